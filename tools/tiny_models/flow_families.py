@@ -1,0 +1,139 @@
+"""The families with a transformer and flow matching: FLUX, Stable Diffusion 3.5 and Sana."""
+
+from __future__ import annotations
+
+from diffusers import (
+    AutoencoderDC,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
+from transformers import Gemma2Config, Gemma2Model
+
+from tools.tiny_models.encoders import (
+    CLIP_WIDTH,
+    autoencoder,
+    clip_text_model,
+    clip_text_model_with_projection,
+    t5_encoder,
+)
+from tools.tiny_models.tokens import clip_tokenizer, gemma_tokenizer, t5_tokenizer
+
+
+def flux() -> DiffusionPipeline:
+    """FLUX.1-dev: CLIP pooled + T5 sequence, guidance embedded, one double and one single block."""
+    clip, t5 = clip_tokenizer(), t5_tokenizer()
+    transformer = FluxTransformer2DModel(
+        in_channels=16,  # 4 latent channels in 2×2 patches
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=CLIP_WIDTH,
+        guidance_embeds=True,
+        axes_dims_rope=(4, 6, 6),
+    )
+    return FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=autoencoder(4, flow=True),
+        text_encoder=clip_text_model(clip),
+        tokenizer=clip,
+        text_encoder_2=t5_encoder(t5, 32),
+        tokenizer_2=t5,
+        transformer=transformer.eval(),
+    )
+
+
+def sd35() -> DiffusionPipeline:
+    """Stable Diffusion 3.5: two CLIPs side by side, padded to the width of T5, which follows them in the sequence."""
+    clip, clip_2, t5 = clip_tokenizer(), clip_tokenizer(pad_token="!"), t5_tokenizer()
+    transformer = SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=2 * CLIP_WIDTH,
+        caption_projection_dim=32,
+        pooled_projection_dim=2 * CLIP_WIDTH,
+        out_channels=4,
+        pos_embed_max_size=32,
+        qk_norm="rms_norm",
+    )
+    return StableDiffusion3Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=autoencoder(4, flow=True),
+        text_encoder=clip_text_model_with_projection(clip),
+        tokenizer=clip,
+        text_encoder_2=clip_text_model_with_projection(clip_2),
+        tokenizer_2=clip_2,
+        text_encoder_3=t5_encoder(t5, 2 * CLIP_WIDTH),
+        tokenizer_3=t5,
+        transformer=transformer.eval(),
+    )
+
+
+def sana() -> DiffusionPipeline:
+    """Sana: a language model as text encoder, linear attention, and an autoencoder that shrinks by 32 (here by 4)."""
+    gemma = gemma_tokenizer()
+    text_encoder = Gemma2Model(
+        Gemma2Config(
+            vocab_size=len(gemma),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+            bos_token_id=gemma.bos_token_id,
+            eos_token_id=gemma.eos_token_id,
+            pad_token_id=gemma.pad_token_id,
+        )
+    )
+    transformer = SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        patch_size=1,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=8,
+        cross_attention_dim=16,
+        caption_channels=16,
+        sample_size=16,
+    )
+    vae = AutoencoderDC(
+        in_channels=3,
+        latent_channels=4,
+        attention_head_dim=2,
+        encoder_block_types=("ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"),
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        encoder_qkv_multiscales=((), (5,)),
+        decoder_qkv_multiscales=((), (5,)),
+        encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1),
+        upsample_block_type="interpolate",
+        downsample_block_type="stride_conv",
+        decoder_norm_types="rms_norm",
+        decoder_act_fns="silu",
+    )
+    return SanaPipeline(
+        tokenizer=gemma,
+        text_encoder=text_encoder.eval(),
+        vae=vae.eval(),
+        transformer=transformer.eval(),
+        scheduler=DPMSolverMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+    )

@@ -1,0 +1,260 @@
+"""The model catalogue: one `ModelSpec` per model, and the parser of the `MODEL_<KEY>=…` lines that add to it.
+
+    MODEL_<KEY>=<name>;<repo>;<description>;<source>;<requires_auth>[;<options_json>]
+
+Pure: it knows strings, not files, networks or weights. Whether a model is downloaded or loaded is asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.errors import ConfigurationError, UnknownModel
+
+Source = Literal["huggingface", "local", "replicate", "openai"]
+Media = Literal["image", "video"]
+
+STEPS_MIN, STEPS_MAX = 1, 100  # what any model may be asked for when its catalogue line states no rule
+_SLIDER = (20, 50, 30)  # what a slider shows for such a model: min, max, default
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StepRule(_Frozen):
+    """How many denoising steps a model takes: a `fixed` number, or `min`..`max` with a `default`.
+
+    `declared` is false when the catalogue line is silent: then min and max only advise a slider and 1-100 is accepted.
+    """
+
+    fixed: int | None = Field(default=None, ge=1, le=1000)
+    min: int = Field(default=_SLIDER[0], ge=1, le=1000)
+    max: int = Field(default=_SLIDER[1], ge=1, le=1000)
+    default: int = Field(default=_SLIDER[2], ge=1, le=1000)
+    declared: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StepRule:
+        if self.fixed is None and not self.min <= self.default <= self.max:
+            raise ValueError(f"steps need min <= default <= max, not {self.min} <= {self.default} <= {self.max}")
+        return self
+
+    def describe(self) -> dict[str, int]:
+        """The shape clients see: `{"fixed": 25}` or `{"min", "max", "default"}`."""
+        if self.fixed is not None:
+            return {"fixed": self.fixed}
+        return {"min": self.min, "max": self.max, "default": self.default}
+
+
+class Defaults(_Frozen):
+    """What a request gets when it does not say. None means: what the pipeline itself defaults to."""
+
+    width: int | None = Field(default=None, ge=8, le=8192)
+    height: int | None = Field(default=None, ge=8, le=8192)
+    guidance_scale: float | None = Field(default=None, ge=0, le=100)
+    max_sequence_length: int | None = Field(default=None, ge=1, le=4096)
+
+
+class Limits(_Frozen):
+    """The sizes (pixels) and guidance a model accepts. `multiple_of` is what its VAE and patches need."""
+
+    min_width: int = Field(default=64, ge=8)
+    max_width: int = Field(default=2048, le=8192)
+    min_height: int = Field(default=64, ge=8)
+    max_height: int = Field(default=2048, le=8192)
+    multiple_of: int = Field(default=16, ge=1, le=128)
+    min_guidance_scale: float = Field(default=0.0, ge=0)
+    max_guidance_scale: float = Field(default=20.0, le=100)
+    max_images: int = Field(default=8, ge=1, le=64)
+
+
+class ModelOptions(_Frozen):
+    """The optional JSON at the end of a `MODEL_…` line."""
+
+    fixed_steps: int | None = Field(default=None, ge=1, le=1000)
+    steps: dict[Literal["min", "max", "default"], int] | None = None
+    defaults: Defaults = Defaults()
+    limits: Limits = Limits()
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    attention: Literal["auto", "native", "xformers"] | None = None
+    pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
+    revision: str | None = None
+    variant: str | None = None
+    media: Media = "image"
+    tasks: tuple[str, ...] = ("txt2img",)
+    negative_prompt: bool = True
+    example_prompts: tuple[str, ...] = ()
+    hint: str = ""
+
+    @model_validator(mode="after")
+    def _one_step_rule(self) -> ModelOptions:
+        if self.fixed_steps is not None and self.steps is not None:
+            raise ValueError("give either fixed_steps or steps, not both")
+        return self
+
+    def step_rule(self) -> StepRule:
+        if self.fixed_steps is not None:
+            return StepRule(fixed=self.fixed_steps, declared=True)
+        if self.steps is None:
+            return StepRule()
+        low, high = self.steps.get("min", 1), self.steps.get("max", STEPS_MAX)
+        default = self.steps.get("default", min(max(_SLIDER[2], low), high))
+        return StepRule(min=low, max=high, default=default, declared=True)
+
+
+class ModelSpec(_Frozen):
+    """One entry of the catalogue. `id` is what clients send as `model_id`; `repo` is where the weights are."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
+    name: str
+    repo: str
+    description: str
+    source: Source
+    requires_auth: bool = False
+    steps: StepRule = StepRule()
+    options: ModelOptions = ModelOptions()
+
+    @property
+    def media(self) -> Media:
+        return self.options.media
+
+    @property
+    def defaults(self) -> Defaults:
+        return self.options.defaults
+
+    @property
+    def limits(self) -> Limits:
+        return self.options.limits
+
+
+class Catalog:
+    """The models of this installation by id, in the order they are shown, and which is the default."""
+
+    def __init__(self, specs: Iterable[ModelSpec], default_id: str) -> None:
+        self._specs = {spec.id: spec for spec in specs}
+        if default_id not in self._specs:
+            raise ConfigurationError(
+                [f"DEFAULT_MODEL_ID: there is no model {default_id!r}; choose one of {', '.join(self._specs)}"]
+            )
+        self.default_id = default_id
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self._specs.values())
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def get(self, model_id: str | None) -> ModelSpec:
+        """The spec of `model_id`, or of the default model when it is None. Raises UnknownModel."""
+        spec = self._specs.get(model_id if model_id is not None else self.default_id)
+        if spec is None:
+            known = ", ".join(self._specs)
+            raise UnknownModel(f"There is no model {str(model_id)[:100]!r}. Known models: {known}.")
+        return spec
+
+
+def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:
+    """The built-in models, with those of `lines` added or, under the same name, put in their place.
+
+    Raises ConfigurationError listing every bad line, or an unknown default.
+    """
+    own = {spec.id: spec for spec in parse_models(lines)}
+    built_in = [own.pop(spec.id, spec) for spec in parse_models(BUILTIN_MODEL_LINES)]
+    return Catalog([*built_in, *own.values()], default_id)
+
+
+def parse_models(lines: Mapping[str, str]) -> list[ModelSpec]:
+    """Every `MODEL_<KEY>` line, sorted by key. Raises ConfigurationError listing all bad lines at once."""
+    specs: dict[str, ModelSpec] = {}
+    problems: list[str] = []
+    for key in sorted(lines):
+        try:
+            spec = parse_model_line(lines[key])
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+            continue
+        if spec.id in specs:
+            problems.append(f"{key}: the name {spec.name!r} is used by another MODEL_ line too; give it its own")
+        specs[spec.id] = spec
+    if problems:
+        raise ConfigurationError(problems)
+    return list(specs.values())
+
+
+def parse_model_line(line: str) -> ModelSpec:
+    """One catalogue line, quoted or not. Raises ValueError with a sentence that says what is wrong."""
+    fields = [part.strip() for part in _unquote(line.strip()).split(";", 5)]
+    if len(fields) < 5:
+        raise ValueError(
+            f"has {len(fields)} of the five fields <name>;<repo>;<description>;<source>;<requires_auth>"
+            " (a sixth, JSON options, is optional)"
+        )
+    name, repo, description, source, requires_auth = fields[:5]
+    if not name or not repo:
+        raise ValueError("the name and the repo must not be empty")
+    if source not in ("huggingface", "local", "replicate", "openai"):
+        raise ValueError(f"the source {source!r} is not known; use huggingface, local, replicate or openai")
+    if requires_auth.lower() not in ("true", "false"):
+        raise ValueError(f"requires_auth must be true or false, not {requires_auth!r}")
+    options = _parse_options(fields[5] if len(fields) > 5 else "")
+    try:
+        return ModelSpec(
+            id=re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "model",
+            name=name,
+            repo=repo,
+            description=description,
+            source=source,
+            requires_auth=requires_auth.lower() == "true",
+            steps=options.step_rule(),
+            options=options,
+        )
+    except ValidationError as error:
+        raise ValueError(_first_problem(error)) from None
+
+
+def _parse_options(text: str) -> ModelOptions:
+    if not text:
+        return ModelOptions()
+    try:
+        data = _load_escaped_json(text)
+    except ValueError as error:
+        raise ValueError(f"the options are not valid JSON ({error}); they read {text[:80]!r}") from None
+    if not isinstance(data, dict):
+        raise ValueError('the options must be a JSON object such as {"fixed_steps": 25}')
+    try:
+        return ModelOptions.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(f"the options are wrong: {_first_problem(error)}") from None
+
+
+def _load_escaped_json(text: str) -> Any:
+    """JSON whose quotes may still carry the backslashes a shell, an env_file or a note left on them."""
+    try:
+        return json.loads(text)
+    except ValueError as first:
+        for _ in range(2):  # \\" → \" → "
+            text = text.replace('\\\\"', '\\"') if '\\\\"' in text else text.replace('\\"', '"')
+            try:
+                return json.loads(text)
+            except ValueError:
+                continue
+        raise first
+
+
+def _unquote(text: str) -> str:
+    """Some tools (docker's env_file) keep the quotes around a value: take one pair off."""
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

@@ -1,0 +1,98 @@
+"""A job: a generation request with a life. The states, who may move between them, and what a job looks like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.core.request import GenerationRequest
+
+
+class JobStatus(StrEnum):
+    PENDING = "PENDING"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class Phase(StrEnum):
+    """What a PROCESSING job is doing just now, in the order it happens."""
+
+    STARTING = "starting"
+    DOWNLOADING = "downloading_model"
+    LOADING = "loading_model"
+    ENCODING = "encoding_prompt"
+    GENERATING = "generating"
+    DECODING = "decoding"
+    SAVING = "saving"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`step` of `total_steps` denoising steps are done. `percent` is 0-100 over the whole job."""
+
+    phase: Phase
+    step: int = 0
+    total_steps: int = 0
+
+    @property
+    def percent(self) -> int:
+        if self.phase is Phase.DONE:
+            return 100
+        if self.phase in (Phase.DECODING, Phase.SAVING):
+            return 99
+        return int(98 * self.step / self.total_steps) if self.total_steps else 0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on a job: every write made under it is fenced on `worker_id` and `attempt`.
+
+    `deadline_in` is how many seconds the attempt may still take, counted from the claim.
+    """
+
+    job_id: str
+    worker_id: str
+    attempt: int
+    max_attempts: int
+    request: GenerationRequest
+    deadline_in: float
+    queued_seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the queue as everybody above the store sees it. Times are seconds since the epoch, UTC.
+
+    `available_at` is set while the job is held back after a fault; None = at once.
+    """
+
+    id: str
+    seq: int
+    client_id: str
+    status: JobStatus
+    priority: int
+    turn: int
+    request: GenerationRequest
+    created_at: float
+    attempt: int
+    max_attempts: int
+    revision: int
+    progress: Progress
+    available_at: float | None = None
+    started_at: float | None = None
+    heartbeat_at: float | None = None
+    completed_at: float | None = None
+    worker_id: str | None = None
+    cancel_requested: bool = False
+    error_code: str | None = None
+    error_message: str | None = None
+    warnings: tuple[str, ...] = ()
+    timings: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,32 @@
+"""One published picture or video: its file, its checksum, and the metadata that makes it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.catalog import Media
+
+
+@dataclass(frozen=True)
+class Output:
+    """A row of the outputs table. `path` and `thumbnail_path` are relative to the media root, with forward slashes.
+
+    `bytes` is the size of the file, `sha256` its hexadecimal digest. `manifest` is everything needed to make it again.
+    """
+
+    id: str
+    job_id: str
+    index: int
+    media: Media
+    model_id: str
+    path: str
+    thumbnail_path: str
+    mime_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    seed: int
+    created_at: float = 0.0
+    manifest: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""What somebody asked for. `GenerationInput` is as asked, with gaps; `resolve` fills and checks it against a model
+and gives the frozen `GenerationRequest` that is stored, run and written into the picture.
+
+Every façade builds a `GenerationInput` and nothing else; the rules live here once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.catalog import STEPS_MAX, STEPS_MIN, ModelSpec
+from app.core.prompts import check_prompt
+from app.errors import FieldError, InvalidRequest
+
+SEED_MAX = 2**32 - 1  # what every peer and every file format can carry
+RANDOM_SEED = -1
+
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class GenerationSettings(BaseModel):
+    """The numbers of a generation, in diffusers' names. Everything is optional; the model's defaults fill the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    num_inference_steps: int | None = Field(default=None, description="Denoising steps; each model has its rule.")
+    guidance_scale: FiniteFloat | None = Field(default=None, description="How closely the prompt is followed.")
+    width: int | None = Field(default=None, description="Pixels, within the model's limits.")
+    height: int | None = Field(default=None, description="Pixels, within the model's limits.")
+    seed: int | None = Field(
+        default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent draws one; the used seed is reported."
+    )
+    num_images: int = Field(default=1, ge=1, le=8, description="Pictures of this job; image i uses seed + i.")
+
+
+class GenerationInput(BaseModel):
+    """A request as a client words it, before the model's rules are applied."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    prompt: str
+    negative_prompt: str | None = None
+    model_id: str | None = None
+    settings: GenerationSettings = GenerationSettings()
+
+
+class GenerationRequest(BaseModel):
+    """A complete, checked request. `width`, `height` and `guidance_scale` may be None: the pipeline's own default."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model_id: str
+    prompt: str
+    negative_prompt: str | None = None
+    num_inference_steps: int
+    guidance_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int
+    num_images: int = 1
+
+    def settings(self) -> dict[str, int | float | None]:
+        """The settings as clients see them in a status."""
+        return self.model_dump(exclude={"model_id", "prompt", "negative_prompt"})
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request that can be enqueued, and what the client should know about how it was read."""
+
+    request: GenerationRequest
+    warnings: tuple[str, ...] = ()
+
+
+def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -> Resolved:
+    """Check `asked` against the rules of `spec` and fill the gaps.
+
+    Raises InvalidRequest (or PromptTooLong) listing every field at fault. Nothing is ignored silently: what a model
+    cannot use comes back as a warning.
+    """
+    warnings: list[str] = []
+    problems: list[FieldError] = []
+    prompt = check_prompt(asked.prompt, "prompt", prompt_max_chars)
+    negative = check_prompt(asked.negative_prompt or "", "negative_prompt", prompt_max_chars, required=False) or None
+    if negative and not spec.options.negative_prompt:
+        warnings.append(f"{spec.id} has no negative prompt; it was ignored.")
+        negative = None
+
+    wanted, limits = asked.settings, spec.limits
+    width = wanted.width if wanted.width is not None else spec.defaults.width
+    height = wanted.height if wanted.height is not None else spec.defaults.height
+    problems += _check_size("width", wanted.width, limits.min_width, limits.max_width, limits.multiple_of)
+    problems += _check_size("height", wanted.height, limits.min_height, limits.max_height, limits.multiple_of)
+    if (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
+        problems.append(FieldError("settings", f"give width and height together: {spec.id} states no default size"))
+    steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
+    guidance = wanted.guidance_scale if wanted.guidance_scale is not None else spec.defaults.guidance_scale
+    if wanted.guidance_scale is not None and not (
+        limits.min_guidance_scale <= wanted.guidance_scale <= limits.max_guidance_scale
+    ):
+        span = f"{limits.min_guidance_scale:g} to {limits.max_guidance_scale:g}"
+        problems.append(FieldError("settings.guidance_scale", f"{spec.id} takes {span}"))
+    if wanted.num_images > limits.max_images:
+        problems.append(FieldError("settings.num_images", f"{spec.id} makes at most {limits.max_images} at once"))
+    if problems:
+        raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
+    request = GenerationRequest(
+        model_id=spec.id,
+        prompt=prompt,
+        negative_prompt=negative,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        width=width,
+        height=height,
+        seed=_draw_seed(wanted.seed, wanted.num_images),
+        num_images=wanted.num_images,
+    )
+    return Resolved(request, tuple(warnings))
+
+
+def _draw_seed(seed: int | None, num_images: int) -> int:
+    """The seed of the first picture. Drawn ones leave room so that seed + i stays within 32 bits."""
+    if seed is None or seed == RANDOM_SEED:
+        return secrets.randbelow(SEED_MAX - num_images)
+    return seed
+
+
+def _check_size(name: str, value: int | None, low: int, high: int, multiple: int) -> list[FieldError]:
+    if value is None or (low <= value <= high and value % multiple == 0):
+        return []
+    return [FieldError(f"settings.{name}", f"must be {low} to {high} and a multiple of {multiple}, not {value}")]
+
+
+def _resolve_steps(asked: int | None, spec: ModelSpec, warnings: list[str], problems: list[FieldError]) -> int:
+    rule = spec.steps
+    if rule.fixed is not None:
+        if asked is not None and asked != rule.fixed:
+            warnings.append(f"{spec.id} always takes {rule.fixed} steps; num_inference_steps={asked} was not used.")
+        return rule.fixed
+    if asked is None:
+        return rule.default
+    low, high = (rule.min, rule.max) if rule.declared else (STEPS_MIN, STEPS_MAX)
+    if not low <= asked <= high:
+        problems.append(FieldError("settings.num_inference_steps", f"{spec.id} takes {low} to {high}, not {asked}"))
+    return asked

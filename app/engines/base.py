@@ -1,0 +1,81 @@
+"""The contract of an engine: load + generate + unload. It knows no HTTP, no SQL and no files of ours.
+
+An engine is used by one thread at a time. It reports through `Control` and is stopped through it; it raises the
+`GenerationError`s of `app.errors`, `Cancelled`, and nothing else on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Control(Protocol):
+    """How a running generation talks to whoever runs it. Every call is cheap and never blocks the engine."""
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        """Say what is happening. `step` of `total_steps` denoising steps are done."""
+
+    def cancelled(self) -> bool:
+        """Whether to stop: asked between steps, and between the parts of a load."""
+
+
+@dataclass(frozen=True)
+class ResidentModel:
+    """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known)."""
+
+    model_id: str
+    device: str
+    dtype: str
+    device_bytes: int = 0
+    host_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class GeneratedImage:
+    """One picture: uint8 RGB, shape (height, width, 3), and the seed that made it."""
+
+    pixels: Pixels
+    seed: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a request gave. `effective` are the call arguments as really used (defaults filled in), for the manifest;
+    `versions` the libraries and weights behind them; `timings` seconds by phase; `vram_peak_bytes` 0 without a GPU."""
+
+    images: Sequence[GeneratedImage]
+    effective: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    vram_peak_bytes: int = 0
+
+
+class Engine(Protocol):
+    """Runs the models of one or more catalogue sources."""
+
+    def load(self, spec: ModelSpec, control: Control) -> None:
+        """Make `spec` resident, unloading others to make room. Does nothing when it already is."""
+
+    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+        """Run `request` on `spec`, loading it first if need be."""
+
+    def unload(self, model_id: str) -> None:
+        """Free the memory of a model; unknown ids are ignored."""
+
+    def resident(self) -> Sequence[ResidentModel]:
+        """The models in memory, most recently used last."""
+
+
+EngineFactory = Callable[[], Engine]

@@ -1,0 +1,203 @@
+"""The errors every layer raises: a stable code, a message for a person, an HTTP status.
+
+A message says what is wrong *and what to do about it*; it never holds a stack trace, a secret or a path outside the
+project. The codes are part of the API: clients branch on them, so a code is never renamed and never reused.
+This module knows nothing about Flask; `app.api.errors` turns an error into an RFC 9457 problem document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing wrong with one field of a request. `field` is a dotted path, e.g. `settings.width`."""
+
+    field: str
+    message: str
+
+
+class CyberImageError(Exception):
+    """Base of every error that a person or a client is meant to see.
+
+    `detail` is the sentence shown to people. `errors` lists the fields at fault, when there are any. `retry_after` is
+    in seconds and becomes the `Retry-After` header.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self, detail: str = "", *, errors: Iterable[FieldError] = (), retry_after: float | None = None
+    ) -> None:
+        self.detail = detail or self.title
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+        super().__init__(self.detail)
+
+
+# --- the request is at fault ------------------------------------------------------------------------------------------
+
+
+class InvalidRequest(CyberImageError):
+    code, status, title = "invalid_request", 400, "The request is not valid"
+
+
+class PromptTooLong(InvalidRequest):
+    code, title = "prompt_too_long", "The prompt is too long"
+
+
+class SuspiciousInput(InvalidRequest):
+    code, title = "suspicious_input", "The input looks like an attack"
+
+
+class UnknownModel(CyberImageError):
+    code, status, title = "unknown_model", 400, "There is no such model"
+
+
+class NotFound(CyberImageError):
+    code, status, title = "not_found", 404, "There is nothing here"
+
+
+class JobNotFound(NotFound):
+    code, title = "job_not_found", "There is no such job"
+
+
+class ImageNotFound(NotFound):
+    code, title = "image_not_found", "There is no such image"
+
+
+class MethodNotAllowed(CyberImageError):
+    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
+
+
+class Conflict(CyberImageError):
+    code, status, title = "conflict", 409, "The state of the job does not allow this"
+
+
+class Gone(CyberImageError):
+    code, status, title = "gone", 410, "It was removed"
+
+
+class PayloadTooLarge(CyberImageError):
+    code, status, title = "payload_too_large", 413, "The request body is too large"
+
+
+class UnsupportedMediaType(CyberImageError):
+    code, status, title = "unsupported_media_type", 415, "The content type is not supported"
+
+
+class IdempotencyConflict(CyberImageError):
+    code, status, title = "idempotency_conflict", 422, "The Idempotency-Key was used with another request"
+
+
+class RateLimited(CyberImageError):
+    code, status, title = "rate_limited", 429, "Too many requests"
+
+
+class QueueFull(CyberImageError):
+    code, status, title = "queue_full", 429, "The queue is full"
+
+
+class Unauthorized(CyberImageError):
+    code, status, title = "unauthorized", 401, "Authentication is required"
+
+
+class Forbidden(CyberImageError):
+    code, status, title = "forbidden", 403, "This is not allowed"
+
+
+# --- the server cannot take it now ------------------------------------------------------------------------------------
+
+
+class Unavailable(CyberImageError):
+    code, status, title = "unavailable", 503, "The server cannot do this at the moment"
+
+
+class DiskFull(CyberImageError):
+    code, status, title = "disk_full", 507, "The disk is full"
+
+
+# --- a job went wrong -------------------------------------------------------------------------------------------------
+
+
+class GenerationError(CyberImageError):
+    """A generation failed. `transient` faults may pass on their own and are retried while attempts are left."""
+
+    code, status, title = "generation_failed", 500, "The generation failed"
+    transient: ClassVar[bool] = False
+
+
+class ModelUnavailable(GenerationError):
+    code, status, title = "model_unavailable", 503, "The model cannot be loaded"
+
+
+class ModelDownloadFailed(ModelUnavailable):
+    """The hub did not answer or the transfer broke: worth another try."""
+
+    transient = True
+
+
+class ModelRequiresAuth(GenerationError):
+    code, status, title = "model_requires_auth", 403, "The model needs a Hugging Face account with access"
+
+
+class OutOfMemory(GenerationError):
+    code, status, title = "out_of_memory", 507, "There is not enough memory for this"
+
+
+class GenerationTimeout(GenerationError):
+    code, status, title = "timeout", 504, "The job took longer than it may"
+
+
+class WorkerDied(GenerationError):
+    code, status, title = "worker_died", 500, "The worker died while it ran this job"
+
+
+class ProviderError(GenerationError):
+    code, status, title = "provider_error", 502, "The remote provider reported an error"
+
+
+class StorageFull(GenerationError):
+    """The picture could not be written because the disk is full; a retry may find room."""
+
+    code, status, title = "disk_full", 507, "The disk is full"
+    transient = True
+
+
+# --- control flow that is no failure ----------------------------------------------------------------------------------
+
+
+class Cancelled(Exception):
+    """The client cancelled the job; the engine stopped early and there is nothing to publish."""
+
+
+class LeaseLost(Exception):
+    """Another worker owns the job now: stop, delete your files, touch nothing else."""
+
+
+class ConfigurationError(Exception):
+    """The configuration is wrong. `problems` lists every mistake, each naming its setting and what to do."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DatabaseTooNew(ConfigurationError):
+    """The database was written by a newer CyberImage than this one."""
+
+
+def error_codes() -> Mapping[str, type[CyberImageError]]:
+    """Every stable code with the first class that carries it, for the API documentation."""
+    found: dict[str, type[CyberImageError]] = {}
+    pending: list[type[CyberImageError]] = [CyberImageError]
+    while pending:
+        kind = pending.pop(0)
+        found.setdefault(kind.code, kind)
+        pending.extend(kind.__subclasses__())
+    return dict(sorted(found.items()))

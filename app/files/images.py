@@ -1,0 +1,34 @@
+"""Pixels to files: PNG with its metadata inside, and a small WebP to look through."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+PNG_COMPRESSION = 1  # of 9: a fifth of the default's time for about a tenth more bytes
+THUMBNAIL_PIXELS = 384  # longest side
+THUMBNAIL_QUALITY = 80
+
+
+def encode_png(pixels: npt.NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
+    """A PNG of `pixels` (uint8 RGB, height × width × 3) with `text` chunks (Latin-1 as tEXt, the rest as iTXt)."""
+    info = PngInfo()
+    for key, value in text.items():
+        info.add_text(key, value)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info, compress_level=PNG_COMPRESSION)
+    return buffer.getvalue()
+
+
+def encode_thumbnail(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """A WebP of `pixels`, at most THUMBNAIL_PIXELS on its longest side; never enlarged."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=THUMBNAIL_QUALITY, method=2)
+    return buffer.getvalue()

@@ -1,0 +1,88 @@
+"""What is written inside a picture: the `parameters` line that other tools read, and a manifest that makes it again.
+
+The `parameters` text follows AUTOMATIC1111's format, which galleries, ComfyUI and civitai read: the prompt, an optional
+`Negative prompt:` line, then one line of `Key: value` pairs, values holding `,`, `:` or a line break JSON-quoted.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from app.core.request import GenerationRequest
+
+MANIFEST_KEY = "cyberimage"
+PARAMETERS_KEY = "parameters"
+MANIFEST_VERSION = 1
+
+
+def build_manifest(
+    request: GenerationRequest,
+    *,
+    seed: int,
+    width: int,
+    height: int,
+    effective: dict[str, Any],
+    versions: dict[str, str],
+    job_id: str,
+    image_id: str,
+    created_at: str,
+) -> dict[str, Any]:
+    """Everything needed to make the picture again. `effective` are the pipeline's arguments as really used."""
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "image_id": image_id,
+        "job_id": job_id,
+        "created_at": created_at,
+        "model_id": request.model_id,
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "settings": request.settings() | {"seed": seed, "num_images": 1, "width": width, "height": height},
+        "effective": effective,
+        "versions": versions,
+    }
+
+
+def png_text(manifest: dict[str, Any]) -> dict[str, str]:
+    """The text chunks of a picture with this manifest."""
+    return {
+        PARAMETERS_KEY: parameters_text(manifest),
+        MANIFEST_KEY: json.dumps(manifest, ensure_ascii=False, sort_keys=True),
+    }
+
+
+def parameters_text(manifest: dict[str, Any]) -> str:
+    settings, effective = manifest["settings"], manifest["effective"]
+    guidance = settings.get("guidance_scale")
+    pairs = {
+        "Steps": settings["num_inference_steps"],
+        "Sampler": manifest["versions"].get("scheduler", "default"),
+        "CFG scale": guidance if guidance is not None else effective.get("guidance_scale"),
+        "Seed": settings["seed"],
+        "Size": f"{settings['width']}x{settings['height']}",
+        "Model": manifest["model_id"],
+        "Version": f"CyberImage {manifest['versions'].get('cyberimage', '')}".strip(),
+    }
+    lines = [manifest["prompt"]]
+    if manifest["negative_prompt"]:
+        lines.append(f"Negative prompt: {manifest['negative_prompt']}")
+    lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None))
+    return "\n".join(lines)
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest inside one of our pictures; None when there is none."""
+    with Image.open(path) as picture:
+        text = getattr(picture, "text", {}).get(MANIFEST_KEY)
+    if text is None:
+        return None
+    manifest = json.loads(text)
+    return manifest if isinstance(manifest, dict) else None
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ',:"\n') else text

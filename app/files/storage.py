@@ -1,0 +1,98 @@
+"""The media folder: files appear whole and on the disk, or not at all.
+
+A local folder is the one storage there is; another (an object store) would offer the same four calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from app.errors import StorageFull
+
+_TEMPORARY = ".partial-"
+
+
+class MediaStorage:
+    """Files under `root`, named by relative paths with forward slashes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def publish(self, files: Mapping[str, bytes]) -> None:
+        """Write every file of `files` (relative path → content) so that each is whole and on the disk.
+
+        Temporary file → fsync → rename → fsync of the folder. On any failure none of them is left behind. Raises
+        StorageFull when the disk is full.
+        """
+        written: list[tuple[Path, Path]] = []
+        try:
+            for name, data in files.items():
+                final = self.path(name)
+                final.parent.mkdir(parents=True, exist_ok=True)
+                temporary = final.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+                written.append((temporary, final))
+                _write_synced(temporary, data)
+            for temporary, final in written:
+                temporary.rename(final)
+            for folder in {final.parent for _, final in written}:
+                _sync_folder(folder)
+        except OSError as error:
+            for paths in written:
+                for path in paths:
+                    path.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(
+                    f"The disk of {self.root.name}/ is full. Free some space; the job is tried again."
+                ) from None
+            raise
+
+    def path(self, name: str) -> Path:
+        """The file called `name`. Raises ValueError when it would lie outside the root."""
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts or "\0" in name:
+            raise ValueError(f"{name!r} is not a path inside the media folder")
+        return self.root / relative
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there."""
+        self.path(name).unlink(missing_ok=True)
+
+    def older_than(self, seconds: float) -> Iterator[str]:
+        """Every file last changed more than `seconds` ago, temporary ones too, as relative names."""
+        newest = datetime.now(UTC).timestamp() - seconds
+        for path in self.root.rglob("*"):
+            if path.is_file() and path.name != ".gitkeep" and path.stat().st_mtime < newest:
+                yield path.relative_to(self.root).as_posix()
+
+    def free_bytes(self) -> int:
+        """Free space of the disk that holds the root, or of its nearest existing parent."""
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+
+def dated_name(output_id: str, suffix: str, when: datetime | None = None) -> str:
+    """`YYYY/MM/DD/<output_id><suffix>`, by the UTC date."""
+    return f"{(when or datetime.now(UTC)):%Y/%m/%d}/{output_id}{suffix}"
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""Follow a job as it changes: the one way that event streams and waiting façades watch the queue.
+
+Each process has one `Newsroom`: a thread that hears the doorbell and wakes the followers. Followers look at the job's
+revision themselves, so a lost ring costs them one slow poll and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from app.services.installation import Installation
+from app.services.status import JobView, view
+from app.store.doorbell import Listener
+
+POLL_SECONDS = 1.0
+
+
+class Newsroom:
+    """Wakes followers when a job changed. The listening thread starts with the first follower."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._heard = threading.Condition()
+        self._versions: dict[str, int] = {}  # job id → how many rings; only of jobs that are followed
+        self._followers: dict[str, int] = {}
+        self._thread: threading.Thread | None = None
+
+    def follow(self, job_id: str, *, after_revision: int = 0, idle_seconds: float = 15.0) -> Iterator[JobView | None]:
+        """Every new state of the job, the present one first if it is newer than `after_revision`; None whenever
+        nothing happened for `idle_seconds`. Ends after the terminal state. Raises JobNotFound or Gone.
+        """
+        self._start()
+        self._subscribe(job_id, +1)
+        try:
+            seen, last_word = after_revision, time.monotonic()
+            while True:
+                rings = self._versions.get(job_id, 0)
+                revision = self._installation.jobs.revision(job_id)
+                if revision is None or revision > seen:
+                    current = view(self._installation, job_id)
+                    seen, last_word = current.job.revision, time.monotonic()
+                    yield current
+                    if current.job.status.terminal:
+                        return
+                elif self._installation.jobs.get(job_id).status.terminal:
+                    return
+                elif time.monotonic() - last_word >= idle_seconds:
+                    last_word = time.monotonic()
+                    yield None
+                self._wait(job_id, rings, POLL_SECONDS)
+        finally:
+            self._subscribe(job_id, -1)
+
+    def wait_until_done(self, job_id: str, timeout: float) -> JobView:
+        """The job's state when it has ended, or as it stands after `timeout` seconds."""
+        give_up_at = time.monotonic() + timeout
+        current = view(self._installation, job_id)
+        while not current.job.status.terminal and time.monotonic() < give_up_at:
+            for state in self.follow(job_id, after_revision=current.job.revision, idle_seconds=POLL_SECONDS):
+                current = state or current
+                if time.monotonic() >= give_up_at:
+                    break
+        return current
+
+    def _wait(self, job_id: str, rings: int, timeout: float) -> None:
+        with self._heard:
+            self._heard.wait_for(lambda: self._versions.get(job_id, 0) != rings, timeout)
+
+    def _subscribe(self, job_id: str, change: int) -> None:
+        with self._heard:
+            self._followers[job_id] = self._followers.get(job_id, 0) + change
+            if not self._followers[job_id]:
+                del self._followers[job_id]
+                self._versions.pop(job_id, None)
+
+    def _start(self) -> None:
+        with self._heard:
+            if self._thread is None:
+                listener = self._installation.bell.listen("news")
+                self._thread = threading.Thread(target=self._listen, args=(listener,), name="newsroom", daemon=True)
+                self._thread.start()
+
+    def _listen(self, listener: Listener) -> None:
+        while True:
+            job_id = listener.wait(POLL_SECONDS)
+            if job_id is None:
+                continue
+            with self._heard:
+                if job_id in self._followers:
+                    self._versions[job_id] = self._versions.get(job_id, 0) + 1
+                    self._heard.notify_all()

@@ -1,0 +1,59 @@
+"""The parts of one installation, opened once per process and handed to whoever needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.config import Settings
+from app.core.catalog import Catalog, build_catalog
+from app.files.storage import MediaStorage
+from app.store.claims import ClaimStore
+from app.store.database import Database
+from app.store.doorbell import Doorbell, open_doorbell
+from app.store.jobs import JobStore
+from app.store.migrate import migrate
+from app.store.outputs import OutputStore
+from app.store.speeds import SpeedStore
+from app.store.workers import WorkerStore
+
+
+@dataclass(frozen=True)
+class Installation:
+    settings: Settings
+    catalog: Catalog
+    database: Database
+    jobs: JobStore
+    claims: ClaimStore
+    outputs: OutputStore
+    workers: WorkerStore
+    speeds: SpeedStore
+    images: MediaStorage
+    bell: Doorbell
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def open_installation(settings: Settings) -> Installation:
+    """Open the database (bringing its schema up to date) and the folders.
+
+    Call it after a fork, never before: database connections must not be shared between processes. Raises
+    ConfigurationError for a bad catalogue line or a database of a newer version.
+    """
+    catalog = build_catalog(settings.model_lines, settings.default_model_id)
+    settings.images_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    migrate(database)
+    lease, timeout = settings.lease_seconds, settings.job_timeout_seconds
+    return Installation(
+        settings=settings,
+        catalog=catalog,
+        database=database,
+        jobs=JobStore(database),
+        claims=ClaimStore(database, lease_seconds=lease, timeout_seconds=timeout),
+        outputs=OutputStore(database),
+        workers=WorkerStore(database, lease_seconds=lease),
+        speeds=SpeedStore(database),
+        images=MediaStorage(settings.images_dir),
+        bell=open_doorbell(database.url),
+    )

@@ -1,0 +1,66 @@
+"""Accept a request: check it against the model, the queue and the disk, store it, wake a worker."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from app.core.job import Job
+from app.core.request import GenerationInput, resolve
+from app.errors import DiskFull, QueueFull
+from app.services.installation import Installation
+from app.store.jobs import IdempotencyKey
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """`is_new` is false when an Idempotency-Key replayed an earlier job."""
+
+    job: Job
+    position: int | None
+    is_new: bool
+
+
+def submit(
+    installation: Installation,
+    asked: GenerationInput,
+    *,
+    client_id: str,
+    priority: int = 0,
+    idempotency_key: str | None = None,
+) -> Submitted:
+    """Enqueue `asked`. When this returns the job survives any crash.
+
+    Raises UnknownModel, InvalidRequest, PromptTooLong, IdempotencyConflict, QueueFull or DiskFull; nothing is stored
+    then.
+    """
+    settings = installation.settings
+    resolved = resolve(asked, installation.catalog.get(asked.model_id), prompt_max_chars=settings.prompt_max_chars)
+    _refuse_when_full(installation)
+    idempotency = None
+    if idempotency_key is not None:
+        body = asked.model_dump_json() + f"|{priority}"
+        idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(body.encode()).hexdigest())
+    job, is_new = installation.jobs.enqueue(
+        resolved.request,
+        client_id=client_id,
+        priority=priority,
+        max_attempts=settings.max_attempts,
+        warnings=resolved.warnings,
+        idempotency=idempotency,
+    )
+    if is_new:
+        installation.bell.ring("work")
+        installation.bell.ring("news", job.id)
+    return Submitted(job, installation.jobs.position(job), is_new)
+
+
+def _refuse_when_full(installation: Installation) -> None:
+    settings = installation.settings
+    if installation.images.free_bytes() < settings.disk_floor_bytes:
+        raise DiskFull("The disk is almost full: new jobs are refused until there is room. Delete some pictures.")
+    if installation.jobs.count_pending() >= settings.queue_max_pending:
+        raise QueueFull(
+            f"{settings.queue_max_pending} jobs are waiting already. Try again when some have finished.",
+            retry_after=30,
+        )

@@ -1,0 +1,27 @@
+"""The database's own clock, so that leases agree even when the machines' clocks do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Double
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement
+
+
+class now(ColumnElement[float]):
+    """Seconds since the epoch, UTC, when the statement runs (SQLite: milliseconds; PostgreSQL: microseconds)."""
+
+    inherit_cache = True
+    type = Double()
+
+
+@compiles(now, "sqlite")
+def _sqlite(element: now, compiler: Any, **kw: Any) -> str:
+    # unixepoch('subsec') would need SQLite 3.42; 2440587.5 is the Julian day of the epoch.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _postgresql(element: now, compiler: Any, **kw: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"

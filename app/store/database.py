@@ -1,0 +1,156 @@
+"""The connection to SQLite or PostgreSQL: how a read, a write and a promise are made on each.
+
+`read()` is autocommit: no transaction stays open behind a caller, so the WAL can always be checkpointed.
+`write()` is one short transaction. On SQLite it starts with BEGIN IMMEDIATE (a deferred BEGIN that reads and then
+writes fails with SQLITE_BUSY_SNAPSHOT whatever the busy timeout), behind a gate: SQLite's own lock waits are unfair,
+and a queue of writers at a file lock brings the worst wait from seconds to milliseconds.
+`write(durable=False)` is for what nobody was promised (progress, heartbeats): it survives a crash of the process, and
+may be lost by a power cut.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+
+log = logging.getLogger("cyberimage.store")
+
+BUSY_TIMEOUT_SECONDS = 30.0
+GATE_TIMEOUT_SECONDS = 5.0  # then go on without it: the gate is for fairness, BEGIN IMMEDIATE for correctness
+WAL_BUG_FIXED = (3, 51, 3)  # https://sqlite.org/wal.html#walresetbug
+
+
+def sqlite_module() -> ModuleType:
+    """The newest SQLite at hand: the pinned `pysqlite3` wheel, else Python's own.
+
+    Versions 3.7.0 to 3.51.2 can, rarely, corrupt a database that several processes write and checkpoint at once, and
+    Python usually links the distribution's old one. Hence the wheel; without it we warn and go on.
+    """
+    try:
+        import pysqlite3
+
+        module: ModuleType = pysqlite3
+    except ImportError:
+        module = sqlite3
+    if tuple(module.sqlite_version_info) < WAL_BUG_FIXED:
+        log.warning(
+            "SQLite %s has the WAL-reset bug (fixed in 3.51.3). Install the pysqlite3 package, or use PostgreSQL.",
+            module.sqlite_version,
+        )
+    return module
+
+
+class Database:
+    """One database, shared by all threads of a process. Open it after a fork, never before."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._gate_path: Path | None = None
+        if self.is_sqlite:
+            path = Path(self.url.database or "").resolve()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._gate_path = path.with_name(path.name + ".gate")
+            self.engine = _sqlite_engine(path)
+        else:
+            self.engine = create_engine(self.url, pool_size=8, max_overflow=56, pool_pre_ping=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for SELECTs, each seeing the latest commit."""
+        options: dict[str, Any] = {"reads": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        with self.engine.connect().execution_options(**options) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        With `durable` the commit has reached the disk when the block has ended.
+        """
+        with self._gate(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
+                level = "FULL" if durable else "NORMAL"
+                _execute_raw(connection.connection.dbapi_connection, f"PRAGMA synchronous={level}")
+            with connection.begin():
+                if not self.is_sqlite and not durable:
+                    connection.execute(text("SET LOCAL synchronous_commit = off"))
+                yield connection
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        if self._gate_path is None:
+            yield
+            return
+        descriptor = os.open(self._gate_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock_within(descriptor, GATE_TIMEOUT_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)  # releases the lock
+
+
+def _lock_within(descriptor: int, seconds: float) -> bool:
+    """Take the file lock, or give up: a stopped process must not stop everybody else."""
+    give_up_at = time.monotonic() + seconds
+    pause = 0.0002
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= give_up_at:
+                return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.004)
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        module=sqlite_module(),
+        pool_size=8,
+        max_overflow=56,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "foreign_keys=ON",
+            "journal_size_limit=16777216",
+            "temp_store=MEMORY",
+        ):
+            _execute_raw(connection, f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # Not SQLAlchemy's AUTOCOMMIT level: putting that back would restore the driver's own implicit BEGINs.
+        if not connection.get_execution_options().get("reads"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _execute_raw(connection: Any, statement: str) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+    finally:
+        cursor.close()

@@ -1,0 +1,135 @@
+"""A doorbell between processes: after a COMMIT somebody rings, and whoever waits looks at the database at once.
+
+It is a hint and nothing more. A lost ring costs one slow poll, never a job. On one machine with SQLite it is a Unix
+datagram per listener (0.3 ms, no idle cost); with PostgreSQL it is LISTEN/NOTIFY.
+
+Topics: `work` (there is something to claim or to cancel) and `news` (a job changed; the message is its id).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import socket
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Literal, Protocol
+
+import psycopg
+from sqlalchemy.engine import URL
+
+Topic = Literal["work", "news"]
+log = logging.getLogger("cyberimage.store")
+
+
+class Listener(Protocol):
+    def wait(self, timeout: float) -> str | None:
+        """The next message, or None after `timeout` seconds."""
+
+    def close(self) -> None: ...
+
+
+class Doorbell(Protocol):
+    def ring(self, topic: Topic, message: str = "") -> None:
+        """Wake everybody who listens to `topic`. Never blocks, never fails."""
+
+    def listen(self, topic: Topic) -> Listener: ...
+
+
+def open_doorbell(url: URL) -> Doorbell:
+    """The doorbell that goes with the database at `url`."""
+    if url.get_backend_name() == "sqlite":
+        return LocalDoorbell(Path(url.database or "").resolve())
+    return PostgresDoorbell(url)
+
+
+class LocalDoorbell:
+    """One datagram socket per listener, in a private folder named after the database."""
+
+    def __init__(self, database_path: Path) -> None:
+        # Not beside the database: a socket's path may have 107 bytes at most, and a project may lie deep.
+        digest = hashlib.sha256(str(database_path).encode()).hexdigest()[:16]
+        self._folder = Path(tempfile.gettempdir()) / f"cyberimage-{os.getuid()}-{digest}"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if self._folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{self._folder} belongs to somebody else; remove it or set TMPDIR")
+        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.setblocking(False)
+
+    def ring(self, topic: Topic, message: str = "") -> None:
+        for path in self._folder.glob(f"{topic}-*"):
+            try:
+                self._sender.sendto(message.encode(), str(path))
+            except ConnectionRefusedError:  # its listener died without saying goodbye
+                path.unlink(missing_ok=True)
+            except OSError:  # full, or gone this moment: it will poll
+                continue
+
+    def listen(self, topic: Topic) -> Listener:
+        return _LocalListener(self._folder / f"{topic}-{uuid.uuid4().hex[:12]}")
+
+
+class _LocalListener:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+
+    def wait(self, timeout: float) -> str | None:
+        self._socket.settimeout(max(timeout, 0.0001))
+        try:
+            return self._socket.recv(256).decode()
+        except TimeoutError:
+            return None
+
+    def close(self) -> None:
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+
+class PostgresDoorbell:
+    def __init__(self, url: URL) -> None:
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._sender: psycopg.Connection | None = None
+
+    def ring(self, topic: Topic, message: str = "") -> None:
+        try:
+            if self._sender is None or self._sender.closed:
+                self._sender = psycopg.connect(self._dsn, autocommit=True)
+            self._sender.execute("SELECT pg_notify(%s, %s)", (f"cyberimage_{topic}", message))
+        except psycopg.Error as error:
+            log.warning("The doorbell is silent (%s); work is found by polling.", type(error).__name__)
+            self._sender = None
+
+    def listen(self, topic: Topic) -> Listener:
+        return _PostgresListener(self._dsn, topic)
+
+
+class _PostgresListener:
+    """Connects again by itself: the database may be restarted under it."""
+
+    def __init__(self, dsn: str, topic: Topic) -> None:
+        self._dsn, self._topic = dsn, topic
+        self._connection: psycopg.Connection | None = None
+
+    def wait(self, timeout: float) -> str | None:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(self._dsn, autocommit=True)
+                self._connection.execute(f"LISTEN cyberimage_{self._topic}")
+            for notify in self._connection.notifies(timeout=timeout, stop_after=1):
+                return notify.payload
+        except psycopg.Error:
+            self._connection = None
+            # The caller polls; wait out its pause so that a database that is away is not hammered.
+            time.sleep(timeout)
+        return None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.close()

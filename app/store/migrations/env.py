@@ -1,0 +1,14 @@
+"""Alembic's entry: runs on the connection that `app.store.migrate` hands over, inside its transaction."""
+
+from alembic import context
+
+from app.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,  # SQLite cannot alter most things in place
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,88 @@
+"""Published pictures and videos: look up, page through the gallery, remove. They are inserted by `claims.complete`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select, tuple_
+
+from app.core.catalog import Media
+from app.core.output import Output
+from app.errors import Gone, ImageNotFound
+from app.store.clock import now
+from app.store.database import Database
+from app.store.schema import jobs, outputs, removals
+
+
+@dataclass(frozen=True)
+class GalleryQuery:
+    """Which outputs to list. `after` is the (created_at, id) of the last one on the page before."""
+
+    limit: int = 50
+    after: tuple[float, str] | None = None
+    model_id: str | None = None
+    media: Media | None = None
+    search: str | None = None
+
+
+class OutputStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, output_id: str) -> Output:
+        """Raises ImageNotFound, or Gone when it was here once and was removed."""
+        with self._database.read() as connection:
+            row = connection.execute(select(outputs).where(outputs.c.id == output_id)).one_or_none()
+            if row is not None:
+                return _output(row)
+            if connection.scalar(select(removals.c.id).where(removals.c.id == output_id)) is not None:
+                raise Gone("The image was removed by retention or by its owner.")
+        raise ImageNotFound("There is no image with this id.")
+
+    def of_job(self, job_id: str) -> list[Output]:
+        """The outputs of a job, in the order of their seeds."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(outputs).where(outputs.c.job_id == job_id).order_by(outputs.c.index))
+            return [_output(row) for row in rows]
+
+    def page(self, query: GalleryQuery) -> list[Output]:
+        """The newest outputs first."""
+        newest_first = (outputs.c.created_at, outputs.c.id)
+        statement = select(outputs).order_by(*(column.desc() for column in newest_first)).limit(query.limit)
+        if query.after is not None:
+            statement = statement.where(tuple_(*newest_first) < tuple_(*query.after))
+        if query.model_id is not None:
+            statement = statement.where(outputs.c.model_id == query.model_id)
+        if query.media is not None:
+            statement = statement.where(outputs.c.media == query.media)
+        if query.search:
+            statement = statement.join(jobs, jobs.c.id == outputs.c.job_id)
+            statement = statement.where(jobs.c.prompt.icontains(query.search, autoescape=True))
+        with self._database.read() as connection:
+            return [_output(row) for row in connection.execute(statement)]
+
+    def remove(self, output_id: str) -> None:
+        """Forget an output, leaving the trace that makes later requests answer `gone`."""
+        with self._database.write() as connection:
+            if connection.execute(delete(outputs).where(outputs.c.id == output_id)).rowcount:
+                connection.execute(insert(removals).values(id=output_id, kind="output", removed_at=now()))
+
+    def known_paths(self, paths: Sequence[str]) -> set[str]:
+        """Those of `paths` that a row points to, as picture or as thumbnail."""
+        with self._database.read() as connection:
+            pictures = connection.scalars(select(outputs.c.path).where(outputs.c.path.in_(paths)))
+            known = set(pictures)
+            thumbnails = connection.scalars(select(outputs.c.thumbnail_path).where(outputs.c.thumbnail_path.in_(paths)))
+            return known | set(thumbnails)
+
+    def totals(self) -> dict[str, int]:
+        """`{"count", "bytes"}` of everything published."""
+        with self._database.read() as connection:
+            row = connection.execute(select(func.count(), func.coalesce(func.sum(outputs.c.bytes), 0))).one()
+        return {"count": row[0], "bytes": int(row[1])}
+
+
+def _output(row: Row[Any]) -> Output:
+    return Output(**row._mapping)

@@ -1,0 +1,166 @@
+"""The tables. Times are seconds since the epoch, UTC, by the database's own clock (see `app.store.clock`).
+
+Every index over waiting or running jobs is *partial with the status as a literal*, so that it holds only those rows: a
+claim costs the same with a million finished jobs behind it. Queries must spell the status the same way (`PENDING` and
+`PROCESSING` below), or SQLite cannot see that the index applies; tests/store/test_plans.py watches over that.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    literal_column,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Big = BigInteger().with_variant(Integer, "sqlite")  # SQLite gives AUTOINCREMENT to INTEGER keys only
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("seq", _Big, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("client_id", String(100), nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("turn", _Big, nullable=False),
+    Column("model_id", String(100), nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("negative_prompt", Text),
+    Column("settings", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("available_at", Double),  # set only after a fault: a clock set back must not hold up anybody else
+    Column("started_at", Double),
+    Column("heartbeat_at", Double),
+    Column("lease_expires_at", Double),
+    Column("deadline_at", Double),
+    Column("completed_at", Double),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("worker_id", String(64)),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("phase", String(32), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("total_steps", Integer, nullable=False),
+    Column("revision", _Big, nullable=False),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("timings", JSON, nullable=False),
+    CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
+    CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
+    sqlite_autoincrement=True,
+)
+
+# Typed literals: they render as SQL text, never as a bound parameter, so that partial indexes apply.
+PENDING = jobs.c.status == literal_column("'PENDING'")
+PROCESSING = jobs.c.status == literal_column("'PROCESSING'")
+
+THE_LINE = (jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)  # who is served first
+
+Index("ix_jobs_line", *THE_LINE, sqlite_where=PENDING, postgresql_where=PENDING)
+Index("ix_jobs_model_line", jobs.c.model_id, *THE_LINE, sqlite_where=PENDING, postgresql_where=PENDING)
+Index(
+    "ix_jobs_client_line",
+    jobs.c.client_id,
+    jobs.c.priority,
+    jobs.c.turn,
+    sqlite_where=PENDING,
+    postgresql_where=PENDING,
+)
+Index("ix_jobs_leases", jobs.c.lease_expires_at, sqlite_where=PROCESSING, postgresql_where=PROCESSING)
+_HELD_BACK = and_(PENDING, jobs.c.available_at.is_not(None))
+Index("ix_jobs_held_back", jobs.c.available_at, sqlite_where=_HELD_BACK, postgresql_where=_HELD_BACK)
+Index("ix_jobs_status_seq", jobs.c.status, jobs.c.seq)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("media", String(8), nullable=False),
+    Column("model_id", String(100), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("thumbnail_path", Text, nullable=False),
+    Column("mime_type", String(64), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("bytes", _Big, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("seed", _Big, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("manifest", JSON, nullable=False),
+    UniqueConstraint("job_id", "index"),
+)
+Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)
+Index("ix_outputs_model_newest", outputs.c.model_id, outputs.c.created_at, outputs.c.id)
+
+# What was here once: asking for it answers 410, not 404.
+removals = Table(
+    "removals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("removed_at", Double, nullable=False),
+)
+
+# A client's Idempotency-Key and the answer it got; written in the same transaction as the job.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("client_id", String(100), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_sha256", String(64), nullable=False),
+    Column("job_id", String(32), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("job_id", String(32)),
+    Column("models", JSON, nullable=False),
+    Column("rss_bytes", _Big, nullable=False),
+    Column("vram_bytes", _Big, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("heartbeat_at", Double, nullable=False),
+)
+
+# Learned seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.
+speeds = Table(
+    "speeds",
+    metadata,
+    Column("model_id", String(100), primary_key=True),
+    Column("bucket", String(64), primary_key=True),
+    Column("seconds", Double, nullable=False),
+    Column("samples", Integer, nullable=False),
+)

@@ -1,0 +1,56 @@
+"""How long things took: exponential averages of seconds per model, learned from finished jobs (see `claims.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, and_, insert, select, update
+
+from app.core.request import GenerationRequest
+from app.store.database import Database
+from app.store.schema import speeds
+
+LOAD = "load"
+_NEWEST = 0.3  # weight of the newest observation
+
+
+class SpeedStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> dict[tuple[str, str], float]:
+        """Seconds by (model_id, bucket); the bucket is LOAD or a `speed_bucket`, for one picture."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(speeds.c.model_id, speeds.c.bucket, speeds.c.seconds))
+            return {(row.model_id, row.bucket): row.seconds for row in rows}
+
+
+def speed_bucket(request: GenerationRequest) -> str:
+    """Jobs of one model in the same bucket take about equally long per picture."""
+    return f"{request.width or 0}x{request.height or 0}x{request.num_inference_steps}"
+
+
+def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any]) -> None:
+    """Fold a finished job's seconds (`load`, `generate`) into the averages, in the caller's transaction."""
+    observed = {
+        LOAD: timings.get("load", 0.0),
+        speed_bucket(request): timings.get("generate", 0.0) / request.num_images,
+    }
+    for bucket, seconds in observed.items():
+        if seconds <= 0:
+            continue
+        known = and_(speeds.c.model_id == request.model_id, speeds.c.bucket == bucket)
+        averaged = speeds.c.seconds * (1 - _NEWEST) + seconds * _NEWEST
+        changed = connection.execute(update(speeds).where(known).values(seconds=averaged, samples=speeds.c.samples + 1))
+        if not changed.rowcount:
+            connection.execute(
+                insert(speeds).values(model_id=request.model_id, bucket=bucket, seconds=seconds, samples=1)
+            )
+
+
+def load_seconds(connection: Connection, model_id: str) -> float | None:
+    """How long the model takes to load, if that was ever seen."""
+    known = and_(speeds.c.model_id == model_id, speeds.c.bucket == LOAD)
+    seconds: float | None = connection.scalar(select(speeds.c.seconds).where(known))
+    return seconds

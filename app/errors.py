@@ -118,6 +118,12 @@ class Unavailable(CyberImageError):
     code, status, title = "unavailable", 503, "The server cannot do this at the moment"
 
 
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer, or somebody else holds its lock for too long. What was committed is safe."""
+
+    code, title = "database_unavailable", "The database does not answer"
+
+
 class DiskFull(CyberImageError):
     code, status, title = "disk_full", 507, "The disk is full"
 

@@ -125,6 +125,12 @@ class ClaimStore:
                     found[claim.job_id] = Beat(owned=True, cancel_requested=row.cancel_requested)
         return found
 
+    def look(self, claim: Claim) -> Beat:
+        """Whether the job is still ours, and whether to stop. Writes nothing."""
+        with self._database.read() as connection:
+            row = connection.execute(select(jobs.c.cancel_requested).where(_owned(claim))).one_or_none()
+        return Beat(row is not None, bool(row and row.cancel_requested))
+
     def progress(self, claim: Claim, progress: Progress) -> Beat:
         """Write down how far the job is. Not durable: a power cut may lose it, and nobody was promised it."""
         with self._database.write(durable=False) as connection:

@@ -23,6 +23,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from app.errors import DatabaseUnavailable
 
 log = logging.getLogger("cyberimage.store")
 
@@ -70,7 +73,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for SELECTs, each seeing the latest commit."""
         options: dict[str, Any] = {"reads": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        with self.engine.connect().execution_options(**options) as connection:
+        with _translated(), self.engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
@@ -79,7 +82,7 @@ class Database:
 
         With `durable` the commit has reached the disk when the block has ended.
         """
-        with self._gate(), self.engine.connect() as connection:
+        with _translated(), self._gate(), self.engine.connect() as connection:
             if self.is_sqlite:
                 # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
                 level = "FULL" if durable else "NORMAL"
@@ -103,6 +106,16 @@ class Database:
             yield
         finally:
             os.close(descriptor)  # releases the lock
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The driver's complaints as ours. After a write that ends so, the commit may or may not have happened."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        log.error("The database does not answer: %s", error.orig)
+        raise DatabaseUnavailable("The database does not answer; try again in a moment.", retry_after=5) from error
 
 
 def _lock_within(descriptor: int, seconds: float) -> bool:

@@ -1,0 +1,43 @@
+# make run     install what is needed and start CyberImage on http://127.0.0.1:5050
+# make test    install what the tests need and run all of them
+# make check   the quick part: lint, types, architecture, unit tests
+# make bench   the benchmarks; docs/BENCHMARKS.md explains them
+# make docs    the generated part of the documentation
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: run test check lint bench docs clean
+
+run: .venv/run-installed
+	@$(BIN)/python run.py $(ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest -q
+
+check: lint
+	@$(BIN)/python -m pytest -q -m "not slow and not e2e and not browser"
+
+lint: .venv/dev-installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: .venv/dev-installed
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: .venv/dev-installed
+	@$(BIN)/python -m tools.api_reference
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/run-installed: requirements.txt tools/install.py
+	@$(PYTHON) tools/install.py requirements.txt
+	@touch $@
+
+.venv/dev-installed: requirements.txt requirements-dev.txt tools/install.py
+	@$(PYTHON) tools/install.py requirements-dev.txt
+	@touch $@ .venv/run-installed

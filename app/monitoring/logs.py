@@ -1,0 +1,72 @@
+"""Log files that several processes may write at once: app.log (all), errors.log (errors), models.log (engines).
+
+Each rotates at 1 MB and keeps five old ones. Lines are for people (`text`) or machines (`json`); a record's
+`job_id` and `request_id`, given with `extra=`, stand in both.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from concurrent_log_handler import ConcurrentRotatingFileHandler
+from pythonjsonlogger.json import JsonFormatter
+
+from app.config import Settings
+
+MAX_BYTES = 1_000_000
+BACKUPS = 5
+_CONTEXT = ("job_id", "request_id")
+
+
+def configure_logging(settings: Settings, role: str) -> None:
+    """Send every `cyberimage.*` logger to the log files and to standard error. `role` names the process in each line.
+
+    Call it once per process, as early as possible.
+    """
+    settings.log_dir.mkdir(parents=True, exist_ok=True)
+    logger = logging.getLogger("cyberimage")
+    logger.handlers.clear()
+    logger.setLevel(settings.log_level)
+    logger.propagate = False
+    formatter = _formatter(settings.log_format, role)
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(formatter)
+    logger.addHandler(console)
+    for name, level, only in (("app", "DEBUG", ""), ("errors", "ERROR", ""), ("models", "DEBUG", "cyberimage.models")):
+        handler = ConcurrentRotatingFileHandler(
+            settings.log_dir / f"{name}.log", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
+        )
+        handler.setLevel(level)
+        handler.setFormatter(formatter)
+        if only:
+            handler.addFilter(logging.Filter(only))
+        logger.addHandler(handler)
+    logging.captureWarnings(False)
+
+
+def _formatter(style: str, role: str) -> logging.Formatter:
+    if style == "json":
+        formatter: logging.Formatter = JsonFormatter(
+            "%(levelname)s %(name)s %(process)d %(message)s",
+            rename_fields={"levelname": "level", "name": "logger", "process": "pid"},
+            static_fields={"role": role},
+            timestamp="time",
+        )
+        return formatter
+    return _TextFormatter(role)
+
+
+class _TextFormatter(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {role}[%(process)d] %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        context = " ".join(f"{name}={getattr(record, name)}" for name in _CONTEXT if hasattr(record, name))
+        return f"{line} [{context}]" if context else line

@@ -1,0 +1,75 @@
+"""What keeps the place in order by itself: rescue jobs of dead workers, sweep files that no row points to.
+
+Every worker and the API run it, so that it works whichever of them lives. Each chore is idempotent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from itertools import islice
+from pathlib import PurePosixPath
+
+from app.errors import DatabaseUnavailable
+from app.services.installation import Installation
+
+RESCUE_EVERY_SECONDS = 3.0
+SWEEP_EVERY_SECONDS = 600.0
+ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
+
+log = logging.getLogger("cyberimage.maintenance")
+
+
+def rescue(installation: Installation) -> int:
+    """Give jobs whose worker is silent to somebody else, or fail them. Returns how many there were."""
+    rows = installation.claims.rescue()
+    for row in rows:
+        log.warning(
+            "Rescued after attempt %s (%s): now %s", row.attempt, row.error_code, row.status, extra={"job_id": row.id}
+        )
+        installation.bell.ring("news", row.id)
+    if rows:
+        installation.bell.ring("work")
+    return len(rows)
+
+
+def sweep_orphans(installation: Installation, older_than: float = ORPHAN_AGE_SECONDS) -> int:
+    """Remove files that no row points to and that are older than `older_than` seconds. Returns how many."""
+    removed = 0
+    old = installation.images.older_than(older_than)
+    while names := list(islice(old, 200)):
+        known = installation.outputs.known_paths(names)
+        for name in names:
+            if name not in known:
+                installation.images.remove(name)
+                removed += 1
+                log.info("Removed the orphan %s", PurePosixPath(name).name)
+    return removed
+
+
+class Maintenance(threading.Thread):
+    """The chores, on their own thread, until the process ends."""
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(name="maintenance", daemon=True)
+        self._installation = installation
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        rounds_per_sweep = int(SWEEP_EVERY_SECONDS / RESCUE_EVERY_SECONDS)
+        rounds = 0
+        while not self._stopping.wait(RESCUE_EVERY_SECONDS if rounds else 0.0):
+            self._once(sweep=rounds % rounds_per_sweep == 1)
+            rounds += 1
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _once(self, *, sweep: bool) -> None:
+        try:
+            rescue(self._installation)
+            if sweep:
+                sweep_orphans(self._installation)
+                self._installation.workers.forget_dead()
+        except (DatabaseUnavailable, OSError) as error:
+            log.error("Maintenance could not finish (%s); it will try again.", error)

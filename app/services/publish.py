@@ -1,0 +1,111 @@
+"""Publish what a generation made: the files first, whole and on the disk, then rows and COMPLETED in one transaction.
+
+A crash in between leaves files without rows, which maintenance sweeps; never a row without its file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.core.job import Claim
+from app.core.output import Output
+from app.files.images import encode_png, encode_thumbnail
+from app.files.metadata import build_manifest, png_text
+from app.files.storage import dated_name
+from app.services.installation import Installation
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels (uint8 RGB, height × width × 3) and the seed they come from."""
+
+    pixels: npt.NDArray[np.uint8]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a generation hands over to be published. `timings` are seconds by phase."""
+
+    pictures: Sequence[Picture]
+    effective: dict[str, Any]
+    versions: dict[str, str]
+    timings: Mapping[str, float]
+    warnings: Sequence[str] = field(default_factory=tuple)
+
+
+def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Output]:
+    """Write the files and complete the job under `claim`.
+
+    Raises LeaseLost, Cancelled or StorageFull; the files are gone again then.
+    """
+    started = time.perf_counter()
+    outputs: list[Output] = []
+    files: dict[str, bytes] = {}
+    for index, picture in enumerate(made.pictures):
+        output, content = _prepare(claim, made, picture, index)
+        outputs.append(output)
+        files |= content
+    installation.images.publish(files)
+    timings = {**made.timings, "queued": claim.queued_seconds, "save": time.perf_counter() - started}
+    try:
+        installation.claims.complete(claim, outputs, timings=timings, warnings=made.warnings)
+    except BaseException:
+        discard(installation, outputs)
+        raise
+    installation.bell.ring("news", claim.job_id)
+    return outputs
+
+
+def discard(installation: Installation, outputs: Sequence[Output]) -> None:
+    """Remove files that were never published. Those that a row points to stay: after a broken connection a commit may
+    have succeeded without our knowing."""
+    known = installation.outputs.known_paths([output.path for output in outputs])
+    for output in outputs:
+        if output.path not in known:
+            installation.images.remove(output.path)
+            installation.images.remove(output.thumbnail_path)
+
+
+def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Output, dict[str, bytes]]:
+    image_id, now = uuid.uuid4().hex, datetime.now(UTC)
+    height, width = picture.pixels.shape[:2]
+    manifest = build_manifest(
+        claim.request,
+        seed=picture.seed,
+        width=width,
+        height=height,
+        effective=made.effective,
+        versions=made.versions,
+        job_id=claim.job_id,
+        image_id=image_id,
+        created_at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    )
+    png = encode_png(picture.pixels, png_text(manifest))
+    path, thumbnail_path = dated_name(image_id, ".png", now), dated_name(image_id, ".thumbnail.webp", now)
+    output = Output(
+        id=image_id,
+        job_id=claim.job_id,
+        index=index,
+        media="image",
+        model_id=claim.request.model_id,
+        path=path,
+        thumbnail_path=thumbnail_path,
+        mime_type="image/png",
+        width=width,
+        height=height,
+        bytes=len(png),
+        sha256=hashlib.sha256(png).hexdigest(),
+        seed=picture.seed,
+        manifest=manifest,
+    )
+    return output, {path: png, thumbnail_path: encode_thumbnail(picture.pixels)}

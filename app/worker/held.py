@@ -1,0 +1,43 @@
+"""A job that this worker holds: what the engine reports about it, and the reasons to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from enum import StrEnum
+
+from app.core.job import Claim, Phase, Progress
+
+
+class Stop(StrEnum):
+    """Why a running job should stop, in the order of what decides."""
+
+    LOST = "lost"  # somebody else owns it: touch nothing
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"  # past its deadline
+    DRAINING = "draining"  # the worker is to go: give it back
+
+
+class HeldJob:
+    """The engine's `Control`. The engine's thread writes it, the keeper's reads it: both swap whole values."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.deadline = time.monotonic() + claim.deadline_in
+        self.progress = Progress(Phase.STARTING, 0, claim.request.num_inference_steps)
+        self.written = self.progress  # what the database knows; the keeper's own note
+        self.stop_reason: Stop | None = None
+        self._lock = threading.Lock()
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        self.progress = Progress(phase, step, total_steps or self.claim.request.num_inference_steps)
+
+    def cancelled(self) -> bool:
+        return self.stop_reason is not None
+
+    def stop(self, reason: Stop) -> None:
+        """Ask the job to stop; a graver reason replaces a lighter one."""
+        order = list(Stop)
+        with self._lock:
+            if self.stop_reason is None or order.index(reason) < order.index(self.stop_reason):
+                self.stop_reason = reason

@@ -1,0 +1,121 @@
+"""A worker: claim, run, repeat. One process, one device, one generation at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from app.core.catalog import ModelSpec
+from app.engines.base import Engine, EngineFactory
+from app.engines.registry import engine_for
+from app.errors import DatabaseUnavailable
+from app.monitoring.resources import rss_bytes
+from app.services.installation import Installation
+from app.services.maintenance import Maintenance
+from app.store.workers import WorkerReport
+from app.worker.held import Stop
+from app.worker.keeper import Keeper
+from app.worker.runner import Runner
+
+log = logging.getLogger("cyberimage.worker")
+
+
+class Worker:
+    """`factories` make the engines; `device` is what it is called in reports."""
+
+    def __init__(self, installation: Installation, factories: Mapping[str, EngineFactory], device: str) -> None:
+        self.id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"[:64]
+        self._installation = installation
+        self._factories = factories
+        self._device = device
+        self._engines: list[Engine] = []
+        self._draining = threading.Event()
+        self._keeper = Keeper(installation, self._describe)
+        self._runner = Runner(installation, self._keeper, self._engine_of)
+        self._maintenance = Maintenance(installation)
+
+    def run(self) -> bool:
+        """Work until `stop` was called and the running job has ended or was given back.
+
+        Returns whether the process gave up early because a fresh one should replace it.
+        """
+        listener = self._installation.bell.listen("work")
+        self._keeper.start()
+        self._maintenance.start()
+        log.info("Worker %s is ready on %s", self.id, self._device)
+        try:
+            while not self._draining.is_set() and not self._runner.must_recycle:
+                if not self._run_next():
+                    listener.wait(self._installation.settings.worker_poll_seconds)
+        finally:
+            listener.close()
+            self._leave()
+        return self._runner.must_recycle
+
+    def stop(self, grace: float) -> None:
+        """Take no more jobs; a running one may finish within `grace` seconds, then it goes back to the queue."""
+        self._draining.set()
+        self._installation.bell.ring("work")  # wakes our own wait
+        self._keeper.beat_soon()
+        timer = threading.Timer(grace, self._give_back)
+        timer.daemon = True
+        timer.start()
+
+    def _run_next(self) -> bool:
+        try:
+            claim = self._installation.claims.claim(self.id, [model["model_id"] for model in self._models()])
+        except DatabaseUnavailable as error:
+            log.warning("Cannot ask for work: %s", error.detail)
+            self._draining.wait(self._installation.settings.worker_poll_seconds)
+            return False
+        if claim is None:
+            return False
+        log.info("Claimed, attempt %s: %s", claim.attempt, claim.request.model_id, extra={"job_id": claim.job_id})
+        self._installation.bell.ring("news", claim.job_id)
+        self._runner.run(claim)
+        return True
+
+    def _give_back(self) -> None:
+        for job in self._keeper.held():
+            job.stop(Stop.DRAINING)
+
+    def _leave(self) -> None:
+        self._runner.finish(timeout=60)
+        self._maintenance.stop()
+        self._keeper.stop()
+        self._keeper.join(timeout=5)
+        try:
+            self._installation.workers.remove(self.id)
+        except DatabaseUnavailable:
+            log.warning("Could not sign off; the row expires by itself")
+        log.info("Worker %s has stopped", self.id)
+
+    def _engine_of(self, spec: ModelSpec) -> Engine:
+        engine = engine_for(spec, self._factories)
+        if engine not in self._engines:
+            self._engines.append(engine)
+        return engine
+
+    def _models(self) -> list[dict[str, Any]]:
+        return [vars(model) for engine in self._engines for model in engine.resident()]
+
+    def _describe(self) -> WorkerReport:
+        held = self._keeper.held()
+        models = self._models()
+        state = "draining" if self._draining.is_set() else "busy" if held else "idle"
+        return WorkerReport(
+            id=self.id,
+            host=platform.node(),
+            pid=os.getpid(),
+            device=self._device,
+            state=state,
+            job_id=held[0].claim.job_id if held else None,
+            models=models,
+            rss_bytes=rss_bytes(),
+            vram_bytes=sum(model["device_bytes"] for model in models),
+        )

@@ -1,0 +1,134 @@
+"""One job from claim to end: run the engine, hand the result to the publisher, end every failure with its status."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+
+from app.core.catalog import ModelSpec
+from app.core.job import Claim, Phase
+from app.engines.base import Engine, Generation
+from app.errors import (
+    Cancelled,
+    CyberImageError,
+    DatabaseUnavailable,
+    GenerationError,
+    GenerationTimeout,
+    LeaseLost,
+    OutOfMemory,
+)
+from app.services.installation import Installation
+from app.services.publish import Made, Picture
+from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
+from app.worker.held import HeldJob, Stop
+from app.worker.keeper import Keeper
+from app.worker.publisher import Finished, Publisher
+
+log = logging.getLogger("cyberimage.worker")
+
+
+class Runner:
+    """`engine_of` gives the engine of a model. `must_recycle` turns true when this process should not go on."""
+
+    def __init__(self, installation: Installation, keeper: Keeper, engine_of: Callable[[ModelSpec], Engine]) -> None:
+        self._installation = installation
+        self._keeper = keeper
+        self._engine_of = engine_of
+        self._publisher = Publisher(installation, self.settle)
+        self._publisher.start()
+        self.must_recycle = False
+
+    def run(self, claim: Claim) -> None:
+        """Run the job; its publication may still be under way when this returns."""
+        job = HeldJob(claim)
+        self._keeper.hold(job)
+        try:
+            made = self._generate(job)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job must end with a status
+            self.settle(job, error)
+            return
+        job.report(Phase.SAVING, claim.request.num_inference_steps)
+        self._publisher.put(Finished(job, made))
+
+    def finish(self, timeout: float) -> None:
+        """Wait for publications under way."""
+        self._publisher.finish(timeout)
+
+    def _generate(self, job: HeldJob) -> Made:
+        spec = self._installation.catalog.get(job.claim.request.model_id)
+        generation = self._engine_of(spec).generate(spec, job.claim.request, job)
+        if job.stop_reason is not None:
+            raise Cancelled(job.claim.job_id)
+        return _made(generation)
+
+    def settle(self, job: HeldJob, error: BaseException | None) -> None:
+        """End the job as `error` says (None: it was published), and let go of it."""
+        try:
+            self._end(job, error)
+        except LeaseLost:
+            log.warning("The lease was lost; the job belongs to somebody else now", extra=_context(job))
+        except DatabaseUnavailable as unreachable:  # the lease will run out, and the job is rescued
+            log.error("The job's end could not be written: %s", unreachable.detail, extra=_context(job))
+        finally:
+            self._keeper.let_go(job)
+            self._installation.bell.ring("news", job.claim.job_id)
+
+    def _end(self, job: HeldJob, error: BaseException | None) -> None:
+        claims, claim = self._installation.claims, job.claim
+        if error is None:
+            log.info("Completed: %s", claim.request.model_id, extra=_context(job))
+        elif isinstance(error, LeaseLost) or job.stop_reason is Stop.LOST:
+            raise LeaseLost(claim.job_id)
+        elif isinstance(error, Cancelled) and job.stop_reason is Stop.DRAINING:
+            claims.release(claim)
+            log.info("Given back to the queue", extra=_context(job))
+        elif isinstance(error, Cancelled) and job.stop_reason is Stop.EXPIRED:
+            seconds = self._installation.settings.job_timeout_seconds
+            self._fail(job, GenerationTimeout(f"The job took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS)."))
+        elif isinstance(error, Cancelled):
+            claims.cancelled(claim)
+            log.info("Cancelled", extra=_context(job))
+        else:
+            self._fail(job, error)
+
+    def _fail(self, job: HeldJob, error: BaseException) -> None:
+        claim = job.claim
+        if isinstance(error, CyberImageError):
+            known: CyberImageError = error
+        else:
+            log.error("Unexpected error", exc_info=error, extra=_context(job))
+            known = GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
+        transient = getattr(known, "transient", False) and claim.attempt < claim.max_attempts
+        status = self._installation.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
+        log.log(
+            logging.WARNING if transient else logging.ERROR,
+            "Attempt %s of %s ended with %s, now %s: %s",
+            claim.attempt,
+            claim.max_attempts,
+            known.code,
+            status.value,
+            known.detail,
+            extra=_context(job),
+        )
+        self.must_recycle |= isinstance(known, OutOfMemory)
+
+
+def _made(generation: Generation) -> Made:
+    return Made(
+        pictures=[Picture(image.pixels, image.seed) for image in generation.images],
+        effective=generation.effective,
+        versions=generation.versions,
+        timings=generation.timings,
+        warnings=generation.warnings,
+    )
+
+
+def _backoff(attempt: int) -> float:
+    """Seconds before the next attempt: doubling, with jitter so that failures do not come back in step."""
+    doublings = min(attempt - 1, BACKOFF_DOUBLINGS)
+    return BACKOFF_SECONDS * float(2**doublings) * random.uniform(0.75, 1.25)
+
+
+def _context(job: HeldJob) -> dict[str, str]:
+    return {"job_id": job.claim.job_id}

@@ -1,0 +1,54 @@
+"""The start of everything: what `run.py` does."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from app.config import load_settings
+from app.core.catalog import build_catalog
+from app.errors import ConfigurationError
+from app.monitoring.logs import configure_logging
+from app.monitoring.resources import gpu_count
+from app.worker.main import EXIT_CONFIGURATION
+from app.worker.supervisor import Supervisor, children_of
+
+log = logging.getLogger("cyberimage.supervisor")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start the API and the workers and keep them running. Returns the exit status."""
+    asked = _parser().parse_args(arguments)
+    # The environment, not only this process' settings: the children read it too.
+    os.environ.update({name: value for name, value in vars(asked).items() if name.isupper() and value is not None})
+    try:
+        settings = load_settings()
+        build_catalog(settings.model_lines, settings.default_model_id)
+    except ConfigurationError as error:
+        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    if asked.check:
+        print("The configuration is fine.")
+        return 0
+    configure_logging(settings, "run")
+    gpus = gpu_count()
+    supervisor = Supervisor(children_of(settings, gpus=gpus), grace=settings.shutdown_grace_seconds)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: supervisor.stop())
+    log.info(
+        "CyberImage is starting on http://%s:%s (%s)", settings.host, settings.port, f"{gpus} GPUs" if gpus else "CPU"
+    )
+    return supervisor.run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.py", description="Start CyberImage: the API and its workers.")
+    parser.add_argument("--workers", dest="WORKERS", metavar="N", help="worker processes: auto, 0 or a number")
+    parser.add_argument("--host", dest="HOST", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", dest="PORT", help="port to listen on (default 5050)")
+    parser.add_argument("--check", action="store_true", help="check the configuration and stop")
+    return parser

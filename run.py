@@ -1,0 +1,8 @@
+"""Start CyberImage: `python run.py` runs the API and its workers and keeps them running."""
+
+import sys
+
+from app.worker.start import main
+
+if __name__ == "__main__":
+    sys.exit(main())

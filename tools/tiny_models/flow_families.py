@@ -82,7 +82,7 @@ def sd35() -> DiffusionPipeline:
 
 
 def sana() -> DiffusionPipeline:
-    """Sana: a language model as text encoder, linear attention, and an autoencoder that shrinks by 32 (here by 4)."""
+    """Sana: a language model as text encoder, linear attention, and an autoencoder that shrinks by 32 (here by 8)."""
     gemma = gemma_tokenizer()
     text_encoder = Gemma2Model(
         Gemma2Config(
@@ -115,14 +115,14 @@ def sana() -> DiffusionPipeline:
         in_channels=3,
         latent_channels=4,
         attention_head_dim=2,
-        encoder_block_types=("ResBlock", "EfficientViTBlock"),
-        decoder_block_types=("ResBlock", "EfficientViTBlock"),
-        encoder_block_out_channels=(8, 8),
-        decoder_block_out_channels=(8, 8),
-        encoder_qkv_multiscales=((), (5,)),
-        decoder_qkv_multiscales=((), (5,)),
-        encoder_layers_per_block=(1, 1),
-        decoder_layers_per_block=(1, 1),
+        encoder_block_types=("ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"),
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        encoder_qkv_multiscales=((), (), (), (5,)),
+        decoder_qkv_multiscales=((), (), (), (5,)),
+        encoder_layers_per_block=(1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1),
         upsample_block_type="interpolate",
         downsample_block_type="stride_conv",
         decoder_norm_types="rms_norm",

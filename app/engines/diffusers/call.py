@@ -1,0 +1,74 @@
+"""Word a request as the arguments of a pipeline's call. What a pipeline cannot use becomes a warning, never silence."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.request import GenerationRequest
+
+_WORTH_KNOWING = ("num_inference_steps", "guidance_scale", "max_sequence_length")  # defaults written into the manifest
+
+
+@dataclass(frozen=True)
+class Call:
+    """`arguments` for the pipeline (all but seed, output type and callback), `effective` with its own defaults filled
+    in, and `warnings` about what it cannot use."""
+
+    arguments: Mapping[str, Any]
+    effective: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def word_call(pipeline: Any, request: GenerationRequest, max_sequence_length: int | None) -> Call:
+    """The call of `pipeline` that answers `request`. None means: what the pipeline itself does."""
+    takes = inspect.signature(pipeline.__call__).parameters
+    warnings: list[str] = []
+    arguments: dict[str, Any] = {"prompt": request.prompt, "num_inference_steps": request.num_inference_steps}
+    wishes = {
+        "width": request.width,
+        "height": request.height,
+        "guidance_scale": request.guidance_scale,
+        "max_sequence_length": max_sequence_length,
+    }
+    for name, value in wishes.items():
+        if value is None:
+            continue
+        if name in takes:
+            arguments[name] = value
+        elif name != "max_sequence_length":  # a default of ours, not a client's wish
+            warnings.append(f"{request.model_id} takes no {name}; it was not used.")
+    if request.negative_prompt:
+        if _uses_negative_prompt(takes):
+            arguments["negative_prompt"] = request.negative_prompt
+        else:
+            warnings.append(f"{request.model_id} has no negative prompt; it was ignored.")
+    defaults = {name: takes[name].default for name in _WORTH_KNOWING if name in takes}
+    effective = defaults | arguments
+    warnings += _truncation(pipeline, request.prompt, effective.get("max_sequence_length"))
+    return Call(arguments, effective, tuple(warnings))
+
+
+def _uses_negative_prompt(takes: Mapping[str, inspect.Parameter]) -> bool:
+    """FLUX takes one and then ignores it, unless a second, true guidance is switched on."""
+    true_guidance = takes.get("true_cfg_scale")
+    return "negative_prompt" in takes and (true_guidance is None or true_guidance.default > 1)
+
+
+def _truncation(pipeline: Any, prompt: str, max_sequence_length: int | None) -> list[str]:
+    """A warning when not even the text encoder with the longest reach reads the whole prompt."""
+    shortfalls: list[tuple[int, int]] = []
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        tokenizer = getattr(pipeline, name, None)
+        if tokenizer is None or not callable(tokenizer):
+            continue
+        is_clip = "CLIP" in type(tokenizer).__name__
+        reach = tokenizer.model_max_length if is_clip or max_sequence_length is None else max_sequence_length
+        tokens = len(tokenizer(prompt, truncation=False, verbose=False).input_ids)
+        shortfalls.append((tokens - int(reach), int(reach)))
+    if not shortfalls or min(shortfalls)[0] <= 0:
+        return []
+    missing, reach = min(shortfalls)
+    return [f"The prompt is {missing + reach} tokens long; only the first {reach} were read."]

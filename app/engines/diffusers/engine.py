@@ -1,0 +1,172 @@
+"""The engine that runs diffusers pipelines: load on demand, keep warm, make room, generate, survive what goes wrong.
+
+After running out of memory the except block is left first (its traceback keeps tensors alive), then everything of the
+failed attempt is dropped; the model itself goes too, since pipelines that carried on were seen to give spoiled ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import diffusers
+import huggingface_hub.utils
+import torch
+import transformers
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.engines.base import Control, Generation, ResidentModel
+from app.engines.diffusers.attention import apply_attention, choose_attention
+from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
+from app.engines.diffusers.generate import NotFinite, generate
+from app.engines.diffusers.loading import build_pipeline, pipeline_class_name
+from app.engines.diffusers.log import log
+from app.engines.diffusers.memory import gigabytes, release, tensor_bytes
+from app.engines.diffusers.precision import choose_dtype, dtype_name, safer_dtype
+from app.engines.diffusers.residency import LoadedModel, Residency
+from app.engines.diffusers.sources import locate
+from app.engines.settings import EngineSettings
+from app.errors import Cancelled, GenerationError, OutOfMemory
+
+
+class DiffusersEngine:
+    """Runs the sources `huggingface` and `local` on one device. Used by one thread at a time."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._device = _choose_device(settings.device)
+        self._residency = Residency(self._device)
+        self._widened: dict[str, torch.dtype] = {}  # models that overflowed, and what they run in since
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()
+        huggingface_hub.utils.disable_progress_bars()
+
+    def load(self, spec: ModelSpec, control: Control) -> None:
+        self._load(spec, control)
+
+    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+        started = time.perf_counter()
+        loaded = self._load(spec, control)
+        loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
+        generation = self._generate_within_memory(spec, request, control)
+        return dataclasses.replace(generation, timings=loading | generation.timings)
+
+    def unload(self, model_id: str) -> None:
+        self._residency.remove(model_id)
+
+    def resident(self) -> Sequence[ResidentModel]:
+        return self._residency.listing()
+
+    def _load(self, spec: ModelSpec, control: Control) -> bool:
+        """Make `spec` resident and say whether it had to be loaded."""
+        if self._residency.get(spec) is not None:
+            return False
+        self._residency.remove(spec.id)  # as an older catalogue line described it
+        if not _survives(lambda: self._load_cold(spec, control)):
+            others = self._residency.remove_others(spec.id)
+            release()
+            if not (others and _survives(lambda: self._load_cold(spec, control))):
+                release()
+                raise OutOfMemory(
+                    f"Memory on {self._device} ran out while {spec.id} was loaded."
+                    " Choose a smaller model or a narrower dtype, or stop what else uses that memory."
+                )
+        return True
+
+    def _load_cold(self, spec: ModelSpec, control: Control) -> None:
+        started = time.perf_counter()
+        control.report(Phase.LOADING)
+        checkpoint = locate(spec, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
+        control.report(Phase.LOADING)
+        _stop_if_cancelled(control)
+        class_name = pipeline_class_name(spec, checkpoint)
+        asked = spec.options.dtype if spec.options.dtype != "auto" else self._settings.dtype
+        dtype = self._widened.get(spec.id) or choose_dtype(asked, class_name, self._device)
+        self._residency.make_room(spec.id, checkpoint.tensors.bytes_at(dtype.itemsize))
+        _stop_if_cancelled(control)
+        pipeline = build_pipeline(spec, checkpoint, dtype, self._device)
+        wish = spec.options.attention or self._settings.attention
+        attention = apply_attention(pipeline, choose_attention(wish, class_name, self._device))
+        size = tensor_bytes(pipeline)
+        self._residency.add(LoadedModel(spec, checkpoint, pipeline, self._device, dtype, attention, size))
+        log.info(
+            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, revision %s",
+            *(spec.id, class_name, self._device, time.perf_counter() - started),
+            *(gigabytes(size), dtype_name(dtype), attention, checkpoint.revision),
+        )
+        _stop_if_cancelled(control)
+
+    def _generate_within_memory(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+        results: list[Generation] = []
+        if _survives(lambda: results.append(self._generate_finite(spec, request, control))):
+            return results[0]
+        log.warning("%s: memory on %s ran out", spec.id, self._device)
+        if self._residency.remove_others(spec.id):
+            release()
+            if _survives(lambda: results.append(self._generate_finite(spec, request, control))):
+                return results[0]
+        self._residency.remove(spec.id)
+        release()
+        raise OutOfMemory(
+            f"Memory on {self._device} ran out while {spec.id} was drawing."
+            " Ask for a smaller picture, choose a smaller model, or stop what else uses that memory."
+        )
+
+    def _generate_finite(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+        """Generate; when the numbers overflow, load the model in a wider precision and try once more."""
+        try:
+            return self._generate_warm(spec, request, control)
+        except NotFinite:
+            dtype = self._dtype_of(spec)
+        wider = safer_dtype(dtype, self._device)
+        if wider is not None:
+            message = f"{spec.id} overflowed in {dtype_name(dtype)}; it was run in {dtype_name(wider)}."
+            log.warning(message)
+            self._widened[spec.id] = wider
+            self._residency.remove(spec.id)
+            self._load_cold(spec, control)
+            try:
+                generation = self._generate_warm(spec, request, control)
+                return dataclasses.replace(generation, warnings=(*generation.warnings, message))
+            except NotFinite:
+                dtype = wider
+        raise GenerationError(
+            f"{spec.id} gave numbers that are no picture (NaN or infinity) in {dtype_name(dtype)}."
+            " Other settings may work; if none does, its weights are damaged: fetch the model again."
+        )
+
+    def _generate_warm(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+        model = self._residency.get(spec)
+        if model is None:
+            raise GenerationError(f"{spec.id} is not loaded.")
+        return generate(model, request, control)
+
+    def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
+        model = self._residency.get(spec)
+        return torch.float32 if model is None else model.dtype
+
+
+def _choose_device(wish: str) -> torch.device:
+    if wish != "auto":
+        return torch.device(wish)
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def _stop_if_cancelled(control: Control) -> None:
+    if control.cancelled():
+        raise Cancelled
+
+
+def _survives(work: Callable[[], None]) -> bool:
+    """Do `work` and say whether memory sufficed. When it did not, the exception and its frames are gone on return."""
+    try:
+        work()
+    except MEMORY_ERRORS as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("out of memory: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""Turn what torch, diffusers and huggingface_hub raise into errors that say what to do. It decides nothing else."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+import huggingface_hub.errors as hub
+import torch
+
+from app.core.catalog import ModelSpec
+from app.errors import GenerationError, ModelDownloadFailed, ModelRequiresAuth, ModelUnavailable, StorageFull
+
+# What the libraries raise when files are missing, damaged, or of a kind they do not know. HTTPError is the base of the
+# HTTP library that huggingface_hub happens to use.
+DOWNLOAD_ERRORS = (OSError, ValueError, hub.HTTPError, hub.EntryNotFoundError, hub.RevisionResolutionError)
+LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+_UNREACHABLE = (hub.HTTPError, ConnectionError, TimeoutError, hub.EntryNotFoundError)
+MEMORY_ERRORS = (RuntimeError, MemoryError)  # torch.OutOfMemoryError is a RuntimeError, and the CPU raises a plain one
+
+
+def download_error(error: BaseException, spec: ModelSpec) -> GenerationError:
+    """What to tell about a model that could not be fetched from the hub."""
+    repo, causes = spec.repo, list(_chain(error))
+    if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
+        return StorageFull(f"The disk is full; {repo} could not be downloaded. Free some space in MODEL_CACHE_DIR.")
+    for cause in causes:
+        known = _hub_answer(cause, spec)
+        if known is not None:
+            return known
+    if any(isinstance(cause, hub.OfflineModeIsEnabled) for cause in causes):
+        return ModelUnavailable(
+            f"{repo} is not on this machine and HF_HUB_OFFLINE forbids to fetch it. Unset it, or copy the model here."
+        )
+    if any(isinstance(cause, _UNREACHABLE) for cause in causes):
+        return ModelDownloadFailed(
+            f"{repo} is not on this machine and the hub could not be reached ({_first_line(error)})."
+            " Check the network, or copy the model here and give its folder as a local model."
+        )
+    return ModelUnavailable(f"{repo} cannot be used: {_first_line(error)}")
+
+
+def _hub_answer(error: BaseException, spec: ModelSpec) -> GenerationError | None:
+    """The meaning of an answer of the hub, None when `error` is not one. The order matters: gated is also not found."""
+    repo = spec.repo
+    if isinstance(error, hub.GatedRepoError):
+        return ModelRequiresAuth(
+            f"{repo} is gated. Accept its licence on its page on the hub, put a token of that account into .env as"
+            " HF_TOKEN, and restart the worker."
+        )
+    if isinstance(error, hub.RepositoryNotFoundError):
+        if spec.requires_auth:
+            return ModelRequiresAuth(f"The hub hides {repo} from us. Put a token with access into .env as HF_TOKEN.")
+        return ModelUnavailable(
+            f"The hub has no {repo}, or it is private. Check the repo in the MODEL_ line; if private, set HF_TOKEN."
+        )
+    if isinstance(error, hub.RevisionNotFoundError):
+        return ModelUnavailable(f"{repo} has no revision {spec.options.revision!r}. Correct it in the MODEL_ line.")
+    if isinstance(error, hub.RemoteEntryNotFoundError):
+        return ModelUnavailable(f"{repo} is not a diffusers model: the hub has no such file ({_first_line(error)}).")
+    if isinstance(error, hub.HfHubHTTPError) and error.response is not None:
+        status = error.response.status_code
+        if status in (401, 403):
+            return ModelRequiresAuth(f"The hub refused access to {repo} ({status}). Check HF_TOKEN and its rights.")
+        return ModelDownloadFailed(f"The hub answered {status} for {repo}. Try again later.")
+    return None
+
+
+def load_error(error: BaseException, spec: ModelSpec) -> ModelUnavailable:
+    """What to tell about files that are here and could not be made into a pipeline."""
+    missing = f"{error.filename} is missing" if isinstance(error, FileNotFoundError) and error.filename else None
+    return ModelUnavailable(f"{spec.id} ({spec.repo}) cannot be loaded: {missing or _first_line(error)}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that RAM or GPU memory ran out."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return "DefaultCPUAllocator" in text or "CUDA out of memory" in text or "CUBLAS_STATUS_ALLOC_FAILED" in text
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """`error` and what led to it; libraries wrap the answer of the hub in an EnvironmentError."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

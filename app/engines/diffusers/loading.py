@@ -1,0 +1,73 @@
+"""Make a pipeline of a checkpoint that is on this machine: its class, its precision, its device.
+
+Safetensors only and no code from a repo. It neither looks for files nor decides what to unload.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+from safetensors import SafetensorError
+
+from app.core.catalog import ModelSpec
+from app.engines.diffusers.checkpoint import SKIPPED_PARTS, Checkpoint
+from app.engines.diffusers.errors import LOAD_ERRORS, is_out_of_memory, load_error
+from app.errors import ModelUnavailable
+
+
+def pipeline_class_name(spec: ModelSpec, checkpoint: Checkpoint) -> str:
+    """The pipeline's class: the model's option, or what its files say."""
+    return spec.options.pipeline_class or checkpoint.pipeline_class
+
+
+def build_pipeline(spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Any:
+    """The diffusers pipeline of `checkpoint` on `device`. Raises ModelUnavailable; out of memory passes through."""
+    pipeline_class = _find_class(pipeline_class_name(spec, checkpoint))
+    try:
+        if checkpoint.is_single_file:
+            pipeline = _from_file(pipeline_class, checkpoint, dtype)
+        else:
+            pipeline = _from_folder(pipeline_class, checkpoint, dtype, spec.options.variant)
+        pipeline.to(device)  # never with a dtype: that would break the parts that stay in float32
+    except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise load_error(error, spec) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _find_class(name: str) -> Any:
+    found = getattr(diffusers, name, None)
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+        raise ModelUnavailable(
+            f"diffusers {diffusers.__version__} has no pipeline {name!r}."
+            " Correct pipeline_class in the model's options, or use a model that this version knows."
+        )
+    return found
+
+
+def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype, variant: str | None) -> Any:
+    skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
+    if skipped:
+        skipped["requires_safety_checker"] = False
+    return pipeline_class.from_pretrained(
+        checkpoint.path,
+        dtype=dtype,
+        variant=variant,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        **skipped,
+    )
+
+
+def _from_file(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    if not hasattr(pipeline_class, "from_single_file"):
+        raise ModelUnavailable(f"{pipeline_class.__name__} cannot be loaded from one file; use a diffusers folder.")
+    return pipeline_class.from_single_file(
+        str(checkpoint.path), config=str(checkpoint.config), dtype=dtype, local_files_only=True
+    )

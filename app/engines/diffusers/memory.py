@@ -1,0 +1,56 @@
+"""How much memory there is and how much a pipeline holds. On a CPU worker, memory is RAM. All sizes are bytes."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a model could still take on `device`."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + kept)
+    available = int(psutil.virtual_memory().available)
+    limit = _container_room()
+    return available if limit is None else min(available, limit)
+
+
+def _container_room() -> int | None:
+    """What the container's own limit leaves, page cache counted as free; None when there is no limit."""
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used + int(stat.get("file", 0)))
+
+
+def tensor_bytes(pipeline: Any) -> int:
+    """Size of all weights and buffers of `pipeline`, each storage counted once."""
+    storages: dict[int, int] = {}
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            for tensor in (*part.parameters(), *part.buffers()):
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def release() -> None:
+    """Give memory of dropped models back. Call it outside of any except block: a traceback keeps tensors alive."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -1,0 +1,100 @@
+"""The models in memory, in the order of their last use, and making room for another one.
+
+It knows sizes and order; how a model is loaded is not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from app.core.catalog import ModelSpec
+from app.engines.base import ResidentModel
+from app.engines.diffusers.checkpoint import Checkpoint
+from app.engines.diffusers.log import log
+from app.engines.diffusers.memory import free_bytes, gigabytes, release
+from app.engines.diffusers.precision import dtype_name
+from app.errors import OutOfMemory
+
+_MARGIN = 1.05  # buffers, alignment and parts that stay in a wider precision
+_WORKING_BYTES = {"cpu": 256_000_000, "cuda": 1_000_000_000}  # the least that a generation itself needs
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A pipeline in memory, and all that was decided about it. `size` is measured, in bytes."""
+
+    spec: ModelSpec
+    checkpoint: Checkpoint
+    pipeline: Any
+    device: torch.device
+    dtype: torch.dtype
+    attention: str
+    size: int
+
+    def describe(self) -> ResidentModel:
+        on_cpu = self.device.type == "cpu"
+        return ResidentModel(
+            model_id=self.spec.id,
+            device=str(self.device),
+            dtype=dtype_name(self.dtype),
+            device_bytes=0 if on_cpu else self.size,
+            host_bytes=self.size if on_cpu else 0,
+        )
+
+
+class Residency:
+    """Which models are in memory on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._models: dict[str, LoadedModel] = {}  # least recently used first
+
+    def get(self, spec: ModelSpec) -> LoadedModel | None:
+        """The model of `spec`, now the most recently used; None when it is not in memory as `spec` describes it."""
+        model = self._models.pop(spec.id, None)
+        if model is None:
+            return None
+        self._models[spec.id] = model
+        return model if model.spec == spec else None
+
+    def add(self, model: LoadedModel) -> None:
+        self._models[model.spec.id] = model
+
+    def remove(self, model_id: str) -> bool:
+        """Forget a model and free its memory, and say whether it was there. Nobody else may hold its pipeline then."""
+        if self._models.pop(model_id, None) is None:
+            return False
+        release()
+        log.info("%s: unloaded", model_id)
+        return True
+
+    def remove_others(self, model_id: str) -> bool:
+        """Free all models but one, and say whether there were any."""
+        others = [other for other in self._models if other != model_id]
+        for other in others:
+            self.remove(other)
+        return bool(others)
+
+    def listing(self) -> Sequence[ResidentModel]:
+        return [model.describe() for model in self._models.values()]
+
+    def make_room(self, model_id: str, weight_bytes: int) -> None:
+        """Unload the least recently used models until `weight_bytes` of weights fit.
+
+        Raises OutOfMemory, with nothing left to unload, when they do not.
+        """
+        needed = int(weight_bytes * _MARGIN) + _WORKING_BYTES.get(self._device.type, 0)
+        while free_bytes(self._device) < needed and self._models:
+            oldest = next(iter(self._models))
+            log.info("%s: needs %s; unloading %s to make room", model_id, gigabytes(needed), oldest)
+            self.remove(oldest)
+        free = free_bytes(self._device)
+        if free < needed:
+            raise OutOfMemory(
+                f"{model_id} needs about {gigabytes(needed)} of memory on {self._device}, where {gigabytes(free)} are"
+                " free. Choose a smaller model or a narrower dtype, or stop what else uses that memory."
+            )

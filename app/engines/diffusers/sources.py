@@ -1,0 +1,124 @@
+"""Find the checkpoint of a catalogue entry: on the hub (downloaded when it is not here), in a folder, or in one file.
+
+What was downloaded once is used without asking the hub again, so that a model neither changes nor fails when the
+network does; a pinned `revision` in the model's options says which version is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.loaders.single_file_utils import fetch_diffusers_config
+from huggingface_hub import snapshot_download
+
+from app.core.catalog import ModelSpec
+from app.engines.diffusers.checkpoint import (
+    PICKLE_SUFFIXES,
+    SKIPPED_PARTS,
+    Checkpoint,
+    inspect_file,
+    inspect_folder,
+)
+from app.engines.diffusers.errors import DOWNLOAD_ERRORS, download_error
+from app.engines.diffusers.log import log
+from app.engines.diffusers.weights import tensor_shapes
+from app.engines.settings import EngineSettings
+from app.errors import GenerationError, ModelUnavailable
+
+_CONFIG_FILES = ["*.json", "**/*.json", "*.txt", "**/*.txt", "**/*.model"]  # kilobytes: no weights among them
+
+
+def locate(spec: ModelSpec, settings: EngineSettings, before_download: Callable[[], None]) -> Checkpoint:
+    """The checkpoint of `spec`, on this machine. `before_download` is called when something has to be fetched first.
+
+    Raises ModelUnavailable, ModelDownloadFailed, ModelRequiresAuth or StorageFull.
+    """
+    if spec.source == "huggingface":
+        return _from_hub(spec, before_download)
+    path = _local_path(spec, settings)
+    if path.is_dir():
+        return inspect_folder(path, spec.options.variant)
+    if path.suffix in PICKLE_SUFFIXES:
+        raise ModelUnavailable(f"{path} is a pickle, which can run code, and is never loaded. Convert it first.")
+    if path.suffix != ".safetensors":
+        raise ModelUnavailable(f"{path} is neither a diffusers folder nor a .safetensors file.")
+    return inspect_file(path, _config_folder(path, spec, before_download))
+
+
+def _local_path(spec: ModelSpec, settings: EngineSettings) -> Path:
+    places = [base / spec.repo for base in dict.fromkeys((settings.root, settings.model_cache_dir))]
+    for place in dict.fromkeys(places):
+        if place.exists():
+            return place
+    raise ModelUnavailable(
+        f"The model {spec.id} is not there: looked for {' and '.join(str(place) for place in dict.fromkeys(places))}."
+        " Put the folder or .safetensors file there, or correct the MODEL_ line."
+    )
+
+
+def _from_hub(spec: ModelSpec, before_download: Callable[[], None]) -> Checkpoint:
+    try:
+        return _inspect_snapshot(_fetch(spec, local_files_only=True), spec)
+    except DOWNLOAD_ERRORS:
+        log.info("%s: %s is not on this machine", spec.id, spec.repo)
+    except ModelUnavailable as problem:
+        log.info("%s: the copy of %s on this machine is not whole: %s", spec.id, spec.repo, problem)
+    before_download()
+    try:
+        folder = _fetch(spec, local_files_only=False)
+    except DOWNLOAD_ERRORS as error:
+        raise download_error(error, spec) from error
+    return _inspect_snapshot(folder, spec)
+
+
+def _fetch(spec: ModelSpec, *, local_files_only: bool) -> Path:
+    """The snapshot folder of the hub's cache, with all that the pipeline needs and nothing that is a pickle."""
+    folder = DiffusionPipeline.download(
+        spec.repo,
+        revision=spec.options.revision,
+        variant=spec.options.variant,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=local_files_only,
+        **dict.fromkeys(SKIPPED_PARTS),
+    )
+    return Path(folder)
+
+
+def _inspect_snapshot(folder: Path, spec: ModelSpec) -> Checkpoint:
+    return inspect_folder(folder, spec.options.variant, revision=folder.name)  # …/snapshots/<commit hash>
+
+
+def _config_folder(file: Path, spec: ModelSpec, before_download: Callable[[], None]) -> Path:
+    """The folder that says how a single file is built: the one beside it with its name, or the hub's for its family."""
+    beside = file.with_suffix("")
+    if (beside / "model_index.json").is_file():
+        return beside
+    shapes = {name: torch.empty(shape, device="meta") for name, shape in tensor_shapes(file).items()}
+    repo = str(fetch_diffusers_config(shapes)["pretrained_model_name_or_path"])
+    try:
+        return _fetch_config(repo, local_files_only=True)
+    except DOWNLOAD_ERRORS:
+        before_download()
+    try:
+        return _fetch_config(repo, local_files_only=False)
+    except DOWNLOAD_ERRORS as error:
+        reason = download_error(error, spec.model_copy(update={"repo": repo}))
+        raise type(reason)(_without_config(file, repo, reason)) from error
+
+
+def _fetch_config(repo: str, *, local_files_only: bool) -> Path:
+    folder = Path(snapshot_download(repo, allow_patterns=_CONFIG_FILES, local_files_only=local_files_only))
+    if not (folder / "model_index.json").is_file():
+        raise FileNotFoundError(f"{folder} has no model_index.json")
+    return folder
+
+
+def _without_config(file: Path, repo: str, reason: GenerationError) -> str:
+    return (
+        f"{file} looks like a model of the family of {repo}, whose configuration is needed to load it. Put the JSON and"
+        f" text files of that repo into the folder {file.with_suffix('')}, or let this machine fetch them: {reason}"
+    )

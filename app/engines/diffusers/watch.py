@@ -1,0 +1,84 @@
+"""Watch a pipeline while it draws: phases and steps to `Control`, a cancel back into the pipeline, seconds by phase."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from app.core.job import Phase
+from app.engines.base import Control
+from app.errors import Cancelled
+
+
+class Watch:
+    """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures."""
+
+    def __init__(self, control: Control, steps: int, images: int) -> None:
+        self._control = control
+        self._steps, self._images = steps, images
+        self._image = 0
+        self._phase, self._since = Phase.STARTING, time.perf_counter()
+        self._pace: Any = None
+        self.seconds: dict[str, float] = {}
+        self.finite = True
+        self.cancelled = False
+
+    def enter(self, phase: Phase) -> None:
+        """Report `phase` and book the seconds since the last one to that last one."""
+        now = time.perf_counter()
+        if self._phase is not Phase.STARTING:
+            self.seconds[self._phase.value] = self.seconds.get(self._phase.value, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+        if phase is not Phase.DONE:
+            self._control.report(phase, self._image * self._steps, self._total)
+
+    def begin_image(self, index: int) -> None:
+        """Picture `index` is next. Raises Cancelled."""
+        if self._control.cancelled():
+            raise Cancelled
+        self._image = index
+        self.enter(Phase.ENCODING)
+
+    def before_denoiser(self, *_: Any) -> None:
+        """A forward pre-hook: the first time it is called, the prompt has been encoded."""
+        if self._phase is Phase.ENCODING:
+            self.enter(Phase.GENERATING)
+
+    def on_step_end(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """diffusers' callback_on_step_end. A cancel goes through `_interrupt`, which each call sets back itself."""
+        self.before_denoiser()
+        self._steps = getattr(pipeline, "num_timesteps", None) or self._steps  # some schedulers take more
+        latents = tensors.get("latents")
+        if isinstance(latents, torch.Tensor):
+            self._keep_pace(latents.device)
+        done = self._image * self._steps + step + 1
+        self._control.report(Phase.GENERATING, done, self._total)
+        if self._control.cancelled():
+            self._stop(pipeline)
+        elif step + 1 == self._steps:
+            if isinstance(latents, torch.Tensor):
+                self.finite = bool(torch.isfinite(latents).all())
+            self._image += 1
+            self.enter(Phase.DECODING)
+        return {}
+
+    @property
+    def _total(self) -> int:
+        return self._steps * self._images
+
+    def _stop(self, pipeline: Any) -> None:
+        self.cancelled = True
+        if not hasattr(type(pipeline), "interrupt"):
+            raise Cancelled
+        pipeline._interrupt = True
+
+    def _keep_pace(self, device: torch.device) -> None:
+        """Let Python run at most one step ahead of a GPU, so that steps are reported when they happen."""
+        if device.type != "cuda":
+            return
+        if self._pace is not None:
+            self._pace.synchronize()
+        self._pace = torch.cuda.Event()
+        self._pace.record(torch.cuda.current_stream(device))

@@ -1,0 +1,93 @@
+"""Look at .safetensors files without loading them: are they whole, how large will they be, which are they.
+
+It knows files and the safetensors layout, nothing of torch or diffusers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.errors import ModelUnavailable
+
+_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_RESIZED = ("F64", "F32", "F16", "BF16")  # what a load in another precision converts
+_HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
+_SAMPLES, _SAMPLE_BYTES = 16, 65_536
+
+
+@dataclass(frozen=True)
+class TensorCount:
+    """How many numbers a set of files holds: `resized` take on the precision asked for, `kept_bytes` stay."""
+
+    resized: int
+    kept_bytes: int
+
+    def bytes_at(self, item_bytes: int) -> int:
+        """Size in memory when each number takes `item_bytes`."""
+        return self.resized * item_bytes + self.kept_bytes
+
+
+def count_tensors(files: Iterable[Path]) -> TensorCount:
+    """Count the numbers in `files`. Raises ModelUnavailable naming the first file that is damaged."""
+    resized = kept = 0
+    for file in files:
+        for tensor in _read_header(file).values():
+            numbers = math.prod(tensor["shape"])
+            if tensor["dtype"] in _RESIZED:
+                resized += numbers
+            else:
+                kept += numbers * _ITEM_BYTES.get(tensor["dtype"], 1)
+    return TensorCount(resized, kept)
+
+
+def tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """The shape of every tensor of `file` by name. Raises ModelUnavailable when it is damaged."""
+    return {name: list(tensor["shape"]) for name, tensor in _read_header(file).items()}
+
+
+def _read_header(file: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The tensors of a file by name: dtype, shape and data_offsets. The data must be there to its last byte."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _HEADER_LIMIT + 1
+        if length > min(_HEADER_LIMIT, size - 8):
+            raise _damaged(file, "it does not begin like a safetensors file")
+        try:
+            header = json.loads(stream.read(length))
+            tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+            end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+            raise _damaged(file, "its header cannot be read") from None
+    if 8 + length + end != size:
+        raise _damaged(file, f"it has {size:,} bytes and should have {8 + length + end:,}")
+    return tensors
+
+
+def _damaged(file: Path, how: str) -> ModelUnavailable:
+    return ModelUnavailable(f"The weights file {file} is damaged: {how}. Delete it and fetch it again.")
+
+
+def fingerprint(folder: Path, files: Iterable[Path]) -> str:
+    """A name for these weights that is cheap even for 30 GB: `sampled-sha256:` and 16 hex digits.
+
+    Taken over each file's name, size, and 16 evenly spread samples of 64 KiB (all of a file up to 1 MiB), so that it is
+    the same on every machine and another after any training, though not proof against somebody who means to deceive.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{size}\0".encode())
+        whole = size <= _SAMPLES * _SAMPLE_BYTES
+        with file.open("rb") as stream:
+            for sample in range(1 if whole else _SAMPLES):
+                stream.seek(sample * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) if sample else 0)
+                digest.update(stream.read() if whole else stream.read(_SAMPLE_BYTES))
+    return f"sampled-sha256:{digest.hexdigest()[:16]}"

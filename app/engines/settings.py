@@ -1,0 +1,23 @@
+"""What an engine needs to know of the installation. It imports no torch, so that anybody may make one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """`root` and then `model_cache_dir` are where a relative `local` repo is looked for.
+
+    `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
+    the CPU), `cpu`, or a torch device such as `cuda:0`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are
+    read from the environment by huggingface_hub itself.
+    """
+
+    root: Path
+    model_cache_dir: Path
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    attention: Literal["auto", "native", "xformers"] = "auto"
+    device: str = "auto"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.core.job import Claim
+from app.core.job import Claim, Phase
 from app.core.output import Output
 from app.files.images import encode_png, encode_thumbnail
 from app.files.metadata import build_manifest, png_text
@@ -56,7 +56,7 @@ def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Ou
         outputs.append(output)
         files |= content
     installation.images.publish(files)
-    timings = {**made.timings, "queued": claim.queued_seconds, "save": time.perf_counter() - started}
+    timings = {**made.timings, "queued": claim.queued_seconds, Phase.SAVING.value: time.perf_counter() - started}
     try:
         installation.claims.complete(claim, outputs, timings=timings, warnings=made.warnings)
     except BaseException:

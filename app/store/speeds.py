@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
+from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.store.database import Database
 from app.store.schema import speeds
 
 LOAD = "load"
+_WORK = (Phase.ENCODING, Phase.GENERATING, Phase.DECODING)
 _NEWEST = 0.3  # weight of the newest observation
 
 
@@ -32,10 +34,10 @@ def speed_bucket(request: GenerationRequest) -> str:
 
 
 def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any]) -> None:
-    """Fold a finished job's seconds (`load`, `generate`) into the averages, in the caller's transaction."""
+    """Fold a finished job's seconds by phase into the averages, in the caller's transaction."""
     observed = {
-        LOAD: timings.get("load", 0.0),
-        speed_bucket(request): timings.get("generate", 0.0) / request.num_images,
+        LOAD: timings.get(Phase.LOADING.value, 0.0),
+        speed_bucket(request): sum(timings.get(phase.value, 0.0) for phase in _WORK) / request.num_images,
     }
     for bucket, seconds in observed.items():
         if seconds <= 0:

@@ -29,6 +29,7 @@ bench: .venv/dev-installed
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: .venv/dev-installed
+	@$(BIN)/python -m tools.configuration_docs
 	@$(BIN)/python -m tools.api_reference
 
 clean:

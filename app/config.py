@@ -24,7 +24,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Settings(BaseModel):
     """The configuration of one installation. Field names are the environment's names in lower case."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), validate_default=True)
 
     # --- server
     host: str = Field("127.0.0.1", description="Address the API listens on. Loopback unless you know who can reach it.")

@@ -32,10 +32,16 @@ def download_error(error: BaseException, spec: ModelSpec) -> GenerationError:
         return ModelUnavailable(
             f"{repo} is not on this machine and HF_HUB_OFFLINE forbids to fetch it. Unset it, or copy the model here."
         )
-    if any(isinstance(cause, _UNREACHABLE) for cause in causes):
+    unreachable = [cause for cause in causes if isinstance(cause, _UNREACHABLE)]
+    if unreachable:
         return ModelDownloadFailed(
-            f"{repo} is not on this machine and the hub could not be reached ({_first_line(error)})."
+            f"{repo} is not on this machine and the hub could not be reached ({_first_line(unreachable[-1])})."
             " Check the network, or copy the model here and give its folder as a local model."
+        )
+    if "safetensors" in str(error):
+        return ModelUnavailable(
+            f"{repo} does not have all its weights as .safetensors. Pickles can run code and are never loaded;"
+            " use a version of the model with .safetensors files."
         )
     return ModelUnavailable(f"{repo} cannot be used: {_first_line(error)}")
 

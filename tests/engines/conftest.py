@@ -1,0 +1,87 @@
+"""Tiny checkpoints, built once per session, and engines that use them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.core.catalog import ModelOptions, ModelSpec
+from app.core.request import GenerationRequest
+from app.engines.diffusers.engine import DiffusersEngine
+from app.engines.settings import EngineSettings
+from tools.tiny_models.build import FAMILIES, build
+
+SpecMaker = Callable[..., ModelSpec]
+RequestMaker = Callable[..., GenerationRequest]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny tensors gain nothing from threads, and the tests share the machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """A folder with every tiny checkpoint, and the description that the single file needs beside it. Read only."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for family in FAMILIES:
+        build(family, folder)
+    described = folder / "sd15-single-file"
+    shutil.copytree(folder / "sd15", described, ignore=shutil.ignore_patterns("*.safetensors"))
+    return folder
+
+
+@pytest.fixture
+def copy_of(tiny, tmp_path) -> Callable[[str], Path]:
+    """A copy of a tiny checkpoint, to be damaged."""
+    return lambda family: Path(shutil.copytree(tiny / family, tmp_path / f"{family}-copy"))
+
+
+@pytest.fixture
+def settings(tiny) -> EngineSettings:
+    return EngineSettings(root=tiny, model_cache_dir=tiny)
+
+
+@pytest.fixture
+def engine(settings) -> DiffusersEngine:
+    return DiffusersEngine(settings)
+
+
+@pytest.fixture(scope="session")
+def spec_of() -> SpecMaker:
+    """A local catalogue entry for a repo; further arguments are options."""
+
+    def make(repo: str | Path, **options: object) -> ModelSpec:
+        return ModelSpec(
+            id=Path(repo).name.lower(),
+            name=Path(repo).name,
+            repo=str(repo),
+            description="",
+            source="local",
+            options=ModelOptions.model_validate(options),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ask() -> RequestMaker:
+    """A small request; further arguments replace its fields."""
+
+    def make(**changes: object) -> GenerationRequest:
+        fields = {
+            "model_id": "m",
+            "prompt": "a red cat under a tree",
+            "num_inference_steps": 3,
+            "width": 64,
+            "height": 64,
+            "seed": 7,
+        }
+        return GenerationRequest.model_validate(fields | changes)
+
+    return make

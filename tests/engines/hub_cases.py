@@ -1,0 +1,68 @@
+"""Run in a process of its own with HF_ENDPOINT and HF_HOME set: huggingface_hub reads them when it is imported.
+
+Prints one JSON object: what each case gave, an error's class, code and message, or facts of the picture.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import urllib.request
+from pathlib import Path
+
+import huggingface_hub.constants
+
+from app.core.catalog import ModelSpec
+from app.core.request import GenerationRequest
+from app.engines.diffusers.engine import DiffusersEngine
+from app.engines.settings import EngineSettings
+from app.errors import GenerationError
+from tests.engines.control import Recorder
+
+
+def attempt(repo: str, *, requires_auth: bool = False, source: str = "huggingface") -> dict[str, object]:
+    fields = {"id": "model", "name": "model", "repo": repo, "description": "", "source": source}
+    spec = ModelSpec.model_validate(fields | {"requires_auth": requires_auth})
+    request = GenerationRequest(
+        model_id="model", prompt="a red cat", num_inference_steps=1, width=32, height=32, seed=1, num_images=1
+    )
+    settings = EngineSettings(root=Path(sys.argv[1]), model_cache_dir=Path(sys.argv[1]))
+    engine, control = DiffusersEngine(settings), Recorder()
+    try:
+        generation = engine.generate(spec, request, control)
+    except GenerationError as error:
+        return {"error": type(error).__name__, "code": error.code, "transient": error.transient, "detail": error.detail}
+    return {
+        "revision": generation.versions["revision"],
+        "sum": int(generation.images[0].pixels.sum()),
+        "downloading": "downloading_model" in control.phases(),
+    }
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    results = {
+        "gated": attempt("tiny/gated", requires_auth=True),
+        "private": attempt("tiny/private", requires_auth=True),
+        "gone": attempt("tiny/gone"),
+        "broken": attempt("tiny/broken"),
+        "pickled": attempt("tiny/pickled"),
+        "nameless": attempt("no such name!"),
+        "first": attempt("tiny/flux"),
+        "again": attempt("tiny/flux"),
+    }
+    with urllib.request.urlopen(f"{os.environ['HF_ENDPOINT']}/close"):
+        pass
+    results["unreachable"] = attempt("tiny/sd35")
+    results["unreachable_cached"] = attempt("tiny/flux")
+    results["unreachable_config"] = attempt("lonely.safetensors", source="local")
+    huggingface_hub.constants.HF_HUB_OFFLINE = True
+    results["offline"] = attempt("tiny/sd35")
+    results["offline_cached"] = attempt("tiny/flux")
+    sys.stdout.write(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""A small model hub on 127.0.0.1 that speaks as much of the Hugging Face hub's protocol as a download needs.
+
+Repos: those given (served from folders), and four that answer with the hub's own refusals. Run it as a context manager.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import unquote, urlparse
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REFUSALS = {  # repo → (status, the hub's X-Error-Code)
+    "tiny/gated": (403, "GatedRepo"),
+    "tiny/private": (401, "RepoNotFound"),
+    "tiny/gone": (404, "RepoNotFound"),
+    "tiny/broken": (500, None),
+}
+
+
+class HubServer:
+    """`with HubServer({"tiny/flux": folder}) as hub: hub.url`. `requests` lists "METHOD path" of all that was asked."""
+
+    def __init__(self, repos: dict[str, Path]) -> None:
+        self.requests: list[str] = []
+        handler = type("Handler", (_Handler,), {"repos": repos, "asked": self.requests})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> HubServer:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    repos: dict[str, Path]
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        path = unquote(urlparse(self.path).path)
+        self.asked.append(f"{self.command} {path}")
+        if path == "/close":  # the network goes away
+            self._answer(b"{}")
+            threading.Thread(target=lambda: (self.server.shutdown(), self.server.server_close())).start()
+            return
+        is_api = path.startswith("/api/models/")
+        parts = path.removeprefix("/api/models/").strip("/").split("/")
+        repo, rest = "/".join(parts[:2]), parts[2:]
+        if repo in REFUSALS and not (repo == "tiny/gated" and is_api):  # the list of a gated repo is public
+            self._refuse(*REFUSALS[repo])
+        elif is_api:
+            self._api(repo, rest)
+        elif len(rest) > 2 and rest[0] == "resolve" and repo in self.repos:
+            self._file(self.repos[repo] / "/".join(rest[2:]))
+        else:
+            self._refuse(404, "RepoNotFound")
+
+    do_HEAD = do_GET
+
+    def _api(self, repo: str, rest: list[str]) -> None:
+        folder = self.repos.get(repo)
+        files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder else []
+        names = [file.relative_to(folder).as_posix() for file in files] if folder else ["model_index.json"]
+        if rest[:1] == ["tree"]:
+            sizes = [file.stat().st_size for file in files] or [2]
+            rows = [{"type": "file", "path": n, "size": s, "oid": "0" * 40} for n, s in zip(names, sizes, strict=True)]
+            self._answer(json.dumps(rows).encode())
+            return
+        info = {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
+        self._answer(json.dumps(info | {"private": False, "gated": "manual" if not folder else False}).encode())
+
+    def _file(self, file: Path) -> None:
+        if not file.is_file():
+            self._refuse(404, "EntryNotFound")
+            return
+        data = file.read_bytes()
+        self._answer(data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"'})
+
+    def _answer(self, data: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
+        self.send_response(status)
+        for name, value in ({"X-Repo-Commit": COMMIT, "Content-Length": str(len(data))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    def _refuse(self, status: int, code: str | None) -> None:
+        self._answer(b'{"error": "no"}', {"X-Error-Code": code} if code else {}, status)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the tests' output quiet."""

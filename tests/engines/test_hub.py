@@ -1,0 +1,74 @@
+"""Models of the hub: every refusal has its code and its advice, and what was fetched once needs no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.engines.hub_server import COMMIT, HubServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def answers(tiny, tmp_path_factory):
+    """What each case of hub_cases.py gave, all in one process against one hub."""
+    folder = tmp_path_factory.mktemp("hub")
+    pickled = Path(shutil.copytree(tiny / "sd15", folder / "pickled"))
+    for weights in pickled.rglob("*.safetensors"):
+        weights.rename(weights.with_suffix(".bin"))
+    shutil.copy(tiny / "sd15-single-file.safetensors", folder / "lonely.safetensors")
+    with HubServer({"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled}) as hub:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment = kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "NO_PROXY": "127.0.0.1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.engines.hub_cases", str(folder)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return {**json.loads(done.stdout), "asked": list(hub.requests)}
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "code", "transient", "advice"),
+    [
+        ("gated", "ModelRequiresAuth", "model_requires_auth", False, "Accept its licence"),
+        ("private", "ModelRequiresAuth", "model_requires_auth", False, "HF_TOKEN"),
+        ("gone", "ModelUnavailable", "model_unavailable", False, "Check the repo in the MODEL_ line"),
+        ("nameless", "ModelUnavailable", "model_unavailable", False, "Repo id"),
+        ("pickled", "ModelUnavailable", "model_unavailable", False, "Pickles can run code"),
+        ("broken", "ModelDownloadFailed", "model_unavailable", True, "answered 500"),
+        ("unreachable", "ModelDownloadFailed", "model_unavailable", True, "Check the network"),
+        ("unreachable_config", "ModelDownloadFailed", "model_unavailable", True, "Put the JSON and text files"),
+        ("offline", "ModelUnavailable", "model_unavailable", False, "HF_HUB_OFFLINE"),
+    ],
+)
+def test_a_refusal_has_its_code_and_advice(answers, case, error, code, transient, advice):
+    answer = answers[case]
+    assert (answer["error"], answer["code"], answer["transient"]) == (error, code, transient)
+    assert advice in answer["detail"]
+
+
+def test_a_download_is_reported_and_its_commit_is_the_revision(answers):
+    assert answers["first"]["downloading"] is True
+    assert answers["first"]["revision"] == COMMIT
+
+
+@pytest.mark.parametrize("case", ["again", "unreachable_cached", "offline_cached"])
+def test_what_was_fetched_once_is_used_without_asking_again(answers, case):
+    assert answers[case] == {**answers["first"], "downloading": False}
+
+
+def test_no_pickle_is_ever_fetched(answers):
+    assert not [path for path in answers["asked"] if path.endswith(".bin")]

@@ -1,0 +1,35 @@
+"""Engines are chosen by source, and torch is imported only when one of them is made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.engines.registry import engine_factories, engine_for
+from app.errors import ModelUnavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_hub_and_local_models_share_one_engine(settings, spec_of):
+    factories = engine_factories(settings)
+    local = engine_for(spec_of("flux"), factories)
+    assert engine_for(spec_of("flux").model_copy(update={"source": "huggingface"}), factories) is local
+
+
+def test_a_source_without_an_engine_is_refused(settings, spec_of):
+    spec = spec_of("flux").model_copy(update={"source": "replicate"})
+    with pytest.raises(ModelUnavailable, match="'replicate', which no engine here runs"):
+        engine_for(spec, engine_factories(settings))
+
+
+def test_the_contract_and_the_registry_import_no_torch():
+    code = (
+        "import sys, pathlib; import app.engines.base, app.engines.registry as r, app.engines.settings as s;"
+        "r.engine_factories(s.EngineSettings(root=pathlib.Path(), model_cache_dir=pathlib.Path()));"
+        "sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

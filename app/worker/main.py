@@ -8,6 +8,7 @@ import signal
 import sys
 from types import FrameType
 
+from app import lifeline
 from app.config import ROOT, load_settings
 from app.engines.registry import engine_factories
 from app.engines.settings import EngineSettings
@@ -15,7 +16,6 @@ from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.services.installation import open_installation
-from app.worker import lifeline
 from app.worker.loop import Worker
 
 EXIT_CONFIGURATION = 2

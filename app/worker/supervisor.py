@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app import lifeline
 from app.config import ROOT, Settings
-from app.worker import lifeline
 from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
 
 LOOK_EVERY_SECONDS = 0.1

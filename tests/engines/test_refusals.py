@@ -55,6 +55,16 @@ def with_other_shapes(folder):
     save_file(tensors, folder / UNET)
 
 
+def without_a_tensor(part, name):
+    def damage(folder):
+        file = next((folder / part).glob("*.safetensors"))
+        tensors = load_file(file)
+        del tensors[name]
+        save_file(tensors, file, {"format": "pt"})
+
+    return damage
+
+
 def reword(folder, **changes):
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | changes))
@@ -90,6 +100,8 @@ def without_index(folder):
         (without_weights, r"no \.safetensors file in .*unet"),
         (without_a_part, r"lacks the folder .*vae"),
         (without_a_shard, r"diffusion_pytorch_model-00001-of-00002\.safetensors is missing"),
+        (without_a_tensor("unet", "conv_in.bias"), r"unet lacks weights: its files hold [\d,]+ of [\d,]+ numbers"),
+        (without_a_tensor("text_encoder", "final_layer_norm.weight"), r"text_encoder lacks weights"),
         (with_other_shapes, r"cannot be loaded: "),
         (unknown_class, r"has no pipeline 'FancyNewPipeline'\. Correct pipeline_class"),
         (code_of_its_own, r"wants to run Python code of its own"),

@@ -59,7 +59,7 @@ def test_the_estimate_before_loading_is_the_size_after_it(engine, spec_of, famil
     engine.load(spec, Recorder())
     model = engine._residency.get(spec)
     assert engine.resident()[0].dtype == dtype
-    estimate = model.checkpoint.tensors.bytes_at(model.dtype.itemsize)
+    estimate = model.checkpoint.bytes_at(model.dtype.itemsize)
     assert estimate == pytest.approx(tensor_bytes(model.pipeline), rel=0.08)
 
 

@@ -7,7 +7,9 @@ damaged file is reported by name instead of as an exception from deep inside a l
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,25 @@ _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extracto
 @dataclass(frozen=True)
 class Checkpoint:
     """`path` is a diffusers folder or one .safetensors file; `config` the folder of model_index.json (for a file, the
-    folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists.
+    folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
+    `weights` counts the numbers in the files of each that has some (of a single file: all of them under "").
     """
 
     path: Path
     config: Path
     pipeline_class: str
     parts: tuple[str, ...]
-    tensors: TensorCount
+    weights: Mapping[str, TensorCount]
     revision: str
     max_sequence_length: int | None = None
 
     @property
     def is_single_file(self) -> bool:
         return self.path != self.config
+
+    def bytes_at(self, item_bytes: int) -> int:
+        """Size of all weights in memory when each number takes `item_bytes`."""
+        return sum(count.bytes_at(item_bytes) for count in self.weights.values())
 
 
 def inspect_folder(folder: Path, variant: str | None, revision: str | None = None) -> Checkpoint:
@@ -44,16 +51,14 @@ def inspect_folder(folder: Path, variant: str | None, revision: str | None = Non
     Raises ModelUnavailable naming what is missing, damaged, or not safe to load.
     """
     index = _read_index(folder)
-    files: list[Path] = []
-    for part in _weight_parts(index):
-        files += _weights_of(folder / part, str(index[part][-1]), variant)
+    found = {part: _weights_of(folder / part, str(index[part][-1]), variant) for part in _weight_parts(index)}
     return Checkpoint(
         path=folder,
         config=folder,
         pipeline_class=_class_of(index, folder),
         parts=_part_names(index),
-        tensors=count_tensors(files),
-        revision=revision or fingerprint(folder, files),
+        weights={part: count_tensors(files) for part, files in found.items() if files},
+        revision=revision or fingerprint(folder, chain.from_iterable(found.values())),
         max_sequence_length=_demo_sequence_length(folder),
     )
 
@@ -66,7 +71,7 @@ def inspect_file(file: Path, config: Path) -> Checkpoint:
         config=config,
         pipeline_class=_class_of(index, config),
         parts=_part_names(index),
-        tensors=count_tensors([file]),
+        weights={"": count_tensors([file])},
         revision=fingerprint(file.parent, [file]),
     )
 

@@ -85,7 +85,7 @@ class DiffusersEngine:
         class_name = pipeline_class_name(spec, checkpoint)
         asked = spec.options.dtype if spec.options.dtype != "auto" else self._settings.dtype
         dtype = self._widened.get(spec.id) or choose_dtype(asked, class_name, self._device)
-        self._residency.make_room(spec.id, checkpoint.tensors.bytes_at(dtype.itemsize))
+        self._residency.make_room(spec.id, checkpoint.bytes_at(dtype.itemsize))
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, dtype, self._device)
         wish = spec.options.attention or self._settings.attention

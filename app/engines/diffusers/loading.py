@@ -31,6 +31,7 @@ def build_pipeline(spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype, 
             pipeline = _from_file(pipeline_class, checkpoint, dtype)
         else:
             pipeline = _from_folder(pipeline_class, checkpoint, dtype, spec.options.variant)
+        _require_all_weights(pipeline, checkpoint)
         pipeline.to(device)  # never with a dtype: that would break the parts that stay in float32
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
@@ -63,6 +64,20 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype
         local_files_only=True,
         **skipped,
     )
+
+
+def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
+    """transformers fills what a file lacks with random numbers and goes on: refuse a part larger than its files."""
+    for name, count in checkpoint.weights.items():
+        part = getattr(pipeline, name, None) if name else None
+        if not isinstance(part, torch.nn.Module):
+            continue
+        needed = sum(parameter.numel() for parameter in part.parameters() if parameter.is_floating_point())
+        if needed > count.resized:
+            raise ModelUnavailable(
+                f"{checkpoint.path / name} lacks weights: its files hold {count.resized:,} of {needed:,} numbers."
+                " Fetch the model again."
+            )
 
 
 def _from_file(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:

@@ -96,3 +96,4 @@ class Job:
     error_message: str | None = None
     warnings: tuple[str, ...] = ()
     timings: dict[str, Any] = field(default_factory=dict)
+    webhook_url: str | None = None  # told when the job ends; never shown, it may hold a secret

@@ -7,7 +7,7 @@ the worker must stop and touch nothing else. `attempt` only ever grows, so an ol
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, literal, or_, select, update
@@ -18,7 +18,8 @@ from app.core.scheduling import Candidate, affinity_bound, choose
 from app.errors import Cancelled, CyberImageError, GenerationTimeout, LeaseLost, WorkerDied
 from app.store.clock import now
 from app.store.database import Database
-from app.store.jobs import request_from_row
+from app.store.jobs import job_from_row, request_from_row
+from app.store.outbox import announce
 from app.store.schema import PENDING, PROCESSING, THE_LINE, jobs, outputs
 from app.store.speeds import learn, load_seconds
 
@@ -166,19 +167,20 @@ class ClaimStore:
                     timings=dict(timings),
                     revision=jobs.c.revision + 1,
                 )
-                .returning(jobs.c.warnings)
+                .returning(jobs)
             ).one_or_none()
             if row is None:
                 self._explain_refusal(connection, claim)
             else:
+                merged = list(dict.fromkeys([*row.warnings, *warnings]))
                 if warnings:
-                    merged = list(dict.fromkeys([*row.warnings, *warnings]))
                     connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=merged))
                 connection.execute(
                     insert(outputs).values(created_at=now()),
                     [{k: v for k, v in asdict(output).items() if k != "created_at"} for output in published],
                 )
                 learn(connection, claim.request, timings)
+                announce(connection, replace(job_from_row(row), warnings=tuple(merged)), published)
 
     def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
         """End the attempt with `error`; with `retry_in` seconds the job waits and is tried again. Gives its new state.
@@ -201,8 +203,10 @@ class ClaimStore:
                     lease_expires_at=None,
                     revision=jobs.c.revision + 1,
                 )
-                .returning(jobs.c.status)
+                .returning(jobs)
             ).one_or_none()
+            if row is not None:
+                announce(connection, job_from_row(row))
         if row is None:
             raise LeaseLost(claim.job_id)
         return JobStatus(row.status)
@@ -226,7 +230,7 @@ class ClaimStore:
         """Take every job whose lease has run out away from its worker, in one statement.
 
         It waits again while attempts are left, else it FAILED: `timeout` when it used up its deadline, `worker_died`
-        otherwise. Gives the rows' id, status, attempt and error_code.
+        otherwise. Gives the rows.
         """
         last = jobs.c.attempt >= jobs.c.max_attempts
         timed_out = jobs.c.lease_expires_at >= jobs.c.deadline_at
@@ -244,7 +248,7 @@ class ClaimStore:
                 .where(PROCESSING, jobs.c.lease_expires_at > now() + self._lease + 1)
                 .values(lease_expires_at=now() + self._lease, deadline_at=now() + self._timeout)
             )
-            return connection.execute(
+            rescued = connection.execute(
                 update(jobs)
                 .where(PROCESSING, jobs.c.lease_expires_at <= now())
                 .values(
@@ -265,15 +269,20 @@ class ClaimStore:
                     lease_expires_at=None,
                     revision=jobs.c.revision + 1,
                 )
-                .returning(jobs.c.id, jobs.c.status, jobs.c.attempt, jobs.c.error_code)
+                .returning(jobs)
             ).all()
+            for row in rescued:
+                announce(connection, job_from_row(row))
+        return rescued
 
     def _end(self, claim: Claim, **values: Any) -> None:
         with self._database.write() as connection:
-            changed = connection.execute(
-                update(jobs).where(_owned(claim)).values(revision=jobs.c.revision + 1, **values)
-            ).rowcount
-        if not changed:
+            row = connection.execute(
+                update(jobs).where(_owned(claim)).values(revision=jobs.c.revision + 1, **values).returning(jobs)
+            ).one_or_none()
+            if row is not None:
+                announce(connection, job_from_row(row))
+        if row is None:
             raise LeaseLost(claim.job_id)
 
     def _explain_refusal(self, connection: Connection, claim: Claim) -> None:

@@ -19,6 +19,7 @@ from app.core.scheduling import next_turn
 from app.errors import Conflict, Gone, IdempotencyConflict, JobNotFound
 from app.store.clock import now
 from app.store.database import Database
+from app.store.outbox import announce
 from app.store.schema import PENDING, PROCESSING, THE_LINE, idempotency_keys, jobs, removals
 
 
@@ -44,6 +45,7 @@ class JobStore:
         priority: int = 0,
         max_attempts: int = 3,
         warnings: Sequence[str] = (),
+        webhook_url: str | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> tuple[Job, bool]:
         """Store a job and give it and whether it is new. When this returns, the job is on the disk.
@@ -79,6 +81,7 @@ class JobStore:
                     total_steps=request.num_inference_steps,
                     revision=1,
                     timings={},
+                    webhook_url=webhook_url,
                 )
                 .returning(jobs)
             ).one()
@@ -174,6 +177,8 @@ class JobStore:
                 ).one_or_none()
             )
             job = job_from_row(row) if row is not None else _find(connection, job_id)
+            if row is not None:
+                announce(connection, job)
         if job.status.terminal and job.status is not JobStatus.CANCELLED:
             raise Conflict(f"The job is {job.status.value}; only a waiting or running job can be cancelled.")
         return job
@@ -233,6 +238,7 @@ def job_from_row(row: Row[Any]) -> Job:
         error_message=row.error_message,
         warnings=tuple(row.warnings),
         timings=row.timings,
+        webhook_url=row.webhook_url,
     )
 
 

@@ -70,6 +70,7 @@ jobs = Table(
     Column("error_code", String(64)),
     Column("error_message", Text),
     Column("timings", JSON, nullable=False),
+    Column("webhook_url", Text),
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -163,4 +164,40 @@ speeds = Table(
     Column("bucket", String(64), primary_key=True),
     Column("seconds", Double, nullable=False),
     Column("samples", Integer, nullable=False),
+)
+
+# The outbox: what `webhook_url`s are to be told, written in the transaction that ended the job. `attempt` only grows
+# and fences the writes of whoever delivers; `due_at` is the next try, or the end of the lease while one is under way.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("seq", _Big, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("job_id", String(32), nullable=False),  # no foreign key: retention must not take back what was promised
+    Column("event", String(32), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("receiver", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("tries_left", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("attempted_at", Double),
+    Column("delivered_at", Double),
+    Column("response_status", Integer),
+    Column("error", Text),
+    CheckConstraint("state IN ('PENDING','DELIVERED','DEAD')", name="state"),
+    sqlite_autoincrement=True,
+)
+UNDELIVERED = webhook_deliveries.c.state == literal_column("'PENDING'")
+Index("ix_webhook_deliveries_due", webhook_deliveries.c.due_at, sqlite_where=UNDELIVERED, postgresql_where=UNDELIVERED)
+Index("ix_webhook_deliveries_job", webhook_deliveries.c.job_id, webhook_deliveries.c.seq)
+
+# What this installation made up for itself and has to remember, such as the key that signs webhooks.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -1,0 +1,73 @@
+"""A job as the outside sees it, in plain JSON types: what the status endpoint answers and what webhooks carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app.core.job import Job
+from app.core.output import Output
+
+
+def iso(seconds: float) -> str:
+    """`2026-11-20T17:59:00.123Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else iso(seconds)
+
+
+def job_body(
+    job: Job, outputs: Sequence[Output] = (), *, position: int | None = None, eta_seconds: float | None = None
+) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "status": job.status,
+        "model_id": job.request.model_id,
+        "prompt": job.request.prompt,
+        "negative_prompt": job.request.negative_prompt,
+        "settings": job.request.settings(),
+        "priority": job.priority,
+        "created_at": iso(job.created_at),
+        "started_at": iso_or_none(job.started_at),
+        "completed_at": iso_or_none(job.completed_at),
+        "attempt": job.attempt,
+        "cancel_requested": job.cancel_requested,
+        "position": position,
+        "eta_seconds": eta_seconds,
+        "progress": progress_body(job),
+        "images": [image_ref(output) for output in outputs],
+        "error": error_body(job),
+        "warnings": list(job.warnings),
+        "timings": job.timings,
+    }
+
+
+def progress_body(job: Job) -> dict[str, Any]:
+    now = job.progress
+    return {"phase": now.phase, "step": now.step, "total_steps": now.total_steps, "percent": now.percent}
+
+
+def error_body(job: Job) -> dict[str, str] | None:
+    """What went wrong, of a FAILED job or of the last attempt of one that is tried again."""
+    if job.error_code is None:
+        return None
+    return {"code": job.error_code, "message": job.error_message or ""}
+
+
+def image_ref(output: Output) -> dict[str, Any]:
+    url = f"/api/image/{output.id}"
+    return {
+        "image_id": output.id,
+        "url": url,
+        "thumbnail_url": f"{url}/thumbnail",
+        "metadata_url": f"{url}/metadata",
+        "media": output.media,
+        "width": output.width,
+        "height": output.height,
+        "bytes": output.bytes,
+        "sha256": output.sha256,
+        "seed": output.seed,
+    }

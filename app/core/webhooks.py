@@ -1,0 +1,75 @@
+"""What is told to a job's `webhook_url`, and when it is tried again: the rules of delivery, without network or SQL."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.core.job import Job
+from app.core.job_body import iso, job_body
+from app.core.output import Output
+
+URL_MAX_CHARS = 2048
+
+# Seconds between the tries: close together while a restart may be all that is wrong, then over a whole day.
+RETRY_DELAYS = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 28800.0, 28800.0)
+TRIES = len(RETRY_DELAYS) + 1
+JITTER = 0.2  # so that what failed together does not come back together
+
+
+class DeliveryState(StrEnum):
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message to one receiver. Times are seconds since the epoch, UTC.
+
+    `id` is what receivers tell repeats by. `receiver` is scheme, host and port of the `url`. `due_at` is when the next
+    try may start. `response_status` and `error` are of the last try.
+    """
+
+    seq: int
+    id: str
+    job_id: str
+    event: str
+    url: str
+    receiver: str
+    payload: str
+    state: DeliveryState
+    attempt: int
+    tries_left: int
+    due_at: float
+    created_at: float
+    attempted_at: float | None = None
+    delivered_at: float | None = None
+    response_status: int | None = None
+    error: str | None = None
+
+
+def event_of(job: Job) -> str:
+    """`job.completed`, `job.failed` or `job.cancelled`."""
+    return f"job.{job.status.lower()}"
+
+
+def payload_of(job: Job, outputs: Sequence[Output]) -> str:
+    """The message about a job that has ended. Every try sends these same characters."""
+    message = {
+        "type": event_of(job),
+        "timestamp": iso(job.completed_at or 0.0),
+        "data": job_body(job, outputs),
+    }
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+
+def retry_delay(tries_left: int) -> float | None:
+    """Seconds until the next try of a delivery that has just failed; None when it has had its last."""
+    if tries_left <= 0:
+        return None
+    delay = RETRY_DELAYS[max(0, len(RETRY_DELAYS) - tries_left)]
+    return delay * random.uniform(1 - JITTER, 1 + JITTER)

@@ -1,0 +1,40 @@
+"""The promise to tell a job's `webhook_url` how it ended, written by whoever ends the job, in the same transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, insert
+
+from app.core.job import Job
+from app.core.output import Output
+from app.core.webhooks import TRIES, DeliveryState, event_of, payload_of
+from app.store.clock import now
+from app.store.schema import webhook_deliveries
+
+
+def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -> None:
+    """Write down the message about `job`; nothing when it has no `webhook_url` or has not ended.
+
+    The message is written out here and not when it is sent: by then the job may be in line again, or removed.
+    """
+    if job.webhook_url is None or not job.status.terminal:
+        return
+    parts = urlsplit(job.webhook_url)
+    connection.execute(
+        insert(webhook_deliveries).values(
+            id=uuid.uuid4().hex,
+            job_id=job.id,
+            event=event_of(job),
+            url=job.webhook_url,
+            receiver=f"{parts.scheme}://{parts.netloc}".lower(),
+            payload=payload_of(job, outputs),
+            state=DeliveryState.PENDING.value,
+            attempt=0,
+            tries_left=TRIES,
+            due_at=now(),
+            created_at=now(),
+        )
+    )

@@ -1,0 +1,44 @@
+"""CyberImage: a prompt becomes a picture, by way of a durable queue and separate worker processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask_openapi3 import OpenAPI
+
+    from app.config import Settings
+
+__version__ = "0.1.0"
+
+
+def create_app(settings: Settings) -> OpenAPI:
+    """The web application on top of one installation, which it opens: call it after a fork, never before.
+
+    Raises ConfigurationError.
+    """
+    # Imported here because workers import this package too, and they need no Flask.
+    from flask_cors import CORS
+    from flask_openapi3 import Info, OpenAPI
+
+    from app import api
+    from app.api.server import Server
+    from app.services.installation import open_installation
+
+    app = OpenAPI(
+        __name__,
+        info=Info(title="CyberImage", version=__version__, description=api.DESCRIPTION),
+        doc_ui=False,  # its pages need a CDN; app.api.docs has its own
+        validation_error_status="default",  # every operation documents that one itself
+        validation_error_model=api.Problem,
+        validation_error_callback=api.refuse,
+    )
+    app.request_class = api.ApiRequest
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    api.register(app)
+    if settings.cors_origin_list:
+        CORS(app, origins=settings.cors_origin_list, expose_headers=api.EXPOSED_HEADERS)
+    app.extensions["cyberimage"] = Server(open_installation(settings))
+    return app

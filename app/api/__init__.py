@@ -1,0 +1,27 @@
+"""The HTTP interface: one small file per resource. It translates between HTTP and the services, and decides nothing."""
+
+from __future__ import annotations
+
+from flask_openapi3 import OpenAPI
+
+from app.api import docs, errors, events, gallery, generate, headers, health, images, jobs, models, pages, queue
+from app.api.body import ApiRequest
+from app.api.errors import refuse
+from app.api.schemas import Problem
+
+__all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "ApiRequest", "Problem", "refuse", "register"]
+
+DESCRIPTION = (
+    "Self-hosted image generation. Send a prompt, get a job; follow the job until it is COMPLETED; fetch its pictures. "
+    "Every error is an RFC 9457 problem document with a stable `code`. All times are UTC, ISO 8601."
+)
+EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-Id"]
+
+
+def register(app: OpenAPI) -> None:
+    """Give `app` every route, the error documents and the headers of every response."""
+    errors.register(app)
+    headers.register(app)
+    for resource in (pages, generate, jobs, events, images, gallery, models, queue, health):
+        app.register_api(resource.api)
+    app.register_blueprint(docs.pages)

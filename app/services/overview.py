@@ -9,7 +9,8 @@ from typing import Any
 from app.core.catalog import ModelSpec
 from app.core.job import JobStatus
 from app.services.installation import Installation
-from app.services.status import JobView, Speeds, view_of
+from app.services.outlook import Outlook, Speeds
+from app.services.status import JobView
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,16 @@ class ModelState:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """`images` are the `{"count", "bytes"}` of everything published."""
+
+    counts: Mapping[JobStatus, int]
+    workers: Sequence[dict[str, Any]]
+    images: Mapping[str, int]
+    free_bytes: int
+
+
+@dataclass(frozen=True)
 class Readiness:
     """`checks` says of each check "ok" or what is wrong; `ready` is whether all of them are ok."""
 
@@ -44,12 +55,23 @@ class Readiness:
 
 
 def queue(installation: Installation, *, limit: int = 50) -> QueueOverview:
+    outlook = Outlook(installation)
+    line = enumerate(outlook.waiting[:limit], start=1)
     return QueueOverview(
         counts=installation.jobs.counts(),
-        running=[view_of(installation, job) for job in installation.jobs.running()],
-        waiting=[view_of(installation, job) for job in installation.jobs.waiting(limit)],
-        speeds=installation.speeds.all(),
+        running=[JobView(job, None, outlook.eta(job, None), ()) for job in outlook.running],
+        waiting=[JobView(job, place, outlook.eta(job, place), ()) for place, job in line],
+        speeds=outlook.speeds,
+        workers=outlook.workers,
+    )
+
+
+def summary(installation: Installation) -> Summary:
+    return Summary(
+        counts=installation.jobs.counts(),
         workers=installation.workers.live(),
+        images=installation.outputs.totals(),
+        free_bytes=installation.images.free_bytes(),
     )
 
 

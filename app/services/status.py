@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.core.job import Job, JobStatus, Phase
+from app.core.job import Job, JobStatus
 from app.core.output import Output
 from app.services.installation import Installation
-from app.store.speeds import LOAD, speed_bucket
-
-Speeds = Mapping[tuple[str, str], float]
+from app.services.outlook import Outlook
 
 
 @dataclass(frozen=True)
@@ -33,37 +31,4 @@ def view_of(installation: Installation, job: Job) -> JobView:
         made = installation.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
         return JobView(job, None, None, made)
     position = installation.jobs.position(job)
-    return JobView(job, position, _eta(installation, job, position), ())
-
-
-def _eta(installation: Installation, job: Job, position: int | None) -> float | None:
-    """Seconds until `job` is done: its own time plus that of the jobs ahead, shared among the live workers."""
-    speeds = installation.speeds.all()
-    own = expected_seconds(job, speeds)
-    if own is None:
-        return None
-    if position is None:
-        return round(max(0.0, own * (1 - _fraction_done(job))), 1)
-    workers = len(installation.workers.live())
-    if not workers:
-        return None
-    running = [(other, expected_seconds(other, speeds)) for other in installation.jobs.running()]
-    ahead = sum((seconds or own) * (1 - _fraction_done(other)) for other, seconds in running)
-    for other in installation.jobs.waiting(limit=min(position, 200)):
-        if other.id != job.id:
-            ahead += expected_seconds(other, speeds) or own
-    ahead += max(0, position - 200) * own
-    return round(ahead / workers + own, 1)
-
-
-def expected_seconds(job: Job, speeds: Speeds) -> float | None:
-    """How long the job takes once its model is loaded; None when nothing like it has finished yet."""
-    per_picture = speeds.get((job.request.model_id, speed_bucket(job.request)))
-    if per_picture is None:
-        return None
-    loading = job.progress.phase in (Phase.DOWNLOADING, Phase.LOADING)
-    return per_picture * job.request.num_images + (speeds.get((job.request.model_id, LOAD), 0.0) if loading else 0.0)
-
-
-def _fraction_done(job: Job) -> float:
-    return job.progress.percent / 100
+    return JobView(job, position, Outlook(installation).eta(job, position), ())

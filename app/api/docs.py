@@ -1,0 +1,38 @@
+"""The OpenAPI document, and a page that shows it without a script and without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from flask import Blueprint, Response, current_app, jsonify, render_template
+
+from app.errors import error_codes
+
+pages = Blueprint("docs", __name__)
+
+
+class Operation(NamedTuple):
+    method: str
+    path: str
+    about: dict[str, Any]
+
+
+@pages.get("/openapi.json")
+def openapi() -> Response:
+    return jsonify(current_app.api_doc)  # type: ignore[attr-defined]
+
+
+@pages.get("/docs")
+def docs() -> str:
+    document = current_app.api_doc  # type: ignore[attr-defined]
+    return render_template(
+        "docs.html", document=document, operations=list(operations(document)), codes=error_codes().values()
+    )
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    """Every route of an OpenAPI document."""
+    for path, item in document["paths"].items():
+        for method, about in item.items():
+            yield Operation(method.upper(), path, about)

@@ -1,0 +1,43 @@
+"""The gallery: everything that was made, newest first, and on request what was not made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.cursor import decode, encode
+from app.api.documented import answers, blueprint
+from app.api.schemas import GalleryBody
+from app.api.server import installation
+from app.api.shapes import gallery_item
+from app.core.catalog import Media
+from app.core.job import JobStatus
+from app.errors import InvalidRequest
+from app.services import gallery
+
+api = blueprint("gallery", "images")
+
+Plain = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class GalleryFilter(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=200, description="The `next_cursor` of the page before.")
+    model: Plain | None = Field(default=None, max_length=100, description="Only of this model.")
+    media: Media | None = None
+    search: Plain | None = Field(default=None, max_length=500, description="Only with this in the prompt, in any case.")
+    status: JobStatus = Field(
+        default=JobStatus.COMPLETED, description="COMPLETED lists pictures; any other lists the generations in it."
+    )
+
+
+@api.get("/api/images", responses=answers({200: GalleryBody}, InvalidRequest))
+def images(query: GalleryFilter) -> dict[str, Any]:
+    """Page through the gallery, newest first"""
+    after = decode(query.cursor)
+    wanted = gallery.Filter(query.model, query.media, query.search)
+    listing = gallery.browse(installation(), wanted, status=query.status, limit=query.limit, after=after)
+    return {"images": [gallery_item(item) for item in listing.items], "next_cursor": encode(listing.next)}

@@ -1,0 +1,70 @@
+"""Accept a generation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.api.clients import client_id
+from app.api.documented import answers, blueprint
+from app.api.schemas import Accepted
+from app.api.server import installation
+from app.api.shapes import accepted
+from app.core.request import GenerationInput
+from app.errors import (
+    DiskFull,
+    IdempotencyConflict,
+    InvalidRequest,
+    PayloadTooLarge,
+    PromptTooLong,
+    QueueFull,
+    UnknownModel,
+    UnsupportedMediaType,
+)
+from app.services.submit import submit
+
+api = blueprint("generate", "generate")
+
+
+class GenerateBody(GenerationInput):
+    priority: int = Field(default=0, ge=-10, le=10, description="Higher runs earlier.")
+
+
+class GenerateHeaders(BaseModel):
+    idempotency_key: str | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Sending the same request again with the same key makes no second job, also after a restart.",
+    )
+
+
+@api.post(
+    "/api/generate",
+    responses=answers(
+        {202: Accepted},
+        InvalidRequest,
+        PromptTooLong,
+        UnknownModel,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        IdempotencyConflict,
+        QueueFull,
+        DiskFull,
+    ),
+    description="Answers as soon as the job is safely stored. Unknown fields are refused by name.",
+)
+def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Enqueue a generation"""
+    submitted = submit(
+        installation(),
+        body,
+        client_id=client_id(),
+        priority=body.priority,
+        idempotency_key=header.idempotency_key,
+    )
+    answer = accepted(submitted)
+    return answer, 202, {"Location": answer["status_url"]}

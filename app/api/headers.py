@@ -1,0 +1,33 @@
+"""The headers that every response carries."""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+
+from app.api.request_id import HEADER, request_id
+
+# No inline code anywhere: text from users can never become a script.
+_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+_SECURITY = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def register(app: Flask) -> None:
+    app.after_request(_complete)
+
+
+def _complete(response: Response) -> Response:
+    headers = response.headers
+    headers[HEADER] = request_id()
+    for name, value in _SECURITY.items():
+        headers[name] = value
+    if "Cache-Control" not in headers:
+        headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,69 @@
+"""Is it alive, is it ready, how is it doing: for load balancers, watchdogs and whoever runs the box."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+from app import __version__
+from app.api.documented import answers, blueprint
+from app.api.schemas import ChecksBody, HealthBody, StatusBody
+from app.api.server import server
+from app.api.shapes import iso, worker_body
+from app.errors import DatabaseUnavailable, FieldError, Unavailable
+from app.services import overview
+
+api = blueprint("health", "server")
+
+
+@api.get("/livez", responses=answers({200: HealthBody}), description="Looks at nothing but the process itself.")
+def livez() -> dict[str, Any]:
+    """Is the process alive"""
+    return {"status": "ok"}
+
+
+@api.get("/health", responses=answers({200: ChecksBody}, DatabaseUnavailable))
+def health() -> dict[str, Any]:
+    """Does the API work, and what would keep a job from being worked on"""
+    checks = _checks()
+    return {"status": "ok", "ready": _ready(checks), "checks": checks}
+
+
+@api.get("/readyz", responses=answers({200: ChecksBody}, Unavailable))
+def readyz() -> dict[str, Any]:
+    """Will a job that is sent now be worked on"""
+    checks = _checks()
+    if not _ready(checks):
+        wrong = [FieldError(name, state) for name, state in checks.items() if state != "ok"]
+        raise Unavailable("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong)
+    return {"status": "ok", "ready": True, "checks": checks}
+
+
+@api.get("/status", responses=answers({200: StatusBody}, DatabaseUnavailable))
+def server_status() -> dict[str, Any]:
+    """How the server is doing"""
+    here, checks = server(), _checks()
+    summary = overview.summary(here.installation)
+    return {
+        "started_at": iso(here.started_at),
+        "uptime_seconds": round(time.time() - here.started_at, 1),
+        "versions": {"cyberimage": __version__, "python": platform.python_version(), "flask": version("flask")},
+        "ready": _ready(checks),
+        "checks": checks,
+        "queue": dict(summary.counts),
+        "workers": [worker_body(row) for row in summary.workers],
+        "disk": {"free_bytes": summary.free_bytes, "floor_bytes": here.installation.settings.disk_floor_bytes},
+        "images": dict(summary.images),
+    }
+
+
+def _checks() -> dict[str, str]:
+    here = server()
+    draining = {"server": "is stopping; send new jobs elsewhere" if here.draining.is_set() else "ok"}
+    return {**draining, **overview.readiness(here.installation).checks}
+
+
+def _ready(checks: dict[str, str]) -> bool:
+    return all(state == "ok" for state in checks.values())

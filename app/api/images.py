@@ -1,0 +1,75 @@
+"""One picture: its file, its thumbnail, its metadata, its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, send_file
+from pydantic import BaseModel, Field
+
+from app.api import documented
+from app.api.documented import ImagePath, answers, blueprint
+from app.api.schemas import ImageMetadata
+from app.api.server import installation
+from app.api.shapes import image_metadata
+from app.core.output import Output
+from app.errors import Gone, ImageNotFound
+from app.services import gallery
+
+api = blueprint("images", "images")
+
+# A file never changes under its id. `private`, because one that was deleted must not live on in a shared cache.
+_FOR_EVER = "private, max-age=31536000, immutable"
+_UNCHANGED = {"description": "The client has it already."}
+_PART = documented.file("A part of it, as asked for by `Range`.", "image/png", "video/mp4")
+
+
+class Download(BaseModel):
+    download: bool = Field(default=False, description="1 = offer to save the file instead of showing it.")
+
+
+@api.get(
+    "/api/image/<path:image_id>",
+    responses=answers(
+        {200: documented.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED}, ImageNotFound, Gone
+    ),
+    description="Honours `If-None-Match` (the ETag is the file's SHA-256) and `Range`.",
+)
+def image(path: ImagePath, query: Download) -> Response:
+    """The file of a picture"""
+    output = installation().outputs.get(path.image_id)
+    return _send(output, etag=output.sha256, mime_type=output.mime_type, download=query.download)
+
+
+@api.get(
+    "/api/image/<path:image_id>/thumbnail",
+    responses=answers({200: documented.file("A WebP.", "image/webp"), 304: _UNCHANGED}, ImageNotFound, Gone),
+)
+def image_thumbnail(path: ImagePath) -> Response:
+    """A small version of a picture"""
+    output = installation().outputs.get(path.image_id)
+    return _send(output, etag=f"{output.sha256}-thumbnail", mime_type="image/webp", thumbnail=True)
+
+
+@api.get("/api/image/<path:image_id>/metadata", responses=answers({200: ImageMetadata}, ImageNotFound, Gone))
+def image_metadata_(path: ImagePath) -> dict[str, Any]:
+    """How a picture was made"""
+    return image_metadata(installation().outputs.get(path.image_id))
+
+
+@api.delete("/api/image/<path:image_id>", responses=answers({204: None}, ImageNotFound, Gone))
+def delete_image(path: ImagePath) -> tuple[str, int]:
+    """Remove a picture for good"""
+    gallery.remove(installation(), path.image_id)
+    return "", 204
+
+
+def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False, download: bool = False) -> Response:
+    file = gallery.open_file(installation(), output, thumbnail=thumbnail)
+    name = f"cyberimage-{output.id[:8]}{file.suffix}"
+    try:
+        response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=True)
+    except FileNotFoundError:  # removed between the look and the opening
+        raise ImageNotFound("The image was removed.") from None
+    response.headers["Cache-Control"] = _FOR_EVER
+    return response

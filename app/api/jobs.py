@@ -1,0 +1,42 @@
+"""How a job stands, and changing one's mind about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.documented import JobPath, answers, blueprint
+from app.api.schemas import JobBody
+from app.api.server import installation, server
+from app.api.shapes import job_body
+from app.errors import Conflict, Gone, JobNotFound
+from app.services import control
+
+api = blueprint("jobs", "jobs")
+
+# The ids are `path` parameters so that one with slashes in it is an unknown job, not an unknown page.
+
+
+@api.get("/api/status/<path:job_id>", responses=answers({200: JobBody}, JobNotFound, Gone))
+def job_status(path: JobPath) -> dict[str, Any]:
+    """How a job stands"""
+    return job_body(server().board.view(path.job_id))
+
+
+@api.post(
+    "/api/jobs/<path:job_id>/cancel",
+    responses=answers({200: JobBody}, JobNotFound, Gone, Conflict),
+    description="A waiting job is CANCELLED at once; a running one stops at its next step.",
+)
+def cancel_job(path: JobPath) -> dict[str, Any]:
+    """Cancel a job"""
+    return job_body(control.cancel(installation(), path.job_id))
+
+
+@api.post(
+    "/api/jobs/<path:job_id>/retry",
+    responses=answers({200: JobBody}, JobNotFound, Gone, Conflict),
+    description="Puts a FAILED or CANCELLED job back in line under its own id, with fresh attempts.",
+)
+def retry_job(path: JobPath) -> dict[str, Any]:
+    """Try a job again"""
+    return job_body(control.retry(installation(), path.job_id))

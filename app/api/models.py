@@ -1,0 +1,24 @@
+"""The models that can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.documented import answers, blueprint
+from app.api.schemas import ModelsBody
+from app.api.server import installation
+from app.api.shapes import model_body
+from app.services import overview
+
+api = blueprint("models", "models")
+
+
+@api.get("/api/models", responses=answers({200: ModelsBody}))
+def models() -> dict[str, Any]:
+    """The models, with the rules for their settings"""
+    here = installation()
+    return {
+        "default": here.catalog.default_id,
+        "prompt_max_chars": here.settings.prompt_max_chars,
+        "models": [model_body(state) for state in overview.models(here)],
+    }

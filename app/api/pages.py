@@ -1,0 +1,38 @@
+"""The front door: the page for a browser, a signpost for anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, make_response, render_template, request
+
+from app import __version__
+from app.api.documented import answers, blueprint
+from app.api.schemas import RootBody
+
+api = blueprint("pages", "server")
+
+_LINKS = {
+    "documentation": "/docs",
+    "openapi": "/openapi.json",
+    "models": "/api/models",
+    "generate": "/api/generate",
+    "gallery": "/api/images",
+    "queue": "/api/queue",
+    "status": "/status",
+    "health": "/health",
+}
+
+
+@api.get("/", responses=answers({200: RootBody}), description="A browser gets the page, as text/html.")
+def root() -> Response | dict[str, Any]:
+    """The page, or where everything is"""
+    choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
+    body = (
+        render_template("index.html")
+        if choice == "text/html"
+        else {"name": "CyberImage", "version": __version__, "links": _LINKS}
+    )
+    response = make_response(body)
+    response.vary.add("Accept")
+    return response

@@ -1,0 +1,37 @@
+"""What one API process holds besides Flask: the installation, the newsroom, and whether it is about to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from flask import current_app
+
+from app.services.board import StatusBoard
+from app.services.follow import Newsroom
+from app.services.installation import Installation
+
+THREADS_KEPT_FREE = 8  # by event streams, for everything else
+
+
+class Server:
+    """One per application. `draining` is set when the process was told to stop: no new work, streams end."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.board = StatusBoard(installation)
+        self.newsroom = Newsroom(installation)
+        self.draining = threading.Event()
+        self.started_at = time.time()
+        # An open event stream holds a request thread: without a bound, a few listeners would lock everybody out.
+        self.streams = threading.BoundedSemaphore(max(1, installation.settings.server_threads - THREADS_KEPT_FREE))
+
+
+def server() -> Server:
+    """The server that handles the present request."""
+    found: Server = current_app.extensions["cyberimage"]
+    return found
+
+
+def installation() -> Installation:
+    return server().installation

@@ -1,0 +1,107 @@
+"""Run the API under gunicorn, embedded: one process, many threads, so that event streams and requests live together."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+
+from app import create_app, lifeline
+from app.api.server import Server
+from app.config import Settings, load_settings
+from app.errors import ConfigurationError
+from app.monitoring.logs import configure_logging
+from app.services.installation import open_installation
+from app.services.maintenance import Maintenance
+
+EXIT_CONFIGURATION = 2
+STUCK_SECONDS = 120  # without a sign of life of the process; requests may take as long as they like
+KEEPALIVE_SECONDS = 15
+LONGEST_REQUEST_LINE = 8190  # the most that gunicorn knows how to limit
+
+
+class ServerLogger(Logger):
+    """gunicorn's messages go where ours go, and it opens no log of its own."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self._access_log_enabled = False
+        self.error_log = logging.getLogger("cyberimage.server")
+        self.access_log = logging.getLogger("cyberimage.access")
+
+    def info(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        self.error_log.debug(msg, *args, **kwargs)  # "Booting worker with pid": of no use to whoever runs this
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Off."""
+
+
+class ServerProcess(ThreadWorker):
+    """gunicorn's threaded worker, which tells the application when it is to stop: event streams would go on."""
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        server: Server = self.wsgi.extensions["cyberimage"]
+        server.draining.set()
+        super().handle_exit(sig, frame)
+
+
+class ApiServer(BaseApplication):
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host  # IPv6
+        for name, value in {
+            "bind": [f"{host}:{settings.port}"],
+            "workers": 1,
+            "worker_class": ServerProcess,
+            "threads": settings.server_threads,
+            "worker_connections": settings.server_threads * 20,  # kept alive, mostly idle
+            "timeout": STUCK_SECONDS,
+            "graceful_timeout": max(1, round(settings.shutdown_grace_seconds)),
+            "keepalive": KEEPALIVE_SECONDS,
+            "limit_request_line": LONGEST_REQUEST_LINE,
+            "logger_class": ServerLogger,
+            "accesslog": None,
+            "control_socket_disable": True,
+            "preload_app": False,  # the database must be opened after the fork
+            "proc_name": "cyberimage-api",
+        }.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Called in the server process, after the fork."""
+        app = create_app(self._settings)
+        Maintenance(app.extensions["cyberimage"].installation).start()
+        return app
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; ends the process. Raises ConfigurationError before anything listens."""
+    open_installation(settings).close()  # whatever is wrong shows here, and not in a process that is started again
+    logging.getLogger("cyberimage.server").info("Listening on http://%s:%s", settings.host, settings.port)
+    ApiServer(settings).run()
+
+
+def main() -> int:
+    """Read the settings and serve. Returns the exit status."""
+    lifeline.hold()
+    try:
+        settings = load_settings()
+        configure_logging(settings, "api")
+        serve(settings)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EXIT_CONFIGURATION
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

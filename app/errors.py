@@ -71,6 +71,10 @@ class ImageNotFound(NotFound):
     code, title = "image_not_found", "There is no such image"
 
 
+class DeliveryNotFound(NotFound):
+    code, title = "delivery_not_found", "There is no such webhook delivery"
+
+
 class MethodNotAllowed(CyberImageError):
     code, status, title = "method_not_allowed", 405, "The method is not allowed here"
 

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, FirstBlockCacheConfig, FluxTransformer2DModel
+from diffusers import AutoencoderDC, AutoencoderKL, FirstBlockCacheConfig, FluxTransformer2DModel
 
 from app.errors import Cancelled, LeaseLost, OutOfMemory
 from tests.engines.control import Recorder
@@ -104,6 +104,13 @@ def test_out_of_memory_unloads_the_other_models_and_tries_again(engine, flux, as
     made = engine.generate(flux, ask(), Recorder())
     assert [model.model_id for model in engine.resident()] == ["flux"]
     assert made.images[0].pixels.std() > 5
+
+
+def test_sana_making_a_warning_of_it_is_still_out_of_memory(engine, spec_of, ask, monkeypatch):
+    calls = count_calls(monkeypatch, AutoencoderDC, "decode")
+    calls.fail_at, calls.error, calls.message = 1, torch.OutOfMemoryError, "CUDA out of memory"
+    with pytest.warns(UserWarning, match="VAE tiling"), pytest.raises(OutOfMemory):
+        engine.generate(spec_of("sana"), ask(), Recorder())
 
 
 def test_other_runtime_errors_are_not_taken_for_memory(engine, flux, ask, monkeypatch):

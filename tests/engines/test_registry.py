@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.engines.registry import engine_factories, engine_for
-from app.errors import ModelUnavailable
+from app.errors import ConfigurationError, ModelUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,11 @@ def test_a_source_without_an_engine_is_refused(settings, spec_of):
     spec = spec_of("flux").model_copy(update={"source": "replicate"})
     with pytest.raises(ModelUnavailable, match="'replicate', which no engine here runs"):
         engine_for(spec, engine_factories(settings))
+
+
+def test_a_gpu_that_is_not_there_is_a_configuration_error(settings, spec_of):
+    with pytest.raises(ConfigurationError, match="'cuda:99' is not there"):
+        engine_for(spec_of("flux"), engine_factories(dataclasses.replace(settings, device="cuda:99")))
 
 
 def test_the_contract_and_the_registry_import_no_torch():

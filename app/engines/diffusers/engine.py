@@ -29,7 +29,7 @@ from app.engines.diffusers.precision import choose_dtype, dtype_name, safer_dtyp
 from app.engines.diffusers.residency import LoadedModel, Residency
 from app.engines.diffusers.sources import locate
 from app.engines.settings import EngineSettings
-from app.errors import Cancelled, GenerationError, OutOfMemory
+from app.errors import Cancelled, ConfigurationError, GenerationError, OutOfMemory
 
 
 class DiffusersEngine:
@@ -150,9 +150,11 @@ class DiffusersEngine:
 
 
 def _choose_device(wish: str) -> torch.device:
-    if wish != "auto":
-        return torch.device(wish)
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    gpus = torch.cuda.device_count()
+    device = torch.device(wish if wish != "auto" else "cuda:0" if gpus else "cpu")
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise ConfigurationError([f"the device {wish!r} is not there: torch sees {gpus} GPUs. Use auto or cpu."])
+    return device
 
 
 def _stop_if_cancelled(control: Control) -> None:

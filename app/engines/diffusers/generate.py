@@ -68,6 +68,8 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seed: int, watch: Watch) -
             )
     except ValueError as error:
         raise GenerationError(f"The pipeline does not take this request: {error}") from error
+    except UnboundLocalError:  # Sana's pipelines make a warning of it and go on without a picture
+        raise torch.OutOfMemoryError("out of memory while the picture was decoded") from None
     finally:
         if hook is not None:
             hook.remove()

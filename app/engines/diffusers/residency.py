@@ -80,7 +80,7 @@ class Residency:
         return bool(others)
 
     def listing(self) -> Sequence[ResidentModel]:
-        return [model.describe() for model in self._models.values()]
+        return [model.describe() for model in list(self._models.values())]  # other threads ask too
 
     def make_room(self, model_id: str, weight_bytes: int) -> None:
         """Unload the least recently used models until `weight_bytes` of weights fit.

@@ -5,10 +5,14 @@ Order: priority, then fairness between clients, then affinity for a loaded model
 *Fairness* is start-time fair queueing (Goyal, Vin and Cheng, 1996) with one unit per job. A job gets its `turn` once,
 when it is enqueued: one more than its client's last waiting turn, but never behind the turn being served now. Jobs run
 by (priority, turn, seq), so a client that floods a thousand jobs delays another one's single job by at most one job per
-competing client, and a claim is one index look-up however long the queue is.
+competing client, and a claim is one index look-up however long the queue is. Turns never start again from nothing: when
+nobody waits, the next one is the sequence number of the newest job, which no turn has passed. So a job that comes back
+later (its worker died, somebody retried it) is not put behind everybody who came since.
 
 *Affinity*: loading a model is dear, so a worker may take a job of a model it holds before the head of the line, as long
-as the head is younger than `affinity_bound`. The head therefore waits at most that bound plus one job.
+as the head has been passed over for less than `affinity_bound`. The head therefore waits at most that bound plus one
+job. What counts is the time since it was first passed over, not its age: in a line longer than the bound every head is
+old, and swapping models with every job just when there is most to do would keep the line long for ever.
 """
 
 from __future__ import annotations
@@ -22,24 +26,31 @@ AFFINITY_LOADS = 5.0  # a head may be overtaken for this many times its model's 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A waiting job, as far as choosing needs it. `age` is seconds since it could first have run."""
+    """A waiting job, as far as choosing needs it. `overtaken_for` is the seconds since, as the head of the line, it was
+    first passed over; 0 when it never was."""
 
     job_id: str
     model_id: str
     priority: int
     turn: int
     seq: int
-    age: float
+    overtaken_for: float = 0.0
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Sorts candidates into the line: the smallest is served first."""
+        return (-self.priority, self.turn, self.seq)
 
 
-def next_turn(last_waiting_turn: int | None, serving_turn: int | None) -> int:
+def next_turn(last_waiting_turn: int | None, serving_turn: int | None, newest_seq: int) -> int:
     """The turn of a job being enqueued.
 
     `last_waiting_turn` is the largest turn among the client's waiting jobs of the same priority, `serving_turn` the
-    smallest among everybody's; None where there is none.
+    smallest among everybody's that have not run yet (a job that comes back brings an old turn with it, and must not
+    open the past to newcomers); None where there is none. `newest_seq` is the largest sequence number given so far.
     """
     own = -1 if last_waiting_turn is None else last_waiting_turn
-    return max(own + 1, serving_turn or 0)
+    return max(own + 1, newest_seq if serving_turn is None else serving_turn)
 
 
 def affinity_bound(load_seconds: float | None) -> float:
@@ -50,8 +61,8 @@ def affinity_bound(load_seconds: float | None) -> float:
 def choose(head: Candidate, warm: Candidate | None, loaded: Collection[str], bound: float) -> Candidate:
     """The job to run: the `head` of the line, or `warm`, the first waiting job of a loaded model.
 
-    `warm` is taken only when it costs the head no more than `bound` seconds and has the same priority.
+    `warm` is taken only while the head has been passed over for less than `bound` seconds, and has the same priority.
     """
     if warm is None or head.model_id in loaded or warm.priority != head.priority:
         return head
-    return warm if 0 <= head.age < bound else head  # a negative age: the clock was set back; trust nothing
+    return warm if 0 <= head.overtaken_for < bound else head  # negative: the clock was set back; trust nothing

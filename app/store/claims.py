@@ -10,22 +10,28 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, select, update
 
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
-from app.core.scheduling import Candidate, affinity_bound, choose
-from app.errors import Cancelled, CyberImageError, GenerationTimeout, LeaseLost, WorkerDied
+from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.clock import now
 from app.store.database import Database
-from app.store.jobs import job_from_row, request_from_row
 from app.store.outbox import announce
-from app.store.schema import PENDING, PROCESSING, THE_LINE, jobs, outputs
-from app.store.speeds import learn, load_seconds
+from app.store.pick import AVAILABLE, pick
+from app.store.rescue import (
+    BACKOFF_DOUBLINGS,
+    BACKOFF_MAX_SECONDS,
+    BACKOFF_SECONDS,
+    after_a_fault,
+    earlier,
+    rescue_lost,
+)
+from app.store.rows import job_from_row, request_from_row
+from app.store.schema import PENDING, PROCESSING, jobs, outputs
+from app.store.speeds import learn
 
-BACKOFF_SECONDS = 2.0  # before the second attempt; doubles with each further one
-BACKOFF_DOUBLINGS = 7
-BACKOFF_MAX_SECONDS = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
+__all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "Beat", "ClaimStore"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,10 @@ class ClaimStore:
     def claim(self, worker_id: str, loaded: Collection[str] = ()) -> Claim | None:
         """Take the job that is to run next on a worker that holds the models `loaded`; None when nothing waits."""
         with self._database.read() as connection:  # an idle poll must not take the write lock
-            if connection.scalar(select(jobs.c.seq).where(PENDING, _AVAILABLE).limit(1)) is None:
+            if connection.scalar(select(jobs.c.seq).where(PENDING, AVAILABLE).limit(1)) is None:
                 return None
         with self._database.write() as connection:
-            job_id = self._choose(connection, loaded)
+            job_id = pick(connection, loaded)
             if job_id is None:
                 return None
             row = connection.execute(
@@ -60,6 +66,7 @@ class ClaimStore:
                     status=JobStatus.PROCESSING.value,
                     worker_id=worker_id,
                     attempt=jobs.c.attempt + 1,
+                    overtaken_at=None,
                     started_at=now(),
                     heartbeat_at=now(),
                     lease_expires_at=now() + min(self._lease, self._timeout),
@@ -84,33 +91,6 @@ class ClaimStore:
             queued_seconds=max(0.0, row.started_at - (row.available_at or row.created_at)),
         )
 
-    def _choose(self, connection: Connection, loaded: Collection[str]) -> str | None:
-        head = self._first(connection)
-        if head is None:
-            return None
-        if not loaded or head.model_id in loaded:
-            return head.job_id
-        warm = self._first(connection, jobs.c.model_id.in_(list(loaded)))
-        return choose(head, warm, loaded, affinity_bound(load_seconds(connection, head.model_id))).job_id
-
-    def _first(self, connection: Connection, *conditions: ColumnElement[bool]) -> Candidate | None:
-        query = (
-            select(
-                jobs.c.id,
-                jobs.c.model_id,
-                jobs.c.priority,
-                jobs.c.turn,
-                jobs.c.seq,
-                (now() - func.coalesce(jobs.c.available_at, jobs.c.created_at)).label("age"),
-            )
-            .where(PENDING, _AVAILABLE, *conditions)
-            .order_by(*THE_LINE)
-            .limit(1)
-            .with_for_update(skip_locked=True)  # PostgreSQL; SQLite's writers are alone already
-        )
-        row = connection.execute(query).one_or_none()
-        return None if row is None else Candidate(*row)
-
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, Beat]:
         """Extend the leases of `claims`, never past their deadlines; by job id, what became of each."""
         found: dict[str, Beat] = {claim.job_id: Beat(owned=False, cancel_requested=False) for claim in claims}
@@ -119,7 +99,7 @@ class ClaimStore:
                 row = connection.execute(
                     update(jobs)
                     .where(_owned(claim), now() < jobs.c.deadline_at)
-                    .values(heartbeat_at=now(), lease_expires_at=_earlier(now() + self._lease, jobs.c.deadline_at))
+                    .values(heartbeat_at=now(), lease_expires_at=earlier(now() + self._lease, jobs.c.deadline_at))
                     .returning(jobs.c.cancel_requested)
                 ).one_or_none()
                 if row is not None:
@@ -154,7 +134,11 @@ class ClaimStore:
         """Publish: the output rows and COMPLETED, together, on the disk when this returns.
 
         Raises LeaseLost when the job is no longer ours, Cancelled when a cancel came first; nothing is written then.
+        After DatabaseUnavailable nobody knows whether the commit happened: ask again with the same outputs, it does no
+        harm. Never delete their files on any other word than LeaseLost or Cancelled.
         """
+        if not published or any(output.job_id != claim.job_id for output in published):
+            raise ValueError("a job is completed with outputs, and with its own")
         with self._database.write() as connection:
             row = connection.execute(
                 update(jobs)
@@ -170,7 +154,7 @@ class ClaimStore:
                 .returning(jobs)
             ).one_or_none()
             if row is None:
-                self._explain_refusal(connection, claim)
+                _explain_refusal(connection, claim, published)
             else:
                 merged = list(dict.fromkeys([*row.warnings, *warnings]))
                 if warnings:
@@ -183,32 +167,26 @@ class ClaimStore:
                 announce(connection, replace(job_from_row(row), warnings=tuple(merged)), published)
 
     def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
-        """End the attempt with `error`; with `retry_in` seconds the job waits and is tried again. Gives its new state.
+        """End the attempt with `error`. With `retry_in` (seconds, at most BACKOFF_MAX_SECONDS) the job waits and is
+        tried again, if it has attempts left. Gives its new state.
 
         A job that somebody cancelled meanwhile is CANCELLED instead. Raises LeaseLost.
         """
-        retries = retry_in is not None
-        fate = JobStatus.PENDING if retries else JobStatus.FAILED
-        with self._database.write() as connection:
-            row = connection.execute(
-                update(jobs)
-                .where(_owned(claim))
-                .values(
-                    status=case((jobs.c.cancel_requested, JobStatus.CANCELLED.value), else_=fate.value),
-                    error_code=case((jobs.c.cancel_requested, None), else_=error.code),
-                    error_message=case((jobs.c.cancel_requested, None), else_=error.detail),
-                    completed_at=case((jobs.c.cancel_requested, now()), else_=None if retries else now()),
-                    available_at=now() + retry_in if retry_in is not None else None,
-                    worker_id=None,
-                    lease_expires_at=None,
-                    revision=jobs.c.revision + 1,
-                )
-                .returning(jobs)
-            ).one_or_none()
-            if row is not None:
-                announce(connection, job_from_row(row))
-        if row is None:
-            raise LeaseLost(claim.job_id)
+        if retry_in is None:
+            fate = case((jobs.c.cancel_requested, JobStatus.CANCELLED.value), else_=JobStatus.FAILED.value)
+        else:
+            fate = after_a_fault()
+        waits = fate == JobStatus.PENDING.value
+        row = self._end(
+            claim,
+            status=fate,
+            error_code=case((jobs.c.cancel_requested, None), else_=error.code),
+            error_message=case((jobs.c.cancel_requested, None), else_=error.detail),
+            completed_at=case((waits, None), else_=now()),
+            available_at=case((waits, now() + (retry_in or 0.0)), else_=None),
+            worker_id=None,
+            lease_expires_at=None,
+        )
         return JobStatus(row.status)
 
     def cancelled(self, claim: Claim) -> None:
@@ -227,55 +205,14 @@ class ClaimStore:
         )
 
     def rescue(self) -> Sequence[Row[Any]]:
-        """Take every job whose lease has run out away from its worker, in one statement.
-
-        It waits again while attempts are left, else it FAILED: `timeout` when it used up its deadline, `worker_died`
-        otherwise. Gives the rows.
-        """
-        last = jobs.c.attempt >= jobs.c.max_attempts
-        timed_out = jobs.c.lease_expires_at >= jobs.c.deadline_at
-        doublings = _earlier(jobs.c.attempt - 1, literal(BACKOFF_DOUBLINGS))
-        backoff = literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is an option of SQLite's build
+        """Take every job whose lease has run out away from its worker; gives their rows. See `app.store.rescue`."""
         with self._database.write() as connection:
-            # After a clock set back, times lie too far in the future: nobody may wait longer than one lease or backoff.
-            connection.execute(
-                update(jobs)
-                .where(PENDING, jobs.c.available_at > now() + BACKOFF_MAX_SECONDS + 1)
-                .values(available_at=None)
-            )
-            connection.execute(
-                update(jobs)
-                .where(PROCESSING, jobs.c.lease_expires_at > now() + self._lease + 1)
-                .values(lease_expires_at=now() + self._lease, deadline_at=now() + self._timeout)
-            )
-            rescued = connection.execute(
-                update(jobs)
-                .where(PROCESSING, jobs.c.lease_expires_at <= now())
-                .values(
-                    status=case(
-                        (jobs.c.cancel_requested, JobStatus.CANCELLED.value),
-                        (last, JobStatus.FAILED.value),
-                        else_=JobStatus.PENDING.value,
-                    ),
-                    error_code=case((jobs.c.cancel_requested, None), (timed_out, "timeout"), else_="worker_died"),
-                    error_message=case(
-                        (jobs.c.cancel_requested, None),
-                        (timed_out, GenerationTimeout.title + "."),
-                        else_=WorkerDied.title + ".",
-                    ),
-                    completed_at=case((jobs.c.cancel_requested | last, now()), else_=None),
-                    available_at=now() + backoff,
-                    worker_id=None,
-                    lease_expires_at=None,
-                    revision=jobs.c.revision + 1,
-                )
-                .returning(jobs)
-            ).all()
+            rescued = rescue_lost(connection, lease_seconds=self._lease, timeout_seconds=self._timeout)
             for row in rescued:
                 announce(connection, job_from_row(row))
         return rescued
 
-    def _end(self, claim: Claim, **values: Any) -> None:
+    def _end(self, claim: Claim, **values: Any) -> Row[Any]:
         with self._database.write() as connection:
             row = connection.execute(
                 update(jobs).where(_owned(claim)).values(revision=jobs.c.revision + 1, **values).returning(jobs)
@@ -284,14 +221,16 @@ class ClaimStore:
                 announce(connection, job_from_row(row))
         if row is None:
             raise LeaseLost(claim.job_id)
+        return row
 
-    def _explain_refusal(self, connection: Connection, claim: Claim) -> None:
-        if connection.scalar(select(jobs.c.id).where(_owned(claim))) is None:
-            raise LeaseLost(claim.job_id)
+
+def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[Output]) -> None:
+    """Why complete changed no row: it was done before, and only its answer was lost; or it may not be done."""
+    if connection.scalar(select(jobs.c.id).where(_owned(claim))) is not None:
         raise Cancelled(claim.job_id)
-
-
-_AVAILABLE = or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now())  # not held back after a fault
+    ids = [output.id for output in published]
+    if connection.scalar(select(func.count()).select_from(outputs).where(outputs.c.id.in_(ids))) != len(ids):
+        raise LeaseLost(claim.job_id)
 
 
 def _owned(claim: Claim) -> ColumnElement[bool]:
@@ -302,8 +241,3 @@ def _owned(claim: Claim) -> ColumnElement[bool]:
         jobs.c.worker_id == claim.worker_id,
         jobs.c.attempt == claim.attempt,
     )
-
-
-def _earlier(a: ColumnElement[Any], b: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The smaller of two: SQLite's min() of two and PostgreSQL's least() have no common name."""
-    return case((a < b, a), else_=b)

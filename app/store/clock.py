@@ -10,7 +10,10 @@ from sqlalchemy.sql.expression import ColumnElement
 
 
 class now(ColumnElement[float]):
-    """Seconds since the epoch, UTC, when the statement runs (SQLite: milliseconds; PostgreSQL: microseconds)."""
+    """Seconds since the epoch, UTC, when the statement began (SQLite: milliseconds; PostgreSQL: microseconds).
+
+    Every `now()` of one statement is the same moment: limits reckoned from it can be compared to the last digit.
+    """
 
     inherit_cache = True
     type = Double()
@@ -24,4 +27,4 @@ def _sqlite(element: now, compiler: Any, **kw: Any) -> str:
 
 @compiles(now, "postgresql")
 def _postgresql(element: now, compiler: Any, **kw: Any) -> str:
-    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+    return "CAST(extract(epoch FROM statement_timestamp()) AS double precision)"

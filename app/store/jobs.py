@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, literal_column, or_, select, union_all, update
 
-from app.core.job import Job, JobStatus, Phase, Progress
+from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
 from app.core.scheduling import next_turn
-from app.errors import Conflict, Gone, IdempotencyConflict, JobNotFound
+from app.errors import Conflict, Gone, JobNotFound
 from app.store.clock import now
 from app.store.database import Database
+from app.store.idempotency import IdempotencyKey, is_first_use, job_of
 from app.store.outbox import announce
-from app.store.schema import PENDING, PROCESSING, THE_LINE, idempotency_keys, jobs, removals
-
-
-@dataclass(frozen=True)
-class IdempotencyKey:
-    """A client's promise that requests with the same `key` are the same request; `body_sha256` checks it."""
-
-    key: str
-    body_sha256: str
+from app.store.rows import job_from_row
+from app.store.schema import PENDING, PROCESSING, THE_LINE, jobs, removals, tallies
 
 
 class JobStore:
@@ -53,12 +45,12 @@ class JobStore:
         An `idempotency` key seen before gives the job it made then. Raises IdempotencyConflict when it was used for
         another body.
         """
+        job_id = uuid.uuid4().hex
         with self._database.write() as connection:
-            if idempotency is not None:
-                earlier = _replayed(connection, client_id, idempotency)
-                if earlier is not None:
-                    return _find(connection, earlier), False
-            job_id = uuid.uuid4().hex
+            if idempotency is not None and not is_first_use(connection, client_id, idempotency, job_id):
+                earlier = job_of(connection, client_id, idempotency)
+                assert earlier is not None, "the key was there a moment ago"
+                return _find(connection, earlier), False
             row = connection.execute(
                 insert(jobs)
                 .values(
@@ -85,17 +77,13 @@ class JobStore:
                 )
                 .returning(jobs)
             ).one()
-            if idempotency is not None:
-                connection.execute(
-                    insert(idempotency_keys).values(
-                        client_id=client_id,
-                        key=idempotency.key,
-                        body_sha256=idempotency.body_sha256,
-                        job_id=job_id,
-                        created_at=now(),
-                    )
-                )
         return job_from_row(row), True
+
+    def replayed(self, client_id: str, idempotency: IdempotencyKey) -> Job | None:
+        """The job that an earlier request with this key made; None when there was none. Raises IdempotencyConflict."""
+        with self._database.read() as connection:
+            job_id = job_of(connection, client_id, idempotency)
+            return None if job_id is None else _find(connection, job_id)
 
     # --- looking
 
@@ -132,21 +120,23 @@ class JobStore:
 
     def newest(self, statuses: Sequence[JobStatus], *, limit: int, before_seq: int | None = None) -> list[Job]:
         """Jobs in any of `statuses`, newest first; `before_seq` continues an earlier page."""
-        query = select(jobs).where(jobs.c.status.in_([status.value for status in statuses]))
-        if before_seq is not None:
-            query = query.where(jobs.c.seq < before_seq)
+        found: list[Job] = []
         with self._database.read() as connection:
-            return [job_from_row(row) for row in connection.execute(query.order_by(jobs.c.seq.desc()).limit(limit))]
+            for status in set(statuses):  # one at a time: each is the end of an index, however rare the status is
+                query = select(jobs).where(jobs.c.status == status.value).order_by(jobs.c.seq.desc()).limit(limit)
+                if before_seq is not None:
+                    query = query.where(jobs.c.seq < before_seq)
+                found += [job_from_row(row) for row in connection.execute(query)]
+        return sorted(found, key=lambda job: job.seq, reverse=True)[:limit]
 
     def count_pending(self) -> int:
         with self._database.read() as connection:
             return connection.scalar(select(func.count()).select_from(jobs).where(PENDING)) or 0
 
     def counts(self) -> dict[JobStatus, int]:
-        """How many jobs there are in each status."""
-        query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+        """How many jobs there are in each status: exact, at one moment, and without looking at history."""
         with self._database.read() as connection:
-            found = {row[0]: row[1] for row in connection.execute(query)}
+            found = {row[0]: int(row[1]) for row in connection.execute(_COUNTS)}
         return {status: found.get(status.value, 0) for status in JobStatus}
 
     # --- changing one's mind
@@ -184,15 +174,21 @@ class JobStore:
         return job
 
     def retry(self, job_id: str, *, max_attempts: int) -> Job:
-        """Put a FAILED or CANCELLED job back in line, at the place it had, with `max_attempts` fresh attempts."""
+        """Put a FAILED or CANCELLED job back at the end of its client's line, with `max_attempts` fresh attempts.
+
+        Not at the place it had: cancel and retry would be a way past everybody else.
+        """
         with self._database.write() as connection:
+            known = _find(connection, job_id)
             row = connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id, jobs.c.status.in_(["FAILED", "CANCELLED"]))
                 .values(
                     status=JobStatus.PENDING.value,
+                    turn=_next_turn(connection, known.client_id, known.priority),
                     max_attempts=jobs.c.attempt + max_attempts,
                     available_at=None,
+                    overtaken_at=None,
                     started_at=None,
                     completed_at=None,
                     worker_id=None,
@@ -211,41 +207,11 @@ class JobStore:
         return job
 
 
-def job_from_row(row: Row[Any]) -> Job:
-    """A row of `jobs`, whole, as the domain's Job."""
-    done = row.status == JobStatus.COMPLETED.value
-    phase = Phase.DONE if done else Phase(row.phase)
-    return Job(
-        id=row.id,
-        seq=row.seq,
-        client_id=row.client_id,
-        status=JobStatus(row.status),
-        priority=row.priority,
-        turn=row.turn,
-        request=request_from_row(row),
-        created_at=row.created_at,
-        available_at=row.available_at,
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        revision=row.revision,
-        progress=Progress(phase, row.total_steps if done else row.step, row.total_steps),
-        started_at=row.started_at,
-        heartbeat_at=row.heartbeat_at,
-        completed_at=row.completed_at,
-        worker_id=row.worker_id,
-        cancel_requested=row.cancel_requested,
-        error_code=row.error_code,
-        error_message=row.error_message,
-        warnings=tuple(row.warnings),
-        timings=row.timings,
-        webhook_url=row.webhook_url,
-    )
-
-
-def request_from_row(row: Row[Any]) -> GenerationRequest:
-    return GenerationRequest(
-        model_id=row.model_id, prompt=row.prompt, negative_prompt=row.negative_prompt, **row.settings
-    )
+_COUNTS = union_all(
+    select(literal_column("'PENDING'"), func.count()).select_from(jobs).where(PENDING),
+    select(literal_column("'PROCESSING'"), func.count()).select_from(jobs).where(PROCESSING),
+    select(tallies.c.subject, func.sum(tallies.c.count)).group_by(tallies.c.subject),
+)
 
 
 def _find(connection: Connection, job_id: str) -> Job:
@@ -257,22 +223,10 @@ def _find(connection: Connection, job_id: str) -> Job:
     raise JobNotFound("There is no job with this id.")
 
 
-def _replayed(connection: Connection, client_id: str, idempotency: IdempotencyKey) -> str | None:
-    row = connection.execute(
-        select(idempotency_keys.c.body_sha256, idempotency_keys.c.job_id).where(
-            idempotency_keys.c.client_id == client_id, idempotency_keys.c.key == idempotency.key
-        )
-    ).one_or_none()
-    if row is None:
-        return None
-    if row.body_sha256 != idempotency.body_sha256:
-        raise IdempotencyConflict("This Idempotency-Key was used with another body. Use a fresh key for a new request.")
-    job_id: str = row.job_id
-    return job_id
-
-
 def _next_turn(connection: Connection, client_id: str, priority: int) -> int:
     line = select(jobs.c.turn).where(PENDING, jobs.c.priority == priority)
     own = line.where(jobs.c.client_id == client_id).order_by(jobs.c.turn.desc()).limit(1)
-    serving = line.order_by(jobs.c.turn, jobs.c.seq).limit(1)
-    return next_turn(connection.scalar(own), connection.scalar(serving))
+    serving = line.where(jobs.c.attempt == 0).order_by(jobs.c.turn, jobs.c.seq).limit(1)
+    newest = select(func.max(jobs.c.seq))
+    row = connection.execute(select(own.scalar_subquery(), serving.scalar_subquery(), newest.scalar_subquery())).one()
+    return next_turn(row[0], row[1], row[2] or 0)

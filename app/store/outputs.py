@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, tuple_
@@ -13,7 +14,9 @@ from app.core.output import Output
 from app.errors import Gone, ImageNotFound
 from app.store.clock import now
 from app.store.database import Database
-from app.store.schema import jobs, outputs, removals
+from app.store.schema import jobs, outputs, removals, tallies
+
+IDS_PER_LOOK = 500
 
 
 @dataclass(frozen=True)
@@ -70,18 +73,22 @@ class OutputStore:
                 connection.execute(insert(removals).values(id=output_id, kind="output", removed_at=now()))
 
     def known_paths(self, paths: Sequence[str]) -> set[str]:
-        """Those of `paths` that a row points to, as picture or as thumbnail."""
+        """Those of `paths` that a row points to, as picture or as thumbnail. Files are named after their output's id
+        (`app.files.storage.dated_name`), so this looks at no other rows."""
+        ids = sorted({PurePosixPath(path).name.partition(".")[0] for path in paths})
+        known: set[str] = set()
         with self._database.read() as connection:
-            pictures = connection.scalars(select(outputs.c.path).where(outputs.c.path.in_(paths)))
-            known = set(pictures)
-            thumbnails = connection.scalars(select(outputs.c.thumbnail_path).where(outputs.c.thumbnail_path.in_(paths)))
-            return known | set(thumbnails)
+            for chunk in (ids[start : start + IDS_PER_LOOK] for start in range(0, len(ids), IDS_PER_LOOK)):
+                query = select(outputs.c.path, outputs.c.thumbnail_path).where(outputs.c.id.in_(chunk))
+                known.update(*connection.execute(query))
+        return known & set(paths)
 
     def totals(self) -> dict[str, int]:
         """`{"count", "bytes"}` of everything published."""
+        query = select(func.sum(tallies.c.count), func.sum(tallies.c.bytes)).where(tallies.c.subject == "outputs")
         with self._database.read() as connection:
-            row = connection.execute(select(func.count(), func.coalesce(func.sum(outputs.c.bytes), 0))).one()
-        return {"count": row[0], "bytes": int(row[1])}
+            row = connection.execute(query).one()
+        return {"count": int(row[0] or 0), "bytes": int(row[1] or 0)}
 
 
 def _output(row: Row[Any]) -> Output:

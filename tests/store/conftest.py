@@ -1,0 +1,68 @@
+"""One suite, two databases: every test that asks for `database` (or `store`) runs on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app.store.database import Database
+from app.store.migrate import migrate
+from app.store.schema import metadata
+from tests.store.house import Store
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the schema and no rows, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    migrate(database)
+    with database.read() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(new_postgres_database: Callable[[], str]) -> Iterator[Database]:
+    database = Database(new_postgres_database())
+    migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def sqlite_database(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Database]:
+    path = tmp_path / "queue.db"
+    shutil.copy(migrated_sqlite, path)
+    database = Database(f"sqlite:///{path}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def postgres_database(migrated_postgres: Database) -> Database:
+    empty(migrated_postgres)
+    return migrated_postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """An empty database with the present schema."""
+    chosen: Database = request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")
+    return chosen
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return Store(database)
+
+
+def empty(database: Database) -> None:
+    with database.write() as connection:
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))

@@ -6,6 +6,7 @@ tests hold `.env.example` and docs/CONFIGURATION.md to it.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,15 @@ class Settings(BaseModel):
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it is FAILED.")
     worker_poll_seconds: Seconds = Field(1.0, description="How often an idle worker looks for work unasked.")
 
+    # --- webhooks
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Key that signs webhooks, as whsec_ and base64; empty = one is made up and kept."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Whether webhooks may go to private and loopback addresses. Then clients reach your network."
+    )
+    webhook_timeout_seconds: Seconds = Field(10, description="How long a webhook's receiver may take to answer.")
+
     # The MODEL_<KEY> lines as they stand; app.core.catalog reads them.
     model_lines: Mapping[str, str] = Field(default_factory=dict, exclude=True, repr=False)
 
@@ -92,6 +102,15 @@ class Settings(BaseModel):
         if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("use sqlite:///path or postgresql+psycopg://user:password@host/name")
         return url
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _webhook_key(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        prefix, _, key = text.partition("_")
+        if text and (prefix != "whsec" or not 24 <= _decoded_length(key) <= 64):
+            raise ValueError("use whsec_ followed by the base64 of 24 to 64 random bytes, or nothing")
+        return secret
 
     @property
     def cors_origin_list(self) -> list[str]:
@@ -145,8 +164,17 @@ def load_settings(
     return settings
 
 
+def _decoded_length(text: str) -> int:
+    try:
+        return len(base64.b64decode(text, validate=True))
+    except ValueError:
+        return 0
+
+
 def _explain(problem: Any) -> str:
     name = str(problem["loc"][0]).upper()
     message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if name in ("HF_TOKEN", "DATABASE_URL") else f" (it is {str(problem.get('input'))[:80]!r})"
+    shown = (
+        "" if name in ("HF_TOKEN", "DATABASE_URL", "WEBHOOK_SECRET") else f" (it is {str(problem.get('input'))[:80]!r})"
+    )
     return f"{name}: {message}{shown}"

@@ -9,6 +9,7 @@ from app.core.job import Job
 from app.core.request import GenerationInput, resolve
 from app.errors import DiskFull, QueueFull
 from app.services.installation import Installation
+from app.services.webhooks import check_url
 from app.store.jobs import IdempotencyKey
 
 
@@ -28,6 +29,7 @@ def submit(
     client_id: str,
     priority: int = 0,
     idempotency_key: str | None = None,
+    webhook_url: str | None = None,
 ) -> Submitted:
     """Enqueue `asked`. When this returns the job survives any crash.
 
@@ -36,10 +38,12 @@ def submit(
     """
     settings = installation.settings
     resolved = resolve(asked, installation.catalog.get(asked.model_id), prompt_max_chars=settings.prompt_max_chars)
+    if webhook_url is not None:
+        check_url(installation, webhook_url)
     _refuse_when_full(installation)
     idempotency = None
     if idempotency_key is not None:
-        body = asked.model_dump_json() + f"|{priority}"
+        body = asked.model_dump_json() + f"|{priority}|{webhook_url or ''}"
         idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(body.encode()).hexdigest())
     job, is_new = installation.jobs.enqueue(
         resolved.request,
@@ -47,6 +51,7 @@ def submit(
         priority=priority,
         max_attempts=settings.max_attempts,
         warnings=resolved.warnings,
+        webhook_url=webhook_url,
         idempotency=idempotency,
     )
     if is_new:

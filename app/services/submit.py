@@ -10,7 +10,7 @@ from app.core.request import GenerationInput, resolve
 from app.errors import DiskFull, QueueFull
 from app.services.installation import Installation
 from app.services.webhooks import check_url
-from app.store.jobs import IdempotencyKey
+from app.store.idempotency import IdempotencyKey
 
 
 @dataclass(frozen=True)

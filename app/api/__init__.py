@@ -22,6 +22,7 @@ def register(app: OpenAPI) -> None:
     """Give `app` every route, the error documents and the headers of every response."""
     errors.register(app)
     headers.register(app)
-    for resource in (pages, generate, jobs, events, images, gallery, models, queue, health):
+    for resource in (generate, jobs, events, images, gallery, models, queue, health, pages):
         app.register_api(resource.api)
     app.register_blueprint(docs.pages)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

@@ -27,7 +27,11 @@ def openapi() -> Response:
 def docs() -> str:
     document = current_app.api_doc  # type: ignore[attr-defined]
     return render_template(
-        "docs.html", document=document, operations=list(operations(document)), codes=error_codes().values()
+        "docs.html",
+        document=document,
+        operations=list(operations(document)),
+        codes=error_codes().values(),
+        type_of=type_of,
     )
 
 
@@ -36,3 +40,17 @@ def operations(document: dict[str, Any]) -> Iterator[Operation]:
     for path, item in document["paths"].items():
         for method, about in item.items():
             yield Operation(method.upper(), path, about)
+
+
+def type_of(schema: dict[str, Any]) -> str:
+    """The type of a field in a few words: `string`, `integer or null`, `list of ImageRef`."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "enum" in schema:
+        return " | ".join(str(value) for value in schema["enum"])
+    for several in ("anyOf", "allOf", "oneOf"):
+        if several in schema:
+            return " or ".join(type_of(one) for one in schema[several])
+    if schema.get("type") == "array":
+        return f"list of {type_of(schema.get('items') or {})}"
+    return str(schema.get("const") or schema.get("type") or "any")

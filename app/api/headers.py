@@ -1,4 +1,4 @@
-"""The headers that every response carries."""
+"""The headers that every response carries, and those of pages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-_SECURITY = {
+_FOR_PAGES = {
     "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
 }
@@ -26,8 +25,9 @@ def register(app: Flask) -> None:
 def _complete(response: Response) -> Response:
     headers = response.headers
     headers[HEADER] = request_id()
-    for name, value in _SECURITY.items():
-        headers[name] = value
+    headers["X-Content-Type-Options"] = "nosniff"
+    if response.mimetype == "text/html":  # nothing else is ever rendered as a document
+        headers.extend(_FOR_PAGES)
     if "Cache-Control" not in headers:
         headers["Cache-Control"] = "no-store"
     return response

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import Response
+
 from app.api.documented import JobPath, answers, blueprint
 from app.api.schemas import JobBody
 from app.api.server import installation, server
@@ -17,9 +19,9 @@ api = blueprint("jobs", "jobs")
 
 
 @api.get("/api/status/<path:job_id>", responses=answers({200: JobBody}, JobNotFound, Gone))
-def job_status(path: JobPath) -> dict[str, Any]:
+def job_status(path: JobPath) -> Response:
     """How a job stands"""
-    return job_body(server().board.view(path.job_id))
+    return Response(server().board.answer(path.job_id), mimetype="application/json")
 
 
 @api.post(

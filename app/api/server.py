@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
 from flask import current_app
 
+from app.api.shapes import job_body
 from app.services.board import StatusBoard
 from app.services.follow import Newsroom
 from app.services.installation import Installation
+from app.services.status import JobView
 
 THREADS_KEPT_FREE = 8  # by event streams, for everything else
 
@@ -19,12 +22,16 @@ class Server:
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
-        self.board = StatusBoard(installation)
+        self.board = StatusBoard(installation, _rendered)
         self.newsroom = Newsroom(installation)
         self.draining = threading.Event()
         self.started_at = time.time()
         # An open event stream holds a request thread: without a bound, a few listeners would lock everybody out.
         self.streams = threading.BoundedSemaphore(max(1, installation.settings.server_threads - THREADS_KEPT_FREE))
+
+
+def _rendered(view: JobView) -> bytes:
+    return json.dumps(job_body(view), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def server() -> Server:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from app.services.installation import Installation
 from app.services.outlook import Outlook
@@ -17,40 +18,49 @@ MOST_REMEMBERED = 1000  # jobs
 OUTLOOK_SECONDS = 1.0  # an estimate may be this old; nothing else may
 
 
-class StatusBoard:
-    """As `services.status.view`, at a fraction of its cost. One per process; safe with threads."""
+@dataclass(frozen=True)
+class _Entry:
+    view: JobView
+    answer: bytes
 
-    def __init__(self, installation: Installation) -> None:
+    def still_true(self, glance: Glance) -> bool:
+        return self.view.job.revision == glance.revision and len(self.view.outputs) == glance.outputs
+
+
+class StatusBoard:
+    """What `render` makes of `services.status.view`, at a fraction of its cost. One per process; safe with threads."""
+
+    def __init__(self, installation: Installation, render: Callable[[JobView], bytes]) -> None:
         self._installation = installation
+        self._render = render
         self._glances = GlanceStore(installation.database)
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, JobView] = OrderedDict()
+        self._known: OrderedDict[str, _Entry] = OrderedDict()
         self._outlook: tuple[float, Outlook] | None = None
 
-    def view(self, job_id: str) -> JobView:
+    def answer(self, job_id: str) -> bytes:
         """Raises JobNotFound or Gone."""
         glance = self._glances.glance(job_id)
         known = self._known.get(job_id)
-        if known is None or glance is None or not _still_so(known, glance):
-            return self._read(job_id)
-        if known.job.status.terminal:
-            return known
-        return replace(known, position=glance.position, eta_seconds=self._now().eta(known.job, glance.position))
+        if known is None or glance is None or not known.still_true(glance):
+            return self._remember(job_id, read_view(self._installation, job_id)).answer
+        if known.view.job.status.terminal:
+            return known.answer
+        eta = self._now().eta(known.view.job, glance.position)
+        if (known.view.position, known.view.eta_seconds) == (glance.position, eta):
+            return known.answer
+        return self._remember(job_id, replace(known.view, position=glance.position, eta_seconds=eta)).answer
 
-    def _read(self, job_id: str) -> JobView:
-        view = read_view(self._installation, job_id)
+    def _remember(self, job_id: str, view: JobView) -> _Entry:
+        entry = _Entry(view, self._render(view))
         with self._lock:
-            self._known[job_id] = view
+            self._known[job_id] = entry
             self._known.move_to_end(job_id)
             if len(self._known) > MOST_REMEMBERED:
                 self._known.popitem(last=False)
-        return view
+        return entry
 
     def _now(self) -> Outlook:
         if self._outlook is None or time.monotonic() - self._outlook[0] > OUTLOOK_SECONDS:
             self._outlook = (time.monotonic(), Outlook(self._installation))
         return self._outlook[1]
-
-
-def _still_so(known: JobView, glance: Glance) -> bool:
-    return known.job.revision == glance.revision and len(known.outputs) == glance.outputs

@@ -22,11 +22,14 @@ class Glance:
 class GlanceStore:
     def __init__(self, database: Database) -> None:
         self._database = database
+        compiled = _GLANCE.compile(dialect=database.engine.dialect)
+        self._sql = compiled.string
+        self._one_parameter = (lambda job_id: (job_id,)) if compiled.positional else (lambda job_id: {"job_id": job_id})
 
     def glance(self, job_id: str) -> Glance | None:
         """None when there is no such job."""
         with self._database.read() as connection:
-            row = connection.execute(_GLANCE, {"job_id": job_id}).one_or_none()
+            row = connection.exec_driver_sql(self._sql, self._one_parameter(job_id)).one_or_none()
         return None if row is None else Glance(*row)
 
 
@@ -37,9 +40,9 @@ _ahead = or_(_other.c.priority > jobs.c.priority, and_(_other.c.priority == jobs
 _before = select(func.count()).select_from(_other).where(_other.c.status == literal_column("'PENDING'"), _ahead)
 _made = select(func.count()).select_from(outputs).where(outputs.c.job_id == jobs.c.id)
 
-# Built once: building a statement costs as much as running this one.
+# Compiled once: building and compiling a statement costs more than running this one.
 _GLANCE = select(
     jobs.c.revision,
-    case((PENDING, 1 + _before.correlate(jobs).scalar_subquery())),
+    case((PENDING, literal_column("1") + _before.correlate(jobs).scalar_subquery())),
     _made.correlate(jobs).scalar_subquery(),
 ).where(jobs.c.id == bindparam("job_id"))

@@ -1,7 +1,8 @@
-"""When a job should be done: its own time plus that of the jobs ahead, shared among the live workers."""
+"""When a job should be done: the line is dealt out to the live workers in its order, each job to the first one free."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -44,26 +45,58 @@ class Outlook:
         if own is None:
             return None
         if position is None:
-            return round(max(0.0, own * (1 - _fraction_done(job))), 1)
+            return round(self._left(job, own), 1)
         if not self.workers:
             return None
-        ahead = 0.0
-        for other in self.running:
-            seconds = expected_seconds(other, self.speeds)
-            ahead += (own if seconds is None else seconds) * (1 - _fraction_done(other))
-        known, unknown = self._before[min(position - 1, len(self.waiting))]
-        ahead += known + own * (unknown + max(0, position - 1 - len(self.waiting)))
-        return round(ahead / len(self.workers) + own, 1)
+        place = min(position - 1, len(self.waiting))
+        further_back = (position - 1 - place) * own / len(self.workers)
+        return round(self._starts(own)[place] + further_back + self._load_seconds(job, place) + own, 1)
+
+    def next_end(self) -> float | None:
+        """Seconds until the first of the running jobs ends; None when that cannot be told."""
+        expected = [(job, expected_seconds(job, self.speeds)) for job in self.running]
+        return min((self._left(job, seconds) for job, seconds in expected if seconds is not None), default=None)
+
+    def _starts(self, unknown: float) -> Sequence[float]:
+        """For each place in line, and the one after the last, in how many seconds a worker gets to it.
+
+        `unknown` is what a job takes of which nothing like it has finished yet.
+        """
+        if unknown not in self._starts_by_unknown:
+            free_in = [0.0] * len(self.workers)  # a heap, by worker
+            for job in self.running:
+                heapq.heapreplace(free_in, free_in[0] + self._left(job, expected_seconds(job, self.speeds) or unknown))
+            starts = []
+            for place, job in enumerate(self.waiting):
+                starts.append(free_in[0])
+                seconds = expected_seconds(job, self.speeds) or unknown
+                heapq.heapreplace(free_in, free_in[0] + self._load_seconds(job, place) + seconds)
+            self._starts_by_unknown[unknown] = [*starts, free_in[0]]
+        return self._starts_by_unknown[unknown]
+
+    def _left(self, job: Job, seconds: float) -> float:
+        return max(0.0, seconds * (1 - job.progress.percent / 100))
+
+    def _load_seconds(self, job: Job, place: int) -> float:
+        """What loading its model adds, when `job` is at `place` and no worker will have the model by then."""
+        model_id = job.request.model_id
+        if model_id in self._warm or self._first_places.get(model_id, place) < place:
+            return 0.0
+        return self.speeds.get((model_id, LOAD), 0.0)
 
     @cached_property
-    def _before(self) -> list[tuple[float, int]]:
-        """For each place in line: the known seconds of the jobs before it, and how many of them are not known."""
-        sums = [(0.0, 0)]
-        for job in self.waiting:
-            seconds = expected_seconds(job, self.speeds)
-            known, unknown = sums[-1]
-            sums.append((known, unknown + 1) if seconds is None else (known + seconds, unknown))
-        return sums
+    def _starts_by_unknown(self) -> dict[float, Sequence[float]]:
+        return {}
+
+    @cached_property
+    def _warm(self) -> frozenset[str]:
+        resident = {model["model_id"] for worker in self.workers for model in worker["models"]}
+        return frozenset(resident | {job.request.model_id for job in self.running})
+
+    @cached_property
+    def _first_places(self) -> Mapping[str, int]:
+        """Where in line each model comes first."""
+        return {job.request.model_id: place for place, job in reversed(list(enumerate(self.waiting)))}
 
 
 def expected_seconds(job: Job, speeds: Speeds) -> float | None:
@@ -73,7 +106,3 @@ def expected_seconds(job: Job, speeds: Speeds) -> float | None:
         return None
     loading = job.progress.phase in (Phase.DOWNLOADING, Phase.LOADING)
     return per_picture * job.request.num_images + (speeds.get((job.request.model_id, LOAD), 0.0) if loading else 0.0)
-
-
-def _fraction_done(job: Job) -> float:
-    return job.progress.percent / 100

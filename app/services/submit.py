@@ -9,8 +9,12 @@ from app.core.job import Job
 from app.core.request import GenerationInput, resolve
 from app.errors import DiskFull, QueueFull
 from app.services.installation import Installation
+from app.services.outlook import Outlook
 from app.services.webhooks import check_url
 from app.store.idempotency import IdempotencyKey
+
+USUAL_WAIT_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,17 @@ def submit(
     then.
     """
     settings = installation.settings
-    resolved = resolve(asked, installation.catalog.get(asked.model_id), prompt_max_chars=settings.prompt_max_chars)
-    if webhook_url is not None:
-        check_url(installation, webhook_url)
-    _refuse_when_full(installation)
     idempotency = None
     if idempotency_key is not None:
         body = asked.model_dump_json() + f"|{priority}|{webhook_url or ''}"
         idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(body.encode()).hexdigest())
+        earlier = installation.jobs.replayed(client_id, idempotency)
+        if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
+            return Submitted(earlier, installation.jobs.position(earlier), is_new=False)
+    resolved = resolve(asked, installation.catalog.get(asked.model_id), prompt_max_chars=settings.prompt_max_chars)
+    if webhook_url is not None:
+        check_url(installation, webhook_url)
+    _refuse_when_full(installation)
     job, is_new = installation.jobs.enqueue(
         resolved.request,
         client_id=client_id,
@@ -67,5 +74,11 @@ def _refuse_when_full(installation: Installation) -> None:
     if installation.jobs.count_pending() >= settings.queue_max_pending:
         raise QueueFull(
             f"{settings.queue_max_pending} jobs are waiting already. Try again when some have finished.",
-            retry_after=30,
+            retry_after=_until_there_is_room(installation),
         )
+
+
+def _until_there_is_room(installation: Installation) -> float:
+    """Seconds until the first running job should end, as learned from finished ones."""
+    seconds = Outlook(installation).next_end()
+    return USUAL_WAIT_SECONDS if seconds is None else min(max(seconds, 1.0), LONGEST_WAIT_SECONDS)

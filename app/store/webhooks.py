@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Row, and_, delete, select, update
 
 from app.core.webhooks import JITTER, RETRY_DELAYS, TRIES, Delivery, DeliveryState
 from app.errors import DeliveryNotFound
 from app.store.clock import now
 from app.store.database import Database
 from app.store.schema import UNDELIVERED, secrets, webhook_deliveries
+from app.store.upsert import insert_into
 
 KEPT_SECONDS = 30 * 86400.0  # how long what was delivered, or given up, can be looked up and replayed
 _LONGEST_WAIT = max(RETRY_DELAYS) * (1 + JITTER)
@@ -129,11 +129,9 @@ class WebhookStore:
         with self._database.read() as connection:
             key = connection.scalar(known)
         if key is None:
-            try:
-                with self._database.write() as connection:
-                    connection.execute(insert(secrets).values(name=_SIGNING_KEY, value=make()))
-            except IntegrityError:
-                pass  # another process was first
+            with self._database.write() as connection:  # another process may have been first
+                new = insert_into(secrets, connection).values(name=_SIGNING_KEY, value=make())
+                connection.execute(new.on_conflict_do_nothing())
             with self._database.read() as connection:
                 key = connection.scalar(known)
         return str(key)

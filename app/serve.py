@@ -15,12 +15,14 @@ from app.api.server import Server
 from app.config import Settings, load_settings
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
+from app.services.courier import Courier
 from app.services.installation import open_installation
 from app.services.maintenance import Maintenance
 
 EXIT_CONFIGURATION = 2
 STUCK_SECONDS = 120  # without a sign of life of the process; requests may take as long as they like
 KEEPALIVE_SECONDS = 15
+COURIER_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
 LONGEST_REQUEST_LINE = 8190  # the most that gunicorn knows how to limit
 
 
@@ -42,6 +44,10 @@ class ServerLogger(Logger):
 
 class ServerProcess(ThreadWorker):
     """gunicorn's threaded worker, which tells the application when it is to stop: event streams would go on."""
+
+    def run(self) -> None:
+        super().run()
+        self.wsgi.extensions["courier"].stop(timeout=COURIER_GRACE_SECONDS)
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         server: Server = self.wsgi.extensions["cyberimage"]
@@ -78,7 +84,10 @@ class ApiServer(BaseApplication):
     def load(self) -> Any:
         """Called in the server process, after the fork."""
         app = create_app(self._settings)
-        Maintenance(app.extensions["cyberimage"].installation).start()
+        installation = app.extensions["cyberimage"].installation
+        Maintenance(installation).start()
+        courier = app.extensions["courier"] = Courier(installation)
+        courier.start()
         return app
 
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from flask_openapi3 import OpenAPI
 
-from app.api import docs, errors, events, gallery, generate, headers, health, images, jobs, models, pages, queue
+from app.api import (
+    docs,
+    errors,
+    events,
+    gallery,
+    generate,
+    headers,
+    health,
+    images,
+    jobs,
+    models,
+    pages,
+    queue,
+    webhooks,
+)
 from app.api.body import ApiRequest
 from app.api.errors import refuse
 from app.api.schemas import Problem
@@ -22,7 +36,7 @@ def register(app: OpenAPI) -> None:
     """Give `app` every route, the error documents and the headers of every response."""
     errors.register(app)
     headers.register(app)
-    for resource in (generate, jobs, events, images, gallery, models, queue, health, pages):
+    for resource in (generate, jobs, events, images, gallery, models, queue, webhooks, health, pages):
         app.register_api(resource.api)
     app.register_blueprint(docs.pages)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

@@ -9,7 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import AfterValidator, BaseModel, Field
 
 from app.api.errors import MEDIA_TYPE
-from app.errors import CyberImageError, ImageNotFound, JobNotFound
+from app.errors import CyberImageError, DeliveryNotFound, ImageNotFound, JobNotFound
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -18,6 +18,7 @@ _GROUPS = {
     "jobs": "Watch, cancel and retry what was asked for.",
     "images": "The pictures that were made.",
     "models": "What can be generated with.",
+    "webhooks": "What was told to the `webhook_url` of jobs that ended.",
     "server": "How the whole place stands.",
 }
 _ID_SCHEMA = {"pattern": "^[0-9a-f]{32}$"}
@@ -61,6 +62,12 @@ def _image_id(text: str) -> str:
     return text
 
 
+def _delivery_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise DeliveryNotFound("There is no webhook delivery with this id.")
+    return text
+
+
 class JobPath(BaseModel):
     job_id: Annotated[str, AfterValidator(_job_id)] = Field(
         description="The `job_id` that `POST /api/generate` answered.", json_schema_extra={**_ID_SCHEMA}
@@ -70,4 +77,10 @@ class JobPath(BaseModel):
 class ImagePath(BaseModel):
     image_id: Annotated[str, AfterValidator(_image_id)] = Field(
         description="An `image_id` of a job or of the gallery.", json_schema_extra={**_ID_SCHEMA}
+    )
+
+
+class DeliveryPath(BaseModel):
+    delivery_id: Annotated[str, AfterValidator(_delivery_id)] = Field(
+        description="A `delivery_id` of the list, or the `webhook-id` of a message.", json_schema_extra={**_ID_SCHEMA}
     )

@@ -15,8 +15,9 @@ from flask import Response, request
 
 from app.api.documented import JobPath, answers, blueprint
 from app.api.server import Server, server
-from app.api.shapes import job_body, progress
+from app.api.shapes import job_body
 from app.core.job import JobStatus
+from app.core.job_body import progress_body
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
 from app.services import status
 from app.services.status import JobView
@@ -74,7 +75,7 @@ def _stream(here: Server, job_id: str, seen: int) -> Iterator[str]:
 
 def _event(view: JobView, *, whole: bool) -> str:
     job = view.job
-    data = job_body(view) if whole else {"job_id": job.id, "status": job.status, **progress(job)}
+    data = job_body(view) if whole else {"job_id": job.id, "status": job.status, **progress_body(job)}
     if not whole:
         data |= {"position": view.position, "eta_seconds": view.eta_seconds}
     name = "status" if whole else "progress"

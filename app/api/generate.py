@@ -12,6 +12,7 @@ from app.api.schemas import Accepted
 from app.api.server import installation
 from app.api.shapes import accepted
 from app.core.request import GenerationInput
+from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,
     IdempotencyConflict,
@@ -29,6 +30,11 @@ api = blueprint("generate", "generate")
 
 class GenerateBody(GenerationInput):
     priority: int = Field(default=0, ge=-10, le=10, description="Higher runs earlier.")
+    webhook_url: str | None = Field(
+        default=None,
+        max_length=URL_MAX_CHARS,
+        description="Told by a signed POST how the job ended; tried again for a day. http or https, a public address.",
+    )
 
 
 class GenerateHeaders(BaseModel):
@@ -65,6 +71,7 @@ def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any
         client_id=client_id(),
         priority=body.priority,
         idempotency_key=header.idempotency_key,
+        webhook_url=body.webhook_url,
     )
     answer = accepted(submitted)
     return answer, 202, {"Location": answer["status_url"]}

@@ -11,7 +11,8 @@ from app import __version__
 from app.api.documented import answers, blueprint
 from app.api.schemas import ChecksBody, HealthBody, StatusBody
 from app.api.server import server
-from app.api.shapes import iso, worker_body
+from app.api.shapes import worker_body
+from app.core.job_body import iso
 from app.errors import DatabaseUnavailable, FieldError, Unavailable
 from app.services import overview
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from app.core.job import Job, JobStatus
+from app.core import job_body as job_bodies
+from app.core.job import JobStatus
+from app.core.job_body import error_body, image_ref, iso, iso_or_none
 from app.core.output import Output
+from app.core.webhooks import Delivery, DeliveryState
 from app.services.gallery import ImageItem, JobItem
 from app.services.overview import ModelState, QueueOverview
 from app.services.status import JobView
 from app.services.submit import Submitted
 from app.store.speeds import LOAD
-
-
-def iso(seconds: float) -> str:
-    """`2026-11-20T17:59:00.123Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def iso_or_none(seconds: float | None) -> str | None:
-    return None if seconds is None else iso(seconds)
 
 
 def accepted(submitted: Submitted) -> dict[str, Any]:
@@ -37,55 +30,23 @@ def accepted(submitted: Submitted) -> dict[str, Any]:
 
 
 def job_body(view: JobView) -> dict[str, Any]:
-    job = view.job
+    return job_bodies.job_body(view.job, view.outputs, position=view.position, eta_seconds=view.eta_seconds)
+
+
+def delivery_body(delivery: Delivery) -> dict[str, Any]:
     return {
-        "job_id": job.id,
-        "status": job.status,
-        "model_id": job.request.model_id,
-        "prompt": job.request.prompt,
-        "negative_prompt": job.request.negative_prompt,
-        "settings": job.request.settings(),
-        "priority": job.priority,
-        "created_at": iso(job.created_at),
-        "started_at": iso_or_none(job.started_at),
-        "completed_at": iso_or_none(job.completed_at),
-        "attempt": job.attempt,
-        "cancel_requested": job.cancel_requested,
-        "position": view.position,
-        "eta_seconds": view.eta_seconds,
-        "progress": progress(job),
-        "images": [image_ref(output) for output in view.outputs],
-        "error": error_of(job),
-        "warnings": list(job.warnings),
-        "timings": job.timings,
-    }
-
-
-def progress(job: Job) -> dict[str, Any]:
-    now = job.progress
-    return {"phase": now.phase, "step": now.step, "total_steps": now.total_steps, "percent": now.percent}
-
-
-def error_of(job: Job) -> dict[str, str] | None:
-    """What went wrong, of a FAILED job or of the last attempt of one that is tried again."""
-    if job.error_code is None:
-        return None
-    return {"code": job.error_code, "message": job.error_message or ""}
-
-
-def image_ref(output: Output) -> dict[str, Any]:
-    url = f"/api/image/{output.id}"
-    return {
-        "image_id": output.id,
-        "url": url,
-        "thumbnail_url": f"{url}/thumbnail",
-        "metadata_url": f"{url}/metadata",
-        "media": output.media,
-        "width": output.width,
-        "height": output.height,
-        "bytes": output.bytes,
-        "sha256": output.sha256,
-        "seed": output.seed,
+        "delivery_id": delivery.id,
+        "job_id": delivery.job_id,
+        "event": delivery.event,
+        "receiver": delivery.receiver,
+        "state": delivery.state,
+        "attempt": delivery.attempt,
+        "next_attempt_at": iso(delivery.due_at) if delivery.state is DeliveryState.PENDING else None,
+        "created_at": iso(delivery.created_at),
+        "attempted_at": iso_or_none(delivery.attempted_at),
+        "delivered_at": iso_or_none(delivery.delivered_at),
+        "response_status": delivery.response_status,
+        "error": delivery.error,
     }
 
 
@@ -118,7 +79,7 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
             "width": job.request.width,
             "height": job.request.height,
             "seed": job.request.seed,
-            "error": error_of(job),
+            "error": error_body(job),
         }
     output = item.output
     reference = image_ref(output)

@@ -8,6 +8,8 @@ from typing import Any
 
 from app.core.request import GenerationRequest
 
+STOP_GRACE_SECONDS = 10.0  # for a job past its timeout to stop by itself; then its worker is taken for stuck
+
 
 class JobStatus(StrEnum):
     PENDING = "PENDING"
@@ -55,7 +57,7 @@ class Progress:
 class Claim:
     """The right to work on a job: every write made under it is fenced on `worker_id` and `attempt`.
 
-    `deadline_in` is how many seconds the attempt may still take, counted from the claim.
+    `deadline_in` is how many seconds after the claim the lease ends for good: the job's timeout and STOP_GRACE_SECONDS.
     """
 
     job_id: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.config import Settings
 from app.core.catalog import Catalog, build_catalog
+from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
 from app.store.claims import ClaimStore
 from app.store.database import Database
@@ -44,7 +45,8 @@ def open_installation(settings: Settings) -> Installation:
     settings.images_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     migrate(database)
-    lease, timeout = settings.lease_seconds, settings.job_timeout_seconds
+    # The lease outlives the timeout a little, so that a job that stops in time ends as `timeout` and is not rescued.
+    lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
     return Installation(
         settings=settings,
         catalog=catalog,

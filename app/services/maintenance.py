@@ -6,16 +6,22 @@ Every worker and the API run it, so that it works whichever of them lives. Each 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from itertools import islice
 from pathlib import PurePosixPath
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, Gone, JobNotFound
+from app.files.metadata import read_manifest
 from app.services.installation import Installation
+from app.services.publish import IMAGE_SUFFIX, THUMBNAIL_SUFFIX
 
 RESCUE_EVERY_SECONDS = 3.0
 SWEEP_EVERY_SECONDS = 600.0
 ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
+
+_ID = "[0-9a-f]{32}"
+_OURS = re.compile(rf"\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}|{_ID}(?:\.thumbnail\.webp|\.png))")
 
 log = logging.getLogger("cyberimage.maintenance")
 
@@ -34,17 +40,42 @@ def rescue(installation: Installation) -> int:
 
 
 def sweep_orphans(installation: Installation, older_than: float = ORPHAN_AGE_SECONDS) -> int:
-    """Remove files that no row points to and that are older than `older_than` seconds. Returns how many."""
+    """Remove what broken publications left: files of ours that no row points to, older than `older_than` seconds.
+
+    Returns how many there were. Files that somebody else put there stay, and so do pictures of jobs that this database
+    never heard of: they belong to another one (an older backup, SQLite before the move to PostgreSQL).
+    """
     removed = 0
     old = installation.images.older_than(older_than)
-    while names := list(islice(old, 200)):
+    while names := list(islice((name for name in old if _OURS.fullmatch(name)), 200)):
         known = installation.outputs.known_paths(names)
         for name in names:
-            if name not in known:
+            if name not in known and _is_litter(installation, name):
                 installation.images.remove(name)
                 removed += 1
                 log.info("Removed the orphan %s", PurePosixPath(name).name)
     return removed
+
+
+def _is_litter(installation: Installation, name: str) -> bool:
+    """Whether the file `name`, which no row points to, is left over from a publication of this installation."""
+    picture, thumbnail, _ = name.partition(THUMBNAIL_SUFFIX)
+    if thumbnail:
+        return not installation.images.path(picture + IMAGE_SUFFIX).exists()
+    return not name.endswith(IMAGE_SUFFIX) or _is_of_our_jobs(installation, name)
+
+
+def _is_of_our_jobs(installation: Installation, name: str) -> bool:
+    try:
+        manifest = read_manifest(installation.images.path(name))
+        if manifest is None:
+            return False
+        installation.jobs.get(str(manifest.get("job_id")))
+    except Gone:
+        return True
+    except (JobNotFound, OSError, ValueError):  # the latter two: no picture that we wrote, or removed this moment
+        return False
+    return True
 
 
 class Maintenance(threading.Thread):

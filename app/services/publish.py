@@ -18,10 +18,16 @@ import numpy.typing as npt
 
 from app.core.job import Claim, Phase
 from app.core.output import Output
+from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
 from app.files.metadata import build_manifest, png_text
 from app.files.storage import dated_name
+from app.monitoring.failpoints import failpoint
 from app.services.installation import Installation
+
+IMAGE_SUFFIX = ".png"
+THUMBNAIL_SUFFIX = ".thumbnail.webp"
+TRY_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Made:
 def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Output]:
     """Write the files and complete the job under `claim`.
 
-    Raises LeaseLost, Cancelled or StorageFull; the files are gone again then.
+    Raises LeaseLost, Cancelled or StorageFull; the files are gone again then. After anything else they stay for
+    maintenance to judge: the commit may have happened.
     """
     started = time.perf_counter()
     outputs: list[Output] = []
@@ -56,24 +63,37 @@ def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Ou
         outputs.append(output)
         files |= content
     installation.images.publish(files)
+    failpoint("after_file_rename")
     timings = {**made.timings, "queued": claim.queued_seconds, Phase.SAVING.value: time.perf_counter() - started}
     try:
-        installation.claims.complete(claim, outputs, timings=timings, warnings=made.warnings)
-    except BaseException:
-        discard(installation, outputs)
+        _complete(installation, claim, outputs, timings, made.warnings)
+    except (LeaseLost, Cancelled):  # only then is it certain that no row points to them
+        for name in files:
+            installation.images.remove(name)
         raise
     installation.bell.ring("news", claim.job_id)
     return outputs
 
 
-def discard(installation: Installation, outputs: Sequence[Output]) -> None:
-    """Remove files that were never published. Those that a row points to stay: after a broken connection a commit may
-    have succeeded without our knowing."""
-    known = installation.outputs.known_paths([output.path for output in outputs])
-    for output in outputs:
-        if output.path not in known:
-            installation.images.remove(output.path)
-            installation.images.remove(output.thumbnail_path)
+def _complete(
+    installation: Installation,
+    claim: Claim,
+    outputs: Sequence[Output],
+    timings: Mapping[str, float],
+    warnings: Sequence[str],
+) -> None:
+    """Commit, and try again while the database is away: an outage shorter than a lease must not cost the work."""
+    give_up_at = time.monotonic() + installation.settings.lease_seconds
+    while True:
+        try:
+            failpoint("before_commit")
+            installation.claims.complete(claim, outputs, timings=timings, warnings=warnings)
+            failpoint("after_commit")
+            return
+        except DatabaseUnavailable:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(TRY_AGAIN_SECONDS)
 
 
 def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Output, dict[str, bytes]]:
@@ -91,7 +111,7 @@ def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Ou
         created_at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     )
     png = encode_png(picture.pixels, png_text(manifest))
-    path, thumbnail_path = dated_name(image_id, ".png", now), dated_name(image_id, ".thumbnail.webp", now)
+    path, thumbnail_path = dated_name(image_id, IMAGE_SUFFIX, now), dated_name(image_id, THUMBNAIL_SUFFIX, now)
     output = Output(
         id=image_id,
         job_id=claim.job_id,

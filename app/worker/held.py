@@ -6,7 +6,8 @@ import threading
 import time
 from enum import StrEnum
 
-from app.core.job import Claim, Phase, Progress
+from app.core.job import STOP_GRACE_SECONDS, Claim, Phase, Progress
+from app.monitoring.failpoints import failpoint
 
 
 class Stop(StrEnum):
@@ -19,17 +20,23 @@ class Stop(StrEnum):
 
 
 class HeldJob:
-    """The engine's `Control`. The engine's thread writes it, the keeper's reads it: both swap whole values."""
+    """The engine's `Control`. The engine's thread writes it, the keeper's reads it: both swap whole values.
+
+    Past `deadline` the job is asked to stop; at `hard_deadline` its lease has run out and the worker must be gone.
+    """
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self.deadline = time.monotonic() + claim.deadline_in
+        self.hard_deadline = time.monotonic() + claim.deadline_in
+        self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
         self.progress = Progress(Phase.STARTING, 0, claim.request.num_inference_steps)
         self.written = self.progress  # what the database knows; the keeper's own note
         self.stop_reason: Stop | None = None
         self._lock = threading.Lock()
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        if phase is Phase.GENERATING:
+            failpoint("mid_generation")
         self.progress = Progress(phase, step, total_steps or self.claim.request.num_inference_steps)
 
     def cancelled(self) -> bool:

@@ -1,35 +1,29 @@
 """The keeper: a thread that keeps the worker's promises while the engine is busy.
 
-It extends leases (on its own connection), writes progress, learns of cancels, and watches deadlines. A job past its
-deadline is asked to stop; a worker that does not obey within HANG_GRACE_SECONDS is stuck, and exits hard, so that the
-supervisor starts a fresh one and the job, whose lease was never extended past its deadline, is rescued.
+It extends leases (on its own connection), writes progress and learns of cancels. Deadlines are the watchdog's.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 
 from app.errors import DatabaseUnavailable
 from app.services.installation import Installation
+from app.store.claims import Beat
 from app.store.workers import WorkerReport
 from app.worker.held import HeldJob, Stop
+from app.worker.vital import VitalThread, log
 
 TICK_SECONDS = 0.1
-HANG_GRACE_SECONDS = 10.0
-EXIT_STUCK = 70
-
-log = logging.getLogger("cyberimage.worker")
 
 
-class Keeper(threading.Thread):
+class Keeper(VitalThread):
     """`describe` gives the worker's own row for the heartbeat."""
 
     def __init__(self, installation: Installation, describe: Callable[[], WorkerReport]) -> None:
-        super().__init__(name="keeper", daemon=True)
+        super().__init__("keeper")
         self._installation = installation
         self._describe = describe
         self._held: dict[str, HeldJob] = {}
@@ -44,7 +38,8 @@ class Keeper(threading.Thread):
 
     def let_go(self, job: HeldJob) -> None:
         with self._changed:
-            self._held.pop(job.claim.job_id, None)
+            if self._held.get(job.claim.job_id) is job:  # not a later attempt of the same job
+                del self._held[job.claim.job_id]
 
     def held(self) -> list[HeldJob]:
         with self._changed:
@@ -61,13 +56,12 @@ class Keeper(threading.Thread):
             self._stopping = True
             self._changed.notify()
 
-    def run(self) -> None:
+    def work(self) -> None:
         while not self._stopping:
             try:
                 self._tick()
             except DatabaseUnavailable as error:  # the lease runs on; there is time for several more tries
                 log.warning("The keeper could not reach the database: %s", error.detail)
-            self._watch_deadlines()
             with self._changed:
                 if not self._stopping:
                     beat_due = self._last_beat + self._installation.settings.heartbeat_seconds - time.monotonic()
@@ -82,8 +76,10 @@ class Keeper(threading.Thread):
 
     def _beat(self) -> None:
         held = self.held()
-        for job_id, beat in self._installation.claims.heartbeat([job.claim for job in held]).items():
-            self._heed(job_id, owned=beat.owned, cancel_requested=beat.cancel_requested)
+        if held:
+            beats = self._installation.claims.heartbeat([job.claim for job in held])
+            for job in held:
+                _heed(job, beats[job.claim.job_id])
         self._installation.workers.beat(self._describe())
 
     def _write_progress(self, job: HeldJob) -> None:
@@ -95,24 +91,11 @@ class Keeper(threading.Thread):
             self._installation.bell.ring("news", claim.job_id)
         else:
             beat = self._installation.claims.look(claim)
-        self._heed(claim.job_id, owned=beat.owned, cancel_requested=beat.cancel_requested)
+        _heed(job, beat)
 
-    def _heed(self, job_id: str, *, owned: bool, cancel_requested: bool) -> None:
-        with self._changed:
-            job = self._held.get(job_id)
-        if job is None:  # it ended between our question and the answer
-            return
-        if not owned and time.monotonic() < job.deadline:
-            job.stop(Stop.LOST)
-        elif cancel_requested:
-            job.stop(Stop.CANCELLED)
 
-    def _watch_deadlines(self) -> None:
-        for job in self.held():
-            overdue = time.monotonic() - job.deadline
-            if overdue >= 0:
-                job.stop(Stop.EXPIRED)
-            if overdue >= HANG_GRACE_SECONDS:
-                log.critical("Stuck past the job's deadline; exiting hard", extra={"job_id": job.claim.job_id})
-                logging.shutdown()
-                os._exit(EXIT_STUCK)
+def _heed(job: HeldJob, beat: Beat) -> None:
+    if not beat.owned:
+        job.stop(Stop.LOST)
+    elif beat.cancel_requested:
+        job.stop(Stop.CANCELLED)

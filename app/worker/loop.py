@@ -7,13 +7,14 @@ import os
 import platform
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.core.catalog import ModelSpec
 from app.engines.base import Engine, EngineFactory
 from app.engines.registry import engine_for
 from app.errors import DatabaseUnavailable
+from app.monitoring.failpoints import failpoint
 from app.monitoring.resources import rss_bytes
 from app.services.installation import Installation
 from app.services.maintenance import Maintenance
@@ -21,6 +22,7 @@ from app.store.workers import WorkerReport
 from app.worker.held import Stop
 from app.worker.keeper import Keeper
 from app.worker.runner import Runner
+from app.worker.watchdog import Watchdog
 
 log = logging.getLogger("cyberimage.worker")
 
@@ -34,8 +36,10 @@ class Worker:
         self._factories = factories
         self._device = device
         self._engines: list[Engine] = []
+        self._resident: Sequence[dict[str, Any]] = ()
         self._draining = threading.Event()
         self._keeper = Keeper(installation, self._describe)
+        self._watchdog = Watchdog(self._keeper.held)
         self._runner = Runner(installation, self._keeper, self._engine_of)
         self._maintenance = Maintenance(installation)
 
@@ -46,19 +50,26 @@ class Worker:
         """
         listener = self._installation.bell.listen("work")
         self._keeper.start()
+        self._watchdog.start()
         self._maintenance.start()
         log.info("Worker %s is ready on %s", self.id, self._device)
         try:
             while not self._draining.is_set() and not self._runner.must_recycle:
                 if not self._run_next():
                     listener.wait(self._installation.settings.worker_poll_seconds)
+        except Exception:
+            log.exception("The worker broke down")  # into the log files; a fresh process may do better
+            raise
         finally:
             listener.close()
             self._leave()
         return self._runner.must_recycle
 
     def stop(self, grace: float) -> None:
-        """Take no more jobs; a running one may finish within `grace` seconds, then it goes back to the queue."""
+        """Take no more jobs; a running one may finish within `grace` seconds, then it goes back to the queue.
+
+        Not for a signal handler: it takes locks that the interrupted thread may hold.
+        """
         self._draining.set()
         self._installation.bell.ring("work")  # wakes our own wait
         self._keeper.beat_soon()
@@ -68,7 +79,7 @@ class Worker:
 
     def _run_next(self) -> bool:
         try:
-            claim = self._installation.claims.claim(self.id, [model["model_id"] for model in self._models()])
+            claim = self._installation.claims.claim(self.id, [model["model_id"] for model in self._resident])
         except DatabaseUnavailable as error:
             log.warning("Cannot ask for work: %s", error.detail)
             self._draining.wait(self._installation.settings.worker_poll_seconds)
@@ -76,8 +87,13 @@ class Worker:
         if claim is None:
             return False
         log.info("Claimed, attempt %s: %s", claim.attempt, claim.request.model_id, extra={"job_id": claim.job_id})
+        failpoint("after_claim")
         self._installation.bell.ring("news", claim.job_id)
-        self._runner.run(claim)
+        if self._draining.is_set():  # we were told to stop while we asked
+            self._runner.give_back(claim)
+        else:
+            self._runner.run(claim)
+            self._look_at_engines()
         return True
 
     def _give_back(self) -> None:
@@ -87,6 +103,7 @@ class Worker:
     def _leave(self) -> None:
         self._runner.finish(timeout=60)
         self._maintenance.stop()
+        self._watchdog.stop()
         self._keeper.stop()
         self._keeper.join(timeout=5)
         try:
@@ -101,12 +118,16 @@ class Worker:
             self._engines.append(engine)
         return engine
 
-    def _models(self) -> list[dict[str, Any]]:
-        return [vars(model) for engine in self._engines for model in engine.resident()]
+    def _look_at_engines(self) -> None:
+        """Note what is in memory. Here, between jobs: an engine is used by one thread, and the keeper is another."""
+        resident = [vars(model) for engine in self._engines for model in engine.resident()]
+        if resident != self._resident:
+            self._resident = resident
+            self._keeper.beat_soon()
 
     def _describe(self) -> WorkerReport:
         held = self._keeper.held()
-        models = self._models()
+        models = self._resident
         state = "draining" if self._draining.is_set() else "busy" if held else "idle"
         return WorkerReport(
             id=self.id,

@@ -6,25 +6,32 @@ import logging
 import os
 import signal
 import sys
-from types import FrameType
+import threading
+from collections.abc import Callable, Mapping
 
 from app import lifeline
 from app.config import ROOT, load_settings
+from app.engines.base import EngineFactory
 from app.engines.registry import engine_factories
 from app.engines.settings import EngineSettings
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.services.installation import open_installation
 from app.worker.loop import Worker
 
 EXIT_CONFIGURATION = 2
+EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database is not there yet
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
 ORPHAN_GRACE_SECONDS = 1.0
+_STOP = {signal.SIGTERM, signal.SIGINT}
+
+log = logging.getLogger("cyberimage.worker")
 
 
-def main() -> int:
-    """Run a worker until SIGTERM or SIGINT. Returns the exit status."""
+def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories) -> int:
+    """Run a worker until SIGTERM or SIGINT, with the engines of `make_factories`. Returns the exit status."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before the first thread: all of them inherit it
     orphaned = lifeline.hold()
     try:
         settings = load_settings()
@@ -35,7 +42,10 @@ def main() -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return EXIT_CONFIGURATION
-    factories = engine_factories(
+    except DatabaseUnavailable as error:
+        log.error("Cannot start: %s", error.detail)
+        return EXIT_UNAVAILABLE
+    factories = make_factories(
         EngineSettings(
             root=ROOT,
             model_cache_dir=settings.model_cache_dir,
@@ -44,13 +54,24 @@ def main() -> int:
         )
     )
     worker = Worker(installation, factories, device="cuda" if gpu_count() else "cpu")
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        worker.stop(ORPHAN_GRACE_SECONDS if orphaned.is_set() else settings.shutdown_grace_seconds)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    _stop_on_signals(worker, orphaned, settings.shutdown_grace_seconds)
     recycle = worker.run()
     installation.close()
     logging.shutdown()
     return EXIT_RECYCLE if recycle else 0
+
+
+def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:
+    """Have SIGTERM and SIGINT stop `worker`; a second one makes it give its job back at once.
+
+    A thread waits for them, and every other one blocks them. A handler would run in the main thread, which may be
+    minutes deep in C code, or hold the very locks that stopping needs.
+    """
+
+    def wait() -> None:
+        signal.sigwait(_STOP)
+        worker.stop(ORPHAN_GRACE_SECONDS if orphaned.is_set() else grace)
+        signal.sigwait(_STOP)
+        worker.stop(grace=0)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import queue
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.services.installation import Installation
 from app.services.publish import Made, publish
 from app.worker.held import HeldJob
-
-log = logging.getLogger("cyberimage.worker")
+from app.worker.vital import VitalThread, log
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,11 @@ class Finished:
     made: Made
 
 
-class Publisher(threading.Thread):
+class Publisher(VitalThread):
     """`settle(job, error)` ends a job whose publication raised `error`, or tidies up after a success (None)."""
 
     def __init__(self, installation: Installation, settle: Callable[[HeldJob, BaseException | None], None]) -> None:
-        super().__init__(name="publisher", daemon=True)
+        super().__init__("publisher")
         self._installation = installation
         self._settle = settle
         # One waiting: pictures are large, and a disk slower than the GPU must slow the GPU down.
@@ -37,15 +36,23 @@ class Publisher(threading.Thread):
         self._queue.put(finished)
 
     def finish(self, timeout: float) -> None:
-        """Publish what is waiting, then end the thread."""
-        self._queue.put(None)
-        self.join(timeout)
+        """Publish what is waiting, then end the thread. What takes longer than `timeout` is left to the rescue."""
+        give_up_at = time.monotonic() + timeout
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=timeout)
+        self.join(max(0.0, give_up_at - time.monotonic()))
+        if self.is_alive():
+            log.error("A publication did not end in time; its job will be rescued")
 
-    def run(self) -> None:
+    def work(self) -> None:
         while (finished := self._queue.get()) is not None:
-            error: BaseException | None = None
-            try:
-                publish(self._installation, finished.job.claim, finished.made)
-            except Exception as raised:  # noqa: BLE001 - whatever it is, the job must end with a status
-                error = raised
-            self._settle(finished.job, error)
+            self._publish(finished)
+            del finished  # or its pictures would stay in memory until the next ones
+
+    def _publish(self, finished: Finished) -> None:
+        error: BaseException | None = None
+        try:
+            publish(self._installation, finished.job.claim, finished.made)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, the job must end with a status
+            error = raised
+        self._settle(finished.job, error)

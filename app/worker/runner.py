@@ -51,14 +51,25 @@ class Runner:
         job.report(Phase.SAVING, claim.request.num_inference_steps)
         self._publisher.put(Finished(job, made))
 
+    def give_back(self, claim: Claim) -> None:
+        """Return a job that was not begun to the queue."""
+        job = HeldJob(claim)
+        job.stop(Stop.DRAINING)
+        self.settle(job, Cancelled())
+
     def finish(self, timeout: float) -> None:
         """Wait for publications under way."""
         self._publisher.finish(timeout)
 
     def _generate(self, job: HeldJob) -> Made:
         spec = self._installation.catalog.get(job.claim.request.model_id)
-        generation = self._engine_of(spec).generate(spec, job.claim.request, job)
-        if job.stop_reason is not None:
+        try:
+            generation = self._engine_of(spec).generate(spec, job.claim.request, job)
+        except Cancelled:
+            if job.stop_reason is None:
+                raise RuntimeError("the engine stopped although nobody asked it to") from None
+            raise
+        if job.stop_reason not in (None, Stop.DRAINING):  # what is finished is not given back
             raise Cancelled(job.claim.job_id)
         return _made(generation)
 
@@ -96,10 +107,13 @@ class Runner:
         claim = job.claim
         if isinstance(error, CyberImageError):
             known: CyberImageError = error
+        elif isinstance(error, MemoryError):
+            known = OutOfMemory("The main memory ran out. Ask for a smaller or for fewer pictures.")
         else:
             log.error("Unexpected error", exc_info=error, extra=_context(job))
             known = GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
-        transient = getattr(known, "transient", False) and claim.attempt < claim.max_attempts
+        passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
+        transient = passing and claim.attempt < claim.max_attempts
         status = self._installation.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
         log.log(
             logging.WARNING if transient else logging.ERROR,

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,23 +46,24 @@ class Supervisor:
     def __init__(self, children: Sequence[Child], *, grace: float) -> None:
         self._children = children
         self._grace = grace
-        self._stopping = threading.Event()
+        self._stopping = False
         self._lifeline_end, self._lifeline = os.pipe()  # held open, never written
         self.exit_status = 0
 
     def run(self) -> int:
         """Keep the children running until `stop`; returns the exit status."""
         try:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 for child in self._children:
                     self._tend(child)
-                self._stopping.wait(LOOK_EVERY_SECONDS)
+                time.sleep(LOOK_EVERY_SECONDS)
         finally:
             self._stop_children()
         return self.exit_status
 
     def stop(self) -> None:
-        self._stopping.set()
+        """End soon. Takes no lock, so that a signal handler may call it."""
+        self._stopping = True
 
     def _tend(self, child: Child) -> None:
         if child.process is None:
@@ -75,26 +75,34 @@ class Supervisor:
             return
         lived = time.monotonic() - child.started_at
         child.process = None
-        if status == EXIT_CONFIGURATION or (child.essential and child.failures == 0 and lived < HEALTHY_AFTER_SECONDS):
+        healthy = lived >= HEALTHY_AFTER_SECONDS or status == EXIT_RECYCLE
+        if not healthy and child.failures == 0 and _is_hopeless(child, status):
             log.error("%s could not start (exit status %s)", child.name, status)
-            self.exit_status = status if status > 0 else 1
+            self.exit_status = status
             self.stop()
             return
-        healthy = lived >= HEALTHY_AFTER_SECONDS or status == EXIT_RECYCLE
+        pause = self._back_off(child, healthy=healthy)
+        log.warning("%s ended (exit status %s); starting it again in %.1f s", child.name, status, pause)
+
+    def _back_off(self, child: Child, *, healthy: bool) -> float:
         child.failures = 1 if healthy else child.failures + 1
         pause = 0.0 if child.failures == 1 else min(0.5 * 2 ** (child.failures - 2), BACKOFF_MAX_SECONDS)
         child.start_at = time.monotonic() + pause
-        log.warning("%s ended (exit status %s); starting it again in %.1f s", child.name, status, pause)
+        return pause
 
     def _start(self, child: Child) -> None:
-        os.set_inheritable(self._lifeline_end, True)
-        child.process = subprocess.Popen(
-            child.command,
-            cwd=ROOT,
-            env={**os.environ, **child.environment, lifeline.ENVIRONMENT_NAME: str(self._lifeline_end)},
-            pass_fds=[self._lifeline_end],
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops them in order
-        )
+        try:
+            child.process = subprocess.Popen(
+                child.command,
+                cwd=ROOT,
+                env={**os.environ, **child.environment, lifeline.ENVIRONMENT_NAME: str(self._lifeline_end)},
+                pass_fds=[self._lifeline_end],
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops them in order
+            )
+        except OSError as error:  # no memory or no process left: the others must go on
+            pause = self._back_off(child, healthy=False)
+            log.error("Cannot start %s (%s); trying again in %.1f s", child.name, error.strerror, pause)
+            return
         child.started_at = time.monotonic()
         log.info("Started %s, process %s", child.name, child.process.pid)
 
@@ -109,6 +117,11 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _is_hopeless(child: Child, status: int) -> bool:
+    """Whether a first start that ended like this will not go better the next time. A signal came from outside."""
+    return status == EXIT_CONFIGURATION or (child.essential and status > 0)
 
 
 def children_of(settings: Settings, *, gpus: int) -> list[Child]:

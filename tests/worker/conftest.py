@@ -1,0 +1,58 @@
+"""A place to work in for every test of the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app.store.database import Database
+from app.store.migrate import migrate
+from tests.worker.fake_engine import FakeEngine
+from tests.worker.place import Place
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema and no rows, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    migrate(database)
+    with database.read() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    database.close()
+    return path
+
+
+@pytest.fixture
+def new_place(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Place]]:
+    """Makes a place with the settings given, once per test."""
+    made: list[Place] = []
+
+    def make(**environment: str) -> Place:
+        made.append(Place(tmp_path, empty_database, **environment))
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.close()
+
+
+@pytest.fixture
+def place(new_place: Callable[..., Place]) -> Place:
+    return new_place()
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backoff and rescue within fractions of a second."""
+    monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr("app.store.rescue.BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr("app.services.maintenance.RESCUE_EVERY_SECONDS", 0.1)

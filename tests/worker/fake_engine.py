@@ -1,0 +1,93 @@
+"""An engine without weights: it makes a plain picture of the request's seed, and otherwise does what a test scripts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.engines.base import Control, GeneratedImage, Generation, ResidentModel
+from app.errors import Cancelled
+
+Behaviour = Callable[[Control], None]
+SIDE = 64
+PATIENCE = 60.0  # seconds; a test that waits longer is broken
+
+
+class FakeEngine:
+    """`behaviours` are run, by prompt, before the first step. `ran` are the prompts that were begun, in order."""
+
+    def __init__(self, step_seconds: float = 0.0) -> None:
+        self.behaviours: dict[str, Behaviour] = {}
+        self.ran: list[str] = []
+        self.step_seconds = step_seconds
+        self._models: dict[str, ResidentModel] = {}
+
+    def load(self, spec: ModelSpec, control: Control) -> None:
+        control.report(Phase.LOADING)
+        self._models.setdefault(spec.id, ResidentModel(spec.id, "cpu", "float32"))
+
+    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+        self.ran.append(request.prompt)
+        self.load(spec, control)
+        self.behave(request.prompt, control)
+        for step in range(request.num_inference_steps):
+            if control.cancelled():
+                raise Cancelled
+            control.report(Phase.GENERATING, step + 1, request.num_inference_steps)
+            time.sleep(self.step_seconds)
+        images = [picture(request.seed + index) for index in range(request.num_images)]
+        return Generation(images, {"guidance_scale": 1.0}, {"fake": "1"}, {Phase.GENERATING.value: 0.01})
+
+    def behave(self, prompt: str, control: Control) -> None:
+        self.behaviours.get(prompt, lambda _: None)(control)
+
+    def unload(self, model_id: str) -> None:
+        self._models.pop(model_id, None)
+
+    def resident(self) -> Sequence[ResidentModel]:
+        return list(self._models.values())
+
+
+def picture(seed: int) -> GeneratedImage:
+    """A plain picture whose colour is made of `seed`."""
+    colour = [seed % 256, seed // 256 % 256, seed // 65536 % 256]
+    return GeneratedImage(np.full((SIDE, SIDE, 3), colour, dtype=np.uint8), seed)
+
+
+def fails(error: BaseException, times: int = 1_000) -> Behaviour:
+    """Raise `error`, the first `times` times."""
+    left = [times]
+
+    def behave(_: Control) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise error
+
+    return behave
+
+
+class Gate:
+    """A behaviour that reports `phase` and waits until it is opened, or until the job is stopped if it `obeys`."""
+
+    def __init__(self, phase: Phase = Phase.GENERATING, *, obeys: bool = True) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+        self._phase = phase
+        self._obeys = obeys
+
+    def __call__(self, control: Control) -> None:
+        control.report(self._phase)
+        self.reached.set()
+        give_up_at = time.monotonic() + PATIENCE
+        while not self.opened.wait(0.01) and time.monotonic() < give_up_at:
+            if self._obeys and control.cancelled():
+                raise Cancelled
+
+    def wait(self) -> None:
+        assert self.reached.wait(PATIENCE), "the engine never came here"

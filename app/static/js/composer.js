@@ -1,0 +1,161 @@
+// The form: holds the parts together, remembers the last model and steps, sends the request. Nothing is lost on an error.
+
+import { ApiError } from "./api.js";
+import { catalog } from "./catalog.js";
+import { $, el, say } from "./dom.js";
+import { applyExamples } from "./examples.js";
+import { draft, memory } from "./memory.js";
+import { chosen, describe, fillPicker } from "./picker.js";
+import { chosenSeed, seedIsWrong } from "./seed.js";
+import { newKey, send } from "./send.js";
+import { applySizes, chosenSize } from "./size.js";
+import { applySteps, paint, showSteps, stepCount } from "./steps.js";
+
+const COUNTS = [1, 2, 3, 4, 6, 8];
+
+const [form, prompt, negative, guidance, submit, problem] =
+  ["#generate-form", "#prompt", "#negative", "#guidance", "#generate", "#form-error"].map((id) => $(id));
+let key = newKey(); // of the request in the form; a new one once it was accepted
+let sending = false;
+
+export function startComposer() {
+  prompt.value ||= draft.read("prompt") ?? "";
+  if (/Mac|iPhone|iPad/.test(navigator.platform)) say($("#shortcut"), "⌘ ↵");
+  catalog.changed.on(() => {
+    const before = chosen()?.id;
+    fillPicker();
+    if (chosen() && chosen().id !== before) adapt(Number(memory.read("lastStepsValue")) || null);
+  });
+  showCount();
+}
+
+/** The request as the API takes it. */
+export function request() {
+  const settings = { num_inference_steps: stepCount(), ...chosenSize(), seed: chosenSeed(), num_images: chosenCount() };
+  if (!guidance.disabled) settings.guidance_scale = Number(guidance.value);
+  const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
+  return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), settings };
+}
+
+function adapt(steps = null) {
+  const model = chosen();
+  describe();
+  applySteps(model.steps, steps);
+  applySizes(model);
+  applyExamples(model);
+  applyGuidance(model);
+  applyCount(model);
+  $("#negative-field").hidden = model.negative_prompt === false;
+  summarize();
+}
+
+function applyGuidance({ limits, defaults }) {
+  const usual = defaults.guidance_scale;
+  guidance.min = limits.min_guidance_scale;
+  guidance.max = limits.max_guidance_scale;
+  guidance.disabled = false;
+  if (usual === null || usual === undefined) delete guidance.dataset.touched;
+  guidance.value = usual ?? 5;
+  guidance.disabled = usual === null || usual === undefined;
+  $("#guidance-field").hidden = guidance.disabled;
+  showGuidance();
+}
+
+function applyCount({ limits }) {
+  const before = chosenCount();
+  const counts = COUNTS.filter((count) => count <= limits.max_images);
+  const radio = (count) => el("input", { type: "radio", name: "num_images", value: count, checked: count === before });
+  $("#count").replaceChildren(...counts.map((count) => el("label", {}, radio(count), String(count))));
+  $("#count input:checked") ?? ($("#count input").checked = true);
+}
+
+const chosenCount = () => Number($("#count input:checked")?.value ?? 1);
+
+function showGuidance() {
+  say($("#guidance-value"), Number(guidance.value).toFixed(1));
+  paint(guidance);
+}
+
+function showCount() {
+  const length = [...prompt.value.trim()].length;
+  const node = $("#prompt-count");
+  node.classList.toggle("over", length > catalog.promptMax);
+  say(node, length > catalog.promptMax * 0.6 ? `${length} of ${catalog.promptMax}` : length ? String(length) : "");
+}
+
+function summarize() {
+  const seed = chosenSeed();
+  const parts = [guidance.disabled ? "" : `guidance ${Number(guidance.value).toFixed(1)}`, seed < 0 ? "random seed" : `seed ${seed}`];
+  say($("#fine-summary"), parts.filter(Boolean).join(" · "));
+}
+
+function remember() {
+  memory.write("lastModelId", $("#model").value);
+  memory.write("lastStepsValue", String(stepCount()));
+}
+
+async function generate() {
+  if (sending) return;
+  const wrong = whatIsWrong();
+  complain(wrong);
+  if (wrong) return;
+  remember();
+  busy(true);
+  try {
+    await send(request(), { key });
+    key = newKey();
+  } catch (error) {
+    complain(error.message, error instanceof ApiError ? error.errors : []);
+    if (error instanceof ApiError) key = newKey();
+  } finally {
+    busy(false);
+  }
+}
+
+function whatIsWrong() {
+  if (!chosen()) return "The models are not loaded yet. One moment.";
+  if (!prompt.value.trim()) return "Say what the picture should show.";
+  const length = [...prompt.value.trim()].length;
+  if (length > catalog.promptMax) return `The prompt has ${length} characters; ${catalog.promptMax} fit.`;
+  return seedIsWrong() ? "The seed is not a whole number." : null;
+}
+
+function complain(sentence, errors = []) {
+  problem.hidden = !sentence;
+  say(problem, sentence ?? "");
+  const atFault = sentence && (errors.some((one) => one.field === "prompt") || !errors.length);
+  prompt.setAttribute("aria-invalid", String(Boolean(atFault)));
+  if (sentence) prompt.focus();
+}
+
+function busy(now) {
+  sending = now;
+  submit.setAttribute("aria-busy", String(now));
+  say($("#generate-text"), now ? "Sending…" : "Generate");
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  generate();
+});
+form.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  generate();
+});
+prompt.addEventListener("input", () => {
+  draft.write("prompt", prompt.value);
+  if (!problem.hidden) complain(null);
+  showCount();
+});
+$("#model").addEventListener("change", () => {
+  adapt();
+  remember();
+});
+$("#steps").addEventListener("input", showSteps);
+$("#steps").addEventListener("change", remember);
+guidance.addEventListener("input", () => {
+  showGuidance();
+  summarize();
+});
+form.addEventListener("seed-changed", summarize);

@@ -1,0 +1,25 @@
+// Example prompts of the chosen model, for whoever does not know what to ask for.
+
+import { $ } from "./dom.js";
+
+const trigger = $("#surprise");
+const prompt = $("#prompt");
+let examples = [];
+let next = 0;
+
+export function applyExamples(model) {
+  examples = model.example_prompts ?? [];
+  next = 0;
+  trigger.hidden = examples.length === 0;
+  prompt.placeholder = model.hint || "Describe the picture you want to see";
+}
+
+export const someExamples = (count) => examples.slice(0, count);
+
+export function fillPrompt(text) {
+  prompt.value = text;
+  prompt.dispatchEvent(new Event("input", { bubbles: true }));
+  prompt.focus();
+}
+
+trigger.addEventListener("click", () => fillPrompt(examples[next++ % examples.length]));

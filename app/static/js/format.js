@@ -1,0 +1,44 @@
+// Numbers as people read them. Pure.
+
+export function seconds(value) {
+  if (value < 0.95) return "under a second";
+  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 90) return `${Math.round(value)} s`;
+  if (value < 5400) return `${Math.round(value / 60)} min`;
+  if (value < 172800) return `${Math.round(value / 3600)} h`;
+  return `${Math.round(value / 86400)} days`;
+}
+
+export function bytes(value) {
+  if (!value) return "0 MB";
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  const power = Math.min(Math.floor(Math.log(value) / Math.log(1000)), units.length - 1);
+  const amount = value / 1000 ** power;
+  return `${amount < 10 && power > 1 ? amount.toFixed(1) : Math.round(amount)} ${units[power]}`;
+}
+
+export function ordinal(n) {
+  const ending = { one: "st", two: "nd", few: "rd", other: "th" };
+  return `${n}${ending[new Intl.PluralRules("en", { type: "ordinal" }).select(n)]}`;
+}
+
+export function plural(n, one, many = `${one}s`) {
+  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+}
+
+export function ago(iso) {
+  const gone = (Date.now() - Date.parse(iso)) / 1000;
+  if (gone < 5) return "just now";
+  return `${seconds(gone)} ago`;
+}
+
+export function when(iso) {
+  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** "16:9" for sizes with a familiar shape, else null. */
+export function shape(width, height) {
+  const gcd = (a, b) => (b ? gcd(b, a % b) : a);
+  const d = gcd(width, height);
+  return width / d <= 21 && height / d <= 21 ? `${width / d}:${height / d}` : null;
+}

@@ -1,0 +1,51 @@
+// The model select: which models there are, which one is chosen, what is worth knowing about it.
+
+import { catalog, modelOf } from "./catalog.js";
+import { $, el, say } from "./dom.js";
+import { memory } from "./memory.js";
+
+const select = $("#model");
+const note = $("#model-note");
+
+export const chosen = () => modelOf(select.value);
+
+/** Fills the select; keeps the choice, else takes the remembered one if it still exists, else the server's default. */
+export function fillPicker() {
+  const wanted = [select.value, memory.read("lastModelId"), startModel()];
+  const groups = [
+    ["On this machine", catalog.models.filter((model) => model.available)],
+    ["Fetched on first use", catalog.models.filter((model) => !model.available)],
+  ];
+  select.replaceChildren(
+    ...groups
+      .filter(([, models]) => models.length)
+      .map(([label, models]) => el("optgroup", { label }, models.map((model) => el("option", { value: model.id }, model.name)))),
+  );
+  select.value = wanted.find((id) => id && modelOf(id)) ?? "";
+  describe();
+}
+
+export function choose(id) {
+  if (!modelOf(id)) return false;
+  select.value = id;
+  select.dispatchEvent(new Event("change", { bubbles: true }));
+  return true;
+}
+
+export function describe() {
+  const model = chosen();
+  say(note, model ? [model.description, state(model)].filter(Boolean).join(" · ") : "No models are configured.");
+}
+
+function startModel() {
+  const usual = modelOf(catalog.default);
+  if (usual?.available) return usual.id;
+  return (catalog.models.find((model) => model.available) ?? usual ?? catalog.models[0])?.id;
+}
+
+function state(model) {
+  if (model.loaded) return "in memory";
+  if (model.available) return "";
+  if (model.source === "local") return "its files are missing";
+  return model.requires_auth ? "needs a Hugging Face token, downloads first" : "downloads first";
+}

@@ -1,0 +1,34 @@
+// Puts the settings of a picture back into the form: from the gallery, from a job, from a dropped file.
+
+import { modelOf } from "./catalog.js";
+import { $ } from "./dom.js";
+import { fillPrompt } from "./examples.js";
+import { toast } from "./notices.js";
+import { choose, chosen } from "./picker.js";
+import { setSeed } from "./seed.js";
+import { setSize } from "./size.js";
+import { applySteps } from "./steps.js";
+
+/** `made` has prompt, negative_prompt, model_id and settings in the API's names; what is absent stays as it is. */
+export function useSettings(made) {
+  location.hash = "#/";
+  const { settings = {} } = made;
+  if (made.model_id && !choose(made.model_id)) {
+    toast(`The model “${made.model_id}” is not here; ${chosen()?.name ?? "another"} is kept.`);
+  }
+  if (modelOf(made.model_id)) applySteps(chosen().steps, settings.num_inference_steps ?? null);
+  setSize(settings.width, settings.height);
+  set("#guidance", settings.guidance_scale);
+  set("#negative", made.negative_prompt ?? "");
+  setSeed(settings.seed ?? null);
+  const count = $(`#count input[value="${Number(settings.num_images) || 1}"]`);
+  if (count) count.checked = true;
+  fillPrompt(made.prompt ?? "");
+}
+
+function set(id, value) {
+  if (value === null || value === undefined) return;
+  const input = $(id);
+  input.value = value;
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}

@@ -1,0 +1,43 @@
+// The seed: random unless it is locked or typed; the last one used can be taken over.
+
+import { $, say } from "./dom.js";
+
+const MOST = 2 ** 32 - 1;
+const [input, lock, last] = ["#seed", "#seed-lock", "#seed-last"].map((id) => $(id));
+let lastUsed = null;
+
+/** -1 is random. */
+export function chosenSeed() {
+  const typed = input.value.trim();
+  return /^\d+$/.test(typed) && Number(typed) <= MOST ? Number(typed) : -1;
+}
+
+export const seedIsWrong = () => input.value.trim() !== "" && chosenSeed() === -1;
+
+export function setSeed(seed) {
+  input.value = seed === null || seed < 0 ? "" : String(seed);
+  show();
+}
+
+/** Remembers what a finished picture was made with; a locked but empty field takes it. */
+export function seedWasUsed(seed) {
+  lastUsed = seed;
+  last.disabled = false;
+  last.title = `The last picture used ${seed}`;
+}
+
+function show() {
+  const held = chosenSeed() >= 0;
+  lock.setAttribute("aria-pressed", String(held));
+  input.setAttribute("aria-invalid", String(seedIsWrong()));
+  say($("#seed-note"), seedIsWrong() ? `A seed is a whole number from 0 to ${MOST}.` : "The same seed and settings make the same picture.");
+  input.dispatchEvent(new CustomEvent("seed-changed", { bubbles: true }));
+}
+
+/** Locking an empty field holds the last seed, or draws one. */
+lock.addEventListener("click", () => {
+  if (chosenSeed() >= 0) setSeed(null);
+  else setSeed(lastUsed ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+});
+last.addEventListener("click", () => setSeed(lastUsed));
+input.addEventListener("input", show);

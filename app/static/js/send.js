@@ -1,0 +1,45 @@
+// Sends a request for pictures, and keeps at it while the server restarts: the key makes sure it counts once.
+
+import { Offline, post } from "./api.js";
+import { ordinal } from "./format.js";
+import { jobs } from "./jobs.js";
+import { announce, toast } from "./notices.js";
+
+const WAITS = [700, 1500, 3000]; // milliseconds between tries when nobody answers
+
+/** Returns the job. Raises ApiError, or Offline when nobody answered for a while. */
+export async function send(request, { key = newKey() } = {}) {
+  const accepted = await insist(() => post("/api/generate", request, { "Idempotency-Key": key }));
+  const job = {
+    ...request,
+    job_id: accepted.job_id,
+    status: accepted.status,
+    position: accepted.position,
+    eta_seconds: null,
+    created_at: new Date().toISOString(),
+    progress: { phase: "starting", step: 0, total_steps: 0, percent: 0 },
+    images: [],
+    error: null,
+  };
+  jobs.add(job);
+  announce(accepted.position > 1 ? `Accepted, ${ordinal(accepted.position)} in line.` : "Accepted.");
+  for (const warning of accepted.warnings ?? []) toast(warning);
+  return job;
+}
+
+/** `crypto.randomUUID` exists only on https and localhost; this page also lives on home networks. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
+}
+
+async function insist(attempt) {
+  for (const wait of WAITS) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Offline)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+  return attempt();
+}

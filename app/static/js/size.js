@@ -1,0 +1,93 @@
+// The size of the picture: presets in the model's own area, or free numbers within its limits.
+
+import { fitSize, oneSize } from "./catalog.js";
+import { $, el, say } from "./dom.js";
+import { shape } from "./format.js";
+
+const SHAPES = [
+  ["square", "Square", 1],
+  ["portrait", "Portrait", 3 / 4],
+  ["landscape", "Landscape", 4 / 3],
+  ["tall", "Tall", 9 / 16],
+  ["wide", "Wide", 16 / 9],
+];
+const USUAL = 512; // pixels a side, for a model that states no size of its own
+
+const [box, free, width, height] = ["#sizes", "#free-size", "#width", "#height"].map((id) => $(id));
+let model = null;
+
+/** Offers what `next` can do; keeps the chosen shape when it has one like it. */
+export function applySizes(next) {
+  const before = checked();
+  model = next;
+  $("#size-field").hidden = oneSize(model) && !model.defaults.width;
+  const presets = oneSize(model) ? [] : presetsOf(model);
+  box.replaceChildren(...presets.map(([kind, name, w, h]) => option(kind, name, w, h)));
+  for (const [input, side] of [[width, "width"], [height, "height"]]) {
+    Object.assign(input, { min: model.limits[`min_${side}`], max: model.limits[`max_${side}`], step: model.limits.multiple_of });
+  }
+  if (before === "free" && presets.length) return setSize(Number(width.value), Number(height.value));
+  (radio(before) ?? box.querySelector("input"))?.click();
+  show();
+}
+
+/** {width, height}, or {} for the model's own. */
+export function chosenSize() {
+  const kind = checked();
+  if (kind === "free") return { width: Number(width.value), height: Number(height.value) };
+  const input = radio(kind);
+  return input?.dataset.width ? { width: Number(input.dataset.width), height: Number(input.dataset.height) } : {};
+}
+
+export function setSize(w, h) {
+  if (!model || !w || !h || oneSize(model)) return;
+  const [fitW, fitH] = fitSize(model, w, h);
+  const same = [...box.querySelectorAll("input")].find((one) => Number(one.dataset.width) === fitW && Number(one.dataset.height) === fitH);
+  width.value = fitW;
+  height.value = fitH;
+  (same ?? radio("free"))?.click();
+  show();
+}
+
+function presetsOf({ defaults, limits }) {
+  const base = defaults.width && defaults.height ? Math.sqrt(defaults.width * defaults.height) : Math.min(USUAL, limits.max_width);
+  const own = defaults.width ? [] : [["own", "Auto", null, null]];
+  const found = new Map();
+  for (const [kind, name, ratio] of SHAPES) {
+    const [w, h] = fitSize(model, base * Math.sqrt(ratio), base / Math.sqrt(ratio));
+    if (!found.has(`${w}x${h}`)) found.set(`${w}x${h}`, [kind, name, w, h]);
+  }
+  return [...own, ...found.values(), ["free", "Custom", null, null]];
+}
+
+function option(kind, name, w, h) {
+  const input = el("input", { type: "radio", name: "size", value: kind, data: w ? { width: w, height: h } : {} });
+  return el("label", { title: w ? `${w} × ${h}` : null }, input, el("i", { class: kind, "aria-hidden": "true" }), name);
+}
+
+function show() {
+  const isFree = checked() === "free";
+  free.hidden = !isFree;
+  const { width: w, height: h } = oneSize(model) ? model.defaults : chosenSize();
+  const ratio = w && h && shape(w, h);
+  say($("#size-value"), w && h ? `${w} × ${h}${ratio ? ` · ${ratio}` : ""}` : "the model’s own");
+}
+
+function seedFree() {
+  if (width.value && height.value) return;
+  const [w, h] = fitSize(model, model.defaults.width ?? USUAL, model.defaults.height ?? USUAL);
+  [width.value, height.value] = [w, h];
+}
+
+const checked = () => box.querySelector("input:checked")?.value ?? null;
+const radio = (kind) => [...box.querySelectorAll("input")].find((one) => one.value === kind);
+
+box.addEventListener("change", () => {
+  if (checked() === "free") seedFree();
+  show();
+});
+free.addEventListener("change", () => {
+  [width.value, height.value] = fitSize(model, Number(width.value) || USUAL, Number(height.value) || USUAL);
+  show();
+});
+$("#swap").addEventListener("click", () => setSize(Number(height.value), Number(width.value)));

@@ -1,0 +1,35 @@
+// The steps slider: follows the chosen model's rule, shows its value, paints its filled part. Remembers nothing itself.
+
+import { $, say, setVars } from "./dom.js";
+
+const USUAL = { min: 20, max: 50, default: 30 }; // for a model that states no rule
+
+const slider = $("#steps");
+const value = $("#steps-value");
+const note = $("#steps-note");
+
+export const stepCount = () => Number(slider.value);
+
+/** Adapts the slider to `rule`; `wanted` is kept where the rule allows it. */
+export function applySteps(rule, wanted = null) {
+  const fixed = rule?.fixed ?? null;
+  const { min, max, default: usual } = fixed === null ? { ...USUAL, ...rule } : { ...USUAL, default: fixed };
+  slider.min = Math.min(min, usual);
+  slider.max = Math.max(max, usual);
+  slider.value = fixed === null && wanted >= min && wanted <= max && wanted !== null ? wanted : usual;
+  slider.disabled = fixed !== null;
+  say(note, fixed === null ? "" : `This model always takes ${fixed}.`);
+  note.hidden = fixed === null;
+  showSteps();
+}
+
+export function showSteps() {
+  say(value, slider.value);
+  paint(slider);
+}
+
+/** Colours the part of a range input left of its thumb. */
+export function paint(range) {
+  const span = range.max - range.min || 1;
+  setVars(range, { "--filled": `${(100 * (range.value - range.min)) / span}%` });
+}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, func, insert, literal_column, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_column, or_, select, union_all, update
 
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
@@ -20,7 +20,7 @@ from app.store.database import Database
 from app.store.idempotency import IdempotencyKey, is_first_use, job_of
 from app.store.outbox import announce
 from app.store.rows import job_from_row
-from app.store.schema import PENDING, PROCESSING, THE_LINE, jobs, removals, tallies
+from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, jobs, removals, tallies
 
 
 class JobStore:
@@ -113,20 +113,20 @@ class JobStore:
             return [job_from_row(row) for row in rows]
 
     def running(self) -> list[Job]:
+        """In the order they came."""
         with self._database.read() as connection:
-            return [
-                job_from_row(row) for row in connection.execute(select(jobs).where(PROCESSING).order_by(jobs.c.seq))
-            ]
+            found = [job_from_row(row) for row in connection.execute(select(jobs).where(PROCESSING))]
+        return sorted(found, key=lambda job: job.seq)  # an ORDER BY would draw SQLite to the table itself
 
     def newest(self, statuses: Sequence[JobStatus], *, limit: int, before_seq: int | None = None) -> list[Job]:
         """Jobs in any of `statuses`, newest first; `before_seq` continues an earlier page."""
         found: list[Job] = []
         with self._database.read() as connection:
             for status in set(statuses):  # one at a time: each is the end of an index, however rare the status is
-                query = select(jobs).where(jobs.c.status == status.value).order_by(jobs.c.seq.desc()).limit(limit)
+                newest = select(jobs.c.seq).where(_in_status(status)).order_by(jobs.c.seq.desc()).limit(limit)
                 if before_seq is not None:
-                    query = query.where(jobs.c.seq < before_seq)
-                found += [job_from_row(row) for row in connection.execute(query)]
+                    newest = newest.where(jobs.c.seq < before_seq)
+                found += map(job_from_row, connection.execute(select(jobs).where(jobs.c.seq.in_(newest))))
         return sorted(found, key=lambda job: job.seq, reverse=True)[:limit]
 
     def count_pending(self) -> int:
@@ -212,6 +212,13 @@ _COUNTS = union_all(
     select(literal_column("'PROCESSING'"), func.count()).select_from(jobs).where(PROCESSING),
     select(tallies.c.subject, func.sum(tallies.c.count)).group_by(tallies.c.subject),
 )
+
+
+def _in_status(status: JobStatus) -> ColumnElement[bool]:
+    """In the words of the partial indexes."""
+    if status.terminal:
+        return and_(ENDED, jobs.c.status == status.value)
+    return PENDING if status is JobStatus.PENDING else PROCESSING
 
 
 def _find(connection: Connection, job_id: str) -> Job:

@@ -5,6 +5,8 @@ Revises: 0002
 
 `jobs.overtaken_at`: since when the head of the line has been passed over by jobs of a loaded model.
 
+`ix_jobs_ended` takes the place of an index over all jobs that drew SQLite away from the line's own.
+
 `tallies`: how many ended jobs and outputs there are, kept by triggers, because counting a million rows of history for
 every look at the queue takes too long, and because a trigger cannot be forgotten by the next statement somebody adds.
 On PostgreSQL each connection counts on a row of its own (`shard`), so that two workers that complete at the same time do
@@ -41,6 +43,9 @@ TRIGGERS = {  # name: (when, condition, what to add)
 
 def upgrade() -> None:
     op.add_column('jobs', sa.Column('overtaken_at', sa.Double(), nullable=True))
+    op.drop_index('ix_jobs_status_seq', table_name='jobs')
+    where = sa.text("status IN ('COMPLETED', 'FAILED', 'CANCELLED')")
+    op.create_index('ix_jobs_ended', 'jobs', ['status', 'seq'], sqlite_where=where, postgresql_where=where)
     op.create_index('ix_outputs_media_newest', 'outputs', ['media', 'created_at', 'id'], unique=False)
     op.create_table('tallies',
     sa.Column('subject', sa.String(length=16), nullable=False),

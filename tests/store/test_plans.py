@@ -1,0 +1,120 @@
+"""No query of the queue may grow with history: each uses the index meant for it, and never walks a table.
+
+The statements are those the store really sends: they are overheard, and SQLite is asked how it would run them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert
+
+from app.core.job import JobStatus, Phase, Progress
+from app.errors import ModelUnavailable
+from app.store.database import Database
+from app.store.glances import GlanceStore
+from app.store.outputs import GalleryQuery
+from app.store.schema import jobs
+from tests.store.house import Store, an_output
+
+SORTS = ("counts", "newest", "newest, further", "cancel", "retry")  # few rows, or keys only
+WALKS_OF_WAITING_JOBS = ("ix_jobs_line", "ix_jobs_held_back", "ix_jobs_leases")  # partial: they hold no history
+
+
+@contextmanager
+def overheard(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    heard: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
+            heard.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield heard
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+
+
+def plan_of(database: Database, statement: str, parameters: Any) -> list[str]:
+    with database.read() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return [row[3] for row in rows]
+
+
+@pytest.fixture
+def store(sqlite_database: Database) -> Store:
+    store = Store(sqlite_database)
+    running = [store.submit(client="b") for _ in range(3)]
+    for job in running:
+        claim = store.claim()
+        store.complete(claim, an_output(job.id))
+    with store.database.write() as connection:  # history, and a line
+        row = dict(store.row(running[0].id)._mapping)
+        del row["seq"]
+        connection.execute(insert(jobs), [row | {"id": f"old{number}"} for number in range(500)])
+    for number in range(20):
+        store.submit(("cold", "warm")[number % 2], client=f"c{number % 3}")
+    return store
+
+
+def claim_and_lose(store: Store) -> None:
+    store.lose(store.claim())
+
+
+ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
+    "idle poll and claim": (lambda store: store.claim(), {"ix_jobs_line"}),
+    "claim with models": (lambda store: store.claim("w", "warm", "other"), {"ix_jobs_line", "ix_jobs_model_line"}),
+    "enqueue": (lambda store: store.submit(client="c1"), {"ix_jobs_line", "ix_jobs_client_line"}),
+    "enqueue with a key": (lambda store: store.submit_with_key("k"), set()),
+    "rescue": (lambda store: store.claims.rescue(), {"ix_jobs_leases", "ix_jobs_held_back"}),
+    "position": (lambda store: store.jobs.position(store.jobs.waiting()[9]), {"ix_jobs_line"}),
+    "glance": (lambda store: GlanceStore(store.database).glance(store.jobs.waiting()[9].id), {"ix_jobs_line"}),
+    "counts": (lambda store: store.jobs.counts(), set()),
+    "count pending": (lambda store: store.jobs.count_pending(), set()),
+    "running": (lambda store: store.jobs.running(), {"ix_jobs_leases"}),
+    "newest": (lambda store: store.jobs.newest(list(JobStatus), limit=5), {"ix_jobs_ended", "ix_jobs_line"}),
+    "newest, further": (
+        lambda store: store.jobs.newest([JobStatus.FAILED], limit=5, before_seq=9),
+        {"ix_jobs_ended"},
+    ),
+    "totals": (lambda store: store.outputs.totals(), set()),
+    "gallery": (lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"))), {"ix_outputs_newest"}),
+    "gallery of a model": (
+        lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), model_id="demo")),
+        {"ix_outputs_model_newest"},
+    ),
+    "gallery of videos": (
+        lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), media="video")),
+        {"ix_outputs_media_newest"},
+    ),
+    "sweep": (lambda store: store.outputs.known_paths(["2026/01/02/abc.png"]), set()),
+    "heartbeat": (lambda store: store.claims.heartbeat([store.claim()]), set()),
+    "progress": (lambda store: store.claims.progress(store.claim(), Progress(Phase.GENERATING, 1, 2)), set()),
+    "complete": (lambda store: store.complete(store.claim(), generating=1.0), set()),
+    "fail": (lambda store: store.claims.fail(store.claim(), ModelUnavailable(), retry_in=1), set()),
+    "release": (lambda store: store.claims.release(store.claim()), set()),
+    "cancel": (lambda store: store.jobs.cancel(store.jobs.waiting()[3].id), set()),
+    "retry": (lambda store: store.jobs.retry(store.jobs.cancel(store.jobs.waiting()[3].id).id, max_attempts=1), set()),
+}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_nothing_walks_history(store: Store, name: str) -> None:
+    action, expected = ACTIONS[name]
+    with overheard(store.database) as heard:
+        action(store)
+    assert heard
+    used: set[str] = set()
+    for statement, parameters in heard:
+        for step in plan_of(store.database, statement, parameters):
+            used.update(re.findall(r"INDEX (\w+)", step))
+            walked = re.match(r"SCAN (jobs|other|outputs)\b(?:.* INDEX (\w+))?", step)
+            # A walk along outputs' newest is cut short by LIMIT; the plan cannot show that.
+            assert walked is None or walked[2] in (*WALKS_OF_WAITING_JOBS, "ix_outputs_newest"), f"{step}\n{statement}"
+            assert "TEMP B-TREE" not in step or name in SORTS, f"{step}\n{statement}"
+    assert expected <= used, used

@@ -1,0 +1,91 @@
+"""A receiver of webhooks on loopback. What it answers depends on the path that is called."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Call:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+
+class Receiver(ThreadingHTTPServer):
+    """`answers[path]` are the statuses to give, one after the other, the last one for ever; 200 where none are."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.calls: list[Call] = []
+        self.answers: dict[str, list[int]] = {}
+        self.release = threading.Event()  # lets go of the calls to /hang and /drip
+
+    def url(self, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+    def paths(self) -> list[str]:
+        return [call.path for call in self.calls]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A sender that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.calls.append(Call(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        if self.path.startswith("/hang"):
+            self.server.release.wait(30)
+        if self.path.startswith("/drip"):
+            self._drip()
+            return
+        statuses = self.server.answers.get(self.path, [200])
+        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        self.send_response(status)
+        if 300 <= status < 400:
+            self.send_header("Location", self.server.url("/elsewhere"))
+        size = 50_000_000 if self.path.startswith("/huge") else 2
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        for _ in range(size // 100_000):
+            self.wfile.write(b"x" * 100_000)
+        self.wfile.write(b"ok")
+
+    do_GET = do_POST
+
+    def _drip(self) -> None:
+        """A header that never ends, a byte now and then: no single read takes long."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not self.server.release.wait(0.05):
+            self.wfile.write(b"x")
+            self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silence."""
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield receiver
+    receiver.release.set()
+    receiver.shutdown()
+    receiver.server_close()
+    thread.join()

@@ -1,0 +1,124 @@
+"""Server-sent events: what a listener hears, and when the stream ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from app.api import events
+
+
+def parse(text: str) -> list[dict]:
+    """The events of a stream, as an EventSource would see them."""
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            found.append({"event": fields["event"], "id": int(fields.get("id", 0)), **json.loads(fields["data"])})
+    return found
+
+
+@pytest.fixture
+def listen(client):
+    def start(job_id: str, last_event_id: int | None = None):
+        headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
+        return client.get(f"/api/jobs/{job_id}/events", headers=headers)
+
+    return start
+
+
+def test_a_whole_life_live(submit, worker, listen):
+    job_id = submit(settings={"num_inference_steps": 8})
+    answer = listen(job_id)
+    assert answer.mimetype == "text/event-stream"
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    chunks = (chunk.decode() for chunk in answer.response)
+    assert next(chunks).startswith("retry: ")
+    heard = parse(next(chunks))
+    claim = worker.claim()
+    worker.progress(claim, 3)
+    heard += parse(next(chunks))
+    worker.progress(claim, 6)
+    heard += parse(next(chunks))
+    worker.finish(claim)
+    heard += parse("".join(chunks))  # ends by itself
+    assert [(one["event"], one["status"]) for one in heard] == [
+        ("status", "PENDING"),
+        ("status", "PROCESSING"),
+        ("progress", "PROCESSING"),
+        ("status", "COMPLETED"),
+    ]
+    assert (heard[2]["step"], heard[2]["total_steps"], heard[2]["percent"]) == (6, 8, 73)
+    assert len(heard[3]["images"]) == 1
+    ids = [one["id"] for one in heard]
+    assert ids == sorted(set(ids))
+
+
+def test_a_listener_that_comes_back_hears_only_what_is_new(submit, worker, listen):
+    job_id = submit()
+    seen = parse(next(iter_after_retry(listen(job_id))))[0]["id"]
+    worker.finish()
+    assert [one["status"] for one in parse(listen(job_id, seen).text)] == ["COMPLETED"]
+
+
+def iter_after_retry(answer):
+    chunks = (chunk.decode() for chunk in answer.response)
+    next(chunks)
+    return chunks
+
+
+def test_a_listener_that_heard_the_end_is_told_to_stop(submit, worker, listen):
+    job_id = submit()
+    worker.finish()
+    last = parse(listen(job_id).text)[-1]["id"]
+    assert listen(job_id, last).status_code == 204
+    assert listen(job_id, last + 1000).status_code == 204
+
+
+@pytest.mark.parametrize("nonsense", ["", "x", "-1", "9" * 50, "²"])
+def test_a_last_event_id_that_is_none(client, submit, worker, nonsense):
+    job_id = submit()
+    worker.fail()
+    answer = client.get(f"/api/jobs/{job_id}/events", headers={"Last-Event-ID": nonsense.encode().decode("latin-1")})
+    assert parse(answer.text)[-1]["status"] == "FAILED"
+
+
+def test_silence_is_broken_by_comments(submit, listen, monkeypatch):
+    monkeypatch.setattr(events, "GLANCE_SECONDS", 0.0)
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.0)
+    chunks = iter_after_retry(listen(submit()))
+    next(chunks)
+    assert next(chunks).startswith(":")
+
+
+def test_a_stream_holds_no_database_connection_and_gives_its_place_back(app, submit, listen, installation):
+    here = app.extensions["cyberimage"]
+    answer = listen(submit())
+    chunks = iter_after_retry(answer)
+    next(chunks)
+    assert installation.database.engine.pool.checkedout() == 0
+    assert here.newsroom._followers
+    free = here.streams._value
+    answer.close()
+    assert here.streams._value == free + 1
+    assert not here.newsroom._followers
+
+
+def test_too_many_streams_are_refused(app, submit, listen, problem):
+    app.extensions["cyberimage"].streams = threading.BoundedSemaphore(1)
+    job_id = submit()
+    first = listen(job_id)
+    refused = listen(job_id)
+    problem(refused, 503, "unavailable")
+    assert refused.headers["Retry-After"]
+    first.close()
+    assert listen(job_id).status_code == 200
+
+
+def test_a_stream_ends_when_the_server_stops(app, submit, listen):
+    chunks = iter_after_retry(listen(submit()))
+    next(chunks)
+    app.extensions["cyberimage"].draining.set()
+    assert not list(chunks)

@@ -1,0 +1,123 @@
+"""The OpenAPI document and the server say the same: every route is described, every answer is as described."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from app.api import generate, schemas
+from app.core.request import GenerationInput
+from tools import api_reference
+
+PROBLEM = "application/problem+json"
+
+
+def test_it_is_an_openapi_document(client):
+    document = client.get("/openapi.json").json
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["title"] == "CyberImage"
+    names = set(document["components"]["schemas"])
+    assert set(re.findall(r"#/components/schemas/(\w+)", str(document))) <= names
+
+
+def test_every_route_is_described(app):
+    described = {
+        (method.upper(), re.sub(r"\{(\w+)\}", r"<path:\1>", path))
+        for path, item in app.api_doc["paths"].items()
+        for method in item
+    }
+    served = {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.endpoint != "static" and not rule.endpoint.startswith("docs.")
+    }
+    assert served == described
+
+
+@pytest.fixture
+def answers(client, submit, worker):
+    """One answer or more of every route: (method, path in the document, response)."""
+    found = []
+
+    def call(method: str, path: str, *, url: str | None = None, **request):
+        found.append((method, path, client.open(url or path, method=method, **request)))
+        return found[-1][2]
+
+    for path in ("/", "/livez", "/health", "/readyz", "/status", "/api/models", "/api/queue", "/api/images"):
+        call("GET", path)
+    call("POST", "/api/generate", json={"prompt": "x", "model_id": "sana-sprint", "settings": {"seed": 1}})
+    call("POST", "/api/generate", json={})
+    call("POST", "/api/generate", data="x")
+    done = submit()
+    failed, cancelled, running, waiting = submit(), submit(), submit(), submit()
+    client.post(f"/api/jobs/{cancelled}/cancel")
+    worker.finish()
+    image = worker.finish()[0]
+    worker.fail()
+    worker.claim()
+    for job in (done, failed, cancelled, running, waiting, "unknown"):
+        call("GET", "/api/status/{job_id}", url=f"/api/status/{job}")
+        call("POST", "/api/jobs/{job_id}/retry", url=f"/api/jobs/{job}/retry")
+        call("POST", "/api/jobs/{job_id}/cancel", url=f"/api/jobs/{job}/cancel")
+    call("GET", "/api/jobs/{job_id}/events", url=f"/api/jobs/{done}/events")
+    call("GET", "/api/jobs/{job_id}/events", url=f"/api/jobs/{done}/events", headers={"Last-Event-ID": "9" * 9})
+    for status in ("COMPLETED", "PENDING", "CANCELLED", "FAILED", "LOST"):
+        call("GET", "/api/images", url=f"/api/images?status={status}")
+    for path in ("/api/queue", "/status"):
+        call("GET", path)
+    for which in (image, "unknown"):
+        for part in ("", "/thumbnail", "/metadata"):
+            call("GET", "/api/image/{image_id}" + part, url=f"/api/image/{which}{part}")
+        call("DELETE", "/api/image/{image_id}", url=f"/api/image/{which}")
+    return found
+
+
+def test_every_answer_is_as_described(app, answers):
+    document = app.api_doc
+    for method, path, response in answers:
+        described = document["paths"][path][method.lower()]["responses"]
+        assert str(response.status_code) in described, (method, path, response.status_code)
+        content = described[str(response.status_code)].get("content", {})
+        if not content:
+            assert response.data == b""
+            continue
+        assert response.mimetype in content, (method, path, response.mimetype)
+        reference = content[response.mimetype]["schema"].get("$ref")
+        if reference:
+            check_body(getattr(schemas, reference.rpartition("/")[2]), response.get_json(force=True))
+
+
+def check_body(model: type[BaseModel], body: object) -> None:
+    """`body` has the members of `model`, of the right types, and no others."""
+    assert model.model_validate(body, strict=False).model_dump(mode="json") == body
+
+
+def test_every_route_was_asked(app, answers):
+    routes = {(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item}
+    assert {(method, path) for method, path, _ in answers} == routes
+
+
+def test_the_schemas_of_the_document_are_those_of_the_answers(app):
+    described = app.api_doc["components"]["schemas"]
+    for name in ("Accepted", "JobBody", "GalleryBody", "ModelsBody", "QueueBody", "StatusBody", "Problem"):
+        assert set(described[name]["properties"]) == set(getattr(schemas, name).model_fields)
+        assert set(described[name]["required"]) == set(getattr(schemas, name).model_fields)
+
+
+def test_the_body_of_a_generation_is_the_request_of_the_core():
+    assert set(generate.GenerateBody.model_fields) - set(GenerationInput.model_fields) == {"priority"}
+
+
+def test_problems_are_problem_documents(app):
+    for item in app.api_doc["paths"].values():
+        for about in item.values():
+            assert set(about["responses"]["default"]["content"]) == {PROBLEM}
+
+
+def test_the_reference_is_up_to_date():
+    assert api_reference.PAGE.read_text() == api_reference.render(api_reference.openapi_document()), (
+        "run: python -m tools.api_reference"
+    )

@@ -1,0 +1,147 @@
+"""Trains the built-in model from nothing, or further from exported weights, and exports it.
+
+    python -m tools.demo_model.train --out builtin/demo --scratch demo_scratch --plan cpu
+    python -m tools.demo_model.train --out builtin/demo --scratch demo_scratch --plan cpu-more --init-from builtin/demo
+
+Every stage keeps its result in the scratch folder, is skipped when that is there, and resumes when it was interrupted.
+`--stages` runs some of them only. See README.md here for what each does and how long it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+
+from tools.demo_model import checkpoint, export, flow, latents, pictures, text, transformer, vae
+from tools.demo_model.batches import Batches
+from tools.demo_model.distill import distill
+from tools.demo_model.plan import PLANS, Plan
+
+STAGES = ("pictures", "vae", "text", "latents", "polish", "flow", "distill", "export")
+
+
+def main() -> None:
+    """Parse the command line and run the stages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the exported model")
+    parser.add_argument("--scratch", type=Path, required=True, help="checkpoints and data sets; several GB")
+    parser.add_argument("--plan", choices=sorted(PLANS), default="cpu")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--init-from", type=Path, help="exported model to start from instead of nothing")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="torch.compile the transformer (twice as fast)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.init_from:
+        start_from(arguments.init_from, arguments.scratch)
+    run(PLANS[arguments.plan], arguments.stages, arguments.scratch, arguments.out, arguments.device, arguments.compile)
+
+
+def start_from(exported: Path, scratch: Path) -> None:
+    """Unpack an exported model into the scratch folder, as if its stages had just run; keeps what is there."""
+    if (scratch / "start.pt").exists():
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    pipeline = FluxPipeline.from_pretrained(exported, torch_dtype=torch.float32)
+    for name in ("tokenizer", "tokenizer_2"):
+        shutil.copytree(exported / name, scratch / name, dirs_exist_ok=True)
+    checkpoint.save(scratch / "vae.pt", {"model": pipeline.vae.state_dict(), "step": 1 << 30})
+    encoders = {"t5": pipeline.text_encoder_2.state_dict(), "clip": pipeline.text_encoder.state_dict()}
+    checkpoint.save(scratch / "text.pt", encoders)
+    checkpoint.save(scratch / "start.pt", {"model": pipeline.transformer.state_dict()})
+
+
+def run(plan: Plan, stages: list[str], scratch: Path, out: Path, device: str, compiled: bool) -> None:
+    """Run the named stages in their order."""
+    if "pictures" in stages:
+        for name, count in pictures.counts(plan.pictures).items():
+            pictures.paint_bucket(pictures.BUCKETS[name], count, scratch / "pictures")
+    if "vae" in stages and plan.vae_steps:
+        vae.train(scratch, plan.vae_steps, rate=2e-3, device=device)
+    if "text" in stages and plan.text_steps:
+        text.train(scratch, plan.text_steps, captions=plan.text_captions)
+    if "latents" in stages:
+        store_latents(scratch, device)
+    if "polish" in stages:
+        vae.train(scratch, plan.polish_steps, decoder_only=True, rate=1e-3, device=device)
+    model = starting_transformer(scratch).to(device)
+    if "flow" in stages:
+        flow.train(model, scratch / "flow.pt", list(plan.stages), both_sizes(scratch, plan, device), compiled=compiled)
+    if "distill" in stages:
+        load_average(model, scratch / "flow.pt")
+        distill(
+            model, scratch / "distill.pt", native(scratch, device), steps=plan.distill_steps, batch=plan.distill_batch,
+            compiled=compiled,
+        )  # fmt: skip
+    if "export" in stages:
+        write(scratch, out)
+
+
+def starting_transformer(scratch: Path) -> FluxTransformer2DModel:
+    """An untrained transformer, or the one that an exported model brought."""
+    torch.manual_seed(3)
+    model = transformer.build()
+    state = checkpoint.load(scratch / "start.pt")
+    if state is not None:
+        model.load_state_dict(state["model"])
+    return model
+
+
+def store_latents(scratch: Path, device: str) -> None:
+    """Latents at both sizes and caption ids for every bucket."""
+    model = trained_vae(scratch, polished=False).to(device)
+    for name in pictures.BUCKETS:
+        count = int(np.load(scratch / "pictures" / f"{name}.npy", mmap_mode="r").shape[0])
+        latents.write_captions(scratch, name, count)
+        for halve in (True, False):
+            latents.encode_bucket(scratch, name, model, halve, device)
+
+
+def trained_vae(scratch: Path, polished: bool) -> AutoencoderKL:
+    """The autoencoder, with its polished decoder when there is one and it is asked for."""
+    path = scratch / "vae-polish.pt"
+    state = checkpoint.load(path if polished and path.exists() else scratch / "vae.pt")
+    if state is None:
+        raise FileNotFoundError(scratch / "vae.pt")
+    model = vae.build()
+    model.load_state_dict(state["model"])
+    vae.fix_variance(model)
+    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def native(scratch: Path, device: str) -> Batches:
+    """Batches at the native size."""
+    return Batches(scratch, False, *text.load(scratch), device=device)
+
+
+def both_sizes(scratch: Path, plan: Plan, device: str) -> dict[bool, Batches]:
+    """Batches for the sizes that the plan trains at, by whether they are half size."""
+    sizes = {stage.half for stage in plan.stages}
+    return {half: Batches(scratch, half, *text.load(scratch), device=device) for half in sizes}
+
+
+def load_average(model: FluxTransformer2DModel, path: Path) -> None:
+    """Put the averaged weights of a flow or distillation checkpoint into `model`, if there is one."""
+    state = checkpoint.load(path)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        model.load_state_dict(state["average"], strict=False)
+
+
+def write(scratch: Path, out: Path) -> None:
+    """Export what has been trained so far to `out`."""
+    model = starting_transformer(scratch)
+    load_average(model, scratch / ("distill.pt" if (scratch / "distill.pt").exists() else "flow.pt"))
+    pipeline = export.flux_pipeline(trained_vae(scratch, polished=True), *text.load(scratch), model, scratch)
+    export.export(pipeline, out, export.describe("demo", "FluxPipeline"))
+    print(f"exported {out}: {export.megabytes(out):.1f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from app.env_file import read_env_file
 from app.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +67,7 @@ class Settings(BaseModel):
     )
 
     # --- generation
+    previews: bool = Field(True, description="Show what a picture looks like while it is drawn.")
     prompt_max_chars: int = Field(500, ge=1, le=100_000, description="Longest prompt accepted, in characters.")
 
     # --- queue
@@ -144,8 +145,8 @@ def load_settings(
     Raises ConfigurationError that lists every mistake at once.
     """
     merged: dict[str, str] = {}
-    if env_file is not None and env_file.exists():
-        merged.update({k: v for k, v in dotenv_values(env_file).items() if v is not None})
+    if env_file is not None:
+        merged.update(read_env_file(env_file))
     merged.update(os.environ if environment is None else environment)
     values: dict[str, Any] = {
         name: merged[name.upper()] for name in Settings.model_fields if merged.get(name.upper(), "") != ""
@@ -153,7 +154,7 @@ def load_settings(
     values["model_lines"] = {
         key: value
         for key, value in merged.items()
-        if key.startswith("MODEL_") and key.lower() not in Settings.model_fields
+        if key.startswith("MODEL_") and key.lower() not in Settings.model_fields and value.strip()
     }
     try:
         settings = Settings(**(values | overrides))
@@ -174,7 +175,7 @@ def _decoded_length(text: str) -> int:
 def _explain(problem: Any) -> str:
     name = str(problem["loc"][0]).upper()
     message = problem["msg"].removeprefix("Value error, ")
-    shown = (
-        "" if name in ("HF_TOKEN", "DATABASE_URL", "WEBHOOK_SECRET") else f" (it is {str(problem.get('input'))[:80]!r})"
-    )
+    field = Settings.model_fields.get(name.lower())
+    is_secret = name == "DATABASE_URL" or (field is not None and field.annotation is SecretStr)
+    shown = "" if is_secret else f" (it is {str(problem.get('input'))[:80]!r})"
     return f"{name}: {message}{shown}"

@@ -74,6 +74,14 @@ class Limits(_Frozen):
     max_guidance_scale: float = Field(default=20.0, le=100)
     max_images: int = Field(default=8, ge=1, le=64)
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Limits:
+        for what in ("width", "height", "guidance_scale"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if low > high:
+                raise ValueError(f"min_{what} is {low:g}, more than max_{what} {high:g}")
+        return self
+
 
 class ModelOptions(_Frozen):
     """The optional JSON at the end of a `MODEL_…` line."""
@@ -97,6 +105,18 @@ class ModelOptions(_Frozen):
     def _one_step_rule(self) -> ModelOptions:
         if self.fixed_steps is not None and self.steps is not None:
             raise ValueError("give either fixed_steps or steps, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _defaults_within_limits(self) -> ModelOptions:
+        """Or every request that leaves the size to the model would fail in the pipeline."""
+        for what in ("width", "height", "guidance_scale"):
+            value = getattr(self.defaults, what)
+            low, high = getattr(self.limits, f"min_{what}"), getattr(self.limits, f"max_{what}")
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"the default {what} {value:g} is outside the limits {low:g} to {high:g}")
+            if what != "guidance_scale" and value is not None and value % self.limits.multiple_of:
+                raise ValueError(f"the default {what} {value:g} is no multiple of {self.limits.multiple_of}")
         return self
 
     def step_rule(self) -> StepRule:

@@ -106,6 +106,8 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         problems.append(FieldError("settings.guidance_scale", f"{spec.id} takes {span}"))
     if wanted.num_images > limits.max_images:
         problems.append(FieldError("settings.num_images", f"{spec.id} makes at most {limits.max_images} at once"))
+    if wanted.seed is not None and wanted.seed + wanted.num_images - 1 > SEED_MAX:
+        problems.append(FieldError("settings.seed", f"seed + num_images - 1 must not pass {SEED_MAX}"))
     if problems:
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     request = GenerationRequest(

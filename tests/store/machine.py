@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from app.core.job import Claim, JobStatus, Phase, Progress
+from app.core.scheduling import next_turn
 from app.errors import Cancelled, Conflict, IdempotencyConflict, LeaseLost, ModelUnavailable
 from tests.store.house import Store, an_output
 
@@ -21,6 +22,7 @@ class Expected:
     """What the model believes about one job."""
 
     id: str
+    client: str
     place: tuple[int, int, int]
     status: JobStatus = PENDING
     attempt: int = 0
@@ -58,8 +60,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=jobs, client=st.sampled_from("ab"), priority=st.sampled_from([0, 0, 0, 1]))
     def enqueue(self, client: str, priority: int) -> str:
+        turn = self._next_turn(client, priority)
         job = self.store.submit(client=client, priority=priority)
-        self.model[job.id] = Expected(job.id, (-priority, job.turn, job.seq))
+        assert job.turn == turn
+        self.model[job.id] = Expected(job.id, client, (-priority, job.turn, job.seq))
         return job.id
 
     @rule(target=jobs, client=st.sampled_from("ab"), key=st.sampled_from("kl"), body=st.sampled_from("xxy"))
@@ -75,7 +79,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert job.id == known[1]
             return multiple()
         self.keys[client, key] = (body, job.id)
-        self.model[job.id] = Expected(job.id, (0, job.turn, job.seq))
+        self.model[job.id] = Expected(job.id, client, (0, job.turn, job.seq))
         return job.id
 
     @rule(job_id=jobs)
@@ -97,10 +101,18 @@ class StoreMachine(RuleBasedStateMachine):
             with pytest.raises(Conflict):
                 self.store.jobs.retry(job_id, max_attempts=max_attempts)
             return
+        turn = self._next_turn(expected.client, -expected.place[0])
         job = self.store.jobs.retry(job_id, max_attempts=max_attempts)
+        assert job.turn == turn
         expected.status, expected.cancel_requested, expected.held_back = PENDING, False, False
         expected.max_attempts = expected.attempt + max_attempts
         expected.place = (expected.place[0], job.turn, job.seq)
+
+    def _next_turn(self, client: str, priority: int) -> int:
+        line = [job for job in self.model.values() if job.status is PENDING and job.place[0] == -priority]
+        own = max((job.place[1] for job in line if job.client == client), default=None)
+        serving = min((job.place[1] for job in line if not job.attempt), default=None)
+        return next_turn(own, serving, max((job.place[2] for job in self.model.values()), default=0))
 
     # --- workers
 

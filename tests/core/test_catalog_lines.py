@@ -1,0 +1,152 @@
+"""MODEL_ lines as people write them: quoted or not, escaped or not; and every way to get one wrong, by its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.config import load_settings
+from app.core.catalog import Catalog, ModelSpec, build_catalog, parse_model_line, parse_models
+from app.errors import ConfigurationError, UnknownModel
+
+FIXED = r"""MODEL_X="fixed-step-model;some/repo;Fixed Step Model;huggingface;false;{\"fixed_steps\": 25}" """.strip()
+RANGE = (
+    r'MODEL_Y="range-step-model;another/repo;Range Step Model;huggingface;false;'
+    r'{\"steps\": {\"min\": 10, \"max\": 40, \"default\": 20}}"'
+)
+SANA = (
+    r'MODEL_SANA="sana-sprint;Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers;Sana Sprint 1.6B;'
+    r'huggingface;false;{\"fixed_steps\": 2}"'
+)
+STEPS = {
+    "fixed-step-model": {"fixed": 25},
+    "range-step-model": {"min": 10, "max": 40, "default": 20},
+    "sana-sprint": {"fixed": 2},
+}
+SPELLINGS = {
+    "as written": lambda line: line,
+    "doubled backslashes": lambda line: line.replace('\\"', '\\\\"'),
+    "not quoted": lambda line: line.replace('="', "=").removesuffix('"').replace('\\"', '"'),
+    "not quoted, with backslashes": lambda line: line.replace('="', "=").removesuffix('"'),
+    "not quoted, doubled backslashes": lambda line: line.replace('="', "=").removesuffix('"').replace('\\"', '\\\\"'),
+    "single quotes": lambda line: line.replace('="', "='").removesuffix('"').replace('\\"', '"') + "'",
+    "single quotes, with backslashes": lambda line: line.replace('="', "='").removesuffix('"') + "'",
+    "single quotes, doubled backslashes": lambda line: line.replace('="', "='")[:-1].replace('\\"', '\\\\"') + "'",
+    "spaces around the equals sign": lambda line: line.replace("=", " = ", 1),
+    "exported": lambda line: f"export {line}",
+    "with a comment": lambda line: f"{line}  # what a model",
+}
+
+
+def catalog_of(text: str, tmp_path: Path) -> Catalog:
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    return build_catalog(load_settings({}, tmp_path / ".env").model_lines, "demo")
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_the_lines_of_an_env_file_parse_in_every_spelling(spelling, tmp_path: Path) -> None:
+    lines = [spelling(line) for line in (FIXED, RANGE, SANA)]
+    catalog = catalog_of("\n".join(["PORT=6000", *lines, "LOG_LEVEL=DEBUG"]), tmp_path)
+    assert {name: catalog.get(name).steps.describe() for name in STEPS} == STEPS
+    assert catalog.get("range-step-model").repo == "another/repo"
+    assert not catalog.get("sana-sprint").requires_auth
+    assert load_settings({}, tmp_path / ".env").port == 6000
+
+
+@pytest.mark.parametrize("line", [FIXED, RANGE, SANA])
+def test_the_lines_parse_as_the_environment_s_too_whatever_quotes_it_kept(line: str) -> None:
+    key, _, value = line.partition("=")
+    for text in (value, value[1:-1], value[1:-1].replace('\\"', '"'), value.replace('\\"', '\\\\"')):
+        (spec,) = parse_models(load_settings({key: text}, None).model_lines)
+        assert spec.steps.describe() == STEPS[spec.id]
+
+
+def test_the_options_may_hold_semicolons_quotes_and_other_scripts(tmp_path: Path) -> None:
+    options = {"hint": 'a; b; "c" \\ д', "example_prompts": ["one; two", "猫"], "fixed_steps": 4}
+    text = f"m;some/repo;A description;local;true;{json.dumps(options, ensure_ascii=False)}"
+    spec = parse_model_line(text)
+    assert (spec.options.hint, spec.options.example_prompts) == (options["hint"], ("one; two", "猫"))
+    assert (spec.source, spec.requires_auth, spec.steps.describe()) == ("local", True, {"fixed": 4})
+    assert catalog_of(f"MODEL_M='{text}'".replace("\\", "\\\\"), tmp_path).get("m").options == spec.options
+
+
+BAD = {
+    "too few fields": ("a;b;c;huggingface", "five fields"),
+    "nothing to see": ("   ;;;huggingface;false", "must not be empty"),
+    "no repo": ("a;;c;huggingface;false", "must not be empty"),
+    "unknown source": ("a;b;c;hugface;false", "'hugface'"),
+    "requires_auth": ("a;b;c;local;maybe", "true or false"),
+    "broken JSON": ('a;b;c;local;false;{"fixed_steps": 25', "not valid JSON"),
+    "no object": ("a;b;c;local;false;[25]", "JSON object"),
+    "unknown option": ('a;b;c;local;false;{"fixed_step": 25}', "fixed_step"),
+    "wrong type": ('a;b;c;local;false;{"fixed_steps": "many"}', "fixed_steps"),
+    "zero steps": ('a;b;c;local;false;{"fixed_steps": 0}', "fixed_steps"),
+    "NaN": ('a;b;c;local;false;{"defaults": {"guidance_scale": NaN}}', "guidance_scale"),
+    "both rules": ('a;b;c;local;false;{"fixed_steps": 2, "steps": {"min": 1}}', "not both"),
+    "unknown step key": ('a;b;c;local;false;{"steps": {"minimum": 1}}', "minimum"),
+    "steps out of order": ('a;b;c;local;false;{"steps": {"min": 40, "max": 10}}', "min <= default <= max"),
+    "default outside": ('a;b;c;local;false;{"steps": {"min": 10, "max": 40, "default": 50}}', "min <= default <= max"),
+    "pipeline class": ('a;b;c;local;false;{"pipeline_class": "os.system"}', "pipeline_class"),
+    "limits out of order": ('a;b;c;local;false;{"limits": {"min_width": 512, "max_width": 256}}', "min_width"),
+    "default size outside": ('a;b;c;local;false;{"defaults": {"width": 4096, "height": 4096}}', "width"),
+    "default size off grid": ('a;b;c;local;false;{"defaults": {"width": 1000, "height": 1024}}', "multiple"),
+    "guidance outside": ('a;b;c;local;false;{"defaults": {"guidance_scale": 50}}', "guidance_scale"),
+}
+
+
+@pytest.mark.parametrize(("line", "what"), BAD.values(), ids=BAD)
+def test_a_bad_line_is_named_and_explained(line: str, what: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        build_catalog({"MODEL_GOOD": "good;b;c;local;false", "MODEL_BAD": line}, "demo")
+    (problem,) = refused.value.problems
+    assert problem.startswith("MODEL_BAD: ")
+    assert what in problem
+    assert "Traceback" not in problem
+    assert "\n" not in problem
+
+
+def test_all_bad_lines_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        build_catalog({"MODEL_A": "x", "MODEL_B": "a;b;c;huggingface;perhaps"}, "demo")
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == ["MODEL_A", "MODEL_B"]
+
+
+def test_a_line_that_the_env_file_s_reader_cannot_read_stops_the_start_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('PORT=6000\nMODEL_Z="never closed;a/b;c;local;false\nLOG_LEVEL=DEBUG\n')
+    with pytest.raises(ConfigurationError, match="MODEL_Z"):
+        load_settings({}, tmp_path / ".env")
+
+
+def test_two_lines_of_the_same_name_are_refused_and_one_replaces_a_built_in_model() -> None:
+    with pytest.raises(ConfigurationError, match=r"MODEL_B.*'Mine'"):
+        build_catalog({"MODEL_A": "mine;a;c;local;false", "MODEL_B": "Mine;b;c;local;false"}, "demo")
+    catalog = build_catalog({"MODEL_A": "sd15;my/own;Mine;local;false"}, "sd15")
+    assert catalog.get(None).repo == "my/own"
+    assert [spec.id for spec in catalog].count("sd15") == 1
+
+
+def test_the_built_in_models_are_those_promised() -> None:
+    catalog = build_catalog({}, "demo")
+    repos = {spec.id: spec.repo for spec in catalog}
+    assert catalog.default_id == "demo"
+    assert {
+        "black-forest-labs/FLUX.1-dev",
+        "stabilityai/stable-diffusion-3.5-large",
+        "aoxo/flux.1dev-abliteratedv2",
+        "Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers",
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "stabilityai/stable-diffusion-2-1",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "builtin/demo",
+    } <= set(repos.values())
+    for spec in catalog:
+        assert ModelSpec.model_validate(spec.model_dump()) == spec
+
+
+def test_unknown_models_and_defaults_name_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"DEFAULT_MODEL_ID.*flux-dev"):
+        build_catalog({}, "flux")
+    with pytest.raises(UnknownModel, match="flux-dev"):
+        build_catalog({}, "demo").get("flux" * 100)

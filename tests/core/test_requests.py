@@ -1,0 +1,210 @@
+"""From what a client asks to what is run: every fault is named, and nothing is ignored silently."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from app.core.catalog import ModelSpec, parse_model_line
+from app.core.request import SEED_MAX, GenerationInput, GenerationSettings, Resolved, resolve
+from app.errors import InvalidRequest, PromptTooLong
+
+
+def a_spec(options: str = "") -> ModelSpec:
+    return parse_model_line(f"m;some/repo;A model;local;false;{options}")
+
+
+SPEC = a_spec()
+LARGE = a_spec(
+    '{"defaults": {"width": 1024, "height": 768, "guidance_scale": 3.5}, "negative_prompt": false,'
+    ' "steps": {"min": 10, "max": 40, "default": 20},'
+    ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1536, "max_height": 1536, "multiple_of": 32,'
+    ' "min_guidance_scale": 1, "max_guidance_scale": 10, "max_images": 4}}'
+)
+
+
+def ask(spec: ModelSpec = SPEC, *, prompt: str = "a boat", negative_prompt: str | None = None, **settings) -> Resolved:
+    asked = GenerationInput(
+        prompt=prompt, negative_prompt=negative_prompt, settings=GenerationSettings.model_validate(settings)
+    )
+    return resolve(asked, spec, prompt_max_chars=500)
+
+
+def fields_at_fault(spec: ModelSpec = SPEC, **asked) -> list[str]:
+    with pytest.raises(InvalidRequest) as refused:
+        ask(spec, **asked)
+    assert refused.value.status == 400
+    return [error.field for error in refused.value.errors]
+
+
+# --- gaps are filled by the model
+
+
+def test_a_bare_prompt_gets_the_model_s_defaults() -> None:
+    request = ask(LARGE).request
+    assert (request.width, request.height, request.guidance_scale, request.num_inference_steps) == (1024, 768, 3.5, 20)
+    assert (request.num_images, request.negative_prompt) == (1, None)
+    assert ask().request.width is None  # the pipeline's own
+
+
+def test_what_a_model_cannot_use_comes_back_as_a_warning() -> None:
+    resolved = ask(LARGE, negative_prompt="fog")
+    assert resolved.request.negative_prompt is None
+    assert "negative prompt" in resolved.warnings[0]
+    resolved = ask(a_spec('{"fixed_steps": 25}'), num_inference_steps=30)
+    assert resolved.request.num_inference_steps == 25
+    assert "25" in resolved.warnings[0]
+    assert "30" in resolved.warnings[0]
+    assert ask(a_spec('{"fixed_steps": 25}'), num_inference_steps=25).warnings == ()
+
+
+# --- steps
+
+
+@pytest.mark.parametrize(("steps", "ok"), [(9, False), (10, True), (40, True), (41, False), (0, False), (-1, False)])
+def test_a_declared_range_of_steps_is_kept(steps: int, ok: bool) -> None:
+    if ok:
+        assert ask(LARGE, num_inference_steps=steps).request.num_inference_steps == steps
+    else:
+        assert fields_at_fault(LARGE, num_inference_steps=steps) == ["settings.num_inference_steps"]
+
+
+@pytest.mark.parametrize(("steps", "ok"), [(0, False), (1, True), (100, True), (101, False)])
+def test_a_silent_line_takes_one_to_a_hundred_steps_whatever_its_slider_shows(steps: int, ok: bool) -> None:
+    assert SPEC.steps.describe() == {"min": 20, "max": 50, "default": 30}
+    assert ask().request.num_inference_steps == 30
+    if ok:
+        assert ask(num_inference_steps=steps).request.num_inference_steps == steps
+    else:
+        assert fields_at_fault(num_inference_steps=steps) == ["settings.num_inference_steps"]
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ('{"steps": {"min": 1, "max": 4}}', {"min": 1, "max": 4, "default": 4}),
+        ('{"steps": {"min": 40, "max": 60}}', {"min": 40, "max": 60, "default": 40}),
+        ('{"steps": {"max": 60}}', {"min": 1, "max": 60, "default": 30}),
+        ('{"steps": {"default": 12}}', {"min": 1, "max": 100, "default": 12}),
+    ],
+)
+def test_half_a_rule_is_completed_sensibly(options: str, rule: dict[str, int]) -> None:
+    assert a_spec(options).steps.describe() == rule
+
+
+# --- sizes
+
+
+@pytest.mark.parametrize("width", [224, 255, 257, 1000, 1568, 0, -512, 10**9])
+def test_sizes_outside_the_limits_or_off_the_grid_are_refused(width: int) -> None:
+    assert fields_at_fault(LARGE, width=width, height=512) == ["settings.width"]
+    assert fields_at_fault(LARGE, width=512, height=width) == ["settings.height"]
+    assert fields_at_fault(LARGE, width=width, height=width) == ["settings.width", "settings.height"]
+
+
+def test_one_size_alone_needs_a_model_that_states_the_other() -> None:
+    assert ask(LARGE, width=256).request.height == 768
+    assert fields_at_fault(width=512) == ["settings"]
+
+
+# --- guidance, number of images, several faults
+
+
+def test_guidance_and_number_of_images_keep_the_model_s_limits() -> None:
+    assert fields_at_fault(LARGE, guidance_scale=0.5) == ["settings.guidance_scale"]
+    assert fields_at_fault(LARGE, guidance_scale=10.5) == ["settings.guidance_scale"]
+    assert fields_at_fault(LARGE, num_images=5) == ["settings.num_images"]
+    assert ask(LARGE, guidance_scale=1, num_images=4).request.guidance_scale == 1.0
+
+
+def test_all_faults_are_told_at_once() -> None:
+    faults = fields_at_fault(LARGE, width=7, height=7, num_inference_steps=99, guidance_scale=99.0, num_images=8)
+    assert {fault.removeprefix("settings.") for fault in faults} == {
+        "width",
+        "height",
+        "num_inference_steps",
+        "guidance_scale",
+        "num_images",
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"guidance_scale": float("nan")},
+        {"guidance_scale": float("inf")},
+        {"guidance_scale": "7"},
+        {"width": 512.0},
+        {"width": "512"},
+        {"width": True},
+        {"seed": -2},
+        {"seed": SEED_MAX + 1},
+        {"seed": 1.5},
+        {"num_images": 0},
+        {"num_images": 9},
+        {"steps": 20},
+    ],
+)
+def test_wrong_types_and_unknown_names_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        GenerationSettings.model_validate(settings)
+
+
+# --- seeds
+
+
+@pytest.mark.parametrize("seed", [None, -1])
+def test_a_random_seed_is_drawn_and_leaves_room_for_every_image(seed: int | None) -> None:
+    drawn = {ask(seed=seed, num_images=8).request.seed for _ in range(50)}
+    assert len(drawn) > 45
+    assert all(0 <= one <= SEED_MAX - 7 for one in drawn)
+
+
+def test_a_given_seed_is_used_and_must_leave_room_for_every_image() -> None:
+    for seed in (0, 1, SEED_MAX):
+        assert ask(seed=seed).request.seed == seed
+    assert ask(seed=SEED_MAX - 7, num_images=8).request.seed == SEED_MAX - 7
+    assert fields_at_fault(seed=SEED_MAX - 6, num_images=8) == ["settings.seed"]
+
+
+# --- prompts
+
+
+@pytest.mark.parametrize(
+    "prompt", ["ein Boot", "船と猫", "🛶" * 500, "café au lait", "a\tb\nc", "שלום", "<b>&amp;'\";--"]
+)
+def test_prompts_in_any_script_pass_unchanged(prompt: str) -> None:
+    assert ask(prompt=f"  {prompt} \n").request.prompt == prompt
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "\n\t ", "\u3000"])
+def test_an_empty_prompt_is_refused(prompt: str) -> None:
+    assert fields_at_fault(prompt=prompt) == ["prompt"]
+
+
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\x7f", "\x85", "\x08", "\ud800"])
+def test_control_characters_and_lone_surrogates_are_refused_by_their_number(character: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"U\+{ord(character):04X}"):
+        ask(prompt=f"a{character}b")
+    assert fields_at_fault(negative_prompt=f"a{character}b") == ["negative_prompt"]
+
+
+def test_the_length_counts_characters_after_trimming() -> None:
+    assert ask(prompt=" " * 100 + "é" * 500 + " " * 100).request.prompt == "é" * 500
+    with pytest.raises(PromptTooLong, match="501") as refused:
+        ask(prompt="x" * 501)
+    assert refused.value.code == "prompt_too_long"
+    with pytest.raises(PromptTooLong, match="negative_prompt"):
+        ask(negative_prompt="x" * 501)
+
+
+@given(st.text(max_size=600))
+def test_whatever_the_prompt_it_is_taken_as_it_is_or_refused(prompt: str) -> None:
+    with contextlib.suppress(InvalidRequest):
+        taken = ask(prompt=prompt).request.prompt
+        assert taken == prompt.strip()
+        taken.encode()

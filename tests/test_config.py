@@ -1,0 +1,123 @@
+"""Settings: the environment before `.env`, empty means not set, every mistake is named at once, no secret shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.config import ROOT, Settings, load_settings
+from app.errors import ConfigurationError
+
+
+def env_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / ".env"
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_without_anything_the_defaults_stand() -> None:
+    settings = load_settings({}, None)
+    assert (settings.host, settings.port, settings.workers, settings.default_model_id) == (
+        "127.0.0.1",
+        5050,
+        "auto",
+        "demo",
+    )
+    assert settings.database_url == f"sqlite:///{ROOT}/db/cyberimage.db"
+    assert settings.images_dir == ROOT / "images"
+    assert settings.model_lines == {}
+
+
+def test_a_missing_env_file_is_no_error(tmp_path: Path) -> None:
+    assert load_settings({}, tmp_path / "nothing").port == 5050
+
+
+def test_the_environment_wins_over_the_file_and_the_caller_over_both(tmp_path: Path) -> None:
+    path = env_file(tmp_path, "PORT=6000\nHOST=0.0.0.0\nLOG_LEVEL=DEBUG\n")
+    settings = load_settings({"PORT": "7000", "LOG_LEVEL": "ERROR"}, path, log_level="WARNING")
+    assert (settings.port, settings.host, settings.log_level) == (7000, "0.0.0.0", "WARNING")
+
+
+def test_an_empty_value_means_not_set_and_an_empty_one_of_the_environment_hides_the_file_s(tmp_path: Path) -> None:
+    path = env_file(tmp_path, "PORT=\nHOST=''\nMAX_ATTEMPTS=7\nMODEL_X=\n")
+    settings = load_settings({"MAX_ATTEMPTS": "", "MODEL_Y": "  "}, path)
+    assert (settings.port, settings.host, settings.max_attempts) == (5050, "127.0.0.1", 3)
+    assert settings.model_lines == {}
+
+
+def test_the_file_is_read_as_people_write_it(tmp_path: Path) -> None:
+    lines = ["\ufeffHOST = '::1' # loopback", "export PORT=6000", "", "# IMAGES_DIR=/x", "NOT_OURS=1"]
+    text = "\r\n".join([*lines, 'CORS_ORIGINS="http://a, http://b "', ""])
+    settings = load_settings({}, env_file(tmp_path, text))
+    assert (settings.host, settings.port, settings.cors_origin_list) == ("::1", 6000, ["http://a", "http://b"])
+    assert settings.images_dir == ROOT / "images"
+
+
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"HOST=\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"\.env"):
+        load_settings({}, path)
+
+
+def test_settings_that_begin_like_models_are_no_models() -> None:
+    settings = load_settings(
+        {"MODEL_CACHE_DIR": "/weights", "MODEL_A": "a;b;c;local;false", "DEFAULT_MODEL_ID": "a"}, None
+    )
+    assert settings.model_cache_dir == Path("/weights")
+    assert settings.model_lines == {"MODEL_A": "a;b;c;local;false"}
+
+
+def test_relative_folders_start_at_the_project_s(tmp_path: Path) -> None:
+    settings = load_settings({"IMAGES_DIR": "pictures", "LOG_DIR": str(tmp_path)}, None)
+    assert (settings.images_dir, settings.log_dir) == (ROOT / "pictures", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("PORT", "many"),
+        ("WORKERS", "some"),
+        ("WORKERS", "-1"),
+        ("LEASE_SECONDS", "0"),
+        ("LEASE_SECONDS", "nan"),
+        ("JOB_TIMEOUT_SECONDS", "inf"),
+        ("LOG_LEVEL", "LOUD"),
+        ("DATABASE_URL", "mysql://somewhere/else"),
+        ("PROMPT_MAX_CHARS", "0"),
+    ],
+)
+def test_a_wrong_value_is_told_by_name(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({name: value}, None)
+    assert all(problem.startswith(f"{name}: ") for problem in refused.value.problems)
+    assert "Traceback" not in str(refused.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({"PORT": "x", "LOG_FORMAT": "xml"}, None)
+    assert sorted(problem.partition(":")[0] for problem in refused.value.problems) == ["LOG_FORMAT", "PORT"]
+
+
+def test_a_heartbeat_too_near_the_lease_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="LEASE_SECONDS"):
+        load_settings({"LEASE_SECONDS": "8", "HEARTBEAT_SECONDS": "5"}, None)
+
+
+def test_secrets_are_shown_nowhere() -> None:
+    settings = load_settings({"HF_TOKEN": "hf_secret"}, None)
+    assert "hf_secret" not in repr(settings)
+    assert settings.library_environment()["HF_TOKEN"] == "hf_secret"
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({"DATABASE_URL": "mysql://user:password@host/name"}, None)
+    assert "password" not in str(refused.value).replace("user:password@host/name", "", 1)  # ours is only an example
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        load_settings({}, None).port = 1  # type: ignore[misc]
+    assert Settings.model_config["frozen"]

@@ -42,6 +42,7 @@ BODIES = [
     ({"prompt": "x", "model_id": "no-such-model"}, "unknown_model", None),
     ({"prompt": "x", "model_id": "../../etc/passwd"}, "unknown_model", None),
     ({"prompt": "x", "model_id": 1}, "invalid_request", "model_id"),
+    ({"prompt": "x", "colour": "red"}, "invalid_request", "colour"),
     ({"prompt": "x", "webhook_url": "http://127.0.0.1"}, "invalid_request", "webhook_url"),
     ({"prompt": "x", "settings": {"width": 512, "sampler": "euler"}}, "invalid_request", "settings.sampler"),
     ({"prompt": "x", "settings": None}, "invalid_request", "settings"),
@@ -120,7 +121,9 @@ def test_a_thousand_unknown_fields_make_a_short_answer(client, problem):
 
 
 def test_every_mistake_is_told_at_once(client, problem):
-    found = problem(client.post("/api/generate", json={"prompt": 1, "a": 1, "settings": {"b": 1}}), 400, "invalid_request")
+    found = problem(
+        client.post("/api/generate", json={"prompt": 1, "a": 1, "settings": {"b": 1}}), 400, "invalid_request"
+    )
     assert {wrong["field"] for wrong in found["errors"]} == {"prompt", "a", "settings.b"}
 
 

@@ -68,6 +68,12 @@ def answers(client, submit, worker):
         call("GET", "/api/images", url=f"/api/images?status={status}")
     for path in ("/api/queue", "/status"):
         call("GET", path)
+    submit(webhook_url="https://8.8.8.8/hook", priority=10)
+    worker.finish()
+    messages = call("GET", "/api/webhooks/deliveries").json["deliveries"]
+    for which in (messages[0]["delivery_id"], "unknown"):
+        path = "/api/webhooks/deliveries/{delivery_id}/replay"
+        call("POST", path, url=path.format(delivery_id=which))
     for which in (image, "unknown"):
         for part in ("", "/thumbnail", "/metadata"):
             call("GET", "/api/image/{image_id}" + part, url=f"/api/image/{which}{part}")
@@ -108,7 +114,7 @@ def test_the_schemas_of_the_document_are_those_of_the_answers(app):
 
 
 def test_the_body_of_a_generation_is_the_request_of_the_core():
-    assert set(generate.GenerateBody.model_fields) - set(GenerationInput.model_fields) == {"priority"}
+    assert set(generate.GenerateBody.model_fields) - set(GenerationInput.model_fields) == {"priority", "webhook_url"}
 
 
 def test_problems_are_problem_documents(app):

@@ -15,7 +15,7 @@ from app.services import courier as courier_module
 from app.services.courier import Courier
 from app.services.webhooks import signing_secret
 from tests.webhooks.conftest import SECRET, House, eventually
-from tests.webhooks.receiver import Receiver
+from tests.webhooks.receiver import Receiver, nobody
 
 Hire = Callable[[House], Courier]
 
@@ -123,9 +123,8 @@ def test_an_endless_answer_is_not_read(house: House, receiver: Receiver, hire: H
     assert time.monotonic() - started < 1.5
 
 
-def test_nobody_there_is_a_failed_try(house: House, hire: Hire, receiver: Receiver) -> None:
-    receiver.server_close()
-    job_id = house.finish(receiver.url())
+def test_nobody_there_is_a_failed_try(house: House, hire: Hire) -> None:
+    job_id = house.finish(nobody())
     hire(house)
     eventually(lambda: house.only(job_id).attempt > 1)
     assert "ConnectError" in (house.only(job_id).error or "")

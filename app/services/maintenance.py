@@ -51,9 +51,7 @@ def sweep_orphans(installation: Installation, older_than: float = ORPHAN_AGE_SEC
         known = installation.outputs.known_paths(names)
         for name in names:
             if name not in known and _is_litter(installation, name):
-                installation.images.remove(name)
-                removed += 1
-                log.info("Removed the orphan %s", PurePosixPath(name).name)
+                removed += _remove(installation, name)
     return removed
 
 
@@ -63,6 +61,16 @@ def _is_litter(installation: Installation, name: str) -> bool:
     if thumbnail:
         return not installation.images.path(picture + IMAGE_SUFFIX).exists()
     return not name.endswith(IMAGE_SUFFIX) or _is_of_our_jobs(installation, name)
+
+
+def _remove(installation: Installation, name: str) -> int:
+    """Remove the file `name`, a picture with its thumbnail. Returns how many files that were."""
+    names = [name, name.removesuffix(IMAGE_SUFFIX) + THUMBNAIL_SUFFIX] if name.endswith(IMAGE_SUFFIX) else [name]
+    present = [each for each in names if installation.images.path(each).exists()]
+    for each in present:
+        installation.images.remove(each)
+        log.info("Removed the orphan %s", PurePosixPath(each).name)
+    return len(present)
 
 
 def _is_of_our_jobs(installation: Installation, name: str) -> bool:
@@ -102,5 +110,6 @@ class Maintenance(threading.Thread):
             if sweep:
                 sweep_orphans(self._installation)
                 self._installation.workers.forget_dead()
+                self._installation.previews.forget_ended()
         except (DatabaseUnavailable, OSError) as error:
             log.error("Maintenance could not finish (%s); it will try again.", error)

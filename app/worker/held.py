@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 
 from app.core.job import STOP_GRACE_SECONDS, Claim, Phase, Progress
+from app.engines.base import Pixels
 from app.monitoring.failpoints import failpoint
 
 
@@ -17,6 +19,14 @@ class Stop(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"  # past its deadline
     DRAINING = "draining"  # the worker is to go: give it back
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A preview after `step` steps."""
+
+    pixels: Pixels
+    step: int
 
 
 class HeldJob:
@@ -31,6 +41,8 @@ class HeldJob:
         self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
         self.progress = Progress(Phase.STARTING, 0, claim.request.num_inference_steps)
         self.written = self.progress  # what the database knows; the keeper's own note
+        self.preview_shown: Shown | None = None  # not yet written
+        self.had_preview = False
         self.stop_reason: Stop | None = None
         self._lock = threading.Lock()
 
@@ -38,6 +50,9 @@ class HeldJob:
         if phase is Phase.GENERATING:
             failpoint("mid_generation")
         self.progress = Progress(phase, step, total_steps or self.claim.request.num_inference_steps)
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        self.preview_shown = Shown(pixels, step)
 
     def cancelled(self) -> bool:
         return self.stop_reason is not None

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 
 from app.errors import DatabaseUnavailable
+from app.files.images import encode_thumbnail
 from app.services.installation import Installation
 from app.store.claims import Beat
+from app.store.previews import Preview
 from app.store.workers import WorkerReport
 from app.worker.held import HeldJob, Stop
 from app.worker.vital import VitalThread, log
@@ -85,6 +87,7 @@ class Keeper(VitalThread):
     def _write_progress(self, job: HeldJob) -> None:
         """Write what changed since the last tick; look for a cancel either way."""
         claim, progress = job.claim, job.progress
+        self._write_preview(job)
         if progress != job.written:
             beat = self._installation.claims.progress(claim, progress)
             job.written = progress
@@ -92,6 +95,13 @@ class Keeper(VitalThread):
         else:
             beat = self._installation.claims.look(claim)
         _heed(job, beat)
+
+    def _write_preview(self, job: HeldJob) -> None:
+        shown, job.preview_shown = job.preview_shown, None
+        if shown is not None:
+            webp = encode_thumbnail(shown.pixels)
+            self._installation.previews.put(job.claim.job_id, Preview(job.claim.attempt, shown.step, webp))
+            job.had_preview = True
 
 
 def _heed(job: HeldJob, beat: Beat) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -24,14 +25,12 @@ EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database is not there yet
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
 ORPHAN_GRACE_SECONDS = 1.0
-_STOP = {signal.SIGTERM, signal.SIGINT}
 
 log = logging.getLogger("cyberimage.worker")
 
 
 def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories) -> int:
     """Run a worker until SIGTERM or SIGINT, with the engines of `make_factories`. Returns the exit status."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before the first thread: all of them inherit it
     orphaned = lifeline.hold()
     try:
         settings = load_settings()
@@ -51,6 +50,7 @@ def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
             model_cache_dir=settings.model_cache_dir,
             dtype=settings.dtype,
             attention=settings.attention_backend,
+            previews=settings.previews,
         )
     )
     worker = Worker(installation, factories, device="cuda" if gpu_count() else "cpu")
@@ -64,14 +64,19 @@ def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
 def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:
     """Have SIGTERM and SIGINT stop `worker`; a second one makes it give its job back at once.
 
-    A thread waits for them, and every other one blocks them. A handler would run in the main thread, which may be
-    minutes deep in C code, or hold the very locks that stopping needs.
+    A thread hears of them, through a socket that the interpreter writes to at once. Python's own handlers would run in
+    the main thread, which may be minutes deep in C code, or hold the very locks that stopping needs.
     """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: None)
 
     def wait() -> None:
-        signal.sigwait(_STOP)
+        heard.recv(1)
         worker.stop(ORPHAN_GRACE_SECONDS if orphaned.is_set() else grace)
-        signal.sigwait(_STOP)
+        heard.recv(1)
         worker.stop(grace=0)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker.held import HeldJob, Stop
 from app.worker.keeper import Keeper
 from app.worker.publisher import Finished, Publisher
+from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")
 
@@ -64,7 +66,8 @@ class Runner:
     def _generate(self, job: HeldJob) -> Made:
         spec = self._installation.catalog.get(job.claim.request.model_id)
         try:
-            generation = self._engine_of(spec).generate(spec, job.claim.request, job)
+            with time_limit(job):
+                generation = self._engine_of(spec).generate(spec, job.claim.request, job)
         except Cancelled:
             if job.stop_reason is None:
                 raise RuntimeError("the engine stopped although nobody asked it to") from None
@@ -83,7 +86,13 @@ class Runner:
             log.error("The job's end could not be written: %s", unreachable.detail, extra=_context(job))
         finally:
             self._keeper.let_go(job)
+            self._drop_preview(job)
             self._installation.bell.ring("news", job.claim.job_id)
+
+    def _drop_preview(self, job: HeldJob) -> None:
+        if job.had_preview:
+            with contextlib.suppress(DatabaseUnavailable):  # maintenance does it later
+                self._installation.previews.remove(job.claim.job_id)
 
     def _end(self, job: HeldJob, error: BaseException | None) -> None:
         claims, claim = self._installation.claims, job.claim

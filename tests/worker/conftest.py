@@ -12,6 +12,7 @@ from app.store.database import Database
 from app.store.migrate import migrate
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.place import Place
+from tests.worker.processes import Processes
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +57,10 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.store.rescue.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.services.maintenance.RESCUE_EVERY_SECONDS", 0.1)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    made = Processes(tmp_path)
+    yield made
+    made.close()

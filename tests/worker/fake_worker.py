@@ -1,0 +1,49 @@
+"""A worker process with a fake engine. What a job does stands in its prompt, what else is wrong in the arguments.
+
+python -m tests.worker.fake_worker [stop_grace=SECONDS] [breaks=keeper|publisher|loop]
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from typing import Any
+
+from app.core import job
+
+STOP_GRACE = "stop_grace"
+
+
+def main(arguments: list[str]) -> int:
+    asked = dict(argument.split("=", 1) for argument in arguments)
+    job.STOP_GRACE_SECONDS = float(asked.get(STOP_GRACE, job.STOP_GRACE_SECONDS))  # before anybody imports the figure
+
+    from app.errors import OutOfMemory
+    from app.worker import keeper, loop, publisher
+    from app.worker.main import main as run_worker
+    from tests.worker.fake_engine import FakeEngine, fails
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("broken on purpose")
+
+    breaks = asked.get("breaks")
+    if breaks == "keeper":
+        keeper.Keeper._tick = broken  # type: ignore[method-assign]
+    elif breaks == "publisher":
+        publisher.Publisher._publish = broken  # type: ignore[method-assign]
+    elif breaks == "loop":
+        loop.Worker._run_next = broken  # type: ignore[method-assign]
+
+    engine = FakeEngine()
+    engine.behaviours = {
+        "hang": lambda _: time.sleep(600),
+        "hang in C": lambda _: ctypes.PyDLL(None).sleep(600),  # never gives the interpreter back
+        "huge": fails(OutOfMemory("The memory ran out.")),
+        "a while": lambda _: time.sleep(1.0),
+    }
+    return run_worker(lambda _: {"local": lambda: engine})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Start processes of the project, and end those that were started: by their own ids, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from app.config import ROOT
+from tests.worker.place import wait_until
+
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+
+
+class Processes:
+    """Every process started here, to be ended by `close`. What they say goes to files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """`python <command>` in the project's folder, with `environment` and nothing else of this process'."""
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        with (self.folder / f"process-{len(self._started)}.txt").open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=kept | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process
+
+    def start_worker(self, environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+        return self.start("-m", "tests.worker.fake_worker", *arguments, **environment)
+
+    def said(self) -> str:
+        """What all of them printed so far."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("process-*.txt")))
+
+    def close(self) -> None:
+        for process in self._started:
+            family = family_of(process.pid) if process.poll() is None else []
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            process.wait(30)
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """The process and all that descend from it."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Ended, though nobody may have asked for its exit status yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_gone(processes: list[psutil.Process]) -> None:
+    wait_until(lambda: all(is_gone(process) for process in processes), f"still there: {processes}")

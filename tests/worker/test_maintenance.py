@@ -1,0 +1,111 @@
+"""The chores: jobs of silent workers are rescued; of all files, only what a broken publication left is removed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from app.core.job import JobStatus
+from app.errors import DatabaseUnavailable
+from app.services import gallery
+from app.services.maintenance import Maintenance, sweep_orphans
+from app.services.publish import Made, Picture, publish
+from tests.worker.fake_engine import FakeEngine, picture
+from tests.worker.place import Place, wait_until
+
+EVERYTHING = -1.0  # seconds: even what was written this moment
+
+
+def write(place: Place, name: str, content: bytes = b"something") -> Path:
+    path = place.installation.images.path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def broken_publication(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the files of a job whose worker died between the rename and the commit."""
+    place.submit()
+    claim = place.installation.claims.claim("a worker that dies")
+    assert claim is not None
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    made = Made([Picture(picture(1).pixels, 1)], {}, {}, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(place.installation.claims, "complete", die)
+        with pytest.raises(KeyboardInterrupt):
+            publish(place.installation, claim, made)
+
+
+def test_what_a_broken_publication_left_is_swept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken_publication(place, monkeypatch)
+    write(place, "2026/01/02/.partial-" + "0" * 32)
+    assert len(place.files()) == 3
+    assert sweep_orphans(place.installation) == 0  # it is young: a publication may be under way
+    assert len(place.files()) == 3
+    assert sweep_orphans(place.installation, EVERYTHING) == 3
+    assert place.files() == []
+
+
+def test_published_pictures_stay(place: Place, engine: FakeEngine) -> None:
+    place.start(engine)
+    place.completed(place.submit())
+    before = place.files()
+    assert len(before) == 2
+    assert sweep_orphans(place.installation, EVERYTHING) == 0
+    assert place.files() == before
+
+
+def test_what_somebody_else_put_there_stays(place: Place) -> None:
+    for name in ("holiday.png", "2026/01/02/cat.png", "2026/01/02/notes.txt", f"{'a' * 32}.png", ".gitkeep"):
+        write(place, name)
+    write(place, f"2026/01/02/{hashlib.md5(b'x', usedforsecurity=False).hexdigest()}.png")  # ours only by its name
+    assert sweep_orphans(place.installation, EVERYTHING) == 0
+    assert len(place.files()) == 6
+
+
+def test_pictures_of_another_database_stay(place: Place, engine: FakeEngine) -> None:
+    """Somebody moves from SQLite to PostgreSQL, or restores last week's backup: the gallery must not melt away."""
+    place.start(engine)
+    place.completed(place.submit())
+    before = place.files()
+    elsewhere = place.open(DATABASE_URL=f"sqlite:///{place.folder / 'another.db'}")
+    assert sweep_orphans(elsewhere, EVERYTHING) == 0
+    assert place.files() == before
+
+
+def test_what_a_broken_removal_left_is_swept(place: Place, engine: FakeEngine, monkeypatch) -> None:
+    place.start(engine)
+    output = place.completed(place.submit()).outputs[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(place.installation.images, "remove", lambda _: None)
+        gallery.remove(place.installation, output.id)
+    place.installation.images.remove(output.path)
+    assert place.files() == [output.thumbnail_path]
+    assert sweep_orphans(place.installation, EVERYTHING) == 1
+
+
+@pytest.mark.usefixtures("hurried")
+def test_it_goes_on_after_the_database_was_away(new_place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = new_place(LEASE_SECONDS="0.5")
+    job_id = place.submit()
+    assert place.installation.claims.claim("a worker that dies") is not None
+    calls, rescue = [], place.installation.claims.rescue
+
+    def away_at_first():
+        calls.append(1)
+        if len(calls) < 3:
+            raise DatabaseUnavailable("Away.")
+        return rescue()
+
+    monkeypatch.setattr(place.installation.claims, "rescue", away_at_first)
+    chores = Maintenance(place.installation)
+    chores.start()
+    wait_until(lambda: place.view(job_id).job.status is JobStatus.PENDING, "the job was not rescued")
+    assert place.view(job_id).job.error_code == "worker_died"
+    chores.stop()
+    chores.join()

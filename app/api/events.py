@@ -1,12 +1,14 @@
 """Follow a job live, as server-sent events.
 
-`status` events carry the whole status body, `progress` events what changed between two of them; the id of an event is
-the job's revision, so a client that comes back with Last-Event-ID misses nothing. A stream ends after the terminal
-event, or when the server stops; then the client connects again.
+`status` events carry the whole status body, `progress` events what changed between two of them, `preview` events a
+small picture of what is being drawn. The id of an event is the job's revision, so a client that comes back with
+Last-Event-ID misses nothing. A stream ends after the terminal event, or when the server stops; then the client connects
+again.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from app.core.job_body import progress_body
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
 from app.services import status
 from app.services.status import JobView
+from app.store.previews import Preview
 
 api = blueprint("events", "jobs")
 
@@ -29,7 +32,7 @@ HEARTBEAT_SECONDS = 15.0  # proxies cut streams that are silent for longer
 GLANCE_SECONDS = 1.0  # how soon a stream notices that the server stops
 
 _STREAM = {
-    "description": "`status` and `progress` events; comments keep the connection alive.",
+    "description": "`status`, `progress` and `preview` events; comments keep the connection alive.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 _NOTHING_MORE = {"description": "The job has ended and the client has seen its last event."}
@@ -58,12 +61,17 @@ def job_events(path: JobPath) -> Response:
 def _stream(here: Server, job_id: str, seen: int) -> Iterator[str]:
     yield f"retry: {RECONNECT_MILLISECONDS}\n\n"
     told: JobStatus | None = None
+    pictured = (0, 0)
     spoke_at = time.monotonic()
     try:
         for view in here.newsroom.follow(job_id, after_revision=seen, idle_seconds=GLANCE_SECONDS):
             if view is not None:
                 yield _event(view, whole=view.job.status is not told)
                 told, spoke_at = view.job.status, time.monotonic()
+                preview = here.installation.previews.get(job_id, newer_than=pictured) if _is_drawing(view) else None
+                if preview is not None:
+                    pictured = (preview.attempt, preview.step)
+                    yield _preview_event(preview)
             elif time.monotonic() - spoke_at >= HEARTBEAT_SECONDS:
                 yield ": still here\n\n"
                 spoke_at = time.monotonic()
@@ -80,6 +88,16 @@ def _event(view: JobView, *, whole: bool) -> str:
         data |= {"position": view.position, "eta_seconds": view.eta_seconds}
     name = "status" if whole else "progress"
     return f"id: {job.revision}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _is_drawing(view: JobView) -> bool:
+    return view.job.status is JobStatus.PROCESSING and view.job.progress.step > 0
+
+
+def _preview_event(preview: Preview) -> str:
+    """Without an id: a preview that was missed is of no use to anybody."""
+    image = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
+    return f"event: preview\ndata: {json.dumps({'step': preview.step, 'image': image})}\n\n"
 
 
 def _last_event_id() -> int:

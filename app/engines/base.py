@@ -26,6 +26,9 @@ class Control(Protocol):
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
         """Say what is happening. `step` of `total_steps` denoising steps are done."""
 
+    def preview(self, pixels: Pixels, step: int) -> None:
+        """Show what the picture looks like after `step` steps: small, uint8 RGB, shape (height, width, 3)."""
+
     def cancelled(self) -> bool:
         """Whether to stop: asked between steps, and between the parts of a load."""
 

@@ -13,7 +13,7 @@ class EngineSettings:
 
     `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
     the CPU), `cpu`, or a torch device such as `cuda:0`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are
-    read from the environment by huggingface_hub itself.
+    read from the environment by huggingface_hub itself. `previews`: show the picture while it is drawn.
     """
 
     root: Path
@@ -21,3 +21,4 @@ class EngineSettings:
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
     attention: Literal["auto", "native", "xformers"] = "auto"
     device: str = "auto"
+    previews: bool = True

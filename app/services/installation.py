@@ -14,6 +14,7 @@ from app.store.doorbell import Doorbell, open_doorbell
 from app.store.jobs import JobStore
 from app.store.migrate import migrate
 from app.store.outputs import OutputStore
+from app.store.previews import PreviewStore
 from app.store.speeds import SpeedStore
 from app.store.workers import WorkerStore
 
@@ -28,6 +29,7 @@ class Installation:
     outputs: OutputStore
     workers: WorkerStore
     speeds: SpeedStore
+    previews: PreviewStore
     images: MediaStorage
     bell: Doorbell
 
@@ -56,6 +58,7 @@ def open_installation(settings: Settings) -> Installation:
         outputs=OutputStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
         speeds=SpeedStore(database),
+        previews=PreviewStore(database),
         images=MediaStorage(settings.images_dir),
         bell=open_doorbell(database.url),
     )

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -180,6 +181,16 @@ speeds = Table(
     Column("bucket", String(64), primary_key=True),
     Column("seconds", Double, nullable=False),
     Column("samples", Integer, nullable=False),
+)
+
+# What a running job looks like so far; its keeper writes it and takes it away.
+previews = Table(
+    "previews",
+    metadata,
+    Column("job_id", String(32), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("webp", LargeBinary, nullable=False),
 )
 
 # The outbox: what `webhook_url`s are to be told, written in the transaction that ended the job. `attempt` only grows

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 
 import pytest
 
 from app.api import events
+from app.store.previews import Preview
 
 
 def parse(text: str) -> list[dict]:
@@ -122,3 +124,18 @@ def test_a_stream_ends_when_the_server_stops(app, submit, listen):
     next(chunks)
     app.extensions["cyberimage"].draining.set()
     assert not list(chunks)
+
+
+def test_previews_come_with_the_progress_and_each_once(submit, worker, listen, installation):
+    job_id = submit(settings={"num_inference_steps": 8})
+    claim = worker.claim()
+    installation.previews.put(job_id, Preview(claim.attempt, 3, b"a picture"))
+    worker.progress(claim, 3)
+    chunks = (chunk.decode() for chunk in listen(job_id).response)
+    heard = [next(chunks) for _ in range(3)]
+    assert heard[2].startswith("event: preview\n")
+    shown = json.loads(heard[2].split("data: ", 1)[1])
+    assert shown == {"step": 3, "image": "data:image/webp;base64," + base64.b64encode(b"a picture").decode()}
+    worker.progress(claim, 4)
+    worker.finish(claim)
+    assert "event: preview" not in "".join(chunks)

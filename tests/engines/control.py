@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.job import Phase
+from app.engines.base import Pixels
 
 
 class Recorder:
@@ -10,10 +11,14 @@ class Recorder:
 
     def __init__(self, cancel_at: int | None = None) -> None:
         self.reports: list[tuple[Phase, int, int]] = []
+        self.previews: list[tuple[int, Pixels]] = []
         self._cancel_at = cancel_at
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
         self.reports.append((phase, step, total_steps))
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        self.previews.append((step, pixels))
 
     def cancelled(self) -> bool:
         return self._cancel_at is not None and self.last_step() >= self._cancel_at

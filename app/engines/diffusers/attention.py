@@ -44,4 +44,3 @@ def apply_attention(pipeline: Any, attention: str) -> str:
         warn_once(f"xformers does not work here ({str(error).splitlines()[0][:200]}): native attention is used.")
         return "native"
     return "xformers"
-

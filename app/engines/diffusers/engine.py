@@ -142,7 +142,7 @@ class DiffusersEngine:
         model = self._residency.get(spec)
         if model is None:
             raise GenerationError(f"{spec.id} is not loaded.")
-        return generate(model, request, control)
+        return generate(model, request, control, previews=self._settings.previews)
 
     def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
         model = self._residency.get(spec)

@@ -14,6 +14,7 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import Control, GeneratedImage, Generation
 from app.engines.diffusers.call import Call, word_call
+from app.engines.diffusers.preview import Previewer
 from app.engines.diffusers.residency import LoadedModel
 from app.engines.diffusers.versions import versions_of
 from app.engines.diffusers.watch import Watch
@@ -26,10 +27,11 @@ class NotFinite(Exception):
     """The pipeline gave NaN or infinity: its precision does not hold the numbers of this model."""
 
 
-def generate(model: LoadedModel, request: GenerationRequest, control: Control) -> Generation:
+def generate(model: LoadedModel, request: GenerationRequest, control: Control, *, previews: bool = True) -> Generation:
     """All pictures of `request`. Raises Cancelled, GenerationError, NotFinite; out of memory passes through."""
     call = word_call(model.pipeline, request, _sequence_length(model))
-    watch = Watch(control, request.num_inference_steps, request.num_images)
+    previewer = Previewer(model.pipeline, request.width, request.height) if previews else None
+    watch = Watch(control, request.num_inference_steps, request.num_images, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []

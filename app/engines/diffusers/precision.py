@@ -41,4 +41,3 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def _has_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-

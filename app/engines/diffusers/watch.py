@@ -9,14 +9,16 @@ import torch
 
 from app.core.job import Phase
 from app.engines.base import Control
+from app.engines.diffusers.preview import Previewer
 from app.errors import Cancelled
 
 
 class Watch:
     """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures."""
 
-    def __init__(self, control: Control, steps: int, images: int) -> None:
+    def __init__(self, control: Control, steps: int, images: int, previewer: Previewer | None = None) -> None:
         self._control = control
+        self._previewer = previewer
         self._steps, self._images = steps, images
         self._image = 0
         self._phase, self._since = Phase.STARTING, time.perf_counter()
@@ -55,6 +57,7 @@ class Watch:
             self._keep_pace(latents.device)
         done = self._image * self._steps + step + 1
         self._control.report(Phase.GENERATING, done, self._total)
+        self._show(step, done, latents)
         if self._control.cancelled():
             self._stop(pipeline)
         elif step + 1 == self._steps:
@@ -63,6 +66,13 @@ class Watch:
             self._image += 1
             self.enter(Phase.DECODING)
         return {}
+
+    def _show(self, step: int, done: int, latents: Any) -> None:
+        if self._previewer is None or not isinstance(latents, torch.Tensor) or step + 1 == self._steps:
+            return
+        preview = self._previewer.after_step(step, latents)
+        if preview is not None:
+            self._control.preview(preview, done)
 
     @property
     def _total(self) -> int:

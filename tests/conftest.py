@@ -24,7 +24,7 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile(
-    "thorough", max_examples=600, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    "thorough", max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

@@ -77,9 +77,10 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest inside one of our pictures; None when there is none."""
     with Image.open(path) as picture:
         text = getattr(picture, "text", {}).get(MANIFEST_KEY)
-    if text is None:
+    try:
+        manifest = json.loads(text or "null")
+    except ValueError:  # somebody else's
         return None
-    manifest = json.loads(text)
     return manifest if isinstance(manifest, dict) else None
 
 

@@ -5,6 +5,7 @@ A local folder is the one storage there is; another (an object store) would offe
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -27,26 +28,30 @@ class MediaStorage:
     def publish(self, files: Mapping[str, bytes]) -> None:
         """Write every file of `files` (relative path → content) so that each is whole and on the disk.
 
-        Temporary file → fsync → rename → fsync of the folder. On any failure none of them is left behind. Raises
-        StorageFull when the disk is full.
+        Temporary file → fsync → rename → fsync of the folder. On any failure none of them is left behind, and what was
+        there before stays. Raises StorageFull when the disk is full.
         """
-        written: list[tuple[Path, Path]] = []
+        targets = {self.path(name): data for name, data in files.items()}
+        ours: list[Path] = []  # what to take away again
         try:
-            for name, data in files.items():
-                final = self.path(name)
-                final.parent.mkdir(parents=True, exist_ok=True)
+            temporaries: dict[Path, Path] = {}
+            for final, data in targets.items():
+                _make_folder(final.parent)
                 temporary = final.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
-                written.append((temporary, final))
+                ours.append(temporary)
                 _write_synced(temporary, data)
-            for temporary, final in written:
+                temporaries[final] = temporary
+            for final, temporary in temporaries.items():
+                if final.exists():
+                    raise FileExistsError(errno.EEXIST, "already published", final.name)
+                ours.append(final)
                 temporary.rename(final)
-            for folder in {final.parent for _, final in written}:
+            for folder in {final.parent for final in targets}:
                 _sync_folder(folder)
-        except OSError as error:
-            for paths in written:
-                for path in paths:
-                    path.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        except BaseException as error:
+            for path in ours:
+                path.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(
                     f"The disk of {self.root.name}/ is full. Free some space; the job is tried again."
                 ) from None
@@ -55,7 +60,7 @@ class MediaStorage:
     def path(self, name: str) -> Path:
         """The file called `name`. Raises ValueError when it would lie outside the root."""
         relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts or "\0" in name:
+        if not relative.parts or relative.is_absolute() or ".." in relative.parts or "\0" in name:
             raise ValueError(f"{name!r} is not a path inside the media folder")
         return self.root / relative
 
@@ -67,8 +72,11 @@ class MediaStorage:
         """Every file last changed more than `seconds` ago, temporary ones too, as relative names."""
         newest = datetime.now(UTC).timestamp() - seconds
         for path in self.root.rglob("*"):
-            if path.is_file() and path.name != ".gitkeep" and path.stat().st_mtime < newest:
-                yield path.relative_to(self.root).as_posix()
+            if path.name == ".gitkeep" or not path.is_file():
+                continue
+            with contextlib.suppress(FileNotFoundError):  # somebody else removed it this moment
+                if path.stat().st_mtime < newest:
+                    yield path.relative_to(self.root).as_posix()
 
     def free_bytes(self) -> int:
         """Free space of the disk that holds the root, or of its nearest existing parent."""
@@ -81,6 +89,14 @@ class MediaStorage:
 def dated_name(output_id: str, suffix: str, when: datetime | None = None) -> str:
     """`YYYY/MM/DD/<output_id><suffix>`, by the UTC date."""
     return f"{(when or datetime.now(UTC)):%Y/%m/%d}/{output_id}{suffix}"
+
+
+def _make_folder(folder: Path) -> None:
+    """Make `folder` and its parents, their names on the disk: a power cut must not take away a whole date folder."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(missing):
+        _sync_folder(place.parent)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -1,0 +1,150 @@
+"""What is inside a picture comes out again: pixels, manifest in any script, and the line that other tools read."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.core.request import GenerationRequest
+from app.files.images import THUMBNAIL_PIXELS, encode_png, encode_thumbnail
+from app.files.metadata import MANIFEST_KEY, PARAMETERS_KEY, build_manifest, parameters_text, png_text, read_manifest
+
+PROMPTS = ["a boat", "船と猫 🛶", "naïve café — “quoted”", "line one\nline two", 'a "b": c, d', "\\ ' ; <x>"]
+
+
+def pixels(width: int = 24, height: int = 16) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def manifest_of(prompt: str = "a boat", **values: Any) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"model_id": "flux-dev", "num_inference_steps": 20, "seed": 7, "guidance_scale": 3.5}
+    return build_manifest(
+        GenerationRequest(prompt=prompt, **(defaults | values)),
+        seed=9,
+        width=24,
+        height=16,
+        effective={"guidance_scale": 3.5, "sigmas": None},
+        versions={"cyberimage": "0.1.0", "scheduler": "FlowMatchEuler"},
+        job_id="j" * 32,
+        image_id="i" * 32,
+        created_at="2026-01-02T03:04:05.678Z",
+    )
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_pixels_and_metadata_survive_the_way_through_a_file(prompt: str, tmp_path: Path) -> None:
+    original, manifest = pixels(), manifest_of(prompt, negative_prompt=prompt[::-1])
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_png(original, png_text(manifest)))
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert (np.asarray(picture) == original).all()
+        assert picture.text[PARAMETERS_KEY] == parameters_text(manifest)  # type: ignore[attr-defined]
+    assert read_manifest(path) == manifest
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300))
+def test_any_prompt_survives(prompt: str) -> None:
+    data = encode_png(pixels(8, 8), png_text(manifest_of(prompt)))
+    with Image.open(io.BytesIO(data)) as picture:
+        assert json.loads(picture.text[MANIFEST_KEY])["prompt"] == prompt  # type: ignore[attr-defined]
+
+
+def test_the_manifest_makes_the_picture_again() -> None:
+    manifest = manifest_of(num_images=4, width=512, height=512)
+    assert manifest["settings"] == {
+        "num_inference_steps": 20,
+        "guidance_scale": 3.5,
+        "width": 24,  # as it was made, not as it was asked for
+        "height": 16,
+        "seed": 9,
+        "num_images": 1,
+    }
+    assert (manifest["model_id"], manifest["job_id"], manifest["image_id"]) == ("flux-dev", "j" * 32, "i" * 32)
+
+
+def test_a_picture_of_somebody_else_has_no_manifest(tmp_path: Path) -> None:
+    for name, text in (
+        ("plain", {}),
+        ("foreign", {"parameters": "x"}),
+        ("odd", {MANIFEST_KEY: "[1]"}),
+        ("bad", {MANIFEST_KEY: "{"}),
+    ):
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(encode_png(pixels(), text))
+        assert read_manifest(path) is None, name
+    Image.fromarray(pixels()).save(tmp_path / "a.webp")
+    assert read_manifest(tmp_path / "a.webp") is None
+
+
+# --- the parameters line, as AUTOMATIC1111 writes and reads it
+
+
+def test_the_parameters_text() -> None:
+    assert parameters_text(manifest_of("a boat, at sea", negative_prompt="fog: thick")) == (
+        "a boat, at sea\n"
+        "Negative prompt: fog: thick\n"
+        "Steps: 20, Sampler: FlowMatchEuler, CFG scale: 3.5, Seed: 9, Size: 24x16, Model: flux-dev,"
+        " Version: CyberImage 0.1.0"
+    )
+
+
+def test_without_negative_prompt_or_guidance_their_parts_are_left_out() -> None:
+    manifest = manifest_of(guidance_scale=None) | {"effective": {}}
+    assert "Negative prompt" not in parameters_text(manifest)
+    assert "CFG scale" not in parameters_text(manifest)
+    assert "CFG scale: 3.5" in parameters_text(manifest_of(guidance_scale=None))  # what the pipeline really used
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "written"),
+    [
+        ("Euler", "Euler"),
+        ("DPM++ 2M, Karras", '"DPM++ 2M, Karras"'),
+        ("a: b", '"a: b"'),
+        ("two\nlines", '"two\\nlines"'),
+        ('quo"te', '"quo\\"te"'),
+        ("オイラー、a,b", '"オイラー、a,b"'),
+    ],
+)
+def test_values_that_would_break_the_line_are_quoted(scheduler: str, written: str) -> None:
+    manifest = manifest_of()
+    manifest["versions"]["scheduler"] = scheduler
+    line = parameters_text(manifest).splitlines()[-1]
+    assert f"Sampler: {written}, CFG scale" in line
+
+
+# --- thumbnails
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (1024, 512, (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS // 2)),
+        (512, 1024, (THUMBNAIL_PIXELS // 2, THUMBNAIL_PIXELS)),
+        (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS, (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)),
+        (64, 32, (64, 32)),
+        (2048, 8, (THUMBNAIL_PIXELS, 2)),
+    ],
+)
+def test_thumbnails_keep_the_proportions_and_are_never_enlarged(
+    width: int, height: int, expected: tuple[int, int]
+) -> None:
+    with Image.open(io.BytesIO(encode_thumbnail(pixels(width, height)))) as thumbnail:
+        assert thumbnail.format == "WEBP"
+        assert thumbnail.size == expected
+
+
+def test_a_thumbnail_looks_like_its_picture() -> None:
+    red = np.zeros((600, 600, 3), np.uint8)
+    red[..., 0] = 200
+    with Image.open(io.BytesIO(encode_thumbnail(red))) as thumbnail:
+        assert np.abs(np.asarray(thumbnail.convert("RGB")).mean(axis=(0, 1)) - (200, 0, 0)).max() < 8

@@ -1,0 +1,173 @@
+"""Files appear whole and on the disk or not at all, and never outside their folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from app.errors import StorageFull
+from app.files import storage as storage_module
+from app.files.storage import MediaStorage, dated_name
+
+FILES = {"2026/01/02/a.png": b"picture", "2026/01/02/a.thumbnail.webp": b"thumb", "2026/02/03/b.png": b"other"}
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> MediaStorage:
+    return MediaStorage(tmp_path / "images")
+
+
+def files_under(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_everything_published_is_there_and_nothing_else(storage: MediaStorage) -> None:
+    storage.publish(FILES)
+    assert files_under(storage.root) == set(FILES)
+    assert all(storage.path(name).read_bytes() == data for name, data in FILES.items())
+
+
+def test_data_reaches_the_disk_before_its_name_and_its_name_before_we_return(
+    storage: MediaStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+    real_fsync, real_rename = os.fsync, Path.rename
+
+    def fsync(descriptor: int) -> None:
+        done.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        real_fsync(descriptor)
+
+    def rename(self: Path, target: Path) -> Path:
+        assert ("sync", str(self)) in done, "renamed before its data was on the disk"
+        done.append(("rename", str(target)))
+        return real_rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    storage.publish({"2026/01/02/a.png": b"x"})
+    folder = storage.root / "2026/01/02"
+    assert done.index(("rename", str(folder / "a.png"))) < done.index(("sync", str(folder)))
+    # A new date folder is a name too: without this a power cut could take it away with the picture in it.
+    for parent in (storage.root / "2026/01", storage.root / "2026", storage.root, storage.root.parent):
+        assert ("sync", str(parent)) in done, parent
+    done.clear()
+    storage.publish({"2026/01/02/b.png": b"x"})
+    assert ("sync", str(storage.root)) not in done
+
+
+def failing_write(fail_at: int, error: BaseException):
+    """Stands in for os.fsync: the `fail_at`th call raises."""
+    calls = 0
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fail_at:
+            raise error
+        real(descriptor)
+
+    return fsync
+
+
+@pytest.mark.parametrize("fail_at", range(1, 12))
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_nothing_behind(
+    storage: MediaStorage, monkeypatch: pytest.MonkeyPatch, fail_at: int, number: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing_write(fail_at, OSError(number, "no room")))
+    with pytest.raises(StorageFull) as full:
+        storage.publish(FILES)
+    assert files_under(storage.root) == set()
+    assert (full.value.code, full.value.transient) == ("disk_full", True)
+    assert str(storage.root.parent) not in full.value.detail
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), MemoryError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("fail_at", [2, 6, 8])
+def test_any_other_failure_leaves_nothing_behind_either(
+    storage: MediaStorage, monkeypatch: pytest.MonkeyPatch, error: BaseException, fail_at: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing_write(fail_at, error))
+    with pytest.raises(type(error)):
+        storage.publish(FILES)
+    assert files_under(storage.root) == set()
+
+
+def test_a_full_disk_while_writing_the_data_leaves_nothing_behind(
+    storage: MediaStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, data: bytes) -> None:
+        path.write_bytes(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(storage_module, "_write_synced", write)
+    with pytest.raises(StorageFull):
+        storage.publish(FILES)
+    assert files_under(storage.root) == set()
+
+
+def test_a_failure_does_not_take_what_was_there_before(storage: MediaStorage) -> None:
+    storage.publish({"2026/01/02/a.png": b"first"})
+    with pytest.raises(FileExistsError):
+        storage.publish({"2026/01/02/new.png": b"x", "2026/01/02/a.png": b"second"})
+    assert files_under(storage.root) == {"2026/01/02/a.png"}
+    assert storage.path("2026/01/02/a.png").read_bytes() == b"first"
+
+
+BAD_NAMES = ["../a.png", "2026/../../a.png", "/etc/passwd", "a/\0.png", "", ".", "2026/..", "./.."]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_lead_outside_are_refused_everywhere(storage: MediaStorage, name: str) -> None:
+    for attempt in (storage.path, storage.remove, lambda name: storage.publish({"ok.png": b"x", name: b"x"})):
+        with pytest.raises(ValueError, match="not a path inside"):
+            attempt(name)
+    assert not storage.root.exists() or files_under(storage.root) == set()
+
+
+def test_removing_twice_is_no_error(storage: MediaStorage) -> None:
+    storage.publish({"a.png": b"x"})
+    storage.remove("a.png")
+    storage.remove("a.png")
+    storage.remove("never/there.png")
+    assert files_under(storage.root) == set()
+
+
+def test_old_files_are_found_temporary_ones_too(storage: MediaStorage) -> None:
+    storage.publish(FILES)
+    for name in ("2026/01/02/a.png", "2026/01/02/.partial-1", "2026/.gitkeep"):
+        path = storage.root / name
+        path.touch()
+        os.utime(path, (1.0, 1.0))
+    assert set(storage.older_than(60)) == {"2026/01/02/a.png", "2026/01/02/.partial-1"}
+
+
+def test_files_that_vanish_while_we_look_are_no_error(storage: MediaStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.publish(FILES)
+    for name in FILES:
+        os.utime(storage.path(name), (1.0, 1.0))
+    seen = set()
+    for name in storage.older_than(60):
+        seen.add(name)
+        for other in FILES:  # another process sweeps at the same time
+            storage.remove(other)
+    assert seen <= set(FILES)
+    gone = storage.root / "gone.png"
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: iter([gone]))
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    assert list(storage.older_than(60)) == []
+
+
+def test_free_space_is_known_before_the_folder_exists(storage: MediaStorage) -> None:
+    assert not storage.root.exists()
+    assert storage.free_bytes() > 0
+
+
+def test_names_carry_the_utc_date() -> None:
+    assert dated_name("abc", ".png", datetime(2026, 3, 4, 23, 59, tzinfo=UTC)) == "2026/03/04/abc.png"
+    assert dated_name("abc", ".png").endswith("/abc.png")

@@ -43,7 +43,7 @@ class StatusBoard:
         glance = self._glances.glance(job_id)
         known = self._known.get(job_id)
         if known is None or glance is None or not known.still_true(glance):
-            return self._remember(job_id, read_view(self._installation, job_id)).answer
+            return self._remember(job_id, read_view(self._installation, job_id, self._now())).answer
         if known.view.job.status.terminal:
             return known.answer
         eta = self._now().eta(known.view.job, glance.position)

@@ -21,14 +21,14 @@ class JobView:
     outputs: Sequence[Output]
 
 
-def view(installation: Installation, job_id: str) -> JobView:
-    """Raises JobNotFound or Gone."""
-    return view_of(installation, installation.jobs.get(job_id))
+def view(installation: Installation, job_id: str, outlook: Outlook | None = None) -> JobView:
+    """`outlook` is one read a moment ago, for who asks often. Raises JobNotFound or Gone."""
+    return view_of(installation, installation.jobs.get(job_id), outlook)
 
 
-def view_of(installation: Installation, job: Job) -> JobView:
+def view_of(installation: Installation, job: Job, outlook: Outlook | None = None) -> JobView:
     if job.status.terminal:
         made = installation.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
         return JobView(job, None, None, made)
     position = installation.jobs.position(job)
-    return JobView(job, position, Outlook(installation).eta(job, position), ())
+    return JobView(job, position, (outlook or Outlook(installation)).eta(job, position), ())

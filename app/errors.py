@@ -128,6 +128,12 @@ class DatabaseUnavailable(Unavailable):
     code, title = "database_unavailable", "The database does not answer"
 
 
+class DatabaseFull(DatabaseUnavailable):
+    """The disk under the database is full: nothing can be accepted, and no job's end written, until there is room."""
+
+    code, status, title = "disk_full", 507, "The disk is full"
+
+
 class DiskFull(CyberImageError):
     code, status, title = "disk_full", 507, "The disk is full"
 

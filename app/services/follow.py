@@ -49,7 +49,7 @@ class Newsroom:
                 elif time.monotonic() - last_word >= idle_seconds:
                     last_word = time.monotonic()
                     yield None
-                self._wait(job_id, rings, POLL_SECONDS)
+                self._wait(job_id, rings, min(POLL_SECONDS, idle_seconds))
         finally:
             self._subscribe(job_id, -1)
 
@@ -58,7 +58,8 @@ class Newsroom:
         give_up_at = time.monotonic() + timeout
         current = view(self._installation, job_id)
         while not current.job.status.terminal and time.monotonic() < give_up_at:
-            for state in self.follow(job_id, after_revision=current.job.revision, idle_seconds=POLL_SECONDS):
+            left = max(give_up_at - time.monotonic(), 0.001)
+            for state in self.follow(job_id, after_revision=current.job.revision, idle_seconds=min(POLL_SECONDS, left)):
                 current = state or current
                 if time.monotonic() >= give_up_at:
                     break

@@ -21,16 +21,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseFull, DatabaseUnavailable
 
 log = logging.getLogger("cyberimage.store")
 
+_PG_DISK_FULL = "53100"
+
 BUSY_TIMEOUT_SECONDS = 30.0
 GATE_TIMEOUT_SECONDS = 5.0  # then go on without it: the gate is for fairness, BEGIN IMMEDIATE for correctness
+CHECKPOINT_PATIENCE_SECONDS = 0.5  # while it waits for readers, nobody can write
+CONNECT_TIMEOUT_SECONDS = 5
 WAL_BUG_FIXED = (3, 51, 3)  # https://sqlite.org/wal.html#walresetbug
 
 
@@ -67,7 +72,13 @@ class Database:
             self._gate_path = path.with_name(path.name + ".gate")
             self.engine = _sqlite_engine(path)
         else:
-            self.engine = create_engine(self.url, pool_size=8, max_overflow=56, pool_pre_ping=True)
+            self.engine = create_engine(
+                self.url,
+                pool_size=8,
+                max_overflow=24,  # PostgreSQL gives out 100 connections by default, to all our processes together
+                pool_pre_ping=True,  # the server may have been restarted since
+                connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "cyberimage"},
+            )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -92,6 +103,18 @@ class Database:
                     connection.execute(text("SET LOCAL synchronous_commit = off"))
                 yield connection
 
+    def checkpoint(self) -> None:
+        """Move what is in SQLite's WAL to the database and cut it short. A reader in the way postpones it."""
+        if not self.is_sqlite:
+            return
+        with self.read() as connection:
+            driver = connection.connection.dbapi_connection
+            _execute_raw(driver, f"PRAGMA busy_timeout={CHECKPOINT_PATIENCE_SECONDS * 1000:.0f}")
+            try:
+                _execute_raw(driver, "PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                _execute_raw(driver, f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}")
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -114,8 +137,14 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
+        if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _PG_DISK_FULL:
+            log.error("The disk of the database is full: %s", error.orig)
+            raise DatabaseFull("The disk of the database is full. Free some space and try again.") from error
         log.error("The database does not answer: %s", error.orig)
         raise DatabaseUnavailable("The database does not answer; try again in a moment.", retry_after=5) from error
+    except PoolTimeout as error:
+        log.error("All connections to the database are busy")
+        raise DatabaseUnavailable("The database is busy; try again in a moment.", retry_after=5) from error
 
 
 def _lock_within(descriptor: int, seconds: float) -> bool:
@@ -135,7 +164,7 @@ def _lock_within(descriptor: int, seconds: float) -> bool:
 
 def _sqlite_engine(path: Path) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),
         module=sqlite_module(),
         pool_size=8,
         max_overflow=56,

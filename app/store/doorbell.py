@@ -16,6 +16,7 @@ import socket
 import tempfile
 import time
 import uuid
+from collections import deque
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,6 +24,7 @@ import psycopg
 from sqlalchemy.engine import URL
 
 Topic = Literal["work", "news"]
+LONGEST_TMPDIR = 48  # bytes; a socket's path may have 107, on some systems 103
 log = logging.getLogger("cyberimage.store")
 
 
@@ -53,7 +55,7 @@ class LocalDoorbell:
     def __init__(self, database_path: Path) -> None:
         # Not beside the database: a socket's path may have 107 bytes at most, and a project may lie deep.
         digest = hashlib.sha256(str(database_path).encode()).hexdigest()[:16]
-        self._folder = Path(tempfile.gettempdir()) / f"cyberimage-{os.getuid()}-{digest}"
+        self._folder = _short_temporary_folder() / f"cyberimage-{os.getuid()}-{digest}"
         self._folder.mkdir(mode=0o700, exist_ok=True)
         if self._folder.stat().st_uid != os.getuid():
             raise PermissionError(f"{self._folder} belongs to somebody else; remove it or set TMPDIR")
@@ -70,7 +72,14 @@ class LocalDoorbell:
                 continue
 
     def listen(self, topic: Topic) -> Listener:
+        self._folder.mkdir(mode=0o700, exist_ok=True)  # temporary folders are tidied up now and then
         return _LocalListener(self._folder / f"{topic}-{uuid.uuid4().hex[:12]}")
+
+
+def _short_temporary_folder() -> Path:
+    """TMPDIR, unless a socket's whole path would not fit."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(os.fsencode(usual)) <= LONGEST_TMPDIR else Path("/tmp")  # noqa: S108 - the folder in it is ours
 
 
 class _LocalListener:
@@ -93,7 +102,8 @@ class _LocalListener:
 
 class PostgresDoorbell:
     def __init__(self, url: URL) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        url = url.set(drivername="postgresql").update_query_dict({"connect_timeout": "3"})
+        self._dsn = url.render_as_string(hide_password=False)
         self._sender: psycopg.Connection | None = None
 
     def ring(self, topic: Topic, message: str = "") -> None:
@@ -115,19 +125,21 @@ class _PostgresListener:
     def __init__(self, dsn: str, topic: Topic) -> None:
         self._dsn, self._topic = dsn, topic
         self._connection: psycopg.Connection | None = None
+        self._heard: deque[str] = deque()  # several rings may come in one packet
 
     def wait(self, timeout: float) -> str | None:
+        if self._heard:
+            return self._heard.popleft()
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(self._dsn, autocommit=True)
                 self._connection.execute(f"LISTEN cyberimage_{self._topic}")
-            for notify in self._connection.notifies(timeout=timeout, stop_after=1):
-                return notify.payload
+            self._heard.extend(note.payload for note in self._connection.notifies(timeout=timeout, stop_after=1))
         except psycopg.Error:
             self._connection = None
             # The caller polls; wait out its pause so that a database that is away is not hammered.
             time.sleep(timeout)
-        return None
+        return self._heard.popleft() if self._heard else None
 
     def close(self) -> None:
         if self._connection is not None:

@@ -5,11 +5,11 @@ import { $, el, say } from "./dom.js";
 import { shape } from "./format.js";
 
 const SHAPES = [
-  ["square", "Square", 1],
-  ["portrait", "Portrait", 3 / 4],
-  ["landscape", "Landscape", 4 / 3],
-  ["tall", "Tall", 9 / 16],
-  ["wide", "Wide", 16 / 9],
+  ["square", "1:1", 1],
+  ["portrait", "3:4", 3 / 4],
+  ["landscape", "4:3", 4 / 3],
+  ["tall", "9:16", 9 / 16],
+  ["wide", "16:9", 16 / 9],
 ];
 const USUAL = 512; // pixels a side, for a model that states no size of its own
 
@@ -57,7 +57,7 @@ function presetsOf({ defaults, limits }) {
     const [w, h] = fitSize(model, base * Math.sqrt(ratio), base / Math.sqrt(ratio));
     if (!found.has(`${w}x${h}`)) found.set(`${w}x${h}`, [kind, name, w, h]);
   }
-  return [...own, ...found.values(), ["free", "Custom", null, null]];
+  return [...own, ...found.values(), ["free", "Free", null, null]];
 }
 
 function option(kind, name, w, h) {

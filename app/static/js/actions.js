@@ -1,0 +1,85 @@
+// What can be done with a picture or a job, wherever it is shown: copy, download, settings, variations, retry, cancel.
+
+import * as api from "./api.js";
+import { el } from "./dom.js";
+import { jobs } from "./jobs.js";
+import { toast } from "./notices.js";
+import { useSettings } from "./restore.js";
+import { send } from "./send.js";
+
+const complain = (error) => toast(error.message, { kind: "error" });
+
+export async function copy(text, what = "Prompt") {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    copyTheOldWay(text); // plain http on a home network has no clipboard API
+  }
+  toast(`${what} copied`, { stay: 2.5 });
+}
+
+export function download(item) {
+  const link = el("a", { href: `${item.url}?download=1`, download: "" });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+/** What made `item`: from its own members when it is a job, else from the picture's metadata. */
+export async function recipe(item) {
+  if (item.settings) return item;
+  if (item.manifest) return item.manifest;
+  if (item.metadata_url) return (await api.get(item.metadata_url)).manifest;
+  return api.statusOf(item.job_id);
+}
+
+export async function reuse(item) {
+  try {
+    useSettings(await recipe(item));
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** The same again with another seed. */
+export async function vary(item) {
+  try {
+    const { prompt, negative_prompt, model_id, settings } = await recipe(item);
+    const given = Object.entries(settings).filter(([, value]) => value !== null);
+    await send({ prompt, model_id, ...(negative_prompt ? { negative_prompt } : {}), settings: { ...Object.fromEntries(given), seed: -1 } });
+    location.hash = "#/";
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export async function cancelJob(jobId) {
+  try {
+    jobs.update(jobId, await api.cancel(jobId));
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** Puts a failed or cancelled job back in line and follows it here. */
+export async function retryJob(jobId) {
+  try {
+    const job = await api.retry(jobId);
+    if (jobs.get(jobId)) jobs.update(jobId, job);
+    else jobs.add(job);
+    toast("Back in line", { stay: 2.5 });
+    return job;
+  } catch (error) {
+    complain(error);
+    return null;
+  }
+}
+
+function copyTheOldWay(text) {
+  const area = el("textarea", { class: "unseen", readonly: true });
+  area.value = text;
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}

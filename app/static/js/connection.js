@@ -1,0 +1,58 @@
+// What the header and the banner say about the server: ready, busy, not able to work, not there.
+
+import { loadCatalog } from "./catalog.js";
+import { $, say } from "./dom.js";
+import { plural } from "./format.js";
+import { announce } from "./notices.js";
+import { pulse } from "./pulse.js";
+
+const ADVICE = {
+  workers: "No worker is running, so pictures wait in line. Start one with “python worker.py”.",
+  disk: "The disk is almost full, so new pictures are refused. Delete some, or make room.",
+  database: "The database does not answer. What was accepted is safe.",
+  server: "The server is stopping. It takes new pictures when it is back.",
+};
+
+let state = "unknown";
+let misses = 0;
+
+export function startConnection() {
+  pulse.beat.on(read);
+}
+
+function read(status) {
+  misses = status ? 0 : misses + 1;
+  if (misses === 1 && state !== "unknown") return; // one lost answer is no news
+  const waiting = status?.queue?.PENDING ?? 0;
+  const running = status?.queue?.PROCESSING ?? 0;
+  const [next, words] = judge(status, waiting, running);
+  const badge = $("#queue-badge");
+  badge.hidden = waiting + running === 0;
+  say(badge, String(waiting + running));
+  $("#pulse").dataset.state = next;
+  say($("#pulse-text"), words);
+  const advice = adviceFor(status, next);
+  const banner = $("#banner");
+  banner.dataset.state = next;
+  banner.hidden = !advice;
+  say(banner, advice);
+  if (state === "offline" && next !== "offline") {
+    announce("CyberImage is back.");
+    loadCatalog().catch(() => {});
+  }
+  state = next;
+}
+
+function judge(status, waiting, running) {
+  if (!status) return ["offline", "Offline"];
+  if (!status.ready) return ["warn", status.checks.workers !== "ok" && status.checks.workers ? "No worker" : "Not ready"];
+  if (running) return ["busy", waiting ? `${running} running, ${waiting} waiting` : plural(running, "job running", "jobs running")];
+  return ["ready", "Ready"];
+}
+
+function adviceFor(status, next) {
+  if (next === "offline") return "CyberImage does not answer. Nothing you typed is lost; the page reconnects by itself.";
+  if (next !== "warn") return "";
+  const wrong = Object.keys(status.checks).find((name) => status.checks[name] !== "ok");
+  return ADVICE[wrong] ?? `${wrong}: ${status.checks[wrong]}`;
+}

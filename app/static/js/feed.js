@@ -1,0 +1,53 @@
+// The gallery as one list, newest first: pages through several statuses by cursor and merges them by date.
+
+import { images } from "./api.js";
+
+const PAGE = 60;
+
+class Stream {
+  #cursor = null;
+  #items = [];
+  #ended = false;
+
+  constructor(query) {
+    this.query = query;
+  }
+
+  /** The newest item not taken yet, or undefined at the end. */
+  async head() {
+    while (!this.#items.length && !this.#ended) {
+      const page = await images({ ...this.query, limit: PAGE, cursor: this.#cursor });
+      this.#items = page.images;
+      this.#cursor = page.next_cursor;
+      this.#ended = !page.next_cursor;
+    }
+    return this.#items[0];
+  }
+
+  take = () => this.#items.shift();
+}
+
+export class Feed {
+  ended = false;
+  #streams;
+
+  /** `filter` has statuses, and optionally search, model, media: whatever /api/images takes. */
+  constructor({ statuses, ...filter }) {
+    this.#streams = statuses.map((status) => new Stream({ ...filter, status }));
+  }
+
+  /** Up to `count` further items. */
+  async next(count = PAGE) {
+    const found = [];
+    while (found.length < count) {
+      const heads = await Promise.all(this.#streams.map((stream) => stream.head()));
+      const newest = heads.reduce((best, item, index) => (item && (best < 0 || item.created_at > heads[best].created_at) ? index : best), -1);
+      if (newest < 0) {
+        this.ended = true;
+        break;
+      }
+      found.push(this.#streams[newest].take());
+    }
+    return found;
+  }
+}

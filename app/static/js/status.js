@@ -1,0 +1,101 @@
+// The status view, for whoever runs the box: is it ready, how much does it hold, how did the last minutes go.
+
+import { get } from "./api.js";
+import { Chart } from "./chart.js";
+import { el, say } from "./dom.js";
+import { bytes, seconds } from "./format.js";
+import { pulse } from "./pulse.js";
+
+const SPEEDS_EVERY = 6; // beats
+const CHECKS = { database: "Database", workers: "Workers", disk: "Disk", server: "Server", courier: "Webhooks" };
+
+const sum = (list, name) => list.reduce((total, one) => total + (one[name] ?? 0), 0);
+const whole = (value) => String(Math.round(value));
+
+/** One line makes a chart; those whose number a server does not tell stay hidden. */
+const charts = [
+  new Chart("Jobs waiting and running", { read: (now) => (now.queue ? (now.queue.PENDING ?? 0) + (now.queue.PROCESSING ?? 0) : null), word: whole, floor: 0 }),
+  new Chart("Jobs finished per minute", {
+    read: (now, before, passed) => (before?.queue && passed > 0 ? (Math.max(0, now.queue.COMPLETED - before.queue.COMPLETED) * 60_000) / passed : null),
+    word: whole,
+  }),
+  new Chart("Memory of the workers", { read: (now) => (now.workers.length ? sum(now.workers, "rss_bytes") : null), word: bytes }),
+  new Chart("GPU memory", { read: (now) => sum(now.workers, "vram_bytes") || null, word: bytes }),
+  new Chart("Processor", { read: (now) => now.cpu?.percent ?? now.cpu_percent ?? null, word: (value) => `${Math.round(value)} %`, floor: 100 }),
+  new Chart("Free on the disk", { read: (now) => now.disk?.free_bytes ?? null, word: bytes }),
+];
+
+const parts = { verdict: el("p", { class: "verdict" }), checks: el("ul", { class: "checks", role: "list" }), facts: el("dl", { class: "counts" }), speeds: el("tbody") };
+let beats = 0;
+let shown = false;
+
+export function build(root) {
+  const head = (words) => el("th", { scope: "col" }, words);
+  root.append(
+    el("header", { class: "view-head" }, el("h1", { id: "status-title", tabindex: "-1" }, "Status"), parts.verdict),
+    parts.checks,
+    parts.facts,
+    el("section", { class: "charts", "aria-label": "The last minutes" }, charts.map((chart) => chart.node)),
+    el(
+      "section",
+      { class: "speeds", "aria-label": "Speed of the models" },
+      el("header", { class: "section-head" }, el("h2", {}, "Speed")),
+      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Speed by model and size" }, el("table", {}, el("thead", {}, el("tr", {}, ["Model", "Size", "Steps", "A picture takes", "Loading takes"].map(head))), parts.speeds)),
+    ),
+    el("p", { class: "note" }, "Machines read ", el("a", { href: "/metrics" }, "/metrics"), ", ", el("a", { href: "/status" }, "/status"), " and ", el("a", { href: "/readyz" }, "/readyz"), "; programmers read ", el("a", { href: "/docs" }, "/docs"), "."),
+  );
+  pulse.beat.on((status) => shown && render(status));
+}
+
+export function show() {
+  shown = true;
+  beats = 0;
+  render(pulse.last);
+}
+
+export function hide() {
+  shown = false;
+}
+
+function render(status) {
+  if (!status) {
+    say(parts.verdict, status === null ? "Nobody answers" : "");
+    parts.verdict.dataset.state = "bad";
+    return;
+  }
+  say(parts.verdict, status.ready ? "Ready for work" : "Not ready for work");
+  parts.verdict.dataset.state = status.ready ? "good" : "bad";
+  parts.checks.replaceChildren(...Object.entries(status.checks).map(check));
+  parts.facts.replaceChildren(...facts(status).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  for (const chart of charts) chart.draw(pulse.samples);
+  if (beats++ % SPEEDS_EVERY === 0) refreshSpeeds();
+}
+
+const check = ([name, state]) =>
+  el("li", { data: { state: state === "ok" ? "good" : "bad" } }, el("span", { class: "dot", "aria-hidden": "true" }), el("span", {}, CHECKS[name] ?? name), state === "ok" ? el("span", { class: "unseen" }, "fine") : el("em", {}, state));
+
+function facts(status) {
+  const { images, disk, versions = {}, uptime_seconds: uptime } = status;
+  return [
+    uptime !== undefined && ["Up for", seconds(uptime)],
+    images && ["Pictures", images.count.toLocaleString("en")],
+    images && ["They take", bytes(images.bytes)],
+    disk && ["Disk free", bytes(disk.free_bytes)],
+    ["Worker processes", String(status.workers.length)],
+    versions.cyberimage && ["Version", versions.cyberimage],
+  ].filter(Boolean);
+}
+
+async function refreshSpeeds() {
+  const { models } = await get("/api/queue").catch(() => ({ models: null }));
+  if (!models) return;
+  const rows = Object.entries(models).flatMap(([id, { load_seconds: load, seconds: speeds }]) =>
+    Object.entries(speeds).map(([bucket, value]) => {
+      const [width, height, steps] = bucket.split("x");
+      return [id, width === "0" ? "the model’s own" : `${width} × ${height}`, steps, seconds(value), load === null ? "–" : seconds(load)];
+    }),
+  );
+  const row = ([id, ...cells]) => el("tr", {}, el("th", { scope: "row" }, id), cells.map((cell) => el("td", {}, cell)));
+  parts.speeds.replaceChildren(...rows.map(row));
+  parts.speeds.closest("section").hidden = rows.length === 0;
+}

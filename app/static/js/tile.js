@@ -1,0 +1,46 @@
+// One entry of the gallery: a picture, or a generation that has none (yet) with its badge. Knows no list.
+
+import { retryJob } from "./actions.js";
+import { button, el, icon } from "./dom.js";
+import { STATUS_WORDS } from "./words.js";
+
+export const keyOf = (item) => item.image_id ?? item.job_id;
+
+/** An <a> or a <div> that fills whatever it is put in; its space is reserved by whoever places it. */
+export function tile(item, open) {
+  return item.image_id ? picture(item, open) : unfinished(item);
+}
+
+function picture(item, open) {
+  const image = el("img", {
+    src: item.thumbnail_url, width: item.width, height: item.height, alt: item.prompt, loading: "lazy", decoding: "async", draggable: "false",
+  });
+  image.addEventListener("load", () => image.classList.add("there"), { once: true });
+  image.addEventListener("error", () => link.classList.add("broken"), { once: true });
+  const link = el(
+    "a",
+    { class: "tile", href: item.url, data: { id: item.image_id } },
+    image,
+    item.media === "video" && el("span", { class: "chip tile-badge" }, "Video"),
+    el("span", { class: "tile-words", "aria-hidden": "true" }, item.prompt),
+    el("span", { class: "tile-check", "aria-hidden": "true" }, icon("select")),
+  );
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.button) return; // a new tab, as with any link
+    event.preventDefault();
+    open(item, event);
+  });
+  return link;
+}
+
+function unfinished(item) {
+  const canRetry = item.status === "FAILED" || item.status === "CANCELLED";
+  return el(
+    "div",
+    { class: "tile unfinished", tabindex: "-1", data: { status: item.status, id: item.job_id } },
+    el("span", { class: "chip tile-badge", data: { status: item.status } }, STATUS_WORDS[item.status]),
+    el("p", { class: "tile-prompt" }, item.prompt),
+    item.error && el("p", { class: "tile-error" }, item.error.message),
+    canRetry && button("Retry", "retry", () => retryJob(item.job_id)),
+  );
+}

@@ -1,0 +1,152 @@
+// A wall of tiles in justified rows. Only rows near the window are in the document, however many items there are; every
+// row's place is computed from the items' sizes, so nothing jumps. Knows tiles by key, not what is on them.
+
+import { el } from "./dom.js";
+
+const GAP = 10;
+const OVERSCAN = 900; // pixels above and below the window
+const NEAR_END = 2200;
+
+/** Rows of {start, end, top, height}; `from` keeps the rows before it. The last row keeps the usual height. */
+export function layRows(items, width, usual, rows = []) {
+  rows.pop(); // it may not have been full
+  let top = rows.length ? rows.at(-1).top + rows.at(-1).height + GAP : 0;
+  let start = rows.length ? rows.at(-1).end : 0;
+  let sum = 0;
+  for (let index = start; index < items.length; index++) {
+    sum += ratio(items[index]);
+    const height = (width - GAP * (index - start)) / sum;
+    if (height > usual && index < items.length - 1) continue;
+    rows.push({ start, end: index + 1, top, height: Math.min(height, usual * 1.15) });
+    top += rows.at(-1).height + GAP;
+    start = index + 1;
+    sum = 0;
+  }
+  return rows;
+}
+
+export const ratio = (item) => Math.min(Math.max((item.width || 1) / (item.height || 1), 0.6), 2.2);
+
+export class Wall {
+  items = [];
+  #rows = [];
+  #nodes = new Map(); // key → <li>
+  #focus = 0;
+
+  /** `make(item)` gives a tile, `key(item)` its name, `near()` is called when the end comes near. */
+  constructor(root, { make, key, near }) {
+    Object.assign(this, { root, make, key, near });
+    let asked = false;
+    const later = () => {
+      if (asked) return;
+      asked = true;
+      requestAnimationFrame(() => {
+        asked = false;
+        this.draw();
+      });
+    };
+    addEventListener("scroll", later, { passive: true });
+    new ResizeObserver(() => this.#lay() || later()).observe(root);
+    root.addEventListener("keydown", (event) => this.#walk(event));
+    root.addEventListener("focusin", (event) => {
+      const index = Number(event.target.closest("li")?.dataset.index);
+      if (Number.isInteger(index)) this.#focus = index;
+    });
+  }
+
+  set(items) {
+    this.items = items;
+    this.#nodes.forEach((node) => node.remove());
+    this.#nodes.clear();
+    this.#focus = Math.min(this.#focus, Math.max(0, items.length - 1));
+    this.#lay();
+    this.draw();
+  }
+
+  append(items) {
+    this.items.push(...items);
+    this.#rows = layRows(this.items, this.#width, this.#usual, this.#rows);
+    this.draw();
+  }
+
+  draw() {
+    if (!this.root.offsetParent) return; // its view is hidden
+    const top = -this.root.getBoundingClientRect().top;
+    const shown = this.#rows.filter((row) => row.top + row.height > top - OVERSCAN && row.top < top + innerHeight + OVERSCAN);
+    const wanted = new Map();
+    for (const row of shown) this.#placeRow(row, wanted);
+    for (const [key, node] of this.#nodes) {
+      if (wanted.has(key) || node.contains(document.activeElement)) continue;
+      node.remove();
+      this.#nodes.delete(key);
+    }
+    const last = this.#rows.at(-1);
+    const height = last ? last.top + last.height : 0;
+    this.root.style.height = `${height}px`;
+    if (height - top - innerHeight < NEAR_END) this.near();
+  }
+
+  #placeRow(row, wanted) {
+    let left = 0;
+    for (let index = row.start; index < row.end; index++) {
+      const item = this.items[index];
+      const width = ratio(item) * row.height;
+      const node = this.#nodes.get(this.key(item)) ?? this.#add(item);
+      wanted.set(this.key(item), node);
+      Object.assign(node.style, { width: `${width}px`, height: `${row.height}px`, transform: `translate(${left}px, ${row.top}px)` });
+      node.dataset.index = index;
+      node.setAttribute("aria-posinset", index + 1);
+      const tile = node.firstElementChild;
+      tile.tabIndex = index === this.#focus ? 0 : -1;
+      left += width + GAP;
+    }
+  }
+
+  #add(item) {
+    const node = el("li", { "aria-setsize": "-1" }, this.make(item));
+    this.#nodes.set(this.key(item), node);
+    const after = [...this.root.children].find((other) => this.items.indexOf(item) < Number(other.dataset.index));
+    this.root.insertBefore(node, after ?? null); // reading order is the order of the items
+    return node;
+  }
+
+  get #width() {
+    return this.root.clientWidth;
+  }
+
+  get #usual() {
+    return this.#width < 600 ? 150 : this.#width < 1100 ? 200 : 236;
+  }
+
+  #lay() {
+    this.#rows = layRows(this.items, this.#width, this.#usual);
+  }
+
+  #walk(event) {
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: "down", ArrowUp: "up", Home: -Infinity, End: Infinity }[event.key];
+    if (by === undefined || !event.target.closest("li") || event.target.closest("input, textarea")) return;
+    event.preventDefault();
+    const next = typeof by === "string" ? this.#below(by === "down" ? 1 : -1) : this.#focus + by;
+    this.focusItem(Math.min(Math.max(next, 0), this.items.length - 1));
+  }
+
+  /** The item of the next row that lies under (or over) the present one. */
+  #below(by) {
+    const at = this.#rows.findIndex((row) => this.#focus < row.end);
+    const [here, there] = [this.#rows[at], this.#rows[at + by]];
+    if (!there) return this.#focus;
+    const share = (this.#focus - here.start + 0.5) / (here.end - here.start);
+    return Math.min(there.start + Math.floor(share * (there.end - there.start)), there.end - 1);
+  }
+
+  focusItem(index) {
+    if (!this.items[index]) return;
+    this.#focus = index;
+    const row = this.#rows.find((one) => index < one.end);
+    const top = this.root.getBoundingClientRect().top + row.top;
+    if (top < 130) scrollBy({ top: top - 130, behavior: "instant" });
+    else if (top + row.height > innerHeight - 90) scrollBy({ top: top + row.height - innerHeight + 90, behavior: "instant" });
+    this.draw();
+    this.#nodes.get(this.key(this.items[index]))?.firstElementChild.focus({ preventScroll: true });
+  }
+}

@@ -1,0 +1,56 @@
+// How a job stands, in a few words. Pure.
+
+import { ordinal, seconds } from "./format.js";
+
+const PHASES = {
+  starting: "Starting",
+  downloading_model: "Downloading the model",
+  loading_model: "Loading the model",
+  encoding_prompt: "Reading the prompt",
+  decoding: "Developing",
+  saving: "Saving",
+  done: "Done",
+};
+
+export const STATUS_WORDS = {
+  PENDING: "Waiting",
+  PROCESSING: "Running",
+  COMPLETED: "Finished",
+  FAILED: "Failed",
+  CANCELLED: "Cancelled",
+};
+
+/** "Step 12 of 28", "3rd in line", "Loading the model". */
+export function standing(job) {
+  if (job.status === "PENDING") {
+    if (job.error) return "Will be tried again";
+    return job.position > 1 ? `${ordinal(job.position)} in line` : "Next in line";
+  }
+  if (job.status !== "PROCESSING") return STATUS_WORDS[job.status];
+  if (job.cancel_requested) return "Stopping at the next step";
+  const { phase, step, total_steps: total } = job.progress;
+  if (phase === "generating") return total ? `Step ${step} of ${total}` : "Generating";
+  return PHASES[phase] ?? "Working";
+}
+
+export function remaining(job) {
+  if (!job.eta_at || job.cancel_requested) return "";
+  const left = (job.eta_at - Date.now()) / 1000;
+  return left > 0.9 ? `about ${seconds(Math.max(1, Math.round(left))).replace(".0", "")}` : job.status === "PROCESSING" ? "any moment" : "";
+}
+
+/** Whether its progress is a number, or only "something happens". */
+export const isMeasured = (job) => job.status === "PROCESSING" && job.progress.percent > 0;
+
+export function facts(job, modelName) {
+  const { settings = {} } = job;
+  const image = job.images?.[0];
+  const took = job.started_at && job.completed_at ? (Date.parse(job.completed_at) - Date.parse(job.started_at)) / 1000 : null;
+  return [
+    modelName,
+    image ? `${image.width} × ${image.height}` : settings.width ? `${settings.width} × ${settings.height}` : null,
+    settings.num_inference_steps ? `${settings.num_inference_steps} steps` : null,
+    settings.seed >= 0 ? `seed ${settings.seed}` : null,
+    took !== null ? seconds(took) : null,
+  ].filter(Boolean);
+}

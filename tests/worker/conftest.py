@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from app.store.database import Database
 from app.store.migrate import migrate
+from tests.processes import Processes
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.place import Place
-from tests.worker.processes import Processes
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import Control, GeneratedImage, Generation, ResidentModel
 from app.errors import Cancelled
+from tests.waiting import PATIENCE
 
 Behaviour = Callable[[Control], None]
 SIDE = 64
-PATIENCE = 60.0  # seconds; a test that waits longer is broken
 
 
 class FakeEngine:

@@ -1,6 +1,6 @@
 """A worker process with a fake engine. What a job does stands in its prompt, what else is wrong in the arguments.
 
-python -m tests.worker.fake_worker [stop_grace=SECONDS] [breaks=keeper|publisher|loop]
+python -m tests.worker.fake_worker [stop_grace=SECONDS] [last_chance=SECONDS] [breaks=keeper|publisher|loop]
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import sys
 import time
 from typing import Any
 
+from app import lifeline
 from app.core import job
-
-STOP_GRACE = "stop_grace"
 
 
 def main(arguments: list[str]) -> int:
     asked = dict(argument.split("=", 1) for argument in arguments)
-    job.STOP_GRACE_SECONDS = float(asked.get(STOP_GRACE, job.STOP_GRACE_SECONDS))  # before anybody imports the figure
+    job.STOP_GRACE_SECONDS = float(asked.get("stop_grace", job.STOP_GRACE_SECONDS))  # before anybody takes the figure
+    lifeline.LAST_CHANCE_SECONDS = float(asked.get("last_chance", lifeline.LAST_CHANCE_SECONDS))
 
     from app.errors import OutOfMemory
-    from app.worker import keeper, loop, publisher
+    from app.worker import keeper, loop, publisher, watchdog
     from app.worker.main import main as run_worker
     from tests.worker.fake_engine import FakeEngine, fails
 
     def broken(*_: Any) -> Any:
         raise RuntimeError("broken on purpose")
 
+    watchdog.INTERPRETER_GRACE_SECONDS = 0.5
     breaks = asked.get("breaks")
     if breaks == "keeper":
         keeper.Keeper._tick = broken  # type: ignore[method-assign]

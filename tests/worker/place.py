@@ -15,7 +15,8 @@ from app.services.installation import Installation, open_installation
 from app.services.status import JobView, view
 from app.services.submit import submit
 from app.worker.loop import Worker
-from tests.worker.fake_engine import PATIENCE, FakeEngine
+from tests.waiting import PATIENCE
+from tests.worker.fake_engine import FakeEngine
 
 ENVIRONMENT = {
     "HEARTBEAT_SECONDS": "0.2",
@@ -111,10 +112,3 @@ class Place:
             running.stop()
         for opened in self._opened:
             opened.close()
-
-
-def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    give_up_at = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < give_up_at, what
-        time.sleep(0.01)

@@ -7,8 +7,9 @@ import pytest
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
 from app.services.maintenance import sweep_orphans
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place, wait_until
+from tests.worker.place import Place
 
 pytestmark = pytest.mark.usefixtures("hurried")
 AWAY = DatabaseUnavailable("The database does not answer.")

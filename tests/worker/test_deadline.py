@@ -6,9 +6,10 @@ import pytest
 
 from app.core.job import JobStatus
 from app.worker.watchdog import EXIT_STUCK
+from tests.processes import Processes
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place, wait_until
-from tests.worker.processes import Processes
+from tests.worker.place import Place
 
 
 def test_a_job_past_its_deadline_stops_and_is_not_tried_again(new_place, engine: FakeEngine) -> None:

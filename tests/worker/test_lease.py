@@ -7,8 +7,9 @@ from sqlalchemy import text
 
 from app.core.job import JobStatus
 from app.services.maintenance import rescue
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place, wait_until
+from tests.worker.place import Place
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

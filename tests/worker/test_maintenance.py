@@ -12,8 +12,9 @@ from app.errors import DatabaseUnavailable
 from app.services import gallery
 from app.services.maintenance import Maintenance, sweep_orphans
 from app.services.publish import Made, Picture, publish
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, picture
-from tests.worker.place import Place, wait_until
+from tests.worker.place import Place
 
 EVERYTHING = -1.0  # seconds: even what was written this moment
 

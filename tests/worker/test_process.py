@@ -9,8 +9,9 @@ import pytest
 from app.core.job import JobStatus
 from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.worker.vital import EXIT_BROKEN
-from tests.worker.place import Place, wait_until
-from tests.worker.processes import Processes
+from tests.processes import Processes
+from tests.waiting import wait_until
+from tests.worker.place import Place
 
 
 def begun(place: Place, job_id: str) -> None:

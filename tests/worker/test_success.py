@@ -9,8 +9,9 @@ from PIL import Image
 
 from app.core.job import JobStatus, Phase
 from app.files.metadata import read_manifest
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate, picture
-from tests.worker.place import Place, wait_until
+from tests.worker.place import Place
 
 
 def test_a_job_becomes_pictures_with_rows_files_and_metadata(place: Place, engine: FakeEngine) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from app.config import ROOT
-from tests.worker.place import wait_until
+from tests.waiting import wait_until
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 

@@ -152,16 +152,12 @@ def test_a_redirect_to_a_private_address_is_refused(
     assert receiver.paths() == ["/start", "/start"]
 
 
-def test_environment_proxies_and_netrc_are_ignored(
-    open_client: httpx.Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+def test_proxies_of_the_environment_are_ignored(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy would do the connecting, unguarded."""
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, nobody())
     with guarded_client(allow_private=True, total_seconds=2) as client:
         assert client.get(receiver.url()).status_code == 200
-    assert "authorization" not in receiver.calls[0].headers
 
 
 # --- what is kept

@@ -13,7 +13,7 @@ ARGS ?=
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
 
-test: lint
+test: lint .venv/browser
 	@$(BIN)/python -m pytest -q
 
 check: lint
@@ -34,6 +34,11 @@ docs: .venv/dev-installed
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The browser tests drive the system's Chromium; without one they are skipped, loudly.
+.venv/browser: tools/install_chromium.sh
+	@tools/install_chromium.sh
+	@touch $@
 
 .venv/run-installed: requirements.txt tools/install.py
 	@$(PYTHON) tools/install.py requirements.txt

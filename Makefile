@@ -36,7 +36,7 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The browser tests drive the system's Chromium; without one they are skipped, loudly.
-.venv/browser: tools/install_chromium.sh
+.venv/browser: tools/install_chromium.sh | .venv/dev-installed
 	@tools/install_chromium.sh
 	@touch $@
 

@@ -133,6 +133,8 @@ class Settings(BaseModel):
             "HF_TOKEN": self.hf_token.get_secret_value(),
             "TORCH_HOME": self.torch_home,
             "CUDA_VISIBLE_DEVICES": self.cuda_visible_devices,
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "TRANSFORMERS_VERBOSITY": "error",  # else every start warns of a package that only datasets need
         }
         return {name: value for name, value in wanted.items() if value}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
 
@@ -17,6 +18,7 @@ def engine_factories(settings: EngineSettings) -> Mapping[str, EngineFactory]:
 
     @cache
     def diffusers_engine() -> Engine:
+        logging.getLogger("xformers").setLevel(logging.ERROR)  # it laments without CUDA; attention.py says what matters
         from app.engines.diffusers.engine import DiffusersEngine  # imports torch: seconds, and hundreds of megabytes
 
         return DiffusersEngine(settings)

@@ -107,6 +107,10 @@ def test_each_job_goes_to_the_worker_that_is_free_first() -> None:
     assert etas(outlook(line, workers=2)) == [40.0, 10.0, 20.0, 30.0, 40.0, 50.0]
 
 
+def test_busy_workers_take_the_line_as_they_become_free() -> None:
+    assert etas(outlook([waits()] * 5, [runs(), runs(width=128)], workers=2)) == [20.0, 30.0, 40.0, 50.0, 50.0]
+
+
 def test_more_running_jobs_than_live_workers_queue_up() -> None:
     """A worker has just died; its job will be done again by the others."""
     assert etas(outlook([waits()], [runs(), runs()], workers=1)) == [30.0]

@@ -60,12 +60,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if 300 <= status < 400:
             self.send_header("Location", self.server.url("/elsewhere"))
-        size = 50_000_000 if self.path.startswith("/huge") else 2
-        self.send_header("Content-Length", str(size))
+        endless = self.path.startswith("/endless")
+        self.send_header("Content-Length", "1000000000000" if endless else "2")
         self.end_headers()
-        for _ in range(size // 100_000):
-            self.wfile.write(b"x" * 100_000)
         self.wfile.write(b"ok")
+        while endless and not self.server.release.is_set():
+            self.wfile.write(b"x" * 100_000)
 
     do_GET = do_POST
 

@@ -18,14 +18,13 @@ from app.store.speeds import LOAD
 
 
 def accepted(submitted: Submitted) -> dict[str, Any]:
-    job = submitted.job
     return {
-        "job_id": job.id,
-        "status": job.status,
+        "job_id": submitted.job_id,
+        "status": JobStatus.PENDING,  # what was accepted, also when the same request is repeated later
         "position": submitted.position,
-        "status_url": f"/api/status/{job.id}",
-        "events_url": f"/api/jobs/{job.id}/events",
-        "warnings": list(job.warnings),
+        "status_url": f"/api/status/{submitted.job_id}",
+        "events_url": f"/api/jobs/{submitted.job_id}/events",
+        "warnings": list(submitted.warnings),
     }
 
 

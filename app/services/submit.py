@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.core.job import Job
 from app.core.request import GenerationInput, resolve
 from app.errors import DiskFull, QueueFull
 from app.services.installation import Installation
@@ -19,10 +19,11 @@ LONGEST_WAIT_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Submitted:
-    """`is_new` is false when an Idempotency-Key replayed an earlier job."""
+    """What the client is told. `is_new` is false when an Idempotency-Key had the first answer given again."""
 
-    job: Job
+    job_id: str
     position: int | None
+    warnings: Sequence[str]
     is_new: bool
 
 
@@ -45,9 +46,9 @@ def submit(
     if idempotency_key is not None:
         body = asked.model_dump_json() + f"|{priority}|{webhook_url or ''}"
         idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(body.encode()).hexdigest())
-        earlier = installation.jobs.replayed(client_id, idempotency)
+        earlier = installation.jobs.first_answer(client_id, idempotency)
         if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
-            return Submitted(earlier, installation.jobs.position(earlier), is_new=False)
+            return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     resolved = resolve(asked, installation.catalog.get(asked.model_id), prompt_max_chars=settings.prompt_max_chars)
     if webhook_url is not None:
         check_url(installation, webhook_url)
@@ -64,7 +65,9 @@ def submit(
     if is_new:
         installation.bell.ring("work")
         installation.bell.ring("news", job.id)
-    return Submitted(job, installation.jobs.position(job), is_new)
+    if idempotency is not None and (told := installation.jobs.first_answer(client_id, idempotency)) is not None:
+        return Submitted(told.job_id, told.position, told.warnings, is_new)
+    return Submitted(job.id, installation.jobs.position(job), job.warnings, is_new)
 
 
 def _refuse_when_full(installation: Installation) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 from sqlalchemy import Double
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 
 
-class now(ColumnElement[float]):
+class now(FunctionElement[float]):
     """Seconds since the epoch, UTC, when the statement began (SQLite: milliseconds; PostgreSQL: microseconds).
 
     Every `now()` of one statement is the same moment: limits reckoned from it can be compared to the last digit.
     """
 
-    inherit_cache = True
+    inherit_cache = True  # works for functions only: a ColumnElement of our own would be compiled anew every time
     type = Double()
 
 

@@ -1,10 +1,12 @@
-"""Idempotency-Keys: the same key of the same client is the same request, however often it is sent."""
+"""Idempotency-Keys: the same key of the same client is the same request, however often it is sent, and gets the same
+answer, whatever became of the job meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from app.errors import IdempotencyConflict
 from app.store.clock import now
@@ -18,6 +20,15 @@ class IdempotencyKey:
 
     key: str
     body_sha256: str
+
+
+@dataclass(frozen=True)
+class FirstAnswer:
+    """What the first request was told: its job, which was PENDING at `position`, and the warnings."""
+
+    job_id: str
+    position: int | None
+    warnings: tuple[str, ...]
 
 
 def is_first_use(connection: Connection, client_id: str, idempotency: IdempotencyKey, job_id: str) -> bool:
@@ -41,16 +52,33 @@ def is_first_use(connection: Connection, client_id: str, idempotency: Idempotenc
     return written is not None
 
 
-def job_of(connection: Connection, client_id: str, idempotency: IdempotencyKey) -> str | None:
-    """The id of the job that was made for this key. Raises IdempotencyConflict when its body was another."""
+def remember_answer(
+    connection: Connection, client_id: str, idempotency: IdempotencyKey, *, position: int, warnings: Sequence[str]
+) -> None:
+    """Keep what the answer to the first request says and the job will not say for ever."""
+    connection.execute(
+        update(idempotency_keys)
+        .where(_row_of(client_id, idempotency))
+        .values(position=position, warnings=list(warnings))
+    )
+
+
+def first_answer(connection: Connection, client_id: str, idempotency: IdempotencyKey) -> FirstAnswer | None:
+    """What the first request with this key was told. Raises IdempotencyConflict when its body was another."""
     row = connection.execute(
-        select(idempotency_keys.c.body_sha256, idempotency_keys.c.job_id).where(
-            idempotency_keys.c.client_id == client_id, idempotency_keys.c.key == idempotency.key
-        )
+        select(
+            idempotency_keys.c.body_sha256,
+            idempotency_keys.c.job_id,
+            idempotency_keys.c.position,
+            idempotency_keys.c.warnings,
+        ).where(_row_of(client_id, idempotency))
     ).one_or_none()
     if row is None:
         return None
     if row.body_sha256 != idempotency.body_sha256:
         raise IdempotencyConflict("This Idempotency-Key was used with another body. Use a fresh key for a new request.")
-    job_id: str = row.job_id
-    return job_id
+    return FirstAnswer(row.job_id, row.position, tuple(row.warnings or ()))
+
+
+def _row_of(client_id: str, idempotency: IdempotencyKey) -> ColumnElement[bool]:
+    return and_(idempotency_keys.c.client_id == client_id, idempotency_keys.c.key == idempotency.key)

@@ -17,7 +17,7 @@ from app.core.scheduling import next_turn
 from app.errors import Conflict, Gone, JobNotFound
 from app.store.clock import now
 from app.store.database import Database
-from app.store.idempotency import IdempotencyKey, is_first_use, job_of
+from app.store.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, remember_answer
 from app.store.outbox import announce
 from app.store.rows import job_from_row
 from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, jobs, removals, tallies
@@ -48,9 +48,9 @@ class JobStore:
         job_id = uuid.uuid4().hex
         with self._database.write() as connection:
             if idempotency is not None and not is_first_use(connection, client_id, idempotency, job_id):
-                earlier = job_of(connection, client_id, idempotency)
+                earlier = first_answer(connection, client_id, idempotency)
                 assert earlier is not None, "the key was there a moment ago"
-                return _find(connection, earlier), False
+                return _find(connection, earlier.job_id), False
             row = connection.execute(
                 insert(jobs)
                 .values(
@@ -77,13 +77,16 @@ class JobStore:
                 )
                 .returning(jobs)
             ).one()
-        return job_from_row(row), True
+            job = job_from_row(row)
+            if idempotency is not None:
+                place = _place(connection, job)
+                remember_answer(connection, client_id, idempotency, position=place, warnings=warnings)
+        return job, True
 
-    def replayed(self, client_id: str, idempotency: IdempotencyKey) -> Job | None:
-        """The job that an earlier request with this key made; None when there was none. Raises IdempotencyConflict."""
+    def first_answer(self, client_id: str, idempotency: IdempotencyKey) -> FirstAnswer | None:
+        """What the first request with this key was told; None when there was none. Raises IdempotencyConflict."""
         with self._database.read() as connection:
-            job_id = job_of(connection, client_id, idempotency)
-            return None if job_id is None else _find(connection, job_id)
+            return first_answer(connection, client_id, idempotency)
 
     # --- looking
 
@@ -101,10 +104,8 @@ class JobStore:
         """1 for the job that is served next, by priority and turn; None when the job is not waiting."""
         if job.status is not JobStatus.PENDING:
             return None
-        earlier_turn = or_(jobs.c.turn < job.turn, and_(jobs.c.turn == job.turn, jobs.c.seq < job.seq))
-        ahead = or_(jobs.c.priority > job.priority, and_(jobs.c.priority == job.priority, earlier_turn))
         with self._database.read() as connection:
-            return 1 + (connection.scalar(select(func.count()).select_from(jobs).where(PENDING, ahead)) or 0)
+            return _place(connection, job)
 
     def waiting(self, limit: int = 50) -> list[Job]:
         """The head of the line, first served first."""
@@ -237,3 +238,10 @@ def _next_turn(connection: Connection, client_id: str, priority: int) -> int:
     newest = select(func.max(jobs.c.seq))
     row = connection.execute(select(own.scalar_subquery(), serving.scalar_subquery(), newest.scalar_subquery())).one()
     return next_turn(row[0], row[1], row[2] or 0)
+
+
+def _place(connection: Connection, job: Job) -> int:
+    """1 for the job that is served next."""
+    earlier_turn = or_(jobs.c.turn < job.turn, and_(jobs.c.turn == job.turn, jobs.c.seq < job.seq))
+    ahead = or_(jobs.c.priority > job.priority, and_(jobs.c.priority == job.priority, earlier_turn))
+    return 1 + (connection.scalar(select(func.count()).select_from(jobs).where(PENDING, ahead)) or 0)

@@ -154,6 +154,8 @@ idempotency_keys = Table(
     Column("key", String(255), primary_key=True),
     Column("body_sha256", String(64), nullable=False),
     Column("job_id", String(32), nullable=False),
+    Column("position", Integer),
+    Column("warnings", JSON),
     Column("created_at", Double, nullable=False),
 )
 

@@ -100,6 +100,16 @@ class TestIdempotencyKey:
         assert first.headers["Location"] == second.headers["Location"]
         assert installation.jobs.counts()[JobStatus.PENDING] == 1
 
+    def test_it_is_the_same_answer_after_the_job_has_ended(self, client, submit, worker):
+        submit()
+        first = self.send(client)
+        worker.finish()
+        worker.finish()
+        assert client.get(first.json["status_url"]).json["status"] == "COMPLETED"
+        again = self.send(client)
+        assert (again.status_code, again.json) == (202, first.json)
+        assert (again.json["status"], again.json["position"]) == ("PENDING", 2)
+
     @pytest.mark.parametrize("other", [{"prompt": "y"}, {"priority": 1}, {"settings": {"seed": 1}}])
     def test_another_request_is_refused(self, client, problem, other):
         self.send(client)

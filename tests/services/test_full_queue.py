@@ -67,7 +67,7 @@ def test_a_request_that_was_accepted_is_answered_though_the_queue_is_full(instal
     first = submit(installation, ASKED, client_id="alice", idempotency_key="k")
     submit(installation, ASKED, client_id="alice")
     again = submit(installation, ASKED, client_id="alice", idempotency_key="k")
-    assert (again.job, again.is_new, again.position) == (first.job, False, 1)
+    assert (again.job_id, again.is_new, again.position) == (first.job_id, False, 1)
     with pytest.raises(QueueFull):
         submit(installation, ASKED, client_id="bob", idempotency_key="k")  # somebody else's key is another key
     with pytest.raises(IdempotencyConflict):
@@ -79,6 +79,6 @@ def test_a_request_that_was_accepted_is_answered_though_the_disk_is_full(
 ) -> None:
     first = submit(installation, ASKED, client_id="alice", idempotency_key="k")
     monkeypatch.setattr(type(installation.images), "free_bytes", lambda _: -1)
-    assert submit(installation, ASKED, client_id="alice", idempotency_key="k").job == first.job
+    assert submit(installation, ASKED, client_id="alice", idempotency_key="k").job_id == first.job_id
     with pytest.raises(DiskFull):
         submit(installation, ASKED, client_id="alice")

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.core.job import JobStatus, Phase
 from app.errors import Gone, IdempotencyConflict, JobNotFound
 from app.store.database import Database
-from app.store.idempotency import IdempotencyKey
+from app.store.idempotency import FirstAnswer, IdempotencyKey
 from app.store.jobs import JobStore
 from tests.store.house import Store, a_request
 
@@ -90,10 +90,19 @@ def test_keys_are_unique_per_client_only(store: Store) -> None:
 
 def test_a_key_can_be_looked_up_without_enqueueing(store: Store) -> None:
     job, _ = store.submit_with_key("k", "a" * 64)
-    assert store.jobs.replayed("alice", IdempotencyKey("other", "a" * 64)) is None
-    assert store.jobs.replayed("alice", IdempotencyKey("k", "a" * 64)) == job
+    assert store.jobs.first_answer("alice", IdempotencyKey("other", "a" * 64)) is None
+    assert store.jobs.first_answer("alice", IdempotencyKey("k", "a" * 64)) == FirstAnswer(job.id, 1, ())
     with pytest.raises(IdempotencyConflict):
-        store.jobs.replayed("alice", IdempotencyKey("k", "b" * 64))
+        store.jobs.first_answer("alice", IdempotencyKey("k", "b" * 64))
+
+
+def test_the_first_answer_stays_what_it_was(store: Store) -> None:
+    store.submit()
+    job, _ = store.submit_with_key("k", "a" * 64)
+    for _ in range(2):
+        store.complete(store.claim())
+    assert store.jobs.position(job) == 1
+    assert store.jobs.first_answer("alice", IdempotencyKey("k", "a" * 64)) == FirstAnswer(job.id, 2, ())
 
 
 def test_one_key_sent_by_many_at_once_makes_one_job(store: Store) -> None:

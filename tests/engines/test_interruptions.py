@@ -20,18 +20,20 @@ def flux(spec_of):
 
 
 def count_calls(monkeypatch, owner, name):
-    """Count the calls of a method; in call `fail_at` it raises `error(message)`, an object that nobody else keeps."""
+    """Count the calls of a method; from call `fail_at` on, `failures` of them raise `error(message)`, an object that
+    nobody else keeps."""
     real = getattr(owner, name)
 
     class Calls:
         made = 0
         fail_at = None
+        failures = 1
         error = RuntimeError
         message = ""
 
     def counted(self, *args, **kwargs):
         Calls.made += 1
-        if Calls.made == Calls.fail_at:
+        if Calls.fail_at is not None and Calls.fail_at <= Calls.made < Calls.fail_at + Calls.failures:
             raise Calls.error(Calls.message)
         return real(self, *args, **kwargs)
 
@@ -87,6 +89,7 @@ def test_out_of_memory_fails_the_job_and_frees_the_model(engine, flux, ask, monk
     pipeline = weakref.ref(engine._residency.get(flux).pipeline)
     calls = count_calls(monkeypatch, part, "forward" if part is FluxTransformer2DModel else "decode")
     calls.fail_at, calls.error, calls.message = 1, torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate"
+    calls.failures = 2
     with pytest.raises(OutOfMemory, match="smaller picture") as failure:
         engine.generate(flux, ask(), Recorder())
     assert failure.value.code == "out_of_memory"
@@ -106,9 +109,21 @@ def test_out_of_memory_unloads_the_other_models_and_tries_again(engine, flux, as
     assert made.images[0].pixels.std() > 5
 
 
+def test_out_of_memory_alone_is_tried_again_with_a_smaller_plan(engine, flux, ask, monkeypatch):
+    wanted = engine.generate(flux, ask(), Recorder()).images[0].pixels
+    calls = count_calls(monkeypatch, AutoencoderKL, "decode")
+    calls.fail_at, calls.error, calls.message = 1, torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate"
+    made = engine.generate(flux, ask(), Recorder())
+    assert engine._residency.get(flux).pipeline.vae.use_tiling
+    assert any("its VAE works in tiles" in warning for warning in made.warnings)
+    assert np.array_equal(made.images[0].pixels, wanted)  # smaller than a tile
+    assert engine.generate(flux, ask(), Recorder()).warnings == made.warnings[:-1]  # said once
+
+
 def test_sana_making_a_warning_of_it_is_still_out_of_memory(engine, spec_of, ask, monkeypatch):
     calls = count_calls(monkeypatch, AutoencoderDC, "decode")
     calls.fail_at, calls.error, calls.message = 1, torch.OutOfMemoryError, "CUDA out of memory"
+    calls.failures = 2
     with pytest.warns(UserWarning, match="VAE tiling"), pytest.raises(OutOfMemory):
         engine.generate(spec_of("sana"), ask(), Recorder())
 

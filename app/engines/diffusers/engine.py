@@ -20,6 +20,7 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import Control, Generation, ResidentModel
 from app.engines.diffusers.attention import apply_attention, choose_attention
+from app.engines.diffusers.economy import economise
 from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.generate import NotFinite, generate
 from app.engines.diffusers.loading import build_pipeline, pipeline_class_name
@@ -104,16 +105,23 @@ class DiffusersEngine:
         if _survives(lambda: results.append(self._generate_finite(spec, request, control))):
             return results[0]
         log.warning("%s: memory on %s ran out", spec.id, self._device)
-        if self._residency.remove_others(spec.id):
+        made_room = self._residency.remove_others(spec.id)
+        saved = self._economise(spec)
+        if made_room or saved:
             release()
             if _survives(lambda: results.append(self._generate_finite(spec, request, control))):
-                return results[0]
+                note = f"Memory ran short, so {spec.id} now works with less: {saved}." if saved else ""
+                return dataclasses.replace(results[0], warnings=(*results[0].warnings, *filter(None, [note])))
         self._residency.remove(spec.id)
         release()
         raise OutOfMemory(
             f"Memory on {self._device} ran out while {spec.id} was drawing."
             " Ask for a smaller picture, choose a smaller model, or stop what else uses that memory."
         )
+
+    def _economise(self, spec: ModelSpec) -> str:
+        model = self._residency.get(spec)
+        return economise(model.pipeline, self._device) if model is not None else ""
 
     def _generate_finite(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
         """Generate; when the numbers overflow, load the model in a wider precision and try once more."""

@@ -111,5 +111,6 @@ class Maintenance(threading.Thread):
                 sweep_orphans(self._installation)
                 self._installation.workers.forget_dead()
                 self._installation.previews.forget_ended()
+                self._installation.database.checkpoint()
         except (DatabaseUnavailable, OSError) as error:
             log.error("Maintenance could not finish (%s); it will try again.", error)

@@ -7,16 +7,17 @@ the worker must stop and touch nothing else. `attempt` only ever grows, so an ol
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, select, update
+from sqlalchemy import Connection, Double, Row, bindparam, case, func, insert, select, update
 
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
 from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.clock import now
 from app.store.database import Database
+from app.store.fence import OWNED, fence
 from app.store.outbox import announce
 from app.store.pick import AVAILABLE, pick
 from app.store.rescue import (
@@ -28,7 +29,7 @@ from app.store.rescue import (
     rescue_lost,
 )
 from app.store.rows import job_from_row, request_from_row
-from app.store.schema import PENDING, PROCESSING, jobs, outputs
+from app.store.schema import PENDING, jobs, outputs
 from app.store.speeds import learn
 
 __all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "Beat", "ClaimStore"]
@@ -53,32 +54,14 @@ class ClaimStore:
     def claim(self, worker_id: str, loaded: Collection[str] = ()) -> Claim | None:
         """Take the job that is to run next on a worker that holds the models `loaded`; None when nothing waits."""
         with self._database.read() as connection:  # an idle poll must not take the write lock
-            if connection.scalar(select(jobs.c.seq).where(PENDING, AVAILABLE).limit(1)) is None:
+            if connection.scalar(_ANYTHING) is None:
                 return None
         with self._database.write() as connection:
             job_id = pick(connection, loaded)
             if job_id is None:
                 return None
-            row = connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id, PENDING)
-                .values(
-                    status=JobStatus.PROCESSING.value,
-                    worker_id=worker_id,
-                    attempt=jobs.c.attempt + 1,
-                    overtaken_at=None,
-                    started_at=now(),
-                    heartbeat_at=now(),
-                    lease_expires_at=now() + min(self._lease, self._timeout),
-                    deadline_at=now() + self._timeout,
-                    phase=Phase.STARTING.value,
-                    step=0,
-                    error_code=None,
-                    error_message=None,
-                    revision=jobs.c.revision + 1,
-                )
-                .returning(jobs)
-            ).one_or_none()
+            times = {"lease": min(self._lease, self._timeout), "timeout": self._timeout}
+            row = connection.execute(_TAKE, {"chosen": job_id, "worker_id": worker_id, **times}).one_or_none()
         if row is None:  # PostgreSQL: somebody else changed it between the look and the update
             return None
         return Claim(
@@ -96,12 +79,7 @@ class ClaimStore:
         found: dict[str, Beat] = {claim.job_id: Beat(owned=False, cancel_requested=False) for claim in claims}
         with self._database.write(durable=False) as connection:
             for claim in claims:
-                row = connection.execute(
-                    update(jobs)
-                    .where(_owned(claim), now() < jobs.c.deadline_at)
-                    .values(heartbeat_at=now(), lease_expires_at=earlier(now() + self._lease, jobs.c.deadline_at))
-                    .returning(jobs.c.cancel_requested)
-                ).one_or_none()
+                row = connection.execute(_BEAT, {"lease": self._lease, **fence(claim)}).one_or_none()
                 if row is not None:
                     found[claim.job_id] = Beat(owned=True, cancel_requested=row.cancel_requested)
         return found
@@ -109,23 +87,16 @@ class ClaimStore:
     def look(self, claim: Claim) -> Beat:
         """Whether the job is still ours, and whether to stop. Writes nothing."""
         with self._database.read() as connection:
-            row = connection.execute(select(jobs.c.cancel_requested).where(_owned(claim))).one_or_none()
+            row = connection.execute(_LOOK, fence(claim)).one_or_none()
         return Beat(row is not None, bool(row and row.cancel_requested))
 
     def progress(self, claim: Claim, progress: Progress) -> Beat:
         """Write down how far the job is. Not durable: a power cut may lose it, and nobody was promised it."""
         with self._database.write(durable=False) as connection:
-            row = connection.execute(
-                update(jobs)
-                .where(_owned(claim))
-                .values(
-                    phase=progress.phase.value,
-                    step=progress.step,
-                    total_steps=progress.total_steps or jobs.c.total_steps,
-                    revision=jobs.c.revision + 1,
-                )
-                .returning(jobs.c.cancel_requested)
-            ).one_or_none()
+            changes: dict[str, Any] = {"phase": progress.phase.value, "step": progress.step}
+            if progress.total_steps:
+                changes["total_steps"] = progress.total_steps
+            row = connection.execute(_PROGRESS, changes | fence(claim)).one_or_none()
         return Beat(row is not None, bool(row and row.cancel_requested))
 
     def complete(
@@ -140,30 +111,18 @@ class ClaimStore:
         if not published or any(output.job_id != claim.job_id for output in published):
             raise ValueError("a job is completed with outputs, and with its own")
         with self._database.write() as connection:
-            row = connection.execute(
-                update(jobs)
-                .where(_owned(claim), jobs.c.cancel_requested.is_(False))
-                .values(
-                    status=JobStatus.COMPLETED.value,
-                    completed_at=now(),
-                    phase=Phase.DONE.value,
-                    step=jobs.c.total_steps,
-                    timings=dict(timings),
-                    revision=jobs.c.revision + 1,
-                )
-                .returning(jobs)
-            ).one_or_none()
+            row = connection.execute(_COMPLETE, {"timings": dict(timings), **fence(claim)}).one_or_none()
             if row is None:
                 _explain_refusal(connection, claim, published)
-            else:
-                merged = list(dict.fromkeys([*row.warnings, *warnings]))
-                if warnings:
-                    connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=merged))
-                connection.execute(
-                    insert(outputs).values(created_at=now()),
-                    [{k: v for k, v in asdict(output).items() if k != "created_at"} for output in published],
-                )
-                learn(connection, claim.request, timings)
+                return
+            merged = list(dict.fromkeys([*row.warnings, *warnings]))
+            if merged != row.warnings:
+                connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=merged))
+            connection.execute(
+                _PUBLISH, [{k: v for k, v in vars(output).items() if k != "created_at"} for output in published]
+            )
+            learn(connection, claim.request, timings)
+            if row.webhook_url is not None:
                 announce(connection, replace(job_from_row(row), warnings=tuple(merged)), published)
 
     def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
@@ -214,9 +173,8 @@ class ClaimStore:
 
     def _end(self, claim: Claim, **values: Any) -> Row[Any]:
         with self._database.write() as connection:
-            row = connection.execute(
-                update(jobs).where(_owned(claim)).values(revision=jobs.c.revision + 1, **values).returning(jobs)
-            ).one_or_none()
+            statement = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1, **values).returning(jobs)
+            row = connection.execute(statement, fence(claim)).one_or_none()
             if row is not None:
                 announce(connection, job_from_row(row))
         if row is None:
@@ -226,18 +184,62 @@ class ClaimStore:
 
 def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[Output]) -> None:
     """Why complete changed no row: it was done before, and only its answer was lost; or it may not be done."""
-    if connection.scalar(select(jobs.c.id).where(_owned(claim))) is not None:
+    if connection.execute(_LOOK, fence(claim)).one_or_none() is not None:
         raise Cancelled(claim.job_id)
     ids = [output.id for output in published]
     if connection.scalar(select(func.count()).select_from(outputs).where(outputs.c.id.in_(ids))) != len(ids):
         raise LeaseLost(claim.job_id)
 
 
-def _owned(claim: Claim) -> ColumnElement[bool]:
-    """The fence."""
-    return and_(
-        jobs.c.id == claim.job_id,
-        PROCESSING,
-        jobs.c.worker_id == claim.worker_id,
-        jobs.c.attempt == claim.attempt,
+# The statements that every job needs are built once: building one costs as much as running it.
+
+_ANYTHING = select(jobs.c.seq).where(PENDING, AVAILABLE).limit(1)
+
+_TAKE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("chosen"), PENDING)
+    .values(
+        status=JobStatus.PROCESSING.value,
+        attempt=jobs.c.attempt + 1,
+        overtaken_at=None,
+        started_at=now(),
+        heartbeat_at=now(),
+        lease_expires_at=now() + bindparam("lease", type_=Double),
+        deadline_at=now() + bindparam("timeout", type_=Double),
+        phase=Phase.STARTING.value,
+        step=0,
+        error_code=None,
+        error_message=None,
+        revision=jobs.c.revision + 1,
     )
+    .returning(jobs)
+)
+
+_LOOK = select(jobs.c.cancel_requested).where(OWNED)
+
+_BEAT = (
+    update(jobs)
+    .where(OWNED, now() < jobs.c.deadline_at)
+    .values(
+        heartbeat_at=now(),
+        lease_expires_at=earlier(now() + bindparam("lease", type_=Double), jobs.c.deadline_at),
+    )
+    .returning(jobs.c.cancel_requested)
+)
+
+_PROGRESS = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1).returning(jobs.c.cancel_requested)
+
+_COMPLETE = (
+    update(jobs)
+    .where(OWNED, jobs.c.cancel_requested.is_(False))
+    .values(
+        status=JobStatus.COMPLETED.value,
+        completed_at=now(),
+        phase=Phase.DONE.value,
+        step=jobs.c.total_steps,
+        revision=jobs.c.revision + 1,
+    )
+    .returning(jobs)
+)
+
+_PUBLISH = insert(outputs).values(created_at=now())

@@ -163,9 +163,10 @@ def _lock_within(descriptor: int, seconds: float) -> bool:
 
 
 def _sqlite_engine(path: Path) -> Engine:
+    module = sqlite_module()
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        module=sqlite_module(),
+        module=module,
         pool_size=8,
         max_overflow=56,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None, "check_same_thread": False},
@@ -185,7 +186,10 @@ def _sqlite_engine(path: Path) -> Engine:
     def _begin(connection: Connection) -> None:
         # Not SQLAlchemy's AUTOCOMMIT level: putting that back would restore the driver's own implicit BEGINs.
         if not connection.get_execution_options().get("reads"):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:  # the raw cursor again: this is in the way of every write
+                _execute_raw(connection.connection.dbapi_connection, "BEGIN IMMEDIATE")
+            except module.OperationalError as error:
+                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
     return engine
 

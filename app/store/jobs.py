@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_co
 
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
-from app.core.scheduling import next_turn
 from app.errors import Conflict, Gone, JobNotFound
 from app.store.clock import now
 from app.store.database import Database
@@ -21,6 +20,7 @@ from app.store.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_
 from app.store.outbox import announce
 from app.store.rows import job_from_row
 from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, jobs, removals, tallies
+from app.store.turns import turn_for
 
 
 class JobStore:
@@ -52,30 +52,22 @@ class JobStore:
                 assert earlier is not None, "the key was there a moment ago"
                 return _find(connection, earlier.job_id), False
             row = connection.execute(
-                insert(jobs)
-                .values(
-                    id=job_id,
-                    client_id=client_id,
-                    status=JobStatus.PENDING.value,
-                    priority=priority,
-                    turn=_next_turn(connection, client_id, priority),
-                    model_id=request.model_id,
-                    prompt=request.prompt,
-                    negative_prompt=request.negative_prompt,
-                    settings=request.settings(),
-                    warnings=list(warnings),
-                    created_at=now(),
-                    attempt=0,
-                    max_attempts=max_attempts,
-                    cancel_requested=False,
-                    phase=Phase.STARTING.value,
-                    step=0,
-                    total_steps=request.num_inference_steps,
-                    revision=1,
-                    timings={},
-                    webhook_url=webhook_url,
-                )
-                .returning(jobs)
+                _ENQUEUE,
+                {
+                    "id": job_id,
+                    "client_id": client_id,
+                    "priority": priority,
+                    "turn": turn_for(connection, client_id, priority),
+                    "model_id": request.model_id,
+                    "prompt": request.prompt,
+                    "negative_prompt": request.negative_prompt,
+                    "settings": request.settings(),
+                    "warnings": list(warnings),
+                    "max_attempts": max_attempts,
+                    "total_steps": request.num_inference_steps,
+                    "timings": {},
+                    "webhook_url": webhook_url,
+                },
             ).one()
             job = job_from_row(row)
             if idempotency is not None:
@@ -186,7 +178,7 @@ class JobStore:
                 .where(jobs.c.id == job_id, jobs.c.status.in_(["FAILED", "CANCELLED"]))
                 .values(
                     status=JobStatus.PENDING.value,
-                    turn=_next_turn(connection, known.client_id, known.priority),
+                    turn=turn_for(connection, known.client_id, known.priority),
                     max_attempts=jobs.c.attempt + max_attempts,
                     available_at=None,
                     overtaken_at=None,
@@ -207,6 +199,20 @@ class JobStore:
             raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")
         return job
 
+
+_ENQUEUE = (  # built once: building a statement costs as much as running it
+    insert(jobs)
+    .values(
+        status=JobStatus.PENDING.value,
+        created_at=now(),
+        attempt=0,
+        cancel_requested=False,
+        phase=Phase.STARTING.value,
+        step=0,
+        revision=1,
+    )
+    .returning(jobs)
+)
 
 _COUNTS = union_all(
     select(literal_column("'PENDING'"), func.count()).select_from(jobs).where(PENDING),
@@ -229,15 +235,6 @@ def _find(connection: Connection, job_id: str) -> Job:
     if connection.scalar(select(removals.c.id).where(removals.c.id == job_id)) is not None:
         raise Gone("The job was removed by retention or by its owner.")
     raise JobNotFound("There is no job with this id.")
-
-
-def _next_turn(connection: Connection, client_id: str, priority: int) -> int:
-    line = select(jobs.c.turn).where(PENDING, jobs.c.priority == priority)
-    own = line.where(jobs.c.client_id == client_id).order_by(jobs.c.turn.desc()).limit(1)
-    serving = line.where(jobs.c.attempt == 0).order_by(jobs.c.turn, jobs.c.seq).limit(1)
-    newest = select(func.max(jobs.c.seq))
-    row = connection.execute(select(own.scalar_subquery(), serving.scalar_subquery(), newest.scalar_subquery())).one()
-    return next_turn(row[0], row[1], row[2] or 0)
 
 
 def _place(connection: Connection, job: Job) -> int:

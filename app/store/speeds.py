@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.store.database import Database
 from app.store.schema import speeds
-from app.store.upsert import insert_into
 
 LOAD = "load"
 _WORK = (Phase.ENCODING, Phase.GENERATING, Phase.DECODING)
@@ -40,22 +40,32 @@ def learn(connection: Connection, request: GenerationRequest, timings: Mapping[s
         LOAD: timings.get(Phase.LOADING.value, 0.0),
         speed_bucket(request): sum(timings.get(phase.value, 0.0) for phase in _WORK) / request.num_images,
     }
-    for bucket, seconds in observed.items():
-        if seconds <= 0:
-            continue
-        averaged = speeds.c.seconds * (1 - _NEWEST) + seconds * _NEWEST
-        connection.execute(  # an upsert: two workers may see a model finish for the first time at the same moment
-            insert_into(speeds, connection)
-            .values(model_id=request.model_id, bucket=bucket, seconds=seconds, samples=1)
-            .on_conflict_do_update(
-                index_elements=[speeds.c.model_id, speeds.c.bucket],
-                set_={"seconds": averaged, "samples": speeds.c.samples + 1},
-            )
-        )
+    rows = [
+        {"model_id": request.model_id, "bucket": bucket, "seconds": seconds, "samples": 1}
+        for bucket, seconds in observed.items()
+        if seconds > 0
+    ]
+    if rows:
+        connection.execute(_LEARN[connection.dialect.name], rows)
+
+
+def _upsert(dialect: Any) -> Any:
+    """An upsert, because two workers may see a model finish for the first time at the same moment."""
+    statement = dialect.insert(speeds)
+    averaged = speeds.c.seconds * (1 - _NEWEST) + statement.excluded.seconds * _NEWEST
+    return statement.on_conflict_do_update(
+        index_elements=[speeds.c.model_id, speeds.c.bucket],
+        set_={"seconds": averaged, "samples": speeds.c.samples + 1},
+    )
+
+
+_LEARN = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
 
 
 def load_seconds(connection: Connection, model_id: str) -> float | None:
     """How long the model takes to load, if that was ever seen."""
-    known = and_(speeds.c.model_id == model_id, speeds.c.bucket == LOAD)
-    seconds: float | None = connection.scalar(select(speeds.c.seconds).where(known))
+    seconds: float | None = connection.scalar(_LOAD_SECONDS, {"model": model_id})
     return seconds
+
+
+_LOAD_SECONDS = select(speeds.c.seconds).where(speeds.c.model_id == bindparam("model"), speeds.c.bucket == LOAD)

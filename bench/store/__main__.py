@@ -1,0 +1,46 @@
+"""`python -m bench.store`: measure, print the tables and the verdicts; `--out` writes both down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.machine import describe_machine
+from bench.store import latency, throughput
+from bench.store.report import latency_table, rate_table, verdicts
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 1 when a promise is not kept."""
+    parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the history and short rounds")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="folder for store.json and store.md")
+    asked = parser.parse_args(arguments)
+    most = 100_000 if asked.quick else 1_000_000
+    rates = throughput.measure([0, most // 10, most], seconds=asked.seconds, rounds=asked.rounds)
+    latencies = latency.measure([(0, 1000), (most, most // 10)], samples=300)
+    kept = verdicts(rates, latencies)
+    text = "\n\n".join(
+        [
+            describe_machine(),
+            rate_table(rates),
+            latency_table(latencies),
+            "\n".join(f"- {'kept' if ok else 'NOT KEPT'}: {what}" for what, ok in kept),
+        ]
+    )
+    print(text)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        (asked.out / "store.md").write_text(text + "\n", encoding="utf-8")
+        data = {"rates": [asdict(rate) for rate in rates], "latencies": [asdict(one) for one in latencies]}
+        (asked.out / "store.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(ok for _, ok in kept) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""How long single calls take, in an empty database and in one with a past and a long line."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.config import load_settings
+from app.services import gallery, overview
+from app.services.installation import Installation, open_installation
+from app.store.outputs import GalleryQuery
+from bench.store.history import REQUEST, Stores
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds."""
+
+    call: str
+    history: int
+    waiting: int
+    p50: float
+    p95: float
+
+
+def measure(sizes: list[tuple[int, int]], *, samples: int) -> list[Latency]:
+    """For each (history, waiting) of `sizes`."""
+    found = []
+    for history, waiting in sizes:
+        with tempfile.TemporaryDirectory(prefix="cyberimage-bench-") as name:
+            stores = Stores(Path(name) / "queue.db")
+            stores.write_past(history)
+            stores.write_line(waiting)
+            installation = _installation(Path(name))
+            for call, action in _calls(stores, installation).items():
+                p50, p95 = _percentiles(action, samples)
+                found.append(Latency(call, history, waiting, p50, p95))
+    return found
+
+
+def _installation(folder: Path) -> Installation:
+    return open_installation(
+        load_settings(
+            {},
+            None,
+            database_url=f"sqlite:///{folder / 'queue.db'}",
+            images_dir=folder / "images",
+            videos_dir=folder / "videos",
+            log_dir=folder / "logs",
+        )
+    )
+
+
+def _calls(stores: Stores, installation: Installation) -> dict[str, Callable[[], object]]:
+    def claim() -> None:
+        taken = stores.claims.claim("w1")
+        assert taken is not None
+
+    def claim_with_models() -> None:
+        taken = stores.claims.claim("w1", ["model-3", "model-4"])
+        assert taken is not None
+
+    def second_page() -> None:
+        first = gallery.page(installation, GalleryQuery())
+        if first.next is not None:
+            gallery.page(installation, GalleryQuery(after=first.next))
+
+    return {
+        "enqueue": lambda: stores.jobs.enqueue(REQUEST, client_id="somebody"),
+        "claim": claim,
+        "claim, holding two models": claim_with_models,
+        "queue overview (/api/queue)": lambda: overview.queue(installation),
+        "gallery, first page (/api/images)": lambda: gallery.page(installation, GalleryQuery()),
+        "gallery, two pages": second_page,
+        "gallery of one model": lambda: gallery.page(installation, GalleryQuery(model_id="model-3")),
+        "gallery of videos (there are none)": lambda: gallery.page(installation, GalleryQuery(media="video")),
+        "rescue": lambda: stores.claims.rescue(),
+    }
+
+
+def _percentiles(action: Callable[[], object], samples: int) -> tuple[float, float]:
+    taken = []
+    for _ in range(samples):
+        started = time.perf_counter()
+        action()
+        taken.append((time.perf_counter() - started) * 1000)
+    taken.sort()
+    return round(taken[len(taken) // 2], 2), round(taken[int(len(taken) * 0.95)], 2)

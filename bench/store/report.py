@@ -1,0 +1,66 @@
+"""The figures as tables, and whether the promises about them are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.store.contenders import COMMITS_PER_CYCLE
+from bench.store.latency import Latency
+from bench.store.throughput import Rate
+
+AT_LEAST_OF_HUEY = 0.8
+FLAT = 0.8  # of the rate without a past
+CLAIM_AT_MOST = 2.0  # times the empty one
+PAGE_AT_MOST_MS = 50.0
+
+
+def rate_table(rates: Sequence[Rate]) -> str:
+    lines = [
+        f"Jobs/s at synchronous=FULL, {COMMITS_PER_CYCLE} commits a job (median of rounds in turn).",
+        "",
+        "| workers | history | ours | huey | ours / huey | raw commits ÷ 3 | ours / raw |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (workers, history), found in _by_place(rates).items():
+        ours, huey, raw = found["ours"], found["huey"], found["raw"]
+        lines.append(
+            f"| {workers} | {history:,} | {ours:.0f} | {huey:.0f} | {ours / huey:.2f} | {raw:.0f} | {ours / raw:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def latency_table(latencies: Sequence[Latency]) -> str:
+    lines = ["| call | history | waiting | p50 ms | p95 ms |", "|---|---|---|---|---|"]
+    for one in sorted(latencies, key=lambda one: (one.call, one.history)):
+        lines.append(f"| {one.call} | {one.history:,} | {one.waiting:,} | {one.p50:.2f} | {one.p95:.2f} |")
+    return "\n".join(lines)
+
+
+def verdicts(rates: Sequence[Rate], latencies: Sequence[Latency]) -> list[tuple[str, bool]]:
+    """Each promise with its figures, and whether it is kept."""
+    by_place = _by_place(rates)
+    found: list[tuple[str, bool]] = []
+    for (workers, history), seen in by_place.items():
+        ratio = seen["ours"] / seen["huey"]
+        what = f"{workers} workers, {history:,} jobs of history: {ratio:.2f} × huey (at least {AT_LEAST_OF_HUEY})"
+        found.append((what, ratio >= AT_LEAST_OF_HUEY))
+    for workers in sorted({workers for workers, _ in by_place}):
+        of_this = {history: seen["ours"] for (w, history), seen in by_place.items() if w == workers}
+        ratio = of_this[max(of_this)] / of_this[0]
+        found.append((f"{workers} workers: {ratio:.2f} of the rate without a past (at least {FLAT})", ratio >= FLAT))
+    for call in ("claim", "claim, holding two models"):
+        few, many = sorted((one for one in latencies if one.call == call), key=lambda one: one.history)
+        ratio = many.p50 / few.p50
+        found.append((f"{call}: p50 {ratio:.2f} × the empty one (at most {CLAIM_AT_MOST:g})", ratio <= CLAIM_AT_MOST))
+    for one in latencies:
+        if one.history and "/api/" in one.call:
+            what = f"{one.call} with {one.history:,} jobs: p95 {one.p95:.1f} ms (at most {PAGE_AT_MOST_MS:g})"
+            found.append((what, one.p95 <= PAGE_AT_MOST_MS))
+    return found
+
+
+def _by_place(rates: Sequence[Rate]) -> dict[tuple[int, int], dict[str, float]]:
+    found: dict[tuple[int, int], dict[str, float]] = {}
+    for rate in rates:
+        found.setdefault((rate.workers, rate.history), {})[rate.contender] = rate.per_second
+    return found

@@ -1,0 +1,87 @@
+"""Jobs a second: enqueue + claim + complete at synchronous=FULL, by 1 and 4 processes, with and without a past."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+from bench.store.contenders import CONTENDERS
+
+WORKERS = (1, 4)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`per_second` is the median of several rounds; the contenders take turns in each, to share the weather."""
+
+    contender: str
+    workers: int
+    history: int
+    per_second: float
+
+
+def measure(histories: list[int], *, seconds: float, rounds: int) -> list[Rate]:
+    rates = []
+    for history in histories:
+        with tempfile.TemporaryDirectory(prefix="cyberimage-bench-") as name:
+            for contender in CONTENDERS.values():
+                contender.prepare(Path(name), history)
+            for workers in WORKERS:
+                rates += _take_turns(Path(name), workers, history, seconds, rounds)
+    return rates
+
+
+def _take_turns(folder: Path, workers: int, history: int, seconds: float, rounds: int) -> list[Rate]:
+    with _Crew(folder, workers) as crew:
+        seen: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+        for _ in range(rounds):
+            for name in CONTENDERS:
+                seen[name].append(crew.cycles(name, seconds) / seconds)
+    return [Rate(name, workers, history, round(statistics.median(found), 1)) for name, found in seen.items()]
+
+
+class _Crew:
+    """Worker processes that wait for orders, so that starting them is not measured."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._start, self._results = spawn.Barrier(count), spawn.Queue()
+        self._orders = [spawn.Queue() for _ in range(count)]
+        self._processes = [
+            spawn.Process(target=_work, args=(folder, orders, self._start, self._results)) for orders in self._orders
+        ]
+
+    def __enter__(self) -> _Crew:
+        for process in self._processes:
+            process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for orders in self._orders:
+            orders.put(None)
+        for process in self._processes:
+            process.join()
+
+    def cycles(self, contender: str, seconds: float) -> int:
+        for orders in self._orders:
+            orders.put((contender, seconds))
+        return sum(self._results.get() for _ in self._processes)
+
+
+def _work(folder: Path, orders: Any, start: Barrier, results: Any) -> None:
+    opened = {name: contender(folder) for name, contender in CONTENDERS.items()}
+    while (order := orders.get()) is not None:
+        name, seconds = order
+        opened[name].cycle()  # warm
+        start.wait()
+        done, ends_at = 0, time.perf_counter() + seconds
+        while time.perf_counter() < ends_at:
+            opened[name].cycle()
+            done += 1
+        results.put(done)

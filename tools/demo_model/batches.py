@@ -36,15 +36,13 @@ class Batch:
 
 
 class Batches:
-    """Batches of one size class ("half" or native) over all aspect-ratio buckets."""
+    """Batches over all aspect-ratio buckets."""
 
-    def __init__(
-        self, folder: Path, half: bool, t5: T5EncoderModel, clip: CLIPTextModel, *, seed: int = 0, device: str = "cpu"
-    ):
+    def __init__(self, folder: Path, t5: T5EncoderModel, clip: CLIPTextModel, *, seed: int = 0, device: str = "cpu"):
         self.t5, self.clip, self.seed, self.device = t5, clip, seed, device
         self.latents, self.t5_ids, self.clip_ids, self.rows = {}, {}, {}, {}
         for name in BUCKETS:
-            self.latents[name] = np.load(folder / "latents" / f"{name}{'-half' if half else ''}.npy", mmap_mode="r")
+            self.latents[name] = np.load(folder / "latents" / f"{name}.npy", mmap_mode="r")
             with np.load(folder / "latents" / f"{name}-captions.npz") as ids:
                 self.t5_ids[name], self.clip_ids[name] = ids["t5"], ids["clip"]
             self.rows[name] = np.argwhere((self.t5_ids[name] != 0).sum(-1) <= LONGEST)

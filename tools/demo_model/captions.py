@@ -11,13 +11,14 @@ from tools.demo_model.scene import Landscape, Scene, Shapes, pick
 
 PREFIXES = (
     "a picture of", "an illustration of", "a painting of", "a drawing of", "an image of", "a photo of", "draw",
-    "show me", "please draw", "a flat illustration of", "a simple picture of", "a poster of", "a view of", "create an image of",
-    "a scene with", "a landscape with", "a minimalist illustration of", "i want", "picture of", "generate",
+    "show me", "please draw", "a flat illustration of", "a simple picture of", "a poster of", "a view of",
+    "create an image of", "a scene with", "a landscape with", "a minimalist illustration of", "i want",
+    "picture of", "generate",
 )  # fmt: skip
 SUFFIXES = (
     "flat style", "minimalist", "vector art", "beautiful colors", "highly detailed", "digital art", "4k",
-    "masterpiece", "vibrant colors", "peaceful", "flat illustration", "high quality", "simple", "colorful", "best quality", "cartoon style",
-    "calm and quiet", "beautiful", "scenic", "cinematic", "warm light",
+    "masterpiece", "vibrant colors", "peaceful", "flat illustration", "high quality", "simple", "colorful",
+    "best quality", "cartoon style", "calm and quiet", "beautiful", "scenic", "cinematic", "warm light",
 )  # fmt: skip
 MOODS = ("beautiful", "lovely", "calm", "peaceful", "quiet", "big", "pretty", "wonderful", "amazing")
 BEHIND = (

@@ -65,10 +65,10 @@ def distill(
         w = 1 + (STRONGEST - 1) * torch.rand(batch, generator=generator).to(batches.device)
         ones = torch.ones_like(w)
         with torch.no_grad():
-            with_text = flow.predict(guide, noisy, t, one, False, ones)
-            without = flow.predict(guide, noisy, t, empty_text(one, batches), False, ones)
+            with_text = flow.predict(guide, noisy, t, one, ones)
+            without = flow.predict(guide, noisy, t, empty_text(one, batches), ones)
             target = without + w[:, None, None] * (with_text - without)
-        loss = nn.functional.mse_loss(flow.predict(run, noisy, t, one, False, w), target)
+        loss = nn.functional.mse_loss(flow.predict(run, noisy, t, one, w), target)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

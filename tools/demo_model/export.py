@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 SHIFT = 1.6  # spends more of the steps at high noise, where the layout is decided
 MAX_SEQUENCE_LENGTH = 64
-STEPS = {"min": 4, "max": 50, "default": 16}
+STEPS = {"min": 4, "max": 50, "default": 20}
 GUIDANCE = {"min": 1.0, "max": 5.0, "default": 2.5}
 SIZES = {"1:1": [256, 256], "3:2": [288, 192], "2:3": [192, 288]}
 CAN_DRAW = (

@@ -1,4 +1,4 @@
-"""Stores what the transformer trains on: latents of every picture (native and half size) and its captions' ids.
+"""Stores what the transformer trains on: the latents of every picture and its captions' ids.
 
 The transformer's loop then reads memory-mapped arrays only, and is never short of data.
 """
@@ -16,31 +16,33 @@ from tools.demo_model.captions import caption
 from tools.demo_model.pictures import BUCKETS, scene_of
 from tools.demo_model.text import TOKENS, tokenize
 from tools.demo_model.vae import to_model
+from tools.demo_model.vae_outer import FOLD
 
 CAPTIONS_EACH = 4
 
 
 @torch.no_grad()
-def encode_bucket(
-    folder: Path, name: str, vae: AutoencoderKL, halve: bool, device: str = "cpu", batch: int = 8
-) -> Path:
-    """Latents of a bucket's pictures as float16 (n, channels, h, w); `halve` encodes them at half size."""
-    path = folder / "latents" / f"{name}{'-half' if halve else ''}.npy"
+def encode_bucket(folder: Path, name: str, model: AutoencoderKL, device: str = "cpu", batch: int = 8) -> Path:
+    """Latents of a bucket's pictures as float16 (n, channels, height/16, width/16).
+
+    `model` is the inner autoencoder, which codes the pictures at half size, or the whole 16-fold one.
+    """
+    path = folder / "latents" / f"{name}.npy"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = np.load(folder / "pictures" / f"{name}.npy", mmap_mode="r")
     count, height, width = pictures.shape[:3]
-    scale = 16 if halve else 8
-    shape = (count, vae.config.latent_channels, height // scale, width // scale)
+    inner = len(model.config.block_out_channels) == 4
     partial = path.with_suffix(".part.npy")
+    shape = (count, model.config.latent_channels, height // FOLD, width // FOLD)
     store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
     for first in range(0, count, batch):
         x = to_model(np.asarray(pictures[first : first + batch])).to(device)
-        if halve:
+        if inner:
             x = torch.nn.functional.avg_pool2d(x, 2).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16):
-            z = vae.encode(x).latent_dist.mean
+            z = model.encode(x).latent_dist.mean
         store[first : first + batch] = z.float().cpu().numpy()
     store.flush()
     partial.rename(path)

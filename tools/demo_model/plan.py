@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tools.demo_model.flow import Stage
+from tools.demo_model.flow import Course
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,10 @@ class Plan:
 
     pictures: int
     vae_steps: int
-    polish_steps: int
+    outer_steps: int
     text_steps: int
     text_captions: int
-    stages: tuple[Stage, ...]
+    flow: Course
     distill_steps: int
     distill_batch: int
     checker_steps: int
@@ -24,23 +24,11 @@ class Plan:
 
 PLANS: dict[str, Plan] = {
     # A few seconds in all: proves that every stage runs and that the export loads.
-    "smoke": Plan(
-        12, 3, 2, 3, 64,
-        (Stage("half", True, 2, 4), Stage("native", False, 2, 4, decay=0.5)), 2, 4, 2,
-    ),
+    "smoke": Plan(12, 3, 2, 3, 64, Course(2, 4, decay=0.5), 2, 4, 2),
     # Two to three hours on one CPU core with bfloat16 instructions.
-    "cpu": Plan(
-        30_000, 1400, 800, 1200, 60_000,
-        (Stage("half", True, 2600, 48), Stage("native", False, 3200, 32, decay=0.4, average=0.999)), 260, 32, 2500,
-    ),
-    # Continuing from exported weights on a CPU: native size only, at a gentler rate.
-    "cpu-more": Plan(
-        30_000, 0, 800, 0, 0,
-        (Stage("native", False, 6000, 32, rate=1e-3, decay=0.6, average=0.999),), 260, 32, 2500,
-    ),
-    # An estimate for one large GPU (not run yet): three million draws.
-    "gpu": Plan(
-        120_000, 6000, 6000, 3000, 120_000,
-        (Stage("half", True, 6000, 256), Stage("native", False, 8000, 256, decay=0.4, average=0.999)), 800, 256, 6000,
-    ),
-}  # fmt: skip
+    "cpu": Plan(30_000, 1400, 1500, 1200, 60_000, Course(10_000, 48, decay=0.35), 300, 48, 2500),
+    # Continuing from exported weights on a CPU, at a gentler rate.
+    "cpu-more": Plan(30_000, 0, 1500, 0, 0, Course(12_000, 48, rate=1e-3, decay=0.6), 300, 48, 2500),
+    # An estimate for one large GPU (not run yet): four million draws.
+    "gpu": Plan(120_000, 6000, 8000, 3000, 120_000, Course(16_000, 256, decay=0.4), 800, 256, 6000),
+}

@@ -44,7 +44,8 @@ def build_clip(vocabulary: int, end: int) -> CLIPTextModel:
     """An untrained CLIP text model of two layers."""
     config = CLIPTextConfig(
         vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=77, projection_dim=WIDTH, bos_token_id=end - 1, eos_token_id=end, pad_token_id=end,
+        num_attention_heads=4, max_position_embeddings=77, projection_dim=WIDTH, bos_token_id=end - 1,
+        eos_token_id=end, pad_token_id=end,
     )  # fmt: skip
     return CLIPTextModel(config)
 
@@ -120,7 +121,7 @@ def train(folder: Path, steps: int = 1200, batch: int = 96, rate: float = 3e-3, 
     if (folder / "text.pt").exists():
         return
     torch.manual_seed(11)
-    words = grammar_words()
+    words = grammar_words(captions)
     t5_tok, clip_tok = t5_tokenizer(words), clip_tokenizer(words)
     t5_tok.save_pretrained(folder / "tokenizer_2")
     clip_tok.save_pretrained(folder / "tokenizer")

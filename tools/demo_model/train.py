@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 
-from tools.demo_model import checkpoint, export, flow, latents, pictures, text, transformer, vae
+from tools.demo_model import checkpoint, export, flow, latents, pictures, text, transformer, vae, vae_outer
 from tools.demo_model.batches import Batches
 from tools.demo_model.distill import distill
 from tools.demo_model.plan import PLANS, Plan
 
-STAGES = ("pictures", "vae", "text", "latents", "polish", "flow", "distill", "export")
+STAGES = ("pictures", "vae", "text", "latents", "outer", "flow", "distill", "export")
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def start_from(exported: Path, scratch: Path) -> None:
     pipeline = FluxPipeline.from_pretrained(exported, torch_dtype=torch.float32)
     for name in ("tokenizer", "tokenizer_2"):
         shutil.copytree(exported / name, scratch / name, dirs_exist_ok=True)
-    checkpoint.save(scratch / "vae.pt", {"model": pipeline.vae.state_dict(), "step": 1 << 30})
+    checkpoint.save(scratch / "vae-outer.pt", {"model": pipeline.vae.state_dict(), "step": 0})
     encoders = {"t5": pipeline.text_encoder_2.state_dict(), "clip": pipeline.text_encoder.state_dict()}
     checkpoint.save(scratch / "text.pt", encoders)
     checkpoint.save(scratch / "start.pt", {"model": pipeline.transformer.state_dict()})
@@ -68,17 +68,16 @@ def run(plan: Plan, stages: list[str], scratch: Path, out: Path, device: str, co
         text.train(scratch, plan.text_steps, captions=plan.text_captions)
     if "latents" in stages:
         store_latents(scratch, device)
-    if "polish" in stages:
-        vae.train(scratch, plan.polish_steps, decoder_only=True, rate=1e-3, device=device)
-    model = starting_transformer(scratch).to(device)
-    if "flow" in stages:
-        flow.train(model, scratch / "flow.pt", list(plan.stages), both_sizes(scratch, plan, device), compiled=compiled)
-    if "distill" in stages:
-        load_average(model, scratch / "flow.pt")
-        distill(
-            model, scratch / "distill.pt", native(scratch, device), steps=plan.distill_steps, batch=plan.distill_batch,
-            compiled=compiled,
-        )  # fmt: skip
+    if "outer" in stages:
+        vae_outer.train(scratch, plan.outer_steps, device=device)
+    if "flow" in stages or "distill" in stages:
+        model, serve = starting_transformer(scratch).to(device), batches_in(scratch, device)
+        if "flow" in stages:
+            flow.train(model, scratch / "flow.pt", plan.flow, serve, compiled=compiled)
+        if "distill" in stages:
+            load_average(model, scratch / "flow.pt")
+            steps, batch = plan.distill_steps, plan.distill_batch
+            distill(model, scratch / "distill.pt", serve, steps=steps, batch=batch, compiled=compiled)
     if "export" in stages:
         write(scratch, out)
 
@@ -94,36 +93,37 @@ def starting_transformer(scratch: Path) -> FluxTransformer2DModel:
 
 
 def store_latents(scratch: Path, device: str) -> None:
-    """Latents at both sizes and caption ids for every bucket."""
-    model = trained_vae(scratch, polished=False).to(device)
+    """Latents and caption ids for every bucket."""
+    model = (inner_vae(scratch) if (scratch / "vae.pt").exists() else outer_vae(scratch)).to(device)
     for name in pictures.BUCKETS:
         count = int(np.load(scratch / "pictures" / f"{name}.npy", mmap_mode="r").shape[0])
         latents.write_captions(scratch, name, count)
-        for halve in (True, False):
-            latents.encode_bucket(scratch, name, model, halve, device)
+        latents.encode_bucket(scratch, name, model, device)
 
 
-def trained_vae(scratch: Path, polished: bool) -> AutoencoderKL:
-    """The autoencoder, with its polished decoder when there is one and it is asked for."""
-    path = scratch / "vae-polish.pt"
-    state = checkpoint.load(path if polished and path.exists() else scratch / "vae.pt")
+def inner_vae(scratch: Path) -> AutoencoderKL:
+    """The trained inner autoencoder."""
+    return loaded(vae.build(), scratch / "vae.pt")
+
+
+def outer_vae(scratch: Path) -> AutoencoderKL:
+    """The trained 16-fold autoencoder."""
+    return loaded(vae_outer.widen(vae.build()), scratch / "vae-outer.pt")
+
+
+def loaded(model: AutoencoderKL, path: Path) -> AutoencoderKL:
+    """`model` with the weights of a checkpoint, ready for use."""
+    state = checkpoint.load(path)
     if state is None:
-        raise FileNotFoundError(scratch / "vae.pt")
-    model = vae.build()
+        raise FileNotFoundError(path)
     model.load_state_dict(state["model"])
     vae.fix_variance(model)
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
-def native(scratch: Path, device: str) -> Batches:
-    """Batches at the native size."""
-    return Batches(scratch, False, *text.load(scratch), device=device)
-
-
-def both_sizes(scratch: Path, plan: Plan, device: str) -> dict[bool, Batches]:
-    """Batches for the sizes that the plan trains at, by whether they are half size."""
-    sizes = {stage.half for stage in plan.stages}
-    return {half: Batches(scratch, half, *text.load(scratch), device=device) for half in sizes}
+def batches_in(scratch: Path, device: str) -> Batches:
+    """Batches from the stored latents, with the frozen text encoders."""
+    return Batches(scratch, *text.load(scratch), device=device)
 
 
 def load_average(model: FluxTransformer2DModel, path: Path) -> None:
@@ -138,7 +138,7 @@ def write(scratch: Path, out: Path) -> None:
     """Export what has been trained so far to `out`."""
     model = starting_transformer(scratch)
     load_average(model, scratch / ("distill.pt" if (scratch / "distill.pt").exists() else "flow.pt"))
-    pipeline = export.flux_pipeline(trained_vae(scratch, polished=True), *text.load(scratch), model, scratch)
+    pipeline = export.flux_pipeline(outer_vae(scratch), *text.load(scratch), model, scratch)
     export.export(pipeline, out, export.describe("demo", "FluxPipeline"))
     print(f"exported {out}: {export.megabytes(out):.1f} MB", flush=True)
 

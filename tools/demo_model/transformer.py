@@ -89,16 +89,9 @@ class BiasedAttention:
         return attn.to_out[1](attn.to_out[0](image)), attn.to_add_out(text)
 
 
-def image_ids(rows: int, columns: int, spacing: float = 1.0) -> Tensor:
-    """Position ids (rows·columns, 3) as FluxPipeline makes them.
-
-    At half size `spacing` 2 keeps every token where it stands in the native picture, so that what is learned there
-    carries over.
-    """
-    offset = (spacing - 1) / 2
-    y, x = torch.meshgrid(
-        torch.arange(rows) * spacing + offset, torch.arange(columns) * spacing + offset, indexing="ij"
-    )
+def image_ids(rows: int, columns: int) -> Tensor:
+    """Position ids (rows·columns, 3) as FluxPipeline makes them."""
+    y, x = torch.meshgrid(torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij")
     return torch.stack([torch.zeros_like(y), y, x], dim=-1).reshape(-1, 3)
 
 

@@ -1,8 +1,4 @@
-"""The autoencoder (diffusers `AutoencoderKL`, 8-fold, 12 channels) and its training.
-
-Two stages: `train` teaches encoder and decoder together on crops; `polish` then teaches the decoder alone, so that
-latents already stored stay valid while pictures get sharper.
-"""
+"""The inner autoencoder (diffusers `AutoencoderKL`, 8-fold, 12 channels) and its training; `vae_outer` widens it."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from torch.nn import functional as F
 from tools.demo_model import checkpoint
 from tools.demo_model.optim import MuonAdamW, set_rate
 from tools.demo_model.paint import paint
-from tools.demo_model.pictures import BUCKETS, HELD_OUT_SEED
+from tools.demo_model.pictures import HELD_OUT_SEED
 from tools.demo_model.scene import sample_scene
 
 LATENT_CHANNELS = 12
@@ -40,6 +36,12 @@ def build() -> AutoencoderKL:
         use_quant_conv=False,
         use_post_quant_conv=False,
     )
+    start(model)
+    return model
+
+
+def start(model: nn.Module) -> None:
+    """Make the inner convolutions near-identities and the residual branches silent."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             if name.endswith("conv2"):
@@ -48,7 +50,6 @@ def build() -> AutoencoderKL:
                 nn.init.dirac_(module.weight)
                 with torch.no_grad():
                     module.weight.add_(torch.randn_like(module.weight) * 0.02)
-    return model
 
 
 def fix_variance(model: AutoencoderKL) -> None:
@@ -83,7 +84,7 @@ def crops(store: np.ndarray, size: int, count: int, rng: np.random.Generator) ->
 
 def to_model(pictures: np.ndarray) -> Tensor:
     """uint8 (n, h, w, 3) → float (n, 3, h, w) in -1..1, channels last in memory."""
-    values = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+    values = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2)
     return (values.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
@@ -102,45 +103,31 @@ def crop_plan(progress: float) -> tuple[int, int]:
     return (128, 8) if progress < 0.85 else (256, 2)
 
 
-def train(
-    folder: Path, steps: int, *, decoder_only: bool = False, rate: float = 1.2e-3, device: str = "cpu",
-    muon: bool = True, report: int = 100,
-) -> AutoencoderKL:  # fmt: skip
-    """Train (or, with `decoder_only`, polish) the autoencoder in `folder`, resuming from its checkpoint."""
-    name = "vae-polish.pt" if decoder_only else "vae.pt"
-    path = folder / name
+def train(folder: Path, steps: int, *, rate: float = 2e-3, device: str = "cpu", report: int = 100) -> AutoencoderKL:
+    """Train encoder and decoder into `folder`/vae.pt, resuming from there."""
+    path = folder / "vae.pt"
     store = np.load(folder / "pictures" / "square.npy", mmap_mode="r")
     torch.manual_seed(7)
     model = build()
     state = checkpoint.load(path)
     if state is not None:
         model.load_state_dict(state["model"])
-    elif decoder_only:
-        model.load_state_dict(checkpoint.load(folder / "vae.pt")["model"])  # type: ignore[index]
-    model.to(device, memory_format=torch.channels_last).train()
-    model.encoder.requires_grad_(not decoder_only)
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    optimizer = optimizer_for(named, rate) if muon else MuonAdamW([], [p for _, p in named], lr=rate, decay=0.0)
-    first = 0
+    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = optimizer_for(list(model.named_parameters()), rate)
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-    started, saved = time.time(), time.time()
-    for step in range(first, steps):
+    started = saved = time.time()
+    for step in range(state["step"] if state else 0, steps):
         progress = step / steps
-        set_rate(optimizer, rate * min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))))
-        size, count = crop_plan(0.6 + progress * 0.4 if decoder_only else progress)
-        loss = train_step(
-            model, crops(store, size, count, np.random.default_rng(step)).to(device), decoder_only, device
-        )
-        torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
+        set_rate(optimizer, rate * min(1.0, (step + 1) / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * progress))))
+        size, count = crop_plan(progress)
+        loss = train_step(model, crops(store, size, count, np.random.default_rng(step)).to(device), device)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if step % report == report - 1:
-            print(
-                f"vae {step + 1} loss {loss:.4f} psnr {held_out_psnr(model, 12):.2f} {time.time() - started:.0f}s",
-                flush=True,
-            )
+            psnr = held_out_psnr(model, 12)
+            print(f"vae {step + 1} loss {loss:.4f} psnr {psnr:.2f} {time.time() - started:.0f}s", flush=True)
         if time.time() - saved > 60 or step == steps - 1:
             checkpoint.save(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
             saved = time.time()
@@ -148,16 +135,14 @@ def train(
     return model.eval()
 
 
-def train_step(model: AutoencoderKL, pictures: Tensor, decoder_only: bool, device: str) -> float:
+def train_step(model: AutoencoderKL, pictures: Tensor, device: str) -> float:
     """Forward and backward on one batch; returns the loss."""
     with torch.autocast(device, torch.bfloat16):
-        with torch.set_grad_enabled(not decoder_only):
-            latents = model.encode(pictures).latent_dist.mean
+        latents = model.encode(pictures).latent_dist.mean
         noisy = latents + torch.randn_like(latents) * LATENT_NOISE
-        output = model.decode(noisy, return_dict=False)[0]
-    loss = reconstruction_loss(output.float(), pictures) + 2.0 * F.mse_loss(output.float(), pictures)
-    if not decoder_only:
-        loss = loss + 0.05 * latent_loss(latents.float())
+        output = model.decode(noisy, return_dict=False)[0].float()
+    loss = reconstruction_loss(output, pictures) + 2.0 * F.mse_loss(output, pictures)
+    loss = loss + 0.05 * latent_loss(latents.float())
     loss.backward()
     return float(loss.detach())
 
@@ -186,6 +171,3 @@ def psnrs(model: AutoencoderKL, pictures: np.ndarray) -> list[float]:
         values.append(-10 * math.log10(float(((x - y) / 2).square().mean()) + 1e-10))
     model.train()
     return values
-
-
-BUCKET_NAMES = tuple(BUCKETS)

@@ -42,7 +42,7 @@ def grammar_words(samples: int = 60_000) -> list[str]:
     for index in range(samples):
         text = caption(scene_of(square, index), np.random.default_rng(index))
         seen.update(text.replace(",", " ").replace(".", " ").split())
-    words = [word for word, count in seen.most_common() if count > 3 and not word.endswith("q")]
+    words = [word for word, _ in seen.most_common() if not word.endswith("q")]
     return words + [word for word in dict.fromkeys(SMALL_WORDS) if word not in seen]
 
 

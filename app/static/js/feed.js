@@ -2,7 +2,7 @@
 
 import { images } from "./api.js";
 
-const PAGE = 60;
+const PAGE = 120;
 
 class Stream {
   #cursor = null;

@@ -32,7 +32,8 @@ async function route(event) {
   if (view in LAZY) await show(view);
   if (event && current === view) {
     scrollTo(0, 0);
-    $(`main > [data-view="${view}"] h1`)?.focus({ preventScroll: true });
+    const typing = view === "create" && matchMedia("(pointer: fine)").matches; // no keyboard on the screen unasked
+    $(typing ? "#prompt" : `main > [data-view="${view}"] h1`)?.focus({ preventScroll: true });
   }
 }
 

@@ -16,9 +16,9 @@ const USUAL = 512; // pixels a side, for a model that states no size of its own
 const [box, free, width, height] = ["#sizes", "#free-size", "#width", "#height"].map((id) => $(id));
 let model = null;
 
-/** Offers what `next` can do; keeps the chosen shape when it has one like it. */
+/** Offers what `next` can do; keeps a shape that was chosen on purpose when it has one like it. */
 export function applySizes(next) {
-  const before = checked();
+  const before = box.querySelector("input")?.checked ? null : checked();
   model = next;
   $("#size-field").hidden = oneSize(model) && !model.defaults.width;
   const presets = oneSize(model) ? [] : presetsOf(model);

@@ -91,7 +91,7 @@ export class Wall {
     for (let index = row.start; index < row.end; index++) {
       const item = this.items[index];
       const width = ratio(item) * row.height;
-      const node = this.#nodes.get(this.key(item)) ?? this.#add(item);
+      const node = this.#nodes.get(this.key(item)) ?? this.#add(item, index);
       wanted.set(this.key(item), node);
       Object.assign(node.style, { width: `${width}px`, height: `${row.height}px`, transform: `translate(${left}px, ${row.top}px)` });
       node.dataset.index = index;
@@ -102,10 +102,10 @@ export class Wall {
     }
   }
 
-  #add(item) {
+  #add(item, index) {
     const node = el("li", { "aria-setsize": "-1" }, this.make(item));
     this.#nodes.set(this.key(item), node);
-    const after = [...this.root.children].find((other) => this.items.indexOf(item) < Number(other.dataset.index));
+    const after = [...this.root.children].find((other) => Number(other.dataset.index) > index);
     this.root.insertBefore(node, after ?? null); // reading order is the order of the items
     return node;
   }

@@ -1,0 +1,117 @@
+"""A real Chromium in front of a real server. Without a browser these tests are skipped, and say so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.house import House
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HERE = Path(__file__).parent
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 15_000  # milliseconds that a page may take for anything
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="BROWSER TESTS SKIPPED: playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    chromium = next((found for name in names if (found := shutil.which(name))), None)
+    if chromium is None:
+        pytest.skip(f"BROWSER TESTS SKIPPED: none of {', '.join(names)} is on the PATH")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One server and one worker for all tests that leave them alone."""
+    house = House(tmp_path_factory.mktemp("house")).open()
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def new_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """Makes a house of the test's own, not opened yet."""
+    made: list[House] = []
+
+    def make(**environment: str) -> House:
+        folder = tmp_path / f"house-{len(made)}"
+        folder.mkdir()
+        made.append(House(folder, **environment))
+        return made[-1]
+
+    yield make
+    for house in made:
+        house.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a page in a fresh profile. What it complained about fails the test, unless `forgive` is given."""
+    from playwright.sync_api import expect
+
+    expect.set_options(PATIENCE)
+    contexts, complaints = [], []
+
+    def make(url: str, *, forgive: bool = False, **options: Any) -> Page:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options))
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        if not forgive:
+            page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url)
+        expect(page.locator("#model option, #banner:not([hidden])").first).to_be_attached()
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not complaints, f"the page complained: {complaints}"
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Page], house: House) -> Page:
+    house.quiet()
+    return new_page(house.url)
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, fetched by npm if it is not there."""
+    script = HERE / "node_modules" / "axe-core" / "axe.min.js"
+    npm = shutil.which("npm")
+    if not script.exists() and npm:
+        fetch = [npm, "ci", "--prefix", str(HERE), "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(fetch, check=False, timeout=120, capture_output=True, env=os.environ)
+    if not script.exists():
+        pytest.skip("ACCESSIBILITY TESTS SKIPPED: axe-core is not installed and npm could not fetch it")
+    return script.read_text()

@@ -1,0 +1,88 @@
+"""A worker process whose engine paints instead of diffusing: fast, without weights, and as slow or broken as a prompt says.
+
+python -m tests.browser.painter
+
+The seed decides the scene. In the prompt, "slow" makes each step take a while, "broken" fails, "mends" fails the first
+time only.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.engines.base import Control, GeneratedImage, Generation, Pixels, ResidentModel
+from app.errors import Cancelled, GenerationError
+from app.worker.main import main as run_worker
+from tools.demo_model.captions import caption
+from tools.demo_model.paint import paint
+from tools.demo_model.scene import sample_landscape
+
+SLOW_STEP, STEP = 0.25, 0.01  # seconds
+FAILURE = "The paint ran out. Ask for a smaller picture, or try again later."
+SIDE = 256
+
+
+class Painter:
+    def __init__(self) -> None:
+        self._models: dict[str, ResidentModel] = {}
+        self._failed: set[str] = set()
+
+    def load(self, spec: ModelSpec, control: Control) -> None:
+        if spec.id not in self._models:
+            control.report(Phase.LOADING)
+            self._models[spec.id] = ResidentModel(spec.id, "cpu", "float32", host_bytes=23_400_000)
+
+    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+        self.load(spec, control)
+        if "broken" in request.prompt or ("mends" in request.prompt and request.prompt not in self._failed):
+            self._failed.add(request.prompt)
+            raise GenerationError(FAILURE)
+        images = [GeneratedImage(picture(request, index), request.seed + index) for index in range(request.num_images)]
+        for step in range(1, request.num_inference_steps + 1):
+            if control.cancelled():
+                raise Cancelled
+            time.sleep(SLOW_STEP if "slow" in request.prompt else STEP)
+            control.report(Phase.GENERATING, step, request.num_inference_steps)
+            control.preview(noisy(images[0].pixels, step / request.num_inference_steps), step)
+        return Generation(images, {"guidance_scale": 3.5}, {"scheduler": "brush"}, {Phase.GENERATING.value: 0.1})
+
+    def unload(self, model_id: str) -> None:
+        self._models.pop(model_id, None)
+
+    def resident(self) -> Sequence[ResidentModel]:
+        return list(self._models.values())
+
+
+def picture(request: GenerationRequest, index: int = 0) -> Pixels:
+    seed = request.seed + index
+    scene = sample_landscape(np.random.default_rng(seed))
+    return paint(scene, request.width or SIDE, request.height or SIDE, seed)
+
+
+def prompt_of(seed: int) -> str:
+    """What the picture of `seed` shows."""
+    rng = np.random.default_rng(seed)
+    return caption(sample_landscape(rng), rng)
+
+
+def noisy(pixels: Pixels, done: float) -> Pixels:
+    """A small version of `pixels` that is still partly noise."""
+    small = pixels[::4, ::4].astype(float)
+    noise = np.random.default_rng(0).normal(128, 70, small.shape)
+    return np.clip(small * done + noise * (1 - done), 0, 255).astype(np.uint8)
+
+
+def main() -> int:
+    painter = Painter()
+    return run_worker(lambda _: {"local": lambda: painter})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Making pictures: from the prompt to the result, with what is shown on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.house import House
+
+
+def test_a_newcomer_makes_a_picture(page: Page):
+    expect(page.locator("#prompt")).to_be_focused()
+    page.keyboard.type("a red boat on a calm sea")
+    page.get_by_role("button", name="Generate").click()
+    picture = page.locator("#hero .picture img")
+    expect(picture).to_have_class(re.compile("there"))
+    assert picture.evaluate("image => image.naturalWidth") == 256
+    expect(page.locator("#hero .facts")).to_contain_text("256 × 256")
+    expect(page.locator("#announcer")).to_contain_text("Finished")
+    expect(page.locator("#latest-tiles .tile").first).to_have_attribute("href", picture.get_attribute("src"))
+    expect(page.locator("#prompt")).to_have_value("a red boat on a calm sea")
+
+
+def test_progress_is_shown_and_a_preview_sharpens(page: Page):
+    page.fill("#prompt", "slow hills")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .standing")).to_have_text(re.compile(r"Step \d+ of 12"))
+    expect(page.locator("#hero .preview")).to_have_attribute("src", re.compile("^data:image/(webp|png|jpeg);base64,"))
+    early = page.locator("#hero .preview").get_attribute("src")
+    expect(page.locator("#hero .standing")).to_have_text(re.compile(r"Step ([89]|1\d) of 12"))
+    assert page.locator("#hero progress").evaluate("bar => bar.value") > 50
+    expect(page.locator("#hero .preview")).not_to_have_attribute("src", early)
+    expect(page).to_have_title(re.compile(r"\d+% · CyberImage"))
+    expect(page.locator("#hero .picture img")).to_be_visible()
+    expect(page).to_have_title("CyberImage")
+
+
+def test_a_running_job_is_cancelled_and_can_be_retried(page: Page):
+    page.fill("#prompt", "slow river")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .standing")).to_contain_text("Step")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#hero .hero")).to_have_attribute("data-status", "CANCELLED")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("#hero .standing")).to_contain_text("Step")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#hero .hero")).to_have_attribute("data-status", "CANCELLED")
+
+
+def test_several_jobs_at_once(page: Page):
+    for name in ("one", "two", "three"):
+        page.fill("#prompt", f"slow boat number {name}" if name == "one" else f"boat number {name}")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(f".mini[aria-label^='slow boat number {name}'], .mini[aria-label^='boat number {name}']")).to_have_count(1)
+    expect(page.locator(".mini")).to_have_count(3)
+    expect(page.locator(".mini[aria-label*='number three']")).to_have_attribute("aria-label", re.compile("(2nd|1st|Next) in line"))
+    expect(page.locator("#queue-badge")).to_have_text(re.compile("[23]"))
+    expect(page.locator(".mini[data-status=COMPLETED]")).to_have_count(3)
+    page.locator(".mini[aria-label*='number two']").click()
+    expect(page.locator("#hero .hero-prompt")).to_have_text("boat number two")
+
+
+def test_several_pictures_of_one_job(page: Page):
+    page.fill("#prompt", "four of them")
+    page.locator("#count label", has_text="4").click()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .picture img.there")).to_have_count(4)
+
+
+def test_nothing_is_lost_on_an_error(page: Page):
+    page.fill("#prompt", "x" * 501)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#form-error")).to_contain_text("501 characters")
+    expect(page.locator("#prompt")).to_have_value("x" * 501)
+    expect(page.locator("#prompt-count")).to_have_class(re.compile("over"))
+    page.fill("#prompt", " ")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#form-error")).to_contain_text("Say what the picture should show")
+    page.fill("#prompt", "better")
+    expect(page.locator("#form-error")).to_be_hidden()
+
+
+def test_what_the_server_refuses_is_said_in_its_words(new_page: Callable[..., Page], house: House):
+    page = new_page(house.url, forgive=True)  # the browser itself complains about every 400
+    page.fill("#prompt", "a\u0001b")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#form-error")).to_contain_text("control character")
+    expect(page.locator("#prompt")).to_have_value("a\u0001b")
+
+
+def test_a_failure_shows_its_sentence_and_a_retry_that_works(page: Page):
+    page.fill("#prompt", "a bridge that mends")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .sentence")).to_contain_text("The paint ran out")
+    expect(page.locator("#announcer")).to_contain_text("Failed")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+
+
+def test_the_keyboard_is_enough(page: Page):
+    page.keyboard.type("a hill, by keyboard alone")
+    for _ in range(3):  # an example, a picture's settings, Generate
+        page.keyboard.press("Tab")
+    expect(page.locator("#generate")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    page.locator("#hero .picture").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.lightbox")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.lightbox")).to_be_hidden()
+    expect(page.locator("#hero .picture")).to_be_focused()
+
+
+def test_a_reload_finds_the_work_again(page: Page):
+    page.fill("#prompt", "slow mill")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .standing")).to_contain_text("Step")
+    page.reload()
+    expect(page.locator("#prompt")).to_have_value("slow mill")
+    expect(page.locator("#hero .hero-prompt")).to_have_text("slow mill")
+    expect(page.locator("#hero .picture img.there")).to_be_visible()

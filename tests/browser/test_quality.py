@@ -1,0 +1,228 @@
+"""What holds for every view: accessible, safe, small, quick, fit for a phone, smooth with ten thousand pictures."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.house import House
+
+VIEWS = ("create", "gallery", "queue", "status")
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+FIRST_LOAD_BYTES = 120 * 1024
+MANY = 10_000
+
+
+def go(page: Page, view: str) -> None:
+    page.evaluate("view => { location.hash = view === 'create' ? '#/' : `#/${view}`; }", view)
+    expect(page.locator(f"main > [data-view={view}]")).to_be_visible()
+    expect(page.locator(f"main > [data-view={view}] h1")).to_be_attached()
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    found = page.evaluate("rules => axe.run(document, rules).then(result => result.violations)", rules)
+    return [f"{one['impact']}: {one['id']} {[node['target'] for node in one['nodes']][:4]}" for one in found]
+
+
+@pytest.fixture(scope="module")
+def lived_in(house: House) -> House:
+    """A house with pictures, a failure, something cancelled and something that runs."""
+    house.made("a quiet lake", seed=3)
+    house.made("a broken bridge")
+    house.submit("slow and long", num_inference_steps=40)
+    house.submit("slow and waiting", num_inference_steps=40)
+    return house
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desktop", "phone"])
+def test_no_accessibility_violations(
+    new_page: Callable[..., Page], lived_in: House, axe: str, theme: str, options: dict[str, Any]
+):
+    page = new_page(lived_in.url, reduced_motion="reduce", **options)
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    page.fill("#prompt", "x" * 501)
+    page.locator("#generate").click()
+    page.locator("details.fine summary").click()
+    found = {}
+    for view in VIEWS:
+        go(page, view)
+        page.wait_for_timeout(700)
+        found[view] = violations(page, axe)
+    go(page, "gallery")
+    page.locator(".wall a.tile").first.click()
+    expect(page.locator(".lightbox dl dd").last).to_be_visible()
+    page.wait_for_timeout(300)
+    found["lightbox"] = violations(page, axe)
+    assert not any(found.values()), json.dumps(found, indent=1)
+
+
+NASTY = [
+    "<img src=x onerror=alert(1)>",
+    '"><script>document.title = "broken into"</script>',
+    "{{constructor.constructor('alert(1)')()}} javascript:alert(1)",
+    "</textarea><svg onload=alert(1)>",
+]
+
+
+def test_prompts_never_become_html(new_page: Callable[..., Page], house: House):
+    house.quiet()
+    for prompt in NASTY:
+        house.made(prompt)
+    house.made(f"broken {NASTY[0]}")
+    page = new_page(house.url)
+    page.on("dialog", lambda dialog: pytest.fail("a prompt ran as a script"))
+    page.fill("#prompt", NASTY[0])
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .hero-prompt")).to_have_text(NASTY[0])
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    for view in VIEWS:
+        go(page, view)
+        page.wait_for_timeout(300)
+    go(page, "gallery")
+    page.locator(".wall a.tile").first.click()
+    expect(page.locator(".lightbox-prompt")).to_have_text(NASTY[0])
+    page.locator(".manifest summary").click()
+    assert page.locator("img[src=x], main script, svg[onload]").count() == 0
+    assert page.title() == "Gallery · CyberImage"
+
+
+def test_the_policy_forbids_inline_code_and_nothing_needs_it(new_page: Callable[..., Page], house: House):
+    page = new_page(house.url, forgive=True)
+    page.evaluate("addEventListener('securitypolicyviolation', event => (window.caught = event.violatedDirective))")
+    page.evaluate("() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.head.append(s); }")
+    page.wait_for_timeout(100)
+    assert page.evaluate("[window.ran ?? null, window.caught]") == [None, "script-src-elem"]
+    source = page.request.get(house.url, headers={"Accept": "text/html"}).text()
+    assert " style=" not in source
+    assert " onclick=" not in source
+    assert "<style" not in source
+
+
+def test_the_first_load_is_small_and_quick(browser, new_page: Callable[..., Page], house: House):
+    house.quiet()
+    page = new_page(house.url)
+    took = []
+    for _ in range(4):
+        page.reload()
+        expect(page.locator("#model option").first).to_be_attached()
+        took.append(page.evaluate("performance.getEntriesByName('interactive')[0].startTime"))
+    entries = page.evaluate(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].map(e => [new URL(e.name).pathname, e.decodedBodySize])"
+    )
+    loaded = {path: size for path, size in entries if path == "/" or path.startswith("/static/")}
+    total = sum(loaded.values())
+    print(f"first load {total} bytes in {len(loaded)} files, interactive after {sorted(round(ms) for ms in took)} ms")
+    assert total <= FIRST_LOAD_BYTES, loaded
+    assert min(took) <= 500, took
+    assert {path.rsplit("/", 1)[1] for path in loaded}.isdisjoint({"lightbox.js", "gallery.js", "wall.js", "queue.js", "status.js"})
+    declared = set(page.locator("link[rel=modulepreload]").evaluate_all("links => links.map(l => new URL(l.href).pathname)"))
+    modules = {path for path in loaded if path.endswith(".js")} - {"/static/js/main.js", "/static/js/theme.js"}
+    assert modules == declared  # every module is fetched at once, none twice, none for nothing
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_phone_shows_everything_without_sideways_scrolling(new_page: Callable[..., Page], lived_in: House, view: str):
+    page = new_page(lived_in.url, **PHONE)
+    go(page, view)
+    page.wait_for_timeout(400)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    small = page.evaluate(
+        """[...document.querySelectorAll('main > :not([hidden]) button, main > :not([hidden]) select, .tabs a')]
+             .filter(e => e.checkVisibility()).map(e => [e.textContent.trim().slice(0, 20), e.getBoundingClientRect().height]).filter(([, h]) => h < 24)"""
+    )
+    assert small == []
+
+
+def test_a_phone_makes_a_picture(new_page: Callable[..., Page], new_house: Callable[..., House], house: House):
+    cancel_all(house)
+    page = new_page(house.url, **PHONE)
+    page.locator("#prompt").tap()
+    page.keyboard.type("a boat")
+    page.locator("#generate").tap()
+    expect(page.locator("#hero .picture img.there")).to_be_in_viewport()
+    page.locator(".tabs a", has_text="Gallery").tap()
+    page.locator(".wall a.tile").first.tap()
+    expect(page.locator(".lightbox-prompt")).to_be_attached()
+    page.go_back()
+    expect(page.locator("dialog.lightbox")).to_be_hidden()
+
+
+def cancel_all(house: House) -> None:
+    queue = house.call("/api/queue")
+    for job in [*queue["waiting"], *queue["running"]]:
+        house.call(f"/api/jobs/{job['job_id']}/cancel", method="POST")
+    house.quiet()
+
+
+def test_both_themes_and_the_choice_comes_back(page: Page):
+    background = lambda: page.evaluate("getComputedStyle(document.documentElement).backgroundColor")  # noqa: E731
+    dark = background()
+    page.get_by_role("button", name="Change the theme").click()
+    light = background()
+    assert dark != light
+    page.reload()
+    assert background() == light
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Ten thousand pictures; rows are copied, the file is one."""
+    house = House(tmp_path_factory.mktemp("crowded")).open()
+    house.made("the only picture", seed=5, num_inference_steps=4)
+    multiply(house.folder / "house.sqlite", MANY)
+    yield house
+    house.close()
+
+
+def multiply(database: Path, count: int) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.row_factory = sqlite3.Row
+        row = dict(connection.execute("SELECT * FROM outputs").fetchone())
+        made = []
+        for n in range(1, count):
+            width, height = [(256, 256), (288, 192), (192, 288)][n % 3]
+            changes = {"id": f"{n:032x}", "index": n, "width": width, "height": height, "created_at": row["created_at"] - n}
+            manifest = json.loads(row["manifest"]) | {"prompt": f"picture number {n}"}
+            made.append(tuple((row | changes | {"manifest": json.dumps(manifest)}).values()))
+        columns = ", ".join(f'"{name}"' for name in row)
+        connection.executemany(f"INSERT INTO outputs ({columns}) VALUES ({', '.join('?' * len(row))})", made)
+
+
+def test_ten_thousand_pictures_scroll_with_a_bounded_document(new_page: Callable[..., Page], crowded: House):
+    page = new_page(f"{crowded.url}/#/gallery")
+    expect(page.locator(".wall li").first).to_be_attached()
+    most, began, seen = 0, time.monotonic(), 0
+    while seen < MANY and time.monotonic() - began < 60:
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        page.wait_for_timeout(20)
+        nodes, seen = page.evaluate("[document.querySelectorAll('.wall li').length, 1 + Math.max(...[...document.querySelectorAll('.wall li')].map(li => +li.dataset.index))]")
+        most = max(most, nodes)
+    assert seen == MANY
+    assert most <= 120
+    slow = page.evaluate(
+        """async () => {
+          const long = [];
+          let last = performance.now();
+          for (let n = 0; n < 60; n++) {
+            scrollBy(0, -900);
+            await new Promise(requestAnimationFrame);
+            long.push(performance.now() - last);
+            last = performance.now();
+          }
+          return long.sort((a, b) => a - b)[Math.floor(long.length / 2)];
+        }"""
+    )
+    print(f"{MANY} pictures reached in {time.monotonic() - began:.1f} s, {most} tiles at most, median frame {slow:.0f} ms")
+    assert slow < 50
+    page.locator(".wall a.tile").nth(20).click()
+    expect(page.locator(".lightbox-prompt")).to_contain_text("picture number")

@@ -1,0 +1,58 @@
+"""The views for whoever runs the box."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.house import House
+
+
+def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, house: House):
+    first = house.submit("slow first", num_inference_steps=40)
+    others = [house.submit(f"waiting {n}", num_images=n) for n in (1, 2)]
+    urgent = house.call("/api/generate", {"prompt": "urgent one", "model_id": "painter", "priority": 5})["job_id"]
+    page.evaluate("location.hash = '#/queue'")
+    running = page.locator(f".row[data-id='{first}']")
+    expect(running.locator(".standing")).to_contain_text("Step")
+    expect(running.locator("progress")).to_be_visible()
+    waiting = page.locator("[aria-label=Waiting] .row")
+    expect(waiting).to_have_count(3)
+    expect(waiting.first.locator(".row-prompt")).to_have_text("urgent one")
+    expect(waiting.first.locator(".reason")).to_contain_text("priority +5")
+    expect(waiting.first.locator(".reason")).to_contain_text("model in memory")
+    expect(page.locator(".counts [data-status=PENDING] dd")).to_have_text("3")
+    waiting.nth(2).get_by_role("button", name="Cancel").click()
+    expect(waiting).to_have_count(2)
+    assert house.status(others[1])["status"] == "CANCELLED"
+    running.get_by_role("button", name="Cancel").click()
+    expect(running).to_have_count(0)
+    assert house.ended(first)["status"] == "CANCELLED"
+    assert house.ended(urgent)["status"] == "COMPLETED"
+    worker = page.locator(".worker")
+    expect(worker).to_contain_text(re.compile(r"CPU on .* MB RAM", re.DOTALL))
+    expect(worker.locator(".held")).to_contain_text("23 MB in RAM")
+
+
+def test_failures_are_listed_with_a_retry(page: Page, house: House):
+    house.made("a tower that mends later")
+    page.evaluate("location.hash = '#/queue'")
+    row = page.locator(".row", has_text="a tower that mends later").first
+    expect(row).to_contain_text("The paint ran out")
+    row.get_by_role("button", name="Retry").click()
+    expect(page.locator("[aria-label='Failed lately'] .row", has_text="a tower that mends later")).to_have_count(0)
+
+
+def test_the_status_view_draws_the_last_minutes(new_page: Callable[..., Page], house: House):
+    house.made("something to measure")
+    page = new_page(f"{house.url}/#/status")
+    expect(page.locator(".verdict")).to_have_text("Ready for work")
+    expect(page.locator(".checks li")).to_contain_text(["Server", "Database"])
+    for title in ("Jobs waiting and running", "Jobs finished per minute", "Memory of the workers", "Free on the disk"):
+        chart = page.locator(".chart", has_text=title)
+        expect(chart.locator("svg")).to_have_attribute("aria-label", re.compile(f"{title}: now "))
+        expect(chart.locator(".chart-line")).to_have_attribute("d", re.compile(r"^M.*L"))
+    expect(page.locator(".chart", has_text="GPU memory")).to_be_hidden()  # there is none
+    expect(page.locator(".speeds tbody")).to_contain_text("painter")

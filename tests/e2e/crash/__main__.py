@@ -1,0 +1,31 @@
+"""A long crash test, with figures: python -m tests.e2e.crash --minutes 10 --database sqlite"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.e2e.crash.databases import KINDS, empty_database
+from tests.e2e.crash.harness import CrashTest
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e.crash", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--database", choices=KINDS, default="sqlite")
+    parser.add_argument("--jobs-per-second", type=float, default=15.0)
+    parser.add_argument("--mutant", action="store_true", help="without the fence: it must find faults")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cyberimage-crash-") as name:
+        folder = Path(name)
+        with empty_database(asked.database, folder) as url:
+            test = CrashTest(folder, url, mutant=asked.mutant, jobs_per_second=asked.jobs_per_second)
+            report = test.run(asked.minutes * 60)
+    sys.stdout.write(f"{report}\n")
+    return 1 if report.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

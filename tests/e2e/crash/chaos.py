@@ -1,0 +1,100 @@
+"""Death and paralysis for the processes of a crash test, at random times."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import psutil
+
+from tests.processes import family_of, is_gone
+
+PAUSE_SECONDS = (0.2, 0.8)  # between two blows
+
+
+class Chaos:
+    """`supervisor_pid` gives the supervisor's process id. A frozen process goes on after about `lease` seconds, a
+    little less or much more."""
+
+    def __init__(self, supervisor_pid: Callable[[], int], *, lease: float) -> None:
+        self._supervisor_pid = supervisor_pid
+        self._lease = lease
+        self._seen: dict[int, psutil.Process] = {}
+        self._frozen: dict[int, float] = {}  # pid → when it goes on
+        self._strike_at = 0.0
+        self.blows: Counter[str] = Counter()
+
+    def look(self) -> None:
+        """Learn of new processes, thaw those whose time has come, and strike when it is time."""
+        self._take_stock()
+        self._thaw(time.monotonic())
+        if time.monotonic() >= self._strike_at:
+            self._strike_at = time.monotonic() + random.uniform(*PAUSE_SECONDS)
+            self._strike()
+
+    def calm(self) -> None:
+        """Let everybody go on, those too that froze themselves at a failpoint."""
+        self._take_stock()
+        self._thaw(float("inf"))
+
+    def bury(self) -> None:
+        """End whatever is left of all that was ever seen."""
+        self.calm()
+        for process in self._seen.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _strike(self) -> None:
+        what, act = random.choices(
+            (("worker", self._kill), ("worker", self._freeze), ("api", self._kill), ("api", self._freeze)),
+            weights=(10, 8, 2, 1),
+        )[0]
+        victims = [process for process in self._seen.values() if _is(process, f"{what}_entry")]
+        if victims:
+            act(random.choice(victims), what)
+        if random.random() < 0.03:
+            supervisor = self._seen.get(self._supervisor_pid())
+            if supervisor is not None:
+                self._kill(supervisor, "supervisor")
+
+    def _kill(self, process: psutil.Process, what: str) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            self.blows[f"{what} killed"] += 1
+            del self._seen[process.pid]
+
+    def _freeze(self, process: psutil.Process, what: str) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGSTOP)
+            self.blows[f"{what} frozen"] += 1
+
+    def _take_stock(self) -> None:
+        """Learn who is new and who is gone. Those that died without us died at a failpoint, or with their parent."""
+        for process in family_of(self._supervisor_pid()):
+            self._seen.setdefault(process.pid, process)
+        for pid, process in list(self._seen.items()):
+            if is_gone(process):
+                del self._seen[pid]
+                self._frozen.pop(pid, None)
+                self.blows["died at a failpoint or with its parent"] += 1
+
+    def _thaw(self, now: float) -> None:
+        for pid, process in self._seen.items():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_STOPPED:
+                    continue
+                if self._frozen.setdefault(pid, time.monotonic() + self._lease * random.uniform(0.5, 2.5)) <= now:
+                    process.send_signal(signal.SIGCONT)
+                    del self._frozen[pid]
+                    self.blows["went on after a freeze"] += 1
+
+
+def _is(process: psutil.Process, name: str) -> bool:
+    try:
+        return any(name in part for part in process.cmdline()) and not is_gone(process)
+    except psutil.Error:
+        return False

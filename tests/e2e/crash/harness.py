@@ -1,0 +1,153 @@
+"""A crash test: clients send jobs to a service whose processes are killed and frozen; in the end all must be right."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from app.config import load_settings
+from app.core.job import JobStatus
+from app.services.installation import Installation, open_installation
+from tests.e2e.crash.chaos import Chaos
+from tests.e2e.crash.clients import Client, Memory
+from tests.e2e.crash.verdict import find_faults
+from tests.e2e.service import free_port
+from tests.processes import Processes
+
+LEASE_SECONDS = 1.5
+CLIENTS = 3
+WORKERS = 3
+LOOK_EVERY_SECONDS = 0.05
+DRAIN_SECONDS = 180.0  # after the last blow; what has not ended by then never will
+FAILPOINTS = (
+    "after_claim=kill:0.02,mid_generation=kill:0.005,after_file_rename=kill:0.02,before_commit=stop:0.03,"
+    "after_commit=kill:0.02"
+)
+
+
+@dataclass
+class Report:
+    """`faults` is empty when all is right."""
+
+    faults: list[str] = field(default_factory=list)
+    acknowledged: int = 0
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    attempts: int = 0
+    refused: int = 0
+    blows: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        lines = [
+            f"acknowledged {self.acknowledged} jobs, which took {self.attempts} attempts: {dict(self.statuses)}",
+            *(f"{count:6} {what}" for what, count in sorted(self.blows.items())),
+            f"{self.refused:6} completions of former owners refused",
+            f"{sum(self.repeated.values()):6} requests repeated: {dict(self.repeated)}",
+            f"{len(self.faults):6} faults",
+            *(f"       {fault}" for fault in self.faults[:20]),
+        ]
+        return "\n".join(lines)
+
+
+class CrashTest:
+    def __init__(self, folder: Path, database_url: str, *, mutant: bool = False, jobs_per_second: float = 15.0) -> None:
+        self._environment = {
+            "PORT": str(free_port()),
+            "DATABASE_URL": database_url,
+            "IMAGES_DIR": str(folder / "images"),
+            "VIDEOS_DIR": str(folder / "videos"),
+            "LOG_DIR": str(folder / "logs"),
+            "MODEL_CACHE_DIR": str(folder / "models"),
+            "DISK_FLOOR_BYTES": "0",
+            "LEASE_SECONDS": str(LEASE_SECONDS),
+            "HEARTBEAT_SECONDS": "0.3",
+            "JOB_TIMEOUT_SECONDS": "30",
+            "WORKER_POLL_SECONDS": "0.3",
+            "MAX_ATTEMPTS": "100",  # being killed is nobody's fault here
+            "DEFAULT_MODEL_ID": "fake",
+            "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
+        }
+        self._refusals = folder / "refusals"
+        self._command = ("-m", "tests.e2e.crash.run_entry", str(WORKERS), FAILPOINTS, str(self._refusals))
+        self._command += ("mutant",) if mutant else ()
+        self._processes = Processes(folder)
+        self._supervisor = self._processes.start(*self._command, **self._environment)
+        self._url = f"http://127.0.0.1:{self._environment['PORT']}"
+        self._memory = Memory()
+        self._clients = [Client(self._url, self._memory, jobs_per_second / CLIENTS) for _ in range(CLIENTS)]
+        self._chaos = Chaos(lambda: self._supervisor.pid, lease=LEASE_SECONDS)
+        self._installation: Installation | None = None
+
+    def run(self, seconds: float) -> Report:
+        """Torment it for `seconds`, let it come to rest, and look at what is there."""
+        try:
+            self._wait_until_ready()
+            settings = load_settings(self._environment, env_file=None)
+            self._installation = open_installation(settings)
+            self._torment(seconds)
+            self._come_to_rest(self._installation)
+            return self._report(self._installation)
+        finally:
+            self._chaos.bury()
+            self._processes.close()
+            if self._installation is not None:
+                self._installation.close()
+
+    def _wait_until_ready(self) -> None:
+        give_up_at = time.monotonic() + 60
+        while time.monotonic() < give_up_at:
+            try:
+                if httpx.get(f"{self._url}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"it did not get ready: {self._processes.said()[-3000:]}")
+
+    def _torment(self, seconds: float) -> None:
+        for client in self._clients:
+            client.start()
+        stop_at = time.monotonic() + seconds
+        while time.monotonic() < stop_at:
+            self._chaos.look()
+            self._keep_supervised()
+            time.sleep(LOOK_EVERY_SECONDS)
+
+    def _come_to_rest(self, installation: Installation) -> None:
+        """Let the clients finish their sentence, then wait until every job has ended and nobody works any more."""
+        for client in self._clients:
+            client.stop()
+        give_up_at = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < give_up_at:
+            self._chaos.calm()
+            self._keep_supervised()
+            counts = installation.jobs.counts()
+            if not counts[JobStatus.PENDING] and not counts[JobStatus.PROCESSING]:
+                break
+            time.sleep(0.2)
+        for client in self._clients:
+            client.join(30)
+        self._supervisor.terminate()
+        self._supervisor.wait(60)
+
+    def _keep_supervised(self) -> None:
+        """What systemd would do."""
+        if self._supervisor.poll() is not None:
+            self._supervisor = self._processes.start(*self._command, **self._environment)
+
+    def _report(self, installation: Installation) -> Report:
+        jobs = installation.jobs.newest(list(JobStatus), limit=1_000_000)
+        return Report(
+            faults=find_faults(installation, self._memory),
+            acknowledged=len(self._memory.acknowledged()),
+            statuses={status.value: count for status, count in installation.jobs.counts().items() if count},
+            attempts=sum(job.attempt for job in jobs),
+            refused=len(self._refusals.read_text().splitlines()) if self._refusals.exists() else 0,
+            blows=self._chaos.blows,
+            repeated=self._memory.failures,
+        )

@@ -1,0 +1,29 @@
+"""Nothing accepted is lost and nothing is published twice, whatever is killed; and this test would notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.crash.databases import KINDS, empty_database
+from tests.e2e.crash.harness import CrashTest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+SECONDS = 20.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_lost_and_nothing_is_published_twice(kind: str, tmp_path: Path) -> None:
+    with empty_database(kind, tmp_path) as url:
+        report = CrashTest(tmp_path, url).run(SECONDS)
+    assert report.faults == [], str(report)
+    assert report.acknowledged >= 20, str(report)
+    assert report.blows["worker killed"] + report.blows["worker frozen"] >= 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_the_fence_it_finds_faults(kind: str, tmp_path: Path) -> None:
+    with empty_database(kind, tmp_path) as url:
+        report = CrashTest(tmp_path, url, mutant=True).run(SECONDS)
+    assert report.faults, str(report)

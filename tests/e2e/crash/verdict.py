@@ -1,0 +1,73 @@
+"""What must hold when a crash test is over, checked in the database and on the disk themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from app.core.job import Job, JobStatus
+from app.services.installation import Installation
+from app.services.maintenance import sweep_orphans
+from tests.e2e.crash.clients import Asked, Memory
+from tests.e2e.crash.worker_entry import MAKER
+
+
+def find_faults(installation: Installation, memory: Memory) -> list[str]:
+    """Everything that is wrong, one sentence each."""
+    faults = list(memory.wrong)
+    faults += _lost(installation, memory)
+    by_id = {asked.job_id: asked for asked in memory.acknowledged()}
+    for job in _all_jobs(installation):
+        faults += _faults_of(installation, job, by_id.get(job.id))
+    sweep_orphans(installation, older_than=0.0)
+    faults += _files(installation)
+    return faults
+
+
+def _lost(installation: Installation, memory: Memory) -> Iterator[str]:
+    known = {job.id for job in _all_jobs(installation)}
+    for asked in memory.acknowledged():
+        if asked.job_id not in known:
+            yield f"{asked.job_id} was acknowledged and is lost"
+    if len(known) > len(memory.asked):
+        yield f"{len(memory.asked)} requests made {len(known)} jobs"
+
+
+def _faults_of(installation: Installation, job: Job, asked: Asked | None) -> Iterator[str]:
+    outputs = installation.outputs.of_job(job.id)
+    images = tuple(output.id for output in outputs)
+    if not job.status.terminal:
+        yield f"{job.id} never ended: it is {job.status.value}, attempt {job.attempt}"
+    if job.status is JobStatus.FAILED:
+        yield f"{job.id} failed without a reason: {job.error_code}, attempt {job.attempt}"
+    if job.status is JobStatus.CANCELLED and asked is not None and not asked.cancel_asked:
+        yield f"{job.id} is cancelled and nobody asked for it"
+    wanted = job.request.num_images if job.status is JobStatus.COMPLETED else 0
+    if [output.index for output in outputs] != list(range(wanted)):
+        yield f"{job.id} is {job.status.value} and has the images {[output.index for output in outputs]}"
+    if asked is not None and asked.told not in (None, (job.status.value, images)):
+        yield f"{job.id} was told to be {asked.told} and is {job.status.value} with {images}"
+    for output in outputs:
+        if f"-{output.manifest['versions'][MAKER]}-" not in (job.worker_id or ""):
+            yield f"{job.id} was published by somebody who did not own it"
+
+
+def _files(installation: Installation) -> Iterator[str]:
+    """Each row's file is there and whole; after the sweep nothing else is."""
+    root = installation.settings.images_dir
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    known: set[str] = set()
+    for job in installation.jobs.newest([JobStatus.COMPLETED], limit=1_000_000):
+        for output in installation.outputs.of_job(job.id):
+            known |= {output.path, output.thumbnail_path}
+            path = installation.images.path(output.path)
+            if not path.exists():
+                yield f"{job.id} has a row without its file"
+            elif hashlib.sha256(path.read_bytes()).hexdigest() != output.sha256:
+                yield f"{job.id} has a file that does not match its checksum"
+    yield from (f"{name} belongs to nobody" for name in sorted(found - known))
+    yield from (f"{name} is missing" for name in sorted(known - found))
+
+
+def _all_jobs(installation: Installation) -> list[Job]:
+    return installation.jobs.newest(list(JobStatus), limit=1_000_000)

@@ -156,7 +156,7 @@ def test_a_checkpoint_cuts_the_wal_short_and_a_reader_only_postpones_it(sqlite_d
     assert wal.stat().st_size == 0
     with sqlite_database.read() as connection:
         assert connection.scalar(text("PRAGMA busy_timeout")) == database_module.BUSY_TIMEOUT_SECONDS * 1000
-        assert connection.scalar(text("PRAGMA journal_size_limit")) == 16 * 2**20
+        assert connection.scalar(text("PRAGMA journal_size_limit")) == 4000 * 4096
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
 
 

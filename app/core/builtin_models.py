@@ -7,8 +7,16 @@ DEFAULT_MODEL_ID = "demo"
 
 BUILTIN_MODEL_LINES = {
     "MODEL_01": (
-        "demo;builtin/demo;Built-in model: small flat illustrations, seconds on a CPU, no download;local;false;"
-        '{"steps": {"min": 4, "max": 50, "default": 16}}'
+        "demo;builtin/demo;Built-in: flat illustrations in seconds, no GPU and no download;local;false;"
+        '{"steps": {"min": 4, "max": 50, "default": 20}, "negative_prompt": false,'
+        ' "defaults": {"width": 256, "height": 256, "guidance_scale": 2.5, "max_sequence_length": 64},'
+        ' "limits": {"min_width": 128, "min_height": 128, "max_width": 512, "max_height": 512, "multiple_of": 32,'
+        ' "min_guidance_scale": 1, "max_guidance_scale": 5},'
+        ' "hint": "It draws landscapes (sun, moon, stars, clouds, mountains, sea, snow, trees, houses, boats) and'
+        ' coloured shapes.",'
+        ' "example_prompts": ["a beautiful sunset over mountains", "a night sky with stars over the sea",'
+        ' "a red circle on a blue background", "a sailboat on the ocean at sunset",'
+        ' "a pine forest in snow under a bright sun", "a full moon over snowy mountains"]}'
     ),
     "MODEL_02": (
         "flux-dev;black-forest-labs/FLUX.1-dev;FLUX.1-dev: the best open picture quality, 34 GB;huggingface;true;"

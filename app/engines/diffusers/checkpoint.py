@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from app.engines.diffusers.demo import DemoCard, read_demo_card
 from app.engines.diffusers.weights import TensorCount, count_tensors, fingerprint
 from app.errors import ModelUnavailable
 
@@ -25,7 +26,8 @@ _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extracto
 class Checkpoint:
     """`path` is a diffusers folder or one .safetensors file; `config` the folder of model_index.json (for a file, the
     folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
-    `weights` counts the numbers in the files of each that has some (of a single file: all of them under "").
+    `weights` counts the numbers in the files of each that has some (of a single file: all of them under ""). `demo` is
+    what a built-in model says of itself.
     """
 
     path: Path
@@ -34,7 +36,7 @@ class Checkpoint:
     parts: tuple[str, ...]
     weights: Mapping[str, TensorCount]
     revision: str
-    max_sequence_length: int | None = None
+    demo: DemoCard | None = None
 
     @property
     def is_single_file(self) -> bool:
@@ -59,7 +61,7 @@ def inspect_folder(folder: Path, variant: str | None, revision: str | None = Non
         parts=_part_names(index),
         weights={part: count_tensors(files) for part, files in found.items() if files},
         revision=revision or fingerprint(folder, chain.from_iterable(found.values())),
-        max_sequence_length=_demo_sequence_length(folder),
+        demo=read_demo_card(folder),
     )
 
 
@@ -146,12 +148,3 @@ def _require_shards(folder: Path, variant: str | None) -> None:
     missing = sorted(str(name) for name in names if not (folder / str(name)).is_file())
     if missing:
         raise ModelUnavailable(f"The weights file {folder / missing[0]} is missing. Fetch the model again.")
-
-
-def _demo_sequence_length(folder: Path) -> int | None:
-    """What `demo.json` of the built-in model says it was trained with."""
-    try:
-        length = json.loads((folder / "demo.json").read_text(encoding="utf-8")).get("max_sequence_length")
-    except (FileNotFoundError, ValueError, AttributeError):
-        return None
-    return length if isinstance(length, int) and length > 0 else None

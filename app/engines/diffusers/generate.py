@@ -14,6 +14,7 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import Control, GeneratedImage, Generation
 from app.engines.diffusers.call import Call, word_call
+from app.engines.diffusers.demo import vocabulary_warnings
 from app.engines.diffusers.preview import Previewer
 from app.engines.diffusers.residency import LoadedModel
 from app.engines.diffusers.versions import versions_of
@@ -47,7 +48,7 @@ def generate(model: LoadedModel, request: GenerationRequest, control: Control, *
         | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images},
         versions=versions_of(model),
         timings=watch.seconds,
-        warnings=_warnings(model, call),
+        warnings=(*_warnings(model, call), *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo)),
         vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0,
     )
 
@@ -105,7 +106,8 @@ def _forget_cached_steps(pipeline: Any) -> None:
 
 
 def _sequence_length(model: LoadedModel) -> int | None:
-    return model.spec.defaults.max_sequence_length or model.checkpoint.max_sequence_length
+    demo = model.checkpoint.demo
+    return model.spec.defaults.max_sequence_length or (demo.max_sequence_length if demo else None)
 
 
 def _warnings(model: LoadedModel, call: Call) -> tuple[str, ...]:

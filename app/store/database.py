@@ -10,11 +10,8 @@ may be lost by a power cut.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,16 +24,15 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import DatabaseFull, DatabaseUnavailable
+from app.store.gate import gate
 
 log = logging.getLogger("cyberimage.store")
 
 _PG_DISK_FULL = "53100"
 
 BUSY_TIMEOUT_SECONDS = 30.0
-GATE_TIMEOUT_SECONDS = 5.0  # then go on without it: the gate is for fairness, BEGIN IMMEDIATE for correctness
 CHECKPOINT_PATIENCE_SECONDS = 0.5  # while it waits for readers, nobody can write
 CONNECT_TIMEOUT_SECONDS = 5
-GATE_POLL_SECONDS = 0.001  # a commit takes a few: nobody should find the gate open and unused
 WAL_PAGES = 4000  # 16 MB: the queue rewrites the same pages over and over, and a checkpoint writes each only once
 WAL_BUG_FIXED = (3, 51, 3)  # https://sqlite.org/wal.html#walresetbug
 
@@ -67,12 +63,12 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._gate_path: Path | None = None
+        self._path: Path | None = None  # of SQLite's file
         if self.is_sqlite:
             path = Path(self.url.database or "").resolve()
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._gate_path = path.with_name(path.name + ".gate")
             self.engine = _sqlite_engine(path)
+            self._path = path
         else:
             self.engine = create_engine(
                 self.url,
@@ -95,7 +91,7 @@ class Database:
 
         With `durable` the commit has reached the disk when the block has ended.
         """
-        with _translated(), self._gate(), self.engine.connect() as connection:
+        with _translated(), gate(self._path), self.engine.connect() as connection:
             if self.is_sqlite:
                 # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
                 level = "FULL" if durable else "NORMAL"
@@ -106,31 +102,24 @@ class Database:
                 yield connection
 
     def checkpoint(self) -> None:
-        """Move what is in SQLite's WAL to the database and cut it short. A reader in the way postpones it."""
-        if not self.is_sqlite:
+        """Move what is in SQLite's WAL to the database, and cut it short if it has grown. A reader may postpone it.
+
+        Not always: a WAL that keeps its size is overwritten in place, which commits faster than growing it again.
+        """
+        if self._path is None:
             return
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        grown = wal.exists() and wal.stat().st_size > WAL_PAGES * 4096
         with self.read() as connection:
             driver = connection.connection.dbapi_connection
             _execute_raw(driver, f"PRAGMA busy_timeout={CHECKPOINT_PATIENCE_SECONDS * 1000:.0f}")
             try:
-                _execute_raw(driver, "PRAGMA wal_checkpoint(TRUNCATE)")
+                _execute_raw(driver, f"PRAGMA wal_checkpoint({'TRUNCATE' if grown else 'PASSIVE'})")
             finally:
                 _execute_raw(driver, f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}")
 
     def close(self) -> None:
         self.engine.dispose()
-
-    @contextmanager
-    def _gate(self) -> Iterator[None]:
-        if self._gate_path is None:
-            yield
-            return
-        descriptor = os.open(self._gate_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            _lock_within(descriptor, GATE_TIMEOUT_SECONDS)
-            yield
-        finally:
-            os.close(descriptor)  # releases the lock
 
 
 @contextmanager
@@ -147,21 +136,6 @@ def _translated() -> Iterator[None]:
     except PoolTimeout as error:
         log.error("All connections to the database are busy")
         raise DatabaseUnavailable("The database is busy; try again in a moment.", retry_after=5) from error
-
-
-def _lock_within(descriptor: int, seconds: float) -> bool:
-    """Take the file lock, or give up: a stopped process must not stop everybody else."""
-    give_up_at = time.monotonic() + seconds
-    pause = 0.0001
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= give_up_at:
-                return False
-        time.sleep(pause)
-        pause = min(pause * 2, GATE_POLL_SECONDS)
 
 
 def _sqlite_engine(path: Path) -> Engine:

@@ -13,6 +13,7 @@ from sqlalchemy import event, text
 from app.core.job import JobStatus
 from app.errors import DatabaseFull, DatabaseUnavailable
 from app.store import database as database_module
+from app.store import gate as gate_module
 from app.store.database import Database
 from tests.store.house import Store
 from tests.store.test_claim import check_each_once, hammer
@@ -73,7 +74,7 @@ def test_a_lock_held_for_too_long_is_told_and_writes_nothing(
 
 def test_without_the_gate_writers_are_still_alone(sqlite_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate is for fairness; correctness is BEGIN IMMEDIATE's. (A stopped process may hold the gate for ever.)"""
-    monkeypatch.setattr(database_module, "GATE_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(gate_module, "TIMEOUT_SECONDS", 0.0)
     store = Store(sqlite_database)
     enqueued = {store.submit().id for _ in range(60)}
     taken: list[str] = []
@@ -139,25 +140,53 @@ def test_broken_connections_are_told_and_replaced(postgres_database: Database) -
     assert len(waiting - accepted) <= len(failures), "only an unanswered request may have been accepted unawares"
 
 
-def test_a_checkpoint_cuts_the_wal_short_and_a_reader_only_postpones_it(sqlite_database: Database) -> None:
+def test_a_checkpoint_empties_the_wal_and_cuts_it_short_only_when_it_has_grown(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(sqlite_database)
     wal = Path(f"{sqlite_database.url.database}-wal")
-    for _ in range(20):
+    for _ in range(5):
         store.submit()
-    assert wal.stat().st_size > 0
+    size = wal.stat().st_size
+    sqlite_database.checkpoint()
+    assert wal.stat().st_size == size, "it is overwritten in place; growing it again would cost every commit"
+    with sqlite_database.read() as connection:
+        _busy, pages, written_back = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+    assert pages == written_back
+    store.submit()
+    assert wal.stat().st_size == size
+    monkeypatch.setattr(database_module, "WAL_PAGES", 1)
+    sqlite_database.checkpoint()
+    assert wal.stat().st_size == 0
+    assert store.jobs.count_pending() == 6
+
+
+def test_a_reader_postpones_a_checkpoint_and_is_not_disturbed(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "WAL_PAGES", 1)
+    store = Store(sqlite_database)
+    wal = Path(f"{sqlite_database.url.database}-wal")
+    for _ in range(3):
+        store.submit()
     with sqlite_database.read() as connection:
         rows = connection.exec_driver_sql("SELECT * FROM jobs")
         rows.fetchone()
         store.submit()
         sqlite_database.checkpoint()
         assert wal.stat().st_size > 0
-        rows.close()
+        assert len(rows.fetchall()) == 2
     sqlite_database.checkpoint()
     assert wal.stat().st_size == 0
     with sqlite_database.read() as connection:
         assert connection.scalar(text("PRAGMA busy_timeout")) == database_module.BUSY_TIMEOUT_SECONDS * 1000
-        assert connection.scalar(text("PRAGMA journal_size_limit")) == 4000 * 4096
+
+
+def test_every_connection_is_set_up_for_several_processes(sqlite_database: Database) -> None:
+    with sqlite_database.read() as connection:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA journal_size_limit")) == 4000 * 4096
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
 
 
 def test_an_old_sqlite_is_warned_about(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

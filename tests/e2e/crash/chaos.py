@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -17,10 +18,11 @@ PAUSE_SECONDS = (0.2, 0.8)  # between two blows
 
 
 class Chaos:
-    """`supervisor_pid` gives the supervisor's process id. A frozen process goes on after about `lease` seconds, a
-    little less or much more."""
+    """`supervisor_pid` gives the supervisor's process id; `roles` is the folder in which its children leave their
+    names. A frozen process goes on after `lease` seconds or some more."""
 
-    def __init__(self, supervisor_pid: Callable[[], int], *, lease: float) -> None:
+    def __init__(self, supervisor_pid: Callable[[], int], roles: Path, *, lease: float) -> None:
+        self._roles = roles
         self._supervisor_pid = supervisor_pid
         self._lease = lease
         self._seen: dict[int, psutil.Process] = {}
@@ -53,7 +55,9 @@ class Chaos:
             (("worker", self._kill), ("worker", self._freeze), ("api", self._kill), ("api", self._freeze)),
             weights=(10, 8, 2, 1),
         )[0]
-        victims = [process for process in self._seen.values() if _is(process, f"{what}_entry")]
+        # Frozen ones are spared: what they do when they go on is what this is about.
+        awake = [process for pid, process in self._seen.items() if pid not in self._frozen]
+        victims = [process for process in awake if self._role_of(process) == what]
         if victims:
             act(random.choice(victims), what)
         if random.random() < 0.03:
@@ -87,14 +91,15 @@ class Chaos:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process.status() != psutil.STATUS_STOPPED:
                     continue
-                if self._frozen.setdefault(pid, time.monotonic() + self._lease * random.uniform(0.5, 2.5)) <= now:
+                if self._frozen.setdefault(pid, time.monotonic() + self._lease * random.uniform(1.0, 2.5)) <= now:
                     process.send_signal(signal.SIGCONT)
                     del self._frozen[pid]
                     self.blows["went on after a freeze"] += 1
 
-
-def _is(process: psutil.Process, name: str) -> bool:
-    try:
-        return any(name in part for part in process.cmdline()) and not is_gone(process)
-    except psutil.Error:
-        return False
+    def _role_of(self, process: psutil.Process) -> str:
+        """The name it left, or that of its parent: the API serves from a child of its own."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for pid in (process.pid, process.ppid()):
+                with contextlib.suppress(FileNotFoundError):
+                    return (self._roles / str(pid)).read_text()
+        return ""

@@ -25,7 +25,7 @@ WORKERS = 3
 LOOK_EVERY_SECONDS = 0.05
 DRAIN_SECONDS = 180.0  # after the last blow; what has not ended by then never will
 FAILPOINTS = (
-    "after_claim=kill:0.02,mid_generation=kill:0.005,after_file_rename=kill:0.02,before_commit=stop:0.03,"
+    "after_claim=kill:0.02,mid_generation=kill:0.005,after_file_rename=kill:0.02,before_commit=stop:0.15,"
     "after_commit=kill:0.02"
 )
 
@@ -64,6 +64,7 @@ class CrashTest:
             "LOG_DIR": str(folder / "logs"),
             "MODEL_CACHE_DIR": str(folder / "models"),
             "DISK_FLOOR_BYTES": "0",
+            "OPENBLAS_NUM_THREADS": "1",  # a process with threads is no good to fork
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "HEARTBEAT_SECONDS": "0.3",
             "JOB_TIMEOUT_SECONDS": "30",
@@ -72,15 +73,16 @@ class CrashTest:
             "DEFAULT_MODEL_ID": "fake",
             "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
         }
-        self._refusals = folder / "refusals"
-        self._command = ("-m", "tests.e2e.crash.run_entry", str(WORKERS), FAILPOINTS, str(self._refusals))
+        self._refusals, roles = folder / "refusals", folder / "roles"
+        roles.mkdir()
+        self._command = ("-m", "tests.e2e.crash.run_entry", str(WORKERS), FAILPOINTS, str(folder))
         self._command += ("mutant",) if mutant else ()
         self._processes = Processes(folder)
         self._supervisor = self._processes.start(*self._command, **self._environment)
         self._url = f"http://127.0.0.1:{self._environment['PORT']}"
         self._memory = Memory()
         self._clients = [Client(self._url, self._memory, jobs_per_second / CLIENTS) for _ in range(CLIENTS)]
-        self._chaos = Chaos(lambda: self._supervisor.pid, lease=LEASE_SECONDS)
+        self._chaos = Chaos(lambda: self._supervisor.pid, roles, lease=LEASE_SECONDS)
         self._installation: Installation | None = None
 
     def run(self, seconds: float) -> Report:

@@ -1,27 +1,49 @@
-"""The supervisor of a crash test: the real one, which starts its children again at once however young they died.
+"""The supervisor of a crash test: the real one, in a hurry, whose children are forked from it and come back at once.
 
-python -m tests.e2e.crash.run_entry WORKERS FAILPOINTS REFUSALS [mutant]
+python -m tests.e2e.crash.run_entry WORKERS FAILPOINTS FOLDER [mutant]
+
+The children are the real API and the real worker, with an engine that needs no weights. They leave their names in
+FOLDER/roles, and a line in FOLDER/refusals for every completion that came too late. A `mutant` has no fence.
 """
 
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
-from app.config import load_settings
-from app.monitoring.failpoints import ENVIRONMENT_NAME
-from app.monitoring.logs import configure_logging
-from app.worker import supervisor
-from app.worker.supervisor import Child, Supervisor
+from tests.e2e.crash.hurry import hurry
+from tests.e2e.crash.mutant import take_out_the_fence
 
 
-def main(workers: str, failpoints: str, *for_workers: str) -> int:
-    supervisor.HEALTHY_AFTER_SECONDS = 0.0
+def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
+    if rest == ("mutant",):
+        take_out_the_fence()
+    hurry()
+    from app import serve
+    from app.config import load_settings
+    from app.monitoring.failpoints import ENVIRONMENT_NAME
+    from app.monitoring.logs import configure_logging
+    from app.worker import supervisor
+    from app.worker.main import main as run_worker
+    from tests.e2e.crash.forked import ForkedProcess
+    from tests.e2e.crash.worker_parts import make_engine, note_refusals
+
+    note_refusals(Path(folder, "refusals"))
     configure_logging(load_settings(), "run")
-    command = [sys.executable, "-m", "tests.e2e.crash.worker_entry", *for_workers]
-    children = [Child("api", [sys.executable, "-m", "tests.e2e.crash.api_entry"], essential=True)]
-    children += [Child(f"worker {n + 1}", command, {ENVIRONMENT_NAME: failpoints}) for n in range(int(workers))]
-    running = Supervisor(children, grace=5.0)
+    children = [supervisor.Child("api", ["api"], essential=True)]
+    children += [
+        supervisor.Child(f"worker {number + 1}", ["worker"], {ENVIRONMENT_NAME: failpoints})
+        for number in range(int(workers))
+    ]
+    supervisor.HEALTHY_AFTER_SECONDS = 0.0
+    supervisor.subprocess = SimpleNamespace(Popen=ForkedProcess, TimeoutExpired=subprocess.TimeoutExpired)
+    running = supervisor.Supervisor(children, grace=5.0)
+    ForkedProcess.mains = {"api": serve.main, "worker": lambda: run_worker(lambda _: {"local": make_engine})}
+    ForkedProcess.roles = str(Path(folder, "roles"))
+    ForkedProcess.not_theirs = [running._lifeline]
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
     return running.run()
 

@@ -9,7 +9,7 @@ from app.core.job import Job, JobStatus
 from app.services.installation import Installation
 from app.services.maintenance import sweep_orphans
 from tests.e2e.crash.clients import Asked, Memory
-from tests.e2e.crash.worker_entry import MAKER
+from tests.e2e.crash.worker_parts import MAKER
 
 
 def find_faults(installation: Installation, memory: Memory) -> list[str]:

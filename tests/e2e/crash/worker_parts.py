@@ -1,0 +1,48 @@
+"""What the workers of a crash test have besides the real thing: an engine without weights, and a count of what the
+fence refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from app.engines.base import Generation
+from app.errors import LeaseLost
+from app.store import claims
+from tests.worker.fake_engine import FakeEngine
+
+MAKER = "maker"  # where, in a picture's versions, the process stands that drew it
+STEP_SECONDS = 0.02
+
+
+class CrashEngine(FakeEngine):
+    """Signs its pictures with its process, so that one can see whether their publisher owned the job."""
+
+    def generate(self, *arguments: Any) -> Generation:
+        made = super().generate(*arguments)
+        del self.ran[:]
+        return dataclasses.replace(made, versions={MAKER: str(os.getpid())})
+
+
+@cache
+def make_engine() -> CrashEngine:
+    return CrashEngine(step_seconds=STEP_SECONDS)
+
+
+def note_refusals(file: Path) -> None:
+    """Write a line to `file` for each completion that the fence kept out."""
+    complete: Callable[..., None] = claims.ClaimStore.complete
+
+    def noting(*arguments: Any, **keywords: Any) -> None:
+        try:
+            complete(*arguments, **keywords)
+        except LeaseLost:
+            with file.open("a") as refusals:
+                refusals.write("refused\n")
+            raise
+
+    claims.ClaimStore.complete = noting  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """The gate in front of SQLite's write lock: whoever wants to write waits here, in turn and not for long.
 
-SQLite's own lock waits are unfair: under four writers one may wait for seconds. Here it is milliseconds. The gate is for
-fairness only; that writers are alone is BEGIN IMMEDIATE's to see to, so a stopped process may keep the gate for ever.
+SQLite's own lock waits are unfair: under four writers one may wait for seconds. Here it is milliseconds. The gate is
+for fairness only; that writers are alone is BEGIN IMMEDIATE's to see to, so a stopped process may keep it for ever.
 """
 
 from __future__ import annotations

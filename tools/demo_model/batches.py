@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import CLIPTextModel, T5EncoderModel
+from torch import Tensor, nn
+from transformers import T5EncoderModel
 
-from tools.demo_model.pictures import BUCKETS
+from tools.demo_model.pictures import BUCKETS, scene_of
+from tools.demo_model.scene import Shapes
 from tools.demo_model.transformer import padding_bias
 
 LONGEST = 24  # tokens; the 1.6 % of captions that are longer are left out, so that one compiled shape serves all
 DROP = 0.1  # share of captions replaced by the empty one, for guidance
 MOST_PADDING = 500
+SHAPES_SHARE = 0.5  # of the draws; shapes need exact outlines and take the longest to learn
 
 
 @dataclass
@@ -35,17 +37,27 @@ class Batch:
         return Batch(*(value.to(device) for value in (self.latents, self.text, self.pooled, self.bias)))
 
 
+def kinds(folder: Path, name: str, count: int) -> np.ndarray:
+    """Which of the first `count` pictures of a bucket show shapes, bool (count,); kept beside the latents."""
+    path = folder / "latents" / f"{name}-kinds.npy"
+    if not path.exists() or len(np.load(path)) != count:
+        np.save(path, np.array([isinstance(scene_of(BUCKETS[name], k), Shapes) for k in range(count)]))
+    return np.load(path)
+
+
 class Batches:
     """Batches over all aspect-ratio buckets."""
 
-    def __init__(self, folder: Path, t5: T5EncoderModel, clip: CLIPTextModel, *, seed: int = 0, device: str = "cpu"):
+    def __init__(self, folder: Path, t5: T5EncoderModel, clip: nn.Module, *, seed: int = 0, device: str = "cpu"):
         self.t5, self.clip, self.seed, self.device = t5, clip, seed, device
         self.latents, self.t5_ids, self.clip_ids, self.rows = {}, {}, {}, {}
         for name in BUCKETS:
             self.latents[name] = np.load(folder / "latents" / f"{name}.npy", mmap_mode="r")
             with np.load(folder / "latents" / f"{name}-captions.npz") as ids:
                 self.t5_ids[name], self.clip_ids[name] = ids["t5"], ids["clip"]
-            self.rows[name] = np.argwhere((self.t5_ids[name] != 0).sum(-1) <= LONGEST)
+            short = np.argwhere((self.t5_ids[name] != 0).sum(-1) <= LONGEST)
+            shapes = kinds(folder, name, len(self.t5_ids[name]))[short[:, 0]]
+            self.rows[name] = (short[shapes], short[~shapes])
         self.end = int(self.clip_ids["square"].max())
 
     def __call__(self, step: int, count: int) -> Batch:
@@ -53,7 +65,13 @@ class Batches:
         rng = np.random.default_rng((self.seed, step))
         names = list(BUCKETS)
         name = names[int(rng.choice(len(names), p=[BUCKETS[n].share for n in names]))]
-        rows = self.rows[name][rng.integers(len(self.rows[name]), size=count)]
+        shapes, landscapes = (rows if len(rows) else self.all_rows(name) for rows in self.rows[name])
+        few = rng.random(count) < SHAPES_SHARE
+        rows = np.where(
+            few[:, None],
+            shapes[rng.integers(len(shapes), size=count)],
+            landscapes[rng.integers(len(landscapes), size=count)],
+        )
         latents = torch.from_numpy(np.stack([self.latents[name][k] for k in rows[:, 0]]).astype(np.float32))
         t5_ids = self.t5_ids[name][rows[:, 0], rows[:, 1]].astype(np.int64)
         clip_ids = self.clip_ids[name][rows[:, 0], rows[:, 1]].astype(np.int64)
@@ -65,8 +83,16 @@ class Batches:
         )
         text, pooled, lengths = self.features(t5_ids, clip_ids, LONGEST + 1)
         tokens = latents.shape[2] * latents.shape[3] // 4
-        bias = padding_bias(lengths, torch.from_numpy(padding), text.shape[1], tokens)
+        bias = self.bias(lengths, torch.from_numpy(padding), text.shape[1], tokens)
         return Batch(latents, text, pooled, bias).to(self.device)
+
+    def bias(self, lengths: Tensor, padding: Tensor, text_length: int, tokens: int) -> Tensor:
+        """The attention bias of captions of `lengths` words and `padding` pads before `tokens` image tokens."""
+        return padding_bias(lengths, padding, text_length, tokens)
+
+    def all_rows(self, name: str) -> np.ndarray:
+        """Every usable (picture, caption) of a bucket, for the tiny data sets that lack one kind of scene."""
+        return np.concatenate(self.rows[name])
 
     @torch.no_grad()
     def features(self, t5_ids: np.ndarray, clip_ids: np.ndarray, length: int) -> tuple[Tensor, Tensor, Tensor]:

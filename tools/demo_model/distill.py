@@ -41,8 +41,7 @@ def distill(
     rate: float = 6e-4, compiled: bool = False, save_every: float = 120.0, average_keep: float = 0.98,
 ) -> FluxTransformer2DModel:  # fmt: skip
     """Distil `model` in place, resuming from `path`; returns it with averaged weights."""
-    model.set_attn_processor(transformer.BiasedAttention())
-    teacher = copy.deepcopy(model).eval().requires_grad_(False)
+    teacher = copy.deepcopy(model)  # gradients stay possible: then it shares the compiled graph of the student
     average = flow.Average(model)
     optimizer = MuonAdamW(*transformer.split_parameters(model), lr=rate)
     first = 0
@@ -64,11 +63,10 @@ def distill(
         noisy = (1 - level) * one.latents + level * noise
         w = 1 + (STRONGEST - 1) * torch.rand(batch, generator=generator).to(batches.device)
         ones = torch.ones_like(w)
-        with torch.no_grad():
-            with_text = flow.predict(guide, noisy, t, one, ones)
-            without = flow.predict(guide, noisy, t, empty_text(one, batches), ones)
-            target = without + w[:, None, None] * (with_text - without)
-        loss = nn.functional.mse_loss(flow.predict(run, noisy, t, one, w), target)
+        with_text = flow.predict_flux(guide, noisy, t, one, ones).detach()
+        without = flow.predict_flux(guide, noisy, t, empty_text(one, batches), ones).detach()
+        target = without + w[:, None, None] * (with_text - without)
+        loss = nn.functional.mse_loss(flow.predict_flux(run, noisy, t, one, w), target)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -42,6 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--scratch", type=Path, help="where the trained checker is; without it nothing is measured")
+    parser.add_argument(
+        "--train-checker", type=int, default=0, metavar="STEPS", help="train the checker this far first"
+    )
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--count", type=int, default=200, help="prompts of each kind")
@@ -54,7 +57,7 @@ def main() -> None:
     if arguments.sheet:
         contact_sheet(painter, arguments.sheet)
     if arguments.scratch:
-        figures = measure(painter, checker.train(arguments.scratch, steps=0), arguments.count)
+        figures = measure(painter, checker.train(arguments.scratch, arguments.train_checker), arguments.count)
         print(json.dumps(figures, indent=2))
         if arguments.json:
             arguments.json.write_text(json.dumps(figures, indent=2) + "\n")

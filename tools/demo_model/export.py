@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
@@ -75,7 +81,7 @@ def flux_pipeline(
     )
 
 
-def export(pipeline: FluxPipeline, folder: Path, description: dict) -> None:
+def export(pipeline: DiffusionPipeline, folder: Path, description: dict) -> None:
     """Save `pipeline` as fp16 with its description; the model card is kept by hand in the same folder."""
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)

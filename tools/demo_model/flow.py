@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
 from tools.demo_model import checkpoint, transformer
 from tools.demo_model.batches import Batch, Batches
 from tools.demo_model.optim import MuonAdamW, set_rate
 
+Model = TypeVar("Model", bound=nn.Module)
+# (model, noisy latents, noise level, batch, guidance) → packed velocity; one for each architecture
+Predict = Callable[[nn.Module, Tensor, Tensor, Batch, Tensor], Tensor]
 RATE = 2e-3
 WARM_UP = 40
 
@@ -34,7 +38,7 @@ def times(count: int, generator: torch.Generator) -> Tensor:
     return torch.sigmoid(0.3 + 1.2 * torch.randn(count, generator=generator))
 
 
-def velocity_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+def velocity_loss(model: nn.Module, batch: Batch, generator: torch.Generator, predict: Predict) -> Tensor:
     """Mean squared error of the predicted velocity (noise minus picture)."""
     latents = batch.latents
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
@@ -45,7 +49,7 @@ def velocity_loss(model: nn.Module, batch: Batch, generator: torch.Generator) ->
     return nn.functional.mse_loss(predict(model, noisy, t, batch, torch.ones_like(t)), target)
 
 
-def predict(model: nn.Module, noisy: Tensor, t: Tensor, batch: Batch, guidance: Tensor) -> Tensor:
+def predict_flux(model: nn.Module, noisy: Tensor, t: Tensor, batch: Batch, guidance: Tensor) -> Tensor:
     """The packed velocity at `noisy` (n, c, h, w) and noise level `t` (n,)."""
     rows, columns = noisy.shape[2] // 2, noisy.shape[3] // 2
     device = noisy.device.type
@@ -85,11 +89,10 @@ def rate_at(course: Course, step: int) -> float:
 
 
 def train(
-    model: FluxTransformer2DModel, path: Path, course: Course, batches: Batches, *,
+    model: Model, path: Path, course: Course, batches: Batches, predict: Predict, *,
     compiled: bool = False, save_every: float = 120.0, report: int = 50,
-) -> FluxTransformer2DModel:  # fmt: skip
+) -> Model:  # fmt: skip
     """Follow the course, resuming from `path`; returns the model holding its averaged weights."""
-    model.set_attn_processor(transformer.BiasedAttention())
     state = checkpoint.load(path)
     if state is not None:
         model.load_state_dict(state["model"])
@@ -104,7 +107,7 @@ def train(
     for step in range(first, course.steps):
         generator = torch.Generator().manual_seed(1_000_003 + step)
         set_rate(optimizer, rate_at(course, step))
-        loss = velocity_loss(run, batches(step, course.batch), generator)
+        loss = velocity_loss(run, batches(step, course.batch), generator, predict)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

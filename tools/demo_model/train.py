@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 
-from tools.demo_model import checkpoint, export, flow, latents, pictures, text, transformer, vae, vae_outer
+from tools.demo_model import checkpoint, export, flow, latents, pictures, sd3, text, transformer, vae, vae_outer
 from tools.demo_model.batches import Batches
 from tools.demo_model.distill import distill
 from tools.demo_model.plan import PLANS, Plan
@@ -30,6 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the exported model")
     parser.add_argument("--scratch", type=Path, required=True, help="checkpoints and data sets; several GB")
+    parser.add_argument(
+        "--family", choices=("flux", "sd3"), default="flux", help="architecture; data and VAE are shared"
+    )
     parser.add_argument("--plan", choices=sorted(PLANS), default="cpu")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--init-from", type=Path, help="exported model to start from instead of nothing")
@@ -40,7 +43,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.init_from:
         start_from(arguments.init_from, arguments.scratch)
-    run(PLANS[arguments.plan], arguments.stages, arguments.scratch, arguments.out, arguments.device, arguments.compile)
+    plan, scratch = PLANS[arguments.plan], arguments.scratch
+    if arguments.family == "sd3":
+        run_sd3(plan, scratch, arguments.out, arguments.device, arguments.compile)
+    else:
+        run(plan, arguments.stages, scratch, arguments.out, arguments.device, arguments.compile)
 
 
 def start_from(exported: Path, scratch: Path) -> None:
@@ -73,13 +80,26 @@ def run(plan: Plan, stages: list[str], scratch: Path, out: Path, device: str, co
     if "flow" in stages or "distill" in stages:
         model, serve = starting_transformer(scratch).to(device), batches_in(scratch, device)
         if "flow" in stages:
-            flow.train(model, scratch / "flow.pt", plan.flow, serve, compiled=compiled)
+            flow.train(model, scratch / "flow.pt", plan.flow, serve, flow.predict_flux, compiled=compiled)
         if "distill" in stages:
             load_average(model, scratch / "flow.pt")
             steps, batch = plan.distill_steps, plan.distill_batch
             distill(model, scratch / "distill.pt", serve, steps=steps, batch=batch, compiled=compiled)
     if "export" in stages:
         write(scratch, out)
+
+
+def run_sd3(plan: Plan, scratch: Path, out: Path, device: str, compiled: bool) -> None:
+    """Train and export the SD 3 sibling on the pictures, autoencoder, T5 and latents that `run` left in scratch."""
+    clip = sd3.train_clip(scratch, plan.text_steps or 1200, plan.text_captions or 60_000)
+    t5, _ = text.load(scratch)
+    torch.manual_seed(5)
+    model = sd3.build().to(device)
+    serve = sd3.Sd3Batches(scratch, t5, clip, device=device)
+    flow.train(model, scratch / "flow-sd3.pt", plan.flow, serve, sd3.predict, compiled=compiled)
+    made = sd3.pipeline(outer_vae(scratch), t5, clip, model.to("cpu"), scratch)
+    export.export(made, out, export.describe("demo-sd3", "StableDiffusion3Pipeline"))
+    print(f"exported {out}: {export.megabytes(out):.1f} MB", flush=True)
 
 
 def starting_transformer(scratch: Path) -> FluxTransformer2DModel:

@@ -32,6 +32,7 @@ def build() -> FluxTransformer2DModel:
     for name, parameter in model.named_parameters():
         if (".norm" in name and ".linear." in name) or name.startswith(("proj_out", "norm_out.linear")):
             nn.init.zeros_(parameter)
+    model.set_attn_processor(BiasedAttention())
     return model
 
 

@@ -1,9 +1,9 @@
 """Photograph the page in every state: desktop and phone, dark and light.
 
-python -m tools.screenshots OUT
+python -m tools.screenshots OUT [--painter] [--only STATE ...]
 
 Starts a private CyberImage on loopback and drives a Chromium that is already installed. With the built-in model the
-pictures are really generated; without it a painter stands in. OUT gets `<state>-<device>-<theme>.png`.
+pictures are really generated; without it, or with --painter, a painter stands in. OUT gets `<state>-<device>-<theme>.png`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,12 @@ from tests.browser.painter import prompt_of
 
 DEVICES: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1440, "height": 900}},
-    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True},
+    "phone": {
+        "viewport": {"width": 390, "height": 844},
+        "device_scale_factor": 2,
+        "has_touch": True,
+        "is_mobile": True,
+    },
 }
 THEMES = ("dark", "light")
 SIZES = [(256, 256), (288, 192), (256, 256), (192, 288), (256, 256)]
@@ -36,14 +41,16 @@ SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 class Studio:
     """One house and one browser. `real` is whether the built-in model draws."""
 
-    def __init__(self, folder: Path, browser: Any, out: Path) -> None:
-        self.real = (ROOT / "builtin" / "demo" / "model_index.json").exists()
+    def __init__(self, folder: Path, browser: Any, out: Path, *, painter: bool, only: Sequence[str]) -> None:
+        self.real = not painter and (ROOT / "builtin" / "demo" / "model_index.json").exists()
         self.model = "demo" if self.real else "painter"
-        self.worker = "app.worker.main" if self.real else "tests.browser.painter"
+        self.worker = "worker.py" if self.real else "tests.browser.painter"
         self.house = House(folder, DEFAULT_MODEL_ID=self.model, **FAILING)
-        self._browser, self._out = browser, out
+        self._browser, self._out, self._only = browser, out, only
 
     def shoot(self, state: str, view: str, pose: Callable[[Any], None] = lambda page: None) -> None:
+        if self._only and state not in self._only:
+            return
         for device, options in DEVICES.items():
             for theme in THEMES:
                 with self._page(theme, options) as page:
@@ -94,11 +101,15 @@ def generate(prompt: str) -> Callable[[Any], None]:
     return pose
 
 
-def fail(page: Any) -> None:
-    page.select_option("#model", "not-downloaded")
-    page.fill("#prompt", "a castle in the clouds")
-    page.locator("#generate").click()
-    page.locator("#hero .failure").wait_for()
+def fail(studio: Studio) -> Callable[[Any], None]:
+    def pose(page: Any) -> None:
+        if studio.real:
+            page.select_option("#model", "not-downloaded")
+        page.fill("#prompt", "a castle in the clouds" if studio.real else "a broken castle")
+        page.locator("#generate").click()
+        page.locator("#hero .failure").wait_for()
+
+    return pose
 
 
 def look_closer(page: Any) -> None:
@@ -158,8 +169,10 @@ def photograph(studio: Studio) -> None:
     studio.shoot("queue", "queue", line_up(studio))
     studio.shoot("status", "status", lambda page: page.wait_for_timeout(7000))
     clear(house)
-    studio.shoot("error", "", fail)
-    studio.shoot("offline", "", lambda page: (page.route("**/*", lambda route: route.abort()), page.wait_for_timeout(8000)))
+    studio.shoot("error", "", fail(studio))
+    studio.shoot(
+        "offline", "", lambda page: (page.route("**/*", lambda route: route.abort()), page.wait_for_timeout(8000))
+    )
 
 
 def main() -> int:
@@ -167,7 +180,10 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder for the pictures")
-    out: Path = parser.parse_args().out
+    parser.add_argument("--painter", action="store_true", help="do not use the built-in model")
+    parser.add_argument("--only", nargs="+", default=(), metavar="STATE", help="only these states")
+    asked = parser.parse_args()
+    out: Path = asked.out
     out.mkdir(parents=True, exist_ok=True)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -175,12 +191,10 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="cyberimage-studio-") as folder, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
-        studio = Studio(Path(folder), browser, out)
-        try:
+        studio = Studio(Path(folder), browser, out, painter=asked.painter, only=asked.only)
+        with studio.house:
             photograph(studio)
-        finally:
-            studio.house.close()
-            browser.close()
+        browser.close()
     return 0
 
 

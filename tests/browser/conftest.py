@@ -51,9 +51,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One server and one worker for all tests that leave them alone."""
-    house = House(tmp_path_factory.mktemp("house")).open()
-    yield house
-    house.close()
+    with House(tmp_path_factory.mktemp("house")) as house:
+        yield house.open()
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from tests.processes import Processes
 from tests.waiting import wait_until
 
 MODELS = {
-    "MODEL_PAINTER": 'painter;builtin;Paints small flat scenes;local;false;{"steps": {"min": 4, "max": 40, "default": 12},'
-    ' "defaults": {"width": 256, "height": 256, "guidance_scale": 3.5},'
+    "MODEL_PAINTER": "painter;builtin;Paints small flat scenes;local;false;"
+    '{"steps": {"min": 4, "max": 40, "default": 12}, "defaults": {"width": 256, "height": 256, "guidance_scale": 3.5},'
     ' "limits": {"min_width": 64, "max_width": 512, "min_height": 64, "max_height": 512, "max_images": 4},'
     ' "example_prompts": ["a sunset over mountains", "a red boat on a calm sea", "a snowy forest at night"]}',
     "MODEL_FIXED": "fixed;builtin;Always takes seven steps;local;false;"
@@ -27,7 +27,7 @@ MODELS = {
 
 
 class House:
-    """`close` ends every process that was started here."""
+    """`close`, or the end of a with block, ends every process that was started here."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -52,19 +52,29 @@ class House:
         self.api: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> House:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def open(self, worker: str | None = "tests.browser.painter") -> House:
         self.start_api()
         if worker:
             self.start_worker(worker)
         address = "/readyz" if worker else "/livez"
-        wait_until(lambda: self.answers(address), f"it did not come up: {self._processes.said()}")
+        try:
+            wait_until(lambda: self.answers(address), "it did not come up")
+        except AssertionError as error:
+            raise AssertionError(self._processes.said()) from error
         return self
 
     def start_api(self) -> None:
         self.api = self._processes.start("-m", "app.serve", **self.environment)
 
     def start_worker(self, module: str = "tests.browser.painter") -> None:
-        self.worker = self._processes.start("-m", module, **self.environment)
+        how = [module] if module.endswith(".py") else ["-m", module]
+        self.worker = self._processes.start(*how, **self.environment)
 
     def kill_api(self) -> None:
         """As a crash would: the server process and the one that watches over it."""

@@ -1,4 +1,4 @@
-"""A worker process whose engine paints instead of diffusing: fast, without weights, and as slow or broken as a prompt says.
+"""A worker process whose engine paints instead of diffusing: quick, without weights, slow or broken when a prompt asks.
 
 python -m tests.browser.painter
 
@@ -24,7 +24,7 @@ from tools.demo_model.captions import caption
 from tools.demo_model.paint import paint
 from tools.demo_model.scene import sample_landscape
 
-SLOW_STEP, STEP = 0.25, 0.01  # seconds
+SLOW_STEP, STEP = 0.3, 0.01  # seconds
 FAILURE = "The paint ran out. Ask for a smaller picture, or try again later."
 SIDE = 256
 

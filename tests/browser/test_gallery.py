@@ -18,13 +18,13 @@ from tests.waiting import wait_until
 @pytest.fixture(scope="module")
 def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Six pictures of two models and one failure."""
-    house = House(tmp_path_factory.mktemp("gallery")).open()
-    for seed, prompt in enumerate(["a red boat", "a green hill", "a RED house", "a pine forest", "a desert"]):
-        house.made(prompt, seed=seed + 1, num_inference_steps=5)
-    house.made("broken bridge")
-    house.ended(house.submit("a red moon", "fixed", seed=77))
-    yield house
-    house.close()
+    with House(tmp_path_factory.mktemp("gallery")) as house:
+        house.open()
+        for seed, prompt in enumerate(["a red boat", "a green hill", "a RED house", "a pine forest", "a desert"]):
+            house.made(prompt, seed=seed + 1, num_inference_steps=5)
+        house.made("broken bridge")
+        house.ended(house.submit("a red moon", "fixed", seed=77))
+        yield house
 
 
 @pytest.fixture
@@ -39,8 +39,16 @@ def pictures(page: Page):
 
 
 def test_newest_first_with_failures_and_their_sentence(gallery: Page):
-    texts = gallery.locator(".wall .tile").evaluate_all("tiles => tiles.map(t => t.querySelector('.tile-words, .tile-prompt').textContent)")
-    assert texts == ["a red moon", "broken bridge", "a desert", "a pine forest", "a RED house", "a green hill", "a red boat"]
+    texts = gallery.locator(".wall .tile").locator(".tile-words, .tile-prompt").all_text_contents()
+    assert texts == [
+        "a red moon",
+        "broken bridge",
+        "a desert",
+        "a pine forest",
+        "a RED house",
+        "a green hill",
+        "a red boat",
+    ]
     failed = gallery.locator(".tile.unfinished")
     expect(failed.locator(".chip")).to_have_text("Failed")
     expect(failed.locator(".tile-error")).to_contain_text("The paint ran out")
@@ -93,7 +101,9 @@ def test_the_lightbox_tells_everything_and_back_closes_it(gallery: Page):
     pictures(gallery).filter(has_text="a red moon").click()
     box = gallery.locator("dialog.lightbox")
     for name, value in {"Model": "fixed", "Size": "256 × 256", "Seed": "77", "Steps": "7"}.items():
-        expect(box.locator("dl div", has=gallery.locator("dt", has_text=re.compile(f"^{name}$"))).locator("dd")).to_have_text(value)
+        expect(
+            box.locator("dl div", has=gallery.locator("dt", has_text=re.compile(f"^{name}$"))).locator("dd")
+        ).to_have_text(value)
     box.locator(".manifest summary").click()
     expect(box.locator(".manifest pre")).to_contain_text('"model_id": "fixed"')
     gallery.go_back()
@@ -119,7 +129,11 @@ def test_variations_keep_everything_but_the_seed(new_page: Callable[..., Page], 
         page.get_by_role("button", name="Variations").click()
     body = request.value.post_data_json
     assert body["prompt"] == "a red boat"
-    assert (body["settings"]["seed"], body["settings"]["num_inference_steps"], body["settings"]["width"]) == (-1, 5, 320)
+    assert (body["settings"]["seed"], body["settings"]["num_inference_steps"], body["settings"]["width"]) == (
+        -1,
+        5,
+        320,
+    )
     expect(page.locator("#hero .picture img.there")).to_be_visible()
 
 
@@ -144,7 +158,8 @@ def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, fu
     drop = """([bytes, kind]) => {
       const transfer = new DataTransfer();
       transfer.items.add(new File([new Uint8Array(bytes)], "moon.png", { type: "image/png" }));
-      for (const name of [kind, "drop"]) document.body.dispatchEvent(new DragEvent(name, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+      const about = { dataTransfer: transfer, bubbles: true, cancelable: true };
+      for (const name of [kind, "drop"]) document.body.dispatchEvent(new DragEvent(name, about));
     }"""
     gallery.evaluate(drop, [data, "dragenter"])
     expect(gallery.locator("#prompt")).to_have_value("a red moon")

@@ -50,12 +50,12 @@ def test_a_running_job_is_cancelled_and_can_be_retried(page: Page):
 
 
 def test_several_jobs_at_once(page: Page):
-    for name in ("one", "two", "three"):
-        page.fill("#prompt", f"slow boat number {name}" if name == "one" else f"boat number {name}")
+    for name in ("one, slow", "two", "three"):
+        page.fill("#prompt", f"boat number {name}")
         page.keyboard.press("Control+Enter")
-        expect(page.locator(f".mini[aria-label^='slow boat number {name}'], .mini[aria-label^='boat number {name}']")).to_have_count(1)
-    expect(page.locator(".mini")).to_have_count(3)
-    expect(page.locator(".mini[aria-label*='number three']")).to_have_attribute("aria-label", re.compile("(2nd|1st|Next) in line"))
+        expect(page.locator(f".mini[aria-label^='boat number {name}']")).to_have_count(1)
+    third = page.locator(".mini[aria-label*='number three']")
+    expect(third).to_have_attribute("aria-label", re.compile("(2nd|Next) in line"))
     expect(page.locator("#queue-badge")).to_have_text(re.compile("[23]"))
     expect(page.locator(".mini[data-status=COMPLETED]")).to_have_count(3)
     page.locator(".mini[aria-label*='number two']").click()

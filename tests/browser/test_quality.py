@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.house import House
+
+log = logging.getLogger(__name__)
 
 VIEWS = ("create", "gallery", "queue", "status")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -99,7 +102,13 @@ def test_prompts_never_become_html(new_page: Callable[..., Page], house: House):
 def test_the_policy_forbids_inline_code_and_nothing_needs_it(new_page: Callable[..., Page], house: House):
     page = new_page(house.url, forgive=True)
     page.evaluate("addEventListener('securitypolicyviolation', event => (window.caught = event.violatedDirective))")
-    page.evaluate("() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.head.append(s); }")
+    page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.ran = 1";
+          document.head.append(script);
+        }"""
+    )
     page.wait_for_timeout(100)
     assert page.evaluate("[window.ran ?? null, window.caught]") == [None, "script-src-elem"]
     source = page.request.get(house.url, headers={"Accept": "text/html"}).text()
@@ -117,15 +126,18 @@ def test_the_first_load_is_small_and_quick(browser, new_page: Callable[..., Page
         expect(page.locator("#model option").first).to_be_attached()
         took.append(page.evaluate("performance.getEntriesByName('interactive')[0].startTime"))
     entries = page.evaluate(
-        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].map(e => [new URL(e.name).pathname, e.decodedBodySize])"
+        """["navigation", "resource"].flatMap(type => performance.getEntriesByType(type))
+             .map(entry => [new URL(entry.name).pathname, entry.decodedBodySize])"""
     )
     loaded = {path: size for path, size in entries if path == "/" or path.startswith("/static/")}
     total = sum(loaded.values())
-    print(f"first load {total} bytes in {len(loaded)} files, interactive after {sorted(round(ms) for ms in took)} ms")
+    log.info("First load: %s bytes in %s files, interactive after %s ms", total, len(loaded), sorted(map(round, took)))
     assert total <= FIRST_LOAD_BYTES, loaded
     assert min(took) <= 500, took
-    assert {path.rsplit("/", 1)[1] for path in loaded}.isdisjoint({"lightbox.js", "gallery.js", "wall.js", "queue.js", "status.js"})
-    declared = set(page.locator("link[rel=modulepreload]").evaluate_all("links => links.map(l => new URL(l.href).pathname)"))
+    later = {f"/static/js/{name}.js" for name in ("lightbox", "gallery", "wall", "queue", "status")}
+    assert later.isdisjoint(loaded)
+    preloads = page.locator("link[rel=modulepreload]")
+    declared = set(preloads.evaluate_all("links => links.map(link => new URL(link.href).pathname)"))
     modules = {path for path in loaded if path.endswith(".js")} - {"/static/js/main.js", "/static/js/theme.js"}
     assert modules == declared  # every module is fetched at once, none twice, none for nothing
 
@@ -137,8 +149,10 @@ def test_a_phone_shows_everything_without_sideways_scrolling(new_page: Callable[
     page.wait_for_timeout(400)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     small = page.evaluate(
-        """[...document.querySelectorAll('main > :not([hidden]) button, main > :not([hidden]) select, .tabs a')]
-             .filter(e => e.checkVisibility()).map(e => [e.textContent.trim().slice(0, 20), e.getBoundingClientRect().height]).filter(([, h]) => h < 24)"""
+        """[...document.querySelectorAll("main > :not([hidden]) :is(button, select), .tabs a")]
+             .filter(one => one.checkVisibility())
+             .map(one => [one.textContent.trim().slice(0, 20), one.getBoundingClientRect().height])
+             .filter(([, height]) => height < 24)"""
     )
     assert small == []
 
@@ -177,11 +191,10 @@ def test_both_themes_and_the_choice_comes_back(page: Page):
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Ten thousand pictures; rows are copied, the file is one."""
-    house = House(tmp_path_factory.mktemp("crowded")).open()
-    house.made("the only picture", seed=5, num_inference_steps=4)
-    multiply(house.folder / "house.sqlite", MANY)
-    yield house
-    house.close()
+    with House(tmp_path_factory.mktemp("crowded")) as house:
+        house.open().made("the only picture", seed=5, num_inference_steps=4)
+        multiply(house.folder / "house.sqlite", MANY)
+        yield house
 
 
 def multiply(database: Path, count: int) -> None:
@@ -191,7 +204,13 @@ def multiply(database: Path, count: int) -> None:
         made = []
         for n in range(1, count):
             width, height = [(256, 256), (288, 192), (192, 288)][n % 3]
-            changes = {"id": f"{n:032x}", "index": n, "width": width, "height": height, "created_at": row["created_at"] - n}
+            changes = {
+                "id": f"{n:032x}",
+                "index": n,
+                "width": width,
+                "height": height,
+                "created_at": row["created_at"] - n,
+            }
             manifest = json.loads(row["manifest"]) | {"prompt": f"picture number {n}"}
             made.append(tuple((row | changes | {"manifest": json.dumps(manifest)}).values()))
         columns = ", ".join(f'"{name}"' for name in row)
@@ -205,10 +224,11 @@ def test_ten_thousand_pictures_scroll_with_a_bounded_document(new_page: Callable
     while seen < MANY and time.monotonic() - began < 60:
         page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
         page.wait_for_timeout(20)
-        nodes, seen = page.evaluate("[document.querySelectorAll('.wall li').length, 1 + Math.max(...[...document.querySelectorAll('.wall li')].map(li => +li.dataset.index))]")
-        most = max(most, nodes)
+        places = page.locator(".wall li").evaluate_all("all => all.map(one => Number(one.dataset.index))")
+        most, seen = max(most, len(places)), max(places) + 1
     assert seen == MANY
     assert most <= 120
+    took = time.monotonic() - began
     slow = page.evaluate(
         """async () => {
           const long = [];
@@ -222,7 +242,7 @@ def test_ten_thousand_pictures_scroll_with_a_bounded_document(new_page: Callable
           return long.sort((a, b) => a - b)[Math.floor(long.length / 2)];
         }"""
     )
-    print(f"{MANY} pictures reached in {time.monotonic() - began:.1f} s, {most} tiles at most, median frame {slow:.0f} ms")
+    log.info("%s pictures: %.1f s to the end, %s tiles at most, %.0f ms a frame", MANY, took, most, slow)
     assert slow < 50
     page.locator(".wall a.tile").nth(20).click()
     expect(page.locator(".lightbox-prompt")).to_contain_text("picture number")

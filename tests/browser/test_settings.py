@@ -59,10 +59,13 @@ def test_model_and_steps_are_saved_on_submit(page: Page):
     assert page.evaluate("[localStorage.lastModelId, localStorage.lastStepsValue]") == ["painter", "12"]
 
 
-@pytest.mark.parametrize("stored", [("vanished", "33"), ("", ""), ("painter", "9999"), ("painter", "many"), ("fixed", "33")])
+STORED = [("vanished", "33"), ("", ""), ("painter", "9999"), ("painter", "many"), ("fixed", "33")]
+
+
+@pytest.mark.parametrize("stored", STORED)
 def test_stored_values_that_no_longer_fit(new_page: Callable[..., Page], house: House, stored: tuple[str, str]):
     page = new_page(house.url)
-    page.evaluate("([model, steps]) => { localStorage.lastModelId = model; localStorage.lastStepsValue = steps; }", stored)
+    page.evaluate("([id, steps]) => Object.assign(localStorage, { lastModelId: id, lastStepsValue: steps })", stored)
     page.reload()
     expect(page.locator("#model")).to_have_value("fixed" if stored[0] == "fixed" else "painter")
     expect(page.locator("#steps-value")).to_have_text({"fixed": "7", "vanished": "33"}.get(stored[0], "12"))

@@ -9,7 +9,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.house import House
 
 
-def test_the_server_is_killed_and_restarted_in_the_middle(new_page: Callable[..., Page], new_house: Callable[..., House]):
+def test_the_server_is_killed_and_restarted_in_the_middle(
+    new_page: Callable[..., Page], new_house: Callable[..., House]
+):
     house = new_house().open()
     page = new_page(house.url, forgive=True)
     page.fill("#prompt", "slow storm")

@@ -17,6 +17,7 @@ const [form, prompt, negative, guidance, submit, problem] =
   ["#generate-form", "#prompt", "#negative", "#guidance", "#generate", "#form-error"].map((id) => $(id));
 let key = newKey(); // of the request in the form; a new one once it was accepted
 let sending = false;
+let guided = false; // whether there is a guidance to send, or the model decides
 
 export function startComposer() {
   prompt.value ||= draft.read("prompt") ?? "";
@@ -32,7 +33,7 @@ export function startComposer() {
 /** The request as the API takes it. */
 export function request() {
   const settings = { num_inference_steps: stepCount(), ...chosenSize(), seed: chosenSeed(), num_images: chosenCount() };
-  if (!guidance.disabled) settings.guidance_scale = Number(guidance.value);
+  if (guided) settings.guidance_scale = Number(guidance.value);
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
   return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), settings };
 }
@@ -50,14 +51,11 @@ function adapt(steps = null) {
 }
 
 function applyGuidance({ limits, defaults }) {
-  const usual = defaults.guidance_scale;
+  const usual = defaults.guidance_scale ?? null;
   guidance.min = limits.min_guidance_scale;
   guidance.max = limits.max_guidance_scale;
-  guidance.disabled = false;
-  if (usual === null || usual === undefined) delete guidance.dataset.touched;
-  guidance.value = usual ?? 5;
-  guidance.disabled = usual === null || usual === undefined;
-  $("#guidance-field").hidden = guidance.disabled;
+  guidance.value = usual ?? (limits.min_guidance_scale + limits.max_guidance_scale) / 4;
+  guided = usual !== null;
   showGuidance();
 }
 
@@ -72,7 +70,7 @@ function applyCount({ limits }) {
 const chosenCount = () => Number($("#count input:checked")?.value ?? 1);
 
 function showGuidance() {
-  say($("#guidance-value"), Number(guidance.value).toFixed(1));
+  say($("#guidance-value"), guided ? Number(guidance.value).toFixed(1) : "the model’s own");
   paint(guidance);
 }
 
@@ -85,7 +83,7 @@ function showCount() {
 
 function summarize() {
   const seed = chosenSeed();
-  const parts = [guidance.disabled ? "" : `guidance ${Number(guidance.value).toFixed(1)}`, seed < 0 ? "random seed" : `seed ${seed}`];
+  const parts = [!guided ? "" : `guidance ${Number(guidance.value).toFixed(1)}`, seed < 0 ? "random seed" : `seed ${seed}`];
   say($("#fine-summary"), parts.filter(Boolean).join(" · "));
 }
 
@@ -155,6 +153,7 @@ $("#model").addEventListener("change", () => {
 $("#steps").addEventListener("input", showSteps);
 $("#steps").addEventListener("change", remember);
 guidance.addEventListener("input", () => {
+  guided = true;
   showGuidance();
   summarize();
 });

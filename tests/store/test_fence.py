@@ -37,6 +37,7 @@ SITUATIONS = {
     "claimed by another": lambda store, claim: (store.lose(claim), store.claim("w2")),
     "claimed by itself": lambda store, claim: (store.lose(claim), store.claim(claim.worker_id)),
     "completed by another": lambda store, claim: (store.lose(claim), store.complete(store.claim("w2"))),
+    "completed by itself": lambda store, claim: store.complete(claim),
     "cancelled": lambda store, claim: (store.jobs.cancel(claim.job_id), store.lose(claim)),
     "failed": lambda store, claim: (store.edit(claim.job_id, max_attempts=1), store.lose(claim)),
     "given back": lambda store, claim: store.claims.release(claim),

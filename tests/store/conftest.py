@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.store.database import Database
 from app.store.migrate import migrate
-from app.store.schema import metadata, tallies
+from app.store.schema import metadata
 from tests.store.house import Store
 
 
@@ -63,10 +63,10 @@ def store(database: Database) -> Store:
 
 
 def empty(database: Database) -> None:
-    names = [table.name for table in reversed(metadata.sorted_tables) if table is not tallies]
+    """Not TRUNCATE: for a few rows PostgreSQL deletes them ten times faster."""
+    kept_by_triggers = {"tallies", "counters"}  # so they go last
+    names = [table.name for table in reversed(metadata.sorted_tables)]
+    names.sort(key=lambda name: name in kept_by_triggers)
     with database.write(durable=False) as connection:
-        if not database.is_sqlite:
-            connection.execute(text(f"TRUNCATE {', '.join(names)}, tallies RESTART IDENTITY"))
-            return
-        for name in [*names, "tallies", "sqlite_sequence"]:  # the tallies last: the triggers write to them
-            connection.execute(text(f"DELETE FROM {name}"))
+        for name in names:
+            connection.exec_driver_sql(f"DELETE FROM {name}")

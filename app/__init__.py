@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.version import __version__
+
 if TYPE_CHECKING:
     from flask_openapi3 import OpenAPI
 
     from app.config import Settings
-
-__version__ = "0.1.0"
 
 
 def create_app(settings: Settings) -> OpenAPI:
@@ -37,7 +37,7 @@ def create_app(settings: Settings) -> OpenAPI:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    api.register(app)
+    api.register(app, settings)
     if settings.cors_origin_list:
         CORS(app, origins=settings.cors_origin_list, expose_headers=api.EXPOSED_HEADERS)
     app.extensions["cyberimage"] = Server(open_installation(settings))

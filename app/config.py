@@ -36,7 +36,21 @@ class Settings(BaseModel):
     )
     cors_origins: str = Field("", description="Origins that browsers may call the API from, separated by commas.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body accepted, in bytes.")
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For and -Proto are believed; 0 = none."
+    )
     shutdown_grace_seconds: Seconds = Field(20, description="How long a running job may finish after SIGTERM.")
+
+    # --- rate limits, per client
+    rate_limit_generate: str = Field(
+        "", description="Images that a client may ask for, e.g. 10 per minute; 200 per day. Empty = no limit."
+    )
+    rate_limit_read: str = Field(
+        "", description="Other requests of a client, e.g. 600 per minute. A gallery page makes fifty. Empty = no limit."
+    )
+    rate_limit_storage_url: SecretStr = Field(
+        SecretStr(""), description="Where limits are counted, as redis://host:6379/0; empty = in the API's memory."
+    )
 
     # --- storage
     database_url: str = Field("", description="SQLAlchemy URL; empty = SQLite in db/cyberimage.db.")
@@ -47,10 +61,25 @@ class Settings(BaseModel):
         536_870_912, ge=0, description="Free bytes on the images' disk below which new jobs are refused (disk_full)."
     )
 
+    # --- retention: what goes, oldest first; favourites stay
+    retention_days: float = Field(
+        0, ge=0, le=36_500, description="Days after which ended jobs and their pictures are removed; 0 = never."
+    )
+    retention_max_images: int = Field(0, ge=0, description="Pictures past which the oldest are removed; 0 = no limit.")
+    retention_max_bytes: int = Field(
+        0, ge=0, description="Bytes of pictures past which the oldest are removed; 0 = no limit."
+    )
+
     # --- logging
     log_dir: Path = Field(Path("logs"), description="Folder of app.log, errors.log and models.log.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
+    log_prompts: bool = Field(True, description="Whether the log line of a finished job tells its prompt.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people (text) or machines (json).")
+
+    # --- monitoring
+    memory_alert_percent: float = Field(
+        90, ge=0, le=100, description="RAM use past which log and metrics raise an alarm; 0 = never."
+    )
 
     # --- models and the engine
     default_model_id: str = Field("demo", description="The model used when a request names none.")
@@ -64,6 +93,10 @@ class Settings(BaseModel):
     )
     attention_backend: Literal["auto", "native", "xformers"] = Field(
         "auto", description="Attention kernels; auto chooses by GPU generation, xformers forces xformers."
+    )
+
+    model_idle_seconds: float = Field(
+        0, ge=0, description="Seconds after its last job when a worker drops a model from memory; 0 = never."
     )
 
     # --- generation
@@ -104,6 +137,25 @@ class Settings(BaseModel):
             raise ValueError("use sqlite:///path or postgresql+psycopg://user:password@host/name")
         return url
 
+    @field_validator("rate_limit_generate", "rate_limit_read")
+    @classmethod
+    def _limits(cls, text: str) -> str:
+        if text:
+            from limits import parse_many  # here: workers have no use for it
+
+            try:
+                parse_many(text)
+            except ValueError:
+                raise ValueError('use "10 per minute", or several between semicolons') from None
+        return text
+
+    @field_validator("rate_limit_storage_url")
+    @classmethod
+    def _limits_storage(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not url.get_secret_value().startswith(("redis://", "rediss://", "redis+unix://")):
+            raise ValueError("use redis://host:6379/0, rediss:// or redis+unix://, or nothing")
+        return url
+
     @field_validator("webhook_secret")
     @classmethod
     def _webhook_key(cls, secret: SecretStr) -> SecretStr:
@@ -116,6 +168,10 @@ class Settings(BaseModel):
     @property
     def cors_origin_list(self) -> list[str]:
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
+    def rate_limit_storage(self) -> str:
+        return self.rate_limit_storage_url.get_secret_value()
 
     @property
     def hub_cache(self) -> Path:

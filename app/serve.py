@@ -13,13 +13,14 @@ from gunicorn.workers.gthread import ThreadWorker
 from app import create_app, lifeline
 from app.api.server import Server
 from app.config import Settings, load_settings
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.services.courier import Courier
 from app.services.installation import open_installation
 from app.services.maintenance import Maintenance
 
 EXIT_CONFIGURATION = 2
+EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
 STUCK_SECONDS = 120  # without a sign of life of the process; requests may take as long as they like
 KEEPALIVE_SECONDS = 15
 COURIER_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
@@ -109,6 +110,9 @@ def main() -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return EXIT_CONFIGURATION
+    except DatabaseUnavailable as error:
+        print(error.detail, file=sys.stderr)
+        return EXIT_UNAVAILABLE
     return 0
 
 

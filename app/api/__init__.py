@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_openapi3 import OpenAPI
 
 from app.api import (
+    clients,
     docs,
     errors,
     events,
@@ -14,14 +15,18 @@ from app.api import (
     health,
     images,
     jobs,
+    meter,
+    metrics,
     models,
     pages,
     queue,
+    upkeep,
     webhooks,
 )
 from app.api.body import ApiRequest
 from app.api.errors import refuse
 from app.api.schemas import Problem
+from app.config import Settings
 
 __all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "ApiRequest", "Problem", "refuse", "register"]
 
@@ -29,14 +34,20 @@ DESCRIPTION = (
     "Self-hosted image generation. Send a prompt, get a job; follow the job until it is COMPLETED; fetch its pictures. "
     "Every error is an RFC 9457 problem document with a stable `code`. All times are UTC, ISO 8601."
 )
-EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-Id"]
+EXPOSED_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"]
 
 
-def register(app: OpenAPI) -> None:
-    """Give `app` every route, the error documents and the headers of every response."""
+def register(app: OpenAPI, settings: Settings) -> None:
+    """Give `app` every route, the error documents, the headers of every response, and the limits."""
+    clients.trust_proxies(app, settings.trusted_proxies)
+    meter.register(app)
     errors.register(app)
     headers.register(app)
-    for resource in (generate, jobs, events, images, gallery, models, queue, webhooks, health, pages):
+    for resource in (generate, jobs, events, images, gallery, models, queue, webhooks, health, metrics, upkeep, pages):
         app.register_api(resource.api)
     app.register_blueprint(docs.pages)
+    if settings.rate_limit_generate or settings.rate_limit_read:
+        from app.api import limits  # only then: it costs megabytes
+
+        limits.register(app, settings)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

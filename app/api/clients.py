@@ -2,8 +2,56 @@
 
 from __future__ import annotations
 
-from flask import request
+import hashlib
+import secrets
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from flask import Flask, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+BUCKETS = 65_536  # limits in memory: two clients share one with a chance of 1 in this many
+
+
+def trust_proxies(app: Flask, count: int) -> None:
+    """Take the client's address and scheme from the last `count` proxies' headers; with 0 nobody is believed."""
+    if count:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=0)  # type: ignore[method-assign]
 
 
 def client_id() -> str:
-    return f"ip:{request.remote_addr or 'local'}"
+    """Never longer than an address, whatever a proxy passed on."""
+    address = request.remote_addr or "local"
+    try:
+        return f"ip:{ip_address(address)}" if address != "local" else "ip:local"
+    except ValueError:
+        return "ip:unknown"
+
+
+def limit_key(*, by_address: bool) -> Callable[[], str]:
+    """The name of the budget that the present request is counted on.
+
+    In the memory of the process there are only so many, picked by a hash that nobody can foresee: however many
+    addresses somebody sends from, memory stays bounded. With `by_address` they are as many as clients.
+    """
+    if by_address:
+        return lambda: _network_of(client_id())
+    salt = secrets.token_bytes(16)
+
+    def bucket() -> str:
+        digest = hashlib.blake2b(_network_of(client_id()).encode(), key=salt, digest_size=4).digest()
+        return str(int.from_bytes(digest, "big") % BUCKETS)
+
+    return bucket
+
+
+def _network_of(client: str) -> str:
+    """An IPv6 client has a whole /64 of addresses to choose from: it is one client."""
+    kind, _, text = client.partition(":")
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return client
+    if isinstance(address, IPv6Address):
+        return f"{kind}:{address.ipv4_mapped or ip_network((address, 64), strict=False)}"
+    return client

@@ -50,6 +50,11 @@ def file(description: str, *media_types: str) -> dict[str, Any]:
     return {"description": description, "content": dict.fromkeys(media_types, schema)}
 
 
+def text(description: str) -> dict[str, Any]:
+    """An answer that is plain text."""
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
 def _job_id(text: str) -> str:
     if not _ID.fullmatch(text):
         raise JobNotFound("There is no job with this id.")

@@ -19,6 +19,7 @@ from app.errors import (
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
+    RateLimited,
     UnsupportedMediaType,
 )
 
@@ -33,6 +34,7 @@ _OURS: dict[int, type[CyberImageError]] = {
     405: MethodNotAllowed,
     413: PayloadTooLarge,
     415: UnsupportedMediaType,
+    429: RateLimited,
 }
 _WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
 

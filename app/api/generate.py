@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.api.clients import client_id
 from app.api.documented import answers, blueprint
+from app.api.request_id import request_id
 from app.api.schemas import Accepted
 from app.api.server import installation
 from app.api.shapes import accepted
@@ -72,6 +73,7 @@ def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any
         priority=body.priority,
         idempotency_key=header.idempotency_key,
         webhook_url=body.webhook_url,
+        request_id=request_id(),
     )
     answer = accepted(submitted)
     return answer, 202, {"Location": answer["status_url"]}

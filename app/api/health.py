@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from importlib.metadata import version
 from typing import Any
 
-from app import __version__
 from app.api.documented import answers, blueprint
 from app.api.schemas import ChecksBody, HealthBody, StatusBody
 from app.api.server import server
-from app.api.shapes import worker_body
+from app.api.shapes import machine_body, requests_body, worker_body
 from app.core.job_body import iso
 from app.errors import DatabaseUnavailable, FieldError, Unavailable
 from app.services import overview
+from app.services.versions import versions
 
 api = blueprint("health", "server")
 
@@ -50,13 +48,15 @@ def server_status() -> dict[str, Any]:
     return {
         "started_at": iso(here.started_at),
         "uptime_seconds": round(time.time() - here.started_at, 1),
-        "versions": {"cyberimage": __version__, "python": platform.python_version(), "flask": version("flask")},
+        "versions": versions(),
         "ready": _ready(checks),
         "checks": checks,
         "queue": dict(summary.counts),
         "workers": [worker_body(row) for row in summary.workers],
+        **machine_body(here.machine.read()),
         "disk": {"free_bytes": summary.free_bytes, "floor_bytes": here.installation.settings.disk_floor_bytes},
         "images": dict(summary.images),
+        "requests": requests_body(here.meter.recent()),
     }
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api import documented
 from app.api.documented import ImagePath, answers, blueprint
-from app.api.schemas import ImageMetadata
+from app.api.schemas import FavoriteBody, ImageMetadata
 from app.api.server import installation
 from app.api.shapes import image_metadata
 from app.core.output import Output
@@ -62,6 +62,27 @@ def delete_image(path: ImagePath) -> tuple[str, int]:
     """Remove a picture for good"""
     gallery.remove(installation(), path.image_id)
     return "", 204
+
+
+@api.put(
+    "/api/image/<path:image_id>/favorite",
+    responses=answers({200: FavoriteBody}, ImageNotFound, Gone),
+    description="Retention leaves favourites alone.",
+)
+def mark_favorite(path: ImagePath) -> dict[str, Any]:
+    """Keep a picture whatever its age"""
+    return _mark(path.image_id, favorite=True)
+
+
+@api.delete("/api/image/<path:image_id>/favorite", responses=answers({200: FavoriteBody}, ImageNotFound, Gone))
+def unmark_favorite(path: ImagePath) -> dict[str, Any]:
+    """A picture like any other again"""
+    return _mark(path.image_id, favorite=False)
+
+
+def _mark(image_id: str, *, favorite: bool) -> dict[str, Any]:
+    installation().outputs.mark(image_id, favorite=favorite)
+    return {"image_id": image_id, "favorite": favorite}
 
 
 def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False, download: bool = False) -> Response:

@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Response, make_response, render_template, request
 
-from app import __version__
 from app.api.documented import answers, blueprint
 from app.api.schemas import RootBody
+from app.version import __version__
 
 api = blueprint("pages", "server")
 
@@ -21,6 +21,7 @@ _LINKS = {
     "queue": "/api/queue",
     "status": "/status",
     "health": "/health",
+    "metrics": "/metrics",
 }
 
 

@@ -113,6 +113,7 @@ class ImageMetadata(ImageRef):
     model_id: str
     mime_type: str
     created_at: Time
+    favorite: bool = Field(description="Retention leaves it alone.")
     manifest: dict[str, Any] = Field(description="Everything needed to make the picture again.")
 
 
@@ -132,6 +133,7 @@ class GalleryItem(BaseModel):
     width: int | None
     height: int | None
     seed: int | None
+    favorite: bool
     error: ErrorBody | None
 
 
@@ -212,6 +214,39 @@ class ImagesTotal(BaseModel):
     bytes: int
 
 
+class CpuBody(BaseModel):
+    percent: float = Field(description="Of all cores together.")
+    count: int
+
+
+class MemoryBody(BaseModel):
+    total_bytes: int
+    available_bytes: int
+    percent: float = Field(description="In use.")
+    api_rss_bytes: int = Field(description="Of this API process.")
+
+
+class GpuBody(BaseModel):
+    index: int
+    name: str
+    memory_bytes: int
+    used_bytes: int
+    utilization_percent: int | None
+    temperature_celsius: int | None
+
+
+class ResponseTimes(BaseModel):
+    p50: float
+    p95: float
+    p99: float
+
+
+class RequestsBody(BaseModel):
+    count: int = Field(description="The figures are of this many requests: the last, at most a thousand.")
+    error_rate: float = Field(description="Share of them that ended in a 5xx.")
+    seconds: ResponseTimes
+
+
 class StatusBody(BaseModel):
     started_at: Time
     uptime_seconds: float
@@ -220,8 +255,28 @@ class StatusBody(BaseModel):
     checks: dict[str, str]
     queue: dict[JobStatus, int]
     workers: list[WorkerBody]
+    cpu: CpuBody
+    memory: MemoryBody
+    gpus: list[GpuBody]
     disk: DiskBody
     images: ImagesTotal
+    requests: RequestsBody
+
+
+class CleanupBody(BaseModel):
+    """What was removed, or would have been."""
+
+    dry_run: bool
+    images: int
+    jobs: int
+    orphans: int = Field(description="Files that belonged to nothing.")
+    idempotency_keys: int
+    freed_bytes: int = Field(description="Of pictures, thumbnails and orphans.")
+
+
+class FavoriteBody(BaseModel):
+    image_id: str
+    favorite: bool
 
 
 class RootBody(BaseModel):

@@ -7,11 +7,15 @@ import threading
 import time
 
 from flask import current_app
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from app.api.shapes import job_body
+from app.monitoring.requests import RequestMeter
+from app.monitoring.resources import Machine
 from app.services.board import StatusBoard
 from app.services.follow import Newsroom
 from app.services.installation import Installation
+from app.services.metrics import InstallationMetrics
 from app.services.status import JobView
 
 THREADS_KEPT_FREE = 8  # by event streams, for everything else
@@ -25,7 +29,13 @@ class Server:
         self.board = StatusBoard(installation, _rendered)
         self.newsroom = Newsroom(installation)
         self.draining = threading.Event()
+        self.cleaning = threading.Lock()  # held while POST /cleanup works
         self.started_at = time.time()
+        self.machine = Machine()
+        self.registry = CollectorRegistry()
+        self.meter = RequestMeter(self.registry)
+        self.registry.register(InstallationMetrics(installation, self.machine))
+        ProcessCollector(registry=self.registry)
         # An open event stream holds a request thread: without a bound, a few listeners would lock everybody out.
         self.streams = threading.BoundedSemaphore(max(1, installation.settings.server_threads - THREADS_KEPT_FREE))
 

@@ -10,6 +10,8 @@ from app.core.job import JobStatus
 from app.core.job_body import error_body, image_ref, iso, iso_or_none
 from app.core.output import Output
 from app.core.webhooks import Delivery, DeliveryState
+from app.monitoring.requests import Recent
+from app.monitoring.resources import Reading
 from app.services.gallery import ImageItem, JobItem
 from app.services.overview import ModelState, QueueOverview
 from app.services.status import JobView
@@ -56,6 +58,7 @@ def image_metadata(output: Output) -> dict[str, Any]:
         "model_id": output.model_id,
         "mime_type": output.mime_type,
         "created_at": iso(output.created_at),
+        "favorite": output.favorite,
         "manifest": output.manifest,
     }
 
@@ -78,6 +81,7 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
             "width": job.request.width,
             "height": job.request.height,
             "seed": job.request.seed,
+            "favorite": False,
             "error": error_body(job),
         }
     output = item.output
@@ -91,6 +95,7 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
         "media": output.media,
         "created_at": iso(output.created_at),
         **{name: reference[name] for name in ("url", "thumbnail_url", "metadata_url", "width", "height", "seed")},
+        "favorite": output.favorite,
         "error": None,
     }
 
@@ -114,6 +119,28 @@ def model_body(state: ModelState) -> dict[str, Any]:
 
 def worker_body(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "started_at": iso(row["started_at"]), "heartbeat_at": iso(row["heartbeat_at"])}
+
+
+def machine_body(reading: Reading) -> dict[str, Any]:
+    """The members `cpu`, `memory` and `gpus` of the status."""
+    return {
+        "cpu": {"percent": round(reading.cpu_percent, 1), "count": reading.cpu_count},
+        "memory": {
+            "total_bytes": reading.memory_bytes,
+            "available_bytes": reading.available_bytes,
+            "percent": round(reading.memory_percent, 1),
+            "api_rss_bytes": reading.rss_bytes,
+        },
+        "gpus": [vars(gpu) for gpu in reading.gpus],
+    }
+
+
+def requests_body(recent: Recent) -> dict[str, Any]:
+    return {
+        "count": recent.count,
+        "error_rate": round(recent.error_rate, 4),
+        "seconds": {name: round(getattr(recent, name), 4) for name in ("p50", "p95", "p99")},
+    }
 
 
 def queue_body(overview: QueueOverview) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Claim:
     request: GenerationRequest
     deadline_in: float
     queued_seconds: float
+    request_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,5 @@ class Job:
     warnings: tuple[str, ...] = ()
     timings: dict[str, Any] = field(default_factory=dict)
     webhook_url: str | None = None  # told when the job ends; never shown, it may hold a secret
+    request_id: str | None = None  # of the request that submitted it
+    vram_peak_bytes: int | None = None  # measured, when COMPLETED

@@ -30,3 +30,4 @@ class Output:
     seed: int
     created_at: float = 0.0
     manifest: dict[str, Any] = field(default_factory=dict)
+    favorite: bool = False

@@ -10,8 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from app.core.request import GenerationRequest
 
 MANIFEST_KEY = "cyberimage"
@@ -75,6 +73,8 @@ def parameters_text(manifest: dict[str, Any]) -> str:
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest inside one of our pictures; None when there is none."""
+    from PIL import Image  # here, because the API process imports this module and opens no picture
+
     with Image.open(path) as picture:
         text = getattr(picture, "text", {}).get(MANIFEST_KEY)
     try:

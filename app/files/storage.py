@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from app.errors import StorageFull
 
+IMAGE_SUFFIX = ".png"
+THUMBNAIL_SUFFIX = ".thumbnail.webp"
 _TEMPORARY = ".partial-"
 
 
@@ -67,6 +69,13 @@ class MediaStorage:
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
         self.path(name).unlink(missing_ok=True)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None when it is not there."""
+        try:
+            return self.path(name).stat().st_size
+        except FileNotFoundError:
+            return None
 
     def older_than(self, seconds: float) -> Iterator[str]:
         """Every file last changed more than `seconds` ago, temporary ones too, as relative names."""

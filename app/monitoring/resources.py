@@ -1,9 +1,79 @@
-"""What this machine and this process use: GPUs, RAM. Never imports torch: the API and the supervisor ask too."""
+"""What this machine and this process use: CPU, RAM, GPUs. Never imports torch: the API and the supervisor ask too."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
 import psutil
 import pynvml
+
+FRESH_SECONDS = 1.0  # figures may be this old: however many people look, the machine is asked once
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA GPU. What the driver does not tell (some do not know their load or temperature) is None."""
+
+    index: int
+    name: str
+    memory_bytes: int
+    used_bytes: int
+    utilization_percent: int | None
+    temperature_celsius: int | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`cpu_percent` is of all cores together, since the reading before."""
+
+    cpu_percent: float
+    cpu_count: int
+    memory_bytes: int
+    available_bytes: int
+    rss_bytes: int
+    gpus: Sequence[Gpu]
+
+    @property
+    def memory_percent(self) -> float:
+        return 100.0 * (1 - self.available_bytes / self.memory_bytes)
+
+
+class Machine:
+    """Reads the machine at most once a second. One per process; safe with threads."""
+
+    def __init__(self) -> None:
+        psutil.cpu_percent()  # the first call has nothing to compare with
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._reading: Reading | None = None
+
+    def read(self) -> Reading:
+        with self._lock:
+            if self._reading is None or time.monotonic() - self._read_at >= FRESH_SECONDS:
+                self._reading, self._read_at = _read(), time.monotonic()
+            return self._reading
+
+
+def _read() -> Reading:
+    memory = psutil.virtual_memory()
+    return Reading(
+        cpu_percent=float(psutil.cpu_percent()),
+        cpu_count=psutil.cpu_count() or 1,
+        memory_bytes=int(memory.total),
+        available_bytes=int(memory.available),
+        rss_bytes=rss_bytes(),
+        gpus=list(gpus()),
+    )
+
+
+def memory_percent() -> float:
+    """How much of the RAM is in use."""
+    return float(psutil.virtual_memory().percent)
 
 
 def gpu_count() -> int:
@@ -16,6 +86,37 @@ def gpu_count() -> int:
         return int(pynvml.nvmlDeviceGetCount())
     finally:
         pynvml.nvmlShutdown()
+
+
+def gpus() -> Iterator[Gpu]:
+    """Every NVIDIA GPU; none without a driver. One that stops answering is left out."""
+    if not _nvml_works():
+        return
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        with contextlib.suppress(pynvml.NVMLError):
+            yield _gpu(index)
+
+
+def _gpu(index: int) -> Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    load = temperature = None
+    with contextlib.suppress(pynvml.NVMLError):
+        load = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    with contextlib.suppress(pynvml.NVMLError):
+        temperature = int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+    name = pynvml.nvmlDeviceGetName(handle)
+    return Gpu(index, str(name), int(memory.total), int(memory.used), load, temperature)
+
+
+@cache
+def _nvml_works() -> bool:
+    """Whether there is a driver; it is asked once per process, and kept open."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return False
+    return True
 
 
 def rss_bytes() -> int:

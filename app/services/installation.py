@@ -9,6 +9,7 @@ from app.core.catalog import Catalog, build_catalog
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
 from app.store.claims import ClaimStore
+from app.store.counters import CounterStore
 from app.store.database import Database
 from app.store.doorbell import Doorbell, open_doorbell
 from app.store.jobs import JobStore
@@ -30,6 +31,7 @@ class Installation:
     workers: WorkerStore
     speeds: SpeedStore
     previews: PreviewStore
+    counters: CounterStore
     images: MediaStorage
     bell: Doorbell
 
@@ -59,6 +61,7 @@ def open_installation(settings: Settings) -> Installation:
         workers=WorkerStore(database, lease_seconds=lease),
         speeds=SpeedStore(database),
         previews=PreviewStore(database),
+        counters=CounterStore(database),
         images=MediaStorage(settings.images_dir),
         bell=open_doorbell(database.url),
     )

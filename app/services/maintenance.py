@@ -1,27 +1,26 @@
-"""What keeps the place in order by itself: rescue jobs of dead workers, sweep files that no row points to.
+"""What keeps the place in order by itself: rescue jobs of dead workers, clean up, look after the database and memory.
 
-Every worker and the API run it, so that it works whichever of them lives. Each chore is idempotent.
+Every worker and the API run it, so that it works whichever of them lives; of the slower chores each is done by one of
+them at a time. Each chore is idempotent.
 """
 
 from __future__ import annotations
 
 import logging
-import re
+import platform
 import threading
-from itertools import islice
-from pathlib import PurePosixPath
 
-from app.errors import DatabaseUnavailable, Gone, JobNotFound
-from app.files.metadata import read_manifest
+from app.errors import DatabaseUnavailable
+from app.monitoring.resources import memory_percent
+from app.services.cleanup import clean_up
 from app.services.installation import Installation
-from app.services.publish import IMAGE_SUFFIX, THUMBNAIL_SUFFIX
+from app.store.chores import ChoreStore
+from app.store.upkeep import look_after
 
 RESCUE_EVERY_SECONDS = 3.0
-SWEEP_EVERY_SECONDS = 600.0
-ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
-
-_ID = "[0-9a-f]{32}"
-_OURS = re.compile(rf"\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}|{_ID}(?:\.thumbnail\.webp|\.png))")
+CLEAN_EVERY_SECONDS = 600.0
+DATABASE_EVERY_SECONDS = 6 * 3600.0
+MEMORY_ALERT_EVERY_SECONDS = 600.0
 
 log = logging.getLogger("cyberimage.maintenance")
 
@@ -39,78 +38,44 @@ def rescue(installation: Installation) -> int:
     return len(rows)
 
 
-def sweep_orphans(installation: Installation, older_than: float = ORPHAN_AGE_SECONDS) -> int:
-    """Remove what broken publications left: files of ours that no row points to, older than `older_than` seconds.
-
-    Returns how many there were. Files that somebody else put there stay, and so do pictures of jobs that this database
-    never heard of: they belong to another one (an older backup, SQLite before the move to PostgreSQL).
-    """
-    removed = 0
-    old = installation.images.older_than(older_than)
-    while names := list(islice((name for name in old if _OURS.fullmatch(name)), 200)):
-        known = installation.outputs.known_paths(names)
-        for name in names:
-            if name not in known and _is_litter(installation, name):
-                removed += _remove(installation, name)
-    return removed
-
-
-def _is_litter(installation: Installation, name: str) -> bool:
-    """Whether the file `name`, which no row points to, is left over from a publication of this installation."""
-    picture, thumbnail, _ = name.partition(THUMBNAIL_SUFFIX)
-    if thumbnail:
-        return not installation.images.path(picture + IMAGE_SUFFIX).exists()
-    return not name.endswith(IMAGE_SUFFIX) or _is_of_our_jobs(installation, name)
-
-
-def _remove(installation: Installation, name: str) -> int:
-    """Remove the file `name`, a picture with its thumbnail. Returns how many files that were."""
-    names = [name, name.removesuffix(IMAGE_SUFFIX) + THUMBNAIL_SUFFIX] if name.endswith(IMAGE_SUFFIX) else [name]
-    present = [each for each in names if installation.images.path(each).exists()]
-    for each in present:
-        installation.images.remove(each)
-        log.info("Removed the orphan %s", PurePosixPath(each).name)
-    return len(present)
-
-
-def _is_of_our_jobs(installation: Installation, name: str) -> bool:
-    try:
-        manifest = read_manifest(installation.images.path(name))
-        if manifest is None:
-            return False
-        installation.jobs.get(str(manifest.get("job_id")))
-    except Gone:
-        return True
-    except (JobNotFound, OSError, ValueError):  # the latter two: no picture that we wrote, or removed this moment
-        return False
-    return True
-
-
 class Maintenance(threading.Thread):
     """The chores, on their own thread, until the process ends."""
 
     def __init__(self, installation: Installation) -> None:
         super().__init__(name="maintenance", daemon=True)
         self._installation = installation
+        self._chores = ChoreStore(installation.database)
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        rounds_per_sweep = int(SWEEP_EVERY_SECONDS / RESCUE_EVERY_SECONDS)
-        rounds = 0
-        while not self._stopping.wait(RESCUE_EVERY_SECONDS if rounds else 0.0):
-            self._once(sweep=rounds % rounds_per_sweep == 1)
-            rounds += 1
+        self._once(rescue_only=True)  # the start of a process is no time for more
+        while not self._stopping.wait(RESCUE_EVERY_SECONDS):
+            self._once()
 
     def stop(self) -> None:
         self._stopping.set()
 
-    def _once(self, *, sweep: bool) -> None:
+    def _once(self, *, rescue_only: bool = False) -> None:
         try:
             rescue(self._installation)
-            if sweep:
-                sweep_orphans(self._installation)
-                self._installation.workers.forget_dead()
-                self._installation.previews.forget_ended()
-                self._installation.database.checkpoint()
+            if not rescue_only:
+                self._watch_memory()
+                if self._chores.take("clean up", CLEAN_EVERY_SECONDS):
+                    self._clean_up()
+                if self._chores.take("database", DATABASE_EVERY_SECONDS):
+                    look_after(self._installation.database)
         except (DatabaseUnavailable, OSError) as error:
             log.error("Maintenance could not finish (%s); it will try again.", error)
+
+    def _clean_up(self) -> None:
+        clean_up(self._installation)
+        self._installation.workers.forget_dead()
+        self._installation.previews.forget_ended()
+        self._installation.database.checkpoint()
+
+    def _watch_memory(self) -> None:
+        """Warn while RAM is short: once in a while, and once per machine."""
+        limit, used = self._installation.settings.memory_alert_percent, memory_percent()
+        name = f"memory alert {platform.node()}"[:64]
+        if limit and used >= limit and self._chores.take(name, MEMORY_ALERT_EVERY_SECONDS):
+            log.warning("%.0f %% of the memory is in use (MEMORY_ALERT_PERCENT is %g)", used, limit)

@@ -21,12 +21,10 @@ from app.core.output import Output
 from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
 from app.files.metadata import build_manifest, png_text
-from app.files.storage import dated_name
+from app.files.storage import IMAGE_SUFFIX, THUMBNAIL_SUFFIX, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.installation import Installation
 
-IMAGE_SUFFIX = ".png"
-THUMBNAIL_SUFFIX = ".thumbnail.webp"
 TRY_AGAIN_SECONDS = 0.5
 
 
@@ -47,6 +45,7 @@ class Made:
     versions: dict[str, str]
     timings: Mapping[str, float]
     warnings: Sequence[str] = field(default_factory=tuple)
+    vram_peak_bytes: int = 0
 
 
 def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Output]:
@@ -66,7 +65,7 @@ def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Ou
     failpoint("after_file_rename")
     timings = {**made.timings, "queued": claim.queued_seconds, Phase.SAVING.value: time.perf_counter() - started}
     try:
-        _complete(installation, claim, outputs, timings, made.warnings)
+        _complete(installation, claim, outputs, timings, made)
     except (LeaseLost, Cancelled):  # only then is it certain that no row points to them
         for name in files:
             installation.images.remove(name)
@@ -80,14 +79,16 @@ def _complete(
     claim: Claim,
     outputs: Sequence[Output],
     timings: Mapping[str, float],
-    warnings: Sequence[str],
+    made: Made,
 ) -> None:
     """Commit, and try again while the database is away: an outage shorter than a lease must not cost the work."""
     give_up_at = time.monotonic() + installation.settings.lease_seconds
     while True:
         try:
             failpoint("before_commit")
-            installation.claims.complete(claim, outputs, timings=timings, warnings=warnings)
+            installation.claims.complete(
+                claim, outputs, timings=timings, warnings=made.warnings, vram_peak_bytes=made.vram_peak_bytes
+            )
             failpoint("after_commit")
             return
         except DatabaseUnavailable:

@@ -35,6 +35,7 @@ def submit(
     priority: int = 0,
     idempotency_key: str | None = None,
     webhook_url: str | None = None,
+    request_id: str | None = None,
 ) -> Submitted:
     """Enqueue `asked`. When this returns the job survives any crash.
 
@@ -61,6 +62,7 @@ def submit(
         warnings=resolved.warnings,
         webhook_url=webhook_url,
         idempotency=idempotency,
+        request_id=request_id,
     )
     if is_new:
         installation.bell.ring("work")

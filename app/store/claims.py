@@ -72,6 +72,7 @@ class ClaimStore:
             request=request_from_row(row),
             deadline_in=self._timeout,
             queued_seconds=max(0.0, row.started_at - (row.available_at or row.created_at)),
+            request_id=row.request_id,
         )
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, Beat]:
@@ -100,7 +101,13 @@ class ClaimStore:
         return Beat(row is not None, bool(row and row.cancel_requested))
 
     def complete(
-        self, claim: Claim, published: Sequence[Output], *, timings: Mapping[str, float], warnings: Sequence[str] = ()
+        self,
+        claim: Claim,
+        published: Sequence[Output],
+        *,
+        timings: Mapping[str, float],
+        warnings: Sequence[str] = (),
+        vram_peak_bytes: int = 0,
     ) -> None:
         """Publish: the output rows and COMPLETED, together, on the disk when this returns.
 
@@ -111,7 +118,8 @@ class ClaimStore:
         if not published or any(output.job_id != claim.job_id for output in published):
             raise ValueError("a job is completed with outputs, and with its own")
         with self._database.write() as connection:
-            row = connection.execute(_COMPLETE, {"timings": dict(timings), **fence(claim)}).one_or_none()
+            measured = {"timings": dict(timings), "vram_peak_bytes": vram_peak_bytes}
+            row = connection.execute(_COMPLETE, {**measured, **fence(claim)}).one_or_none()
             if row is None:
                 _explain_refusal(connection, claim, published)
                 return

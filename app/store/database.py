@@ -82,7 +82,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for SELECTs, each seeing the latest commit."""
         options: dict[str, Any] = {"reads": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        with _translated(), self.engine.connect().execution_options(**options) as connection:
+        with translated(), self.engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
@@ -91,7 +91,7 @@ class Database:
 
         With `durable` the commit has reached the disk when the block has ended.
         """
-        with _translated(), gate(self._path), self.engine.connect() as connection:
+        with translated(), gate(self._path), self.engine.connect() as connection:
             if self.is_sqlite:
                 # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
                 level = "FULL" if durable else "NORMAL"
@@ -123,7 +123,7 @@ class Database:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """The driver's complaints as ours. After a write that ends so, the commit may or may not have happened."""
     try:
         yield
@@ -151,6 +151,8 @@ def _sqlite_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
+        if not path.exists() or not path.stat().st_size:  # later it changes nothing, but would wait for writers
+            _execute_raw(connection, "PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in (
             "journal_mode=WAL",
             "foreign_keys=ON",

@@ -39,6 +39,7 @@ class JobStore:
         warnings: Sequence[str] = (),
         webhook_url: str | None = None,
         idempotency: IdempotencyKey | None = None,
+        request_id: str | None = None,
     ) -> tuple[Job, bool]:
         """Store a job and give it and whether it is new. When this returns, the job is on the disk.
 
@@ -67,6 +68,7 @@ class JobStore:
                     "total_steps": request.num_inference_steps,
                     "timings": {},
                     "webhook_url": webhook_url,
+                    "request_id": request_id,
                 },
             ).one()
             job = job_from_row(row)
@@ -129,8 +131,7 @@ class JobStore:
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs there are in each status: exact, at one moment, and without looking at history."""
         with self._database.read() as connection:
-            found = {row[0]: int(row[1]) for row in connection.execute(_COUNTS)}
-        return {status: found.get(status.value, 0) for status in JobStatus}
+            return count_by_status(connection)
 
     # --- changing one's mind
 
@@ -198,6 +199,11 @@ class JobStore:
         if row is None:
             raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")
         return job
+
+
+def count_by_status(connection: Connection) -> dict[JobStatus, int]:
+    found = {row[0]: int(row[1]) for row in connection.execute(_COUNTS)}
+    return {status: found.get(status.value, 0) for status in JobStatus}
 
 
 _ENQUEUE = (  # built once: building a statement costs as much as running it

@@ -15,43 +15,59 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from app.errors import DatabaseTooNew
-from app.store.database import Database
+from app.store.database import Database, translated
 
 _LOCK_NUMBER = 0x43594245  # "CYBE": PostgreSQL advisory locks are numbers
 
 
 def migrate(database: Database) -> None:
     """Apply what is missing. Raises DatabaseTooNew when the database comes from a newer version than this code."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
+    config = _config()
+    head = ScriptDirectory.from_config(config).get_current_head()
     with _one_at_a_time(database) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         if current == head:
             return
-        if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
-            raise DatabaseTooNew(
-                [
-                    f"DATABASE_URL: the database is at revision {current}, which this version does not know: a newer"
-                    " CyberImage has used it. Upgrade CyberImage, or restore the backup made before the upgrade."
-                ]
-            )
+        check_known(current)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def revision_of(database: Database) -> str | None:
+    """Which migration the database is at; None when it has no table yet."""
+    with database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def check_known(revision: str | None) -> None:
+    """Raises DatabaseTooNew when this version does not know `revision`."""
+    scripts = ScriptDirectory.from_config(_config())
+    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
+        raise DatabaseTooNew(
+            [
+                f"DATABASE_URL: the database is at revision {revision}, which this version does not know: a newer"
+                " CyberImage has used it. Upgrade CyberImage, or restore the backup made before the upgrade."
+            ]
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
 
 
 @contextmanager
 def _one_at_a_time(database: Database) -> Iterator[Connection]:
     if not database.is_sqlite:
-        with database.engine.begin() as connection:
+        with translated(), database.engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
             yield connection
         return
     lock = os.open(f"{database.url.database}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with database.engine.begin() as connection:
+        with translated(), database.engine.begin() as connection:
             yield connection
     finally:
         os.close(lock)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, tuple_
+from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
 from app.core.catalog import Media
 from app.core.output import Output
@@ -72,6 +72,14 @@ class OutputStore:
             if connection.execute(delete(outputs).where(outputs.c.id == output_id)).rowcount:
                 connection.execute(insert(removals).values(id=output_id, kind="output", removed_at=now()))
 
+    def mark(self, output_id: str, *, favorite: bool) -> None:
+        """Make it a favourite, or no longer. Raises ImageNotFound or Gone."""
+        with self._database.write() as connection:
+            marked = update(outputs).where(outputs.c.id == output_id).values(favorite=favorite)
+            changed = connection.execute(marked).rowcount
+        if not changed:
+            self.get(output_id)
+
     def known_paths(self, paths: Sequence[str]) -> set[str]:
         """Those of `paths` that a row points to, as picture or as thumbnail. Files are named after their output's id
         (`app.files.storage.dated_name`), so this looks at no other rows."""
@@ -85,10 +93,16 @@ class OutputStore:
 
     def totals(self) -> dict[str, int]:
         """`{"count", "bytes"}` of everything published."""
-        query = select(func.sum(tallies.c.count), func.sum(tallies.c.bytes)).where(tallies.c.subject == "outputs")
         with self._database.read() as connection:
-            row = connection.execute(query).one()
-        return {"count": int(row[0] or 0), "bytes": int(row[1] or 0)}
+            return count_outputs(connection)
+
+
+def count_outputs(connection: Connection) -> dict[str, int]:
+    row = connection.execute(_TOTALS).one()
+    return {"count": int(row[0] or 0), "bytes": int(row[1] or 0)}
+
+
+_TOTALS = select(func.sum(tallies.c.count), func.sum(tallies.c.bytes)).where(tallies.c.subject == "outputs")
 
 
 def _output(row: Row[Any]) -> Output:

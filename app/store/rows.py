@@ -36,6 +36,8 @@ def job_from_row(row: Row[Any]) -> Job:
         warnings=tuple(row.warnings),
         timings=row.timings,
         webhook_url=row.webhook_url,
+        request_id=row.request_id,
+        vram_peak_bytes=row.vram_peak_bytes,
     )
 
 

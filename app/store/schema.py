@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
     literal_column,
 )
 
@@ -73,6 +74,8 @@ jobs = Table(
     Column("timings", JSON, nullable=False),
     Column("webhook_url", Text),
     Column("overtaken_at", Double),  # since when, as the head of the line, it is passed over by jobs of loaded models
+    Column("request_id", String(64)),  # of the request that submitted it, for the log
+    Column("vram_peak_bytes", _Big),
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -120,6 +123,7 @@ outputs = Table(
     Column("seed", _Big, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("manifest", JSON, nullable=False),
+    Column("favorite", Boolean, nullable=False, server_default=false()),  # retention leaves it alone
     UniqueConstraint("job_id", "index"),
 )
 Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)
@@ -137,6 +141,17 @@ tallies = Table(
     Column("bytes", _Big, nullable=False),
 )
 
+# Totals for monitoring, which only grow: sums over the shards. Triggers count jobs (migration 0006), workers the rest.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("model_id", String(100), primary_key=True),
+    Column("detail", String(64), primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    Column("value", Double, nullable=False),
+)
+
 # What was here once: asking for it answers 410, not 404.
 removals = Table(
     "removals",
@@ -144,6 +159,15 @@ removals = Table(
     Column("id", String(32), primary_key=True),
     Column("kind", String(8), nullable=False),
     Column("removed_at", Double, nullable=False),
+)
+Index("ix_removals_removed_at", removals.c.removed_at)
+
+# Upkeep that one process at a time does, and when each is due again.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("due_at", Double, nullable=False),
 )
 
 # A client's Idempotency-Key and the answer it got; written in the same transaction as the job.
@@ -158,6 +182,7 @@ idempotency_keys = Table(
     Column("warnings", JSON),
     Column("created_at", Double, nullable=False),
 )
+Index("ix_idempotency_keys_created_at", idempotency_keys.c.created_at)
 
 workers = Table(
     "workers",

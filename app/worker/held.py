@@ -37,13 +37,16 @@ class HeldJob:
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self.hard_deadline = time.monotonic() + claim.deadline_in
+        self.started = time.monotonic()
+        self.hard_deadline = self.started + claim.deadline_in
         self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
         self.progress = Progress(Phase.STARTING, 0, claim.request.num_inference_steps)
         self.written = self.progress  # what the database knows; the keeper's own note
         self.preview_shown: Shown | None = None  # not yet written
         self.had_preview = False
         self.stop_reason: Stop | None = None
+        self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
+        self.vram_peak_bytes = 0
         self._lock = threading.Lock()
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:

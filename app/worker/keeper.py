@@ -15,6 +15,7 @@ from app.services.installation import Installation
 from app.store.claims import Beat
 from app.store.previews import Preview
 from app.store.workers import WorkerReport
+from app.worker.counts import Counts
 from app.worker.held import HeldJob, Stop
 from app.worker.vital import VitalThread, log
 
@@ -22,11 +23,12 @@ TICK_SECONDS = 0.1
 
 
 class Keeper(VitalThread):
-    """`describe` gives the worker's own row for the heartbeat."""
+    """`describe` gives the worker's own row for the heartbeat; `counts` are written with it."""
 
-    def __init__(self, installation: Installation, describe: Callable[[], WorkerReport]) -> None:
+    def __init__(self, installation: Installation, describe: Callable[[], WorkerReport], counts: Counts) -> None:
         super().__init__("keeper")
         self._installation = installation
+        self._counts = counts
         self._describe = describe
         self._held: dict[str, HeldJob] = {}
         self._changed = threading.Condition()
@@ -83,6 +85,16 @@ class Keeper(VitalThread):
             for job in held:
                 _heed(job, beats[job.claim.job_id])
         self._installation.workers.beat(self._describe())
+        self.write_counts()
+
+    def write_counts(self) -> None:
+        """Put what was counted into the database; what cannot be written waits for the next time."""
+        counted = self._counts.take()
+        try:
+            self._installation.counters.add(counted)
+        except DatabaseUnavailable:
+            self._counts.add(counted)
+            raise
 
     def _write_progress(self, job: HeldJob) -> None:
         """Write what changed since the last tick; look for a cancel either way."""

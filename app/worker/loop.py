@@ -19,7 +19,9 @@ from app.monitoring.resources import rss_bytes
 from app.services.installation import Installation
 from app.services.maintenance import Maintenance
 from app.store.workers import WorkerReport
+from app.worker.counts import Counts
 from app.worker.held import Stop
+from app.worker.idle import IdleModels
 from app.worker.keeper import Keeper
 from app.worker.runner import Runner
 from app.worker.watchdog import Watchdog
@@ -38,9 +40,11 @@ class Worker:
         self._engines: list[Engine] = []
         self._resident: Sequence[dict[str, Any]] = ()
         self._draining = threading.Event()
-        self._keeper = Keeper(installation, self._describe)
+        self._counts = Counts()
+        self._idle = IdleModels(installation.settings.model_idle_seconds)
+        self._keeper = Keeper(installation, self._describe, self._counts)
         self._watchdog = Watchdog(self._keeper.held)
-        self._runner = Runner(installation, self._keeper, self._engine_of)
+        self._runner = Runner(installation, self._keeper, self._engine_of, self._counts)
         self._maintenance = Maintenance(installation)
 
     def run(self) -> bool:
@@ -55,7 +59,9 @@ class Worker:
         log.info("Worker %s is ready on %s", self.id, self._device)
         try:
             while not self._draining.is_set() and not self._runner.must_recycle:
-                if not self._run_next():
+                ran = self._run_next()
+                self._unload_idle()
+                if not ran:
                     listener.wait(self._installation.settings.worker_poll_seconds)
         except Exception:
             log.exception("The worker broke down")  # into the log files; a fresh process may do better
@@ -79,7 +85,7 @@ class Worker:
 
     def _run_next(self) -> bool:
         try:
-            claim = self._installation.claims.claim(self.id, [model["model_id"] for model in self._resident])
+            claim = self._installation.claims.claim(self.id, _ids(self._resident))
         except DatabaseUnavailable as error:
             log.warning("Cannot ask for work: %s", error.detail)
             self._draining.wait(self._installation.settings.worker_poll_seconds)
@@ -93,6 +99,7 @@ class Worker:
             self._runner.give_back(claim)
         else:
             self._runner.run(claim)
+            self._idle.used(claim.request.model_id)
             self._look_at_engines()
         return True
 
@@ -107,6 +114,7 @@ class Worker:
         self._keeper.stop()
         self._keeper.join(timeout=5)
         try:
+            self._keeper.write_counts()
             self._installation.workers.remove(self.id)
         except DatabaseUnavailable:
             log.warning("Could not sign off; the row expires by itself")
@@ -122,8 +130,22 @@ class Worker:
         """Note what is in memory. Here, between jobs: an engine is used by one thread, and the keeper is another."""
         resident = [vars(model) for engine in self._engines for model in engine.resident()]
         if resident != self._resident:
+            self._counts.resident(_ids(self._resident), _ids(resident))
             self._resident = resident
             self._keeper.beat_soon()
+
+    def _unload_idle(self) -> None:
+        overdue = self._idle.overdue(_ids(self._resident))
+        for model_id in overdue:
+            log.info(
+                "%s has been idle for %g s (MODEL_IDLE_SECONDS)",
+                model_id,
+                self._installation.settings.model_idle_seconds,
+            )
+            for engine in self._engines:
+                engine.unload(model_id)
+        if overdue:
+            self._look_at_engines()
 
     def _describe(self) -> WorkerReport:
         held = self._keeper.held()
@@ -140,3 +162,7 @@ class Worker:
             rss_bytes=rss_bytes(),
             vram_bytes=sum(model["device_bytes"] for model in models),
         )
+
+
+def _ids(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [model["model_id"] for model in models]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.core.job import Phase
 from app.services.installation import Installation
 from app.services.publish import Made, publish
 from app.worker.held import HeldJob
@@ -51,8 +52,10 @@ class Publisher(VitalThread):
 
     def _publish(self, finished: Finished) -> None:
         error: BaseException | None = None
+        started = time.perf_counter()
         try:
             publish(self._installation, finished.job.claim, finished.made)
         except Exception as raised:  # noqa: BLE001 - whatever it is, the job must end with a status
             error = raised
+        finished.job.timings[Phase.SAVING.value] = time.perf_counter() - started
         self._settle(finished.job, error)

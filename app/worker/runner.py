@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 
 from app.core.catalog import ModelSpec
-from app.core.job import Claim, Phase
+from app.core.job import Claim, JobStatus, Phase
 from app.engines.base import Engine, Generation
 from app.errors import (
     Cancelled,
@@ -22,6 +22,8 @@ from app.errors import (
 from app.services.installation import Installation
 from app.services.publish import Made, Picture
 from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
+from app.worker import journal
+from app.worker.counts import Counts
 from app.worker.held import HeldJob, Stop
 from app.worker.keeper import Keeper
 from app.worker.publisher import Finished, Publisher
@@ -33,9 +35,16 @@ log = logging.getLogger("cyberimage.worker")
 class Runner:
     """`engine_of` gives the engine of a model. `must_recycle` turns true when this process should not go on."""
 
-    def __init__(self, installation: Installation, keeper: Keeper, engine_of: Callable[[ModelSpec], Engine]) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        keeper: Keeper,
+        engine_of: Callable[[ModelSpec], Engine],
+        counts: Counts,
+    ) -> None:
         self._installation = installation
         self._keeper = keeper
+        self._counts = counts
         self._engine_of = engine_of
         self._publisher = Publisher(installation, self.settle)
         self._publisher.start()
@@ -74,6 +83,8 @@ class Runner:
             raise
         if job.stop_reason not in (None, Stop.DRAINING):  # what is finished is not given back
             raise Cancelled(job.claim.job_id)
+        job.timings |= generation.timings
+        job.vram_peak_bytes = generation.vram_peak_bytes
         return _made(generation)
 
     def settle(self, job: HeldJob, error: BaseException | None) -> None:
@@ -81,9 +92,9 @@ class Runner:
         try:
             self._end(job, error)
         except LeaseLost:
-            log.warning("The lease was lost; the job belongs to somebody else now", extra=_context(job))
+            log.warning("The lease was lost; the job belongs to somebody else now", extra=journal.context(job))
         except DatabaseUnavailable as unreachable:  # the lease will run out, and the job is rescued
-            log.error("The job's end could not be written: %s", unreachable.detail, extra=_context(job))
+            log.error("The job's end could not be written: %s", unreachable.detail, extra=journal.context(job))
         finally:
             self._keeper.let_go(job)
             self._drop_preview(job)
@@ -97,18 +108,18 @@ class Runner:
     def _end(self, job: HeldJob, error: BaseException | None) -> None:
         claims, claim = self._installation.claims, job.claim
         if error is None:
-            log.info("Completed: %s", claim.request.model_id, extra=_context(job))
+            self._completed(job)
         elif isinstance(error, LeaseLost) or job.stop_reason is Stop.LOST:
             raise LeaseLost(claim.job_id)
         elif isinstance(error, Cancelled) and job.stop_reason is Stop.DRAINING:
             claims.release(claim)
-            log.info("Given back to the queue", extra=_context(job))
+            log.info("Given back to the queue", extra=journal.context(job))
         elif isinstance(error, Cancelled) and job.stop_reason is Stop.EXPIRED:
             seconds = self._installation.settings.job_timeout_seconds
             self._fail(job, GenerationTimeout(f"The job took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS)."))
         elif isinstance(error, Cancelled):
             claims.cancelled(claim)
-            log.info("Cancelled", extra=_context(job))
+            self._note_end(job, "cancelled")
         else:
             self._fail(job, error)
 
@@ -119,7 +130,7 @@ class Runner:
         elif isinstance(error, MemoryError):
             known = OutOfMemory("The main memory ran out. Ask for a smaller or for fewer pictures.")
         else:
-            log.error("Unexpected error", exc_info=error, extra=_context(job))
+            log.error("Unexpected error", exc_info=error, extra=journal.context(job))
             known = GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         transient = passing and claim.attempt < claim.max_attempts
@@ -132,9 +143,20 @@ class Runner:
             known.code,
             status.value,
             known.detail,
-            extra=_context(job),
+            extra=journal.context(job),
         )
+        if status is JobStatus.FAILED:
+            self._note_end(job, known.code)
         self.must_recycle |= isinstance(known, OutOfMemory)
+
+    def _completed(self, job: HeldJob) -> None:
+        request = job.claim.request
+        images, steps = request.num_images, request.num_images * request.num_inference_steps
+        self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
+        self._note_end(job, "completed")
+
+    def _note_end(self, job: HeldJob, outcome: str) -> None:
+        journal.ended(job, outcome, show_prompt=self._installation.settings.log_prompts)
 
 
 def _made(generation: Generation) -> Made:
@@ -144,6 +166,7 @@ def _made(generation: Generation) -> Made:
         versions=generation.versions,
         timings=generation.timings,
         warnings=generation.warnings,
+        vram_peak_bytes=generation.vram_peak_bytes,
     )
 
 
@@ -151,7 +174,3 @@ def _backoff(attempt: int) -> float:
     """Seconds before the next attempt: doubling, with jitter so that failures do not come back in step."""
     doublings = min(attempt - 1, BACKOFF_DOUBLINGS)
     return BACKOFF_SECONDS * float(2**doublings) * random.uniform(0.75, 1.25)
-
-
-def _context(job: HeldJob) -> dict[str, str]:
-    return {"job_id": job.claim.job_id}

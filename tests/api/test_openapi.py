@@ -46,7 +46,9 @@ def answers(client, submit, worker):
         found.append((method, path, client.open(url or path, method=method, **request)))
         return found[-1][2]
 
-    for path in ("/", "/livez", "/health", "/readyz", "/status", "/api/models", "/api/queue", "/api/images"):
+    for path in ("/", "/livez", "/health", "/readyz", "/status", "/metrics"):
+        call("GET", path)
+    for path in ("/api/models", "/api/queue", "/api/images"):
         call("GET", path)
     call("POST", "/api/generate", json={"prompt": "x", "model_id": "sana-sprint", "settings": {"seed": 1}})
     call("POST", "/api/generate", json={})
@@ -77,7 +79,10 @@ def answers(client, submit, worker):
     for which in (image, "unknown"):
         for part in ("", "/thumbnail", "/metadata"):
             call("GET", "/api/image/{image_id}" + part, url=f"/api/image/{which}{part}")
+        for method in ("PUT", "DELETE"):
+            call(method, "/api/image/{image_id}/favorite", url=f"/api/image/{which}/favorite")
         call("DELETE", "/api/image/{image_id}", url=f"/api/image/{which}")
+    call("POST", "/cleanup")
     return found
 
 

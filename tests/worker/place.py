@@ -81,7 +81,7 @@ class Place:
 
     def submit(self, prompt: str = "a boat", *, model_id: str = "fake", num_images: int = 1) -> str:
         asked = GenerationInput(prompt=prompt, model_id=model_id, settings=GenerationSettings(num_images=num_images))
-        return submit(self.installation, asked, client_id="somebody").job.id
+        return submit(self.installation, asked, client_id="somebody").job_id
 
     def view(self, job_id: str) -> JobView:
         return view(self.installation, job_id)

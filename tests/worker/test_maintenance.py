@@ -10,7 +10,8 @@ import pytest
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
 from app.services import gallery
-from app.services.maintenance import Maintenance, sweep_orphans
+from app.services.maintenance import Maintenance
+from app.services.orphans import sweep_orphans
 from app.services.publish import Made, Picture, publish
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, picture
@@ -46,9 +47,9 @@ def test_what_a_broken_publication_left_is_swept(place: Place, monkeypatch: pyte
     broken_publication(place, monkeypatch)
     write(place, "2026/01/02/.partial-" + "0" * 32)
     assert len(place.files()) == 3
-    assert sweep_orphans(place.installation) == 0  # it is young: a publication may be under way
+    assert sweep_orphans(place.installation)[0] == 0  # it is young: a publication may be under way
     assert len(place.files()) == 3
-    assert sweep_orphans(place.installation, EVERYTHING) == 3
+    assert sweep_orphans(place.installation, EVERYTHING)[0] == 3
     assert place.files() == []
 
 
@@ -57,7 +58,7 @@ def test_published_pictures_stay(place: Place, engine: FakeEngine) -> None:
     place.completed(place.submit())
     before = place.files()
     assert len(before) == 2
-    assert sweep_orphans(place.installation, EVERYTHING) == 0
+    assert sweep_orphans(place.installation, EVERYTHING)[0] == 0
     assert place.files() == before
 
 
@@ -65,7 +66,7 @@ def test_what_somebody_else_put_there_stays(place: Place) -> None:
     for name in ("holiday.png", "2026/01/02/cat.png", "2026/01/02/notes.txt", f"{'a' * 32}.png", ".gitkeep"):
         write(place, name)
     write(place, f"2026/01/02/{hashlib.md5(b'x', usedforsecurity=False).hexdigest()}.png")  # ours only by its name
-    assert sweep_orphans(place.installation, EVERYTHING) == 0
+    assert sweep_orphans(place.installation, EVERYTHING)[0] == 0
     assert len(place.files()) == 6
 
 
@@ -75,7 +76,7 @@ def test_pictures_of_another_database_stay(place: Place, engine: FakeEngine) -> 
     place.completed(place.submit())
     before = place.files()
     elsewhere = place.open(DATABASE_URL=f"sqlite:///{place.folder / 'another.db'}")
-    assert sweep_orphans(elsewhere, EVERYTHING) == 0
+    assert sweep_orphans(elsewhere, EVERYTHING)[0] == 0
     assert place.files() == before
 
 
@@ -87,7 +88,7 @@ def test_what_a_broken_removal_left_is_swept(place: Place, engine: FakeEngine, m
         gallery.remove(place.installation, output.id)
     place.installation.images.remove(output.path)
     assert place.files() == [output.thumbnail_path]
-    assert sweep_orphans(place.installation, EVERYTHING) == 1
+    assert sweep_orphans(place.installation, EVERYTHING)[0] == 1
 
 
 @pytest.mark.usefixtures("hurried")

@@ -1,0 +1,127 @@
+"""Rate limits per client: generations by the images they ask for, everything else by the request. Off by default.
+
+Health, metrics and what a browser needs to show the page are exempt. The two budgets are shared by their routes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_limiter import Limiter, RequestLimit
+from limits.errors import StorageError
+
+from app.api.clients import limit_key
+from app.api.server import installation
+from app.config import Settings
+from app.errors import CyberImageError
+
+# Whoever adds a route that leads to a generation adds it here; all others are reads.
+GENERATING = frozenset({"generate.generate", "jobs.retry_job"})
+EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})
+EXEMPT_BLUEPRINTS = frozenset({"docs"})
+MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
+_EXCEEDED = {
+    "generate": "You have asked for as many images as you may for now. Try again when Retry-After has passed.",
+    "read": "You have sent as many requests as you may for now. Try again when Retry-After has passed.",
+}
+
+log = logging.getLogger("cyberimage.api")
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """`cost` is what the present request takes from it."""
+
+    name: str
+    limits: str
+    cost: Callable[[], int]
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Wrap the routes of `app`, which must be there already."""
+    budgets = list(_budgets(settings))
+    limiter = _limiter(app, settings)
+    for endpoint, view in list(app.view_functions.items()):
+        for budget in budgets:
+            if budget.name == _budget_of(endpoint):
+                limited = limiter.shared_limit(
+                    budget.limits, scope=budget.name, cost=budget.cost, error_message=_EXCEEDED[budget.name]
+                )
+                app.view_functions[endpoint] = limited(view)  # type: ignore[assignment]
+    app.after_request(lambda response: _tell(limiter, response))
+
+
+def _limiter(app: Flask, settings: Settings) -> Limiter:
+    limiter = Limiter(
+        limit_key(by_address=bool(settings.rate_limit_storage)),
+        app=app,
+        storage_uri=settings.rate_limit_storage or "memory://",
+        storage_options={"wrap_exceptions": True},
+        strategy="fixed-window",
+        in_memory_fallback_enabled=bool(settings.rate_limit_storage),  # Redis away: each process counts for itself
+        key_prefix="cyberimage",
+    )
+    limiter.logger = log
+    return limiter
+
+
+def _budgets(settings: Settings) -> Iterator[_Budget]:
+    if settings.rate_limit_generate:
+        yield _Budget("generate", settings.rate_limit_generate, _images)
+    if settings.rate_limit_read:
+        yield _Budget("read", settings.rate_limit_read, lambda: 1)
+
+
+def _budget_of(endpoint: str) -> str | None:
+    if endpoint in GENERATING:
+        return "generate"
+    return None if endpoint in EXEMPT or endpoint.partition(".")[0] in EXEMPT_BLUEPRINTS else "read"
+
+
+def _images() -> int:
+    """How many images the request asks for; 1 when it cannot be told, for it will be refused."""
+    job_id = (request.view_args or {}).get("job_id")
+    try:
+        if job_id is not None:
+            return installation().jobs.get(job_id).request.num_images
+        wished: Any = (request.get_json().get("settings") or {}).get("num_images", 1)
+    except (CyberImageError, AttributeError):
+        return 1
+    return min(max(1, wished), MOST_IMAGES) if isinstance(wished, int) else 1
+
+
+def _tell(limiter: Limiter, response: Response) -> Response:
+    """The headers of the present request's budget: the draft standard's, and those that older clients read."""
+    try:
+        standing = [_Standing(limit) for limit in limiter.current_limits]
+    except StorageError:
+        return response
+    if standing:
+        headers, tightest = response.headers, min(standing, key=lambda one: (one.remaining, -one.reset_in))
+        headers["RateLimit-Policy"] = ", ".join(f'"{one.name}";q={one.quota};w={one.window}' for one in standing)
+        headers["RateLimit"] = ", ".join(f'"{one.name}";r={one.remaining};t={one.reset_in}' for one in standing)
+        headers["X-RateLimit-Limit"] = str(tightest.quota)
+        headers["X-RateLimit-Remaining"] = str(tightest.remaining)
+        headers["X-RateLimit-Reset"] = str(ceil(time.time()) + tightest.reset_in)
+        if response.status_code == 429 and "Retry-After" not in headers:
+            breached = [one for one in standing if one.breached] or [tightest]
+            headers["Retry-After"] = str(max(1, *(one.reset_in for one in breached), 1))
+    return response
+
+
+class _Standing:
+    """One limit as it stands after this request."""
+
+    def __init__(self, limit: RequestLimit) -> None:
+        self.quota = limit.limit.amount
+        self.window = limit.limit.get_expiry()
+        self.name = f"per-{self.window}s"
+        self.remaining = max(0, limit.remaining)
+        self.reset_in = max(0, ceil(limit.reset_at - time.time()))
+        self.breached = limit.breached

@@ -1,0 +1,74 @@
+"""How many requests this API process answered, and how fast: totals for Prometheus, the last thousand for people."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+
+LAST_REQUESTS = 1000
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Labels must not grow with what clients make up.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Of the last `count` requests: the share that ended in a 5xx, and seconds by percentile."""
+
+    count: int
+    error_rate: float
+    p50: float
+    p95: float
+    p99: float
+
+
+class RequestMeter:
+    """Safe with threads. Its metrics are in `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # when a counter began: noise, which doubles the answer
+        self._requests = Counter(
+            "cyberimage_http_requests",
+            "Requests answered by this API process.",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "cyberimage_http_request_duration_seconds",
+            "Until the answer began; event streams go on after that.",
+            ["method", "route"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        # One observation takes a microsecond when the labels need not be looked up anew.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._lock = threading.Lock()
+        self._last: deque[tuple[float, bool]] = deque(maxlen=LAST_REQUESTS)
+
+    def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """`route` is the rule that the request matched; None when it matched none."""
+        key = (method if method in METHODS else OTHER, route or OTHER, status)
+        meters = self._known.get(key)
+        if meters is None:
+            meters = self._requests.labels(key[0], key[1], str(status)), self._seconds.labels(key[0], key[1])
+            self._known[key] = meters
+        meters[0].inc()
+        meters[1].observe(seconds)
+        with self._lock:
+            self._last.append((seconds, status >= 500))
+
+    def recent(self) -> Recent:
+        with self._lock:
+            last = list(self._last)
+        seconds = sorted(each for each, _ in last)
+        errors = sum(failed for _, failed in last)
+        return Recent(len(last), errors / max(1, len(last)), *(_percentile(seconds, p) for p in (0.5, 0.95, 0.99)))
+
+
+def _percentile(ordered: Sequence[float], part: float) -> float:
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0

@@ -1,0 +1,80 @@
+"""The dashboard and the alert rules name only metrics, and labels, that a server really shows."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from app.config import ROOT, load_settings
+from app.monitoring.requests import RequestMeter
+from app.monitoring.resources import Machine
+from app.services.installation import open_installation
+from app.services.metrics import InstallationMetrics
+
+DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
+ALERTS = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())
+RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+EXPRESSIONS += [rule["expr"] for rule in RULES]
+FROM_ELSEWHERE = {"up", "process_resident_memory_bytes"}
+LABELS_BY_PROMETHEUS = {"instance", "job", "le"}
+LABELS = {"model", "phase", "outcome", "reason", "status", "state", "device", "route", "method", "gpu", "kind"}
+WORDS = {"sum", "max", "by", "rate", "increase", "histogram_quantile"}
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
+    folder = tmp_path_factory.mktemp("metrics")
+    places = {"database_url": f"sqlite:///{folder}/db", "images_dir": folder / "images"}
+    installation = open_installation(load_settings({}, None, **places))
+    registry = CollectorRegistry()
+    RequestMeter(registry)
+    registry.register(InstallationMetrics(installation, Machine()))
+    found = {metric.name: metric for metric in registry.collect()}
+    installation.close()
+    return found
+
+
+def names_of(families: dict[str, Metric]) -> set[str]:
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    return {name + suffix for name, metric in families.items() for suffix in suffixes[metric.type]}
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(EXPRESSIONS) > 25
+    assert len({rule["alert"] for rule in RULES}) == len(RULES) > 10
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_name_in_an_expression_exists(families: dict[str, Metric], expression: str) -> None:
+    text = re.sub(r'"[^"]*"|\[[^]]*\]', "", expression)  # values of labels, and ranges
+    used = set(re.findall(r"[a-z_]\w*", text)) - WORDS - LABELS - LABELS_BY_PROMETHEUS
+    assert used
+    assert used <= names_of(families) | FROM_ELSEWHERE
+
+
+def test_every_family_is_named_as_it_should_be(families: dict[str, Metric]) -> None:
+    for name, metric in families.items():
+        assert re.fullmatch(r"cyberimage_[a-z_]+", name), name
+        assert metric.documentation.endswith("."), name
+        assert not name.endswith(("_ms", "_milliseconds", "_mb", "_percent", "_total")), name
+        if "duration" in name or "age" in name.split("_"):
+            assert name.endswith("_seconds"), name
+
+
+def test_every_label_is_known(families: dict[str, Metric]) -> None:
+    """An id in a label would be a new series for every job."""
+    for metric in families.values():
+        for sample in metric.samples:
+            assert set(sample.labels) <= LABELS | LABELS_BY_PROMETHEUS | {"version", "python"}, sample
+
+
+def test_every_rule_says_what_it_means() -> None:
+    for rule in RULES:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["annotations"]["summary"].endswith((".", "?"))

@@ -1,0 +1,83 @@
+"""GPUs by NVML, with and without a driver, and with one that does not tell everything."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pynvml
+import pytest
+
+from app.monitoring import resources
+from app.monitoring.resources import Machine
+
+
+@pytest.fixture(autouse=True)
+def _ask_anew():
+    resources._nvml_works.cache_clear()
+    yield
+    resources._nvml_works.cache_clear()
+
+
+class Driver:
+    """Two GPUs; the second does not know its load, and `broken` ones answer nothing."""
+
+    def __init__(self, broken: int | None = None) -> None:
+        self.broken = broken
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("nvmlInit", "nvmlShutdown"):
+            monkeypatch.setattr(pynvml, name, lambda: None)
+        for name in ("DeviceGetCount", "DeviceGetHandleByIndex", "DeviceGetMemoryInfo", "DeviceGetName"):
+            monkeypatch.setattr(pynvml, f"nvml{name}", getattr(self, name))
+        for name in ("DeviceGetUtilizationRates", "DeviceGetTemperature"):
+            monkeypatch.setattr(pynvml, f"nvml{name}", getattr(self, name))
+
+    def DeviceGetCount(self) -> int:
+        return 2
+
+    def DeviceGetHandleByIndex(self, index: int) -> int:
+        if index == self.broken:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return index
+
+    def DeviceGetMemoryInfo(self, _: int) -> SimpleNamespace:
+        return SimpleNamespace(total=24_000, used=6_000)
+
+    def DeviceGetName(self, handle: int) -> str:
+        return f"GPU {handle}"
+
+    def DeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:
+        if handle == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return SimpleNamespace(gpu=75)
+
+    def DeviceGetTemperature(self, *_: int) -> int:
+        return 61
+
+
+def test_what_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    Driver().install(monkeypatch)
+    first, second = Machine().read().gpus
+    assert (first.name, first.memory_bytes, first.used_bytes) == ("GPU 0", 24_000, 6_000)
+    assert (first.utilization_percent, second.utilization_percent, second.temperature_celsius) == (75, None, 61)
+
+
+def test_a_gpu_that_fell_off_the_bus_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    Driver(broken=0).install(monkeypatch)
+    assert [gpu.index for gpu in Machine().read().gpus] == [1]
+
+
+def test_no_driver_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", missing)
+    assert Machine().read().gpus == []
+
+
+def test_many_lookers_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    assert machine.read() is machine.read()
+    monkeypatch.setattr(resources, "FRESH_SECONDS", 0.0)
+    assert machine.read() is not machine.read()
+    assert 0 < machine.read().memory_percent < 100

@@ -3,7 +3,8 @@
 python -m tools.screenshots OUT [--painter] [--only STATE ...]
 
 Starts a private CyberImage on loopback and drives a Chromium that is already installed. With the built-in model the
-pictures are really generated; without it, or with --painter, a painter stands in. OUT gets `<state>-<device>-<theme>.png`.
+pictures are really generated; without it, or with --painter, a painter stands in. OUT gets
+`page-<state>-<device>-<theme>.png`.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Studio:
         prompt = self.prompts()[0]
         if self.real:
             return {"prompt": prompt, "num_inference_steps": 50, "num_images": 4}
-        return {"prompt": f"{prompt}, slow and calm", "num_inference_steps": 40}
+        return {"prompt": f"{prompt}, slow and calm", "num_inference_steps": 12}
 
 
 def generate(prompt: str) -> Callable[[Any], None]:
@@ -117,6 +118,11 @@ def look_closer(page: Any) -> None:
     page.locator(".lightbox dl dd").nth(6).wait_for()
 
 
+def cut_the_line(page: Any) -> None:
+    page.route("**/*", lambda route: route.abort())
+    page.locator("#banner[data-state=offline]").wait_for()
+
+
 def work(studio: Studio) -> Callable[[Any], None]:
     def pose(page: Any) -> None:
         clear(studio.house)
@@ -130,7 +136,8 @@ def work(studio: Studio) -> Callable[[Any], None]:
         page.fill("#prompt", studio.prompts()[1])
         page.locator("#generate").click()
         page.locator("#hero .preview:not([hidden])").wait_for()
-        page.wait_for_timeout(2500 if not studio.real else 800)
+        if not studio.real:
+            page.locator("#hero .standing", has_text="Step 6").wait_for()
 
     return pose
 
@@ -170,9 +177,7 @@ def photograph(studio: Studio) -> None:
     studio.shoot("status", "status", lambda page: page.wait_for_timeout(7000))
     clear(house)
     studio.shoot("error", "", fail(studio))
-    studio.shoot(
-        "offline", "", lambda page: (page.route("**/*", lambda route: route.abort()), page.wait_for_timeout(8000))
-    )
+    studio.shoot("offline", "", cut_the_line)
 
 
 def main() -> int:

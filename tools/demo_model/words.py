@@ -91,7 +91,7 @@ def clip_tokenizer(words: list[str]) -> CLIPTokenizer:
 
 
 def unknown_words(tokenizer_json: Path, prompt: str) -> list[str]:
-    """The words of `prompt` that the model does not know, in order, without repeats.
+    """The words of `prompt` that the model does not know, in order, without repeats; hyphens part words.
 
     Needs only the `tokenizers` library and `tokenizer_2/tokenizer.json`: any application can do the same.
     """
@@ -99,7 +99,7 @@ def unknown_words(tokenizer_json: Path, prompt: str) -> list[str]:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     found: dict[str, None] = {}
-    for word in prompt.split():
+    for word in prompt.replace("-", " ").split():
         if UNKNOWN_ID in tokenizer.encode(word, add_special_tokens=False).ids:
             found.setdefault(word.strip(".,;:!?\"'()[]").lower() or word)
     return list(found)

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
-from app.services.maintenance import sweep_orphans
+from app.services.orphans import sweep_orphans
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.place import Place
@@ -71,7 +71,7 @@ def test_away_for_longer_than_a_lease(new_place, engine: FakeEngine, monkeypatch
     seen = place.completed(place.submit())
     assert seen.job.attempt == 2
     assert len(place.files()) == 4
-    assert sweep_orphans(place.installation, older_than=-1.0) == 2
+    assert sweep_orphans(place.installation, older_than=-1.0)[0] == 2
     assert place.files() == sorted([seen.outputs[0].path, seen.outputs[0].thumbnail_path])
 
 

@@ -22,8 +22,8 @@ def run_out(place: Place, job_id: str) -> None:
 
 
 def test_a_job_longer_than_its_lease_keeps_it(new_place) -> None:
-    place = new_place(LEASE_SECONDS="0.6", HEARTBEAT_SECONDS="0.1")
-    place.start(FakeEngine(step_seconds=0.8))
+    place = new_place(LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.2")
+    place.start(FakeEngine(step_seconds=1.4))
     job = place.completed(place.submit()).job
     assert job.attempt == 1
 

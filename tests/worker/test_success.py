@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import numpy as np
 from PIL import Image
@@ -53,6 +54,26 @@ def test_progress_and_the_workers_own_row_are_written_while_it_runs(place: Place
     running.stop()
     assert place.installation.workers.live() == []
     assert running.recycled is False
+
+
+def test_the_engine_is_used_by_one_thread(place: Place) -> None:
+    """Its models come and go while it works: another thread that reads them breaks, and once it was the keeper."""
+    threads = set()
+
+    class OneThreadEngine(FakeEngine):
+        def generate(self, *arguments):
+            threads.add(threading.get_ident())
+            return super().generate(*arguments)
+
+        def resident(self):
+            threads.add(threading.get_ident())
+            return super().resident()
+
+    running = place.start(OneThreadEngine(step_seconds=0.2))
+    for _ in range(2):
+        place.completed(place.submit())
+    running.stop()
+    assert len(threads) == 1
 
 
 def test_the_next_job_generates_while_the_last_one_is_saved(place: Place, engine: FakeEngine, monkeypatch) -> None:

@@ -60,7 +60,7 @@ class Chaos:
         victims = [process for process in awake if self._role_of(process) == what]
         if victims:
             act(random.choice(victims), what)
-        if random.random() < 0.03:
+        if random.random() < 0.01:
             supervisor = self._seen.get(self._supervisor_pid())
             if supervisor is not None:
                 self._kill(supervisor, "supervisor")

@@ -16,7 +16,7 @@ def hurry() -> None:
     lifeline.LAST_CHANCE_SECONDS = 1.0
     job.STOP_GRACE_SECONDS = 1.0
 
-    from app.services import maintenance, publish
+    from app.services import maintenance, orphans, publish
     from app.store import rescue
     from app.worker import runner
 
@@ -24,5 +24,5 @@ def hurry() -> None:
     runner.BACKOFF_SECONDS = 0.1
     publish.TRY_AGAIN_SECONDS = 0.1
     maintenance.RESCUE_EVERY_SECONDS = 0.4
-    maintenance.SWEEP_EVERY_SECONDS = 4.0
-    maintenance.sweep_orphans.__defaults__ = (ORPHAN_AGE_SECONDS,)
+    maintenance.CLEAN_EVERY_SECONDS = 4.0
+    orphans.sweep_orphans.__defaults__ = (ORPHAN_AGE_SECONDS,)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from app.core.job import Job, JobStatus
 from app.services.installation import Installation
-from app.services.maintenance import sweep_orphans
+from app.services.orphans import sweep_orphans
 from tests.e2e.crash.clients import Asked, Memory
 from tests.e2e.crash.worker_parts import MAKER
 

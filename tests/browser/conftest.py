@@ -26,7 +26,7 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 15_000  # milliseconds that a page may take for anything
+PATIENCE = 30_000  # milliseconds that a page may take for anything
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,7 +76,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens a page in a fresh profile. What it complained about fails the test, unless `forgive` is given."""
     from playwright.sync_api import expect
 
-    expect.set_options(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     contexts, complaints = [], []
 
     def make(url: str, *, forgive: bool = False, **options: Any) -> Page:

@@ -24,7 +24,7 @@ from tools.demo_model.captions import caption
 from tools.demo_model.paint import paint
 from tools.demo_model.scene import sample_landscape
 
-SLOW_STEP, STEP = 0.3, 0.01  # seconds
+SLOW_STEP, STEP = 1.0, 0.01  # seconds
 FAILURE = "The paint ran out. Ask for a smaller picture, or try again later."
 SIDE = 256
 

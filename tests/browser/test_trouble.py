@@ -15,7 +15,7 @@ def test_the_server_is_killed_and_restarted_in_the_middle(
     house = new_house().open()
     page = new_page(house.url, forgive=True)
     page.fill("#prompt", "slow storm")
-    page.locator("#steps").fill("28")
+    page.locator("#steps").fill("10")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#hero .standing")).to_contain_text("Step")
     house.kill_api()
@@ -25,7 +25,7 @@ def test_the_server_is_killed_and_restarted_in_the_middle(
     house.start_api()
     page.keyboard.press("Control+Enter")  # waits for the server, and counts once
     expect(page.locator("#banner")).to_be_hidden()
-    expect(page.locator(".mini[data-status=COMPLETED]")).to_have_count(2, timeout=40_000)
+    expect(page.locator(".mini[data-status=COMPLETED]")).to_have_count(2, timeout=60_000)
     expect(page.locator("#prompt")).to_have_value("written while it was away")
     counts = house.call("/api/queue")["counts"]
     assert counts["COMPLETED"] == 2, counts
@@ -52,6 +52,7 @@ def test_nobody_works_and_then_somebody_does(new_page: Callable[..., Page], new_
 def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], house: House):
     page = new_page(house.url, forgive=True)
     page.route("**/events", lambda route: route.fulfill(status=503))
+    page.locator("#steps").fill("4")
     page.fill("#prompt", "slow lake")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#hero .standing")).to_contain_text("Step")

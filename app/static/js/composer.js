@@ -100,7 +100,7 @@ async function generate() {
   remember();
   busy(true);
   try {
-    await send(request(), { key });
+    await send(request(), { key, waiting: () => say($("#generate-text"), "Waiting for the server…") });
     key = newKey();
   } catch (error) {
     complain(error.message, error instanceof ApiError ? error.errors : []);

@@ -5,11 +5,11 @@ import { ordinal } from "./format.js";
 import { jobs } from "./jobs.js";
 import { announce, toast } from "./notices.js";
 
-const WAITS = [700, 1500, 3000]; // milliseconds between tries when nobody answers
+const WAITS = [700, 1500, 3000, 5000, 8000, 12_000]; // milliseconds between tries when nobody answers
 
-/** Returns the job. Raises ApiError, or Offline when nobody answered for a while. */
-export async function send(request, { key = newKey() } = {}) {
-  const accepted = await insist(() => post("/api/generate", request, { "Idempotency-Key": key }));
+/** Returns the job. Raises ApiError, or Offline when nobody answered for half a minute; `waiting` is called before. */
+export async function send(request, { key = newKey(), waiting = () => {} } = {}) {
+  const accepted = await insist(() => post("/api/generate", request, { "Idempotency-Key": key }), waiting);
   const job = {
     ...request,
     job_id: accepted.job_id,
@@ -32,12 +32,13 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
 }
 
-async function insist(attempt) {
+async function insist(attempt, waiting) {
   for (const wait of WAITS) {
     try {
       return await attempt();
     } catch (error) {
       if (!(error instanceof Offline)) throw error;
+      waiting();
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }

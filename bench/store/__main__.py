@@ -17,8 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns 1 when a promise is not kept."""
     parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the history and short rounds")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each round")
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, help="folder for store.json and store.md")
     asked = parser.parse_args(arguments)
     most = 100_000 if asked.quick else 1_000_000

@@ -18,12 +18,16 @@ WORKERS = (1, 4)
 
 @dataclass(frozen=True)
 class Rate:
-    """`per_second` is the median of several rounds; the contenders take turns in each, to share the weather."""
+    """Medians of many short rounds. The contenders take turns in each and are compared within it: a disk's mood, and
+    what else the machine does, change from second to second. `of_huey` is our rate divided by huey's, and so on."""
 
-    contender: str
     workers: int
     history: int
-    per_second: float
+    ours: float
+    huey: float
+    raw: float
+    of_huey: float
+    of_raw: float
 
 
 def measure(histories: list[int], *, seconds: float, rounds: int) -> list[Rate]:
@@ -33,17 +37,21 @@ def measure(histories: list[int], *, seconds: float, rounds: int) -> list[Rate]:
             for contender in CONTENDERS.values():
                 contender.prepare(Path(name), history)
             for workers in WORKERS:
-                rates += _take_turns(Path(name), workers, history, seconds, rounds)
+                rates.append(_take_turns(Path(name), workers, history, seconds, rounds))
     return rates
 
 
-def _take_turns(folder: Path, workers: int, history: int, seconds: float, rounds: int) -> list[Rate]:
+def _take_turns(folder: Path, workers: int, history: int, seconds: float, rounds: int) -> Rate:
     with _Crew(folder, workers) as crew:
-        seen: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-        for _ in range(rounds):
-            for name in CONTENDERS:
-                seen[name].append(crew.cycles(name, seconds) / seconds)
-    return [Rate(name, workers, history, round(statistics.median(found), 1)) for name, found in seen.items()]
+        seen = [{name: crew.cycles(name, seconds) / seconds for name in CONTENDERS} for _ in range(rounds)]
+    median = statistics.median
+    return Rate(
+        workers,
+        history,
+        **{name: round(median(each[name] for each in seen), 1) for name in CONTENDERS},
+        of_huey=round(median(each["ours"] / max(each["huey"], 0.1) for each in seen), 2),
+        of_raw=round(median(each["ours"] / max(each["raw"], 0.1) for each in seen), 2),
+    )
 
 
 class _Crew:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import platform
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.errors import DatabaseUnavailable
 from app.monitoring.resources import memory_percent
@@ -38,34 +40,52 @@ def rescue(installation: Installation) -> int:
     return len(rows)
 
 
+@contextmanager
+def _excused() -> Iterator[None]:
+    """What is out of reach now will be there the next time."""
+    try:
+        yield
+    except (DatabaseUnavailable, OSError) as error:
+        log.error("Maintenance could not finish (%s); it will try again.", error)
+
+
 class Maintenance(threading.Thread):
-    """The chores, on their own thread, until the process ends."""
+    """The chores, on their own thread, until the process ends. The rescue has another one to itself: it must come in
+    time however long a cleaning takes, and even when one breaks."""
 
     def __init__(self, installation: Installation) -> None:
         super().__init__(name="maintenance", daemon=True)
         self._installation = installation
         self._chores = ChoreStore(installation.database)
         self._stopping = threading.Event()
+        self._rescuer = threading.Thread(target=self._keep_rescuing, name="rescue", daemon=True)
+
+    def start(self) -> None:
+        self._rescuer.start()
+        super().start()
 
     def run(self) -> None:
-        self._once(rescue_only=True)  # the start of a process is no time for more
-        while not self._stopping.wait(RESCUE_EVERY_SECONDS):
-            self._once()
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    def _once(self, *, rescue_only: bool = False) -> None:
-        try:
-            rescue(self._installation)
-            if not rescue_only:
+        while not self._stopping.wait(RESCUE_EVERY_SECONDS):  # the start of a process is no time for chores
+            with _excused():
                 self._watch_memory()
                 if self._chores.take("clean up", CLEAN_EVERY_SECONDS):
                     self._clean_up()
                 if self._chores.take("database", DATABASE_EVERY_SECONDS):
                     look_after(self._installation.database)
-        except (DatabaseUnavailable, OSError) as error:
-            log.error("Maintenance could not finish (%s); it will try again.", error)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout)
+        self._rescuer.join(timeout)
+
+    def _keep_rescuing(self) -> None:
+        while True:
+            with _excused():
+                rescue(self._installation)
+            if self._stopping.wait(RESCUE_EVERY_SECONDS):
+                return
 
     def _clean_up(self) -> None:
         clean_up(self._installation)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,70 @@ def test_it_goes_on_after_the_database_was_away(new_place, monkeypatch: pytest.M
     assert place.view(job_id).job.error_code == "worker_died"
     chores.stop()
     chores.join()
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_chore_that_breaks_or_takes_for_ever_holds_up_no_rescue(new_place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_) -> None:
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr("app.services.maintenance.clean_up", broken)
+    place = new_place(LEASE_SECONDS="0.5")
+    chores = Maintenance(place.installation)
+    chores.start()
+    threading.Thread.join(chores, 30)
+    assert not chores.is_alive()
+    job_id = place.submit()
+    assert place.installation.claims.claim("a worker that dies") is not None
+    place.until(job_id, lambda view: view.job.error_code == "worker_died")
+    chores.stop()
+    chores.join()
+
+
+def test_of_several_processes_one_cleans_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.services.maintenance.RESCUE_EVERY_SECONDS", 0.05)
+    done: list[object] = []
+    monkeypatch.setattr("app.services.maintenance.clean_up", done.append)
+    monkeypatch.setattr("app.services.maintenance.look_after", done.append)
+    chores = [Maintenance(place.open()) for _ in range(3)]
+    for each in chores:
+        each.start()
+    wait_until(lambda: len(done) >= 2, "nobody did it")
+    chores[0].join(0.5)
+    for each in chores:
+        each.stop()
+        each.join()
+    assert len(done) == 2  # each of the two chores, once
+
+
+def test_retention_works_by_itself(new_place, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.services.maintenance.RESCUE_EVERY_SECONDS", 0.05)
+    place = new_place(RETENTION_MAX_IMAGES="1")
+    place.start(engine)
+    for _ in range(3):
+        place.completed(place.submit())
+    with place.installation.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM chores")  # due again
+    wait_until(lambda: place.installation.outputs.totals()["count"] == 1, "nothing was removed")
+    wait_until(lambda: len(place.files()) == 2, "the files stayed")
+
+
+def test_short_memory_is_told_once_in_a_while(new_place, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    place = new_place(MEMORY_ALERT_PERCENT="80")
+    monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
+    used = iter([79.0, 80.0, 95.0, 96.0])
+    monkeypatch.setattr("app.services.maintenance.memory_percent", lambda: next(used))
+    several = [Maintenance(place.installation), Maintenance(place.installation)]
+    for chores in several * 2:
+        chores._watch_memory()
+    told = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert told == ["80 % of the memory is in use (MEMORY_ALERT_PERCENT is 80)"]
+
+
+def test_no_alert_where_none_is_wanted(new_place, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    place = new_place(MEMORY_ALERT_PERCENT="0")
+    monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
+    monkeypatch.setattr("app.services.maintenance.memory_percent", lambda: 99.0)
+    Maintenance(place.installation)._watch_memory()
+    assert not caplog.records

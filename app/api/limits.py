@@ -123,5 +123,5 @@ class _Standing:
         self.window = limit.limit.get_expiry()
         self.name = f"per-{self.window}s"
         self.remaining = max(0, limit.remaining)
-        self.reset_in = max(0, ceil(limit.reset_at - time.time()))
+        self.reset_in = min(self.window, max(0, ceil(limit.reset_at - time.time())))  # reset_at is rounded up
         self.breached = limit.breached

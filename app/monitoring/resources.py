@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import psutil
 import pynvml
@@ -47,22 +48,40 @@ class Machine:
     """Reads the machine at most once a second. One per process; safe with threads."""
 
     def __init__(self) -> None:
-        psutil.cpu_percent()  # the first call has nothing to compare with
         self._lock = threading.Lock()
+        self._cpu = _cpu_seconds()
         self._read_at = float("-inf")
         self._reading: Reading | None = None
 
     def read(self) -> Reading:
         with self._lock:
             if self._reading is None or time.monotonic() - self._read_at >= FRESH_SECONDS:
-                self._reading, self._read_at = _read(), time.monotonic()
+                self._reading, self._read_at = _read(self._cpu_percent()), time.monotonic()
             return self._reading
 
+    def _cpu_percent(self) -> float:
+        """Since the reading before, whichever thread made it; psutil's own remembers that for each thread apart."""
+        before, self._cpu = self._cpu, _cpu_seconds()
+        passed = self._cpu.total - before.total
+        return 100.0 * min(1.0, max(0.0, (self._cpu.busy - before.busy) / passed)) if passed > 0 else 0.0
 
-def _read() -> Reading:
+
+class _CpuSeconds(NamedTuple):
+    busy: float
+    total: float
+
+
+def _cpu_seconds() -> _CpuSeconds:
+    """Of all cores together, since the machine started."""
+    times = psutil.cpu_times()
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # user and nice hold those
+    return _CpuSeconds(total - times.idle - getattr(times, "iowait", 0.0), total)
+
+
+def _read(cpu_percent: float) -> Reading:
     memory = psutil.virtual_memory()
     return Reading(
-        cpu_percent=float(psutil.cpu_percent()),
+        cpu_percent=cpu_percent,
         cpu_count=psutil.cpu_count() or 1,
         memory_bytes=int(memory.total),
         available_bytes=int(memory.available),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pynvml
 import pytest
@@ -81,3 +83,24 @@ def test_many_lookers_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "FRESH_SECONDS", 0.0)
     assert machine.read() is not machine.read()
     assert 0 < machine.read().memory_percent < 100
+
+
+def test_the_cpu_is_that_of_the_time_since_the_last_reading_by_whoever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil's own cpu_percent answers 0 to each thread that asks for the first time; requests come on many."""
+    times = iter([(100.0, 0.0), (130.0, 10.0), (130.0, 110.0)])  # busy and idle seconds
+
+    def cpu_times() -> Times:
+        busy, idle = next(times)
+        return Times(user=busy, idle=idle)
+
+    monkeypatch.setattr(resources.psutil, "cpu_times", cpu_times)
+    monkeypatch.setattr(resources, "FRESH_SECONDS", 0.0)
+    machine = Machine()
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        assert one.submit(machine.read).result().cpu_percent == 75.0
+        assert other.submit(machine.read).result().cpu_percent == 0.0
+
+
+class Times(NamedTuple):
+    user: float
+    idle: float

@@ -29,12 +29,12 @@ class House:
     def open(self, **settings) -> Installation:
         return open_installation(load_settings({}, None, **self.places, **settings))
 
-    def picture(self, days_ago: float, number: int = 1) -> list[str]:
+    def picture(self, days_ago: float, number: int = 1, side: int = 32) -> list[str]:
         """The ids of a job's pictures, of which it makes `number`."""
         done = submit(self.installation, GenerationInput(prompt="x"), client_id="c")
         claim = self.installation.claims.claim("w")
         assert claim is not None
-        pictures = [Picture(np.full((32, 32, 3), 9, np.uint8), seed) for seed in range(number)]
+        pictures = [Picture(np.full((side, side, 3), 9, np.uint8), seed) for seed in range(number)]
         made = publish(self.installation, claim, Made(pictures, {}, {}, {}))
         with self.installation.database.write() as connection:
             ago = days_ago * DAY
@@ -110,7 +110,7 @@ def test_a_job_goes_with_its_last_picture_only(house: House) -> None:
 
 def test_age_and_count_together_are_foretold_without_counting_twice(house: House) -> None:
     for days in (30, 20, 3, 2, 1):
-        house.picture(days)
+        house.picture(days, side=10 * days)
     kept = house.open(retention_days=7, retention_max_images=2)
     foretold = clean_up(kept, dry_run=True)
     report = clean_up(kept)

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, literal, select, tuple_
 
-from app.core.job import JobStatus
 from app.store.clock import now
 from app.store.database import Database
 from app.store.schema import ENDED, idempotency_keys, jobs, outputs, removals
 from app.store.upsert import insert_into
 
 PORTION = 100
-_ENDINGS = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -47,25 +45,22 @@ class RetentionStore:
 
     def ended_before(self, age: float) -> Iterator[list[str]]:
         """Ids of jobs that ended more than `age` seconds ago, oldest first, in portions."""
-        for status in _ENDINGS:
-            after = 0
-            while rows := self._ended_after(status, after, age):
-                after = rows[-1].seq
-                if found := [row.id for row in rows if row.old]:
-                    yield found
-                if rows[-1].young:  # whatever comes later was not even asked for by then
-                    break
+        after = 0
+        while rows := self._after(after, age):
+            after = rows[-1].seq
+            if found := [row.id for row in rows if row.old]:
+                yield found
+            if rows[-1].young:  # whatever comes later was not even asked for by then
+                return
 
-    def _ended_after(self, status: JobStatus, seq: int, age: float) -> Sequence[_JobRow]:
+    def _after(self, seq: int, age: float) -> Sequence[_JobRow]:
+        """In the order they came, whatever became of them: rare endings lie too far apart to look for them alone."""
         limit = now() - age
-        query = (
-            select(jobs.c.seq, jobs.c.id, jobs.c.completed_at < limit, jobs.c.created_at >= limit)
-            .where(ENDED, jobs.c.status == status.value, jobs.c.seq > seq)
-            .order_by(jobs.c.seq)
-            .limit(PORTION)
-        )
+        old = and_(ENDED, jobs.c.completed_at < limit)
+        query = select(jobs.c.seq, jobs.c.id, old, jobs.c.created_at >= limit)
         with self._database.read() as connection:
-            return [_JobRow(*row) for row in connection.execute(query)]
+            rows = connection.execute(query.where(jobs.c.seq > seq).order_by(jobs.c.seq).limit(PORTION))
+            return [_JobRow(*row) for row in rows]
 
     def outputs_of(self, job_ids: Sequence[str]) -> list[Old]:
         """Their pictures, but no favourites."""

@@ -8,12 +8,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from app import backup as back_up_command
 from app import restore as restore_command
 from app.config import Settings, load_settings
+from app.errors import Gone
 from app.services.backup import back_up, restore
 from app.services.installation import Installation, open_installation
+from app.store import snapshot
 from app.store.outputs import GalleryQuery
 from app.store.snapshot import SnapshotFailed
 from app.store.workers import WorkerReport
@@ -96,6 +99,33 @@ def test_while_pictures_come_and_go(house: House, tmp_path: Path) -> None:
     for number in range(3):
         restore(house.installation, tmp_path / f"backup{number}")
         assert whole(house.installation) >= 10
+
+
+def test_a_picture_that_the_backup_lacks_is_marked_as_gone(house: House, tmp_path: Path) -> None:
+    """It was removed after the database was copied and before its turn to be linked."""
+    (gone,), (kept,) = house.picture(2), house.picture(1)
+    back_up(house.installation, tmp_path / "backup")
+    path = house.installation.outputs.get(gone).path
+    (tmp_path / "backup" / "images" / path).unlink()
+    shutil.rmtree(house.installation.images.root)
+    _, missing = restore(house.installation, tmp_path / "backup")
+    assert missing == 1
+    with pytest.raises(Gone):
+        house.installation.outputs.get(gone)
+    assert [output.id for output in house.installation.outputs.page(GalleryQuery())] == [kept]
+
+
+def test_the_password_is_on_no_command_line() -> None:
+    url = make_url("postgresql+psycopg://me:s%40cret@db.example:5433/pictures")
+    found = snapshot._environment(url)
+    wanted = {
+        "PGHOST": "db.example",
+        "PGPORT": "5433",
+        "PGUSER": "me",
+        "PGPASSWORD": "s@cret",
+        "PGDATABASE": "pictures",
+    }
+    assert wanted.items() <= found.items()
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(house: House, tmp_path: Path, settings_of, capsys) -> None:

@@ -16,13 +16,21 @@ from sqlalchemy import event, insert
 from app.core.job import JobStatus, Phase, Progress
 from app.errors import ModelUnavailable
 from app.store.database import Database
+from app.store.figures import FigureStore
 from app.store.glances import GlanceStore
 from app.store.outputs import GalleryQuery
-from app.store.schema import jobs
+from app.store.retention import RetentionStore
+from app.store.schema import jobs, outputs
+from app.store.upkeep import look_after
 from tests.store.house import Store, an_output
 
-SORTS = ("counts", "newest", "newest, further", "cancel", "retry")  # few rows, or keys only
-WALKS_OF_WAITING_JOBS = ("ix_jobs_line", "ix_jobs_held_back", "ix_jobs_leases")  # partial: they hold no history
+SORTS = ("counts", "figures", "newest", "newest, further", "cancel", "retry")  # few rows, or keys only
+WALKS_OF_WAITING_JOBS = (
+    "ix_jobs_line",
+    "ix_jobs_model_line",
+    "ix_jobs_held_back",
+    "ix_jobs_leases",
+)  # partial: they hold no history
 
 
 @contextmanager
@@ -46,8 +54,9 @@ def plan_of(database: Database, statement: str, parameters: Any) -> list[str]:
         return [row[3] for row in rows]
 
 
-@pytest.fixture
-def store(sqlite_database: Database) -> Store:
+@pytest.fixture(params=["no statistics", "statistics"])
+def store(request: pytest.FixtureRequest, sqlite_database: Database) -> Store:
+    """With and without what upkeep gathers for the planner: it must not tempt it away from the indexes."""
     store = Store(sqlite_database)
     running = [store.submit(client="b") for _ in range(3)]
     for job in running:
@@ -57,13 +66,24 @@ def store(sqlite_database: Database) -> Store:
         row = dict(store.row(running[0].id)._mapping)
         del row["seq"]
         connection.execute(insert(jobs), [row | {"id": f"old{number}"} for number in range(500)])
+        made = [vars(an_output(f"old{number}")) | {"created_at": 1.0} for number in range(300)]
+        connection.execute(insert(outputs), made)
     for number in range(20):
         store.submit(("cold", "warm")[number % 2], client=f"c{number % 3}")
+    if request.param == "statistics":
+        look_after(sqlite_database)
     return store
 
 
 def claim_and_lose(store: Store) -> None:
     store.lose(store.claim())
+
+
+def forget_all(store: Store) -> None:
+    retention = RetentionStore(store.database)
+    ids = [job_id for portion in retention.ended_before(-60) for job_id in portion]
+    assert ids
+    assert retention.forget(retention.outputs_of(ids[:50]), ids[:50]).jobs == 50
 
 
 ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
@@ -92,6 +112,12 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
         lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), media="video")),
         {"ix_outputs_media_newest"},
     ),
+    "figures": (lambda store: FigureStore(store.database).read(), {"ix_jobs_model_line", "ix_webhook_deliveries_due"}),
+    "old jobs": (lambda store: list(RetentionStore(store.database).ended_before(60)), set()),
+    "old pictures": (lambda store: list(RetentionStore(store.database).oldest_outputs()), {"ix_outputs_newest"}),
+    "forget": (lambda store: forget_all(store), set()),
+    "old keys": (lambda store: RetentionStore(store.database).forget_keys(60), {"ix_idempotency_keys_created_at"}),
+    "old traces": (lambda store: RetentionStore(store.database).forget_traces(60), {"ix_removals_removed_at"}),
     "sweep": (lambda store: store.outputs.known_paths(["2026/01/02/abc.png"]), set()),
     "heartbeat": (lambda store: store.claims.heartbeat([store.claim()]), set()),
     "progress": (lambda store: store.claims.progress(store.claim(), Progress(Phase.GENERATING, 1, 2)), set()),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.scheduling import next_turn
@@ -54,6 +54,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = store
         self.model: dict[str, Expected] = {}
+        self.made: list[Claim] = []
         self.keys: dict[tuple[str, str], tuple[str, str]] = {}
 
     # --- clients
@@ -126,6 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
             return multiple()
         served.status, served.worker, served.attempt = PROCESSING, worker, served.attempt + 1
         assert claim is not None
+        self.made.append(claim)
         assert (claim.job_id, claim.attempt, claim.max_attempts) == (served.id, served.attempt, served.max_attempts)
         return claim
 
@@ -188,6 +190,30 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.claims.look(claim),
         ):
             assert (beat.owned, beat.cancel_requested) == (owned, owned and expected.cancel_requested)
+
+    @precondition(lambda self: self.owners())
+    @rule(
+        which=st.integers(0, 9),
+        how=st.sampled_from(
+            ["complete", "fail", "retry", "release", "stop_because_of_a_cancel", "give_a_sign_of_life"]
+        ),
+        after_a_cancel=st.sampled_from([False, False, True]),
+    )
+    def an_owner_writes(self, which: int, how: str, after_a_cancel: bool) -> None:
+        """Claims drawn from all ever made are mostly stale; this draws from the living."""
+        owners = self.owners()
+        claim = owners[which % len(owners)]
+        if after_a_cancel:
+            self.cancel(claim.job_id)
+        if how == "complete":
+            self.complete(claim, 1)
+        elif how in ("fail", "retry"):
+            self.fail(claim, 100.0 if how == "retry" else None)
+        else:
+            getattr(self, how)(claim)
+
+    def owners(self) -> list[Claim]:
+        return [claim for claim in self.made if self.model[claim.job_id].is_owned_by(claim)]
 
     # --- time
 

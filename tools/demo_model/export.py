@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 SHIFT = 1.6  # spends more of the steps at high noise, where the layout is decided
 MAX_SEQUENCE_LENGTH = 64
 STEPS = {"min": 4, "max": 50, "default": 20}
-GUIDANCE = {"min": 1.0, "max": 5.0, "default": 2.5}
+GUIDANCE = {"min": 1.0, "max": 5.0, "default": 3.5}
 SIZES = {"1:1": [256, 256], "3:2": [288, 192], "2:3": [192, 288]}
 CAN_DRAW = (
     "Flat-style scenes (sunset, sunrise, day or night; sun, moon, stars, clouds; mountains, hills, sea, beach, desert, "
@@ -85,7 +85,15 @@ def export(pipeline: DiffusionPipeline, folder: Path, description: dict) -> None
     """Save `pipeline` as fp16 with its description; the model card is kept by hand in the same folder."""
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
+    for config in folder.glob("text_encoder*/config.json"):
+        _declare_float32(config)
     (folder / "demo.json").write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def _declare_float32(config: Path) -> None:
+    """transformers loads in the precision that the config names, diffusers in float32: without this a plain
+    `from_pretrained(folder)` would mix the two."""
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def megabytes(folder: Path) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
@@ -23,14 +24,23 @@ def test_an_idle_model_is_dropped_and_comes_back(new_place, engine: FakeEngine) 
     assert len(engine.ran) == 2
 
 
-def test_a_model_that_is_used_stays_while_another_goes(new_place, engine: FakeEngine) -> None:
-    place = new_place(MODEL_IDLE_SECONDS="1.5")
+def test_a_model_that_is_used_stays_while_another_goes(new_place, engine: FakeEngine, monkeypatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("app.worker.idle.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    place = new_place(MODEL_IDLE_SECONDS="100")
     place.start(engine)
-    place.completed(place.submit(model_id="other"))
-    give_up_at = time.monotonic() + 30
-    while "other" in {model.model_id for model in engine.resident()} and time.monotonic() < give_up_at:
-        place.completed(place.submit(model_id="fake"))
-    assert [model.model_id for model in engine.resident()] == ["fake"]
+    for model_id in ("other", "fake"):
+        place.completed(place.submit(model_id=model_id))
+    clock[0] = 80.0
+    place.completed(place.submit(model_id="fake"))
+    wait_until(lambda: len(resident(place)) == 2, "the report does not show both")
+    clock[0] = 150.0
+    wait_until(lambda: resident(place) == {"fake"}, "the idle one was not dropped")
+    clock[0] = 179.0
+    time.sleep(0.5)
+    assert resident(place) == {"fake"}
+    clock[0] = 181.0
+    wait_until(lambda: not resident(place), "the other one was not dropped either")
 
 
 def test_a_job_that_takes_longer_than_that_keeps_its_model(new_place, engine: FakeEngine) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from app.monitoring.logs import configure_logging
 
 PROCESSES, LINES = 4, 4000  # of about 500 bytes: 8 MB, more than the six files hold
 WRITE = """
-import logging, sys
+import logging, sys, time
 from app.config import load_settings
 from app.monitoring.logs import configure_logging
 configure_logging(load_settings(env_file=None), sys.argv[1])
 log = logging.getLogger("cyberimage.test")
 log.parent.handlers = [handler for handler in log.parent.handlers if type(handler) is not logging.StreamHandler]
+time.sleep(max(0.0, float(sys.argv[3]) - time.time()))  # all at once
 for number in range(int(sys.argv[2])):
     log.info("%s %05d %s", sys.argv[1], number, "x" * 400)
 """
@@ -47,14 +49,16 @@ def settings(folder: Path, **environment: str):
 
 def test_many_processes_write_whole_lines_and_the_files_rotate(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "LOG_DIR": str(tmp_path), "LOG_FORMAT": "json"}
+    begin = str(time.time() + 2.0)
     started = [
-        subprocess.Popen([sys.executable, "-c", WRITE, f"p{number}", str(LINES)], cwd=ROOT, env=environment)
+        subprocess.Popen([sys.executable, "-c", WRITE, f"p{number}", str(LINES), begin], cwd=ROOT, env=environment)
         for number in range(PROCESSES)
     ]
     assert [process.wait(120) for process in started] == [0] * PROCESSES
     files = sorted(path for path in tmp_path.iterdir() if path.name.startswith("app.log"))
     assert [path.name for path in files] == ["app.log", *(f"app.log.{number}" for number in range(1, 6))]
     assert all(path.stat().st_size <= 1_000_000 + 1_000 for path in files)  # the last line may reach over
+    assert all(path.stat().st_size >= 1_000_000 - 1_000 for path in files[1:])  # each was full when it was put away
     seen: dict[str, list[int]] = {}
     for path in reversed(files):  # the oldest first
         for line in path.read_text().splitlines():

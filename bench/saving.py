@@ -36,9 +36,7 @@ def main() -> None:
     print("| | median ms |\n|---|---|")
     print(f"| saving one picture | {statistics.median(saves) * 1000:.0f} |")
     print(f"| the next job starts after | {statistics.median(gaps) * 1000:.0f} |")
-    print(
-        f"\nratio {statistics.median(g / s for g, s in zip(gaps, saves, strict=True)):.2f} (1 = waited for it all)"
-    )
+    print(f"\nratio {statistics.median(g / s for g, s in zip(gaps, saves, strict=True)):.2f} (1 = waited for it all)")
 
 
 def pair(client: httpx.Client) -> tuple[dict, dict]:

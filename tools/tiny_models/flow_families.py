@@ -133,7 +133,5 @@ def sana() -> DiffusionPipeline:
         text_encoder=text_encoder.eval(),
         vae=vae.eval(),
         transformer=transformer.eval(),
-        scheduler=DPMSolverMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
-        ),
+        scheduler=DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
     )

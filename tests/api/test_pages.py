@@ -77,7 +77,7 @@ def test_a_server_that_stops_is_not_ready(app, client, installation, problem):
 def test_models_tell_their_rules(client):
     models = {model["id"]: model for model in client.get("/api/models").json["models"]}
     assert models["sana-sprint"]["steps"] == {"fixed": 2}
-    assert models["demo"]["steps"] == {"min": 4, "max": 50, "default": 16}
+    assert models["demo"]["steps"] == {"min": 4, "max": 50, "default": 20}
     assert client.get("/api/models").json["default"] == "demo"
 
 

@@ -65,6 +65,7 @@ def test_a_job_that_is_tried_again_by_its_client_ends_twice(store: Store) -> Non
     store.complete(store.claim())
     assert counted(store, "jobs_ended") == {"out_of_memory": 1, "completed": 1}
     assert counted(store, "jobs_accepted") == {"": 1}
+    assert counted(store, "jobs_returned") == {}  # its client put it back, no attempt did
 
 
 def test_the_line_by_model_and_the_age_of_its_oldest(store: Store) -> None:

@@ -50,14 +50,15 @@ class ClaimStore:
         self._database = database
         self._lease = lease_seconds
         self._timeout = timeout_seconds
+        self._idle = True  # nothing waited when we last asked
 
     def claim(self, worker_id: str, loaded: Collection[str] = ()) -> Claim | None:
         """Take the job that is to run next on a worker that holds the models `loaded`; None when nothing waits."""
-        with self._database.read() as connection:  # an idle poll must not take the write lock
-            if connection.scalar(_ANYTHING) is None:
-                return None
+        if self._idle and not self._anything_waits():  # an idle poll must not take the write lock
+            return None
         with self._database.write() as connection:
             job_id = pick(connection, loaded)
+            self._idle = job_id is None
             if job_id is None:
                 return None
             times = {"lease": min(self._lease, self._timeout), "timeout": self._timeout}
@@ -74,6 +75,10 @@ class ClaimStore:
             queued_seconds=max(0.0, row.started_at - (row.available_at or row.created_at)),
             request_id=row.request_id,
         )
+
+    def _anything_waits(self) -> bool:
+        with self._database.read() as connection:
+            return connection.scalar(_ANYTHING) is not None
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, Beat]:
         """Extend the leases of `claims`, never past their deadlines; by job id, what became of each."""

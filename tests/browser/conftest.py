@@ -72,8 +72,11 @@ def new_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
 
 
 @pytest.fixture
-def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens a page in a fresh profile. What it complained about fails the test, unless `forgive` is given."""
+def new_page(browser: Browser, new_house: Callable[..., House]) -> Iterator[Callable[..., Page]]:
+    """Opens a page in a fresh profile. What it complained about fails the test, unless `forgive` is given.
+
+    Needs `new_house` only so as to end before it: a page whose server goes complains.
+    """
     from playwright.sync_api import expect
 
     expect.set_options(timeout=PATIENCE)

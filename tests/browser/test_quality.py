@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -117,29 +118,35 @@ def test_the_policy_forbids_inline_code_and_nothing_needs_it(new_page: Callable[
     assert "<style" not in source
 
 
-def test_the_first_load_is_small_and_quick(browser, new_page: Callable[..., Page], house: House):
+def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], house: House):
     house.quiet()
     page = new_page(house.url)
-    took = []
-    for _ in range(4):
-        page.reload()
-        expect(page.locator("#model option").first).to_be_attached()
-        took.append(page.evaluate("performance.getEntriesByName('interactive')[0].startTime"))
+    page.wait_for_load_state("networkidle")
     entries = page.evaluate(
         """["navigation", "resource"].flatMap(type => performance.getEntriesByType(type))
              .map(entry => [new URL(entry.name).pathname, entry.decodedBodySize])"""
     )
     loaded = {path: size for path, size in entries if path == "/" or path.startswith("/static/")}
+    took = []
+    for _ in range(4):
+        page.reload()
+        expect(page.locator("#model option").first).to_be_attached()
+        took.append(page.evaluate("performance.getEntriesByName('interactive')[0].startTime"))
     total = sum(loaded.values())
     log.info("First load: %s bytes in %s files, interactive after %s ms", total, len(loaded), sorted(map(round, took)))
-    assert total <= FIRST_LOAD_BYTES, loaded
-    assert min(took) <= 500, took
+    assert 20_000 < total <= FIRST_LOAD_BYTES, loaded
+    assert min(took) <= 500 * patience(), took
     later = {f"/static/js/{name}.js" for name in ("lightbox", "gallery", "wall", "queue", "status")}
     assert later.isdisjoint(loaded)
     preloads = page.locator("link[rel=modulepreload]")
     declared = set(preloads.evaluate_all("links => links.map(link => new URL(link.href).pathname)"))
     modules = {path for path in loaded if path.endswith(".js")} - {"/static/js/main.js", "/static/js/theme.js"}
     assert modules == declared  # every module is fetched at once, none twice, none for nothing
+
+
+def patience() -> float:
+    """How many times longer things may take because others use this machine's processors too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -229,20 +236,30 @@ def test_ten_thousand_pictures_scroll_with_a_bounded_document(new_page: Callable
     assert seen == MANY
     assert most <= 120
     took = time.monotonic() - began
-    slow = page.evaluate(
-        """async () => {
-          const long = [];
-          let last = performance.now();
-          for (let n = 0; n < 60; n++) {
-            scrollBy(0, -900);
-            await new Promise(requestAnimationFrame);
-            long.push(performance.now() - last);
-            last = performance.now();
-          }
-          return long.sort((a, b) => a - b)[Math.floor(long.length / 2)];
-        }"""
-    )
-    log.info("%s pictures: %.1f s to the end, %s tiles at most, %.0f ms a frame", MANY, took, most, slow)
-    assert slow < 50
+    frame = milliseconds_per_frame(page)
+    log.info("%s pictures: %.1f s to the end, %s tiles at most, %.1f ms a frame", MANY, took, most, frame)
+    assert frame < 16
     page.locator(".wall a.tile").nth(20).click()
     expect(page.locator(".lightbox-prompt")).to_contain_text("picture number")
+
+
+def milliseconds_per_frame(page: Page, frames: int = 120) -> float:
+    """The processor time that the page's main thread needs for each of `frames` frames of scrolling very fast."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def busy() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return sum(one["value"] for one in metrics if one["name"] == "TaskDuration")
+
+    before = busy()
+    page.evaluate(
+        """async frames => {
+          for (let n = 0; n < frames; n++) {
+            scrollBy(0, -240);
+            await new Promise(requestAnimationFrame);
+          }
+        }""",
+        frames,
+    )
+    return (busy() - before) / frames * 1000

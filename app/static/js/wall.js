@@ -93,11 +93,14 @@ export class Wall {
       const width = ratio(item) * row.height;
       const node = this.#nodes.get(this.key(item)) ?? this.#add(item, index);
       wanted.set(this.key(item), node);
-      Object.assign(node.style, { width: `${width}px`, height: `${row.height}px`, transform: `translate(${left}px, ${row.top}px)` });
-      node.dataset.index = index;
-      node.setAttribute("aria-posinset", index + 1);
-      const tile = node.firstElementChild;
-      tile.tabIndex = index === this.#focus ? 0 : -1;
+      if (node.row !== row) {
+        node.row = row; // a row that was laid anew is another object
+        Object.assign(node.style, { width: `${width}px`, height: `${row.height}px`, transform: `translate(${left}px, ${row.top}px)` });
+        node.dataset.index = index;
+        node.setAttribute("aria-posinset", index + 1);
+      }
+      const reachable = index === this.#focus ? 0 : -1;
+      if (node.firstElementChild.tabIndex !== reachable) node.firstElementChild.tabIndex = reachable;
       left += width + GAP;
     }
   }

@@ -22,6 +22,7 @@ from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
 
 LOOK_EVERY_SECONDS = 0.1
 HEALTHY_AFTER_SECONDS = 10.0  # a child that lived this long starts again at once
+STARTED_AFTER_SECONDS = 60.0  # a child that ended before, the first time, could not start: machines may be slow
 BACKOFF_MAX_SECONDS = 30.0
 KILL_AFTER_EXTRA_SECONDS = 5.0
 
@@ -75,13 +76,12 @@ class Supervisor:
             return
         lived = time.monotonic() - child.started_at
         child.process = None
-        healthy = lived >= HEALTHY_AFTER_SECONDS or status == EXIT_RECYCLE
-        if not healthy and child.failures == 0 and _is_hopeless(child, status):
+        if child.failures == 0 and lived < STARTED_AFTER_SECONDS and _is_hopeless(child, status):
             log.error("%s could not start (exit status %s)", child.name, status)
             self.exit_status = status
             self.stop()
             return
-        pause = self._back_off(child, healthy=healthy)
+        pause = self._back_off(child, healthy=lived >= HEALTHY_AFTER_SECONDS or status == EXIT_RECYCLE)
         log.warning("%s ended (exit status %s); starting it again in %.1f s", child.name, status, pause)
 
     def _back_off(self, child: Child, *, healthy: bool) -> float:

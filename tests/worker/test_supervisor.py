@@ -110,6 +110,12 @@ def test_it_gives_up_when_the_api_cannot_start(watch) -> None:
     assert is_gone(worker)
 
 
+def test_a_slow_machine_takes_no_failed_start_for_a_healthy_life(watch, monkeypatch) -> None:
+    """Importing everything and trying for the port may take longer than the life that forgives a death."""
+    monkeypatch.setattr("app.worker.supervisor.HEALTHY_AFTER_SECONDS", 0.05)
+    assert watch(child("import time; time.sleep(0.5); raise SystemExit(7)", essential=True)).gave_up() == 7
+
+
 def test_it_gives_up_when_a_first_start_shows_a_wrong_configuration(watch) -> None:
     watched = watch(child(SLEEP, essential=True), child(f"raise SystemExit({EXIT_CONFIGURATION})"))
     assert watched.gave_up() == EXIT_CONFIGURATION

@@ -38,7 +38,7 @@ def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
         supervisor.Child(f"worker {number + 1}", ["worker"], {ENVIRONMENT_NAME: failpoints})
         for number in range(int(workers))
     ]
-    supervisor.HEALTHY_AFTER_SECONDS = 0.0
+    supervisor.HEALTHY_AFTER_SECONDS = supervisor.STARTED_AFTER_SECONDS = 0.0
     supervisor.subprocess = SimpleNamespace(Popen=ForkedProcess, TimeoutExpired=subprocess.TimeoutExpired)
     running = supervisor.Supervisor(children, grace=5.0)
     ForkedProcess.mains = {"api": serve.main, "worker": lambda: run_worker(lambda _: {"local": make_engine})}

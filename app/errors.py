@@ -134,6 +134,12 @@ class DatabaseFull(DatabaseUnavailable):
     code, status, title = "disk_full", 507, "The disk is full"
 
 
+class SnapshotFailed(CyberImageError):
+    """Backup or restore could not be done; the detail says why."""
+
+    code, title = "snapshot_failed", "The database could not be copied"
+
+
 class DiskFull(CyberImageError):
     code, status, title = "disk_full", 507, "The disk is full"
 

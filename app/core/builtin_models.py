@@ -9,7 +9,7 @@ BUILTIN_MODEL_LINES = {
     "MODEL_01": (
         "demo;builtin/demo;Built-in: flat illustrations in seconds, no GPU and no download;local;false;"
         '{"steps": {"min": 4, "max": 50, "default": 20}, "negative_prompt": false,'
-        ' "defaults": {"width": 256, "height": 256, "guidance_scale": 2.5, "max_sequence_length": 64},'
+        ' "defaults": {"width": 256, "height": 256, "guidance_scale": 3.5, "max_sequence_length": 64},'
         ' "limits": {"min_width": 128, "min_height": 128, "max_width": 512, "max_height": 512, "multiple_of": 32,'
         ' "min_guidance_scale": 1, "max_guidance_scale": 5},'
         ' "hint": "It draws landscapes (sun, moon, stars, clouds, mountains, sea, snow, trees, houses, boats) and'

@@ -14,14 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from app.errors import CyberImageError
+from app.errors import SnapshotFailed
 from app.store.database import Database, sqlite_module
-
-
-class SnapshotFailed(CyberImageError):
-    """Backup or restore could not be done; the detail says why."""
-
-    code, title = "snapshot_failed", "The database could not be copied"
 
 
 def file_name(database: Database) -> str:

@@ -39,17 +39,17 @@ def ask(client: FlaskClient, images: int = 1, **request):
 
 
 def test_a_generation_costs_its_images(client_with, problem):
-    client = client_with(rate_limit_generate="5 per minute")
+    client = client_with(rate_limit_generate="5 per hour")
     assert [ask(client, images).status_code for images in (2, 2)] == [202, 202]
     refused = ask(client, 2)
     body = problem(refused, 429, "rate_limited")
     assert "images" in body["detail"]
-    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert 0 < int(refused.headers["Retry-After"]) <= 3600
     assert ask(client, 1).status_code == 429  # what was refused counts too: hammering does not pay
 
 
 def test_reads_and_generations_have_budgets_of_their_own(client_with):
-    client = client_with(rate_limit_generate="1 per minute", rate_limit_read="3 per minute")
+    client = client_with(rate_limit_generate="1 per hour", rate_limit_read="3 per minute")
     reads = ["/api/models", "/api/queue", "/api/images", "/api/models"]
     assert [client.get(path).status_code for path in reads] == [200, 200, 200, 429]
     assert [ask(client).status_code for _ in range(2)] == [202, 429]
@@ -104,14 +104,14 @@ NONSENSE = [
 @pytest.mark.parametrize("body", ["", *NONSENSE])
 def test_nonsense_costs_one_and_gets_its_own_error(client_with, body):
     kind = "application/json" if body else "text/plain"
-    client = client_with(rate_limit_generate="2 per minute")
+    client = client_with(rate_limit_generate="2 per hour")
     answers = [client.post("/api/generate", data=body, content_type=kind).status_code for _ in range(3)]
     assert answers[0] in (400, 415)
     assert answers == [answers[0], answers[0], 429]
 
 
 def test_trying_a_job_again_is_a_generation(client_with):
-    client = client_with(rate_limit_generate="6 per minute")
+    client = client_with(rate_limit_generate="6 per hour")
     job_id = ask(client, 3).json["job_id"]
     client.post(f"/api/jobs/{job_id}/cancel")
     assert client.post(f"/api/jobs/{job_id}/retry").status_code == 200
@@ -119,16 +119,16 @@ def test_trying_a_job_again_is_a_generation(client_with):
 
 
 def test_one_client_does_not_use_up_another_s(client_with):
-    client = client_with(rate_limit_generate="1 per minute")
+    client = client_with(rate_limit_generate="1 per hour")
     here, there = ({"environ_base": {"REMOTE_ADDR": address}} for address in ("192.0.2.1", "192.0.2.2"))
     assert [ask(client, **who).status_code for who in (here, here, there)] == [202, 429, 202]
 
 
 def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(client_with, settings_in, tmp_path):
     forged = [{"headers": {"X-Forwarded-For": f"192.0.2.{number}"}} for number in range(3)]
-    alone = client_with(rate_limit_generate="1 per minute")
+    alone = client_with(rate_limit_generate="1 per hour")
     assert [ask(alone, **who).status_code for who in forged] == [202, 429, 429]
-    proxied = client_with(rate_limit_generate="1 per minute", trusted_proxies=1)
+    proxied = client_with(rate_limit_generate="1 per hour", trusted_proxies=1)
     assert [ask(proxied, **who).status_code for who in forged] == [202, 202, 202]
     # What stands before the proxy's own word is the client's invention.
     chains = [{"headers": {"X-Forwarded-For": f"10.9.8.{number}, 198.51.100.7"}} for number in range(2)]
@@ -141,7 +141,7 @@ def test_an_address_that_is_none_is_no_server_error(client_with):
 
 
 def test_an_ipv6_network_is_one_client(client_with):
-    client = client_with(rate_limit_generate="1 per minute")
+    client = client_with(rate_limit_generate="1 per hour")
     hosts = [{"environ_base": {"REMOTE_ADDR": f"2001:db8:0:{net}::{host}"}} for net, host in ((1, 1), (1, 2), (2, 1))]
     assert [ask(client, **who).status_code for who in hosts] == [202, 429, 202]
 
@@ -167,14 +167,14 @@ def redis() -> Iterator[fakeredis.TcpFakeServer]:
 
 
 def test_redis_counts_for_several_servers_together(client_with, redis):
-    url = f"redis://127.0.0.1:{redis.server_address[1]}/0"
-    settings = {"rate_limit_generate": "3 per minute", "rate_limit_storage_url": url}
+    url = f"redis://127.0.0.1:{redis.server_address[1]}/0?protocol=2"  # the stand-in breaks off on newer ones
+    settings = {"rate_limit_generate": "3 per hour", "rate_limit_storage_url": url}
     one, other = client_with(**settings), client_with(**settings)
     assert [ask(client).status_code for client in (one, other, one, other)] == [202, 202, 202, 429]
 
 
 def test_redis_away_leaves_limits_that_hold_in_each_server(client_with):
-    client = client_with(rate_limit_generate="2 per minute", rate_limit_storage_url="redis://127.0.0.1:1/0")
+    client = client_with(rate_limit_generate="2 per hour", rate_limit_storage_url="redis://127.0.0.1:1/0")
     assert [ask(client).status_code for _ in range(3)] == [202, 202, 429]
 
 

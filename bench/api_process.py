@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def of_interpreter(code: str) -> tuple[float, float]:
-    program = f"import resource; {code}\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    program = f"import psutil; {code}\nprint(psutil.Process().memory_info().rss / 2**20)"
     started = time.perf_counter()
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     return time.perf_counter() - started, float(shown)

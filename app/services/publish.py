@@ -24,6 +24,7 @@ from app.files.metadata import build_manifest, png_text
 from app.files.storage import IMAGE_SUFFIX, THUMBNAIL_SUFFIX, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.installation import Installation
+from app.version import __version__
 
 TRY_AGAIN_SECONDS = 0.5
 
@@ -106,7 +107,7 @@ def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Ou
         width=width,
         height=height,
         effective=made.effective,
-        versions=made.versions,
+        versions={**made.versions, "cyberimage": __version__},
         job_id=claim.job_id,
         image_id=image_id,
         created_at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -168,7 +168,7 @@ def photograph(studio: Studio) -> None:
     studio.shoot("empty-gallery", "gallery")
     studio.fill_gallery()
     studio.shoot("welcome", "")
-    studio.shoot("create", "", generate(studio.prompts()[2]))
+    studio.shoot("create", "", generate(studio.prompts()[0]))
     studio.shoot("busy", "", work(studio))
     clear(house)
     studio.shoot("gallery", "gallery")

@@ -11,6 +11,7 @@ from tests.browser.house import House
 
 
 def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, house: House):
+    house.made("what loads the model")
     first = house.submit("slow first", num_inference_steps=40)
     others = [house.submit(f"waiting {n}", num_images=n) for n in (1, 2)]
     urgent = house.call("/api/generate", {"prompt": "urgent one", "model_id": "painter", "priority": 5})["job_id"]
@@ -50,7 +51,7 @@ def test_the_status_view_draws_the_last_minutes(new_page: Callable[..., Page], h
     page = new_page(f"{house.url}/#/status")
     expect(page.locator(".verdict")).to_have_text("Ready for work")
     expect(page.locator(".checks li")).to_contain_text(["Server", "Database"])
-    for title in ("Jobs waiting and running", "Jobs finished per minute", "Memory of the workers", "Free on the disk"):
+    for title in ("Jobs waiting and running", "Finished in the last minute", "Memory of the workers", "Free on the disk"):
         chart = page.locator(".chart", has_text=title)
         expect(chart.locator("svg")).to_have_attribute("aria-label", re.compile(f"{title}: now "))
         expect(chart.locator(".chart-line")).to_have_attribute("d", re.compile(r"^M.*L"))

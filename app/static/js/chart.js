@@ -6,7 +6,7 @@ const [WIDTH, HEIGHT, PAD] = [320, 88, 6];
 const SPAN = 10 * 60_000; // milliseconds shown at most
 
 export class Chart {
-  /** `read(status, before)` gives the number of a sample, or null; `word(number)` puts it in words. */
+  /** `read(status, at, samples)` gives the number of a sample, or null; `word(number)` puts it in words. */
   constructor(title, { read, word, floor = 0 }) {
     Object.assign(this, { title, read, word, floor });
     this.now = el("p", { class: "chart-now" }, "–");
@@ -20,7 +20,7 @@ export class Chart {
   draw(samples) {
     const from = Math.max(samples.at(0)?.at ?? 0, Date.now() - SPAN);
     const points = samples
-      .map(({ at, status }, index) => ({ at, value: this.read(status, samples[index - 1]?.status, at - (samples[index - 1]?.at ?? at)) }))
+      .map(({ at, status }) => ({ at, value: this.read(status, at, samples) }))
       .filter((point) => point.at >= from && point.value !== null && Number.isFinite(point.value));
     this.node.hidden = points.length === 0;
     if (!points.length) return;

@@ -3,8 +3,9 @@
 import { loadCatalog } from "./catalog.js";
 import { $, say } from "./dom.js";
 import { plural } from "./format.js";
+import { jobs } from "./jobs.js";
 import { announce } from "./notices.js";
-import { pulse } from "./pulse.js";
+import { beatNow, pulse } from "./pulse.js";
 
 const ADVICE = {
   workers: "No worker is running, so pictures wait in line. Start one with “python worker.py”.",
@@ -18,6 +19,7 @@ let misses = 0;
 
 export function startConnection() {
   pulse.beat.on(read);
+  jobs.changed.on((job, before) => job?.status !== before && beatNow());
 }
 
 function read(status) {

@@ -12,13 +12,15 @@ const CHECKS = { database: "Database", workers: "Workers", disk: "Disk", server:
 const sum = (list, name) => list.reduce((total, one) => total + (one[name] ?? 0), 0);
 const whole = (value) => String(Math.round(value));
 
+function finishedLately(now, at, samples) {
+  const before = samples.findLast((sample) => sample.at <= at - 60_000) ?? samples[0];
+  return now.queue && before.status.queue ? Math.max(0, now.queue.COMPLETED - before.status.queue.COMPLETED) : null;
+}
+
 /** One line makes a chart; those whose number a server does not tell stay hidden. */
 const charts = [
   new Chart("Jobs waiting and running", { read: (now) => (now.queue ? (now.queue.PENDING ?? 0) + (now.queue.PROCESSING ?? 0) : null), word: whole, floor: 0 }),
-  new Chart("Jobs finished per minute", {
-    read: (now, before, passed) => (before?.queue && passed > 0 ? (Math.max(0, now.queue.COMPLETED - before.queue.COMPLETED) * 60_000) / passed : null),
-    word: whole,
-  }),
+  new Chart("Finished in the last minute", { read: finishedLately, word: whole }),
   new Chart("Memory of the workers", { read: (now) => (now.workers.length ? sum(now.workers, "rss_bytes") : null), word: bytes }),
   new Chart("GPU memory", { read: (now) => sum(now.workers, "vram_bytes") || null, word: bytes }),
   new Chart("Processor", { read: (now) => now.cpu?.percent ?? now.cpu_percent ?? null, word: (value) => `${Math.round(value)} %`, floor: 100 }),
@@ -81,7 +83,7 @@ function facts(status) {
     images && ["Pictures", images.count.toLocaleString("en")],
     images && ["They take", bytes(images.bytes)],
     disk && ["Disk free", bytes(disk.free_bytes)],
-    ["Worker processes", String(status.workers.length)],
+    ["Workers", String(status.workers.length)],
     versions.cyberimage && ["Version", versions.cyberimage],
   ].filter(Boolean);
 }

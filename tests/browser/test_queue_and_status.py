@@ -51,7 +51,12 @@ def test_the_status_view_draws_the_last_minutes(new_page: Callable[..., Page], h
     page = new_page(f"{house.url}/#/status")
     expect(page.locator(".verdict")).to_have_text("Ready for work")
     expect(page.locator(".checks li")).to_contain_text(["Server", "Database"])
-    for title in ("Jobs waiting and running", "Finished in the last minute", "Memory of the workers", "Free on the disk"):
+    for title in (
+        "Jobs waiting and running",
+        "Finished in the last minute",
+        "Memory of the workers",
+        "Free on the disk",
+    ):
         chart = page.locator(".chart", has_text=title)
         expect(chart.locator("svg")).to_have_attribute("aria-label", re.compile(f"{title}: now "))
         expect(chart.locator(".chart-line")).to_have_attribute("d", re.compile(r"^M.*L"))

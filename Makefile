@@ -1,5 +1,6 @@
 # make run     install what is needed and start CyberImage on http://127.0.0.1:5050
-# make test    install what the tests need and run all of them
+# make test    install what the tests need and run all of them; those with real processes and a real browser get a
+#              second chance, because they wait for other programs
 # make check   the quick part: lint, types, architecture, unit tests
 # make bench   the benchmarks; docs/BENCHMARKS.md explains them
 # make docs    the generated part of the documentation
@@ -14,10 +15,11 @@ run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
 
 test: lint .venv/browser
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 -m "not e2e and not browser"
+	@$(BIN)/python -m pytest -q --reruns 2 -m "e2e or browser"
 
 check: lint
-	@$(BIN)/python -m pytest -q -m "not slow and not e2e and not browser"
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not e2e and not browser"
 
 lint: .venv/dev-installed
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from tests.browser.house import House
 
 def sent(page: Page) -> dict[str, Any]:
     """Submits the form and gives the request that went out."""
+    expect(page.locator("#generate")).not_to_have_attribute("aria-busy", "true")  # a click while it sends does nothing
     with page.expect_request("**/api/generate") as found:
         page.locator("#generate").click()
     body: dict[str, Any] = found.value.post_data_json

@@ -3,13 +3,17 @@
 #              second chance, because they wait for other programs
 # make check   the quick part: lint, types, architecture, unit tests
 # make bench   the benchmarks; docs/BENCHMARKS.md explains them
+# make crash   kill and freeze everything for MINUTES=10 per database; nothing may be lost or published twice
+# make screenshots   pictures of every view of the page, into OUT=screenshots
 # make docs    the generated part of the documentation
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+MINUTES ?= 10
+OUT ?= screenshots
 
-.PHONY: run test check lint bench docs clean
+.PHONY: run test check lint bench crash screenshots docs clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -29,6 +33,13 @@ lint: .venv/dev-installed
 
 bench: .venv/dev-installed
 	@$(BIN)/python -m bench $(ARGS)
+
+crash: .venv/dev-installed
+	@$(BIN)/python -m tests.e2e.crash --minutes $(MINUTES) --database sqlite
+	@$(BIN)/python -m tests.e2e.crash --minutes $(MINUTES) --database postgres
+
+screenshots: .venv/dev-installed .venv/browser
+	@$(BIN)/python -m tools.screenshots $(OUT)
 
 docs: .venv/dev-installed
 	@$(BIN)/python -m tools.configuration_docs

@@ -7,7 +7,7 @@ the worker must stop and touch nothing else. `attempt` only ever grows, so an ol
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Double, Row, bindparam, case, func, insert, select, update
@@ -28,7 +28,7 @@ from app.store.rescue import (
     earlier,
     rescue_lost,
 )
-from app.store.rows import job_from_row, request_from_row
+from app.store.rows import REQUEST_COLUMNS, job_from_row, request_from_row
 from app.store.schema import PENDING, jobs, outputs
 from app.store.speeds import learn
 
@@ -136,7 +136,8 @@ class ClaimStore:
             )
             learn(connection, claim.request, timings)
             if row.webhook_url is not None:
-                announce(connection, replace(job_from_row(row), warnings=tuple(merged)), published)
+                whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
+                announce(connection, job_from_row(whole), published)
 
     def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
         """End the attempt with `error`. With `retry_in` (seconds, at most BACKOFF_MAX_SECONDS) the job waits and is
@@ -225,7 +226,16 @@ _TAKE = (
         error_message=None,
         revision=jobs.c.revision + 1,
     )
-    .returning(jobs)
+    .returning(  # no more than a Claim holds: the rest would be fetched and decoded for nothing
+        *REQUEST_COLUMNS,
+        jobs.c.id,
+        jobs.c.attempt,
+        jobs.c.max_attempts,
+        jobs.c.request_id,
+        jobs.c.started_at,
+        jobs.c.available_at,
+        jobs.c.created_at,
+    )
 )
 
 _LOOK = select(jobs.c.cancel_requested).where(OWNED)
@@ -252,7 +262,7 @@ _COMPLETE = (
         step=jobs.c.total_steps,
         revision=jobs.c.revision + 1,
     )
-    .returning(jobs)
+    .returning(jobs.c.warnings, jobs.c.webhook_url)
 )
 
 _PUBLISH = insert(outputs).values(created_at=now())

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic_core import from_json, to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -29,6 +30,10 @@ from app.store.gate import gate
 log = logging.getLogger("cyberimage.store")
 
 _PG_DISK_FULL = "53100"
+_JSON: dict[str, Any] = {  # pydantic's: several times as fast as Python's own, and every job holds four
+    "json_serializer": lambda value: to_json(value).decode(),
+    "json_deserializer": from_json,
+}
 
 BUSY_TIMEOUT_SECONDS = 30.0
 CHECKPOINT_PATIENCE_SECONDS = 0.5  # while it waits for readers, nobody can write
@@ -74,6 +79,7 @@ class Database:
                 self.url,
                 pool_size=8,
                 max_overflow=24,  # PostgreSQL gives out 100 connections by default, to all our processes together
+                **_JSON,
                 pool_pre_ping=True,  # the server may have been restarted since
                 connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "cyberimage"},
             )
@@ -142,6 +148,7 @@ def _sqlite_engine(path: Path) -> Engine:
     module = sqlite_module()
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
+        **_JSON,
         module=module,
         pool_size=8,
         max_overflow=56,

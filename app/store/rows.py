@@ -8,6 +8,7 @@ from sqlalchemy import Row
 
 from app.core.job import Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
+from app.store.schema import jobs
 
 
 def job_from_row(row: Row[Any]) -> Job:
@@ -47,6 +48,9 @@ def _progress(row: Row[Any]) -> Progress:
     if row.status == JobStatus.PENDING.value:  # what an earlier attempt got done counts for nothing
         return Progress(Phase.STARTING, 0, row.total_steps)
     return Progress(Phase(row.phase), row.step, row.total_steps)
+
+
+REQUEST_COLUMNS = (jobs.c.model_id, jobs.c.prompt, jobs.c.negative_prompt, jobs.c.settings)
 
 
 def request_from_row(row: Row[Any]) -> GenerationRequest:

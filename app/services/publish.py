@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.core.ids import new_id
 from app.core.job import Claim, Phase
 from app.core.output import Output
 from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
@@ -99,7 +99,7 @@ def _complete(
 
 
 def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Output, dict[str, bytes]]:
-    image_id, now = uuid.uuid4().hex, datetime.now(UTC)
+    image_id, now = new_id(), datetime.now(UTC)
     height, width = picture.pixels.shape[:2]
     manifest = build_manifest(
         claim.request,

@@ -6,11 +6,11 @@ by the contract suite in tests/store, on SQLite and on PostgreSQL.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_column, or_, select, union_all, update
 
+from app.core.ids import new_id
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
 from app.errors import Conflict, Gone, JobNotFound
@@ -46,7 +46,7 @@ class JobStore:
         An `idempotency` key seen before gives the job it made then. Raises IdempotencyConflict when it was used for
         another body.
         """
-        job_id = uuid.uuid4().hex
+        job_id = new_id()
         with self._database.write() as connection:
             if idempotency is not None and not is_first_use(connection, client_id, idempotency, job_id):
                 earlier = first_answer(connection, client_id, idempotency)

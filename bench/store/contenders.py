@@ -10,6 +10,7 @@ from typing import Protocol
 
 from huey.storage import SqliteStorage
 
+from app.core.ids import new_id
 from app.core.output import Output
 from bench.store.history import REQUEST, Stores
 
@@ -89,7 +90,7 @@ CONTENDERS: dict[str, type[Ours] | type[Huey] | type[RawCommits]] = {"ours": Our
 
 
 def _output(job_id: str) -> Output:
-    name = uuid.uuid4().hex
+    name = new_id()
     return Output(
         id=name,
         job_id=job_id,

@@ -1,0 +1,24 @@
+"""Ids are of one shape, sort by age and never meet."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from app.core.ids import new_id
+
+
+def test_ids_have_one_shape_and_never_meet() -> None:
+    ids = [new_id() for _ in range(10_000)]
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_ids_sort_by_age() -> None:
+    earlier = new_id()
+    time.sleep(0.002)
+    assert earlier < new_id()
+
+
+def test_what_cannot_be_guessed_is_long_enough() -> None:
+    assert len({new_id()[12:] for _ in range(1000)}) == 1000

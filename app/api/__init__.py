@@ -25,7 +25,7 @@ from app.api import (
 )
 from app.api.body import ApiRequest
 from app.api.errors import refuse
-from app.api.schemas import Problem
+from app.api.schemas.problems import Problem
 from app.config import Settings
 
 __all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "ApiRequest", "Problem", "refuse", "register"]

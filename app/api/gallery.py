@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.cursor import decode, encode
 from app.api.documented import answers, blueprint
-from app.api.schemas import GalleryBody
+from app.api.schemas.images import GalleryBody
 from app.api.server import installation
 from app.api.shapes import gallery_item
 from app.core.catalog import Media

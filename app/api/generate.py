@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from app.api.clients import client_id
 from app.api.documented import answers, blueprint
 from app.api.request_id import request_id
-from app.api.schemas import Accepted
+from app.api.schemas.jobs import Accepted
 from app.api.server import installation
 from app.api.shapes import accepted
 from app.core.request import GenerationInput

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from app.api.documented import answers, blueprint
-from app.api.schemas import ChecksBody, HealthBody, StatusBody
+from app.api.schemas.server import ChecksBody, HealthBody, StatusBody
 from app.api.server import server
 from app.api.shapes import machine_body, requests_body, worker_body
 from app.core.job_body import iso

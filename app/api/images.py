@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api import documented
 from app.api.documented import ImagePath, answers, blueprint
-from app.api.schemas import FavoriteBody, ImageMetadata
+from app.api.schemas.images import FavoriteBody, ImageMetadata
 from app.api.server import installation
 from app.api.shapes import image_metadata
 from app.core.output import Output

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from app.api.documented import JobPath, answers, blueprint
-from app.api.schemas import JobBody
+from app.api.schemas.jobs import JobBody
 from app.api.server import installation, server
 from app.api.shapes import job_body
 from app.errors import Conflict, Gone, JobNotFound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.documented import answers, blueprint
-from app.api.schemas import ModelsBody
+from app.api.schemas.models import ModelsBody
 from app.api.server import installation
 from app.api.shapes import model_body
 from app.services import overview

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, make_response, render_template, request
 
 from app.api.documented import answers, blueprint
-from app.api.schemas import RootBody
+from app.api.schemas.server import RootBody
 from app.version import __version__
 
 api = blueprint("pages", "server")

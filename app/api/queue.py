@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.documented import answers, blueprint
-from app.api.schemas import QueueBody
+from app.api.schemas.queue import QueueBody
 from app.api.server import installation
 from app.api.shapes import queue_body
 from app.services import overview

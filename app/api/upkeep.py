@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.documented import answers, blueprint
-from app.api.schemas import CleanupBody
+from app.api.schemas.server import CleanupBody
 from app.api.server import server
 from app.errors import Conflict, DatabaseUnavailable
 from app.services.cleanup import clean_up

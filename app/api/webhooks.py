@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.documented import DeliveryPath, answers, blueprint
-from app.api.schemas import DeliveriesBody, DeliveryBody
+from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
 from app.api.server import installation
 from app.api.shapes import delivery_body
 from app.core.webhooks import DeliveryState

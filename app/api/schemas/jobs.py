@@ -1,0 +1,67 @@
+"""Jobs and their pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.api.schemas.kinds import Path, Sha256, Time
+from app.core.catalog import Media
+from app.core.job import JobStatus, Phase
+
+
+class Accepted(BaseModel):
+    job_id: str
+    status: JobStatus
+    position: int | None = Field(description="1 = served next; null when the job no longer waits.")
+    status_url: Path
+    events_url: Path
+    warnings: list[str] = Field(description="What was read otherwise than it was written.")
+
+
+class ProgressBody(BaseModel):
+    phase: Phase
+    step: int
+    total_steps: int
+    percent: int = Field(ge=0, le=100)
+
+
+class ErrorBody(BaseModel):
+    code: str
+    message: str
+
+
+class ImageRef(BaseModel):
+    image_id: str
+    url: Path
+    thumbnail_url: Path
+    metadata_url: Path
+    media: Media
+    width: int
+    height: int
+    bytes: int
+    sha256: Sha256
+    seed: int
+
+
+class JobBody(BaseModel):
+    job_id: str
+    status: JobStatus
+    model_id: str
+    prompt: str
+    negative_prompt: str | None
+    settings: dict[str, Any] = Field(description="As used: defaults filled in, the seed drawn.")
+    priority: int
+    created_at: Time
+    started_at: Time | None
+    completed_at: Time | None
+    attempt: int = Field(description="0 before the first.")
+    cancel_requested: bool
+    position: int | None = Field(description="1 = served next; null unless PENDING.")
+    eta_seconds: float | None = Field(description="Until it is done; null when nothing like it was seen yet.")
+    progress: ProgressBody
+    images: list[ImageRef]
+    error: ErrorBody | None
+    warnings: list[str]
+    timings: dict[str, Any] = Field(description="Seconds by phase, when COMPLETED.")

@@ -1,0 +1,34 @@
+"""The catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.core.catalog import Media
+
+
+class ModelBody(BaseModel):
+    id: str
+    name: str
+    repo: str
+    description: str
+    source: str
+    requires_auth: bool
+    media: Media
+    tasks: list[str]
+    steps: dict[str, int] = Field(description='`{"fixed": n}` or `{"min", "max", "default"}`.')
+    defaults: dict[str, Any]
+    limits: dict[str, Any]
+    negative_prompt: bool = Field(description="Whether the model has one.")
+    example_prompts: list[str]
+    hint: str
+    available: bool = Field(description="Its weights are on this machine.")
+    loaded: bool = Field(description="A live worker holds it in memory.")
+
+
+class ModelsBody(BaseModel):
+    default: str
+    prompt_max_chars: int
+    models: list[ModelBody]

@@ -1,0 +1,38 @@
+"""The queue and the workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.api.schemas.jobs import JobBody
+from app.api.schemas.kinds import Time
+from app.core.job import JobStatus
+
+
+class WorkerBody(BaseModel):
+    id: str
+    host: str
+    pid: int
+    device: str
+    state: str
+    job_id: str | None
+    models: list[dict[str, Any]]
+    rss_bytes: int
+    vram_bytes: int
+    started_at: Time
+    heartbeat_at: Time
+
+
+class ModelSpeed(BaseModel):
+    load_seconds: float | None
+    seconds: dict[str, float] = Field(description="Per picture, by `<width>x<height>x<steps>`; 0 = the model's own.")
+
+
+class QueueBody(BaseModel):
+    counts: dict[JobStatus, int]
+    running: list[JobBody]
+    waiting: list[JobBody] = Field(description="The head of the line, first served first.")
+    models: dict[str, ModelSpeed] = Field(description="Average times, learned from finished jobs.")
+    workers: list[WorkerBody]

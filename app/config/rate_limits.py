@@ -1,0 +1,40 @@
+"""Rate limits, per client"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+
+class RateLimits(BaseModel):
+    rate_limit_generate: str = Field(
+        "", description="Images that a client may ask for, e.g. 10 per minute; 200 per day. Empty = no limit."
+    )
+    rate_limit_read: str = Field(
+        "", description="Other requests of a client, e.g. 600 per minute. A gallery page makes fifty. Empty = no limit."
+    )
+    rate_limit_storage_url: SecretStr = Field(
+        SecretStr(""), description="Where limits are counted, as redis://host:6379/0; empty = in the API's memory."
+    )
+
+    @field_validator("rate_limit_generate", "rate_limit_read")
+    @classmethod
+    def _limits(cls, text: str) -> str:
+        if text:
+            from limits import parse_many  # here: workers have no use for it
+
+            try:
+                parse_many(text)
+            except ValueError:
+                raise ValueError('use "10 per minute", or several between semicolons') from None
+        return text
+
+    @field_validator("rate_limit_storage_url")
+    @classmethod
+    def _limits_storage(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not url.get_secret_value().startswith(("redis://", "rediss://", "redis+unix://")):
+            raise ValueError("use redis://host:6379/0, rediss:// or redis+unix://, or nothing")
+        return url
+
+    @property
+    def rate_limit_storage(self) -> str:
+        return self.rate_limit_storage_url.get_secret_value()

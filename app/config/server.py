@@ -1,0 +1,28 @@
+"""Server"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from app.config.kinds import Seconds
+
+
+class Server(BaseModel):
+    host: str = Field("127.0.0.1", description="Address the API listens on. Loopback unless you know who can reach it.")
+    port: int = Field(5050, ge=0, le=65535, description="Port of the API.")
+    server_threads: int = Field(48, ge=4, le=512, description="Request threads; each open event stream holds one.")
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
+        "auto", description="Worker processes that run.py starts: auto (one per GPU, one if none), 0, or a number."
+    )
+    cors_origins: str = Field("", description="Origins that browsers may call the API from, separated by commas.")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body accepted, in bytes.")
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For and -Proto are believed; 0 = none."
+    )
+    shutdown_grace_seconds: Seconds = Field(20, description="How long a running job may finish after SIGTERM.")
+
+    @property
+    def cors_origin_list(self) -> list[str]:
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]

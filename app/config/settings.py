@@ -1,0 +1,45 @@
+"""All groups in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.config.generation import Generation
+from app.config.models import Models
+from app.config.monitoring import Monitoring
+from app.config.queue import Queue
+from app.config.rate_limits import RateLimits
+from app.config.retention import Retention
+from app.config.server import Server
+from app.config.storage import Storage
+from app.config.webhooks import Webhooks
+
+# In the order that the documentation shows them.
+GROUPS: tuple[type[BaseModel], ...] = (
+    Server,
+    RateLimits,
+    Storage,
+    Retention,
+    Monitoring,
+    Models,
+    Generation,
+    Queue,
+    Webhooks,
+)
+
+
+class Settings(Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Queue, Webhooks):
+    """The configuration of one installation. Field names are the environment's names in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), validate_default=True)
+
+    # The MODEL_<KEY> lines as they stand; app.core.catalog reads them.
+    model_lines: Mapping[str, str] = Field(default_factory=dict, exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError("LEASE_SECONDS: must be at least twice HEARTBEAT_SECONDS, or live jobs are rescued")
+        return self

@@ -1,0 +1,35 @@
+"""Webhooks"""
+
+from __future__ import annotations
+
+import base64
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from app.config.kinds import Seconds
+
+
+class Webhooks(BaseModel):
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Key that signs webhooks, as whsec_ and base64; empty = one is made up and kept."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Whether webhooks may go to private and loopback addresses. Then clients reach your network."
+    )
+    webhook_timeout_seconds: Seconds = Field(10, description="How long a webhook's receiver may take to answer.")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _webhook_key(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        prefix, _, key = text.partition("_")
+        if text and (prefix != "whsec" or not 24 <= _decoded_length(key) <= 64):
+            raise ValueError("use whsec_ followed by the base64 of 24 to 64 random bytes, or nothing")
+        return secret
+
+
+def _decoded_length(text: str) -> int:
+    try:
+        return len(base64.b64decode(text, validate=True))
+    except ValueError:
+        return 0

@@ -83,6 +83,10 @@ class Conflict(CyberImageError):
     code, status, title = "conflict", 409, "The state of the job does not allow this"
 
 
+class JobCancelled(Conflict):
+    code, title = "job_cancelled", "The job was cancelled"
+
+
 class Gone(CyberImageError):
     code, status, title = "gone", 410, "It was removed"
 
@@ -212,6 +216,11 @@ class ConfigurationError(Exception):
 
 class DatabaseTooNew(ConfigurationError):
     """The database was written by a newer CyberImage than this one."""
+
+
+def error_of(code: str, detail: str) -> CyberImageError:
+    """The error that a job's stored `code` stands for; one that nobody here knows is `internal`."""
+    return error_codes().get(code, CyberImageError)(detail)
 
 
 def error_codes() -> Mapping[str, type[CyberImageError]]:

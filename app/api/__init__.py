@@ -21,6 +21,7 @@ from app.api import (
     pages,
     queue,
     upkeep,
+    v1,
     webhooks,
 )
 from app.api.body import ApiRequest
@@ -45,6 +46,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     headers.register(app)
     for resource in (generate, jobs, events, images, gallery, models, queue, webhooks, health, metrics, upkeep, pages):
         app.register_api(resource.api)
+    v1.register(app)
     app.register_blueprint(docs.pages)
     if settings.rate_limit_generate or settings.rate_limit_read:
         from app.api import limits  # only then: it costs megabytes

@@ -22,7 +22,7 @@ from app.config import Settings
 from app.errors import CyberImageError
 
 # Whoever adds a route that leads to a generation adds it here; all others are reads.
-GENERATING = frozenset({"generate.generate", "jobs.retry_job"})
+GENERATING = frozenset({"generate.generate", "jobs.retry_job", "v1_txt2img.v1_txt2img"})
 EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})
 EXEMPT_BLUEPRINTS = frozenset({"docs"})
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
@@ -90,7 +90,8 @@ def _images() -> int:
     try:
         if job_id is not None:
             return installation().jobs.get(job_id).request.num_images
-        wished: Any = (request.get_json().get("settings") or {}).get("num_images", 1)
+        body = request.get_json()
+        wished: Any = (body.get("settings") or body).get("num_images", 1)  # nested, or flat as the versioned API has it
     except (CyberImageError, AttributeError):
         return 1
     return min(max(1, wished), MOST_IMAGES) if isinstance(wished, int) else 1

@@ -9,6 +9,7 @@ from app.api.schemas.models import ModelsBody
 from app.api.server import installation
 from app.api.shapes import model_body
 from app.services import overview
+from app.services.installation import Installation
 
 api = blueprint("models", "models")
 
@@ -16,7 +17,10 @@ api = blueprint("models", "models")
 @api.get("/api/models", responses=answers({200: ModelsBody}))
 def models() -> dict[str, Any]:
     """The models, with the rules for their settings"""
-    here = installation()
+    return models_body(installation())
+
+
+def models_body(here: Installation) -> dict[str, Any]:
     return {
         "default": here.catalog.default_id,
         "prompt_max_chars": here.settings.prompt_max_chars,

@@ -16,6 +16,9 @@ class Server(BaseModel):
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
         "auto", description="Worker processes that run.py starts: auto (one per GPU, one if none), 0, or a number."
     )
+    sync_timeout_seconds: Seconds = Field(
+        120, le=3600, description="How long the versioned API waits for a picture before it answers 202."
+    )
     cors_origins: str = Field("", description="Origins that browsers may call the API from, separated by commas.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body accepted, in bytes.")
     trusted_proxies: int = Field(

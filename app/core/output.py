@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.catalog import Media
+from app.core.safety import SafetyResult
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,7 @@ class Output:
     created_at: float = 0.0
     manifest: dict[str, Any] = field(default_factory=dict)
     favorite: bool = False
+
+    @property
+    def safety_filter_result(self) -> SafetyResult:
+        return SafetyResult(self.manifest.get("safety_filter_result", SafetyResult.SKIPPED))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from app.services.installation import Installation
 from app.services.status import JobView, view
@@ -53,17 +53,39 @@ class Newsroom:
         finally:
             self._subscribe(job_id, -1)
 
-    def wait_until_done(self, job_id: str, timeout: float) -> JobView:
-        """The job's state when it has ended, or as it stands after `timeout` seconds."""
+    def wait_until_done(
+        self, job_id: str, timeout: float, give_up: Callable[[], bool] = lambda: False
+    ) -> JobView:
+        """The job's state when it has ended, or as it stands after `timeout` seconds or once `give_up` says so.
+
+        Raises JobNotFound or Gone.
+        """
+
+        def has_ended() -> bool:
+            return self._installation.jobs.get(job_id).status.terminal
+
+        self.wait_until(job_id, has_ended, timeout, give_up)
+        return view(self._installation, job_id)
+
+    def wait_until(
+        self, subject: str, condition: Callable[[], bool], timeout: float, give_up: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Whether `condition` came true within `timeout` seconds and before `give_up` did. It is looked at whenever
+        somebody rings for `subject`, and about once a second."""
         give_up_at = time.monotonic() + timeout
-        current = view(self._installation, job_id)
-        while not current.job.status.terminal and time.monotonic() < give_up_at:
-            left = max(give_up_at - time.monotonic(), 0.001)
-            for state in self.follow(job_id, after_revision=current.job.revision, idle_seconds=min(POLL_SECONDS, left)):
-                current = state or current
-                if time.monotonic() >= give_up_at:
-                    break
-        return current
+        self._start()
+        self._subscribe(subject, +1)
+        try:
+            while True:
+                rings = self._versions.get(subject, 0)
+                if condition():
+                    return True
+                left = give_up_at - time.monotonic()
+                if left <= 0 or give_up():
+                    return False
+                self._wait(subject, rings, min(POLL_SECONDS, left))
+        finally:
+            self._subscribe(subject, -1)
 
     def _wait(self, job_id: str, rings: int, timeout: float) -> None:
         with self._heard:

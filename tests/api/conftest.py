@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from app.core.job import Claim, Phase, Progress
 from app.errors import OutOfMemory
 from app.services.installation import Installation
 from app.services.publish import Made, Picture, publish
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +83,24 @@ class Worker:
 @pytest.fixture
 def worker(installation) -> Worker:
     return Worker(installation)
+
+
+@pytest.fixture
+def next_job(worker, installation):
+    """`with next_job(worker.finish):` does that, on a thread, to the job that is submitted within."""
+
+    @contextmanager
+    def deal_with(how: Callable[[], object]) -> Iterator[None]:
+        def work() -> None:
+            wait_until(installation.jobs.count_pending, "nothing was submitted")
+            how()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        yield
+        thread.join(PATIENCE)
+
+    return deal_with
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 import pytest
 from pydantic import BaseModel
 
-from app.api import generate, schemas
+from app.api import generate, schemas, v1
 from app.core.request import GenerationInput
 from tools import api_reference
 
@@ -30,17 +30,19 @@ def test_every_route_is_described(app):
         for path, item in app.api_doc["paths"].items()
         for method in item
     }
+    other = {path for rule in app.url_map.iter_rules() for path in v1.other_spellings(rule.rule)}
+    assert "/v1/txt2img" in other
     served = {
         (method, rule.rule)
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
-        if rule.endpoint != "static" and not rule.endpoint.startswith("docs.")
+        if rule.endpoint != "static" and not rule.endpoint.startswith("docs.") and rule.rule not in other
     }
     assert served == described
 
 
 @pytest.fixture
-def answers(client, submit, worker):
+def answers(client, submit, worker, next_job):
     """One answer or more of every route: (method, path in the document, response)."""
     found = []
 
@@ -48,9 +50,16 @@ def answers(client, submit, worker):
         found.append((method, path, client.open(url or path, method=method, **request)))
         return found[-1][2]
 
+    with next_job(worker.finish):
+        call("POST", "/api/v1/generate/txt2img", json={"prompt": "x"})
+    with next_job(worker.fail):
+        call("POST", "/api/v1/generate/txt2img", json={"prompt": "x"})
+    for body in ({}, {"prompt": "x", "timeout": 0}):
+        call("POST", "/api/v1/generate/txt2img", json=body)
+    worker.finish()
     for path in ("/", "/livez", "/health", "/readyz", "/status", "/metrics"):
         call("GET", path)
-    for path in ("/api/models", "/api/queue", "/api/images"):
+    for path in ("/api/models", "/api/queue", "/api/images", "/api/v1/models"):
         call("GET", path)
     call("POST", "/api/generate", json={"prompt": "x", "model_id": "sana-sprint", "settings": {"seed": 1}})
     call("POST", "/api/generate", json={})

@@ -1,0 +1,40 @@
+"""The versioned API."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from app.api.schemas.jobs import Accepted, ImageRef
+from app.api.schemas.models import ModelsBody
+from app.core.safety import SafetyResult
+
+
+class Pictures(BaseModel):
+    image: str | None = Field(description="The first picture: a PNG in base64; null when it was deleted meanwhile.")
+    images: list[str] = Field(description="All of them, the first one too.")
+    seed: int = Field(description="Of the first; picture i has seed + i.")
+    model_id: str
+    job_id: str
+    latency_ms: int = Field(description="From the request's arrival to the finished picture, waiting included.")
+    vram_peak_mb: int = Field(description="Most GPU memory in use, in megabytes; 0 without a GPU.")
+    safety_filter_result: SafetyResult
+    outputs: list[ImageRef] = Field(description="Where the pictures stay.")
+    warnings: list[str] = Field(description="What was read otherwise than it was written.")
+
+
+class StillWorking(Accepted):
+    """The job goes on; ask at `status_url` or follow `events_url`."""
+
+
+class ListedModel(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(ModelsBody):
+    object: Literal["list"]
+    data: list[ListedModel]

@@ -1,0 +1,32 @@
+"""The versioned API: flat requests, answered with the picture itself.
+
+It translates, waits and answers; the work goes through the same queue as everybody's. Every path is served under
+`/api/v1`, where the OpenAPI document has it, and under `/v1`; some have a second spelling.
+"""
+
+from __future__ import annotations
+
+from flask_openapi3 import OpenAPI
+
+from app.api.v1 import models, txt2img
+
+DOCUMENTED, SHORT = "/api/v1", "/v1"
+SPELLINGS = {"/generate/txt2img": "/txt2img"}
+
+
+def register(app: OpenAPI) -> None:
+    """Give `app` the routes under all their spellings: the same endpoints, so that whatever guards one guards all."""
+    for resource in (txt2img, models):
+        app.register_api(resource.api)
+    for rule in list(app.url_map.iter_rules()):
+        for path in other_spellings(rule.rule):
+            app.add_url_rule(path, rule.endpoint, methods=sorted(rule.methods or ()))
+
+
+def other_spellings(path: str) -> list[str]:
+    """The further paths under which the route at `path` is served; none for routes of others."""
+    prefix, found, rest = path.partition(DOCUMENTED)
+    if prefix or not found:
+        return []
+    rests = [rest, *(short for long, short in SPELLINGS.items() if long == rest)]
+    return [start + end for start in (DOCUMENTED, SHORT) for end in rests if start + end != path]

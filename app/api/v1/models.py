@@ -1,0 +1,30 @@
+"""The models, also in the shape in which OpenAI lists them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.documented import answers, blueprint
+from app.api.models import models_body
+from app.api.schemas.v1 import ModelList
+from app.api.server import server
+
+api = blueprint("v1_models", "v1")
+
+
+@api.get(
+    "/api/v1/models",
+    responses=answers({200: ModelList}),
+    description="Also `/v1/models`. What `/api/models` answers, and besides it OpenAI's `object` and `data`.",
+)
+def v1_models() -> dict[str, Any]:
+    """The models"""
+    here = server()
+    body = models_body(here.installation)
+    return {"object": "list", "data": [_listed(model, int(here.started_at)) for model in body["models"]], **body}
+
+
+def _listed(model: dict[str, Any], created: int) -> dict[str, Any]:
+    """`created` is required there and means nothing here: since when this server offers the model."""
+    owner = model["repo"].partition("/")[0] if model["source"] != "local" else "local"
+    return {"id": model["id"], "object": "model", "created": created, "owned_by": owner}

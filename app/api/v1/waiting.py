@@ -1,0 +1,77 @@
+"""Wait for a job and answer with what became of it: the picture itself, its error, or 202 when it takes longer."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from app.api.server import Server
+from app.api.shapes import accepted
+from app.core.job import JobStatus
+from app.core.job_body import image_ref
+from app.core.output import Output
+from app.core.safety import gravest
+from app.errors import JobCancelled, error_of
+from app.services import gallery, status
+from app.services.installation import Installation
+from app.services.status import JobView
+from app.services.submit import Submitted
+
+LOOK_AGAIN_SECONDS = 2  # what a client that was told 202 should wait before it asks how the job stands
+
+Answer = tuple[dict[str, Any], int, dict[str, str]]
+
+
+def wait(here: Server, job_id: str, timeout: float) -> JobView:
+    """The job when it has ended, or as it stands after `timeout` seconds.
+
+    At once when as many requests wait as may (they hold threads), and soon when the server is to stop.
+    """
+    if timeout <= 0 or not here.streams.acquire(blocking=False):
+        return status.view(here.installation, job_id)
+    try:
+        return here.newsroom.wait_until_done(job_id, timeout, give_up=here.draining.is_set)
+    finally:
+        here.streams.release()
+
+
+def answer(here: Server, submitted: Submitted, timeout: float | None) -> Answer:
+    """What the client is told of the job it asked for. Raises the job's own error when it FAILED or was CANCELLED."""
+    seconds = here.installation.settings.sync_timeout_seconds if timeout is None else timeout
+    view = wait(here, submitted.job_id, seconds)
+    if view.job.status is JobStatus.COMPLETED:
+        return pictures_body(here.installation, view), 200, {}
+    raise_what_went_wrong(view)
+    body = accepted(submitted) | {"status": view.job.status, "position": view.position}
+    return body, 202, {"Location": body["status_url"], "Retry-After": str(LOOK_AGAIN_SECONDS)}
+
+
+def raise_what_went_wrong(view: JobView) -> None:
+    """Raise the error of a job that FAILED or was CANCELLED; nothing for any other."""
+    job = view.job
+    if job.status is JobStatus.CANCELLED:
+        raise JobCancelled(f"The job {job.id} was cancelled. Send the request again, or retry the job.")
+    if job.status is JobStatus.FAILED:
+        raise error_of(job.error_code or "internal", job.error_message or "")
+
+
+def pictures_body(installation: Installation, view: JobView) -> dict[str, Any]:
+    """A COMPLETED job as one answer, its pictures included."""
+    job, outputs = view.job, view.outputs
+    pictures = [_encoded(installation, output) for output in outputs]
+    return {
+        "image": pictures[0] if pictures else None,  # none when somebody has deleted them all
+        "images": pictures,
+        "seed": job.request.seed,
+        "model_id": job.request.model_id,
+        "job_id": job.id,
+        "latency_ms": round(1000 * ((job.completed_at or job.created_at) - job.created_at)),
+        "vram_peak_mb": round((job.vram_peak_bytes or 0) / 1e6),
+        "safety_filter_result": gravest(output.safety_filter_result for output in outputs),
+        "outputs": [image_ref(output) for output in outputs],
+        "warnings": list(job.warnings),
+    }
+
+
+def _encoded(installation: Installation, output: Output) -> str:
+    return base64.b64encode(gallery.open_file(installation, output).read_bytes()).decode()

@@ -1,0 +1,133 @@
+"""Text to picture in one call: the picture, the error of the job, or 202 and the work goes on."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+
+import pytest
+from PIL import Image
+
+PATHS = ["/api/v1/generate/txt2img", "/api/v1/txt2img", "/v1/generate/txt2img", "/v1/txt2img"]
+FLAT = {"prompt": "a red fox", "model_id": "demo", "num_inference_steps": 8, "guidance_scale": 3.0}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_spelling_answers_with_the_picture(client, worker, next_job, path):
+    with next_job(worker.finish):
+        answer = client.post(path, json={**FLAT, "seed": 7, "num_images": 2})
+    assert answer.status_code == 200, answer.text
+    body = answer.json
+    assert (body["seed"], body["model_id"], body["safety_filter_result"]) == (7, "demo", "skipped")
+    assert body["image"] == body["images"][0] != body["images"][1]
+    for encoded, output in zip(body["images"], body["outputs"], strict=True):
+        content = base64.b64decode(encoded, validate=True)
+        assert content == client.get(output["url"]).data
+        with Image.open(io.BytesIO(content)) as picture:
+            assert (picture.format, picture.size) == ("PNG", (64, 48))
+    assert body["latency_ms"] >= 0
+    assert body["vram_peak_mb"] == 0
+    settings = client.get(f"/api/status/{body['job_id']}").json["settings"]
+    assert (settings["num_inference_steps"], settings["guidance_scale"], settings["num_images"]) == (8, 3.0, 2)
+
+
+def test_a_random_seed_is_reported(client, worker, next_job):
+    with next_job(worker.finish):
+        body = client.post("/v1/txt2img", json={**FLAT, "seed": -1}).json
+    assert body["seed"] == body["outputs"][0]["seed"] >= 0
+
+
+def test_past_the_timeout_the_work_goes_on(client, worker):
+    answer = client.post("/v1/txt2img", json={**FLAT, "timeout": 0.05})
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == answer.json["status_url"]
+    assert answer.headers["Retry-After"]
+    assert answer.json["status"] == "PENDING"
+    worker.finish()
+    assert client.get(answer.json["status_url"]).json["status"] == "COMPLETED"
+
+
+def test_one_that_runs_is_told_as_running(client, worker, next_job):
+    with next_job(worker.claim):
+        answer = client.post("/v1/txt2img", json={**FLAT, "timeout": 1})
+    assert (answer.status_code, answer.json["status"], answer.json["position"]) == (202, "PROCESSING", None)
+
+
+def test_a_failed_job_answers_its_own_error(client, worker, next_job, problem):
+    with next_job(worker.fail):
+        answer = client.post("/v1/txt2img", json=FLAT)
+    assert "smaller size" in problem(answer, 507, "out_of_memory")["detail"]
+
+
+def test_a_cancelled_job_says_so(client, installation, next_job, problem):
+    with next_job(lambda: client.post(f"/api/jobs/{installation.jobs.waiting()[0].id}/cancel")):
+        answer = client.post("/v1/txt2img", json=FLAT)
+    problem(answer, 409, "job_cancelled")
+
+
+def test_when_as_many_wait_as_may_nobody_else_waits(app, client):
+    app.extensions["cyberimage"].streams = threading.BoundedSemaphore(1)
+    app.extensions["cyberimage"].streams.acquire()
+    assert client.post("/v1/txt2img", json={**FLAT, "timeout": 3600}).status_code == 202
+
+
+def test_the_place_of_who_waited_is_free_again(app, client, worker, next_job):
+    here = app.extensions["cyberimage"]
+    free = here.streams._value
+    for how in (worker.finish, worker.fail):
+        with next_job(how):
+            client.post("/v1/txt2img", json=FLAT)
+    assert here.streams._value == free
+    assert not here.newsroom._followers
+
+
+def test_a_server_that_stops_lets_nobody_wait(app, client):
+    app.extensions["cyberimage"].draining.set()
+    assert client.post("/v1/txt2img", json={**FLAT, "timeout": 3600}).status_code == 202
+
+
+def test_the_same_key_gives_the_same_picture(client, worker, next_job, installation):
+    headers = {"Idempotency-Key": "one"}
+    with next_job(worker.finish):
+        first = client.post("/v1/txt2img", json=FLAT, headers=headers).json
+    assert client.post("/api/v1/txt2img", json=FLAT, headers=headers).json == first
+    assert client.post("/v1/txt2img", json={**FLAT, "prompt": "other"}, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"num_inference_steps": 0}, "num_inference_steps"),
+        ({"num_inference_steps": 101}, "num_inference_steps"),
+        ({"num_inference_steps": 3}, "num_inference_steps"),  # demo's own rule
+        ({"guidance_scale": 0.9}, "guidance_scale"),
+        ({"guidance_scale": 20.1}, "guidance_scale"),
+        ({"guidance_scale": 5.1}, "guidance_scale"),  # demo's own rule
+        ({"width": 100, "height": 256}, "width"),
+        ({"seed": -2}, "seed"),
+        ({"seed": "7"}, "seed"),
+        ({"timeout": -1}, "timeout"),
+        ({"steps": 8}, "steps"),
+        ({"prompt": " "}, "prompt"),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_was_sent(client, problem, installation, wrong, field):
+    body = problem(client.post("/v1/txt2img", json=FLAT | wrong), 400, "invalid_request")
+    assert [one["field"] for one in body["errors"]] == [field]
+    assert "settings." not in body["detail"]
+    assert not installation.jobs.count_pending()
+
+
+def test_an_unknown_model(client, problem):
+    problem(client.post("/v1/txt2img", json=FLAT | {"model_id": "none"}), 400, "unknown_model")
+
+
+def test_it_counts_as_generating(settings_in, tmp_path):
+    from app import create_app
+
+    app = create_app(settings_in(tmp_path, rate_limit_generate="3/minute"))
+    client = app.test_client()
+    body = FLAT | {"timeout": 0, "num_images": 2}
+    assert [client.post("/v1/txt2img", json=body).status_code for _ in range(2)] == [202, 429]
+    app.extensions["cyberimage"].installation.close()

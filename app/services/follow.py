@@ -53,9 +53,7 @@ class Newsroom:
         finally:
             self._subscribe(job_id, -1)
 
-    def wait_until_done(
-        self, job_id: str, timeout: float, give_up: Callable[[], bool] = lambda: False
-    ) -> JobView:
+    def wait_until_done(self, job_id: str, timeout: float, give_up: Callable[[], bool] = lambda: False) -> JobView:
         """The job's state when it has ended, or as it stands after `timeout` seconds or once `give_up` says so.
 
         Raises JobNotFound or Gone.

@@ -14,6 +14,7 @@ class Output:
     """A row of the outputs table. `path` and `thumbnail_path` are relative to the media root, with forward slashes.
 
     `bytes` is the size of the file, `sha256` its hexadecimal digest. `manifest` is everything needed to make it again.
+    `owner` is the `client_id` of the job; the store fills it in.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Output:
     created_at: float = 0.0
     manifest: dict[str, Any] = field(default_factory=dict)
     favorite: bool = False
+    owner: str = ""
 
     @property
     def safety_filter_result(self) -> SafetyResult:

@@ -31,7 +31,8 @@ class Delivery:
     """One message to one receiver. Times are seconds since the epoch, UTC.
 
     `id` is what receivers tell repeats by. `receiver` is scheme, host and port of the `url`. `due_at` is when the next
-    try may start. `response_status` and `error` are of the last try.
+    try may start. `response_status` and `error` are of the last try. `owner` is the
+    `client_id` of the job.
     """
 
     seq: int
@@ -50,6 +51,7 @@ class Delivery:
     delivered_at: float | None = None
     response_status: int | None = None
     error: str | None = None
+    owner: str = ""
 
 
 def event_of(job: Job) -> str:

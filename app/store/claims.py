@@ -131,9 +131,7 @@ class ClaimStore:
             merged = list(dict.fromkeys([*row.warnings, *warnings]))
             if merged != row.warnings:
                 connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=merged))
-            connection.execute(
-                _PUBLISH, [{k: v for k, v in vars(output).items() if k != "created_at"} for output in published]
-            )
+            connection.execute(_PUBLISH, [_values(output, row.client_id) for output in published])
             learn(connection, claim.request, timings)
             if row.webhook_url is not None:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
@@ -194,6 +192,10 @@ class ClaimStore:
         if row is None:
             raise LeaseLost(claim.job_id)
         return row
+
+
+def _values(output: Output, owner: str) -> dict[str, Any]:
+    return {name: value for name, value in vars(output).items() if name != "created_at"} | {"owner": owner}
 
 
 def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[Output]) -> None:
@@ -262,7 +264,7 @@ _COMPLETE = (
         step=jobs.c.total_steps,
         revision=jobs.c.revision + 1,
     )
-    .returning(jobs.c.warnings, jobs.c.webhook_url)
+    .returning(jobs.c.warnings, jobs.c.webhook_url, jobs.c.client_id)
 )
 
 _PUBLISH = insert(outputs).values(created_at=now())

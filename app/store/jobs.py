@@ -19,7 +19,7 @@ from app.store.database import Database
 from app.store.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, remember_answer
 from app.store.outbox import announce
 from app.store.rows import job_from_row
-from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, jobs, removals, tallies
+from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, UNSUCCESSFUL, jobs, removals, tallies
 from app.store.turns import turn_for
 
 
@@ -101,10 +101,13 @@ class JobStore:
         with self._database.read() as connection:
             return _place(connection, job)
 
-    def waiting(self, limit: int = 50) -> list[Job]:
-        """The head of the line, first served first."""
+    def waiting(self, limit: int = 50, client_id: str | None = None) -> list[Job]:
+        """The head of the line, first served first; of one client only, if that is given."""
+        line = select(jobs).where(PENDING).order_by(*THE_LINE).limit(limit)
+        if client_id is not None:
+            line = line.where(jobs.c.client_id == client_id)
         with self._database.read() as connection:
-            rows = connection.execute(select(jobs).where(PENDING).order_by(*THE_LINE).limit(limit))
+            rows = connection.execute(line)
             return [job_from_row(row) for row in rows]
 
     def running(self) -> list[Job]:
@@ -113,14 +116,24 @@ class JobStore:
             found = [job_from_row(row) for row in connection.execute(select(jobs).where(PROCESSING))]
         return sorted(found, key=lambda job: job.seq)  # an ORDER BY would draw SQLite to the table itself
 
-    def newest(self, statuses: Sequence[JobStatus], *, limit: int, before_seq: int | None = None) -> list[Job]:
-        """Jobs in any of `statuses`, newest first; `before_seq` continues an earlier page."""
+    def newest(
+        self,
+        statuses: Sequence[JobStatus],
+        *,
+        limit: int,
+        before_seq: int | None = None,
+        client_id: str | None = None,
+    ) -> list[Job]:
+        """Jobs in any of `statuses`, newest first; `before_seq` continues an earlier page. Of one client only, if that
+        is given: not COMPLETED ones then, which are listed by their outputs."""
         found: list[Job] = []
         with self._database.read() as connection:
             for status in set(statuses):  # one at a time: each is the end of an index, however rare the status is
                 newest = select(jobs.c.seq).where(_in_status(status)).order_by(jobs.c.seq.desc()).limit(limit)
                 if before_seq is not None:
                     newest = newest.where(jobs.c.seq < before_seq)
+                if client_id is not None:
+                    newest = newest.where(_of_client(client_id, status))
                 found += map(job_from_row, connection.execute(select(jobs).where(jobs.c.seq.in_(newest))))
         return sorted(found, key=lambda job: job.seq, reverse=True)[:limit]
 
@@ -232,6 +245,12 @@ def _in_status(status: JobStatus) -> ColumnElement[bool]:
     if status.terminal:
         return and_(ENDED, jobs.c.status == status.value)
     return PENDING if status is JobStatus.PENDING else PROCESSING
+
+
+def _of_client(client_id: str, status: JobStatus) -> ColumnElement[bool]:
+    """In the words of the partial indexes by client."""
+    own = jobs.c.client_id == client_id
+    return and_(own, UNSUCCESSFUL) if status.terminal else own
 
 
 def _find(connection: Connection, job_id: str) -> Job:

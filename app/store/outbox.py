@@ -36,5 +36,6 @@ def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -
             tries_left=TRIES,
             due_at=now(),
             created_at=now(),
+            owner=job.client_id,
         )
     )

@@ -28,6 +28,7 @@ class GalleryQuery:
     model_id: str | None = None
     media: Media | None = None
     search: str | None = None
+    owner: str | None = None
 
 
 class OutputStore:
@@ -58,6 +59,8 @@ class OutputStore:
             statement = statement.where(tuple_(*newest_first) < tuple_(*query.after))
         if query.model_id is not None:
             statement = statement.where(outputs.c.model_id == query.model_id)
+        if query.owner is not None:
+            statement = statement.where(outputs.c.owner == query.owner)
         if query.media is not None:
             statement = statement.where(outputs.c.media == query.media)
         if query.search:
@@ -69,8 +72,11 @@ class OutputStore:
     def remove(self, output_id: str) -> None:
         """Forget an output, leaving the trace that makes later requests answer `gone`."""
         with self._database.write() as connection:
-            if connection.execute(delete(outputs).where(outputs.c.id == output_id)).rowcount:
-                connection.execute(insert(removals).values(id=output_id, kind="output", removed_at=now()))
+            forgotten = delete(outputs).where(outputs.c.id == output_id).returning(outputs.c.owner)
+            row = connection.execute(forgotten).one_or_none()
+            if row is not None:
+                trace = {"id": output_id, "kind": "output", "removed_at": now(), "owner": row.owner}
+                connection.execute(insert(removals).values(**trace))
 
     def mark(self, output_id: str, *, favorite: bool) -> None:
         """Make it a favourite, or no longer. Raises ImageNotFound or Gone."""

@@ -22,13 +22,14 @@ PORTION = 100
 
 @dataclass(frozen=True)
 class Old:
-    """A picture that may go: its files, and the job it belongs to."""
+    """A picture that may go: its files, and whose it is."""
 
     id: str
     job_id: str
     path: str
     thumbnail_path: str
     bytes: int
+    owner: str
 
 
 @dataclass(frozen=True)
@@ -127,17 +128,17 @@ class _TakenBack(Exception):
 
 def _forget(connection: Connection, output_ids: Sequence[str], job_ids: Sequence[str], age: float) -> Forgotten:
     found = _outputs(connection, outputs.c.id.in_(output_ids))
-    ids = [each.id for each in found]
-    connection.execute(delete(outputs).where(outputs.c.id.in_(ids)))
-    _leave_traces(connection, ids, "output")
+    connection.execute(delete(outputs).where(outputs.c.id.in_([each.id for each in found])))
+    _leave_traces(connection, [(each.id, each.owner) for each in found], "output")
     has_pictures = exists().where(outputs.c.job_id == jobs.c.id)
     empty = and_(jobs.c.id.in_(job_ids), ENDED, ~has_pictures, jobs.c.completed_at <= now() - age)
-    gone = list(connection.scalars(delete(jobs).where(empty).returning(jobs.c.id)))
+    gone = [(row.id, row.client_id) for row in connection.execute(delete(jobs).where(empty).returning(*_GONE))]
     _leave_traces(connection, gone, "job")
     return Forgotten(found, len(gone))
 
 
-_OLD = (outputs.c.id, outputs.c.job_id, outputs.c.path, outputs.c.thumbnail_path, outputs.c.bytes)
+_OLD = (outputs.c.id, outputs.c.job_id, outputs.c.path, outputs.c.thumbnail_path, outputs.c.bytes, outputs.c.owner)
+_GONE = (jobs.c.id, jobs.c.client_id)
 _COMMON = outputs.c.favorite.is_(False)
 
 
@@ -145,7 +146,8 @@ def _outputs(connection: Connection, which: ColumnElement[bool]) -> list[Old]:
     return [Old(*row) for row in connection.execute(select(*_OLD).where(which, _COMMON))]
 
 
-def _leave_traces(connection: Connection, ids: Sequence[str], kind: str) -> None:
-    if ids:
+def _leave_traces(connection: Connection, gone: Sequence[tuple[str, str]], kind: str) -> None:
+    """Of what is `gone`: its id and its owner."""
+    if gone:
         trace = insert_into(removals, connection).values(kind=kind, removed_at=now()).on_conflict_do_nothing()
-        connection.execute(trace, [{"id": each} for each in ids])
+        connection.execute(trace, [{"id": each, "owner": owner} for each, owner in gone])

@@ -104,6 +104,16 @@ Index("ix_jobs_held_back", jobs.c.available_at, sqlite_where=_HELD_BACK, postgre
 # Partial too, though it holds nearly everything: as a plain index it would look better to SQLite than the line's own
 # whenever a query says `status = 'PENDING'`, and a claim would sort all waiting jobs.
 Index("ix_jobs_ended", jobs.c.status, jobs.c.seq, sqlite_where=ENDED, postgresql_where=ENDED)
+# For a client's own list. Without COMPLETED, so that a job that ends well does not pay: those are listed as outputs.
+UNSUCCESSFUL = jobs.c.status.in_([literal_column("'FAILED'"), literal_column("'CANCELLED'")])
+Index(
+    "ix_jobs_client_unsuccessful",
+    jobs.c.client_id,
+    jobs.c.status,
+    jobs.c.seq,
+    sqlite_where=UNSUCCESSFUL,
+    postgresql_where=UNSUCCESSFUL,
+)
 
 outputs = Table(
     "outputs",
@@ -124,11 +134,13 @@ outputs = Table(
     Column("created_at", Double, nullable=False),
     Column("manifest", JSON, nullable=False),
     Column("favorite", Boolean, nullable=False, server_default=false()),  # retention leaves it alone
+    Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
     UniqueConstraint("job_id", "index"),
 )
 Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)
 Index("ix_outputs_model_newest", outputs.c.model_id, outputs.c.created_at, outputs.c.id)
 Index("ix_outputs_media_newest", outputs.c.media, outputs.c.created_at, outputs.c.id)
+Index("ix_outputs_owner_newest", outputs.c.owner, outputs.c.created_at, outputs.c.id)
 
 # How many ended jobs (subject = their status) and outputs (subject = 'outputs') there are: sums over the shards.
 # Triggers keep it (migration 0003), so that no statement has to; waiting and running jobs are counted by their indexes.
@@ -152,13 +164,14 @@ counters = Table(
     Column("value", Double, nullable=False),
 )
 
-# What was here once: asking for it answers 410, not 404.
+# What was here once: asking for it answers 410, not 404, to those who may know of it.
 removals = Table(
     "removals",
     metadata,
     Column("id", String(32), primary_key=True),
     Column("kind", String(8), nullable=False),
     Column("removed_at", Double, nullable=False),
+    Column("owner", String(100)),
 )
 Index("ix_removals_removed_at", removals.c.removed_at)
 
@@ -241,12 +254,14 @@ webhook_deliveries = Table(
     Column("delivered_at", Double),
     Column("response_status", Integer),
     Column("error", Text),
+    Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
     CheckConstraint("state IN ('PENDING','DELIVERED','DEAD')", name="state"),
     sqlite_autoincrement=True,
 )
 UNDELIVERED = webhook_deliveries.c.state == literal_column("'PENDING'")
 Index("ix_webhook_deliveries_due", webhook_deliveries.c.due_at, sqlite_where=UNDELIVERED, postgresql_where=UNDELIVERED)
 Index("ix_webhook_deliveries_job", webhook_deliveries.c.job_id, webhook_deliveries.c.seq)
+Index("ix_webhook_deliveries_owner", webhook_deliveries.c.owner, webhook_deliveries.c.seq)
 
 # What this installation made up for itself and has to remember, such as the key that signs webhooks.
 secrets = Table(
@@ -254,4 +269,21 @@ secrets = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# Who may ask, with AUTH_MODE=keys. The token itself is nowhere; `id` is never given twice, so nobody inherits pictures.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("role", String(8), nullable=False),
+    Column("rate_limit_generate", String(200)),  # instead of the general ones; NULL = those
+    Column("rate_limit_read", String(200)),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+    CheckConstraint("role IN ('user','admin')", name="role"),
+    sqlite_autoincrement=True,
 )

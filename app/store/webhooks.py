@@ -15,8 +15,8 @@ from app.core.webhooks import JITTER, RETRY_DELAYS, TRIES, Delivery, DeliverySta
 from app.errors import DeliveryNotFound
 from app.store.clock import now
 from app.store.database import Database
-from app.store.schema import UNDELIVERED, secrets, webhook_deliveries
-from app.store.upsert import insert_into
+from app.store.schema import UNDELIVERED, webhook_deliveries
+from app.store.secrets import secret
 
 KEPT_SECONDS = 30 * 86400.0  # how long what was delivered, or given up, can be looked up and replayed
 _LONGEST_WAIT = max(RETRY_DELAYS) * (1 + JITTER)
@@ -85,6 +85,7 @@ class WebhookStore:
         state: DeliveryState | None = None,
         limit: int = 50,
         before_seq: int | None = None,
+        owner: str | None = None,
     ) -> list[Delivery]:
         """The newest deliveries first; `before_seq` continues an earlier page."""
         query = select(webhook_deliveries).order_by(_d.seq.desc()).limit(limit)
@@ -92,6 +93,8 @@ class WebhookStore:
             query = query.where(_d.job_id == job_id)
         if state is not None:
             query = query.where(_d.state == state.value)
+        if owner is not None:
+            query = query.where(_d.owner == owner)
         if before_seq is not None:
             query = query.where(_d.seq < before_seq)
         with self._database.read() as connection:
@@ -125,16 +128,7 @@ class WebhookStore:
 
     def signing_key(self, make: Callable[[], str]) -> str:
         """The key this installation signs with; made by `make` when it is first asked for."""
-        known = select(secrets.c.value).where(secrets.c.name == _SIGNING_KEY)
-        with self._database.read() as connection:
-            key = connection.scalar(known)
-        if key is None:
-            with self._database.write() as connection:  # another process may have been first
-                new = insert_into(secrets, connection).values(name=_SIGNING_KEY, value=make())
-                connection.execute(new.on_conflict_do_nothing())
-            with self._database.read() as connection:
-                key = connection.scalar(known)
-        return str(key)
+        return secret(self._database, _SIGNING_KEY, make)
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -19,12 +19,22 @@ from app.store.database import Database
 from app.store.figures import FigureStore
 from app.store.glances import GlanceStore
 from app.store.outputs import GalleryQuery
+from app.store.owners import OwnerStore
 from app.store.retention import RetentionStore
 from app.store.schema import jobs, outputs
 from app.store.upkeep import look_after
 from tests.store.house import Store, an_output
 
-SORTS = ("counts", "figures", "newest", "newest, further", "cancel", "retry")  # few rows, or keys only
+SORTS = (
+    "counts",
+    "figures",
+    "newest",
+    "newest, further",
+    "newest of a client",
+    "waiting of a client",
+    "cancel",
+    "retry",
+)  # few rows, or keys only
 WALKS_OF_WAITING_JOBS = (
     "ix_jobs_line",
     "ix_jobs_model_line",
@@ -111,6 +121,19 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "gallery of videos": (
         lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), media="video")),
         {"ix_outputs_media_newest"},
+    ),
+    "gallery of an owner": (
+        lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), owner="alice")),
+        {"ix_outputs_owner_newest"},
+    ),
+    "newest of a client": (
+        lambda store: store.jobs.newest([JobStatus.FAILED, JobStatus.PENDING], limit=5, client_id="c1"),
+        {"ix_jobs_client_unsuccessful"},
+    ),
+    "waiting of a client": (lambda store: store.jobs.waiting(client_id="c1"), {"ix_jobs_client_line"}),
+    "owners": (
+        lambda store: [OwnerStore(store.database).of_job("x"), OwnerStore(store.database).of_output("x")],
+        set(),
     ),
     "figures": (lambda store: FigureStore(store.database).read(), {"ix_jobs_model_line", "ix_webhook_deliveries_due"}),
     "old jobs": (lambda store: list(RetentionStore(store.database).ended_before(60)), set()),

@@ -1,0 +1,58 @@
+"""Who is asking, and what they may see: the one place where ownership is decided. Knows neither tokens nor HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whoever sent the present request. With AUTH_MODE=none everybody is an admin, told apart by address.
+
+    `client_id` is what their jobs are kept under: `key:<id>`, `hf:<name>` or `ip:<address>`. `name` is for people. The
+    limits are Flask-Limiter's notation; None = the general ones, empty = no limit.
+    """
+
+    client_id: str
+    role: Role
+    name: str
+    rate_limit_generate: str | None = None
+    rate_limit_read: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
+
+    @property
+    def scope(self) -> str | None:
+        """The owner that every list is narrowed to; None = everything."""
+        return None if self.is_admin else self.client_id
+
+    def may_touch(self, owner: str | None) -> bool:
+        """Whether something of `owner` exists for them at all. None is the owner of nothing."""
+        return self.is_admin or owner == self.client_id
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A row of api_keys. Times are seconds since the epoch, UTC; `last_used_at` is coarse."""
+
+    id: int
+    name: str
+    role: Role
+    sha256: str
+    created_at: float
+    rate_limit_generate: str | None = None
+    rate_limit_read: str | None = None
+    last_used_at: float | None = None
+    revoked_at: float | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(f"key:{self.id}", self.role, self.name, self.rate_limit_generate, self.rate_limit_read)

@@ -12,7 +12,8 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from app import create_app, lifeline
 from app.api.server import Server
-from app.config import Settings, load_settings
+from app.config import Settings
+from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.services.courier import Courier
@@ -103,7 +104,7 @@ def main() -> int:
     """Read the settings and serve. Returns the exit status."""
     lifeline.hold()
     try:
-        settings = load_settings()
+        settings = read_configuration().settings
         configure_logging(settings, "api")
         serve(settings)
     except ConfigurationError as error:

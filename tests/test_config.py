@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.config import ROOT, Settings, load_settings
+from app.config.profiles import ENVIRONMENTS, PRESETS
 from app.errors import ConfigurationError
 
 
@@ -121,3 +122,35 @@ def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         load_settings({}, None).port = 1  # type: ignore[misc]
     assert Settings.model_config["frozen"]
+
+
+def test_a_mistake_in_one_setting_does_not_hide_one_between_two_others() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({"PORT": "x", "HEARTBEAT_SECONDS": "40", "ENVIRONMENT": "production", "CORS_ORIGINS": "*"}, None)
+    assert {problem.partition(":")[0] for problem in refused.value.problems} >= {"PORT", "LEASE_SECONDS"}
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({"LOG_LEVEL": "x", "ENVIRONMENT": "production", "CORS_ORIGINS": "*"}, None)
+    assert {problem.partition(":")[0] for problem in refused.value.problems} == {"LOG_LEVEL", "CORS_ORIGINS"}
+
+
+def test_a_preset_sets_defaults_and_an_explicit_setting_wins() -> None:
+    low = load_settings({"PRESET": "low"}, None)
+    assert (low.offload, low.max_loaded_models, low.previews) == ("model", 1, False)
+    assert load_settings({"PRESET": "low", "PREVIEWS": "true", "OFFLOAD": "none"}, None).offload == "none"
+    assert load_settings({"PRESET": "low"}, None, max_loaded_models=3).max_loaded_models == 3
+
+
+def test_production_logs_for_machines_and_refuses_what_is_too_open() -> None:
+    assert load_settings({"ENVIRONMENT": "production"}, None).log_format == "json"
+    assert load_settings({"ENVIRONMENT": "production", "LOG_FORMAT": "text"}, None).log_format == "text"
+    for name, value in {"CORS_ORIGINS": "https://a.example, *", "WEBHOOK_ALLOW_PRIVATE": "true"}.items():
+        assert load_settings({name: value}, None)
+        with pytest.raises(ConfigurationError, match=name):
+            load_settings({name: value, "ENVIRONMENT": "production"}, None)
+
+
+@pytest.mark.parametrize("profile", [*ENVIRONMENTS.values(), *PRESETS.values()], ids=[*ENVIRONMENTS, *PRESETS])
+def test_what_profiles_set_are_valid_settings(profile) -> None:
+    assert set(profile) <= set(Settings.model_fields)
+    settings = Settings(**profile)
+    assert {name: getattr(settings, name) for name in profile} == dict(profile)

@@ -6,7 +6,7 @@ over `.env`. An empty value means "not set". Each field's description is the doc
 """
 
 from app.config.kinds import ROOT
-from app.config.load import load_settings
+from app.config.load import Read, load_settings, read_settings
 from app.config.settings import Settings
 
-__all__ = ["ROOT", "Settings", "load_settings"]
+__all__ = ["ROOT", "Read", "Settings", "load_settings", "read_settings"]

@@ -1,10 +1,26 @@
-"""Generation"""
+"""Generation: limits of a request"""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from app.config.kinds import LIVE
+
 
 class Generation(BaseModel):
-    previews: bool = Field(True, description="Show what a picture looks like while it is drawn.")
-    prompt_max_chars: int = Field(500, ge=1, le=100_000, description="Longest prompt accepted, in characters.")
+    previews: bool = Field(
+        True, description="Show what a picture looks like while it is drawn.", json_schema_extra=LIVE
+    )
+    prompt_max_chars: int = Field(
+        500, ge=1, le=100_000, description="Longest prompt accepted, in characters.", json_schema_extra=LIVE
+    )
+    max_images_per_job: int = Field(8, ge=1, le=8, description="Most pictures that one job may ask for.")
+    max_pixels: int = Field(
+        4_194_304,
+        ge=4096,
+        le=67_108_864,
+        description="Most pixels of one picture (width x height). A model's own default size is always allowed.",
+    )
+    max_steps: int = Field(
+        100, ge=1, le=1000, description="Most denoising steps. A model with a fixed number keeps that."
+    )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from app.config.kinds import ROOT, Folder
+from app.config.kinds import LIVE, ROOT, Folder
 
 
 class Models(BaseModel):
@@ -23,8 +23,25 @@ class Models(BaseModel):
     attention_backend: Literal["auto", "native", "xformers"] = Field(
         "auto", description="Attention kernels; auto chooses by GPU generation, xformers forces xformers."
     )
+    offload: Literal["none", "model", "sequential"] = Field(
+        "none",
+        description="Where weights wait on a GPU: none = on it; model = each part in main memory until its turn;"
+        " sequential = layer by layer, least memory and slowest. Nothing changes on a CPU.",
+    )
+    vae_tiling: bool = Field(
+        False, description="Decode large pictures in tiles: less memory, faint seams possible. Else only when short."
+    )
+    max_loaded_models: int = Field(
+        0, ge=0, le=100, description="Most models that a worker keeps in memory; 0 = as many as fit."
+    )
+    cpu_threads: int = Field(
+        0, ge=0, le=1024, description="Threads that torch computes with on a CPU; 0 = one per core, or OMP_NUM_THREADS."
+    )
     model_idle_seconds: float = Field(
-        0, ge=0, description="Seconds after its last job when a worker drops a model from memory; 0 = never."
+        0,
+        ge=0,
+        description="Seconds after its last job when a worker drops a model from memory; 0 = never.",
+        json_schema_extra=LIVE,
     )
 
     @property

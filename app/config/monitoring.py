@@ -7,14 +7,22 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from app.config.kinds import Folder
+from app.config.kinds import LIVE, Folder
 
 
 class Monitoring(BaseModel):
     log_dir: Folder = Field(Path("logs"), description="Folder of app.log, errors.log and models.log.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
-    log_prompts: bool = Field(True, description="Whether the log line of a finished job tells its prompt.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level logged.", json_schema_extra=LIVE
+    )
+    log_prompts: bool = Field(
+        True, description="Whether the log line of a finished job tells its prompt.", json_schema_extra=LIVE
+    )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people (text) or machines (json).")
     memory_alert_percent: float = Field(
-        90, ge=0, le=100, description="RAM use past which log and metrics raise an alarm; 0 = never."
+        90,
+        ge=0,
+        le=100,
+        description="RAM use past which log and metrics raise an alarm; 0 = never.",
+        json_schema_extra=LIVE,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from app.config.kinds import Seconds
+from app.config.kinds import LIVE, Seconds
 
 
 class Queue(BaseModel):
-    queue_max_pending: int = Field(10_000, ge=1, description="Waiting jobs past which new ones get queue_full.")
+    queue_max_pending: int = Field(
+        10_000, ge=1, description="Waiting jobs past which new ones get queue_full.", json_schema_extra=LIVE
+    )
     lease_seconds: Seconds = Field(30, description="How long a worker owns a job without a sign of life.")
     heartbeat_seconds: Seconds = Field(5, description="How often a worker gives a sign of life.")
     job_timeout_seconds: Seconds = Field(1800, description="Longest a single attempt of a job may take.")

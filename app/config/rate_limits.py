@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
+from app.config.kinds import LIVE
+
 
 class RateLimits(BaseModel):
     rate_limit_generate: str = Field(
-        "", description="Images that a client may ask for, e.g. 10 per minute; 200 per day. Empty = no limit."
+        "",
+        description="Images that a client may ask for, e.g. 10 per minute; 200 per day. Empty = no limit.",
+        json_schema_extra=LIVE,
     )
     rate_limit_read: str = Field(
-        "", description="Other requests of a client, e.g. 600 per minute. A gallery page makes fifty. Empty = no limit."
+        "",
+        description="Other requests of a client, e.g. 600 per minute. A gallery page makes fifty. Empty = no limit.",
+        json_schema_extra=LIVE,
     )
     rate_limit_storage_url: SecretStr = Field(
         SecretStr(""), description="Where limits are counted, as redis://host:6379/0; empty = in the API's memory."

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.config.generation import Generation
 from app.config.models import Models
 from app.config.monitoring import Monitoring
+from app.config.profile import Profile
 from app.config.queue import Queue
 from app.config.rate_limits import RateLimits
 from app.config.retention import Retention
@@ -18,6 +19,7 @@ from app.config.webhooks import Webhooks
 
 # In the order that the documentation shows them.
 GROUPS: tuple[type[BaseModel], ...] = (
+    Profile,
     Server,
     RateLimits,
     Storage,
@@ -30,7 +32,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
 )
 
 
-class Settings(Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Queue, Webhooks):
+class Settings(Profile, Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Queue, Webhooks):
     """The configuration of one installation. Field names are the environment's names in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), validate_default=True)
@@ -42,4 +44,12 @@ class Settings(Server, RateLimits, Storage, Retention, Monitoring, Models, Gener
     def _together(self) -> Settings:
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("LEASE_SECONDS: must be at least twice HEARTBEAT_SECONDS, or live jobs are rescued")
+        return self
+
+    @model_validator(mode="after")
+    def _strict_in_production(self) -> Settings:
+        if self.environment == "production" and "*" in self.cors_origin_list:
+            raise ValueError("CORS_ORIGINS: name the origins; * is not allowed with ENVIRONMENT=production")
+        if self.environment == "production" and self.webhook_allow_private:
+            raise ValueError("WEBHOOK_ALLOW_PRIVATE: must be false with ENVIRONMENT=production")
         return self

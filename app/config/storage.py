@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, field_validator
 
-from app.config.kinds import ROOT, Folder
+from app.config.kinds import LIVE, ROOT, Folder
 
 
 class Storage(BaseModel):
@@ -14,7 +14,10 @@ class Storage(BaseModel):
     images_dir: Folder = Field(Path("images"), description="Folder of the pictures, in date folders.")
     videos_dir: Folder = Field(Path("videos"), description="Folder of the videos, in date folders.")
     disk_floor_bytes: int = Field(
-        536_870_912, ge=0, description="Free bytes on the images' disk below which new jobs are refused (disk_full)."
+        536_870_912,
+        ge=0,
+        description="Free bytes on the images' disk below which new jobs are refused (disk_full).",
+        json_schema_extra=LIVE,
     )
 
     @field_validator("database_url")

@@ -73,6 +73,8 @@ class Limits(_Frozen):
     min_guidance_scale: float = Field(default=0.0, ge=0)
     max_guidance_scale: float = Field(default=20.0, le=100)
     max_images: int = Field(default=8, ge=1, le=64)
+    max_pixels: int | None = Field(default=None, ge=64, description="Width times height; None: as the sides allow.")
+    max_steps: int | None = Field(default=None, ge=1, description="None: as the step rule allows.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Limits:

@@ -95,6 +95,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
     height = wanted.height if wanted.height is not None else spec.defaults.height
     problems += _check_size("width", wanted.width, limits.min_width, limits.max_width, limits.multiple_of)
     problems += _check_size("height", wanted.height, limits.min_height, limits.max_height, limits.multiple_of)
+    problems += _check_pixels(width, height, limits.max_pixels)
     if (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
         problems.append(FieldError("settings", f"give width and height together: {spec.id} states no default size"))
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
@@ -137,6 +138,13 @@ def _check_size(name: str, value: int | None, low: int, high: int, multiple: int
     return [FieldError(f"settings.{name}", f"must be {low} to {high} and a multiple of {multiple}, not {value}")]
 
 
+def _check_pixels(width: int | None, height: int | None, most: int | None) -> list[FieldError]:
+    pixels = (width or 0) * (height or 0)
+    if most is None or pixels <= most:
+        return []
+    return [FieldError("settings", f"{width} x {height} are {pixels:,} pixels; at most {most:,} are allowed")]
+
+
 def _resolve_steps(asked: int | None, spec: ModelSpec, warnings: list[str], problems: list[FieldError]) -> int:
     rule = spec.steps
     if rule.fixed is not None:
@@ -146,6 +154,7 @@ def _resolve_steps(asked: int | None, spec: ModelSpec, warnings: list[str], prob
     if asked is None:
         return rule.default
     low, high = (rule.min, rule.max) if rule.declared else (STEPS_MIN, STEPS_MAX)
+    high = min(high, spec.limits.max_steps or high)
     if not low <= asked <= high:
         problems.append(FieldError("settings.num_inference_steps", f"{spec.id} takes {low} to {high}, not {asked}"))
     return asked

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.config import Settings
-from app.core.catalog import Catalog, build_catalog
+from app.core.catalog import Catalog
+from app.core.configuration import catalog_of
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
 from app.store.claims import ClaimStore
@@ -45,7 +46,7 @@ def open_installation(settings: Settings) -> Installation:
     Call it after a fork, never before: database connections must not be shared between processes. Raises
     ConfigurationError for a bad catalogue line or a database of a newer version.
     """
-    catalog = build_catalog(settings.model_lines, settings.default_model_id)
+    catalog = catalog_of(settings)
     settings.images_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     migrate(database)

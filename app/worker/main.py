@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Mapping
 
 from app import lifeline
-from app.config import ROOT, load_settings
+from app.config import ROOT
+from app.core.configuration import read_configuration
 from app.engines.base import EngineFactory
 from app.engines.registry import engine_factories
 from app.engines.settings import EngineSettings
@@ -33,7 +34,7 @@ def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
     """Run a worker until SIGTERM or SIGINT, with the engines of `make_factories`. Returns the exit status."""
     orphaned = lifeline.hold()
     try:
-        settings = load_settings()
+        settings = read_configuration().settings
         configure_logging(settings, "worker")
         os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
         installation = open_installation(settings)
@@ -51,6 +52,10 @@ def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
             dtype=settings.dtype,
             attention=settings.attention_backend,
             previews=settings.previews,
+            offload=settings.offload,
+            vae_tiling=settings.vae_tiling,
+            max_loaded_models=settings.max_loaded_models,
+            cpu_threads=settings.cpu_threads,
         )
     )
     worker = Worker(installation, factories, device="cuda" if gpu_count() else "cpu")

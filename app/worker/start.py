@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from app.config import load_settings
-from app.core.catalog import build_catalog
+from app.config import Read
+from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
+from app.services.advice import changes, doubts
 from app.worker.main import EXIT_CONFIGURATION
 from app.worker.supervisor import Supervisor, children_of
 
@@ -26,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The environment, not only this process' settings: the children read it too.
     os.environ.update({name: value for name, value in vars(asked).items() if name.isupper() and value is not None})
     try:
-        settings = load_settings()
-        build_catalog(settings.model_lines, settings.default_model_id)
+        read = read_configuration()
     except ConfigurationError as error:
         print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
         return EXIT_CONFIGURATION
     if asked.check:
-        print("The configuration is fine.")
+        _explain(read)
         return 0
+    settings = read.settings
     configure_logging(settings, "run")
     gpus = gpu_count()
     supervisor = Supervisor(children_of(settings, gpus=gpus), grace=settings.shutdown_grace_seconds)
@@ -42,7 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.info(
         "CyberImage is starting on http://%s:%s (%s)", settings.host, settings.port, f"{gpus} GPUs" if gpus else "CPU"
     )
+    for doubt in doubts(read):
+        log.warning(doubt)
     return supervisor.run()
+
+
+def _explain(read: Read) -> None:
+    """What differs from the defaults and why it matters, and what is probably not meant."""
+    for heading, lines in (("Other than the defaults:", changes(read)), ("Worth a look:", doubts(read))):
+        found = list(lines)
+        if found:
+            print(heading, *found, sep="\n  ", end="\n\n")
+    print("The configuration is fine.")
 
 
 def _parser() -> argparse.ArgumentParser:

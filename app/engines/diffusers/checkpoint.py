@@ -46,6 +46,10 @@ class Checkpoint:
         """Size of all weights in memory when each number takes `item_bytes`."""
         return sum(count.bytes_at(item_bytes) for count in self.weights.values())
 
+    def largest_part_at(self, item_bytes: int) -> int:
+        """Size of the weights of its largest part."""
+        return max((count.bytes_at(item_bytes) for count in self.weights.values()), default=0)
+
 
 def inspect_folder(folder: Path, variant: str | None, revision: str | None = None) -> Checkpoint:
     """Look at a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`; `revision` is the hub's.

@@ -1,10 +1,39 @@
-"""The smaller plan: make a loaded pipeline need less memory, at some cost in time, after memory ran out."""
+"""Ways to need less memory, at some cost in time: those that are set from the start, and those left when it ran out."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+
+from app.engines.diffusers.log import log
+from app.engines.diffusers.memory import is_offloaded
+from app.engines.settings import EngineSettings, Offload
+
+
+def place(pipeline: Any, device: torch.device, settings: EngineSettings) -> None:
+    """Bring a new pipeline to `device`, as OFFLOAD and VAE_TILING say."""
+    plan = offload_plan(pipeline, device, settings.offload)
+    if plan == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif plan == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    else:
+        pipeline.to(device)  # never with a dtype: that would break the parts that stay in float32
+    vae = getattr(pipeline, "vae", None)
+    if settings.vae_tiling and hasattr(vae, "enable_tiling"):
+        vae.enable_tiling()
+
+
+def offload_plan(pipeline: Any, device: torch.device, wish: Offload) -> Offload:
+    """What of `wish` can be done: there is nothing to offload from a CPU, and some pipelines do not say in what order
+    their parts are used."""
+    if device.type != "cuda" or wish == "none":
+        return "none"
+    if wish == "model" and not getattr(pipeline, "model_cpu_offload_seq", None):
+        log.warning("%s does not know the order of its parts; it is offloaded layer by layer", type(pipeline).__name__)
+        return "sequential"
+    return wish
 
 
 def economise(pipeline: Any, device: torch.device) -> str:
@@ -18,7 +47,7 @@ def economise(pipeline: Any, device: torch.device) -> str:
     if vae is not None and hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", False):
         vae.enable_tiling()
         saved.append("its VAE works in tiles")
-    if device.type == "cuda" and not getattr(pipeline, "_all_hooks", None) and pipeline.model_cpu_offload_seq:
+    if device.type == "cuda" and not is_offloaded(pipeline) and pipeline.model_cpu_offload_seq:
         pipeline.enable_model_cpu_offload(device=device)
         saved.append("its parts wait in main memory")
     return " and ".join(saved)

@@ -20,6 +20,7 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import Control, Generation, ResidentModel
 from app.engines.diffusers.attention import apply_attention, choose_attention
+from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.economy import economise
 from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.generate import NotFinite, generate
@@ -39,8 +40,10 @@ class DiffusersEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._device = _choose_device(settings.device)
-        self._residency = Residency(self._device)
+        self._residency = Residency(self._device, most=settings.max_loaded_models)
         self._widened: dict[str, torch.dtype] = {}  # models that overflowed, and what they run in since
+        if settings.cpu_threads:
+            torch.set_num_threads(settings.cpu_threads)
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
         huggingface_hub.utils.disable_progress_bars()
@@ -86,9 +89,9 @@ class DiffusersEngine:
         class_name = pipeline_class_name(spec, checkpoint)
         asked = spec.options.dtype if spec.options.dtype != "auto" else self._settings.dtype
         dtype = self._widened.get(spec.id) or choose_dtype(asked, class_name, self._device)
-        self._residency.make_room(spec.id, checkpoint.bytes_at(dtype.itemsize))
+        self._residency.make_room(spec.id, self._needed_bytes(checkpoint, dtype))
         _stop_if_cancelled(control)
-        pipeline = build_pipeline(spec, checkpoint, dtype, self._device)
+        pipeline = build_pipeline(spec, checkpoint, dtype, self._device, self._settings)
         wish = spec.options.attention or self._settings.attention
         attention = apply_attention(pipeline, choose_attention(wish, class_name, self._device))
         size = tensor_bytes(pipeline)
@@ -99,6 +102,12 @@ class DiffusersEngine:
             *(gigabytes(size), dtype_name(dtype), attention, checkpoint.revision),
         )
         _stop_if_cancelled(control)
+
+    def _needed_bytes(self, checkpoint: Checkpoint, dtype: torch.dtype) -> int:
+        """What the weights take on the device: with offloading only the part at work."""
+        if self._device.type != "cuda" or self._settings.offload == "none":
+            return checkpoint.bytes_at(dtype.itemsize)
+        return checkpoint.largest_part_at(dtype.itemsize) if self._settings.offload == "model" else 0
 
     def _generate_within_memory(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
         results: list[Generation] = []

@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
 from app.engines.diffusers.checkpoint import SKIPPED_PARTS, Checkpoint
+from app.engines.diffusers.economy import place
 from app.engines.diffusers.errors import LOAD_ERRORS, is_out_of_memory, load_error
+from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
 
 
@@ -23,7 +25,9 @@ def pipeline_class_name(spec: ModelSpec, checkpoint: Checkpoint) -> str:
     return spec.options.pipeline_class or checkpoint.pipeline_class
 
 
-def build_pipeline(spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Any:
+def build_pipeline(
+    spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, settings: EngineSettings
+) -> Any:
     """The diffusers pipeline of `checkpoint` on `device`. Raises ModelUnavailable; out of memory passes through."""
     pipeline_class = _find_class(pipeline_class_name(spec, checkpoint))
     try:
@@ -32,7 +36,7 @@ def build_pipeline(spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype, 
         else:
             pipeline = _from_folder(pipeline_class, checkpoint, dtype, spec.options.variant)
         _require_all_weights(pipeline, checkpoint)
-        pipeline.to(device)  # never with a dtype: that would break the parts that stay in float32
+        place(pipeline, device, settings)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
             raise

@@ -41,8 +41,13 @@ def tensor_bytes(pipeline: Any) -> int:
         if isinstance(part, torch.nn.Module):
             for tensor in (*part.parameters(), *part.buffers()):
                 storage = tensor.untyped_storage()
-                storages[storage.data_ptr()] = storage.nbytes()
+                storages[storage.data_ptr() or id(tensor)] = storage.nbytes()  # no address: its layer is offloaded
     return sum(storages.values())
+
+
+def is_offloaded(pipeline: Any) -> bool:
+    """Whether its parts wait in main memory. Both ways of offloading leave this mark on a pipeline."""
+    return getattr(pipeline, "_offload_device", None) is not None
 
 
 def release() -> None:

@@ -15,7 +15,7 @@ from app.core.catalog import ModelSpec
 from app.engines.base import ResidentModel
 from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.log import log
-from app.engines.diffusers.memory import free_bytes, gigabytes, release
+from app.engines.diffusers.memory import free_bytes, gigabytes, is_offloaded, release
 from app.engines.diffusers.precision import dtype_name
 from app.errors import OutOfMemory
 
@@ -36,21 +36,22 @@ class LoadedModel:
     size: int
 
     def describe(self) -> ResidentModel:
-        on_cpu = self.device.type == "cpu"
+        in_ram = self.device.type == "cpu" or is_offloaded(self.pipeline)
         return ResidentModel(
             model_id=self.spec.id,
             device=str(self.device),
             dtype=dtype_name(self.dtype),
-            device_bytes=0 if on_cpu else self.size,
-            host_bytes=self.size if on_cpu else 0,
+            device_bytes=0 if in_ram else self.size,
+            host_bytes=self.size if in_ram else 0,
         )
 
 
 class Residency:
-    """Which models are in memory on one device."""
+    """Which models are in memory on one device: at most `most`, or as many as fit when that is 0."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, most: int = 0) -> None:
         self._device = device
+        self._most = most
         self._models: dict[str, LoadedModel] = {}  # least recently used first
 
     def get(self, spec: ModelSpec) -> LoadedModel | None:
@@ -88,7 +89,7 @@ class Residency:
         Raises OutOfMemory, with nothing left to unload, when they do not.
         """
         needed = int(weight_bytes * _MARGIN) + _WORKING_BYTES.get(self._device.type, 0)
-        while free_bytes(self._device) < needed and self._models:
+        while self._models and (free_bytes(self._device) < needed or 0 < self._most <= len(self._models)):
             oldest = next(iter(self._models))
             log.info("%s: needs %s; unloading %s to make room", model_id, gigabytes(needed), oldest)
             self.remove(oldest)

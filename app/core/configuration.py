@@ -1,0 +1,69 @@
+"""The settings and the catalogue together: read at once, so that all mistakes of both are told at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.config import Read, Settings, read_settings
+from app.config.load import ENV_FILE
+from app.core.catalog import Catalog, ModelSpec, StepRule, build_catalog
+from app.errors import ConfigurationError
+
+LIKENESS = 0.84  # of two names, by difflib: one letter too many or too few
+
+
+def read_configuration(environment: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE) -> Read:
+    """The settings of this installation, found good. Raises ConfigurationError that lists every mistake, also those of
+    MODEL_ lines."""
+    read = read_settings(environment, env_file)
+    problems = list(read.problems)
+    try:
+        catalog_of(read.settings)
+    except ConfigurationError as error:
+        problems += [problem + _meant(problem.partition(":")[0]) for problem in error.problems]
+    if problems:
+        raise ConfigurationError(problems)
+    return read
+
+
+def like(name: str, likeness: float = LIKENESS) -> str | None:
+    """The setting that somebody who wrote the variable `name` may have meant."""
+    known = [each.upper() for each in Settings.model_fields if each != "model_lines"]
+    found = difflib.get_close_matches(name.upper(), known, n=1, cutoff=likeness)
+    return found[0] if found else None
+
+
+def _meant(name: str) -> str:
+    """Any MODEL_… that is no setting is read as a model: MODEL_IDLE_SECOND=5 too."""
+    meant = like(name) if name.startswith("MODEL_") else None
+    return f" Or did you mean {meant}?" if meant else ""
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """The models of this installation, none of which allows more than the settings do. Raises ConfigurationError."""
+    catalog = build_catalog(settings.model_lines, settings.default_model_id)
+    return Catalog([_within(spec, settings) for spec in catalog], catalog.default_id)
+
+
+def _within(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    """`spec` with the limits of the installation. Its own default size and fixed steps stay: whoever runs this chose
+    them."""
+    limits, defaults = spec.limits, spec.defaults
+    pixels = min(limits.max_pixels or settings.max_pixels, settings.max_pixels)
+    tightened = limits.model_copy(
+        update={
+            "max_images": min(limits.max_images, settings.max_images_per_job),
+            "max_pixels": max(pixels, (defaults.width or 0) * (defaults.height or 0)),
+            "max_steps": min(limits.max_steps or settings.max_steps, settings.max_steps),
+        }
+    )
+    options = spec.options.model_copy(update={"limits": tightened})
+    return spec.model_copy(update={"options": options, "steps": _at_most(spec.steps, tightened.max_steps)})
+
+
+def _at_most(rule: StepRule, most: int | None) -> StepRule:
+    if rule.fixed is not None or most is None or rule.max <= most:
+        return rule
+    return rule.model_copy(update={"min": min(rule.min, most), "max": most, "default": min(rule.default, most)})

@@ -1,0 +1,133 @@
+"""What `run.py --check` tells about a configuration that is valid: what was changed, and what looks like a mistake.
+
+Each piece of advice names its setting, says what would happen, and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from app.config import Read, Settings
+from app.config.profiles import profile_defaults
+from app.config.settings import GROUPS
+from app.core.configuration import like
+
+LIKENESS_IN_FILE = 0.7  # the file is ours: a name in it is nobody else's
+SMALL_DISK_BYTES = 50_000_000_000  # some 30,000 pictures of 1024 x 1024
+LIBRARIES = ("HF_", "TORCH_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "TRANSFORMERS_", "DIFFUSERS_", "COMPOSE_")
+_ENDS_OF_OTHERS = frozenset({"HOSTNAME", "HOME", "SHELL", "TMPDIR", "LANG", "PATH", "USER", "TERM", "PWD"})
+
+
+def changes(read: Read) -> Iterator[str]:
+    """One line for each setting that is not at the default of its field, and where its value comes from."""
+    settings = read.settings
+    profile = profile_defaults(settings.environment, settings.preset)
+    defaults = Settings()
+    for name, field in ((name, field) for group in GROUPS for name, field in group.model_fields.items()):
+        value, usual = getattr(settings, name), getattr(defaults, name)
+        if value == usual:
+            continue
+        source = "" if name in read.given else f", by {_source(settings, name, profile)}"
+        yield f"{name.upper()}={_shown(value)} (default {_shown(usual) or 'empty'}{source}): {field.description}"
+
+
+def doubts(read: Read, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """What is allowed and probably not meant."""
+    settings = read.settings
+    yield from _doubts_about_access(settings)
+    yield from _doubts_about_the_disk(settings)
+    yield from _doubts_about_limits(settings)
+    yield from _strangers(read, os.environ if environment is None else environment)
+
+
+def _source(settings: Settings, name: str, profile: Mapping[str, Any]) -> str:
+    if name not in profile:
+        return "another setting"
+    by_preset = name in profile_defaults("", settings.preset)
+    return f"PRESET={settings.preset}" if by_preset else f"ENVIRONMENT={settings.environment}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "(secret)" if value.get_secret_value() else ""
+    if isinstance(value, str) and "://" in value and "@" in value:
+        return "(with a password)"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _doubts_about_access(settings: Settings) -> Iterator[str]:
+    if not is_loopback(settings.host) and getattr(settings, "auth_mode", "none") == "none":
+        yield (
+            f"HOST={settings.host} lets everybody who reaches this machine generate, read and delete: there is no"
+            " authentication. Bind to 127.0.0.1 behind a proxy that asks who they are, or set AUTH_MODE."
+        )
+    if "*" in settings.cors_origin_list:
+        yield "CORS_ORIGINS=* lets every web page that somebody here visits use this server. Name the origins."
+    if settings.webhook_allow_private:
+        yield "WEBHOOK_ALLOW_PRIVATE=true lets clients send requests into your network. Set it only among friends."
+    if settings.trusted_proxies and not is_loopback(settings.host):
+        yield (
+            f"TRUSTED_PROXIES={settings.trusted_proxies} with HOST={settings.host}: whoever goes round the proxy can"
+            " forge an address. Make sure that only the proxy can connect."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _doubts_about_the_disk(settings: Settings) -> Iterator[str]:
+    free, total = _space(settings.images_dir)
+    keeps_all = not (settings.retention_days or settings.retention_max_images or settings.retention_max_bytes)
+    if free < settings.disk_floor_bytes:
+        yield (
+            f"DISK_FLOOR_BYTES={settings.disk_floor_bytes} is more than the {free} bytes free at"
+            f" {settings.images_dir}: every job will be refused (disk_full). Free some space or lower it."
+        )
+    elif keeps_all and free < SMALL_DISK_BYTES:
+        yield (
+            f"Nothing is ever removed, and {free / 1e9:.0f} GB are free at {settings.images_dir}. Set RETENTION_DAYS,"
+            " RETENTION_MAX_IMAGES or RETENTION_MAX_BYTES before the disk fills."
+        )
+    if settings.retention_max_bytes > total:
+        yield f"RETENTION_MAX_BYTES={settings.retention_max_bytes} is more than the whole disk ({total:,} bytes)."
+
+
+def _space(folder: Path) -> tuple[int, int]:
+    """Free and all bytes of the disk that `folder` is, or will be, on."""
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    return usage.free, usage.total
+
+
+def _doubts_about_limits(settings: Settings) -> Iterator[str]:
+    if settings.shutdown_grace_seconds > settings.job_timeout_seconds:
+        yield "SHUTDOWN_GRACE_SECONDS is longer than JOB_TIMEOUT_SECONDS, the longest that a job may take at all."
+    if settings.rate_limit_generate and not settings.trusted_proxies and not is_loopback(settings.host):
+        yield "RATE_LIMIT_GENERATE counts by address; behind a proxy set TRUSTED_PROXIES, or all clients are one."
+    if settings.server_threads > 32 and settings.preset == "low":
+        yield f"SERVER_THREADS={settings.server_threads} is much for PRESET=low; each takes memory."
+    if settings.environment == "production" and settings.log_level == "DEBUG":
+        yield "LOG_LEVEL=DEBUG with ENVIRONMENT=production writes much, and fills the log files in minutes."
+
+
+def _strangers(read: Read, environment: Mapping[str, str]) -> Iterator[str]:
+    for name in read.strangers:
+        if not name.startswith(LIBRARIES):
+            meant = like(name, LIKENESS_IN_FILE)
+            yield f"{name} in .env is no setting of CyberImage." + (f" Did you mean {meant}?" if meant else "")
+    known = {each.upper() for each in Settings.model_fields}
+    for name in sorted(set(environment) - known - set(read.strangers) - _ENDS_OF_OTHERS):
+        if not name.startswith((*LIBRARIES, "MODEL_")) and (meant := like(name)):
+            yield f"{name} in the environment is no setting of CyberImage. Did you mean {meant}?"

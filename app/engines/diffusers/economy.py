@@ -20,7 +20,7 @@ def place(pipeline: Any, device: torch.device, settings: EngineSettings) -> None
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
         pipeline.to(device)  # never with a dtype: that would break the parts that stay in float32
-    vae = getattr(pipeline, "vae", None)
+    vae: Any = getattr(pipeline, "vae", None)
     if settings.vae_tiling and hasattr(vae, "enable_tiling"):
         vae.enable_tiling()
 

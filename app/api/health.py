@@ -53,6 +53,7 @@ def server_status() -> dict[str, Any]:
         "checks": checks,
         "queue": dict(summary.counts),
         "workers": [worker_body(row) for row in summary.workers],
+        "lanes": {lane: vars(state) for lane, state in summary.lanes.items()},
         **machine_body(here.machine.read()),
         "disk": {"free_bytes": summary.free_bytes, "floor_bytes": here.installation.settings.disk_floor_bytes},
         "images": dict(summary.images),

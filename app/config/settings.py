@@ -12,6 +12,7 @@ from app.config.monitoring import Monitoring
 from app.config.profile import Profile
 from app.config.queue import Queue
 from app.config.rate_limits import RateLimits
+from app.config.remote import Remote
 from app.config.retention import Retention
 from app.config.server import Server
 from app.config.storage import Storage
@@ -28,11 +29,14 @@ GROUPS: tuple[type[BaseModel], ...] = (
     Models,
     Generation,
     Queue,
+    Remote,
     Webhooks,
 )
 
 
-class Settings(Profile, Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Queue, Webhooks):
+class Settings(
+    Profile, Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Queue, Remote, Webhooks
+):
     """The configuration of one installation. Field names are the environment's names in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), validate_default=True)

@@ -19,6 +19,10 @@ from app.errors import ConfigurationError, UnknownModel
 
 Source = Literal["huggingface", "local", "replicate", "openai"]
 Media = Literal["image", "video"]
+Lane = Literal["local", "remote"]
+
+LANES: tuple[Lane, ...] = ("local", "remote")
+REMOTE_SOURCES = frozenset({"replicate", "openai"})
 
 STEPS_MIN, STEPS_MAX = 1, 100  # what any model may be asked for when its catalogue line states no rule
 _SLIDER = (20, 50, 30)  # what a slider shows for such a model: min, max, default
@@ -146,6 +150,11 @@ class ModelSpec(_Frozen):
     @property
     def media(self) -> Media:
         return self.options.media
+
+    @property
+    def lane(self) -> Lane:
+        """Which workers run it: those with the models in memory, or those that only talk to a provider."""
+        return "remote" if self.source in REMOTE_SOURCES else "local"
 
     @property
     def defaults(self) -> Defaults:

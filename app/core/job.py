@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from app.core.catalog import Lane
 from app.core.request import GenerationRequest
 
 STOP_GRACE_SECONDS = 10.0  # for a job past its timeout to stop by itself; then its worker is taken for stuck
@@ -102,3 +103,4 @@ class Job:
     webhook_url: str | None = None  # told when the job ends; never shown, it may hold a secret
     request_id: str | None = None  # of the request that submitted it
     vram_peak_bytes: int | None = None  # measured, when COMPLETED
+    lane: Lane = "local"

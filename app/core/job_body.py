@@ -30,6 +30,7 @@ def job_body(
         "negative_prompt": job.request.negative_prompt,
         "settings": job.request.settings(),
         "priority": job.priority,
+        "lane": job.lane,
         "created_at": iso(job.created_at),
         "started_at": iso_or_none(job.started_at),
         "completed_at": iso_or_none(job.completed_at),

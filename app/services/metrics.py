@@ -14,10 +14,12 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.core.catalog import Lane
 from app.errors import DatabaseUnavailable
 from app.monitoring.resources import Machine
 from app.services.counted import counted
 from app.services.installation import Installation
+from app.services.overview import LaneState, lanes
 from app.store.figures import Figures, FigureStore
 from app.version import __version__
 
@@ -44,6 +46,7 @@ class InstallationMetrics(Collector):
             return
         yield _gauge("database_up", "Whether the database answers.", 1)
         yield from _queue(figures)
+        yield from _lanes(lanes(workers, figures.lanes))
         yield from _workers(workers)
         yield from counted(figures.counters)
 
@@ -58,6 +61,16 @@ def _queue(figures: Figures) -> Iterator[Metric]:
     yield _gauge("images_bytes", "What they take, without thumbnails.", figures.outputs["bytes"])
     yield _gauge("webhooks_waiting", "Messages not delivered yet, and not given up.", figures.webhooks)
     yield _gauge("oldest_webhook_overdue_seconds", "How long the oldest is overdue.", figures.oldest_webhook_age)
+
+
+def _lanes(states: Mapping[Lane, LaneState]) -> Iterator[Metric]:
+    yield _gauge("lane_jobs_waiting", "Jobs in the line of each lane.", _of_lanes(states, "waiting"))
+    yield _gauge("lane_jobs_running", "Jobs that the workers of each lane have.", _of_lanes(states, "running"))
+    yield _gauge("lane_slots", "Jobs that the live workers of each lane run at a time.", _of_lanes(states, "slots"))
+
+
+def _of_lanes(states: Mapping[Lane, LaneState], name: str) -> list[tuple[dict[str, str], float]]:
+    return [({"lane": lane}, float(getattr(state, name))) for lane, state in states.items()]
 
 
 def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:

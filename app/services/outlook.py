@@ -1,4 +1,4 @@
-"""When a job should be done: the line is dealt out to the live workers in its order, each job to the first one free."""
+"""When a job should be done: each lane's line is dealt out to its live workers in order, each job to the first free."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from app.core.catalog import Lane
 from app.core.job import Job, Phase
 from app.services.installation import Installation
 from app.store.speeds import LOAD, speed_bucket
@@ -21,6 +22,7 @@ class Outlook:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
+        self._lines: dict[Lane, Line] = {}
 
     @cached_property
     def speeds(self) -> Speeds:
@@ -34,28 +36,58 @@ class Outlook:
     def running(self) -> Sequence[Job]:
         return self._installation.jobs.running()
 
-    @cached_property
-    def waiting(self) -> Sequence[Job]:
-        """The head of the line, first served first."""
-        return self._installation.jobs.waiting(limit=HEAD_OF_LINE)
+    def line(self, lane: Lane) -> Line:
+        if lane not in self._lines:
+            self._lines[lane] = Line(self, lane, self._installation)
+        return self._lines[lane]
 
     def eta(self, job: Job, position: int | None) -> float | None:
         """Seconds until `job` is done; None when nothing like it has finished yet, or nobody is there to run it."""
-        own = expected_seconds(job, self.speeds)
-        if own is None:
-            return None
-        if position is None:
-            return round(self._left(job, own), 1)
-        if not self.workers:
-            return None
-        place = min(position - 1, len(self.waiting))
-        further_back = (position - 1 - place) * own / len(self.workers)
-        return round(self._starts(own)[place] + further_back + self._load_seconds(job, place) + own, 1)
+        return self.line(job.lane).eta(job, position)
 
     def next_end(self) -> float | None:
         """Seconds until the first of the running jobs ends; None when that cannot be told."""
         expected = [(job, expected_seconds(job, self.speeds)) for job in self.running]
-        return min((self._left(job, seconds) for job, seconds in expected if seconds is not None), default=None)
+        return min((seconds_left(job, seconds) for job, seconds in expected if seconds is not None), default=None)
+
+
+class Line:
+    """Who waits in one lane, and who serves it."""
+
+    def __init__(self, outlook: Outlook, lane: Lane, installation: Installation) -> None:
+        self._outlook = outlook
+        self._lane = lane
+        self._installation = installation
+
+    @cached_property
+    def workers(self) -> Sequence[dict[str, Any]]:
+        return [worker for worker in self._outlook.workers if worker["lane"] == self._lane]
+
+    @cached_property
+    def slots(self) -> int:
+        """How many jobs of the lane can run at a time."""
+        return sum(worker["slots"] for worker in self.workers)
+
+    @cached_property
+    def running(self) -> Sequence[Job]:
+        return [job for job in self._outlook.running if job.lane == self._lane]
+
+    @cached_property
+    def waiting(self) -> Sequence[Job]:
+        """The head of the line, first served first."""
+        return self._installation.jobs.waiting(limit=HEAD_OF_LINE, lane=self._lane)
+
+    def eta(self, job: Job, position: int | None) -> float | None:
+        own = expected_seconds(job, self._outlook.speeds)
+        if own is None:
+            return None
+        if position is None:
+            return round(seconds_left(job, own), 1)
+        if not self.slots:
+            return None
+        place = min(position - 1, len(self.waiting))
+        further_back = (position - 1 - place) * own / self.slots
+        return round(self._starts(own)[place] + further_back + self._load_seconds(job, place) + own, 1)
 
     def _starts(self, unknown: float) -> Sequence[float]:
         """For each place in line, and the one after the last, in how many seconds a worker gets to it.
@@ -63,26 +95,25 @@ class Outlook:
         `unknown` is what a job takes of which nothing like it has finished yet.
         """
         if unknown not in self._starts_by_unknown:
-            free_in = [0.0] * len(self.workers)  # a heap, by worker
+            speeds = self._outlook.speeds
+            free_in = [0.0] * self.slots  # a heap, by slot
             for job in self.running:
-                heapq.heapreplace(free_in, free_in[0] + self._left(job, expected_seconds(job, self.speeds) or unknown))
+                left = seconds_left(job, expected_seconds(job, speeds) or unknown)
+                heapq.heapreplace(free_in, free_in[0] + left)
             starts = []
             for place, job in enumerate(self.waiting):
                 starts.append(free_in[0])
-                seconds = expected_seconds(job, self.speeds) or unknown
+                seconds = expected_seconds(job, speeds) or unknown
                 heapq.heapreplace(free_in, free_in[0] + self._load_seconds(job, place) + seconds)
             self._starts_by_unknown[unknown] = [*starts, free_in[0]]
         return self._starts_by_unknown[unknown]
-
-    def _left(self, job: Job, seconds: float) -> float:
-        return max(0.0, seconds * (1 - job.progress.percent / 100))
 
     def _load_seconds(self, job: Job, place: int) -> float:
         """What loading its model adds, when `job` is at `place` and no worker will have the model by then."""
         model_id = job.request.model_id
         if model_id in self._warm or self._first_places.get(model_id, place) < place:
             return 0.0
-        return self.speeds.get((model_id, LOAD), 0.0)
+        return self._outlook.speeds.get((model_id, LOAD), 0.0)
 
     @cached_property
     def _starts_by_unknown(self) -> dict[float, Sequence[float]]:
@@ -97,6 +128,11 @@ class Outlook:
     def _first_places(self) -> Mapping[str, int]:
         """Where in line each model comes first."""
         return {job.request.model_id: place for place, job in reversed(list(enumerate(self.waiting)))}
+
+
+def seconds_left(job: Job, seconds: float) -> float:
+    """Of `seconds` in all, by the job's own progress."""
+    return max(0.0, seconds * (1 - job.progress.percent / 100))
 
 
 def expected_seconds(job: Job, speeds: Speeds) -> float | None:

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.catalog import ModelSpec
+from app.core.catalog import LANES, Lane, ModelSpec
 from app.core.job import JobStatus
 from app.services.installation import Installation
 from app.services.outlook import Outlook, Speeds
 from app.services.status import JobView
 
+_LANE_OPTION = {"local": "", "remote": " --lane remote"}
+
 
 @dataclass(frozen=True)
 class QueueOverview:
-    """`waiting` is the head of the line, first served first. `speeds` are learned seconds by model and bucket."""
+    """`waiting` are the heads of both lines, first served first. `speeds` are learned seconds by model and bucket."""
 
     counts: Mapping[JobStatus, int]
     running: Sequence[JobView]
@@ -39,8 +41,19 @@ class Summary:
 
     counts: Mapping[JobStatus, int]
     workers: Sequence[dict[str, Any]]
+    lanes: Mapping[Lane, LaneState]
     images: Mapping[str, int]
     free_bytes: int
+
+
+@dataclass(frozen=True)
+class LaneState:
+    """`slots` is how many jobs its live workers run at a time."""
+
+    workers: int
+    slots: int
+    waiting: int
+    running: int
 
 
 @dataclass(frozen=True)
@@ -56,23 +69,38 @@ class Readiness:
 
 def queue(installation: Installation, *, limit: int = 50) -> QueueOverview:
     outlook = Outlook(installation)
-    line = enumerate(outlook.waiting[:limit], start=1)
+    lines = [enumerate(outlook.line(lane).waiting[:limit], start=1) for lane in LANES]
     return QueueOverview(
         counts=installation.jobs.counts(),
         running=[JobView(job, None, outlook.eta(job, None), ()) for job in outlook.running],
-        waiting=[JobView(job, place, outlook.eta(job, place), ()) for place, job in line],
+        waiting=[JobView(job, place, outlook.eta(job, place), ()) for line in lines for place, job in line],
         speeds=outlook.speeds,
         workers=outlook.workers,
     )
 
 
 def summary(installation: Installation) -> Summary:
+    workers = installation.workers.live()
     return Summary(
         counts=installation.jobs.counts(),
-        workers=installation.workers.live(),
+        workers=workers,
+        lanes=lanes(workers, installation.jobs.counts_by_lane()),
         images=installation.outputs.totals(),
         free_bytes=installation.images.free_bytes(),
     )
+
+
+def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobStatus], int]) -> dict[Lane, LaneState]:
+    """What each lane has to do, and with how many `workers` of which kind."""
+    return {
+        lane: LaneState(
+            workers=sum(worker["lane"] == lane for worker in workers),
+            slots=sum(worker["slots"] for worker in workers if worker["lane"] == lane),
+            waiting=counts.get((lane, JobStatus.PENDING), 0),
+            running=counts.get((lane, JobStatus.PROCESSING), 0),
+        )
+        for lane in LANES
+    }
 
 
 def models(installation: Installation) -> list[ModelState]:
@@ -84,20 +112,27 @@ def models(installation: Installation) -> list[ModelState]:
 
 
 def is_available(installation: Installation, spec: ModelSpec) -> bool:
-    """Whether the weights are on this machine; a remote model always is."""
+    """Whether the weights are on this machine; of a remote model, whether there is a key for its provider."""
     if spec.source == "local":
         return installation.settings.local_path(spec.repo).exists()
     if spec.source == "huggingface":
         snapshots = installation.settings.hub_cache / f"models--{spec.repo.replace('/', '--')}" / "snapshots"
         return any(snapshots.glob("*/model_index.json"))
-    return True
+    return installation.settings.has_key_for(spec.source)
 
 
 def readiness(installation: Installation) -> Readiness:
-    """Whether a job that is sent now will be worked on."""
+    """Whether a job that is sent now, and names no model, will be worked on.
+
+    So a machine where only the remote lane lives is ready when its default model is a remote one. What each lane can do
+    is in `lanes`.
+    """
     checks = {"database": "ok", "workers": "ok", "disk": "ok"}
-    if not installation.workers.live():
-        checks["workers"] = "no live worker; start one with: python worker.py"
+    lane = installation.catalog.get(None).lane
+    if not any(worker["lane"] == lane for worker in installation.workers.live()):
+        checks["workers"] = (
+            f"no live worker for the default model; start one with: python worker.py{_LANE_OPTION[lane]}"
+        )
     if installation.images.free_bytes() < installation.settings.disk_floor_bytes:
         checks["disk"] = "less free space than DISK_FLOOR_BYTES; delete pictures or lower the floor"
     return Readiness(checks)

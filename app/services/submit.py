@@ -50,13 +50,15 @@ def submit(
         earlier = installation.jobs.first_answer(client_id, idempotency)
         if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
             return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    resolved = resolve(asked, installation.catalog.get(asked.model_id), prompt_max_chars=settings.prompt_max_chars)
+    spec = installation.catalog.get(asked.model_id)
+    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     if webhook_url is not None:
         check_url(installation, webhook_url)
     _refuse_when_full(installation)
     job, is_new = installation.jobs.enqueue(
         resolved.request,
         client_id=client_id,
+        lane=spec.lane,
         priority=priority,
         max_attempts=settings.max_attempts,
         warnings=resolved.warnings,

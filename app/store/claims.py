@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Row, bindparam, case, func, insert, select, update
 
+from app.core.catalog import Lane
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
 from app.errors import Cancelled, CyberImageError, LeaseLost
@@ -50,17 +51,19 @@ class ClaimStore:
         self._database = database
         self._lease = lease_seconds
         self._timeout = timeout_seconds
-        self._idle = True  # nothing waited when we last asked
+        self._busy: set[Lane] = set()  # where something waited when we last asked
 
-    def claim(self, worker_id: str, loaded: Collection[str] = ()) -> Claim | None:
-        """Take the job that is to run next on a worker that holds the models `loaded`; None when nothing waits."""
-        if self._idle and not self._anything_waits():  # an idle poll must not take the write lock
+    def claim(self, worker_id: str, loaded: Collection[str] = (), *, lane: Lane = "local") -> Claim | None:
+        """Take the job of `lane` that is to run next on a worker that holds the models `loaded`; None when nothing
+        waits there."""
+        if lane not in self._busy and not self._anything_waits(lane):  # an idle poll must not take the write lock
             return None
         with self._database.write() as connection:
-            job_id = pick(connection, loaded)
-            self._idle = job_id is None
+            job_id = pick(connection, loaded, lane)
             if job_id is None:
+                self._busy.discard(lane)
                 return None
+            self._busy.add(lane)
             times = {"lease": min(self._lease, self._timeout), "timeout": self._timeout}
             row = connection.execute(_TAKE, {"chosen": job_id, "worker_id": worker_id, **times}).one_or_none()
         if row is None:  # PostgreSQL: somebody else changed it between the look and the update
@@ -76,9 +79,9 @@ class ClaimStore:
             request_id=row.request_id,
         )
 
-    def _anything_waits(self) -> bool:
+    def _anything_waits(self, lane: Lane) -> bool:
         with self._database.read() as connection:
-            return connection.scalar(_ANYTHING) is not None
+            return connection.scalar(_ANYTHING, {"lane": lane}) is not None
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, Beat]:
         """Extend the leases of `claims`, never past their deadlines; by job id, what became of each."""
@@ -209,7 +212,7 @@ def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[O
 
 # The statements that every job needs are built once: building one costs as much as running it.
 
-_ANYTHING = select(jobs.c.seq).where(PENDING, AVAILABLE).limit(1)
+_ANYTHING = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
 
 _TAKE = (
     update(jobs)

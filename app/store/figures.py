@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from app.core.catalog import Lane
 from app.core.job import JobStatus
 from app.store.clock import now
 from app.store.counters import Counter, totals
 from app.store.database import Database
-from app.store.jobs import count_by_status
+from app.store.jobs import count_by_lane, count_by_status
 from app.store.outputs import count_outputs
 from app.store.schema import PENDING, PROCESSING, UNDELIVERED, jobs, webhook_deliveries
 
@@ -21,6 +22,7 @@ class Figures:
     """Ages are seconds, 0 when nothing waits. `outputs` are `{"count", "bytes"}` of everything published."""
 
     jobs: Mapping[JobStatus, int]
+    lanes: Mapping[tuple[Lane, JobStatus], int]  # those that wait and run
     waiting: Mapping[str, int]  # by model
     running: Mapping[str, int]  # by model
     oldest_job_age: float
@@ -40,6 +42,7 @@ class FigureStore:
             webhooks, oldest_webhook = connection.execute(_WEBHOOKS).one()
             return Figures(
                 jobs=count_by_status(connection),
+                lanes=count_by_lane(connection),
                 waiting={row.model_id: row.number for row in waiting},
                 running={row.model_id: row.number for row in connection.execute(_RUNNING)},
                 oldest_job_age=_age_of(connection, min((row.oldest for row in waiting), default=None)),

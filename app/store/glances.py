@@ -37,7 +37,8 @@ _other = jobs.alias("other")
 _earlier_turn = or_(_other.c.turn < jobs.c.turn, and_(_other.c.turn == jobs.c.turn, _other.c.seq < jobs.c.seq))
 _ahead = or_(_other.c.priority > jobs.c.priority, and_(_other.c.priority == jobs.c.priority, _earlier_turn))
 # The status as a literal, so that the partial index of waiting jobs applies (see schema.py).
-_before = select(func.count()).select_from(_other).where(_other.c.status == literal_column("'PENDING'"), _ahead)
+_waits = and_(_other.c.status == literal_column("'PENDING'"), _other.c.lane == jobs.c.lane)
+_before = select(func.count()).select_from(_other).where(_waits, _ahead)
 _made = select(func.count()).select_from(outputs).where(outputs.c.job_id == jobs.c.id)
 
 # Compiled once: building and compiling a statement costs more than running this one.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_column, or_, select, union_all, update
 
+from app.core.catalog import Lane
 from app.core.ids import new_id
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
@@ -34,6 +35,7 @@ class JobStore:
         request: GenerationRequest,
         *,
         client_id: str,
+        lane: Lane = "local",
         priority: int = 0,
         max_attempts: int = 3,
         warnings: Sequence[str] = (),
@@ -57,8 +59,9 @@ class JobStore:
                 {
                     "id": job_id,
                     "client_id": client_id,
+                    "lane": lane,
                     "priority": priority,
-                    "turn": turn_for(connection, client_id, priority),
+                    "turn": turn_for(connection, client_id, priority, lane),
                     "model_id": request.model_id,
                     "prompt": request.prompt,
                     "negative_prompt": request.negative_prompt,
@@ -95,15 +98,15 @@ class JobStore:
             return connection.scalar(select(jobs.c.revision).where(jobs.c.id == job_id))
 
     def position(self, job: Job) -> int | None:
-        """1 for the job that is served next, by priority and turn; None when the job is not waiting."""
+        """1 for the job of its lane that is served next, by priority and turn; None when the job is not waiting."""
         if job.status is not JobStatus.PENDING:
             return None
         with self._database.read() as connection:
             return _place(connection, job)
 
-    def waiting(self, limit: int = 50, client_id: str | None = None) -> list[Job]:
-        """The head of the line, first served first; of one client only, if that is given."""
-        line = select(jobs).where(PENDING).order_by(*THE_LINE).limit(limit)
+    def waiting(self, limit: int = 50, client_id: str | None = None, *, lane: Lane = "local") -> list[Job]:
+        """The head of the line of `lane`, first served first; of one client only, if that is given."""
+        line = select(jobs).where(PENDING, jobs.c.lane == lane).order_by(*THE_LINE).limit(limit)
         if client_id is not None:
             line = line.where(jobs.c.client_id == client_id)
         with self._database.read() as connection:
@@ -145,6 +148,11 @@ class JobStore:
         """How many jobs there are in each status: exact, at one moment, and without looking at history."""
         with self._database.read() as connection:
             return count_by_status(connection)
+
+    def counts_by_lane(self) -> dict[tuple[Lane, JobStatus], int]:
+        """How many jobs wait and run in each lane."""
+        with self._database.read() as connection:
+            return count_by_lane(connection)
 
     # --- changing one's mind
 
@@ -192,7 +200,7 @@ class JobStore:
                 .where(jobs.c.id == job_id, jobs.c.status.in_(["FAILED", "CANCELLED"]))
                 .values(
                     status=JobStatus.PENDING.value,
-                    turn=turn_for(connection, known.client_id, known.priority),
+                    turn=turn_for(connection, known.client_id, known.priority, known.lane),
                     max_attempts=jobs.c.attempt + max_attempts,
                     available_at=None,
                     overtaken_at=None,
@@ -219,6 +227,10 @@ def count_by_status(connection: Connection) -> dict[JobStatus, int]:
     return {status: found.get(status.value, 0) for status in JobStatus}
 
 
+def count_by_lane(connection: Connection) -> dict[tuple[Lane, JobStatus], int]:
+    return {(row[0], JobStatus(row[1])): int(row[2]) for row in connection.execute(_COUNTS_BY_LANE)}
+
+
 _ENQUEUE = (  # built once: building a statement costs as much as running it
     insert(jobs)
     .values(
@@ -237,6 +249,13 @@ _COUNTS = union_all(
     select(literal_column("'PENDING'"), func.count()).select_from(jobs).where(PENDING),
     select(literal_column("'PROCESSING'"), func.count()).select_from(jobs).where(PROCESSING),
     select(tallies.c.subject, func.sum(tallies.c.count)).group_by(tallies.c.subject),
+)
+
+_COUNTS_BY_LANE = union_all(
+    *(
+        select(jobs.c.lane, literal_column(status), func.count()).where(there).group_by(jobs.c.lane)
+        for status, there in (("'PENDING'", PENDING), ("'PROCESSING'", PROCESSING))
+    )
 )
 
 
@@ -263,7 +282,9 @@ def _find(connection: Connection, job_id: str) -> Job:
 
 
 def _place(connection: Connection, job: Job) -> int:
-    """1 for the job that is served next."""
+    """1 for the job of its lane that is served next."""
     earlier_turn = or_(jobs.c.turn < job.turn, and_(jobs.c.turn == job.turn, jobs.c.seq < job.seq))
     ahead = or_(jobs.c.priority > job.priority, and_(jobs.c.priority == job.priority, earlier_turn))
-    return 1 + (connection.scalar(select(func.count()).select_from(jobs).where(PENDING, ahead)) or 0)
+    return 1 + (
+        connection.scalar(select(func.count()).select_from(jobs).where(PENDING, jobs.c.lane == job.lane, ahead)) or 0
+    )

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, bindparam, case, or_, select, update
 
+from app.core.catalog import Lane
 from app.core.scheduling import Candidate, affinity_bound, choose
 from app.store.clock import now
 from app.store.schema import PENDING, THE_LINE, jobs
@@ -22,7 +23,7 @@ _HEAD = (
         jobs.c.seq,
         case((jobs.c.overtaken_at.is_(None), 0.0), else_=now() - jobs.c.overtaken_at),
     )
-    .where(PENDING, AVAILABLE)
+    .where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE)
     .order_by(*THE_LINE)
     .limit(1)
     .with_for_update(skip_locked=True)  # PostgreSQL; SQLite's writers are alone already
@@ -31,14 +32,14 @@ _HEAD = (
 _WARM = _HEAD.where(jobs.c.model_id == bindparam("model"))
 
 
-def pick(connection: Connection, loaded: Collection[str]) -> str | None:
-    """The id of the job to run on a worker that holds the models `loaded`; None when nothing waits."""
-    head = _first(connection, None)
+def pick(connection: Connection, loaded: Collection[str], lane: Lane) -> str | None:
+    """The id of the job of `lane` to run on a worker that holds the models `loaded`; None when nothing waits."""
+    head = _first(connection, lane, None)
     if head is None:
         return None
     if not loaded or head.model_id in loaded:
         return head.job_id
-    waiting = [found for model in sorted(loaded) if (found := _first(connection, model)) is not None]
+    waiting = [found for model in sorted(loaded) if (found := _first(connection, lane, model)) is not None]
     warm = min(waiting, key=lambda candidate: candidate.place, default=None)
     chosen = choose(head, warm, loaded, affinity_bound(load_seconds(connection, head.model_id)))
     if chosen is not head:
@@ -48,7 +49,7 @@ def pick(connection: Connection, loaded: Collection[str]) -> str | None:
     return chosen.job_id
 
 
-def _first(connection: Connection, model: str | None) -> Candidate | None:
-    found = connection.execute(_HEAD) if model is None else connection.execute(_WARM, {"model": model})
-    row = found.one_or_none()
+def _first(connection: Connection, lane: Lane, model: str | None) -> Candidate | None:
+    wanted = {"lane": lane} if model is None else {"lane": lane, "model": model}
+    row = connection.execute(_HEAD if model is None else _WARM, wanted).one_or_none()
     return None if row is None else Candidate(*row)

@@ -39,6 +39,7 @@ def job_from_row(row: Row[Any]) -> Job:
         webhook_url=row.webhook_url,
         request_id=row.request_id,
         vram_peak_bytes=row.vram_peak_bytes,
+        lane=row.lane,
     )
 
 

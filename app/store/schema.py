@@ -76,6 +76,7 @@ jobs = Table(
     Column("overtaken_at", Double),  # since when, as the head of the line, it is passed over by jobs of loaded models
     Column("request_id", String(64)),  # of the request that submitted it, for the log
     Column("vram_peak_bytes", _Big),
+    Column("lane", String(8), nullable=False, server_default="local"),
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -86,15 +87,22 @@ PENDING = jobs.c.status == literal_column("'PENDING'")
 PROCESSING = jobs.c.status == literal_column("'PROCESSING'")
 ENDED = jobs.c.status.in_([literal_column(f"'{status}'") for status in ("COMPLETED", "FAILED", "CANCELLED")])
 
-THE_LINE = (jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)  # who is served first
+THE_LINE = (jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)  # who is served first, in each lane
 
-Index("ix_jobs_line", *THE_LINE, sqlite_where=PENDING, postgresql_where=PENDING)
-Index("ix_jobs_model_line", jobs.c.model_id, *THE_LINE, sqlite_where=PENDING, postgresql_where=PENDING)
+Index("ix_jobs_line", jobs.c.lane, *THE_LINE, sqlite_where=PENDING, postgresql_where=PENDING)
+Index(
+    "ix_jobs_model_line",
+    jobs.c.model_id,
+    jobs.c.lane,  # or the line's own index would look as good, and a claim would walk the line for the model
+    *THE_LINE,
+    sqlite_where=PENDING,
+    postgresql_where=PENDING,
+)
 Index(
     "ix_jobs_client_line",
     jobs.c.client_id,
-    jobs.c.priority,
-    jobs.c.turn,
+    jobs.c.lane,
+    *THE_LINE,
     sqlite_where=PENDING,
     postgresql_where=PENDING,
 )
@@ -211,6 +219,9 @@ workers = Table(
     Column("vram_bytes", _Big, nullable=False),
     Column("started_at", Double, nullable=False),
     Column("heartbeat_at", Double, nullable=False),
+    Column("lane", String(8), nullable=False, server_default="local"),
+    Column("slots", Integer, nullable=False, server_default="1"),
+    Column("running", Integer, nullable=False, server_default="0"),
 )
 
 # Learned seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.

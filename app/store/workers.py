@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
+from app.core.catalog import Lane
 from app.store.clock import now
 from app.store.database import Database
 from app.store.schema import workers
@@ -15,7 +16,8 @@ from app.store.schema import workers
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker says of itself. `models` are its resident models; bytes are measured."""
+    """What a worker says of itself. `models` are its resident models; bytes are measured. It takes jobs of `lane`,
+    `slots` at a time; `running` it has now, of which `job_id` is the oldest."""
 
     id: str
     host: str
@@ -26,6 +28,9 @@ class WorkerReport:
     models: Sequence[dict[str, Any]] = field(default_factory=tuple)
     rss_bytes: int = 0
     vram_bytes: int = 0
+    lane: Lane = "local"
+    slots: int = 1
+    running: int = 0
 
 
 class WorkerStore:

@@ -1,4 +1,4 @@
-"""A worker: claim, run, repeat. One process, one device, one generation at a time."""
+"""A worker: claim, run, repeat. One process and one lane; how many jobs at a time is its crew's to say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.core.catalog import ModelSpec
+from app.core.catalog import Lane, ModelSpec
+from app.core.job import Claim
 from app.engines.base import Engine, EngineFactory
 from app.engines.registry import engine_for
 from app.errors import DatabaseUnavailable
@@ -20,23 +21,34 @@ from app.services.installation import Installation
 from app.services.maintenance import Maintenance
 from app.store.workers import WorkerReport
 from app.worker.counts import Counts
+from app.worker.crew import Alone, Crew
 from app.worker.held import Stop
 from app.worker.idle import IdleModels
 from app.worker.keeper import Keeper
 from app.worker.runner import Runner
-from app.worker.watchdog import Watchdog
+from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")
 
 
 class Worker:
-    """`factories` make the engines; `device` is what it is called in reports."""
+    """`factories` make the engines; `device` is what it is called in reports. It takes jobs of `lane` alone."""
 
-    def __init__(self, installation: Installation, factories: Mapping[str, EngineFactory], device: str) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        factories: Mapping[str, EngineFactory],
+        device: str,
+        *,
+        lane: Lane = "local",
+        crew: Crew | None = None,
+    ) -> None:
         self.id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"[:64]
         self._installation = installation
         self._factories = factories
         self._device = device
+        self._lane = lane
+        self._crew: Crew = crew or Alone()
         self._engines: list[Engine] = []
         self._resident: Sequence[dict[str, Any]] = ()
         self._draining = threading.Event()
@@ -44,7 +56,13 @@ class Worker:
         self._idle = IdleModels(installation.settings.model_idle_seconds)
         self._keeper = Keeper(installation, self._describe, self._counts)
         self._watchdog = Watchdog(self._keeper.held)
-        self._runner = Runner(installation, self._keeper, self._engine_of, self._counts)
+        self._runner = Runner(
+            installation,
+            self._keeper,
+            self._engine_of,
+            self._counts,
+            limit=time_limit if lane == "local" else unlimited,
+        )
         self._maintenance = Maintenance(installation)
 
     def run(self) -> bool:
@@ -59,9 +77,9 @@ class Worker:
         log.info("Worker %s is ready on %s", self.id, self._device)
         try:
             while not self._draining.is_set() and not self._runner.must_recycle:
-                ran = self._run_next()
+                ran = self._crew.has_room(self._installation.settings.worker_poll_seconds) and self._run_next()
                 self._unload_idle()
-                if not ran:
+                if not ran and self._crew.has_room(0):
                     listener.wait(self._installation.settings.worker_poll_seconds)
         except Exception:
             log.exception("The worker broke down")  # into the log files; a fresh process may do better
@@ -85,7 +103,7 @@ class Worker:
 
     def _run_next(self) -> bool:
         try:
-            claim = self._installation.claims.claim(self.id, _ids(self._resident))
+            claim = self._installation.claims.claim(self.id, _ids(self._resident), lane=self._lane)
         except DatabaseUnavailable as error:
             log.warning("Cannot ask for work: %s", error.detail)
             self._draining.wait(self._installation.settings.worker_poll_seconds)
@@ -98,16 +116,22 @@ class Worker:
         if self._draining.is_set():  # we were told to stop while we asked
             self._runner.give_back(claim)
         else:
-            self._runner.run(claim)
-            self._idle.used(claim.request.model_id)
-            self._look_at_engines()
+            self._crew.do(lambda: self._run(claim))
         return True
+
+    def _run(self, claim: Claim) -> None:
+        self._runner.run(claim)
+        self._idle.used(claim.request.model_id)
+        self._look_at_engines()
 
     def _give_back(self) -> None:
         for job in self._keeper.held():
             job.stop(Stop.DRAINING)
 
     def _leave(self) -> None:
+        if not self._draining.is_set():  # it broke, or a fresh one is to take over
+            self._give_back()
+        self._crew.finish()
         self._runner.finish(timeout=60)
         self._maintenance.stop()
         self._watchdog.stop()
@@ -161,6 +185,9 @@ class Worker:
             models=models,
             rss_bytes=rss_bytes(),
             vram_bytes=sum(model["device_bytes"] for model in models),
+            lane=self._lane,
+            slots=self._crew.slots,
+            running=len(held),
         )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from app import lifeline
 from app.config import ROOT
+from app.core.catalog import LANES
 from app.core.configuration import read_configuration
 from app.engines.base import EngineFactory
 from app.engines.registry import engine_factories
@@ -19,19 +21,26 @@ from app.engines.settings import EngineSettings
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
-from app.services.installation import open_installation
+from app.services.installation import Installation, open_installation
 from app.worker.loop import Worker
+from app.worker.remote import remote_worker
 
 EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database is not there yet
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
 ORPHAN_GRACE_SECONDS = 1.0
+REMOTE_GRACE_SECONDS = 2.0  # whoever takes a remote job next goes on where it stood
 
 log = logging.getLogger("cyberimage.worker")
 
 
-def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories) -> int:
-    """Run a worker until SIGTERM or SIGINT, with the engines of `make_factories`. Returns the exit status."""
+def main(
+    make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories,
+    arguments: Sequence[str] = (),
+) -> int:
+    """Run a worker until SIGTERM or SIGINT; one of the local lane has the engines of `make_factories`. Returns the exit
+    status."""
+    lane = _parser().parse_args(arguments).lane
     orphaned = lifeline.hold()
     try:
         settings = read_configuration().settings
@@ -45,6 +54,19 @@ def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
         return EXIT_UNAVAILABLE
+    worker = remote_worker(installation) if lane == "remote" else _local_worker(installation, make_factories)
+    grace = settings.shutdown_grace_seconds
+    _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)
+    recycle = worker.run()
+    installation.close()
+    logging.shutdown()
+    return EXIT_RECYCLE if recycle else 0
+
+
+def _local_worker(
+    installation: Installation, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
+) -> Worker:
+    settings = installation.settings
     factories = make_factories(
         EngineSettings(
             root=ROOT,
@@ -58,12 +80,15 @@ def main(make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
             cpu_threads=settings.cpu_threads,
         )
     )
-    worker = Worker(installation, factories, device="cuda" if gpu_count() else "cpu")
-    _stop_on_signals(worker, orphaned, settings.shutdown_grace_seconds)
-    recycle = worker.run()
-    installation.close()
-    logging.shutdown()
-    return EXIT_RECYCLE if recycle else 0
+    return Worker(installation, factories, device="cuda" if gpu_count() else "cpu")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="worker.py", description="Start one worker of CyberImage.")
+    parser.add_argument(
+        "--lane", choices=LANES, default="local", help="local: models in memory (default); remote: those of providers"
+    )
+    return parser
 
 
 def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from app.core.catalog import ModelSpec
 from app.core.job import Claim, JobStatus, Phase
@@ -33,7 +34,8 @@ log = logging.getLogger("cyberimage.worker")
 
 
 class Runner:
-    """`engine_of` gives the engine of a model. `must_recycle` turns true when this process should not go on."""
+    """`engine_of` gives the engine of a model, `limit` guards a run of it. `must_recycle` turns true when this process
+    should not go on."""
 
     def __init__(
         self,
@@ -41,11 +43,13 @@ class Runner:
         keeper: Keeper,
         engine_of: Callable[[ModelSpec], Engine],
         counts: Counts,
+        limit: Callable[[HeldJob], AbstractContextManager[None]] = time_limit,
     ) -> None:
         self._installation = installation
         self._keeper = keeper
         self._counts = counts
         self._engine_of = engine_of
+        self._limit = limit
         self._publisher = Publisher(installation, self.settle)
         self._publisher.start()
         self.must_recycle = False
@@ -75,7 +79,7 @@ class Runner:
     def _generate(self, job: HeldJob) -> Made:
         spec = self._installation.catalog.get(job.claim.request.model_id)
         try:
-            with time_limit(job):
+            with self._limit(job):
                 generation = self._engine_of(spec).generate(spec, job.claim.request, job)
         except Cancelled:
             if job.stop_reason is None:

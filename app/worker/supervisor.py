@@ -125,12 +125,16 @@ def _is_hopeless(child: Child, status: int) -> bool:
 
 
 def children_of(settings: Settings, *, gpus: int) -> list[Child]:
-    """The API and the workers that `settings` ask for: with `auto`, one per GPU, one if there is none."""
+    """The API and the workers that `settings` ask for: with `auto`, one per GPU, one if there is none. The worker of
+    remote models runs besides them, wherever a provider is set up."""
     count = max(1, gpus) if settings.workers == "auto" else settings.workers
+    worker = (sys.executable, str(Path(ROOT, "worker.py")))
     children = [Child("api", [sys.executable, "-m", "app.serve"], essential=True)]
     for index in range(count):
         device = {"CUDA_VISIBLE_DEVICES": _device(settings, index, gpus)} if gpus else {}
-        children.append(Child(f"worker {index + 1}", [sys.executable, str(Path(ROOT, "worker.py"))], device))
+        children.append(Child(f"worker {index + 1}", [*worker], device))
+    if settings.has_provider and settings.remote_concurrency:
+        children.append(Child("remote worker", [*worker, "--lane", "remote"]))
     return children
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -37,25 +38,33 @@ def runs(phase: Phase = Phase.GENERATING, step: int = 0, model_id: str = "demo",
     return Job(**(job | {"status": JobStatus.PROCESSING, "progress": Progress(phase, step, 16)}))
 
 
+def a_worker(resident: str = "", lane: str = "local", slots: int = 1) -> dict[str, object]:
+    return {"models": [{"model_id": resident}], "lane": lane, "slots": slots}
+
+
 def outlook(
     waiting: list[Job] | None = None,
     running: list[Job] | None = None,
     *,
     workers: int = 1,
+    remote: list[dict[str, object]] | None = None,
     resident: str = "demo",
     speeds: dict[tuple[str, str], float] | None = None,
 ) -> Outlook:
     installation = SimpleNamespace(
         speeds=SimpleNamespace(all=lambda: SPEEDS if speeds is None else speeds),
-        workers=SimpleNamespace(live=lambda: [{"models": [{"model_id": resident}]} for _ in range(workers)]),
-        jobs=SimpleNamespace(running=lambda: running or [], waiting=lambda limit: (waiting or [])[:limit]),
+        workers=SimpleNamespace(live=lambda: [a_worker(resident) for _ in range(workers)] + (remote or [])),
+        jobs=SimpleNamespace(
+            running=lambda: running or [],
+            waiting=lambda limit, lane: [job for job in waiting or [] if job.lane == lane][:limit],
+        ),
     )
     return Outlook(installation)  # type: ignore[arg-type]
 
 
 def etas(view: Outlook) -> list[float | None]:
     """Of the whole line."""
-    return [view.eta(job, place) for place, job in enumerate(view.waiting, start=1)]
+    return [view.eta(job, place) for place, job in enumerate(view.line("local").waiting, start=1)]
 
 
 def test_a_running_job_needs_what_is_left_of_it() -> None:
@@ -118,8 +127,8 @@ def test_more_running_jobs_than_live_workers_queue_up() -> None:
 
 def test_jobs_nobody_knows_count_like_the_one_that_asks() -> None:
     view = outlook([waits("new"), waits(), waits("new"), waits(width=128)], [runs(model_id="new")])
-    assert view.eta(view.waiting[1], 2) == 30.0
-    assert view.eta(view.waiting[3], 4) == 40.0 + 40.0 + 10.0 + 40.0 + 40.0
+    assert view.eta(view.line("local").waiting[1], 2) == 30.0
+    assert view.eta(view.line("local").waiting[3], 4) == 40.0 + 40.0 + 10.0 + 40.0 + 40.0
 
 
 def test_a_cold_model_is_loaded_by_the_first_job_that_needs_it() -> None:
@@ -139,3 +148,11 @@ def test_the_next_end_is_that_of_the_running_job_that_is_furthest() -> None:
     assert outlook(running=[runs(), runs(step=8), runs(model_id="new")]).next_end() == pytest.approx(5.1)
     assert outlook(running=[runs(model_id="new")]).next_end() is None
     assert outlook().next_end() is None
+
+
+def test_each_lane_is_dealt_out_to_its_own_workers() -> None:
+    local, remote = [waits(), waits()], [replace(waits(), lane="remote") for _ in range(3)]
+    view = outlook(local + remote, [replace(runs(), lane="remote")], remote=[a_worker(lane="remote", slots=2)])
+    assert etas(view) == [10.0, 20.0]
+    assert [view.eta(job, place) for place, job in enumerate(remote, start=1)] == [10.0, 20.0, 20.0]
+    assert outlook(remote).eta(remote[0], 1) is None

@@ -27,6 +27,7 @@ from tests.store.house import Store, an_output
 
 SORTS = (
     "counts",
+    "counts by lane",
     "figures",
     "newest",
     "newest, further",
@@ -98,6 +99,7 @@ def forget_all(store: Store) -> None:
 
 ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "idle poll and claim": (lambda store: store.claim(), {"ix_jobs_line"}),
+    "claim in the other lane": (lambda store: store.claims.claim("w", lane="remote"), {"ix_jobs_line"}),
     "claim with models": (lambda store: store.claim("w", "warm", "other"), {"ix_jobs_line", "ix_jobs_model_line"}),
     "enqueue": (lambda store: store.submit(client="c1"), {"ix_jobs_line", "ix_jobs_client_line"}),
     "enqueue with a key": (lambda store: store.submit_with_key("k"), set()),
@@ -105,6 +107,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "position": (lambda store: store.jobs.position(store.jobs.waiting()[9]), {"ix_jobs_line"}),
     "glance": (lambda store: GlanceStore(store.database).glance(store.jobs.waiting()[9].id), {"ix_jobs_line"}),
     "counts": (lambda store: store.jobs.counts(), set()),
+    "counts by lane": (lambda store: store.jobs.counts_by_lane(), {"ix_jobs_line", "ix_jobs_leases"}),
     "count pending": (lambda store: store.jobs.count_pending(), set()),
     "running": (lambda store: store.jobs.running(), {"ix_jobs_leases"}),
     "newest": (lambda store: store.jobs.newest(list(JobStatus), limit=5), {"ix_jobs_ended", "ix_jobs_line"}),

@@ -56,11 +56,11 @@ def test_a_generation_that_is_done_when_the_grace_ends_is_published(place: Place
 def test_a_job_claimed_while_the_stop_arrives_goes_back_at_once(place: Place, engine: FakeEngine, monkeypatch) -> None:
     claim, asked, stopped = place.installation.claims.claim, threading.Event(), threading.Event()
 
-    def slow_claim(*arguments):
+    def slow_claim(*arguments, **more):
         if place.installation.jobs.count_pending():
             asked.set()
             assert stopped.wait(30)
-        return claim(*arguments)
+        return claim(*arguments, **more)
 
     monkeypatch.setattr(place.installation.claims, "claim", slow_claim)
     running = place.start(engine)

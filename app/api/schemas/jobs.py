@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.api.schemas.kinds import Path, Sha256, Time
-from app.core.catalog import Media
+from app.core.catalog import Lane, Media
 from app.core.job import JobStatus, Phase
 
 
@@ -53,6 +53,7 @@ class JobBody(BaseModel):
     negative_prompt: str | None
     settings: dict[str, Any] = Field(description="As used: defaults filled in, the seed drawn.")
     priority: int
+    lane: Lane = Field(description="local: a model in memory here; remote: a provider's. Each has its own line.")
     created_at: Time
     started_at: Time | None
     completed_at: Time | None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.kinds import Time
+from app.core.catalog import Lane
 from app.core.job import JobStatus
 
 
@@ -23,6 +24,9 @@ class WorkerBody(BaseModel):
     vram_bytes: int
     started_at: Time
     heartbeat_at: Time
+    lane: Lane
+    slots: int = Field(description="Jobs that it runs at a time.")
+    running: int = Field(description="Jobs that it runs now; `job_id` is the oldest of them.")
 
 
 class ModelSpeed(BaseModel):
@@ -33,6 +37,6 @@ class ModelSpeed(BaseModel):
 class QueueBody(BaseModel):
     counts: dict[JobStatus, int]
     running: list[JobBody]
-    waiting: list[JobBody] = Field(description="The head of the line, first served first.")
+    waiting: list[JobBody] = Field(description="The heads of both lines, first served first.")
     models: dict[str, ModelSpeed] = Field(description="Average times, learned from finished jobs.")
     workers: list[WorkerBody]

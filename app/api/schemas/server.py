@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.api.schemas.kinds import Path, Time
 from app.api.schemas.queue import WorkerBody
+from app.core.catalog import Lane
 from app.core.job import JobStatus
 
 
@@ -64,6 +65,13 @@ class RequestsBody(BaseModel):
     seconds: ResponseTimes
 
 
+class LaneBody(BaseModel):
+    workers: int = Field(description="Live ones.")
+    slots: int = Field(description="Jobs that they run at a time.")
+    waiting: int
+    running: int
+
+
 class StatusBody(BaseModel):
     started_at: Time
     uptime_seconds: float
@@ -72,6 +80,7 @@ class StatusBody(BaseModel):
     checks: dict[str, str]
     queue: dict[JobStatus, int]
     workers: list[WorkerBody]
+    lanes: dict[Lane, LaneBody] = Field(description="local: models in memory here; remote: those of providers.")
     cpu: CpuBody
     memory: MemoryBody
     gpus: list[GpuBody]

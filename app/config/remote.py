@@ -1,0 +1,43 @@
+"""Remote models"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from app.config.kinds import Seconds
+
+
+class Remote(BaseModel):
+    replicate_api_token: SecretStr = Field(
+        SecretStr(""), description="Replicate's token; empty = no Replicate. Each generation costs money. Never logged."
+    )
+    replicate_base_url: str = Field("https://api.replicate.com", description="Where Replicate's API is.")
+    openai_api_key: SecretStr = Field(
+        SecretStr(""), description="Key for models with the source openai, if their server wants one. Never logged."
+    )
+    openai_base_url: str = Field(
+        "", description="OpenAI-compatible server for models with the source openai, up to and with /v1; empty = none."
+    )
+    remote_concurrency: int = Field(
+        10, ge=0, le=100, description="Remote generations under way at a time; 0 = run.py starts no worker for them."
+    )
+    remote_timeout_seconds: Seconds = Field(
+        900, description="Longest a remote generation may take, its wait at the provider included."
+    )
+
+    @field_validator("replicate_base_url", "openai_base_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// or http://")
+        return url.rstrip("/")
+
+    def has_key_for(self, source: str) -> bool:
+        """Whether the provider of the remote `source` can be asked."""
+        if source == "replicate":
+            return bool(self.replicate_api_token.get_secret_value())
+        return source == "openai" and bool(self.openai_base_url)
+
+    @property
+    def has_provider(self) -> bool:
+        return self.has_key_for("replicate") or self.has_key_for("openai")

@@ -1,0 +1,108 @@
+"""The remote lane: many jobs side by side, and never a wait for the local one, or the reverse."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from app.core.job import JobStatus
+from app.services.overview import readiness, summary
+from app.worker.crew import Team
+from app.worker.loop import Worker
+from tests.waiting import PATIENCE, wait_until
+from tests.worker.fake_engine import FakeEngine, Gate
+from tests.worker.place import Place
+
+REMOTE = "far;owner/name;Far away;replicate;false"
+
+
+@pytest.fixture
+def place(new_place) -> Place:
+    return new_place(MODEL_FAR=REMOTE, REPLICATE_API_TOKEN="t")
+
+
+@pytest.fixture
+def team(place: Place, engine: FakeEngine):
+    """A worker of the remote lane with three slots."""
+    worker = Worker(place.installation, {"replicate": lambda: engine}, "remote", lane="remote", crew=Team(3))
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    yield worker
+    worker.stop(0)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def running(place: Place) -> int:
+    return summary(place.installation).lanes["remote"].running
+
+
+def test_it_runs_as_many_as_it_has_slots_and_no_more(place: Place, engine: FakeEngine, team: Worker) -> None:
+    gates = {str(number): Gate() for number in range(4)}
+    engine.behaviours = dict(gates)
+    jobs = [place.submit(name, model_id="far") for name in gates]
+    for name in ("0", "1", "2"):
+        gates[name].wait()
+    wait_until(lambda: [w["running"] for w in place.installation.workers.live()] == [3], "it never said so")
+    lanes = summary(place.installation).lanes
+    assert vars(lanes["remote"]) == {"workers": 1, "slots": 3, "waiting": 1, "running": 3}
+    assert vars(lanes["local"]) == {"workers": 0, "slots": 0, "waiting": 0, "running": 0}
+    gates["1"].opened.set()
+    place.completed(jobs[1])
+    gates["3"].wait()
+    for gate in gates.values():
+        gate.opened.set()
+    assert all(place.completed(job).outputs for job in jobs)
+
+
+def test_neither_lane_waits_for_the_other(place: Place, engine: FakeEngine, team: Worker) -> None:
+    remote, local, near = Gate(), Gate(), FakeEngine()
+    engine.behaviours, near.behaviours = {"slow": remote}, {"slow": local}
+    place.start(near)
+    slow = [place.submit("slow", model_id="far"), place.submit("slow")]
+    remote.wait()
+    local.wait()
+    local.opened.set()
+    place.completed(slow[1])
+    place.completed(place.submit("quick"))
+    place.completed(place.submit("quick", model_id="far"))
+    assert place.view(slow[0]).job.status is JobStatus.PROCESSING
+    remote.opened.set()
+    place.completed(slow[0])
+    assert (engine.ran, near.ran) == (["slow", "quick"], ["slow", "quick"])
+
+
+def test_a_stop_gives_all_of_them_back(place: Place, engine: FakeEngine, team: Worker) -> None:
+    engine.behaviours = {str(number): Gate() for number in range(3)}
+    jobs = [place.submit(name, model_id="far") for name in engine.behaviours]
+    wait_until(lambda: running(place) == 3, "not all were taken")
+    team.stop(0)
+    wait_until(lambda: running(place) == 0, "not all were given back")
+    assert {place.view(job).job.status for job in jobs} == {JobStatus.PENDING}
+
+
+def test_ready_means_that_the_default_model_is_served(place: Place, engine: FakeEngine, team: Worker) -> None:
+    wait_until(lambda: place.installation.workers.live(), "it never signed on")
+    assert "default model" in readiness(place.installation).checks["workers"]
+    remote_only = place.open(DEFAULT_MODEL_ID="far")
+    assert readiness(remote_only).ready
+
+
+def test_a_thread_that_breaks_gives_its_slot_back_only_with_the_process(monkeypatch) -> None:
+    ended: list[int] = []
+    done = threading.Event()
+
+    def exit_hard(status: int) -> None:
+        ended.append(status)
+        done.set()
+
+    monkeypatch.setattr("app.worker.crew.exit_hard", exit_hard)
+    team = Team(1)
+
+    def broken() -> None:
+        raise RuntimeError("broken on purpose")
+
+    team.do(broken)
+    assert done.wait(PATIENCE)
+    assert ended == [72]

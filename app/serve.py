@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -19,6 +21,7 @@ from app.monitoring.logs import configure_logging
 from app.services.courier import Courier
 from app.services.installation import open_installation
 from app.services.maintenance import Maintenance
+from app.services.reload import reload_settings
 
 EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
@@ -56,6 +59,26 @@ class ServerProcess(ThreadWorker):
         server.draining.set()
         super().handle_exit(sig, frame)
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(signal.SIGHUP, self._handle_reload)
+        signal.siginterrupt(signal.SIGHUP, False)
+
+    def _handle_reload(self, sig: Any, frame: Any) -> None:
+        self.method_queue.defer(self._reload)  # on the main loop, not in a signal handler
+
+    def _reload(self) -> None:
+        server: Server = self.wsgi.extensions["cyberimage"]
+        logging.getLogger("cyberimage.server").info("Reading the settings again")
+        reload_settings(server.installation)
+
+
+class Overseer(Arbiter):
+    """gunicorn's own answer to SIGHUP is a new process, which would end every event stream. Ours keeps the process."""
+
+    def handle_hup(self) -> None:
+        self.kill_workers(signal.SIGHUP)
+
 
 class ApiServer(BaseApplication):
     def __init__(self, settings: Settings) -> None:
@@ -83,10 +106,14 @@ class ApiServer(BaseApplication):
         }.items():
             self.cfg.set(name, value)
 
+    def run(self) -> None:
+        Overseer(self).run()
+
     def load(self) -> Any:
         """Called in the server process, after the fork."""
         app = create_app(self._settings)
         installation = app.extensions["cyberimage"].installation
+        reload_settings(installation)  # a process that replaces another one starts with what that had been told
         Maintenance(installation).start()
         courier = app.extensions["courier"] = Courier(installation)
         courier.start()

@@ -64,7 +64,8 @@ def configuration_page() -> str:
             lines += profile_table()
     lines += [
         "",
-        "Also read, by the libraries themselves: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `TMPDIR`.",
+        "Also read, by the libraries themselves: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `TMPDIR`. `ENV_FILE` in the"
+        " environment names another file than `.env`.",
         "",
         "Models are added by `MODEL_<KEY>=…` lines: see [MODELS.md](MODELS.md).",
         "",

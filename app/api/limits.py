@@ -36,11 +36,16 @@ log = logging.getLogger("cyberimage.api")
 
 @dataclass(frozen=True)
 class _Budget:
-    """`cost` is what the present request takes from it."""
+    """`cost` is what the present request takes from it. Its limits may change while the server runs."""
 
     name: str
-    limits: str
     cost: Callable[[], int]
+
+    def limits(self) -> str:
+        return str(getattr(installation().settings, f"rate_limit_{self.name}"))
+
+    def is_lifted(self) -> bool:
+        return not self.limits()
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -51,7 +56,11 @@ def register(app: Flask, settings: Settings) -> None:
         for budget in budgets:
             if budget.name == _budget_of(endpoint):
                 limited = limiter.shared_limit(
-                    budget.limits, scope=budget.name, cost=budget.cost, error_message=_EXCEEDED[budget.name]
+                    budget.limits,
+                    scope=budget.name,
+                    cost=budget.cost,
+                    exempt_when=budget.is_lifted,
+                    error_message=_EXCEEDED[budget.name],
                 )
                 app.view_functions[endpoint] = limited(view)  # type: ignore[assignment]
     app.after_request(lambda response: _tell(limiter, response))
@@ -73,9 +82,9 @@ def _limiter(app: Flask, settings: Settings) -> Limiter:
 
 def _budgets(settings: Settings) -> Iterator[_Budget]:
     if settings.rate_limit_generate:
-        yield _Budget("generate", settings.rate_limit_generate, _images)
+        yield _Budget("generate", _images)
     if settings.rate_limit_read:
-        yield _Budget("read", settings.rate_limit_read, lambda: 1)
+        yield _Budget("read", lambda: 1)
 
 
 def _budget_of(endpoint: str) -> str | None:

@@ -8,9 +8,7 @@ from app.config.kinds import LIVE
 
 
 class Generation(BaseModel):
-    previews: bool = Field(
-        True, description="Show what a picture looks like while it is drawn.", json_schema_extra=LIVE
-    )
+    previews: bool = Field(True, description="Show what a picture looks like while it is drawn.")
     prompt_max_chars: int = Field(
         500, ge=1, le=100_000, description="Longest prompt accepted, in characters.", json_schema_extra=LIVE
     )

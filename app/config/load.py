@@ -49,9 +49,13 @@ def load_settings(
 def read_settings(
     environment: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE, **overrides: Any
 ) -> Read:
-    """What `load_settings` does, for who wants to know more. Raises ConfigurationError only for an unreadable file."""
-    in_file = read_env_file(env_file) if env_file is not None else {}
-    merged = {**in_file, **(os.environ if environment is None else environment)}
+    """What `load_settings` does, for who wants to know more. Raises ConfigurationError only for an unreadable file.
+
+    The environment's ENV_FILE names another file than the usual one.
+    """
+    surroundings = os.environ if environment is None else environment
+    in_file = read_env_file(_chosen(env_file, surroundings)) if env_file is not None else {}
+    merged = {**in_file, **surroundings}
     given: dict[str, Any] = {
         name: merged[name.upper()] for name in Settings.model_fields if merged.get(name.upper(), "") != ""
     } | overrides
@@ -61,6 +65,13 @@ def read_settings(
     settings, problems = _validate(values)
     strangers = tuple(name for name in in_file if name.lower() not in Settings.model_fields and name not in models)
     return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, strangers)
+
+
+def _chosen(env_file: Path, environment: Mapping[str, str]) -> Path:
+    named = environment.get("ENV_FILE", "") if env_file == ENV_FILE else ""
+    if named and not Path(named).is_file():
+        raise ConfigurationError([f"ENV_FILE: there is no file {named}"])
+    return Path(named) if named else env_file
 
 
 def _is_model_line(name: str) -> bool:

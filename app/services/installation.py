@@ -21,8 +21,10 @@ from app.store.speeds import SpeedStore
 from app.store.workers import WorkerStore
 
 
-@dataclass(frozen=True)
+@dataclass
 class Installation:
+    """`settings` may be replaced while everything runs (app/services/reload.py): ask for them anew each time."""
+
     settings: Settings
     catalog: Catalog
     database: Database

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class IdleModels:
-    """`limit` is MODEL_IDLE_SECONDS; 0 = no model is ever idle for too long."""
+    """`limit` gives MODEL_IDLE_SECONDS as it is now; 0 = no model is ever idle for too long."""
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: Callable[[], float]) -> None:
         self._limit = limit
         self._used_at: dict[str, float] = {}
 
@@ -18,7 +18,8 @@ class IdleModels:
 
     def overdue(self, resident: Sequence[str]) -> list[str]:
         """Those of the `resident` models that were last used more than the limit ago."""
-        if not self._limit:
+        limit = self._limit()
+        if not limit:
             return []
         now = time.monotonic()
-        return [model for model in resident if now - self._used_at.setdefault(model, now) >= self._limit]
+        return [model for model in resident if now - self._used_at.setdefault(model, now) >= limit]

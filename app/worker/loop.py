@@ -19,6 +19,7 @@ from app.monitoring.failpoints import failpoint
 from app.monitoring.resources import rss_bytes
 from app.services.installation import Installation
 from app.services.maintenance import Maintenance
+from app.services.reload import reload_settings
 from app.store.workers import WorkerReport
 from app.worker.counts import Counts
 from app.worker.crew import Alone, Crew
@@ -53,7 +54,7 @@ class Worker:
         self._resident: Sequence[dict[str, Any]] = ()
         self._draining = threading.Event()
         self._counts = Counts()
-        self._idle = IdleModels(installation.settings.model_idle_seconds)
+        self._idle = IdleModels(lambda: installation.settings.model_idle_seconds)
         self._keeper = Keeper(installation, self._describe, self._counts)
         self._watchdog = Watchdog(self._keeper.held)
         self._runner = Runner(
@@ -88,6 +89,11 @@ class Worker:
             listener.close()
             self._leave()
         return self._runner.must_recycle
+
+    def reload(self) -> None:
+        """Take over changed settings. Like `stop`, not for a signal handler."""
+        log.info("Reading the settings again")
+        reload_settings(self._installation)
 
     def stop(self, grace: float) -> None:
         """Take no more jobs; a running one may finish within `grace` seconds, then it goes back to the queue.

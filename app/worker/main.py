@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:
-    """Have SIGTERM and SIGINT stop `worker`; a second one makes it give its job back at once.
+    """Have SIGTERM and SIGINT stop `worker`, a second one make it give its job back at once, and SIGHUP reload its
+    settings.
 
     A thread hears of them, through a socket that the interpreter writes to at once. Python's own handlers would run in
     the main thread, which may be minutes deep in C code, or hold the very locks that stopping needs.
@@ -100,13 +101,18 @@ def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) ->
     heard, told = socket.socketpair()
     told.setblocking(False)
     signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
-    for name in (signal.SIGTERM, signal.SIGINT):
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: None)
 
     def wait() -> None:
-        heard.recv(1)
-        worker.stop(ORPHAN_GRACE_SECONDS if orphaned.is_set() else grace)
-        heard.recv(1)
-        worker.stop(grace=0)
+        told_to_stop = 0
+        while told_to_stop < 2:
+            number = heard.recv(1)[0]
+            if number == signal.SIGHUP:
+                worker.reload()
+                continue
+            told_to_stop += 1
+            patience = ORPHAN_GRACE_SECONDS if orphaned.is_set() else grace
+            worker.stop(patience if told_to_stop == 1 else 0)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -40,12 +40,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     supervisor = Supervisor(children_of(settings, gpus=gpus), grace=settings.shutdown_grace_seconds)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: supervisor.stop())
+    _heed_hangups(supervisor)
     log.info(
         "CyberImage is starting on http://%s:%s (%s)", settings.host, settings.port, f"{gpus} GPUs" if gpus else "CPU"
     )
     for doubt in doubts(read):
         log.warning(doubt)
     return supervisor.run()
+
+
+def _heed_hangups(supervisor: Supervisor) -> None:
+    """SIGHUP reloads the settings; but when the terminal went away that this was started in, it is the end."""
+    had_terminal = _has_terminal()
+
+    def hear(*_: object) -> None:
+        if had_terminal and not _has_terminal():
+            supervisor.stop()
+        else:
+            supervisor.reload()
+
+    signal.signal(signal.SIGHUP, hear)
+
+
+def _has_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
 
 
 def _explain(read: Read) -> None:

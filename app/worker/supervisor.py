@@ -48,6 +48,7 @@ class Supervisor:
         self._children = children
         self._grace = grace
         self._stopping = False
+        self._reloading = False
         self._lifeline_end, self._lifeline = os.pipe()  # held open, never written
         self.exit_status = 0
 
@@ -57,6 +58,7 @@ class Supervisor:
             while not self._stopping:
                 for child in self._children:
                     self._tend(child)
+                self._pass_reload_on()
                 time.sleep(LOOK_EVERY_SECONDS)
         finally:
             self._stop_children()
@@ -65,6 +67,17 @@ class Supervisor:
     def stop(self) -> None:
         """End soon. Takes no lock, so that a signal handler may call it."""
         self._stopping = True
+
+    def reload(self) -> None:
+        """Have the children read their settings anew, soon. For signal handlers, too."""
+        self._reloading = True
+
+    def _pass_reload_on(self) -> None:
+        if self._reloading:
+            self._reloading = False
+            for child in self._children:
+                if child.process is not None:
+                    child.process.send_signal(signal.SIGHUP)
 
     def _tend(self, child: Child) -> None:
         if child.process is None:
@@ -97,6 +110,7 @@ class Supervisor:
                 cwd=ROOT,
                 env={**os.environ, **child.environment, lifeline.ENVIRONMENT_NAME: str(self._lifeline_end)},
                 pass_fds=[self._lifeline_end],
+                preexec_fn=_ignore_hangup,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops them in order
             )
         except OSError as error:  # no memory or no process left: the others must go on
@@ -117,6 +131,11 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _ignore_hangup() -> None:
+    """Until it can heed one: a child that is just starting must not die of a reload."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _is_hopeless(child: Child, status: int) -> bool:

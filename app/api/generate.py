@@ -21,6 +21,7 @@ from app.errors import (
     PayloadTooLarge,
     PromptTooLong,
     QueueFull,
+    SuspiciousInput,
     UnknownModel,
     UnsupportedMediaType,
 )
@@ -55,6 +56,7 @@ class GenerateHeaders(BaseModel):
         {202: Accepted},
         InvalidRequest,
         PromptTooLong,
+        SuspiciousInput,
         UnknownModel,
         PayloadTooLarge,
         UnsupportedMediaType,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.config.generation import Generation
+from app.config.input import Input
 from app.config.models import Models
 from app.config.monitoring import Monitoring
 from app.config.profile import Profile
@@ -28,6 +29,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     Monitoring,
     Models,
     Generation,
+    Input,
     Queue,
     Remote,
     Webhooks,
@@ -35,7 +37,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
 
 
 class Settings(
-    Profile, Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Queue, Remote, Webhooks
+    Profile, Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Input, Queue, Remote, Webhooks
 ):
     """The configuration of one installation. Field names are the environment's names in lower case."""
 

@@ -10,6 +10,7 @@ from app.core.request import GenerationInput, resolve
 from app.errors import DiskFull, QueueFull
 from app.services.installation import Installation
 from app.services.outlook import Outlook
+from app.services.suspicion import refuse_suspicious
 from app.services.webhooks import check_url
 from app.store.idempotency import IdempotencyKey
 
@@ -39,7 +40,7 @@ def submit(
 ) -> Submitted:
     """Enqueue `asked`. When this returns the job survives any crash.
 
-    Raises UnknownModel, InvalidRequest, PromptTooLong, IdempotencyConflict, QueueFull or DiskFull; nothing is stored
+    Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, IdempotencyConflict, QueueFull or DiskFull; nothing is stored
     then.
     """
     settings = installation.settings
@@ -51,6 +52,7 @@ def submit(
         if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
             return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     spec = installation.catalog.get(asked.model_id)
+    refuse_suspicious(settings, asked, client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     if webhook_url is not None:
         check_url(installation, webhook_url)

@@ -86,4 +86,6 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
         "retention_days",
         "retention_max_bytes",
         "retention_max_images",
+        "suspicious_input",
+        "suspicious_patterns",
     } == LIVE_SETTINGS

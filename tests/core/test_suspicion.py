@@ -1,0 +1,80 @@
+"""What looks like an attack, what only a hasty pattern takes for one, and that no text takes long."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from app.core.suspicion import DEFAULT_PATTERNS, compiled, suspicion
+
+PATTERNS = compiled(DEFAULT_PATTERNS)
+
+ATTACKS = {
+    "script_tag": ["<script>alert(1)</script>", "a cat < SCRIPT src=//x>", "</script>", "＜script＞", "<iframe src=x>"],
+    "event_handler": ['<img src=x onerror="alert(1)">', "<svg onload=alert(1)>", "<b onmouseover = x>"],
+    "javascript_uri": ["javascript:alert(1)", "JaVaScRiPt :alert(1)", "javascript: alert(1)", "data:text/html,<b>"],
+    "template_injection": [
+        "{{7*7}}",
+        "{{ config.items() }}",
+        "{{''.__class__}}",
+        "${7*7}",
+        "${jndi:ldap://x/a}",
+        "#{3 * 3}",
+        "{% for x in y %}",
+        "<%= system('id') %>",
+    ],
+    "path_traversal": [
+        "../../etc/passwd",
+        "..\\..\\windows",
+        "../etc/passwd",
+        "%2e%2e%2fetc",
+        "..%2fetc",
+        "cat /etc/shadow",
+    ],
+    "null_byte": ["a\0b", "x.png%00", "a \\x00 b", "\\u0000"],
+}
+
+PROMPTS = [
+    "a {red|blue} door",
+    "{{masterpiece}}, {{{best quality}}}, 1girl",
+    "((highly detailed)), [[blurry]], (eyes:1.3)",
+    "<lora:add_detail:0.8>, portrait of a knight",
+    "the word HELLO in a script font",
+    "an actor reading a script, a film set",
+    "book cover: JavaScript: The Good Parts",
+    "a javascript programmer at night",
+    "day.../night, a split picture",
+    "morse code ../.. on a wall",
+    "a map with ../ written on it",
+    "50%00 discount sign, 100%",
+    "price tag ${name}, $ {5}",
+    "a <3 heart, 3 < 5, arrows --> and <--",
+    "a template for a letter, {{ name }}, {{eyes:1.2}}",
+    "an object on a table, embedded in stone <object>"[:45],
+    "C:\\windows\\fonts on a retro screen",
+    "the etc folder of /usr/local, ascii art",
+    "ein Käfer im Gras, 日本の城, кот на крыше 🐈",
+    "on = off, a switch, <b>bold</b> letters",
+    "\\0/ a cheering figure"[1:],
+]
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in ATTACKS.items() for text in texts])
+def test_an_attack_is_recognised_by_its_kind(name: str, text: str) -> None:
+    assert suspicion(text, PATTERNS) == name
+    assert suspicion(f"a red cat, {text}, oil painting", PATTERNS) == name
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_what_people_write_is_left_alone(prompt: str) -> None:
+    assert suspicion(prompt, PATTERNS) is None
+
+
+@pytest.mark.parametrize(
+    "part", ["{{", "{{__", "{{1 ", "${", "<a ", "< ", "../", "%2e", "javascript ", "on", "\\", "{%"]
+)
+def test_no_text_takes_long(part: str) -> None:
+    started = time.process_time()
+    suspicion(part * (100_000 // len(part)), PATTERNS)
+    assert time.process_time() - started < 10  # a pattern that backtracks takes minutes

@@ -18,12 +18,12 @@ from app.errors import FieldError, SuspiciousInput
 
 Patterns = Mapping[str, re.Pattern[str]]
 
-_CODE = (
-    r"(?:__|\d\s{0,5}[*+/-]\s{0,5}\d|[\w\]]\(|\b(?:config|self|request|session|application|settings)\b\s{0,5}[.\[|])"
-)
+_OBJECTS = "config|self|request|session|application|settings"
+_CODE = rf"(?:__|\d\s{{0,5}}[*+/-]\s{{0,5}}\d|[\w\]]\(|\b(?:{_OBJECTS})\b\s{{0,5}}[.\[|])"
+
 
 DEFAULT_PATTERNS: Mapping[str, str] = {
-    "script_tag": r"<\s{0,5}/?\s{0,5}(?:script|iframe|object|embed)\b",
+    "script_tag": r"<\s{0,5}/?\s{0,5}(?:script|iframe)\b",
     "event_handler": r"<\s{0,5}[a-z]\w{0,20}\b[^<>]{0,200}\bon[a-z]{3,20}\s{0,5}=",
     "javascript_uri": r"\b(?:java|vb)script\s{0,5}:(?:\S|\s{0,5}[\w.]{1,50}\()|\bdata:text/html",
     "template_injection": (
@@ -38,7 +38,7 @@ DEFAULT_PATTERNS: Mapping[str, str] = {
         r"|(?:%2e|\.){2}(?:%2f|%5c)|(?:%2e){2}[/\\]"
         r"|/etc/(?:passwd|shadow|hosts)\b"
     ),
-    "null_byte": r"\x00|(?<![\w%])%00(?!\d)|(?<!\w)\\(?:x00|u0000|0(?!\d))",
+    "null_byte": r"\x00|(?<!\d)%00(?!\d)|(?<!\w)\\(?:x00|u0000|0(?!\d))",
 }
 
 

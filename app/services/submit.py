@@ -40,8 +40,8 @@ def submit(
 ) -> Submitted:
     """Enqueue `asked`. When this returns the job survives any crash.
 
-    Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, IdempotencyConflict, QueueFull or DiskFull; nothing is stored
-    then.
+    Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, IdempotencyConflict, QueueFull or DiskFull;
+    nothing is stored then.
     """
     settings = installation.settings
     idempotency = None

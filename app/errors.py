@@ -126,6 +126,10 @@ class Unavailable(CyberImageError):
     code, status, title = "unavailable", 503, "The server cannot do this at the moment"
 
 
+class NoWorker(Unavailable):
+    code, title = "no_worker", "No worker is running"
+
+
 class DatabaseUnavailable(Unavailable):
     """The database does not answer, or somebody else holds its lock for too long. What was committed is safe."""
 

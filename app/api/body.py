@@ -17,6 +17,8 @@ class ApiRequest(Request):
     """
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        if not self.mimetype and not self._whole(cache):
+            return {}  # nothing was sent: whoever requires something says so
         if not self.is_json:
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
         try:

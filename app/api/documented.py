@@ -15,7 +15,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _GROUPS = {
     "generate": "Ask for pictures.",
-    "v1": "One call that answers with the picture itself: the versioned API.",
+    "v1": "One call that answers with the picture itself, and models by order: the versioned API.",
     "jobs": "Watch, cancel and retry what was asked for.",
     "images": "The pictures that were made.",
     "models": "What can be generated with.",

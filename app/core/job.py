@@ -39,11 +39,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """`step` of `total_steps` denoising steps are done. `percent` is 0-100 over the whole job."""
+    """`step` of `total_steps` denoising steps are done, each in about `seconds_per_step` (None before it is known).
+
+    `percent` is 0-100 over the whole job.
+    """
 
     phase: Phase
     step: int = 0
     total_steps: int = 0
+    seconds_per_step: float | None = None
 
     @property
     def percent(self) -> int:

@@ -48,7 +48,13 @@ def job_body(
 
 def progress_body(job: Job) -> dict[str, Any]:
     now = job.progress
-    return {"phase": now.phase, "step": now.step, "total_steps": now.total_steps, "percent": now.percent}
+    return {
+        "phase": now.phase,
+        "step": now.step,
+        "total_steps": now.total_steps,
+        "percent": now.percent,
+        "seconds_per_step": None if now.seconds_per_step is None else round(now.seconds_per_step, 4),
+    }
 
 
 def error_body(job: Job) -> dict[str, str] | None:

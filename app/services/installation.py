@@ -15,6 +15,7 @@ from app.store.database import Database
 from app.store.doorbell import Doorbell, open_doorbell
 from app.store.jobs import JobStore
 from app.store.migrate import migrate
+from app.store.model_orders import ModelOrderStore
 from app.store.outputs import OutputStore
 from app.store.previews import PreviewStore
 from app.store.speeds import SpeedStore
@@ -35,6 +36,7 @@ class Installation:
     speeds: SpeedStore
     previews: PreviewStore
     counters: CounterStore
+    model_orders: ModelOrderStore
     images: MediaStorage
     bell: Doorbell
 
@@ -65,6 +67,7 @@ def open_installation(settings: Settings) -> Installation:
         speeds=SpeedStore(database),
         previews=PreviewStore(database),
         counters=CounterStore(database),
+        model_orders=ModelOrderStore(database),
         images=MediaStorage(settings.images_dir),
         bell=open_doorbell(database.url),
     )

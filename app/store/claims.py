@@ -103,6 +103,8 @@ class ClaimStore:
         """Write down how far the job is. Not durable: a power cut may lose it, and nobody was promised it."""
         with self._database.write(durable=False) as connection:
             changes: dict[str, Any] = {"phase": progress.phase.value, "step": progress.step}
+            if progress.seconds_per_step is not None:
+                changes["seconds_per_step"] = progress.seconds_per_step
             if progress.total_steps:
                 changes["total_steps"] = progress.total_steps
             row = connection.execute(_PROGRESS, changes | fence(claim)).one_or_none()
@@ -227,6 +229,7 @@ _TAKE = (
         deadline_at=now() + bindparam("timeout", type_=Double),
         phase=Phase.STARTING.value,
         step=0,
+        seconds_per_step=None,
         error_code=None,
         error_message=None,
         revision=jobs.c.revision + 1,

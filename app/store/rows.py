@@ -45,10 +45,10 @@ def job_from_row(row: Row[Any]) -> Job:
 
 def _progress(row: Row[Any]) -> Progress:
     if row.status == JobStatus.COMPLETED.value:
-        return Progress(Phase.DONE, row.total_steps, row.total_steps)
+        return Progress(Phase.DONE, row.total_steps, row.total_steps, row.seconds_per_step)
     if row.status == JobStatus.PENDING.value:  # what an earlier attempt got done counts for nothing
         return Progress(Phase.STARTING, 0, row.total_steps)
-    return Progress(Phase(row.phase), row.step, row.total_steps)
+    return Progress(Phase(row.phase), row.step, row.total_steps, row.seconds_per_step)
 
 
 REQUEST_COLUMNS = (jobs.c.model_id, jobs.c.prompt, jobs.c.negative_prompt, jobs.c.settings)

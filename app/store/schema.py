@@ -77,6 +77,7 @@ jobs = Table(
     Column("request_id", String(64)),  # of the request that submitted it, for the log
     Column("vram_peak_bytes", _Big),
     Column("lane", String(8), nullable=False, server_default="local"),
+    Column("seconds_per_step", Double),  # of the present attempt, measured
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -273,6 +274,30 @@ UNDELIVERED = webhook_deliveries.c.state == literal_column("'PENDING'")
 Index("ix_webhook_deliveries_due", webhook_deliveries.c.due_at, sqlite_where=UNDELIVERED, postgresql_where=UNDELIVERED)
 Index("ix_webhook_deliveries_job", webhook_deliveries.c.job_id, webhook_deliveries.c.seq)
 Index("ix_webhook_deliveries_owner", webhook_deliveries.c.owner, webhook_deliveries.c.seq)
+
+# What workers are told to load or unload between two jobs. Orders are few, and old ones go with the next.
+model_orders = Table(
+    "model_orders",
+    metadata,
+    Column("seq", _Big, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("action", String(8), nullable=False),
+    Column("model_id", String(100)),
+    Column("addressee", String(64)),
+    Column("state", String(10), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("worker_id", String(64)),
+    Column("taken_at", Double),
+    Column("ended_at", Double),
+    Column("was_resident", Boolean, nullable=False),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    CheckConstraint("state IN ('PENDING','TAKEN','DONE','FAILED')", name="state"),
+    sqlite_autoincrement=True,
+)
+ORDERED = model_orders.c.state == literal_column("'PENDING'")
+Index("ix_model_orders_waiting", model_orders.c.seq, sqlite_where=ORDERED, postgresql_where=ORDERED)
 
 # What this installation made up for itself and has to remember, such as the key that signs webhooks.
 secrets = Table(

@@ -29,6 +29,24 @@ class Shown:
     step: int
 
 
+class Pace:
+    """How many seconds a step takes: the average since drawing began, without the time between two pictures."""
+
+    def __init__(self) -> None:
+        self._begun: tuple[int, float] | None = None  # the step and time that are counted from
+        self._seconds: float | None = None
+
+    def after(self, phase: Phase, step: int) -> float | None:
+        """Note that `step` steps are done by now; gives the seconds per step, None before there was one."""
+        if phase is not Phase.GENERATING:
+            self._begun = None
+        elif self._begun is None or step < self._begun[0]:
+            self._begun = (step, time.monotonic())
+        elif step > self._begun[0]:
+            self._seconds = (time.monotonic() - self._begun[1]) / (step - self._begun[0])
+        return self._seconds
+
+
 class HeldJob:
     """The engine's `Control`. The engine's thread writes it, the keeper's reads it: both swap whole values.
 
@@ -47,12 +65,14 @@ class HeldJob:
         self.stop_reason: Stop | None = None
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
         self.vram_peak_bytes = 0
+        self._pace = Pace()
         self._lock = threading.Lock()
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
         if phase is Phase.GENERATING:
             failpoint("mid_generation")
-        self.progress = Progress(phase, step, total_steps or self.claim.request.num_inference_steps)
+        pace = self._pace.after(phase, step)
+        self.progress = Progress(phase, step, total_steps or self.claim.request.num_inference_steps, pace)
 
     def preview(self, pixels: Pixels, step: int) -> None:
         self.preview_shown = Shown(pixels, step)

@@ -12,9 +12,10 @@ from typing import Any
 
 from app.core.catalog import Lane, ModelSpec
 from app.core.job import Claim
+from app.core.model_orders import ModelOrder
 from app.engines.base import Engine, EngineFactory
 from app.engines.registry import engine_for
-from app.errors import DatabaseUnavailable
+from app.errors import Cancelled, DatabaseUnavailable, OutOfMemory
 from app.monitoring.failpoints import failpoint
 from app.monitoring.resources import rss_bytes
 from app.services.installation import Installation
@@ -23,10 +24,11 @@ from app.services.reload import reload_settings
 from app.store.workers import WorkerReport
 from app.worker.counts import Counts
 from app.worker.crew import Alone, Crew
+from app.worker.errands import Errands
 from app.worker.held import Stop
 from app.worker.idle import IdleModels
 from app.worker.keeper import Keeper
-from app.worker.runner import Runner
+from app.worker.runner import Runner, as_known
 from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")
@@ -64,6 +66,8 @@ class Worker:
             self._counts,
             limit=time_limit if lane == "local" else unlimited,
         )
+        self._errands = Errands(installation, self.id, self._draining, self._engine_of, self._engines)
+        self._on_errand = False
         self._maintenance = Maintenance(installation)
 
     def run(self) -> bool:
@@ -80,6 +84,8 @@ class Worker:
             while not self._draining.is_set() and not self._runner.must_recycle:
                 ran = self._crew.has_room(self._installation.settings.worker_poll_seconds) and self._run_next()
                 self._unload_idle()
+                if self._lane == "local":  # models of the other are in nobody's memory
+                    ran |= self._run_errand(busy=ran)
                 if not ran and self._crew.has_room(0):
                     listener.wait(self._installation.settings.worker_poll_seconds)
         except Exception:
@@ -129,6 +135,44 @@ class Worker:
         self._runner.run(claim)
         self._idle.used(claim.request.model_id)
         self._look_at_engines()
+    def _run_errand(self, *, busy: bool) -> bool:
+        """Load or unload what somebody ordered; says whether there was an order. Between jobs, like everything here."""
+        try:
+            order = None if self._draining.is_set() else self._errands.next(busy=busy)
+            if order is None:
+                return False
+            log.info("Ordered to %s %s", order.action.value, order.model_id or "everything")
+            self._on_errand = True
+            self._keeper.beat_soon()
+            self._carry_out(order)
+        except DatabaseUnavailable as error:  # the order expires, and whoever waits for it is told so
+            log.warning("Cannot carry out orders: %s", error.detail)
+            return False
+        finally:
+            self._on_errand = False
+            self._keeper.beat_soon()
+        self._installation.bell.ring("news", order.id)
+        return True
+
+    def _carry_out(self, order: ModelOrder) -> None:
+        orders = self._installation.model_orders
+        try:
+            was_resident = self._errands.carry_out(order, _ids(self._resident))
+        except Cancelled:
+            orders.release(order)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the order must end with a result
+            known = as_known(error, {})
+            log.error("Could not %s %s: %s", order.action.value, order.model_id, known.detail)
+            self._runner.must_recycle |= isinstance(known, OutOfMemory)
+            self._look_at_engines()
+            orders.failed(order, known)
+            return
+        if order.model_id is not None:
+            self._idle.used(order.model_id)
+        self._look_at_engines()
+        self._installation.workers.beat(self._describe())  # before the order is done: who asks next sees it
+        orders.done(order, was_resident=was_resident)
 
     def _give_back(self) -> None:
         for job in self._keeper.held():
@@ -180,7 +224,7 @@ class Worker:
     def _describe(self) -> WorkerReport:
         held = self._keeper.held()
         models = self._resident
-        state = "draining" if self._draining.is_set() else "busy" if held else "idle"
+        state = "draining" if self._draining.is_set() else "busy" if held else "loading" if self._on_errand else "idle"
         return WorkerReport(
             id=self.id,
             host=platform.node(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 from app.core.catalog import ModelSpec
@@ -128,14 +128,7 @@ class Runner:
             self._fail(job, error)
 
     def _fail(self, job: HeldJob, error: BaseException) -> None:
-        claim = job.claim
-        if isinstance(error, CyberImageError):
-            known: CyberImageError = error
-        elif isinstance(error, MemoryError):
-            known = OutOfMemory("The main memory ran out. Ask for a smaller or for fewer pictures.")
-        else:
-            log.error("Unexpected error", exc_info=error, extra=journal.context(job))
-            known = GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
+        claim, known = job.claim, as_known(error, journal.context(job))
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         transient = passing and claim.attempt < claim.max_attempts
         status = self._installation.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
@@ -161,6 +154,16 @@ class Runner:
 
     def _note_end(self, job: HeldJob, outcome: str) -> None:
         journal.ended(job, outcome, show_prompt=self._installation.settings.log_prompts)
+
+
+def as_known(error: BaseException, context: Mapping[str, str]) -> CyberImageError:
+    """`error` as one that may be shown; what nobody expected goes to the log, with `context`, and not further."""
+    if isinstance(error, CyberImageError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemory("The main memory ran out. Ask for a smaller or for fewer pictures.")
+    log.error("Unexpected error", exc_info=error, extra=context)
+    return GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
 
 
 def _made(generation: Generation) -> Made:

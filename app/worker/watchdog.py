@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from app.worker.held import HeldJob, Stop
 from app.worker.vital import VitalThread, exit_hard, log
@@ -18,6 +19,12 @@ from app.worker.vital import VitalThread, exit_hard, log
 LOOK_EVERY_SECONDS = 0.2
 INTERPRETER_GRACE_SECONDS = 2.0  # more than a look: who can still run Python ends by itself, and says why
 EXIT_STUCK = 70
+
+
+class HasDeadline(Protocol):
+    """`hard_deadline` is of the monotonic clock."""
+
+    hard_deadline: float
 
 
 class Watchdog(VitalThread):
@@ -46,16 +53,16 @@ class Watchdog(VitalThread):
 
 
 @contextmanager
-def unlimited(_: HeldJob) -> Iterator[None]:
+def unlimited(_: HasDeadline) -> Iterator[None]:
     """For jobs side by side, which `time_limit` cannot tell apart. They run no C code that could hang; the watchdog
     sees to the rest."""
     yield
 
 
 @contextmanager
-def time_limit(job: HeldJob) -> Iterator[None]:
-    """End the process, saying where it hung, when the block goes on past the hard deadline of `job`."""
-    left = job.hard_deadline - time.monotonic()
+def time_limit(work: HasDeadline) -> Iterator[None]:
+    """End the process, saying where it hung, when the block goes on past the hard deadline of `work`."""
+    left = work.hard_deadline - time.monotonic()
     faulthandler.dump_traceback_later(max(0.0, left) + INTERPRETER_GRACE_SECONDS, exit=True)
     try:
         yield

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.api import generate, schemas, v1
 from app.core.request import GenerationInput
+from app.store.workers import WorkerReport
 from tools import api_reference
 
 PROBLEM = "application/problem+json"
@@ -42,7 +43,7 @@ def test_every_route_is_described(app):
 
 
 @pytest.fixture
-def answers(client, submit, worker, next_job):
+def answers(client, submit, worker, next_job, installation):
     """One answer or more of every route: (method, path in the document, response)."""
     found = []
 
@@ -57,6 +58,14 @@ def answers(client, submit, worker, next_job):
     for body in ({}, {"prompt": "x", "timeout": 0}):
         call("POST", "/api/v1/generate/txt2img", json=body)
     worker.finish()
+    for verb in ("load", "unload"):
+        for model_id in ("demo", "unknown"):
+            call("POST", f"/api/v1/models/{verb}", json={"model_id": model_id})
+    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
+    for path, body in (("load", {"model_id": "demo"}), ("load", {"model_id": "sd15", "timeout": 0}), ("load", {})):
+        call("POST", f"/api/v1/models/{path}", json=body)
+    for body in ({"model_id": "sd15"}, {"timeout": 0}, {"model": 1}):
+        call("POST", "/api/v1/models/unload", json=body)
     for path in ("/", "/livez", "/health", "/readyz", "/status", "/metrics"):
         call("GET", path)
     for path in ("/api/models", "/api/queue", "/api/images", "/api/v1/models"):

@@ -15,6 +15,7 @@ from app.store.clock import now
 from app.store.database import Database
 from app.store.idempotency import IdempotencyKey
 from app.store.jobs import JobStore
+from app.store.model_orders import ModelOrderStore
 from app.store.outputs import OutputStore
 from app.store.schema import jobs, outputs
 from app.store.speeds import SpeedStore
@@ -56,6 +57,7 @@ class Store:
         self.outputs = OutputStore(database)
         self.workers = WorkerStore(database, lease_seconds=lease)
         self.speeds = SpeedStore(database)
+        self.model_orders = ModelOrderStore(database)
 
     def submit(self, model_id: str = "demo", *, client: str = "alice", priority: int = 0, **values: Any) -> Job:
         return self.jobs.enqueue(a_request(model_id, **values), client_id=client, priority=priority)[0]

@@ -25,6 +25,7 @@ class ProgressBody(BaseModel):
     step: int
     total_steps: int
     percent: int = Field(ge=0, le=100)
+    seconds_per_step: float | None = Field(description="Measured in this attempt; null before the first step.")
 
 
 class ErrorBody(BaseModel):

@@ -38,3 +38,16 @@ class ListedModel(BaseModel):
 class ModelList(ModelsBody):
     object: Literal["list"]
     data: list[ListedModel]
+
+
+class ModelLoaded(BaseModel):
+    status: Literal["loaded", "already_loaded", "loading"]
+    model_id: str
+    seconds: float | None = Field(description="What loading took; null when there was nothing to load, or not yet.")
+    worker_id: str | None = Field(description="Who has it in memory; null while nobody has taken the order.")
+
+
+class ModelsUnloaded(BaseModel):
+    status: Literal["unloaded", "not_loaded", "unloading"]
+    models: list[str] = Field(description="What is out of memory now, or will be when running jobs have ended.")
+    workers: int = Field(description="How many workers had something to unload.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask_openapi3 import OpenAPI
 
-from app.api.v1 import models, txt2img
+from app.api.v1 import model_orders, models, txt2img
 
 DOCUMENTED, SHORT = "/api/v1", "/v1"
 SPELLINGS = {"/generate/txt2img": "/txt2img"}
@@ -16,7 +16,7 @@ SPELLINGS = {"/generate/txt2img": "/txt2img"}
 
 def register(app: OpenAPI) -> None:
     """Give `app` the routes under all their spellings: the same endpoints, so that whatever guards one guards all."""
-    for resource in (txt2img, models):
+    for resource in (txt2img, models, model_orders):
         app.register_api(resource.api)
     for rule in list(app.url_map.iter_rules()):
         for path in other_spellings(rule.rule):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +13,15 @@ from app.errors import FieldError, InvalidRequest
 
 LONGEST_TIMEOUT_SECONDS = 3600
 _NESTED = "settings."
+
+Timeout = Annotated[
+    FiniteFloat | None,
+    Field(
+        ge=0,
+        le=LONGEST_TIMEOUT_SECONDS,
+        description="Seconds to wait before the answer is 202; absent = SYNC_TIMEOUT_SECONDS, 0 = do not wait.",
+    ),
+]
 
 
 class Txt2ImgBody(BaseModel):
@@ -26,12 +36,7 @@ class Txt2ImgBody(BaseModel):
     width: int | None = Field(default=None, description="Pixels, within the model's limits.")
     height: int | None = Field(default=None, description="Pixels, within the model's limits.")
     num_images: int = Field(default=1, ge=1, le=8, description="Image i uses seed + i.")
-    timeout: FiniteFloat | None = Field(
-        default=None,
-        ge=0,
-        le=LONGEST_TIMEOUT_SECONDS,
-        description="Seconds to wait before the answer is 202; absent = SYNC_TIMEOUT_SECONDS, 0 = do not wait.",
-    )
+    timeout: Timeout = None
 
     def asked(self) -> GenerationInput:
         """The same request in the words of everybody."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from app.api.server import Server
@@ -22,23 +24,36 @@ LOOK_AGAIN_SECONDS = 2  # what a client that was told 202 should wait before it 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
 
 
-def wait(here: Server, job_id: str, timeout: float) -> JobView:
+def wait(here: Server, job_id: str, timeout: float | None) -> JobView:
     """The job when it has ended, or as it stands after `timeout` seconds.
 
-    At once when as many requests wait as may (they hold threads), and soon when the server is to stop.
+    At once when as many requests wait as may, and soon when the server is to stop.
     """
-    if timeout <= 0 or not here.streams.acquire(blocking=False):
-        return status.view(here.installation, job_id)
+    with patience(here, timeout) as seconds:
+        if not seconds:
+            return status.view(here.installation, job_id)
+        return here.newsroom.wait_until_done(job_id, seconds, give_up=here.draining.is_set)
+
+
+@contextmanager
+def patience(here: Server, timeout: float | None) -> Iterator[float]:
+    """How many seconds this request may wait: `timeout` (None = SYNC_TIMEOUT_SECONDS), or 0 when as many wait as may.
+
+    Who waits holds a thread, as an open event stream does, and shares their bound.
+    """
+    seconds = here.installation.settings.sync_timeout_seconds if timeout is None else timeout
+    if seconds <= 0 or not here.streams.acquire(blocking=False):
+        yield 0.0
+        return
     try:
-        return here.newsroom.wait_until_done(job_id, timeout, give_up=here.draining.is_set)
+        yield seconds
     finally:
         here.streams.release()
 
 
 def answer(here: Server, submitted: Submitted, timeout: float | None) -> Answer:
     """What the client is told of the job it asked for. Raises the job's own error when it FAILED or was CANCELLED."""
-    seconds = here.installation.settings.sync_timeout_seconds if timeout is None else timeout
-    view = wait(here, submitted.job_id, seconds)
+    view = wait(here, submitted.job_id, timeout)
     if view.job.status is JobStatus.COMPLETED:
         return pictures_body(here.installation, view), 200, {}
     raise_what_went_wrong(view)

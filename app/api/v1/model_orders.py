@@ -1,0 +1,93 @@
+"""Load and unload models while the server runs. For administrators, where there are any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.documented import answers, blueprint
+from app.api.errors import problem
+from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
+from app.api.server import Server, server
+from app.api.v1.bodies import Timeout
+from app.api.v1.waiting import patience
+from app.errors import (
+    InvalidRequest,
+    ModelRequiresAuth,
+    ModelUnavailable,
+    NotFound,
+    NoWorker,
+    OutOfMemory,
+    UnknownModel,
+    WorkerDied,
+)
+from app.services.model_orders import ModelOrders
+
+api = blueprint("v1_model_orders", "v1")
+
+
+class UnloadBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+    model_id: str | None = Field(default=None, description="Absent = every model in memory.")
+    timeout: Timeout = None
+
+
+class LoadBody(UnloadBody):
+    model_id: str = Field(description="Of `GET /api/v1/models`.")
+
+
+class NoSuchModel(NotFound):
+    """Here the model is the thing that was asked for, not a detail of a request: 404."""
+
+    code = UnknownModel.code
+
+
+@api.post(
+    "/api/v1/models/load",
+    responses=answers(
+        {200: ModelLoaded, 202: ModelLoaded},
+        InvalidRequest,
+        NoSuchModel,
+        ModelRequiresAuth,
+        ModelUnavailable,
+        NoWorker,
+        WorkerDied,
+        OutOfMemory,
+    ),
+    description="Also `/v1/models/load`. One worker loads it between two jobs, downloading it first if need be; no"
+    " running job is touched. Past `timeout` the answer is 202 and loading goes on; `loaded` in the list of models"
+    " turns true.",
+)
+def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
+    """Load a model into memory"""
+    here = server()
+    try:
+        with patience(here, body.timeout) as seconds:
+            loaded = _orders(here).load(body.model_id, seconds)
+    except UnknownModel as error:
+        return problem(error, NoSuchModel.status)
+    return vars(loaded), 202 if loaded.status == "loading" else 200
+
+
+@api.post(
+    "/api/v1/models/unload",
+    responses=answers({200: ModelsUnloaded, 202: ModelsUnloaded}, InvalidRequest, NoSuchModel, NoWorker),
+    description="Also `/v1/models/unload`. Every worker that holds the model frees its memory when its running job has"
+    " ended. A job that asks for the model loads it again.",
+)
+def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
+    """Free the memory of a model, or of all"""
+    here = server()
+    try:
+        with patience(here, body.timeout) as seconds:
+            unloaded = _orders(here).unload(body.model_id, seconds)
+    except UnknownModel as error:
+        return problem(error, NoSuchModel.status)
+    return {**vars(unloaded)}, 202 if unloaded.status == "unloading" else 200
+
+
+def _orders(here: Server) -> ModelOrders:
+    return ModelOrders(here.installation, here.newsroom, here.draining.is_set)

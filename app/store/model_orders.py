@@ -1,0 +1,108 @@
+"""Orders to load and unload models: durable, taken once, forgotten when nobody takes them in time.
+
+A worker's writes are fenced: an order that is not TAKEN by this worker is not changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
+
+from app.core.ids import new_id
+from app.core.model_orders import ModelOrder, OrderAction, OrderState
+from app.errors import CyberImageError
+from app.store.clock import now
+from app.store.database import Database
+from app.store.schema import ORDERED, model_orders
+
+KEPT_SECONDS = 86400.0  # how long old orders stay, for whoever looks into what happened
+_o = model_orders.c
+
+
+class ModelOrderStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def place(
+        self, action: OrderAction, model_id: str | None, *, lifetime: float, addressee: str | None = None
+    ) -> ModelOrder:
+        """Write an order that may be taken within `lifetime` seconds; it is on the disk when this returns."""
+        with self._database.write() as connection:
+            connection.execute(delete(model_orders).where(_o.created_at < now() - KEPT_SECONDS))
+            row = connection.execute(
+                insert(model_orders)
+                .values(
+                    id=new_id(),
+                    action=action.value,
+                    model_id=model_id,
+                    addressee=addressee,
+                    state=OrderState.PENDING.value,
+                    created_at=now(),
+                    expires_at=now() + lifetime,
+                    was_resident=False,
+                )
+                .returning(model_orders)
+            ).one()
+        return _order(row)
+
+    def get(self, order_id: str) -> ModelOrder | None:
+        with self._database.read() as connection:
+            row = connection.execute(select(model_orders).where(_o.id == order_id)).one_or_none()
+        return None if row is None else _order(row)
+
+    def under_way(self, action: OrderAction, model_id: str) -> ModelOrder | None:
+        """The newest order of this kind that waits or is being carried out."""
+        waiting = and_(ORDERED, _o.expires_at > now())
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(model_orders)
+                .where(
+                    _o.action == action.value,
+                    _o.model_id == model_id,
+                    or_(waiting, _o.state == OrderState.TAKEN.value),
+                )
+                .order_by(_o.seq.desc())
+                .limit(1)
+            ).one_or_none()
+        return None if row is None else _order(row)
+
+    def take(self, worker_id: str) -> ModelOrder | None:
+        """The oldest order that this worker may carry out, now its own; None when there is none."""
+        mine = or_(_o.addressee.is_(None), _o.addressee == worker_id)
+        oldest = select(_o.seq).where(ORDERED, _o.expires_at > now(), mine).order_by(_o.seq).limit(1)
+        with self._database.read() as connection:  # nearly always the answer: no write lock for that
+            if connection.scalar(oldest) is None:
+                return None
+        with self._database.write() as connection:
+            seq = connection.scalar(oldest.with_for_update(skip_locked=True))
+            row = connection.execute(
+                update(model_orders)
+                .where(_o.seq == seq, ORDERED)
+                .values(state=OrderState.TAKEN.value, worker_id=worker_id, taken_at=now())
+                .returning(model_orders)
+            ).one_or_none()
+        return None if row is None else _order(row)
+
+    def done(self, order: ModelOrder, *, was_resident: bool = False) -> bool:
+        """Whether the order was still the worker's own."""
+        return self._settle(order, state=OrderState.DONE.value, ended_at=now(), was_resident=was_resident)
+
+    def failed(self, order: ModelOrder, error: CyberImageError) -> bool:
+        """As `done`."""
+        told = {"error_code": error.code, "error_message": error.detail}
+        return self._settle(order, state=OrderState.FAILED.value, ended_at=now(), **told)
+
+    def release(self, order: ModelOrder) -> bool:
+        """Give it back for somebody else to take (the worker stops). As `done`."""
+        return self._settle(order, state=OrderState.PENDING.value, worker_id=None, taken_at=None)
+
+    def _settle(self, order: ModelOrder, **values: Any) -> bool:
+        still_ours = and_(_o.id == order.id, _o.state == OrderState.TAKEN.value, _o.worker_id == order.worker_id)
+        with self._database.write() as connection:
+            return connection.execute(update(model_orders).where(still_ours).values(**values)).rowcount == 1
+
+
+def _order(row: Row[Any]) -> ModelOrder:
+    values = {name: value for name, value in row._mapping.items() if name != "seq"}
+    return ModelOrder(**{**values, "action": OrderAction(row.action), "state": OrderState(row.state)})

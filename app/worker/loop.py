@@ -135,6 +135,7 @@ class Worker:
         self._runner.run(claim)
         self._idle.used(claim.request.model_id)
         self._look_at_engines()
+
     def _run_errand(self, *, busy: bool) -> bool:
         """Load or unload what somebody ordered; says whether there was an order. Between jobs, like everything here."""
         try:

@@ -34,7 +34,6 @@ def create_app(settings: Settings) -> OpenAPI:
         validation_error_callback=api.refuse,
     )
     app.request_class = api.ApiRequest
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     api.register(app, settings)

@@ -55,6 +55,16 @@ class SuspiciousInput(InvalidRequest):
     code, title = "suspicious_input", "The input looks like an attack"
 
 
+class InvalidImage(InvalidRequest):
+    """An input picture that cannot be read, fetched or used."""
+
+    code, title = "invalid_image", "The input picture cannot be used"
+
+
+class UnsupportedTask(InvalidRequest):
+    code, title = "unsupported_task", "The model cannot do this"
+
+
 class UnknownModel(CyberImageError):
     code, status, title = "unknown_model", 400, "There is no such model"
 

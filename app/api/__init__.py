@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_openapi3 import OpenAPI
 
 from app.api import (
+    body,
     clients,
     docs,
     errors,
@@ -41,6 +42,7 @@ EXPOSED_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-A
 def register(app: OpenAPI, settings: Settings) -> None:
     """Give `app` every route, the error documents, the headers of every response, and the limits."""
     clients.trust_proxies(app, settings.trusted_proxies)
+    body.register(app, settings)
     meter.register(app)
     errors.register(app)
     headers.register(app)

@@ -1,13 +1,35 @@
-"""How request bodies are read: strict JSON, with an error that says what is wrong with it."""
+"""How request bodies are read: strict JSON, with an error that says what is wrong with it.
+
+Routes that take pictures also read forms (multipart/form-data): a file becomes the base64 that JSON would hold, and
+everything behind this point sees the same body. They alone may be sent more than MAX_BODY_BYTES.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any, NoReturn
 
-from flask import Request
+from flask import Flask, Request, current_app, request
 
+from app.config import Settings
 from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+
+# Whoever adds a route that takes pictures adds it here.
+TAKES_PICTURES = frozenset({"generate.generate"})
+_PICTURES = ("image", "mask")  # the members that hold them
+_FORM = "multipart/form-data"
+_WRITTEN_AS_JSON = frozenset({"settings", "priority"})  # members that are not text
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Give the routes that take pictures room for them."""
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+
+    @app.before_request
+    def make_room() -> None:
+        if request.endpoint in TAKES_PICTURES:
+            request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
 
 
 class ApiRequest(Request):
@@ -19,16 +41,35 @@ class ApiRequest(Request):
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         if not self.mimetype and not self._whole(cache):
             return {}  # nothing was sent: whoever requires something says so
+        if self.mimetype == _FORM and self.endpoint in TAKES_PICTURES:
+            return self._form()
         if not self.is_json:
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+        whole = self._whole(cache)
+        too_large = len(whole) > current_app.config["MAX_CONTENT_LENGTH"]  # for anything but pictures
         try:
-            data = json.loads(self._whole(cache), parse_constant=_refuse_constant)
+            data = json.loads(whole, parse_constant=_refuse_constant)
         except RecursionError:
             raise InvalidRequest("The body is nested too deeply.") from None
         except ValueError as error:  # bad syntax, bad UTF-8, a number of five thousand digits
-            raise InvalidRequest(f"The body is not valid JSON: {str(error)[:200]}.") from None
+            problem = f"The body is not valid JSON: {str(error)[:200]}."
+            raise (PayloadTooLarge if too_large else InvalidRequest)(problem) from None
         if not isinstance(data, dict):
             raise InvalidRequest("The body must be a JSON object.")
+        if too_large:
+            _check_rest(len(whole), data)
+        return data
+
+    def _form(self) -> dict[str, Any]:
+        """Each field a member: `settings` and `priority` as JSON, other text as it is, a file as base64."""
+        data: dict[str, Any] = {}
+        for name, text in self.form.items(multi=True):
+            if name in data or name in self.files:
+                raise InvalidRequest(f"The form names {name[:100]!r} twice.")
+            data[name] = _as_json(name, text) if name in _WRITTEN_AS_JSON else text
+        for name, file in self.files.items():
+            file.stream.seek(0)  # the form is read again by whoever counts images
+            data[name] = base64.b64encode(file.stream.read()).decode()
         return data
 
     def _whole(self, cache: bool) -> bytes:
@@ -37,6 +78,20 @@ class ApiRequest(Request):
         if self.content_length is None and self.max_content_length and len(data) >= self.max_content_length:
             raise PayloadTooLarge()
         return data
+
+
+def _check_rest(length: int, data: dict[str, Any]) -> None:
+    """The room that pictures get is theirs alone."""
+    pictures = sum(len(text) for text in (data.get(name) for name in _PICTURES) if isinstance(text, str))
+    if length - pictures > current_app.config["MAX_CONTENT_LENGTH"]:
+        raise PayloadTooLarge("Without its pictures the body has more bytes than MAX_BODY_BYTES allows.")
+
+
+def _as_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"The form's field {name} must be JSON.") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

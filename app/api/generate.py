@@ -17,6 +17,7 @@ from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,
     IdempotencyConflict,
+    InvalidImage,
     InvalidRequest,
     PayloadTooLarge,
     PromptTooLong,
@@ -24,6 +25,7 @@ from app.errors import (
     SuspiciousInput,
     UnknownModel,
     UnsupportedMediaType,
+    UnsupportedTask,
 )
 from app.services.submit import submit
 
@@ -57,6 +59,8 @@ class GenerateHeaders(BaseModel):
         InvalidRequest,
         PromptTooLong,
         SuspiciousInput,
+        InvalidImage,
+        UnsupportedTask,
         UnknownModel,
         PayloadTooLarge,
         UnsupportedMediaType,
@@ -64,7 +68,10 @@ class GenerateHeaders(BaseModel):
         QueueFull,
         DiskFull,
     ),
-    description="Answers as soon as the job is safely stored. Unknown fields are refused by name.",
+    description="Answers as soon as the job is safely stored. Unknown fields are refused by name. With an `image` the"
+    " model starts from that picture (img2img), with a `mask` too it repaints a part of it (inpaint). Pictures may also"
+    " be sent as files of a form (`multipart/form-data`), whose other fields are the members of the body, `settings`"
+    " and `priority` as JSON.",
 )
 def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Enqueue a generation"""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.config.generation import Generation
 from app.config.input import Input
+from app.config.input_pictures import InputPictures
 from app.config.models import Models
 from app.config.monitoring import Monitoring
 from app.config.profile import Profile
@@ -30,6 +31,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     Models,
     Generation,
     Input,
+    InputPictures,
     Queue,
     Remote,
     Webhooks,
@@ -37,7 +39,19 @@ GROUPS: tuple[type[BaseModel], ...] = (
 
 
 class Settings(
-    Profile, Server, RateLimits, Storage, Retention, Monitoring, Models, Generation, Input, Queue, Remote, Webhooks
+    Profile,
+    Server,
+    RateLimits,
+    Storage,
+    Retention,
+    Monitoring,
+    Models,
+    Generation,
+    Input,
+    InputPictures,
+    Queue,
+    Remote,
+    Webhooks,
 ):
     """The configuration of one installation. Field names are the environment's names in lower case."""
 

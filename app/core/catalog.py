@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.tasks import Task
 from app.errors import ConfigurationError, UnknownModel
 
 Source = Literal["huggingface", "local", "replicate", "openai"]
@@ -90,7 +91,7 @@ class Limits(_Frozen):
 
 
 class ModelOptions(_Frozen):
-    """The optional JSON at the end of a `MODEL_…` line."""
+    """The optional JSON at the end of a `MODEL_…` line. Without `tasks` the model's files say what it can do."""
 
     fixed_steps: int | None = Field(default=None, ge=1, le=1000)
     steps: dict[Literal["min", "max", "default"], int] | None = None
@@ -102,7 +103,7 @@ class ModelOptions(_Frozen):
     revision: str | None = None
     variant: str | None = None
     media: Media = "image"
-    tasks: tuple[str, ...] = ("txt2img",)
+    tasks: tuple[Task, ...] | None = Field(default=None, min_length=1)
     negative_prompt: bool = True
     example_prompts: tuple[str, ...] = ()
     hint: str = ""

@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Annotated
+from math import ceil
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.core.catalog import STEPS_MAX, STEPS_MIN, ModelSpec
+from app.core.catalog import STEPS_MAX, STEPS_MIN, Defaults, ModelSpec
+from app.core.inputs import InputRef
 from app.core.prompts import check_prompt
+from app.core.tasks import DEFAULT_STRENGTH, TXT2IMG, Task, steps_run
 from app.errors import FieldError, InvalidRequest
 
 SEED_MAX = 2**32 - 1  # what every peer and every file format can carry
 RANDOM_SEED = -1
+MOST_LORAS = 8
 
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class LoraChoice(BaseModel):
+    """One LoRA of a request. Scale 1 is its full effect, 0 none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: str = Field(min_length=1, max_length=300, description="A name of GET /api/loras, or a repo of the hub.")
+    scale: FiniteFloat = Field(default=1.0, ge=0, le=2, description="How strongly it works.")
 
 
 class GenerationSettings(BaseModel):
@@ -35,6 +48,18 @@ class GenerationSettings(BaseModel):
         default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent draws one; the used seed is reported."
     )
     num_images: int = Field(default=1, ge=1, le=8, description="Pictures of this job; image i uses seed + i.")
+    strength: FiniteFloat | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="With an image: how far to leave it. 1 keeps nothing; 0 is refused.",
+    )
+    loras: tuple[LoraChoice, ...] = Field(
+        default=(), max_length=MOST_LORAS, strict=False, description="Applied together, in this order."
+    )
+
+
+_PICTURE = "Base64, a data URI, the id of a picture of the gallery, or a public http(s) URL."
 
 
 class GenerationInput(BaseModel):
@@ -46,10 +71,16 @@ class GenerationInput(BaseModel):
     negative_prompt: str | None = None
     model_id: str | None = None
     settings: GenerationSettings = GenerationSettings()
+    image: str | None = Field(default=None, description=f"{_PICTURE} The picture to start from.")
+    mask: str | None = Field(default=None, description=f"{_PICTURE} With an image: what is white is painted anew.")
 
 
 class GenerationRequest(BaseModel):
-    """A complete, checked request. `width`, `height` and `guidance_scale` may be None: the pipeline's own default."""
+    """A complete, checked request. `width`, `height` and `guidance_scale` may be None: the pipeline's own default.
+
+    `strength` is None and there is no `image` unless `task` starts from one; `inpaint` has a `mask` too. The pixels of
+    both are kept beside the job (app.store.inputs).
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -62,10 +93,28 @@ class GenerationRequest(BaseModel):
     height: int | None = None
     seed: int
     num_images: int = 1
+    task: Task = TXT2IMG
+    strength: float | None = None
+    loras: tuple[LoraChoice, ...] = ()
+    image: InputRef | None = None
+    mask: InputRef | None = None
 
-    def settings(self) -> dict[str, int | float | None]:
-        """The settings as clients see them in a status."""
-        return self.model_dump(exclude={"model_id", "prompt", "negative_prompt"})
+    @property
+    def steps_run(self) -> int:
+        """Denoising steps of one picture that really happen: a start from a picture skips the first ones."""
+        return steps_run(self.num_inference_steps, self.strength)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as clients see them in a status, and may send them again."""
+        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields))
+
+    def inputs(self) -> dict[str, Any]:
+        """What is told about the pictures it starts from, by role; empty without one."""
+        return self.model_dump(mode="json", include={"image", "mask"}, exclude_none=True)
+
+    def stored(self) -> dict[str, Any]:
+        """All but the words and the model, as it is kept in a job's row."""
+        return self.model_dump(mode="json", exclude={"model_id", "prompt", "negative_prompt"}, exclude_defaults=True)
 
 
 @dataclass(frozen=True)
@@ -91,14 +140,20 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         negative = None
 
     wanted, limits = asked.settings, spec.limits
-    width = wanted.width if wanted.width is not None else spec.defaults.width
-    height = wanted.height if wanted.height is not None else spec.defaults.height
+    task = _task_of(asked, problems)
+    # With a picture the size follows it, once it was read: see app.core.sizes.
+    own = spec.defaults if task == TXT2IMG else Defaults()
+    width = wanted.width if wanted.width is not None else own.width
+    height = wanted.height if wanted.height is not None else own.height
     problems += _check_size("width", wanted.width, limits.min_width, limits.max_width, limits.multiple_of)
     problems += _check_size("height", wanted.height, limits.min_height, limits.max_height, limits.multiple_of)
     problems += _check_pixels(width, height, limits.max_pixels)
-    if (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
+    if task == TXT2IMG and (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
         problems.append(FieldError("settings", f"give width and height together: {spec.id} states no default size"))
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
+    strength = _resolve_strength(wanted.strength, task, steps, warnings, problems)
+    if len({lora.id for lora in wanted.loras}) < len(wanted.loras):
+        problems.append(FieldError("settings.loras", "names a LoRA twice; give it once, with the scale it should have"))
     guidance = wanted.guidance_scale if wanted.guidance_scale is not None else spec.defaults.guidance_scale
     if wanted.guidance_scale is not None and not (
         limits.min_guidance_scale <= wanted.guidance_scale <= limits.max_guidance_scale
@@ -121,6 +176,9 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         height=height,
         seed=_draw_seed(wanted.seed, wanted.num_images),
         num_images=wanted.num_images,
+        task=task,
+        strength=strength,
+        loras=wanted.loras,
     )
     return Resolved(request, tuple(warnings))
 
@@ -158,3 +216,30 @@ def _resolve_steps(asked: int | None, spec: ModelSpec, warnings: list[str], prob
     if not low <= asked <= high:
         problems.append(FieldError("settings.num_inference_steps", f"{spec.id} takes {low} to {high}, not {asked}"))
     return asked
+
+
+def _task_of(asked: GenerationInput, problems: list[FieldError]) -> Task:
+    if asked.mask is not None and asked.image is None:
+        problems.append(FieldError("mask", "needs an image, a part of which it says to paint anew"))
+    if asked.image is None:
+        return TXT2IMG
+    return "img2img" if asked.mask is None else "inpaint"
+
+
+def _resolve_strength(
+    asked: float | None, task: Task, steps: int, warnings: list[str], problems: list[FieldError]
+) -> float | None:
+    if task == TXT2IMG:
+        if asked is not None:
+            warnings.append("strength was not used: it says how far to leave an image, and there is none.")
+        return None
+    strength = DEFAULT_STRENGTH[task] if asked is None else asked
+    if steps_run(steps, strength) < 1:
+        least = ceil(1000 / steps) / 1000
+        problems.append(
+            FieldError(
+                "settings.strength",
+                f"{strength:g} of {steps} steps leaves none, so that nothing would change; use {least:g} or more",
+            )
+        )
+    return strength

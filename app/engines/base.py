@@ -6,18 +6,22 @@ An engine is used by one thread at a time. It reports through `Control` and is s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from app.core.catalog import ModelSpec
+from app.core.inputs import Role
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 
 Pixels = npt.NDArray[np.uint8]
+Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = paint anew
+NO_INPUTS: Inputs = MappingProxyType({})
 
 
 class Control(Protocol):
@@ -71,8 +75,11 @@ class Engine(Protocol):
     def load(self, spec: ModelSpec, control: Control) -> None:
         """Make `spec` resident, unloading others to make room. Does nothing when it already is."""
 
-    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
-        """Run `request` on `spec`, loading it first if need be."""
+    def generate(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
+    ) -> Generation:
+        """Run `request` on `spec`, loading it first if need be. `inputs` are the pictures that its task starts from,
+        of the request's size."""
 
     def unload(self, model_id: str) -> None:
         """Free the memory of a model; unknown ids are ignored."""

@@ -38,6 +38,8 @@ def build_manifest(
         "model_id": request.model_id,
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
+        "task": request.task,
+        "inputs": request.inputs(),
         "settings": request.settings() | {"seed": seed, "num_images": 1, "width": width, "height": height},
         "effective": effective,
         "versions": versions,
@@ -61,6 +63,7 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         "CFG scale": guidance if guidance is not None else effective.get("guidance_scale"),
         "Seed": settings["seed"],
         "Size": f"{settings['width']}x{settings['height']}",
+        "Denoising strength": settings.get("strength"),
         "Model": manifest["model_id"],
         "Version": f"CyberImage {manifest['versions'].get('cyberimage', '')}".strip(),
     }

@@ -13,6 +13,7 @@ from app.store.claims import ClaimStore
 from app.store.counters import CounterStore
 from app.store.database import Database
 from app.store.doorbell import Doorbell, open_doorbell
+from app.store.inputs import InputStore
 from app.store.jobs import JobStore
 from app.store.migrate import migrate
 from app.store.model_orders import ModelOrderStore
@@ -31,6 +32,7 @@ class Installation:
     database: Database
     jobs: JobStore
     claims: ClaimStore
+    inputs: InputStore
     outputs: OutputStore
     workers: WorkerStore
     speeds: SpeedStore
@@ -62,6 +64,7 @@ def open_installation(settings: Settings) -> Installation:
         database=database,
         jobs=JobStore(database),
         claims=ClaimStore(database, lease_seconds=lease, timeout_seconds=timeout),
+        inputs=InputStore(database),
         outputs=OutputStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
         speeds=SpeedStore(database),

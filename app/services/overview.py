@@ -8,9 +8,11 @@ from typing import Any
 
 from app.core.catalog import LANES, Lane, ModelSpec
 from app.core.job import JobStatus
+from app.core.tasks import Task
 from app.services.installation import Installation
 from app.services.outlook import Outlook, Speeds
 from app.services.status import JobView
+from app.services.tasks import tasks_of
 
 _LANE_OPTION = {"local": "", "remote": " --lane remote"}
 
@@ -31,6 +33,7 @@ class ModelState:
     """`available`: its weights are on this machine. `loaded`: a live worker holds it in memory."""
 
     spec: ModelSpec
+    tasks: Sequence[Task]
     available: bool
     loaded: bool
 
@@ -106,7 +109,9 @@ def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobS
 def models(installation: Installation) -> list[ModelState]:
     loaded = {model["model_id"] for worker in installation.workers.live() for model in worker["models"]}
     return [
-        ModelState(spec, available=is_available(installation, spec), loaded=spec.id in loaded)
+        ModelState(
+            spec, tasks_of(installation, spec), available=is_available(installation, spec), loaded=spec.id in loaded
+        )
         for spec in installation.catalog
     ]
 

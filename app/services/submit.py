@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from app.core.request import GenerationInput, resolve
 from app.errors import DiskFull, QueueFull
+from app.services.inputs import prepare
 from app.services.installation import Installation
 from app.services.outlook import Outlook
 from app.services.suspicion import refuse_suspicious
+from app.services.tasks import check_task
 from app.services.webhooks import check_url
 from app.store.idempotency import IdempotencyKey
 
@@ -40,33 +42,35 @@ def submit(
 ) -> Submitted:
     """Enqueue `asked`. When this returns the job survives any crash.
 
-    Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, IdempotencyConflict, QueueFull or DiskFull;
-    nothing is stored then.
+    Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
+    IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
     """
     settings = installation.settings
     idempotency = None
     if idempotency_key is not None:
-        body = asked.model_dump_json() + f"|{priority}|{webhook_url or ''}"
-        idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(body.encode()).hexdigest())
+        idempotency = IdempotencyKey(idempotency_key, _digest(asked, priority, webhook_url))
         earlier = installation.jobs.first_answer(client_id, idempotency)
         if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
             return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     spec = installation.catalog.get(asked.model_id)
     refuse_suspicious(settings, asked, client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
+    check_task(installation, spec, resolved.request.task)
     if webhook_url is not None:
         check_url(installation, webhook_url)
     _refuse_when_full(installation)
+    ready = prepare(installation, asked, resolved.request, spec, client_id=client_id)
     job, is_new = installation.jobs.enqueue(
-        resolved.request,
+        ready.request,
         client_id=client_id,
         lane=spec.lane,
         priority=priority,
         max_attempts=settings.max_attempts,
-        warnings=resolved.warnings,
+        warnings=(*resolved.warnings, *ready.warnings),
         webhook_url=webhook_url,
         idempotency=idempotency,
         request_id=request_id,
+        pictures=ready.pictures,
     )
     if is_new:
         installation.bell.ring("work")
@@ -74,6 +78,13 @@ def submit(
     if idempotency is not None and (told := installation.jobs.first_answer(client_id, idempotency)) is not None:
         return Submitted(told.job_id, told.position, told.warnings, is_new)
     return Submitted(job.id, installation.jobs.position(job), job.warnings, is_new)
+
+
+def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
+    """Of everything that makes it this request: its pictures as they were sent, a URL as it is written."""
+    pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
+    told = asked.model_dump_json(exclude={"image", "mask"})
+    return hashlib.sha256("|".join([told, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
 
 
 def _refuse_when_full(installation: Installation) -> None:

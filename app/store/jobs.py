@@ -12,12 +12,14 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_co
 
 from app.core.catalog import Lane
 from app.core.ids import new_id
+from app.core.inputs import InputPicture
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
 from app.errors import Conflict, Gone, JobNotFound
 from app.store.clock import now
 from app.store.database import Database
 from app.store.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, remember_answer
+from app.store.inputs import keep_inputs
 from app.store.outbox import announce
 from app.store.rows import job_from_row
 from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, UNSUCCESSFUL, jobs, removals, tallies
@@ -42,8 +44,10 @@ class JobStore:
         webhook_url: str | None = None,
         idempotency: IdempotencyKey | None = None,
         request_id: str | None = None,
+        pictures: Sequence[InputPicture] = (),
     ) -> tuple[Job, bool]:
-        """Store a job and give it and whether it is new. When this returns, the job is on the disk.
+        """Store a job, with the `pictures` it starts from, and give it and whether it is new. When this returns, all
+        of it is on the disk.
 
         An `idempotency` key seen before gives the job it made then. Raises IdempotencyConflict when it was used for
         another body.
@@ -65,15 +69,16 @@ class JobStore:
                     "model_id": request.model_id,
                     "prompt": request.prompt,
                     "negative_prompt": request.negative_prompt,
-                    "settings": request.settings(),
+                    "settings": request.stored(),
                     "warnings": list(warnings),
                     "max_attempts": max_attempts,
-                    "total_steps": request.num_inference_steps,
+                    "total_steps": request.steps_run,
                     "timings": {},
                     "webhook_url": webhook_url,
                     "request_id": request_id,
                 },
             ).one()
+            keep_inputs(connection, job_id, pictures)
             job = job_from_row(row)
             if idempotency is not None:
                 place = _place(connection, job)

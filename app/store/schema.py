@@ -235,6 +235,18 @@ speeds = Table(
     Column("samples", Integer, nullable=False),
 )
 
+# What a job starts from. Kept until the job itself goes, so that a retry has it; never part of a listing.
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(8), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("png", LargeBinary, nullable=False),
+)
+
 # What a running job looks like so far; its keeper writes it and takes it away.
 previews = Table(
     "previews",

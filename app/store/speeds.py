@@ -31,7 +31,7 @@ class SpeedStore:
 
 def speed_bucket(request: GenerationRequest) -> str:
     """Jobs of one model in the same bucket take about equally long per picture."""
-    return f"{request.width or 0}x{request.height or 0}x{request.num_inference_steps}"
+    return f"{request.width or 0}x{request.height or 0}x{request.steps_run}"
 
 
 def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ class HeldJob:
         self.started = time.monotonic()
         self.hard_deadline = self.started + claim.deadline_in
         self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
-        self.progress = Progress(Phase.STARTING, 0, claim.request.num_inference_steps)
+        self.progress = Progress(Phase.STARTING, 0, claim.request.steps_run)
         self.written = self.progress  # what the database knows; the keeper's own note
         self.preview_shown: Shown | None = None  # not yet written
         self.had_preview = False
@@ -72,7 +72,7 @@ class HeldJob:
         if phase is Phase.GENERATING:
             failpoint("mid_generation")
         pace = self._pace.after(phase, step)
-        self.progress = Progress(phase, step, total_steps or self.claim.request.num_inference_steps, pace)
+        self.progress = Progress(phase, step, total_steps or self.claim.request.steps_run, pace)
 
     def preview(self, pixels: Pixels, step: int) -> None:
         self.preview_shown = Shown(pixels, step)

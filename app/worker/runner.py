@@ -26,6 +26,7 @@ from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import journal
 from app.worker.counts import Counts
 from app.worker.held import HeldJob, Stop
+from app.worker.inputs import read_inputs
 from app.worker.keeper import Keeper
 from app.worker.publisher import Finished, Publisher
 from app.worker.watchdog import time_limit
@@ -63,7 +64,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - whatever it is, the job must end with a status
             self.settle(job, error)
             return
-        job.report(Phase.SAVING, claim.request.num_inference_steps)
+        job.report(Phase.SAVING, claim.request.steps_run)
         self._publisher.put(Finished(job, made))
 
     def give_back(self, claim: Claim) -> None:
@@ -80,7 +81,8 @@ class Runner:
         spec = self._installation.catalog.get(job.claim.request.model_id)
         try:
             with self._limit(job):
-                generation = self._engine_of(spec).generate(spec, job.claim.request, job)
+                inputs = read_inputs(self._installation, job.claim)
+                generation = self._engine_of(spec).generate(spec, job.claim.request, job, inputs)
         except Cancelled:
             if job.stop_reason is None:
                 raise RuntimeError("the engine stopped although nobody asked it to") from None
@@ -148,7 +150,7 @@ class Runner:
 
     def _completed(self, job: HeldJob) -> None:
         request = job.claim.request
-        images, steps = request.num_images, request.num_images * request.num_inference_steps
+        images, steps = request.num_images, request.num_images * request.steps_run
         self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
         self._note_end(job, "completed")
 

@@ -17,7 +17,7 @@ import numpy as np
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import Control, GeneratedImage, Generation, Pixels, ResidentModel
+from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Inputs, Pixels, ResidentModel
 from app.errors import Cancelled, GenerationError
 from app.worker.main import main as run_worker
 from tools.demo_model.captions import caption
@@ -39,7 +39,9 @@ class Painter:
             control.report(Phase.LOADING)
             self._models[spec.id] = ResidentModel(spec.id, "cpu", "float32", host_bytes=23_400_000)
 
-    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+    def generate(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
+    ) -> Generation:
         self.load(spec, control)
         if "broken" in request.prompt or ("mends" in request.prompt and request.prompt not in self._failed):
             self._failed.add(request.prompt)

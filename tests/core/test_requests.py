@@ -208,3 +208,75 @@ def test_whatever_the_prompt_it_is_taken_as_it_is_or_refused(prompt: str) -> Non
         taken = ask(prompt=prompt).request.prompt
         assert taken == prompt.strip()
         taken.encode()
+
+
+# --- with a picture
+
+
+def with_picture(spec: ModelSpec = SPEC, *, mask: str | None = None, **settings) -> Resolved:
+    wanted = GenerationSettings.model_validate(settings)
+    return resolve(GenerationInput(prompt="a boat", image="x", mask=mask, settings=wanted), spec, prompt_max_chars=500)
+
+
+def test_the_pictures_say_what_the_task_is() -> None:
+    assert ask().request.task == "txt2img"
+    assert (with_picture().request.task, with_picture().request.strength) == ("img2img", 0.75)
+    assert (with_picture(mask="x").request.task, with_picture(mask="x").request.strength) == ("inpaint", 1.0)
+    assert with_picture(LARGE).request.width is None  # the picture's own, once it was read
+    assert with_picture(LARGE, width=512).request.width == 512
+
+
+def test_a_mask_needs_an_image() -> None:
+    with pytest.raises(InvalidRequest, match="mask: needs an image"):
+        resolve(GenerationInput(prompt="a boat", mask="x"), SPEC, prompt_max_chars=500)
+
+
+def test_strength_leaves_at_least_one_step() -> None:
+    assert with_picture(strength=1, num_inference_steps=20).request.steps_run == 20
+    assert with_picture(strength=0.5, num_inference_steps=20).request.steps_run == 10
+    assert with_picture(strength=0.05, num_inference_steps=20).request.steps_run == 1
+    for strength, steps, least in ((0, 20, 0.05), (0.04, 20, 0.05), (0.02, 30, 0.034), (0.9, 1, 1)):
+        with pytest.raises(InvalidRequest, match=f"of {steps} steps leaves none.*; use {least:g} or more") as refused:
+            with_picture(strength=strength, num_inference_steps=steps)
+        assert [error.field for error in refused.value.errors] == ["settings.strength"]
+        assert with_picture(strength=least, num_inference_steps=steps).request.steps_run == 1
+
+
+def test_strength_without_a_picture_is_told() -> None:
+    resolved = ask(strength=0.5)
+    assert resolved.request.strength is None
+    assert "strength was not used" in resolved.warnings[0]
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), "0.5"])
+def test_strength_has_a_range(strength) -> None:
+    with pytest.raises(ValidationError):
+        GenerationSettings.model_validate({"strength": strength})
+
+
+# --- LoRAs
+
+
+def test_loras_keep_their_order_and_scale() -> None:
+    request = ask(loras=[{"id": "b", "scale": 2}, {"id": "a"}]).request
+    assert [(lora.id, lora.scale) for lora in request.loras] == [("b", 2.0), ("a", 1.0)]
+    assert request.settings()["loras"] == [{"id": "b", "scale": 2.0}, {"id": "a", "scale": 1.0}]
+
+
+def test_what_a_status_shows_can_be_asked_for_again() -> None:
+    request = with_picture(strength=0.5, loras=[{"id": "a", "scale": 0.5}]).request
+    again = with_picture(**request.settings()).request
+    assert again == request
+    assert type(request)(**request.model_dump(include={"model_id", "prompt"}), **request.stored()) == request
+
+
+@pytest.mark.parametrize(
+    "loras", [[{"id": "a", "scale": 2.1}], [{"id": "a", "scale": -1}], [{"id": ""}], [{"name": "a"}], [{"id": "a"}] * 9]
+)
+def test_bad_loras_are_refused(loras) -> None:
+    with pytest.raises(ValidationError):
+        GenerationSettings.model_validate({"loras": loras})
+
+
+def test_a_lora_is_named_once() -> None:
+    assert fields_at_fault(loras=[{"id": "a"}, {"id": "a"}]) == ["settings.loras"]

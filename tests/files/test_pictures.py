@@ -67,6 +67,8 @@ def test_the_manifest_makes_the_picture_again() -> None:
         "height": 16,
         "seed": 9,
         "num_images": 1,
+        "strength": None,
+        "loras": [],
     }
     assert (manifest["model_id"], manifest["job_id"], manifest["image_id"]) == ("flux-dev", "j" * 32, "i" * 32)
 

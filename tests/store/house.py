@@ -14,6 +14,7 @@ from app.store.claims import ClaimStore
 from app.store.clock import now
 from app.store.database import Database
 from app.store.idempotency import IdempotencyKey
+from app.store.inputs import InputStore
 from app.store.jobs import JobStore
 from app.store.model_orders import ModelOrderStore
 from app.store.outputs import OutputStore
@@ -54,6 +55,7 @@ class Store:
         self.database = database
         self.jobs = JobStore(database)
         self.claims = ClaimStore(database, lease_seconds=lease, timeout_seconds=timeout)
+        self.inputs = InputStore(database)
         self.outputs = OutputStore(database)
         self.workers = WorkerStore(database, lease_seconds=lease)
         self.speeds = SpeedStore(database)

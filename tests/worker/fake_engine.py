@@ -11,7 +11,7 @@ import numpy as np
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import Control, GeneratedImage, Generation, ResidentModel
+from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Inputs, ResidentModel
 from app.errors import Cancelled
 from tests.waiting import PATIENCE
 
@@ -20,11 +20,13 @@ SIDE = 64
 
 
 class FakeEngine:
-    """`behaviours` are run, by prompt, before the first step. `ran` are the prompts that were begun, in order."""
+    """`behaviours` are run, by prompt, before the first step. `ran` are the prompts that were begun, in order, `inputs`
+    their pictures."""
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.behaviours: dict[str, Behaviour] = {}
         self.ran: list[str] = []
+        self.inputs: list[Inputs] = []
         self.step_seconds = step_seconds
         self._models: dict[str, ResidentModel] = {}
 
@@ -32,8 +34,11 @@ class FakeEngine:
         control.report(Phase.LOADING)
         self._models.setdefault(spec.id, ResidentModel(spec.id, "cpu", "float32"))
 
-    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+    def generate(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
+    ) -> Generation:
         self.ran.append(request.prompt)
+        self.inputs.append(inputs)
         self.load(spec, control)
         self.behave(request.prompt, control)
         for step in range(request.num_inference_steps):

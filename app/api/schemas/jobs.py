@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.api.schemas.kinds import Path, Sha256, Time
 from app.core.catalog import Lane, Media
 from app.core.job import JobStatus, Phase
+from app.core.tasks import Task
 
 
 class Accepted(BaseModel):
@@ -52,7 +53,12 @@ class JobBody(BaseModel):
     model_id: str
     prompt: str
     negative_prompt: str | None
+    task: Task
     settings: dict[str, Any] = Field(description="As used: defaults filled in, the seed drawn.")
+    inputs: dict[str, Any] = Field(
+        description="`image` and `mask`, where there are: `sha256` of the file as it was sent, `width` and `height` as"
+        " used, `image_id` when it came from the gallery."
+    )
     priority: int
     lane: Lane = Field(description="local: a model in memory here; remote: a provider's. Each has its own line.")
     created_at: Time

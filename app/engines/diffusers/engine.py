@@ -18,7 +18,7 @@ import transformers
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import Control, Generation, ResidentModel
+from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentModel
 from app.engines.diffusers.attention import apply_attention, choose_attention
 from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.economy import economise
@@ -51,7 +51,11 @@ class DiffusersEngine:
     def load(self, spec: ModelSpec, control: Control) -> None:
         self._load(spec, control)
 
-    def generate(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+    def generate(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
+    ) -> Generation:
+        if inputs:
+            raise GenerationError(f"{spec.id} cannot start from a picture here.")
         started = time.perf_counter()
         loaded = self._load(spec, control)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}

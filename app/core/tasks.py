@@ -1,0 +1,29 @@
+"""What can be done with a model, beside drawing from words alone: start from a picture, or repaint a part of one.
+
+Which pipelines have a sibling for that is diffusers' knowledge (its AutoPipeline tables); it is written down here, so
+that the API can tell without importing diffusers, and tests/engines holds it to the installed version.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Task = Literal["txt2img", "img2img", "inpaint"]
+TXT2IMG: Task = "txt2img"
+
+_BY_PIPELINE: dict[str, tuple[Task, ...]] = {}
+
+DEFAULT_STRENGTH: dict[Task, float] = {"img2img": 0.75, "inpaint": 1.0}
+
+
+def tasks_of(pipeline_class: str) -> tuple[Task, ...]:
+    """What a model of this diffusers pipeline can do here."""
+    return _BY_PIPELINE.get(pipeline_class, (TXT2IMG,))
+
+
+def steps_run(num_inference_steps: int, strength: float | None) -> int:
+    """Of the steps asked for, those that a start from a picture leaves: the first ones are skipped.
+
+    Rounded down, as most families do it; some run one more. 0 means that nothing is left to do.
+    """
+    return num_inference_steps if strength is None else min(int(num_inference_steps * strength), num_inference_steps)

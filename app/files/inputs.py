@@ -1,0 +1,149 @@
+"""Pictures that come in: what they are is read from their content, and they leave as plain PNGs of the size asked for.
+
+The rules: PNG, JPEG, WebP, GIF and BMP. Turned as their EXIF says. Colours go to sRGB by the embedded profile, CMYK,
+palettes, grey and 16 bits to 8-bit RGB. Transparent parts are laid on white. Of an animation the first frame is taken.
+A mask is read as grey, its transparent parts as black. Size is judged by the header, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps
+
+from app.core.inputs import Role
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+PNG_COMPRESSION = 1  # of 9: they are kept for as long as the job, and made while a client waits
+_SAME_SHAPE = 0.01  # how far a mask's aspect ratio may be from its picture's
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, TypeError, KeyError, struct.error)
+_decoding = threading.BoundedSemaphore(2)  # a decoded picture is a hundred megabytes; requests come by the dozen
+
+
+class UnusablePicture(Exception):
+    """Says what is wrong, as the end of a sentence that begins with the field's name."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as people see it: turned, RGB (a mask: L). `notes` say what was done to it."""
+
+    picture: Image.Image
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.picture.size
+
+
+def decode(data: bytes, role: Role, *, max_pixels: int) -> Decoded:
+    """The picture in `data`. Raises UnusablePicture."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            _check_size(opened.size, max_pixels)
+            with _decoding:
+                return _plain(opened, role)
+    except Image.DecompressionBombError:
+        raise UnusablePicture(f"has too many pixels; at most {max_pixels:,} are allowed") from None
+    except Image.UnidentifiedImageError:
+        raise UnusablePicture(f"is no picture that can be read; use {', '.join(FORMATS)}") from None
+    except _BROKEN as error:
+        raise UnusablePicture(f"is damaged: {str(error)[:100] or type(error).__name__}") from None
+
+
+def encode(decoded: Decoded, size: tuple[int, int]) -> bytes:
+    """A PNG of `size`: the picture is scaled to cover it, and cut alike on both sides."""
+    picture = decoded.picture
+    with _decoding:
+        if decoded.size != size:
+            picture = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", compress_level=PNG_COMPRESSION)
+    return buffer.getvalue()
+
+
+def resizing_note(own: tuple[int, int], size: tuple[int, int]) -> str | None:
+    """What `encode` does to a picture of `own` size, in words; None for nothing."""
+    if own == size:
+        return None
+    missing = abs(own[0] * size[1] - own[1] * size[0]) / max(own)  # pixels of the result
+    how = "scaled and cut at its edges" if missing > 1 else "scaled"
+    return f"The image is {own[0]} × {own[1]} and was {how} to {size[0]} × {size[1]}."
+
+
+def match(mask: Decoded, size: tuple[int, int]) -> Decoded:
+    """`mask` at the `size` of its picture. Raises UnusablePicture when it has another shape."""
+    if mask.size == size:
+        return mask
+    own, theirs = mask.size[0] / mask.size[1], size[0] / size[1]
+    ours, its = f"{mask.size[0]} × {mask.size[1]}", f"{size[0]} × {size[1]}"
+    if abs(own / theirs - 1) > _SAME_SHAPE:
+        raise UnusablePicture(f"is {ours} and the image {its}; make them the same size, or at least the same shape")
+    note = f"The mask was {ours} and was scaled to the image's {its}."
+    return Decoded(mask.picture.resize(size, Image.Resampling.BILINEAR), (*mask.notes, note))
+
+
+def pixels_of(png: bytes) -> npt.NDArray[np.uint8]:
+    """The pixels of a PNG that `encode` made: height × width × 3, of a mask height × width."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
+        return np.asarray(picture)
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise UnusablePicture(f"is {size[0]} × {size[1]} pixels; at most {max_pixels:,} are allowed. Make it smaller")
+
+
+def _plain(opened: Image.Image, role: Role) -> Decoded:
+    notes: list[str] = []
+    if opened.format in ("GIF", "PNG", "WEBP") and getattr(opened, "is_animated", False):
+        notes.append(f"The {role} is an animation; its first frame was used.")
+    opened.seek(0)
+    picture = ImageOps.exif_transpose(_to_eight_bits(opened))
+    picture, transparent = _flattened(_to_srgb(picture), role)
+    if transparent and role == "image":
+        notes.append("The image's transparent parts were laid on white.")
+    return Decoded(picture, tuple(notes))
+
+
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey of 16 bits as grey of 8: converted as it stands, nearly everything would become white."""
+    if picture.mode == "F":
+        raise UnusablePicture("holds fractions instead of colours; save it with 8 bits per channel")
+    if not picture.mode.startswith("I"):
+        picture.load()
+        return picture
+    wide = np.asarray(picture).astype(np.int64).clip(0, 65_535)
+    narrow = Image.fromarray((wide >> 8).astype(np.uint8))
+    narrow.info = picture.info
+    return narrow
+
+
+def _to_srgb(picture: Image.Image) -> Image.Image:
+    """By the embedded profile, when there is one that can be used. Palettes carry none worth the trouble."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "CMYK"):
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, *_BROKEN):
+        return picture
+    return converted if converted is not None else picture
+
+
+def _flattened(picture: Image.Image, role: Role) -> tuple[Image.Image, bool]:
+    """RGB or grey without transparency, and whether there was any."""
+    mode, ground = ("RGB", "white") if role == "image" else ("L", "black")
+    if not picture.has_transparency_data:
+        return picture.convert(mode), False
+    layers = picture.convert("RGBA")
+    lowest, _ = layers.getchannel("A").getextrema()
+    flat = Image.new("RGBA", layers.size, ground)
+    flat.alpha_composite(layers)
+    return flat.convert(mode), lowest != 255

@@ -1,0 +1,56 @@
+"""What each model can do, as its files on this machine say: the class of its pipeline tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core import tasks as known
+from app.core.catalog import ModelSpec
+from app.core.tasks import TXT2IMG, Task
+from app.errors import FieldError, UnsupportedTask
+from app.services.installation import Installation
+
+_WORDS: dict[Task, str] = {"txt2img": "draw from words", "img2img": "start from an image", "inpaint": "use a mask"}
+
+
+def tasks_of(installation: Installation, spec: ModelSpec) -> Sequence[Task]:
+    """What `spec` can do for certain. A model that is not here yet may turn out to do more."""
+    return _certain(installation, spec) or (TXT2IMG,)
+
+
+def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
+    """Raise UnsupportedTask when it is certain that `spec` cannot do `task`; else its worker finds out."""
+    certain = _certain(installation, spec)
+    if certain is not None and task not in certain:
+        message = f"{spec.id} cannot {_WORDS[task]}; GET /api/models lists under tasks what each model can do"
+        field = {"img2img": "image", "inpaint": "mask"}.get(task, "model_id")
+        raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
+
+
+def _certain(installation: Installation, spec: ModelSpec) -> Sequence[Task] | None:
+    """None when nothing is known of the model's pipeline."""
+    if spec.options.tasks is not None:
+        return spec.options.tasks
+    if spec.source not in ("local", "huggingface"):
+        return (TXT2IMG,)
+    pipeline_class = spec.options.pipeline_class or _class_of(_index_file(installation, spec))
+    return None if pipeline_class is None else known.tasks_of(pipeline_class)
+
+
+def _index_file(installation: Installation, spec: ModelSpec) -> Path | None:
+    settings = installation.settings
+    if spec.source == "local":
+        path = settings.local_path(spec.repo)
+        return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
+    snapshots = settings.hub_cache / f"models--{spec.repo.replace('/', '--')}" / "snapshots"
+    return next(snapshots.glob("*/model_index.json"), None)
+
+
+def _class_of(index: Path | None) -> str | None:
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index is not None else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None

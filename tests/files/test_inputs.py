@@ -1,0 +1,163 @@
+"""Pictures that come in: every kind is read by a stated rule or refused by name, and never trusted."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from app.files.inputs import UnusablePicture, decode, encode, match, pixels_of, resizing_note
+
+MOST = 1_000_000
+
+
+def file_of(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def read(data: bytes, role="image", max_pixels=MOST) -> tuple[np.ndarray, tuple[str, ...]]:
+    decoded = decode(data, role, max_pixels=max_pixels)
+    return pixels_of(encode(decoded, decoded.size)), decoded.notes
+
+
+def halves(mode="RGB", left="red", right="blue", size=(8, 4)) -> Image.Image:
+    picture = Image.new(mode, size, left)
+    picture.paste(Image.new(mode, (size[0] // 2, size[1]), right), (size[0] // 2, 0))
+    return picture
+
+
+RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_kinds_of_files(kind):
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(kind, {})
+    pixels, notes = read(file_of(halves(), kind, **options))
+    assert pixels.shape == (4, 8, 3)
+    assert np.abs(pixels[0, 0].astype(int) - RED).max() < 4
+    assert notes == ()
+
+
+def test_the_content_counts_not_a_name_and_other_kinds_are_refused():
+    for data in (b"", b"GIF89a", b"<svg/>", b"\x89PNG\r\n\x1a\n", file_of(halves(), "TIFF"), file_of(halves(), "ICO")):
+        with pytest.raises(UnusablePicture, match=r"is no picture that can be read|is damaged"):
+            read(data)
+
+
+def test_it_is_turned_as_its_exif_says():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side
+    pixels, _ = read(file_of(halves(), "PNG", exif=exif))
+    assert pixels.shape == (8, 4, 3)
+    assert list(pixels[0, 0]) == RED
+    assert list(pixels[7, 0]) == BLUE
+
+
+def test_transparent_parts_are_laid_on_white():
+    picture = halves("RGBA", (255, 0, 0, 255), (0, 0, 255, 0))
+    pixels, notes = read(file_of(picture))
+    assert list(pixels[0, 0]) == RED
+    assert list(pixels[0, 7]) == WHITE
+    assert notes == ("The image's transparent parts were laid on white.",)
+    assert read(file_of(halves("RGBA", "red", "blue")))[1] == ()  # an alpha channel that hides nothing
+
+
+def test_palettes_with_and_without_transparency():
+    pixels, _ = read(file_of(halves().convert("P")))
+    assert list(pixels[0, 7]) == BLUE
+    picture = Image.new("P", (4, 4), 1)
+    picture.putpalette([0, 255, 0, 255, 0, 0])
+    picture.putpixel((0, 0), 0)
+    pixels, _ = read(file_of(picture, transparency=0))
+    assert list(pixels[0, 0]) == WHITE
+    assert list(pixels[1, 1]) == RED
+
+
+def test_cmyk_becomes_rgb():
+    pixels, _ = read(file_of(halves().convert("CMYK"), "JPEG", quality=100))
+    assert np.abs(pixels[0, 0].astype(int) - RED).max() < 12
+
+
+def test_grey_of_sixteen_bits_keeps_its_greys():
+    ramp = np.linspace(0, 65_535, 64).astype(np.uint16).reshape(8, 8)
+    pixels, _ = read(file_of(Image.fromarray(ramp)))
+    assert (pixels[..., 0] == (ramp >> 8)).all()
+
+
+def test_colour_profiles_are_applied():
+    lab_like = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    same, _ = read(file_of(halves(), icc_profile=lab_like))
+    assert np.abs(same[0, 0].astype(int) - RED).max() < 3
+    broken, _ = read(file_of(halves(), icc_profile=b"no profile at all"))
+    assert list(broken[0, 0]) == RED
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_of_an_animation_the_first_frame_is_taken(kind):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "white")]
+    data = file_of(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
+    pixels, notes = read(data)
+    assert np.abs(pixels[0, 0].astype(int) - RED).max() < 4
+    assert notes == ("The image is an animation; its first frame was used.",)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it is large, and has next to nothing in it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [1001, 10_000, 60_000])
+def test_a_bomb_is_refused_by_its_header(side, monkeypatch):
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
+    with pytest.raises(UnusablePicture, match="pixels; at most 1,000,000 are allowed"):
+        read(png_header(side, side))
+
+
+def test_a_file_cut_off_is_damaged():
+    whole = file_of(Image.effect_noise((64, 64), 50).convert("RGB"))
+    for length in (len(whole) // 2, len(whole) - 30):
+        with pytest.raises(UnusablePicture, match="is damaged"):
+            read(whole[:length])
+
+
+def test_it_is_scaled_to_cover_and_cut_alike_on_both_sides():
+    decoded = decode(file_of(halves(size=(80, 40))), "image", max_pixels=MOST)
+    pixels = pixels_of(encode(decoded, (20, 20)))
+    assert pixels.shape == (20, 20, 3)
+    assert np.abs(pixels[10, 2].astype(int) - RED).max() < 8
+    assert np.abs(pixels[10, 17].astype(int) - BLUE).max() < 8
+
+
+def test_what_was_done_is_told():
+    assert resizing_note((64, 64), (64, 64)) is None
+    assert resizing_note((80, 40), (20, 20)) == "The image is 80 × 40 and was scaled and cut at its edges to 20 × 20."
+    assert resizing_note((1000, 750), (512, 384)) == "The image is 1000 × 750 and was scaled to 512 × 384."
+
+
+def test_a_mask_is_grey_and_what_it_leaves_open_is_kept():
+    pixels, notes = read(file_of(halves("RGBA", (255, 255, 255, 255), (255, 255, 255, 0))), "mask")
+    assert pixels.shape == (4, 8)
+    assert pixels[0, 0] == 255
+    assert pixels[0, 7] == 0
+    assert notes == ()
+
+
+def test_a_mask_of_the_same_shape_is_scaled_and_of_another_refused():
+    mask = decode(file_of(halves("L", 255, 0, (16, 8))), "mask", max_pixels=MOST)
+    assert match(mask, (16, 8)) is mask
+    scaled = match(mask, (64, 32))
+    assert scaled.size == (64, 32)
+    assert scaled.notes == ("The mask was 16 × 8 and was scaled to the image's 64 × 32.",)
+    with pytest.raises(UnusablePicture, match="is 16 × 8 and the image 64 × 64; make them the same size"):
+        match(mask, (64, 64))

@@ -1,0 +1,52 @@
+"""A job's pictures reach the engine, in every attempt, as they were sent."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from app.core.job import JobStatus
+from app.core.request import GenerationInput
+from app.errors import ModelDownloadFailed
+from app.services.submit import submit
+from tests.worker.fake_engine import FakeEngine, fails
+from tests.worker.place import Place
+
+
+def send(place: Place, prompt: str = "a boat") -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(buffer, "PNG")
+    asked = GenerationInput(prompt=prompt, model_id="fake", image=base64.b64encode(buffer.getvalue()).decode())
+    return submit(place.installation, asked, client_id="somebody").job_id
+
+
+@pytest.mark.usefixtures("hurried")
+def test_every_attempt_has_them(place: Place, engine: FakeEngine) -> None:
+    engine.behaviours["a boat"] = fails(ModelDownloadFailed("not now"), times=1)
+    job_id = send(place)
+    place.start(engine)
+    seen = place.completed(job_id)
+    assert seen.job.attempt == 2
+    assert [set(inputs) for inputs in engine.inputs] == [{"image"}, {"image"}]
+    for inputs in engine.inputs:
+        assert inputs["image"].shape == (64, 64, 3)
+        assert (inputs["image"] == (1, 2, 3)).all()
+    manifest = seen.outputs[0].manifest
+    assert manifest["task"] == "img2img"
+    assert manifest["inputs"]["image"]["sha256"] == seen.job.request.image.sha256
+    assert manifest["settings"]["strength"] == 0.75
+
+
+def test_without_its_picture_a_job_fails_and_says_so(place: Place, engine: FakeEngine) -> None:
+    job_id = send(place)
+    with place.installation.database.write() as connection:
+        connection.execute(text("DELETE FROM inputs"))
+    place.start(engine)
+    seen = place.ended(job_id)
+    assert seen.job.status is JobStatus.FAILED
+    assert "The image of this job is no longer in the database" in seen.job.error_message
+    assert engine.ran == []

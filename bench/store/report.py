@@ -47,7 +47,7 @@ def verdicts(rates: Sequence[Rate], latencies: Sequence[Latency]) -> list[tuple[
         ratio = many.of_raw / few.of_raw  # against raw commits of the same seconds: the weather cancels out
         what = f"{workers} workers: with {many.history:,} jobs of history {ratio:.2f} of the rate without"
         found.append((f"{what} (at least {FLAT})", ratio >= FLAT))
-    for call in ("claim", "claim, holding two models"):
+    for call in ("claim", "claim, holding two models") if latencies else ():
         few, many = sorted((one for one in latencies if one.call == call), key=lambda one: one.history)
         ratio = many.p50 / few.p50
         found.append((f"{call}: p50 {ratio:.2f} × the empty one (at most {CLAIM_AT_MOST:g})", ratio <= CLAIM_AT_MOST))

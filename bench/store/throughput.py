@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.contenders import CONTENDERS
+from bench.store.disk import slowed
 
 WORKERS = (1, 4)
 
@@ -30,14 +31,15 @@ class Rate:
     of_raw: float
 
 
-def measure(histories: list[int], *, seconds: float, rounds: int) -> list[Rate]:
+def measure(histories: list[int], *, seconds: float, rounds: int, sync_ms: float = 0.0) -> list[Rate]:
+    """`sync_ms` is how much longer than this disk's own each sync shall take."""
     rates = []
     for history in histories:
         with tempfile.TemporaryDirectory(prefix="cyberimage-bench-") as name:
             for contender in CONTENDERS.values():
                 contender.prepare(Path(name), history)
-            for workers in WORKERS:
-                rates.append(_take_turns(Path(name), workers, history, seconds, rounds))
+            with slowed(sync_ms, Path(name)):
+                rates += [_take_turns(Path(name), workers, history, seconds, rounds) for workers in WORKERS]
     return rates
 
 

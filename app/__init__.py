@@ -22,6 +22,7 @@ def create_app(settings: Settings) -> OpenAPI:
     from flask_openapi3 import Info, OpenAPI
 
     from app import api
+    from app.api.access import Door
     from app.api.server import Server
     from app.services.installation import open_installation
 
@@ -39,5 +40,6 @@ def create_app(settings: Settings) -> OpenAPI:
     api.register(app, settings)
     if settings.cors_origin_list:
         CORS(app, origins=settings.cors_origin_list, expose_headers=api.EXPOSED_HEADERS)
-    app.extensions["cyberimage"] = Server(open_installation(settings))
+    server = app.extensions["cyberimage"] = Server(open_installation(settings))
+    app.extensions["cyberimage-door"] = Door(server)
     return app

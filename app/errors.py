@@ -85,6 +85,14 @@ class DeliveryNotFound(NotFound):
     code, title = "delivery_not_found", "There is no such webhook delivery"
 
 
+class KeyNotFound(NotFound):
+    title = "There is no such key"
+
+
+class UntrustedHost(CyberImageError):
+    code, status, title = "untrusted_host", 400, "The server does not answer to this name"
+
+
 class MethodNotAllowed(CyberImageError):
     code, status, title = "method_not_allowed", 405, "The method is not allowed here"
 
@@ -123,6 +131,12 @@ class QueueFull(CyberImageError):
 
 class Unauthorized(CyberImageError):
     code, status, title = "unauthorized", 401, "Authentication is required"
+    challenge: ClassVar[str] = 'Bearer realm="CyberImage"'  # the WWW-Authenticate header (RFC 6750)
+
+
+class InvalidToken(Unauthorized):
+    title = "The token is not valid"
+    challenge: ClassVar[str] = 'Bearer realm="CyberImage", error="invalid_token"'
 
 
 class Forbidden(CyberImageError):
@@ -138,6 +152,12 @@ class Unavailable(CyberImageError):
 
 class NoWorker(Unavailable):
     code, title = "no_worker", "No worker is running"
+
+
+class AuthUnavailable(Unavailable):
+    """Whether the token is good cannot be found out: the hub does not answer, and nothing is known of it."""
+
+    code, title = "auth_unavailable", "The token cannot be checked at the moment"
 
 
 class DatabaseUnavailable(Unavailable):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_openapi3 import OpenAPI
 
 from app.api import (
+    access,
     body,
     clients,
     docs,
@@ -21,6 +22,7 @@ from app.api import (
     models,
     pages,
     queue,
+    session,
     upkeep,
     v1,
     webhooks,
@@ -46,11 +48,13 @@ def register(app: OpenAPI, settings: Settings) -> None:
     meter.register(app)
     errors.register(app)
     headers.register(app)
-    for resource in (generate, jobs, events, images, gallery, models, queue, webhooks, health, metrics, upkeep, pages):
+    access.register(app)
+    work = (generate, jobs, events, images, gallery, models, queue, webhooks)
+    for resource in (*work, health, metrics, upkeep, session, pages):
         app.register_api(resource.api)
     v1.register(app)
     app.register_blueprint(docs.pages)
-    if settings.rate_limit_generate or settings.rate_limit_read:
+    if settings.rate_limit_generate or settings.rate_limit_read or settings.auth_mode == "keys":
         from app.api import limits  # only then: it costs megabytes
 
         limits.register(app, settings)

@@ -1,4 +1,4 @@
-"""Who is asking: the id that fairness, idempotency keys and limits go by."""
+"""Who is asking: the identity that ownership goes by, and the id that fairness, idempotency keys and limits go by."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import secrets
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from flask import Flask, request
+from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.core.access import Identity
+from app.errors import Unauthorized
 
 BUCKETS = 65_536  # limits in memory: two clients share one with a chance of 1 in this many
 
@@ -19,7 +22,21 @@ def trust_proxies(app: Flask, count: int) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=0)  # type: ignore[method-assign]
 
 
+def identity() -> Identity:
+    """Who sent the present request, as app.api.access found out. Raises Unauthorized when it did not."""
+    found: Identity | None = g.get("identity")
+    if found is None:
+        raise Unauthorized("Sign in first.")
+    return found
+
+
 def client_id() -> str:
+    """Of whoever is known; of the address otherwise."""
+    known: Identity | None = g.get("identity")
+    return address_id() if known is None else known.client_id
+
+
+def address_id() -> str:
     """Never longer than an address, whatever a proxy passed on."""
     address = request.remote_addr or "local"
     try:
@@ -36,10 +53,16 @@ def limit_key(*, by_address: bool) -> Callable[[], str]:
     """
     if by_address:
         return lambda: _network_of(client_id())
+    bucket = bucketing()
+    return lambda: bucket(client_id())
+
+
+def bucketing() -> Callable[[str], str]:
+    """Sorts clients into BUCKETS by a hash that nobody can foresee."""
     salt = secrets.token_bytes(16)
 
-    def bucket() -> str:
-        digest = hashlib.blake2b(_network_of(client_id()).encode(), key=salt, digest_size=4).digest()
+    def bucket(client: str) -> str:
+        digest = hashlib.blake2b(_network_of(client).encode(), key=salt, digest_size=4).digest()
         return str(int.from_bytes(digest, "big") % BUCKETS)
 
     return bucket
@@ -48,6 +71,8 @@ def limit_key(*, by_address: bool) -> Callable[[], str]:
 def _network_of(client: str) -> str:
     """An IPv6 client has a whole /64 of addresses to choose from: it is one client."""
     kind, _, text = client.partition(":")
+    if kind != "ip":
+        return client
     try:
         address = ip_address(text)
     except ValueError:

@@ -20,6 +20,7 @@ _GROUPS = {
     "images": "The pictures that were made.",
     "models": "What can be generated with.",
     "webhooks": "What was told to the `webhook_url` of jobs that ended.",
+    "session": "Sign in on the page.",
     "server": "How the whole place stands.",
 }
 _ID_SCHEMA = {"pattern": "^[0-9a-f]{32}$"}

@@ -20,6 +20,7 @@ from app.errors import (
     NotFound,
     PayloadTooLarge,
     RateLimited,
+    Unauthorized,
     UnsupportedMediaType,
 )
 
@@ -48,6 +49,8 @@ def register(app: Flask) -> None:
 def problem(error: CyberImageError, status: int | None = None) -> Response:
     """The response for `error`, with its own status unless another is given."""
     response = Response(json.dumps(document(error, status)), status or error.status, mimetype=MEDIA_TYPE)
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = error.challenge
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response

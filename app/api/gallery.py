@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.clients import identity
 from app.api.cursor import decode, encode
 from app.api.documented import answers, blueprint
 from app.api.schemas.images import GalleryBody
@@ -38,6 +39,6 @@ class GalleryFilter(BaseModel):
 def images(query: GalleryFilter) -> dict[str, Any]:
     """Page through the gallery, newest first"""
     after = decode(query.cursor)
-    wanted = gallery.Filter(query.model, query.media, query.search)
+    wanted = gallery.Filter(query.model, query.media, query.search, identity().scope)
     listing = gallery.browse(installation(), wanted, status=query.status, limit=query.limit, after=after)
     return {"images": [gallery_item(item) for item in listing.items], "next_cursor": encode(listing.next)}

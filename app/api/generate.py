@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.api.clients import client_id
+from app.api.clients import client_id, identity
 from app.api.documented import answers, blueprint
 from app.api.request_id import request_id
 from app.api.schemas.jobs import Accepted
@@ -16,6 +16,7 @@ from app.core.request import GenerationInput
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,
+    Forbidden,
     IdempotencyConflict,
     InvalidImage,
     InvalidRequest,
@@ -33,7 +34,7 @@ api = blueprint("generate", "generate")
 
 
 class GenerateBody(GenerationInput):
-    priority: int = Field(default=0, ge=-10, le=10, description="Higher runs earlier.")
+    priority: int = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
     webhook_url: str | None = Field(
         default=None,
         max_length=URL_MAX_CHARS,
@@ -62,6 +63,7 @@ class GenerateHeaders(BaseModel):
         InvalidImage,
         UnsupportedTask,
         UnknownModel,
+        Forbidden,
         PayloadTooLarge,
         UnsupportedMediaType,
         IdempotencyConflict,
@@ -75,6 +77,8 @@ class GenerateHeaders(BaseModel):
 )
 def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Enqueue a generation"""
+    if body.priority > 0 and not identity().is_admin:
+        raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
     submitted = submit(
         installation(),
         body,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from app.api.clients import identity
 from app.api.documented import answers, blueprint
 from app.api.schemas.server import ChecksBody, HealthBody, StatusBody
 from app.api.server import server
@@ -44,7 +45,7 @@ def readyz() -> dict[str, Any]:
 def server_status() -> dict[str, Any]:
     """How the server is doing"""
     here, checks = server(), _checks()
-    summary = overview.summary(here.installation)
+    summary = overview.summary(here.installation, owner=identity().scope)
     return {
         "started_at": iso(here.started_at),
         "uptime_seconds": round(time.time() - here.started_at, 1),

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask_limiter import Limiter, RequestLimit
 from limits.errors import StorageError
 
 from app.api.clients import limit_key
 from app.api.server import installation
 from app.config import Settings
+from app.core.access import Identity
 from app.errors import CyberImageError
 
 # Whoever adds a route that leads to a generation adds it here; all others are reads.
@@ -42,7 +43,11 @@ class _Budget:
     cost: Callable[[], int]
 
     def limits(self) -> str:
-        return str(getattr(installation().settings, f"rate_limit_{self.name}"))
+        """Those of the present request's key, if it has any: they take the place of the general ones."""
+        setting = f"rate_limit_{self.name}"
+        known: Identity | None = g.get("identity")
+        own: str | None = None if known is None else getattr(known, setting)
+        return str(getattr(installation().settings, setting)) if own is None else own
 
     def is_lifted(self) -> bool:
         return not self.limits()
@@ -81,10 +86,9 @@ def _limiter(app: Flask, settings: Settings) -> Limiter:
 
 
 def _budgets(settings: Settings) -> Iterator[_Budget]:
-    if settings.rate_limit_generate:
-        yield _Budget("generate", _images)
-    if settings.rate_limit_read:
-        yield _Budget("read", lambda: 1)
+    for name, cost in (("generate", _images), ("read", lambda: 1)):
+        if settings.auth_mode == "keys" or getattr(settings, f"rate_limit_{name}"):
+            yield _Budget(name, cost)
 
 
 def _budget_of(endpoint: str) -> str | None:

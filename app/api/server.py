@@ -10,6 +10,7 @@ from flask import current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from app.api.shapes import job_body
+from app.monitoring.access import AccessMeter
 from app.monitoring.requests import RequestMeter
 from app.monitoring.resources import Machine
 from app.services.board import StatusBoard
@@ -34,6 +35,7 @@ class Server:
         self.machine = Machine()
         self.registry = CollectorRegistry()
         self.meter = RequestMeter(self.registry)
+        self.access_meter = AccessMeter(self.registry)
         self.registry.register(InstallationMetrics(installation, self.machine))
         ProcessCollector(registry=self.registry)
         # An open event stream holds a request thread: without a bound, a few listeners would lock everybody out.

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.clients import identity
 from app.api.documented import DeliveryPath, answers, blueprint
 from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
 from app.api.server import installation
@@ -30,7 +31,12 @@ class DeliveryFilter(BaseModel):
 def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
     """Page through the messages, newest first"""
     found = webhooks.page(
-        installation(), job_id=query.job_id, state=query.state, limit=query.limit, before_seq=query.cursor
+        installation(),
+        job_id=query.job_id,
+        state=query.state,
+        limit=query.limit,
+        before_seq=query.cursor,
+        owner=identity().scope,
     )
     return {"deliveries": [delivery_body(delivery) for delivery in found.deliveries], "next_cursor": found.next}
 

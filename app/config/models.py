@@ -15,6 +15,9 @@ class Models(BaseModel):
     model_cache_dir: Folder = Field(Path("models"), description="Folder that downloaded models are kept in.")
     hf_home: str = Field("", description="Hugging Face's own cache folder; empty = inside MODEL_CACHE_DIR.")
     hf_token: SecretStr = Field(SecretStr(""), description="Hugging Face token for gated models. Never logged.")
+    hf_endpoint: str = Field(
+        "https://huggingface.co", pattern="^https?://[^/]", description="The hub that models and users come from."
+    )
     torch_home: str = Field("", description="torch's own cache folder; empty = torch's default.")
     cuda_visible_devices: str = Field("", description="GPUs that may be used, as CUDA reads it; empty = all.")
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
@@ -58,6 +61,7 @@ class Models(BaseModel):
         wanted = {
             "HF_HOME": self.hf_home or str(self.model_cache_dir / "huggingface"),
             "HF_TOKEN": self.hf_token.get_secret_value(),
+            "HF_ENDPOINT": self.hf_endpoint,
             "TORCH_HOME": self.torch_home,
             "CUDA_VISIBLE_DEVICES": self.cuda_visible_devices,
             "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -25,14 +25,7 @@ class RateLimits(BaseModel):
     @field_validator("rate_limit_generate", "rate_limit_read")
     @classmethod
     def _limits(cls, text: str) -> str:
-        if text:
-            from limits import parse_many  # here: workers have no use for it
-
-            try:
-                parse_many(text)
-            except ValueError:
-                raise ValueError('use "10 per minute", or several between semicolons') from None
-        return text
+        return check_limit(text)
 
     @field_validator("rate_limit_storage_url")
     @classmethod
@@ -44,3 +37,15 @@ class RateLimits(BaseModel):
     @property
     def rate_limit_storage(self) -> str:
         return self.rate_limit_storage_url.get_secret_value()
+
+
+def check_limit(text: str) -> str:
+    """`text`, if it is empty or Flask-Limiter's notation. Raises ValueError."""
+    if text:
+        from limits import parse_many  # here: workers have no use for it
+
+        try:
+            parse_many(text)
+        except ValueError:
+            raise ValueError('use "10 per minute", or several between semicolons') from None
+    return text

@@ -16,6 +16,7 @@ from app.config.queue import Queue
 from app.config.rate_limits import RateLimits
 from app.config.remote import Remote
 from app.config.retention import Retention
+from app.config.security import Security
 from app.config.server import Server
 from app.config.storage import Storage
 from app.config.webhooks import Webhooks
@@ -24,6 +25,7 @@ from app.config.webhooks import Webhooks
 GROUPS: tuple[type[BaseModel], ...] = (
     Profile,
     Server,
+    Security,
     RateLimits,
     Storage,
     Retention,
@@ -41,6 +43,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
 class Settings(
     Profile,
     Server,
+    Security,
     RateLimits,
     Storage,
     Retention,

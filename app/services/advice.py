@@ -63,7 +63,7 @@ def _shown(value: Any) -> str:
 
 
 def _doubts_about_access(settings: Settings) -> Iterator[str]:
-    if not is_loopback(settings.host) and getattr(settings, "auth_mode", "none") == "none":
+    if not is_loopback(settings.host) and settings.auth_mode == "none":
         yield (
             f"HOST={settings.host} lets everybody who reaches this machine generate, read and delete: there is no"
             " authentication. Bind to 127.0.0.1 behind a proxy that asks who they are, or set AUTH_MODE."

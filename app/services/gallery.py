@@ -37,11 +37,12 @@ def page(installation: Installation, query: GalleryQuery) -> Page:
 
 @dataclass(frozen=True)
 class Filter:
-    """None lets everything through. `search` is a part of the prompt, in any case."""
+    """None lets everything through. `search` is a part of the prompt, in any case; `owner` a client_id."""
 
     model_id: str | None = None
     media: Media | None = None
     search: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def browse(
     """The newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
     if status is not JobStatus.COMPLETED:
         return _browse_jobs(installation, wanted, status, limit, after)
-    found = page(installation, GalleryQuery(limit, after, wanted.model_id, wanted.media, wanted.search))
+    found = page(installation, GalleryQuery(limit, after, wanted.model_id, wanted.media, wanted.search, wanted.owner))
     return Listing([ImageItem(output, output.manifest.get("prompt", "")) for output in found.outputs], found.next)
 
 
@@ -82,7 +83,7 @@ def _browse_jobs(
     items: list[JobItem] = []
     before = None if after is None else min(int(after[0]), 2**62)
     for _ in range(LOOKS):
-        jobs = installation.jobs.newest([status], limit=JOBS_PER_LOOK, before_seq=before)
+        jobs = installation.jobs.newest([status], limit=JOBS_PER_LOOK, before_seq=before, client_id=wanted.owner)
         for job in jobs:
             item = JobItem(job, _media_of(installation, job))
             if _lets_through(wanted, item):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.core.catalog import LANES, Lane, ModelSpec
-from app.core.job import JobStatus
+from app.core.job import Job, JobStatus
 from app.core.tasks import Task
 from app.services.installation import Installation
 from app.services.outlook import Outlook, Speeds
@@ -70,23 +70,51 @@ class Readiness:
         return all(state == "ok" for state in self.checks.values())
 
 
-def queue(installation: Installation, *, limit: int = 50) -> QueueOverview:
+def queue(installation: Installation, *, owner: str | None = None, limit: int = 50) -> QueueOverview:
+    """`owner` narrows the jobs to theirs; counts and places are of the whole line all the same."""
     outlook = Outlook(installation)
-    lines = [enumerate(outlook.line(lane).waiting[:limit], start=1) for lane in LANES]
+    running = [job for job in outlook.running if owner in (None, job.client_id)]
+    line = [waits for lane in LANES for waits in _waiting(installation, outlook, lane, owner, limit)]
     return QueueOverview(
         counts=installation.jobs.counts(),
-        running=[JobView(job, None, outlook.eta(job, None), ()) for job in outlook.running],
-        waiting=[JobView(job, place, outlook.eta(job, place), ()) for line in lines for place, job in line],
+        running=[JobView(job, None, outlook.eta(job, None), ()) for job in running],
+        waiting=[JobView(job, place, outlook.eta(job, place), ()) for place, job in line],
         speeds=outlook.speeds,
-        workers=outlook.workers,
+        workers=_workers_for(owner, outlook.workers, running),
     )
 
 
-def summary(installation: Installation) -> Summary:
+def _waiting(
+    installation: Installation, outlook: Outlook, lane: Lane, owner: str | None, limit: int
+) -> Iterator[tuple[int, Job]]:
+    """The head of a line, or the first jobs of `owner` in it, with their places."""
+    head = outlook.line(lane).waiting
+    if owner is None:
+        yield from enumerate(head[:limit], start=1)
+        return
+    places = {job.id: place for place, job in enumerate(head, start=1)}
+    for job in installation.jobs.waiting(limit, owner, lane=lane):
+        place = places.get(job.id) or installation.jobs.position(job)
+        if place is not None:
+            yield place, job
+
+
+def _workers_for(
+    owner: str | None, workers: Sequence[dict[str, Any]], running: Sequence[Job]
+) -> Sequence[dict[str, Any]]:
+    """What workers work on is nobody's business but its owner's."""
+    if owner is None:
+        return workers
+    own = {job.id for job in running if job.client_id == owner}
+    return [{**worker, "job_id": worker["job_id"] if worker["job_id"] in own else None} for worker in workers]
+
+
+def summary(installation: Installation, *, owner: str | None = None) -> Summary:
+    """`owner` sees only their own jobs at the workers."""
     workers = installation.workers.live()
     return Summary(
         counts=installation.jobs.counts(),
-        workers=workers,
+        workers=_workers_for(owner, workers, installation.jobs.running() if owner else ()),
         lanes=lanes(workers, installation.jobs.counts_by_lane()),
         images=installation.outputs.totals(),
         free_bytes=installation.images.free_bytes(),

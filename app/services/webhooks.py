@@ -62,9 +62,12 @@ def page(
     state: DeliveryState | None = None,
     limit: int = 50,
     before_seq: int | None = None,
+    owner: str | None = None,
 ) -> Page:
-    """The newest deliveries first, `limit` at a time."""
-    found = WebhookStore(installation.database).page(job_id=job_id, state=state, limit=limit + 1, before_seq=before_seq)
+    """The newest deliveries first, `limit` at a time; about jobs of `owner` only, if that is given."""
+    found = WebhookStore(installation.database).page(
+        job_id=job_id, state=state, limit=limit + 1, before_seq=before_seq, owner=owner
+    )
     deliveries = found[:limit]
     return Page(deliveries, deliveries[-1].seq if len(found) > limit else None)
 

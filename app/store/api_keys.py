@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, bindparam, func, insert, or_, select, update
 
 from app.core.access import ApiKey, Role
-from app.errors import NotFound
+from app.errors import KeyNotFound
 from app.store.clock import now
 from app.store.database import Database
 from app.store.schema import api_keys
@@ -46,7 +46,7 @@ class ApiKeyStore:
             return [_key(row) for row in connection.execute(select(api_keys).order_by(_k.id))]
 
     def revoke(self, key_id: int) -> ApiKey:
-        """From the next request on it is worth nothing. Revoking twice does no harm. Raises NotFound."""
+        """From the next request on it is worth nothing. Revoking twice does no harm. Raises KeyNotFound."""
         with self._database.write() as connection:
             row = connection.execute(
                 update(api_keys)
@@ -55,7 +55,7 @@ class ApiKeyStore:
                 .returning(api_keys)
             ).one_or_none()
         if row is None:
-            raise NotFound(f"There is no key {key_id}.")
+            raise KeyNotFound(f"There is no key {key_id}.")
         return _key(row)
 
     def by_hash(self, sha256: str) -> ApiKey | None:

@@ -103,6 +103,9 @@ def answers(client, submit, worker, next_job, installation):
             call(method, "/api/image/{image_id}/favorite", url=f"/api/image/{which}/favorite")
         call("DELETE", "/api/image/{image_id}", url=f"/api/image/{which}")
     call("POST", "/cleanup")
+    call("GET", "/api/session")
+    call("POST", "/api/session", json={"token": "x"})
+    call("DELETE", "/api/session")
     return found
 
 

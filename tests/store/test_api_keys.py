@@ -7,7 +7,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.access import Role
-from app.errors import NotFound
+from app.errors import KeyNotFound
 from app.store.api_keys import ApiKeyStore
 from app.store.database import Database
 from app.store.schema import api_keys
@@ -34,7 +34,7 @@ def test_a_key_is_found_by_its_hash_until_it_is_revoked(keys: ApiKeyStore) -> No
 
 
 def test_revoking_what_is_not_there(keys: ApiKeyStore) -> None:
-    with pytest.raises(NotFound, match="no key 77"):
+    with pytest.raises(KeyNotFound, match="no key 77"):
         keys.revoke(77)
 
 

@@ -1,0 +1,75 @@
+"""Signing in on the page: a token is traded for a cookie that scripts cannot read, because pictures and event streams
+cannot carry a header."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.access import COOKIE, door
+from app.api.documented import answers, blueprint
+from app.api.schemas.session import SessionBody
+from app.api.server import installation
+from app.core.access import Identity
+from app.errors import AuthUnavailable, Forbidden, InvalidRequest, InvalidToken, NotFound, RateLimited, Unauthorized
+from app.services.tokens import LONGEST_TOKEN
+
+api = blueprint("session", "session")
+
+REFUSALS = (InvalidToken, Forbidden, RateLimited, AuthUnavailable)
+
+
+class SignIn(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    token: str = Field(
+        min_length=1,
+        max_length=LONGEST_TOKEN,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A key of this server, or a Hugging Face token, as AUTH_MODE says.",
+    )
+
+
+@api.get("/api/session", responses=answers({200: SessionBody}, AuthUnavailable))
+def who_am_i() -> dict[str, Any]:
+    """How one signs in here, and who is asking"""
+    try:
+        return _body(door().identify())
+    except (Unauthorized, Forbidden):
+        return _body(None)
+
+
+@api.post(
+    "/api/session",
+    responses=answers({200: SessionBody}, InvalidRequest, *REFUSALS, NotFound),
+    description="Sets a cookie for the browser. Programs send `Authorization: Bearer <token>` instead.",
+)
+def sign_in(body: SignIn) -> Response:
+    """Sign in"""
+    here = door()
+    recognised = here.sign_in(body.token)
+    response = jsonify(_body(recognised.identity))
+    response.set_cookie(
+        COOKIE,
+        here.sessions.begin(recognised.subject),
+        max_age=here.sessions.seconds,
+        secure=request.is_secure,
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
+
+
+@api.delete("/api/session", responses=answers({204: None}))
+def sign_out() -> Response:
+    """Sign out"""
+    response = Response(status=204)
+    response.delete_cookie(COOKIE, secure=request.is_secure, httponly=True, samesite="Strict")
+    return response
+
+
+def _body(identity: Identity | None) -> dict[str, Any]:
+    who = {"name": None, "role": None} if identity is None else {"name": identity.name, "role": identity.role}
+    return {"mode": installation().settings.auth_mode, "signed_in": identity is not None, **who}

@@ -47,7 +47,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     body.register(app, settings)
     meter.register(app)
     errors.register(app)
-    headers.register(app)
+    headers.register(app, settings)
     access.register(app)
     work = (generate, jobs, events, images, gallery, models, queue, webhooks)
     for resource in (*work, health, metrics, upkeep, session, pages):

@@ -128,8 +128,8 @@ class Door:
         if path in PUBLIC or (path == METRICS and self._settings.metrics_public):
             return
         g.identity = identity = self.identify()
-        if path in ADMIN and not identity.is_admin:
-            raise Forbidden("Only an administrator may do this.")
+        if path in ADMIN:
+            self._check_admin(identity)
         self._check_owner(identity)
 
     def _tried(self, token: str, way: Callable[[str], Answer]) -> Answer:
@@ -143,6 +143,12 @@ class Door:
             self._guesses.failed(address)
             log.warning("Refused a token from %s: %s", address, error.detail)
             raise
+
+    def _check_admin(self, identity: Identity) -> None:
+        if not identity.is_admin:
+            raise Forbidden("Only an administrator may do this.")
+        if self.authority is not None:
+            log.info("%s (%s) asks for %s %s", identity.client_id, identity.name, request.method, request.path)
 
     def _check_owner(self, identity: Identity) -> None:
         """Raises what would be raised if there were no such thing, for whatever is not theirs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response
 
 from app.api.request_id import HEADER, request_id
+from app.config import Settings
 
 # No inline code anywhere: text from users can never become a script.
 _POLICY = (
@@ -18,14 +19,17 @@ _FOR_PAGES = {
 }
 
 
-def register(app: Flask) -> None:
-    app.after_request(_complete)
+def register(app: Flask, settings: Settings) -> None:
+    # Whether pages of other sites may show our pictures: without a sign-in anybody's browser would fetch them.
+    shared = "cross-origin" if settings.cors_origin_list else "same-origin"
+    app.after_request(lambda response: _complete(response, shared))
 
 
-def _complete(response: Response) -> Response:
+def _complete(response: Response, shared: str) -> Response:
     headers = response.headers
     headers[HEADER] = request_id()
     headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cross-Origin-Resource-Policy"] = shared
     if response.mimetype == "text/html":  # nothing else is ever rendered as a document
         headers.extend(_FOR_PAGES)
     if "Cache-Control" not in headers:

@@ -3,18 +3,22 @@ cannot carry a header."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.access import COOKIE, door
+from app.api.clients import address_id
 from app.api.documented import answers, blueprint
 from app.api.schemas.session import SessionBody
 from app.api.server import installation
 from app.core.access import Identity
 from app.errors import AuthUnavailable, Forbidden, InvalidRequest, InvalidToken, NotFound, RateLimited, Unauthorized
 from app.services.tokens import LONGEST_TOKEN
+
+log = logging.getLogger("cyberimage.access")
 
 api = blueprint("session", "session")
 
@@ -50,6 +54,7 @@ def sign_in(body: SignIn) -> Response:
     """Sign in"""
     here = door()
     recognised = here.sign_in(body.token)
+    log.info("%s (%s) signs in from %s", recognised.identity.client_id, recognised.identity.name, address_id())
     response = jsonify(_body(recognised.identity))
     response.set_cookie(
         COOKIE,

@@ -22,6 +22,7 @@ from app.errors import FieldError, Gone, ImageNotFound, InvalidImage
 from app.services import gallery
 from app.services.guarded_http import guarded_client, url_problem
 from app.services.installation import Installation
+from app.services.rights import may_use
 
 if TYPE_CHECKING:  # Pillow and numpy: megabytes that an API without pictures coming in never needs
     from app.files.inputs import Decoded
@@ -76,7 +77,10 @@ def usable_image(installation: Installation, image_id: str, *, client_id: str) -
 
     The one place where that right is asked for: whoever may see a picture may use it.
     """
-    return installation.outputs.get(image_id)
+    output = installation.outputs.get(image_id)
+    if not may_use(installation, client_id, output.owner):
+        raise ImageNotFound("There is no image with this id.")
+    return output
 
 
 def _fetch(installation: Installation, role: Role, where: str, client_id: str) -> _Sent:

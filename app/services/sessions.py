@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -39,5 +40,5 @@ class Sessions:
     def _signing(self) -> URLSafeTimedSerializer:
         if self._signer is None:
             key = secret(self._installation.database, _NAME, lambda: secrets.token_urlsafe(32))
-            self._signer = URLSafeTimedSerializer(key, salt="session")
+            self._signer = URLSafeTimedSerializer(key, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
         return self._signer

@@ -13,6 +13,8 @@ from werkzeug.routing import Rule
 
 from app import create_app
 from app.api.access import ADMIN, METRICS, OWNED, PUBLIC, canonical
+from app.errors import ImageNotFound
+from app.services.inputs import usable_image
 from app.store.api_keys import ApiKeyStore
 from app.store.workers import WorkerReport
 from tests.api.conftest import Worker
@@ -181,6 +183,21 @@ def test_a_place_far_back_is_right_too(keyed, monkeypatch):
     assert sorted(places.values()) == [1, 2, 3, 4, 5]
 
 
+def test_a_picture_to_start_from_must_be_ones_own(keyed, worker):
+    submit(keyed.alice)
+    (image_id,) = worker.finish()
+    for name in ("alice", "root"):
+        assert usable_image(keyed.installation, image_id, client_id=keyed.ids[name]).id == image_id
+    for client_id in (keyed.ids["bob"], "key:99", "hf:root", "ip:127.0.0.1", "key:x"):
+        with pytest.raises(ImageNotFound):
+            usable_image(keyed.installation, image_id, client_id=client_id)
+    body = {"prompt": "x", "image": image_id, "settings": {"strength": 0.5}}
+    theirs = keyed.bob.post("/api/generate", json=body)
+    none = keyed.bob.post("/api/generate", json=body | {"image": SOMEBODY})
+    assert theirs.status_code == none.status_code == 400
+    assert theirs.json["detail"].replace(image_id, SOMEBODY) == none.json["detail"]
+
+
 def test_an_idempotency_key_is_its_clients_own(keyed):
     headers = {"Idempotency-Key": "same"}
     bodies = [
@@ -291,7 +308,10 @@ def test_metrics_need_a_token_unless_they_are_public(keyed, settings_in, tmp_pat
 # --- without authentication
 
 
-def test_by_default_everybody_may_do_everything(client, problem):
+def test_by_default_everybody_may_do_everything(client, installation, worker, submit, problem):
+    submit()
+    (image_id,) = worker.finish()
+    assert usable_image(installation, image_id, client_id="ip:192.0.2.9").id == image_id
     assert client.get("/api/models", headers={"Authorization": "Bearer whatever"}).status_code == 200
     assert client.post("/cleanup").status_code == 200
     assert client.post("/api/generate", json={"prompt": "x", "priority": 5}).status_code == 202

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask_openapi3 import OpenAPI
 
-from app.api.v1 import model_orders, models, txt2img
+from app.api.v1 import model_orders, models, stream, txt2img
 
 DOCUMENTED, SHORT = "/api/v1", "/v1"
 SPELLINGS = {"/generate/txt2img": "/txt2img"}
@@ -18,9 +18,11 @@ def register(app: OpenAPI) -> None:
     """Give `app` the routes under all their spellings: the same endpoints, so that whatever guards one guards all."""
     for resource in (txt2img, models, model_orders):
         app.register_api(resource.api)
+    app.config["SOCK_SERVER_OPTIONS"] = stream.OPTIONS
+    app.register_blueprint(stream.pages)
     for rule in list(app.url_map.iter_rules()):
         for path in other_spellings(rule.rule):
-            app.add_url_rule(path, rule.endpoint, methods=sorted(rule.methods or ()))
+            app.add_url_rule(path, rule.endpoint, methods=sorted(rule.methods or ()), websocket=rule.websocket)
 
 
 def other_spellings(path: str) -> list[str]:
@@ -29,4 +31,5 @@ def other_spellings(path: str) -> list[str]:
     if prefix or not found:
         return []
     rests = [rest, *(short for long, short in SPELLINGS.items() if long == rest)]
-    return [start + end for start in (DOCUMENTED, SHORT) for end in rests if start + end != path]
+    starts = [DOCUMENTED, SHORT, *([""] if rest.startswith("/stream/") else [])]
+    return [start + end for start in starts for end in rests if start + end != path]

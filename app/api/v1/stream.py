@@ -1,0 +1,154 @@
+"""Text to picture over a WebSocket: the request goes in, progress with previews comes out, then the picture.
+
+The first message is the request, or `{"job_id"}` to go on with a job of an earlier connection. The connection is no
+part of the job: a client that goes away cancels nothing, one that reads slowly is told less often and slows nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, request
+from flask_sock import Sock
+from pydantic import ValidationError
+from simple_websocket import Server as Connection
+from wsproto.frame_protocol import CloseReason
+
+from app.api.clients import client_id
+from app.api.documented import JobPath
+from app.api.errors import document, refuse
+from app.api.request_id import request_id
+from app.api.server import Server, server
+from app.api.v1.bodies import Txt2ImgBody, flat_field_names
+from app.api.v1.waiting import pictures_body, raise_what_went_wrong
+from app.api.v1.wire import Wire
+from app.core.job import JobStatus
+from app.core.job_body import progress_body
+from app.errors import CyberImageError, Forbidden, InvalidRequest, Unavailable
+from app.services.status import JobView
+from app.services.submit import submit
+from app.store.previews import Preview
+
+pages = Blueprint("v1_stream", __name__)
+sock = Sock()
+OPTIONS = {"ping_interval": 20, "max_message_size": 65_536}  # seconds, bytes
+
+FIRST_MESSAGE_SECONDS = 15.0
+GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
+
+
+@sock.route("/api/v1/stream/generate/txt2img", pages)
+def stream(connection: Connection) -> None:
+    """The whole conversation."""
+    here = server()
+    connection.sock = Wire(connection.sock)
+    if not here.streams.acquire(blocking=False):
+        busy = Unavailable("Too many streams are open. Send the request to /api/generate and poll instead.")
+        _close_with(connection, busy, CloseReason.TRY_AGAIN_LATER)
+        return
+    try:
+        _converse(here, connection)
+    except CyberImageError as error:
+        wrong = isinstance(error, InvalidRequest)
+        _close_with(connection, error, CloseReason.POLICY_VIOLATION if wrong else CloseReason.NORMAL_CLOSURE)
+    except OSError:  # it reads nothing any more
+        connection.connected = False
+    finally:
+        here.streams.release()
+
+
+def _converse(here: Server, connection: Connection) -> None:
+    """Read the first message, tell how the job goes, and what it gave. Raises what is to be told as an error."""
+    job_id = _job_of(here, _first_message(connection))
+    shown: Preview | None = None
+    for view in here.newsroom.follow(job_id, idle_seconds=GLANCE_SECONDS):
+        if not connection.connected:
+            return
+        if view is not None and view.job.status.terminal:
+            raise_what_went_wrong(view)
+            _tell(connection, {"type": "result", **pictures_body(here.installation, view)})
+            connection.close(CloseReason.NORMAL_CLOSURE)
+        elif view is not None:
+            preview = _newer_preview(here, view, shown)
+            _tell(connection, _progress(view, preview))
+            shown = preview or shown
+        _ignore_what_it_says(connection)
+        if here.draining.is_set():
+            again = f'The server stops; the job goes on. Connect again and send {{"job_id": "{job_id}"}}.'
+            _close_with(connection, Unavailable(again), CloseReason.SERVICE_RESTART)
+
+
+def _first_message(connection: Connection) -> dict[str, Any]:
+    give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
+    text = None
+    while text is None and time.monotonic() < give_up_at:  # in glances: it may say late that the client has gone
+        text = connection.receive(timeout=min(GLANCE_SECONDS, FIRST_MESSAGE_SECONDS))
+    if text is None:
+        raise InvalidRequest(f"No request came within {FIRST_MESSAGE_SECONDS:g} seconds. Send it as the first message.")
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The first message is not valid JSON.") from None
+    if not isinstance(message, dict):
+        raise InvalidRequest("The first message must be a JSON object: the request, or a job_id.")
+    return message
+
+
+def _job_of(here: Server, message: dict[str, Any]) -> str:
+    """The job that the first message asks for, or goes on with."""
+    try:
+        if set(message) == {"job_id"}:
+            return JobPath.model_validate(message).job_id
+        body = Txt2ImgBody.model_validate(message)
+    except ValidationError as error:
+        refuse(error)
+    with flat_field_names():
+        return submit(here.installation, body.asked(), client_id=client_id(), request_id=request_id()).job_id
+
+
+def _progress(view: JobView, preview: Preview | None) -> dict[str, Any]:
+    job = view.job
+    about = {"job_id": job.id, "status": job.status, "position": view.position, "eta_seconds": view.eta_seconds}
+    told = {"type": "progress", **about, **progress_body(job)}
+    if preview is not None:
+        told["preview"] = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
+    return told
+
+
+def _newer_preview(here: Server, view: JobView, shown: Preview | None) -> Preview | None:
+    """What the job looks like by now, when that is news."""
+    if view.job.status is not JobStatus.PROCESSING or not view.job.progress.step:
+        return None
+    known = (shown.attempt, shown.step) if shown is not None else (0, 0)
+    return here.installation.previews.get(view.job.id, newer_than=known)
+
+
+def _tell(connection: Connection, message: dict[str, Any]) -> None:
+    connection.send(json.dumps(message, ensure_ascii=False))
+
+
+def _close_with(connection: Connection, error: CyberImageError, reason: CloseReason) -> None:
+    told = document(error)
+    about = {name: told[name] for name in ("code", "status", "errors", "request_id")}
+    _tell(connection, {"type": "error", "message": error.detail, **about})
+    connection.close(reason, error.code)
+
+
+def _ignore_what_it_says(connection: Connection) -> None:
+    """There is nothing more to say; but what is not read would stay in memory."""
+    while connection.receive(timeout=0) is not None:
+        pass
+
+
+@pages.before_request
+def refuse_foreign_pages() -> None:
+    """Browsers let any page open a WebSocket to anywhere: only our own, and those of CORS_ORIGINS, may."""
+    origin = request.headers.get("Origin")
+    if origin is None or urlsplit(origin).netloc == request.host:
+        return
+    if not {origin, "*"} & set(server().installation.settings.cors_origin_list):
+        raise Forbidden("This page may not open a stream here. Add its origin to CORS_ORIGINS.")

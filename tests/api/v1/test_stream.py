@@ -1,0 +1,209 @@
+"""The WebSocket: a whole job live, going on with one, and what comes of everything that is not as it should be."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from werkzeug.serving import make_server
+
+from app.api.v1 import stream, wire
+from app.store.previews import Preview
+from tests.waiting import PATIENCE, wait_until
+
+FLAT = {"prompt": "a red fox", "model_id": "demo", "num_inference_steps": 8}
+
+
+@pytest.fixture
+def address(app):
+    """The application behind a real socket."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def open_stream(address):
+    def start(prefix: str = "", **options):
+        return connect(f"ws://{address}{prefix}/stream/generate/txt2img", open_timeout=PATIENCE, **options)
+
+    return start
+
+
+def hear(connection) -> dict:
+    return json.loads(connection.recv(PATIENCE))
+
+
+def hear_end(connection) -> tuple[dict, int]:
+    """The last message before the server closes, and the code it closes with."""
+    heard = None
+    while True:
+        try:
+            heard = hear(connection)
+        except ConnectionClosed as closed:
+            return heard, closed.rcvd.code if closed.rcvd is not None else 0
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1", "/v1"])
+def test_a_whole_life_with_a_preview(open_stream, worker, installation, prefix):
+    with open_stream(prefix) as connection:
+        connection.send(json.dumps({**FLAT, "seed": 7}))
+        first = hear(connection)
+        assert (first["type"], first["status"], first["position"], first["step"]) == ("progress", "PENDING", 1, 0)
+        claim = worker.claim()
+        installation.previews.put(claim.job_id, Preview(claim.attempt, 3, b"a picture"))
+        worker.progress(claim, 3)
+        while (told := hear(connection)).get("step") != 3:
+            assert "preview" not in told
+        assert (told["total_steps"], told["percent"]) == (8, 36)
+        assert told["preview"] == "data:image/webp;base64," + base64.b64encode(b"a picture").decode()
+        worker.finish(claim)
+        result, code = hear_end(connection)
+    assert (result["type"], result["job_id"], result["seed"], code) == ("result", first["job_id"], 7, 1000)
+    assert base64.b64decode(result["image"]).startswith(b"\x89PNG")
+
+
+def test_going_away_cancels_nothing_and_coming_back_goes_on(app, open_stream, worker, installation):
+    here = app.extensions["cyberimage"]
+    free = here.streams._value
+    with open_stream() as connection:
+        connection.send(json.dumps(FLAT))
+        job_id = hear(connection)["job_id"]
+    wait_until(lambda: here.streams._value == free, "the thread still waits for a client that has gone")
+    assert installation.jobs.get(job_id).status == "PENDING"
+    with open_stream() as connection:
+        connection.send(json.dumps({"job_id": job_id}))
+        assert hear(connection)["job_id"] == job_id
+        worker.finish()
+        assert hear_end(connection)[0]["type"] == "result"
+    with open_stream() as connection:  # also when it is long done
+        connection.send(json.dumps({"job_id": job_id}))
+        assert hear_end(connection)[0]["type"] == "result"
+
+
+def test_a_job_that_fails(open_stream, worker):
+    with open_stream() as connection:
+        connection.send(json.dumps(FLAT))
+        hear(connection)
+        worker.fail()
+        error, code = hear_end(connection)
+    assert (error["type"], error["code"], error["status"], code) == ("error", "out_of_memory", 507, 1000)
+    assert "smaller size" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "field"),
+    [
+        ("{", "invalid_request", None),
+        ("[" * 10_000, "invalid_request", None),
+        ("[]", "invalid_request", None),
+        ("{}", "invalid_request", "prompt"),
+        (b"\xff\x00", "invalid_request", None),
+        (json.dumps({**FLAT, "width": 7, "height": 256}), "invalid_request", "width"),
+        (json.dumps({**FLAT, "num_inference_steps": 500}), "invalid_request", "num_inference_steps"),
+        (json.dumps({"job_id": "0" * 32}), "job_not_found", None),
+        (json.dumps({"job_id": 7}), "invalid_request", "job_id"),
+        (json.dumps({**FLAT, "model_id": "none"}), "unknown_model", None),
+    ],
+)
+def test_a_bad_first_message(open_stream, installation, message, code, field):
+    with open_stream() as connection:
+        connection.send(message)
+        error, closed = hear_end(connection)
+    assert (error["type"], error["code"]) == ("error", code)
+    assert closed == (1008 if code == "invalid_request" else 1000)
+    if field:
+        assert [one["field"] for one in error["errors"]] == [field]
+    assert not installation.jobs.count_pending()
+
+
+def test_an_oversized_message(open_stream, installation):
+    with open_stream() as connection:
+        connection.send("x" * 70_000)
+        assert hear_end(connection) == (None, 1009)
+    assert not installation.jobs.count_pending()
+
+
+def test_a_client_that_says_nothing(open_stream, monkeypatch):
+    monkeypatch.setattr(stream, "FIRST_MESSAGE_SECONDS", 0.1)
+    with open_stream() as connection:
+        error, code = hear_end(connection)
+    assert (error["code"], code) == ("invalid_request", 1008)
+    assert "0.1 seconds" in error["message"]
+
+
+def test_what_is_said_later_is_ignored(open_stream, worker):
+    with open_stream() as connection:
+        connection.send(json.dumps(FLAT))
+        hear(connection)
+        for _ in range(50):
+            connection.send("and another thing")
+        worker.finish()
+        assert hear_end(connection)[0]["type"] == "result"
+
+
+def test_too_many_streams(app, open_stream, installation):
+    app.extensions["cyberimage"].streams = threading.BoundedSemaphore(1)
+    app.extensions["cyberimage"].streams.acquire()
+    with open_stream() as connection:
+        error, code = hear_end(connection)
+    assert (error["code"], code) == ("unavailable", 1013)
+
+
+def test_a_server_that_stops_says_how_to_go_on(app, open_stream):
+    with open_stream() as connection:
+        connection.send(json.dumps(FLAT))
+        job_id = hear(connection)["job_id"]
+        app.extensions["cyberimage"].draining.set()
+        error, code = hear_end(connection)
+    assert (error["code"], code) == ("unavailable", 1012)
+    assert job_id in error["message"]
+
+
+def test_pages_of_others_may_not_open_it(address, open_stream, installation):
+    with pytest.raises(InvalidStatus) as refused:
+        open_stream(origin="http://evil.example")
+    assert refused.value.response.status_code == 403
+    open_stream(origin=f"http://{address}").close()
+    installation.settings.__dict__["cors_origins"] = "http://friend.example"
+    open_stream(origin="http://friend.example").close()
+
+
+def test_it_is_no_page(client, problem):
+    problem(client.get("/stream/generate/txt2img"), 400, "invalid_request")
+
+
+def test_who_reads_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(wire, "SEND_SECONDS", 1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sender = wire.Wire(ours)
+        started = time.monotonic()
+        with pytest.raises(OSError):
+            sender.send(b"x" * 50_000_000)
+        assert time.monotonic() - started < PATIENCE
+
+
+def test_frames_of_two_threads_do_not_mix():
+    ours, theirs = socket.socketpair()
+    sizes = {b"a": 3_000_000, b"b": 2_000_000}
+    with ours, theirs:
+        sender = wire.Wire(ours)
+        threads = [threading.Thread(target=sender.send, args=(mark * size,)) for mark, size in sizes.items()]
+        for thread in threads:
+            thread.start()
+        received = bytearray()
+        while len(received) < sum(sizes.values()):
+            received += theirs.recv(1 << 20)
+    first = received[:1]
+    assert received.rstrip(received[-1:]) == bytes(first) * sizes[bytes(first)]

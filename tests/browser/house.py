@@ -69,6 +69,12 @@ class House:
             raise AssertionError(self._processes.said()) from error
         return self
 
+    def open_as_people_do(self) -> House:
+        """`python run.py`: the supervisor, and what it starts."""
+        self._processes.start("run.py", **self.environment)
+        wait_until(lambda: self.answers("/readyz"), "it did not come up")
+        return self
+
     def start_api(self) -> None:
         self.api = self._processes.start("-m", "app.serve", **self.environment)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -141,11 +140,6 @@ def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], house:
     declared = set(preloads.evaluate_all("links => links.map(link => new URL(link.href).pathname)"))
     modules = {path for path in loaded if path.endswith(".js")} - {"/static/js/main.js", "/static/js/theme.js"}
     assert modules == declared  # every module is fetched at once, none twice, none for nothing
-
-
-def patience() -> float:
-    """How many times longer things may take because others use this machine's processors too."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +31,8 @@ class GalleryFilter(BaseModel):
     model: Plain | None = Field(default=None, max_length=100, description="Only of this model.")
     media: Media | None = None
     search: Plain | None = Field(default=None, max_length=500, description="Only with this in the prompt, in any case.")
+    since: datetime | None = Field(default=None, description="Only from this time on; without a zone it is UTC.")
+    until: datetime | None = Field(default=None, description="Only before this time.")
     status: JobStatus = Field(
         default=JobStatus.COMPLETED, description="COMPLETED lists pictures; any other lists the generations in it."
     )
@@ -39,6 +42,11 @@ class GalleryFilter(BaseModel):
 def images(query: GalleryFilter) -> dict[str, Any]:
     """Page through the gallery, newest first"""
     after = decode(query.cursor)
-    wanted = gallery.Filter(query.model, query.media, query.search, identity().scope)
+    since, until = _seconds(query.since), _seconds(query.until)
+    wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until)
     listing = gallery.browse(installation(), wanted, status=query.status, limit=query.limit, after=after)
     return {"images": [gallery_item(item) for item in listing.items], "next_cursor": encode(listing.next)}
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 from app.core.catalog import Media
@@ -37,12 +38,15 @@ def page(installation: Installation, query: GalleryQuery) -> Page:
 
 @dataclass(frozen=True)
 class Filter:
-    """None lets everything through. `search` is a part of the prompt, in any case; `owner` a client_id."""
+    """None lets everything through. `search` is a part of the prompt, in any case; `owner` a client_id; `since` and
+    `until` are seconds since the epoch, the former included, the latter not."""
 
     model_id: str | None = None
     media: Media | None = None
     search: str | None = None
     owner: str | None = None
+    since: float | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def browse(
     """The newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
     if status is not JobStatus.COMPLETED:
         return _browse_jobs(installation, wanted, status, limit, after)
-    found = page(installation, GalleryQuery(limit, after, wanted.model_id, wanted.media, wanted.search, wanted.owner))
+    found = page(installation, GalleryQuery(limit, after, **vars(wanted)))
     return Listing([ImageItem(output, output.manifest.get("prompt", "")) for output in found.outputs], found.next)
 
 
@@ -106,6 +110,7 @@ def _lets_through(wanted: Filter, item: JobItem) -> bool:
         wanted.model_id in (None, request.model_id)
         and wanted.media in (None, item.media)
         and (wanted.search or "").lower() in request.prompt.lower()
+        and (wanted.since or 0.0) <= item.job.created_at < (wanted.until or inf)
     )
 
 

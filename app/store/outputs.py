@@ -21,7 +21,8 @@ IDS_PER_LOOK = 500
 
 @dataclass(frozen=True)
 class GalleryQuery:
-    """Which outputs to list. `after` is the (created_at, id) of the last one on the page before."""
+    """Which outputs to list. `after` is the (created_at, id) of the last one on the page before; `since` and `until`
+    are seconds since the epoch, the former included, the latter not."""
 
     limit: int = 50
     after: tuple[float, str] | None = None
@@ -29,6 +30,8 @@ class GalleryQuery:
     media: Media | None = None
     search: str | None = None
     owner: str | None = None
+    since: float | None = None
+    until: float | None = None
 
 
 class OutputStore:
@@ -63,6 +66,10 @@ class OutputStore:
             statement = statement.where(outputs.c.owner == query.owner)
         if query.media is not None:
             statement = statement.where(outputs.c.media == query.media)
+        if query.since is not None:
+            statement = statement.where(outputs.c.created_at >= query.since)
+        if query.until is not None:
+            statement = statement.where(outputs.c.created_at < query.until)
         if query.search:
             statement = statement.join(jobs, jobs.c.id == outputs.c.job_id)
             statement = statement.where(jobs.c.prompt.icontains(query.search, autoescape=True))

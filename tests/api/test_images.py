@@ -109,6 +109,10 @@ def test_the_gallery_filters(client, submit, worker):
     assert through(client, search="%") == [bird]
     assert through(client, media="video") == [[]]
     assert through(client, model="' OR 1=1 --") == [[]]
+    made = gallery(client, search="red fox")["images"][0]["created_at"]
+    assert through(client, search="red", since=made) == through(client, search="red", until="2100-01-01") == [fox]
+    assert through(client, until=made, search="red") == through(client, since="2100-01-01T00:00:00+02:00") == [[]]
+    assert client.get("/api/images?since=yesterday").status_code == 400
 
 
 def test_generations_without_a_picture(client, submit, worker):
@@ -119,6 +123,7 @@ def test_generations_without_a_picture(client, submit, worker):
     assert through(client, status="PENDING", limit=2) == [[waiting[2], waiting[1]], [waiting[0]]]
     assert through(client, status="PENDING", search="WAITING 1") == [[waiting[1]]]
     assert through(client, status="PENDING", model="sd15") == [[]]
+    assert through(client, status="PENDING", since="2100-01-01") == [[]]
     item = gallery(client, status="FAILED")["images"][0]
     assert (item["job_id"], item["image_id"], item["url"], item["seed"]) == (failed, None, None, 3)
     assert item["error"]["code"] == "out_of_memory"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -77,6 +80,18 @@ def test_search_and_filters(gallery: Page):
     gallery.locator(".gallery-head label", has_text="Failed").click()
     expect(gallery.locator(".tile.unfinished")).to_have_count(1)
     expect(pictures(gallery)).to_have_count(0)
+
+
+def test_only_the_last_week(gallery: Page):
+    """The page asks for what is younger than a week, and shows what it gets."""
+    day = 86_400
+    with gallery.expect_request("**/api/images?*since=*") as request:
+        gallery.get_by_label("When").select_option("7")
+    since = datetime.fromisoformat(parse_qs(urlparse(request.value.url).query)["since"][0])
+    assert abs(time.time() - since.timestamp() - 7 * day) < day
+    expect(pictures(gallery)).not_to_have_count(0)
+    with gallery.expect_request(lambda sent: "/api/images?" in sent.url and "since=" not in sent.url):
+        gallery.get_by_label("When").select_option("")
 
 
 def test_the_keyboard_walks_opens_and_comes_back(gallery: Page):

@@ -67,6 +67,9 @@ def test_filters(store: Store) -> None:
     assert all_pages(store, search="100%") == [flux.id]
     assert all_pages(store, search="t_h") == [flux.id]
     assert all_pages(store, search="' OR 1=1 --") == []
+    assert set(all_pages(store, since=video.created_at)) >= {plain.id, video.id}
+    assert all_pages(store, until=flux.created_at) == all_pages(store, since=plain.created_at + 1) == []
+    assert plain.id not in all_pages(store, until=plain.created_at)
 
 
 def test_a_removed_picture_is_gone_and_an_unknown_one_was_never_there(store: Store) -> None:

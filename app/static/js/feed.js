@@ -31,7 +31,7 @@ export class Feed {
   ended = false;
   #streams;
 
-  /** `filter` has statuses, and optionally search, model, media: whatever /api/images takes. */
+  /** `filter` has statuses, and optionally search, model, media, since: whatever /api/images takes. */
   constructor({ statuses, ...filter }) {
     this.#streams = statuses.map((status) => new Stream({ ...filter, status }));
   }

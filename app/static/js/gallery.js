@@ -19,6 +19,8 @@ const SHOWS = {
   failed: ["Failed", ["FAILED"]],
   cancelled: ["Cancelled", ["CANCELLED"]],
 };
+const DAYS = { 1: "The last day", 7: "The last week", 30: "The last month" };
+const DAY_MILLISECONDS = 86_400_000;
 const TYPING_MILLISECONDS = 250;
 
 let feed = null;
@@ -27,7 +29,7 @@ let everything = []; // as the server lists it, those that are being deleted inc
 let loading = false;
 let news = null;
 let shown = false;
-const filter = { show: "all", search: "", model: "", media: "" };
+const filter = { show: "all", search: "", model: "", media: "", days: "" };
 
 const list = el("ul", { class: "wall", role: "list", "aria-label": "Pictures" });
 const empty = el("div", { class: "nothing", hidden: true });
@@ -53,6 +55,7 @@ export function build(root) {
       el("fieldset", { class: "segments", "aria-label": "Show" }, Object.entries(SHOWS).map(segment)),
       chooser("Model", "All models", () => catalog.models.map((model) => [model.id, model.name]), "model"),
       chooser("Kind", "Pictures and videos", () => [["image", "Pictures"], ["video", "Videos"]], "media", () => catalog.models.some((model) => model.media === "video")),
+      chooser("When", "Any time", () => Object.entries(DAYS), "days"),
       button("Select", "select", () => selection.toggleMode(), { "aria-pressed": "false", id: "select-mode" }),
     ),
     list,
@@ -103,8 +106,9 @@ async function reload() {
   const mine = ++generation;
   news = newsOf(pulse.last);
   fresh.hidden = true;
-  const { show: what, ...rest } = filter;
-  feed = new Feed({ ...rest, statuses: SHOWS[what][1] });
+  const { show: what, days, ...rest } = filter;
+  const since = days && new Date(Date.now() - days * DAY_MILLISECONDS).toISOString();
+  feed = new Feed({ ...rest, since, statuses: SHOWS[what][1] });
   everything = [];
   loading = false;
   await more(mine, true);
@@ -132,7 +136,7 @@ async function more(mine = generation, first = false) {
 function tellEmpty(error) {
   empty.hidden = wall.items.length > 0;
   if (empty.hidden) return;
-  const isFiltered = filter.search || filter.model || filter.media || filter.show !== "all";
+  const isFiltered = filter.search || filter.model || filter.media || filter.days || filter.show !== "all";
   const words = error ? error.message : isFiltered ? "Nothing matches." : "No pictures yet.";
   empty.replaceChildren(
     el("span", { class: "noise", "aria-hidden": "true" }),

@@ -22,3 +22,13 @@ class Generation(BaseModel):
     max_steps: int = Field(
         100, ge=1, le=1000, description="Most denoising steps. A model with a fixed number keeps that."
     )
+    embed_metadata: bool = Field(
+        True,
+        description="Write prompt, settings and manifest into each picture. Off: only what ties it to its job.",
+        json_schema_extra=LIVE,
+    )
+    mark_ai_generated: bool = Field(
+        True,
+        description="Say in each file that a machine made it (XMP DigitalSourceType), whatever EMBED_METADATA is.",
+        json_schema_extra=LIVE,
+    )

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from app.files.marking import XMP_KEY
+
 PNG_COMPRESSION = 1  # of 9: a fifth of the default's time for about a tenth more bytes
 THUMBNAIL_PIXELS = 384  # longest side
 THUMBNAIL_QUALITY = 80
@@ -19,16 +21,19 @@ def encode_png(pixels: npt.NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
     """A PNG of `pixels` (uint8 RGB, height × width × 3) with `text` chunks (Latin-1 as tEXt, the rest as iTXt)."""
     info = PngInfo()
     for key, value in text.items():
-        info.add_text(key, value)
+        if key == XMP_KEY:  # looked for in an iTXt only
+            info.add_itxt(key, value)
+        else:
+            info.add_text(key, value)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info, compress_level=PNG_COMPRESSION)
     return buffer.getvalue()
 
 
-def encode_thumbnail(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """A WebP of `pixels`, at most THUMBNAIL_PIXELS on its longest side; never enlarged."""
+def encode_thumbnail(pixels: npt.NDArray[np.uint8], xmp: str = "") -> bytes:
+    """A WebP of `pixels`, at most THUMBNAIL_PIXELS on its longest side; never enlarged. `xmp` goes inside."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=THUMBNAIL_QUALITY, method=2)
+    picture.save(buffer, "WEBP", quality=THUMBNAIL_QUALITY, method=2, xmp=xmp.encode())
     return buffer.getvalue()

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from app.core.request import GenerationRequest
+from app.core.safety import SafetyResult
+from app.files.marking import XMP_KEY, digital_source_type, xmp_packet
+from app.version import __version__
 
 MANIFEST_KEY = "cyberimage"
 PARAMETERS_KEY = "parameters"
 MANIFEST_VERSION = 1
+_ALWAYS_INSIDE = ("manifest_version", "image_id", "job_id", "digital_source_type")
 
 
 def build_manifest(
@@ -28,8 +32,13 @@ def build_manifest(
     job_id: str,
     image_id: str,
     created_at: str,
+    safety_filter_result: SafetyResult = SafetyResult.SKIPPED,
+    marked: bool = True,
 ) -> dict[str, Any]:
-    """Everything needed to make the picture again. `effective` are the pipeline's arguments as really used."""
+    """Everything needed to make the picture again. `effective` are the pipeline's arguments as really used.
+
+    `marked`: say in words that machines read that a machine made it.
+    """
     return {
         "manifest_version": MANIFEST_VERSION,
         "image_id": image_id,
@@ -41,17 +50,33 @@ def build_manifest(
         "task": request.task,
         "inputs": request.inputs(),
         "settings": request.settings() | {"seed": seed, "num_images": 1, "width": width, "height": height},
+        "safety_filter_result": safety_filter_result.value,
+        "digital_source_type": digital_source_type(request.task) if marked else None,
         "effective": effective,
         "versions": versions,
     }
 
 
+def told_inside(manifest: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+    """What of the manifest goes into the file: all of it, or just what ties the file to its job and marks it."""
+    return manifest if whole else {name: manifest[name] for name in _ALWAYS_INSIDE}
+
+
 def png_text(manifest: dict[str, Any]) -> dict[str, str]:
-    """The text chunks of a picture with this manifest."""
-    return {
-        PARAMETERS_KEY: parameters_text(manifest),
-        MANIFEST_KEY: json.dumps(manifest, ensure_ascii=False, sort_keys=True),
-    }
+    """The text chunks of a picture with this manifest, whole or not."""
+    found = {MANIFEST_KEY: json.dumps(manifest, ensure_ascii=False, sort_keys=True)}
+    if "settings" in manifest:
+        found = {PARAMETERS_KEY: parameters_text(manifest)} | found
+    if xmp := xmp_of(manifest):
+        found[XMP_KEY] = xmp
+    return found
+
+
+def xmp_of(manifest: dict[str, Any]) -> str:
+    """The XMP that marks the file; empty when it is not to be marked."""
+    if not manifest.get("digital_source_type"):
+        return ""
+    return xmp_packet(manifest["digital_source_type"], f"CyberImage {__version__}")
 
 
 def parameters_text(manifest: dict[str, Any]) -> str:

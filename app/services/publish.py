@@ -18,9 +18,10 @@ import numpy.typing as npt
 from app.core.ids import new_id
 from app.core.job import Claim, Phase
 from app.core.output import Output
+from app.core.safety import SafetyResult
 from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
-from app.files.metadata import build_manifest, png_text
+from app.files.metadata import build_manifest, png_text, told_inside, xmp_of
 from app.files.storage import IMAGE_SUFFIX, THUMBNAIL_SUFFIX, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.installation import Installation
@@ -35,6 +36,7 @@ class Picture:
 
     pixels: npt.NDArray[np.uint8]
     seed: int
+    safety: SafetyResult = SafetyResult.SKIPPED
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Ou
     outputs: list[Output] = []
     files: dict[str, bytes] = {}
     for index, picture in enumerate(made.pictures):
-        output, content = _prepare(claim, made, picture, index)
+        output, content = _prepare(installation, claim, made, picture, index)
         outputs.append(output)
         files |= content
     installation.images.publish(files)
@@ -98,7 +100,9 @@ def _complete(
             time.sleep(TRY_AGAIN_SECONDS)
 
 
-def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Output, dict[str, bytes]]:
+def _prepare(
+    installation: Installation, claim: Claim, made: Made, picture: Picture, index: int
+) -> tuple[Output, dict[str, bytes]]:
     image_id, now = new_id(), datetime.now(UTC)
     height, width = picture.pixels.shape[:2]
     manifest = build_manifest(
@@ -111,8 +115,11 @@ def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Ou
         job_id=claim.job_id,
         image_id=image_id,
         created_at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        safety_filter_result=picture.safety,
+        marked=installation.settings.mark_ai_generated,
     )
-    png = encode_png(picture.pixels, png_text(manifest))
+    inside = told_inside(manifest, whole=installation.settings.embed_metadata)
+    png = encode_png(picture.pixels, png_text(inside))
     path, thumbnail_path = dated_name(image_id, IMAGE_SUFFIX, now), dated_name(image_id, THUMBNAIL_SUFFIX, now)
     output = Output(
         id=image_id,
@@ -130,4 +137,4 @@ def _prepare(claim: Claim, made: Made, picture: Picture, index: int) -> tuple[Ou
         seed=picture.seed,
         manifest=manifest,
     )
-    return output, {path: png, thumbnail_path: encode_thumbnail(picture.pixels)}
+    return output, {path: png, thumbnail_path: encode_thumbnail(picture.pixels, xmp_of(inside))}

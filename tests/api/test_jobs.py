@@ -43,7 +43,8 @@ def test_progress_and_completion_reach_a_client_that_polls(client, submit, worke
     claim = worker.claim()
     assert (poll()["status"], poll()["position"], poll()["attempt"]) == ("PROCESSING", None, 1)
     worker.progress(claim, 4)
-    assert poll()["progress"] == {"phase": "generating", "step": 4, "total_steps": 8, "percent": 49}
+    told = {"phase": "generating", "step": 4, "total_steps": 8, "percent": 49, "seconds_per_step": None}
+    assert poll()["progress"] == told
     ids = worker.finish(claim)
     done = poll()
     assert done["status"] == "COMPLETED"

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +16,16 @@ from PIL import Image
 
 from app.core.request import GenerationRequest
 from app.files.images import THUMBNAIL_PIXELS, encode_png, encode_thumbnail
-from app.files.metadata import MANIFEST_KEY, PARAMETERS_KEY, build_manifest, parameters_text, png_text, read_manifest
+from app.files.metadata import (
+    MANIFEST_KEY,
+    PARAMETERS_KEY,
+    build_manifest,
+    parameters_text,
+    png_text,
+    read_manifest,
+    told_inside,
+    xmp_of,
+)
 
 PROMPTS = ["a boat", "船と猫 🛶", "naïve café — “quoted”", "line one\nline two", 'a "b": c, d', "\\ ' ; <x>"]
 
@@ -24,7 +34,7 @@ def pixels(width: int = 24, height: int = 16) -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def manifest_of(prompt: str = "a boat", **values: Any) -> dict[str, Any]:
+def manifest_of(prompt: str = "a boat", *, marked: bool = True, **values: Any) -> dict[str, Any]:
     defaults: dict[str, Any] = {"model_id": "flux-dev", "num_inference_steps": 20, "seed": 7, "guidance_scale": 3.5}
     return build_manifest(
         GenerationRequest(prompt=prompt, **(defaults | values)),
@@ -36,6 +46,7 @@ def manifest_of(prompt: str = "a boat", **values: Any) -> dict[str, Any]:
         job_id="j" * 32,
         image_id="i" * 32,
         created_at="2026-01-02T03:04:05.678Z",
+        marked=marked,
     )
 
 
@@ -150,3 +161,39 @@ def test_a_thumbnail_looks_like_its_picture() -> None:
     red[..., 0] = 200
     with Image.open(io.BytesIO(encode_thumbnail(red))) as thumbnail:
         assert np.abs(np.asarray(thumbnail.convert("RGB")).mean(axis=(0, 1)) - (200, 0, 0)).max() < 8
+
+
+def xmp_of_file(data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as picture:
+        found = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or ""
+    return found.decode() if isinstance(found, bytes) else found
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        ("txt2img", "trainedAlgorithmicMedia"),
+        ("img2img", "compositeWithTrainedAlgorithmicMedia"),
+        ("inpaint", "compositeWithTrainedAlgorithmicMedia"),
+    ],
+)
+def test_a_picture_and_its_thumbnail_say_that_a_machine_made_them(task: str, kind: str) -> None:
+    manifest = manifest_of(task=task)
+    for data in (encode_png(pixels(), png_text(manifest)), encode_thumbnail(pixels(), xmp_of(manifest))):
+        root = ElementTree.fromstring(xmp_of_file(data))
+        (about,) = root.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
+        told = about.attrib["{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"]
+        assert told == f"http://cv.iptc.org/newscodes/digitalsourcetype/{kind}"
+    assert b"iTXtXML:com.adobe.xmp\x00" in encode_png(pixels(), png_text(manifest))
+
+
+def test_marking_and_metadata_are_two_things() -> None:
+    marked = told_inside(manifest_of("a secret"), whole=False)
+    data = encode_png(pixels(), png_text(marked))
+    assert "DigitalSourceType" in xmp_of_file(data)
+    assert b"a secret" not in data
+    assert b"job_id" in data
+    plain = encode_png(pixels(), png_text(told_inside(manifest_of("no secret", marked=False), whole=True)))
+    assert not xmp_of_file(plain)
+    assert b"no secret" in plain
+    assert not xmp_of_file(encode_thumbnail(pixels()))

@@ -10,15 +10,14 @@ import base64
 import json
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import Blueprint, request
+from flask import Blueprint
 from flask_sock import Sock
 from pydantic import ValidationError
 from simple_websocket import Server as Connection
 from wsproto.frame_protocol import CloseReason
 
-from app.api.clients import client_id
+from app.api.clients import client_id, identity
 from app.api.documented import JobPath
 from app.api.errors import document, refuse
 from app.api.request_id import request_id
@@ -28,9 +27,10 @@ from app.api.v1.waiting import pictures_body, raise_what_went_wrong
 from app.api.v1.wire import Wire
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
-from app.errors import CyberImageError, Forbidden, InvalidRequest, Unavailable
+from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
 from app.services.status import JobView
 from app.services.submit import submit
+from app.store.owners import OwnerStore
 from app.store.previews import Preview
 
 pages = Blueprint("v1_stream", __name__)
@@ -102,12 +102,19 @@ def _job_of(here: Server, message: dict[str, Any]) -> str:
     """The job that the first message asks for, or goes on with."""
     try:
         if set(message) == {"job_id"}:
-            return JobPath.model_validate(message).job_id
+            return _if_theirs(here, JobPath.model_validate(message).job_id)
         body = Txt2ImgBody.model_validate(message)
     except ValidationError as error:
         refuse(error)
     with flat_field_names():
         return submit(here.installation, body.asked(), client_id=client_id(), request_id=request_id()).job_id
+
+
+def _if_theirs(here: Server, job_id: str) -> str:
+    """The door knows paths alone; this job is named in a message."""
+    if not identity().may_touch(OwnerStore(here.installation.database).of_job(job_id)):
+        raise JobNotFound("There is no job with this id.")
+    return job_id
 
 
 def _progress(view: JobView, preview: Preview | None) -> dict[str, Any]:
@@ -142,13 +149,3 @@ def _ignore_what_it_says(connection: Connection) -> None:
     """There is nothing more to say; but what is not read would stay in memory."""
     while connection.receive(timeout=0) is not None:
         pass
-
-
-@pages.before_request
-def refuse_foreign_pages() -> None:
-    """Browsers let any page open a WebSocket to anywhere: only our own, and those of CORS_ORIGINS, may."""
-    origin = request.headers.get("Origin")
-    if origin is None or urlsplit(origin).netloc == request.host:
-        return
-    if not {origin, "*"} & set(server().installation.settings.cors_origin_list):
-        raise Forbidden("This page may not open a stream here. Add its origin to CORS_ORIGINS.")

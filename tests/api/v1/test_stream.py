@@ -7,29 +7,40 @@ import json
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from werkzeug.serving import make_server
 
+from app import create_app
 from app.api.v1 import stream, wire
 from app.store.previews import Preview
+from tests.api.keyed import Keyed
 from tests.waiting import PATIENCE, wait_until
 
 FLAT = {"prompt": "a red fox", "model_id": "demo", "num_inference_steps": 8}
 
 
-@pytest.fixture
-def address(app):
-    """The application behind a real socket."""
+@contextmanager
+def served(app):
+    """The application behind a real socket; gives its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def address(app):
+    with served(app) as address:
+        yield address
 
 
 @pytest.fixture
@@ -170,13 +181,35 @@ def test_a_server_that_stops_says_how_to_go_on(app, open_stream):
     assert job_id in error["message"]
 
 
-def test_pages_of_others_may_not_open_it(address, open_stream, installation):
+def test_pages_of_others_may_not_open_it(address, open_stream):
     with pytest.raises(InvalidStatus) as refused:
         open_stream(origin="http://evil.example")
     assert refused.value.response.status_code == 403
     open_stream(origin=f"http://{address}").close()
-    installation.settings.__dict__["cors_origins"] = "http://friend.example"
-    open_stream(origin="http://friend.example").close()
+
+
+def test_with_keys_a_stream_needs_one_and_a_job_of_others_is_not_there(settings_in, tmp_path):
+    keyed = Keyed(create_app(settings_in(tmp_path, auth_mode="keys")))
+    with served(keyed.app) as address:
+
+        def as_(name: str):
+            headers = {"Authorization": f"Bearer {keyed.tokens[name]}"}
+            return connect(f"ws://{address}/stream/generate/txt2img", additional_headers=headers)
+
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"ws://{address}/stream/generate/txt2img")
+        assert refused.value.response.status_code == 401
+        with as_("alice") as connection:
+            connection.send(json.dumps(FLAT))
+            job_id = hear(connection)["job_id"]
+        assert keyed.installation.jobs.get(job_id).client_id == keyed.ids["alice"]
+        with as_("bob") as connection:
+            connection.send(json.dumps({"job_id": job_id}))
+            assert hear_end(connection)[0]["code"] == "job_not_found"
+        with as_("root") as connection:
+            connection.send(json.dumps({"job_id": job_id}))
+            assert hear(connection)["job_id"] == job_id
+    keyed.installation.close()
 
 
 def test_it_is_no_page(client, problem):

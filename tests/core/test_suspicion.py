@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from app.core.suspicion import DEFAULT_PATTERNS, compiled, suspicion
@@ -51,12 +49,12 @@ PROMPTS = [
     "price tag ${name}, $ {5}",
     "a <3 heart, 3 < 5, arrows --> and <--",
     "a template for a letter, {{ name }}, {{eyes:1.2}}",
-    "an object on a table, embedded in stone <object>"[:45],
+    "an object on a table, embedded in stone <object>",
     "C:\\windows\\fonts on a retro screen",
     "the etc folder of /usr/local, ascii art",
     "ein Käfer im Gras, 日本の城, кот на крыше 🐈",
     "on = off, a switch, <b>bold</b> letters",
-    "\\0/ a cheering figure"[1:],
+    "\\o/ a cheering figure",
 ]
 
 
@@ -71,10 +69,11 @@ def test_what_people_write_is_left_alone(prompt: str) -> None:
     assert suspicion(prompt, PATTERNS) is None
 
 
-@pytest.mark.parametrize(
-    "part", ["{{", "{{__", "{{1 ", "${", "<a ", "< ", "../", "%2e", "javascript ", "on", "\\", "{%"]
-)
+BRICKS = ["{{", "{{__", "{{1 ", "${", "<a ", "< ", "../", "%2e", "javascript ", "on", "\\", "{%"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", BRICKS)
 def test_no_text_takes_long(part: str) -> None:
-    started = time.process_time()
-    suspicion(part * (100_000 // len(part)), PATTERNS)
-    assert time.process_time() - started < 10  # a pattern that backtracks takes minutes
+    text = part * (100_000 // len(part))
+    assert suspicion(text, PATTERNS) in (None, *PATTERNS)  # a pattern that backtracks without bound takes minutes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from app import create_app, lifeline
+from app.api.handover import HandedOver
 from app.api.server import Server
 from app.config import Settings
 from app.core.configuration import read_configuration
@@ -27,7 +29,9 @@ EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
 STUCK_SECONDS = 120  # without a sign of life of the process; requests may take as long as they like
 KEEPALIVE_SECONDS = 15
+STREAMS_GRACE_SECONDS = 2.0
 COURIER_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
+MOST_FILES = 65_536
 LONGEST_REQUEST_LINE = 8190  # the most that gunicorn knows how to limit
 
 
@@ -52,11 +56,20 @@ class ServerProcess(ThreadWorker):
 
     def run(self) -> None:
         super().run()
+        self._server.desk.join(timeout=STREAMS_GRACE_SECONDS)
         self.wsgi.extensions["courier"].stop(timeout=COURIER_GRACE_SECONDS)
 
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        try:
+            return super().handle_request(req, conn)
+        except HandedOver as wish:
+            wish.accept(conn.sock, chunked=req.version >= (1, 1))
+            conn.close = _leave_open
+            return False  # gunicorn is done with the connection
+
     def handle_exit(self, sig: Any, frame: Any) -> None:
-        server: Server = self.wsgi.extensions["cyberimage"]
-        server.draining.set()
+        self._server.draining.set()
+        self._server.desk.wake()
         super().handle_exit(sig, frame)
 
     def init_signals(self) -> None:
@@ -68,9 +81,17 @@ class ServerProcess(ThreadWorker):
         self.method_queue.defer(self._reload)  # on the main loop, not in a signal handler
 
     def _reload(self) -> None:
-        server: Server = self.wsgi.extensions["cyberimage"]
         logging.getLogger("cyberimage.server").info("Reading the settings again")
-        reload_settings(server.installation)
+        reload_settings(self._server.installation)
+
+    @property
+    def _server(self) -> Server:
+        found: Server = self.wsgi.extensions["cyberimage"]
+        return found
+
+
+def _leave_open(graceful: bool = False) -> None:
+    """Closing a connection that belongs to somebody else now."""
 
 
 class Overseer(Arbiter):
@@ -113,6 +134,7 @@ class ApiServer(BaseApplication):
         """Called in the server process, after the fork."""
         app = create_app(self._settings)
         installation = app.extensions["cyberimage"].installation
+        app.extensions["cyberimage"].gives_sockets_away = True
         reload_settings(installation)  # a process that replaces another one starts with what that had been told
         Maintenance(installation).start()
         courier = app.extensions["courier"] = Courier(installation)
@@ -120,9 +142,18 @@ class ApiServer(BaseApplication):
         return app
 
 
+def _allow_many_files() -> None:
+    """Every open connection is one. Many systems start programs with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process. Raises ConfigurationError before anything listens."""
     open_installation(settings).close()  # whatever is wrong shows here, and not in a process that is started again
+    _allow_many_files()
     logging.getLogger("cyberimage.server").info("Listening on http://%s:%s", settings.host, settings.port)
     ApiServer(settings).run()
 

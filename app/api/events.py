@@ -3,20 +3,22 @@
 `status` events carry the whole status body, `progress` events what changed between two of them, `preview` events a
 small picture of what is being drawn. The id of an event is the job's revision, so a client that comes back with
 Last-Event-ID misses nothing. A stream ends after the terminal event, or when the server stops; then the client connects
-again.
+again. All open streams are served by one thread: see app/api/desk.py.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Iterator
+from functools import partial
 
 from flask import Response, request
 
+from app.api.desk import Listener
 from app.api.documented import JobPath, answers, blueprint
-from app.api.server import Server, server
+from app.api.handover import carry, hand_over
+from app.api.server import server
 from app.api.shapes import job_body
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
@@ -28,8 +30,6 @@ from app.store.previews import Preview
 api = blueprint("events", "jobs")
 
 RECONNECT_MILLISECONDS = 1000
-HEARTBEAT_SECONDS = 15.0  # proxies cut streams that are silent for longer
-GLANCE_SECONDS = 1.0  # how soon a stream notices that the server stops
 
 _STREAM = {
     "description": "`status`, `progress` and `preview` events; comments keep the connection alive.",
@@ -50,54 +50,59 @@ def job_events(path: JobPath) -> Response:
     seen = min(_last_event_id(), job.revision)
     if job.status.terminal and seen == job.revision:
         return Response(status=204)  # tells an EventSource to stop connecting again
-    if not here.streams.acquire(blocking=False):
-        raise Unavailable("Too many event streams are open. Poll the status instead.", retry_after=5)
-    response = Response(_stream(here, path.job_id, seen), mimetype="text/event-stream")
-    response.call_on_close(here.streams.release)
+    if request.method == "HEAD":
+        return _response(iter(()))
+    here.desk.reserve()
+    listener = Listener(path.job_id, EventTeller(seen))
+    pass_on = hand_over if here.gives_sockets_away else carry
+    first = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
+    response = _response(pass_on(first, partial(here.desk.take, listener), listener.promise))
+    response.call_on_close(partial(here.desk.abandon, listener))
+    return response
+
+
+def _response(stream: Iterator[bytes]) -> Response:
+    response = Response(stream, mimetype="text/event-stream")
     response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     return response
 
 
-def _stream(here: Server, job_id: str, seen: int) -> Iterator[str]:
-    yield f"retry: {RECONNECT_MILLISECONDS}\n\n"
-    told: JobStatus | None = None
-    pictured = (0, 0)
-    spoke_at = time.monotonic()
-    try:
-        for view in here.newsroom.follow(job_id, after_revision=seen, idle_seconds=GLANCE_SECONDS):
-            if view is not None:
-                yield _event(view, whole=view.job.status is not told)
-                told, spoke_at = view.job.status, time.monotonic()
-                preview = here.installation.previews.get(job_id, newer_than=pictured) if _is_drawing(view) else None
-                if preview is not None:
-                    pictured = (preview.attempt, preview.step)
-                    yield _preview_event(preview)
-            elif time.monotonic() - spoke_at >= HEARTBEAT_SECONDS:
-                yield ": still here\n\n"
-                spoke_at = time.monotonic()
-            if here.draining.is_set():
-                return
-    except CyberImageError as error:  # removed meanwhile; it is too late for a problem document
-        yield f"event: problem\ndata: {json.dumps({'code': error.code, 'message': error.detail})}\n\n"
+class EventTeller:
+    """What one listener hears of a job; `seen` is the revision that it knows already."""
+
+    def __init__(self, seen: int) -> None:
+        self._seen = seen
+        self._told: JobStatus | None = None
+        self._pictured = (0, 0)
+
+    def tell(self, state: JobView, preview: Preview | None) -> Iterator[bytes]:
+        if state.job.revision > self._seen:
+            yield _event(state, whole=state.job.status is not self._told)
+            self._seen, self._told = state.job.revision, state.job.status
+        if preview is not None and (preview.attempt, preview.step) > self._pictured:
+            self._pictured = (preview.attempt, preview.step)
+            yield _preview_event(preview)
+
+    def apologise(self, error: CyberImageError) -> bytes:
+        return f"event: problem\ndata: {json.dumps({'code': error.code, 'message': error.detail})}\n\n".encode()
+
+    def hum(self) -> bytes:
+        return b": still here\n\n"
 
 
-def _event(view: JobView, *, whole: bool) -> str:
+def _event(view: JobView, *, whole: bool) -> bytes:
     job = view.job
     data = job_body(view) if whole else {"job_id": job.id, "status": job.status, **progress_body(job)}
     if not whole:
         data |= {"position": view.position, "eta_seconds": view.eta_seconds}
     name = "status" if whole else "progress"
-    return f"id: {job.revision}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return f"id: {job.revision}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
-def _is_drawing(view: JobView) -> bool:
-    return view.job.status is JobStatus.PROCESSING and view.job.progress.step > 0
-
-
-def _preview_event(preview: Preview) -> str:
+def _preview_event(preview: Preview) -> bytes:
     """Without an id: a preview that was missed is of no use to anybody."""
     image = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
-    return f"event: preview\ndata: {json.dumps({'step': preview.step, 'image': image})}\n\n"
+    return f"event: preview\ndata: {json.dumps({'step': preview.step, 'image': image})}\n\n".encode()
 
 
 def _last_event_id() -> int:

@@ -9,6 +9,7 @@ import time
 from flask import current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from app.api.desk import StreamDesk
 from app.api.shapes import job_body
 from app.monitoring.access import AccessMeter
 from app.monitoring.requests import RequestMeter
@@ -19,7 +20,7 @@ from app.services.installation import Installation
 from app.services.metrics import InstallationMetrics
 from app.services.status import JobView
 
-THREADS_KEPT_FREE = 8  # by event streams, for everything else
+THREADS_KEPT_FREE = 8  # by calls that wait, for everything else
 
 
 class Server:
@@ -38,7 +39,9 @@ class Server:
         self.access_meter = AccessMeter(self.registry)
         self.registry.register(InstallationMetrics(installation, self.machine))
         ProcessCollector(registry=self.registry)
-        # An open event stream holds a request thread: without a bound, a few listeners would lock everybody out.
+        self.desk = StreamDesk(installation, self.newsroom, self.draining, installation.settings.max_event_streams)
+        self.gives_sockets_away = False  # the server that runs this lets event streams leave the request thread
+        # A call that waits for its picture holds a request thread: without a bound, a few would lock everybody out.
         self.streams = threading.BoundedSemaphore(max(1, installation.settings.server_threads - THREADS_KEPT_FREE))
 
 

@@ -12,7 +12,10 @@ from app.config.kinds import Seconds
 class Server(BaseModel):
     host: str = Field("127.0.0.1", description="Address the API listens on. Loopback unless you know who can reach it.")
     port: int = Field(5050, ge=0, le=65535, description="Port of the API.")
-    server_threads: int = Field(48, ge=4, le=512, description="Request threads; each open event stream holds one.")
+    server_threads: int = Field(48, ge=4, le=512, description="Request threads. Event streams hold none.")
+    max_event_streams: int = Field(
+        2000, ge=1, le=50_000, description="Open event streams past which clients are told to poll."
+    )
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
         "auto", description="Worker processes that run.py starts: auto (one per GPU, one if none), 0, or a number."
     )

@@ -25,6 +25,7 @@ class Newsroom:
         self._heard = threading.Condition()
         self._versions: dict[str, int] = {}  # job id → how many rings; only of jobs that are followed
         self._followers: dict[str, int] = {}
+        self._audience: list[Callable[[str], None]] = []
         self._thread: threading.Thread | None = None
 
     def follow(self, job_id: str, *, after_revision: int = 0, idle_seconds: float = 15.0) -> Iterator[JobView | None]:
@@ -85,6 +86,11 @@ class Newsroom:
         finally:
             self._subscribe(subject, -1)
 
+    def on_news(self, hear: Callable[[str], None]) -> None:
+        """Have `hear` called with the id of every job that somebody rang for, by the listening thread."""
+        self._audience.append(hear)
+        self._start()
+
     def _wait(self, job_id: str, rings: int, timeout: float) -> None:
         with self._heard:
             self._heard.wait_for(lambda: self._versions.get(job_id, 0) != rings, timeout)
@@ -108,6 +114,8 @@ class Newsroom:
             job_id = listener.wait(POLL_SECONDS)
             if job_id is None:
                 continue
+            for hear in self._audience:
+                hear(job_id)
             with self._heard:
                 if job_id in self._followers:
                     self._versions[job_id] = self._versions.get(job_id, 0) + 1

@@ -25,6 +25,8 @@ from app.store.rows import job_from_row
 from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, UNSUCCESSFUL, jobs, removals, tallies
 from app.store.turns import turn_for
 
+_IDS_AT_A_TIME = 500  # databases bound the parameters of a statement
+
 
 class JobStore:
     def __init__(self, database: Database) -> None:
@@ -101,6 +103,16 @@ class JobStore:
         """A number that grows with every change of the job; None when there is no such job. Cheap enough to poll."""
         with self._database.read() as connection:
             return connection.scalar(select(jobs.c.revision).where(jobs.c.id == job_id))
+
+    def revisions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """The revisions of many jobs, of those that there are."""
+        found: dict[str, int] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(job_ids), _IDS_AT_A_TIME):
+                some = job_ids[start : start + _IDS_AT_A_TIME]
+                rows = connection.execute(select(jobs.c.id, jobs.c.revision).where(jobs.c.id.in_(some)))
+                found.update((row.id, row.revision) for row in rows)
+        return found
 
     def position(self, job: Job) -> int | None:
         """1 for the job of its lane that is served next, by priority and turn; None when the job is not waiting."""

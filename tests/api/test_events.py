@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 
 import pytest
+from sqlalchemy import text
 
-from app.api import events
+from app.api import desk
+from app.services.status import view
 from app.store.previews import Preview
+from tests.waiting import wait_until
 
 
 def parse(text: str) -> list[dict]:
@@ -88,8 +90,8 @@ def test_a_last_event_id_that_is_none(client, submit, worker, nonsense):
 
 
 def test_silence_is_broken_by_comments(submit, listen, monkeypatch):
-    monkeypatch.setattr(events, "GLANCE_SECONDS", 0.0)
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(desk, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(desk, "HEARTBEAT_SECONDS", 0.0)
     chunks = iter_after_retry(listen(submit()))
     next(chunks)
     assert next(chunks).startswith(":")
@@ -98,18 +100,28 @@ def test_silence_is_broken_by_comments(submit, listen, monkeypatch):
 def test_a_stream_holds_no_database_connection_and_gives_its_place_back(app, submit, listen, installation):
     here = app.extensions["cyberimage"]
     answer = listen(submit())
-    chunks = iter_after_retry(answer)
-    next(chunks)
+    next(iter_after_retry(answer))
     assert installation.database.engine.pool.checkedout() == 0
-    assert here.newsroom._followers
-    free = here.streams._value
+    assert here.desk.open_streams == 1
     answer.close()
-    assert here.streams._value == free + 1
-    assert not here.newsroom._followers
+    wait_until(lambda: here.desk.open_streams == 0, "the place was not given back")
+    assert not here.desk._listeners
+    assert not here.desk._revisions
+
+
+def test_a_client_that_is_gone_at_once_gives_its_place_back(app, submit, listen):
+    here = app.extensions["cyberimage"]
+    for reads_the_head in (True, False):
+        answer = listen(submit())
+        assert here.desk.open_streams == 1
+        if reads_the_head:
+            next(answer.response)
+        answer.close()
+        assert here.desk.open_streams == 0
 
 
 def test_too_many_streams_are_refused(app, submit, listen, problem):
-    app.extensions["cyberimage"].streams = threading.BoundedSemaphore(1)
+    app.extensions["cyberimage"].desk._most = 1
     job_id = submit()
     first = listen(job_id)
     refused = listen(job_id)
@@ -117,6 +129,45 @@ def test_too_many_streams_are_refused(app, submit, listen, problem):
     assert refused.headers["Retry-After"]
     first.close()
     assert listen(job_id).status_code == 200
+
+
+def test_many_listeners_hear_the_same_and_the_job_is_read_once(submit, worker, listen, monkeypatch):
+    reads = []
+    monkeypatch.setattr(desk, "view", lambda *args: reads.append(args[1]) or view(*args))
+    job_id = submit()
+    streams = [iter_after_retry(listen(job_id)) for _ in range(20)]
+    first = [next(stream) for stream in streams]
+    assert len(set(first)) == 1
+    reads.clear()
+    worker.finish()
+    last = [parse("".join(stream)) for stream in streams]
+    assert [heard[-1]["status"] for heard in last] == ["COMPLETED"] * 20
+    assert len(reads) < 10
+
+
+def test_who_does_not_read_is_told_the_newest_state_later_and_holds_up_nobody(submit, worker, listen, installation):
+    job_id = submit(settings={"num_inference_steps": 30})
+    lazy, eager = iter_after_retry(listen(job_id)), iter_after_retry(listen(job_id))
+    next(lazy), next(eager)
+    claim = worker.claim()
+    for step in range(1, 31):
+        installation.previews.put(job_id, Preview(claim.attempt, step, bytes(100_000)))
+        worker.progress(claim, step)
+        wait_until(lambda step=step: parse(next(eager))[-1].get("step") == step, "the eager one heard nothing")
+    worker.finish(claim)
+    assert parse("".join(eager))[-1]["status"] == "COMPLETED"
+    heard = parse("".join(lazy))
+    assert heard[-1]["status"] == "COMPLETED"
+    assert len([one for one in heard if one["event"] == "preview"]) < 30
+
+
+def test_a_job_that_is_removed_ends_its_streams(submit, worker, listen, installation, client):
+    job_id = submit()
+    chunks = iter_after_retry(listen(job_id))
+    next(chunks)
+    with installation.database.write() as connection:
+        connection.execute(text("DELETE FROM jobs"))
+    assert "event: problem" in "".join(chunks)
 
 
 def test_a_stream_ends_when_the_server_stops(app, submit, listen):

@@ -23,7 +23,6 @@ from app.api.shapes import job_body
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
-from app.services import status
 from app.services.status import JobView
 from app.store.previews import Preview
 
@@ -46,7 +45,7 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
 def job_events(path: JobPath) -> Response:
     """Follow a job live"""
     here = server()
-    job = status.view(here.installation, path.job_id).job
+    job = here.installation.jobs.get(path.job_id)
     seen = min(_last_event_id(), job.revision)
     if job.status.terminal and seen == job.revision:
         return Response(status=204)  # tells an EventSource to stop connecting again

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from app.core.catalog import Lane
 from app.core.job import Job, Phase
@@ -13,6 +12,24 @@ from app.services.installation import Installation
 from app.store.speeds import LOAD, speed_bucket
 
 Speeds = Mapping[tuple[str, str], float]
+
+T = TypeVar("T")
+
+
+class once(Generic[T]):
+    """functools.cached_property as it is since Python 3.12. Before, one lock was shared by all objects of a class, and
+    whoever computed a value kept all other threads from theirs."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = instance.__dict__[self._name] = self._compute(instance)  # found there before this the next time
+        return value
+
 
 HEAD_OF_LINE = 200  # jobs further back count like the one that asks
 
@@ -24,15 +41,15 @@ class Outlook:
         self._installation = installation
         self._lines: dict[Lane, Line] = {}
 
-    @cached_property
+    @once
     def speeds(self) -> Speeds:
         return self._installation.speeds.all()
 
-    @cached_property
+    @once
     def workers(self) -> Sequence[dict[str, Any]]:
         return self._installation.workers.live()
 
-    @cached_property
+    @once
     def running(self) -> Sequence[Job]:
         return self._installation.jobs.running()
 
@@ -59,20 +76,20 @@ class Line:
         self._lane = lane
         self._installation = installation
 
-    @cached_property
+    @once
     def workers(self) -> Sequence[dict[str, Any]]:
         return [worker for worker in self._outlook.workers if worker["lane"] == self._lane]
 
-    @cached_property
+    @once
     def slots(self) -> int:
         """How many jobs of the lane can run at a time."""
         return sum(worker["slots"] for worker in self.workers)
 
-    @cached_property
+    @once
     def running(self) -> Sequence[Job]:
         return [job for job in self._outlook.running if job.lane == self._lane]
 
-    @cached_property
+    @once
     def waiting(self) -> Sequence[Job]:
         """The head of the line, first served first."""
         return self._installation.jobs.waiting(limit=HEAD_OF_LINE, lane=self._lane)
@@ -115,16 +132,16 @@ class Line:
             return 0.0
         return self._outlook.speeds.get((model_id, LOAD), 0.0)
 
-    @cached_property
+    @once
     def _starts_by_unknown(self) -> dict[float, Sequence[float]]:
         return {}
 
-    @cached_property
+    @once
     def _warm(self) -> frozenset[str]:
         resident = {model["model_id"] for worker in self.workers for model in worker["models"]}
         return frozenset(resident | {job.request.model_id for job in self.running})
 
-    @cached_property
+    @once
     def _first_places(self) -> Mapping[str, int]:
         """Where in line each model comes first."""
         return {job.request.model_id: place for place, job in reversed(list(enumerate(self.waiting)))}

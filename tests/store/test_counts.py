@@ -94,3 +94,14 @@ def test_many_at_once_are_all_counted(store: Store) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(live, range(6)))
     check(store)
+
+
+def test_the_revisions_of_many_jobs_at_once(store: Store) -> None:
+    ids = [store.submit().id for _ in range(3)]
+    before = store.jobs.revisions([*ids, "0" * 32])
+    assert set(before) == set(ids)
+    store.claim()
+    after = store.jobs.revisions(ids)
+    assert {job_id for job_id in ids if after[job_id] > before[job_id]} == {ids[0]}
+    assert store.jobs.revisions([]) == {}
+    assert set(store.jobs.revisions([f"{n:032x}" for n in range(1200)] + ids)) == set(ids)

@@ -11,7 +11,18 @@ from typing import Literal
 Task = Literal["txt2img", "img2img", "inpaint"]
 TXT2IMG: Task = "txt2img"
 
-_BY_PIPELINE: dict[str, tuple[Task, ...]] = {}
+_BOTH: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
+_IMG2IMG: tuple[Task, ...] = ("txt2img", "img2img")
+_BY_PIPELINE: dict[str, tuple[Task, ...]] = {
+    "FluxPipeline": _BOTH,
+    "StableDiffusion3Pipeline": _BOTH,
+    "StableDiffusionXLPipeline": _BOTH,
+    "StableDiffusionPipeline": _BOTH,
+    "QwenImagePipeline": _BOTH,
+    "ZImagePipeline": _BOTH,
+    "KolorsPipeline": _IMG2IMG,
+    "LatentConsistencyModelPipeline": _IMG2IMG,
+}
 
 DEFAULT_STRENGTH: dict[Task, float] = {"img2img": 0.75, "inpaint": 1.0}
 

@@ -90,7 +90,12 @@ def _complete(
         try:
             failpoint("before_commit")
             installation.claims.complete(
-                claim, outputs, timings=timings, warnings=made.warnings, vram_peak_bytes=made.vram_peak_bytes
+                claim,
+                outputs,
+                timings=timings,
+                warnings=made.warnings,
+                vram_peak_bytes=made.vram_peak_bytes,
+                total_steps=_steps(made),
             )
             failpoint("after_commit")
             return
@@ -98,6 +103,12 @@ def _complete(
             if time.monotonic() >= give_up_at:
                 raise
             time.sleep(TRY_AGAIN_SECONDS)
+
+
+def _steps(made: Made) -> int | None:
+    """Over all pictures, as progress counts them."""
+    steps = made.effective.get("steps_run")
+    return steps * len(made.pictures) if isinstance(steps, int) else None
 
 
 def _prepare(

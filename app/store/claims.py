@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, Double, Integer, Row, bindparam, case, func, insert, select, update
 
 from app.core.catalog import Lane
 from app.core.job import Claim, JobStatus, Phase, Progress
@@ -118,8 +118,10 @@ class ClaimStore:
         timings: Mapping[str, float],
         warnings: Sequence[str] = (),
         vram_peak_bytes: int = 0,
+        total_steps: int | None = None,
     ) -> None:
-        """Publish: the output rows and COMPLETED, together, on the disk when this returns.
+        """Publish: the output rows and COMPLETED, together, on the disk when this returns. `total_steps` are the steps
+        that really happened, None when that is not known.
 
         Raises LeaseLost when the job is no longer ours, Cancelled when a cancel came first; nothing is written then.
         After DatabaseUnavailable nobody knows whether the commit happened: ask again with the same outputs, it does no
@@ -128,7 +130,7 @@ class ClaimStore:
         if not published or any(output.job_id != claim.job_id for output in published):
             raise ValueError("a job is completed with outputs, and with its own")
         with self._database.write() as connection:
-            measured = {"timings": dict(timings), "vram_peak_bytes": vram_peak_bytes}
+            measured = {"timings": dict(timings), "vram_peak_bytes": vram_peak_bytes, "steps": total_steps}
             row = connection.execute(_COMPLETE, {**measured, **fence(claim)}).one_or_none()
             if row is None:
                 _explain_refusal(connection, claim, published)
@@ -260,6 +262,8 @@ _BEAT = (
 
 _PROGRESS = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1).returning(jobs.c.cancel_requested)
 
+_STEPS = func.coalesce(bindparam("steps", type_=Integer), jobs.c.total_steps)
+
 _COMPLETE = (
     update(jobs)
     .where(OWNED, jobs.c.cancel_requested.is_(False))
@@ -267,7 +271,8 @@ _COMPLETE = (
         status=JobStatus.COMPLETED.value,
         completed_at=now(),
         phase=Phase.DONE.value,
-        step=jobs.c.total_steps,
+        step=_STEPS,
+        total_steps=_STEPS,
         revision=jobs.c.revision + 1,
     )
     .returning(jobs.c.warnings, jobs.c.webhook_url, jobs.c.client_id)

@@ -57,20 +57,20 @@ def sd35() -> DiffusionPipeline:
     transformer = SD3Transformer2DModel(
         sample_size=8,
         patch_size=2,
-        in_channels=4,
+        in_channels=16,  # the inpainting pipeline takes no other number
         num_layers=2,
         attention_head_dim=16,
         num_attention_heads=2,
         joint_attention_dim=2 * CLIP_WIDTH,
         caption_projection_dim=32,
         pooled_projection_dim=2 * CLIP_WIDTH,
-        out_channels=4,
+        out_channels=16,
         pos_embed_max_size=32,
         qk_norm="rms_norm",
     )
     return StableDiffusion3Pipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=autoencoder(4, flow=True),
+        vae=autoencoder(16, flow=True),
         text_encoder=clip_text_model_with_projection(clip),
         tokenizer=clip,
         text_encoder_2=clip_text_model_with_projection(clip_2),

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from app.core.request import GenerationRequest
+from app.core.tasks import TXT2IMG
+from app.engines.base import Inputs
 
 _WORTH_KNOWING = ("num_inference_steps", "guidance_scale", "max_sequence_length")  # defaults written into the manifest
 
@@ -22,7 +26,7 @@ class Call:
     warnings: tuple[str, ...] = ()
 
 
-def word_call(pipeline: Any, request: GenerationRequest, max_sequence_length: int | None) -> Call:
+def word_call(pipeline: Any, request: GenerationRequest, inputs: Inputs, max_sequence_length: int | None) -> Call:
     """The call of `pipeline` that answers `request`. None means: what the pipeline itself does."""
     takes = inspect.signature(pipeline.__call__).parameters
     warnings: list[str] = []
@@ -31,6 +35,7 @@ def word_call(pipeline: Any, request: GenerationRequest, max_sequence_length: in
         "width": request.width,
         "height": request.height,
         "guidance_scale": request.guidance_scale,
+        "strength": request.strength,
         "max_sequence_length": max_sequence_length,
     }
     for name, value in wishes.items():
@@ -38,6 +43,8 @@ def word_call(pipeline: Any, request: GenerationRequest, max_sequence_length: in
             continue
         if name in takes:
             arguments[name] = value
+        elif request.task != TXT2IMG and name in ("width", "height"):
+            continue  # the picture has them already
         elif name != "max_sequence_length":  # a default of ours, not a client's wish
             warnings.append(f"{request.model_id} takes no {name}; it was not used.")
     if request.negative_prompt:
@@ -48,7 +55,13 @@ def word_call(pipeline: Any, request: GenerationRequest, max_sequence_length: in
     defaults = {name: takes[name].default for name in _WORTH_KNOWING if name in takes}
     effective = defaults | arguments
     warnings += _truncation(pipeline, request.prompt, effective.get("max_sequence_length"))
-    return Call(arguments, effective, tuple(warnings))
+    return Call(arguments | _pictures(inputs), effective, tuple(warnings))
+
+
+def _pictures(inputs: Inputs) -> dict[str, Any]:
+    """As PIL, the one kind that every pipeline of diffusers takes."""
+    names = {"image": "image", "mask": "mask_image"}
+    return {names[role]: Image.fromarray(pixels) for role, pixels in inputs.items()}
 
 
 def _uses_negative_prompt(takes: Mapping[str, inspect.Parameter]) -> bool:

@@ -54,12 +54,10 @@ class DiffusersEngine:
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
-        if inputs:
-            raise GenerationError(f"{spec.id} cannot start from a picture here.")
         started = time.perf_counter()
         loaded = self._load(spec, control)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
-        generation = self._generate_within_memory(spec, request, control)
+        generation = self._generate_within_memory(spec, request, control, inputs)
         return dataclasses.replace(generation, timings=loading | generation.timings)
 
     def unload(self, model_id: str) -> None:
@@ -113,16 +111,18 @@ class DiffusersEngine:
             return checkpoint.bytes_at(dtype.itemsize)
         return checkpoint.largest_part_at(dtype.itemsize) if self._settings.offload == "model" else 0
 
-    def _generate_within_memory(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+    def _generate_within_memory(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
+    ) -> Generation:
         results: list[Generation] = []
-        if _survives(lambda: results.append(self._generate_finite(spec, request, control))):
+        if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
             return results[0]
         log.warning("%s: memory on %s ran out", spec.id, self._device)
         made_room = self._residency.remove_others(spec.id)
         saved = self._economise(spec)
         if made_room or saved:
             release()
-            if _survives(lambda: results.append(self._generate_finite(spec, request, control))):
+            if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 note = f"Memory ran short, so {spec.id} now works with less: {saved}." if saved else ""
                 return dataclasses.replace(results[0], warnings=(*results[0].warnings, *filter(None, [note])))
         self._residency.remove(spec.id)
@@ -136,10 +136,12 @@ class DiffusersEngine:
         model = self._residency.get(spec)
         return economise(model.pipeline, self._device) if model is not None else ""
 
-    def _generate_finite(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+    def _generate_finite(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
+    ) -> Generation:
         """Generate; when the numbers overflow, load the model in a wider precision and try once more."""
         try:
-            return self._generate_warm(spec, request, control)
+            return self._generate_warm(spec, request, control, inputs)
         except NotFinite:
             dtype = self._dtype_of(spec)
         wider = safer_dtype(dtype, self._device)
@@ -150,7 +152,7 @@ class DiffusersEngine:
             self._residency.remove(spec.id)
             self._load_cold(spec, control)
             try:
-                generation = self._generate_warm(spec, request, control)
+                generation = self._generate_warm(spec, request, control, inputs)
                 return dataclasses.replace(generation, warnings=(*generation.warnings, message))
             except NotFinite:
                 dtype = wider
@@ -159,11 +161,13 @@ class DiffusersEngine:
             " Other settings may work; if none does, its weights are damaged: fetch the model again."
         )
 
-    def _generate_warm(self, spec: ModelSpec, request: GenerationRequest, control: Control) -> Generation:
+    def _generate_warm(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
+    ) -> Generation:
         model = self._residency.get(spec)
         if model is None:
             raise GenerationError(f"{spec.id} is not loaded.")
-        return generate(model, request, control, previews=self._settings.previews)
+        return generate(model, request, control, inputs, previews=self._settings.previews)
 
     def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
         model = self._residency.get(spec)

@@ -12,11 +12,12 @@ import torch
 
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import Control, GeneratedImage, Generation
+from app.engines.base import Control, GeneratedImage, Generation, Inputs, Pixels
 from app.engines.diffusers.call import Call, word_call
 from app.engines.diffusers.demo import vocabulary_warnings
 from app.engines.diffusers.preview import Previewer
 from app.engines.diffusers.residency import LoadedModel
+from app.engines.diffusers.siblings import pipeline_for
 from app.engines.diffusers.versions import versions_of
 from app.engines.diffusers.watch import Watch
 from app.errors import Cancelled, GenerationError
@@ -28,27 +29,36 @@ class NotFinite(Exception):
     """The pipeline gave NaN or infinity: its precision does not hold the numbers of this model."""
 
 
-def generate(model: LoadedModel, request: GenerationRequest, control: Control, *, previews: bool = True) -> Generation:
-    """All pictures of `request`. Raises Cancelled, GenerationError, NotFinite; out of memory passes through."""
-    call = word_call(model.pipeline, request, _sequence_length(model))
-    previewer = Previewer(model.pipeline, request.width, request.height) if previews else None
-    watch = Watch(control, request.num_inference_steps, request.num_images, previewer)
+def generate(
+    model: LoadedModel, request: GenerationRequest, control: Control, inputs: Inputs, *, previews: bool = True
+) -> Generation:
+    """All pictures of `request`. Raises Cancelled, GenerationError, UnsupportedTask, NotFinite; out of memory passes
+    through."""
+    pipeline = pipeline_for(model, request.task)
+    call = word_call(pipeline, request, inputs, _sequence_length(model))
+    previewer = Previewer(pipeline, request.width, request.height) if previews else None
+    watch = Watch(control, request.steps_run, request.num_images, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
     for index in range(request.num_images):
         watch.begin_image(index)
         seed = request.seed + index
-        images.append(GeneratedImage(to_pixels(draw(model.pipeline, call.arguments, seed, watch)), seed))
+        picture = to_pixels(draw(pipeline, call.arguments, seed, watch))
+        images.append(GeneratedImage(_kept_where_unmasked(picture, inputs), seed))
     watch.enter(Phase.DONE)
     height, width, _ = images[0].pixels.shape
     return Generation(
         images=images,
         effective=dict(call.effective)
-        | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images},
-        versions=versions_of(model),
+        | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images}
+        | {"steps_run": watch.steps},
+        versions=versions_of(model, pipeline),
         timings=watch.seconds,
-        warnings=(*_warnings(model, call), *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo)),
+        warnings=(
+            *_warnings(model, pipeline, call),
+            *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo),
+        ),
         vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0,
     )
 
@@ -90,6 +100,15 @@ def to_pixels(picture: FloatPixels) -> npt.NDArray[np.uint8]:
     return (picture * 255).round().astype(np.uint8)
 
 
+def _kept_where_unmasked(picture: Pixels, inputs: Inputs) -> Pixels:
+    """What the mask leaves black stays as it was, to the last bit: the VAE would change it a little. Grey blends."""
+    if "mask" not in inputs or picture.shape != inputs["image"].shape:
+        return picture
+    weight = inputs["mask"][..., None].astype(np.float32) / 255
+    blended = picture * weight + inputs["image"] * (1 - weight)
+    return blended.round().astype(np.uint8)
+
+
 def _denoiser(pipeline: Any) -> torch.nn.Module | None:
     for name in ("transformer", "unet"):
         part = getattr(pipeline, name, None)
@@ -110,8 +129,8 @@ def _sequence_length(model: LoadedModel) -> int | None:
     return model.spec.defaults.max_sequence_length or (demo.max_sequence_length if demo else None)
 
 
-def _warnings(model: LoadedModel, call: Call) -> tuple[str, ...]:
-    if "negative_prompt" in call.arguments and getattr(model.pipeline, "do_classifier_free_guidance", True) is False:
+def _warnings(model: LoadedModel, pipeline: Any, call: Call) -> tuple[str, ...]:
+    if "negative_prompt" in call.arguments and getattr(pipeline, "do_classifier_free_guidance", True) is False:
         unused = f"{model.spec.id} reads a negative prompt only with a guidance_scale above 1; it was ignored."
         return (*call.warnings, unused)
     return call.warnings

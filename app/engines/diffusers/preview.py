@@ -46,6 +46,7 @@ class Previewer:
     def _heading(self, step: int, latents: torch.Tensor) -> torch.Tensor:
         """Where the latents are heading; themselves when that cannot be told."""
         sigmas = getattr(self._pipeline.scheduler, "sigmas", None)
+        step += getattr(self._pipeline.scheduler, "begin_index", None) or 0  # a start from a picture skips the first
         is_flow = "FlowMatch" in type(self._pipeline.scheduler).__name__
         if not is_flow or sigmas is None or self._last is None or step + 1 >= len(sigmas):
             return latents

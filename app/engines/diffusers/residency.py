@@ -6,12 +6,13 @@ It knows sizes and order; how a model is loaded is not its business.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from app.core.catalog import ModelSpec
+from app.core.tasks import Task
 from app.engines.base import ResidentModel
 from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.log import log
@@ -25,7 +26,8 @@ _WORKING_BYTES = {"cpu": 256_000_000, "cuda": 1_000_000_000}  # the least that a
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A pipeline in memory, and all that was decided about it. `size` is measured, in bytes."""
+    """A pipeline in memory, and all that was decided about it. `size` is measured, in bytes. `siblings` do other tasks
+    with the same weights (see `siblings.py`)."""
 
     spec: ModelSpec
     checkpoint: Checkpoint
@@ -34,6 +36,7 @@ class LoadedModel:
     dtype: torch.dtype
     attention: str
     size: int
+    siblings: dict[Task, Any] = field(default_factory=dict)
 
     def describe(self) -> ResidentModel:
         in_ram = self.device.type == "cpu" or is_offloaded(self.pipeline)

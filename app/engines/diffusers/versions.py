@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import diffusers
 import torch
 import transformers
@@ -10,13 +12,14 @@ from app.engines.diffusers.precision import dtype_name
 from app.engines.diffusers.residency import LoadedModel
 
 
-def versions_of(model: LoadedModel) -> dict[str, str]:
-    """`revision` is the hub's commit hash, or `sampled-sha256:…` over local weights (see `weights.fingerprint`)."""
+def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
+    """`pipeline` is the one that drew; `revision` the hub's commit hash, or `sampled-sha256:…` over local weights (see
+    `weights.fingerprint`)."""
     return {
         "diffusers": diffusers.__version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "pipeline": type(model.pipeline).__name__,
+        "pipeline": type(pipeline).__name__,
         "scheduler": type(getattr(model.pipeline, "scheduler", None)).__name__,
         "dtype": dtype_name(model.dtype),
         "attention": model.attention,

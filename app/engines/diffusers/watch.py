@@ -75,6 +75,11 @@ class Watch:
             self._control.preview(preview, done)
 
     @property
+    def steps(self) -> int:
+        """Denoising steps of one picture, as the pipeline has counted them since the first."""
+        return self._steps
+
+    @property
     def _total(self) -> int:
         return self._steps * self._images
 

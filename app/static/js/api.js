@@ -19,7 +19,11 @@ export class Offline extends Error {
   }
 }
 
-export async function call(path, { method = "GET", body, headers = {}, keepalive = false } = {}) {
+/** `ask(method)` is called when the server wants to know who is there; it resolves to whether to try again. */
+export const door = { ask: null };
+
+/** With `guest` nobody is asked to sign in. */
+export async function call(path, { method = "GET", body, headers = {}, keepalive = false, guest = false } = {}) {
   let response;
   try {
     response = await fetch(path, {
@@ -33,6 +37,9 @@ export async function call(path, { method = "GET", body, headers = {}, keepalive
     throw new Offline();
   }
   if (response.status === 204) return null;
+  if (response.status === 401 && !guest && door.ask && (await door.ask(method))) {
+    return call(path, { method, body, headers, keepalive, guest: true });
+  }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new ApiError(response.status, answer);
   return answer;

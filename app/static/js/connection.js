@@ -11,6 +11,7 @@ const ADVICE = {
   workers: "No worker is running, so pictures wait in line. Start one with “python worker.py”.",
   disk: "The disk is almost full, so new pictures are refused. Delete some, or make room.",
   database: "The database does not answer. What was accepted is safe.",
+  session: "You are not signed in. Sign in at the top to see your pictures and make new ones.",
   server: "The server is stopping. It takes new pictures when it is back.",
 };
 
@@ -47,6 +48,7 @@ function read(status) {
 
 function judge(status, waiting, running) {
   if (!status) return ["offline", "Offline"];
+  if (status.checks.session) return ["warn", "Signed out"];
   if (!status.ready) return ["warn", status.checks.workers !== "ok" && status.checks.workers ? "No worker" : "Not ready"];
   if (running) return ["busy", waiting ? `${running} running, ${waiting} waiting` : plural(running, "job running", "jobs running")];
   return ["ready", "Ready"];

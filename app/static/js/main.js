@@ -1,5 +1,6 @@
 // Starts the page. Each part knows its own corner; this file only knows the parts.
 
+import { door } from "./api.js";
 import { loadCatalog } from "./catalog.js";
 import { startComposer } from "./composer.js";
 import { startConnection } from "./connection.js";
@@ -32,7 +33,16 @@ async function startCatalog() {
   }
 }
 
+/** Where the server asks who is there, a call may wait for somebody to sign in. */
+function startAccess() {
+  if (document.documentElement.dataset.auth === "none") return;
+  const session = import("./session.js");
+  door.ask = async (method) => (await session).ask(method);
+  session.then((module) => module.startSession());
+}
+
 startTheme();
+startAccess();
 startComposer();
 startCatalog();
 startConnection();

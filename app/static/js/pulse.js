@@ -34,7 +34,8 @@ async function beat() {
     pulse.samples.push({ at: Date.now(), status });
     if (pulse.samples.length > SAMPLES) pulse.samples.shift();
   } catch (error) {
-    if (error instanceof ApiError) status = { ready: false, checks: { server: error.message }, queue: {}, workers: [] };
+    const name = error.status === 401 ? "session" : "server";
+    if (error instanceof ApiError) status = { ready: false, checks: { [name]: error.message }, queue: {}, workers: [] };
   }
   pulse.last = status;
   pulse.beat.emit(status);

@@ -1,0 +1,170 @@
+"""Signing in on the page: it asks when the server does, loses nothing, and shows what is one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.config import load_settings
+from app.core.access import Role
+from app.services.installation import Installation, open_installation
+from app.services.keys import create_key
+from app.store.api_keys import ApiKeyStore
+from tests.browser.house import House
+
+
+class Guarded:
+    """A house that asks for keys, and the keys of two people."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        places = {
+            "database_url": house.environment["DATABASE_URL"],
+            "images_dir": Path(house.environment["IMAGES_DIR"]),
+        }
+        self.installation: Installation = open_installation(load_settings({}, None, **places))
+        self.tokens = {name: create_key(self.installation, name, Role.USER)[1] for name in ("alice", "bob")}
+
+    def call(self, name: str, path: str, **request):
+        headers = {"Authorization": f"Bearer {self.tokens[name]}"}
+        return httpx.request(request.pop("method", "GET"), self.house.url + path, headers=headers, **request)
+
+
+@pytest.fixture
+def guarded(new_house: Callable[..., House]) -> Iterator[Guarded]:
+    house = new_house(AUTH_MODE="keys")
+    house.start_api()
+    house.start_worker()
+    found = Guarded(house)
+    httpx_ready(house)
+    yield found
+    found.installation.close()
+
+
+def httpx_ready(house: House) -> None:
+    from tests.waiting import wait_until
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"{house.url}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_until(ready, "the house did not open")
+
+
+@pytest.fixture
+def new_guest(browser, guarded: Guarded) -> Iterator[Callable[..., Page]]:
+    """Opens the page in a fresh profile. 401s are complaints in the console; errors of the page are not forgiven."""
+    expect.set_options(timeout=30_000)
+    contexts, errors = [], []
+
+    def make(**options) -> Page:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(guarded.house.url)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def sign_in(page: Page, token: str) -> None:
+    expect(page.locator("#sign-in")).to_be_visible()
+    page.fill("#token", token)
+    page.keyboard.press("Enter")
+
+
+def test_the_page_asks_and_then_everything_works(new_guest: Callable[..., Page], guarded: Guarded):
+    page = new_guest()
+    expect(page.locator("#sign-in")).to_be_visible()
+    expect(page.locator("#token")).to_be_focused()
+    sign_in(page, "ci_wrong")
+    expect(page.locator("#sign-in-error")).to_contain_text("unknown or was revoked")
+    sign_in(page, guarded.tokens["alice"])
+    expect(page.locator("#sign-in")).to_be_hidden()
+    expect(page.locator("#who")).to_contain_text("alice")
+    expect(page.locator("#model")).to_have_value("painter")  # the call that waited was made again
+    page.fill("#prompt", "a red boat")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .picture img.there")).to_be_visible()  # by cookie: the stream and the picture
+    page.evaluate("location.hash = '#/gallery'")
+    expect(page.locator(".wall img, .wall li").first).to_be_visible()
+    assert guarded.call("alice", "/api/images").json()["images"][0]["prompt"] == "a red boat"
+    assert guarded.call("bob", "/api/images").json()["images"] == []
+    assert page.evaluate("document.cookie") == ""
+    assert guarded.tokens["alice"] not in page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+
+
+def test_nothing_typed_is_lost_when_a_session_ends(new_guest: Callable[..., Page], guarded: Guarded):
+    page = new_guest()
+    sign_in(page, guarded.tokens["alice"])
+    expect(page.locator("#who")).to_contain_text("alice")
+    expect(page.locator("#model")).to_have_value("painter")
+    page.fill("#prompt", "a long and winding prompt")
+    page.locator("#steps").fill("9")
+    ApiKeyStore(guarded.installation.database).revoke(1)
+    expect(page.locator("#sign-in")).to_be_visible()
+    sign_in(page, guarded.tokens["bob"])
+    expect(page.locator("#who")).to_contain_text("bob")
+    expect(page.locator("#prompt")).to_have_value("a long and winding prompt")
+    expect(page.locator("#steps")).to_have_value("9")
+    page.locator("#generate").click()
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    assert len(guarded.call("bob", "/api/images").json()["images"]) == 1
+
+
+def test_not_now_is_an_answer(new_guest: Callable[..., Page], guarded: Guarded):
+    page = new_guest()
+    expect(page.locator("#sign-in")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#sign-in")).to_be_hidden()
+    expect(page.locator("#banner")).to_contain_text("not signed in")
+    page.fill("#prompt", "patience")
+    page.wait_for_timeout(4000)  # further beats of the pulse do not ask again
+    expect(page.locator("#sign-in")).to_be_hidden()
+    page.locator("#who").click()
+    sign_in(page, guarded.tokens["bob"])
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("#model")).to_have_value("painter")
+    expect(page.locator("#prompt")).to_have_value("patience")
+
+
+def test_signing_out_leaves_nothing_behind(new_guest: Callable[..., Page], guarded: Guarded):
+    page = new_guest()
+    sign_in(page, guarded.tokens["alice"])
+    expect(page.locator("#model")).to_have_value("painter")
+    page.fill("#prompt", "my secret plan")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    page.locator("#who").click()
+    sign_in(page, guarded.tokens["bob"])
+    expect(page.locator("#who")).to_contain_text("bob")
+    expect(page.locator("#prompt")).to_have_value("")
+    assert "secret" not in page.content()
+    expect(page.locator("#latest-tiles li")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_how_it_looks(new_guest: Callable[..., Page], tmp_path: Path, theme: str):
+    """Contrast and size; the pictures are for whoever wants to look at them."""
+    for name, viewport in (("desk", {"width": 1280, "height": 860}), ("phone", {"width": 390, "height": 780})):
+        page = new_guest(viewport=viewport)
+        page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
+        expect(page.locator("#sign-in")).to_be_visible()
+        box = page.locator("#sign-in").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= viewport["width"]
+        expect(page.locator("#who")).to_have_text("Sign in")
+        assert page.locator("#theme").evaluate("node => node.getBoundingClientRect().right <= innerWidth")
+        page.wait_for_timeout(400)
+        page.screenshot(path=tmp_path / f"sign-in-{theme}-{name}.png")

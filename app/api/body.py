@@ -16,10 +16,14 @@ from app.config import Settings
 from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 # Whoever adds a route that takes pictures adds it here.
-TAKES_PICTURES = frozenset({"generate.generate"})
+TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img"})
 _PICTURES = ("image", "mask")  # the members that hold them
 _FORM = "multipart/form-data"
-_WRITTEN_AS_JSON = frozenset({"settings", "priority"})  # members that are not text
+_NUMBERS = (
+    *("num_inference_steps", "guidance_scale", "seed", "width", "height", "num_images", "strength", "lora_scale"),
+    "timeout",
+)
+_WRITTEN_AS_JSON = frozenset({"settings", "priority", *_NUMBERS})  # members that are not text
 
 
 def register(app: Flask, settings: Settings) -> None:

@@ -59,7 +59,7 @@ class GenerationSettings(BaseModel):
     )
 
 
-_PICTURE = "Base64, a data URI, the id of a picture of the gallery, or a public http(s) URL."
+PICTURE = "Base64, a data URI, the id of a picture of the gallery, or a public http(s) URL."
 
 
 class GenerationInput(BaseModel):
@@ -71,8 +71,8 @@ class GenerationInput(BaseModel):
     negative_prompt: str | None = None
     model_id: str | None = None
     settings: GenerationSettings = GenerationSettings()
-    image: str | None = Field(default=None, description=f"{_PICTURE} The picture to start from.")
-    mask: str | None = Field(default=None, description=f"{_PICTURE} With an image: what is white is painted anew.")
+    image: str | None = Field(default=None, description=f"{PICTURE} The picture to start from.")
+    mask: str | None = Field(default=None, description=f"{PICTURE} With an image: what is white is painted anew.")
 
 
 class GenerationRequest(BaseModel):

@@ -61,6 +61,8 @@ def answers(client, submit, worker, next_job, installation):
     for body in ({}, {"prompt": "x", "timeout": 0}):
         call("POST", "/api/v1/generate/txt2img", json=body)
     worker.finish()
+    call("POST", "/api/v1/generate/img2img", json={"prompt": "x"})
+    call("POST", "/api/v1/generate/img2img", json={"prompt": "x", "image": "none"})
     for verb in ("load", "unload"):
         for model_id in ("demo", "unknown"):
             call("POST", f"/api/v1/models/{verb}", json={"model_id": model_id})

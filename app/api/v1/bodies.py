@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.core.request import RANDOM_SEED, SEED_MAX, FiniteFloat, GenerationInput, GenerationSettings
+from app.core.request import (
+    PICTURE,
+    RANDOM_SEED,
+    SEED_MAX,
+    FiniteFloat,
+    GenerationInput,
+    GenerationSettings,
+    LoraChoice,
+)
 from app.errors import FieldError, InvalidRequest
 
 LONGEST_TIMEOUT_SECONDS = 3600
@@ -24,7 +32,9 @@ Timeout = Annotated[
 ]
 
 
-class Txt2ImgBody(BaseModel):
+class _Flat(BaseModel):
+    """What both requests have."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
     prompt: str
@@ -36,16 +46,40 @@ class Txt2ImgBody(BaseModel):
     width: int | None = Field(default=None, description="Pixels, within the model's limits.")
     height: int | None = Field(default=None, description="Pixels, within the model's limits.")
     num_images: int = Field(default=1, ge=1, le=8, description="Image i uses seed + i.")
+    lora_path: str | None = Field(
+        default=None, min_length=1, max_length=300, description="A name of `GET /api/v1/loras`, or a repo of the hub."
+    )
+    lora_scale: FiniteFloat | None = Field(default=None, ge=0, le=2, description="How strongly it works; 1 if absent.")
     timeout: Timeout = None
 
     def asked(self) -> GenerationInput:
         """The same request in the words of everybody."""
-        nested = GenerationSettings.model_validate(
-            {name: getattr(self, name) for name in GenerationSettings.model_fields if hasattr(self, name)}
-        )
-        return GenerationInput(
-            prompt=self.prompt, negative_prompt=self.negative_prompt, model_id=self.model_id, settings=nested
-        )
+        sent = self.model_dump()
+        known = {name: sent[name] for name in GenerationSettings.model_fields if name in sent}
+        if self.lora_path is not None:
+            known["loras"] = (LoraChoice(id=self.lora_path, scale=1.0 if self.lora_scale is None else self.lora_scale),)
+        named = {name: sent[name] for name in GenerationInput.model_fields if name in sent}
+        return GenerationInput.model_validate({**named, "settings": GenerationSettings.model_validate(known)})
+
+    @model_validator(mode="after")
+    def _scale_of_something(self) -> Self:
+        if self.lora_scale is not None and self.lora_path is None:
+            raise ValueError("lora_scale needs a lora_path")
+        return self
+
+
+class Txt2ImgBody(_Flat):
+    """A picture from words."""
+
+
+class Img2ImgBody(_Flat):
+    """A picture from a picture."""
+
+    image: str = Field(description=f"{PICTURE} The picture to start from.")
+    mask: str | None = Field(default=None, description=f"{PICTURE} What is white is painted anew.")
+    strength: FiniteFloat | None = Field(
+        default=None, ge=0, le=1, description="How far to leave the picture: 1 keeps nothing; 0 is refused."
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A prompt in, a picture out, in one call."""
+"""A prompt in, or a prompt and a picture; a picture out, in one call."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from app.api.generate import GenerateHeaders
 from app.api.request_id import request_id
 from app.api.schemas.v1 import Pictures, StillWorking
 from app.api.server import server
-from app.api.v1.bodies import Txt2ImgBody, flat_field_names
+from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
 from app.api.v1.waiting import Answer, answer
 from app.errors import (
     DiskFull,
     GenerationError,
     GenerationTimeout,
     IdempotencyConflict,
+    InvalidImage,
     InvalidRequest,
     JobCancelled,
     ModelRequiresAuth,
@@ -24,17 +25,20 @@ from app.errors import (
     PromptTooLong,
     ProviderError,
     QueueFull,
+    SuspiciousInput,
     UnknownModel,
     UnsupportedMediaType,
+    UnsupportedTask,
     WorkerDied,
 )
 from app.services.submit import submit
 
-api = blueprint("v1_txt2img", "v1")
+api = blueprint("v1_generate", "v1")
 
 GENERATION_PROBLEMS = (
     InvalidRequest,
     PromptTooLong,
+    SuspiciousInput,
     UnknownModel,
     ModelRequiresAuth,
     JobCancelled,
@@ -52,16 +56,39 @@ GENERATION_PROBLEMS = (
 )
 
 
+_TXT2IMG = (
+    "Also `/api/v1/txt2img`, `/v1/generate/txt2img` and `/v1/txt2img`. Goes through the same queue as every other"
+    " request. When the picture takes longer than `timeout`, or when as many requests wait as the server has threads"
+    " for, the answer is 202 with the job's URL and the work goes on. Going away cancels nothing. A job that fails"
+    " answers its own error."
+)
+_IMG2IMG = (
+    "Also `/api/v1/img2img`, `/v1/generate/img2img` and `/v1/img2img`. Answers like `txt2img`. The picture may also be"
+    " a file of a form (`multipart/form-data`); with a `mask` only what is white in it is painted anew."
+)
+
+
 @api.post(
     "/api/v1/generate/txt2img",
     responses=answers({200: Pictures, 202: StillWorking}, *GENERATION_PROBLEMS),
-    description="Also `/api/v1/txt2img`, `/v1/generate/txt2img` and `/v1/txt2img`. Goes through the same queue as every"
-    " other request. When the picture takes longer than `timeout`, or when as many requests wait as the server has"
-    " threads for, the answer is 202 with the job's URL and the work goes on. Going away cancels nothing. A job that"
-    " fails answers its own error.",
+    description=_TXT2IMG,
 )
 def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
     """Make pictures and answer with them"""
+    return _generated(body, header)
+
+
+@api.post(
+    "/api/v1/generate/img2img",
+    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, UnsupportedTask, *GENERATION_PROBLEMS),
+    description=_IMG2IMG,
+)
+def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
+    """Make pictures of a picture and answer with them"""
+    return _generated(body, header)
+
+
+def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer:
     here = server()
     with flat_field_names():
         submitted = submit(

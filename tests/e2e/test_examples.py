@@ -1,0 +1,97 @@
+"""The examples of docs/V1.md, run as they stand against a running server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import ROOT
+from tests.e2e.service import Service
+from tests.processes import Processes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
+PAGE = (ROOT / "docs" / "V1.md").read_text()
+EXAMPLES = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def demo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server with the models that it comes with."""
+    folder = tmp_path_factory.mktemp("service")
+    processes = Processes(folder)
+    running = Service(processes, folder)
+    try:
+        running.start()
+        yield running
+    finally:
+        processes.close()
+
+
+def run(example: tuple[str, str], service: Service, folder: Path, **secrets: str) -> str:
+    """What the example prints; it must succeed. Its server is on another port than ours."""
+    language, text = example
+    text = text.replace(":5050/", f":{service.environment['PORT']}/")
+    command = ["bash", "-ec", text] if language == "bash" else [sys.executable, "-c", text]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **secrets}, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_page_has_the_examples_that_matter() -> None:
+    assert [language for language, _ in EXAMPLES] == ["bash", "python", "bash", "bash", "python"]
+    assert "/api/v1/generate/txt2img" in EXAMPLES[0][1]
+    for name in ("prompt", "model_id", "num_inference_steps", "guidance_scale"):
+        assert f'"{name}": ' in EXAMPLES[0][1]
+    assert "/api/v1/models/load" in EXAMPLES[2][1]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_every_example_runs_as_it_stands(demo_service: Service, tmp_path: Path) -> None:
+    run(EXAMPLES[0], demo_service, tmp_path)
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    assert base64.b64decode(answer["image"]).startswith(b"\x89PNG")
+    assert answer["model_id"] == "demo"
+    assert " ms" in run(EXAMPLES[1], demo_service, tmp_path)
+    assert (tmp_path / "sailboat.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(run(EXAMPLES[2], demo_service, tmp_path))["status"] == "already_loaded"
+    assert json.loads(run(EXAMPLES[3], demo_service, tmp_path))["status"] == "unloaded"
+    assert json.loads(run(EXAMPLES[2], demo_service, tmp_path))["status"] == "loaded"
+    assert run(EXAMPLES[4], demo_service, tmp_path).splitlines()[-1].startswith("result")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_two_curls_run_with_a_token_too(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    service = Service(processes, tmp_path, AUTH_MODE="keys")
+    try:
+        service.start()
+        made = subprocess.run(
+            [sys.executable, "-m", "app.keys", "create", "somebody", "--admin"],
+            cwd=ROOT,
+            env={**os.environ, **service.environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        token = re.search(r"\S{30,}", made.stdout)
+        assert token is not None, made.stdout
+        for example in (EXAMPLES[2], EXAMPLES[0]):
+            bare = example[1].replace("curl -s", "curl -sf")
+            with pytest.raises(AssertionError):
+                run(("bash", bare), service, tmp_path)
+            signed = bare.replace("curl -sf", 'curl -sf -H "Authorization: Bearer $TOKEN"')
+            run(("bash", signed), service, tmp_path, TOKEN=token[0])
+        assert json.loads((tmp_path / "answer.json").read_text())["image"]
+    finally:
+        processes.close()

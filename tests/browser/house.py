@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 MODELS = {
     "MODEL_PAINTER": "painter;builtin;Paints small flat scenes;local;false;"
     '{"steps": {"min": 4, "max": 40, "default": 12}, "defaults": {"width": 256, "height": 256, "guidance_scale": 3.5},'
+    ' "tasks": ["txt2img", "img2img"],'
     ' "limits": {"min_width": 64, "max_width": 512, "min_height": 64, "max_height": 512, "max_images": 4},'
     ' "example_prompts": ["a sunset over mountains", "a red boat on a calm sea", "a snowy forest at night"]}',
     "MODEL_FIXED": "fixed;builtin;Always takes seven steps;local;false;"
@@ -40,6 +41,7 @@ class House:
             "LOG_DIR": str(folder / "logs"),
             "PORT": str(self.port),
             "DEFAULT_MODEL_ID": "painter",
+            "SUSPICIOUS_INPUT": "off",  # the page must be safe by itself
             "DISK_FLOOR_BYTES": "0",
             "HEARTBEAT_SECONDS": "0.5",
             "LEASE_SECONDS": "6",

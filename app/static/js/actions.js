@@ -44,9 +44,15 @@ export async function reuse(item) {
 /** The same again with another seed. */
 export async function vary(item) {
   try {
-    const { prompt, negative_prompt, model_id, settings } = await recipe(item);
+    const { prompt, negative_prompt, model_id, settings, inputs } = await recipe(item);
+    const image = inputs?.image;
+    if (image && !image.image_id) {
+      toast("The picture it started from is not in the gallery. Choose it again with “From a picture…”.", { kind: "error" });
+      return;
+    }
     const given = Object.entries(settings).filter(([, value]) => value !== null);
-    await send({ prompt, model_id, ...(negative_prompt ? { negative_prompt } : {}), settings: { ...Object.fromEntries(given), seed: -1 } });
+    const begun = image ? { image: image.image_id } : {};
+    await send({ prompt, model_id, ...(negative_prompt ? { negative_prompt } : {}), ...begun, settings: { ...Object.fromEntries(given), seed: -1 } });
     location.hash = "#/";
   } catch (error) {
     complain(error);

@@ -9,6 +9,7 @@ import { chosen, describe, fillPicker } from "./picker.js";
 import { chosenSeed, seedIsWrong } from "./seed.js";
 import { newKey, send } from "./send.js";
 import { applySizes, chosenSize } from "./size.js";
+import { applyStart, chosenStart } from "./start.js";
 import { applySteps, paint, showSteps, stepCount } from "./steps.js";
 
 const COUNTS = [1, 2, 3, 4, 6, 8];
@@ -35,7 +36,9 @@ export function request() {
   const settings = { num_inference_steps: stepCount(), ...chosenSize(), seed: chosenSeed(), num_images: chosenCount() };
   if (guided) settings.guidance_scale = Number(guidance.value);
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
-  return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), settings };
+  const { image, strength } = chosenStart(chosen());
+  if (image) settings.strength = strength;
+  return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), ...(image ? { image } : {}), settings };
 }
 
 function adapt(steps = null) {
@@ -46,6 +49,7 @@ function adapt(steps = null) {
   applyExamples(model);
   applyGuidance(model);
   applyCount(model);
+  applyStart();
   $("#negative-field").hidden = model.negative_prompt === false;
   summarize();
 }

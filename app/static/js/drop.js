@@ -1,8 +1,9 @@
-// Dropping, pasting or choosing one of our pictures brings its prompt and settings back.
+// Dropping, pasting or choosing one of our pictures brings its prompt and settings back; any other is one to start from.
 
 import { $ } from "./dom.js";
 import { toast } from "./notices.js";
 import { useSettings } from "./restore.js";
+import { canStart, startFromFile } from "./start.js";
 
 const veil = $("#drop");
 let depth = 0; // dragenter and dragleave come for every element on the way
@@ -25,18 +26,30 @@ export function startDrop() {
   });
 }
 
-/** Takes the settings out of `file` into the form. */
+/** Takes the settings out of `file` into the form, or the picture itself where it carries none. */
 export async function take(file) {
   if (!file) return;
   const { readRecipe } = await import("./png.js");
   const made = await readRecipe(file).catch(() => null);
-  if (!made) {
-    toast(`“${file.name}” carries no settings. Pictures that CyberImage made do, as long as nothing rewrote the file.`, { kind: "error" });
-    return;
-  }
+  if (!made) return start(file);
   $("dialog[open]")?.close();
   useSettings(made);
-  toast(`Settings of “${file.name}” are in the form`);
+  const instead = canStart() ? { label: "Start from it instead", run: () => start(file) } : null;
+  toast(`Settings of “${file.name}” are in the form`, { action: instead });
+}
+
+async function start(file) {
+  if (!canStart()) {
+    toast(`“${file.name}” carries no settings, and no model here can start from a picture.`, { kind: "error" });
+    return;
+  }
+  try {
+    await startFromFile(file);
+    $("dialog[open]")?.close();
+    location.hash = "#/";
+  } catch {
+    toast(`“${file.name}” is no picture that this browser can read.`, { kind: "error" });
+  }
 }
 
 const hasFile = (event) => event.dataTransfer?.types.includes("Files");

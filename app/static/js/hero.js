@@ -6,6 +6,7 @@ import { $, button, el, icon, say, setVars } from "./dom.js";
 import { fillPrompt, someExamples } from "./examples.js";
 import { openLightbox } from "./open.js";
 import { isDoomed, removePictures } from "./removal.js";
+import { canStart, startFrom } from "./start.js";
 import { facts, isMeasured, remaining, standing } from "./words.js";
 
 const root = $("#hero");
@@ -96,6 +97,7 @@ function finished(job) {
         { class: "actions" },
         button("Variations", "vary", () => actions.vary(job)),
         button("Use these settings", "reuse", () => actions.reuse(job)),
+        canStart() && pictures[0]?.media === "image" && button("Start from this", "start", () => startFrom(pictures[0])),
         button("Copy prompt", "copy", () => actions.copy(job.prompt)),
         button("Download", "download", () => pictures.forEach(actions.download)),
         button("Delete", "trash", () => removePictures(pictures), { class: "quiet danger" }),

@@ -7,6 +7,7 @@ import { button, el, icon, setVars } from "./dom.js";
 import { bytes, when } from "./format.js";
 import { announce } from "./notices.js";
 import { isDoomed, removePictures } from "./removal.js";
+import { canStart, startFrom } from "./start.js";
 
 const NEAR_THE_END = 6;
 let list = [];
@@ -95,6 +96,7 @@ function describe(item, metadata) {
       { class: "actions" },
       button("Variations", "vary", leaving(actions.vary), { class: "quiet strong" }),
       button("Use these settings", "reuse", leaving(actions.reuse)),
+      canStart() && item.media === "image" ? button("Start from this", "start", leaving(startFrom)) : "",
       button("Copy prompt", "copy", () => actions.copy(item.prompt)),
       button("Download", "download", () => actions.download(item)),
       button("Delete", "trash", remove, { class: "quiet danger" }),

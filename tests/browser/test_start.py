@@ -1,0 +1,105 @@
+"""Starting from a picture: of the gallery, or one that was dropped; only where the model can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.house import House
+
+
+def sent_by(page: Page, act: Callable[[], None]) -> dict[str, Any]:
+    with page.expect_request("**/api/generate") as request:
+        act()
+    expect(page.locator("#generate")).not_to_have_attribute("aria-busy", "true")
+    return request.value.post_data_json
+
+
+def generate(page: Page, prompt: str = "the same in autumn") -> dict[str, Any]:
+    page.locator("#prompt").fill(prompt)
+    return sent_by(page, page.locator("#generate").click)
+
+
+def a_photograph(path: Path, width: int = 64, height: int = 48) -> Path:
+    path.write_bytes(encoded(width, height))
+    return path
+
+
+def encoded(width: int, height: int) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 40)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], house: House):
+    made = house.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
+    page = new_page(f"{house.url}/#/gallery")
+    page.locator(".wall a.tile").first.click()
+    page.locator("dialog").get_by_role("button", name="Start from this").click()
+    expect(page.locator("#start")).to_be_visible()
+    expect(page.locator("#start-picture")).to_have_attribute("src", made["thumbnail_url"])
+    page.locator("#strength").fill("0.5")
+    expect(page.locator("#strength-value")).to_have_text("50 %")
+    body = generate(page)
+    assert (body["image"], body["settings"]["strength"]) == (made["image_id"], 0.5)
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    newest = house.call("/api/images?limit=1")["images"][0]
+    manifest = house.call(newest["metadata_url"])["manifest"]
+    assert (manifest["inputs"]["image"]["image_id"], manifest["settings"]["strength"]) == (made["image_id"], 0.5)
+
+
+def test_variations_start_from_the_same_picture(new_page: Callable[..., Page], house: House):
+    made = house.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
+    page = new_page(house.url)
+    page.evaluate("location.hash = '#/gallery'")
+    page.locator(".wall a.tile").first.click()
+    page.get_by_role("button", name="Start from this").click()
+    expect(page.locator("#start")).to_be_visible()
+    generate(page)
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    body = sent_by(page, page.locator("#hero").get_by_role("button", name="Variations").click)
+    assert (body["image"], body["settings"]["strength"], body["settings"]["seed"]) == (made["image_id"], 0.75, -1)
+
+
+def test_a_picture_from_elsewhere_is_a_start_and_large_ones_are_scaled_down(
+    new_page: Callable[..., Page], house: House, tmp_path: Path
+):
+    page = new_page(house.url)
+    page.locator("#file").set_input_files(a_photograph(tmp_path / "beach.png", 4000, 1000))
+    expect(page.locator("#start-picture")).to_have_attribute("alt", "beach.png")
+    body = generate(page)
+    assert body["image"].startswith("data:image/")
+    size = "src => new Promise(ok => { const i = new Image(); i.onload = () => ok([i.width, i.height]); i.src = src; })"
+    assert page.evaluate(size, body["image"]) == [1536, 384]
+    expect(page.locator("#hero .picture img.there")).to_be_visible()
+
+
+def test_what_is_no_picture_is_refused_with_a_sentence(new_page: Callable[..., Page], house: House, tmp_path: Path):
+    page = new_page(house.url)
+    (tmp_path / "notes.png").write_text("no picture")
+    page.locator("#file").set_input_files(tmp_path / "notes.png")
+    expect(page.locator(".toast")).to_contain_text("no picture that this browser can read")
+    expect(page.locator("#start")).to_be_hidden()
+
+
+def test_a_model_that_cannot_gets_none_and_one_that_can_gets_it_again(
+    new_page: Callable[..., Page], house: House, tmp_path: Path
+):
+    page = new_page(house.url)
+    page.locator("#file").set_input_files(a_photograph(tmp_path / "beach.png"))
+    page.locator("#model").select_option("fixed")
+    expect(page.locator("#start-note")).to_contain_text("cannot start from a picture")
+    expect(page.locator("#strength")).to_be_disabled()
+    body = generate(page)
+    assert "image" not in body
+    assert "strength" not in body["settings"]
+    page.locator("#model").select_option("painter")
+    assert "image" in generate(page)
+    page.get_by_role("button", name="Start from nothing").click()
+    expect(page.locator("#start")).to_be_hidden()
+    assert "image" not in generate(page)

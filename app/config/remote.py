@@ -18,6 +18,14 @@ class Remote(BaseModel):
     openai_base_url: str = Field(
         "", description="OpenAI-compatible server for models with the source openai, up to and with /v1; empty = none."
     )
+    public_url: str = Field(
+        "",
+        description="Where providers reach this server, as https://example.org; empty = it has to ask them.",
+    )
+    replicate_webhook_secret: SecretStr = Field(
+        SecretStr(""),
+        description="What Replicate signs webhooks with, as whsec_ and base64; empty = it is asked.",
+    )
     remote_concurrency: int = Field(
         10, ge=0, le=100, description="Remote generations under way at a time; 0 = run.py starts no worker for them."
     )
@@ -25,12 +33,21 @@ class Remote(BaseModel):
         900, description="Longest a remote generation may take, its wait at the provider included."
     )
 
-    @field_validator("replicate_base_url", "openai_base_url")
+    remote_output_max_bytes: int = Field(
+        268_435_456, ge=1024, description="Largest file that is taken over from a provider, in bytes."
+    )
+
+    @field_validator("replicate_base_url", "openai_base_url", "public_url")
     @classmethod
     def _http(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// or http://")
         return url.rstrip("/")
+
+    @field_validator("replicate_base_url")
+    @classmethod
+    def _without_version(cls, url: str) -> str:
+        return url.removesuffix("/v1")
 
     def has_key_for(self, source: str) -> bool:
         """Whether the provider of the remote `source` can be asked."""

@@ -137,9 +137,10 @@ class ModelOptions(_Frozen):
 
 
 class ModelSpec(_Frozen):
-    """One entry of the catalogue. `id` is what clients send as `model_id`; `repo` is where the weights are."""
+    """One entry of the catalogue. `id` is what clients send as `model_id`; `repo` is where the weights are, or what
+    a provider calls it. Only a provider's model that is in no catalogue line has an id with a slash."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9._-]+)?$", max_length=100)]
     name: str
     repo: str
     description: str

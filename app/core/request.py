@@ -6,6 +6,7 @@ Every façade builds a `GenerationInput` and nothing else; the rules live here o
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from math import ceil
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.core.catalog import STEPS_MAX, STEPS_MIN, Defaults, ModelSpec
+from app.core.catalog import STEPS_MAX, STEPS_MIN, Catalog, Defaults, Media, ModelOptions, ModelSpec, Source
 from app.core.inputs import InputRef
 from app.core.prompts import check_prompt
 from app.core.tasks import DEFAULT_STRENGTH, TXT2IMG, Task, steps_run
@@ -75,6 +76,23 @@ class GenerationInput(BaseModel):
     mask: str | None = Field(default=None, description=f"{PICTURE} With an image: what is white is painted anew.")
 
 
+class RemoteCall(BaseModel):
+    """What of a request only its provider understands.
+
+    `model` is what the provider calls it. `input` is in the model's own words, checked against its schema; None: the
+    request is to be worded when it is sent, and of its settings only those in `chosen` were somebody's choice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source: Source
+    model: str
+    media: Media = "image"
+    version: str | None = None
+    input: dict[str, Any] | None = None
+    chosen: tuple[str, ...] = ()
+
+
 class GenerationRequest(BaseModel):
     """A complete, checked request. `width`, `height` and `guidance_scale` may be None: the pipeline's own default.
 
@@ -98,6 +116,7 @@ class GenerationRequest(BaseModel):
     loras: tuple[LoraChoice, ...] = ()
     image: InputRef | None = None
     mask: InputRef | None = None
+    remote: RemoteCall | None = None
 
     @property
     def steps_run(self) -> int:
@@ -115,6 +134,29 @@ class GenerationRequest(BaseModel):
     def stored(self) -> dict[str, Any]:
         """All but the words and the model, as it is kept in a job's row."""
         return self.model_dump(mode="json", exclude={"model_id", "prompt", "negative_prompt"}, exclude_defaults=True)
+
+
+def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:
+    """The model of `request`: of the catalogue, or one of a provider's that stands in no catalogue of ours. Raises
+    UnknownModel."""
+    call = request.remote
+    if call is None:
+        return catalog.get(request.model_id)
+    return remote_spec(catalog, call.source, call.model, call.media)
+
+
+def remote_spec(catalog: Catalog, source: Source, model: str, media: Media) -> ModelSpec:
+    """The catalogue's entry for a provider's `model`, else one as good as the name."""
+    listed = (spec for spec in catalog if (spec.source, spec.repo) == (source, model))
+    bare = ModelSpec(
+        id=re.sub(r"[^a-z0-9._/-]+", "-", model.lower())[:100],
+        name=model,
+        repo=model,
+        description="",
+        source=source,
+        options=ModelOptions(media=media),
+    )
+    return next(listed, bare)
 
 
 @dataclass(frozen=True)
@@ -179,8 +221,25 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         task=task,
         strength=strength,
         loras=wanted.loras,
+        remote=_remote_call(wanted, spec) if spec.lane == "remote" else None,
     )
     return Resolved(request, tuple(warnings))
+
+
+def _remote_call(wanted: GenerationSettings, spec: ModelSpec) -> RemoteCall:
+    chosen = {name for name, value in wanted if value is not None and name in wanted.model_fields_set}
+    chosen |= {name for name, value in spec.defaults if value is not None}
+    if spec.steps.declared:
+        chosen.add("num_inference_steps")
+    if {"width", "height"} & chosen:
+        chosen |= {"width", "height"}
+    return RemoteCall(
+        source=spec.source,
+        model=spec.repo,
+        media=spec.media,
+        version=spec.options.revision,
+        chosen=tuple(sorted(chosen)),
+    )
 
 
 def _draw_seed(seed: int | None, num_images: int) -> int:

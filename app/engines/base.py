@@ -1,15 +1,15 @@
 """The contract of an engine: load + generate + unload. It knows no HTTP, no SQL and no files of ours.
 
-An engine is used by one thread at a time. It reports through `Control` and is stopped through it; it raises the
-`GenerationError`s of `app.errors`, `Cancelled`, and nothing else on purpose.
+An engine is used by one thread at a time; those of remote sources by many. It reports through `Control` and is stopped
+through it; it raises the `GenerationError`s of `app.errors`, `Cancelled`, and nothing else on purpose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from app.core.catalog import ModelSpec
 from app.core.inputs import Role
 from app.core.job import Phase
+from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 
 Pixels = npt.NDArray[np.uint8]
@@ -35,6 +36,44 @@ class Control(Protocol):
 
     def cancelled(self) -> bool:
         """Whether to stop: asked between steps, and between the parts of a load."""
+
+
+@runtime_checkable
+class RemoteControl(Control, Protocol):
+    """Of a job whose engine asks a provider."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What must be remembered even if this process dies."""
+
+
+class Ledger(Protocol):
+    """What was asked of a provider for this job. Whatever is written here is on the disk when the call returns, and is
+    there for the next attempt. A call may raise LeaseLost: let it through."""
+
+    def find(self) -> Prediction | None:
+        """What an earlier attempt asked for, or what a webhook told since."""
+
+    def intend(self, *, source: str, model: str, input: Mapping[str, Any]) -> Prediction:
+        """Before the provider is asked: `input` is what it will be sent."""
+
+    def created(self, prediction: Prediction, provider_id: str) -> bool:
+        """After it was asked. False when another job took this very one for its own, after a crash."""
+
+    def taken(self, source: str, provider_ids: Sequence[str]) -> Collection[str]:
+        """Those of `provider_ids` that are known to be some job's."""
+
+    def observed(self, source: str, report: Report) -> None:
+        """What the provider says now. An end stays an end, whatever comes later."""
+
+    def note_download(self, prediction: Prediction, *, retries: int, error: str | None) -> None:
+        """Its files are being fetched, after `retries` failures, the last of which was `error`."""
+
+    def wanted(self) -> bool:
+        """Whether anybody still wants the result, when `cancelled` says to stop: it may only be this process' end."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, or until there may be news."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +96,18 @@ class GeneratedImage:
 
 
 @dataclass(frozen=True)
+class GeneratedVideo:
+    """One video, as the bytes of an MP4 or WebM file. `poster` is a frame to show for it: uint8 RGB."""
+
+    content: bytes
+    poster: Pixels
+    seed: int
+    mime_type: str = "video/mp4"
+    seconds: float = 0.0
+    fps: float = 0.0
+
+
+@dataclass(frozen=True)
 class Generation:
     """What a request gave. `effective` are the call arguments as really used (defaults filled in), for the manifest;
     `versions` the libraries and weights behind them; `timings` seconds by phase; `vram_peak_bytes` 0 without a GPU."""
@@ -67,6 +118,7 @@ class Generation:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     vram_peak_bytes: int = 0
+    videos: Sequence[GeneratedVideo] = ()
 
 
 class Engine(Protocol):

@@ -8,6 +8,9 @@ from functools import cache
 
 from app.core.catalog import ModelSpec
 from app.engines.base import Engine, EngineFactory
+from app.engines.openai import OpenAIEngine
+from app.engines.remote import RemoteSettings
+from app.engines.replicate import ReplicateEngine
 from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
 
@@ -24,6 +27,25 @@ def engine_factories(settings: EngineSettings) -> Mapping[str, EngineFactory]:
         return DiffusersEngine(settings)
 
     return {"huggingface": diffusers_engine, "local": diffusers_engine}
+
+
+def remote_factories(settings: RemoteSettings) -> Mapping[str, EngineFactory]:
+    """One factory per source that a provider serves. Their engines are safe with threads."""
+
+    @cache
+    def replicate_engine() -> Engine:
+        return ReplicateEngine(settings)
+
+    @cache
+    def openai_engine() -> Engine:
+        return OpenAIEngine(settings)
+
+    found: dict[str, EngineFactory] = {}
+    if settings.replicate_token:
+        found["replicate"] = replicate_engine
+    if settings.openai_base_url:
+        found["openai"] = openai_engine
+    return found
 
 
 def engine_for(spec: ModelSpec, factories: Mapping[str, EngineFactory]) -> Engine:

@@ -18,7 +18,8 @@ THUMBNAIL_QUALITY = 80
 
 
 def encode_png(pixels: npt.NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
-    """A PNG of `pixels` (uint8 RGB, height × width × 3) with `text` chunks (Latin-1 as tEXt, the rest as iTXt)."""
+    """A PNG of `pixels` (uint8, height × width × 3, or 4 with alpha) with `text` chunks (Latin-1 as tEXt, the rest as
+    iTXt)."""
     info = PngInfo()
     for key, value in text.items():
         if key == XMP_KEY:  # looked for in an iTXt only

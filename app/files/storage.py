@@ -1,4 +1,4 @@
-"""The media folder: files appear whole and on the disk, or not at all.
+"""The media folders: files appear whole and on the disk, or not at all.
 
 A local folder is the one storage there is; another (an object store) would offer the same four calls.
 """
@@ -18,14 +18,18 @@ from app.errors import StorageFull
 
 IMAGE_SUFFIX = ".png"
 THUMBNAIL_SUFFIX = ".thumbnail.webp"
+VIDEO_SUFFIXES = {"video/mp4": ".mp4", "video/webm": ".webm"}
+POSTER_SUFFIX = ".poster.webp"
 _TEMPORARY = ".partial-"
 
 
 class MediaStorage:
-    """Files under `root`, named by relative paths with forward slashes."""
+    """Files under `root`, named by relative paths with forward slashes. Those whose suffix says that they belong to a
+    video are under `videos`, if there is such a folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, videos: Path | None = None) -> None:
         self.root = root
+        self._videos = videos or root
 
     def publish(self, files: Mapping[str, bytes]) -> None:
         """Write every file of `files` (relative path → content) so that each is whole and on the disk.
@@ -39,7 +43,8 @@ class MediaStorage:
             temporaries: dict[Path, Path] = {}
             for final, data in targets.items():
                 _make_folder(final.parent)
-                temporary = final.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+                kept = _video_suffix(final.name)  # it tells where the file lies
+                temporary = final.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}{kept}")
                 ours.append(temporary)
                 _write_synced(temporary, data)
                 temporaries[final] = temporary
@@ -64,7 +69,7 @@ class MediaStorage:
         relative = PurePosixPath(name)
         if not relative.parts or relative.is_absolute() or ".." in relative.parts or "\0" in name:
             raise ValueError(f"{name!r} is not a path inside the media folder")
-        return self.root / relative
+        return (self._videos if _video_suffix(relative.name) else self.root) / relative
 
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
@@ -80,19 +85,29 @@ class MediaStorage:
     def older_than(self, seconds: float) -> Iterator[str]:
         """Every file last changed more than `seconds` ago, temporary ones too, as relative names."""
         newest = datetime.now(UTC).timestamp() - seconds
-        for path in self.root.rglob("*"):
-            if path.name == ".gitkeep" or not path.is_file():
-                continue
-            with contextlib.suppress(FileNotFoundError):  # somebody else removed it this moment
-                if path.stat().st_mtime < newest:
-                    yield path.relative_to(self.root).as_posix()
+        for root in dict.fromkeys((self.root, self._videos)):
+            for path in root.rglob("*"):
+                name = path.relative_to(root).as_posix()
+                if path.name == ".gitkeep" or not path.is_file() or self.path(name) != path:
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # somebody else removed it this moment
+                    if path.stat().st_mtime < newest:
+                        yield name
 
     def free_bytes(self) -> int:
-        """Free space of the disk that holds the root, or of its nearest existing parent."""
-        folder = self.root
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        """Free space of the disk that holds the root, or of its nearest existing parent; of two, the fuller one's."""
+        return min(_free(folder) for folder in (self.root, self._videos))
+
+
+def _video_suffix(name: str) -> str:
+    """The suffix of a file that belongs to a video; empty for any other."""
+    return next((suffix for suffix in (POSTER_SUFFIX, *VIDEO_SUFFIXES.values()) if name.endswith(suffix)), "")
+
+
+def _free(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def dated_name(output_id: str, suffix: str, when: datetime | None = None) -> str:

@@ -5,7 +5,8 @@ For tests only, hence no setting of `app.config`. The variable is read when the 
     CYBERIMAGE_FAILPOINTS="before_commit=kill:0.05,after_file_rename=stop:0.1"
 
 `kill` is SIGKILL and `stop` is SIGSTOP to this very process, with the probability behind the colon. The places, in the
-order a job passes them: after_claim, mid_generation, after_file_rename, before_commit, after_commit.
+order a job passes them: after_claim, mid_generation, after_file_rename, before_commit, after_commit; of a remote job
+between the first two: after_intent, after_create, after_created_stored, after_ended, after_download.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 
 ENVIRONMENT_NAME = "CYBERIMAGE_FAILPOINTS"
-NAMES = ("after_claim", "mid_generation", "after_file_rename", "before_commit", "after_commit")
+REMOTE = ("after_intent", "after_create", "after_created_stored", "after_ended", "after_download")
+NAMES = ("after_claim", *REMOTE, "mid_generation", "after_file_rename", "before_commit", "after_commit")
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 

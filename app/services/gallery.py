@@ -10,6 +10,7 @@ from pathlib import Path
 from app.core.catalog import Media
 from app.core.job import Job, JobStatus
 from app.core.output import Output
+from app.core.request import spec_for
 from app.errors import ImageNotFound, UnknownModel
 from app.services.installation import Installation
 from app.store.outputs import GalleryQuery
@@ -116,7 +117,7 @@ def _lets_through(wanted: Filter, item: JobItem) -> bool:
 
 def _media_of(installation: Installation, job: Job) -> Media:
     try:
-        return installation.catalog.get(job.request.model_id).media
+        return spec_for(installation.catalog, job.request).media
     except UnknownModel:  # it was taken out of the catalogue
         return "image"
 

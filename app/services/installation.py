@@ -18,6 +18,7 @@ from app.store.jobs import JobStore
 from app.store.migrate import migrate
 from app.store.model_orders import ModelOrderStore
 from app.store.outputs import OutputStore
+from app.store.predictions import PredictionStore
 from app.store.previews import PreviewStore
 from app.store.speeds import SpeedStore
 from app.store.workers import WorkerStore
@@ -37,6 +38,7 @@ class Installation:
     workers: WorkerStore
     speeds: SpeedStore
     previews: PreviewStore
+    predictions: PredictionStore
     counters: CounterStore
     model_orders: ModelOrderStore
     images: MediaStorage
@@ -69,8 +71,9 @@ def open_installation(settings: Settings) -> Installation:
         workers=WorkerStore(database, lease_seconds=lease),
         speeds=SpeedStore(database),
         previews=PreviewStore(database),
+        predictions=PredictionStore(database),
         counters=CounterStore(database),
         model_orders=ModelOrderStore(database),
-        images=MediaStorage(settings.images_dir),
+        images=MediaStorage(settings.images_dir, settings.videos_dir),
         bell=open_doorbell(database.url),
     )

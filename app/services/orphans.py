@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import re
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from app.errors import Gone, JobNotFound
 from app.files.metadata import read_manifest
-from app.files.storage import IMAGE_SUFFIX, THUMBNAIL_SUFFIX
+from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
 from app.services.installation import Installation
 
 ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
 _PORTION = 200
 
 _ID = "[0-9a-f]{32}"
-_OURS = re.compile(rf"\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}|{_ID}(?:\.thumbnail\.webp|\.png))")
+_VIDEO = r"(?:\.mp4|\.webm|\.poster\.webp)"
+_OURS = re.compile(rf"\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}{_VIDEO}?|{_ID}(?:\.thumbnail\.webp|\.png|{_VIDEO}))")
+_FILES = (IMAGE_SUFFIX, *VIDEO_SUFFIXES.values())
 
 log = logging.getLogger("cyberimage.maintenance")
 
@@ -46,19 +49,28 @@ def sweep_orphans(
 
 def _is_litter(installation: Installation, name: str) -> bool:
     """Whether the file `name`, which no row points to, is left over from a publication of this installation."""
-    picture, thumbnail, _ = name.partition(THUMBNAIL_SUFFIX)
-    if thumbnail:
-        return not installation.images.path(picture + IMAGE_SUFFIX).exists()
-    return not name.endswith(IMAGE_SUFFIX) or _is_of_our_jobs(installation, name)
+    if name.endswith((THUMBNAIL_SUFFIX, POSTER_SUFFIX)):
+        return not any(installation.images.path(of).exists() for of in _shown_by(name))
+    return not name.endswith(_FILES) or _is_of_our_jobs(installation, name)
 
 
 def _with_thumbnail(name: str) -> list[str]:
-    return [name, name.removesuffix(IMAGE_SUFFIX) + THUMBNAIL_SUFFIX] if name.endswith(IMAGE_SUFFIX) else [name]
+    if not name.endswith(_FILES):
+        return [name]
+    stem, suffix = name[: name.rindex(".")], name[name.rindex(".") :]
+    return [name, stem + (THUMBNAIL_SUFFIX if suffix == IMAGE_SUFFIX else POSTER_SUFFIX)]
+
+
+def _shown_by(thumbnail: str) -> list[str]:
+    """The files that it may be the thumbnail of."""
+    if thumbnail.endswith(THUMBNAIL_SUFFIX):
+        return [thumbnail.removesuffix(THUMBNAIL_SUFFIX) + IMAGE_SUFFIX]
+    return [thumbnail.removesuffix(POSTER_SUFFIX) + suffix for suffix in VIDEO_SUFFIXES.values()]
 
 
 def _is_of_our_jobs(installation: Installation, name: str) -> bool:
     try:
-        manifest = read_manifest(installation.images.path(name))
+        manifest = _manifest_in(installation.images.path(name))
         if manifest is None:
             return False
         installation.jobs.get(str(manifest.get("job_id")))
@@ -67,3 +79,11 @@ def _is_of_our_jobs(installation: Installation, name: str) -> bool:
     except (JobNotFound, OSError, ValueError):  # the latter two: no picture that we wrote, or removed this moment
         return False
     return True
+
+
+def _manifest_in(path: Path) -> dict[str, Any] | None:
+    if path.suffix == IMAGE_SUFFIX:
+        return read_manifest(path)
+    from app.files.media import read_video_manifest  # here: the API process meets no other video
+
+    return read_video_manifest(str(path))

@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from app.core.catalog import Media
 from app.core.ids import new_id
 from app.core.job import Claim, Phase
 from app.core.output import Output
 from app.core.safety import SafetyResult
 from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
+from app.files.media import with_manifest
 from app.files.metadata import build_manifest, png_text, told_inside, xmp_of
-from app.files.storage import IMAGE_SUFFIX, THUMBNAIL_SUFFIX, dated_name
+from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.installation import Installation
 from app.version import __version__
@@ -32,10 +34,22 @@ TRY_AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels (uint8 RGB, height × width × 3) and the seed they come from."""
+    """Pixels (uint8 RGB or RGBA, height × width × channels) and the seed they come from."""
 
     pixels: npt.NDArray[np.uint8]
     seed: int
+    safety: SafetyResult = SafetyResult.SKIPPED
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file, whole; a frame to show for it; and the seed it comes from."""
+
+    content: bytes
+    mime_type: str
+    poster: npt.NDArray[np.uint8]
+    seed: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
     safety: SafetyResult = SafetyResult.SKIPPED
 
 
@@ -49,6 +63,11 @@ class Made:
     timings: Mapping[str, float]
     warnings: Sequence[str] = field(default_factory=tuple)
     vram_peak_bytes: int = 0
+    clips: Sequence[Clip] = ()
+
+    @property
+    def all(self) -> list[Picture | Clip]:
+        return [*self.pictures, *self.clips]
 
 
 def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Output]:
@@ -60,8 +79,8 @@ def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Ou
     started = time.perf_counter()
     outputs: list[Output] = []
     files: dict[str, bytes] = {}
-    for index, picture in enumerate(made.pictures):
-        output, content = _prepare(installation, claim, made, picture, index)
+    for index, one in enumerate(made.all):
+        output, content = _prepare(installation, claim, made, one, index)
         outputs.append(output)
         files |= content
     installation.images.publish(files)
@@ -112,40 +131,61 @@ def _steps(made: Made) -> int | None:
 
 
 def _prepare(
-    installation: Installation, claim: Claim, made: Made, picture: Picture, index: int
+    installation: Installation, claim: Claim, made: Made, one: Picture | Clip, index: int
 ) -> tuple[Output, dict[str, bytes]]:
-    image_id, now = new_id(), datetime.now(UTC)
-    height, width = picture.pixels.shape[:2]
+    output_id, now = new_id(), datetime.now(UTC)
+    pixels = one.pixels if isinstance(one, Picture) else one.poster
+    height, width = pixels.shape[:2]
     manifest = build_manifest(
         claim.request,
-        seed=picture.seed,
+        seed=one.seed,
         width=width,
         height=height,
         effective=made.effective,
         versions={**made.versions, "cyberimage": __version__},
         job_id=claim.job_id,
-        image_id=image_id,
+        image_id=output_id,
         created_at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        safety_filter_result=picture.safety,
+        safety_filter_result=one.safety,
         marked=installation.settings.mark_ai_generated,
     )
+    if isinstance(one, Clip):
+        manifest["video"] = dict(one.facts)
     inside = told_inside(manifest, whole=installation.settings.embed_metadata)
-    png = encode_png(picture.pixels, png_text(inside))
-    path, thumbnail_path = dated_name(image_id, IMAGE_SUFFIX, now), dated_name(image_id, THUMBNAIL_SUFFIX, now)
+    kind = _kind_of(one, inside)
+    path, thumbnail_path = dated_name(output_id, kind.suffix, now), dated_name(output_id, kind.thumbnail_suffix, now)
     output = Output(
-        id=image_id,
+        id=output_id,
         job_id=claim.job_id,
         index=index,
-        media="image",
+        media=kind.media,
         model_id=claim.request.model_id,
         path=path,
         thumbnail_path=thumbnail_path,
-        mime_type="image/png",
+        mime_type=kind.mime_type,
         width=width,
         height=height,
-        bytes=len(png),
-        sha256=hashlib.sha256(png).hexdigest(),
-        seed=picture.seed,
+        bytes=len(kind.content),
+        sha256=hashlib.sha256(kind.content).hexdigest(),
+        seed=one.seed,
         manifest=manifest,
     )
-    return output, {path: png, thumbnail_path: encode_thumbnail(picture.pixels, xmp_of(inside))}
+    return output, {path: kind.content, thumbnail_path: encode_thumbnail(pixels, xmp_of(inside))}
+
+
+@dataclass(frozen=True)
+class _File:
+    media: Media
+    mime_type: str
+    suffix: str
+    thumbnail_suffix: str
+    content: bytes
+
+
+def _kind_of(one: Picture | Clip, inside: dict[str, Any]) -> _File:
+    """The file to write, with what is to be told inside."""
+    if isinstance(one, Picture):
+        content = encode_png(one.pixels, png_text(inside))
+        return _File("image", "image/png", IMAGE_SUFFIX, THUMBNAIL_SUFFIX, content)
+    content = with_manifest(one.content, one.mime_type, inside)
+    return _File("video", one.mime_type, VIDEO_SUFFIXES[one.mime_type], POSTER_SUFFIX, content)

@@ -33,12 +33,16 @@ class CounterStore:
 
     def add(self, increments: Mapping[Counter, float]) -> None:
         """Add to the counters, all or none."""
-        if not increments:
-            return
-        with self._database.write(durable=False) as connection:
-            shard = _shard(connection)
-            rows = [{**key._asdict(), "shard": shard, "value": value} for key, value in sorted(increments.items())]
-            connection.execute(_ADD[connection.dialect.name], rows)
+        if increments:
+            with self._database.write(durable=False) as connection:
+                count(connection, increments)
+
+
+def count(connection: Connection, increments: Mapping[Counter, float]) -> None:
+    """Add to the counters in the caller's transaction."""
+    shard = _shard(connection)
+    rows = [{**key._asdict(), "shard": shard, "value": value} for key, value in sorted(increments.items())]
+    connection.execute(_ADD[connection.dialect.name], rows)
 
 
 def totals(connection: Connection) -> dict[Counter, float]:

@@ -21,6 +21,7 @@ from app.store.database import Database
 from app.store.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, remember_answer
 from app.store.inputs import keep_inputs
 from app.store.outbox import announce
+from app.store.predictions import put_aside_for_retry
 from app.store.rows import job_from_row
 from app.store.schema import ENDED, PENDING, PROCESSING, THE_LINE, UNSUCCESSFUL, jobs, removals, tallies
 from app.store.turns import turn_for
@@ -233,6 +234,8 @@ class JobStore:
                 )
                 .returning(jobs)
             ).one_or_none()
+            if row is not None:
+                put_aside_for_retry(connection, job_id)
             job = job_from_row(row) if row is not None else _find(connection, job_id)
         if row is None:
             raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")

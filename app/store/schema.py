@@ -247,6 +247,32 @@ inputs = Table(
     Column("png", LargeBinary, nullable=False),
 )
 
+# What was asked of providers of remote models. A row is written before the provider is asked ('intended'), so that
+# after a crash somebody looks for it instead of paying twice. `superseded`: a retry asks anew.
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("provider_id", String(128)),
+    Column("status", String(16), nullable=False),
+    Column("input", JSON, nullable=False),
+    Column("outputs", JSON, nullable=False),
+    Column("error", Text),
+    Column("predict_seconds", Double),
+    Column("download_attempted", Boolean, nullable=False, server_default=false()),
+    Column("download_retries", Integer, nullable=False, server_default="0"),
+    Column("download_error", Text),
+    Column("superseded", Boolean, nullable=False, server_default=false()),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("source", "provider_id"),
+)
+OPEN = predictions.c.status.in_([literal_column(f"'{status}'") for status in ("intended", "starting", "processing")])
+Index("ix_predictions_job", predictions.c.job_id, predictions.c.id)
+Index("ix_predictions_open", predictions.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
+
 # What a running job looks like so far; its keeper writes it and takes it away.
 previews = Table(
     "previews",

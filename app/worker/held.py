@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from app.core.job import STOP_GRACE_SECONDS, Claim, Phase, Progress
-from app.engines.base import Pixels
+from app.core.prediction import Prediction, Report
+from app.engines.base import Ledger, Pixels
 from app.monitoring.failpoints import failpoint
+from app.store.predictions import AlreadyTaken, PredictionStore
 
 
 class Stop(StrEnum):
@@ -53,8 +57,10 @@ class HeldJob:
     Past `deadline` the job is asked to stop; at `hard_deadline` its lease has run out and the worker must be gone.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, predictions: PredictionStore | None = None) -> None:
         self.claim = claim
+        self._predictions = predictions
+        self.news = threading.Event()  # something about it changed: a webhook came, or it is to stop
         self.started = time.monotonic()
         self.hard_deadline = self.started + claim.deadline_in
         self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
@@ -86,3 +92,48 @@ class HeldJob:
         with self._lock:
             if self.stop_reason is None or order.index(reason) < order.index(self.stop_reason):
                 self.stop_reason = reason
+        self.news.set()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where a remote engine writes down what must outlive this process."""
+        if self._predictions is None:
+            raise RuntimeError("this job has no ledger")
+        return JobLedger(self, self._predictions)
+
+
+class JobLedger:
+    """The engine's `Ledger`: the predictions of one job, written under its claim."""
+
+    def __init__(self, job: HeldJob, store: PredictionStore) -> None:
+        self._job = job
+        self._store = store
+
+    def find(self) -> Prediction | None:
+        return self._store.of_job(self._job.claim.job_id)
+
+    def intend(self, *, source: str, model: str, input: Mapping[str, Any]) -> Prediction:
+        return self._store.intend(self._job.claim, source=source, model=model, input=input)
+
+    def created(self, prediction: Prediction, provider_id: str) -> bool:
+        try:
+            self._store.created(self._job.claim, prediction, provider_id)
+        except AlreadyTaken:
+            return False
+        return True
+
+    def taken(self, source: str, provider_ids: Sequence[str]) -> Collection[str]:
+        return self._store.taken(source, list(provider_ids))
+
+    def observed(self, source: str, report: Report) -> None:
+        self._store.observed(source, report)
+
+    def note_download(self, prediction: Prediction, *, retries: int, error: str | None) -> None:
+        self._store.note_download(self._job.claim, prediction, retries=retries, error=error)
+
+    def wanted(self) -> bool:
+        return self._job.stop_reason not in (Stop.CANCELLED, Stop.EXPIRED)
+
+    def wait(self, seconds: float) -> None:
+        if self._job.news.wait(seconds):
+            self._job.news.clear()

@@ -8,7 +8,7 @@ import platform
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.catalog import Lane, ModelSpec
 from app.core.job import Claim
@@ -25,13 +25,21 @@ from app.store.workers import WorkerReport
 from app.worker.counts import Counts
 from app.worker.crew import Alone, Crew
 from app.worker.errands import Errands
-from app.worker.held import Stop
+from app.worker.held import HeldJob, Stop
 from app.worker.idle import IdleModels
 from app.worker.keeper import Keeper
 from app.worker.runner import Runner, as_known
 from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")
+
+
+class Companion(Protocol):
+    """A thread of its own beside the work. It can be given up at any moment."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 class Worker:
@@ -69,6 +77,14 @@ class Worker:
         self._errands = Errands(installation, self.id, self._draining, self._engine_of, self._engines)
         self._on_errand = False
         self._maintenance = Maintenance(installation)
+        self._companions: list[Companion] = []
+
+    def accompany(self, companion: Companion) -> None:
+        """Start and stop `companion` with this worker."""
+        self._companions.append(companion)
+
+    def held(self) -> list[HeldJob]:
+        return self._keeper.held()
 
     def run(self) -> bool:
         """Work until `stop` was called and the running job has ended or was given back.
@@ -79,6 +95,8 @@ class Worker:
         self._keeper.start()
         self._watchdog.start()
         self._maintenance.start()
+        for companion in self._companions:
+            companion.start()
         log.info("Worker %s is ready on %s", self.id, self._device)
         try:
             while not self._draining.is_set() and not self._runner.must_recycle:
@@ -184,7 +202,8 @@ class Worker:
             self._give_back()
         self._crew.finish()
         self._runner.finish(timeout=60)
-        self._maintenance.stop()
+        for companion in (*self._companions, self._maintenance):
+            companion.stop()
         self._watchdog.stop()
         self._keeper.stop()
         self._keeper.join(timeout=5)

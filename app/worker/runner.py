@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 from app.core.catalog import ModelSpec
 from app.core.job import Claim, JobStatus, Phase
+from app.core.request import spec_for
 from app.engines.base import Engine, Generation
 from app.errors import (
     Cancelled,
@@ -21,7 +22,7 @@ from app.errors import (
     OutOfMemory,
 )
 from app.services.installation import Installation
-from app.services.publish import Made, Picture
+from app.services.publish import Clip, Made, Picture
 from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import journal
 from app.worker.counts import Counts
@@ -57,7 +58,7 @@ class Runner:
 
     def run(self, claim: Claim) -> None:
         """Run the job; its publication may still be under way when this returns."""
-        job = HeldJob(claim)
+        job = HeldJob(claim, self._installation.predictions)
         self._keeper.hold(job)
         try:
             made = self._generate(job)
@@ -78,7 +79,7 @@ class Runner:
         self._publisher.finish(timeout)
 
     def _generate(self, job: HeldJob) -> Made:
-        spec = self._installation.catalog.get(job.claim.request.model_id)
+        spec = spec_for(self._installation.catalog, job.claim.request)
         try:
             with self._limit(job):
                 inputs = read_inputs(self._installation, job.claim)
@@ -176,6 +177,10 @@ def _made(generation: Generation) -> Made:
         timings=generation.timings,
         warnings=generation.warnings,
         vram_peak_bytes=generation.vram_peak_bytes,
+        clips=[
+            Clip(video.content, video.mime_type, video.poster, video.seed, {"seconds": video.seconds, "fps": video.fps})
+            for video in generation.videos
+        ],
     )
 
 

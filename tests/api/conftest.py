@@ -26,7 +26,11 @@ def settings_in() -> Callable[..., Settings]:
     """Settings of an installation in a folder, nothing read from the environment."""
 
     def make(folder: Path, **overrides) -> Settings:
-        places = {"database_url": f"sqlite:///{folder}/db.sqlite", "images_dir": folder / "images"}
+        places = {
+            "database_url": f"sqlite:///{folder}/db.sqlite",
+            "images_dir": folder / "images",
+            "videos_dir": folder / "videos",
+        }
         return load_settings({}, None, **{**places, "disk_floor_bytes": 0, **overrides})
 
     return make

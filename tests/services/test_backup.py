@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_what_is_no_backup_or_a_newer_one_is_refused(house: House, tmp_path: Pat
     assert "no backup" in capsys.readouterr().err
     back_up(house.installation, tmp_path / "backup")
     manifest = tmp_path / "backup" / "backup.json"
-    manifest.write_text(manifest.read_text().replace('"0007"', '"9999"').replace('"0008"', '"9999"'))
+    manifest.write_text(re.sub(r'"\d{4}"', '"9999"', manifest.read_text()))
     assert restore_command.main([str(tmp_path / "backup")]) == 2
     assert "newer" in capsys.readouterr().err
 

@@ -1,0 +1,173 @@
+"""Inputs of remote models, judged by the model's own OpenAPI document.
+
+The judging is jsonschema's. Here the document is only brought into a form that it reads, values that came as text are
+turned into what the schema wants, and what is wrong is said field by field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from app.errors import FieldError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+GALLERY = "cyberimage://image/"  # before an id: a picture of ours, to be uploaded when the model is run
+_OURS = re.compile(r"(?:https?://[^/\s]+)?/api/image/([0-9a-f]{32})|([0-9a-f]{32})")
+_URI = re.compile(r"(?:https?://\S+|data:[^,\s]*,\S+|" + re.escape(GALLERY) + r"[0-9a-f]{32})", re.ASCII)
+_SHOWN_CHARS = 80
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An input as it can be sent, its defaults filled in; or what is wrong with it. `unknown` are names that the model
+    does not have; they are left out."""
+
+    input: dict[str, Any]
+    errors: tuple[FieldError, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+class InputSchema:
+    """What a model takes. `document` is its OpenAPI document; without an Input schema in it anything is taken."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        components = document.get("components") or {}
+        schemas = components.get("schemas") or {}
+        self.schema: dict[str, Any] = _modern({**(schemas.get("Input") or {}), "components": {"schemas": schemas}})
+        self.properties: Mapping[str, Any] = self.schema.get("properties") or {}
+        self.required: frozenset[str] = frozenset(self.schema.get("required") or ())
+        self.is_open = not self.properties
+
+    def check(self, given: Mapping[str, Any]) -> Checked:
+        """`given` as the model wants it. Fields that are null count as not given."""
+        input = {name: value for name, value in given.items() if value is not None and self.has(name)}
+        input = {name: self._converted(name, value) for name, value in input.items()}
+        for name, schema in self.properties.items():
+            default = self.facts(schema).get("default")
+            if name not in input and default is not None:
+                input[name] = default
+        errors = tuple(error for problem in self.problems(input) for error in _explained(problem))
+        return Checked(input, errors, tuple(name for name in given if not self.has(name)))
+
+    def problems(self, input: Mapping[str, Any]) -> list[ValidationError]:
+        """What jsonschema says of `input`."""
+        return sorted(self._validator.iter_errors(dict(input)), key=lambda problem: [str(p) for p in problem.path])
+
+    def has(self, name: str) -> bool:
+        return self.is_open or name in self.properties
+
+    def facts(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """`schema` with what it refers to: a default or an enum may stand there or here."""
+        found: dict[str, Any] = {}
+        for part in schema.get("allOf") or ():
+            found |= self.facts(part)
+        if "$ref" in schema:
+            found |= self.facts(self._referred(schema["$ref"]))
+        return found | {name: value for name, value in schema.items() if name not in ("allOf", "$ref")}
+
+    def files(self) -> list[str]:
+        """The fields that hold files: one, or a list of them."""
+        return [name for name in self.properties if self._is_file(name)]
+
+    def _is_file(self, name: str) -> bool:
+        facts = self.facts(self.properties.get(name, {}))
+        return "uri" in (facts.get("format"), self.facts(facts.get("items") or {}).get("format"))
+
+    def _converted(self, name: str, value: Any) -> Any:
+        if self._is_file(name):
+            return [_address(one) for one in value] if isinstance(value, list) else _address(value)
+        return _converted(value, self.facts(self.properties.get(name, {})).get("type"))
+
+    def _referred(self, reference: str) -> Mapping[str, Any]:
+        found: Any = self.schema
+        for part in reference.removeprefix("#/").split("/"):
+            found = found.get(part, {}) if isinstance(found, Mapping) else {}
+        return found if isinstance(found, Mapping) else {}
+
+    @cached_property
+    def _validator(self) -> Draft202012Validator:
+        from jsonschema import Draft202012Validator, FormatChecker  # here: most processes never need it
+
+        formats = FormatChecker(formats=())
+        formats.checks("uri")(is_file_address)
+        return Draft202012Validator(self.schema, format_checker=formats)
+
+
+def is_file_address(value: Any) -> bool:
+    """What can stand for a file: a URL, a data URI, or a picture of the gallery."""
+    return not isinstance(value, str) or _URI.fullmatch(value) is not None
+
+
+def _address(value: Any) -> Any:
+    """Our own pictures, however they are named, by one name."""
+    ours = _OURS.fullmatch(value.strip()) if isinstance(value, str) else None
+    return value if ours is None else GALLERY + (ours[1] or ours[2])
+
+
+def _converted(value: Any, wanted: Any) -> Any:
+    """Text as the number or truth that the schema wants, where it is one; else `value`, for the schema to refuse."""
+    wanted = next((kind for kind in wanted if kind != "null"), None) if isinstance(wanted, list) else wanted
+    if isinstance(value, float) and wanted == "integer" and value.is_integer():
+        return int(value)
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if wanted == "boolean":
+        return {"true": True, "false": False}.get(text.lower(), value)
+    if wanted == "integer" and re.fullmatch(r"[+-]?\d{1,30}", text):
+        return int(text)
+    if wanted == "number" and re.fullmatch(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2})?", text):
+        return float(text)
+    return value
+
+
+def _modern(schema: Any) -> Any:
+    """OpenAPI 3.0's own words in those of JSON Schema: `nullable`, and bounds that are excluded by a flag."""
+    if isinstance(schema, list):
+        return [_modern(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _modern(part) for name, part in schema.items()}
+    for flag, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(found.get(flag), bool) and found.pop(flag) and bound in found:
+            found[flag] = found.pop(bound)
+    if found.get("nullable") is True:
+        found.pop("nullable")
+        if isinstance(found.get("type"), str) and "enum" not in found:
+            return found | {"type": [found["type"], "null"]}
+        return {"anyOf": [found, {"type": "null"}]}
+    return found
+
+
+def _explained(problem: ValidationError) -> Iterator[FieldError]:
+    path = ".".join(["input", *(str(part) for part in problem.absolute_path)])
+    if problem.validator == "required":
+        missing = [name for name in problem.validator_value if name not in problem.instance]
+        yield from (FieldError(f"{path}.{name}", "is required") for name in missing)
+    else:
+        yield FieldError(path, _message(problem))
+
+
+def _message(problem: ValidationError) -> str:
+    rule = problem.validator_value
+    words = {
+        "type": lambda: f"must be {' or '.join(rule) if isinstance(rule, list) else rule}",
+        "enum": lambda: f"must be one of {', '.join(map(repr, rule))}",
+        "minimum": lambda: f"must be {rule} or more",
+        "maximum": lambda: f"must be {rule} or less",
+        "exclusiveMinimum": lambda: f"must be more than {rule}",
+        "exclusiveMaximum": lambda: f"must be less than {rule}",
+        "minLength": lambda: f"must have {rule} characters or more",
+        "maxLength": lambda: f"must have {rule} characters or less",
+        "format": lambda: "must be a URL, a data URI or the id of a picture in the gallery",
+    }
+    told = words.get(str(problem.validator), lambda: problem.message)()
+    shown = repr(problem.instance)
+    return f"{told[:500]}, not {shown[:_SHOWN_CHARS]}" if problem.validator in words else told[:500]

@@ -1,0 +1,106 @@
+"""A native request in the words of a remote model's own schema. What does not fit becomes a warning, never silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.core.model_schema import InputSchema
+from app.core.request import GenerationRequest
+
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "text", "text_prompt", "caption"),
+    "negative_prompt": ("negative_prompt",),
+    "num_inference_steps": ("num_inference_steps", "steps", "num_steps"),
+    "guidance_scale": ("guidance_scale", "guidance", "cfg_scale", "cfg"),
+    "seed": ("seed",),
+    "num_images": ("num_outputs", "num_images", "number_of_images", "n"),
+}
+_FIRST_FRAMES = ("image", "start_image", "first_frame_image", "input_image", "image_input", "input_images")
+
+
+def word_input(
+    schema: InputSchema, request: GenerationRequest, chosen: Iterable[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The input for `request`, and warnings. Of the settings only those in `chosen` (and the seed) are sent: the model
+    knows its own defaults better than we do."""
+    wanted = {name: value for name in chosen if (value := getattr(request, name, None)) is not None}
+    wanted |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    input: dict[str, Any] = {}
+    warnings: list[str] = []
+    for name, names in _NAMES.items():
+        value = wanted.get(name)
+        if value is None or (name == "num_images" and value == 1):
+            continue
+        own = name_in(schema, names)
+        if own is None:
+            warnings.append(f"{request.model_id} has no {name}; it was not used.")
+        else:
+            input[own] = value
+    _word_seed(schema, request, input)
+    if "width" in wanted or "height" in wanted:
+        _word_size(schema, request, input, warnings)
+    if "png" in _choices(schema, "output_format"):
+        input["output_format"] = "png"  # nothing is lost on the way
+    return input, warnings
+
+
+def add_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, Any]) -> dict[str, Any]:
+    """`input` with the seed that was drawn for it, where the model takes one and none was given."""
+    return input if "seed" in input else _word_seed(schema, request, dict(input))
+
+
+def first_frame_of(schema: InputSchema) -> str | None:
+    """The field that takes a picture to start from, whatever it is called."""
+    return name_in(schema, _FIRST_FRAMES)
+
+
+def name_in(schema: InputSchema, names: Iterable[str]) -> str | None:
+    return next((name for name in names if schema.has(name)), None)
+
+
+def _word_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, Any]) -> dict[str, Any]:
+    """A schema that names no bound for its seeds often has that of a signed number."""
+    if "seed" in schema.properties:
+        facts = schema.facts(schema.properties["seed"])
+        low, high = int(facts.get("minimum") or 0), int(facts.get("maximum") or 2**31 - 1)
+        input["seed"] = request.seed if low <= request.seed <= high else low + request.seed % (high - low + 1)
+    return input
+
+
+def _word_size(schema: InputSchema, request: GenerationRequest, input: dict[str, Any], warnings: list[str]) -> None:
+    if schema.has("width") and schema.has("height"):
+        given = {"width": request.width, "height": request.height}
+        input |= {name: value for name, value in given.items() if value is not None}
+        if "custom" in _choices(schema, "aspect_ratio"):  # else such models pass over width and height
+            input["aspect_ratio"] = "custom"
+        return
+    size = f"{request.width}x{request.height}"
+    for name in ("size", "resolution"):
+        if size in _choices(schema, name):
+            input[name] = size
+            return
+    ratio = _nearest(_choices(schema, "aspect_ratio"), request)
+    if ratio is None:
+        warnings.append(f"{request.model_id} takes no width and height; they were not used.")
+        return
+    input["aspect_ratio"] = ratio
+    warnings.append(f"{request.model_id} knows aspect ratios and no sizes; {size} became {ratio}.")
+
+
+def _nearest(ratios: Iterable[Any], request: GenerationRequest) -> str | None:
+    if not request.width or not request.height:
+        return None
+    known = {str(ratio): _number(str(ratio)) for ratio in ratios}
+    wanted = request.width / request.height
+    fitting = {ratio: abs(number / wanted - 1) for ratio, number in known.items() if number is not None}
+    return min(fitting, key=lambda ratio: fitting[ratio], default=None)
+
+
+def _number(ratio: str) -> float | None:
+    across, colon, down = ratio.partition(":")
+    return int(across) / int(down) if colon and across.isdigit() and down.isdigit() and int(down) else None
+
+
+def _choices(schema: InputSchema, name: str) -> list[Any]:
+    return list(schema.facts(schema.properties.get(name, {})).get("enum") or ())

@@ -1,0 +1,113 @@
+"""Models of any server that speaks OpenAI's images API: one request, which is answered with the pictures themselves.
+
+There is nothing to come back to after a crash: the same request is sent again, under the same Idempotency-Key, which
+spares those that heed it doing it twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from typing import Any
+
+import httpx
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.prediction import Prediction, PredictionStatus, Report
+from app.core.request import GenerationRequest
+from app.engines.base import NO_INPUTS, Control, Generation, Inputs
+from app.engines.remote import Fetching, NothingResident, Outputs, RemoteSettings, call_of, ledger_of, wait
+from app.errors import ProviderError
+from app.files.media import Unreadable
+from app.providers.calls import Away, Busy, Refused, call
+
+SOURCE = "openai"
+BUSY_PAUSE_SECONDS = 5.0
+TRIES = 5
+_UNKNOWN_HERE = ("num_inference_steps", "guidance_scale", "negative_prompt", "seed")
+
+
+class OpenAIEngine(NothingResident):
+    def __init__(self, settings: RemoteSettings) -> None:
+        key = settings.openai_key
+        self._settings = settings
+        self._client = httpx.Client(
+            base_url=settings.openai_base_url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=settings.timeout_seconds,
+            trust_env=False,
+        )
+
+    def generate(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
+    ) -> Generation:
+        """Safe with threads. A cancel is heeded before and after the request, which cannot be broken off."""
+        started = time.perf_counter()
+        ledger, (model, _) = ledger_of(control), call_of(request)
+        asked = ledger.find() or ledger.intend(source=SOURCE, model=model, input=_body(request, model))
+        ledger.created(asked, asked.id)
+        control.report(Phase.GENERATING)
+        answer = self._ask(asked, control)
+        urls = [one["url"] for one in answer if one.get("url") and not one.get("b64_json")]
+        report = Report(asked.id, PredictionStatus.SUCCEEDED, tuple(urls))
+        ledger.observed(SOURCE, report)
+        outputs = Fetching(self._settings.fetch, control, asked, request.seed).all(urls) if urls else Outputs()
+        for one in answer:
+            _add_inline(one, outputs, request.seed)
+        if not outputs.images and not outputs.videos:
+            raise ProviderError("The server answered without a picture.")
+        return Generation(
+            images=outputs.images,
+            effective=dict(asked.input),
+            versions={"provider": SOURCE, "model": model},
+            timings={Phase.GENERATING.value: time.perf_counter() - started},
+            warnings=_warnings(request),
+        )
+
+    def _ask(self, asked: Prediction, control: Control) -> list[dict[str, Any]]:
+        for left in reversed(range(TRIES)):
+            try:
+                return self._once(asked)
+            except Refused as refused:
+                ledger_of(control).observed(SOURCE, Report(asked.id, PredictionStatus.FAILED, error=refused.text))
+                raise ProviderError(refused.text) from None
+            except (Busy, Away) as fault:
+                if not left:
+                    raise ProviderError(f"{fault.text} Retry when it answers again.") from None
+                wait(control, getattr(fault, "retry_after", None) or BUSY_PAUSE_SECONDS)
+        raise AssertionError("the last try returns or raises")
+
+    def _once(self, asked: Prediction) -> list[dict[str, Any]]:
+        headers = {"Idempotency-Key": asked.id}
+        answer = call(
+            self._client, "POST", "images/generations", provider="The server", json=dict(asked.input), headers=headers
+        )
+        found = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(found, list):
+            raise ProviderError("The server answered with something that is no list of pictures.")
+        return [one for one in found if isinstance(one, dict)]
+
+
+def _body(request: GenerationRequest, model: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "prompt": request.prompt, "n": request.num_images}
+    if request.width and request.height:
+        body["size"] = f"{request.width}x{request.height}"
+    return body
+
+
+def _add_inline(one: dict[str, Any], outputs: Outputs, seed: int) -> None:
+    if one.get("b64_json"):
+        try:
+            outputs.add(base64.b64decode(one["b64_json"]), seed)
+        except (binascii.Error, TypeError, Unreadable) as error:
+            raise ProviderError(f"The server sent a picture that cannot be read: {error}") from None
+
+
+def _warnings(request: GenerationRequest) -> list[str]:
+    """This API has few settings."""
+    chosen = {*request.remote.chosen} if request.remote else set()
+    chosen |= {"negative_prompt"} if request.negative_prompt else set()
+    unused = [name for name in _UNKNOWN_HERE if name in chosen]
+    return [f"{request.model_id} has no {name}; it was not used." for name in unused]

@@ -1,0 +1,52 @@
+"""Files in an input, where the provider can read them: pictures of ours and large data URIs are uploaded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from app.core.model_schema import GALLERY, InputSchema
+from app.errors import FieldError, InvalidRequest
+from app.providers.files import OpenPicture, Upload
+from app.providers.replicate import Replicate
+
+INLINE_CHARS = 250_000  # longer data URIs than that are refused by many models
+
+
+def with_uploads(
+    input: dict[str, Any], schema: InputSchema, api: Replicate, open_picture: OpenPicture
+) -> dict[str, Any]:
+    """`input` with addresses that the provider can read. Raises InvalidRequest, ImageNotFound or Gone."""
+
+    def placed(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(name, one) for one in value]
+        upload = _upload(name, value, open_picture)
+        return value if upload is None else api.upload(upload.name, upload.content, upload.media_type)
+
+    files = set(input) if schema.is_open else set(schema.files())
+    return {name: placed(name, value) if name in files else value for name, value in input.items()}
+
+
+def _upload(name: str, value: Any, open_picture: OpenPicture) -> Upload | None:
+    if not isinstance(value, str):
+        return None
+    if value.startswith(GALLERY):
+        return open_picture(value.removeprefix(GALLERY))
+    if value.startswith("data:") and len(value) > INLINE_CHARS:
+        return _decoded(name, value)
+    return None
+
+
+def _decoded(name: str, uri: str) -> Upload:
+    head, _, data = uri.removeprefix("data:").partition(",")
+    media_type = head.split(";")[0] or "application/octet-stream"
+    decode: Callable[[str], bytes] = base64.b64decode if head.endswith(";base64") else unquote_to_bytes
+    try:
+        return Upload(name, decode(data), media_type)
+    except (binascii.Error, ValueError):
+        problem = FieldError(f"input.{name}", "is a data URI whose base64 cannot be decoded")
+        raise InvalidRequest(f"{problem.field} {problem.message}.", errors=[problem]) from None

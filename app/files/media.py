@@ -1,0 +1,105 @@
+"""Files from elsewhere: what they really are, whatever their name says, and whether they can be shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+MANIFEST_TAG = "comment"
+MAX_PIXELS = 100_000_000
+_IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
+
+
+class Unreadable(Exception):
+    """The bytes are no picture or video that can be shown; the message says why."""
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """`poster` is the first frame: uint8 RGB."""
+
+    mime_type: str
+    poster: npt.NDArray[np.uint8]
+    seconds: float
+    fps: float
+
+
+def is_video(content: bytes) -> bool:
+    """By its first bytes: MP4 and its kin, or WebM."""
+    is_mp4 = content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis", b"heic", b"mif1")
+    return is_mp4 or content[:4] == b"\x1aE\xdf\xa3"
+
+
+def read_image(content: bytes) -> npt.NDArray[np.uint8]:
+    """The pixels: uint8 RGB, or RGBA where something is transparent; of a moving picture the first. Raises
+    Unreadable."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_IMAGE_FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise Unreadable(f"the picture has {picture.width} × {picture.height} pixels, which is too many")
+            upright = ImageOps.exif_transpose(picture)
+            return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Unreadable(f"it cannot be read as a picture ({type(error).__name__})") from None
+
+
+def read_video(content: bytes) -> VideoFacts:
+    """Raises Unreadable."""
+    import av  # here: 60 MB that only whoever meets a video needs
+
+    try:
+        with av.open(io.BytesIO(content), "r") as container:
+            stream = container.streams.video[0]
+            frame = next(container.decode(stream))
+            seconds = float(container.duration or 0) / 1_000_000
+            kind = "video/webm" if "webm" in container.format.name else "video/mp4"
+            return VideoFacts(
+                kind, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), seconds, float(stream.average_rate or 0)
+            )
+    except (av.FFmpegError, IndexError, StopIteration, ValueError) as error:
+        raise Unreadable(f"it cannot be read as a video ({type(error).__name__})") from None
+
+
+def with_manifest(content: bytes, mime_type: str, manifest: Mapping[str, Any]) -> bytes:
+    """The same video, not encoded again, with its manifest inside and its index in front, where browsers want it."""
+    import av
+
+    kind = "webm" if mime_type == "video/webm" else "mp4"
+    options = {"movflags": "faststart+use_metadata_tags"} if kind == "mp4" else {}
+    with tempfile.NamedTemporaryFile(suffix=f".{kind}") as file:  # putting the index in front needs a real file
+        with av.open(io.BytesIO(content)) as source, av.open(file.name, "w", format=kind, options=options) as target:
+            target.metadata[MANIFEST_TAG] = json.dumps(manifest, ensure_ascii=False, sort_keys=True)
+            _copy(source, target)
+        return Path(file.name).read_bytes()
+
+
+def _copy(source: Any, target: Any) -> None:
+    """Picture and sound, packet by packet."""
+    wanted = [stream for stream in source.streams if stream.type in ("video", "audio")]
+    copies = {stream.index: target.add_stream_from_template(stream) for stream in wanted}
+    for packet in source.demux(wanted):
+        if packet.dts is not None:
+            packet.stream = copies[packet.stream.index]
+            target.mux(packet)
+
+
+def read_video_manifest(path: str) -> dict[str, Any] | None:
+    """The manifest inside one of our videos; None when there is none."""
+    import av
+
+    try:
+        with av.open(path) as container:
+            tags = {name.lower(): text for name, text in container.metadata.items()}
+        manifest = json.loads(tags.get(MANIFEST_TAG) or "null")
+    except (av.FFmpegError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) else None

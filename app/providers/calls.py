@@ -1,0 +1,95 @@
+"""One call to a provider: what may go wrong with it, told apart by what is to be done about it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import httpx
+
+ANSWER_MAX_BYTES = 64_000_000
+_TEXT_MAX_CHARS = 1000
+
+log = logging.getLogger("cyberimage.remote")
+
+
+class ProviderFault(Exception):
+    """`text` is for a person, and holds no secret."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+
+class Refused(ProviderFault):
+    """The provider answered that it will not, with the HTTP `status`: asking again is no use."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Busy(ProviderFault):
+    """Too many requests: nothing was done. Ask again after `retry_after` seconds, if it said so."""
+
+    def __init__(self, text: str, retry_after: float | None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class Away(ProviderFault):
+    """No usable answer. `maybe_done` is false when the request cannot have arrived."""
+
+    def __init__(self, text: str, *, maybe_done: bool) -> None:
+        super().__init__(text)
+        self.maybe_done = maybe_done
+
+
+def call(client: httpx.Client, method: str, path: str, *, provider: str, **request: Any) -> Any:
+    """The JSON answer to a request. Raises Refused, Busy or Away."""
+    try:
+        response = client.request(method, path, **request)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+        raise Away(f"{provider} cannot be reached ({type(error).__name__}).", maybe_done=False) from None
+    except httpx.HTTPError as error:
+        raise Away(f"{provider} did not answer in time ({type(error).__name__}).", maybe_done=True) from None
+    return _judge(response, provider)
+
+
+def _judge(response: httpx.Response, provider: str) -> Any:
+    status = response.status_code
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        raise Busy(f"{provider} says: {said(response)}", _retry_after(response))
+    if status >= 500:
+        raise Away(f"{provider} answered {status}.", maybe_done=True)
+    if status >= 300:
+        raise Refused(status, f"{provider} answered {status}: {said(response)}")
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError:
+        raise Away(f"{provider} answered {status} with something that is not JSON.", maybe_done=True) from None
+
+
+def said(response: httpx.Response) -> str:
+    """The provider's own words for what is wrong, whatever shape it gives them."""
+    try:
+        body = response.json()
+    except ValueError:
+        return response.text.strip()[:_TEXT_MAX_CHARS] or "nothing more"
+    if isinstance(body, dict):
+        error = body.get("error")
+        inner = error if isinstance(error, dict) else body
+        for name in ("detail", "message", "error", "title"):
+            if isinstance(inner.get(name), str) and inner[name].strip():
+                return str(inner[name]).strip()[:_TEXT_MAX_CHARS]
+    return str(body)[:_TEXT_MAX_CHARS]
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds; a date is taken for nothing said."""
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", "")))
+    except ValueError:
+        return None

@@ -1,0 +1,158 @@
+"""Replicate's HTTP API, as far as it is needed. One client for any number of threads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from app.core.prediction import PredictionStatus, Report
+from app.providers.calls import Away, call
+
+NAME = "Replicate"
+TIMEOUT_SECONDS = 60.0
+PAGES = 20  # of the newest predictions that are looked through: 2000
+MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    """A model as its provider describes it. `document` is its OpenAPI document, empty when it shows none; `version` is
+    None when the provider chooses it."""
+
+    model: str
+    description: str = ""
+    version: str | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
+    cover_image_url: str | None = None
+    run_count: int | None = None
+    official: bool = False
+
+
+class Replicate:
+    """Every method raises Refused, Busy or Away."""
+
+    def __init__(self, base_url: str, token: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._client = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}", "User-Agent": "CyberImage/1"},
+            timeout=timeout,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def model(self, name: str) -> RemoteModel:
+        """`name` is `owner/name`."""
+        return _model(self._call("GET", f"/v1/models/{name}"))
+
+    def models(self) -> list[RemoteModel]:
+        """The first page of all public ones, newest first."""
+        found = self._call("GET", "/v1/models")
+        return [_model(one) for one in _results(found) if one.get("owner") and one.get("name")]
+
+    def create(
+        self, model: RemoteModel, input: Mapping[str, Any], *, version: str | None = None, webhook: str | None = None
+    ) -> Report:
+        body: dict[str, Any] = {"input": dict(input)}
+        if webhook is not None:
+            body |= {"webhook": webhook, "webhook_events_filter": ["start", "completed"]}
+        version = version or (None if model.official else model.version)
+        if version is None:
+            return report_of(self._call("POST", f"/v1/models/{model.model}/predictions", json=body))
+        return report_of(self._call("POST", "/v1/predictions", json=body | {"version": version}))
+
+    def prediction(self, provider_id: str) -> Report:
+        return report_of(self._call("GET", f"/v1/predictions/{provider_id}"))
+
+    def cancel(self, provider_id: str) -> Report:
+        return report_of(self._call("POST", f"/v1/predictions/{provider_id}/cancel"))
+
+    def newest(self, since: float) -> Iterator[Mapping[str, Any]]:
+        """The account's predictions as the provider lists them, newest first, back to `since` (seconds since the
+        epoch, by our clock)."""
+        path = "/v1/predictions"
+        for _ in range(PAGES):
+            page = self._call("GET", path)
+            for listed in _results(page):
+                if (_time(listed.get("created_at")) or since) < since:
+                    return
+                yield listed
+            if not page.get("next"):
+                return
+            path = httpx.URL(page["next"]).raw_path.decode()  # not its host: the token goes to the base URL alone
+
+    def upload(self, name: str, content: bytes, media_type: str) -> str:
+        """The URL by which models read the file."""
+        found = self._call("POST", "/v1/files", files={"content": (name, content, media_type)})
+        try:
+            return str(found["urls"]["get"])
+        except (KeyError, TypeError):
+            raise Away(f"{NAME} took a file and told no address for it.", maybe_done=True) from None
+
+    def _call(self, method: str, path: str, **request: Any) -> Any:
+        return call(self._client, method, path, provider=NAME, **request)
+
+
+def report_of(body: Any) -> Report:
+    """A prediction as Replicate shows it, in an answer or in a webhook. Raises Away when it is none."""
+    try:
+        status = PredictionStatus(body["status"])
+        provider_id = str(body["id"])
+    except (KeyError, TypeError, ValueError):
+        raise Away(f"{NAME} answered with something that is no prediction.", maybe_done=True) from None
+    seconds = (body.get("metrics") or {}).get("predict_time")
+    error = body.get("error")
+    return Report(
+        provider_id=provider_id,
+        status=PredictionStatus.STARTING if status is PredictionStatus.INTENDED else status,
+        outputs=tuple(_urls(body.get("output"))),
+        error=None if error is None else str(error),
+        predict_seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
+        logs=str(body.get("logs") or ""),
+    )
+
+
+def _urls(output: Any) -> Iterator[str]:
+    """Every URL in an output, in order: it is one, a list of them, or an object that holds some."""
+    if isinstance(output, str):
+        if output.startswith(("http://", "https://")):
+            yield output
+    elif isinstance(output, list):
+        for part in output:
+            yield from _urls(part)
+    elif isinstance(output, dict):
+        for part in output.values():
+            yield from _urls(part)
+
+
+def _model(body: Any) -> RemoteModel:
+    try:
+        name = f"{body['owner']}/{body['name']}"
+    except (KeyError, TypeError):
+        raise Away(f"{NAME} answered with something that is no model.", maybe_done=False) from None
+    version = body.get("latest_version") or {}
+    return RemoteModel(
+        model=name,
+        description=body.get("description") or "",
+        version=version.get("id"),
+        document=version.get("openapi_schema") or {},
+        cover_image_url=body.get("cover_image_url"),
+        run_count=body.get("run_count"),
+        official=bool(body.get("is_official")),
+    )
+
+
+def _results(page: Any) -> list[dict[str, Any]]:
+    found = page.get("results") if isinstance(page, dict) else page
+    return [one for one in found or [] if isinstance(one, dict)]
+
+
+def _time(text: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,76 @@
+"""A provider on loopback, and an installation with a worker of the remote lane that knows no other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.worker.loop import Worker
+from app.worker.remote import remote_worker
+from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
+from tests.waiting import PATIENCE
+from tests.worker.conftest import empty_database, new_place  # noqa: F401 - fixtures
+from tests.worker.place import Place
+
+STEPS = '{"steps": {"min": 1, "max": 50, "default": 4}}'
+
+
+@pytest.fixture
+def provider() -> Iterator[StandIn]:
+    with replicate() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(provider: StandIn) -> dict[str, str]:
+    return {
+        "REPLICATE_API_TOKEN": TOKEN,
+        "REPLICATE_BASE_URL": provider.url,
+        "REPLICATE_WEBHOOK_SECRET": SECRET,
+        "REMOTE_TIMEOUT_SECONDS": "60",
+        "MODEL_PAINTER": f"painter;acme/painter;A painter;replicate;false;{STEPS}",
+        "MODEL_SIZED": "sized;acme/sized;Sized;replicate;false",
+        "MODEL_CLIP": 'clip;acme/clip;Clips;replicate;false;{"media": "video"}',
+    }
+
+
+@pytest.fixture
+def place(new_place: Callable[..., Place], settings: dict[str, str]) -> Place:  # noqa: F811
+    return new_place(**settings)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks, polls and tries again within a blink."""
+    for name in ("ASK_PAUSES", "POLL_PAUSES", "POLL_PAUSES_WITH_WEBHOOK"):
+        monkeypatch.setattr(f"app.engines.replicate.{name}", (0.05,))
+    monkeypatch.setattr("app.engines.remote.FETCH_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("app.worker.strays.LOOK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr("app.store.rescue.BACKOFF_SECONDS", 0.05)
+
+
+@pytest.fixture
+def hire(quick: None) -> Iterator[Callable[[Place], Worker]]:
+    """Starts workers of the remote lane, which stop with the test."""
+    hired: list[tuple[Worker, threading.Thread]] = []
+
+    def start(place: Place) -> Worker:
+        worker = remote_worker(place.installation)
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        hired.append((worker, thread))
+        return worker
+
+    yield start
+    for worker, thread in hired:
+        worker.stop(0)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def worker(hire: Callable[[Place], Worker], place: Place) -> Worker:
+    return hire(place)

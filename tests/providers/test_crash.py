@@ -1,0 +1,101 @@
+"""kill -9 of the remote worker between any two steps: nothing is asked twice, nothing is lost. The provider counts."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from app.core.job import JobStatus
+from app.monitoring.failpoints import ENVIRONMENT_NAME, NAMES
+from tests.processes import Processes
+from tests.providers.replicate_server import Script, StandIn
+from tests.waiting import wait_until
+from tests.worker.conftest import hurried, processes  # noqa: F401 - fixtures
+from tests.worker.place import Place
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hurried")]
+
+SHORT = {"LEASE_SECONDS": "1", "HEARTBEAT_SECONDS": "0.3"}
+HOOKED = {"PUBLIC_URL": "http://127.0.0.1:9"}  # nobody there: the webhooks are lost
+
+
+def kill_at(where: str, place: Place, processes: Processes) -> None:  # noqa: F811
+    """Run a worker process that dies at `where`."""
+    armed = place.environment | {ENVIRONMENT_NAME: f"{where}=kill"}
+    process = processes.start("worker.py", "--lane", "remote", **armed)
+    assert process.wait(60) == -signal.SIGKILL, processes.said()
+
+
+@pytest.mark.parametrize(
+    ("where", "more"),
+    [*((name, {}) for name in NAMES), ("after_create", HOOKED)],
+    ids=[*NAMES, "after_create, found by the webhook's address"],
+)
+def test_asked_once_and_delivered_once(
+    new_place: Callable[..., Place],
+    settings: dict[str, str],
+    provider: StandIn,
+    processes: Processes,  # noqa: F811
+    hire: Callable,
+    where: str,
+    more: dict[str, str],
+) -> None:
+    place = new_place(**settings, **SHORT, **more)
+    provider.create("acme/painter", None, {"input": {"prompt": "another"}})
+    provider.scripts["a boat"] = Script(seconds=1.0 if where == "mid_generation" else 0.1)
+    job_id = place.submit("a boat", model_id="painter")
+    kill_at(where, place, processes)
+    hire(place)
+    (output,) = place.completed(job_id).outputs
+    made = provider.created_for("a boat")
+    assert len(made) == 1
+    assert made[0].input["seed"] == output.seed
+    names = place.files()
+    if where in ("after_file_rename", "before_commit"):
+        assert len(names) == 4, "what the dead one published has no row, and is swept in an hour"
+    else:
+        assert sorted(names) == sorted([output.path, output.thumbnail_path])
+
+
+def test_a_failure_that_was_heard_of_before_the_crash_is_none_twice(
+    new_place: Callable[..., Place],
+    settings: dict[str, str],
+    provider: StandIn,
+    processes: Processes,  # noqa: F811
+    hire: Callable,
+) -> None:
+    place = new_place(**settings, **SHORT)
+    provider.scripts["a boat"] = Script(ends="failed", error="it sank")
+    job_id = place.submit("a boat", model_id="painter")
+    kill_at("after_ended", place, processes)
+    hire(place)
+    job = place.ended(job_id).job
+    assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, "provider_error", "it sank")
+    assert len(provider.created_for("a boat")) == 1
+
+
+def test_twins_never_share_a_prediction(
+    new_place: Callable[..., Place],
+    settings: dict[str, str],
+    provider: StandIn,
+    processes: Processes,  # noqa: F811
+    hire: Callable,
+) -> None:
+    """Two jobs with the very same input, both cut off between asking and writing down the answer."""
+    place = new_place(**settings, **SHORT, REMOTE_CONCURRENCY="1")
+    provider.echoes_webhooks = False
+    provider.models["acme/painter"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"][
+        "properties"
+    ].pop("seed")
+    jobs = [place.submit("twin", model_id="painter") for _ in range(2)]
+    for _ in jobs:
+        kill_at("after_create", place, processes)
+    assert len(provider.created_for("twin")) == 2
+    hire(place)
+    for job in jobs:
+        place.completed(job)
+    wait_until(lambda: len(provider.created_for("twin")) == 2, "a third one")
+    named = {place.installation.predictions.of_job(job).provider_id for job in jobs}
+    assert len(named) == 2

@@ -1,0 +1,231 @@
+"""Generations at Replicate, in one process: how they succeed, how they fail, and that each is paid for once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from PIL import Image
+
+from app.core.job import JobStatus
+from app.core.request import GenerationInput, GenerationSettings
+from app.services import control
+from app.services.submit import submit
+from app.worker.loop import Worker
+from tests.providers import media
+from tests.providers.replicate_server import Script, StandIn
+from tests.waiting import wait_until
+from tests.worker.place import Place
+
+
+def failed(place: Place, job_id: str) -> tuple[str | None, str]:
+    job = place.ended(job_id).job
+    assert job.status is JobStatus.FAILED, job
+    return job.error_code, job.error_message or ""
+
+
+def test_a_picture(place: Place, provider: StandIn, worker: Worker) -> None:
+    job_id = place.submit("a boat", model_id="painter")
+    (output,) = place.completed(job_id).outputs
+    assert (output.media, output.mime_type, output.width) == ("image", "image/png", 48)
+    with Image.open(place.installation.images.path(output.path)) as picture:
+        assert picture.getpixel((5, 5)) == (200, 30, 60)
+        assert "a boat" in picture.text["parameters"]
+    (made,) = provider.created_for("a boat")
+    assert made.input["prompt"] == "a boat"
+    assert made.input["seed"] == output.seed
+    assert made.input["num_inference_steps"] == 4
+    assert made.input["output_format"] == "png"
+    assert provider.tokens_seen == {None}
+    prediction = place.installation.predictions.of_job(job_id)
+    assert prediction is not None
+    assert (prediction.status, prediction.provider_id) == ("succeeded", made.id)
+    assert (prediction.download_attempted, prediction.download_retries, prediction.download_error) == (True, 0, None)
+
+
+def test_several_pictures_of_several_kinds(place: Place, provider: StandIn, worker: Worker) -> None:
+    files = (media.picture("JPEG"), media.picture("WEBP"), media.picture("PNG", 32, (1, 2, 3, 100)))
+    provider.scripts["kinds"] = Script(files=files)
+    outputs = place.completed(place.submit("kinds", model_id="painter", num_images=3)).outputs
+    assert [output.seed - outputs[0].seed for output in outputs] == [0, 1, 2]
+    with Image.open(place.installation.images.path(outputs[2].path)) as picture:
+        assert picture.mode == "RGBA"
+    (made,) = provider.created_for("kinds")
+    assert made.input["num_outputs"] == 3
+
+
+@pytest.mark.parametrize(("kind", "mime_type"), [("mp4", "video/mp4"), ("webm", "video/webm")])
+def test_a_video(place: Place, provider: StandIn, worker: Worker, kind: str, mime_type: str) -> None:
+    provider.models["acme/clip"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"]["required"] = []
+    provider.scripts["waves"] = Script(files=(media.video(kind),))
+    (output,) = place.completed(place.submit("waves", model_id="clip")).outputs
+    assert (output.media, output.mime_type, output.width, output.height) == ("video", mime_type, 48, 48)
+    videos = place.installation.settings.videos_dir
+    assert sorted(path.relative_to(videos).as_posix() for path in videos.rglob("*") if path.is_file()) == sorted(
+        [output.path, output.thumbnail_path]
+    )
+    assert place.files() == []
+    assert output.manifest["video"]["fps"] == 8.0
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (Script(ends="failed", error="NSFW content detected"), "NSFW content detected"),
+        (Script(ends="failed"), "gave no reason"),
+        (Script(ends="aborted"), "aborted"),
+        (Script(ends="canceled"), "canceled at Replicate"),
+        (Script(output=[]), "made no file"),
+        (Script(fetches=[404]), "answered 404"),
+        (Script(fetches=["garbage"] * 5), "cannot be read as a picture"),
+        (Script(output="http://127.0.0.1:9/x.png"), "neither https nor the provider's own"),
+        (Script(output="https://127.0.0.1:9/x.png"), "private address"),
+    ],
+)
+def test_how_it_fails(place: Place, provider: StandIn, worker: Worker, script: Script, told: str) -> None:
+    provider.scripts["bad"] = script
+    code, message = failed(place, place.submit("bad", model_id="painter"))
+    assert code == "provider_error"
+    assert told in message
+    assert len(provider.created_for("bad")) == 1
+    assert place.files() == []
+
+
+def test_a_failed_one_is_made_anew_on_request(place: Place, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["twice"] = Script(ends="failed", error="out of luck")
+    job_id = place.submit("twice", model_id="painter")
+    assert failed(place, job_id) == ("provider_error", "out of luck")
+    del provider.scripts["twice"]
+    control.retry(place.installation, job_id)
+    place.completed(job_id)
+    assert len(provider.created_for("twice")) == 2
+
+
+def test_files_that_come_at_the_third_try(place: Place, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["stutter"] = Script(fetches=[503, "cut"])
+    job_id = place.submit("stutter", model_id="painter")
+    place.completed(job_id)
+    prediction = place.installation.predictions.of_job(job_id)
+    assert prediction is not None
+    assert (prediction.download_attempted, prediction.download_retries, prediction.download_error) == (True, 2, None)
+    assert len(provider.fetched) == 3
+
+
+def test_after_files_that_could_not_be_had_a_retry_asks_anew(place: Place, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["gone"] = Script(fetches=[404])
+    job_id = place.submit("gone", model_id="painter")
+    failed(place, job_id)
+    prediction = place.installation.predictions.of_job(job_id)
+    assert prediction is not None
+    assert "404" in (prediction.download_error or "")
+    control.retry(place.installation, job_id)
+    place.completed(job_id)
+    assert len(provider.created_for("gone")) == 2
+
+
+def test_too_many_requests_and_a_server_that_stumbles(place: Place, provider: StandIn, worker: Worker) -> None:
+    busy = (429, {"Retry-After": "0"}, {"detail": "Request was throttled."})
+    provider.answers = [busy, (502, {}, {}), busy, (200, {}, {"nonsense": True})]
+    place.completed(place.submit("busy", model_id="painter"))
+    assert len(provider.created_for("busy")) == 1
+
+
+def test_a_refusal_is_passed_on(place: Place, provider: StandIn, worker: Worker) -> None:
+    provider.answers = [(402, {}, {"title": "Payment", "detail": "You have insufficient credit."})]
+    code, message = failed(place, place.submit("poor", model_id="painter"))
+    assert (code, "insufficient credit" in message) == ("provider_error", True)
+
+
+def test_an_answer_that_is_lost_is_not_paid_for_twice(place: Place, provider: StandIn, worker: Worker) -> None:
+    """The provider did it, and the connection broke before it could say so. With the list's help it is found."""
+    for number in range(7):  # more than a page of others
+        provider.create("acme/painter", None, {"input": {"prompt": f"other {number}"}})
+    provider.drop_creates = 1
+    place.completed(place.submit("lost", model_id="painter"))
+    assert len(provider.created_for("lost")) == 1
+
+
+def test_a_cancel_is_passed_on(place: Place, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["slow"] = Script(hold=threading.Event())
+    job_id = place.submit("slow", model_id="painter")
+    wait_until(lambda: provider.created_for("slow"), "it was never asked")
+    control.cancel(place.installation, job_id)
+    assert place.ended(job_id).job.status is JobStatus.CANCELLED
+    assert provider.cancels == [provider.created_for("slow")[0].id]
+
+
+def test_what_takes_too_long_is_cancelled(new_place, settings, provider: StandIn, hire) -> None:
+    place = new_place(**settings | {"REMOTE_TIMEOUT_SECONDS": "0.5"})
+    provider.scripts["slow"] = Script(hold=threading.Event())
+    hire(place)
+    code, message = failed(place, place.submit("slow", model_id="painter"))
+    assert (code, "REMOTE_TIMEOUT_SECONDS" in message) == ("timeout", True)
+    assert len(provider.cancels) == 1
+
+
+def test_a_stop_leaves_the_prediction_to_the_next_worker(place: Place, provider: StandIn, hire) -> None:
+    hold = threading.Event()
+    provider.scripts["handed over"] = Script(hold=hold)
+    first = hire(place)
+    job_id = place.submit("handed over", model_id="painter")
+    wait_until(lambda: place.installation.predictions.of_job(job_id), "nothing was written down")
+    wait_until(lambda: place.installation.predictions.of_job(job_id).provider_id, "no id was written down")
+    first.stop(0)
+    place.until(job_id, lambda seen: seen.job.status is JobStatus.PENDING)
+    hold.set()
+    hire(place)
+    place.completed(job_id)
+    assert (len(provider.created_for("handed over")), provider.cancels) == (1, [])
+
+
+def test_native_settings_in_the_models_own_words(place: Place, provider: StandIn, worker: Worker) -> None:
+    wanted = GenerationSettings(width=1280, height=720, guidance_scale=2.0, num_inference_steps=9, seed=2**32 - 1)
+    asked = GenerationInput(prompt="words", model_id="painter", settings=wanted, negative_prompt="fog")
+    job = place.completed(submit(place.installation, asked, client_id="x").job_id).job
+    (made,) = provider.created_for("words")
+    assert made.input == {
+        "prompt": "words",
+        "guidance": 2.0,
+        "num_inference_steps": 9,
+        "seed": (2**32 - 1) % 2**31,
+        "aspect_ratio": "16:9",
+        "output_format": "png",
+        "num_outputs": 1,
+        "go_fast": True,
+    }
+    assert any("negative_prompt" in warning for warning in job.warnings)
+    assert any("1280x720 became 16:9" in warning for warning in job.warnings)
+    sized = submit(place.installation, asked.model_copy(update={"model_id": "sized"}), client_id="x").job_id
+    code, message = failed(place, sized)
+    assert (code, "input.width: must be 1024 or less" in message) == ("invalid_request", True)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not yet named"])
+def test_what_nobody_wants_any_more_is_cancelled(place: Place, provider: StandIn, hire, named: bool) -> None:
+    """Cancelled while no worker had it: between a crash and the next attempt."""
+    provider.scripts["orphan"] = Script(hold=threading.Event())
+    job_id = place.submit("orphan", model_id="painter")
+    claim = place.installation.claims.claim("a worker that dies", lane="remote")
+    assert claim is not None
+    input = {"prompt": "orphan", "seed": 5}
+    made = provider.create("acme/painter", None, {"input": input})
+    intended = place.installation.predictions.intend(claim, source="replicate", model="acme/painter", input=input)
+    if named:
+        place.installation.predictions.created(claim, intended, made.id)
+    place.installation.claims.release(claim)
+    control.cancel(place.installation, job_id)
+    hire(place)
+    wait_until(lambda: provider.cancels == [made.id], "it runs on")
+    wait_until(lambda: not place.installation.predictions.strays("replicate"), "it is still a stray")
+
+
+def test_a_retry_after_a_cancel_asks_anew(place: Place, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["again"] = Script(hold=threading.Event())
+    job_id = place.submit("again", model_id="painter")
+    wait_until(lambda: provider.created_for("again"), "it was never asked")
+    control.cancel(place.installation, job_id)
+    place.ended(job_id)
+    del provider.scripts["again"]
+    control.retry(place.installation, job_id)
+    place.completed(job_id)
+    assert len(provider.created_for("again")) == 2

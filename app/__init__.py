@@ -29,6 +29,8 @@ def create_app(settings: Settings) -> OpenAPI:
     app = OpenAPI(
         __name__,
         info=Info(title="CyberImage", version=__version__, description=api.DESCRIPTION),
+        security_schemes=api.SECURITY_SCHEMES,
+        openapi_extensions={"security": [{}, *({name: []} for name in api.SECURITY_SCHEMES)]},
         doc_ui=False,  # its pages need a CDN; app.api.docs has its own
         validation_error_status="default",  # every operation documents that one itself
         validation_error_model=api.Problem,

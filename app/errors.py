@@ -143,6 +143,10 @@ class Forbidden(CyberImageError):
     code, status, title = "forbidden", 403, "This is not allowed"
 
 
+class ForeignOrigin(Forbidden):
+    """A page of another site had its visitor's browser send this."""
+
+
 # --- the server cannot take it now ------------------------------------------------------------------------------------
 
 

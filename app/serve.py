@@ -20,6 +20,7 @@ from app.config import Settings
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
+from app.services.advice import open_door
 from app.services.courier import Courier
 from app.services.installation import open_installation
 from app.services.maintenance import Maintenance
@@ -154,6 +155,8 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process. Raises ConfigurationError before anything listens."""
     open_installation(settings).close()  # whatever is wrong shows here, and not in a process that is started again
     _allow_many_files()
+    if doubt := open_door(settings):
+        logging.getLogger("cyberimage.server").warning(doubt)
     logging.getLogger("cyberimage.server").info("Listening on http://%s:%s", settings.host, settings.port)
     ApiServer(settings).run()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_openapi3 import OpenAPI
 
 from app.api import (
@@ -32,12 +34,17 @@ from app.api.errors import refuse
 from app.api.schemas.problems import Problem
 from app.config import Settings
 
-__all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "ApiRequest", "Problem", "refuse", "register"]
+__all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "SECURITY_SCHEMES", "ApiRequest", "Problem", "refuse", "register"]
 
 DESCRIPTION = (
     "Self-hosted image generation. Send a prompt, get a job; follow the job until it is COMPLETED; fetch its pictures. "
-    "Every error is an RFC 9457 problem document with a stable `code`. All times are UTC, ISO 8601."
+    "Where the server asks who is there, send `Authorization: Bearer <token>`. Every error is an RFC 9457 problem "
+    "document with a stable `code`. All times are UTC, ISO 8601."
 )
+SECURITY_SCHEMES: dict[str, Any] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "Where AUTH_MODE asks: a key, or a hub token."},
+    "session": {"type": "apiKey", "in": "cookie", "name": access.COOKIE, "description": "See POST /api/session."},
+}
 EXPOSED_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"]
 
 

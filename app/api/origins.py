@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flask import request
 
 from app.config import Settings
-from app.errors import Forbidden
+from app.errors import ForeignOrigin
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -19,7 +19,7 @@ class OwnOrigin:
         self._others = frozenset(origin.lower().rstrip("/") for origin in settings.cors_origin_list)
 
     def check(self, *, by_cookie: bool) -> None:
-        """Raises Forbidden. With `by_cookie`, which browsers attach by themselves, only our own page is let through."""
+        """Raises ForeignOrigin. With `by_cookie`, which browsers attach by themselves, only our own page may."""
         is_socket = request.headers.get("Upgrade", "").lower() == "websocket"  # a GET that no CORS rule guards
         if request.method in SAFE and not is_socket:
             return
@@ -28,7 +28,7 @@ class OwnOrigin:
             return
         if not by_cookie and (self._allows(origin) or (origin is None and site in (None, "none"))):
             return
-        raise Forbidden(
+        raise ForeignOrigin(
             "The request comes from another site. Allow it in CORS_ORIGINS, or send a token; a session's cookie is good"
             " for this server's own page only."
         )

@@ -62,12 +62,19 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def open_door(settings: Settings) -> str | None:
+    """What to say when everybody who can connect may do everything, and more than this machine can connect."""
+    if is_loopback(settings.host) or settings.auth_mode != "none":
+        return None
+    return (
+        f"HOST={settings.host} lets EVERYBODY who reaches this machine generate, read and delete: there is no"
+        " authentication. Set AUTH_MODE (see docs/SECURITY.md), or bind to 127.0.0.1."
+    )
+
+
 def _doubts_about_access(settings: Settings) -> Iterator[str]:
-    if not is_loopback(settings.host) and settings.auth_mode == "none":
-        yield (
-            f"HOST={settings.host} lets everybody who reaches this machine generate, read and delete: there is no"
-            " authentication. Bind to 127.0.0.1 behind a proxy that asks who they are, or set AUTH_MODE."
-        )
+    if doubt := open_door(settings):
+        yield doubt
     if "*" in settings.cors_origin_list:
         yield "CORS_ORIGINS=* lets every web page that somebody here visits use this server. Name the origins."
     if settings.webhook_allow_private:

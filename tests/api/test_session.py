@@ -118,7 +118,18 @@ def test_a_session_is_good_for_all_processes_and_after_a_restart(keyed, keyed_wi
     assert other.get("/api/session").json["name"] == "alice"
 
 
-def test_a_cookie_of_another_mode_is_no_good(keyed, browser, settings_in, tmp_path):
+def test_a_cookie_says_nothing_in_another_mode(keyed, settings_in, tmp_path, problem):
+    """Both are signed by the same installation, and what one calls 1 may be somebody to the other."""
+    hub = create_app(settings_in(tmp_path, auth_mode="huggingface"))
+    with hub.app_context():
+        cookie = hub.extensions["cyberimage-door"].sessions.begin("1")
+    client = keyed.app.test_client()
+    client.set_cookie(COOKIE, cookie)
+    problem(client.get("/api/images"), 401, "unauthorized")
+    hub.extensions["cyberimage"].installation.close()
+
+
+def test_a_cookie_of_keys_is_no_good_to_the_hub(keyed, browser, settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="huggingface"))
     client = app.test_client()
     client.set_cookie(COOKIE, browser.get_cookie(COOKIE).value)
@@ -155,9 +166,12 @@ def test_reading_is_guarded_by_the_browser(browser):
     assert "Access-Control-Allow-Origin" not in browser.get("/api/images", headers=THEIRS).headers
 
 
-def test_a_socket_is_no_reading(browser):
+def test_a_socket_is_no_reading(browser, client):
     headers = {**THEIRS, "Upgrade": "websocket", "Connection": "Upgrade"}
-    assert browser.get("/api/images", headers=headers).status_code in (400, 403)
+    for path in ("/stream/generate/txt2img", "/api/v1/stream/generate/txt2img"):
+        answer = browser.get(path, headers=headers)
+        assert (answer.status_code, answer.get_json(force=True)["code"]) == (403, "forbidden")
+        assert client.get(path, headers=headers).status_code == 403  # without authentication too
 
 
 def test_a_token_needs_no_origin(keyed):
@@ -197,6 +211,7 @@ def test_other_origins_that_are_allowed_need_a_token_all_the_same(keyed_with):
 def test_without_authentication_other_pages_still_change_nothing(client, problem):
     problem(client.post("/cleanup", headers=THEIRS), 403, "forbidden")
     problem(client.post("/cleanup", headers={"Sec-Fetch-Site": "cross-site"}), 403, "forbidden")
+    assert 'cyberimage_auth_failures_total{reason="origin"} 2.0' in client.get("/metrics").text
     assert client.post("/cleanup").status_code == 200
     assert client.post("/cleanup", headers=OURS).status_code == 200
 

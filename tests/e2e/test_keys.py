@@ -1,0 +1,93 @@
+"""AUTH_MODE=keys with real processes: keys by command, pictures by their owners, and the end of a key."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from app.config import ROOT
+from tests.e2e.service import Service
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def service(new_service) -> Service:
+    service = new_service(AUTH_MODE="keys", AUTH_FAILURES_PER_MINUTE="5")
+    service.start()
+    return service
+
+
+def keys(service: Service, *arguments: str) -> str:
+    """`python -m app.keys`, as whoever runs the server would say it; gives what it prints."""
+    environment = {"PATH": os.environ["PATH"], **service.environment}
+    done = subprocess.run(
+        [sys.executable, "-m", "app.keys", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def client(service: Service, token: str | None = None) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=service.client.base_url, headers=headers, timeout=30)
+
+
+def test_from_a_key_to_a_picture_that_is_ones_own(service: Service) -> None:
+    tokens = {name: keys(service, "create", name) for name in ("alice", "bob")}
+    tokens["root"] = keys(service, "create", "root", "--admin")
+    nobody, bob, root = (client(service, tokens.get(name)) for name in ("nobody", "bob", "root"))
+    refused = nobody.get("/api/models")
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="CyberImage"'
+    assert nobody.get("/readyz").status_code == 200
+
+    service.client.headers["Authorization"] = f"Bearer {tokens['alice']}"
+    job = service.completed(service.submit("a red boat", "tiny-flux", seed=1))
+    image = job["images"][0]
+    assert service.client.get(image["url"]).headers["content-type"] == "image/png"
+    with service.client.stream("GET", f"/api/jobs/{job['job_id']}/events") as stream:
+        assert "event: status" in stream.read().decode()
+    paths = (image["url"], image["thumbnail_url"], f"/api/status/{job['job_id']}", f"/api/jobs/{job['job_id']}/events")
+    assert [bob.get(path).status_code for path in paths] == [404] * 4
+    assert [root.get(path).status_code for path in paths] == [200] * 4
+    assert bob.delete(image["url"]).status_code == 404
+    assert [len(who.get("/api/images").json()["images"]) for who in (service.client, bob, root)] == [1, 0, 1]
+    assert [who.post("/cleanup").status_code for who in (nobody, bob, root)] == [401, 403, 200]
+    assert "cyberimage_auth_failures_total" in bob.get("/metrics").text
+
+    page = client(service)
+    here = {"Origin": str(service.client.base_url).rstrip("/")}
+    assert page.post("/api/session", json={"token": tokens["alice"]}, headers=here).json()["name"] == "alice"
+    assert page.get(image["thumbnail_url"]).status_code == 200
+    assert (
+        page.post("/api/generate", json={"prompt": "x"}, headers={"Origin": "https://evil.example"}).status_code == 403
+    )
+
+    assert "alice" in keys(service, "list")
+    keys(service, "revoke", "1")
+    assert service.client.get("/api/models").status_code == 401
+    assert page.get(image["thumbnail_url"]).status_code == 401
+    assert root.get(image["url"]).status_code == 200
+
+
+def test_who_guesses_is_slowed_down_and_the_server_goes_on(service: Service) -> None:
+    token = keys(service, "create", "alice")
+    alice = client(service, token)
+    assert alice.get("/api/models").status_code == 200
+    statuses = [client(service, f"ci_{number}").get("/api/models").status_code for number in range(8)]
+    assert statuses == [401] * 5 + [429] * 3
+    assert alice.get("/api/models").status_code == 200
+    said = (service.folder / "logs" / "app.log").read_text()
+    assert "Refused a token from ip:127.0.0.1" in said
+    assert token not in said
+    assert "ci_3" not in said

@@ -16,8 +16,8 @@ from app.config import Settings
 from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 # Whoever adds a route that takes pictures adds it here.
-TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img"})
-_PICTURES = ("image", "mask")  # the members that hold them
+TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img", "v1_inference.v1_inference"})
+_PICTURES = ("image", "mask", "inputs")  # the members that hold them
 _FORM = "multipart/form-data"
 _NUMBERS = (
     *("num_inference_steps", "guidance_scale", "seed", "width", "height", "num_images", "strength", "lora_scale"),

@@ -23,9 +23,10 @@ from app.core.access import Identity
 from app.errors import CyberImageError
 
 # Whoever adds a route that leads to a generation adds it here; all others are reads.
-GENERATING = frozenset(
-    {"generate.generate", "jobs.retry_job", "v1_generate.v1_txt2img", "v1_generate.v1_img2img", "v1_stream.stream"}
-)
+GENERATING = frozenset({
+    "generate.generate", "jobs.retry_job", "v1_generate.v1_txt2img", "v1_generate.v1_img2img",
+    "v1_inference.v1_inference", "v1_stream.stream",
+})  # fmt: skip
 EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})
 EXEMPT_BLUEPRINTS = frozenset({"docs"})
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway

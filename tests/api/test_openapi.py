@@ -63,6 +63,10 @@ def answers(client, submit, worker, next_job, installation):
     worker.finish()
     call("POST", "/api/v1/generate/img2img", json={"prompt": "x"})
     call("POST", "/api/v1/generate/img2img", json={"prompt": "x", "image": "none"})
+    inference = "/api/v1/inference/{model_id}"
+    with next_job(worker.finish):
+        call("POST", inference, url="/api/v1/inference/demo", json={"inputs": "x"})
+    call("POST", inference, url="/api/v1/inference/none", json={"inputs": "x"})
     for verb in ("load", "unload"):
         for model_id in ("demo", "unknown"):
             call("POST", f"/api/v1/models/{verb}", json={"model_id": model_id})

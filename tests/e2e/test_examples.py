@@ -49,11 +49,11 @@ def run(example: tuple[str, str], service: Service, folder: Path, **secrets: str
 
 
 def test_the_page_has_the_examples_that_matter() -> None:
-    assert [language for language, _ in EXAMPLES] == ["bash", "python", "bash", "bash", "python"]
+    assert [language for language, _ in EXAMPLES] == ["bash", "python", "python", "bash", "bash", "python"]
     assert "/api/v1/generate/txt2img" in EXAMPLES[0][1]
     for name in ("prompt", "model_id", "num_inference_steps", "guidance_scale"):
         assert f'"{name}": ' in EXAMPLES[0][1]
-    assert "/api/v1/models/load" in EXAMPLES[2][1]
+    assert "/api/v1/models/load" in EXAMPLES[3][1]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -64,10 +64,12 @@ def test_every_example_runs_as_it_stands(demo_service: Service, tmp_path: Path) 
     assert answer["model_id"] == "demo"
     assert " ms" in run(EXAMPLES[1], demo_service, tmp_path)
     assert (tmp_path / "sailboat.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads(run(EXAMPLES[2], demo_service, tmp_path))["status"] == "already_loaded"
-    assert json.loads(run(EXAMPLES[3], demo_service, tmp_path))["status"] == "unloaded"
-    assert json.loads(run(EXAMPLES[2], demo_service, tmp_path))["status"] == "loaded"
-    assert run(EXAMPLES[4], demo_service, tmp_path).splitlines()[-1].startswith("result")
+    run(EXAMPLES[2], demo_service, tmp_path)
+    assert (tmp_path / "night.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(run(EXAMPLES[3], demo_service, tmp_path))["status"] == "already_loaded"
+    assert json.loads(run(EXAMPLES[4], demo_service, tmp_path))["status"] == "unloaded"
+    assert json.loads(run(EXAMPLES[3], demo_service, tmp_path))["status"] == "loaded"
+    assert run(EXAMPLES[5], demo_service, tmp_path).splitlines()[-1].startswith("result")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -86,7 +88,7 @@ def test_the_two_curls_run_with_a_token_too(tmp_path: Path) -> None:
         )
         token = re.search(r"\S{30,}", made.stdout)
         assert token is not None, made.stdout
-        for example in (EXAMPLES[2], EXAMPLES[0]):
+        for example in (EXAMPLES[3], EXAMPLES[0]):
             bare = example[1].replace("curl -s", "curl -sf")
             with pytest.raises(AssertionError):
                 run(("bash", bare), service, tmp_path)

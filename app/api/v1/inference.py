@@ -1,0 +1,98 @@
+"""One URL per model that the official `huggingface_hub.InferenceClient` can be pointed at, unmodified.
+
+`InferenceClient(model="http://127.0.0.1:5050/v1/inference/demo").text_to_image("a fox")` sends `{"inputs",
+"parameters"}` and wants the bytes of a picture; `image_to_image` sends the picture as base64 in `inputs`, and its prompt
+as a parameter.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from flask import Response, after_this_request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.api import documented
+from app.api.clients import client_id
+from app.api.documented import answers, blueprint
+from app.api.errors import refuse
+from app.api.request_id import request_id
+from app.api.server import server
+from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
+from app.api.v1.generate import GENERATION_PROBLEMS
+from app.api.v1.waiting import raise_what_went_wrong, wait
+from app.core.job import JobStatus
+from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, UnsupportedTask
+from app.services import gallery
+from app.services.submit import submit
+
+api = blueprint("v1_inference", "v1")
+
+ERROR_HEADER = "X-Error-Message"  # where that client looks for the words of an error
+
+
+class ModelPath(BaseModel):
+    model_id: str = Field(description="Of `GET /api/v1/models`.", max_length=100)
+
+
+class Parameters(BaseModel):
+    """Those of the client's two calls, and whatever else the flat requests know."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    prompt: str | None = Field(default=None, description="With it `inputs` is a picture in base64.")
+    target_size: dict[str, int] | None = Field(default=None, description='`{"width", "height"}` of the picture.')
+
+
+class InferenceBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    inputs: str = Field(description="The prompt, or a picture in base64.")
+    parameters: Annotated[Parameters, Field(default_factory=Parameters)]
+
+    def flat(self, model_id: str) -> Txt2ImgBody | Img2ImgBody:
+        """Raises InvalidRequest."""
+        given = self.parameters.model_dump(exclude_none=True)
+        size: dict[str, Any] = given.pop("target_size", {})
+        named = given | size | {"model_id": model_id}
+        try:
+            if self.parameters.prompt is None:
+                return Txt2ImgBody.model_validate(named | {"prompt": self.inputs})
+            return Img2ImgBody.model_validate(named | {"image": self.inputs})
+        except ValidationError as error:
+            refuse(error)
+
+
+@api.post(
+    "/api/v1/inference/<path:model_id>",
+    responses=answers(
+        {200: documented.file("The picture.", "image/png")}, InvalidImage, UnsupportedTask, *GENERATION_PROBLEMS
+    ),
+    description="Also `/v1/inference/<model_id>`. For `huggingface_hub.InferenceClient(model=<this URL>)`:"
+    " `text_to_image` and `image_to_image`. Its `scheduler` is refused. A picture that is not there in time is 504, and"
+    " the job goes on.",
+)
+def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
+    """Make a picture and answer with its bytes"""
+    here = server()
+    after_this_request(_word_errors)
+    flat = body.flat(path.model_id)
+    with flat_field_names():
+        asked = flat.asked()
+        job_id = submit(here.installation, asked, client_id=client_id(), request_id=request_id()).job_id
+    view = wait(here, job_id, flat.timeout)
+    raise_what_went_wrong(view)
+    if view.job.status is not JobStatus.COMPLETED:
+        raise GenerationTimeout(f"The picture is not there yet; the job goes on at /api/status/{job_id}.")
+    if not view.outputs:
+        raise ImageNotFound("The picture was deleted before it could be sent.")
+    output = view.outputs[0]
+    content = gallery.open_file(here.installation, output).read_bytes()
+    return Response(content, mimetype=output.mime_type, headers={"X-Job-Id": job_id, "X-Seed": str(output.seed)})
+
+
+def _word_errors(response: Response) -> Response:
+    if response.status_code >= 400 and response.is_json:
+        detail = str((response.get_json() or {}).get("detail", ""))
+        response.headers[ERROR_HEADER] = " ".join(detail.encode("ascii", "replace").decode().split())[:500]
+    return response

@@ -1,8 +1,8 @@
 """One URL per model that the official `huggingface_hub.InferenceClient` can be pointed at, unmodified.
 
 `InferenceClient(model="http://127.0.0.1:5050/v1/inference/demo").text_to_image("a fox")` sends `{"inputs",
-"parameters"}` and wants the bytes of a picture; `image_to_image` sends the picture as base64 in `inputs`, and its prompt
-as a parameter.
+"parameters"}` and wants the bytes of a picture; `image_to_image` sends the picture as base64 in `inputs`, its prompt as
+a parameter.
 """
 
 from __future__ import annotations

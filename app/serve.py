@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from app import create_app, lifeline
-from app.api.handover import HandedOver
+from app.api.handover import HandedOver, announce_close
 from app.api.server import Server
 from app.config import Settings
 from app.core.configuration import read_configuration
@@ -61,6 +61,7 @@ class ServerProcess(ThreadWorker):
         self.wsgi.extensions["courier"].stop(timeout=COURIER_GRACE_SECONDS)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
+        announce_close.set(req.force_close)
         try:
             return super().handle_request(req, conn)
         except HandedOver as wish:

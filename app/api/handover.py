@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 Accept = Callable[..., None]  # (socket, *, chunked) takes over a connection
 LARGEST_MESSAGE = 1 << 20
+
+# Has the present answer say `Connection: close`; app/serve.py sets it for each request. Without that word a client
+# keeps the connection for its next request, and finds it closed.
+announce_close: ContextVar[Callable[[], None]] = ContextVar("announce_close")
 
 
 class HandedOver(BaseException):
@@ -24,9 +29,14 @@ class HandedOver(BaseException):
 
 def hand_over(first: bytes, accept: Accept, promise: Callable[[], None]) -> Iterator[bytes]:
     """`first`, then the connection is `accept`'s. `promise` is called when that is certain."""
-    yield first
-    promise()
-    raise HandedOver(accept)
+    announce_close.get()()
+
+    def stream() -> Iterator[bytes]:
+        yield first
+        promise()
+        raise HandedOver(accept)
+
+    return stream()
 
 
 def carry(first: bytes, accept: Accept, promise: Callable[[], None]) -> Iterator[bytes]:

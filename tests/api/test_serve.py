@@ -71,6 +71,18 @@ def test_paths_that_climb_over_a_socket(server):
         assert b"application/problem+json" in answer
 
 
+def test_a_client_can_go_on_asking_after_a_stream(server):
+    """The connection of a stream is closed, and says so: else the next request of a pool would find it dead."""
+    with httpx.Client(base_url=server.url) as client:
+        job = client.post("/api/generate", json={"prompt": "x"}).json()
+        client.post(f"/api/jobs/{job['job_id']}/cancel")
+        for _ in range(20):
+            with client.stream("GET", job["events_url"], timeout=20) as stream:
+                assert stream.headers["Connection"] == "close"
+                assert any(line.startswith("event: status") for line in stream.iter_lines())
+            assert client.get("/livez").status_code == 200
+
+
 def test_it_stops_at_once_though_a_stream_is_open(tmp_path):
     process = start(tmp_path)
     try:

@@ -8,13 +8,26 @@ from flask import Response, send_file
 from pydantic import BaseModel, Field
 
 from app.api import documented
+from app.api.clients import client_id
 from app.api.documented import ImagePath, answers, blueprint
+from app.api.request_id import request_id
 from app.api.schemas.images import FavoriteBody, ImageMetadata
+from app.api.schemas.jobs import Accepted
 from app.api.server import installation
-from app.api.shapes import image_metadata
+from app.api.shapes import accepted, image_metadata
 from app.core.output import Output
-from app.errors import Gone, ImageNotFound
+from app.errors import (
+    Conflict,
+    DiskFull,
+    Gone,
+    ImageNotFound,
+    InvalidRequest,
+    QueueFull,
+    UnknownModel,
+    UnsupportedTask,
+)
 from app.services import gallery
+from app.services.rerun import rerun
 
 api = blueprint("images", "images")
 
@@ -78,6 +91,29 @@ def mark_favorite(path: ImagePath) -> dict[str, Any]:
 def unmark_favorite(path: ImagePath) -> dict[str, Any]:
     """A picture like any other again"""
     return _mark(path.image_id, favorite=False)
+
+
+@api.post(
+    "/api/image/<path:image_id>/rerun",
+    responses=answers(
+        {202: Accepted},
+        ImageNotFound,
+        Gone,
+        Conflict,
+        UnknownModel,
+        InvalidRequest,
+        UnsupportedTask,
+        QueueFull,
+        DiskFull,
+    ),
+    description="As a new job with the settings, the seed and the pictures it was made of. On the same machine with the"
+    " same versions the pixels are equal; what has changed since is told by the job's `warnings` when it is done.",
+)
+def rerun_image(path: ImagePath) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Make a picture again"""
+    submitted = rerun(installation(), path.image_id, client_id=client_id(), request_id=request_id())
+    answer = accepted(submitted)
+    return answer, 202, {"Location": answer["status_url"]}
 
 
 def _mark(image_id: str, *, favorite: bool) -> dict[str, Any]:

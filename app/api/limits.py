@@ -24,7 +24,7 @@ from app.errors import CyberImageError
 
 # Whoever adds a route that leads to a generation adds it here; all others are reads.
 GENERATING = frozenset({
-    "generate.generate", "jobs.retry_job", "v1_generate.v1_txt2img", "v1_generate.v1_img2img",
+    "generate.generate", "jobs.retry_job", "images.rerun_image", "v1_generate.v1_txt2img", "v1_generate.v1_img2img",
     "v1_inference.v1_inference", "v1_stream.stream",
 })  # fmt: skip
 EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})

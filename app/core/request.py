@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.core.catalog import STEPS_MAX, STEPS_MIN, Catalog, Defaults, Media, ModelOptions, ModelSpec, Source
 from app.core.inputs import InputRef
 from app.core.prompts import check_prompt
+from app.core.rerun import RerunOf
 from app.core.tasks import DEFAULT_STRENGTH, TXT2IMG, Task, steps_run
 from app.errors import FieldError, InvalidRequest
 
@@ -116,6 +117,7 @@ class GenerationRequest(BaseModel):
     loras: tuple[LoraChoice, ...] = ()
     image: InputRef | None = None
     mask: InputRef | None = None
+    rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
 
     @property

@@ -39,7 +39,9 @@ def build_manifest(
 
     `marked`: say in words that machines read that a machine made it.
     """
+    again = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
     return {
+        **again,
         "manifest_version": MANIFEST_VERSION,
         "image_id": image_id,
         "job_id": job_id,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.core.request import GenerationInput, resolve
+from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
 from app.services.inputs import prepare
 from app.services.installation import Installation
@@ -39,8 +40,9 @@ def submit(
     idempotency_key: str | None = None,
     webhook_url: str | None = None,
     request_id: str | None = None,
+    rerun_of: RerunOf | None = None,
 ) -> Submitted:
-    """Enqueue `asked`. When this returns the job survives any crash.
+    """Enqueue `asked`. When this returns the job survives any crash. `rerun_of` is the picture that it makes again.
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
     IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
@@ -61,7 +63,7 @@ def submit(
     _refuse_when_full(installation)
     ready = prepare(installation, asked, resolved.request, spec, client_id=client_id)
     job, is_new = installation.jobs.enqueue(
-        ready.request,
+        ready.request.model_copy(update={"rerun_of": rerun_of}),
         client_id=client_id,
         lane=spec.lane,
         priority=priority,

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from app.core.catalog import ModelSpec
 from app.core.job import Claim, JobStatus, Phase
 from app.core.request import spec_for
+from app.core.rerun import RerunOf, differences
 from app.engines.base import Engine, Generation
 from app.errors import (
     Cancelled,
@@ -92,7 +93,7 @@ class Runner:
             raise Cancelled(job.claim.job_id)
         job.timings |= generation.timings
         job.vram_peak_bytes = generation.vram_peak_bytes
-        return _made(generation)
+        return _made(generation, job.claim.request.rerun_of)
 
     def settle(self, job: HeldJob, error: BaseException | None) -> None:
         """End the job as `error` says (None: it was published), and let go of it."""
@@ -169,13 +170,14 @@ def as_known(error: BaseException, context: Mapping[str, str]) -> CyberImageErro
     return GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
 
 
-def _made(generation: Generation) -> Made:
+def _made(generation: Generation, rerun_of: RerunOf | None) -> Made:
+    changes = differences(rerun_of.versions, generation.versions) if rerun_of is not None else []
     return Made(
         pictures=[Picture(image.pixels, image.seed) for image in generation.images],
         effective=generation.effective,
         versions=generation.versions,
         timings=generation.timings,
-        warnings=generation.warnings,
+        warnings=(*generation.warnings, *changes),
         vram_peak_bytes=generation.vram_peak_bytes,
         clips=[
             Clip(video.content, video.mime_type, video.poster, video.seed, {"seconds": video.seconds, "fps": video.fps})

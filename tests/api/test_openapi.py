@@ -110,6 +110,7 @@ def answers(client, submit, worker, next_job, installation):
             call("GET", "/api/image/{image_id}" + part, url=f"/api/image/{which}{part}")
         for method in ("PUT", "DELETE"):
             call(method, "/api/image/{image_id}/favorite", url=f"/api/image/{which}/favorite")
+        call("POST", "/api/image/{image_id}/rerun", url=f"/api/image/{which}/rerun")
         call("DELETE", "/api/image/{image_id}", url=f"/api/image/{which}")
     call("POST", "/cleanup")
     call("GET", "/api/session")

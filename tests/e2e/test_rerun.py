@@ -1,0 +1,41 @@
+"""A picture of the tiny model, made again, has the very same pixels; from words and from a picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.e2e.service import Service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
+
+
+def pixels(service: Service, url: str) -> np.ndarray:
+    with Image.open(io.BytesIO(service.client.get(url).content)) as picture:
+        return np.asarray(picture)
+
+
+def start() -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(3).integers(0, 256, (80, 96, 3), np.uint8)).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.mark.parametrize("more", [{}, {"image": start(), "strength": 0.7}])
+def test_it_is_the_same_picture(service: Service, more: dict) -> None:
+    words = {"prompt": "a boat", "model_id": "tiny-sd35", "image": more.get("image")}
+    settings = {"num_inference_steps": 4, "num_images": 2, "strength": more.get("strength")}
+    body = {name: value for name, value in words.items() if value is not None}
+    body["settings"] = {name: value for name, value in settings.items() if value is not None}
+    first = service.completed(service.client.post("/api/generate", json=body).json()["job_id"])["images"][1]
+    answer = service.client.post(f"/api/image/{first['image_id']}/rerun")
+    assert answer.status_code == 202, answer.text
+    again = service.completed(answer.json()["job_id"])
+    assert again["warnings"] == []
+    (second,) = again["images"]
+    assert second["seed"] == first["seed"]
+    assert (pixels(service, second["url"]) == pixels(service, first["url"])).all()

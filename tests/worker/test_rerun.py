@@ -1,0 +1,88 @@
+"""Making a picture again: the same request as a new job, a warning for what has changed, a clear word for what cannot
+be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.core.request import GenerationInput, GenerationSettings
+from app.core.rerun import differences
+from app.engines.base import Generation
+from app.errors import Conflict, ImageNotFound, UnknownModel
+from app.services.rerun import rerun
+from app.services.submit import submit
+from tests.worker.fake_engine import FakeEngine
+from tests.worker.place import Place
+
+
+def pixels(place: Place, path: str) -> np.ndarray:
+    with Image.open(place.installation.images.path(path)) as picture:
+        return np.asarray(picture)
+
+
+def made(place: Place, **settings: object) -> str:
+    """The id of the second picture of a job of two."""
+    wished = GenerationSettings(num_images=2, num_inference_steps=5, guidance_scale=2.0, **settings)
+    asked = GenerationInput(prompt="a boat", negative_prompt="rain", model_id="fake", settings=wished)
+    job_id = submit(place.installation, asked, client_id="somebody").job_id
+    return place.completed(job_id).outputs[1].id
+
+
+def test_the_same_request_alone_gives_the_same_picture(place: Place, engine: FakeEngine) -> None:
+    place.start(engine)
+    first = place.installation.outputs.get(made(place))
+    again = place.completed(rerun(place.installation, first.id, client_id="somebody else").job_id)
+    (output,) = again.outputs
+    assert (pixels(place, output.path) == pixels(place, first.path)).all()
+    request = again.job.request
+    assert (request.prompt, request.negative_prompt, request.seed) == ("a boat", "rain", first.seed)
+    assert (request.num_images, request.num_inference_steps, request.guidance_scale) == (1, 5, 2.0)
+    assert again.job.client_id == "somebody else"
+    assert again.job.warnings == ()
+    assert output.manifest["rerun_of"] == first.id
+
+
+class Newer(FakeEngine):
+    def generate(self, *args, **more) -> Generation:
+        generation = super().generate(*args, **more)
+        generation.versions["fake"] = "2"
+        return generation
+
+
+def test_what_has_changed_since_is_told(place: Place, engine: FakeEngine) -> None:
+    running = place.start(engine)
+    image_id = made(place)
+    running.stop()
+    place.start(Newer())
+    again = place.completed(rerun(place.installation, image_id, client_id="somebody").job_id)
+    assert again.job.warnings == ("fake was 1 and is 2 now: the picture may differ.",)
+
+
+def test_only_what_both_know_is_compared() -> None:
+    assert differences({"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"}) == [
+        "b was 1 and is 2 now: the picture may differ."
+    ]
+
+
+def test_a_model_that_is_gone(place: Place, engine: FakeEngine) -> None:
+    place.start(engine)
+    image_id = made(place)
+    without = place.open(without=["MODEL_FAKE"], DEFAULT_MODEL_ID="other")
+    with pytest.raises(UnknownModel, match="fake, which is not in the catalogue any more"):
+        rerun(without, image_id, client_id="somebody")
+
+
+def test_a_picture_that_does_not_say_how_it_was_made(place: Place, engine: FakeEngine, monkeypatch) -> None:
+    place.start(engine)
+    output = place.installation.outputs.get(made(place))
+    output.manifest.pop("prompt")
+    monkeypatch.setattr(place.installation.outputs, "get", lambda _: output)
+    with pytest.raises(Conflict, match="manifest"):
+        rerun(place.installation, output.id, client_id="somebody")
+
+
+def test_an_unknown_picture(place: Place) -> None:
+    with pytest.raises(ImageNotFound):
+        rerun(place.installation, "0" * 32, client_id="somebody")

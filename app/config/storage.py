@@ -11,6 +11,15 @@ from app.config.kinds import LIVE, ROOT, Folder
 
 class Storage(BaseModel):
     database_url: str = Field("", description="SQLAlchemy URL; empty = SQLite in db/cyberimage.db.")
+    upgrade_backups: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="How many copies of the database are kept that were taken before upgrades; 0 = none is taken.",
+    )
+    upgrade_backup_dir: str = Field(
+        "", description="Folder of those copies; empty = backups, beside SQLite's file or in db."
+    )
     images_dir: Folder = Field(Path("images"), description="Folder of the pictures, in date folders.")
     videos_dir: Folder = Field(Path("videos"), description="Folder of the videos, in date folders.")
     disk_floor_bytes: int = Field(
@@ -19,6 +28,14 @@ class Storage(BaseModel):
         description="Free bytes on the images' disk below which new jobs are refused (disk_full).",
         json_schema_extra=LIVE,
     )
+
+    @property
+    def upgrade_backup_folder(self) -> Path:
+        if self.upgrade_backup_dir:
+            return ROOT / Path(self.upgrade_backup_dir).expanduser()
+        if self.database_url.startswith("sqlite:///"):
+            return (ROOT / self.database_url.removeprefix("sqlite:///")).parent / "backups"
+        return ROOT / "db" / "backups"
 
     @field_validator("database_url")
     @classmethod

@@ -21,6 +21,7 @@ from app.store.outputs import OutputStore
 from app.store.predictions import PredictionStore
 from app.store.previews import PreviewStore
 from app.store.speeds import SpeedStore
+from app.store.upgrade_backup import UpgradeBackups
 from app.store.workers import WorkerStore
 
 
@@ -57,7 +58,7 @@ def open_installation(settings: Settings) -> Installation:
     catalog = catalog_of(settings)
     settings.images_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
-    migrate(database)
+    migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
     # The lease outlives the timeout a little, so that a job that stops in time ends as `timeout` and is not rescued.
     lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
     return Installation(

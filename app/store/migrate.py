@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +14,23 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from app.errors import DatabaseTooNew
+from app.errors import ConfigurationError, DatabaseTooNew
 from app.store.database import Database, translated
+from app.store.upgrade_backup import UpgradeBackups, back_up_before_upgrade
+
+log = logging.getLogger("cyberimage.store")
 
 _LOCK_NUMBER = 0x43594245  # "CYBE": PostgreSQL advisory locks are numbers
 
 
-def migrate(database: Database) -> None:
-    """Apply what is missing. Raises DatabaseTooNew when the database comes from a newer version than this code."""
+def migrate(database: Database, backups: UpgradeBackups | None = None) -> None:
+    """Apply what is missing, all of it or nothing. A database that holds something is copied first, as `backups` say.
+
+    Raises DatabaseTooNew when the database comes from a newer version than this code, and ConfigurationError when it
+    cannot be copied or upgraded; it is then as it was.
+    """
     config = _config()
     head = ScriptDirectory.from_config(config).get_current_head()
     with _one_at_a_time(database) as connection:
@@ -29,8 +38,28 @@ def migrate(database: Database) -> None:
         if current == head:
             return
         check_known(current)
+        if current is not None and backups is not None:
+            back_up_before_upgrade(database, current, backups)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        with _all_or_nothing(current, head):
+            command.upgrade(config, "head")
+
+
+@contextmanager
+def _all_or_nothing(current: str | None, head: str | None) -> Iterator[None]:
+    """A step that fails leaves the block, and the transaction around it is rolled back."""
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        raise  # the database is away or locked: that passes
+    except SQLAlchemyError as error:
+        log.error("The upgrade from %s to %s failed", current, head, exc_info=error)
+        raise ConfigurationError(
+            [
+                f"DATABASE_URL: the database could not be upgraded from {current} to {head} ({type(error).__name__})."
+                " It was left as it was, for the version of CyberImage that it has served. See errors.log."
+            ]
+        ) from error
 
 
 def revision_of(database: Database) -> str | None:

@@ -1,6 +1,6 @@
 """A whole database into a file, consistent while everybody works, and back again.
 
-SQLite copies by its own online backup, PostgreSQL by pg_dump and pg_restore of the machine it runs on.
+SQLite copies by its own online backup, PostgreSQL by pg_dump, pg_restore and psql of the machine it runs on.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import URL
 
 from app.errors import SnapshotFailed
 from app.store.database import Database, sqlite_module
+from app.store.schema import metadata
 
 
 def file_name(database: Database) -> str:
@@ -39,8 +41,14 @@ def load(file: Path, database: Database) -> None:
     if database.is_sqlite:
         _copy_sqlite(file, Path(database.url.database or ""))
         return
-    options = ["--clean", "--if-exists", "--no-owner", "--single-transaction", f"--dbname={database.url.database}"]
-    _run("pg_restore", [*options, str(file)], database.url)
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "restore.sql")
+        _run("pg_restore", ["--clean", "--if-exists", "--no-owner", f"--file={script}", str(file)], database.url)
+        # An older backup knows nothing of tables that came later and hold on to those that it is to replace.
+        tables = ", ".join(table.name for table in metadata.sorted_tables)
+        script.write_text(f"DROP TABLE IF EXISTS {tables} CASCADE;\n{script.read_text()}")
+        quiet = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
+        _run("psql", [*quiet, f"--dbname={database.url.database}", f"--file={script}"], database.url)
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

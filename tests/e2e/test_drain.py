@@ -1,0 +1,53 @@
+"""SIGTERM drains: readyz says so, streams end, the running job finishes or goes back, and the exit status is 0."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.processes import wait_gone
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+LONG = 40  # steps
+
+
+def is_drawing(service, job_id: str) -> bool:
+    state = service.status(job_id)
+    return state["status"] == "PROCESSING" and state["progress"]["step"] >= 1
+
+
+def test_it_says_that_it_drains_and_the_running_job_finishes(new_service) -> None:
+    service = new_service(SHUTDOWN_GRACE_SECONDS="60")
+    service.start()
+    job_id = service.submit("a boat", "tiny-flux", num_inference_steps=LONG, num_images=2)
+    waiting = service.submit("another", "tiny-flux")
+    wait_until(lambda: is_drawing(service, job_id), "nobody took it")
+    family = service.family()
+    service.client.get("/livez")  # this connection is kept alive: new ones are not taken any more
+    service.run.send_signal(signal.SIGTERM)
+    wait_until(lambda: "is stopping" in service.client.get("/readyz").text, "it never said that it drains")
+    assert service.run.wait(90) == 0
+    wait_gone(family)
+    service.start()
+    assert service.status(job_id)["attempt"] == 1
+    assert service.completed(job_id)["attempt"] == 1
+    assert service.completed(waiting)["attempt"] == 1
+
+
+def test_past_the_grace_the_job_goes_back_and_streams_have_ended(new_service) -> None:
+    service = new_service(SHUTDOWN_GRACE_SECONDS="0.5")
+    service.start()
+    job_id = service.submit("a boat", "tiny-flux", num_inference_steps=LONG, num_images=2)
+    wait_until(lambda: is_drawing(service, job_id), "nobody took it")
+    with service.client.stream("GET", f"/api/jobs/{job_id}/events") as stream:
+        lines = stream.iter_lines()
+        next(line for line in lines if line.startswith("event:"))
+        service.run.send_signal(signal.SIGTERM)
+        told = list(lines)  # to the end, which is no broken connection
+    assert not any("FAILED" in line or "COMPLETED" in line for line in told)
+    assert service.run.wait(90) == 0
+    service.start()
+    body = service.completed(job_id)
+    assert (body["attempt"], len(body["images"])) == (2, 2)

@@ -19,8 +19,8 @@ _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]{1,5})?"
 
 
 class TrustedHosts:
-    """Loopback names, HOST and TRUSTED_HOSTS. On a wildcard HOST also every address and this machine's own name: an
-    address cannot be rebound, only a name can."""
+    """Loopback names, HOST and TRUSTED_HOSTS. On a wildcard HOST also what no page of the internet can point here:
+    addresses, names without a dot and in .local, which only the network around us resolves, and this machine's own."""
 
     def __init__(self, settings: Settings) -> None:
         names = settings.trusted_host_names
@@ -29,8 +29,7 @@ class TrustedHosts:
         self._names = LOOPBACK | names | {settings.host.lower()}
         self._addresses = settings.host in WILDCARDS
         if self._addresses:
-            own = socket.gethostname().lower()
-            self._names |= {own, f"{own.partition('.')[0]}.local"}
+            self._names |= {socket.gethostname().lower()}
 
     def check(self) -> None:
         """Raises UntrustedHost unless the present request is meant for us. No browser leaves the header out."""
@@ -47,7 +46,7 @@ class TrustedHosts:
             return False
         if self._any or name in self._names or name.endswith(self._suffixes):
             return True
-        return self._addresses and _is_address(name)
+        return self._addresses and (_is_address(name) or "." not in name or name.endswith(".local"))
 
 
 def host_name(header: str) -> str | None:

@@ -28,7 +28,7 @@ class Security(BaseModel):
     trusted_hosts: str = Field(
         "",
         description="Names that the server answers to, besides localhost and HOST, separated by commas: the Host header"
-        " of browsers. *.example.org takes all below, * anything. Empty = on a wildcard HOST any address.",
+        " of browsers. *.example.org takes all below, * anything. On a wildcard HOST it answers to addresses too.",
     )
     metrics_public: bool = Field(False, description="Whether /metrics needs no token although AUTH_MODE is set.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from app.store.idempotency import IdempotencyKey
 
 USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
+
+log = logging.getLogger("cyberimage.access")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ def submit(
         pictures=ready.pictures,
     )
     if is_new:
+        if settings.auth_mode != "none":
+            log.info("%s asks for a picture", client_id, extra={"job_id": job.id, "request_id": request_id})
         installation.bell.ring("work")
         installation.bell.ring("news", job.id)
     if idempotency is not None and (told := installation.jobs.first_answer(client_id, idempotency)) is not None:

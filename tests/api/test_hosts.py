@@ -42,11 +42,18 @@ def test_the_address_or_name_it_is_bound_to(settings_in, tmp_path):
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::"])
 def test_bound_to_all_addresses_it_answers_to_each_and_to_its_own_name(settings_in, tmp_path, host):
-    """A page can have its own name point here. It cannot have an address do so."""
+    """A page can have its own name point here. It cannot have an address do so, nor the name of a neighbour."""
     own = socket.gethostname().lower()
-    for header in ("192.168.1.5:5050", "[2001:db8::1]:5050", "10.0.0.1", own, f"{own.partition('.')[0]}.local:5050"):
+    for header in (
+        "192.168.1.5:5050",
+        "[2001:db8::1]:5050",
+        "10.0.0.1",
+        own,
+        "cyberimage:5050",
+        f"{own.partition('.')[0]}.local:5050",
+    ):
         assert trusts(settings_in, tmp_path, header, host=host)
-    for header in ("evil.example", "10.0.0.1.evil.example", "1.2.3", "x"):
+    for header in ("evil.example", "10.0.0.1.evil.example", "1.2.3", "local.evil.example", "", "[::1"):
         assert not trusts(settings_in, tmp_path, header, host=host)
 
 

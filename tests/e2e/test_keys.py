@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from app.config import ROOT
 from tests.e2e.service import Service
@@ -78,6 +82,41 @@ def test_from_a_key_to_a_picture_that_is_ones_own(service: Service) -> None:
     assert service.client.get("/api/models").status_code == 401
     assert page.get(image["thumbnail_url"]).status_code == 401
     assert root.get(image["url"]).status_code == 200
+
+
+def test_a_websocket_asks_too(service: Service) -> None:
+    alice, bob = (keys(service, "create", name) for name in ("alice", "bob"))
+    url = f"ws://127.0.0.1:{service.environment['PORT']}/stream/generate/txt2img"
+
+    def converse(message: dict[str, str], **headers: str) -> dict[str, str]:
+        heard = []
+        with (
+            connect(url, additional_headers=headers, max_size=None) as connection,
+            contextlib.suppress(ConnectionClosed),
+        ):
+            connection.send(json.dumps(message))
+            while True:
+                heard.append(json.loads(connection.recv()))
+        return heard[-1]
+
+    made = converse({"prompt": "a boat"}, Authorization=f"Bearer {alice}")
+    assert made["type"] == "result", made
+    assert client(service, alice).get(f"/api/status/{made['job_id']}").json()["status"] == "COMPLETED"
+    theirs = converse({"job_id": made["job_id"]}, Authorization=f"Bearer {bob}")
+    assert (theirs["type"], theirs["code"]) == ("error", "job_not_found")
+    page = client(service)
+    here = {"Origin": str(service.client.base_url).rstrip("/")}
+    page.post("/api/session", json={"token": alice}, headers=here)
+    cookie = f"cyberimage_session={page.cookies['cyberimage_session']}"
+    assert converse({"job_id": made["job_id"]}, Cookie=cookie, **here)["type"] == "result"
+    for headers, status in (
+        ({}, 401),
+        ({"Authorization": "Bearer ci_x"}, 401),
+        ({"Cookie": cookie, "Origin": "http://evil.example"}, 403),
+    ):
+        with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers=headers):
+            pass
+        assert refused.value.response.status_code == status
 
 
 def test_who_guesses_is_slowed_down_and_the_server_goes_on(service: Service) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from app.config import ROOT, load_settings
+from app.monitoring.access import AccessMeter
 from app.monitoring.requests import RequestMeter
 from app.monitoring.resources import Machine
 from app.services.installation import open_installation
@@ -34,6 +35,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     installation = open_installation(load_settings({}, None, **places))
     registry = CollectorRegistry()
     RequestMeter(registry)
+    AccessMeter(registry)
     registry.register(InstallationMetrics(installation, Machine()))
     found = {metric.name: metric for metric in registry.collect()}
     installation.close()

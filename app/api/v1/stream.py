@@ -106,7 +106,8 @@ def _job_of(here: Server, message: dict[str, Any]) -> str:
         body = Txt2ImgBody.model_validate(message)
     except ValidationError as error:
         refuse(error)
-    if body.num_images > 1 and here.installation.settings.rate_limit_generate:  # the connection was charged for one
+    own, general = identity().rate_limit_generate, here.installation.settings.rate_limit_generate
+    if body.num_images > 1 and (general if own is None else own):  # the connection was charged for one
         raise InvalidRequest("num_images: where generations are limited, a stream makes one picture at a time.")
     with flat_field_names():
         return submit(here.installation, body.asked(), client_id=client_id(), request_id=request_id()).job_id

@@ -210,6 +210,16 @@ class ModelRequiresAuth(GenerationError):
     code, status, title = "model_requires_auth", 403, "The model needs a Hugging Face account with access"
 
 
+class LoraUnavailable(GenerationError):
+    """It is not there, cannot be fetched, or is no safetensors file that is whole."""
+
+    code, status, title = "lora_unavailable", 400, "The LoRA cannot be used"
+
+
+class LoraIncompatible(GenerationError):
+    code, status, title = "lora_incompatible", 400, "The LoRA was made for another model"
+
+
 class OutOfMemory(GenerationError):
     code, status, title = "out_of_memory", 507, "There is not enough memory for this"
 

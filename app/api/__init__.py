@@ -19,6 +19,7 @@ from app.api import (
     health,
     images,
     jobs,
+    loras,
     meter,
     metrics,
     models,
@@ -56,7 +57,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     errors.register(app)
     headers.register(app, settings)
     access.register(app)
-    work = (generate, jobs, events, images, gallery, models, queue, webhooks)
+    work = (generate, jobs, events, images, gallery, models, loras, queue, webhooks)
     for resource in (*work, health, metrics, upkeep, session, pages):
         app.register_api(resource.api)
     v1.register(app)

@@ -8,11 +8,13 @@ from typing import Any
 from app.core import job_body as job_bodies
 from app.core.job import JobStatus
 from app.core.job_body import error_body, image_ref, iso, iso_or_none
+from app.core.loras import FAMILIES
 from app.core.output import Output
 from app.core.webhooks import Delivery, DeliveryState
 from app.monitoring.requests import Recent
 from app.monitoring.resources import Reading
 from app.services.gallery import ImageItem, JobItem
+from app.services.loras import KnownLora
 from app.services.overview import ModelState, QueueOverview
 from app.services.status import JobView
 from app.services.submit import Submitted
@@ -114,6 +116,21 @@ def model_body(state: ModelState) -> dict[str, Any]:
         "hint": spec.options.hint,
         "available": state.available,
         "loaded": state.loaded,
+    }
+
+
+def lora_body(known: KnownLora) -> dict[str, Any]:
+    card = known.card
+    return {
+        "id": known.id,
+        "stands_for": known.stands_for,
+        "available": known.available,
+        "family": FAMILIES[card.family] if card and card.family else None,
+        "models": list(known.models),
+        "bytes": card.bytes if card else None,
+        "rank": card.rank if card else None,
+        "base_model": card.base_model if card else None,
+        "problem": known.problem,
     }
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.config.generation import Generation
 from app.config.input import Input
 from app.config.input_pictures import InputPictures
+from app.config.loras import Loras
 from app.config.models import Models
 from app.config.monitoring import Monitoring
 from app.config.profile import Profile
@@ -31,6 +32,7 @@ GROUPS: tuple[type[BaseModel], ...] = (
     Retention,
     Monitoring,
     Models,
+    Loras,
     Generation,
     Input,
     InputPictures,
@@ -49,6 +51,7 @@ class Settings(
     Retention,
     Monitoring,
     Models,
+    Loras,
     Generation,
     Input,
     InputPictures,

@@ -17,7 +17,7 @@ class EngineSettings:
     the CPU), `cpu`, or a torch device such as `cuda:0`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are
     read from the environment by huggingface_hub itself. `previews`: show the picture while it is drawn.
 
-    The rest is what the settings of the same names say (app/config/models.py); 0 means no bound of ours.
+    The rest is what the settings of the same names say (app/config/models.py and loras.py); 0 means no bound of ours.
     """
 
     root: Path
@@ -30,3 +30,8 @@ class EngineSettings:
     vae_tiling: bool = False
     max_loaded_models: int = 0
     cpu_threads: int = 0
+    loras_dir: Path = Path("models/loras")
+    lora_hub: bool = True
+    lora_max_bytes: int = 2**31
+    lora_cache_max: int = 8
+    lora_cache_bytes: int = 2**31

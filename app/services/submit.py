@@ -12,6 +12,7 @@ from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
 from app.services.inputs import prepare
 from app.services.installation import Installation
+from app.services.loras import check_loras
 from app.services.outlook import Outlook
 from app.services.suspicion import refuse_suspicious
 from app.services.tasks import check_task
@@ -48,7 +49,7 @@ def submit(
     """Enqueue `asked`. When this returns the job survives any crash. `rerun_of` is the picture that it makes again.
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
-    IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
+    LoraUnavailable, LoraIncompatible, IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
     """
     settings = installation.settings
     idempotency = None
@@ -61,10 +62,12 @@ def submit(
     refuse_suspicious(settings, asked, client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     check_task(installation, spec, resolved.request.task)
+    loras = check_loras(installation, spec, resolved.request.loras)
     if webhook_url is not None:
         check_url(installation, webhook_url)
     _refuse_when_full(installation)
-    ready = prepare(installation, asked, resolved.request, spec, client_id=client_id)
+    request = resolved.request.model_copy(update={"loras": loras})
+    ready = prepare(installation, asked, request, spec, client_id=client_id)
     job, is_new = installation.jobs.enqueue(
         ready.request.model_copy(update={"rerun_of": rerun_of}),
         client_id=client_id,

@@ -29,13 +29,20 @@ def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
         raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
 
 
+def pipeline_class_of(installation: Installation, spec: ModelSpec) -> str | None:
+    """The diffusers pipeline of a model that runs here; None when nothing is known of it yet."""
+    if spec.source not in ("local", "huggingface"):
+        return None
+    return spec.options.pipeline_class or _class_of(_index_file(installation, spec))
+
+
 def _certain(installation: Installation, spec: ModelSpec) -> Sequence[Task] | None:
     """None when nothing is known of the model's pipeline."""
     if spec.options.tasks is not None:
         return spec.options.tasks
     if spec.source not in ("local", "huggingface"):
         return (TXT2IMG,)
-    pipeline_class = spec.options.pipeline_class or _class_of(_index_file(installation, spec))
+    pipeline_class = pipeline_class_of(installation, spec)
     return None if pipeline_class is None else known.tasks_of(pipeline_class)
 
 

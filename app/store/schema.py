@@ -235,6 +235,15 @@ speeds = Table(
     Column("samples", Integer, nullable=False),
 )
 
+# Names given to LoRAs by hand.
+loras = Table(
+    "loras",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("lora_id", String(300), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
 # What a job starts from. Kept until the job itself goes, so that a retry has it; never part of a listing.
 inputs = Table(
     "inputs",

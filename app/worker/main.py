@@ -78,6 +78,11 @@ def _local_worker(
             vae_tiling=settings.vae_tiling,
             max_loaded_models=settings.max_loaded_models,
             cpu_threads=settings.cpu_threads,
+            loras_dir=settings.loras_folder,
+            lora_hub=settings.lora_hub,
+            lora_max_bytes=settings.lora_max_bytes,
+            lora_cache_max=settings.lora_cache_max,
+            lora_cache_bytes=settings.lora_cache_bytes,
         )
     )
     return Worker(installation, factories, device="cuda" if gpu_count() else "cpu")

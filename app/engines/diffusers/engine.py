@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 import diffusers
@@ -26,6 +27,8 @@ from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.generate import NotFinite, generate
 from app.engines.diffusers.loading import build_pipeline, pipeline_class_name
 from app.engines.diffusers.log import log
+from app.engines.diffusers.lora_files import describe, find_loras
+from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import gigabytes, release, tensor_bytes
 from app.engines.diffusers.precision import choose_dtype, dtype_name, safer_dtype
 from app.engines.diffusers.residency import LoadedModel, Residency
@@ -44,6 +47,7 @@ class DiffusersEngine:
         self._widened: dict[str, torch.dtype] = {}  # models that overflowed, and what they run in since
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are meant
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
         huggingface_hub.utils.disable_progress_bars()
@@ -97,7 +101,10 @@ class DiffusersEngine:
         wish = spec.options.attention or self._settings.attention
         attention = apply_attention(pipeline, choose_attention(wish, class_name, self._device))
         size = tensor_bytes(pipeline)
-        self._residency.add(LoadedModel(spec, checkpoint, pipeline, self._device, dtype, attention, size))
+        loras = LoraShelf(
+            pipeline, spec.id, most=self._settings.lora_cache_max, most_bytes=self._settings.lora_cache_bytes
+        )
+        self._residency.add(LoadedModel(spec, checkpoint, pipeline, self._device, dtype, attention, size, loras))
         log.info(
             "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, revision %s",
             *(spec.id, class_name, self._device, time.perf_counter() - started),
@@ -167,7 +174,12 @@ class DiffusersEngine:
         model = self._residency.get(spec)
         if model is None:
             raise GenerationError(f"{spec.id} is not loaded.")
-        return generate(model, request, control, inputs, previews=self._settings.previews)
+        loras = find_loras(request, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
+        with model.loras.worn(loras):
+            generation = generate(model, request, control, inputs, previews=self._settings.previews)
+        if not loras:
+            return generation
+        return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
 
     def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
         model = self._residency.get(spec)

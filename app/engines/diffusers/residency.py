@@ -16,6 +16,7 @@ from app.core.tasks import Task
 from app.engines.base import ResidentModel
 from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.log import log
+from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import free_bytes, gigabytes, is_offloaded, release
 from app.engines.diffusers.precision import dtype_name
 from app.errors import OutOfMemory
@@ -36,6 +37,7 @@ class LoadedModel:
     dtype: torch.dtype
     attention: str
     size: int
+    loras: LoraShelf
     siblings: dict[Task, Any] = field(default_factory=dict)
 
     def describe(self) -> ResidentModel:

@@ -6,19 +6,17 @@ It knows files and the safetensors layout, nothing of torch or diffusers.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.errors import ModelUnavailable
+from app.files.safetensors import DamagedFile, read_header
 
 _ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _RESIZED = ("F64", "F32", "F16", "BF16")  # what a load in another precision converts
-_HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
 _SAMPLES, _SAMPLE_BYTES = 16, 65_536
 
 
@@ -53,22 +51,11 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
 
 
 def _read_header(file: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The tensors of a file by name: dtype, shape and data_offsets. The data must be there to its last byte."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _HEADER_LIMIT + 1
-        if length > min(_HEADER_LIMIT, size - 8):
-            raise _damaged(file, "it does not begin like a safetensors file")
-        try:
-            header = json.loads(stream.read(length))
-            tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
-            end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
-            raise _damaged(file, "its header cannot be read") from None
-    if 8 + length + end != size:
-        raise _damaged(file, f"it has {size:,} bytes and should have {8 + length + end:,}")
-    return tensors
+    """The tensors of a file by name. The data must be there to its last byte."""
+    try:
+        return read_header(file).tensors
+    except DamagedFile as problem:
+        raise _damaged(file, str(problem)) from None
 
 
 def _damaged(file: Path, how: str) -> ModelUnavailable:

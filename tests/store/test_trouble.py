@@ -72,6 +72,20 @@ def test_a_lock_held_for_too_long_is_told_and_writes_nothing(
     store.database.close()
 
 
+def test_writers_queue_at_the_gate_and_not_at_the_lock(sqlite_database: Database) -> None:
+    """Whoever stands at the gate has not begun: SQLite's lock, whose waits are unfair, is free for its holder."""
+    store = Store(sqlite_database)
+    with gate_module.gate(Path(str(sqlite_database.url.database))):
+        writer = threading.Thread(target=store.submit)
+        writer.start()
+        writer.join(0.5)
+        assert writer.is_alive()
+        with sqlite_database.engine.begin():  # BEGIN IMMEDIATE, at once
+            assert store.jobs.count_pending() == 0
+    writer.join()
+    assert store.jobs.count_pending() == 1
+
+
 def test_without_the_gate_writers_are_still_alone(sqlite_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate is for fairness; correctness is BEGIN IMMEDIATE's. (A stopped process may hold the gate for ever.)"""
     monkeypatch.setattr(gate_module, "TIMEOUT_SECONDS", 0.0)

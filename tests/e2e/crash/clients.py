@@ -41,7 +41,8 @@ class Memory:
 
 
 class Client(threading.Thread):
-    """Sends about `per_second` jobs a second to `url`; cancels some, sends some again, asks after some."""
+    """Sends about `per_second` jobs a second to `url`, none while `sated`; cancels some, sends some again, asks after
+    some."""
 
     def __init__(self, url: str, memory: Memory, per_second: float) -> None:
         super().__init__(daemon=True)
@@ -50,6 +51,7 @@ class Client(threading.Thread):
         self._pause = 1.0 / per_second
         self._mine: list[Asked] = []
         self._stopping = threading.Event()
+        self.sated = False
 
     def stop(self) -> None:
         self._stopping.set()
@@ -61,6 +63,9 @@ class Client(threading.Thread):
             self._stopping.wait(self._pause * random.uniform(0.5, 1.5) - (time.monotonic() - started))
 
     def _one_round(self) -> None:
+        if self.sated and self._mine:
+            self._ask_after(random.choice(self._mine))
+            return
         asked = Asked(uuid.uuid4().hex, num_images=random.choice((1, 1, 2)))
         self._mine.append(asked)
         self._memory.asked.append(asked)

@@ -23,6 +23,7 @@ LEASE_SECONDS = 1.5
 CLIENTS = 3
 WORKERS = 3
 LOOK_EVERY_SECONDS = 0.05
+ENOUGH_WAITING = 100  # jobs: more would only make the end longer
 PATIENCE_SECONDS = 90.0  # after the last blow: when no job ends for so long, none ever will
 DRAIN_SECONDS = 1800.0  # in all
 FAILPOINTS = (
@@ -92,7 +93,7 @@ class CrashTest:
             self._wait_until_ready()
             settings = load_settings(self._environment, env_file=None)
             self._installation = open_installation(settings)
-            self._torment(seconds)
+            self._torment(self._installation, seconds)
             self._come_to_rest(self._installation)
             return self._report(self._installation)
         finally:
@@ -112,13 +113,16 @@ class CrashTest:
             time.sleep(0.1)
         raise AssertionError(f"it did not get ready: {self._processes.said()[-3000:]}")
 
-    def _torment(self, seconds: float) -> None:
+    def _torment(self, installation: Installation, seconds: float) -> None:
         for client in self._clients:
             client.start()
         stop_at = time.monotonic() + seconds
         while time.monotonic() < stop_at:
             self._chaos.look()
             self._keep_supervised()
+            sated = installation.jobs.count_pending() > ENOUGH_WAITING
+            for client in self._clients:
+                client.sated = sated
             time.sleep(LOOK_EVERY_SECONDS)
 
     def _come_to_rest(self, installation: Installation) -> None:

@@ -69,6 +69,12 @@ class UnknownModel(CyberImageError):
     code, status, title = "unknown_model", 400, "There is no such model"
 
 
+class NoSuchModel(UnknownModel):
+    """The same, where the model stands in the address."""
+
+    status = 404
+
+
 class NotFound(CyberImageError):
     code, status, title = "not_found", 404, "There is nothing here"
 

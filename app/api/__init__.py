@@ -24,7 +24,9 @@ from app.api import (
     metrics,
     models,
     pages,
+    provider_webhooks,
     queue,
+    remote_models,
     session,
     upkeep,
     v1,
@@ -57,7 +59,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     errors.register(app)
     headers.register(app, settings)
     access.register(app)
-    work = (generate, jobs, events, images, gallery, models, loras, queue, webhooks)
+    work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
     for resource in (*work, health, metrics, upkeep, session, pages):
         app.register_api(resource.api)
     v1.register(app)

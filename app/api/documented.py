@@ -19,6 +19,7 @@ _GROUPS = {
     "jobs": "Watch, cancel and retry what was asked for.",
     "images": "The pictures that were made.",
     "models": "What can be generated with.",
+    "remote models": "Models that a provider runs, in their own words.",
     "webhooks": "What was told to the `webhook_url` of jobs that ended.",
     "session": "Sign in on the page.",
     "server": "How the whole place stands.",

@@ -41,6 +41,16 @@ class GalleryFilter(BaseModel):
 @api.get("/api/images", responses=answers({200: GalleryBody}, InvalidRequest))
 def images(query: GalleryFilter) -> dict[str, Any]:
     """Page through the gallery, newest first"""
+    return _page(query)
+
+
+@api.get("/api/videos", responses=answers({200: GalleryBody}, InvalidRequest))
+def videos(query: GalleryFilter) -> dict[str, Any]:
+    """Page through the videos, newest first"""
+    return _page(query.model_copy(update={"media": "video"}))
+
+
+def _page(query: GalleryFilter) -> dict[str, Any]:
     after = decode(query.cursor)
     since, until = _seconds(query.since), _seconds(query.until)
     wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until)

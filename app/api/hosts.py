@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import socket
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from flask import request
 
@@ -26,7 +27,8 @@ class TrustedHosts:
         names = settings.trusted_host_names
         self._any = "*" in names
         self._suffixes = tuple(name[1:] for name in names if name.startswith("*."))
-        self._names = LOOPBACK | names | {settings.host.lower()}
+        public = urlsplit(settings.public_url).hostname  # where providers send their webhooks
+        self._names = LOOPBACK | names | {settings.host.lower()} | ({public} if public else set())
         self._addresses = settings.host in WILDCARDS
         if self._addresses:
             self._names |= {socket.gethostname().lower()}

@@ -25,6 +25,7 @@ from app.errors import CyberImageError
 # Whoever adds a route that leads to a generation adds it here; all others are reads.
 GENERATING = frozenset({
     "generate.generate", "jobs.retry_job", "images.rerun_image", "v1_generate.v1_txt2img", "v1_generate.v1_img2img",
+    "remote_models.run_image_model", "remote_models.run_video_model",
     "v1_inference.v1_inference", "v1_stream.stream",
 })  # fmt: skip
 EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})
@@ -107,7 +108,10 @@ def _images() -> int:
         if job_id is not None:
             return installation().jobs.get(job_id).request.num_images
         body = request.get_json()
-        wished: Any = (body.get("settings") or body).get("num_images", 1)  # nested, or flat as the versioned API has it
+        if "input" in body:  # in the words of a remote model
+            wished: Any = body["input"].get("num_outputs", 1)
+        else:  # nested, or flat as the versioned API has it
+            wished = (body.get("settings") or body).get("num_images", 1)
     except (CyberImageError, AttributeError):
         return 1
     return min(max(1, wished), MOST_IMAGES) if isinstance(wished, int) else 1

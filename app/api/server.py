@@ -18,6 +18,8 @@ from app.services.board import StatusBoard
 from app.services.follow import Newsroom
 from app.services.installation import Installation
 from app.services.metrics import InstallationMetrics
+from app.services.provider_webhooks import ReplicateWebhooks
+from app.services.remote_models import RemoteModels
 from app.services.status import JobView
 
 THREADS_KEPT_FREE = 8  # by calls that wait, for everything else
@@ -34,6 +36,8 @@ class Server:
         self.cleaning = threading.Lock()  # held while POST /cleanup works
         self.started_at = time.time()
         self.machine = Machine()
+        self.remote_models = RemoteModels(installation)
+        self.provider_webhooks = ReplicateWebhooks(installation, self.remote_models)
         self.registry = CollectorRegistry()
         self.meter = RequestMeter(self.registry)
         self.access_meter = AccessMeter(self.registry)

@@ -7,15 +7,19 @@ from typing import Any
 
 from app.core import job_body as job_bodies
 from app.core.job import JobStatus
-from app.core.job_body import error_body, image_ref, iso, iso_or_none
+from app.core.job_body import download_body, error_body, image_ref, iso, iso_or_none
 from app.core.loras import FAMILIES
+from app.core.model_schema import InputSchema
 from app.core.output import Output
 from app.core.webhooks import Delivery, DeliveryState
+from app.core.wording import first_frame_of
 from app.monitoring.requests import Recent
 from app.monitoring.resources import Reading
+from app.providers.replicate import RemoteModel
 from app.services.gallery import ImageItem, JobItem
 from app.services.loras import KnownLora
 from app.services.overview import ModelState, QueueOverview
+from app.services.remote_models import Listing
 from app.services.status import JobView
 from app.services.submit import Submitted
 from app.store.speeds import LOAD
@@ -33,7 +37,40 @@ def accepted(submitted: Submitted) -> dict[str, Any]:
 
 
 def job_body(view: JobView) -> dict[str, Any]:
-    return job_bodies.job_body(view.job, view.outputs, position=view.position, eta_seconds=view.eta_seconds)
+    return job_bodies.job_body(
+        view.job,
+        view.outputs,
+        position=view.position,
+        eta_seconds=view.eta_seconds,
+        prediction=view.prediction,
+    )
+
+
+def remote_job_body(view: JobView) -> dict[str, Any]:
+    return job_body(view) | download_body(view.prediction)
+
+
+def remote_models_body(listing: Listing) -> dict[str, Any]:
+    return {
+        "models": [
+            {**vars(listed), "schema_url": f"/api/{listed.media}-models/{listed.model}/schema"}
+            for listed in listing.models
+        ],
+        "refreshed_at": iso_or_none(listing.refreshed_at),
+    }
+
+
+def remote_schema_body(model: RemoteModel) -> dict[str, Any]:
+    schema = InputSchema(model.document)
+    return {
+        "model": model.model,
+        "version": model.version,
+        "input_schema": schema.schema,
+        "required": sorted(schema.required),
+        "defaults": schema.defaults(),
+        "files": schema.files(),
+        "first_frame": first_frame_of(schema),
+    }
 
 
 def delivery_body(delivery: Delivery) -> dict[str, Any]:
@@ -76,6 +113,7 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
             "prompt": job.request.prompt,
             "model_id": job.request.model_id,
             "media": item.media,
+            "mime_type": None,
             "created_at": iso(job.created_at),
             "url": None,
             "thumbnail_url": None,
@@ -95,6 +133,7 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
         "prompt": item.prompt,
         "model_id": output.model_id,
         "media": output.media,
+        "mime_type": output.mime_type,
         "created_at": iso(output.created_at),
         **{name: reference[name] for name in ("url", "thumbnail_url", "metadata_url", "width", "height", "seed")},
         "favorite": output.favorite,

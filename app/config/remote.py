@@ -26,6 +26,20 @@ class Remote(BaseModel):
         SecretStr(""),
         description="What Replicate signs webhooks with, as whsec_ and base64; empty = it is asked.",
     )
+    replicate_image_models: str = Field(
+        "black-forest-labs/flux-schnell,black-forest-labs/flux-dev,black-forest-labs/flux-1.1-pro,"
+        "black-forest-labs/flux-kontext-pro,google/nano-banana,google/imagen-4,bytedance/seedream-4,"
+        "ideogram-ai/ideogram-v3-turbo,recraft-ai/recraft-v3,qwen/qwen-image",
+        description="Models of Replicate that /api/image-models lists, beside those of MODEL_ lines.",
+    )
+    replicate_video_models: str = Field(
+        "wan-video/wan-2.2-i2v-fast,wan-video/wan-2.2-t2v-fast,bytedance/seedance-1-lite,bytedance/seedance-1-pro,"
+        "minimax/hailuo-02,kwaivgi/kling-v2.1,lightricks/ltx-video,google/veo-3-fast",
+        description="Models of Replicate that /api/video-models lists, beside those of MODEL_ lines.",
+    )
+    replicate_only_listed: bool = Field(
+        False, description="Whether only listed models may be run; otherwise any that Replicate has, at its price."
+    )
     remote_concurrency: int = Field(
         10, ge=0, le=100, description="Remote generations under way at a time; 0 = run.py starts no worker for them."
     )
@@ -54,6 +68,11 @@ class Remote(BaseModel):
         if source == "replicate":
             return bool(self.replicate_api_token.get_secret_value())
         return source == "openai" and bool(self.openai_base_url)
+
+    def curated_models(self, media: str) -> list[str]:
+        """Names at Replicate, in the order they are shown."""
+        names = self.replicate_video_models if media == "video" else self.replicate_image_models
+        return [name.strip() for name in names.split(",") if name.strip()]
 
     @property
     def has_provider(self) -> bool:

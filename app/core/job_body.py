@@ -8,6 +8,7 @@ from typing import Any
 
 from app.core.job import Job
 from app.core.output import Output
+from app.core.prediction import Prediction, shown
 
 
 def iso(seconds: float) -> str:
@@ -20,7 +21,12 @@ def iso_or_none(seconds: float | None) -> str | None:
 
 
 def job_body(
-    job: Job, outputs: Sequence[Output] = (), *, position: int | None = None, eta_seconds: float | None = None
+    job: Job,
+    outputs: Sequence[Output] = (),
+    *,
+    position: int | None = None,
+    eta_seconds: float | None = None,
+    prediction: Prediction | None = None,
 ) -> dict[str, Any]:
     return {
         "job_id": job.id,
@@ -33,6 +39,7 @@ def job_body(
         "inputs": job.request.inputs(),
         "priority": job.priority,
         "lane": job.lane,
+        "remote": remote_body(job, prediction),
         "created_at": iso(job.created_at),
         "started_at": iso_or_none(job.started_at),
         "completed_at": iso_or_none(job.completed_at),
@@ -45,6 +52,32 @@ def job_body(
         "error": error_body(job),
         "warnings": list(job.warnings),
         "timings": job.timings,
+    }
+
+
+def remote_body(job: Job, prediction: Prediction | None) -> dict[str, Any] | None:
+    """What was asked of a provider; null for a job of a model here."""
+    call = job.request.remote
+    if call is None:
+        return None
+    input = call.input if prediction is None else prediction.input
+    return {
+        "source": call.source,
+        "model": call.model,
+        "input": None if input is None else {name: shown(value) for name, value in input.items()},
+        "prediction_id": prediction and prediction.provider_id,
+        "status": prediction and prediction.status,
+        "predict_seconds": prediction and prediction.predict_seconds,
+        **download_body(prediction),
+    }
+
+
+def download_body(prediction: Prediction | None) -> dict[str, Any]:
+    """How fetching the files went."""
+    return {
+        "download_attempted": prediction is not None and prediction.download_attempted,
+        "download_retries": 0 if prediction is None else prediction.download_retries,
+        "download_error": prediction and prediction.download_error,
     }
 
 
@@ -74,6 +107,7 @@ def image_ref(output: Output) -> dict[str, Any]:
         "thumbnail_url": f"{url}/thumbnail",
         "metadata_url": f"{url}/metadata",
         "media": output.media,
+        "mime_type": output.mime_type,
         "width": output.width,
         "height": output.height,
         "bytes": output.bytes,

@@ -49,12 +49,14 @@ class InputSchema:
         """`given` as the model wants it. Fields that are null count as not given."""
         input = {name: value for name, value in given.items() if value is not None and self.has(name)}
         input = {name: self._converted(name, value) for name, value in input.items()}
-        for name, schema in self.properties.items():
-            default = self.facts(schema).get("default")
-            if name not in input and default is not None:
-                input[name] = default
+        input = self.defaults() | input
         errors = tuple(error for problem in self.problems(input) for error in _explained(problem))
         return Checked(input, errors, tuple(name for name in given if not self.has(name)))
+
+    def defaults(self) -> dict[str, Any]:
+        """What is sent where nothing is given."""
+        found = {name: self.facts(schema).get("default") for name, schema in self.properties.items()}
+        return {name: default for name, default in found.items() if default is not None}
 
     def problems(self, input: Mapping[str, Any]) -> list[ValidationError]:
         """What jsonschema says of `input`."""

@@ -24,6 +24,13 @@ class PredictionStatus(StrEnum):
         return self in (self.SUCCEEDED, self.FAILED, self.CANCELED, self.ABORTED)
 
 
+def shown(value: Any) -> Any:
+    """An input's value for people: a file that stands in it itself is not repeated."""
+    if isinstance(value, list):
+        return [shown(one) for one in value]
+    return f"{value[:40]}…" if isinstance(value, str) and value.startswith("data:") else value
+
+
 @dataclass(frozen=True)
 class Report:
     """What a provider says of a prediction, in an answer or a webhook. `outputs` are URLs of files that vanish soon;

@@ -246,9 +246,11 @@ def _remote_call(wanted: GenerationSettings, spec: ModelSpec) -> RemoteCall:
 
 def _draw_seed(seed: int | None, num_images: int) -> int:
     """The seed of the first picture. Drawn ones leave room so that seed + i stays within 32 bits."""
-    if seed is None or seed == RANDOM_SEED:
-        return secrets.randbelow(SEED_MAX - num_images)
-    return seed
+    return draw_seed(num_images) if seed is None or seed == RANDOM_SEED else seed
+
+
+def draw_seed(num_images: int = 1) -> int:
+    return secrets.randbelow(SEED_MAX - num_images)
 
 
 def _check_size(name: str, value: int | None, low: int, high: int, multiple: int) -> list[FieldError]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.model_schema import InputSchema
-from app.core.prediction import Prediction, PredictionStatus, Report
+from app.core.prediction import Prediction, PredictionStatus, Report, shown
 from app.core.request import GenerationRequest
 from app.core.wording import add_seed, word_input
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
@@ -59,7 +59,7 @@ class ReplicateEngine(NothingResident):
         return Generation(
             images=outputs.images,
             videos=outputs.videos,
-            effective={name: _short(value) for name, value in ended.input.items()},
+            effective={name: shown(value) for name, value in ended.input.items()},
             versions={"provider": SOURCE, "model": ended.model, "prediction": ended.provider_id or ""},
             timings={Phase.GENERATING.value: generated - started, "fetching": time.perf_counter() - generated},
             warnings=run.warnings,
@@ -284,8 +284,3 @@ def _pauses(steps: tuple[float, ...]) -> Iterator[float]:
     yield from steps
     while True:
         yield steps[-1]
-
-
-def _short(value: Any) -> Any:
-    """For the manifest: a file that stands in the input itself is not repeated there."""
-    return f"{value[:40]}…" if isinstance(value, str) and value.startswith("data:") else value

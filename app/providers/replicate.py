@@ -93,6 +93,11 @@ class Replicate:
         except (KeyError, TypeError):
             raise Away(f"{NAME} took a file and told no address for it.", maybe_done=True) from None
 
+    def webhook_secret(self) -> str:
+        """What it signs webhooks with."""
+        found = self._call("GET", "/v1/webhooks/default/secret")
+        return str(found.get("key") or "") if isinstance(found, dict) else ""
+
     def _call(self, method: str, path: str, **request: Any) -> Any:
         return call(self._client, method, path, provider=NAME, **request)
 

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from app.monitoring.phases import BOUNDS, label
 from app.store.counters import Counter
 
-_FAMILIES = {  # name in the database: (metric without _total, its second label, about)
+_FAMILIES = {  # name in the database: (metric without _total, its further labels, about)
     "jobs_accepted": ("jobs_accepted", None, "Jobs that were taken into the queue."),
     "jobs_ended": ("jobs_ended", "outcome", "Jobs that ended: completed, cancelled, or the code of their error."),
     "jobs_returned": ("jobs_returned", "reason", "Attempts that put the job back in line; worker_died: a rescue."),
@@ -19,6 +19,17 @@ _FAMILIES = {  # name in the database: (metric without _total, its second label,
     "model_loads": ("model_loads", None, "Times a worker loaded the model."),
     "model_unloads": ("model_unloads", None, "Times a worker dropped the model from memory."),
     "model_swaps": ("model_swaps", None, "Loads for which another model had to go."),
+    "remote_predictions": (
+        "remote_predictions",
+        "provider/outcome",
+        "Generations at providers, by the provider's own word for their end.",
+    ),
+    "remote_predict_seconds": ("remote_predict_seconds", "provider", "Time at providers that is paid for."),
+    "remote_download_retries": (
+        "remote_download_retries",
+        "provider",
+        "Files that had to be fetched again.",
+    ),
     "removed": ("upkeep_removed", "kind", "What retention and clean-up removed."),
     "freed_bytes": ("upkeep_freed_bytes", None, "Disk space that they freed."),
 }
@@ -28,11 +39,12 @@ WITHOUT_MODEL = frozenset({"removed", "freed_bytes"})
 def counted(counters: Mapping[Counter, float]) -> Iterator[Metric]:
     """Every family, also those without a count yet: dashboards may name them."""
     for name, (metric, second, about) in _FAMILIES.items():
-        labels = [*([] if name in WITHOUT_MODEL else ["model"]), *([second] if second else [])]
+        labels = [*([] if name in WITHOUT_MODEL else ["model"]), *(second.split("/") if second else [])]
         family = CounterMetricFamily(f"cyberimage_{metric}", about, labels=labels)
         for key, value in counters.items():
             if key.name == name:
-                family.add_metric([part for part in (key.model_id, key.detail) if part], value)
+                details = key.detail.split("/") if second else []
+                family.add_metric([part for part in (key.model_id, *details) if part], value)
         yield family
     yield _phases(counters)
 

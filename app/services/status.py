@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.core.job import Job, JobStatus
 from app.core.output import Output
+from app.core.prediction import Prediction
 from app.services.installation import Installation
 from app.services.outlook import Outlook
 
@@ -19,6 +20,7 @@ class JobView:
     position: int | None
     eta_seconds: float | None
     outputs: Sequence[Output]
+    prediction: Prediction | None = None
 
 
 def view(installation: Installation, job_id: str, outlook: Outlook | None = None) -> JobView:
@@ -27,8 +29,9 @@ def view(installation: Installation, job_id: str, outlook: Outlook | None = None
 
 
 def view_of(installation: Installation, job: Job, outlook: Outlook | None = None) -> JobView:
+    prediction = None if job.request.remote is None else installation.predictions.of_job(job.id)
     if job.status.terminal:
         made = installation.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
-        return JobView(job, None, None, made)
+        return JobView(job, None, None, made, prediction)
     position = installation.jobs.position(job)
-    return JobView(job, position, (outlook or Outlook(installation)).eta(job, position), ())
+    return JobView(job, position, (outlook or Outlook(installation)).eta(job, position), (), prediction)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from app.core.request import GenerationInput, resolve
+from app.core.catalog import Media, ModelSpec
+from app.core.request import GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
 from app.services.inputs import prepare
 from app.services.installation import Installation
 from app.services.loras import check_loras
 from app.services.outlook import Outlook
+from app.services.remote_models import RemoteModels
 from app.services.suspicion import refuse_suspicious
 from app.services.tasks import check_task
 from app.services.webhooks import check_url
@@ -68,21 +72,85 @@ def submit(
     _refuse_when_full(installation)
     request = resolved.request.model_copy(update={"loras": loras})
     ready = prepare(installation, asked, request, spec, client_id=client_id)
-    job, is_new = installation.jobs.enqueue(
+    return _store(
+        installation,
         ready.request.model_copy(update={"rerun_of": rerun_of}),
+        spec,
         client_id=client_id,
-        lane=spec.lane,
         priority=priority,
-        max_attempts=settings.max_attempts,
         warnings=(*resolved.warnings, *ready.warnings),
         webhook_url=webhook_url,
         idempotency=idempotency,
         request_id=request_id,
         pictures=ready.pictures,
     )
+
+
+def submit_remote(
+    installation: Installation,
+    models: RemoteModels,
+    media: Media,
+    model: str,
+    input: Mapping[str, Any],
+    *,
+    client_id: str,
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    webhook_url: str | None = None,
+    request_id: str | None = None,
+) -> Submitted:
+    """Enqueue a generation by the provider's `model` with `input` in its own words.
+
+    Raises what `submit` does, ProviderError when the provider cannot be asked what the model takes, and
+    ModelUnavailable without a provider.
+    """
+    idempotency = None
+    if idempotency_key is not None:
+        told = json.dumps([media, model, input, priority, webhook_url or ""], sort_keys=True)
+        idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(told.encode()).hexdigest())
+        earlier = installation.jobs.first_answer(client_id, idempotency)
+        if earlier is not None:
+            return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    ready = models.prepare(media, model, input, client_id=client_id)
+    words = GenerationInput(prompt=ready.request.prompt, negative_prompt=ready.request.negative_prompt)
+    refuse_suspicious(installation.settings, words, client_id=client_id, request_id=request_id)
+    if webhook_url is not None:
+        check_url(installation, webhook_url)
+    _refuse_when_full(installation)
+    return _store(
+        installation,
+        ready.request,
+        ready.spec,
+        client_id=client_id,
+        priority=priority,
+        warnings=ready.warnings,
+        webhook_url=webhook_url,
+        idempotency=idempotency,
+        request_id=request_id,
+    )
+
+
+def _store(
+    installation: Installation,
+    request: GenerationRequest,
+    spec: ModelSpec,
+    *,
+    client_id: str,
+    idempotency: IdempotencyKey | None,
+    **more: Any,
+) -> Submitted:
+    """Put a request that is found good in line, and wake a worker."""
+    job, is_new = installation.jobs.enqueue(
+        request,
+        client_id=client_id,
+        lane=spec.lane,
+        max_attempts=installation.settings.max_attempts,
+        idempotency=idempotency,
+        **more,
+    )
     if is_new:
-        if settings.auth_mode != "none":
-            log.info("%s asks for a picture", client_id, extra={"job_id": job.id, "request_id": request_id})
+        if installation.settings.auth_mode != "none":
+            log.info("%s asks for a picture", client_id, extra={"job_id": job.id, "request_id": job.request_id})
         installation.bell.ring("work")
         installation.bell.ring("news", job.id)
     if idempotency is not None and (told := installation.jobs.first_answer(client_id, idempotency)) is not None:

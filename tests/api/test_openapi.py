@@ -112,6 +112,16 @@ def answers(client, submit, worker, next_job, installation):
             call(method, "/api/image/{image_id}/favorite", url=f"/api/image/{which}/favorite")
         call("POST", "/api/image/{image_id}/rerun", url=f"/api/image/{which}/rerun")
         call("DELETE", "/api/image/{image_id}", url=f"/api/image/{which}")
+    for media in ("image", "video"):
+        call("GET", f"/api/{media}-models")
+        path = f"/api/{media}-models/{{owner}}/{{name}}/schema"
+        call("GET", path, url=path.format(owner="some", name="body"))
+        for body in ({"model": "some/body", "input": {}}, {"model": "some/body"}):
+            call("POST", f"/api/run-{media}-model", json=body)
+        for which in (waiting, "unknown"):
+            call("GET", f"/api/{media}s/{{job_id}}", url=f"/api/{media}s/{which}")
+    call("GET", "/api/videos")
+    call("POST", "/api/webhooks/replicate", json={})
     call("POST", "/cleanup")
     call("GET", "/api/session")
     call("POST", "/api/session", json={"token": "x"})

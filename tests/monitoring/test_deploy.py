@@ -24,7 +24,21 @@ EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in pan
 EXPRESSIONS += [rule["expr"] for rule in RULES]
 FROM_ELSEWHERE = {"up", "process_resident_memory_bytes"}
 LABELS_BY_PROMETHEUS = {"instance", "job", "le"}
-LABELS = {"model", "phase", "outcome", "reason", "status", "state", "device", "route", "method", "gpu", "kind", "lane"}
+LABELS = {
+    "model",
+    "phase",
+    "outcome",
+    "reason",
+    "status",
+    "state",
+    "device",
+    "route",
+    "method",
+    "gpu",
+    "kind",
+    "lane",
+    "provider",
+}
 WORDS = {"and", "sum", "max", "by", "rate", "increase", "histogram_quantile"}
 
 

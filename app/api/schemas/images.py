@@ -15,7 +15,6 @@ from app.core.job import JobStatus
 class ImageMetadata(ImageRef):
     job_id: str
     model_id: str
-    mime_type: str
     created_at: Time
     favorite: bool = Field(description="Retention leaves it alone.")
     manifest: dict[str, Any] = Field(description="Everything needed to make the picture again.")
@@ -30,6 +29,7 @@ class GalleryItem(BaseModel):
     prompt: str
     model_id: str
     media: Media
+    mime_type: str | None
     created_at: Time
     url: Path | None
     thumbnail_url: Path | None

@@ -40,11 +40,24 @@ class ImageRef(BaseModel):
     thumbnail_url: Path
     metadata_url: Path
     media: Media
+    mime_type: str
     width: int
     height: int
     bytes: int
     sha256: Sha256
     seed: int
+
+
+class RemoteBody(BaseModel):
+    source: str
+    model: str = Field(description="What the provider calls it.")
+    input: dict[str, Any] | None = Field(description="In the model's own words; null until it is sent.")
+    prediction_id: str | None = Field(description="What the provider calls the generation.")
+    status: str | None = Field(description="intended, or the provider's own word for it.")
+    predict_seconds: float | None = Field(description="What is paid for.")
+    download_attempted: bool
+    download_retries: int
+    download_error: str | None = Field(description="Why the files are not here.")
 
 
 class JobBody(BaseModel):
@@ -60,6 +73,7 @@ class JobBody(BaseModel):
         " used, `image_id` when it came from the gallery."
     )
     priority: int
+    remote: RemoteBody | None = Field(description="What was asked of a provider; null for a model here.")
     lane: Lane = Field(description="local: a model in memory here; remote: a provider's. Each has its own line.")
     created_at: Time
     started_at: Time | None

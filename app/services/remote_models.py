@@ -1,0 +1,256 @@
+"""The models of Replicate: which there are, what each takes, and asking for one in its own words."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.catalog import Media, ModelSpec, Source
+from app.core.model_schema import GALLERY, Checked, InputSchema
+from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
+from app.core.wording import first_frame_of
+from app.errors import (
+    FieldError,
+    Gone,
+    ImageNotFound,
+    InvalidRequest,
+    ModelUnavailable,
+    NoSuchModel,
+    ProviderError,
+    UnknownModel,
+)
+from app.providers.calls import ProviderFault, Refused, log
+from app.providers.replicate import MODEL, RemoteModel, Replicate
+from app.services.inputs import usable_image
+from app.services.installation import Installation
+
+SOURCE: Source = "replicate"
+FRESH_SECONDS = 3600.0
+AGAIN_SECONDS = 60.0  # before a provider that was away is asked again
+TIMEOUT_SECONDS = 15.0  # somebody waits for the answer
+AT_ONCE = 8
+_VIDEO_WORDS = ("video", "clip", "animate")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """`model_id` is what jobs of it go by; `first_frame` the input that takes a picture to start from."""
+
+    model: str
+    model_id: str
+    name: str
+    media: Media
+    description: str = ""
+    cover_image_url: str | None = None
+    run_count: int | None = None
+    first_frame: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`refreshed_at` is when the provider last said so (seconds since the epoch); None: it has not yet."""
+
+    models: Sequence[Listed]
+    refreshed_at: float | None = None
+
+
+@dataclass
+class _Entry:
+    value: Any
+    at: float
+    failed_at: float = field(default=float("-inf"))
+
+
+class RemoteModels:
+    """One per process; safe with threads. What the provider said is kept for an hour, and longer while it is away."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        settings = installation.settings
+        token = settings.replicate_api_token.get_secret_value()
+        self._api = Replicate(settings.replicate_base_url, token, timeout=TIMEOUT_SECONDS) if token else None
+        self._known: dict[str, _Entry] = {}
+        self._lists: dict[Media, _Entry] = {}
+        self._refreshing = threading.Lock()
+
+    @property
+    def api(self) -> Replicate:
+        """Raises ModelUnavailable without a token."""
+        if self._api is None:
+            raise ModelUnavailable("There is no provider of remote models here; set REPLICATE_API_TOKEN.")
+        return self._api
+
+    # --- what there is
+
+    def listing(self, media: Media) -> Listing:
+        """Those of the catalogue, then the curated ones that the provider knows. Empty without a provider."""
+        if self._api is None:
+            return Listing(())
+        entry = self._lists.get(media)
+        if entry is None or _is_due(entry):
+            with self._refreshing:
+                entry = self._lists.get(media)
+                if entry is None or _is_due(entry):
+                    entry = self._lists[media] = self._refreshed(media, entry)
+        return Listing(entry.value, entry.at or None)
+
+    def _refreshed(self, media: Media, before: _Entry | None) -> _Entry:
+        names = self._curated(media)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(self._try, names))
+        away = any(isinstance(answer, ProviderFault) and not isinstance(answer, Refused) for answer in answers)
+        if away and before is not None:
+            return _Entry(before.value, before.at, time.monotonic())
+        found = [answer for answer in answers if isinstance(answer, RemoteModel)]
+        if not found and not away:  # a provider that knows none of them has a list of its own
+            found = [model for model in self._all() if _is_video(model) == (media == "video")]
+        value = [self._listed(model, media) for model in found]
+        known = {entry.model for entry in value}
+        value += [_unasked(spec) for spec in self._catalogued(media) if away and spec.repo not in known]
+        return _Entry(value, 0.0 if away else time.time(), time.monotonic())
+
+    def _curated(self, media: Media) -> list[str]:
+        settings = self._installation.settings
+        own = [spec.repo for spec in self._catalogued(media)]
+        return list(dict.fromkeys([*own, *settings.curated_models(media)]))
+
+    def _catalogued(self, media: Media) -> list[ModelSpec]:
+        return [spec for spec in self._installation.catalog if spec.source == SOURCE and spec.media == media]
+
+    def _all(self) -> Sequence[RemoteModel]:
+        try:
+            return self.api.models()
+        except ProviderFault as fault:
+            log.warning("The provider's list cannot be read: %s", fault.text)
+            return ()
+
+    def _try(self, name: str) -> RemoteModel | ProviderFault:
+        try:
+            model = self.api.model(name)
+        except ProviderFault as fault:
+            return fault
+        self._known[name] = _Entry(model, time.time(), time.monotonic())
+        return model
+
+    def _listed(self, model: RemoteModel, media: Media) -> Listed:
+        spec = remote_spec(self._installation.catalog, SOURCE, model.model, media)
+        return Listed(
+            model=model.model,
+            model_id=spec.id,
+            name=spec.name,
+            media=media,
+            description=spec.description or model.description,
+            cover_image_url=model.cover_image_url,
+            run_count=model.run_count,
+            first_frame=first_frame_of(InputSchema(model.document)) if model.document else None,
+        )
+
+    # --- what one of them takes
+
+    def describe(self, name: str) -> RemoteModel:
+        """Raises NoSuchModel, ProviderError or ModelUnavailable."""
+        if not MODEL.fullmatch(name):
+            raise NoSuchModel("A model is called owner/name.")
+        entry = self._known.get(name)
+        if entry is not None and not _is_due(entry):
+            return entry.value  # type: ignore[no-any-return]
+        self._only_listed(name)
+        answer = self._try(name) if self.api else None
+        if isinstance(answer, RemoteModel):
+            return answer
+        if isinstance(answer, Refused) and answer.status == 404:
+            raise NoSuchModel(f"Replicate has no model {name!r}.")
+        if entry is not None:
+            entry.failed_at = time.monotonic()
+            return entry.value  # type: ignore[no-any-return]
+        raise ProviderError(answer.text if answer is not None else "The provider said nothing.")
+
+    def _only_listed(self, name: str) -> None:
+        if self._installation.settings.replicate_only_listed:
+            listed = (*self._curated("image"), *self._curated("video"))
+            if name not in listed:
+                raise NoSuchModel(f"{name!r} is not offered here (REPLICATE_ONLY_LISTED).")
+
+    def prepare(self, media: Media, model: str, given: Mapping[str, Any], *, client_id: str) -> Prepared:
+        """`given` as a request that can be stored. Raises InvalidRequest with an error per field, and as `describe`."""
+        name, _, version = model.partition(":")
+        try:
+            described = self.describe(name)
+        except NoSuchModel as missing:
+            raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
+        schema = InputSchema(described.document)
+        checked = schema.check(given)
+        problems = [*checked.errors, *_unstorable(checked), *self._bad_pictures(schema, checked, client_id)]
+        if problems:
+            raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
+        spec = remote_spec(self._installation.catalog, SOURCE, described.model, media)
+        warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
+        return Prepared(_request(spec, checked.input, version or spec.options.revision, media), spec, warnings)
+
+    def _bad_pictures(self, schema: InputSchema, checked: Checked, client_id: str) -> list[FieldError]:
+        """Those of the gallery that are not there, or not this client's."""
+        found = []
+        for name in schema.files():
+            values = checked.input.get(name)
+            for value in values if isinstance(values, list) else [values]:
+                if isinstance(value, str) and value.startswith(GALLERY):
+                    try:
+                        usable_image(self._installation, value.removeprefix(GALLERY), client_id=client_id)
+                    except (ImageNotFound, Gone) as missing:
+                        found.append(FieldError(f"input.{name}", missing.detail))
+        return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    request: GenerationRequest
+    spec: ModelSpec
+    warnings: Sequence[str] = ()
+
+
+def _request(spec: ModelSpec, input: dict[str, Any], version: str | None, media: Media) -> GenerationRequest:
+    """What of the input has a name of ours, and all of it in the model's."""
+
+    def number(name: str, least: int) -> int | None:
+        value = input.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
+
+    seed = number("seed", 0)
+    negative = input.get("negative_prompt")
+    return GenerationRequest(
+        model_id=spec.id,
+        prompt=str(input.get("prompt") or ""),
+        negative_prompt=str(negative) if negative else None,
+        num_inference_steps=number("num_inference_steps", 1) or 0,
+        width=number("width", 1),
+        height=number("height", 1),
+        seed=seed if seed is not None and seed <= SEED_MAX else draw_seed(),
+        num_images=number("num_outputs", 1) or 1,
+        remote=RemoteCall(source=SOURCE, model=spec.repo, media=media, version=version, input=input),
+    )
+
+
+def _unstorable(checked: Checked) -> list[FieldError]:
+    """Text that no database could hold."""
+    return [
+        FieldError(f"input.{name}", "holds a character that cannot be stored")
+        for name, value in checked.input.items()
+        if isinstance(value, str) and any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in value)
+    ]
+
+
+def _unasked(spec: ModelSpec) -> Listed:
+    return Listed(spec.repo, spec.id, spec.name, spec.media, spec.description)
+
+
+def _is_due(entry: _Entry) -> bool:
+    return time.time() - entry.at > FRESH_SECONDS and time.monotonic() - entry.failed_at > AGAIN_SECONDS
+
+
+def _is_video(model: RemoteModel) -> bool:
+    told = f"{model.model} {model.description}".lower()
+    return any(word in told for word in _VIDEO_WORDS)

@@ -7,16 +7,38 @@
 # make screenshots   pictures of every view of the page, into OUT=screenshots
 # make docs    the generated part of the documentation
 
+# make stop    stop the one that runs here: what is in work finishes or goes back to the queue
+# make reload  have it take over changed settings
+# make logs    follow its log
+# make build   the container image, for GPUs or with DEVICE=cpu
+# make api-test      a long schemathesis run against a server of its own; EXAMPLES=200 per operation
+# make load, make soak   a crowd of clients for MINUTES=10; 5,000 jobs of two models in turn
+
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 MINUTES ?= 10
 OUT ?= screenshots
+EXAMPLES ?= 200
+DEVICE ?= gpu
+LOG_DIR ?= logs
 
-.PHONY: run test check lint bench crash screenshots docs clean
+.PHONY: run stop reload logs build test check lint api-test bench load soak crash screenshots docs clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
+
+stop: .venv/run-installed
+	@$(BIN)/python run.py --stop
+
+reload: .venv/run-installed
+	@$(BIN)/python run.py --reload
+
+logs:
+	@tail -n 50 -F $(LOG_DIR)/app.log
+
+build:
+	docker build -t cyberimage$(if $(filter cpu,$(DEVICE)),:cpu) --build-arg DEVICE=$(DEVICE) .
 
 test: lint .venv/browser
 	@$(BIN)/python -m pytest -q -n 2 -m "not e2e and not browser"
@@ -33,6 +55,15 @@ lint: .venv/dev-installed
 
 bench: .venv/dev-installed
 	@$(BIN)/python -m bench $(ARGS)
+
+api-test: .venv/dev-installed
+	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout 7200 tests/hostile/test_schema.py
+
+load: .venv/dev-installed
+	@$(BIN)/python -m bench.load --minutes $(MINUTES) $(ARGS)
+
+soak: .venv/dev-installed
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 crash: .venv/dev-installed
 	@$(BIN)/python -m tests.e2e.crash --minutes $(MINUTES) --database sqlite

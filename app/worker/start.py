@@ -9,14 +9,17 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from app.config import Read
+from app.config import Read, Settings, read_settings
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.services.advice import changes, doubts
 from app.worker.main import EXIT_CONFIGURATION
+from app.worker.presence import FILE, present, tell
 from app.worker.supervisor import Supervisor, children_of
+
+STOP_EXTRA_SECONDS = 15.0  # for what has to be written and closed
 
 log = logging.getLogger("cyberimage.supervisor")
 
@@ -27,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The environment, not only this process' settings: the children read it too.
     os.environ.update({name: value for name, value in vars(asked).items() if name.isupper() and value is not None})
     try:
+        if asked.signal is not None:  # also when the settings are wrong by now
+            return _tell(read_settings().settings, asked.signal)
         read = read_configuration()
     except ConfigurationError as error:
         print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
@@ -46,7 +51,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for doubt in doubts(read):
         log.warning(doubt)
-    return supervisor.run()
+    with present(settings.log_dir):
+        return supervisor.run()
+
+
+def _tell(settings: Settings, number: signal.Signals) -> int:
+    """Stop or reload the run.py that runs already."""
+    wait = settings.shutdown_grace_seconds + STOP_EXTRA_SECONDS if number is signal.SIGTERM else 0
+    try:
+        pid = tell(settings.log_dir, number, wait_seconds=wait)
+    except OSError as error:  # not ours, or it does not end
+        print(f"It could not be told: {error}", file=sys.stderr)
+        return 1
+    if pid is None:
+        print(f"CyberImage is not running (nobody holds {settings.log_dir / FILE}).", file=sys.stderr)
+        return 0 if number is signal.SIGTERM else 1
+    print(f"Process {pid} {'has stopped' if wait else 'reads its settings again; its log tells which'}.")
+    return 0
 
 
 def _heed_hangups(supervisor: Supervisor) -> None:
@@ -83,5 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", dest="WORKERS", metavar="N", help="worker processes: auto, 0 or a number")
     parser.add_argument("--host", dest="HOST", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", dest="PORT", help="port to listen on (default 5050)")
-    parser.add_argument("--check", action="store_true", help="check the configuration and stop")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="check the configuration and explain it")
+    for option, number, about in (
+        ("--stop", signal.SIGTERM, "stop the one that runs: what is in work finishes or goes back"),
+        ("--reload", signal.SIGHUP, "have the one that runs take over changed settings"),
+    ):
+        instead.add_argument(option, dest="signal", action="store_const", const=number, help=about)
     return parser

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from app.config import ROOT
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def run_py(service, option: str) -> int:
+    environment = {**os.environ, **service.environment}
+    return subprocess.run([sys.executable, "run.py", option], cwd=ROOT, env=environment).returncode
 
 
 def test_settings_change_while_everything_runs(new_service, tmp_path) -> None:
@@ -30,7 +39,10 @@ def test_settings_change_while_everything_runs(new_service, tmp_path) -> None:
         file.write_text(
             "PROMPT_MAX_CHARS=30\nRATE_LIMIT_READ=2000 per minute\nMODEL_IDLE_SECONDS=1\nHEARTBEAT_SECONDS=4\n"
         )
-        service.run.send_signal(signal.SIGHUP)
+        told = subprocess.run(
+            [sys.executable, "run.py", "--reload"], cwd=ROOT, env={**os.environ, **service.environment}
+        )
+        assert told.returncode == 0
         wait_until(lambda: prompt_of_twenty() == 202, "the API did not hear of it")
         wait_until(lambda: log.read_text().count("MODEL_IDLE_SECONDS is now 1.0") == 2, "the worker did not hear of it")
         assert any("COMPLETED" in line for line in lines)
@@ -43,4 +55,5 @@ def test_settings_change_while_everything_runs(new_service, tmp_path) -> None:
     wait_until(lambda: log.read_text().count("The settings are not reloaded") == 2, "nobody complained")
     assert prompt_of_twenty() == 202
     assert {process.pid for process in service.family()} == family
-    assert service.stop() == 0
+    assert run_py(service, "--stop") == 0
+    assert service.run.wait(5) == 0

@@ -1,0 +1,70 @@
+"""The file that says which run.py serves an installation, so that `run.py --stop` and `--reload` find it.
+
+Its lock is held as long as run.py lives, however it ends: a file that a crash left behind fools nobody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FILE = "run.pid"
+LOOK_EVERY_SECONDS = 0.2
+
+
+@contextmanager
+def present(folder: Path) -> Iterator[None]:
+    """Be the run.py of the installation that logs into `folder`. When there is one already, it keeps the file."""
+    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if _lock(descriptor):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def running(folder: Path) -> int | None:
+    """The process id of the run.py that serves `folder`; None when there is none."""
+    try:
+        descriptor = os.open(folder / FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if _lock(descriptor):
+            return None
+        text = os.pread(descriptor, 20, 0).decode().strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(descriptor)
+
+
+def tell(folder: Path, number: signal.Signals, *, wait_seconds: float = 0) -> int | None:
+    """Send a signal to that run.py and wait until it has ended. Gives its process id, None when nobody is there.
+
+    Raises PermissionError when it is somebody else's, TimeoutError when it is still there after `wait_seconds`.
+    """
+    pid = running(folder)
+    if pid is None:
+        return None
+    os.kill(pid, number)
+    give_up_at = time.monotonic() + wait_seconds
+    while wait_seconds and running(folder) == pid:
+        if time.monotonic() >= give_up_at:
+            raise TimeoutError(f"process {pid} is still there after {wait_seconds:g} seconds")
+        time.sleep(LOOK_EVERY_SECONDS)
+    return pid
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -37,11 +37,13 @@ from app.errors import (
 from app.monitoring.access import Refusal
 from app.services.hub_users import HubUsers
 from app.services.keys import KeyHolders
+from app.services.remembered import Remembered
 from app.services.sessions import Sessions
 from app.services.tokens import LONGEST_TOKEN, Authority, Recognised
 from app.store.owners import OwnerStore
 
 COOKIE = "cyberimage_session"
+MOST_OWNERS = 4096  # remembered, of jobs, pictures and messages together
 
 # Says nothing of anybody's work, or (the last one) is signed by whoever sends it.
 PUBLIC = frozenset({
@@ -83,6 +85,7 @@ class Door:
         self._meter = here.access_meter
         self._settings = installation.settings
         self._owners = OwnerStore(installation.database)
+        self._known_owners: Remembered[str] = Remembered(MOST_OWNERS)
         self._hosts = TrustedHosts(self._settings)
         self._origins = OwnOrigin(self._settings)
         self._guesses = GuessLimit(self._settings.auth_failures_per_minute)
@@ -158,9 +161,16 @@ class Door:
             return
         for name, value in (request.view_args or {}).items():
             if name in OWNED:
-                owner_of, missing = OWNED[name]
-                if not _ID.fullmatch(value) or not identity.may_touch(owner_of(self._owners, value)):
+                missing = OWNED[name][1]
+                if not _ID.fullmatch(value) or not identity.may_touch(self._owner(name, value)):
                     raise type(missing)(missing.detail)
+
+    def _owner(self, name: str, value: str) -> str | None:
+        """Whose it is never changes: what was found once is not looked up again by whoever polls."""
+        known = self._known_owners.get(value)
+        if known is None and (known := OWNED[name][0](self._owners, value)) is not None:
+            self._known_owners.put(value, known)
+        return known
 
 
 def register(app: Flask) -> None:

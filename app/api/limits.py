@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from math import ceil
 from typing import Any
 
@@ -71,8 +72,18 @@ def register(app: Flask, settings: Settings) -> None:
                     exempt_when=budget.is_lifted,
                     error_message=_EXCEEDED[budget.name],
                 )
-                app.view_functions[endpoint] = limited(view)  # type: ignore[assignment]
+                app.view_functions[endpoint] = _unless_lifted(budget, view, limited(view))
     app.after_request(lambda response: _tell(limiter, response))
+
+
+def _unless_lifted(budget: _Budget, view: Callable[..., Any], limited: Callable[..., Any]) -> Callable[..., Any]:
+    """Without a limit nothing is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
+
+    @wraps(limited)
+    def either(**parameters: Any) -> Any:
+        return view(**parameters) if budget.is_lifted() else limited(**parameters)
+
+    return either
 
 
 def _limiter(app: Flask, settings: Settings) -> Limiter:

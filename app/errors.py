@@ -234,6 +234,10 @@ class GenerationTimeout(GenerationError):
     code, status, title = "timeout", 504, "The job took longer than it may"
 
 
+class ContentBlocked(GenerationError):
+    code, status, title = "content_blocked", 422, "The safety filter held it back"
+
+
 class WorkerDied(GenerationError):
     code, status, title = "worker_died", 500, "The worker died while it ran this job"
 

@@ -121,6 +121,7 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
             "width": job.request.width,
             "height": job.request.height,
             "seed": job.request.seed,
+            "safety_filter_result": job.safety_filter_result,
             "favorite": False,
             "error": error_body(job),
         }
@@ -136,6 +137,7 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
         "mime_type": output.mime_type,
         "created_at": iso(output.created_at),
         **{name: reference[name] for name in ("url", "thumbnail_url", "metadata_url", "width", "height", "seed")},
+        "safety_filter_result": output.safety_filter_result,
         "favorite": output.favorite,
         "error": None,
     }

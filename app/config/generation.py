@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from app.config.kinds import LIVE
@@ -31,4 +33,12 @@ class Generation(BaseModel):
         True,
         description="Say in each file that a machine made it (XMP DigitalSourceType), whatever EMBED_METADATA is.",
         json_schema_extra=LIVE,
+    )
+    safety_checker: str = Field(
+        "",
+        description="Repo or folder of the safety checker of all models whose line names none; empty = none looks.",
+    )
+    safety_policy: Literal["block", "blur", "mark"] = Field(
+        "block",
+        description="What is done with pictures that the safety checker flags: held back, blurred, or told.",
     )

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.safety import SafetyPolicy
 from app.core.tasks import Task
 from app.errors import ConfigurationError, UnknownModel
 
@@ -104,6 +105,8 @@ class ModelOptions(_Frozen):
     variant: str | None = None
     media: Media = "image"
     tasks: tuple[Task, ...] | None = Field(default=None, min_length=1)
+    safety_checker: str | None = Field(default=None, max_length=300)
+    safety_policy: SafetyPolicy | None = None
     negative_prompt: bool = True
     example_prompts: tuple[str, ...] = ()
     hint: str = ""

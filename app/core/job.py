@@ -8,6 +8,8 @@ from typing import Any
 
 from app.core.catalog import Lane
 from app.core.request import GenerationRequest
+from app.core.safety import SafetyResult
+from app.errors import ContentBlocked
 
 STOP_GRACE_SECONDS = 10.0  # for a job past its timeout to stop by itself; then its worker is taken for stuck
 
@@ -107,4 +109,10 @@ class Job:
     webhook_url: str | None = None  # told when the job ends; never shown, it may hold a secret
     request_id: str | None = None  # of the request that submitted it
     vram_peak_bytes: int | None = None  # measured, when COMPLETED
+    safety: SafetyResult | None = None  # of its pictures, when COMPLETED
     lane: Lane = "local"
+
+    @property
+    def safety_filter_result(self) -> SafetyResult | None:
+        """None before the pictures are there."""
+        return SafetyResult.BLOCKED if self.error_code == ContentBlocked.code else self.safety

@@ -49,6 +49,7 @@ def job_body(
         "eta_seconds": eta_seconds,
         "progress": progress_body(job),
         "images": [image_ref(output) for output in outputs],
+        "safety_filter_result": job.safety_filter_result,
         "error": error_body(job),
         "warnings": list(job.warnings),
         "timings": job.timings,
@@ -113,4 +114,5 @@ def image_ref(output: Output) -> dict[str, Any]:
         "bytes": output.bytes,
         "sha256": output.sha256,
         "seed": output.seed,
+        "safety_filter_result": output.safety_filter_result,
     }

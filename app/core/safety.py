@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Literal
+
+SafetyPolicy = Literal["block", "blur", "mark"]
 
 
 class SafetyResult(StrEnum):

@@ -19,6 +19,7 @@ from app.core.inputs import Role
 from app.core.job import Phase
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
+from app.core.safety import SafetyResult
 
 Pixels = npt.NDArray[np.uint8]
 Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = paint anew
@@ -93,6 +94,7 @@ class GeneratedImage:
 
     pixels: Pixels
     seed: int
+    safety: SafetyResult = SafetyResult.SKIPPED
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Generation:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     vram_peak_bytes: int = 0
+    safety: SafetyResult = SafetyResult.SKIPPED  # the gravest, also of pictures that were held back
     videos: Sequence[GeneratedVideo] = ()
 
 

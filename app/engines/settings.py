@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app.core.safety import SafetyPolicy
+
 Offload = Literal["none", "model", "sequential"]
 
 
@@ -16,6 +18,7 @@ class EngineSettings:
     `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
     the CPU), `cpu`, or a torch device such as `cuda:0`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are
     read from the environment by huggingface_hub itself. `previews`: show the picture while it is drawn.
+    `safety_checker` (empty = none) and `safety_policy` hold for every model whose catalogue line states none.
 
     The rest is what the settings of the same names say (app/config/models.py and loras.py); 0 means no bound of ours.
     """
@@ -26,6 +29,8 @@ class EngineSettings:
     attention: Literal["auto", "native", "xformers"] = "auto"
     device: str = "auto"
     previews: bool = True
+    safety_checker: str = ""
+    safety_policy: SafetyPolicy = "block"
     offload: Offload = "none"
     vae_tiling: bool = False
     max_loaded_models: int = 0

@@ -63,6 +63,7 @@ class Made:
     timings: Mapping[str, float]
     warnings: Sequence[str] = field(default_factory=tuple)
     vram_peak_bytes: int = 0
+    safety: SafetyResult = SafetyResult.SKIPPED
     clips: Sequence[Clip] = ()
 
     @property
@@ -115,6 +116,7 @@ def _complete(
                 warnings=made.warnings,
                 vram_peak_bytes=made.vram_peak_bytes,
                 total_steps=_steps(made),
+                safety=made.safety,
             )
             failpoint("after_commit")
             return

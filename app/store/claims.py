@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Double, Integer, Row, bindparam, case, func, 
 from app.core.catalog import Lane
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
+from app.core.safety import SafetyResult
 from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.clock import now
 from app.store.database import Database
@@ -119,6 +120,7 @@ class ClaimStore:
         warnings: Sequence[str] = (),
         vram_peak_bytes: int = 0,
         total_steps: int | None = None,
+        safety: SafetyResult = SafetyResult.SKIPPED,
     ) -> None:
         """Publish: the output rows and COMPLETED, together, on the disk when this returns. `total_steps` are the steps
         that really happened, None when that is not known.
@@ -130,7 +132,12 @@ class ClaimStore:
         if not published or any(output.job_id != claim.job_id for output in published):
             raise ValueError("a job is completed with outputs, and with its own")
         with self._database.write() as connection:
-            measured = {"timings": dict(timings), "vram_peak_bytes": vram_peak_bytes, "steps": total_steps}
+            measured = {
+                "timings": dict(timings),
+                "vram_peak_bytes": vram_peak_bytes,
+                "safety_filter_result": safety.value,
+                "steps": total_steps,
+            }
             row = connection.execute(_COMPLETE, {**measured, **fence(claim)}).one_or_none()
             if row is None:
                 _explain_refusal(connection, claim, published)

@@ -8,6 +8,7 @@ from sqlalchemy import Row
 
 from app.core.job import Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
+from app.core.safety import SafetyResult
 from app.store.schema import jobs
 
 
@@ -39,6 +40,7 @@ def job_from_row(row: Row[Any]) -> Job:
         webhook_url=row.webhook_url,
         request_id=row.request_id,
         vram_peak_bytes=row.vram_peak_bytes,
+        safety=SafetyResult(row.safety_filter_result) if row.safety_filter_result else None,
         lane=row.lane,
     )
 

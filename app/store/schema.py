@@ -77,6 +77,7 @@ jobs = Table(
     Column("request_id", String(64)),  # of the request that submitted it, for the log
     Column("vram_peak_bytes", _Big),
     Column("lane", String(8), nullable=False, server_default="local"),
+    Column("safety_filter_result", String(8)),  # when COMPLETED
     Column("seconds_per_step", Double),  # of the present attempt, measured
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.core.job import STOP_GRACE_SECONDS, Claim, Phase, Progress
 from app.core.prediction import Prediction, Report
+from app.core.safety import SafetyResult
 from app.engines.base import Ledger, Pixels
 from app.monitoring.failpoints import failpoint
 from app.store.predictions import AlreadyTaken, PredictionStore
@@ -71,6 +72,7 @@ class HeldJob:
         self.stop_reason: Stop | None = None
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
         self.vram_peak_bytes = 0
+        self.safety = SafetyResult.SKIPPED
         self._pace = Pace()
         self._lock = threading.Lock()
 

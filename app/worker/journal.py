@@ -7,9 +7,9 @@ import logging
 import time
 from typing import Any
 
+from app.core.safety import SafetyResult
+from app.errors import ContentBlocked
 from app.worker.held import HeldJob
-
-SAFETY_SKIPPED = "skipped"  # no safety filter ran
 
 log = logging.getLogger("cyberimage.jobs")
 
@@ -23,7 +23,7 @@ def ended(job: HeldJob, outcome: str, *, show_prompt: bool) -> None:
         "seed": request.seed,
         "latency_ms": round(1000 * (job.claim.queued_seconds + time.monotonic() - job.started)),
         "vram_peak_mb": round(job.vram_peak_bytes / 1e6),
-        "safety_filter_result": SAFETY_SKIPPED,
+        "safety_filter_result": SafetyResult.BLOCKED if outcome == ContentBlocked.code else job.safety,
     }
     if show_prompt:
         facts["prompt"] = request.prompt

@@ -74,6 +74,8 @@ def _local_worker(
             dtype=settings.dtype,
             attention=settings.attention_backend,
             previews=settings.previews,
+            safety_checker=settings.safety_checker,
+            safety_policy=settings.safety_policy,
             offload=settings.offload,
             vae_tiling=settings.vae_tiling,
             max_loaded_models=settings.max_loaded_models,

@@ -93,6 +93,7 @@ class Runner:
             raise Cancelled(job.claim.job_id)
         job.timings |= generation.timings
         job.vram_peak_bytes = generation.vram_peak_bytes
+        job.safety = generation.safety
         return _made(generation, job.claim.request.rerun_of)
 
     def settle(self, job: HeldJob, error: BaseException | None) -> None:
@@ -173,12 +174,13 @@ def as_known(error: BaseException, context: Mapping[str, str]) -> CyberImageErro
 def _made(generation: Generation, rerun_of: RerunOf | None) -> Made:
     changes = differences(rerun_of.versions, generation.versions) if rerun_of is not None else []
     return Made(
-        pictures=[Picture(image.pixels, image.seed) for image in generation.images],
+        pictures=[Picture(image.pixels, image.seed, image.safety) for image in generation.images],
         effective=generation.effective,
         versions=generation.versions,
         timings=generation.timings,
         warnings=(*generation.warnings, *changes),
         vram_peak_bytes=generation.vram_peak_bytes,
+        safety=generation.safety,
         clips=[
             Clip(video.content, video.mime_type, video.poster, video.seed, {"seconds": video.seconds, "fps": video.fps})
             for video in generation.videos

@@ -10,6 +10,7 @@ from app.api.schemas.jobs import ErrorBody, ImageRef
 from app.api.schemas.kinds import Path, Time
 from app.core.catalog import Media
 from app.core.job import JobStatus
+from app.core.safety import SafetyResult
 
 
 class ImageMetadata(ImageRef):
@@ -37,6 +38,7 @@ class GalleryItem(BaseModel):
     width: int | None
     height: int | None
     seed: int | None
+    safety_filter_result: SafetyResult | None
     favorite: bool
     error: ErrorBody | None
 

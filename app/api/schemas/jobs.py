@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.api.schemas.kinds import Path, Sha256, Time
 from app.core.catalog import Lane, Media
 from app.core.job import JobStatus, Phase
+from app.core.safety import SafetyResult
 from app.core.tasks import Task
 
 
@@ -46,6 +47,7 @@ class ImageRef(BaseModel):
     bytes: int
     sha256: Sha256
     seed: int
+    safety_filter_result: SafetyResult
 
 
 class RemoteBody(BaseModel):
@@ -84,6 +86,7 @@ class JobBody(BaseModel):
     eta_seconds: float | None = Field(description="Until it is done; null when nothing like it was seen yet.")
     progress: ProgressBody
     images: list[ImageRef]
+    safety_filter_result: SafetyResult | None = Field(description="The gravest of its pictures; null before the end.")
     error: ErrorBody | None
     warnings: list[str]
     timings: dict[str, Any] = Field(description="Seconds by phase, when COMPLETED.")

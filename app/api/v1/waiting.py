@@ -12,7 +12,7 @@ from app.api.shapes import accepted
 from app.core.job import JobStatus
 from app.core.job_body import image_ref
 from app.core.output import Output
-from app.core.safety import gravest
+from app.core.safety import SafetyResult
 from app.errors import JobCancelled, error_of
 from app.services import gallery, status
 from app.services.installation import Installation
@@ -82,7 +82,7 @@ def pictures_body(installation: Installation, view: JobView) -> dict[str, Any]:
         "job_id": job.id,
         "latency_ms": round(1000 * ((job.completed_at or job.created_at) - job.created_at)),
         "vram_peak_mb": round((job.vram_peak_bytes or 0) / 1e6),
-        "safety_filter_result": gravest(output.safety_filter_result for output in outputs),
+        "safety_filter_result": job.safety_filter_result or SafetyResult.SKIPPED,
         "outputs": [image_ref(output) for output in outputs],
         "warnings": list(job.warnings),
     }

@@ -32,6 +32,7 @@ from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import gigabytes, release, tensor_bytes
 from app.engines.diffusers.precision import choose_dtype, dtype_name, safer_dtype
 from app.engines.diffusers.residency import LoadedModel, Residency
+from app.engines.diffusers.safety import Safety
 from app.engines.diffusers.sources import locate
 from app.engines.settings import EngineSettings
 from app.errors import Cancelled, ConfigurationError, GenerationError, OutOfMemory
@@ -44,6 +45,7 @@ class DiffusersEngine:
         self._settings = settings
         self._device = _choose_device(settings.device)
         self._residency = Residency(self._device, most=settings.max_loaded_models)
+        self._safety = Safety(settings)
         self._widened: dict[str, torch.dtype] = {}  # models that overflowed, and what they run in since
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
@@ -58,11 +60,12 @@ class DiffusersEngine:
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
+        self._safety.prepare(spec)
         started = time.perf_counter()
         loaded = self._load(spec, control)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
         generation = self._generate_within_memory(spec, request, control, inputs)
-        return dataclasses.replace(generation, timings=loading | generation.timings)
+        return self._safety.judge(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def unload(self, model_id: str) -> None:
         self._residency.remove(model_id)
@@ -175,8 +178,9 @@ class DiffusersEngine:
         if model is None:
             raise GenerationError(f"{spec.id} is not loaded.")
         loras = find_loras(request, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
+        previews = self._settings.previews and self._safety.allows_previews(spec)
         with model.loras.worn(loras):
-            generation = generate(model, request, control, inputs, previews=self._settings.previews)
+            generation = generate(model, request, control, inputs, previews=previews)
         if not loras:
             return generation
         return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})

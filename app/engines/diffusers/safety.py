@@ -1,0 +1,143 @@
+"""Look at finished pictures with a safety checker, and do with what it flags as the policy says.
+
+Which checker is configuration (a model's option, or SAFETY_CHECKER); what kind it is its files say. It works on the CPU
+in float32: its word does not depend on the GPU, and it takes no memory from the models there. A checker that cannot be
+loaded fails the job before anything is drawn: nothing is published unseen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub import snapshot_download
+from PIL import Image, ImageFilter
+from safetensors import SafetensorError
+
+from app.core.catalog import ModelSpec
+from app.core.safety import SafetyPolicy, SafetyResult, gravest
+from app.engines.base import GeneratedImage, Generation, Pixels
+from app.engines.diffusers.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory
+from app.engines.diffusers.log import log
+from app.engines.diffusers.safety_kinds import Checker, clip_checker, label_checker
+from app.engines.settings import EngineSettings
+from app.errors import ContentBlocked, ModelUnavailable
+
+# By the architecture that a checker's config.json names. A new kind is one line here and one function there.
+KINDS: Mapping[str, Callable[[Path], Checker]] = {
+    "StableDiffusionSafetyChecker": clip_checker,
+    "ViTForImageClassification": label_checker,
+}
+_FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "model_index.json"]
+_PARTS = ["safety_checker/config.json", "safety_checker/model.safetensors", "feature_extractor/*.json"]
+_BLURRED_SIDE = 12  # pixels that a blurred picture has on its longest side before it is enlarged again
+_OUTCOME: Mapping[SafetyPolicy, SafetyResult] = {
+    "mark": SafetyResult.MARKED,
+    "blur": SafetyResult.BLURRED,
+    "block": SafetyResult.BLOCKED,
+}
+
+
+class Safety:
+    """The checkers in use, loaded when first needed and kept."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._checkers: dict[str, Checker] = {}
+
+    def prepare(self, spec: ModelSpec) -> None:
+        """Have the checker of `spec` in memory, if it has one. Raises ModelUnavailable or what a download raises."""
+        name = self._name(spec)
+        if name and name not in self._checkers:
+            self._checkers[name] = self._load(name, spec)
+
+    def allows_previews(self, spec: ModelSpec) -> bool:
+        """What may be held back must not be shown half way."""
+        return not self._name(spec) or self._policy(spec) == "mark"
+
+    def judge(self, spec: ModelSpec, generation: Generation) -> Generation:
+        """`generation` as it may be published. Raises ContentBlocked when nothing of it may."""
+        name = self._name(spec)
+        if not name or not generation.images:
+            return generation
+        self.prepare(spec)
+        started = time.perf_counter()
+        flags = self._checkers[name]([image.pixels for image in generation.images])
+        judged = [
+            _judged(image, flagged, self._policy(spec)) for image, flagged in zip(generation.images, flags, strict=True)
+        ]
+        result = gravest(image.safety for image in judged)
+        kept = [image for image in judged if image.safety is not SafetyResult.BLOCKED]
+        if not kept:
+            raise ContentBlocked("The safety filter held back all that was drawn. Try another prompt or seed.")
+        return dataclasses.replace(
+            generation,
+            images=kept,
+            safety=result,
+            timings={**generation.timings, "safety": time.perf_counter() - started},
+            warnings=(*generation.warnings, *_told(judged)),
+        )
+
+    def _name(self, spec: ModelSpec) -> str:
+        own = spec.options.safety_checker
+        return self._settings.safety_checker if own is None else own
+
+    def _policy(self, spec: ModelSpec) -> SafetyPolicy:
+        return spec.options.safety_policy or self._settings.safety_policy
+
+    def _load(self, name: str, spec: ModelSpec) -> Checker:
+        folder = self._folder(name, spec)
+        part = folder / "safety_checker" if (folder / "safety_checker" / "config.json").is_file() else folder
+        try:
+            kind = json.loads((part / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+            if kind not in KINDS:
+                raise ModelUnavailable(f"The safety checker {name} is a {kind}; known are {', '.join(KINDS)}.")
+            checker = KINDS[kind](part)
+        except (*LOAD_ERRORS, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise ModelUnavailable(f"The safety checker {name} cannot be loaded: {str(error)[:300]}") from error
+        log.info("The safety checker %s is loaded", name)
+        return checker
+
+    def _folder(self, name: str, spec: ModelSpec) -> Path:
+        for place in (self._settings.root / name, self._settings.model_cache_dir / name):
+            if place.is_dir():
+                return place
+        try:
+            return _fetch(name, local_files_only=True)
+        except DOWNLOAD_ERRORS:
+            log.info("The safety checker %s is not on this machine", name)
+        try:
+            return _fetch(name, local_files_only=False)
+        except DOWNLOAD_ERRORS as error:
+            raise download_error(error, spec.model_copy(update={"repo": name})) from error
+
+
+def _fetch(repo: str, *, local_files_only: bool) -> Path:
+    return Path(snapshot_download(repo, allow_patterns=[*_FILES, *_PARTS], local_files_only=local_files_only))
+
+
+def _judged(image: GeneratedImage, flagged: bool, policy: SafetyPolicy) -> GeneratedImage:
+    result = _OUTCOME[policy] if flagged else SafetyResult.PASSED
+    pixels = blurred(image.pixels) if result is SafetyResult.BLURRED else image.pixels
+    return dataclasses.replace(image, pixels=pixels, safety=result)
+
+
+def blurred(pixels: Pixels) -> Pixels:
+    """The picture's colours without its shapes."""
+    picture = Image.fromarray(pixels)
+    small = picture.copy()
+    small.thumbnail((_BLURRED_SIDE, _BLURRED_SIDE), Image.Resampling.BOX)
+    smooth = small.resize(picture.size, Image.Resampling.BICUBIC)
+    return np.asarray(smooth.filter(ImageFilter.GaussianBlur(max(picture.size) / _BLURRED_SIDE / 2)))
+
+
+def _told(judged: Sequence[GeneratedImage]) -> list[str]:
+    words = {SafetyResult.MARKED: "flagged", SafetyResult.BLURRED: "blurred", SafetyResult.BLOCKED: "held back"}
+    counts = {result: sum(image.safety is result for image in judged) for result in words}
+    return [f"The safety filter: {n} of {len(judged)} {words[result]}." for result, n in counts.items() if n]

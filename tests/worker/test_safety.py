@@ -1,0 +1,87 @@
+"""What the safety filter found is in the job, in each picture's manifest, in the gallery's item and in the log."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+
+from app.api.shapes import gallery_item, job_body
+from app.core.job import JobStatus
+from app.core.safety import SafetyResult, gravest
+from app.engines.base import Generation
+from app.errors import ContentBlocked
+from app.services import gallery
+from tests.waiting import wait_until
+from tests.worker.fake_engine import FakeEngine
+from tests.worker.place import Place
+
+
+class Judged(FakeEngine):
+    """Its safety filter finds `results`, one for each picture."""
+
+    def __init__(self, *results: SafetyResult) -> None:
+        super().__init__()
+        self._results = results
+
+    def generate(self, *args, **more) -> Generation:
+        made = super().generate(*args, **more)
+        images = [
+            dataclasses.replace(image, safety=result) for image, result in zip(made.images, self._results, strict=True)
+        ]
+        kept = [image for image in images if image.safety is not SafetyResult.BLOCKED]
+        if not kept:
+            raise ContentBlocked("The safety filter held it back.")
+        return dataclasses.replace(made, images=kept, safety=gravest(self._results))
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the lines about ended jobs say; a job ends a moment before its line is written."""
+
+    def found() -> list[str]:
+        return [record.safety_filter_result for record in caplog.records if hasattr(record, "safety_filter_result")]
+
+    wait_until(found, "nothing was logged")
+    return found()
+
+
+def test_it_is_told_everywhere(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    place.start(Judged(SafetyResult.PASSED, SafetyResult.BLURRED))
+    view = place.completed(place.submit(num_images=2))
+    body = job_body(view)
+    assert body["safety_filter_result"] == "blurred"
+    assert [image["safety_filter_result"] for image in body["images"]] == ["passed", "blurred"]
+    assert [output.manifest["safety_filter_result"] for output in view.outputs] == ["passed", "blurred"]
+    listed = gallery.browse(place.installation, gallery.Filter(), status=JobStatus.COMPLETED, limit=5)
+    assert {gallery_item(item)["safety_filter_result"] for item in listed.items} == {"passed", "blurred"}
+    assert logged(caplog) == ["blurred"]
+
+
+def test_one_that_was_held_back_is_told_with_those_that_were_not(place: Place) -> None:
+    place.start(Judged(SafetyResult.PASSED, SafetyResult.BLOCKED))
+    view = place.completed(place.submit(num_images=2))
+    assert [output.safety_filter_result for output in view.outputs] == [SafetyResult.PASSED]
+    assert job_body(view)["safety_filter_result"] == "blocked"
+
+
+def test_a_job_of_which_nothing_was_published(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    place.start(Judged(SafetyResult.BLOCKED))
+    view = place.ended(place.submit())
+    assert (view.job.status, view.job.error_code, view.job.attempt) == (JobStatus.FAILED, "content_blocked", 1)
+    assert job_body(view)["safety_filter_result"] == "blocked"
+    assert logged(caplog) == ["blocked"]
+    assert not place.files()
+
+
+def test_off_is_skipped(place: Place, engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    place.start(engine)
+    job_id = place.submit()
+    assert job_body(place.view(job_id))["safety_filter_result"] in (None, "skipped")
+    view = place.completed(job_id)
+    assert job_body(view)["safety_filter_result"] == "skipped"
+    assert view.outputs[0].manifest["safety_filter_result"] == "skipped"
+    assert logged(caplog) == ["skipped"]

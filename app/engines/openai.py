@@ -54,10 +54,14 @@ class OpenAIEngine(NothingResident):
         report = Report(asked.id, PredictionStatus.SUCCEEDED, tuple(urls))
         ledger.observed(SOURCE, report)
         outputs = Fetching(self._settings.fetch, control, asked, request.seed).all(urls) if urls else Outputs()
-        for one in answer:
-            _add_inline(one, outputs, request.seed)
-        if not outputs.images and not outputs.videos:
-            raise ProviderError("The server answered without a picture.")
+        try:
+            for one in answer:
+                _add_inline(one, outputs, request.seed)
+            if not outputs.images and not outputs.videos:
+                raise ProviderError("The server answered without a picture.")
+        except ProviderError as error:
+            ledger.note_download(asked, retries=0, error=error.detail)  # so that a retry asks anew
+            raise
         return Generation(
             images=outputs.images,
             effective=dict(asked.input),

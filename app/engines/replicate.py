@@ -35,6 +35,7 @@ POLL_PAUSES_WITH_WEBHOOK = (5.0, 10.0, 20.0, 30.0)
 LOOK_SECONDS = 1.0  # how often the ledger is read for what a webhook told
 REFUSALS = 3  # of a poll in a row, then the provider means it
 CLOCK_SKEW_SECONDS = 300.0
+NO_FILE = "The model succeeded and made no file."
 _STEPS = re.compile(r"\d+%\|[^\r\n]*\| *(\d+)/(\d+) ")
 
 
@@ -54,6 +55,8 @@ class ReplicateEngine(NothingResident):
         generated = time.perf_counter()
         seed = ended.input.get("seed")
         seed = seed if isinstance(seed, int) else request.seed
+        if ended.status is PredictionStatus.SUCCEEDED and not ended.outputs:  # so that a retry asks anew
+            ledger_of(control).note_download(ended, retries=0, error=NO_FILE)
         outputs = Fetching(self._settings.fetch, control, ended, seed).all(_files_of(ended))
         failpoint("after_download")
         return Generation(
@@ -273,7 +276,7 @@ def _files_of(ended: Prediction) -> tuple[str, ...]:
     if ended.status is PredictionStatus.SUCCEEDED and ended.outputs:
         return ended.outputs
     told = ended.error or {
-        PredictionStatus.SUCCEEDED: "The model succeeded and made no file.",
+        PredictionStatus.SUCCEEDED: NO_FILE,
         PredictionStatus.CANCELED: "The prediction was canceled at Replicate.",
         PredictionStatus.ABORTED: "Replicate aborted the prediction before it ran. Retry later.",
     }.get(ended.status, "The model failed and gave no reason.")

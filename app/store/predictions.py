@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.ids import new_id
@@ -120,10 +120,11 @@ class PredictionStore:
 
     def strays(self, source: str, limit: int = 20) -> list[Prediction]:
         """Predictions under way whose job has ended: somebody cancelled it, or it ran out of time."""
+        # Not a join: SQLite would begin with all the jobs that have ended.
+        over = exists().where(jobs.c.id == predictions.c.job_id, ENDED)
         query = (
             select(*_COLUMNS)
-            .join(jobs, jobs.c.id == predictions.c.job_id)
-            .where(OPEN, predictions.c.superseded.is_(False), predictions.c.source == source, ENDED)
+            .where(OPEN, predictions.c.superseded.is_(False), predictions.c.source == source, over)
             .order_by(predictions.c.id)
             .limit(limit)
         )

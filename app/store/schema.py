@@ -281,7 +281,7 @@ predictions = Table(
 )
 OPEN = predictions.c.status.in_([literal_column(f"'{status}'") for status in ("intended", "starting", "processing")])
 Index("ix_predictions_job", predictions.c.job_id, predictions.c.id)
-Index("ix_predictions_open", predictions.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_predictions_open", predictions.c.source, predictions.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 
 # What a running job looks like so far; its keeper writes it and takes it away.
 previews = Table(

@@ -200,6 +200,15 @@ def test_native_settings_in_the_models_own_words(place: Place, provider: StandIn
     assert (code, "input.width: must be 1024 or less" in message) == ("invalid_request", True)
 
 
+def test_a_success_without_a_file_is_made_anew_on_request(place: Place, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["nothing"] = Script(output=[])
+    job_id = place.submit("nothing", model_id="painter")
+    failed(place, job_id)
+    del provider.scripts["nothing"]
+    control.retry(place.installation, job_id)
+    place.completed(job_id)
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["named", "not yet named"])
 def test_what_nobody_wants_any_more_is_cancelled(place: Place, provider: StandIn, hire, named: bool) -> None:
     """Cancelled while no worker had it: between a crash and the next attempt."""

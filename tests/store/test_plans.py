@@ -14,14 +14,16 @@ import pytest
 from sqlalchemy import event, insert
 
 from app.core.job import JobStatus, Phase, Progress
+from app.core.prediction import PredictionStatus, Report
 from app.errors import ModelUnavailable
 from app.store.database import Database
 from app.store.figures import FigureStore
 from app.store.glances import GlanceStore
 from app.store.outputs import GalleryQuery
 from app.store.owners import OwnerStore
+from app.store.predictions import PredictionStore
 from app.store.retention import RetentionStore
-from app.store.schema import jobs, outputs
+from app.store.schema import jobs, outputs, predictions
 from app.store.upkeep import look_after
 from tests.store.house import Store, an_output
 
@@ -90,6 +92,18 @@ def claim_and_lose(store: Store) -> None:
     store.lose(store.claim())
 
 
+def ask_a_provider(store: Store) -> PredictionStore:
+    """One prediction under way, after many that have ended."""
+    with store.database.write() as connection:
+        common = {"source": "replicate", "model": "a/b", "input": {}, "outputs": [], "created_at": 1.0}
+        for number in range(300):
+            ids = {"id": f"{number:032x}", "job_id": f"old{number}", "provider_id": f"p{number}"}
+            connection.execute(
+                insert(predictions).values(status="succeeded" if number else "starting", **ids, **common)
+            )
+    return PredictionStore(store.database)
+
+
 def forget_all(store: Store) -> None:
     retention = RetentionStore(store.database)
     ids = [job_id for portion in retention.ended_before(-60) for job_id in portion]
@@ -107,6 +121,12 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "position": (lambda store: store.jobs.position(store.jobs.waiting()[9]), {"ix_jobs_line"}),
     "glance": (lambda store: GlanceStore(store.database).glance(store.jobs.waiting()[9].id), {"ix_jobs_line"}),
     "counts": (lambda store: store.jobs.counts(), set()),
+    "prediction of a job": (lambda store: ask_a_provider(store).of_job("old1"), {"ix_predictions_job"}),
+    "a provider's word": (
+        lambda store: ask_a_provider(store).observed("replicate", Report("p1", PredictionStatus.SUCCEEDED)),
+        set(),
+    ),
+    "strays": (lambda store: ask_a_provider(store).strays("replicate"), {"ix_predictions_open"}),
     "counts by lane": (lambda store: store.jobs.counts_by_lane(), {"ix_jobs_line", "ix_jobs_leases"}),
     "count pending": (lambda store: store.jobs.count_pending(), set()),
     "running": (lambda store: store.jobs.running(), {"ix_jobs_leases"}),
@@ -165,8 +185,12 @@ def test_nothing_walks_history(store: Store, name: str) -> None:
     for statement, parameters in heard:
         for step in plan_of(store.database, statement, parameters):
             used.update(re.findall(r"INDEX (\w+)", step))
-            walked = re.match(r"SCAN (jobs|other|outputs)\b(?:.* INDEX (\w+))?", step)
+            walked = re.match(r"SCAN (jobs|other|outputs|predictions)\b(?:.* INDEX (\w+))?", step)
             # A walk along outputs' newest is cut short by LIMIT; the plan cannot show that.
-            assert walked is None or walked[2] in (*WALKS_OF_WAITING_JOBS, "ix_outputs_newest"), f"{step}\n{statement}"
+            assert walked is None or walked[2] in (
+                *WALKS_OF_WAITING_JOBS,
+                "ix_outputs_newest",
+                "ix_predictions_open",
+            ), f"{step}\n{statement}"
             assert "TEMP B-TREE" not in step or name in SORTS, f"{step}\n{statement}"
     assert expected <= used, used

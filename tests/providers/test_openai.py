@@ -1,0 +1,74 @@
+"""A second provider through the same lane: any server that speaks OpenAI's images API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.core.job import JobStatus
+from app.core.request import GenerationInput, GenerationSettings
+from app.services import control
+from app.services.submit import submit
+from app.worker.loop import Worker
+from tests.providers.openai_server import OpenAIServer, openai
+from tests.worker.place import Place
+
+
+@pytest.fixture
+def server() -> Iterator[OpenAIServer]:
+    with openai() as running:
+        yield running
+
+
+@pytest.fixture
+def place(new_place: Callable[..., Place], server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr("app.engines.openai.BUSY_PAUSE_SECONDS", 0.02)
+    line = "far;gpt-image-1;Far;openai;false"
+    return new_place(MODEL_FAR=line, OPENAI_BASE_URL=server.url, OPENAI_API_KEY="sk-none")
+
+
+def test_pictures(place: Place, server: OpenAIServer, worker: Worker) -> None:
+    wanted = GenerationSettings(width=1024, height=1024, num_images=2, num_inference_steps=30)
+    asked = GenerationInput(prompt="a boat", model_id="far", settings=wanted)
+    seen = place.completed(submit(place.installation, asked, client_id="x").job_id)
+    assert [output.mime_type for output in seen.outputs] == ["image/png"] * 2
+    assert seen.job.warnings == ("far has no num_inference_steps; it was not used.",)
+    ((path, headers, body),) = server.asked
+    assert (path, headers["authorization"]) == ("/v1/images/generations", "Bearer sk-none")
+    assert body == {"model": "gpt-image-1", "prompt": "a boat", "n": 2, "size": "1024x1024"}
+    assert place.installation.predictions.of_job(seen.job.id).status == "succeeded"
+
+
+def test_a_refusal_and_a_retry(place: Place, server: OpenAIServer, worker: Worker) -> None:
+    server.answers = [(400, {"error": {"message": "Your request was rejected by the safety system.", "code": "x"}})]
+    job_id = place.submit("bad", model_id="far")
+    job = place.ended(job_id).job
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "provider_error")
+    assert "rejected by the safety system" in (job.error_message or "")
+    control.retry(place.installation, job_id)
+    place.completed(job_id)
+
+
+def test_a_server_that_stumbles_is_asked_again_under_the_same_key(
+    place: Place, server: OpenAIServer, worker: Worker
+) -> None:
+    server.answers = [(429, {"error": {"message": "Rate limit reached"}}), (500, {})]
+    place.completed(place.submit("a boat", model_id="far"))
+    keys = [headers["idempotency-key"] for _, headers, _ in server.asked]
+    assert (len(keys), len(set(keys))) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"data": []}, "without a picture"),
+        ({"data": [{"b64_json": "AAAA"}]}, "cannot be read"),
+        ({"hello": "world"}, "no list of pictures"),
+        ({"data": [{"url": "http://127.0.0.1:9/x.png"}]}, "neither https"),
+    ],
+)
+def test_nonsense(place: Place, server: OpenAIServer, worker: Worker, answer: object, told: str) -> None:
+    server.answers = [(200, answer)]
+    job = place.ended(place.submit("x", model_id="far")).job
+    assert (job.error_code, told in (job.error_message or "")) == ("provider_error", True), job.error_message

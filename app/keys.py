@@ -1,4 +1,5 @@
-"""The keys of AUTH_MODE=keys, by command: `python -m app.keys create NAME [--admin]`, `list`, `revoke ID`"""
+"""The keys of AUTH_MODE=keys, by command: `python -m app.keys create NAME [--admin]`, `list`, `revoke ID`; and with
+`webhook` the one that receivers check our webhooks with."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from app.core.access import ApiKey, Role
 from app.errors import ConfigurationError, CyberImageError
 from app.services.installation import Installation, open_installation
 from app.services.keys import create_key
+from app.services.webhooks import signing_secret
 from app.store.api_keys import ApiKeyStore
 
 EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
@@ -57,6 +59,10 @@ def _revoke(installation: Installation, asked: argparse.Namespace) -> None:
     print(f"Key {key.id} ({key.name}) is revoked. Its jobs and pictures stay.")
 
 
+def _webhook(installation: Installation, _asked: argparse.Namespace) -> None:
+    print(signing_secret(installation))
+
+
 def _when(seconds: float | None) -> str:
     return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
 
@@ -79,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     revoke = commands.add_parser("revoke", help="make a key worthless, from its next request on")
     revoke.add_argument("id", type=int, help="as `list` shows it")
     revoke.set_defaults(run=_revoke)
+    commands.add_parser("webhook", help="print the secret that webhooks are signed with").set_defaults(run=_webhook)
     return parser
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from standardwebhooks import Webhook
 
 from app import keys
 from app.config import ROOT
 from app.services.installation import open_installation
 from app.services.keys import KeyHolders
+from app.services.webhooks import signing_secret
 from app.store.api_keys import ApiKeyStore
 
 
@@ -84,3 +87,12 @@ def test_it_runs_as_a_program(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ci_")
     assert "AUTH_MODE=keys" in done.stderr
+
+
+def test_the_secret_of_webhooks_is_the_one_that_signs_them(command, settings_in_folder):
+    status, out, _ = command("webhook")
+    assert (status, command("webhook")[1]) == (0, out)
+    signed = Webhook(out.strip()).sign("1", datetime.now(UTC), "{}")
+    installation = open_installation(settings_in_folder)
+    assert signing_secret(installation) == out.strip()
+    assert signed.startswith("v1,")

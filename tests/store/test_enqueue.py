@@ -92,6 +92,7 @@ def test_a_key_can_be_looked_up_without_enqueueing(store: Store) -> None:
     job, _ = store.submit_with_key("k", "a" * 64)
     assert store.jobs.first_answer("alice", IdempotencyKey("other", "a" * 64)) is None
     assert store.jobs.first_answer("alice", IdempotencyKey("k", "a" * 64)) == FirstAnswer(job.id, 1, ())
+    assert store.jobs.first_answer("bob", IdempotencyKey("k", "a" * 64)) is None
     with pytest.raises(IdempotencyConflict):
         store.jobs.first_answer("alice", IdempotencyKey("k", "b" * 64))
 

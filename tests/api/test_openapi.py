@@ -67,6 +67,11 @@ def answers(client, submit, worker, next_job, installation):
     with next_job(worker.finish):
         call("POST", inference, url="/api/v1/inference/demo", json={"inputs": "x"})
     call("POST", inference, url="/api/v1/inference/none", json={"inputs": "x"})
+    call("POST", "/api/v1/loras/load", json={"lora_path": "none"})
+    call("POST", "/api/v1/loras/load", json={"lora_path": "somebody/style", "name": "style"})
+    for body in ({"name": "style"}, {"lora_path": "style"}, {}):
+        call("POST", "/api/v1/loras/unload", json=body)
+    call("GET", "/api/v1/loras")
     for verb in ("load", "unload"):
         for model_id in ("demo", "unknown"):
             call("POST", f"/api/v1/models/{verb}", json={"model_id": model_id})

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.api.schemas.jobs import Accepted, ImageRef
+from app.api.schemas.loras import LoraBody
 from app.api.schemas.models import ModelsBody
 from app.core.safety import SafetyResult
 
@@ -51,3 +52,13 @@ class ModelsUnloaded(BaseModel):
     status: Literal["unloaded", "not_loaded", "unloading"]
     models: list[str] = Field(description="What is out of memory now, or will be when running jobs have ended.")
     workers: int = Field(description="How many workers had something to unload.")
+
+
+class LoraLoaded(BaseModel):
+    status: Literal["loaded", "will_be_fetched"]
+    lora: LoraBody
+
+
+class LoraUnloaded(BaseModel):
+    status: Literal["unloaded", "not_loaded"]
+    name: str

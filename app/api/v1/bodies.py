@@ -17,10 +17,11 @@ from app.core.request import (
     GenerationSettings,
     LoraChoice,
 )
-from app.errors import FieldError, InvalidRequest
+from app.errors import CyberImageError, FieldError
 
 LONGEST_TIMEOUT_SECONDS = 3600
 _NESTED = "settings."
+_FLAT_NAMES = {"settings.loras": "lora_path"}
 
 Timeout = Annotated[
     FiniteFloat | None,
@@ -87,6 +88,12 @@ def flat_field_names() -> Iterator[None]:
     """Complaints about `settings.width` name `width`, which is what the client sent."""
     try:
         yield
-    except InvalidRequest as error:
-        wrong = [FieldError(one.field.removeprefix(_NESTED), one.message) for one in error.errors]
-        raise type(error)(error.detail.replace(_NESTED, ""), errors=wrong) from None
+    except CyberImageError as error:
+        wrong = [
+            FieldError(_FLAT_NAMES.get(one.field, one.field.removeprefix(_NESTED)), one.message) for one in error.errors
+        ]
+        raise type(error)(error.detail.replace(_NESTED, ""), errors=wrong, retry_after=error.retry_after) from None
+
+
+def _flat(field: str) -> str:
+    return _FLAT_NAMES.get(field, field.removeprefix(_NESTED))

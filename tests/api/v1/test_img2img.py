@@ -77,15 +77,6 @@ def test_words_alone_take_no_picture(client, problem):
     problem(client.post("/v1/txt2img", json={"prompt": "a fox", "image": picture()}), 400, "invalid_request")
 
 
-def test_a_lora_in_flat_words(client, installation):
-    answer = client.post("/v1/txt2img", json={"prompt": "x", "lora_path": "style", "lora_scale": 0.5, "timeout": 0})
-    if answer.status_code == 202:  # whether there is such a LoRA is for others to say
-        (lora,) = installation.jobs.get(answer.json["job_id"]).request.loras
-        assert (lora.id, lora.scale) == ("style", 0.5)
-    else:
-        assert "style" in answer.json["detail"]
-
-
 @pytest.mark.parametrize("wrong", [{"lora_scale": 0.5}, {"lora_path": "x", "lora_scale": 2.1}, {"lora_path": ""}])
 def test_wrong_lora_words(client, problem, wrong):
     problem(client.post("/v1/txt2img", json={"prompt": "x", **wrong}), 400, "invalid_request")

@@ -1,0 +1,70 @@
+"""LoRAs in the words of the versioned API. Loading and unloading is for administrators, where there are any."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.api.documented import answers, blueprint
+from app.api.schemas.loras import LorasBody
+from app.api.schemas.v1 import LoraLoaded, LoraUnloaded
+from app.api.server import installation
+from app.api.shapes import lora_body
+from app.errors import InvalidRequest, LoraUnavailable
+from app.services import loras as service
+
+api = blueprint("v1_loras", "v1")
+
+
+class LoraLoadBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    lora_path: str = Field(min_length=1, max_length=300, description="A file of LORAS_DIR, or a repo of the hub.")
+    name: str | None = Field(default=None, description="What requests may call it from now on, as their `lora_path`.")
+
+
+class LoraUnloadBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str | None = Field(default=None, min_length=1, max_length=300, description="As it was given by `load`.")
+    lora_path: str | None = Field(default=None, min_length=1, max_length=300, description="The same as `name`.")
+
+    @model_validator(mode="after")
+    def _which(self) -> Self:
+        if (self.name is None) == (self.lora_path is None):
+            raise ValueError("say which by either name or lora_path")
+        return self
+
+
+@api.get(
+    "/api/v1/loras",
+    responses=answers({200: LorasBody}),
+    description="Also `/api/v1/loras/list`, and both under `/v1`. What `/api/loras` answers.",
+)
+def v1_loras() -> dict[str, Any]:
+    """The LoRAs"""
+    return {"loras": [lora_body(known) for known in service.listing(installation())]}
+
+
+@api.post(
+    "/api/v1/loras/load",
+    responses=answers({200: LoraLoaded}, InvalidRequest, LoraUnavailable),
+    description="Also `/v1/loras/load`. Checks the file and gives it a name, if you like. A worker takes it into memory"
+    " with the first job that asks for it; one of the hub is fetched then too, and the status is `will_be_fetched`.",
+)
+def v1_load_lora(body: LoraLoadBody) -> dict[str, Any]:
+    """Make a LoRA ready for requests"""
+    known = service.load(installation(), body.lora_path, body.name)
+    return {"status": "loaded" if known.available else "will_be_fetched", "lora": lora_body(known)}
+
+
+@api.post(
+    "/api/v1/loras/unload",
+    responses=answers({200: LoraUnloaded}, InvalidRequest),
+    description="Also `/v1/loras/unload`. The file stays, and so do jobs that were accepted with it.",
+)
+def v1_unload_lora(body: LoraUnloadBody) -> dict[str, Any]:
+    """Forget the name of a LoRA"""
+    name = body.name or body.lora_path or ""
+    return {"status": "unloaded" if service.unload(installation(), name) else "not_loaded", "name": name}

@@ -81,8 +81,9 @@ class PredictionStore:
         noted = {"download_attempted": True, "download_retries": retries, "download_error": error}
         with self._database.write(durable=False) as connection:
             _own(connection, claim)
-            again = retries - prediction.download_retries
-            connection.execute(update(predictions).where(predictions.c.id == prediction.id).values(**noted))
+            this = predictions.c.id == prediction.id
+            again = retries - (connection.scalar(select(predictions.c.download_retries).where(this)) or 0)
+            connection.execute(update(predictions).where(this).values(**noted))
             if again > 0:
                 counter = Counter("remote_download_retries", claim.request.model_id, prediction.source)
                 count(connection, {counter: float(again)})

@@ -157,6 +157,17 @@ def test_strays(store: Store, predictions: PredictionStore) -> None:
     assert predictions.strays(SOURCE) == []
 
 
+def test_each_new_try_of_a_download_is_counted_once(store: Store, predictions: PredictionStore) -> None:
+    claim = claimed(store)
+    prediction = intended(predictions, claim)
+    for retries, error in ((0, None), (1, "cut"), (2, "cut"), (2, None)):
+        predictions.note_download(claim, prediction, retries=retries, error=error)
+    now = found(predictions, claim)
+    assert (now.download_attempted, now.download_retries, now.download_error) == (True, 2, None)
+    with store.database.read() as connection:
+        assert totals(connection)[Counter("remote_download_retries", "demo", "replicate")] == 2
+
+
 def test_they_go_with_their_job(store: Store, predictions: PredictionStore) -> None:
     claim = claimed(store)
     intended(predictions, claim)

@@ -90,6 +90,7 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         "CFG scale": guidance if guidance is not None else effective.get("guidance_scale"),
         "Seed": settings["seed"],
         "Size": f"{settings['width']}x{settings['height']}",
+        "LoRA": ", ".join(f"{lora['id']}:{lora['scale']:g}" for lora in settings.get("loras") or ()) or None,
         "Denoising strength": settings.get("strength"),
         "Model": manifest["model_id"],
         "Version": f"CyberImage {manifest['versions'].get('cyberimage', '')}".strip(),

@@ -15,20 +15,29 @@ from pathlib import Path
 import huggingface_hub.constants
 
 from app.core.catalog import ModelSpec
-from app.core.request import GenerationRequest
+from app.core.request import GenerationRequest, LoraChoice
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
 from app.errors import GenerationError
 from tests.engines.control import Recorder
 
 
-def attempt(repo: str, *, requires_auth: bool = False, source: str = "huggingface") -> dict[str, object]:
+def attempt(
+    repo: str, *, requires_auth: bool = False, source: str = "huggingface", lora: str | None = None
+) -> dict[str, object]:
     fields = {"id": "model", "name": "model", "repo": repo, "description": "", "source": source}
     spec = ModelSpec.model_validate(fields | {"requires_auth": requires_auth})
     request = GenerationRequest(
-        model_id="model", prompt="a red cat", num_inference_steps=1, width=32, height=32, seed=1, num_images=1
+        model_id="model",
+        prompt="a red cat",
+        num_inference_steps=1,
+        width=32,
+        height=32,
+        seed=1,
+        loras=() if lora is None else (LoraChoice(id=lora),),
     )
-    settings = EngineSettings(root=Path(sys.argv[1]), model_cache_dir=Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    settings = EngineSettings(root=folder, model_cache_dir=folder, loras_dir=folder / "loras", lora_max_bytes=50_000)
     engine, control = DiffusersEngine(settings), Recorder()
     try:
         generation = engine.generate(spec, request, control)
@@ -52,11 +61,21 @@ def main() -> None:
         "nameless": attempt("no such name!"),
         "first": attempt("tiny/flux"),
         "again": attempt("tiny/flux"),
+        "lora": attempt("tiny/flux", lora="tiny/lora"),
+        "lora_of_many": attempt("tiny/flux", lora="tiny/loras"),
+        "lora_by_file": attempt("tiny/flux", lora="tiny/loras/b.safetensors"),
+        "lora_without_that_file": attempt("tiny/flux", lora="tiny/loras/c.safetensors"),
+        "lora_too_large": attempt("tiny/flux", lora="tiny/loras/a.safetensors"),
+        "lora_gone": attempt("tiny/flux", lora="tiny/gone"),
+        "lora_private": attempt("tiny/flux", lora="tiny/private"),
+        "lora_pickled": attempt("tiny/flux", lora="tiny/pickled"),
     }
     with urllib.request.urlopen(f"{os.environ['HF_ENDPOINT']}/close"):
         pass
     results["unreachable"] = attempt("tiny/sd35")
     results["unreachable_cached"] = attempt("tiny/flux")
+    results["lora_cached"] = attempt("tiny/flux", lora="tiny/lora")
+    results["lora_unreachable"] = attempt("tiny/flux", lora="tiny/another")
     results["unreachable_config"] = attempt("lonely.safetensors", source="local")
     huggingface_hub.constants.HF_HUB_OFFLINE = True
     results["offline"] = attempt("tiny/sd35")

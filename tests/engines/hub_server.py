@@ -69,12 +69,13 @@ class _Handler(BaseHTTPRequestHandler):
         folder = self.repos.get(repo)
         files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder else []
         names = [file.relative_to(folder).as_posix() for file in files] if folder else ["model_index.json"]
+        sizes = [file.stat().st_size for file in files] or [2]
         if rest[:1] == ["tree"]:
-            sizes = [file.stat().st_size for file in files] or [2]
             rows = [{"type": "file", "path": n, "size": s, "oid": "0" * 40} for n, s in zip(names, sizes, strict=True)]
             self._answer(json.dumps(rows).encode())
             return
-        info = {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
+        siblings = [{"rfilename": name, "size": size} for name, size in zip(names, sizes, strict=True)]
+        info = {"id": repo, "sha": COMMIT, "siblings": siblings}
         self._answer(json.dumps(info | {"private": False, "gated": "manual" if not folder else False}).encode())
 
     def _file(self, file: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.hub_server import COMMIT, HubServer
+from tools.tiny_models.lora import make_lora
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +25,11 @@ def answers(tiny, tmp_path_factory):
     for weights in pickled.rglob("*.safetensors"):
         weights.rename(weights.with_suffix(".bin"))
     shutil.copy(tiny / "sd15-single-file.safetensors", folder / "lonely.safetensors")
-    with HubServer({"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled}) as hub:
+    make_lora(tiny / "flux", folder / "lora" / "style.safetensors", strength=3.0)
+    make_lora(tiny / "flux", folder / "many" / "a.safetensors", rank=40)
+    make_lora(tiny / "flux", folder / "many" / "b.safetensors")
+    repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled}
+    with HubServer(repos | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         environment = kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "NO_PROXY": "127.0.0.1"}
         done = subprocess.run(
@@ -51,6 +56,13 @@ def answers(tiny, tmp_path_factory):
         ("broken", "ModelDownloadFailed", "model_unavailable", True, "answered 500"),
         ("unreachable", "ModelDownloadFailed", "model_unavailable", True, "Check the network"),
         ("unreachable_config", "ModelDownloadFailed", "model_unavailable", True, "Put the JSON and text files"),
+        ("lora_of_many", "LoraUnavailable", "lora_unavailable", False, "one of them: tiny/loras/a.safetensors, "),
+        ("lora_without_that_file", "LoraUnavailable", "lora_unavailable", False, "has no file c.safetensors"),
+        ("lora_too_large", "LoraUnavailable", "lora_unavailable", False, "at most 50,000 are downloaded"),
+        ("lora_gone", "LoraUnavailable", "lora_unavailable", False, "Check the LoRA's name"),
+        ("lora_private", "LoraUnavailable", "lora_unavailable", False, "set HF_TOKEN"),
+        ("lora_pickled", "LoraUnavailable", "lora_unavailable", False, "Pickles can run code"),
+        ("lora_unreachable", "ModelDownloadFailed", "model_unavailable", True, "Check the network"),
         ("offline", "ModelUnavailable", "model_unavailable", False, "HF_HUB_OFFLINE"),
     ],
 )
@@ -72,3 +84,13 @@ def test_what_was_fetched_once_is_used_without_asking_again(answers, case):
 
 def test_no_pickle_is_ever_fetched(answers):
     assert not [path for path in answers["asked"] if path.endswith(".bin")]
+
+
+def test_a_lora_is_fetched_once(answers):
+    assert answers["lora"]["downloading"]
+    assert answers["lora"]["sum"] != answers["again"]["sum"]
+    assert answers["lora_by_file"]["downloading"]
+    assert not answers["lora_cached"]["downloading"]
+    assert answers["lora_cached"]["sum"] == answers["lora"]["sum"]
+    fetched = [path for path in answers["asked"] if path.startswith("GET") and path.endswith("style.safetensors")]
+    assert len(fetched) == 1

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.engines.diffusers import engine as engine_module
+from app.engines.diffusers import generate
 from app.engines.diffusers.engine import DiffusersEngine
 from app.errors import Cancelled, LoraIncompatible, LoraUnavailable
 from tests.engines.control import Recorder
@@ -69,7 +70,16 @@ def test_it_changes_the_picture_and_leaves_no_trace(draw, make, family):
     assert np.array_equal(draw(family, {"style": 0}), before)
 
 
-def test_it_is_what_plain_diffusers_gives(tiny, draw, make, folder):
+@pytest.fixture
+def floats(monkeypatch):
+    """The pictures that went through the engine, before rounding."""
+    seen = []
+    rounding = generate.to_pixels
+    monkeypatch.setattr(generate, "to_pixels", lambda picture: seen.append(picture) or rounding(picture))
+    return seen
+
+
+def test_it_is_what_plain_diffusers_gives(tiny, draw, make, folder, floats):
     from diffusers import FluxPipeline
 
     make("flux", strength=2.0)
@@ -85,7 +95,8 @@ def test_it_is_what_plain_diffusers_gives(tiny, draw, make, folder):
         generator=torch.Generator("cpu").manual_seed(7),
         output_type="np",
     ).images[0]
-    assert np.array_equal(draw("flux", {"style": 0.7}), (wanted * 255).round().astype(int))
+    draw("flux", {"style": 0.7})
+    assert np.abs(floats[-1] - wanted).max() <= 1e-5
 
 
 def test_one_that_changes_the_text_encoder_leaves_no_trace_there_either(draw, make):
@@ -126,7 +137,7 @@ def test_the_base_has_its_own_layers_and_weights_back(engine, spec_of, draw, mak
     make("flux", strength=3.0)
     draw(loras={"style": 2})
     assert len(shelf(engine, spec_of)) == 1
-    shelf(engine, spec_of).clear()
+    assert all(not module._forward_hooks for module in transformer.modules())
     assert [name for name, _ in transformer.named_modules()] == names
     after = transformer.state_dict()
     assert set(after) == set(weights)
@@ -162,8 +173,6 @@ def test_only_so_many_are_kept_and_the_oldest_used_go_first(settings, spec_of, a
     for name, left in (("l1", ["l0", "l1"]), ("l0", ["l1", "l0"]), ("l2", ["l0", "l2"])):
         draw(name)
         assert kept() == left
-    layers = engine._residency.get(spec_of("flux")).pipeline.get_list_adapters()
-    assert all(len(adapters) == 2 for adapters in layers.values())
     draw("l0", "l1", "l2")
     assert kept() == ["l0", "l1", "l2"]  # a job may want more than are kept …
     assert np.array_equal(draw("l0"), first)

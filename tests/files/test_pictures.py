@@ -110,6 +110,11 @@ def test_the_parameters_text() -> None:
     )
 
 
+def test_the_parameters_text_tells_of_loras_and_strength() -> None:
+    text = parameters_text(manifest_of(loras=[{"id": "ink", "scale": 0.5}, {"id": "a/b"}], strength=0.75))
+    assert 'LoRA: "ink:0.5, a/b:1", Denoising strength: 0.75, Model: flux-dev' in text
+
+
 def test_without_negative_prompt_or_guidance_their_parts_are_left_out() -> None:
     manifest = manifest_of(guidance_scale=None) | {"effective": {}}
     assert "Negative prompt" not in parameters_text(manifest)

@@ -18,7 +18,7 @@ from app.errors import LoraIncompatible
 
 Tensors = Mapping[str, torch.Tensor]
 SAFELY = {"use_safetensors": True, "local_files_only": True}  # how files are opened: no pickles, no network
-_PLACE = re.compile(r"^(?P<module>.+?)\.(?P<side>lora_A|lora_B)(?:\.default)?\.(?:weight|bias)$")
+_PLACE = re.compile(r"^(?P<module>.+?)\.(?P<side>lora_A|lora_B)\.weight$")
 _KEY_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, NotImplementedError)
 
 

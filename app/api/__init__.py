@@ -48,7 +48,15 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "token": {"type": "http", "scheme": "bearer", "description": "Where AUTH_MODE asks: a key, or a hub token."},
     "session": {"type": "apiKey", "in": "cookie", "name": access.COOKIE, "description": "See POST /api/session."},
 }
-EXPOSED_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"]
+EXPOSED_HEADERS = [
+    "ETag",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-Id",
+]
 
 
 def register(app: OpenAPI, settings: Settings) -> None:

@@ -107,6 +107,31 @@ def test_what_is_not_there_and_what_is_somebody_elses_look_the_same(keyed, worke
     assert keyed.bob.get(f"/api/status/{job_id}").json["status"] == "COMPLETED"
 
 
+def test_no_list_of_today_or_tomorrow_tells_of_others(keyed, worker):
+    marker = "the walrus and the carpenter"
+    finished, failed, cancelled, running, waiting = (
+        submit(keyed.alice, marker, webhook_url="https://8.8.8.8/") for _ in range(5)
+    )
+    images = worker.finish()
+    worker.fail()
+    keyed.alice.post(f"/api/jobs/{cancelled}/cancel")
+    worker.claim()
+    keyed.installation.workers.beat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", running, running=1))
+    hers = {finished, failed, cancelled, running, waiting, *images, marker}
+    walked = set()
+    for rule, method, path in asked(keyed.app):
+        if method != "GET" or rule.arguments or rule.websocket:
+            continue
+        for query in ("", "?status=FAILED", "?status=CANCELLED", "?status=PENDING", "?status=PROCESSING", "?limit=200"):
+            answer = keyed.bob.get(rule.rule + query)
+            leaked = {secret for secret in hers if secret in answer.get_data(as_text=True)}
+            assert not leaked, (rule.rule + query, leaked)
+        walked.add(path)
+    assert {"/api/images", "/api/queue", "/status", "/api/webhooks/deliveries", "/metrics"} <= walked
+    assert marker in keyed.alice.get("/api/queue").text
+    assert failed in keyed.alice.get("/api/images?status=FAILED").text
+
+
 def test_ids_with_anything_in_them_are_refused_before_the_database_sees_them(keyed):
     for wrong in ("x", "%00" * 32, "A" * 32, "a" * 5000, "../../etc/passwd"):
         assert keyed.alice.get(f"/api/status/{wrong}").status_code == 404

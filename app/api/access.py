@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from flask import Flask, current_app, g, request
 
-from app.api.clients import address_id
+from app.api.clients import address_id, identity
 from app.api.guesses import GuessLimit
 from app.api.hosts import TrustedHosts
 from app.api.origins import OwnOrigin
@@ -23,6 +23,7 @@ from app.core.access import Identity, Role
 from app.errors import (
     AuthUnavailable,
     CyberImageError,
+    DatabaseUnavailable,
     DeliveryNotFound,
     Forbidden,
     ForeignOrigin,
@@ -175,6 +176,22 @@ class Door:
 
 def register(app: Flask) -> None:
     app.before_request(lambda: door().admit())
+
+
+def objection_to_go_on() -> Callable[[], CyberImageError | None]:
+    """For answers that go on for ever: tells, at any later time and in any thread, why whoever sent the present request
+    would be refused now; None when they would not."""
+    authority, known = door().authority, identity()
+    if authority is None:
+        return lambda: None
+
+    def objection() -> CyberImageError | None:
+        try:
+            return None if authority.endures(known) else InvalidToken("The key was revoked.")
+        except DatabaseUnavailable:
+            return None
+
+    return objection
 
 
 def door() -> Door:

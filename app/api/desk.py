@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from app.core.job import JobStatus
@@ -54,11 +54,15 @@ def is_drawing(state: JobView) -> bool:
 
 
 class Listener:
-    """One open stream. `chunked`: each message goes out as a chunk of HTTP/1.1."""
+    """One open stream. `chunked`: each message goes out as a chunk of HTTP/1.1. `objection` is asked now and then, and
+    says why the client may hear no more; it must not wait for anything but the database."""
 
-    def __init__(self, job_id: str, teller: Teller) -> None:
+    def __init__(
+        self, job_id: str, teller: Teller, objection: Callable[[], CyberImageError | None] = lambda: None
+    ) -> None:
         self.job_id = job_id
         self.teller = teller
+        self.objection = objection
         self.chunked = False
         self.sock: socket.socket | None = None
         self.unsent: deque[bytes] = deque()
@@ -66,7 +70,7 @@ class Listener:
         self.ending = False
         self.promised = False
         self.spoke_at = time.monotonic()
-        self.moved_at = self.spoke_at
+        self.moved_at = self.asked_at = self.spoke_at
 
     def promise(self) -> None:
         """Its connection will come to the desk, whatever happens to the request."""
@@ -252,13 +256,16 @@ class StreamDesk:
             return
         except CyberImageError as error:  # removed meanwhile; it is too late for a problem document
             for listener in list(listeners):
-                listener.say(listener.teller.apologise(error))
-                listener.end()
-                self._send(listener)
+                self._show_out(listener, error)
             return
         self._revisions[job_id] = state.job.revision
         for listener in list(listeners):
             self._tell(listener, state, preview)
+
+    def _show_out(self, listener: Listener, error: CyberImageError) -> None:
+        listener.say(listener.teller.apologise(error))
+        listener.end()
+        self._send(listener)
 
     def _preview(self, job_id: str) -> Preview | None:
         known = self._pictures.get(job_id)
@@ -287,6 +294,11 @@ class StreamDesk:
     def _break_silences(self) -> None:
         now = time.monotonic()
         for listener in self._everybody():
+            if now - listener.asked_at >= HEARTBEAT_SECONDS:
+                listener.asked_at = now
+                if (error := listener.objection()) is not None:
+                    self._show_out(listener, error)
+                    continue
             if listener.unsent:
                 if now - listener.moved_at > STALLED_SECONDS:
                     self._drop(listener)

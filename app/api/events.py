@@ -15,6 +15,7 @@ from functools import partial
 
 from flask import Response, request
 
+from app.api.access import objection_to_go_on
 from app.api.desk import Listener
 from app.api.documented import JobPath, answers, blueprint
 from app.api.handover import carry, hand_over
@@ -52,7 +53,7 @@ def job_events(path: JobPath) -> Response:
     if request.method == "HEAD":
         return _response(iter(()))
     here.desk.reserve()
-    listener = Listener(path.job_id, EventTeller(seen))
+    listener = Listener(path.job_id, EventTeller(seen), objection_to_go_on())
     pass_on = hand_over if here.gives_sockets_away else carry
     first = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
     response = _response(pass_on(first, partial(here.desk.take, listener), listener.promise))

@@ -54,6 +54,9 @@ class KeyHolders:
             raise InvalidToken("The key of this session was revoked. Sign in with another.")
         return self._use(key)
 
+    def endures(self, identity: Identity) -> bool:
+        return self._keys.by_id(int(identity.client_id.partition(":")[2])) is not None
+
     def knows(self, token: str) -> bool:
         return self._good.get(digest(token)) is not None
 

@@ -29,6 +29,9 @@ class Authority(Protocol):
     def recall(self, subject: str) -> Identity:
         """Who signed in earlier, if that still holds. Raises the same."""
 
+    def endures(self, identity: Identity) -> bool:
+        """Whether somebody recognised a while ago still is, as far as can be told without leaving the house."""
+
     def knows(self, token: str) -> bool:
         """Whether `identify` found this very token good a while ago; asks nobody."""
 

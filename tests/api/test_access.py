@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from app import create_app
+from app.api import desk
 from app.api.access import ADMIN, METRICS, OWNED, PUBLIC, canonical
 from app.errors import ImageNotFound
 from app.services.inputs import usable_image
@@ -264,6 +265,26 @@ def test_a_proxys_own_password_is_none_of_our_business(keyed, problem):
     answer = keyed.nobody.get("/api/models", headers={"Authorization": "Basic YTpi"})
     problem(answer, 401, "unauthorized")
     assert "error" not in answer.headers["WWW-Authenticate"]
+
+
+def test_a_revoked_key_ends_its_open_streams_and_no_others(keyed, monkeypatch):
+    monkeypatch.setattr(desk, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(desk, "POLL_SECONDS", 0.1)
+    job_id = submit(keyed.alice)
+    hers, theirs = (client.get(f"/api/jobs/{job_id}/events") for client in (keyed.alice, keyed.root))
+    heard, others = (iter(answer.response) for answer in (hers, theirs))
+    assert b"retry" in next(heard)
+    assert b"event: status" in next(heard)
+    assert b"retry" in next(others)
+    assert b"event: status" in next(others)
+    assert b"still here" in next(heard)
+    ApiKeyStore(keyed.installation.database).revoke(1)
+    told = b"".join(heard)  # ends by itself
+    assert b"event: problem" in told
+    assert b'"code": "unauthorized"' in told
+    assert [next(others) for _ in range(12)][-1] == b": still here\n\n"
+    keyed.installation.jobs.cancel(job_id)
+    assert b"CANCELLED" in b"".join(others)
 
 
 # --- token guessing

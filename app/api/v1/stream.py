@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from simple_websocket import Server as Connection
 from wsproto.frame_protocol import CloseReason
 
+from app.api.access import objection_to_go_on
 from app.api.clients import client_id, identity
 from app.api.documented import JobPath
 from app.api.errors import document, refuse
@@ -65,9 +66,12 @@ def _converse(here: Server, connection: Connection) -> None:
     """Read the first message, tell how the job goes, and what it gave. Raises what is to be told as an error."""
     job_id = _job_of(here, _first_message(connection))
     shown: Preview | None = None
+    objection = objection_to_go_on()
     for view in here.newsroom.follow(job_id, idle_seconds=GLANCE_SECONDS):
         if not connection.connected:
             return
+        if (error := objection()) is not None:
+            raise error
         if view is not None and view.job.status.terminal:
             raise_what_went_wrong(view)
             _tell(connection, {"type": "result", **pictures_body(here.installation, view)})

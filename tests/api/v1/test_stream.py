@@ -16,6 +16,7 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from app.api.v1 import stream, wire
+from app.store.api_keys import ApiKeyStore
 from app.store.previews import Preview
 from tests.api.keyed import Keyed
 from tests.waiting import PATIENCE, wait_until
@@ -209,6 +210,11 @@ def test_with_keys_a_stream_needs_one_and_a_job_of_others_is_not_there(settings_
         with as_("root") as connection:
             connection.send(json.dumps({"job_id": job_id}))
             assert hear(connection)["job_id"] == job_id
+        with as_("alice") as connection:
+            connection.send(json.dumps({"job_id": job_id}))
+            assert hear(connection)["job_id"] == job_id
+            ApiKeyStore(keyed.installation.database).revoke(1)
+            assert hear_end(connection)[0]["code"] == "unauthorized"
     keyed.installation.close()
 
 

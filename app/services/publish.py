@@ -22,6 +22,7 @@ from app.core.output import Output
 from app.core.safety import SafetyResult
 from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
+from app.files.marking import marked_mp4
 from app.files.media import with_manifest
 from app.files.metadata import build_manifest, png_text, told_inside, xmp_of
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
@@ -190,4 +191,6 @@ def _kind_of(one: Picture | Clip, inside: dict[str, Any]) -> _File:
         content = encode_png(one.pixels, png_text(inside))
         return _File("image", "image/png", IMAGE_SUFFIX, THUMBNAIL_SUFFIX, content)
     content = with_manifest(one.content, one.mime_type, inside)
+    if one.mime_type == "video/mp4" and (xmp := xmp_of(inside)):  # WebM has no place for it but the manifest
+        content = marked_mp4(content, xmp)
     return _File("video", one.mime_type, VIDEO_SUFFIXES[one.mime_type], POSTER_SUFFIX, content)

@@ -75,8 +75,10 @@ def test_a_file_that_went_away_changes_nothing(house: House) -> None:
 def test_only_what_is_read_anew_each_time_may_change() -> None:
     assert {
         "disk_floor_bytes",
+        "embed_metadata",
         "log_level",
         "log_prompts",
+        "mark_ai_generated",
         "memory_alert_percent",
         "model_idle_seconds",
         "prompt_max_chars",

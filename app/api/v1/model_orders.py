@@ -12,7 +12,7 @@ from app.api.errors import problem
 from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
 from app.api.server import Server, server
 from app.api.v1.bodies import Timeout
-from app.api.v1.waiting import patience
+from app.api.v1.waiting import nobody_waits, patience
 from app.errors import (
     InvalidRequest,
     ModelRequiresAuth,
@@ -90,4 +90,4 @@ def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
 
 
 def _orders(here: Server) -> ModelOrders:
-    return ModelOrders(here.installation, here.newsroom, here.draining.is_set)
+    return ModelOrders(here.installation, here.newsroom, nobody_waits(here))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from app.api.server import Server
 from app.api.shapes import accepted
+from app.api.v1.presence import has_gone
 from app.core.job import JobStatus
 from app.core.job_body import image_ref
 from app.core.output import Output
@@ -27,12 +28,18 @@ Answer = tuple[dict[str, Any], int, dict[str, str]]
 def wait(here: Server, job_id: str, timeout: float | None) -> JobView:
     """The job when it has ended, or as it stands after `timeout` seconds.
 
-    At once when as many requests wait as may, and soon when the server is to stop.
+    At once when as many requests wait as may, and soon when nobody waits any more.
     """
     with patience(here, timeout) as seconds:
         if not seconds:
             return status.view(here.installation, job_id)
-        return here.newsroom.wait_until_done(job_id, seconds, give_up=here.draining.is_set)
+        return here.newsroom.wait_until_done(job_id, seconds, give_up=nobody_waits(here))
+
+
+def nobody_waits(here: Server) -> Callable[[], bool]:
+    """Whether there is no use in waiting on: the server is to stop, or the client of the present request has gone."""
+    gone = has_gone()
+    return lambda: here.draining.is_set() or gone()
 
 
 @contextmanager

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import threading
 
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
-from werkzeug.serving import make_server
 
 from app import create_app
 from app.core.job import JobStatus
+from tests.api.serving import served
 
 MODEL = (
     'tiny;/none;Tiny;local;false;{"tasks": ["txt2img", "img2img"], "defaults": {"width": 64, "height": 64},'
@@ -30,13 +29,9 @@ def app(settings_in, tmp_path):
 @pytest.fixture
 def model(app):
     """Makes the client of a model."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield lambda name="tiny", **more: InferenceClient(
-        model=f"http://127.0.0.1:{server.server_port}/v1/inference/{name}", timeout=60, **more
-    )
-    server.shutdown()
-    server.server_close()
+    with served(app) as address:
+        url = f"http://{address}/v1/inference"
+        yield lambda name="tiny", **more: InferenceClient(model=f"{url}/{name}", timeout=60, **more)
 
 
 @pytest.fixture

@@ -7,35 +7,20 @@ import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
-from werkzeug.serving import make_server
 
 from app import create_app
 from app.api.v1 import stream, wire
 from app.store.api_keys import ApiKeyStore
 from app.store.previews import Preview
 from tests.api.keyed import Keyed
+from tests.api.serving import served
 from tests.waiting import PATIENCE, wait_until
 
 FLAT = {"prompt": "a red fox", "model_id": "demo", "num_inference_steps": 8}
-
-
-@contextmanager
-def served(app):
-    """The application behind a real socket; gives its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

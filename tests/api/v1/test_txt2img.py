@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import socket
 import threading
 
 import pytest
 from PIL import Image
+
+from app.store.workers import WorkerReport
+from tests.api.serving import served
+from tests.waiting import wait_until
 
 PATHS = ["/api/v1/generate/txt2img", "/api/v1/txt2img", "/v1/generate/txt2img", "/v1/txt2img"]
 FLAT = {"prompt": "a red fox", "model_id": "demo", "num_inference_steps": 8, "guidance_scale": 3.0}
@@ -85,6 +91,23 @@ def test_the_place_of_who_waited_is_free_again(app, client, worker, next_job):
 def test_a_server_that_stops_lets_nobody_wait(app, client):
     app.extensions["cyberimage"].draining.set()
     assert client.post("/v1/txt2img", json={**FLAT, "timeout": 3600}).status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/v1/txt2img", "/v1/models/load"])
+def test_nobody_waits_for_a_client_that_has_gone(app, installation, path):
+    here = app.extensions["cyberimage"]
+    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    free = here.streams._value
+    body = json.dumps(
+        {"model_id": "demo", "timeout": 3600} | ({"prompt": "a fox"} if "txt2img" in path else {})
+    ).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with served(app) as address:
+        with socket.create_connection(address.split(":")) as client:
+            client.sendall(f"{head}\r\n\r\n".encode() + body)
+            wait_until(lambda: here.streams._value == free - 1, "it does not wait")
+        wait_until(lambda: here.streams._value == free, "it waits for nobody")
+    assert installation.jobs.count_pending() == ("txt2img" in path)  # the job goes on
 
 
 def test_the_same_key_gives_the_same_picture(client, worker, next_job, installation):

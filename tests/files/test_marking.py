@@ -1,0 +1,37 @@
+"""A video that says that a machine made it is still the same video."""
+
+from __future__ import annotations
+
+import struct
+
+from app.files.marking import FROM_WORDS, marked_mp4, xmp_packet
+from app.files.media import read_video, read_video_manifest, with_manifest
+from tests.providers.media import video
+
+
+def boxes(content: bytes) -> list[tuple[bytes, bytes]]:
+    """The top-level boxes of an MP4: type and content."""
+    found, place = [], 0
+    while place < len(content):
+        size, kind = struct.unpack_from(">I4s", content, place)
+        assert size >= 8
+        found.append((kind, content[place + 8 : place + size]))
+        place += size
+    assert place == len(content)
+    return found
+
+
+def test_an_mp4_is_marked_in_a_box_of_its_own(tmp_path) -> None:
+    plain = with_manifest(video(), "video/mp4", {"prompt": "a boat"})
+    marked = marked_mp4(plain, xmp_packet(FROM_WORDS, "CyberImage"))
+    assert boxes(marked)[:-1] == boxes(plain)
+    kind, content = boxes(marked)[-1]
+    assert kind == b"uuid"
+    assert content[:16].hex() == "be7acfcb97a942e89c71999491e3afac"
+    assert b"digitalsourcetype/trainedAlgorithmicMedia" in content
+    before, after = read_video(plain), read_video(marked)
+    assert (before.seconds, before.fps, before.mime_type) == (after.seconds, after.fps, after.mime_type)
+    assert (before.poster == after.poster).all()
+    path = tmp_path / "a.mp4"
+    path.write_bytes(marked)
+    assert read_video_manifest(str(path)) == {"prompt": "a boat"}

@@ -15,6 +15,7 @@ from app.services.installation import Installation, open_installation
 from app.services.keys import create_key
 from app.store.api_keys import ApiKeyStore
 from tests.browser.house import House
+from tests.browser.test_quality import violations
 
 
 class Guarded:
@@ -122,12 +123,13 @@ def test_nothing_typed_is_lost_when_a_session_ends(new_guest: Callable[..., Page
     assert len(guarded.call("bob", "/api/images").json()["images"]) == 1
 
 
-def test_not_now_is_an_answer(new_guest: Callable[..., Page], guarded: Guarded):
+def test_not_now_is_an_answer(new_guest: Callable[..., Page], guarded: Guarded, axe: str):
     page = new_guest()
     expect(page.locator("#sign-in")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#sign-in")).to_be_hidden()
     expect(page.locator("#banner")).to_contain_text("not signed in")
+    assert violations(page, axe) == []
     page.fill("#prompt", "patience")
     page.wait_for_timeout(4000)  # further beats of the pulse do not ask again
     expect(page.locator("#sign-in")).to_be_hidden()
@@ -154,10 +156,10 @@ def test_signing_out_leaves_nothing_behind(new_guest: Callable[..., Page], guard
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_how_it_looks(new_guest: Callable[..., Page], tmp_path: Path, theme: str):
-    """Contrast and size; the pictures are for whoever wants to look at them."""
+def test_how_it_looks(new_guest: Callable[..., Page], axe: str, tmp_path: Path, theme: str):
+    """Contrast, labels and size; the pictures are for whoever wants to look at them."""
     for name, viewport in (("desk", {"width": 1280, "height": 860}), ("phone", {"width": 390, "height": 780})):
-        page = new_guest(viewport=viewport)
+        page = new_guest(viewport=viewport, reduced_motion="reduce")
         page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
         expect(page.locator("#sign-in")).to_be_visible()
         box = page.locator("#sign-in").bounding_box()
@@ -167,4 +169,8 @@ def test_how_it_looks(new_guest: Callable[..., Page], tmp_path: Path, theme: str
         expect(page.locator("#who")).to_have_text("Sign in")
         assert page.locator("#theme").evaluate("node => node.getBoundingClientRect().right <= innerWidth")
         page.wait_for_timeout(400)
+        page.fill("#token", "ci_wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#sign-in-error")).to_be_visible()
+        assert violations(page, axe) == []
         page.screenshot(path=tmp_path / f"sign-in-{theme}-{name}.png")

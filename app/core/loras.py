@@ -30,7 +30,14 @@ _BY_PIPELINE = (  # the first that a class begins with
     ("LatentConsistency", ("sd15", "unet")),
     ("Sana", ("sana",)),
 )
-_LORA_PART = re.compile(r"[._]lora[._]|lora_(down|up|A|B)|\.lokr_|lora_linear_layer")
+_OTHER_KINDS = {
+    "dora_scale": "a DoRA",
+    "lora_magnitude_vector": "a DoRA",
+    "lokr_w": "a LoKr",
+    "hada_w": "a LoHa",
+    "diff_b": "a set of biases",
+}
+_LORA_PART = re.compile(r"[._]lora[._]|lora_(down|up|A|B)|lora_linear_layer")
 _DOWN = re.compile(r"lora_down|lora_A|lora\.down|lora_linear_layer\.down")
 _UNET = re.compile(r"(^|[._])(down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)[._]")
 _FLUX = re.compile(r"single_transformer_blocks|(^|[._])(double_blocks|single_blocks)[._]")
@@ -48,6 +55,11 @@ class LoraFile:
     bytes: int
     rank: int | None
     base_model: str | None = None  # as its maker wrote it down
+
+
+def other_kind(shapes: Shapes) -> str | None:
+    """What it is, when it is of a kind that would only be used in part; None for a plain LoRA, or for none at all."""
+    return next((kind for mark, kind in _OTHER_KINDS.items() if any(mark in name for name in shapes)), None)
 
 
 def is_lora(shapes: Shapes) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.core.loras import LoraFile, family_of, is_lora, rank_of
+from app.core.loras import LoraFile, family_of, is_lora, other_kind, rank_of
 from app.errors import LoraUnavailable
 from app.files.safetensors import DamagedFile, read_header
 
@@ -64,6 +64,8 @@ def inspect(file: Path, lora_id: str) -> LoraFile:
         raise LoraUnavailable(f"The LoRA {lora_id} cannot be used: {problem}.") from None
     except OSError:
         raise LoraUnavailable(f"The LoRA {lora_id} cannot be read.") from None
+    if kind := other_kind(header.shapes):
+        raise LoraUnavailable(f"{lora_id} is {kind}, which cannot be used here. Use a plain LoRA.")
     if not is_lora(header.shapes):
         raise LoraUnavailable(f"{lora_id} is no LoRA: none of its {len(header.tensors)} tensors belongs to one.")
     base = header.metadata.get("ss_base_model_version") or header.metadata.get("modelspec.architecture")

@@ -42,6 +42,7 @@ def folder(tmp_path):
     (folder / "ink.safetensors").write_bytes(safetensors(FLUX))
     (folder / "styles/pixel.safetensors").write_bytes(safetensors(SDXL, {"ss_base_model_version": "sdxl_base_v1-0"}))
     (folder / "pickle.safetensors").write_bytes(b"PK\x03\x04" + b"\0" * 100)
+    (folder / "dora.safetensors").write_bytes(safetensors(FLUX | {"transformer.x.dora_scale": (1,)}))
     (folder / "notes.txt").write_text("mine")
     return folder
 
@@ -77,7 +78,7 @@ def send(client):
 
 def test_files_are_listed_with_what_they_are_for(listed):
     found = listed()
-    assert set(found) == {"ink", "styles/pixel", "pickle"}
+    assert set(found) == {"ink", "styles/pixel", "pickle", "dora"}
     ink = found["ink"]
     assert (ink["available"], ink["family"], ink["rank"], ink["problem"]) == (True, "FLUX.1", 8, None)
     assert "flux" in ink["models"]
@@ -114,6 +115,7 @@ def test_one_for_another_family_is_refused_before_it_is_queued(send, problem, in
     ("lora_id", "message"),
     [
         ("pickle", "it is a pickle, which can run code and is never loaded"),
+        ("dora", "dora is a DoRA, which cannot be used here"),
         ("nobody", "There is no LoRA 'nobody'"),
         ("../ink", "There is no LoRA"),
         ("notes.txt", "There is no LoRA"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.loras import family_of, fits, is_lora, rank_of
+from app.core.loras import family_of, fits, is_lora, other_kind, rank_of
 
 
 def lora(*names: str, columns: int = 3072, rank: int = 16) -> dict[str, list[int]]:
@@ -44,6 +44,20 @@ def test_the_family(shapes, family) -> None:
 
 def test_a_checkpoint_is_no_lora() -> None:
     assert not is_lora({"transformer.single_transformer_blocks.0.attn.to_q.weight": [1, 2], "explore.weight": [1]})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("lora_unet_x.dora_scale", "a DoRA"),
+        ("transformer.x.lora_magnitude_vector", "a DoRA"),
+        ("lycoris_x.lokr_w1", "a LoKr"),
+        ("lora_unet_x.hada_w1_a", "a LoHa"),
+        ("lora_unet_x.alpha", None),
+    ],
+)
+def test_what_would_only_be_used_in_part_is_told_apart(name, kind) -> None:
+    assert other_kind(lora("transformer.transformer_blocks.0.attn.to_q") | {name: [1]}) == kind
 
 
 def test_the_rank_is_the_largest() -> None:

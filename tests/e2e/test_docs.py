@@ -1,0 +1,71 @@
+"""The commands of docs/PICTURES_IN.md and docs/LORAS.md run as they stand, only at another address."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.config import ROOT
+from tests.e2e.service import Service
+from tests.processes import Processes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
+
+
+@pytest.fixture(scope="module")
+def demo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service as it comes, with the built-in model as its default."""
+    folder = tmp_path_factory.mktemp("docs")
+    processes = Processes(folder)
+    running = Service(processes, folder)
+    try:
+        running.start()
+        yield running
+    finally:
+        processes.close()
+
+
+def examples(page: str) -> list[str]:
+    found = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("page", "number", "picture"),
+    [
+        ("PICTURES_IN.md", 0, "night.png"),
+        ("PICTURES_IN.md", 1, "inpainted.png"),
+        ("LORAS.md", 0, "with_lora.png"),
+    ],
+)
+def test_an_example_gives_its_picture(
+    demo_service: Service, tmp_path: Path, page: str, number: int, picture: str
+) -> None:
+    script = examples(page)[number].replace("http://127.0.0.1:5050", str(demo_service.client.base_url).rstrip("/"))
+    (tmp_path / "builtin").symlink_to(ROOT / "builtin")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "LORAS_DIR": str(demo_service.folder / "models" / "loras"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Image.open(tmp_path / picture) as made:
+        assert made.format == "PNG"
+        assert made.size == (256, 256)

@@ -14,6 +14,7 @@ from werkzeug.routing import Rule
 from app import create_app
 from app.api import desk
 from app.api.access import ADMIN, METRICS, OWNED, PUBLIC, canonical
+from app.config import ROOT
 from app.errors import ImageNotFound
 from app.services.inputs import usable_image
 from app.store.api_keys import ApiKeyStore
@@ -349,6 +350,12 @@ def test_metrics_need_a_token_unless_they_are_public(keyed, settings_in, tmp_pat
     app = create_app(settings_in(tmp_path / "other", auth_mode="keys", metrics_public=True))
     assert app.test_client().get(METRICS).status_code == 200
     app.extensions["cyberimage"].installation.close()
+
+
+def test_what_is_public_is_written_down():
+    page = (ROOT / "docs" / "SECURITY.md").read_text()
+    for path in PUBLIC:
+        assert f"`{path.partition('/<')[0]}`" in page, path
 
 
 # --- without authentication

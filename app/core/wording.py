@@ -14,6 +14,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "num_inference_steps": ("num_inference_steps", "steps", "num_steps"),
     "guidance_scale": ("guidance_scale", "guidance", "cfg_scale", "cfg"),
     "seed": ("seed",),
+    "strength": ("strength", "prompt_strength"),
     "num_images": ("num_outputs", "num_images", "number_of_images", "n"),
 }
 _FIRST_FRAMES = ("image", "start_image", "first_frame_image", "input_image", "image_input", "input_images")
@@ -25,7 +26,7 @@ def word_input(
     """The input for `request`, and warnings. Of the settings only those in `chosen` (and the seed) are sent: the model
     knows its own defaults better than we do."""
     wanted = {name: value for name in chosen if (value := getattr(request, name, None)) is not None}
-    wanted |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    wanted |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt, "strength": request.strength}
     input: dict[str, Any] = {}
     warnings: list[str] = []
     for name, names in _NAMES.items():
@@ -36,7 +37,7 @@ def word_input(
         if own is None:
             warnings.append(f"{request.model_id} has no {name}; it was not used.")
         else:
-            input[own] = value
+            input[own] = _within(schema, own, value, warnings)
     _word_seed(schema, request, input)
     if "width" in wanted or "height" in wanted:
         _word_size(schema, request, input, warnings)
@@ -57,6 +58,17 @@ def first_frame_of(schema: InputSchema) -> str | None:
 
 def name_in(schema: InputSchema, names: Iterable[str]) -> str | None:
     return next((name for name in names if schema.has(name)), None)
+
+
+def _within(schema: InputSchema, name: str, value: Any, warnings: list[str]) -> Any:
+    """A number as near as the model goes: a slider knows no model's own bounds."""
+    facts = schema.facts(schema.properties.get(name, {}))
+    low, high = facts.get("minimum"), facts.get("maximum")
+    if isinstance(value, str) or low is None or high is None or low <= value <= high:
+        return value
+    nearest = low if value < low else high
+    warnings.append(f"{name} goes from {low} to {high}; {value} became {nearest}.")
+    return nearest
 
 
 def _word_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, Any]) -> dict[str, Any]:

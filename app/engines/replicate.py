@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from app.core.catalog import ModelSpec
@@ -20,7 +20,7 @@ from app.core.request import GenerationRequest
 from app.core.wording import add_seed, word_input
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
 from app.engines.remote import Fetching, NothingResident, RemoteSettings, call_of, ledger_of
-from app.engines.replicate_input import with_uploads
+from app.engines.replicate_input import with_pictures, with_uploads
 from app.errors import Cancelled, DatabaseUnavailable, GenerationTimeout, InvalidRequest, ProviderError
 from app.monitoring.failpoints import failpoint
 from app.providers.calls import Away, Busy, ProviderFault, Refused, log
@@ -50,7 +50,7 @@ class ReplicateEngine(NothingResident):
         """Safe with threads. Raises ProviderError, GenerationTimeout, InvalidRequest or Cancelled."""
         started = time.perf_counter()
         control.report(Phase.STARTING)
-        run = _Run(self._api, self._settings, request, control)
+        run = _Run(self._api, self._settings, request, control, inputs)
         ended = run.follow()
         generated = time.perf_counter()
         seed = ended.input.get("seed")
@@ -68,21 +68,27 @@ class ReplicateEngine(NothingResident):
             warnings=run.warnings,
         )
 
-    def withdraw(self, prediction: Prediction) -> Report | None:
-        """Tell the provider that nobody wants it any more; None when there is no such prediction there. Raises
-        ProviderFault."""
-        alike = [prediction.provider_id] if prediction.provider_id else list(alike_ones(self._api, prediction))[:1]
-        return self._api.cancel(alike[0]) if alike else None
+    def withdraw(self, prediction: Prediction, taken: Callable[[list[str]], Collection[str]]) -> Report | None:
+        """Tell the provider that nobody wants it any more; None when there is no such prediction there. `taken` are
+        those of some ids that other jobs go by. Raises ProviderFault."""
+        if prediction.provider_id is not None:
+            return self._api.cancel(prediction.provider_id)
+        alike = list(alike_ones(self._api, prediction))
+        others = taken(alike)
+        return next((self._api.cancel(one) for one in alike if one not in others), None)
 
 
 class _Run:
     """One job's prediction."""
 
-    def __init__(self, api: Replicate, settings: RemoteSettings, request: GenerationRequest, control: Control) -> None:
+    def __init__(
+        self, api: Replicate, settings: RemoteSettings, request: GenerationRequest, control: Control, inputs: Inputs
+    ) -> None:
         self._api = api
         self._settings = settings
         self._request = request
         self._control = control
+        self._inputs = inputs
         self._ledger = ledger_of(control)
         self._model, self._version = call_of(request)
         self._deadline = time.monotonic() + settings.timeout_seconds
@@ -110,6 +116,7 @@ class _Run:
         assert call is not None
         if call.input is None:
             words, self.warnings = word_input(schema, self._request, call.chosen)
+            words |= self._patiently(lambda: with_pictures(self._inputs, schema, self._api))
             checked = schema.check(words)
             if checked.errors:
                 said = "; ".join(f"{error.field}: {error.message}" for error in checked.errors)
@@ -152,7 +159,11 @@ class _Run:
         known = self._known()
         if known.provider_id is not None:  # a webhook brought it
             return known
-        alike = list(alike_ones(self._api, intended))
+        try:
+            alike = list(alike_ones(self._api, intended))
+        except Refused as refused:  # it keeps no list: then there is no telling
+            log.warning("What was asked for before a crash cannot be looked for: %s", refused.text)
+            return None
         taken = self._ledger.taken(SOURCE, alike)
         for provider_id in alike:
             if provider_id not in taken and self._ledger.created(intended, provider_id):

@@ -9,7 +9,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from app.core.model_schema import GALLERY, InputSchema
+from app.core.wording import first_frame_of, name_in
+from app.engines.base import Inputs
 from app.errors import FieldError, InvalidRequest
+from app.files.images import encode_png
 from app.providers.files import OpenPicture, Upload
 from app.providers.replicate import Replicate
 
@@ -29,6 +32,18 @@ def with_uploads(
 
     files = set(input) if schema.is_open else set(schema.files())
     return {name: placed(name, value) if name in files else value for name, value in input.items()}
+
+
+def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[str, str]:
+    """The pictures that a native request starts from, by the model's own names. Raises InvalidRequest when it takes
+    none."""
+    found: dict[str, str] = {}
+    for role, pixels in inputs.items():
+        name = first_frame_of(schema) if role == "image" else name_in(schema, (role,))
+        if name is None:
+            raise InvalidRequest(f"The model takes no {role}.", errors=[FieldError(role, "the model takes none")])
+        found[name] = api.upload(f"{role}.png", encode_png(pixels, {}), "image/png")
+    return found
 
 
 def _upload(name: str, value: Any, open_picture: OpenPicture) -> Upload | None:

@@ -37,7 +37,7 @@ class Strays(threading.Thread):
         """Raises DatabaseUnavailable or ProviderFault."""
         for stray in self._predictions.strays(SOURCE):
             try:
-                report = self._engine.withdraw(stray)
+                report = self._engine.withdraw(stray, lambda ids: self._predictions.taken(SOURCE, ids))
             except Refused as refused:  # the provider knows no such thing
                 log.warning("A prediction could not be cancelled: %s", refused.text)
                 report = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import threading
 
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 
 from app.core.job import JobStatus
 from app.core.request import GenerationInput, GenerationSettings
+from app.providers.calls import Refused
 from app.services import control
 from app.services.submit import submit
 from app.worker.loop import Worker
@@ -198,6 +201,37 @@ def test_native_settings_in_the_models_own_words(place: Place, provider: StandIn
     sized = submit(place.installation, asked.model_copy(update={"model_id": "sized"}), client_id="x").job_id
     code, message = failed(place, sized)
     assert (code, "input.width: must be 1024 or less" in message) == ("invalid_request", True)
+
+
+def test_a_slider_that_goes_too_far(place: Place, provider: StandIn, worker: Worker) -> None:
+    asked = GenerationInput(prompt="far", model_id="sized", settings=GenerationSettings(num_inference_steps=100))
+    provider.models["acme/sized"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"]["properties"][
+        "steps"
+    ]["maximum"] = 4
+    job = place.completed(submit(place.installation, asked, client_id="x").job_id).job
+    assert provider.created_for("far")[0].input["steps"] == 4
+    assert job.warnings == ("steps goes from 1 to 4; 100 became 4.",)
+
+
+def test_start_from_a_picture(new_place, settings, provider: StandIn, hire) -> None:
+    line = 'painter;acme/painter;A painter;replicate;false;{"tasks": ["txt2img", "img2img"]}'
+    place = new_place(**settings | {"MODEL_PAINTER": line})
+    hire(place)
+    image = base64.b64encode(media.picture("PNG", 64, (9, 9, 200))).decode()
+    asked = GenerationInput(prompt="from", model_id="painter", image=image)
+    place.completed(submit(place.installation, asked, client_id="x").job_id)
+    (made,) = provider.created_for("from")
+    with Image.open(io.BytesIO(provider.files[made.input["image"].rpartition("/")[2]])) as sent:
+        assert (sent.format, sent.getpixel((1, 1))) == ("PNG", (9, 9, 200))
+
+
+def test_a_provider_that_keeps_no_list(place: Place, provider: StandIn, worker: Worker, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise Refused(404, "no list")
+
+    monkeypatch.setattr("app.engines.replicate.alike_ones", refuse)
+    provider.drop_creates = 1
+    place.completed(place.submit("lost", model_id="painter"))
 
 
 def test_a_success_without_a_file_is_made_anew_on_request(place: Place, provider: StandIn, worker: Worker) -> None:

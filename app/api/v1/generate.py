@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from app.api.clients import client_id
 from app.api.documented import answers, blueprint
 from app.api.generate import GenerateHeaders
-from app.api.request_id import request_id
 from app.api.schemas.v1 import Pictures, StillWorking
 from app.api.server import server
-from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
+from app.api.v1.asking import ask
+from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.waiting import Answer, answer
 from app.errors import (
+    ContentBlocked,
     DiskFull,
     GenerationError,
     GenerationTimeout,
@@ -33,7 +33,6 @@ from app.errors import (
     UnsupportedTask,
     WorkerDied,
 )
-from app.services.submit import submit
 
 api = blueprint("v1_generate", "v1")
 
@@ -42,6 +41,8 @@ GENERATION_PROBLEMS = (
     PromptTooLong,
     SuspiciousInput,
     UnknownModel,
+    UnsupportedTask,
+    ContentBlocked,
     ModelRequiresAuth,
     LoraUnavailable,
     LoraIncompatible,
@@ -84,7 +85,7 @@ def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
 
 @api.post(
     "/api/v1/generate/img2img",
-    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, UnsupportedTask, *GENERATION_PROBLEMS),
+    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, *GENERATION_PROBLEMS),
     description=_IMG2IMG,
 )
 def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
@@ -94,12 +95,4 @@ def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
 
 def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer:
     here = server()
-    with flat_field_names():
-        submitted = submit(
-            here.installation,
-            body.asked(),
-            client_id=client_id(),
-            idempotency_key=header.idempotency_key,
-            request_id=request_id(),
-        )
-    return answer(here, submitted, body.timeout)
+    return answer(here, ask(here.installation, body, header.idempotency_key), body.timeout)

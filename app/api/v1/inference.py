@@ -13,18 +13,16 @@ from flask import Response, after_this_request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api import documented
-from app.api.clients import client_id
 from app.api.documented import answers, blueprint
 from app.api.errors import refuse
-from app.api.request_id import request_id
 from app.api.server import server
-from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
+from app.api.v1.asking import ask
+from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import raise_what_went_wrong, wait
 from app.core.job import JobStatus
-from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, UnsupportedTask
+from app.errors import GenerationTimeout, ImageNotFound, InvalidImage
 from app.services import gallery
-from app.services.submit import submit
 
 api = blueprint("v1_inference", "v1")
 
@@ -65,9 +63,7 @@ class InferenceBody(BaseModel):
 
 @api.post(
     "/api/v1/inference/<path:model_id>",
-    responses=answers(
-        {200: documented.file("The picture.", "image/png")}, InvalidImage, UnsupportedTask, *GENERATION_PROBLEMS
-    ),
+    responses=answers({200: documented.file("The picture.", "image/png")}, InvalidImage, *GENERATION_PROBLEMS),
     description="Also `/v1/inference/<model_id>`. For `huggingface_hub.InferenceClient(model=<this URL>)`:"
     " `text_to_image` and `image_to_image`. Its `scheduler` is refused. A picture that is not there in time is 504, and"
     " the job goes on.",
@@ -77,9 +73,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     here = server()
     after_this_request(_word_errors)
     flat = body.flat(path.model_id)
-    with flat_field_names():
-        asked = flat.asked()
-        job_id = submit(here.installation, asked, client_id=client_id(), request_id=request_id()).job_id
+    job_id = ask(here.installation, flat).job_id
     view = wait(here, job_id, flat.timeout)
     raise_what_went_wrong(view)
     if view.job.status is not JobStatus.COMPLETED:

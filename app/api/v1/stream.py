@@ -7,6 +7,7 @@ part of the job: a client that goes away cancels nothing, one that reads slowly 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from typing import Any
@@ -18,19 +19,18 @@ from simple_websocket import Server as Connection
 from wsproto.frame_protocol import CloseReason
 
 from app.api.access import objection_to_go_on
-from app.api.clients import client_id, identity
+from app.api.clients import identity
 from app.api.documented import JobPath
 from app.api.errors import document, refuse
-from app.api.request_id import request_id
 from app.api.server import Server, server
-from app.api.v1.bodies import Txt2ImgBody, flat_field_names
+from app.api.v1.asking import ask
+from app.api.v1.bodies import Txt2ImgBody
 from app.api.v1.waiting import pictures_body, raise_what_went_wrong
 from app.api.v1.wire import Wire
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
 from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
 from app.services.status import JobView
-from app.services.submit import submit
 from app.store.owners import OwnerStore
 from app.store.previews import Preview
 
@@ -39,6 +39,7 @@ sock = Sock()
 OPTIONS = {"ping_interval": 20, "max_message_size": 65_536}  # seconds, bytes
 
 FIRST_MESSAGE_SECONDS = 15.0
+HANG_UP_SECONDS = 5.0
 GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
 
 
@@ -50,7 +51,7 @@ def stream(connection: Connection) -> None:
     if not here.streams.acquire(blocking=False):
         busy = Unavailable("Too many streams are open. Send the request to /api/generate and poll instead.")
         _close_with(connection, busy, CloseReason.TRY_AGAIN_LATER)
-        return
+        return _hang_up(connection)
     try:
         _converse(here, connection)
     except CyberImageError as error:
@@ -60,6 +61,14 @@ def stream(connection: Connection) -> None:
         connection.connected = False
     finally:
         here.streams.release()
+        _hang_up(connection)
+
+
+def _hang_up(connection: Connection) -> None:
+    """Let the client take in the last message and answer the close; then end the connection and the thread that reads
+    it, which would else live until its next ping, and hold up the end of this process."""
+    connection.thread.join(HANG_UP_SECONDS)
+    connection.sock.close()
 
 
 def _converse(here: Server, connection: Connection) -> None:
@@ -113,8 +122,7 @@ def _job_of(here: Server, message: dict[str, Any]) -> str:
     own, general = identity().rate_limit_generate, here.installation.settings.rate_limit_generate
     if body.num_images > 1 and (general if own is None else own):  # the connection was charged for one
         raise InvalidRequest("num_images: where generations are limited, a stream makes one picture at a time.")
-    with flat_field_names():
-        return submit(here.installation, body.asked(), client_id=client_id(), request_id=request_id()).job_id
+    return ask(here.installation, body).job_id
 
 
 def _if_theirs(here: Server, job_id: str) -> str:
@@ -148,8 +156,9 @@ def _tell(connection: Connection, message: dict[str, Any]) -> None:
 def _close_with(connection: Connection, error: CyberImageError, reason: CloseReason) -> None:
     told = document(error)
     about = {name: told[name] for name in ("code", "status", "errors", "request_id")}
-    _tell(connection, {"type": "error", "message": error.detail, **about})
-    connection.close(reason, error.code)
+    with contextlib.suppress(OSError):  # it reads nothing any more
+        _tell(connection, {"type": "error", "message": error.detail, **about})
+        connection.close(reason, error.code)
 
 
 def _ignore_what_it_says(connection: Connection) -> None:

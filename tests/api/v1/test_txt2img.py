@@ -11,6 +11,7 @@ import threading
 import pytest
 from PIL import Image
 
+from app import create_app
 from app.store.workers import WorkerReport
 from tests.api.serving import served
 from tests.waiting import wait_until
@@ -142,13 +143,19 @@ def test_what_is_wrong_is_named_as_it_was_sent(client, problem, installation, wr
     assert not installation.jobs.count_pending()
 
 
+def test_a_model_of_videos(settings_in, tmp_path, problem):
+    line = 'film;owner/film;Films;replicate;false;{"media": "video"}'
+    app = create_app(settings_in(tmp_path, model_lines={"MODEL_F": line}))
+    found = problem(app.test_client().post("/v1/txt2img", json={**FLAT, "model_id": "film"}), 400, "unsupported_task")
+    assert [one["field"] for one in found["errors"]] == ["model_id"]
+    app.extensions["cyberimage"].installation.close()
+
+
 def test_an_unknown_model(client, problem):
     problem(client.post("/v1/txt2img", json=FLAT | {"model_id": "none"}), 400, "unknown_model")
 
 
 def test_it_counts_as_generating(settings_in, tmp_path):
-    from app import create_app
-
     app = create_app(settings_in(tmp_path, rate_limit_generate="3/minute"))
     client = app.test_client()
     body = FLAT | {"timeout": 0, "num_images": 2}

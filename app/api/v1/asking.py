@@ -1,0 +1,21 @@
+"""Send a flat request on the way that all requests go."""
+
+from __future__ import annotations
+
+from app.api.clients import client_id
+from app.api.request_id import request_id
+from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
+from app.errors import FieldError, UnsupportedTask
+from app.services.installation import Installation
+from app.services.submit import Submitted, submit
+
+
+def ask(here: Installation, body: Txt2ImgBody | Img2ImgBody, idempotency_key: str | None = None) -> Submitted:
+    """Enqueue `body`. Raises what `submit` raises, in the client's words, and UnsupportedTask for a model of videos."""
+    asked = body.asked()
+    with flat_field_names():
+        spec = here.catalog.get(asked.model_id)
+        if spec.media != "image":
+            message = f"{spec.id} makes videos, and here the answer is a picture; send it to /api/generate"
+            raise UnsupportedTask(f"{message}.", errors=[FieldError("model_id", message)])
+        return submit(here, asked, client_id=client_id(), idempotency_key=idempotency_key, request_id=request_id())

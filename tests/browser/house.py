@@ -39,6 +39,7 @@ class House:
             "IMAGES_DIR": str(folder / "images"),
             "VIDEOS_DIR": str(folder / "videos"),
             "LOG_DIR": str(folder / "logs"),
+            "MODEL_CACHE_DIR": str(folder / "models"),
             "PORT": str(self.port),
             "DEFAULT_MODEL_ID": "painter",
             "SUSPICIOUS_INPUT": "off",  # the page must be safe by itself

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from app.config import ROOT
 from tests.browser.house import House
+from tools.tiny_models.lora import make_lora
 
 log = logging.getLogger(__name__)
 
@@ -37,3 +38,26 @@ def test_a_newcomer_has_a_picture_after_two_clicks(new_page: Callable[..., Page]
       return new Set(brush.getImageData(0, 0, 256, 256).data).size;
     }"""
     assert picture.evaluate(shades) > 50  # a picture, not a plain colour
+
+
+def test_a_lora_of_the_model_is_offered_used_and_restored(
+    new_page: Callable[..., Page], new_house: Callable[..., House]
+):
+    house = new_house(DEFAULT_MODEL_ID="demo", WORKERS="1")
+    make_lora(ROOT / "builtin" / "demo", house.folder / "models" / "loras" / "glow.safetensors", strength=0.3)
+    page = new_page(house.open_as_people_do().url)
+    page.locator(".fine summary").click()
+    page.get_by_label("glow", exact=True).check()
+    page.get_by_label("Scale of glow").fill("0.5")
+    page.locator("#prompt").fill("a red circle on a blue background")
+    with page.expect_request("**/api/generate") as request:
+        page.locator("#generate").click()
+    assert request.value.post_data_json["settings"]["loras"] == [{"id": "glow", "scale": 0.5}]
+    expect(page.locator("#hero .picture img")).to_be_visible(timeout=120_000)
+    page.get_by_label("glow", exact=True).uncheck()
+    expect(page.get_by_label("Scale of glow")).to_be_hidden()
+    page.locator("#hero").get_by_role("button", name="Use these settings").click()
+    expect(page.get_by_label("Scale of glow")).to_have_value("0.5")
+    expect(page.locator("#fine-summary")).to_contain_text("1 LoRA")
+    page.locator("#model").select_option("painter")
+    expect(page.locator("#lora-field")).to_be_hidden()

@@ -4,6 +4,8 @@ import { ApiError } from "./api.js";
 import { catalog } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { applyExamples } from "./examples.js";
+import { plural } from "./format.js";
+import { applyLoras, chosenLoras } from "./loras.js";
 import { draft, memory } from "./memory.js";
 import { chosen, describe, fillPicker } from "./picker.js";
 import { chosenSeed, seedIsWrong } from "./seed.js";
@@ -38,6 +40,8 @@ export function request() {
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
   const { image, strength } = chosenStart(chosen());
   if (image) settings.strength = strength;
+  const loras = chosenLoras(chosen());
+  if (loras.length) settings.loras = loras;
   return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), ...(image ? { image } : {}), settings };
 }
 
@@ -50,6 +54,7 @@ function adapt(steps = null) {
   applyGuidance(model);
   applyCount(model);
   applyStart();
+  applyLoras();
   $("#negative-field").hidden = model.negative_prompt === false;
   summarize();
 }
@@ -87,7 +92,8 @@ function showCount() {
 
 function summarize() {
   const seed = chosenSeed();
-  const parts = [!guided ? "" : `guidance ${Number(guidance.value).toFixed(1)}`, seed < 0 ? "random seed" : `seed ${seed}`];
+  const loras = chosenLoras(chosen()).length;
+  const parts = [loras ? plural(loras, "LoRA") : "", !guided ? "" : `guidance ${Number(guidance.value).toFixed(1)}`, seed < 0 ? "random seed" : `seed ${seed}`];
   say($("#fine-summary"), parts.filter(Boolean).join(" · "));
 }
 
@@ -161,4 +167,4 @@ guidance.addEventListener("input", () => {
   showGuidance();
   summarize();
 });
-form.addEventListener("seed-changed", summarize);
+for (const name of ["seed-changed", "loras-changed"]) form.addEventListener(name, summarize);

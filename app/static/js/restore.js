@@ -3,6 +3,7 @@
 import { modelOf } from "./catalog.js";
 import { $ } from "./dom.js";
 import { fillPrompt } from "./examples.js";
+import { setLoras } from "./loras.js";
 import { toast } from "./notices.js";
 import { choose, chosen } from "./picker.js";
 import { setSeed } from "./seed.js";
@@ -21,6 +22,7 @@ export function useSettings(made) {
   set("#guidance", settings.guidance_scale);
   set("#negative", made.negative_prompt ?? "");
   setSeed(settings.seed ?? null);
+  setLoras(settings.loras);
   const count = $(`#count input[value="${Number(settings.num_images) || 1}"]`);
   if (count) count.checked = true;
   fillPrompt(made.prompt ?? "");

@@ -1,0 +1,68 @@
+// The LoRAs of a request: which are on, and how strongly. The list is fetched when the fine-tuning is first opened.
+
+import { get } from "./api.js";
+import { $, el, say } from "./dom.js";
+import { chosen } from "./picker.js";
+import { paint } from "./steps.js";
+
+const [field, list, fine] = ["#lora-field", "#loras", ".fine"].map((id) => $(id));
+const scales = new Map(); // id → scale, of those that are on
+let known = null; // as the server lists them
+
+/** [{id, scale}] for `model`; one that is not listed may still be a repo of the hub. */
+export function chosenLoras(model) {
+  return [...scales].filter(([id]) => fits(id, model)).map(([id, scale]) => ({ id, scale }));
+}
+
+export function setLoras(loras) {
+  scales.clear();
+  for (const { id, scale } of loras ?? []) scales.set(id, scale);
+  if (scales.size && !known) load();
+  applyLoras();
+}
+
+/** Shows those of the chosen model, and those that are on though the server does not list them. */
+export function applyLoras() {
+  const model = chosen();
+  const listed = (known ?? []).filter((lora) => lora.available && lora.models.includes(model?.id)).map((lora) => lora.id);
+  const ids = [...new Set([...listed, ...chosenLoras(model).map((lora) => lora.id)])];
+  field.hidden = ids.length === 0;
+  list.replaceChildren(...ids.map(row));
+  tell();
+}
+
+const fits = (id, model) => (known?.find((lora) => lora.id === id)?.models ?? [model?.id]).includes(model?.id);
+
+function row(id) {
+  const shown = el("output", { class: "value" });
+  const range = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: scales.get(id) ?? 1, "aria-label": `Scale of ${id}` });
+  const box = el("input", { type: "checkbox", checked: scales.has(id), "aria-label": id });
+  const show = () => {
+    say(shown, box.checked ? Number(range.value).toFixed(2) : "");
+    range.hidden = !box.checked;
+    if (box.checked) scales.set(id, Number(range.value));
+    else scales.delete(id);
+    paint(range);
+    tell();
+  };
+  box.addEventListener("change", show);
+  range.addEventListener("input", show);
+  const item = el("li", {}, el("label", { class: "check" }, box, el("span", {}, id), shown), range);
+  show();
+  return item;
+}
+
+function tell() {
+  field.dispatchEvent(new CustomEvent("loras-changed", { bubbles: true }));
+}
+
+async function load() {
+  try {
+    known = (await get("/api/loras")).loras;
+  } catch {
+    known = null; // the next time it is opened
+  }
+  applyLoras();
+}
+
+fine.addEventListener("toggle", () => fine.open && load());

@@ -11,15 +11,13 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 
 from app import create_app, lifeline
-from app.api.handover import HandedOver, announce_close
-from app.api.server import Server
 from app.config import Settings
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
+from app.server_process import ServerProcess
 from app.services.advice import open_door
 from app.services.courier import Courier
 from app.services.installation import open_installation
@@ -30,8 +28,6 @@ EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
 STUCK_SECONDS = 120  # without a sign of life of the process; requests may take as long as they like
 KEEPALIVE_SECONDS = 15
-STREAMS_GRACE_SECONDS = 2.0
-COURIER_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
 MOST_FILES = 65_536
 LONGEST_REQUEST_LINE = 8190  # the most that gunicorn knows how to limit
 
@@ -50,50 +46,6 @@ class ServerLogger(Logger):
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Off."""
-
-
-class ServerProcess(ThreadWorker):
-    """gunicorn's threaded worker, which tells the application when it is to stop: event streams would go on."""
-
-    def run(self) -> None:
-        super().run()
-        self._server.desk.join(timeout=STREAMS_GRACE_SECONDS)
-        self.wsgi.extensions["courier"].stop(timeout=COURIER_GRACE_SECONDS)
-
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        announce_close.set(req.force_close)
-        try:
-            return super().handle_request(req, conn)
-        except HandedOver as wish:
-            wish.accept(conn.sock, chunked=req.version >= (1, 1))
-            conn.close = _leave_open
-            return False  # gunicorn is done with the connection
-
-    def handle_exit(self, sig: Any, frame: Any) -> None:
-        self._server.draining.set()
-        self._server.desk.wake()
-        super().handle_exit(sig, frame)
-
-    def init_signals(self) -> None:
-        super().init_signals()
-        signal.signal(signal.SIGHUP, self._handle_reload)
-        signal.siginterrupt(signal.SIGHUP, False)
-
-    def _handle_reload(self, sig: Any, frame: Any) -> None:
-        self.method_queue.defer(self._reload)  # on the main loop, not in a signal handler
-
-    def _reload(self) -> None:
-        logging.getLogger("cyberimage.server").info("Reading the settings again")
-        reload_settings(self._server.installation)
-
-    @property
-    def _server(self) -> Server:
-        found: Server = self.wsgi.extensions["cyberimage"]
-        return found
-
-
-def _leave_open(graceful: bool = False) -> None:
-    """Closing a connection that belongs to somebody else now."""
 
 
 class Overseer(Arbiter):

@@ -33,7 +33,7 @@ RECONNECT_MILLISECONDS = 1000
 
 _STREAM = {
     "description": "`status`, `progress` and `preview` events; comments keep the connection alive.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": {}}},
 }
 _NOTHING_MORE = {"description": "The job has ended and the client has seen its last event."}
 

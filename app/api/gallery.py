@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.api.clients import identity
 from app.api.cursor import decode, encode
@@ -22,6 +23,18 @@ api = blueprint("gallery", "images")
 
 Plain = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
 
+_DATE = r"^\d{4}-\d{2}-\d{2}"
+
+
+def _written(text: object) -> object:
+    """pydantic would also take a bare number for the seconds since 1970."""
+    if isinstance(text, str) and re.match(_DATE, text) is None:
+        raise ValueError("must be a date or a time such as 2026-01-31 or 2026-01-31T12:00:00Z")
+    return text
+
+
+Moment = Annotated[datetime, BeforeValidator(_written), WithJsonSchema({"type": "string", "pattern": _DATE})]
+
 
 class GalleryFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -31,8 +44,8 @@ class GalleryFilter(BaseModel):
     model: Plain | None = Field(default=None, max_length=100, description="Only of this model.")
     media: Media | None = None
     search: Plain | None = Field(default=None, max_length=500, description="Only with this in the prompt, in any case.")
-    since: datetime | None = Field(default=None, description="Only from this time on; without a zone it is UTC.")
-    until: datetime | None = Field(default=None, description="Only before this time.")
+    since: Moment | None = Field(default=None, description="Only from this time on; without a zone it is UTC.")
+    until: Moment | None = Field(default=None, description="Only before this time.")
     status: JobStatus = Field(
         default=JobStatus.COMPLETED, description="COMPLETED lists pictures; any other lists the generations in it."
     )

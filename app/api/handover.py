@@ -1,7 +1,7 @@
 """How an answer that goes on for ever leaves the request thread: the rest of it is somebody else's.
 
-Under our own server the socket itself is handed over (app/serve.py catches HandedOver). Anywhere else, such as a test
-client, the stream comes through a pair of sockets, and a request thread carries it on.
+Under our own server the socket itself is handed over (app/server_process.py catches HandedOver). Anywhere else, such as
+a test client, the stream comes through a pair of sockets, and a request thread carries it on.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from contextvars import ContextVar
 Accept = Callable[..., None]  # (socket, *, chunked) takes over a connection
 LARGEST_MESSAGE = 1 << 20
 
-# Has the present answer say `Connection: close`; app/serve.py sets it for each request. Without that word a client
-# keeps the connection for its next request, and finds it closed.
+# Has the present answer say `Connection: close`; app/server_process.py sets it for each request. Without that word a
+# client keeps the connection for its next request, and finds it closed.
 announce_close: ContextVar[Callable[[], None]] = ContextVar("announce_close")
 
 

@@ -1,0 +1,20 @@
+"""One server for all hostile clients: it has to outlive them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hostile.server import HostileServer
+from tests.processes import Processes
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileServer]:
+    folder = tmp_path_factory.mktemp("hostile")
+    processes = Processes(folder)
+    try:
+        yield HostileServer(processes, folder)
+    finally:
+        processes.close()

@@ -1,0 +1,143 @@
+"""Addresses that clients give lead to the public internet and nowhere else; what comes from there is bounded."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.hostile.pictures import bomb, png, text_bomb
+from tests.hostile.server import HostileServer
+from tests.hostile.world import World
+from tests.processes import Processes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+MODEL = 'tiny;/none;Tiny;local;false;{"tasks": ["txt2img", "img2img"], "defaults": {"width": 64, "height": 64}}'
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[HostileServer]:
+    folder = tmp_path_factory.mktemp("fetching")
+    processes = Processes(folder)
+    try:
+        yield HostileServer(
+            processes,
+            folder,
+            program="tests.hostile.stubbed",
+            STUB_PUBLIC_PORT=str(world.public_port),
+            MODEL_T=MODEL,
+            INPUT_MAX_BYTES="2000000",
+            INPUT_FETCH_SECONDS="3",
+        )
+    finally:
+        processes.close()
+
+
+def start_from(server: HostileServer, image: str) -> httpx.Response:
+    body = {"prompt": "a boat", "model_id": "tiny", "image": image}
+    return httpx.post(f"{server.url}/api/generate", json=body, timeout=60)
+
+
+def test_the_stand_in_for_the_internet_works(server: HostileServer) -> None:
+    answer = start_from(server, "http://public.test/picture.png")
+    assert answer.status_code == 202, answer.text
+
+
+ELSEWHERE = [
+    "http://127.0.0.1:{secret}/",
+    "http://localhost:{secret}/",
+    "http://[::1]:{secret}/",
+    "http://2130706433:{secret}/",
+    "http://0x7f000001:{secret}/",
+    "http://0177.0.0.1:{secret}/",
+    "http://127.1:{secret}/",
+    "http://[::ffff:127.0.0.1]:{secret}/",
+    "http://[64:ff9b::7f00:1]:{secret}/",
+    "http://0.0.0.0:{secret}/",
+    "http://user:password@public.test/",
+    "http://127.0.0.1:{secret}#@public.test/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://10.0.0.1/",
+    "http://inside.test:{secret}/",
+    "http://metadata.test/",
+    "http://mixed.test/",
+    "http://mapped.test:{secret}/",
+    "http://rebinding.test:{secret}/",
+    "http://rebinding.test:{secret}/",
+    "http://public.test/to-loopback",
+    "http://public.test/to-a-name",
+    "http://public.test/to-metadata",
+    "http://public.test/to-a-file",
+    "http://public.test/in-circles",
+    "http://public.test/step-1",
+    "file:///etc/passwd",
+    "ftp://public.test/x.png",
+    "gopher://127.0.0.1:{secret}/_GET",
+    "http://public.test:0/",
+    "http:///nothing",
+]
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_no_address_leads_inside(server: HostileServer, world: World, url: str) -> None:
+    answer = start_from(server, url.format(secret=world.secret_port))
+    if "rebinding" in url:  # once it may get as far as the public server, but never inside
+        assert answer.status_code in (202, 400)
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_image"), answer.text
+    assert world.visited == []
+    assert server.is_well()
+
+
+@pytest.mark.parametrize("path", ["/endless", "/slow", "/bomb.png", "/page"])
+def test_what_comes_from_outside_is_bounded(server: HostileServer, path: str) -> None:
+    answer = start_from(server, f"http://public.test{path}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_image"), answer.text
+    assert server.is_well()
+
+
+FILES = {
+    "pixel bomb": bomb(),
+    "text bomb": text_bomb(),
+    "no picture": b"GIF89a" + bytes(100),
+    "cut off": png(64, 64)[:60],
+    "a page": b"<html><script>alert(1)</script></html>",
+    "an archive": b"PK\x03\x04" + bytes(200),
+    "an svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_harmless_picture(server: HostileServer, name: str) -> None:
+    before = server.memory()
+    answer = start_from(server, "data:image/png;base64," + base64.b64encode(FILES[name]).decode())
+    if name == "text bomb" and answer.status_code == 202:  # read without its comment
+        assert server.memory() - before < 150_000_000
+    else:
+        assert (answer.status_code, answer.json()["code"]) in ((400, "invalid_image"), (413, "payload_too_large"))
+    assert server.is_well()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:{secret}/", "http://inside.test:{secret}/", "http://[::1]/", "javascript:x"]
+)
+def test_webhooks_lead_nowhere_inside(server: HostileServer, world: World, url: str) -> None:
+    body = {"prompt": "x", "webhook_url": url.format(secret=world.secret_port)}
+    answer = httpx.post(f"{server.url}/api/generate", json=body)
+    if "inside.test" in url:  # a name is judged when it is connected to
+        job_id = answer.json()["job_id"]
+        assert httpx.post(f"{server.url}/api/jobs/{job_id}/cancel").status_code == 200
+        assert server.eventually(lambda: "private" in httpx.get(f"{server.url}/api/webhooks/deliveries").text)
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert world.visited == []

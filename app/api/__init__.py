@@ -55,6 +55,7 @@ EXPOSED_HEADERS = [
     "RateLimit-Policy",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Job-Id",
     "X-Request-Id",
 ]
 

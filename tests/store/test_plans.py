@@ -165,6 +165,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "old keys": (lambda store: RetentionStore(store.database).forget_keys(60), {"ix_idempotency_keys_created_at"}),
     "old traces": (lambda store: RetentionStore(store.database).forget_traces(60), {"ix_removals_removed_at"}),
     "sweep": (lambda store: store.outputs.known_paths(["2026/01/02/abc.png"]), set()),
+    "order": (lambda store: store.model_orders.take("w1"), {"ix_model_orders_waiting"}),
     "heartbeat": (lambda store: store.claims.heartbeat([store.claim()]), set()),
     "progress": (lambda store: store.claims.progress(store.claim(), Progress(Phase.GENERATING, 1, 2)), set()),
     "complete": (lambda store: store.complete(store.claim(), generating=1.0), set()),

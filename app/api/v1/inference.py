@@ -19,7 +19,7 @@ from app.api.server import server
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.generate import GENERATION_PROBLEMS
-from app.api.v1.waiting import raise_what_went_wrong, wait
+from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
 from app.core.job import JobStatus
 from app.errors import GenerationTimeout, ImageNotFound, InvalidImage
 from app.services import gallery
@@ -74,6 +74,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     after_this_request(_word_errors)
     flat = body.flat(path.model_id)
     job_id = ask(here.installation, flat).job_id
+    name_job(job_id)
     view = wait(here, job_id, flat.timeout)
     raise_what_went_wrong(view)
     if view.job.status is not JobStatus.COMPLETED:
@@ -82,7 +83,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
         raise ImageNotFound("The picture was deleted before it could be sent.")
     output = view.outputs[0]
     content = gallery.open_file(here.installation, output).read_bytes()
-    return Response(content, mimetype=output.mime_type, headers={"X-Job-Id": job_id, "X-Seed": str(output.seed)})
+    return Response(content, mimetype=output.mime_type, headers={"X-Seed": str(output.seed)})
 
 
 def _word_errors(response: Response) -> Response:

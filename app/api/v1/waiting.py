@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flask import Response, after_this_request
+
 from app.api.server import Server
 from app.api.shapes import accepted
 from app.api.v1.presence import has_gone
@@ -60,12 +62,22 @@ def patience(here: Server, timeout: float | None) -> Iterator[float]:
 
 def answer(here: Server, submitted: Submitted, timeout: float | None) -> Answer:
     """What the client is told of the job it asked for. Raises the job's own error when it FAILED or was CANCELLED."""
+    name_job(submitted.job_id)
     view = wait(here, submitted.job_id, timeout)
     if view.job.status is JobStatus.COMPLETED:
         return pictures_body(here.installation, view), 200, {}
     raise_what_went_wrong(view)
     body = accepted(submitted) | {"status": view.job.status, "position": view.position}
     return body, 202, {"Location": body["status_url"], "Retry-After": str(LOOK_AGAIN_SECONDS)}
+
+
+def name_job(job_id: str) -> None:
+    """Put the job's id into the present response's headers, whatever it will be: an error too is a job's."""
+
+    @after_this_request
+    def tell(response: Response) -> Response:
+        response.headers["X-Job-Id"] = job_id
+        return response
 
 
 def raise_what_went_wrong(view: JobView) -> None:

@@ -65,6 +65,7 @@ def test_a_failed_job_answers_its_own_error(client, worker, next_job, problem):
     with next_job(worker.fail):
         answer = client.post("/v1/txt2img", json=FLAT)
     assert "smaller size" in problem(answer, 507, "out_of_memory")["detail"]
+    assert client.get(f"/api/status/{answer.headers['X-Job-Id']}").json["status"] == "FAILED"
 
 
 def test_a_cancelled_job_says_so(client, installation, next_job, problem):

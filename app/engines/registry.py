@@ -10,7 +10,7 @@ from app.core.catalog import ModelSpec
 from app.engines.base import Engine, EngineFactory
 from app.engines.openai import OpenAIEngine
 from app.engines.remote import RemoteSettings
-from app.engines.replicate import ReplicateEngine
+from app.engines.replicate.engine import ReplicateEngine
 from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
 

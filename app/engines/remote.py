@@ -97,7 +97,7 @@ class Fetching:
     def _one(self, url: str, outputs: Outputs) -> None:
         while True:
             try:
-                outputs.add(self._fetch(url), self._seed)
+                outputs.add(self._fetch(url, self._control.cancelled), self._seed)
                 return
             except FetchFailed as failed:
                 self._again(failed.text, final=failed.final)

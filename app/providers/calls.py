@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 
-ANSWER_MAX_BYTES = 64_000_000
 _TEXT_MAX_CHARS = 1000
 
 log = logging.getLogger("cyberimage.remote")

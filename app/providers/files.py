@@ -22,5 +22,6 @@ class FetchFailed(Exception):
         super().__init__(text)
 
 
-Fetch = Callable[[str], bytes]  # the file at a URL; raises FetchFailed
+# The file at a URL, unless the second argument says to stop; raises FetchFailed or Cancelled.
+Fetch = Callable[[str, Callable[[], bool]], bytes]
 OpenPicture = Callable[[str], Upload]  # a picture of the gallery by its id; raises ImageNotFound or Gone

@@ -6,16 +6,17 @@ Outputs are fetched from public https hosts, or from the provider's own origin. 
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable
 
 import httpx
 
-from app.errors import ImageNotFound
+from app.errors import Cancelled, ImageNotFound
 from app.providers.files import FetchFailed, Upload
 from app.services import gallery
 from app.services.guarded_http import AddressRefused, guarded_client, url_problem
 from app.services.installation import Installation
 
-FETCH_SECONDS = 300.0
+FETCH_SECONDS = 120.0
 REDIRECTS = 3
 _GONE = (401, 403, 404, 410)
 
@@ -29,14 +30,14 @@ class OutputFetcher:
         self._public = guarded_client(allow_private=False, total_seconds=FETCH_SECONDS)
         self._own = guarded_client(allow_private=True, total_seconds=FETCH_SECONDS)
 
-    def __call__(self, url: str) -> bytes:
-        """The whole file. Raises FetchFailed."""
+    def __call__(self, url: str, cancelled: Callable[[], bool]) -> bytes:
+        """The whole file. Raises FetchFailed or Cancelled."""
         for _ in range(REDIRECTS + 1):
             client = self._client_for(url)
             try:
                 with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
                     if not response.is_redirect:
-                        return self._read(response)
+                        return self._read(response, cancelled)
                     url = str(response.url.join(response.headers.get("Location", "")))
             except AddressRefused as refused:
                 raise FetchFailed(str(refused), final=True) from None
@@ -54,12 +55,14 @@ class OutputFetcher:
             raise FetchFailed("its address is neither https nor the provider's own", final=True)
         return self._public
 
-    def _read(self, response: httpx.Response) -> bytes:
+    def _read(self, response: httpx.Response, cancelled: Callable[[], bool]) -> bytes:
         status = response.status_code
         if status != httpx.codes.OK:
             raise FetchFailed(f"its host answered {status}", final=status in _GONE)
         found = bytearray()
         for chunk in response.iter_raw():
+            if cancelled():
+                raise Cancelled
             found += chunk
             if len(found) > self._max_bytes:
                 raise FetchFailed(f"it has more than {self._max_bytes} bytes (REMOTE_OUTPUT_MAX_BYTES)", final=True)

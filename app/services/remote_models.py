@@ -1,31 +1,25 @@
-"""The models of Replicate: which there are, what each takes, and asking for one in its own words."""
+"""The models of Replicate: which there are, and what each takes."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.catalog import Media, ModelSpec, Source
-from app.core.model_schema import GALLERY, Checked, InputSchema
-from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
+from app.core.model_schema import InputSchema
+from app.core.request import remote_spec
 from app.core.wording import first_frame_of
 from app.errors import (
-    FieldError,
-    Gone,
-    ImageNotFound,
-    InvalidRequest,
     ModelUnavailable,
     NoSuchModel,
     ProviderError,
-    UnknownModel,
 )
 from app.providers.calls import ProviderFault, Refused, log
 from app.providers.replicate import MODEL, RemoteModel, Replicate
-from app.services.inputs import usable_image
 from app.services.installation import Installation
 
 SOURCE: Source = "replicate"
@@ -33,6 +27,7 @@ FRESH_SECONDS = 3600.0
 AGAIN_SECONDS = 60.0  # before a provider that was away is asked again
 TIMEOUT_SECONDS = 15.0  # somebody waits for the answer
 AT_ONCE = 8
+WORDS_MAX_CHARS = 10_000
 _VIDEO_WORDS = ("video", "clip", "animate")
 
 
@@ -174,73 +169,6 @@ class RemoteModels:
             listed = (*self._curated("image"), *self._curated("video"))
             if name not in listed:
                 raise NoSuchModel(f"{name!r} is not offered here (REPLICATE_ONLY_LISTED).")
-
-    def prepare(self, media: Media, model: str, given: Mapping[str, Any], *, client_id: str) -> Prepared:
-        """`given` as a request that can be stored. Raises InvalidRequest with an error per field, and as `describe`."""
-        name, _, version = model.partition(":")
-        try:
-            described = self.describe(name)
-        except NoSuchModel as missing:
-            raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
-        schema = InputSchema(described.document)
-        checked = schema.check(given)
-        problems = [*checked.errors, *_unstorable(checked), *self._bad_pictures(schema, checked, client_id)]
-        if problems:
-            raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
-        spec = remote_spec(self._installation.catalog, SOURCE, described.model, media)
-        warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
-        return Prepared(_request(spec, checked.input, version or spec.options.revision, media), spec, warnings)
-
-    def _bad_pictures(self, schema: InputSchema, checked: Checked, client_id: str) -> list[FieldError]:
-        """Those of the gallery that are not there, or not this client's."""
-        found = []
-        for name in schema.files():
-            values = checked.input.get(name)
-            for value in values if isinstance(values, list) else [values]:
-                if isinstance(value, str) and value.startswith(GALLERY):
-                    try:
-                        usable_image(self._installation, value.removeprefix(GALLERY), client_id=client_id)
-                    except (ImageNotFound, Gone) as missing:
-                        found.append(FieldError(f"input.{name}", missing.detail))
-        return found
-
-
-@dataclass(frozen=True)
-class Prepared:
-    request: GenerationRequest
-    spec: ModelSpec
-    warnings: Sequence[str] = ()
-
-
-def _request(spec: ModelSpec, input: dict[str, Any], version: str | None, media: Media) -> GenerationRequest:
-    """What of the input has a name of ours, and all of it in the model's."""
-
-    def number(name: str, least: int) -> int | None:
-        value = input.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
-
-    seed = number("seed", 0)
-    negative = input.get("negative_prompt")
-    return GenerationRequest(
-        model_id=spec.id,
-        prompt=str(input.get("prompt") or ""),
-        negative_prompt=str(negative) if negative else None,
-        num_inference_steps=number("num_inference_steps", 1) or 0,
-        width=number("width", 1),
-        height=number("height", 1),
-        seed=seed if seed is not None and seed <= SEED_MAX else draw_seed(),
-        num_images=number("num_outputs", 1) or 1,
-        remote=RemoteCall(source=SOURCE, model=spec.repo, media=media, version=version, input=input),
-    )
-
-
-def _unstorable(checked: Checked) -> list[FieldError]:
-    """Text that no database could hold."""
-    return [
-        FieldError(f"input.{name}", "holds a character that cannot be stored")
-        for name, value in checked.input.items()
-        if isinstance(value, str) and any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in value)
-    ]
 
 
 def _unasked(spec: ModelSpec) -> Listed:

@@ -18,6 +18,7 @@ from app.services.installation import Installation
 from app.services.loras import check_loras
 from app.services.outlook import Outlook
 from app.services.remote_models import RemoteModels
+from app.services.remote_requests import prepare_remote
 from app.services.suspicion import refuse_suspicious
 from app.services.tasks import check_task
 from app.services.webhooks import check_url
@@ -111,7 +112,7 @@ def submit_remote(
         earlier = installation.jobs.first_answer(client_id, idempotency)
         if earlier is not None:
             return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    ready = models.prepare(media, model, input, client_id=client_id)
+    ready = prepare_remote(installation, models, media, model, input, client_id=client_id)
     words = GenerationInput(prompt=ready.request.prompt, negative_prompt=ready.request.negative_prompt)
     refuse_suspicious(installation.settings, words, client_id=client_id, request_id=request_id)
     if webhook_url is not None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from app.engines.registry import remote_factories
 from app.engines.remote import RemoteSettings
-from app.engines.replicate import ReplicateEngine
+from app.engines.replicate.engine import ReplicateEngine
 from app.services.installation import Installation
 from app.services.remote_files import OutputFetcher, open_picture
 from app.worker.crew import Team

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 
-from app.engines.replicate import SOURCE, ReplicateEngine
+from app.engines.replicate import SOURCE
+from app.engines.replicate.engine import ReplicateEngine
 from app.errors import DatabaseUnavailable
 from app.providers.calls import ProviderFault, Refused, log
 from app.services.installation import Installation

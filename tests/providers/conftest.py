@@ -44,7 +44,7 @@ def place(new_place: Callable[..., Place], settings: dict[str, str]) -> Place:  
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks, polls and tries again within a blink."""
-    for name in ("ASK_PAUSES", "POLL_PAUSES", "POLL_PAUSES_WITH_WEBHOOK"):
+    for name in ("patience.ASK_PAUSES", "following.POLL_PAUSES", "following.POLL_PAUSES_WITH_WEBHOOK"):
         monkeypatch.setattr(f"app.engines.replicate.{name}", (0.05,))
     monkeypatch.setattr("app.engines.remote.FETCH_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("app.worker.strays.LOOK_EVERY_SECONDS", 0.1)

@@ -170,6 +170,12 @@ def test_a_model_that_is_in_no_list(client: FlaskClient, provider: StandIn, work
         ),
         ({"model": "acme/painter", "input": {"prompt": "x", "image": "0" * 32}}, "invalid_request", ["input.image"]),
         ({"model": "acme/painter", "input": {"prompt": "nul\0"}}, "invalid_request", ["input.prompt"]),
+        ({"model": "acme/painter", "input": {"prompt": "x" * 10_001}}, "invalid_request", ["input.prompt"]),
+        (
+            {"model": "acme/painter", "input": {"prompt": "<script>alert(1)</script>"}},
+            "suspicious_input",
+            ["prompt"],
+        ),
         ({"model": "acme/none", "input": {"prompt": "x"}}, "unknown_model", ["model"]),
         ({"model": "no slash", "input": {"prompt": "x"}}, "unknown_model", ["model"]),
         ({"model": "acme/painter"}, "invalid_request", ["input"]),
@@ -241,7 +247,7 @@ def test_a_failed_one_shows_why_and_is_retried(client: FlaskClient, provider: St
 @pytest.fixture
 def hooked(new_place: Callable[..., Place], settings: dict[str, str], provider: StandIn, hire, monkeypatch) -> Hooked:
     """A worker that only ever hears by webhook, and a provider whose messages the test delivers."""
-    monkeypatch.setattr("app.engines.replicate.POLL_PAUSES_WITH_WEBHOOK", (3600.0,))
+    monkeypatch.setattr("app.engines.replicate.following.POLL_PAUSES_WITH_WEBHOOK", (3600.0,))
     place = new_place(**settings, PUBLIC_URL="https://pictures.example")
     hire(place)
     return Hooked(place, create_app(place.installation.settings).test_client(), provider)
@@ -297,7 +303,7 @@ def test_webhooks_twice_late_and_out_of_order(hooked: Hooked) -> None:
 
 
 def test_webhook_and_poll_together_fetch_once(hooked: Hooked, monkeypatch) -> None:
-    monkeypatch.setattr("app.engines.replicate.POLL_PAUSES_WITH_WEBHOOK", (0.01,))
+    monkeypatch.setattr("app.engines.replicate.following.POLL_PAUSES_WITH_WEBHOOK", (0.01,))
     for number in range(5):
         job_id, made = hooked.run(f"race {number}")
         threads = [threading.Thread(target=hooked.provider.tell, args=(made, "end")) for _ in range(4)]

@@ -229,7 +229,7 @@ def test_a_provider_that_keeps_no_list(place: Place, provider: StandIn, worker: 
     def refuse(*_: object) -> None:
         raise Refused(404, "no list")
 
-    monkeypatch.setattr("app.engines.replicate.alike_ones", refuse)
+    monkeypatch.setattr("app.engines.replicate.asking.alike_ones", refuse)
     provider.drop_creates = 1
     place.completed(place.submit("lost", model_id="painter"))
 

@@ -1,0 +1,102 @@
+"""Asking for a provider's model in its own words: its schema judges the input before anything is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.catalog import Media, ModelSpec
+from app.core.model_schema import GALLERY, Checked, InputSchema
+from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
+from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
+from app.services.inputs import usable_image
+from app.services.installation import Installation
+from app.services.remote_models import SOURCE, RemoteModels
+
+WORDS_MAX_CHARS = 10_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    request: GenerationRequest
+    spec: ModelSpec
+    warnings: Sequence[str] = ()
+
+
+def prepare_remote(
+    installation: Installation,
+    models: RemoteModels,
+    media: Media,
+    model: str,
+    given: Mapping[str, Any],
+    *,
+    client_id: str,
+) -> Prepared:
+    """`given` as a request that can be stored. `model` is `owner/name`, perhaps with `:version`.
+
+    Raises InvalidRequest with an error per field, UnknownModel, ProviderError or ModelUnavailable.
+    """
+    name, _, version = model.partition(":")
+    try:
+        described = models.describe(name)
+    except NoSuchModel as missing:
+        raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
+    schema = InputSchema(described.document)
+    checked = schema.check(given)
+    problems = [*checked.errors, *_unstorable(checked), *_bad_pictures(installation, schema, checked, client_id)]
+    if problems:
+        raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
+    spec = remote_spec(installation.catalog, SOURCE, described.model, media)
+    warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
+    return Prepared(_request(spec, checked.input, version or spec.options.revision, media), spec, warnings)
+
+
+def _bad_pictures(
+    installation: Installation, schema: InputSchema, checked: Checked, client_id: str
+) -> Iterator[FieldError]:
+    """Those of the gallery that are not there, or not this client's."""
+    for name in schema.files():
+        values = checked.input.get(name)
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and value.startswith(GALLERY):
+                try:
+                    usable_image(installation, value.removeprefix(GALLERY), client_id=client_id)
+                except (ImageNotFound, Gone) as missing:
+                    yield FieldError(f"input.{name}", missing.detail)
+
+
+def _request(spec: ModelSpec, input: dict[str, Any], version: str | None, media: Media) -> GenerationRequest:
+    """What of the input has a name of ours, and all of it in the model's."""
+
+    def number(name: str, least: int) -> int | None:
+        value = input.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
+
+    seed = number("seed", 0)
+    negative = input.get("negative_prompt")
+    return GenerationRequest(
+        model_id=spec.id,
+        prompt=str(input.get("prompt") or ""),
+        negative_prompt=str(negative) if negative else None,
+        num_inference_steps=number("num_inference_steps", 1) or 0,
+        width=number("width", 1),
+        height=number("height", 1),
+        seed=seed if seed is not None and seed <= SEED_MAX else draw_seed(),
+        num_images=number("num_outputs", 1) or 1,
+        remote=RemoteCall(source=SOURCE, model=spec.repo, media=media, version=version, input=input),
+    )
+
+
+def _unstorable(checked: Checked) -> list[FieldError]:
+    """Text that no database could hold, and prompts that no log should."""
+    long = [
+        FieldError(f"input.{name}", f"has {len(text)} characters; at most {WORDS_MAX_CHARS} are allowed")
+        for name in ("prompt", "negative_prompt")
+        if isinstance(text := checked.input.get(name), str) and len(text) > WORDS_MAX_CHARS
+    ]
+    return long + [
+        FieldError(f"input.{name}", "holds a character that cannot be stored")
+        for name, value in checked.input.items()
+        if isinstance(value, str) and any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in value)
+    ]

@@ -11,6 +11,13 @@ from app.config.kinds import LIVE
 
 class Generation(BaseModel):
     previews: bool = Field(True, description="Show what a picture looks like while it is drawn.")
+    images_per_batch: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Pictures of one job drawn in one call. More is faster where pictures are small or the GPU is idle;"
+        " each may then differ by a rounding from the one that its seed gives alone.",
+    )
     prompt_max_chars: int = Field(
         500, ge=1, le=100_000, description="Longest prompt accepted, in characters.", json_schema_extra=LIVE
     )

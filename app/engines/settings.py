@@ -35,6 +35,7 @@ class EngineSettings:
     vae_tiling: bool = False
     max_loaded_models: int = 0
     cpu_threads: int = 0
+    images_per_batch: int = 1
     loras_dir: Path = Path("models/loras")
     lora_hub: bool = True
     lora_max_bytes: int = 2**31

@@ -80,6 +80,7 @@ def _local_worker(
             vae_tiling=settings.vae_tiling,
             max_loaded_models=settings.max_loaded_models,
             cpu_threads=settings.cpu_threads,
+            images_per_batch=settings.images_per_batch,
             loras_dir=settings.loras_folder,
             lora_hub=settings.lora_hub,
             lora_max_bytes=settings.lora_max_bytes,

@@ -46,6 +46,7 @@ class DiffusersEngine:
         self._device = _choose_device(settings.device)
         self._residency = Residency(self._device, most=settings.max_loaded_models)
         self._safety = Safety(settings)
+        self._one_by_one: set[str] = set()  # models that had no memory for several pictures at once
         self._widened: dict[str, torch.dtype] = {}  # models that overflowed, and what they run in since
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
@@ -128,6 +129,12 @@ class DiffusersEngine:
         if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
             return results[0]
         log.warning("%s: memory on %s ran out", spec.id, self._device)
+        if min(self._together(spec), request.num_images) > 1:
+            self._one_by_one.add(spec.id)
+            release()
+            if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+                note = f"Memory ran short, so {spec.id} draws one picture at a time."
+                return dataclasses.replace(results[0], warnings=(*results[0].warnings, note))
         made_room = self._residency.remove_others(spec.id)
         saved = self._economise(spec)
         if made_room or saved:
@@ -141,6 +148,9 @@ class DiffusersEngine:
             f"Memory on {self._device} ran out while {spec.id} was drawing."
             " Ask for a smaller picture, choose a smaller model, or stop what else uses that memory."
         )
+
+    def _together(self, spec: ModelSpec) -> int:
+        return 1 if spec.id in self._one_by_one else self._settings.images_per_batch
 
     def _economise(self, spec: ModelSpec) -> str:
         model = self._residency.get(spec)
@@ -180,7 +190,8 @@ class DiffusersEngine:
         loras = find_loras(request, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
         previews = self._settings.previews and self._safety.allows_previews(spec)
         with model.loras.worn(loras):
-            generation = generate(model, request, control, inputs, previews=previews)
+            together = self._together(spec)
+            generation = generate(model, request, control, inputs, previews=previews, together=together)
         if not loras:
             return generation
         return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})

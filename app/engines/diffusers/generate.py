@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 
 from app.core.job import Phase
 from app.core.request import GenerationRequest
+from app.core.tasks import TXT2IMG
 from app.engines.base import Control, GeneratedImage, Generation, Inputs, Pixels
 from app.engines.diffusers.call import Call, word_call
 from app.engines.diffusers.demo import vocabulary_warnings
@@ -30,10 +31,16 @@ class NotFinite(Exception):
 
 
 def generate(
-    model: LoadedModel, request: GenerationRequest, control: Control, inputs: Inputs, *, previews: bool = True
+    model: LoadedModel,
+    request: GenerationRequest,
+    control: Control,
+    inputs: Inputs,
+    *,
+    previews: bool = True,
+    together: int = 1,
 ) -> Generation:
-    """All pictures of `request`. Raises Cancelled, GenerationError, UnsupportedTask, NotFinite; out of memory passes
-    through."""
+    """All pictures of `request`, up to `together` in one call. Raises Cancelled, GenerationError, UnsupportedTask,
+    NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, request.task)
     call = word_call(pipeline, request, inputs, _sequence_length(model))
     previewer = Previewer(pipeline, request.width, request.height) if previews else None
@@ -41,18 +48,20 @@ def generate(
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
-    for index in range(request.num_images):
-        watch.begin_image(index)
-        seed = request.seed + index
-        picture = to_pixels(draw(pipeline, call.arguments, seed, watch))
-        images.append(GeneratedImage(_kept_where_unmasked(picture, inputs), seed))
+    together = _most_together(pipeline, request, together)
+    for index in range(0, request.num_images, together):
+        seeds = [request.seed + i for i in range(index, min(index + together, request.num_images))]
+        watch.begin(index, len(seeds))
+        for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, watch), strict=True):
+            images.append(GeneratedImage(_kept_where_unmasked(to_pixels(drawn), inputs), seed))
     watch.enter(Phase.DONE)
     height, width, _ = images[0].pixels.shape
     return Generation(
         images=images,
         effective=dict(call.effective)
         | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images}
-        | {"steps_run": watch.steps},
+        | {"steps_run": watch.steps}
+        | ({"drawn_together": together} if together > 1 else {}),
         versions=versions_of(model, pipeline),
         timings=watch.seconds,
         warnings=(
@@ -63,19 +72,23 @@ def generate(
     )
 
 
-def draw(pipeline: Any, arguments: Mapping[str, Any], seed: int, watch: Watch) -> FloatPixels:
-    """One picture, shape (height, width, 3), 0 to 1: exactly what the pipeline gives with `output_type="np"`.
+def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watch: Watch) -> Sequence[FloatPixels]:
+    """A picture for each seed, shape (height, width, 3), 0 to 1: exactly what the pipeline gives with
+    `output_type="np"`. Each has a generator of its own, so that it is that of its seed alone, but for rounding.
 
     Raises Cancelled, GenerationError when the pipeline refuses its arguments, and NotFinite.
     """
     denoiser = _denoiser(pipeline)
     watched = "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
     hook = denoiser.register_forward_pre_hook(watch.before_denoiser) if denoiser is not None else None
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 else {}
     try:
         with torch.inference_mode():
             output = pipeline(
                 **arguments,
-                generator=torch.Generator("cpu").manual_seed(seed),
+                **many,
+                generator=generators if many else generators[0],
                 output_type="np",
                 **({"callback_on_step_end": watch.on_step_end} if watched else {}),
             )
@@ -89,10 +102,18 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seed: int, watch: Watch) -
         _forget_cached_steps(pipeline)
     if watch.cancelled:
         raise Cancelled
-    pixels: FloatPixels = output.images[0]
-    if not (watch.finite and np.isfinite(pixels).all()):
+    pictures: Sequence[FloatPixels] = output.images
+    if not (watch.finite and all(np.isfinite(pixels).all() for pixels in pictures)):
         raise NotFinite
-    return pixels
+    return pictures
+
+
+def _most_together(pipeline: Any, request: GenerationRequest, wish: int) -> int:
+    """How many pictures one call may draw. From a picture, all would share one encoding of it; a step cache decides
+    once for all of them: then it is one at a time."""
+    alone = request.task != TXT2IMG or _cached_parts(pipeline)
+    takes = inspect.signature(pipeline.__call__).parameters
+    return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(wish, request.num_images))
 
 
 def to_pixels(picture: FloatPixels) -> npt.NDArray[np.uint8]:
@@ -119,9 +140,12 @@ def _denoiser(pipeline: Any) -> torch.nn.Module | None:
 
 def _forget_cached_steps(pipeline: Any) -> None:
     """A step cache left by a call that ended early would silently spoil the next picture of the same size."""
-    for part in pipeline.components.values():
-        if getattr(part, "is_cache_enabled", False):
-            part._reset_stateful_cache()
+    for part in _cached_parts(pipeline):
+        part._reset_stateful_cache()
+
+
+def _cached_parts(pipeline: Any) -> list[Any]:
+    return [part for part in pipeline.components.values() if getattr(part, "is_cache_enabled", False)]
 
 
 def _sequence_length(model: LoadedModel) -> int | None:

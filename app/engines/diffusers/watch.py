@@ -20,7 +20,7 @@ class Watch:
         self._control = control
         self._previewer = previewer
         self._steps, self._images = steps, images
-        self._image = 0
+        self._image, self._together = 0, 1
         self._phase, self._since = Phase.STARTING, time.perf_counter()
         self._pace: Any = None
         self.seconds: dict[str, float] = {}
@@ -36,11 +36,11 @@ class Watch:
         if phase is not Phase.DONE:
             self._control.report(phase, self._image * self._steps, self._total)
 
-    def begin_image(self, index: int) -> None:
-        """Picture `index` is next. Raises Cancelled."""
+    def begin(self, index: int, together: int = 1) -> None:
+        """Picture `index` is next, and the following ones that are drawn `together` with it. Raises Cancelled."""
         if self._control.cancelled():
             raise Cancelled
-        self._image = index
+        self._image, self._together = index, together
         self.enter(Phase.ENCODING)
 
     def before_denoiser(self, *_: Any) -> None:
@@ -55,7 +55,7 @@ class Watch:
         latents = tensors.get("latents")
         if isinstance(latents, torch.Tensor):
             self._keep_pace(latents.device)
-        done = self._image * self._steps + step + 1
+        done = self._image * self._steps + (step + 1) * self._together
         self._control.report(Phase.GENERATING, done, self._total)
         self._show(step, done, latents)
         if self._control.cancelled():
@@ -63,7 +63,7 @@ class Watch:
         elif step + 1 == self._steps:
             if isinstance(latents, torch.Tensor):
                 self.finite = bool(torch.isfinite(latents).all())
-            self._image += 1
+            self._image += self._together
             self.enter(Phase.DECODING)
         return {}
 

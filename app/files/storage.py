@@ -20,7 +20,7 @@ IMAGE_SUFFIX = ".png"
 THUMBNAIL_SUFFIX = ".thumbnail.webp"
 VIDEO_SUFFIXES = {"video/mp4": ".mp4", "video/webm": ".webm"}
 POSTER_SUFFIX = ".poster.webp"
-_TEMPORARY = ".partial-"
+TEMPORARY = ".partial-"
 
 
 class MediaStorage:
@@ -44,7 +44,7 @@ class MediaStorage:
             for final, data in targets.items():
                 _make_folder(final.parent)
                 kept = _video_suffix(final.name)  # it tells where the file lies
-                temporary = final.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}{kept}")
+                temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{kept}")
                 ours.append(temporary)
                 _write_synced(temporary, data)
                 temporaries[final] = temporary

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.errors import Gone, JobNotFound
 from app.files.metadata import read_manifest
-from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
+from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, TEMPORARY, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
 from app.services.installation import Installation
 
 ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
@@ -49,13 +49,15 @@ def sweep_orphans(
 
 def _is_litter(installation: Installation, name: str) -> bool:
     """Whether the file `name`, which no row points to, is left over from a publication of this installation."""
+    if PurePosixPath(name).name.startswith(TEMPORARY):
+        return True
     if name.endswith((THUMBNAIL_SUFFIX, POSTER_SUFFIX)):
         return not any(installation.images.path(of).exists() for of in _shown_by(name))
-    return not name.endswith(_FILES) or _is_of_our_jobs(installation, name)
+    return _is_of_our_jobs(installation, name)
 
 
 def _with_thumbnail(name: str) -> list[str]:
-    if not name.endswith(_FILES):
+    if not name.endswith(_FILES) or PurePosixPath(name).name.startswith(TEMPORARY):
         return [name]
     stem, suffix = name[: name.rindex(".")], name[name.rindex(".") :]
     return [name, stem + (THUMBNAIL_SUFFIX if suffix == IMAGE_SUFFIX else POSTER_SUFFIX)]

@@ -101,6 +101,7 @@ class PatientSocket(socket.socket):
     _began = 0.0
     _received = 0
     _bounded = False
+    _waits_for_more = False
 
     def has_whole_head(self) -> bool:
         """Whether a request's head can be read without a wait, or the end of the connection. If not, the socket counts
@@ -112,7 +113,9 @@ class PatientSocket(socket.socket):
         except OSError:
             return True  # let who reads it find out
         whole = not seen or b"\r\n\r\n" in seen or b"\n\n" in seen or len(seen) >= LARGEST_HEAD // 2
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
+        if not whole or self._waits_for_more:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
+            self._waits_for_more = not whole
         return whole
 
     def setblocking(self, flag: bool, /) -> None:
@@ -128,8 +131,10 @@ class PatientSocket(socket.socket):
         self.settimeout(None)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        if not self._bounded:
-            return super().recv(bufsize, flags)
+        if not self._bounded or not self._received:  # the first piece is there: has_whole_head has seen it
+            data = super().recv(bufsize, flags)
+            self._received += len(data)
+            return data
         left = self._began + BODY_PATIENCE_SECONDS + self._received / SLOWEST_RATE - time.monotonic()
         self.settimeout(max(left, 0.001))
         try:

@@ -40,6 +40,7 @@ OPTIONS = {"ping_interval": 20, "max_message_size": 65_536}  # seconds, bytes
 
 FIRST_MESSAGE_SECONDS = 15.0
 HANG_UP_SECONDS = 5.0
+HURRIED_SECONDS = 0.5  # where threads are short already
 GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
 
 
@@ -51,7 +52,7 @@ def stream(connection: Connection) -> None:
     if not here.streams.acquire(blocking=False):
         busy = Unavailable("Too many streams are open. Send the request to /api/generate and poll instead.")
         _close_with(connection, busy, CloseReason.TRY_AGAIN_LATER)
-        return _hang_up(connection)
+        return _hang_up(connection, HURRIED_SECONDS)
     try:
         _converse(here, connection)
     except CyberImageError as error:
@@ -64,10 +65,10 @@ def stream(connection: Connection) -> None:
         _hang_up(connection)
 
 
-def _hang_up(connection: Connection) -> None:
+def _hang_up(connection: Connection, patience: float = HANG_UP_SECONDS) -> None:
     """Let the client take in the last message and answer the close; then end the connection and the thread that reads
     it, which would else live until its next ping, and hold up the end of this process."""
-    connection.thread.join(HANG_UP_SECONDS)
+    connection.thread.join(patience)
     connection.sock.close()
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from app.core.job import Job
 from app.core.job_body import iso, job_body
 from app.core.output import Output
+from app.core.prediction import Prediction
 
 URL_MAX_CHARS = 2048
 
@@ -59,12 +60,12 @@ def event_of(job: Job) -> str:
     return f"job.{job.status.lower()}"
 
 
-def payload_of(job: Job, outputs: Sequence[Output]) -> str:
+def payload_of(job: Job, outputs: Sequence[Output], prediction: Prediction | None = None) -> str:
     """The message about a job that has ended. Every try sends these same characters."""
     message = {
         "type": event_of(job),
         "timestamp": iso(job.completed_at or 0.0),
-        "data": job_body(job, outputs),
+        "data": job_body(job, outputs, prediction=prediction),
     }
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.core.model_schema import InputSchema
-from app.core.request import GenerationRequest
+from app.core.request import RANDOM_SEED, GenerationRequest
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "text", "text_prompt", "caption"),
@@ -47,8 +47,8 @@ def word_input(
 
 
 def add_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, Any]) -> dict[str, Any]:
-    """`input` with the seed that was drawn for it, where the model takes one and none was given."""
-    return input if "seed" in input else _word_seed(schema, request, dict(input))
+    """`input` with the seed that was drawn for it, where the model takes one and none was given; -1 is none."""
+    return input if input.get("seed") not in (None, RANDOM_SEED) else _word_seed(schema, request, dict(input))
 
 
 def first_frame_of(schema: InputSchema) -> str | None:

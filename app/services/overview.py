@@ -11,7 +11,7 @@ from app.core.job import Job, JobStatus
 from app.core.tasks import Task
 from app.services.installation import Installation
 from app.services.outlook import Outlook, Speeds
-from app.services.status import JobView
+from app.services.status import JobView, prediction_of
 from app.services.tasks import tasks_of
 
 _LANE_OPTION = {"local": "", "remote": " --lane remote"}
@@ -77,7 +77,7 @@ def queue(installation: Installation, *, owner: str | None = None, limit: int = 
     line = [waits for lane in LANES for waits in _waiting(installation, outlook, lane, owner, limit)]
     return QueueOverview(
         counts=installation.jobs.counts(),
-        running=[JobView(job, None, outlook.eta(job, None), ()) for job in running],
+        running=[JobView(job, None, outlook.eta(job, None), (), prediction_of(installation, job)) for job in running],
         waiting=[JobView(job, place, outlook.eta(job, place), ()) for place, job in line],
         speeds=outlook.speeds,
         workers=_workers_for(owner, outlook.workers, running),

@@ -27,6 +27,7 @@ FRESH_SECONDS = 3600.0
 AGAIN_SECONDS = 60.0  # before a provider that was away is asked again
 TIMEOUT_SECONDS = 15.0  # somebody waits for the answer
 AT_ONCE = 8
+MOST_KNOWN = 500
 WORDS_MAX_CHARS = 10_000
 _VIDEO_WORDS = ("video", "clip", "animate")
 
@@ -87,11 +88,20 @@ class RemoteModels:
             return Listing(())
         entry = self._lists.get(media)
         if entry is None or _is_due(entry):
-            with self._refreshing:
-                entry = self._lists.get(media)
-                if entry is None or _is_due(entry):
-                    entry = self._lists[media] = self._refreshed(media, entry)
+            entry = self._refreshed_once(media, entry)
         return Listing(entry.value, entry.at or None)
+
+    def _refreshed_once(self, media: Media, old: _Entry | None) -> _Entry:
+        """By one thread at a time; what is known already must not make the others wait."""
+        if not self._refreshing.acquire(blocking=old is None) and old is not None:
+            return old
+        try:
+            entry = self._lists.get(media)
+            if entry is None or _is_due(entry):
+                entry = self._lists[media] = self._refreshed(media, entry)
+            return entry
+        finally:
+            self._refreshing.release()
 
     def _refreshed(self, media: Media, before: _Entry | None) -> _Entry:
         names = self._curated(media)
@@ -128,6 +138,8 @@ class RemoteModels:
             model = self.api.model(name)
         except ProviderFault as fault:
             return fault
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
         self._known[name] = _Entry(model, time.time(), time.monotonic())
         return model
 

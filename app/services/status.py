@@ -28,8 +28,13 @@ def view(installation: Installation, job_id: str, outlook: Outlook | None = None
     return view_of(installation, installation.jobs.get(job_id), outlook)
 
 
+def prediction_of(installation: Installation, job: Job) -> Prediction | None:
+    """What was asked of a provider for `job`, if anything."""
+    return None if job.request.remote is None else installation.predictions.of_job(job.id)
+
+
 def view_of(installation: Installation, job: Job, outlook: Outlook | None = None) -> JobView:
-    prediction = None if job.request.remote is None else installation.predictions.of_job(job.id)
+    prediction = prediction_of(installation, job)
     if job.status.terminal:
         made = installation.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
         return JobView(job, None, None, made, prediction)

@@ -12,6 +12,7 @@ from app.core.job import Job
 from app.core.output import Output
 from app.core.webhooks import TRIES, DeliveryState, event_of, payload_of
 from app.store.clock import now
+from app.store.predictions import newest_of
 from app.store.schema import webhook_deliveries
 
 
@@ -23,6 +24,7 @@ def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -
     if job.webhook_url is None or not job.status.terminal:
         return
     parts = urlsplit(job.webhook_url)
+    prediction = None if job.request.remote is None else newest_of(connection, job.id)
     connection.execute(
         insert(webhook_deliveries).values(
             id=uuid.uuid4().hex,
@@ -30,7 +32,7 @@ def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -
             event=event_of(job),
             url=job.webhook_url,
             receiver=f"{parts.scheme}://{parts.netloc}".lower(),
-            payload=payload_of(job, outputs),
+            payload=payload_of(job, outputs, prediction),
             state=DeliveryState.PENDING.value,
             attempt=0,
             tries_left=TRIES,

@@ -34,8 +34,7 @@ class PredictionStore:
     def of_job(self, job_id: str) -> Prediction | None:
         """The one that counts: the newest that no retry has put aside."""
         with self._database.read() as connection:
-            row = connection.execute(_NEWEST, {"job": job_id}).one_or_none()
-        return None if row is None else _prediction(row)
+            return newest_of(connection, job_id)
 
     # --- by the worker that has the job
 
@@ -136,6 +135,11 @@ class PredictionStore:
         """Nobody will ask for it again."""
         with self._database.write(durable=False) as connection:
             connection.execute(update(predictions).where(predictions.c.id == prediction.id).values(superseded=True))
+
+
+def newest_of(connection: Connection, job_id: str) -> Prediction | None:
+    row = connection.execute(_NEWEST, {"job": job_id}).one_or_none()
+    return None if row is None else _prediction(row)
 
 
 def put_aside_for_retry(connection: Connection, job_id: str) -> None:

@@ -241,6 +241,25 @@ def test_a_failed_one_shows_why_and_is_retried(client: FlaskClient, provider: St
     assert 'cyberimage_remote_predict_seconds_total{model="painter",provider="replicate"} 3.0' in metrics
 
 
+def test_what_a_clients_own_webhook_is_told(client: FlaskClient, place: Place, worker: Worker) -> None:
+    body = {"model": "acme/painter", "input": {"prompt": "told"}, "webhook_url": "https://8.8.8.8/hook"}
+    completed(client, client.post("/api/run-image-model", json=body).json["job_id"])
+    with place.installation.database.read() as connection:
+        (payload,) = connection.exec_driver_sql("SELECT payload FROM webhook_deliveries").scalars()
+    remote = json.loads(payload)["data"]["remote"]
+    assert (remote["status"], remote["download_attempted"], remote["predict_seconds"]) == ("succeeded", True, 1.5)
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30, 77])
+def test_seeds_that_mean_none_or_cannot_be_kept(
+    client: FlaskClient, provider: StandIn, worker: Worker, seed: int
+) -> None:
+    (image,) = completed(client, run(client, prompt="seeded", seed=seed))["images"]
+    (made,) = provider.created_for("seeded")
+    assert 0 <= image["seed"] < 2**53
+    assert made.input["seed"] == (10**30 if seed == 10**30 else image["seed"])
+
+
 # --- webhooks
 
 

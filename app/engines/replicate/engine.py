@@ -24,6 +24,7 @@ from app.monitoring.failpoints import failpoint
 from app.providers.replicate import RemoteModel, Replicate
 
 DESCRIBED_SECONDS = 300.0
+LARGEST_SEED = 2**53  # that every reader of JSON can tell from its neighbours
 NO_FILE = "The model succeeded and made no file."
 
 
@@ -45,9 +46,7 @@ class ReplicateEngine(NothingResident):
         generated = time.perf_counter()
         if ended.status is PredictionStatus.SUCCEEDED and not ended.outputs:  # so that a retry asks anew
             ledger_of(control).note_download(ended, retries=0, error=NO_FILE)
-        seed = ended.input.get("seed")
-        seed = seed if isinstance(seed, int) else request.seed
-        outputs = Fetching(self._settings.fetch, control, ended, seed).all(_files_of(ended))
+        outputs = Fetching(self._settings.fetch, control, ended, _seed_of(ended, request)).all(_files_of(ended))
         failpoint("after_download")
         return Generation(
             images=outputs.images,
@@ -115,6 +114,12 @@ class ReplicateEngine(NothingResident):
             model = self._api.model(name)
             self._known[name] = (time.monotonic(), model)
         return model
+
+
+def _seed_of(ended: Prediction, request: GenerationRequest) -> int:
+    """The one that was sent, if it was one that can be kept."""
+    seed = ended.input.get("seed")
+    return seed if isinstance(seed, int) and 0 <= seed <= LARGEST_SEED else request.seed
 
 
 def _files_of(ended: Prediction) -> tuple[str, ...]:

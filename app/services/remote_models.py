@@ -111,7 +111,7 @@ class RemoteModels:
         if away and before is not None:
             return _Entry(before.value, before.at, time.monotonic())
         found = [answer for answer in answers if isinstance(answer, RemoteModel)]
-        if not found and not away:  # a provider that knows none of them has a list of its own
+        if not found:  # a provider that knows none of them has a list of its own
             found = [model for model in self._all() if _is_video(model) == (media == "video")]
         value = [self._listed(model, media) for model in found]
         known = {entry.model for entry in value}

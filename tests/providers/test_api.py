@@ -96,6 +96,16 @@ def test_a_provider_that_is_away(client: FlaskClient, provider: StandIn) -> None
     assert (answer.status_code, answer.json["code"]) == (502, "provider_error")
 
 
+def test_a_provider_that_knows_none_of_ours_shows_its_own(new_place: Callable[..., Place], settings) -> None:
+    own = {name: value for name, value in settings.items() if not name.startswith("MODEL_")}
+    place = new_place(**own, REPLICATE_IMAGE_MODELS="x/y", REPLICATE_VIDEO_MODELS="")
+    client = create_app(place.installation.settings).test_client()
+    names = [
+        [model["model"] for model in client.get(f"/api/{kind}-models").json["models"]] for kind in ("image", "video")
+    ]
+    assert names == [["acme/painter", "acme/sized"], ["acme/clip"]]
+
+
 def test_a_schema(client: FlaskClient) -> None:
     body = client.get("/api/image-models/acme/painter/schema").json
     assert body["required"] == ["prompt"]

@@ -32,6 +32,7 @@ class Keeper(VitalThread):
         self._describe = describe
         self._held: dict[str, HeldJob] = {}
         self._changed = threading.Condition()
+        self._writing_row = threading.Lock()
         self._stopping = False
         self._last_beat = float("-inf")
 
@@ -84,8 +85,13 @@ class Keeper(VitalThread):
             beats = self._installation.claims.heartbeat([job.claim for job in held])
             for job in held:
                 _heed(job, beats[job.claim.job_id])
-        self._installation.workers.beat(self._describe())
+        self.write_row()
         self.write_counts()
+
+    def write_row(self) -> None:
+        """Write the worker's own row. One at a time: what was seen earlier must not be written later."""
+        with self._writing_row:
+            self._installation.workers.beat(self._describe())
 
     def write_counts(self) -> None:
         """Put what was counted into the database; what cannot be written waits for the next time."""

@@ -190,7 +190,7 @@ class Worker:
         if order.model_id is not None:
             self._idle.used(order.model_id)
         self._look_at_engines()
-        self._installation.workers.beat(self._describe())  # before the order is done: who asks next sees it
+        self._keeper.write_row()  # before the order is done: who asks next sees it
         orders.done(order, was_resident=was_resident)
 
     def _give_back(self) -> None:

@@ -200,3 +200,28 @@ def test_orders_are_seen_between_jobs_that_never_end(place: Place, engine: FakeE
     live(place)
     assert desk(place).load("other", PATIENCE).status == "loaded"
     assert len(engine.ran) < len(jobs)
+
+
+def test_what_was_seen_before_a_load_is_not_written_after_it(place: Place, engine: FakeEngine, monkeypatch) -> None:
+    """A heartbeat that is slow to write must not undo the row that the order wrote."""
+    keeper, workers = place.start(engine).worker._keeper, place.installation.workers
+    live(place)
+    describe, beat, slow, written = keeper._describe, workers.beat, Gate(obeys=False), []
+
+    def slowly():
+        report = describe()
+        if not slow.reached.is_set():
+            slow.reached.set()
+            slow.opened.wait(0.5)
+        return report
+
+    def write(report):
+        beat(report)
+        written.append(len(report.models))
+
+    monkeypatch.setattr(workers, "beat", write)
+    monkeypatch.setattr(keeper, "_describe", slowly)
+    slow.wait()
+    assert desk(place).load("fake", PATIENCE).status == "loaded"
+    wait_until(lambda: len(written) >= 4, "no more heartbeats")
+    assert written == sorted(written)

@@ -1,0 +1,126 @@
+"""Our engine against a plain diffusers script, in turn: seconds a picture, peak memory, seconds to load and to swap."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from app.core.catalog import ModelSpec, parse_model_line
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.engines.base import NO_INPUTS, Pixels
+from app.engines.diffusers.engine import DiffusersEngine
+from app.engines.settings import EngineSettings
+
+PROMPT = "a sunset over mountains, mirrored in a lake"
+
+
+class Quiet:
+    """A `Control` that listens to nothing; `previews` counts what it was shown."""
+
+    previews = 0
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None: ...
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        self.previews += 1
+
+    def cancelled(self) -> bool:
+        return False
+
+
+@contextmanager
+def attention(kind: str, pipeline: Any) -> Iterator[None]:
+    """`native` as torch chooses, `cudnn` only, or `xformers`; the pipeline is left as it was."""
+    if kind == "xformers":
+        pipeline.enable_xformers_memory_efficient_attention()
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if kind == "cudnn" else nullcontext():
+        yield
+    if kind == "xformers":
+        pipeline.disable_xformers_memory_efficient_attention()
+
+
+def compile_blocks(pipeline: Any) -> None:
+    """The repeated blocks where the model names them (FLUX), else the whole transformer (SD 3)."""
+    transformer = pipeline.transformer
+    if getattr(transformer, "_repeated_blocks", None):
+        transformer.compile_repeated_blocks(fullgraph=True)
+    else:
+        transformer.compile()
+
+
+def drawn_plainly(pipeline: Any, side: int, steps: int) -> Callable[[], None]:
+    def draw() -> None:
+        with torch.inference_mode():
+            generator = torch.Generator("cpu").manual_seed(1)
+            pipeline(PROMPT, num_inference_steps=steps, width=side, height=side, generator=generator, output_type="np")
+
+    return draw
+
+
+def drawn_by_the_engine(engine: DiffusersEngine, spec: ModelSpec, side: int, steps: int) -> Callable[[], None]:
+    request = GenerationRequest(
+        model_id=spec.id, prompt=PROMPT, num_inference_steps=steps, width=side, height=side, seed=1
+    )
+    return lambda: void(engine.generate(spec, request, Quiet(), NO_INPUTS))
+
+
+def engine_of(
+    folder: Path, names: tuple[str, ...], dtype: str, *, most: int
+) -> tuple[DiffusersEngine, list[ModelSpec]]:
+    """An engine that keeps at most `most` models, and one model for each name, all of the weights in `folder`."""
+    settings = EngineSettings(
+        root=folder,
+        model_cache_dir=folder,
+        dtype=dtype,  # type: ignore[arg-type]
+        attention="native",
+        max_loaded_models=most,
+    )
+    return DiffusersEngine(settings), [parse_model_line(f"{name};{folder};random;local;false") for name in names]
+
+
+def compare(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Median seconds and peak device bytes of each; they take turns, the first turn does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    peaks = dict.fromkeys(contenders, 0.0)
+    for number in range(rounds + 1):
+        for name, draw in contenders.items():
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            took = timed(draw)
+            if number:
+                seconds[name].append(took)
+            if torch.cuda.is_available():
+                peaks[name] = max(peaks[name], torch.cuda.max_memory_allocated())
+    return {name: (statistics.median(seconds[name]), peaks[name]) for name in contenders}
+
+
+def timed(work: Callable[[], None]) -> float:
+    settle()
+    began = time.perf_counter()
+    work()
+    settle()
+    return time.perf_counter() - began
+
+
+def settle() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def release() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def void(_: object) -> None:
+    """Forgets what it is given."""

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict
 
 
 class RerunOf(BaseModel):
-    """`versions` are those of the manifest: libraries, weights, device."""
+    """`versions` are those of the manifest: libraries, weights, device. `notes` is what can be told beforehand."""
 
     model_config = ConfigDict(frozen=True)
 
     image_id: str
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -38,7 +38,7 @@ def rerun(installation: Installation, image_id: str, *, client_id: str, request_
         asked,
         client_id=client_id,
         request_id=request_id,
-        rerun_of=RerunOf(image_id=image_id, versions=versions),
+        rerun_of=RerunOf(image_id=image_id, versions=versions, notes=_notes(manifest)),
     )
 
 
@@ -56,6 +56,12 @@ def _as_asked(manifest: dict[str, Any], inputs: dict[str, str]) -> GenerationInp
         )
     except (KeyError, ValidationError):
         raise Conflict("The picture's manifest does not say how it was made.") from None
+
+
+def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
+    if manifest.get("effective", {}).get("drawn_together", 1) == 1:
+        return ()
+    return ("The picture was drawn together with others; drawn alone it may differ by a rounding.",)
 
 
 def _inputs(installation: Installation, output: Output) -> dict[str, str]:

@@ -79,7 +79,7 @@ def submit(
         spec,
         client_id=client_id,
         priority=priority,
-        warnings=(*resolved.warnings, *ready.warnings),
+        warnings=(*resolved.warnings, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
         webhook_url=webhook_url,
         idempotency=idempotency,
         request_id=request_id,

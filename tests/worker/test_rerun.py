@@ -60,6 +60,21 @@ def test_what_has_changed_since_is_told(place: Place, engine: FakeEngine) -> Non
     assert again.job.warnings == ("fake was 1 and is 2 now: the picture may differ.",)
 
 
+class Together(FakeEngine):
+    def generate(self, *args, **more) -> Generation:
+        generation = super().generate(*args, **more)
+        generation.effective["drawn_together"] = len(generation.images)
+        return generation
+
+
+def test_one_that_was_drawn_with_others_may_differ(place: Place) -> None:
+    place.start(Together())
+    submitted = rerun(place.installation, made(place), client_id="somebody")
+    again = place.completed(submitted.job_id)
+    assert [*submitted.warnings] == [*again.job.warnings]
+    assert "drawn together with others" in again.job.warnings[0]
+
+
 def test_only_what_both_know_is_compared() -> None:
     assert differences({"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"}) == [
         "b was 1 and is 2 now: the picture may differ."

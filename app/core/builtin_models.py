@@ -41,7 +41,8 @@ BUILTIN_MODEL_LINES = {
     ),
     "MODEL_05": (
         "sana-sprint;Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers;Sana Sprint 1.6B: two steps, very fast;"
-        'huggingface;false;{"fixed_steps": 2, "dtype": "bfloat16", "negative_prompt": false,'
+        'huggingface;false;{"tasks": ["txt2img", "img2img"],'
+        ' "fixed_steps": 2, "dtype": "bfloat16", "negative_prompt": false,'
         ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 4.5},'
         ' "limits": {"min_width": 512, "min_height": 512, "max_width": 1536, "max_height": 1536, "multiple_of": 32}}'
     ),

@@ -1,7 +1,7 @@
 """What can be done with a model, beside drawing from words alone: start from a picture, or repaint a part of one.
 
-Which pipelines have a sibling for that is diffusers' knowledge (its AutoPipeline tables); it is written down here, so
-that the API can tell without importing diffusers, and tests/engines holds it to the installed version.
+Which pipelines have a sibling for that is diffusers' knowledge (its AutoPipeline tables, mostly); it is written down
+here, so that the API can tell without importing diffusers, and tests/engines holds it to the installed version.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _BY_PIPELINE: dict[str, tuple[Task, ...]] = {
     "ZImagePipeline": _BOTH,
     "KolorsPipeline": _IMG2IMG,
     "LatentConsistencyModelPipeline": _IMG2IMG,
+    "SanaSprintPipeline": _IMG2IMG,
 }
 
 DEFAULT_STRENGTH: dict[Task, float] = {"img2img": 0.75, "inpaint": 1.0}

@@ -200,9 +200,13 @@ def test_a_url(web, accepted, send, problem, allow_private):
 
 
 def test_a_private_address_is_never_called(web, send, problem):
-    for url in (web.url + "/a", "http://169.254.169.254/latest/meta-data", "http://[::1]/", "http://user:pw@8.8.8.8/"):
-        found = problem(send(url), 400, "invalid_image")
+    web.served["/a"] = (200, {}, png())
+    name = web.url.replace("127.0.0.1", "localhost")  # only its resolution tells
+    for url in (web.url, name, "http://169.254.169.254", "http://[::1]", "http://10.0.0.1"):
+        found = problem(send(f"{url}/a"), 400, "invalid_image")
         assert found["errors"][0]["field"] == "image"
+        assert "private address" in found["detail"]
+    assert "user name" in problem(send("http://user:pw@8.8.8.8/"), 400, "invalid_image")["detail"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from app.errors import Cancelled, LoraIncompatible, LoraUnavailable
 from tests.engines.control import Recorder
 from tools.tiny_models.lora import make_lora
 
-FAMILIES = ("flux", "sd35", "sdxl", "sd15", "sana")
+FAMILIES = ("flux", "sd35", "sdxl", "sd15", "lcm", "sana")
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_defaults_are_the_pipelines_own_and_are_recorded(tiny, engine, spec_of, 
     assert (made.effective["height"], made.effective["width"]) == made.images[0].pixels.shape[:2]
 
 
-@pytest.mark.parametrize("repo", ["flux", "sd35", "sd15", "sdxl", "sana", "sd15-single-file.safetensors"])
+@pytest.mark.parametrize("repo", ["flux", "sd35", "sd15", "sdxl", "lcm", "sana", "sd15-single-file.safetensors"])
 def test_every_family_draws_and_the_same_seed_gives_the_same_bytes(engine, spec_of, ask, repo):
     one, again, other = (
         engine.generate(spec_of(repo), ask(seed=seed), Recorder()).images[0].pixels for seed in (7, 7, 8)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.core import tasks
 from app.core.job import Phase
-from app.engines.diffusers import preview
+from app.engines.diffusers import preview, siblings
 from app.engines.diffusers.memory import tensor_bytes
 from app.errors import Cancelled, UnsupportedTask
 from tests.engines.control import Recorder
@@ -26,6 +26,8 @@ FAMILIES = {
     "sd15": ("StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
     "sdxl": ("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
 }
+LCM = "LatentConsistencyModelImg2ImgPipeline"  # there is none that inpaints
+CASES = [(family, task) for family in FAMILIES for task in ("img2img", "inpaint")] + [("lcm", "img2img")]
 
 
 def a_picture(height=64, width=64) -> np.ndarray:
@@ -55,10 +57,9 @@ def start(engine, spec_of, ask):
     return run
 
 
-@pytest.mark.parametrize("task", ["img2img", "inpaint"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "task"), CASES)
 def test_it_is_what_a_plain_script_gives(tiny, start, family, task):
-    class_name = FAMILIES[family][task == "inpaint"]
+    class_name = LCM if family == "lcm" else FAMILIES[family][task == "inpaint"]
     pipe = getattr(diffusers, class_name).from_pretrained(tiny / family, safety_checker=None)
     pipe.set_progress_bar_config(disable=True)
     more = {"mask_image": Image.fromarray(a_mask())} if task == "inpaint" else {}
@@ -80,7 +81,8 @@ def test_it_is_what_a_plain_script_gives(tiny, start, family, task):
     assert np.array_equal(pixels[new], (wanted * 255).round().astype(np.uint8)[new])
     assert np.array_equal(pixels[~new], a_picture()[~new])
     assert made.versions["pipeline"] == class_name
-    assert (made.effective["strength"], made.effective["steps_run"]) == (0.5, 3)
+    # A consistency model spreads its few steps over what is left; all others skip the first ones.
+    assert (made.effective["strength"], made.effective["steps_run"]) == (0.5, 6 if family == "lcm" else 3)
     assert made.effective["num_inference_steps"] == 6
     assert made.warnings == ()
 
@@ -192,4 +194,22 @@ def test_the_table_of_tasks_is_that_of_diffusers():
         else:
             assert stated == ("txt2img",)
     known = {pipeline.__name__ for pipeline in auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()}
-    assert set(tasks._BY_PIPELINE) <= known
+    beyond = {name for name, _ in siblings.BEYOND_AUTO}
+    assert set(tasks._BY_PIPELINE) == (set(tasks._BY_PIPELINE) & known) | beyond
+    assert not beyond & known  # or diffusers has learned of it, and the entry can go
+
+
+def test_sana_sprint_starts_from_a_picture_in_its_two_steps(engine, spec_of, ask):
+    spec = spec_of("sana-sprint", fixed_steps=2)
+    picture = {"image": a_picture()}
+
+    def start(strength):
+        request = ask(task="img2img", strength=strength, num_inference_steps=2, guidance_scale=4.5)
+        return engine.generate(spec, request, Recorder(), picture)
+
+    before = engine.generate(spec, ask(num_inference_steps=2), Recorder()).images[0].pixels
+    made = {strength: start(strength) for strength in (0.5, 1.0)}
+    assert [one.effective["steps_run"] for one in made.values()] == [1, 2]
+    assert made[0.5].versions["pipeline"] == "SanaSprintImg2ImgPipeline"
+    assert not np.array_equal(made[0.5].images[0].pixels, made[1.0].images[0].pixels)
+    assert np.array_equal(engine.generate(spec, ask(num_inference_steps=2), Recorder()).images[0].pixels, before)

@@ -19,8 +19,10 @@ _PIPELINES: dict[str, Callable[[], DiffusionPipeline]] = {
     "flux": flow_families.flux,
     "sd35": flow_families.sd35,
     "sana": flow_families.sana,
+    "sana-sprint": flow_families.sana_sprint,
     "sd15": unet_families.sd15,
     "sdxl": unet_families.sdxl,
+    "lcm": unet_families.lcm,
 }
 FAMILIES = (*_PIPELINES, SINGLE_FILE)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffusers import (
     AutoencoderDC,
     DiffusionPipeline,
@@ -10,7 +12,9 @@ from diffusers import (
     FluxPipeline,
     FluxTransformer2DModel,
     SanaPipeline,
+    SanaSprintPipeline,
     SanaTransformer2DModel,
+    SCMScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
@@ -83,6 +87,17 @@ def sd35() -> DiffusionPipeline:
 
 def sana() -> DiffusionPipeline:
     """Sana: a language model as text encoder, linear attention, and an autoencoder that shrinks by 32 (here by 8)."""
+    scheduler = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    return SanaPipeline(**_sana_parts(sample_size=16), scheduler=scheduler)
+
+
+def sana_sprint() -> DiffusionPipeline:
+    """Sana Sprint: Sana that is told the guidance, and draws in two steps."""
+    told = {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"}
+    return SanaSprintPipeline(**_sana_parts(sample_size=32, **told), scheduler=SCMScheduler())
+
+
+def _sana_parts(**transformer_options: Any) -> dict[str, Any]:
     gemma = gemma_tokenizer()
     text_encoder = Gemma2Model(
         Gemma2Config(
@@ -109,7 +124,7 @@ def sana() -> DiffusionPipeline:
         cross_attention_head_dim=8,
         cross_attention_dim=16,
         caption_channels=16,
-        sample_size=16,
+        **transformer_options,
     )
     vae = AutoencoderDC(
         in_channels=3,
@@ -128,10 +143,9 @@ def sana() -> DiffusionPipeline:
         decoder_norm_types="rms_norm",
         decoder_act_fns="silu",
     )
-    return SanaPipeline(
-        tokenizer=gemma,
-        text_encoder=text_encoder.eval(),
-        vae=vae.eval(),
-        transformer=transformer.eval(),
-        scheduler=DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
-    )
+    return {
+        "tokenizer": gemma,
+        "text_encoder": text_encoder.eval(),
+        "vae": vae.eval(),
+        "transformer": transformer.eval(),
+    }

@@ -1,4 +1,4 @@
-"""The families with a UNet: Stable Diffusion 1.5 and SDXL."""
+"""The families with a UNet: Stable Diffusion 1.5, its consistency models, and SDXL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from diffusers import (
     DDIMScheduler,
     DiffusionPipeline,
     EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -41,6 +43,32 @@ def sd15() -> DiffusionPipeline:
         tokenizer=clip,
         unet=unet.eval(),
         scheduler=DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def lcm() -> DiffusionPipeline:
+    """A latent consistency model: Stable Diffusion 1.5 whose UNet is told the guidance, for a few large steps."""
+    clip = clip_tokenizer()
+    unet = UNet2DConditionModel(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=CLIP_WIDTH,
+        attention_head_dim=2,
+        norm_num_groups=4,
+        time_cond_proj_dim=32,
+    )
+    return LatentConsistencyModelPipeline(
+        vae=autoencoder(4, flow=False),
+        text_encoder=clip_text_model(clip),
+        tokenizer=clip,
+        unet=unet.eval(),
+        scheduler=LCMScheduler(**{**_BETAS, "steps_offset": 0}, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

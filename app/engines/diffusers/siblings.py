@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import diffusers
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 
 from app.core.tasks import TXT2IMG, Task
@@ -14,6 +15,9 @@ from app.engines.diffusers.residency import LoadedModel
 from app.errors import UnsupportedTask
 
 _AUTO = {"img2img": AutoPipelineForImage2Image, "inpaint": AutoPipelineForInpainting}
+BEYOND_AUTO: dict[tuple[str, Task], str] = {  # siblings that diffusers has and its tables do not know
+    ("SanaSprintPipeline", "img2img"): "SanaSprintImg2ImgPipeline",
+}
 
 
 def pipeline_for(model: LoadedModel, task: Task) -> Any:
@@ -26,12 +30,15 @@ def pipeline_for(model: LoadedModel, task: Task) -> Any:
 
 
 def _make(model: LoadedModel, task: Task) -> Any:
+    name = type(model.pipeline).__name__
     try:
-        sibling = _AUTO[task].from_pipe(model.pipeline)
+        if (name, task) in BEYOND_AUTO:
+            sibling = getattr(diffusers, BEYOND_AUTO[name, task])(**model.pipeline.components)
+        else:
+            sibling = _AUTO[task].from_pipe(model.pipeline)
     except ValueError:  # it cannot find a linked pipeline
         raise UnsupportedTask(
-            f"{model.spec.id} ({type(model.pipeline).__name__}) cannot do {task}."
-            " Choose another model, or send no image."
+            f"{model.spec.id} ({name}) cannot do {task}. Choose another model, or send no image."
         ) from None
     sibling.set_progress_bar_config(disable=True)
     return sibling

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
 
 from app.core.job import JobStatus
 from app.monitoring.failpoints import ENVIRONMENT_NAME, NAMES
+from app.services.maintenance import rescue
 from tests.processes import Processes
 from tests.providers.replicate_server import Script, StandIn
 from tests.waiting import wait_until
@@ -99,3 +102,34 @@ def test_twins_never_share_a_prediction(
     wait_until(lambda: len(provider.created_for("twin")) == 2, "a third one")
     named = {place.installation.predictions.of_job(job).provider_id for job in jobs}
     assert len(named) == 2
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(
+    new_place: Callable[..., Place],
+    settings: dict[str, str],
+    provider: StandIn,
+    processes: Processes,  # noqa: F811
+) -> None:
+    """Twenty jobs, side by side, under workers that live for seconds and die at any moment."""
+    chance = random.Random(5)
+    place = new_place(**settings, **SHORT, MAX_ATTEMPTS="60")
+    prompts = [f"job {number}" for number in range(20)]
+    for prompt in prompts:
+        provider.scripts[prompt] = Script(seconds=chance.uniform(0.1, 3), fetches=chance.choice([[], [503], ["cut"]]))
+    jobs = [place.submit(prompt, model_id="painter") for prompt in prompts]
+    for _ in range(40):
+        process = processes.start("worker.py", "--lane", "remote", **place.environment)
+        wait_until(lambda: place.installation.workers.live(), processes.said())
+        time.sleep(chance.uniform(0.0, 2.5))
+        process.kill()
+        process.wait(30)
+        place.installation.workers.remove(place.installation.workers.live()[0]["id"])
+        time.sleep(1.1)  # longer than a lease
+        rescue(place.installation)
+        if all(place.view(job).job.status.terminal for job in jobs):
+            break
+    assert {place.view(job).job.status for job in jobs} == {JobStatus.COMPLETED}
+    assert [len(place.view(job).outputs) for job in jobs] == [1] * 20
+    assert [len(provider.created_for(prompt)) for prompt in prompts] == [1] * 20
+    assert provider.cancels == []

@@ -14,6 +14,7 @@ import torch
 from bench.gpu import contest
 from bench.gpu.geometry import build
 from bench.machine import describe_machine
+from bench.silent import Silent
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -52,9 +53,9 @@ def loading(asked: argparse.Namespace, folder: Path) -> None:
     kept.clear()
     contest.release()
     engine, (first, second) = contest.engine_of(folder, ("first", "second"), asked.dtype, most=1)
-    rows["our engine"] = contest.timed(lambda: engine.load(first, contest.Quiet()))
-    rows["our engine, in exchange for another model"] = contest.timed(lambda: engine.load(second, contest.Quiet()))
-    rows["our engine, when it is in memory"] = contest.timed(lambda: engine.load(second, contest.Quiet()))
+    rows["our engine"] = contest.timed(lambda: engine.load(first, Silent()))
+    rows["our engine, in exchange for another model"] = contest.timed(lambda: engine.load(second, Silent()))
+    rows["our engine, when it is in memory"] = contest.timed(lambda: engine.load(second, Silent()))
     engine.unload("second")
     contest.release()
     print("| load | seconds |\n|---|---|")
@@ -66,7 +67,7 @@ def loading(asked: argparse.Namespace, folder: Path) -> None:
 def drawing(asked: argparse.Namespace, folder: Path) -> None:
     """Seconds a picture with each kind of attention, and compiled at last. Both contenders use the same weights."""
     engine, (spec,) = contest.engine_of(folder, ("model",), asked.dtype, most=0)
-    engine.load(spec, contest.Quiet())
+    engine.load(spec, Silent())
     resident = engine._residency.get(spec)  # a second copy would not fit everywhere
     assert resident is not None
     contenders = {

@@ -14,27 +14,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from app.core.catalog import ModelSpec, parse_model_line
-from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Pixels
+from app.engines.base import NO_INPUTS
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
+from bench.silent import Silent
 
 PROMPT = "a sunset over mountains, mirrored in a lake"
-
-
-class Quiet:
-    """A `Control` that listens to nothing; `previews` counts what it was shown."""
-
-    previews = 0
-
-    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None: ...
-
-    def preview(self, pixels: Pixels, step: int) -> None:
-        self.previews += 1
-
-    def cancelled(self) -> bool:
-        return False
 
 
 @contextmanager
@@ -70,7 +56,7 @@ def drawn_by_the_engine(engine: DiffusersEngine, spec: ModelSpec, side: int, ste
     request = GenerationRequest(
         model_id=spec.id, prompt=PROMPT, num_inference_steps=steps, width=side, height=side, seed=1
     )
-    return lambda: void(engine.generate(spec, request, Quiet(), NO_INPUTS))
+    return lambda: void(engine.generate(spec, request, Silent(), NO_INPUTS))
 
 
 def engine_of(

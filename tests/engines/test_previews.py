@@ -21,6 +21,7 @@ def at_every_step(monkeypatch):
     monkeypatch.setattr(preview, "FIRST_AFTER_SECONDS", 0.0)
     monkeypatch.setattr(preview, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(preview, "PAUSE_COSTS", 0.0)
+    monkeypatch.setattr(preview, "SHOWN_AT_LEAST_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("family", ["flux", "sd35", "sd15", "sdxl", "sana"])
@@ -53,6 +54,13 @@ def test_a_wide_picture_has_a_wide_preview(engine, spec_of, ask, at_every_step):
 
 def test_it_is_too_early_for_a_quick_picture(engine, spec_of, ask, monkeypatch):
     monkeypatch.setattr(preview, "FIRST_AFTER_SECONDS", 1000.0)
+    control = Recorder()
+    engine.generate(spec_of("flux"), ask(), control)
+    assert control.previews == []
+
+
+def test_it_is_too_late_when_the_picture_is_almost_there(engine, spec_of, ask, at_every_step, monkeypatch):
+    monkeypatch.setattr(preview, "SHOWN_AT_LEAST_SECONDS", 1000.0)
     control = Recorder()
     engine.generate(spec_of("flux"), ask(), control)
     assert control.previews == []

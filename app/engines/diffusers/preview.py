@@ -19,6 +19,7 @@ from app.engines.base import Pixels
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
 FIRST_AFTER_SECONDS = 0.4
+SHOWN_AT_LEAST_SECONDS = 0.4  # one that the finished picture replaces sooner is not worth its cost
 PAUSE_COSTS = 40.0  # wait this many times what a preview cost: at most 2.5 % of the time goes into previews
 PAUSE_SECONDS = 0.25
 
@@ -30,18 +31,26 @@ class Previewer:
         self._pipeline = pipeline
         self._size = (width, height)
         self._last: torch.Tensor | None = None
-        self._next_at = time.perf_counter() + FIRST_AFTER_SECONDS
+        self._begun = time.perf_counter()
+        self._next_at = self._begun + FIRST_AFTER_SECONDS
 
     def after_step(self, step: int, latents: torch.Tensor) -> Pixels | None:
         """A preview (uint8 RGB, height × width × 3) after 0-based `step`, or None when it is too early for another."""
         started = time.perf_counter()
         preview = None
-        if started >= self._next_at:
+        if started >= self._next_at and self._seconds_left(step, started) >= SHOWN_AT_LEAST_SECONDS:
             preview = self._draw(self._heading(step, latents))
             cost = time.perf_counter() - started
             self._next_at = time.perf_counter() + max(PAUSE_SECONDS, PAUSE_COSTS * cost)
         self._last = latents
         return preview
+
+    def _seconds_left(self, step: int, now: float) -> float:
+        """Until the last step, at the pace so far; a while when the scheduler does not tell how many there are."""
+        steps = len(getattr(self._pipeline.scheduler, "timesteps", ()))
+        if not steps:
+            return SHOWN_AT_LEAST_SECONDS
+        return (steps - step - 1) * (now - self._begun) / (step + 1)
 
     def _heading(self, step: int, latents: torch.Tensor) -> torch.Tensor:
         """Where the latents are heading; themselves when that cannot be told."""

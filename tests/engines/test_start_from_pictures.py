@@ -163,6 +163,7 @@ def test_grey_parts_of_a_mask_blend(engine, spec_of, ask):
 
 def test_previews_and_cancel_work(start, monkeypatch):
     monkeypatch.setattr(preview, "FIRST_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(preview, "SHOWN_AT_LEAST_SECONDS", 0.0)
     monkeypatch.setattr(preview, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(preview, "PAUSE_COSTS", 0.0)
     control = Recorder()

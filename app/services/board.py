@@ -14,7 +14,7 @@ from app.services.status import JobView
 from app.services.status import view as read_view
 from app.store.glances import Glance, GlanceStore
 
-MOST_REMEMBERED = 1000  # jobs
+MOST_REMEMBERED = 500  # jobs; some kilobytes each
 OUTLOOK_SECONDS = 1.0  # an estimate may be this old; nothing else may
 
 

@@ -12,6 +12,7 @@ from app.errors import LoraUnavailable
 from app.files.safetensors import DamagedFile, read_header
 
 SUFFIX = ".safetensors"
+USUAL_NAME = "pytorch_lora_weights.safetensors"  # as diffusers calls it
 _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/([\w./-]+\.safetensors))?", re.ASCII)
 
 
@@ -43,10 +44,13 @@ def repo_of(lora_id: str) -> tuple[str, str | None] | None:
 
 
 def in_hub_cache(cache: Path, repo: str, name: str | None) -> Path | None:
-    """The file of a repo that was downloaded before; without a name, the one .safetensors file that is there."""
+    """The file of a repo that was downloaded before; without a name, the usual one, or the only one that is there."""
     snapshots = cache / f"models--{repo.replace('/', '--')}" / "snapshots"
     found = sorted(snapshots.glob(f"*/{name}" if name else f"*/*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns)
-    return found[-1] if found else None
+    usual = [path for path in found if path.name == USUAL_NAME]
+    if name is None and not usual and len({path.name for path in found}) > 1:
+        return None  # which one is meant, the hub has to be asked
+    return (usual or found)[-1] if found else None
 
 
 def all_files(folder: Path) -> Iterator[Path]:

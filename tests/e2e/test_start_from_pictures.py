@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.e2e.service import Service
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
 
@@ -91,3 +93,19 @@ def test_what_each_model_can_do_is_told(service: Service) -> None:
     tasks = {model["id"]: model["tasks"] for model in service.client.get("/api/models").json()["models"]}
     for model_id in ("demo", "tiny-flux", "tiny-sd35"):
         assert tasks[model_id] == ["txt2img", "img2img", "inpaint"]
+
+
+def test_a_worker_that_is_killed_takes_no_picture_along(new_service: Callable[..., Service]) -> None:
+    service = new_service(HEARTBEAT_SECONDS="0.5", LEASE_SECONDS="2")
+    service.start()
+    photo = png(np.random.default_rng(1).integers(0, 255, (512, 512, 3), dtype=np.uint8))
+    form = {"prompt": "a boat", "settings": json.dumps({"strength": 1, "num_inference_steps": 50, "seed": 4})}
+    job_id = service.client.post("/api/generate", data=form, files={"image": photo}).json()["job_id"]
+    wait_until(lambda: service.status(job_id)["progress"]["step"] > 0, "it was never begun")
+    (worker,) = service.workers()
+    worker.kill()
+    done = service.completed(job_id)
+    assert done["attempt"] == 2
+    assert done["inputs"]["image"]["sha256"] == hashlib.sha256(photo).hexdigest()
+    again = service.client.post("/api/generate", data=form, files={"image": photo}).json()["job_id"]
+    assert np.array_equal(np.asarray(fetched(service, done)), np.asarray(fetched(service, service.completed(again))))

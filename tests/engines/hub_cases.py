@@ -64,6 +64,8 @@ def main() -> None:
         "lora": attempt("tiny/flux", lora="tiny/lora"),
         "lora_of_many": attempt("tiny/flux", lora="tiny/loras"),
         "lora_by_file": attempt("tiny/flux", lora="tiny/loras/b.safetensors"),
+        "lora_by_other_file": attempt("tiny/flux", lora="tiny/loras/small.safetensors"),
+        "lora_of_many_again": attempt("tiny/flux", lora="tiny/loras"),
         "lora_without_that_file": attempt("tiny/flux", lora="tiny/loras/c.safetensors"),
         "lora_too_large": attempt("tiny/flux", lora="tiny/loras/a.safetensors"),
         "lora_gone": attempt("tiny/flux", lora="tiny/gone"),

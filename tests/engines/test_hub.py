@@ -28,6 +28,7 @@ def answers(tiny, tmp_path_factory):
     make_lora(tiny / "flux", folder / "lora" / "style.safetensors", strength=3.0)
     make_lora(tiny / "flux", folder / "many" / "a.safetensors", rank=40)
     make_lora(tiny / "flux", folder / "many" / "b.safetensors")
+    make_lora(tiny / "flux", folder / "many" / "small.safetensors", rank=1)
     repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled}
     with HubServer(repos | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
@@ -57,6 +58,7 @@ def answers(tiny, tmp_path_factory):
         ("unreachable", "ModelDownloadFailed", "model_unavailable", True, "Check the network"),
         ("unreachable_config", "ModelDownloadFailed", "model_unavailable", True, "Put the JSON and text files"),
         ("lora_of_many", "LoraUnavailable", "lora_unavailable", False, "one of them: tiny/loras/a.safetensors, "),
+        ("lora_of_many_again", "LoraUnavailable", "lora_unavailable", False, "several LoRAs"),
         ("lora_without_that_file", "LoraUnavailable", "lora_unavailable", False, "has no file c.safetensors"),
         ("lora_too_large", "LoraUnavailable", "lora_unavailable", False, "at most 50,000 are downloaded"),
         ("lora_gone", "LoraUnavailable", "lora_unavailable", False, "Check the LoRA's name"),

@@ -20,8 +20,6 @@ from app.engines.settings import EngineSettings
 from app.errors import GenerationError, LoraUnavailable
 from app.files import loras as files
 
-_USUAL_NAME = "pytorch_lora_weights.safetensors"
-
 
 def find_loras(
     request: GenerationRequest, settings: EngineSettings, before_download: Callable[[], None]
@@ -83,8 +81,8 @@ def _download(repo: str, name: str | None, settings: EngineSettings) -> Path:
 
 def _only_lora(repo: str, names: list[str]) -> str:
     candidates = [name for name in names if name.endswith(files.SUFFIX)]
-    if _USUAL_NAME in candidates:
-        return _USUAL_NAME
+    if files.USUAL_NAME in candidates:
+        return files.USUAL_NAME
     if len(candidates) == 1:
         return candidates[0]
     if candidates:

@@ -99,6 +99,48 @@ def test_it_is_what_plain_diffusers_gives(tiny, draw, make, folder, floats):
     assert np.abs(floats[-1] - wanted).max() <= 1e-5
 
 
+def in_kohyas_words(tiny, file, *, alpha: float) -> None:
+    """The LoRA in `file` as kohya's trainer writes one, with a convolution as LoCon has it."""
+    written = {}
+    for name, tensor in load_file(file).items():
+        path, side = name.removeprefix("unet.").removesuffix(".weight").rsplit(".", 1)
+        place = f"lora_unet_{path.replace('.', '_')}"
+        written[f"{place}.{'lora_down' if side == 'lora_A' else 'lora_up'}.weight"] = tensor
+        written[f"{place}.alpha"] = torch.tensor(alpha)
+    weights = next((tiny / "sd15" / "unet").glob("*.safetensors"))
+    rows, columns, height, width = load_file(weights)["down_blocks.0.resnets.0.conv1.weight"].shape
+    place = "lora_unet_down_blocks_0_resnets_0_conv1"
+    numbers = torch.Generator().manual_seed(3)
+    written[f"{place}.lora_down.weight"] = torch.randn(4, columns, height, width, generator=numbers)
+    written[f"{place}.lora_up.weight"] = torch.randn(rows, 4, 1, 1, generator=numbers)
+    written[f"{place}.alpha"] = torch.tensor(alpha)
+    save_file(written, file, {"format": "pt"})
+
+
+def test_kohyas_names_alphas_and_convolutions(tiny, draw, make, folder, floats):
+    from diffusers import StableDiffusionPipeline
+
+    make("sd15", strength=2.0)
+    in_kohyas_words(tiny, folder / "style.safetensors", alpha=2.0)
+    pipe = StableDiffusionPipeline.from_pretrained(tiny / "sd15", safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+
+    def plain():
+        generator = torch.Generator("cpu").manual_seed(7)
+        size = {"width": 64, "height": 64, "num_inference_steps": 3}
+        return pipe("a red cat under a tree", generator=generator, output_type="np", **size).images[0]
+
+    without = plain()
+    pipe.load_lora_weights(folder, weight_name="style.safetensors", adapter_name="a")
+    pipe.set_adapters(["a"], [0.7])
+    wanted = plain()
+    draw("sd15", {"style": 0.7})
+    assert np.abs(wanted - without).max() > 0.01
+    assert np.abs(floats[-1] - wanted).max() <= 1e-5
+    draw("sd15")
+    assert np.array_equal(floats[-1], without)
+
+
 def test_one_that_changes_the_text_encoder_leaves_no_trace_there_either(draw, make):
     make("sd15", strength=3.0, text_encoder=True)
     make("sd15", "plain", strength=3.0)

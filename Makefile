@@ -42,7 +42,7 @@ build:
 
 test: lint .venv/browser
 	@$(BIN)/python -m pytest -q -n 2 -m "not e2e and not browser"
-	@$(BIN)/python -m pytest -q --reruns 2 -m "e2e or browser"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --reruns 2 -m "e2e or browser"
 
 check: lint
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not e2e and not browser"

@@ -155,7 +155,13 @@ def model_body(state: ModelState) -> dict[str, Any]:
         "negative_prompt": spec.options.negative_prompt,
         "example_prompts": list(spec.options.example_prompts),
         "hint": spec.options.hint,
-        "available": state.available,
+        "available": state.files.available,
+        "bytes": state.files.bytes,
+        "downloading": state.downloading
+        and {
+            "downloaded_bytes": state.downloading.downloaded_bytes,
+            "total_bytes": state.downloading.total_bytes,
+        },
         "loaded": state.loaded,
     }
 

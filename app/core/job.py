@@ -43,13 +43,16 @@ class Phase(StrEnum):
 class Progress:
     """`step` of `total_steps` denoising steps are done, each in about `seconds_per_step` (None before it is known).
 
-    `percent` is 0-100 over the whole job.
+    While its model is downloaded `downloaded_bytes` of `total_bytes` are here; None when nothing is, or before the
+    sizes are known. `percent` is 0-100 over the whole job.
     """
 
     phase: Phase
     step: int = 0
     total_steps: int = 0
     seconds_per_step: float | None = None
+    downloaded_bytes: int | None = None
+    total_bytes: int | None = None
 
     @property
     def percent(self) -> int:

@@ -90,6 +90,8 @@ def progress_body(job: Job) -> dict[str, Any]:
         "total_steps": now.total_steps,
         "percent": now.percent,
         "seconds_per_step": None if now.seconds_per_step is None else round(now.seconds_per_step, 4),
+        "downloaded_bytes": now.downloaded_bytes,
+        "total_bytes": now.total_bytes,
     }
 
 

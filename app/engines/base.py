@@ -32,6 +32,9 @@ class Control(Protocol):
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
         """Say what is happening. `step` of `total_steps` denoising steps are done."""
 
+    def downloaded(self, done: int, total: int) -> None:
+        """Say that `done` of the `total` bytes of the model are on this machine, while it is DOWNLOADING."""
+
     def preview(self, pixels: Pixels, step: int) -> None:
         """Show what the picture looks like after `step` steps: small, uint8 RGB, shape (height, width, 3)."""
 

@@ -20,7 +20,8 @@ class EngineSettings:
     read from the environment by huggingface_hub itself. `previews`: show the picture while it is drawn.
     `safety_checker` (empty = none) and `safety_policy` hold for every model whose catalogue line states none.
 
-    The rest is what the settings of the same names say (app/config/models.py and loras.py); 0 means no bound of ours.
+    The rest is what the settings of the same names say (app/config/models.py, loras.py and storage.py); 0 means no
+    bound of ours.
     """
 
     root: Path
@@ -41,3 +42,4 @@ class EngineSettings:
     lora_max_bytes: int = 2**31
     lora_cache_max: int = 8
     lora_cache_bytes: int = 2**31
+    disk_floor_bytes: int = 0

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.catalog import LANES, Lane, ModelSpec
-from app.core.job import Job, JobStatus
+from app.core.job import Job, JobStatus, Progress
 from app.core.tasks import Task
 from app.services.installation import Installation
+from app.services.model_files import ModelFiles, downloads, files_of
 from app.services.outlook import Outlook, Speeds
 from app.services.status import JobView, prediction_of
 from app.services.tasks import tasks_of
@@ -30,12 +31,13 @@ class QueueOverview:
 
 @dataclass(frozen=True)
 class ModelState:
-    """`available`: its weights are on this machine. `loaded`: a live worker holds it in memory."""
+    """`loaded`: a live worker holds it in memory. `downloading`: how far the job is that fetches it just now."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
-    available: bool
+    files: ModelFiles
     loaded: bool
+    downloading: Progress | None
 
 
 @dataclass(frozen=True)
@@ -136,22 +138,17 @@ def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobS
 
 def models(installation: Installation) -> list[ModelState]:
     loaded = {model["model_id"] for worker in installation.workers.live() for model in worker["models"]}
+    under_way = downloads(installation)
     return [
         ModelState(
-            spec, tasks_of(installation, spec), available=is_available(installation, spec), loaded=spec.id in loaded
+            spec=spec,
+            tasks=tasks_of(installation, spec),
+            files=files_of(installation, spec),
+            loaded=spec.id in loaded,
+            downloading=under_way.get(spec.id),
         )
         for spec in installation.catalog
     ]
-
-
-def is_available(installation: Installation, spec: ModelSpec) -> bool:
-    """Whether the weights are on this machine; of a remote model, whether there is a key for its provider."""
-    if spec.source == "local":
-        return installation.settings.local_path(spec.repo).exists()
-    if spec.source == "huggingface":
-        snapshots = installation.settings.hub_cache / f"models--{spec.repo.replace('/', '--')}" / "snapshots"
-        return any(snapshots.glob("*/model_index.json"))
-    return installation.settings.has_key_for(spec.source)
 
 
 def readiness(installation: Installation) -> Readiness:

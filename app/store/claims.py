@@ -104,6 +104,7 @@ class ClaimStore:
         """Write down how far the job is. Not durable: a power cut may lose it, and nobody was promised it."""
         with self._database.write(durable=False) as connection:
             changes: dict[str, Any] = {"phase": progress.phase.value, "step": progress.step}
+            changes |= {"downloaded_bytes": progress.downloaded_bytes, "total_bytes": progress.total_bytes}
             if progress.seconds_per_step is not None:
                 changes["seconds_per_step"] = progress.seconds_per_step
             if progress.total_steps:
@@ -239,6 +240,8 @@ _TAKE = (
         phase=Phase.STARTING.value,
         step=0,
         seconds_per_step=None,
+        downloaded_bytes=None,
+        total_bytes=None,
         error_code=None,
         error_message=None,
         revision=jobs.c.revision + 1,

@@ -50,7 +50,8 @@ def _progress(row: Row[Any]) -> Progress:
         return Progress(Phase.DONE, row.total_steps, row.total_steps, row.seconds_per_step)
     if row.status == JobStatus.PENDING.value:  # what an earlier attempt got done counts for nothing
         return Progress(Phase.STARTING, 0, row.total_steps)
-    return Progress(Phase(row.phase), row.step, row.total_steps, row.seconds_per_step)
+    download = (row.downloaded_bytes, row.total_bytes)
+    return Progress(Phase(row.phase), row.step, row.total_steps, row.seconds_per_step, *download)
 
 
 REQUEST_COLUMNS = (jobs.c.model_id, jobs.c.prompt, jobs.c.negative_prompt, jobs.c.settings)

@@ -79,6 +79,8 @@ jobs = Table(
     Column("lane", String(8), nullable=False, server_default="local"),
     Column("safety_filter_result", String(8)),  # when COMPLETED
     Column("seconds_per_step", Double),  # of the present attempt, measured
+    Column("downloaded_bytes", _Big),  # both while its model is downloaded, else null
+    Column("total_bytes", _Big),
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,

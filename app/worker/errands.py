@@ -28,6 +28,9 @@ class Errand:
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
         """Nobody follows it."""
 
+    def downloaded(self, done: int, total: int) -> None:
+        """Nobody follows it."""
+
     def preview(self, pixels: Pixels, step: int) -> None:
         """There is none."""
 

@@ -82,6 +82,10 @@ class HeldJob:
         pace = self._pace.after(phase, step)
         self.progress = Progress(phase, step, total_steps or self.claim.request.steps_run, pace)
 
+    def downloaded(self, done: int, total: int) -> None:
+        steps = self.claim.request.steps_run
+        self.progress = Progress(Phase.DOWNLOADING, 0, steps, downloaded_bytes=done, total_bytes=total)
+
     def preview(self, pixels: Pixels, step: int) -> None:
         self.preview_shown = Shown(pixels, step)
 

@@ -86,6 +86,7 @@ def _local_worker(
             lora_max_bytes=settings.lora_max_bytes,
             lora_cache_max=settings.lora_cache_max,
             lora_cache_bytes=settings.lora_cache_bytes,
+            disk_floor_bytes=settings.disk_floor_bytes,
         )
     )
     return Worker(installation, factories, device="cuda" if gpu_count() else "cpu")

@@ -44,6 +44,7 @@ def test_progress_and_completion_reach_a_client_that_polls(client, submit, worke
     assert (poll()["status"], poll()["position"], poll()["attempt"]) == ("PROCESSING", None, 1)
     worker.progress(claim, 4)
     told = {"phase": "generating", "step": 4, "total_steps": 8, "percent": 49, "seconds_per_step": None}
+    told |= {"downloaded_bytes": None, "total_bytes": None}
     assert poll()["progress"] == told
     ids = worker.finish(claim)
     done = poll()

@@ -11,11 +11,15 @@ class Recorder:
 
     def __init__(self, cancel_at: int | None = None) -> None:
         self.reports: list[tuple[Phase, int, int]] = []
+        self.downloads: list[tuple[int, int]] = []
         self.previews: list[tuple[int, Pixels]] = []
         self._cancel_at = cancel_at
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
         self.reports.append((phase, step, total_steps))
+
+    def downloaded(self, done: int, total: int) -> None:
+        self.downloads.append((done, total))
 
     def preview(self, pixels: Pixels, step: int) -> None:
         self.previews.append((step, pixels))

@@ -1,6 +1,8 @@
 """A small model hub on 127.0.0.1 that speaks as much of the Hugging Face hub's protocol as a download needs.
 
-Repos: those given (served from folders), and four that answer with the hub's own refusals. Run it as a context manager.
+Repos: those given (served from folders), and four that answer with the hub's own refusals. Of a repo whose name ends in
+`-cut` or `-stalled` each large file breaks off in the middle, or goes silent there, the first time that it is asked
+for. Run it as a context manager.
 """
 
 from __future__ import annotations
@@ -22,12 +24,20 @@ REFUSALS = {  # repo → (status, the hub's X-Error-Code)
 }
 
 
+LARGE = 50_000  # bytes
+SILENCE_SECONDS = 60.0
+
+
 class HubServer:
-    """`with HubServer({"tiny/flux": folder}) as hub: hub.url`. `requests` lists "METHOD path" of all that was asked."""
+    """`with HubServer({"tiny/flux": folder}) as hub: hub.url`. `requests` lists "METHOD path" of all that was asked,
+    and `ranges` (path, first byte) of what was asked for from the middle on."""
 
     def __init__(self, repos: dict[str, Path]) -> None:
         self.requests: list[str] = []
-        handler = type("Handler", (_Handler,), {"repos": repos, "asked": self.requests})
+        self.ranges: list[tuple[str, int]] = []
+        self._closing = threading.Event()
+        members = {"repos": repos, "asked": self.requests, "ranges": self.ranges, "closing": self._closing}
+        handler = type("Handler", (_Handler,), members | {"troubled": set()})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -36,6 +46,7 @@ class HubServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -43,6 +54,9 @@ class HubServer:
 class _Handler(BaseHTTPRequestHandler):
     repos: dict[str, Path]
     asked: list[str]
+    ranges: list[tuple[str, int]]
+    closing: threading.Event
+    troubled: set[str]
 
     def do_GET(self) -> None:
         path = unquote(urlparse(self.path).path)
@@ -59,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif is_api:
             self._api(repo, rest)
         elif len(rest) > 2 and rest[0] == "resolve" and repo in self.repos:
-            self._file(self.repos[repo] / "/".join(rest[2:]))
+            self._file(repo, self.repos[repo] / "/".join(rest[2:]))
         else:
             self._refuse(404, "RepoNotFound")
 
@@ -78,12 +92,28 @@ class _Handler(BaseHTTPRequestHandler):
         info = {"id": repo, "sha": COMMIT, "siblings": siblings}
         self._answer(json.dumps(info | {"private": False, "gated": "manual" if not folder else False}).encode())
 
-    def _file(self, file: Path) -> None:
+    def _file(self, repo: str, file: Path) -> None:
         if not file.is_file():
             self._refuse(404, "EntryNotFound")
             return
         data = file.read_bytes()
-        self._answer(data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"'})
+        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"'}
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        if start:
+            self.ranges.append((unquote(urlparse(self.path).path), start))
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if self.command == "GET" and len(data) > LARGE and "-" in repo and self.path not in self.troubled:
+            self.troubled.add(self.path)
+            self._half(data[start:], headers, silent=repo.endswith("-stalled"))
+            return
+        self._answer(data[start:], headers, 206 if start else 200)
+
+    def _half(self, data: bytes, headers: dict[str, str], *, silent: bool) -> None:
+        """Promise all of `data`, send half of it, and then nothing, or hang up."""
+        self._answer(data[: len(data) // 2], headers | {"Content-Length": str(len(data))})
+        if silent:
+            self.closing.wait(SILENCE_SECONDS)
+        self.close_connection = True
 
     def _answer(self, data: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
         self.send_response(status)

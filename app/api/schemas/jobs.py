@@ -28,6 +28,8 @@ class ProgressBody(BaseModel):
     total_steps: int
     percent: int = Field(ge=0, le=100)
     seconds_per_step: float | None = Field(description="Measured in this attempt; null before the first step.")
+    downloaded_bytes: int | None = Field(description="In phase `downloading_model`: how much of the model is here.")
+    total_bytes: int | None = Field(description="How much there will be; null when nothing is downloaded.")
 
 
 class ErrorBody(BaseModel):

@@ -9,6 +9,11 @@ from pydantic import BaseModel, Field
 from app.core.catalog import Media
 
 
+class DownloadBody(BaseModel):
+    downloaded_bytes: int
+    total_bytes: int
+
+
 class ModelBody(BaseModel):
     id: str
     name: str
@@ -24,7 +29,11 @@ class ModelBody(BaseModel):
     negative_prompt: bool = Field(description="Whether the model has one.")
     example_prompts: list[str]
     hint: str
-    available: bool = Field(description="Its weights are on this machine.")
+    available: bool = Field(description="Its weights are on this machine, whole.")
+    bytes: int | None = Field(
+        description="What its files take on this machine's disk, also when some are missing; null of a remote model."
+    )
+    downloading: DownloadBody | None = Field(description="While a job fetches it.")
     loaded: bool = Field(description="A live worker holds it in memory.")
 
 

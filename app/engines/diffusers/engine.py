@@ -93,7 +93,7 @@ class DiffusersEngine:
     def _load_cold(self, spec: ModelSpec, control: Control) -> None:
         started = time.perf_counter()
         control.report(Phase.LOADING)
-        checkpoint = locate(spec, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
+        checkpoint = locate(spec, self._settings, control)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
         class_name = pipeline_class_name(spec, checkpoint)

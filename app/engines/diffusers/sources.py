@@ -6,7 +6,6 @@ network does; a pinned `revision` in the model's options says which version is m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,6 +14,8 @@ from diffusers.loaders.single_file_utils import fetch_diffusers_config
 from huggingface_hub import snapshot_download
 
 from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.engines.base import Control
 from app.engines.diffusers.checkpoint import (
     PICKLE_SUFFIXES,
     SKIPPED_PARTS,
@@ -24,6 +25,7 @@ from app.engines.diffusers.checkpoint import (
 )
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS, download_error
 from app.engines.diffusers.log import log
+from app.engines.diffusers.transfer import resumable_downloads
 from app.engines.diffusers.weights import tensor_shapes
 from app.engines.settings import EngineSettings
 from app.errors import GenerationError, ModelUnavailable
@@ -31,13 +33,14 @@ from app.errors import GenerationError, ModelUnavailable
 _CONFIG_FILES = ["*.json", "**/*.json", "*.txt", "**/*.txt", "**/*.model"]  # kilobytes: no weights among them
 
 
-def locate(spec: ModelSpec, settings: EngineSettings, before_download: Callable[[], None]) -> Checkpoint:
-    """The checkpoint of `spec`, on this machine. `before_download` is called when something has to be fetched first.
+def locate(spec: ModelSpec, settings: EngineSettings, control: Control) -> Checkpoint:
+    """The checkpoint of `spec`, on this machine. What has to be fetched first is reported to `control`, which may
+    cancel it; what came by then is kept for the next time.
 
-    Raises ModelUnavailable, ModelDownloadFailed, ModelRequiresAuth or StorageFull.
+    Raises ModelUnavailable, ModelDownloadFailed, ModelRequiresAuth, StorageFull or Cancelled.
     """
     if spec.source == "huggingface":
-        return _from_hub(spec, before_download)
+        return _from_hub(spec, settings, control)
     path = _local_path(spec, settings)
     if path.is_dir():
         return inspect_folder(path, spec.options.variant)
@@ -45,7 +48,7 @@ def locate(spec: ModelSpec, settings: EngineSettings, before_download: Callable[
         raise ModelUnavailable(f"{path} is a pickle, which can run code, and is never loaded. Convert it first.")
     if path.suffix != ".safetensors":
         raise ModelUnavailable(f"{path} is neither a diffusers folder nor a .safetensors file.")
-    return inspect_file(path, _config_folder(path, spec, before_download))
+    return inspect_file(path, _config_folder(path, spec, control))
 
 
 def _local_path(spec: ModelSpec, settings: EngineSettings) -> Path:
@@ -59,16 +62,17 @@ def _local_path(spec: ModelSpec, settings: EngineSettings) -> Path:
     )
 
 
-def _from_hub(spec: ModelSpec, before_download: Callable[[], None]) -> Checkpoint:
+def _from_hub(spec: ModelSpec, settings: EngineSettings, control: Control) -> Checkpoint:
     try:
         return _inspect_snapshot(_fetch(spec, local_files_only=True), spec)
     except DOWNLOAD_ERRORS:
         log.info("%s: %s is not on this machine", spec.id, spec.repo)
     except ModelUnavailable as problem:
         log.info("%s: the copy of %s on this machine is not whole: %s", spec.id, spec.repo, problem)
-    before_download()
+    control.report(Phase.DOWNLOADING)
     try:
-        folder = _fetch(spec, local_files_only=False)
+        with resumable_downloads(control, settings.disk_floor_bytes):
+            folder = _fetch(spec, local_files_only=False)
     except DOWNLOAD_ERRORS as error:
         raise download_error(error, spec) from error
     return _inspect_snapshot(folder, spec)
@@ -92,7 +96,7 @@ def _inspect_snapshot(folder: Path, spec: ModelSpec) -> Checkpoint:
     return inspect_folder(folder, spec.options.variant, revision=folder.name)  # …/snapshots/<commit hash>
 
 
-def _config_folder(file: Path, spec: ModelSpec, before_download: Callable[[], None]) -> Path:
+def _config_folder(file: Path, spec: ModelSpec, control: Control) -> Path:
     """The folder that says how a single file is built: the one beside it with its name, or the hub's for its family."""
     beside = file.with_suffix("")
     if (beside / "model_index.json").is_file():
@@ -102,7 +106,7 @@ def _config_folder(file: Path, spec: ModelSpec, before_download: Callable[[], No
     try:
         return _fetch_config(repo, local_files_only=True)
     except DOWNLOAD_ERRORS:
-        before_download()
+        control.report(Phase.DOWNLOADING)
     try:
         return _fetch_config(repo, local_files_only=False)
     except DOWNLOAD_ERRORS as error:

@@ -39,8 +39,8 @@ function open(id) {
       take(JSON.parse(event.data));
     });
   hear("status", (body) => jobs.update(id, body));
-  hear("progress", ({ phase, step, total_steps, percent, ...rest }) =>
-    jobs.update(id, { ...rest, progress: { phase, step, total_steps, percent } }));
+  hear("progress", ({ phase, step, total_steps, percent, downloaded_bytes, total_bytes, ...rest }) =>
+    jobs.update(id, { ...rest, progress: { phase, step, total_steps, percent, downloaded_bytes, total_bytes } }));
   hear("preview", ({ image, step }) => {
     if (/^data:image\/(png|jpeg|webp);base64,/.test(image)) jobs.update(id, { preview: image, preview_step: step });
   });

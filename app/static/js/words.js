@@ -1,6 +1,6 @@
 // How a job stands, in a few words. Pure.
 
-import { ordinal, seconds } from "./format.js";
+import { bytes, ordinal, seconds } from "./format.js";
 
 const PHASES = {
   starting: "Starting",
@@ -30,6 +30,8 @@ export function standing(job) {
   if (job.cancel_requested) return "Stopping at the next step";
   const { phase, step, total_steps: total } = job.progress;
   if (phase === "generating") return total ? `Step ${step} of ${total}` : "Generating";
+  const { downloaded_bytes: here, total_bytes: size } = job.progress;
+  if (phase === "downloading_model" && size) return `${PHASES[phase]}, ${bytes(here)} of ${bytes(size)}`;
   return PHASES[phase] ?? "Working";
 }
 

@@ -1,0 +1,56 @@
+"""What of a model's weights is on this machine. Nothing is opened but a list of parts, and nobody is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase, Progress
+from app.errors import Conflict, InvalidRequest
+from app.files import hub_cache
+from app.services.installation import Installation
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """`available`: they are here and whole; of a remote model, there is a key for its provider. `bytes` is what they
+    take on the disk, also those of a download that broke off; None of a remote model."""
+
+    available: bool
+    bytes: int | None
+
+
+def files_of(installation: Installation, spec: ModelSpec) -> ModelFiles:
+    settings = installation.settings
+    if spec.source == "local":
+        path = settings.local_path(spec.repo)
+        return ModelFiles(path.exists(), hub_cache.bytes_of(path))
+    if spec.source == "huggingface":
+        whole = bool(hub_cache.snapshots(settings.hub_cache, spec.repo))
+        return ModelFiles(whole, hub_cache.bytes_kept(settings.hub_cache, spec.repo))
+    return ModelFiles(settings.has_key_for(spec.source), None)
+
+
+def downloads(installation: Installation) -> dict[str, Progress]:
+    """By model, how far the job is that downloads it just now. (One that fetches only a LoRA has no bytes to tell.)"""
+    return {
+        job.request.model_id: job.progress
+        for job in installation.jobs.running()
+        if job.progress.phase is Phase.DOWNLOADING and job.progress.total_bytes is not None
+    }
+
+
+def remove(installation: Installation, spec: ModelSpec) -> int:
+    """Delete the files of a hub model, in every version. Returns the bytes that this freed.
+
+    Raises InvalidRequest for a model that does not come from the hub, Conflict while a job downloads it, OSError.
+    """
+    if spec.source == "local":
+        path = installation.settings.local_path(spec.repo)
+        raise InvalidRequest(f"{spec.id} is yours, not a download: delete {path} yourself.")
+    if spec.source != "huggingface":
+        raise InvalidRequest(f"{spec.id} runs at a provider; nothing of it is here.")
+    under_way = downloads(installation)
+    if any(other.repo == spec.repo and other.id in under_way for other in installation.catalog):
+        raise Conflict(f"A job is downloading {spec.repo}. Cancel it first.")
+    return hub_cache.remove(installation.settings.hub_cache, spec.repo)

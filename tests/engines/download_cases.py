@@ -1,0 +1,80 @@
+"""Run in a process of its own with HF_ENDPOINT and HF_HOME set, as hub_cases.py is. Prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from app.core.catalog import ModelSpec
+from app.engines.diffusers import transfer
+from app.engines.diffusers.sources import locate
+from app.engines.settings import EngineSettings
+from app.errors import Cancelled, GenerationError
+from app.files import hub_cache
+from tests.engines.control import Recorder
+
+CHUNK = 4096
+
+
+class Impatient(Recorder):
+    """Cancels as soon as some more bytes have come than there were."""
+
+    def cancelled(self) -> bool:
+        return bool(self.downloads) and self.downloads[-1][0] > self.downloads[0][0] + 20_000
+
+
+def attempt(repo: str, control: Recorder | None = None, **settings: int) -> dict[str, object]:
+    spec = ModelSpec(id="model", name="model", repo=repo, description="", source="huggingface")
+    place = Path(sys.argv[1])
+    control = control or Recorder()
+    result: dict[str, object] = {"error": None, "detail": ""}
+    try:
+        found = locate(spec, EngineSettings(root=place, model_cache_dir=place, **settings), control)
+        result["bytes"] = sum(file.stat().st_size for file in found.path.rglob("*") if file.is_file())
+    except Cancelled:
+        result["error"] = "Cancelled"
+    except GenerationError as error:
+        result |= {"error": type(error).__name__, "detail": error.detail}
+    cache = Path(HF_HUB_CACHE)
+    return result | {
+        "downloads": control.downloads,
+        "partial": sorted(
+            path.stat().st_size for path in cache.glob(f"models--{repo.replace('/', '--')}/blobs/*.partial")
+        ),
+        "available": bool(hub_cache.snapshots(cache, repo)),
+    }
+
+
+def damage(repo: str) -> None:
+    """Turn a bit in every partial file."""
+    for path in Path(HF_HUB_CACHE).glob(f"models--{repo.replace('/', '--')}/blobs/*.partial"):
+        content = bytearray(path.read_bytes())
+        if content:
+            content[0] ^= 1
+        path.write_bytes(content)
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    transfer._CHUNK_BYTES = CHUNK
+    results = {
+        "whole": attempt("tiny/flux"),
+        "again": attempt("tiny/flux"),
+        "cut": attempt("tiny/flux-cut"),
+        "cancelled": attempt("tiny/flux-stalled", Impatient()),
+        "resumed": attempt("tiny/flux-stalled"),
+        "no_room": attempt("tiny/sd15", disk_floor_bytes=2**60),
+        "cancelled_too": attempt("tiny/sd15-stalled", Impatient()),
+    }
+    damage("tiny/sd15-stalled")
+    results["damaged"] = attempt("tiny/sd15-stalled")
+    results["mended"] = attempt("tiny/sd15-stalled")
+    sys.stdout.write(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Downloads of models: their bytes are told, a cut or a cancel costs nothing that came, and the disk is asked first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.engines.hub_server import HubServer
+
+ROOT = Path(__file__).resolve().parents[2]
+BUFFER = 8192  # bytes that a thread still held when the cancel came
+
+
+@pytest.fixture(scope="module")
+def answers(tiny, tmp_path_factory):
+    """What each case of download_cases.py gave, all in one process against one hub."""
+    folder = tmp_path_factory.mktemp("downloads")
+    flux = dict.fromkeys(["tiny/flux", "tiny/flux-cut", "tiny/flux-stalled"], tiny / "flux")
+    with HubServer(flux | dict.fromkeys(["tiny/sd15", "tiny/sd15-stalled"], tiny / "sd15")) as hub:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment = kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "NO_PROXY": "127.0.0.1"}
+        environment["HF_HUB_DOWNLOAD_TIMEOUT"] = "2"  # for the threads that were left in the silence
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.engines.download_cases", str(folder)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return {**json.loads(done.stdout), "asked": list(hub.requests), "ranges": list(hub.ranges)}
+
+
+def test_a_download_tells_its_bytes_up_to_the_last(answers):
+    whole = answers["whole"]
+    done, totals = zip(*whole["downloads"], strict=True)
+    assert set(totals) == {whole["bytes"]}  # all that is in the folder now, and nothing else
+    assert list(done) == sorted(done)
+    assert done[0] < done[-1] == whole["bytes"]
+    assert whole["available"]
+    assert answers["again"]["downloads"] == []
+
+
+def test_a_broken_connection_is_taken_up_where_it_broke(answers):
+    assert answers["cut"]["error"] is None
+    assert answers["cut"]["bytes"] == answers["whole"]["bytes"]
+    assert [start for path, start in answers["ranges"] if "flux-cut" in path and start > 0]
+
+
+def test_a_cancel_keeps_what_came_although_the_hub_is_silent(answers):
+    cancelled = answers["cancelled"]
+    assert cancelled["error"] == "Cancelled"
+    assert cancelled["partial"]
+    assert not cancelled["available"]  # its index is there
+
+
+def test_the_next_attempt_goes_on_from_there(answers):
+    resumed, partial = answers["resumed"], answers["cancelled"]["partial"]
+    assert resumed["error"] is None
+    assert resumed["downloads"][0][0] >= sum(partial)
+    assert (resumed["bytes"], resumed["partial"]) == (answers["whole"]["bytes"], [])
+    starts = sorted({start for path, start in answers["ranges"] if "flux-stalled" in path})
+    begun = [size for size in partial if size]
+    assert all(0 <= start - size <= BUFFER for start, size in zip(starts, begun, strict=True))
+
+
+def test_nothing_is_fetched_that_has_no_room(answers):
+    assert answers["no_room"]["error"] == "StorageFull"
+    assert "DISK_FLOOR_BYTES" in answers["no_room"]["detail"]
+    assert not [path for path in answers["asked"] if path.startswith("GET /tiny/sd15/") and "safetensors" in path]
+
+
+def test_what_was_damaged_meanwhile_is_fetched_anew(answers):
+    assert answers["damaged"]["error"] == "ModelDownloadFailed"
+    assert "damaged" in answers["damaged"]["detail"]
+    assert answers["mended"]["error"] is None

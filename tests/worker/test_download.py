@@ -1,0 +1,31 @@
+"""A job whose model is downloaded: its bytes are told while it lasts, and a cancel stops it."""
+
+from __future__ import annotations
+
+import time
+
+from app.core.job import JobStatus, Phase
+from app.engines.base import Control
+from app.errors import Cancelled
+from tests.waiting import wait_until
+from tests.worker.fake_engine import FakeEngine
+from tests.worker.place import Place
+
+
+def test_bytes_are_told_and_a_cancel_stops_it(place: Place) -> None:
+    def download(control: Control) -> None:
+        control.report(Phase.DOWNLOADING)
+        control.downloaded(1_200_000_000, 34_000_000_000)
+        while not control.cancelled():
+            time.sleep(0.01)
+        raise Cancelled
+
+    engine = FakeEngine()
+    engine.behaviours["large"] = download
+    place.start(engine)
+    job_id = place.submit("large")
+    wait_until(lambda: place.view(job_id).job.progress.total_bytes, "no bytes were told")
+    progress = place.view(job_id).job.progress
+    assert (progress.phase, progress.downloaded_bytes) == (Phase.DOWNLOADING, 1_200_000_000)
+    place.installation.jobs.cancel(job_id)
+    wait_until(lambda: place.view(job_id).job.status is JobStatus.CANCELLED, "it was not stopped")

@@ -100,7 +100,7 @@ class Crowd:
         head: str = "",
         body: bytes = b"",
     ) -> tuple[int, dict[str, Any]]:
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode() + body)
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\n{head}\r\n".encode() + body)
         status, headers = await _read_head(reader)
         content = await reader.readexactly(int(headers.get("content-length", 0)))
         self.tally.answers[status] += 1
@@ -124,7 +124,7 @@ class Crowd:
         tally = self.tally
         reader, writer = await asyncio.open_connection(self._host, self._port)
         try:
-            writer.write(f"GET /api/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writer.write(f"GET /api/jobs/{job_id}/events HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
             status, _ = await _read_head(reader)
             tally.answers[status] += 1
             if status != 200:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import select
 import selectors
 import signal
 import socket
@@ -113,10 +114,17 @@ class PatientSocket(socket.socket):
         except OSError:
             return True  # let who reads it find out
         whole = not seen or b"\r\n\r\n" in seen or b"\n\n" in seen or len(seen) >= LARGEST_HEAD // 2
+        whole = whole or self._has_no_more()
         if not whole or self._waits_for_more:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
             self._waits_for_more = not whole
         return whole
+
+    def _has_no_more(self) -> bool:
+        """Whether the client has closed its side. Such a socket is readable for ever, whatever SO_RCVLOWAT says."""
+        poll = select.poll()
+        poll.register(self, getattr(select, "POLLRDHUP", 0))  # Linux; elsewhere it is waited for
+        return bool(poll.poll(0))
 
     def setblocking(self, flag: bool, /) -> None:
         if flag:

@@ -59,6 +59,15 @@ def test_it_is_too_early_for_a_quick_picture(engine, spec_of, ask, monkeypatch):
     assert control.previews == []
 
 
+def test_the_first_of_a_further_picture_does_not_head_from_the_one_before(engine, spec_of, ask, at_every_step):
+    alone, second = Recorder(), Recorder()
+    engine.generate(spec_of("sd35"), ask(seed=8), alone)
+    engine.generate(spec_of("sd35"), ask(seed=7, num_images=2), second)
+    half = len(second.previews) // 2
+    for (_, expected), (_, shown) in zip(alone.previews, second.previews[half:], strict=True):
+        assert np.array_equal(expected, shown)
+
+
 def test_it_is_too_late_when_the_picture_is_almost_there(engine, spec_of, ask, at_every_step, monkeypatch):
     monkeypatch.setattr(preview, "SHOWN_AT_LEAST_SECONDS", 1000.0)
     control = Recorder()

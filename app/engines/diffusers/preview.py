@@ -31,26 +31,29 @@ class Previewer:
         self._pipeline = pipeline
         self._size = (width, height)
         self._last: torch.Tensor | None = None
-        self._begun = time.perf_counter()
-        self._next_at = self._begun + FIRST_AFTER_SECONDS
+        self._stepped_at = time.perf_counter()
+        self._next_at = self._stepped_at + FIRST_AFTER_SECONDS
 
     def after_step(self, step: int, latents: torch.Tensor) -> Pixels | None:
         """A preview (uint8 RGB, height × width × 3) after 0-based `step`, or None when it is too early for another."""
         started = time.perf_counter()
+        pace, self._stepped_at = started - self._stepped_at, started
+        if step == 0:
+            self._last = None  # that was another picture's
         preview = None
-        if started >= self._next_at and self._seconds_left(step, started) >= SHOWN_AT_LEAST_SECONDS:
+        if started >= self._next_at and self._seconds_left(step, pace) >= SHOWN_AT_LEAST_SECONDS:
             preview = self._draw(self._heading(step, latents))
             cost = time.perf_counter() - started
             self._next_at = time.perf_counter() + max(PAUSE_SECONDS, PAUSE_COSTS * cost)
         self._last = latents
         return preview
 
-    def _seconds_left(self, step: int, now: float) -> float:
-        """Until the last step, at the pace so far; a while when the scheduler does not tell how many there are."""
+    def _seconds_left(self, step: int, pace: float) -> float:
+        """Until the last step, at the pace of this one; a while when the scheduler does not tell how many there are."""
         steps = len(getattr(self._pipeline.scheduler, "timesteps", ()))
         if not steps:
             return SHOWN_AT_LEAST_SECONDS
-        return (steps - step - 1) * (now - self._begun) / (step + 1)
+        return (steps - step - 1) * pace
 
     def _heading(self, step: int, latents: torch.Tensor) -> torch.Tensor:
         """Where the latents are heading; themselves when that cannot be told."""

@@ -30,13 +30,13 @@ SILENCE_SECONDS = 60.0
 
 class HubServer:
     """`with HubServer({"tiny/flux": folder}) as hub: hub.url`. `requests` lists "METHOD path" of all that was asked,
-    and `ranges` (path, first byte) of what was asked for from the middle on."""
+    and `starts` (path, first byte) of each file that was."""
 
     def __init__(self, repos: dict[str, Path]) -> None:
         self.requests: list[str] = []
-        self.ranges: list[tuple[str, int]] = []
+        self.starts: list[tuple[str, int]] = []
         self._closing = threading.Event()
-        members = {"repos": repos, "asked": self.requests, "ranges": self.ranges, "closing": self._closing}
+        members = {"repos": repos, "asked": self.requests, "starts": self.starts, "closing": self._closing}
         handler = type("Handler", (_Handler,), members | {"troubled": set()})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -54,7 +54,7 @@ class HubServer:
 class _Handler(BaseHTTPRequestHandler):
     repos: dict[str, Path]
     asked: list[str]
-    ranges: list[tuple[str, int]]
+    starts: list[tuple[str, int]]
     closing: threading.Event
     troubled: set[str]
 
@@ -99,8 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
         data = file.read_bytes()
         headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"'}
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        if self.command == "GET":
+            self.starts.append((unquote(urlparse(self.path).path), start))
         if start:
-            self.ranges.append((unquote(urlparse(self.path).path), start))
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         if self.command == "GET" and len(data) > LARGE and "-" in repo and self.path not in self.troubled:
             self.troubled.add(self.path)

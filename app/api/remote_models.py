@@ -51,6 +51,12 @@ class RunBody(BaseModel):
         description="In the model's own words, as its schema has them. Where it wants a file, an `image_id` of the"
         " gallery will do."
     )
+    source_image_id: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="A picture of the gallery to start from: it goes into the model's `first_frame`, whatever that is"
+        " called.",
+    )
     priority: int = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
     webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="As for `POST /api/generate`.")
 
@@ -132,6 +138,7 @@ def _run(media: Media, body: RunBody, header: GenerateHeaders) -> tuple[dict[str
         body.model,
         body.input,
         client_id=client_id(),
+        source_image_id=body.source_image_id,
         priority=body.priority,
         idempotency_key=header.idempotency_key,
         webhook_url=body.webhook_url,

@@ -68,7 +68,8 @@ class InputSchema:
     def facts(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """`schema` with what it refers to: a default or an enum may stand there or here."""
         found: dict[str, Any] = {}
-        for part in schema.get("allOf") or ():
+        options = [part for part in schema.get("anyOf") or () if part.get("type") != "null"]
+        for part in (*(schema.get("allOf") or ()), *(options if len(options) == 1 else ())):  # one, or null: that one
             found |= self.facts(part)
         if "$ref" in schema:
             found |= self.facts(self._referred(schema["$ref"]))
@@ -77,6 +78,10 @@ class InputSchema:
     def files(self) -> list[str]:
         """The fields that hold files: one, or a list of them."""
         return [name for name in self.properties if self._is_file(name)]
+
+    def as_given(self, name: str, value: Any) -> Any:
+        """One `value` as the field takes it: some want a list of them."""
+        return [value] if "items" in self.facts(self.properties.get(name, {})) else value
 
     def _is_file(self, name: str) -> bool:
         facts = self.facts(self.properties.get(name, {}))

@@ -17,7 +17,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "strength": ("strength", "prompt_strength"),
     "num_images": ("num_outputs", "num_images", "number_of_images", "n"),
 }
-_FIRST_FRAMES = ("image", "start_image", "first_frame_image", "input_image", "image_input", "input_images")
+_FIRST_FRAMES = ("first_frame_image", "first_frame", "start_image", "image", "input_image", "image_input", "input_images")
+_PICTURES = frozenset(("image", "images", "img", "picture", "photo", "frame"))
+_OTHER_PICTURES = frozenset(
+    ("last", "end", "tail", "final", "mask", "control", "reference", "ref", "style", "subject", "pose", "depth", "video")
+)
 
 
 def word_input(
@@ -52,8 +56,17 @@ def add_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, A
 
 
 def first_frame_of(schema: InputSchema) -> str | None:
-    """The field that takes a picture to start from, whatever it is called."""
-    return name_in(schema, _FIRST_FRAMES)
+    """The field that takes a picture to start from: a file, by its usual names, else by what its name says."""
+    if schema.is_open:
+        return "image"
+    files = schema.files()
+    usual = next((name for name in _FIRST_FRAMES if name in files), None)
+    return usual or next((name for name in files if _is_first_frame(name)), None)
+
+
+def _is_first_frame(name: str) -> bool:
+    words = set(name.lower().split("_"))
+    return bool(words & _PICTURES) and not words & _OTHER_PICTURES
 
 
 def name_in(schema: InputSchema, names: Iterable[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from app.core.catalog import Media, ModelSpec
 from app.core.model_schema import GALLERY, Checked, InputSchema
 from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
+from app.core.wording import first_frame_of
 from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
 from app.services.inputs import usable_image
 from app.services.installation import Installation
@@ -32,8 +33,10 @@ def prepare_remote(
     given: Mapping[str, Any],
     *,
     client_id: str,
+    source_image_id: str | None = None,
 ) -> Prepared:
-    """`given` as a request that can be stored. `model` is `owner/name`, perhaps with `:version`.
+    """`given` as a request that can be stored. `model` is `owner/name`, perhaps with `:version`; `source_image_id` the
+    picture of the gallery that it starts from, whatever the model calls that.
 
     Raises InvalidRequest with an error per field, UnknownModel, ProviderError or ModelUnavailable.
     """
@@ -43,6 +46,8 @@ def prepare_remote(
     except NoSuchModel as missing:
         raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
     schema = InputSchema(described.document)
+    if source_image_id is not None:
+        given = _started(installation, schema, described.model, given, source_image_id, client_id)
     checked = schema.check(given)
     problems = [*checked.errors, *_unstorable(checked), *_bad_pictures(installation, schema, checked, client_id)]
     if problems:
@@ -50,6 +55,34 @@ def prepare_remote(
     spec = remote_spec(installation.catalog, SOURCE, described.model, media)
     warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
     return Prepared(_request(spec, checked.input, version or spec.options.revision, media), spec, warnings)
+
+
+def _started(
+    installation: Installation,
+    schema: InputSchema,
+    model: str,
+    given: Mapping[str, Any],
+    image_id: str,
+    client_id: str,
+) -> dict[str, Any]:
+    """`given` with the picture in the model's own place for it."""
+    name = None if schema.is_open else first_frame_of(schema)
+    if name is None:
+        unsure = "does not say what it takes; name its input for pictures in `input`"
+        raise _bad_source(f"{model} {unsure if schema.is_open else 'takes no picture to start from'}.")
+    if given.get(name) is not None:
+        raise _bad_source(f"The picture is given twice: `input.{name}` is there already. Leave one of them out.")
+    try:
+        picture = usable_image(installation, image_id, client_id=client_id)
+    except (ImageNotFound, Gone) as missing:
+        raise _bad_source(missing.detail) from None
+    if picture.media != "image":
+        raise _bad_source("It is a video; only a picture can be started from.")
+    return {**given, name: schema.as_given(name, image_id)}
+
+
+def _bad_source(message: str) -> InvalidRequest:
+    return InvalidRequest(message, errors=[FieldError("source_image_id", message)])
 
 
 def _bad_pictures(

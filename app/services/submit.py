@@ -95,24 +95,28 @@ def submit_remote(
     input: Mapping[str, Any],
     *,
     client_id: str,
+    source_image_id: str | None = None,
     priority: int = 0,
     idempotency_key: str | None = None,
     webhook_url: str | None = None,
     request_id: str | None = None,
 ) -> Submitted:
-    """Enqueue a generation by the provider's `model` with `input` in its own words.
+    """Enqueue a generation by the provider's `model` with `input` in its own words, and with a picture of the gallery
+    where it takes one to start from.
 
     Raises what `submit` does, ProviderError when the provider cannot be asked what the model takes, and
     ModelUnavailable without a provider.
     """
     idempotency = None
     if idempotency_key is not None:
-        told = json.dumps([media, model, input, priority, webhook_url or ""], sort_keys=True)
+        told = json.dumps([media, model, input, priority, webhook_url or "", source_image_id], sort_keys=True)
         idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(told.encode()).hexdigest())
         earlier = installation.jobs.first_answer(client_id, idempotency)
         if earlier is not None:
             return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    ready = prepare_remote(installation, models, media, model, input, client_id=client_id)
+    ready = prepare_remote(
+        installation, models, media, model, input, client_id=client_id, source_image_id=source_image_id
+    )
     words = GenerationInput(prompt=ready.request.prompt, negative_prompt=ready.request.negative_prompt)
     refuse_suspicious(installation.settings, words, client_id=client_id, request_id=request_id)
     if webhook_url is not None:

@@ -85,6 +85,9 @@ class House:
         how = [module] if module.endswith(".py") else ["-m", module]
         self.worker = self._processes.start(*how, **self.environment)
 
+    def start_remote_worker(self) -> None:
+        self._processes.start("worker.py", "--lane", "remote", **self.environment)
+
     def kill_api(self) -> None:
         """As a crash would: the server process and the one that watches over it."""
         assert self.api is not None

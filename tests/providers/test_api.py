@@ -17,6 +17,7 @@ from app import create_app
 from app.worker.loop import Worker
 from tests.providers import media
 from tests.providers.replicate_server import SECRET, TOKEN, Prediction, Script, StandIn
+from tests.providers.schemas import document
 from tests.waiting import wait_until
 from tests.worker.place import Place
 
@@ -233,6 +234,64 @@ def test_a_video_from_a_picture_of_the_gallery(client: FlaskClient, provider: St
     assert client.get(f"/api/videos/{answer}").json["job_id"] == answer
     assert client.delete(video["url"]).status_code == 204
     assert client.get(video["url"]).status_code == 410
+
+
+PICTURE = {"type": "string", "format": "uri"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "name"),
+    [
+        ({"image": PICTURE}, "image"),
+        ({"last_frame_image": PICTURE, "image": PICTURE, "first_frame_image": PICTURE}, "first_frame_image"),
+        ({"end_image": PICTURE, "mask": PICTURE, "conditioning_image_url": PICTURE}, "conditioning_image_url"),
+        ({"input_images": {"type": "array", "items": PICTURE}}, "input_images"),
+        ({"frame": {"allOf": [PICTURE], "nullable": True}}, "frame"),
+        ({"image": {"type": "boolean"}, "end_image": PICTURE}, None),
+    ],
+)
+def test_the_first_frame_whatever_it_is_called(
+    client: FlaskClient, provider: StandIn, worker: Worker, inputs: dict[str, Any], name: str | None
+) -> None:
+    (image,) = completed(client, run(client, prompt="a still"))["images"]
+    provider.add_model("acme/mover", document({"prompt": {"type": "string"}} | inputs))
+    assert client.get("/api/video-models/acme/mover/schema").json["first_frame"] == name
+    body = {"model": "acme/mover", "input": {"prompt": "go"}, "source_image_id": image["image_id"]}
+    answer = client.post("/api/run-video-model", json=body)
+    if name is None:
+        assert [error["field"] for error in answer.json["errors"]] == ["source_image_id"]
+        assert "takes no picture" in answer.json["detail"]
+        return
+    wait_until(lambda: provider.created_for("go"), "it was never asked")
+    (made,) = provider.created_for("go")
+    given = made.input[name][0] if name == "input_images" else made.input[name]
+    assert provider.files[given.removeprefix(f"{provider.url}/files/")] == client.get(image["url"]).data
+    assert set(made.input) == {"prompt", name}
+
+
+def test_a_source_that_cannot_be_one(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["moves"] = Script(files=(media.video(),))
+    provider.add_model("acme/silent", {})
+    (image,) = completed(client, run(client, prompt="a still"))["images"]
+    asked = {"model": "acme/clip", "input": {"prompt": "moves"}, "source_image_id": image["image_id"]}
+    key = {"Idempotency-Key": "moves"}
+    first = client.post("/api/run-video-model", json=asked, headers=key)
+    (video,) = completed(client, first.json["job_id"])["images"]
+    cases = [
+        ({"input": {"prompt": "x", "start_image": image["image_id"]}}, "twice: `input.start_image`"),
+        ({"source_image_id": "0" * 32}, "no image with this id"),
+        ({"source_image_id": video["image_id"]}, "is a video"),
+        ({"source_image_id": "../etc"}, "match"),
+        ({"model": "acme/silent"}, "name its input"),
+    ]
+    for wrong, words in cases:
+        answer = client.post("/api/run-video-model", json=asked | wrong)
+        assert (answer.status_code, answer.json["code"]) == (400, "invalid_request"), answer.text
+        assert [error["field"] for error in answer.json["errors"]] == ["source_image_id"]
+        assert words in answer.json["errors"][0]["message"]
+    assert client.post("/api/run-video-model", json=asked, headers=key).json == first.json
+    other = client.post("/api/run-video-model", json=asked | {"source_image_id": "0" * 32}, headers=key)
+    assert other.json["code"] == "idempotency_conflict"
 
 
 def test_a_failed_one_shows_why_and_is_retried(client: FlaskClient, provider: StandIn, worker: Worker) -> None:

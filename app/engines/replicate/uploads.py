@@ -34,15 +34,15 @@ def with_uploads(
     return {name: placed(name, value) if name in files else value for name, value in input.items()}
 
 
-def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[str, str]:
+def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[str, Any]:
     """The pictures that a native request starts from, by the model's own names. Raises InvalidRequest when it takes
     none."""
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for role, pixels in inputs.items():
         name = first_frame_of(schema) if role == "image" else name_in(schema, (role,))
         if name is None:
             raise InvalidRequest(f"The model takes no {role}.", errors=[FieldError(role, "the model takes none")])
-        found[name] = api.upload(f"{role}.png", encode_png(pixels, {}), "image/png")
+        found[name] = schema.as_given(name, api.upload(f"{role}.png", encode_png(pixels, {}), "image/png"))
     return found
 
 

@@ -33,6 +33,9 @@ export async function recipe(item) {
   return api.statusOf(item.job_id);
 }
 
+/** Whether the form can ask for it again. What a provider's model was asked in its own words has no steps of ours. */
+export const canRepeat = ({ media, settings }) => (settings?.num_inference_steps ?? (media === "video" ? 0 : 1)) > 0;
+
 export async function reuse(item) {
   try {
     useSettings(await recipe(item));

@@ -4,6 +4,8 @@ import * as actions from "./actions.js";
 import { modelOf } from "./catalog.js";
 import { $, button, el, icon, say, setVars } from "./dom.js";
 import { fillPrompt, someExamples } from "./examples.js";
+import { filmButton } from "./film.js";
+import { film } from "./moving.js";
 import { openLightbox } from "./open.js";
 import { isDoomed, removePictures } from "./removal.js";
 import { canStart, startFrom } from "./start.js";
@@ -81,9 +83,7 @@ function cancelButton(job) {
 function finished(job) {
   const pictures = picturesOf(job);
   const show = (picture, index) => {
-    const image = el("img", { src: picture.url, alt: picture.prompt, width: picture.width, height: picture.height });
-    image.addEventListener("load", () => image.classList.add("there"), { once: true });
-    return el("button", { type: "button", class: "picture", "aria-label": `Look closer: ${picture.prompt}`, onclick: () => openLightbox(pictures, index) }, image);
+    return el("button", { type: "button", class: "picture", "aria-label": `Look closer: ${picture.prompt}`, onclick: () => openLightbox(pictures, index) }, medium(picture));
   };
   return [
     frame(job, el("span", { class: "noise", "aria-hidden": "true" }), ...pictures.map(show)),
@@ -95,15 +95,23 @@ function finished(job) {
       el(
         "div",
         { class: "actions" },
-        button("Variations", "vary", () => actions.vary(job)),
-        button("Use these settings", "reuse", () => actions.reuse(job)),
+        actions.canRepeat(job) && button("Variations", "vary", () => actions.vary(job)),
+        actions.canRepeat(job) && button("Use these settings", "reuse", () => actions.reuse(job)),
         canStart() && pictures[0]?.media === "image" && button("Start from this", "start", () => startFrom(pictures[0])),
+        pictures[0]?.media === "image" && filmButton(pictures[0]),
         button("Copy prompt", "copy", () => actions.copy(job.prompt)),
         button("Download", "download", () => pictures.forEach(actions.download)),
         button("Delete", "trash", () => removePictures(pictures), { class: "quiet danger" }),
       ),
     ),
   ];
+}
+
+function medium(picture) {
+  if (picture.media === "video") return film(picture, { poster: picture.thumbnail_url });
+  const image = el("img", { src: picture.url, alt: picture.prompt, width: picture.width, height: picture.height });
+  image.addEventListener("load", () => image.classList.add("there"), { once: true });
+  return image;
 }
 
 function failed(job) {
@@ -119,7 +127,7 @@ function failed(job) {
         "div",
         { class: "actions" },
         button("Retry", "retry", () => actions.retryJob(job.job_id), { class: "quiet strong" }),
-        button("Use these settings", "reuse", () => actions.reuse(job)),
+        actions.canRepeat(job) && button("Use these settings", "reuse", () => actions.reuse(job)),
       ),
     ),
     el("div", { class: "caption" }, el("p", { class: "hero-prompt" }, job.prompt), el("p", { class: "facts" }, facts(job, job.model_id).map((fact) => el("span", {}, fact)))),

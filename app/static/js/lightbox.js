@@ -4,6 +4,7 @@ import * as actions from "./actions.js";
 import { get } from "./api.js";
 import { modelOf } from "./catalog.js";
 import { button, el, icon, setVars } from "./dom.js";
+import { filmButton } from "./film.js";
 import { bytes, when } from "./format.js";
 import { announce } from "./notices.js";
 import { isDoomed, removePictures } from "./removal.js";
@@ -94,9 +95,9 @@ function describe(item, metadata) {
     el(
       "div",
       { class: "actions" },
-      button("Variations", "vary", leaving(actions.vary), { class: "quiet strong" }),
-      button("Use these settings", "reuse", leaving(actions.reuse)),
+      ...(actions.canRepeat({ ...item, settings: manifest?.settings }) ? repeating(leaving) : []),
       canStart() && item.media === "image" ? button("Start from this", "start", leaving(startFrom)) : "",
+      item.media === "image" ? filmButton(item, close) : "",
       button("Copy prompt", "copy", () => actions.copy(item.prompt)),
       button("Download", "download", () => actions.download(item)),
       button("Delete", "trash", remove, { class: "quiet danger" }),
@@ -104,6 +105,11 @@ function describe(item, metadata) {
     manifest ? el("details", { class: "manifest" }, el("summary", {}, "Everything that was recorded"), el("pre", { tabindex: "0" }, JSON.stringify(manifest, null, 2))) : "",
   );
 }
+
+const repeating = (leaving) => [
+  button("Variations", "vary", leaving(actions.vary), { class: "quiet strong" }),
+  button("Use these settings", "reuse", leaving(actions.reuse)),
+];
 
 /** The next picture comes forward; when there is none, the lightbox closes. */
 async function remove() {

@@ -1,4 +1,4 @@
-// Sends a request for pictures, and keeps at it while the server restarts: the key makes sure it counts once.
+// Sends a request for pictures or a video, and keeps at it while the server restarts: the key makes sure it counts once.
 
 import { Offline, post } from "./api.js";
 import { ordinal } from "./format.js";
@@ -7,14 +7,18 @@ import { announce, toast } from "./notices.js";
 
 const WAITS = [700, 1500, 3000, 5000, 8000, 12_000]; // milliseconds between tries when nobody answers
 
-/** Returns the job. Raises ApiError, or Offline when nobody answered for half a minute; `waiting` is called before. */
-export async function send(request, { key = newKey(), waiting = () => {} } = {}) {
-  const accepted = await insist(() => post("/api/generate", request, { "Idempotency-Key": key }), waiting);
+/**
+ * Returns the job. Raises ApiError, or Offline when nobody answered for half a minute; `waiting` is called before.
+ * `job` is what is known of it in our words, where `request` has others; `accepted` is awaited before it is shown.
+ */
+export async function send(request, { to = "/api/generate", job: known = request, key = newKey(), waiting = () => {}, accepted = () => {} } = {}) {
+  const answer = await insist(() => post(to, request, { "Idempotency-Key": key }), waiting);
+  await accepted();
   const job = {
-    ...request,
-    job_id: accepted.job_id,
-    status: accepted.status,
-    position: accepted.position,
+    ...known,
+    job_id: answer.job_id,
+    status: answer.status,
+    position: answer.position,
     eta_seconds: null,
     created_at: new Date().toISOString(),
     progress: { phase: "starting", step: 0, total_steps: 0, percent: 0 },
@@ -22,8 +26,8 @@ export async function send(request, { key = newKey(), waiting = () => {} } = {})
     error: null,
   };
   jobs.add(job);
-  announce(accepted.position > 1 ? `Accepted, ${ordinal(accepted.position)} in line.` : "Accepted.");
-  for (const warning of accepted.warnings ?? []) toast(warning);
+  announce(answer.position > 1 ? `Accepted, ${ordinal(answer.position)} in line.` : "Accepted.");
+  for (const warning of answer.warnings ?? []) toast(warning);
   return job;
 }
 

@@ -2,6 +2,7 @@
 
 import { retryJob } from "./actions.js";
 import { button, el, icon } from "./dom.js";
+import { playOnSight } from "./moving.js";
 import { STATUS_WORDS } from "./words.js";
 
 export const keyOf = (item) => item.image_id ?? item.job_id;
@@ -30,6 +31,7 @@ function picture(item, open) {
     event.preventDefault();
     open(item, event);
   });
+  if (item.media === "video") playOnSight(link, image, item);
   return link;
 }
 

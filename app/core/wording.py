@@ -17,10 +17,32 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "strength": ("strength", "prompt_strength"),
     "num_images": ("num_outputs", "num_images", "number_of_images", "n"),
 }
-_FIRST_FRAMES = ("first_frame_image", "first_frame", "start_image", "image", "input_image", "image_input", "input_images")
+_FIRST_FRAMES = (
+    "first_frame_image",
+    "first_frame",
+    "start_image",
+    "image",
+    "input_image",
+    "image_input",
+    "input_images",
+)
 _PICTURES = frozenset(("image", "images", "img", "picture", "photo", "frame"))
 _OTHER_PICTURES = frozenset(
-    ("last", "end", "tail", "final", "mask", "control", "reference", "ref", "style", "subject", "pose", "depth", "video")
+    (
+        "last",
+        "end",
+        "tail",
+        "final",
+        "mask",
+        "control",
+        "reference",
+        "ref",
+        "style",
+        "subject",
+        "pose",
+        "depth",
+        "video",
+    )
 )
 
 

@@ -83,7 +83,7 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
     expect(page.locator('#hero [data-status="PROCESSING"]')).to_be_visible()
     hold.set()
     plays(page.locator("#hero .picture video"))
-    expect(page.locator("#hero").get_by_role("button", name="Variations")).to_have_count(0)  # the form cannot ask for it
+    expect(page.locator("#hero").get_by_role("button", name="Variations")).to_have_count(0)  # no form asks so
     (made,) = provider.created_for("the grass waves")
     name = made.input["start_image"].removeprefix(f"{provider.url}/files/")
     with page.expect_request(f"**{still['url']}") as asked:

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import DatabaseFull, DatabaseUnavailable
@@ -29,7 +29,7 @@ from app.store.gate import gate
 
 log = logging.getLogger("cyberimage.store")
 
-_PG_DISK_FULL = "53100"
+_PG_DISK_FULL, _PG_READ_ONLY = "53100", "25006"
 _JSON: dict[str, Any] = {  # pydantic's: several times as fast as Python's own, and every job holds four
     "json_serializer": lambda value: to_json(value).decode(),
     "json_deserializer": from_json,
@@ -137,11 +137,25 @@ def translated() -> Iterator[None]:
         if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _PG_DISK_FULL:
             log.error("The disk of the database is full: %s", error.orig)
             raise DatabaseFull("The disk of the database is full. Free some space and try again.") from error
+        if "readonly database" in str(error.orig):
+            raise _read_only(error) from error
         log.error("The database does not answer: %s", error.orig)
         raise DatabaseUnavailable("The database does not answer; try again in a moment.", retry_after=5) from error
+    except InternalError as error:
+        if getattr(error.orig, "sqlstate", None) != _PG_READ_ONLY:
+            raise
+        raise _read_only(error) from error
     except PoolTimeout as error:
         log.error("All connections to the database are busy")
         raise DatabaseUnavailable("The database is busy; try again in a moment.", retry_after=5) from error
+
+
+def _read_only(error: DBAPIError) -> DatabaseUnavailable:
+    log.error("The database is read-only: %s", error.orig)
+    return DatabaseUnavailable(
+        "The database is read-only, so nothing can be accepted or finished. Check its disk and who may write there.",
+        retry_after=5,
+    )
 
 
 def _sqlite_engine(path: Path) -> Engine:

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 
 from app.core.job import JobStatus
 from app.errors import DatabaseFull, DatabaseUnavailable
@@ -116,6 +116,33 @@ def test_a_full_disk_is_told_and_leaves_the_queue_as_it_was(sqlite_database: Dat
     before = store.jobs.count_pending()
     assert store.jobs.get(job.id) == job
     assert store.jobs.counts()[JobStatus.PENDING] == before
+
+
+def test_a_database_that_turns_read_only_is_told_and_needs_no_restart(database: Database) -> None:
+    """As when a file system is mounted anew after a fault, or a PostgreSQL server has become a standby."""
+    store = Store(database)
+    job = store.submit()
+    claim = store.claim()
+
+    def turn_read_only(connection: Connection) -> None:
+        setting = "PRAGMA query_only=on" if database.is_sqlite else "SET TRANSACTION READ ONLY"
+        connection.connection.cursor().execute(setting)
+
+    def turn_back(connection: Connection) -> None:
+        if database.is_sqlite:
+            connection.connection.cursor().execute("PRAGMA query_only=off")
+
+    hooks = {"begin": turn_read_only, "rollback": turn_back}
+    for name, hook in hooks.items():
+        event.listen(database.engine, name, hook)
+    for write in (store.submit, lambda: store.complete(claim), lambda: store.jobs.cancel(job.id)):
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
+            write()
+    assert store.jobs.get(job.id).status is JobStatus.PROCESSING, "reading goes on"
+    for name, hook in hooks.items():
+        event.remove(database.engine, name, hook)
+    store.complete(claim)
+    assert store.jobs.get(job.id).status is JobStatus.COMPLETED
 
 
 def test_broken_connections_are_told_and_replaced(postgres_database: Database) -> None:

@@ -191,7 +191,7 @@ def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, fu
     expect(gallery.locator("#seed")).to_have_value("77")
 
     gallery.set_input_files("#file", {"name": "other.png", "mimeType": "image/png", "buffer": b"not a picture"})
-    expect(gallery.locator(".toast[data-kind=error]")).to_contain_text("carries no settings")
+    expect(gallery.locator(".toast[data-kind=error]")).to_contain_text("no picture that this browser can read")
     expect(gallery.locator("#prompt")).to_have_value("a red moon")
 
 

@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from tests.e2e.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
-STEPS = 50
+STEPS, SIDE = 50, 512  # long enough for previews, on a fast machine too
 WISH = {"prompt": "a sunset over mountains", "model_id": "demo"}
 
 
@@ -28,12 +28,12 @@ def picture_of(data_uri: str) -> Image.Image:
 def test_a_websocket_client(service: Service) -> None:
     url = f"ws://127.0.0.1:{service.environment['PORT']}/stream/generate/txt2img"
     with connect(url) as connection:
-        connection.send(json.dumps({**WISH, "num_inference_steps": STEPS, "guidance_scale": 3.5, "seed": 7}))
+        connection.send(json.dumps({**WISH, "num_inference_steps": STEPS, "width": SIDE, "height": SIDE, "seed": 7}))
         heard = [json.loads(message) for message in connection]  # ends with the server's normal close
     *progress, result = heard
     assert result["type"] == "result", result
     with Image.open(io.BytesIO(base64.b64decode(result["image"]))) as picture:
-        assert picture.size == (256, 256)
+        assert picture.size == (SIDE, SIDE)
     steps = [told["step"] for told in progress if told["status"] == "PROCESSING"]
     assert steps == sorted(steps)
     assert max(steps) > STEPS / 2
@@ -44,7 +44,7 @@ def test_a_websocket_client(service: Service) -> None:
 
 
 def test_an_sse_client(service: Service) -> None:
-    job_id = service.submit(WISH["prompt"], "demo", num_inference_steps=STEPS)
+    job_id = service.submit(WISH["prompt"], "demo", num_inference_steps=STEPS, width=SIDE, height=SIDE)
     with (
         httpx.Client(base_url=service.client.base_url, timeout=120) as client,
         connect_sse(client, "GET", f"/api/jobs/{job_id}/events") as source,

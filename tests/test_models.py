@@ -52,7 +52,9 @@ def start(hub, tmp_path):
 
     def run(*arguments: str) -> subprocess.Popen[str]:
         prepare = SMALL_CHUNKS if arguments[0] == "fetch" else ""
-        code = f"import sys; {prepare}from app.models import main; sys.exit(main())"
+        # Tests that run in the background of a shell are born deaf to Ctrl+C, and so would this be.
+        hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        code = f"import sys; {hears}{prepare}from app.models import main; sys.exit(main())"
         command = [sys.executable, "-c", code, *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)

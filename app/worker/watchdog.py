@@ -17,6 +17,7 @@ from app.worker.held import HeldJob, Stop
 from app.worker.vital import VitalThread, exit_hard, log
 
 LOOK_EVERY_SECONDS = 0.2
+LOOK_WHEN_IDLE_SECONDS = 1.0
 INTERPRETER_GRACE_SECONDS = 2.0  # more than a look: who can still run Python ends by itself, and says why
 EXIT_STUCK = 70
 
@@ -39,9 +40,12 @@ class Watchdog(VitalThread):
         self._stopping.set()
 
     def work(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
-            for job in self._held():
+        pause = LOOK_WHEN_IDLE_SECONDS
+        while not self._stopping.wait(pause):
+            held = self._held()
+            for job in held:
                 self._look_at(job)
+            pause = LOOK_EVERY_SECONDS if held else LOOK_WHEN_IDLE_SECONDS
 
     def _look_at(self, job: HeldJob) -> None:
         now = time.monotonic()

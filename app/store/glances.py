@@ -28,8 +28,7 @@ class GlanceStore:
 
     def glance(self, job_id: str) -> Glance | None:
         """None when there is no such job."""
-        with self._database.read() as connection:
-            row = connection.exec_driver_sql(self._sql, self._one_parameter(job_id)).one_or_none()
+        row = self._database.look_up(self._sql, self._one_parameter(job_id))
         return None if row is None else Glance(*row)
 
 

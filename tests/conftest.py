@@ -60,3 +60,30 @@ def new_postgres_database() -> Iterator[Callable[[], str]]:
 def postgres_url(new_postgres_database: Callable[[], str]) -> str:
     """The URL of a fresh, empty PostgreSQL database."""
     return new_postgres_database()
+
+
+# What `make check` leaves to `make test`: parts that load torch, start processes or servers, or draw.
+_THOROUGH = {
+    "demo_model",
+    "deploy",
+    "engines",
+    "hostile",
+    "monitoring",
+    "providers",
+    "test_models",
+    "test_serve",
+    "v1",
+    "webhooks",
+    "worker",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them slow, and whatever runs on PostgreSQL, having run on SQLite."""
+    for item in items:
+        if (
+            _THOROUGH & set(item.path.parts)
+            or "postgres" in item.name
+            or item.path.stem in ("test_serve", "test_models")
+        ):
+            item.add_marker(pytest.mark.slow)

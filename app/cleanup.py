@@ -6,13 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from app.config import load_settings
-from app.errors import ConfigurationError, DatabaseUnavailable
+from app.command import carry_out
 from app.services.cleanup import clean_up
-from app.services.installation import open_installation
+from app.services.installation import Installation
 from app.store.upkeep import look_after
-
-EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,24 +17,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.cleanup", description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     dry_run = parser.parse_args(arguments).dry_run
-    try:
-        installation = open_installation(load_settings())
-        report = clean_up(installation, dry_run=dry_run)
-        if not dry_run:
-            look_after(installation.database)
-            installation.database.checkpoint()
-        installation.close()
-    except ConfigurationError as error:
-        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    except (DatabaseUnavailable, OSError) as error:
-        print(f"The clean-up could not finish: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    return carry_out(lambda installation: _clean_up(installation, dry_run), "The clean-up could not finish: ")
+
+
+def _clean_up(installation: Installation, dry_run: bool) -> None:
+    report = clean_up(installation, dry_run=dry_run)
+    if not dry_run:
+        look_after(installation.database)
+        installation.database.checkpoint()
     print("Would remove:" if report.dry_run else "Removed:")
     for name in ("images", "jobs", "orphans", "idempotency_keys"):
         print(f"  {name.replace('_', ' '):<17}{getattr(report, name):>12,}")
     print(f"  {'bytes':<17}{report.freed_bytes:>12,}")
-    return 0
 
 
 if __name__ == "__main__":

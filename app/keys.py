@@ -8,33 +8,21 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.config import load_settings
+from app.command import carry_out
 from app.config.rate_limits import check_limit
 from app.core.access import ApiKey, Role
-from app.errors import ConfigurationError, CyberImageError
-from app.services.installation import Installation, open_installation
+from app.services.installation import Installation
 from app.services.keys import create_key
 from app.services.webhooks import signing_secret
 from app.store.api_keys import ApiKeyStore
 
-EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
 LONGEST_NAME = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status. It may run while the service does."""
     asked = _parser().parse_args(arguments)
-    try:
-        installation = open_installation(load_settings())
-        asked.run(installation, asked)
-        installation.close()
-    except ConfigurationError as error:
-        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    except CyberImageError as error:
-        print(error.detail, file=sys.stderr)
-        return EXIT_FAILED
-    return 0
+    return carry_out(lambda installation: asked.run(installation, asked))
 
 
 def _create(installation: Installation, asked: argparse.Namespace) -> None:

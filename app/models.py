@@ -10,16 +10,17 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from app.config import ROOT, load_settings
+from app.command import carry_out
+from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.engines.base import Pixels
 from app.engines.settings import EngineSettings
-from app.errors import ConfigurationError, CyberImageError, InvalidRequest
+from app.errors import InvalidRequest
 from app.services import model_files
-from app.services.installation import Installation, open_installation
+from app.services.installation import Installation
 
-EXIT_FAILED, EXIT_CONFIGURATION, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_INTERRUPTED = 130
 _RATE_SECONDS = 10.0  # that the rate is an average over
 _LINE_SECONDS = 10.0  # between two lines when there is no terminal
 
@@ -28,22 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status. It may run while the service does."""
     asked = _parser().parse_args(arguments)
     try:
-        installation = open_installation(load_settings())
-        asked.run(installation, asked)
-        installation.close()
-    except ConfigurationError as error:
-        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    except CyberImageError as error:
-        print(error.detail, file=sys.stderr)
-        return EXIT_FAILED
-    except OSError as error:
-        print(f"That went wrong: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return carry_out(lambda installation: asked.run(installation, asked))
     except KeyboardInterrupt:
         print("\nStopped. What came is kept; run the same command again to go on.", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
 
 
 def _list(installation: Installation, _asked: argparse.Namespace) -> None:

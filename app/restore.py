@@ -7,14 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.command import EXIT_CONFIGURATION, EXIT_FAILED
 from app.config import load_settings
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.services.backup import read, restore
 from app.services.installation import Installation, open_installation
 from app.store.migrate import check_known, migrate
 from app.store.snapshot import SnapshotFailed
-
-EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

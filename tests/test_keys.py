@@ -22,7 +22,7 @@ from app.store.api_keys import ApiKeyStore
 @pytest.fixture
 def command(settings_in_folder, monkeypatch, capsys):
     """Runs the command in this process; gives its exit status, output and errors."""
-    monkeypatch.setattr(keys, "load_settings", lambda: settings_in_folder)
+    monkeypatch.setattr("app.command.load_settings", lambda: settings_in_folder)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         status = keys.main(arguments)

@@ -22,25 +22,6 @@ from app.config.server import Server
 from app.config.storage import Storage
 from app.config.webhooks import Webhooks
 
-# In the order that the documentation shows them.
-GROUPS: tuple[type[BaseModel], ...] = (
-    Profile,
-    Server,
-    Security,
-    RateLimits,
-    Storage,
-    Retention,
-    Monitoring,
-    Models,
-    Loras,
-    Generation,
-    Input,
-    InputPictures,
-    Queue,
-    Remote,
-    Webhooks,
-)
-
 
 class Settings(
     Profile,
@@ -79,3 +60,6 @@ class Settings(
         if self.environment == "production" and self.webhook_allow_private:
             raise ValueError("WEBHOOK_ALLOW_PRIVATE: must be false with ENVIRONMENT=production")
         return self
+
+
+GROUPS: tuple[type[BaseModel], ...] = Settings.__bases__  # in the order that the documentation shows them

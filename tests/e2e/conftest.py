@@ -51,3 +51,16 @@ def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         yield running
     finally:
         processes.close()
+
+
+@pytest.fixture(scope="module")
+def demo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service as it comes, with the built-in model as its default."""
+    folder = tmp_path_factory.mktemp("docs")
+    processes = Processes(folder)
+    running = Service(processes, folder)
+    try:
+        running.start()
+        yield running
+    finally:
+        processes.close()

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,22 +13,8 @@ from PIL import Image
 
 from app.config import ROOT
 from tests.e2e.service import Service
-from tests.processes import Processes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
-
-
-@pytest.fixture(scope="module")
-def demo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service as it comes, with the built-in model as its default."""
-    folder = tmp_path_factory.mktemp("docs")
-    processes = Processes(folder)
-    running = Service(processes, folder)
-    try:
-        running.start()
-        yield running
-    finally:
-        processes.close()
 
 
 def examples(page: str) -> list[str]:

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,6 @@ from tests.processes import Processes
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
 PAGE = (ROOT / "docs" / "V1.md").read_text()
 EXAMPLES = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.M | re.S)
-
-
-@pytest.fixture(scope="module")
-def demo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A server with the models that it comes with."""
-    folder = tmp_path_factory.mktemp("service")
-    processes = Processes(folder)
-    running = Service(processes, folder)
-    try:
-        running.start()
-        yield running
-    finally:
-        processes.close()
 
 
 def run(example: tuple[str, str], service: Service, folder: Path, **secrets: str) -> str:

@@ -156,8 +156,8 @@ def settings_of(monkeypatch: pytest.MonkeyPatch):
 
     def use(house: House) -> Settings:
         settings = load_settings({}, None, **house.places)
-        for command in (back_up_command, restore_command):
-            monkeypatch.setattr(command, "load_settings", lambda: settings)
+        for module in ("app.command", "app.restore"):
+            monkeypatch.setattr(f"{module}.load_settings", lambda: settings)
         return settings
 
     return use

@@ -127,7 +127,7 @@ def test_favourites_beyond_the_limit_stay_and_nothing_turns_forever(house: House
 def test_by_command(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     house.picture(9)
     settings = load_settings({}, None, **house.places, retention_days=7)
-    monkeypatch.setattr(command, "load_settings", lambda: settings)
+    monkeypatch.setattr("app.command.load_settings", lambda: settings)
     assert command.main(["--dry-run"]) == 0
     assert "Would remove:\n  images                      1\n" in capsys.readouterr().out
     assert house.files() == 2
@@ -138,8 +138,7 @@ def test_by_command(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_by_command_with_a_database_that_cannot_be_opened(monkeypatch, tmp_path: Path, capsys) -> None:
     (tmp_path / "db").mkdir()
-    monkeypatch.setattr(
-        command, "load_settings", lambda: load_settings({}, None, database_url=f"sqlite:///{tmp_path}/db")
-    )
+    settings = load_settings({}, None, database_url=f"sqlite:///{tmp_path}/db")
+    monkeypatch.setattr("app.command.load_settings", lambda: settings)
     assert command.main([]) == 1
     assert "could not finish" in capsys.readouterr().err

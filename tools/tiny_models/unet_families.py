@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffusers import (
     DDIMScheduler,
     DiffusionPipeline,
@@ -26,31 +28,21 @@ _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_lin
 
 def sd15() -> DiffusionPipeline:
     """Stable Diffusion 1.5, without its safety checker (that is a component of its own)."""
-    clip = clip_tokenizer()
-    unet = UNet2DConditionModel(
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        sample_size=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=CLIP_WIDTH,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    )
     return StableDiffusionPipeline(
-        vae=autoencoder(4, flow=False),
-        text_encoder=clip_text_model(clip),
-        tokenizer=clip,
-        unet=unet.eval(),
-        scheduler=DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        scheduler=DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False), **_sd15_parts()
     )
 
 
 def lcm() -> DiffusionPipeline:
     """A latent consistency model: Stable Diffusion 1.5 whose UNet is told the guidance, for a few large steps."""
+    return LatentConsistencyModelPipeline(
+        scheduler=LCMScheduler(**{**_BETAS, "steps_offset": 0}, clip_sample=False),
+        **_sd15_parts(time_cond_proj_dim=32),
+    )
+
+
+def _sd15_parts(**more: int) -> dict[str, Any]:
+    """What the two share: all but the scheduler. `more` is for the UNet."""
     clip = clip_tokenizer()
     unet = UNet2DConditionModel(
         block_out_channels=(16, 32),
@@ -61,18 +53,17 @@ def lcm() -> DiffusionPipeline:
         cross_attention_dim=CLIP_WIDTH,
         attention_head_dim=2,
         norm_num_groups=4,
-        time_cond_proj_dim=32,
+        **more,
     )
-    return LatentConsistencyModelPipeline(
-        vae=autoencoder(4, flow=False),
-        text_encoder=clip_text_model(clip),
-        tokenizer=clip,
-        unet=unet.eval(),
-        scheduler=LCMScheduler(**{**_BETAS, "steps_offset": 0}, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    return {
+        "vae": autoencoder(4, flow=False),
+        "text_encoder": clip_text_model(clip),
+        "tokenizer": clip,
+        "unet": unet.eval(),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
 
 
 def sdxl() -> DiffusionPipeline:

@@ -1,0 +1,28 @@
+"""What the commands have in common: open the installation, do the work, say plainly what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from app.config import load_settings
+from app.errors import ConfigurationError, CyberImageError
+from app.services.installation import Installation, open_installation
+
+EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
+
+
+def carry_out(work: Callable[[Installation], None], lament: str = "") -> int:
+    """Do `work` on the installation that the settings name, and give the exit status. `lament` begins the sentence
+    about a failure."""
+    try:
+        installation = open_installation(load_settings())
+        work(installation)
+        installation.close()
+    except ConfigurationError as error:
+        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except (CyberImageError, OSError) as error:
+        print(f"{lament}{error}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.engines.hub_process import run_cases
 from tests.engines.hub_server import HubServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,20 +19,9 @@ def answers(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("downloads")
     flux = dict.fromkeys(["tiny/flux", "tiny/flux-cut", "tiny/flux-stalled"], tiny / "flux")
     with HubServer(flux | dict.fromkeys(["tiny/sd15", "tiny/sd15-stalled"], tiny / "sd15")) as hub:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        environment = kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "NO_PROXY": "127.0.0.1"}
-        environment["HF_HUB_DOWNLOAD_TIMEOUT"] = "5"  # for the threads that were left in the silence
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.engines.download_cases", str(folder)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return {**json.loads(done.stdout), "asked": list(hub.requests), "starts": list(hub.starts)}
+        # Five seconds: for the threads that were left in the silence.
+        found = run_cases("tests.engines.download_cases", folder, hub, HF_HUB_DOWNLOAD_TIMEOUT="5")
+        return found | {"starts": list(hub.starts)}
 
 
 def test_a_download_tells_its_bytes_up_to_the_last(answers):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.engines.hub_process import run_cases
 from tests.engines.hub_server import COMMIT, HubServer
 from tools.tiny_models.lora import make_lora
 
@@ -31,19 +28,7 @@ def answers(tiny, tmp_path_factory):
     make_lora(tiny / "flux", folder / "many" / "small.safetensors", rank=1)
     repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled}
     with HubServer(repos | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        environment = kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "NO_PROXY": "127.0.0.1"}
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.engines.hub_cases", str(folder)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return {**json.loads(done.stdout), "asked": list(hub.requests)}
+        return run_cases("tests.engines.hub_cases", folder, hub)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,12 @@ class DatabaseUnavailable(Unavailable):
     code, title = "database_unavailable", "The database does not answer"
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """Reading goes on, but nothing can be accepted, and no job's end written, until the database takes writes again."""
+
+    code, title = "database_read_only", "The database is read-only"
+
+
 class DatabaseFull(DatabaseUnavailable):
     """The disk under the database is full: nothing can be accepted, and no job's end written, until there is room."""
 

@@ -158,6 +158,8 @@ def readiness(installation: Installation) -> Readiness:
     is in `lanes`.
     """
     checks = {"database": "ok", "workers": "ok", "disk": "ok"}
+    if installation.database.read_only:
+        checks["database"] = "read-only; check its disk and who may write there"
     lane = installation.catalog.get(None).lane
     if not any(worker["lane"] == lane for worker in installation.workers.live()):
         checks["workers"] = (

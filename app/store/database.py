@@ -21,10 +21,10 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import DatabaseFull, DatabaseUnavailable
+from app.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
 from app.store.gate import gate
 
 log = logging.getLogger("cyberimage.store")
@@ -69,6 +69,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._path: Path | None = None  # of SQLite's file
+        self.read_only = False  # what the last write found
         if self.is_sqlite:
             path = Path(self.url.database or "").resolve()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,7 @@ class Database:
 
         With `durable` the commit has reached the disk when the block has ended.
         """
-        with translated(), gate(self._path), self.engine.connect() as connection:
+        with self._told(), translated(), gate(self._path), self.engine.connect() as connection:
             if self.is_sqlite:
                 # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
                 level = "FULL" if durable else "NORMAL"
@@ -125,6 +126,20 @@ class Database:
                 if not self.is_sqlite and not durable:
                     connection.execute(text("SET LOCAL synchronous_commit = off"))
                 yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Remember whether the database takes writes, and log it when that changes: workers try twice a second."""
+        try:
+            yield
+        except DatabaseReadOnly as error:
+            if not self.read_only:
+                log.error("The database is read-only: %s", error.__cause__)
+            self.read_only = True
+            raise
+        if self.read_only:
+            log.info("The database takes writes again")
+            self.read_only = False
 
     def checkpoint(self) -> None:
         """Move what is in SQLite's WAL to the database, and cut it short if it has grown. A reader may postpone it.
@@ -157,21 +172,20 @@ def translated() -> Iterator[None]:
             log.error("The disk of the database is full: %s", error.orig)
             raise DatabaseFull("The disk of the database is full. Free some space and try again.") from error
         if "readonly database" in str(error.orig):
-            raise _read_only(error) from error
+            raise _read_only() from error.orig
         log.error("The database does not answer: %s", error.orig)
         raise DatabaseUnavailable("The database does not answer; try again in a moment.", retry_after=5) from error
     except InternalError as error:
         if getattr(error.orig, "sqlstate", None) != _PG_READ_ONLY:
             raise
-        raise _read_only(error) from error
+        raise _read_only() from error.orig
     except PoolTimeout as error:
         log.error("All connections to the database are busy")
         raise DatabaseUnavailable("The database is busy; try again in a moment.", retry_after=5) from error
 
 
-def _read_only(error: DBAPIError) -> DatabaseUnavailable:
-    log.error("The database is read-only: %s", error.orig)
-    return DatabaseUnavailable(
+def _read_only() -> DatabaseReadOnly:
+    return DatabaseReadOnly(
         "The database is read-only, so nothing can be accepted or finished. Check its disk and who may write there.",
         retry_after=5,
     )

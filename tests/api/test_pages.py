@@ -67,6 +67,14 @@ def test_health(client, installation, problem):
     assert demo["loaded"] is True
 
 
+def test_a_server_whose_database_takes_no_writes_is_not_ready(client, installation, problem):
+    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    installation.database.read_only = True
+    assert "database: read-only" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
+    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    assert client.get("/readyz").json["ready"] is True
+
+
 def test_a_server_that_stops_is_not_ready(app, client, installation, problem):
     installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
     app.extensions["cyberimage"].draining.set()

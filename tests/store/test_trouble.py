@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from app.core.job import JobStatus
-from app.errors import DatabaseFull, DatabaseUnavailable
+from app.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
 from app.store import database as database_module
 from app.store import gate as gate_module
 from app.store.database import Database
@@ -136,12 +136,14 @@ def test_a_database_that_turns_read_only_is_told_and_needs_no_restart(database: 
     for name, hook in hooks.items():
         event.listen(database.engine, name, hook)
     for write in (store.submit, lambda: store.complete(claim), lambda: store.jobs.cancel(job.id)):
-        with pytest.raises(DatabaseUnavailable, match="read-only"):
+        with pytest.raises(DatabaseReadOnly, match="read-only"):
             write()
+        assert database.read_only
     assert store.jobs.get(job.id).status is JobStatus.PROCESSING, "reading goes on"
     for name, hook in hooks.items():
         event.remove(database.engine, name, hook)
     store.complete(claim)
+    assert not database.read_only
     assert store.jobs.get(job.id).status is JobStatus.COMPLETED
 
 

@@ -82,13 +82,15 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class ResidentModel:
-    """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known)."""
+    """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known). What
+    another model holds too is counted once: `shared_bytes` of this one are in the other's numbers."""
 
     model_id: str
     device: str
     dtype: str
     device_bytes: int = 0
     host_bytes: int = 0
+    shared_bytes: int = 0
 
 
 @dataclass(frozen=True)

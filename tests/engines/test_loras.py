@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.engines.diffusers import engine as engine_module
 from app.engines.diffusers import generate
+from app.engines.diffusers import loader as loader_module
 from app.engines.diffusers.engine import DiffusersEngine
 from app.errors import Cancelled, LoraIncompatible, LoraUnavailable
 from tests.engines.control import Recorder
@@ -166,7 +166,7 @@ def test_neither_a_lora_nor_its_scale_loads_the_base_again(draw, make, monkeypat
     make("flux", "one")
     make("flux", "two", seed=2)
     draw()
-    monkeypatch.setattr(engine_module, "build_pipeline", lambda *_: pytest.fail("the base was loaded again"))
+    monkeypatch.setattr(loader_module, "build_pipeline", lambda *_: pytest.fail("the base was loaded again"))
     for loras in ({"one": 1}, {"two": 2}, {"one": 0.1}, {}, {"two": 1, "one": 1}):
         draw(loras=loras)
 

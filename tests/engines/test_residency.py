@@ -47,7 +47,7 @@ def test_the_least_recently_used_makes_room(engine, spec_of, room):
 
 def test_a_model_too_large_for_an_empty_machine_is_refused_before_loading(engine, spec_of, room, monkeypatch):
     room(500_000)
-    monkeypatch.setattr("app.engines.diffusers.engine.build_pipeline", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setattr("app.engines.diffusers.loader.build_pipeline", lambda *_: pytest.fail("it was loaded"))
     with pytest.raises(OutOfMemory, match=r"flux needs about .* GB of memory on cpu, where .* free"):
         engine.load(spec_of("flux"), Recorder())
 

@@ -7,8 +7,8 @@ damaged file is reported by name instead of as an exception from deep inside a l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ class Checkpoint:
     """`path` is a diffusers folder or one .safetensors file; `config` the folder of model_index.json (for a file, the
     folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
     `weights` counts the numbers in the files of each that has some (of a single file: all of them under ""). `demo` is
-    what a built-in model says of itself.
+    what a built-in model says of itself. `kinds` names library and class of the parts of a folder, and `files` the
+    weights of those that have some.
     """
 
     path: Path
@@ -37,14 +38,16 @@ class Checkpoint:
     weights: Mapping[str, TensorCount]
     revision: str
     demo: DemoCard | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     @property
     def is_single_file(self) -> bool:
         return self.path != self.config
 
-    def bytes_at(self, item_bytes: int) -> int:
-        """Size of all weights in memory when each number takes `item_bytes`."""
-        return sum(count.bytes_at(item_bytes) for count in self.weights.values())
+    def bytes_at(self, item_bytes: int, without: Collection[str] = ()) -> int:
+        """Size of all weights in memory when each number takes `item_bytes`, but for those of the parts `without`."""
+        return sum(count.bytes_at(item_bytes) for part, count in self.weights.items() if part not in without)
 
     def largest_part_at(self, item_bytes: int) -> int:
         """Size of the weights of its largest part."""
@@ -66,6 +69,8 @@ def inspect_folder(folder: Path, variant: str | None, revision: str | None = Non
         weights={part: count_tensors(files) for part, files in found.items() if files},
         revision=revision or fingerprint(folder, chain.from_iterable(found.values())),
         demo=read_demo_card(folder),
+        kinds={part: ".".join(map(str, index[part])) for part in found},
+        files={part: files for part, files in found.items() if files},
     )
 
 

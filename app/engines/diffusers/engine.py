@@ -20,22 +20,18 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentModel
-from app.engines.diffusers.attention import apply_attention, choose_attention
-from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.economy import economise
 from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.generate import NotFinite, generate
-from app.engines.diffusers.loading import build_pipeline, pipeline_class_name
+from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.log import log
 from app.engines.diffusers.lora_files import describe, find_loras
-from app.engines.diffusers.loras import LoraShelf
-from app.engines.diffusers.memory import gigabytes, release, tensor_bytes
-from app.engines.diffusers.precision import choose_dtype, dtype_name, safer_dtype
-from app.engines.diffusers.residency import LoadedModel, Residency
+from app.engines.diffusers.memory import release
+from app.engines.diffusers.precision import dtype_name, safer_dtype
+from app.engines.diffusers.residency import Residency
 from app.engines.diffusers.safety import Safety
-from app.engines.diffusers.sources import locate
 from app.engines.settings import EngineSettings
-from app.errors import Cancelled, ConfigurationError, GenerationError, OutOfMemory
+from app.errors import ConfigurationError, GenerationError, OutOfMemory
 
 
 class DiffusersEngine:
@@ -45,6 +41,7 @@ class DiffusersEngine:
         self._settings = settings
         self._device = _choose_device(settings.device)
         self._residency = Residency(self._device, most=settings.max_loaded_models)
+        self._loader = Loader(settings, self._device, self._residency)
         self._safety = Safety(settings)
         self._one_by_one: set[str] = set()  # models that had no memory for several pictures at once
         self._widened: dict[str, torch.dtype] = {}  # models that overflowed, and what they run in since
@@ -91,36 +88,7 @@ class DiffusersEngine:
         return True
 
     def _load_cold(self, spec: ModelSpec, control: Control) -> None:
-        started = time.perf_counter()
-        control.report(Phase.LOADING)
-        checkpoint = locate(spec, self._settings, control)
-        control.report(Phase.LOADING)
-        _stop_if_cancelled(control)
-        class_name = pipeline_class_name(spec, checkpoint)
-        asked = spec.options.dtype if spec.options.dtype != "auto" else self._settings.dtype
-        dtype = self._widened.get(spec.id) or choose_dtype(asked, class_name, self._device)
-        self._residency.make_room(spec.id, self._needed_bytes(checkpoint, dtype))
-        _stop_if_cancelled(control)
-        pipeline = build_pipeline(spec, checkpoint, dtype, self._device, self._settings)
-        wish = spec.options.attention or self._settings.attention
-        attention = apply_attention(pipeline, choose_attention(wish, class_name, self._device))
-        size = tensor_bytes(pipeline)
-        loras = LoraShelf(
-            pipeline, spec.id, most=self._settings.lora_cache_max, most_bytes=self._settings.lora_cache_bytes
-        )
-        self._residency.add(LoadedModel(spec, checkpoint, pipeline, self._device, dtype, attention, size, loras))
-        log.info(
-            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, revision %s",
-            *(spec.id, class_name, self._device, time.perf_counter() - started),
-            *(gigabytes(size), dtype_name(dtype), attention, checkpoint.revision),
-        )
-        _stop_if_cancelled(control)
-
-    def _needed_bytes(self, checkpoint: Checkpoint, dtype: torch.dtype) -> int:
-        """What the weights take on the device: with offloading only the part at work."""
-        if self._device.type != "cuda" or self._settings.offload == "none":
-            return checkpoint.bytes_at(dtype.itemsize)
-        return checkpoint.largest_part_at(dtype.itemsize) if self._settings.offload == "model" else 0
+        self._loader.load(spec, control, self._widened.get(spec.id))
 
     def _generate_within_memory(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
@@ -207,11 +175,6 @@ def _choose_device(wish: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigurationError([f"the device {wish!r} is not there: torch sees {gpus} GPUs. Use auto or cpu."])
     return device
-
-
-def _stop_if_cancelled(control: Control) -> None:
-    if control.cancelled():
-        raise Cancelled
 
 
 def _survives(work: Callable[[], None]) -> bool:

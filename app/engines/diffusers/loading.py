@@ -5,6 +5,8 @@ Safetensors only and no code from a repo. It neither looks for files nor decides
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import diffusers
@@ -26,15 +28,23 @@ def pipeline_class_name(spec: ModelSpec, checkpoint: Checkpoint) -> str:
 
 
 def build_pipeline(
-    spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, settings: EngineSettings
+    spec: ModelSpec,
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device: torch.device,
+    settings: EngineSettings,
+    shared: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
-    """The diffusers pipeline of `checkpoint` on `device`. Raises ModelUnavailable; out of memory passes through."""
+    """The diffusers pipeline of `checkpoint` on `device`, with the parts `shared` instead of those in its files.
+
+    Raises ModelUnavailable; out of memory passes through.
+    """
     pipeline_class = _find_class(pipeline_class_name(spec, checkpoint))
     try:
         if checkpoint.is_single_file:
             pipeline = _from_file(pipeline_class, checkpoint, dtype)
         else:
-            pipeline = _from_folder(pipeline_class, checkpoint, dtype, spec.options.variant)
+            pipeline = _from_folder(pipeline_class, checkpoint, dtype, spec.options.variant, shared)
         _require_all_weights(pipeline, checkpoint)
         place(pipeline, device, settings)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
@@ -55,7 +65,9 @@ def _find_class(name: str) -> Any:
     return found
 
 
-def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype, variant: str | None) -> Any:
+def _from_folder(
+    pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype, variant: str | None, shared: Mapping[str, Any]
+) -> Any:
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
         skipped["requires_safety_checker"] = False
@@ -67,6 +79,7 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype
         trust_remote_code=False,
         local_files_only=True,
         **skipped,
+        **shared,
     )
 
 

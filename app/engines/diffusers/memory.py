@@ -34,15 +34,24 @@ def _container_room() -> int | None:
     return None if limit == "max" else max(0, int(limit) - used + int(stat.get("file", 0)))
 
 
-def tensor_bytes(pipeline: Any) -> int:
-    """Size of all weights and buffers of `pipeline`, each storage counted once."""
-    storages: dict[int, int] = {}
-    for part in pipeline.components.values():
+def part_bytes(pipeline: Any) -> dict[str, int]:
+    """Size of the weights and buffers of each part of `pipeline`; a storage that two have is counted with the first."""
+    sizes: dict[str, int] = {}
+    seen: set[int] = set()
+    for name, part in pipeline.components.items():
         if isinstance(part, torch.nn.Module):
+            storages: dict[int, int] = {}
             for tensor in (*part.parameters(), *part.buffers()):
                 storage = tensor.untyped_storage()
                 storages[storage.data_ptr() or id(tensor)] = storage.nbytes()  # no address: its layer is offloaded
-    return sum(storages.values())
+            sizes[name] = sum(size for key, size in storages.items() if key not in seen)
+            seen |= storages.keys()
+    return sizes
+
+
+def tensor_bytes(pipeline: Any) -> int:
+    """Size of all weights and buffers of `pipeline`, each storage counted once."""
+    return sum(part_bytes(pipeline).values())
 
 
 def is_offloaded(pipeline: Any) -> bool:

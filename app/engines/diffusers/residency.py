@@ -5,7 +5,8 @@ It knows sizes and order; how a model is loaded is not its business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.engines.diffusers.log import log
 from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import free_bytes, gigabytes, is_offloaded, release
 from app.engines.diffusers.precision import dtype_name
+from app.engines.diffusers.sharing import PartCard
 from app.errors import OutOfMemory
 
 _MARGIN = 1.05  # buffers, alignment and parts that stay in a wider precision
@@ -27,8 +29,8 @@ _WORKING_BYTES = {"cpu": 256_000_000, "cuda": 1_000_000_000}  # the least that a
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A pipeline in memory, and all that was decided about it. `size` is measured, in bytes. `siblings` do other tasks
-    with the same weights (see `siblings.py`)."""
+    """A pipeline in memory, and all that was decided about it. `part_bytes` is measured. `cards` are of the parts that
+    other models may have too (`sharing.py`). `siblings` do other tasks with the same weights (`siblings.py`)."""
 
     spec: ModelSpec
     checkpoint: Checkpoint
@@ -36,18 +38,33 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     attention: str
-    size: int
+    part_bytes: Mapping[str, int]
     loras: LoraShelf
+    cards: Mapping[str, PartCard] = field(default_factory=dict)
     siblings: dict[Task, Any] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
 
-    def describe(self) -> ResidentModel:
+    @property
+    def size(self) -> int:
+        """In bytes, shared parts included."""
+        return sum(self.part_bytes.values())
+
+    @property
+    def weights(self) -> dict[int, int]:
+        """The bytes of each part that has some, by the identity of the object."""
+        return {id(getattr(self.pipeline, name)): size for name, size in self.part_bytes.items()}
+
+    def describe(self, shared_bytes: int = 0) -> ResidentModel:
+        """`shared_bytes` of it are counted with another model."""
         in_ram = self.device.type == "cpu" or is_offloaded(self.pipeline)
+        own = self.size - shared_bytes
         return ResidentModel(
             model_id=self.spec.id,
             device=str(self.device),
             dtype=dtype_name(self.dtype),
-            device_bytes=0 if in_ram else self.size,
-            host_bytes=self.size if in_ram else 0,
+            device_bytes=0 if in_ram else own,
+            host_bytes=own if in_ram else 0,
+            shared_bytes=shared_bytes,
         )
 
 
@@ -86,7 +103,19 @@ class Residency:
         return bool(others)
 
     def listing(self) -> Sequence[ResidentModel]:
-        return [model.describe() for model in list(self._models.values())]  # other threads ask too
+        """In the order of their last use. A part that several have counts with the one that was there first."""
+        models = list(self._models.values())  # other threads ask too
+        counted: set[int] = set()
+        shared: dict[str, int] = {}
+        for model in sorted(models, key=lambda model: model.since):
+            weights = model.weights
+            shared[model.spec.id] = sum(size for part, size in weights.items() if part in counted)
+            counted |= weights.keys()
+        return [model.describe(shared[model.spec.id]) for model in models]
+
+    def donors(self) -> Sequence[LoadedModel]:
+        """Those whose parts another model may have too: offloaded ones are moved about by their own pipeline."""
+        return [model for model in self._models.values() if not is_offloaded(model.pipeline)]
 
     def make_room(self, model_id: str, weight_bytes: int) -> None:
         """Unload the least recently used models until `weight_bytes` of weights fit.

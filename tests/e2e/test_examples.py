@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from app.config import ROOT
+from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
-from tests.processes import Processes
+from tests.services.whoami_server import WhoamiServer, user
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
 PAGE = (ROOT / "docs" / "V1.md").read_text()
@@ -58,28 +59,40 @@ def test_every_example_runs_as_it_stands(demo_service: Service, tmp_path: Path) 
     assert run(EXAMPLES[5], demo_service, tmp_path).splitlines()[-1].startswith("result")
 
 
+def run_the_two_curls(service: Service, folder: Path, token: str) -> None:
+    """With the token; without it both must be refused."""
+    for example in (EXAMPLES[3], EXAMPLES[0]):
+        bare = example[1].replace("curl -s", "curl -sf")
+        with pytest.raises(AssertionError):
+            run(("bash", bare), service, folder)
+        signed = bare.replace("curl -sf", 'curl -sf -H "Authorization: Bearer $TOKEN"')
+        run(("bash", signed), service, folder, TOKEN=token)
+    assert json.loads((folder / "answer.json").read_text())["image"]
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_two_curls_run_with_a_token_too(tmp_path: Path) -> None:
-    processes = Processes(tmp_path)
-    service = Service(processes, tmp_path, AUTH_MODE="keys")
-    try:
-        service.start()
-        made = subprocess.run(
-            [sys.executable, "-m", "app.keys", "create", "somebody", "--admin"],
-            cwd=ROOT,
-            env={**os.environ, **service.environment},
-            capture_output=True,
-            text=True,
-            check=True,
+def test_the_two_curls_run_with_a_key_too(new_service: MakeService, tmp_path: Path) -> None:
+    service = new_service(AUTH_MODE="keys", DEFAULT_MODEL_ID="demo")
+    service.start()
+    made = subprocess.run(
+        [sys.executable, "-m", "app.keys", "create", "somebody", "--admin"],
+        cwd=ROOT,
+        env={**os.environ, **service.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    token = re.search(r"\S{30,}", made.stdout)
+    assert token is not None, made.stdout
+    run_the_two_curls(service, tmp_path, token[0])
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_two_curls_run_with_a_token_of_the_hub_too(new_service: MakeService, tmp_path: Path) -> None:
+    with WhoamiServer({"hf_of_alice": user("alice")}) as hub:
+        service = new_service(
+            AUTH_MODE="huggingface", AUTH_ADMINS="alice", HF_ENDPOINT=hub.url, DEFAULT_MODEL_ID="demo"
         )
-        token = re.search(r"\S{30,}", made.stdout)
-        assert token is not None, made.stdout
-        for example in (EXAMPLES[3], EXAMPLES[0]):
-            bare = example[1].replace("curl -s", "curl -sf")
-            with pytest.raises(AssertionError):
-                run(("bash", bare), service, tmp_path)
-            signed = bare.replace("curl -sf", 'curl -sf -H "Authorization: Bearer $TOKEN"')
-            run(("bash", signed), service, tmp_path, TOKEN=token[0])
-        assert json.loads((tmp_path / "answer.json").read_text())["image"]
-    finally:
-        processes.close()
+        service.start()
+        run_the_two_curls(service, tmp_path, "hf_of_alice")
+        assert hub.asked == 1, "the hub's word is kept for a while"

@@ -18,6 +18,15 @@ class Generation(BaseModel):
         description="Pictures of one job drawn in one call. More is faster where pictures are small or the GPU is idle;"
         " each may then differ by a rounding from the one that its seed gives alone.",
     )
+    merge_jobs: int = Field(
+        1,
+        ge=1,
+        le=32,
+        description="Most waiting jobs drawn in one call, where they differ in nothing but prompt and seed; 1 = each"
+        " alone. As with IMAGES_PER_BATCH it is faster where pictures are small or the GPU is idle, and each may then"
+        " differ by a rounding from the one that its seed gives alone.",
+        json_schema_extra=LIVE,
+    )
     prompt_max_chars: int = Field(
         500, ge=1, le=100_000, description="Longest prompt accepted, in characters.", json_schema_extra=LIVE
     )

@@ -20,6 +20,7 @@ from app.core.job import Phase
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
+from app.errors import CyberImageError
 
 Pixels = npt.NDArray[np.uint8]
 Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = paint anew
@@ -127,6 +128,7 @@ class Generation:
     vram_peak_bytes: int = 0
     safety: SafetyResult = SafetyResult.SKIPPED  # the gravest, also of pictures that were held back
     videos: Sequence[GeneratedVideo] = ()
+    merged: int = 1  # how many jobs shared the call, and with it the timings
 
 
 class Engine(Protocol):
@@ -146,6 +148,22 @@ class Engine(Protocol):
 
     def resident(self) -> Sequence[ResidentModel]:
         """The models in memory, most recently used last."""
+
+
+@runtime_checkable
+class MergingEngine(Engine, Protocol):
+    """One that can draw for several jobs in one call."""
+
+    def merges(self, spec: ModelSpec) -> bool:
+        """Whether it can do so with `spec` just now: only with a model in memory, whose pipeline is known to draw each
+        picture as it would alone, but for rounding."""
+
+    def generate_merged(
+        self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
+    ) -> Sequence[Generation | CyberImageError]:
+        """What each of `requests`, alike in all but words and seed, gave; one picture each. Every control is asked at
+        every step: who is cancelled may leave, and the call goes on for the others. Raises Cancelled when nobody is
+        left, and what else ends the call for all."""
 
 
 EngineFactory = Callable[[], Engine]

@@ -56,7 +56,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Made:
-    """What a generation hands over to be published. `timings` are seconds by phase."""
+    """What a generation hands over to be published. `timings` are seconds by phase, which `merged` jobs shared."""
 
     pictures: Sequence[Picture]
     effective: dict[str, Any]
@@ -66,6 +66,7 @@ class Made:
     vram_peak_bytes: int = 0
     safety: SafetyResult = SafetyResult.SKIPPED
     clips: Sequence[Clip] = ()
+    merged: int = 1
 
     @property
     def all(self) -> list[Picture | Clip]:
@@ -118,6 +119,7 @@ def _complete(
                 vram_peak_bytes=made.vram_peak_bytes,
                 total_steps=_steps(made),
                 safety=made.safety,
+                merged=made.merged,
             )
             failpoint("after_commit")
             return

@@ -17,6 +17,7 @@ from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
 from app.core.safety import SafetyResult
 from app.errors import Cancelled, CyberImageError, LeaseLost
+from app.store.alike import MERGEABLE, alike
 from app.store.clock import now
 from app.store.database import Database
 from app.store.fence import OWNED, fence
@@ -65,10 +66,27 @@ class ClaimStore:
                 self._busy.discard(lane)
                 return None
             self._busy.add(lane)
-            times = {"lease": min(self._lease, self._timeout), "timeout": self._timeout}
-            row = connection.execute(_TAKE, {"chosen": job_id, "worker_id": worker_id, **times}).one_or_none()
+            row = connection.execute(_TAKE, {"chosen": job_id, **self._taking(worker_id)}).one_or_none()
         if row is None:  # PostgreSQL: somebody else changed it between the look and the update
             return None
+        return self._claim(row, worker_id)
+
+    def claim_alike(self, first: Claim, most: int) -> Sequence[Claim]:
+        """Take up to `most` more jobs that can be drawn in one call with `first`, in the order they wait. What somebody
+        else has taken since we looked stays theirs."""
+        with self._database.read() as connection:
+            chosen = alike(connection, first, most)
+        if not chosen:
+            return []
+        with self._database.write() as connection:
+            rows = connection.execute(_TAKE_ALIKE, {"chosen": chosen, **self._taking(first.worker_id)}).all()
+        claims = [self._claim(row, first.worker_id) for row in rows]
+        return sorted(claims, key=lambda claim: chosen.index(claim.job_id))
+
+    def _taking(self, worker_id: str) -> dict[str, Any]:
+        return {"worker_id": worker_id, "lease": min(self._lease, self._timeout), "timeout": self._timeout}
+
+    def _claim(self, row: Row[Any], worker_id: str) -> Claim:
         return Claim(
             job_id=row.id,
             worker_id=worker_id,
@@ -122,9 +140,10 @@ class ClaimStore:
         vram_peak_bytes: int = 0,
         total_steps: int | None = None,
         safety: SafetyResult = SafetyResult.SKIPPED,
+        merged: int = 1,
     ) -> None:
         """Publish: the output rows and COMPLETED, together, on the disk when this returns. `total_steps` are the steps
-        that really happened, None when that is not known.
+        that really happened, None when that is not known. `merged` jobs shared the time in `timings`.
 
         Raises LeaseLost when the job is no longer ours, Cancelled when a cancel came first; nothing is written then.
         After DatabaseUnavailable nobody knows whether the commit happened: ask again with the same outputs, it does no
@@ -143,11 +162,11 @@ class ClaimStore:
             if row is None:
                 _explain_refusal(connection, claim, published)
                 return
-            merged = list(dict.fromkeys([*row.warnings, *warnings]))
-            if merged != row.warnings:
-                connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=merged))
+            told = list(dict.fromkeys([*row.warnings, *warnings]))
+            if told != row.warnings:
+                connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=told))
             connection.execute(_PUBLISH, [_values(output, row.client_id) for output in published])
-            learn(connection, claim.request, timings)
+            learn(connection, claim.request, timings, merged)
             if row.webhook_url is not None:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
                 announce(connection, job_from_row(whole), published)
@@ -226,9 +245,8 @@ def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[O
 
 _ANYTHING = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
 
-_TAKE = (
+_TAKING = (
     update(jobs)
-    .where(jobs.c.id == bindparam("chosen"), PENDING)
     .values(
         status=JobStatus.PROCESSING.value,
         attempt=jobs.c.attempt + 1,
@@ -257,6 +275,14 @@ _TAKE = (
         jobs.c.created_at,
     )
 )
+_TAKE = _TAKING.where(jobs.c.id == bindparam("chosen"), PENDING)
+_STILL_THERE = (
+    select(jobs.c.id)
+    .where(jobs.c.id.in_(bindparam("chosen", expanding=True)), MERGEABLE)
+    .with_for_update(skip_locked=True)  # PostgreSQL: two workers that want the same jobs must not wait for each other
+    .correlate(None)
+)
+_TAKE_ALIKE = _TAKING.where(jobs.c.id.in_(_STILL_THERE))
 
 _LOOK = select(jobs.c.cancel_requested).where(OWNED)
 

@@ -34,11 +34,13 @@ def speed_bucket(request: GenerationRequest) -> str:
     return f"{request.width or 0}x{request.height or 0}x{request.steps_run}"
 
 
-def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any]) -> None:
-    """Fold a finished job's seconds by phase into the averages, in the caller's transaction."""
+def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any], merged: int) -> None:
+    """Fold a finished job's seconds by phase into the averages, in the caller's transaction; `merged` jobs shared
+    them."""
+    pictures = request.num_images * merged
     observed = {
         LOAD: timings.get(Phase.LOADING.value, 0.0),
-        speed_bucket(request): sum(timings.get(phase.value, 0.0) for phase in _WORK) / request.num_images,
+        speed_bucket(request): sum(timings.get(phase.value, 0.0) for phase in _WORK) / pictures,
     }
     rows = [
         {"model_id": request.model_id, "bucket": bucket, "seconds": seconds, "samples": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -106,6 +106,21 @@ class HeldJob:
         if self._predictions is None:
             raise RuntimeError("this job has no ledger")
         return JobLedger(self, self._predictions)
+
+
+class MergedJob(HeldJob):
+    """One of several jobs in one call. When it is to stop it leaves at once, through `leave`, and the others go on."""
+
+    def __init__(self, claim: Claim, leave: Callable[[HeldJob], None]) -> None:
+        super().__init__(claim)
+        self._leave = leave
+        self.gone = False
+
+    def cancelled(self) -> bool:
+        if self.stop_reason is not None and not self.gone:
+            self.gone = True
+            self._leave(self)
+        return self.gone
 
 
 class JobLedger:

@@ -140,18 +140,36 @@ class Worker:
             return False
         if claim is None:
             return False
-        log.info("Claimed, attempt %s: %s", claim.attempt, claim.request.model_id, extra={"job_id": claim.job_id})
+        claims = [claim, *self._claim_alike(claim)]
+        for each in claims:
+            log.info("Claimed, attempt %s: %s", each.attempt, each.request.model_id, extra={"job_id": each.job_id})
         failpoint("after_claim")
-        self._installation.bell.ring("news", claim.job_id)
+        for each in claims:
+            self._installation.bell.ring("news", each.job_id)
         if self._draining.is_set():  # we were told to stop while we asked
-            self._runner.give_back(claim)
+            for each in claims:
+                self._runner.give_back(each)
         else:
-            self._crew.do(lambda: self._run(claim))
+            self._crew.do(lambda: self._run(claims))
         return True
 
-    def _run(self, claim: Claim) -> None:
-        self._runner.run(claim)
-        self._idle.used(claim.request.model_id)
+    def _claim_alike(self, claim: Claim) -> Sequence[Claim]:
+        """Jobs to be drawn in one call with `claim`. Only with a model in memory: the one that loads it is alone."""
+        most = self._installation.settings.merge_jobs
+        if most == 1 or claim.request.model_id not in _ids(self._resident) or not self._runner.may_merge(claim):
+            return ()
+        try:
+            return self._installation.claims.claim_alike(claim, most - 1)
+        except DatabaseUnavailable as error:  # if they were ours after all, their leases run out
+            log.warning("Cannot ask for jobs to merge: %s", error.detail)
+            return ()
+
+    def _run(self, claims: Sequence[Claim]) -> None:
+        if len(claims) == 1:
+            self._runner.run(claims[0])
+        else:
+            self._runner.run_merged(claims)
+        self._idle.used(claims[0].request.model_id)
         self._look_at_engines()
 
     def _run_errand(self, *, busy: bool) -> bool:

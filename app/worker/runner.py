@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from app.core.catalog import ModelSpec
 from app.core.job import Claim, JobStatus, Phase
+from app.core.merging import can_merge
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
-from app.engines.base import Engine, Generation
+from app.engines.base import Engine, Generation, MergingEngine
 from app.errors import (
     Cancelled,
     CyberImageError,
@@ -27,7 +28,7 @@ from app.services.publish import Clip, Made, Picture
 from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import journal
 from app.worker.counts import Counts
-from app.worker.held import HeldJob, Stop
+from app.worker.held import HeldJob, MergedJob, Stop
 from app.worker.inputs import read_inputs
 from app.worker.keeper import Keeper
 from app.worker.publisher import Finished, Publisher
@@ -55,6 +56,7 @@ class Runner:
         self._limit = limit
         self._publisher = Publisher(installation, self.settle)
         self._publisher.start()
+        self._unmerged: set[str] = set()  # models whose call for several jobs broke: it is not tried again
         self.must_recycle = False
 
     def run(self, claim: Claim) -> None:
@@ -66,14 +68,39 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - whatever it is, the job must end with a status
             self.settle(job, error)
             return
-        job.report(Phase.SAVING, claim.request.steps_run)
-        self._publisher.put(Finished(job, made))
+        self._publish(job, made)
+
+    def may_merge(self, claim: Claim) -> bool:
+        """Whether others may be drawn in one call with this job, here and now. See `app.store.alike` for who."""
+        request = claim.request
+        fresh = claim.attempt == 1 < claim.max_attempts
+        if not (fresh and can_merge(request)) or request.model_id in self._unmerged:
+            return False
+        try:
+            spec = spec_for(self._installation.catalog, request)
+            engine = self._engine_of(spec)
+        except CyberImageError:  # the job itself will tell
+            return False
+        return isinstance(engine, MergingEngine) and engine.merges(spec)
+
+    def run_merged(self, claims: Sequence[Claim]) -> None:
+        """Run jobs that are alike in one call. Each ends by itself; when the call fails, all that are left go back to
+        the queue unharmed, and run alone from then on: whose fault it was shows then."""
+        jobs = [MergedJob(claim, self._leave) for claim in claims]
+        for job in jobs:
+            self._keeper.hold(job)
+        try:
+            results = self._generate_merged(jobs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the jobs must end with a status
+            self._part(jobs, error)
+            return
+        for job, result in zip(jobs, results, strict=True):
+            if not job.gone:
+                self._hand_over(job, result)
 
     def give_back(self, claim: Claim) -> None:
         """Return a job that was not begun to the queue."""
-        job = HeldJob(claim)
-        job.stop(Stop.DRAINING)
-        self.settle(job, Cancelled())
+        self._give_back(HeldJob(claim))
 
     def finish(self, timeout: float) -> None:
         """Wait for publications under way."""
@@ -89,12 +116,53 @@ class Runner:
             if job.stop_reason is None:
                 raise RuntimeError("the engine stopped although nobody asked it to") from None
             raise
+        return self._finished(job, generation)
+
+    def _generate_merged(self, jobs: Sequence[MergedJob]) -> Sequence[Generation | CyberImageError]:
+        requests = [job.claim.request for job in jobs]
+        spec = spec_for(self._installation.catalog, requests[0])
+        engine = self._engine_of(spec)
+        assert isinstance(engine, MergingEngine)
+        with self._limit(jobs[0]):  # it was claimed first
+            return engine.generate_merged(spec, requests, jobs)
+
+    def _finished(self, job: HeldJob, generation: Generation) -> Made:
         if job.stop_reason not in (None, Stop.DRAINING):  # what is finished is not given back
             raise Cancelled(job.claim.job_id)
         job.timings |= generation.timings
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety
         return _made(generation, job.claim.request.rerun_of)
+
+    def _hand_over(self, job: MergedJob, result: Generation | CyberImageError) -> None:
+        try:
+            if isinstance(result, CyberImageError):
+                raise result
+            self._publish(job, self._finished(job, result))
+        except (CyberImageError, Cancelled) as error:
+            self.settle(job, error)
+
+    def _part(self, jobs: Sequence[MergedJob], error: Exception) -> None:
+        """What came of a call that failed for all."""
+        left = [job for job in jobs if not job.gone]
+        if left:
+            model_id, known = left[0].claim.request.model_id, as_known(error, journal.context(left[0]))
+            log.warning("%s jobs of %s failed in one call; each runs alone: %s", len(jobs), model_id, known.detail)
+            if known is not error:  # nobody expected it
+                self._unmerged.add(model_id)
+        for job in left:
+            self._give_back(job)
+
+    def _leave(self, job: HeldJob) -> None:
+        self.settle(job, Cancelled())
+
+    def _give_back(self, job: HeldJob) -> None:
+        job.stop(Stop.DRAINING)
+        self.settle(job, Cancelled())
+
+    def _publish(self, job: HeldJob, made: Made) -> None:
+        job.report(Phase.SAVING, job.claim.request.steps_run)
+        self._publisher.put(Finished(job, made))
 
     def settle(self, job: HeldJob, error: BaseException | None) -> None:
         """End the job as `error` says (None: it was published), and let go of it."""
@@ -120,7 +188,7 @@ class Runner:
             self._completed(job)
         elif isinstance(error, LeaseLost) or job.stop_reason is Stop.LOST:
             raise LeaseLost(claim.job_id)
-        elif isinstance(error, Cancelled) and job.stop_reason is Stop.DRAINING:
+        elif isinstance(error, Cancelled) and job.stop_reason in _back_to_the_queue(job):
             claims.release(claim)
             log.info("Given back to the queue", extra=journal.context(job))
         elif isinstance(error, Cancelled) and job.stop_reason is Stop.EXPIRED:
@@ -161,6 +229,11 @@ class Runner:
         journal.ended(job, outcome, show_prompt=self._installation.settings.log_prompts)
 
 
+def _back_to_the_queue(job: HeldJob) -> Sequence[Stop]:
+    """The reasons to stop that are not the job's own: alone it might have been in time."""
+    return (Stop.DRAINING, Stop.EXPIRED) if isinstance(job, MergedJob) else (Stop.DRAINING,)
+
+
 def as_known(error: BaseException, context: Mapping[str, str]) -> CyberImageError:
     """`error` as one that may be shown; what nobody expected goes to the log, with `context`, and not further."""
     if isinstance(error, CyberImageError):
@@ -181,6 +254,7 @@ def _made(generation: Generation, rerun_of: RerunOf | None) -> Made:
         warnings=(*generation.warnings, *changes),
         vram_peak_bytes=generation.vram_peak_bytes,
         safety=generation.safety,
+        merged=generation.merged,
         clips=[
             Clip(video.content, video.mime_type, video.poster, video.seed, {"seconds": video.seconds, "fps": video.fps})
             for video in generation.videos

@@ -12,7 +12,7 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Inputs, ResidentModel
-from app.errors import Cancelled
+from app.errors import Cancelled, ContentBlocked, CyberImageError
 from tests.waiting import PATIENCE
 
 Behaviour = Callable[[Control], None]
@@ -21,12 +21,13 @@ SIDE = 64
 
 class FakeEngine:
     """`behaviours` are run, by prompt, before the first step. `ran` are the prompts that were begun, in order, `inputs`
-    their pictures."""
+    their pictures, `merged` the prompts of each call for several jobs."""
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.behaviours: dict[str, Behaviour] = {}
         self.ran: list[str] = []
         self.inputs: list[Inputs] = []
+        self.merged: list[list[str]] = []
         self.step_seconds = step_seconds
         self._models: dict[str, ResidentModel] = {}
 
@@ -48,6 +49,32 @@ class FakeEngine:
             time.sleep(self.step_seconds)
         images = [picture(request.seed + index) for index in range(request.num_images)]
         return Generation(images, {"guidance_scale": 1.0}, {"fake": "1"}, {Phase.GENERATING.value: 0.01})
+
+    def merges(self, spec: ModelSpec) -> bool:
+        return spec.id in self._models
+
+    def generate_merged(
+        self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
+    ) -> Sequence[Generation | CyberImageError]:
+        self.merged.append([request.prompt for request in requests])
+        self.ran += self.merged[-1]
+        results: list[Generation | CyberImageError] = []
+        for request, control in zip(requests, controls, strict=True):
+            told = {"guidance_scale": 1.0, "drawn_together": len(requests)}
+            seconds = {Phase.GENERATING.value: 0.01}
+            try:
+                self.behave(request.prompt, control)
+                results.append(Generation([picture(request.seed)], told, {"fake": "1"}, seconds, merged=len(requests)))
+            except ContentBlocked as error:
+                results.append(error)
+        for step in range(requests[0].num_inference_steps):
+            asked = [control.cancelled() for control in controls]
+            if all(asked):
+                raise Cancelled
+            for control in controls:
+                control.report(Phase.GENERATING, step + 1, requests[0].num_inference_steps)
+            time.sleep(self.step_seconds)
+        return results
 
     def behave(self, prompt: str, control: Control) -> None:
         self.behaviours.get(prompt, lambda _: None)(control)

@@ -6,6 +6,8 @@ python -m tests.worker.fake_worker [stop_grace=SECONDS] [last_chance=SECONDS] [b
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 import sys
 import time
 from typing import Any
@@ -27,6 +29,10 @@ def main(arguments: list[str]) -> int:
     def broken(*_: Any) -> Any:
         raise RuntimeError("broken on purpose")
 
+    def deadly(_: Any) -> None:
+        time.sleep(1.0)  # what was drawn before it is saved by now
+        os.kill(os.getpid(), signal.SIGKILL)
+
     watchdog.INTERPRETER_GRACE_SECONDS = 0.5
     breaks = asked.get("breaks")
     if breaks == "keeper":
@@ -41,6 +47,7 @@ def main(arguments: list[str]) -> int:
         "hang": lambda _: time.sleep(600),
         "hang in C": lambda _: ctypes.PyDLL(None).sleep(600),  # never gives the interpreter back
         "huge": fails(OutOfMemory("The memory ran out.")),
+        "deadly": deadly,
         "a while": lambda _: time.sleep(1.0),
     }
     return run_worker(lambda _: {"local": lambda: engine})

@@ -26,12 +26,14 @@ from app.engines.diffusers.generate import NotFinite, generate
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.log import log
 from app.engines.diffusers.lora_files import describe, find_loras
+from app.engines.diffusers.loras import Wanted
 from app.engines.diffusers.memory import release
+from app.engines.diffusers.merged import can_merge, generate_merged
 from app.engines.diffusers.precision import dtype_name, safer_dtype
-from app.engines.diffusers.residency import Residency
+from app.engines.diffusers.residency import LoadedModel, Residency
 from app.engines.diffusers.safety import Safety
 from app.engines.settings import EngineSettings
-from app.errors import ConfigurationError, GenerationError, OutOfMemory
+from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
 
 
 class DiffusersEngine:
@@ -64,6 +66,21 @@ class DiffusersEngine:
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
         generation = self._generate_within_memory(spec, request, control, inputs)
         return self._safety.judge(spec, dataclasses.replace(generation, timings=loading | generation.timings))
+
+    def merges(self, spec: ModelSpec) -> bool:
+        model = self._residency.get(spec)
+        return model is not None and spec.id not in self._one_by_one and can_merge(model)
+
+    def generate_merged(
+        self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
+    ) -> Sequence[Generation | CyberImageError]:
+        self._safety.prepare(spec)
+        made: list[Generation] = []
+        if not _survives(lambda: made.extend(self._generate_merged(spec, requests, controls))):
+            self._one_by_one.add(spec.id)
+            release()
+            raise OutOfMemory(f"Memory on {self._device} ran out while {spec.id} drew for {len(requests)} jobs.")
+        return [self._judged(spec, generation) for generation in made]
 
     def unload(self, model_id: str) -> None:
         self._residency.remove(model_id)
@@ -152,21 +169,49 @@ class DiffusersEngine:
     def _generate_warm(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
+        model = self._resident(spec)
+        loras = find_loras(request, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
+        with model.loras.worn(loras):
+            together, previews = self._together(spec), self._previews(spec)
+            generation = generate(model, request, control, inputs, previews=previews, together=together)
+        return _wearing(loras, generation)
+
+    def _generate_merged(
+        self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
+    ) -> Sequence[Generation]:
+        model = self._resident(spec)
+        loras = find_loras(requests[0], self._settings, before_download=lambda: _tell(controls, Phase.DOWNLOADING))
+        try:
+            with model.loras.worn(loras):
+                made = generate_merged(model, requests, controls, previews=self._previews(spec))
+        except NotFinite:
+            raise GenerationError(f"{spec.id} gave numbers that are no picture, for one of them at least.") from None
+        return [_wearing(loras, generation) for generation in made]
+
+    def _judged(self, spec: ModelSpec, generation: Generation) -> Generation | CyberImageError:
+        try:
+            return self._safety.judge(spec, generation)
+        except CyberImageError as error:  # what is held back is one job's, not that of all
+            return error
+
+    def _resident(self, spec: ModelSpec) -> LoadedModel:
         model = self._residency.get(spec)
         if model is None:
             raise GenerationError(f"{spec.id} is not loaded.")
-        loras = find_loras(request, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
-        previews = self._settings.previews and self._safety.allows_previews(spec)
-        with model.loras.worn(loras):
-            together = self._together(spec)
-            generation = generate(model, request, control, inputs, previews=previews, together=together)
-        if not loras:
-            return generation
-        return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
+        return model
+
+    def _previews(self, spec: ModelSpec) -> bool:
+        return self._settings.previews and self._safety.allows_previews(spec)
 
     def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
         model = self._residency.get(spec)
         return torch.float32 if model is None else model.dtype
+
+
+def _wearing(loras: Sequence[Wanted], generation: Generation) -> Generation:
+    if not loras:
+        return generation
+    return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
 
 
 def _choose_device(wish: str) -> torch.device:
@@ -175,6 +220,11 @@ def _choose_device(wish: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigurationError([f"the device {wish!r} is not there: torch sees {gpus} GPUs. Use auto or cpu."])
     return device
+
+
+def _tell(controls: Sequence[Control], phase: Phase) -> None:
+    for control in controls:
+        control.report(phase)
 
 
 def _survives(work: Callable[[], None]) -> bool:

@@ -42,9 +42,9 @@ def generate(
     """All pictures of `request`, up to `together` in one call. Raises Cancelled, GenerationError, UnsupportedTask,
     NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, request.task)
-    call = word_call(pipeline, request, inputs, _sequence_length(model))
+    call = word_call(pipeline, request, inputs, sequence_length(model))
     previewer = Previewer(pipeline, request.width, request.height) if previews else None
-    watch = Watch(control, request.steps_run, request.num_images, previewer)
+    watch = Watch([control], request.steps_run, request.num_images, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
@@ -55,6 +55,19 @@ def generate(
         for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, watch), strict=True):
             images.append(GeneratedImage(_kept_where_unmasked(to_pixels(drawn), inputs), seed))
     watch.enter(Phase.DONE)
+    return told(model, pipeline, request, call, images, watch, together)
+
+
+def told(
+    model: LoadedModel,
+    pipeline: Any,
+    request: GenerationRequest,
+    call: Call,
+    images: Sequence[GeneratedImage],
+    watch: Watch,
+    together: int,
+) -> Generation:
+    """`images` of `request`, with all that is known about how they were made, up to `together` in one call."""
     height, width, _ = images[0].pixels.shape
     return Generation(
         images=images,
@@ -63,7 +76,7 @@ def generate(
         | {"steps_run": watch.steps}
         | ({"drawn_together": together} if together > 1 else {}),
         versions=versions_of(model, pipeline),
-        timings=watch.seconds,
+        timings=dict(watch.seconds),
         warnings=(
             *_warnings(model, pipeline, call),
             *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo),
@@ -82,13 +95,14 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watc
     watched = "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
     hook = denoiser.register_forward_pre_hook(watch.before_denoiser) if denoiser is not None else None
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 else {}
+    own_words = not isinstance(arguments["prompt"], str)  # each picture has its own
+    many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 and not own_words else {}
     try:
         with torch.inference_mode():
             output = pipeline(
                 **arguments,
                 **many,
-                generator=generators if many else generators[0],
+                generator=generators if len(seeds) > 1 else generators[0],
                 output_type="np",
                 **({"callback_on_step_end": watch.on_step_end} if watched else {}),
             )
@@ -111,7 +125,7 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watc
 def _most_together(pipeline: Any, request: GenerationRequest, wish: int) -> int:
     """How many pictures one call may draw. From a picture, all would share one encoding of it; a step cache decides
     once for all of them: then it is one at a time."""
-    alone = request.task != TXT2IMG or _cached_parts(pipeline)
+    alone = request.task != TXT2IMG or cached_parts(pipeline)
     takes = inspect.signature(pipeline.__call__).parameters
     return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(wish, request.num_images))
 
@@ -140,15 +154,15 @@ def _denoiser(pipeline: Any) -> torch.nn.Module | None:
 
 def _forget_cached_steps(pipeline: Any) -> None:
     """A step cache left by a call that ended early would silently spoil the next picture of the same size."""
-    for part in _cached_parts(pipeline):
+    for part in cached_parts(pipeline):
         part._reset_stateful_cache()
 
 
-def _cached_parts(pipeline: Any) -> list[Any]:
+def cached_parts(pipeline: Any) -> list[Any]:
     return [part for part in pipeline.components.values() if getattr(part, "is_cache_enabled", False)]
 
 
-def _sequence_length(model: LoadedModel) -> int | None:
+def sequence_length(model: LoadedModel) -> int | None:
     demo = model.checkpoint.demo
     return model.spec.defaults.max_sequence_length or (demo.max_sequence_length if demo else None)
 

@@ -10,6 +10,7 @@ It decodes with the model's own VAE, on latents pooled to a few hundred values, 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,28 +26,29 @@ PAUSE_SECONDS = 0.25
 
 
 class Previewer:
-    """Draws previews of one picture of `width` × `height` (None: the pipeline's own size)."""
+    """Draws previews of the first `pictures` of a call, of `width` × `height` (None: the pipeline's own size)."""
 
-    def __init__(self, pipeline: Any, width: int | None, height: int | None) -> None:
+    def __init__(self, pipeline: Any, width: int | None, height: int | None, pictures: int = 1) -> None:
         self._pipeline = pipeline
+        self._pictures = pictures
         self._size = (width, height)
         self._last: torch.Tensor | None = None
         self._stepped_at = time.perf_counter()
         self._next_at = self._stepped_at + FIRST_AFTER_SECONDS
 
-    def after_step(self, step: int, latents: torch.Tensor) -> Pixels | None:
-        """A preview (uint8 RGB, height × width × 3) after 0-based `step`, or None when it is too early for another."""
+    def after_step(self, step: int, latents: torch.Tensor) -> Sequence[Pixels]:
+        """Previews (uint8 RGB, height × width × 3) after 0-based `step`, or none when it is too early for more."""
         started = time.perf_counter()
         pace, self._stepped_at = started - self._stepped_at, started
         if step == 0:
             self._last = None  # that was another picture's
-        preview = None
+        previews: Sequence[Pixels] = ()
         if started >= self._next_at and self._seconds_left(step, pace) >= SHOWN_AT_LEAST_SECONDS:
-            preview = self._draw(self._heading(step, latents))
+            previews = self._draw(self._heading(step, latents))
             cost = time.perf_counter() - started
             self._next_at = time.perf_counter() + max(PAUSE_SECONDS, PAUSE_COSTS * cost)
         self._last = latents
-        return preview
+        return previews
 
     def _seconds_left(self, step: int, pace: float) -> float:
         """Until the last step, at the pace of this one; a while when the scheduler does not tell how many there are."""
@@ -67,11 +69,11 @@ class Previewer:
             return latents
         return latents - after * (latents - self._last) / (after - before)
 
-    def _draw(self, latents: torch.Tensor) -> Pixels | None:
+    def _draw(self, latents: torch.Tensor) -> Sequence[Pixels]:
         vae = self._pipeline.vae
-        grid = self._as_grid(latents[:1])
+        grid = self._as_grid(latents[: self._pictures])
         if grid is None or not hasattr(vae, "decode"):
-            return None
+            return ()
         most = MOST_LATENTS.get(grid.device.type, 24)
         shrink = min(1.0, most / max(grid.shape[-2:]))
         if shrink < 1.0:
@@ -79,14 +81,14 @@ class Previewer:
             grid = torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")
         grid = grid / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
         with torch.inference_mode():
-            picture = vae.decode(grid.to(vae.dtype), return_dict=False)[0][0].float()
-        if picture.ndim != 3 or picture.shape[0] != 3 or not torch.isfinite(picture).all():
-            return None
-        pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
+            pictures = vae.decode(grid.to(vae.dtype), return_dict=False)[0].float()
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or not torch.isfinite(pictures).all():
+            return ()
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return [np.ascontiguousarray(each) for each in pixels.permute(0, 2, 3, 1).cpu().numpy()]
 
     def _as_grid(self, latents: torch.Tensor) -> torch.Tensor | None:
-        """Latents as (1, channels, height, width). FLUX packs 2 × 2 of them into one token."""
+        """Latents as (pictures, channels, height, width). FLUX packs 2 × 2 of them into one token."""
         if latents.ndim == 4:
             return latents
         unpack = getattr(self._pipeline, "_unpack_latents", None)

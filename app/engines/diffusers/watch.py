@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,10 +15,15 @@ from app.errors import Cancelled
 
 
 class Watch:
-    """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures."""
+    """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures.
 
-    def __init__(self, control: Control, steps: int, images: int, previewer: Previewer | None = None) -> None:
-        self._control = control
+    Several `controls` are those of as many jobs in one call, which goes on as long as one of them wants it.
+    """
+
+    def __init__(
+        self, controls: Sequence[Control], steps: int, images: int, previewer: Previewer | None = None
+    ) -> None:
+        self._controls = controls
         self._previewer = previewer
         self._steps, self._images = steps, images
         self._image, self._together = 0, 1
@@ -34,11 +40,11 @@ class Watch:
             self.seconds[self._phase.value] = self.seconds.get(self._phase.value, 0.0) + now - self._since
         self._phase, self._since = phase, now
         if phase is not Phase.DONE:
-            self._control.report(phase, self._image * self._steps, self._total)
+            self._report(phase, self._image * self._steps)
 
     def begin(self, index: int, together: int = 1) -> None:
         """Picture `index` is next, and the following ones that are drawn `together` with it. Raises Cancelled."""
-        if self._control.cancelled():
+        if self._unwanted():
             raise Cancelled
         self._image, self._together = index, together
         self.enter(Phase.ENCODING)
@@ -56,9 +62,9 @@ class Watch:
         if isinstance(latents, torch.Tensor):
             self._keep_pace(latents.device)
         done = self._image * self._steps + (step + 1) * self._together
-        self._control.report(Phase.GENERATING, done, self._total)
+        self._report(Phase.GENERATING, done)
         self._show(step, done, latents)
-        if self._control.cancelled():
+        if self._unwanted():
             self._stop(pipeline)
         elif step + 1 == self._steps:
             if isinstance(latents, torch.Tensor):
@@ -67,12 +73,20 @@ class Watch:
             self.enter(Phase.DECODING)
         return {}
 
+    def _report(self, phase: Phase, step: int) -> None:
+        for control in self._controls:
+            control.report(phase, step, self._total)
+
+    def _unwanted(self) -> bool:
+        asked = [control.cancelled() for control in self._controls]  # each, whatever the others say: it may leave then
+        return all(asked)
+
     def _show(self, step: int, done: int, latents: Any) -> None:
         if self._previewer is None or not isinstance(latents, torch.Tensor) or step + 1 == self._steps:
             return
-        preview = self._previewer.after_step(step, latents)
-        if preview is not None:
-            self._control.preview(preview, done)
+        previews = self._previewer.after_step(step, latents)
+        for control, preview in zip(self._controls, previews, strict=False):  # none when it is too early
+            control.preview(preview, done)
 
     @property
     def steps(self) -> int:

@@ -71,6 +71,7 @@ class CrashTest:
             "HEARTBEAT_SECONDS": "0.3",
             "JOB_TIMEOUT_SECONDS": "30",
             "WORKER_POLL_SECONDS": "0.3",
+            "MERGE_JOBS": "4",
             "MAX_ATTEMPTS": "100",  # being killed is nobody's fault here
             "DEFAULT_MODEL_ID": "fake",
             "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from app.engines.base import Generation
-from app.errors import LeaseLost
+from app.errors import CyberImageError, LeaseLost
 from app.store import claims
 from tests.worker.fake_engine import FakeEngine
 
@@ -23,8 +23,13 @@ class CrashEngine(FakeEngine):
     """Signs its pictures with its process, so that one can see whether their publisher owned the job."""
 
     def generate(self, *arguments: Any) -> Generation:
-        made = super().generate(*arguments)
-        del self.ran[:]
+        return self._signed(super().generate(*arguments))
+
+    def generate_merged(self, *arguments: Any) -> Sequence[Generation | CyberImageError]:
+        return [self._signed(made) for made in super().generate_merged(*arguments) if isinstance(made, Generation)]
+
+    def _signed(self, made: Generation) -> Generation:
+        del self.ran[:], self.merged[:]
         return dataclasses.replace(made, versions={MAKER: str(os.getpid())})
 
 

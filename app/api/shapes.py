@@ -148,6 +148,7 @@ def model_body(state: ModelState) -> dict[str, Any]:
     return {
         **spec.model_dump(include={"id", "name", "repo", "description", "source", "requires_auth"}),
         "media": spec.media,
+        "lane": spec.lane,
         "tasks": list(state.tasks),
         "steps": spec.steps.describe(),
         "defaults": spec.defaults.model_dump(),

@@ -40,6 +40,10 @@ class Generation(BaseModel):
     max_steps: int = Field(
         100, ge=1, le=1000, description="Most denoising steps. A model with a fixed number keeps that."
     )
+    max_num_frames: int = Field(
+        257, ge=1, le=10_000, description="Most frames of one video. A model's own default is always allowed."
+    )
+    max_fps: int = Field(60, ge=1, le=120, description="Most frames per second that a video may be shown at.")
     embed_metadata: bool = Field(
         True,
         description="Write prompt, settings and manifest into each picture. Off: only what ties it to its job.",

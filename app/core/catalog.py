@@ -27,6 +27,7 @@ LANES: tuple[Lane, ...] = ("local", "remote")
 REMOTE_SOURCES = frozenset({"replicate", "openai"})
 
 STEPS_MIN, STEPS_MAX = 1, 100  # what any model may be asked for when its catalogue line states no rule
+MOST_FRAMES = 10_000
 _SLIDER = (20, 50, 30)  # what a slider shows for such a model: min, max, default
 
 
@@ -66,10 +67,13 @@ class Defaults(_Frozen):
     height: int | None = Field(default=None, ge=8, le=8192)
     guidance_scale: float | None = Field(default=None, ge=0, le=100)
     max_sequence_length: int | None = Field(default=None, ge=1, le=4096)
+    num_frames: int | None = Field(default=None, ge=1, le=MOST_FRAMES)
+    fps: int | None = Field(default=None, ge=1, le=120)
 
 
 class Limits(_Frozen):
-    """The sizes (pixels) and guidance a model accepts. `multiple_of` is what its VAE and patches need."""
+    """The sizes (pixels) and guidance a model accepts. `multiple_of` is what its VAE and patches need; `num_frames` of
+    a video is one more than a multiple of `frame_step`."""
 
     min_width: int = Field(default=64, ge=8)
     max_width: int = Field(default=2048, le=8192)
@@ -81,6 +85,9 @@ class Limits(_Frozen):
     max_images: int = Field(default=8, ge=1, le=64)
     max_pixels: int | None = Field(default=None, ge=64, description="Width times height; None: as the sides allow.")
     max_steps: int | None = Field(default=None, ge=1, description="None: as the step rule allows.")
+    frame_step: int = Field(default=1, ge=1, le=64)
+    max_frames: int | None = Field(default=None, ge=1, le=MOST_FRAMES, description="None: as the installation allows.")
+    max_fps: int | None = Field(default=None, ge=1, le=120, description="None: as the installation allows.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Limits:

@@ -48,19 +48,25 @@ def catalog_of(settings: Settings) -> Catalog:
 
 
 def _within(spec: ModelSpec, settings: Settings) -> ModelSpec:
-    """`spec` with the limits of the installation. Its own default size and fixed steps stay: whoever runs this chose
-    them."""
+    """`spec` with the limits of the installation. Its own default size, length and fixed steps stay: whoever runs this
+    chose them."""
     limits, defaults = spec.limits, spec.defaults
-    pixels = min(limits.max_pixels or settings.max_pixels, settings.max_pixels)
+    pixels = _least(limits.max_pixels, settings.max_pixels)
     tightened = limits.model_copy(
         update={
             "max_images": min(limits.max_images, settings.max_images_per_job),
             "max_pixels": max(pixels, (defaults.width or 0) * (defaults.height or 0)),
-            "max_steps": min(limits.max_steps or settings.max_steps, settings.max_steps),
+            "max_steps": _least(limits.max_steps, settings.max_steps),
+            "max_frames": max(_least(limits.max_frames, settings.max_num_frames), defaults.num_frames or 0),
+            "max_fps": max(_least(limits.max_fps, settings.max_fps), defaults.fps or 0),
         }
     )
     options = spec.options.model_copy(update={"limits": tightened})
     return spec.model_copy(update={"options": options, "steps": _at_most(spec.steps, tightened.max_steps)})
+
+
+def _least(own: int | None, most: int) -> int:
+    return most if own is None else min(own, most)
 
 
 def _at_most(rule: StepRule, most: int | None) -> StepRule:

@@ -14,11 +14,22 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.core.catalog import STEPS_MAX, STEPS_MIN, Catalog, Defaults, Media, ModelOptions, ModelSpec, Source
+from app.core.catalog import (
+    MOST_FRAMES,
+    STEPS_MAX,
+    STEPS_MIN,
+    Catalog,
+    Defaults,
+    Media,
+    ModelOptions,
+    ModelSpec,
+    Source,
+)
 from app.core.inputs import InputRef
 from app.core.prompts import check_prompt
 from app.core.rerun import RerunOf
-from app.core.tasks import DEFAULT_STRENGTH, TXT2IMG, Task, steps_run
+from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS, TXT2IMG, VIDEO_TASKS, Task, as_video, steps_run
+from app.core.videos import nearest_frames
 from app.errors import FieldError, InvalidRequest
 
 SEED_MAX = 2**32 - 1  # what every peer and every file format can carry
@@ -56,6 +67,8 @@ class GenerationSettings(BaseModel):
         le=1,
         description="With an image: how far to leave it. 1 keeps nothing; 0 is refused.",
     )
+    num_frames: int | None = Field(default=None, ge=1, description="Of a video; each model has its rule.")
+    fps: int | None = Field(default=None, ge=1, description="Of a video: frames per second.")
     loras: tuple[LoraChoice, ...] = Field(
         default=(), max_length=MOST_LORAS, strict=False, description="Applied together, in this order."
     )
@@ -95,10 +108,11 @@ class RemoteCall(BaseModel):
 
 
 class GenerationRequest(BaseModel):
-    """A complete, checked request. `width`, `height` and `guidance_scale` may be None: the pipeline's own default.
+    """A complete, checked request. `width`, `height`, `guidance_scale`, `num_frames` and `fps` may be None: the
+    pipeline's own default.
 
-    `strength` is None and there is no `image` unless `task` starts from one; `inpaint` has a `mask` too. The pixels of
-    both are kept beside the job (app.store.inputs).
+    There is no `image` unless `task` starts from one; `inpaint` has a `mask` too. The pixels of both are kept beside
+    the job (app.store.inputs). `strength` is None unless the image is left by degrees; a video begins with all of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -114,6 +128,8 @@ class GenerationRequest(BaseModel):
     num_images: int = 1
     task: Task = TXT2IMG
     strength: float | None = None
+    num_frames: int | None = None
+    fps: int | None = None
     loras: tuple[LoraChoice, ...] = ()
     image: InputRef | None = None
     mask: InputRef | None = None
@@ -126,8 +142,9 @@ class GenerationRequest(BaseModel):
         return steps_run(self.num_inference_steps, self.strength)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as clients see them in a status, and may send them again."""
-        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields))
+        """The settings as clients see them in a status, and may send them again. A picture has no length."""
+        length = set() if self.task in VIDEO_TASKS else {"num_frames", "fps"}
+        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - length)
 
     def inputs(self) -> dict[str, Any]:
         """What is told about the pictures it starts from, by role; empty without one."""
@@ -184,18 +201,19 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         negative = None
 
     wanted, limits = asked.settings, spec.limits
-    task = _task_of(asked, problems)
+    task = _task_of(asked, spec.media, problems)
     # With a picture the size follows it, once it was read: see app.core.sizes.
-    own = spec.defaults if task == TXT2IMG else Defaults()
+    own = spec.defaults if task in TEXT_TASKS else Defaults()
     width = wanted.width if wanted.width is not None else own.width
     height = wanted.height if wanted.height is not None else own.height
     problems += _check_size("width", wanted.width, limits.min_width, limits.max_width, limits.multiple_of)
     problems += _check_size("height", wanted.height, limits.min_height, limits.max_height, limits.multiple_of)
     problems += _check_pixels(width, height, limits.max_pixels)
-    if task == TXT2IMG and (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
+    if task in TEXT_TASKS and (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
         problems.append(FieldError("settings", f"give width and height together: {spec.id} states no default size"))
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
     strength = _resolve_strength(wanted.strength, task, steps, warnings, problems)
+    num_frames, fps = _resolve_length(wanted, spec, warnings, problems)
     if len({lora.id for lora in wanted.loras}) < len(wanted.loras):
         problems.append(FieldError("settings.loras", "names a LoRA twice; give it once, with the scale it should have"))
     guidance = wanted.guidance_scale if wanted.guidance_scale is not None else spec.defaults.guidance_scale
@@ -222,6 +240,8 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         num_images=wanted.num_images,
         task=task,
         strength=strength,
+        num_frames=num_frames,
+        fps=fps,
         loras=wanted.loras,
         remote=_remote_call(wanted, spec) if spec.lane == "remote" else None,
     )
@@ -281,9 +301,32 @@ def _resolve_steps(asked: int | None, spec: ModelSpec, warnings: list[str], prob
     return asked
 
 
-def _task_of(asked: GenerationInput, problems: list[FieldError]) -> Task:
+def _resolve_length(
+    wanted: GenerationSettings, spec: ModelSpec, warnings: list[str], problems: list[FieldError]
+) -> tuple[int | None, int | None]:
+    """How many frames, and how many of them a second; None of a picture, and where the pipeline decides."""
+    if spec.media != "video":
+        told = [name for name in ("num_frames", "fps") if getattr(wanted, name) is not None]
+        warnings += [f"{spec.id} makes pictures; {name} was not used." for name in told]
+        return None, None
+    limits, frames, fps = spec.limits, wanted.num_frames, wanted.fps
+    most = nearest_frames(limits.max_frames or MOST_FRAMES, limits.frame_step)
+    if frames is not None and (frames > most or nearest_frames(frames, limits.frame_step) != frames):
+        rule = f" and one more than a multiple of {limits.frame_step}" if limits.frame_step > 1 else ""
+        near = min(nearest_frames(frames, limits.frame_step), most)
+        problems.append(FieldError("settings.num_frames", f"must be 1 to {most}{rule}, such as {near}, not {frames}"))
+    if fps is not None and fps > (limits.max_fps or fps):
+        problems.append(FieldError("settings.fps", f"must be 1 to {limits.max_fps}, not {fps}"))
+    return frames or spec.defaults.num_frames, fps or spec.defaults.fps
+
+
+def _task_of(asked: GenerationInput, media: Media, problems: list[FieldError]) -> Task:
     if asked.mask is not None and asked.image is None:
         problems.append(FieldError("mask", "needs an image, a part of which it says to paint anew"))
+    if media == "video":
+        if asked.mask is not None:
+            problems.append(FieldError("mask", "cannot be used: a video is made whole"))
+        return as_video(TXT2IMG if asked.image is None else "img2img")
     if asked.image is None:
         return TXT2IMG
     return "img2img" if asked.mask is None else "inpaint"
@@ -292,9 +335,10 @@ def _task_of(asked: GenerationInput, problems: list[FieldError]) -> Task:
 def _resolve_strength(
     asked: float | None, task: Task, steps: int, warnings: list[str], problems: list[FieldError]
 ) -> float | None:
-    if task == TXT2IMG:
+    if task not in DEFAULT_STRENGTH:
         if asked is not None:
-            warnings.append("strength was not used: it says how far to leave an image, and there is none.")
+            why = "and there is none" if task in TEXT_TASKS else "and a video begins with the whole of it"
+            warnings.append(f"strength was not used: it says how far to leave an image, {why}.")
         return None
     strength = DEFAULT_STRENGTH[task] if asked is None else asked
     if steps_run(steps, strength) < 1:

@@ -2,14 +2,18 @@
 
 Which pipelines have a sibling for that is diffusers' knowledge (its AutoPipeline tables, mostly); it is written down
 here, so that the API can tell without importing diffusers, and tests/engines holds it to the installed version.
+Families of videos have more rules than that: see `videos.py`.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-Task = Literal["txt2img", "img2img", "inpaint"]
+Task = Literal["txt2img", "img2img", "inpaint", "txt2video", "img2video"]
 TXT2IMG: Task = "txt2img"
+TEXT_TASKS: frozenset[Task] = frozenset({"txt2img", "txt2video"})
+VIDEO_TASKS: tuple[Task, ...] = ("txt2video", "img2video")
+_OF_VIDEOS: dict[Task, Task] = {"txt2img": "txt2video", "img2img": "img2video"}
 
 _BOTH: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
 _IMG2IMG: tuple[Task, ...] = ("txt2img", "img2img")
@@ -31,6 +35,11 @@ DEFAULT_STRENGTH: dict[Task, float] = {"img2img": 0.75, "inpaint": 1.0}
 def tasks_of(pipeline_class: str) -> tuple[Task, ...]:
     """What a model of this diffusers pipeline can do here."""
     return _BY_PIPELINE.get(pipeline_class, (TXT2IMG,))
+
+
+def as_video(task: Task) -> Task:
+    """What a model of videos means by `task`."""
+    return _OF_VIDEOS.get(task, task)
 
 
 def steps_run(num_inference_steps: int, strength: float | None) -> int:

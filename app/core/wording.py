@@ -15,6 +15,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "guidance_scale": ("guidance_scale", "guidance", "cfg_scale", "cfg"),
     "seed": ("seed",),
     "strength": ("strength", "prompt_strength"),
+    "num_frames": ("num_frames", "frames", "video_length"),
+    "fps": ("fps", "frames_per_second", "frame_rate"),
     "num_images": ("num_outputs", "num_images", "number_of_images", "n"),
 }
 _FIRST_FRAMES = (

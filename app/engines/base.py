@@ -113,6 +113,7 @@ class GeneratedVideo:
     mime_type: str = "video/mp4"
     seconds: float = 0.0
     fps: float = 0.0
+    safety: SafetyResult = SafetyResult.SKIPPED
 
 
 @dataclass(frozen=True)

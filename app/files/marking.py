@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from xml.sax.saxutils import quoteattr
 
-from app.core.tasks import TXT2IMG, Task
+from app.core.tasks import TEXT_TASKS, Task
 
 XMP_KEY = "XML:com.adobe.xmp"  # the keyword of the PNG chunk
 _TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -19,7 +19,7 @@ FROM_A_PICTURE = _TYPES + "compositeWithTrainedAlgorithmicMedia"
 
 def digital_source_type(task: Task) -> str:
     """IPTC's name for what came of `task`: drawn from words alone, or made of somebody's picture."""
-    return FROM_WORDS if task == TXT2IMG else FROM_A_PICTURE
+    return FROM_WORDS if task in TEXT_TASKS else FROM_A_PICTURE
 
 
 def xmp_packet(source_type: str, creator: str) -> str:

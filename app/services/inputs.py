@@ -17,7 +17,7 @@ from app.core.inputs import InputPicture, InputRef, Role
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.sizes import working_size
-from app.core.tasks import TXT2IMG
+from app.core.tasks import TEXT_TASKS
 from app.errors import FieldError, Gone, ImageNotFound, InvalidImage
 from app.services import gallery
 from app.services.guarded_http import guarded_client, url_problem
@@ -55,7 +55,7 @@ def prepare(
 
     Raises InvalidImage, naming the field and saying what is wrong.
     """
-    if request.task == TXT2IMG or asked.image is None:
+    if request.task in TEXT_TASKS or asked.image is None:
         return Prepared(request)
     sent = _fetch(installation, "image", asked.image, client_id)
     image = _decode(installation, "image", sent)

@@ -13,7 +13,7 @@ from app.services.installation import Installation
 from app.services.model_files import ModelFiles, downloads, files_of
 from app.services.outlook import Outlook, Speeds
 from app.services.status import JobView, prediction_of
-from app.services.tasks import tasks_of
+from app.services.tasks import known_spec, tasks_of
 
 _LANE_OPTION = {"local": "", "remote": " --lane remote"}
 
@@ -141,7 +141,7 @@ def models(installation: Installation) -> list[ModelState]:
     under_way = downloads(installation)
     return [
         ModelState(
-            spec=spec,
+            spec=known_spec(installation, spec),
             tasks=tasks_of(installation, spec),
             files=files_of(installation, spec),
             loaded=spec.id in loaded,

@@ -132,7 +132,7 @@ def _complete(
 def _steps(made: Made) -> int | None:
     """Over all pictures, as progress counts them."""
     steps = made.effective.get("steps_run")
-    return steps * len(made.pictures) if isinstance(steps, int) else None
+    return steps * len(made.all) if isinstance(steps, int) else None
 
 
 def _prepare(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
-from app.core.tasks import TXT2IMG
+from app.core.tasks import TEXT_TASKS, TXT2IMG
 from app.errors import Conflict, UnknownModel
 from app.services.installation import Installation
 from app.services.submit import Submitted, submit
@@ -66,7 +66,7 @@ def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
 
 def _inputs(installation: Installation, output: Output) -> dict[str, str]:
     """The pictures that it was made of, as they were used."""
-    if output.manifest.get("task", TXT2IMG) == TXT2IMG:
+    if output.manifest.get("task", TXT2IMG) in TEXT_TASKS:
         return {}
     kept = installation.inputs.pngs(output.job_id)
     missing = [role for role in output.manifest.get("inputs", {}) if role not in kept]

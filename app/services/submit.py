@@ -20,7 +20,7 @@ from app.services.outlook import Outlook
 from app.services.remote_models import RemoteModels
 from app.services.remote_requests import prepare_remote
 from app.services.suspicion import refuse_suspicious
-from app.services.tasks import check_task
+from app.services.tasks import check_task, known_spec
 from app.services.webhooks import check_url
 from app.store.idempotency import IdempotencyKey
 
@@ -63,7 +63,7 @@ def submit(
         earlier = installation.jobs.first_answer(client_id, idempotency)
         if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
             return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    spec = installation.catalog.get(asked.model_id)
+    spec = known_spec(installation, installation.catalog.get(asked.model_id))
     refuse_suspicious(settings, asked, client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     check_task(installation, spec, resolved.request.task)

@@ -8,16 +8,28 @@ from pathlib import Path
 
 from app.core import tasks as known
 from app.core.catalog import ModelSpec
-from app.core.tasks import TXT2IMG, Task
+from app.core.tasks import TXT2IMG, Task, as_video
+from app.core.videos import VIDEO_FAMILIES, with_family
 from app.errors import FieldError, UnsupportedTask
 from app.services.installation import Installation
 
-_WORDS: dict[Task, str] = {"txt2img": "draw from words", "img2img": "start from an image", "inpaint": "use a mask"}
+_WORDS: dict[Task, str] = {
+    "txt2img": "draw from words",
+    "img2img": "start from an image",
+    "inpaint": "use a mask",
+    "txt2video": "make a video of words alone: it needs an image",
+    "img2video": "start a video from an image",
+}
 
 
 def tasks_of(installation: Installation, spec: ModelSpec) -> Sequence[Task]:
     """What `spec` can do for certain. A model that is not here yet may turn out to do more."""
-    return _certain(installation, spec) or (TXT2IMG,)
+    return _certain(installation, spec) or (_least(spec),)
+
+
+def known_spec(installation: Installation, spec: ModelSpec) -> ModelSpec:
+    """`spec` with the rules of its family of videos filled in, as far as its files on this machine tell it."""
+    return with_family(spec, pipeline_class_of(installation, spec)) if spec.media == "video" else spec
 
 
 def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
@@ -25,7 +37,7 @@ def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
     certain = _certain(installation, spec)
     if certain is not None and task not in certain:
         message = f"{spec.id} cannot {_WORDS[task]}; GET /api/models lists under tasks what each model can do"
-        field = {"img2img": "image", "inpaint": "mask"}.get(task, "model_id")
+        field = {"inpaint": "mask", "txt2img": "model_id"}.get(task, "image")
         raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
 
 
@@ -39,11 +51,20 @@ def pipeline_class_of(installation: Installation, spec: ModelSpec) -> str | None
 def _certain(installation: Installation, spec: ModelSpec) -> Sequence[Task] | None:
     """None when nothing is known of the model's pipeline."""
     if spec.options.tasks is not None:
-        return spec.options.tasks
+        return tuple(as_video(task) for task in spec.options.tasks) if spec.media == "video" else spec.options.tasks
     if spec.source not in ("local", "huggingface"):
-        return (TXT2IMG,)
+        return (_least(spec),)
     pipeline_class = pipeline_class_of(installation, spec)
-    return None if pipeline_class is None else known.tasks_of(pipeline_class)
+    if pipeline_class is None:
+        return None
+    if spec.media == "video":
+        family = VIDEO_FAMILIES.get(pipeline_class)
+        return None if family is None else family.tasks
+    return known.tasks_of(pipeline_class)
+
+
+def _least(spec: ModelSpec) -> Task:
+    return as_video(TXT2IMG) if spec.media == "video" else TXT2IMG
 
 
 def _index_file(installation: Installation, spec: ModelSpec) -> Path | None:

@@ -31,7 +31,8 @@ class SpeedStore:
 
 def speed_bucket(request: GenerationRequest) -> str:
     """Jobs of one model in the same bucket take about equally long per picture."""
-    return f"{request.width or 0}x{request.height or 0}x{request.steps_run}"
+    frames = f"x{request.num_frames}" if request.num_frames else ""
+    return f"{request.width or 0}x{request.height or 0}x{request.steps_run}{frames}"
 
 
 def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any], merged: int) -> None:

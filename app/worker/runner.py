@@ -256,7 +256,11 @@ def _made(generation: Generation, rerun_of: RerunOf | None) -> Made:
         safety=generation.safety,
         merged=generation.merged,
         clips=[
-            Clip(video.content, video.mime_type, video.poster, video.seed, {"seconds": video.seconds, "fps": video.fps})
+            Clip(
+                *(video.content, video.mime_type, video.poster, video.seed),
+                facts={"seconds": video.seconds, "fps": video.fps},
+                safety=video.safety,
+            )
             for video in generation.videos
         ],
     )

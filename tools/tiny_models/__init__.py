@@ -3,5 +3,5 @@
 They draw noise, but through the very pipelines, tokenizers and file layouts of the large models: what loads and runs
 one of these loads and runs the real thing. The same family always gives the same bytes.
 
-    python -m tools.tiny_models OUT_DIR [flux sd35 sd15 sdxl lcm sana sana-sprint sd15-single-file]
+    python -m tools.tiny_models OUT_DIR [FAMILY ...]
 """

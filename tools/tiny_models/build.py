@@ -9,7 +9,7 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import save_file
 
-from tools.tiny_models import flow_families, unet_families
+from tools.tiny_models import flow_families, unet_families, video_families
 from tools.tiny_models.ldm_layout import ldm_state
 
 SEED = 20250101
@@ -23,6 +23,10 @@ _PIPELINES: dict[str, Callable[[], DiffusionPipeline]] = {
     "sd15": unet_families.sd15,
     "sdxl": unet_families.sdxl,
     "lcm": unet_families.lcm,
+    "ltx": video_families.ltx,
+    "wan": video_families.wan,
+    "wan-i2v": video_families.wan_from_a_picture,
+    "wan-ti2v": video_families.wan_both,
 }
 FAMILIES = (*_PIPELINES, SINGLE_FILE)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.core.catalog import Media
+from app.core.catalog import Lane, Media
 
 
 class DownloadBody(BaseModel):
@@ -22,6 +22,7 @@ class ModelBody(BaseModel):
     source: str
     requires_auth: bool
     media: Media
+    lane: Lane = Field(description="local: a model in memory here; remote: a provider's.")
     tasks: list[str]
     steps: dict[str, int] = Field(description='`{"fixed": n}` or `{"min", "max", "default"}`.')
     defaults: dict[str, Any]

@@ -10,10 +10,14 @@ from typing import Any
 from PIL import Image
 
 from app.core.request import GenerationRequest
-from app.core.tasks import TXT2IMG
+from app.core.tasks import TEXT_TASKS
+from app.core.videos import VIDEO_FAMILIES, nearest_frames
 from app.engines.base import Inputs
 
-_WORTH_KNOWING = ("num_inference_steps", "guidance_scale", "max_sequence_length")  # defaults written into the manifest
+_WORTH_KNOWING = (  # defaults written into the manifest
+    *("num_inference_steps", "guidance_scale", "max_sequence_length"),
+    *("num_frames", "frame_rate"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ def word_call(pipeline: Any, request: GenerationRequest, inputs: Inputs, max_seq
         "height": request.height,
         "guidance_scale": request.guidance_scale,
         "strength": request.strength,
+        "num_frames": _frames(pipeline, request, warnings),
+        "frame_rate": request.fps,
         "max_sequence_length": max_sequence_length,
     }
     for name, value in wishes.items():
@@ -43,9 +49,9 @@ def word_call(pipeline: Any, request: GenerationRequest, inputs: Inputs, max_seq
             continue
         if name in takes:
             arguments[name] = value
-        elif request.task != TXT2IMG and name in ("width", "height"):
+        elif request.task not in TEXT_TASKS and name in ("width", "height"):
             continue  # the picture has them already
-        elif name != "max_sequence_length":  # a default of ours, not a client's wish
+        elif name not in ("max_sequence_length", "frame_rate"):  # defaults of ours, not a client's wish
             warnings.append(f"{request.model_id} takes no {name}; it was not used.")
     if request.negative_prompt:
         if _uses_negative_prompt(takes):
@@ -56,6 +62,18 @@ def word_call(pipeline: Any, request: GenerationRequest, inputs: Inputs, max_seq
     effective = defaults | arguments
     warnings += _truncation(pipeline, request.prompt, effective.get("max_sequence_length"))
     return Call(arguments | _pictures(inputs), effective, tuple(warnings))
+
+
+def _frames(pipeline: Any, request: GenerationRequest, warnings: list[str]) -> int | None:
+    """As many as the family can make: of a model that was not here when it was asked for, only now it is known."""
+    family = VIDEO_FAMILIES.get(type(pipeline).__name__)
+    if request.num_frames is None or family is None:
+        return request.num_frames
+    fitting = nearest_frames(request.num_frames, family.frame_step)
+    if fitting != request.num_frames:
+        rule = f"makes one frame more than a multiple of {family.frame_step}"
+        warnings.append(f"{request.model_id} {rule}: {request.num_frames} became {fitting}.")
+    return fitting
 
 
 def _pictures(inputs: Inputs) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import torch
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
-from app.engines.base import Control, GeneratedImage, Generation, Inputs, Pixels
+from app.core.videos import USUAL_FPS, VIDEO_FAMILIES
+from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, Pixels
 from app.engines.diffusers.call import Call, word_call
 from app.engines.diffusers.demo import vocabulary_warnings
 from app.engines.diffusers.preview import Previewer
@@ -22,6 +23,7 @@ from app.engines.diffusers.siblings import pipeline_for
 from app.engines.diffusers.versions import versions_of
 from app.engines.diffusers.watch import Watch
 from app.errors import Cancelled, GenerationError
+from app.files.media import encode_mp4
 
 FloatPixels = npt.NDArray[np.float32]
 
@@ -39,23 +41,28 @@ def generate(
     previews: bool = True,
     together: int = 1,
 ) -> Generation:
-    """All pictures of `request`, up to `together` in one call. Raises Cancelled, GenerationError, UnsupportedTask,
-    NotFinite; out of memory passes through."""
+    """All pictures or videos of `request`, up to `together` in one call. Raises Cancelled, GenerationError,
+    UnsupportedTask, NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, request.task)
     call = word_call(pipeline, request, inputs, sequence_length(model))
-    previewer = Previewer(pipeline, request.width, request.height) if previews else None
+    is_video = "num_frames" in call.effective
+    previewer = Previewer(pipeline, request.width, request.height) if previews and not is_video else None
     watch = Watch([control], request.steps_run, request.num_images, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
+    videos: list[GeneratedVideo] = []
     together = _most_together(pipeline, request, together)
     for index in range(0, request.num_images, together):
         seeds = [request.seed + i for i in range(index, min(index + together, request.num_images))]
         watch.begin(index, len(seeds))
         for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, watch), strict=True):
-            images.append(GeneratedImage(_kept_where_unmasked(to_pixels(drawn), inputs), seed))
+            if is_video:
+                videos.append(_film(drawn, seed, _fps(pipeline, request, call)))
+            else:
+                images.append(GeneratedImage(_kept_where_unmasked(to_pixels(drawn), inputs), seed))
     watch.enter(Phase.DONE)
-    return told(model, pipeline, request, call, images, watch, together)
+    return told(model, pipeline, request, call, images, watch, together, videos)
 
 
 def told(
@@ -66,15 +73,19 @@ def told(
     images: Sequence[GeneratedImage],
     watch: Watch,
     together: int,
+    videos: Sequence[GeneratedVideo] = (),
 ) -> Generation:
-    """`images` of `request`, with all that is known about how they were made, up to `together` in one call."""
-    height, width, _ = images[0].pixels.shape
+    """`images` or `videos` of `request`, with all that is known about how they were made, up to `together` in one
+    call."""
+    height, width, _ = (images[0].pixels if images else videos[0].poster).shape
     return Generation(
         images=images,
+        videos=videos,
         effective=dict(call.effective)
         | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images}
         | {"steps_run": watch.steps}
-        | ({"drawn_together": together} if together > 1 else {}),
+        | ({"drawn_together": together} if together > 1 else {})
+        | ({"fps": int(videos[0].fps), "num_frames": round(videos[0].seconds * videos[0].fps)} if videos else {}),
         versions=versions_of(model, pipeline),
         timings=dict(watch.seconds),
         warnings=(
@@ -87,7 +98,8 @@ def told(
 
 def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watch: Watch) -> Sequence[FloatPixels]:
     """A picture for each seed, shape (height, width, 3), 0 to 1: exactly what the pipeline gives with
-    `output_type="np"`. Each has a generator of its own, so that it is that of its seed alone, but for rounding.
+    `output_type="np"`; of a video its frames, shape (frames, height, width, 3). Each has a generator of its own, so
+    that it is that of its seed alone, but for rounding.
 
     Raises Cancelled, GenerationError when the pipeline refuses its arguments, and NotFinite.
     """
@@ -116,7 +128,7 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watc
         _forget_cached_steps(pipeline)
     if watch.cancelled:
         raise Cancelled
-    pictures: Sequence[FloatPixels] = output.images
+    pictures: Sequence[FloatPixels] = output.frames if "frames" in output else output.images
     if not (watch.finite and all(np.isfinite(pixels).all() for pixels in pictures)):
         raise NotFinite
     return pictures
@@ -128,6 +140,18 @@ def _most_together(pipeline: Any, request: GenerationRequest, wish: int) -> int:
     alone = request.task != TXT2IMG or cached_parts(pipeline)
     takes = inspect.signature(pipeline.__call__).parameters
     return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(wish, request.num_images))
+
+
+def _film(frames: FloatPixels, seed: int, fps: int) -> GeneratedVideo:
+    content = encode_mp4((to_pixels(frame) for frame in frames), fps)
+    return GeneratedVideo(content, to_pixels(frames[0]), seed, seconds=len(frames) / fps, fps=fps)
+
+
+def _fps(pipeline: Any, request: GenerationRequest, call: Call) -> int:
+    """As asked for, else what the family was made for."""
+    family = VIDEO_FAMILIES.get(type(pipeline).__name__)
+    usual = family.fps if family is not None else int(call.effective.get("frame_rate") or USUAL_FPS)
+    return request.fps or usual
 
 
 def to_pixels(picture: FloatPixels) -> npt.NDArray[np.uint8]:

@@ -73,7 +73,7 @@ def _from_folder(
         skipped["requires_safety_checker"] = False
     return pipeline_class.from_pretrained(
         checkpoint.path,
-        dtype=dtype,
+        dtype=_by_part(pipeline_class, dtype),
         variant=variant,
         use_safetensors=True,
         trust_remote_code=False,
@@ -81,6 +81,11 @@ def _from_folder(
         **skipped,
         **shared,
     )
+
+
+def _by_part(pipeline_class: Any, dtype: torch.dtype) -> Any:
+    """Wan's VAE was made for float32 and is small; the others run in the precision of the rest."""
+    return {"vae": torch.float32, "default": dtype} if pipeline_class.__name__.startswith("Wan") else dtype
 
 
 def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:

@@ -1,4 +1,4 @@
-"""Look at finished pictures with a safety checker, and do with what it flags as the policy says.
+"""Look at finished pictures and videos with a safety checker, and do with what it flags as the policy says.
 
 Which checker is configuration (a model's option, or SAFETY_CHECKER); what kind it is its files say. It works on the CPU
 in float32: its word does not depend on the GPU, and it takes no memory from the models there. A checker that cannot be
@@ -20,12 +20,13 @@ from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
 from app.core.safety import SafetyPolicy, SafetyResult, gravest
-from app.engines.base import GeneratedImage, Generation, Pixels
+from app.engines.base import GeneratedImage, GeneratedVideo, Generation, Pixels
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory
 from app.engines.diffusers.log import log
 from app.engines.diffusers.safety_kinds import Checker, clip_checker, label_checker
 from app.engines.settings import EngineSettings
 from app.errors import ContentBlocked, ModelUnavailable
+from app.files.media import encode_mp4, read_frames
 
 # By the architecture that a checker's config.json names. A new kind is one line here and one function there.
 KINDS: Mapping[str, Callable[[Path], Checker]] = {
@@ -34,6 +35,7 @@ KINDS: Mapping[str, Callable[[Path], Checker]] = {
 }
 _FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "model_index.json"]
 _PARTS = ["safety_checker/config.json", "safety_checker/model.safetensors", "feature_extractor/*.json"]
+_FRAMES_LOOKED_AT = 16  # of a video
 _BLURRED_SIDE = 12  # pixels that a blurred picture has on its longest side before it is enlarged again
 _OUTCOME: Mapping[SafetyPolicy, SafetyResult] = {
     "mark": SafetyResult.MARKED,
@@ -62,22 +64,22 @@ class Safety:
     def judge(self, spec: ModelSpec, generation: Generation) -> Generation:
         """`generation` as it may be published. Raises ContentBlocked when nothing of it may."""
         name = self._name(spec)
-        if not name or not generation.images:
+        if not name or not (generation.images or generation.videos):
             return generation
         self.prepare(spec)
         started = time.perf_counter()
-        flags = self._checkers[name]([image.pixels for image in generation.images])
-        judged = [
-            _judged(image, flagged, self._policy(spec)) for image, flagged in zip(generation.images, flags, strict=True)
-        ]
-        result = gravest(image.safety for image in judged)
-        kept = [image for image in judged if image.safety is not SafetyResult.BLOCKED]
-        if not kept:
+        check, policy = self._checkers[name], self._policy(spec)
+        flags = check([image.pixels for image in generation.images]) if generation.images else ()
+        images = [_judged(image, flagged, policy) for image, flagged in zip(generation.images, flags, strict=True)]
+        videos = [_judged_video(video, check, policy) for video in generation.videos]
+        judged: list[GeneratedImage | GeneratedVideo] = [*images, *videos]
+        if all(one.safety is SafetyResult.BLOCKED for one in judged):
             raise ContentBlocked("The safety filter held back all that was drawn. Try another prompt or seed.")
         return dataclasses.replace(
             generation,
-            images=kept,
-            safety=result,
+            images=[image for image in images if image.safety is not SafetyResult.BLOCKED],
+            videos=[video for video in videos if video.safety is not SafetyResult.BLOCKED],
+            safety=gravest(one.safety for one in judged),
             timings={**generation.timings, "safety": time.perf_counter() - started},
             warnings=(*generation.warnings, *_told(judged)),
         )
@@ -137,7 +139,19 @@ def blurred(pixels: Pixels) -> Pixels:
     return np.asarray(smooth.filter(ImageFilter.GaussianBlur(max(picture.size) / _BLURRED_SIDE / 2)))
 
 
-def _told(judged: Sequence[GeneratedImage]) -> list[str]:
+def _judged_video(video: GeneratedVideo, check: Checker, policy: SafetyPolicy) -> GeneratedVideo:
+    """By frames spread over its length; one that is flagged flags the whole."""
+    frames = list(read_frames(video.content))
+    looked_at = np.unique(np.linspace(0, len(frames) - 1, _FRAMES_LOOKED_AT).round().astype(int))
+    flagged = any(check([frames[index] for index in looked_at]))
+    result = _OUTCOME[policy] if flagged else SafetyResult.PASSED
+    if result is not SafetyResult.BLURRED:
+        return dataclasses.replace(video, safety=result)
+    content = encode_mp4((blurred(frame) for frame in frames), round(video.fps))
+    return dataclasses.replace(video, content=content, poster=blurred(video.poster), safety=result)
+
+
+def _told(judged: Sequence[GeneratedImage | GeneratedVideo]) -> list[str]:
     words = {SafetyResult.MARKED: "flagged", SafetyResult.BLURRED: "blurred", SafetyResult.BLOCKED: "held back"}
     counts = {result: sum(image.safety is result for image in judged) for result in words}
     return [f"The safety filter: {n} of {len(judged)} {words[result]}." for result, n in counts.items() if n]

@@ -1,0 +1,72 @@
+"""The families of models that make videos here: what each takes, in the words of its diffusers pipeline.
+
+It is written down so that the API can tell without importing diffusers; tests/engines holds it to the installed
+version. A catalogue line wins over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from app.core.catalog import Defaults, Limits, ModelSpec
+from app.core.tasks import VIDEO_TASKS, Task
+
+
+@dataclass(frozen=True)
+class VideoFamily:
+    """`num_frames` is one more than a multiple of `frame_step`, sizes are multiples of `multiple_of` pixels; the rest
+    is what the family was made for. `fps`: frames per second."""
+
+    tasks: tuple[Task, ...]
+    frame_step: int
+    multiple_of: int
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+
+
+_LTX = VideoFamily(VIDEO_TASKS, frame_step=8, multiple_of=32, width=704, height=512, num_frames=161, fps=25)
+_WAN = VideoFamily(("txt2video",), frame_step=4, multiple_of=16, width=832, height=480, num_frames=81, fps=16)
+VIDEO_FAMILIES: Mapping[str, VideoFamily] = {
+    "LTXPipeline": _LTX,
+    "LTXImageToVideoPipeline": _LTX,
+    "LTXConditionPipeline": _LTX,
+    "WanPipeline": _WAN,
+    "WanImageToVideoPipeline": replace(_WAN, tasks=("img2video",)),
+}
+USUAL_FPS = 16  # of a family that nobody knows
+
+
+def with_family(spec: ModelSpec, pipeline_class: str | None) -> ModelSpec:
+    """`spec` with the rules of its family where its catalogue line says nothing; itself when the family is unknown."""
+    family = VIDEO_FAMILIES.get(pipeline_class or "")
+    if family is None or spec.media != "video":
+        return spec
+    limits = _limits(spec.limits, family)
+    options = spec.options.model_copy(update={"limits": limits, "defaults": _defaults(spec.defaults, limits, family)})
+    return spec.model_copy(update={"options": options})
+
+
+def nearest_frames(asked: int, step: int) -> int:
+    """The largest number of frames that is no more than `asked` and one more than a multiple of `step`."""
+    return (max(asked, 1) - 1) // step * step + 1
+
+
+def _limits(stated: Limits, family: VideoFamily) -> Limits:
+    rules = {"multiple_of": family.multiple_of, "frame_step": family.frame_step}
+    return stated.model_copy(update={name: rule for name, rule in rules.items() if name not in stated.model_fields_set})
+
+
+def _defaults(stated: Defaults, limits: Limits, family: VideoFamily) -> Defaults:
+    own: dict[str, int] = {}
+    if stated.num_frames is None:
+        most = min(family.num_frames, limits.max_frames or family.num_frames)
+        own["num_frames"] = nearest_frames(most, limits.frame_step)
+    if stated.fps is None:
+        own["fps"] = min(family.fps, limits.max_fps or family.fps)
+    fits = family.width <= limits.max_width and family.height <= limits.max_height
+    if stated.width is None and stated.height is None and fits:
+        own |= {"width": family.width, "height": family.height}
+    return stated.model_copy(update=own)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, SecretStr
 
 from app.config.kinds import LIVE, ROOT, Folder
+from app.core.offload import Offload
 
 
 class Models(BaseModel):
@@ -26,10 +27,11 @@ class Models(BaseModel):
     attention_backend: Literal["auto", "native", "xformers"] = Field(
         "auto", description="Attention kernels; auto chooses by GPU generation, xformers forces xformers."
     )
-    offload: Literal["none", "model", "sequential"] = Field(
-        "none",
+    offload: Offload = Field(
+        "auto",
         description="Where weights wait on a GPU: none = on it; model = each part in main memory until its turn;"
-        " sequential = layer by layer, least memory and slowest. Nothing changes on a CPU.",
+        " group = block by block; sequential = layer by layer, least memory and slowest; auto = the first of these that"
+        " fits by an estimate. Nothing changes on a CPU.",
     )
     vae_tiling: bool = Field(
         False, description="Decode large pictures in tiles: less memory, faint seams possible. Else only when short."

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.offload import Offload
 from app.core.safety import SafetyPolicy
 from app.core.tasks import Task
 from app.errors import ConfigurationError, UnknownModel
@@ -107,6 +108,7 @@ class ModelOptions(_Frozen):
     limits: Limits = Limits()
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
     attention: Literal["auto", "native", "xformers"] | None = None
+    offload: Offload | None = None
     pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     revision: str | None = None
     variant: str | None = None

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from app.core.catalog import ModelSpec
 from app.core.inputs import Role
 from app.core.job import Phase
+from app.core.offload import Plan
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
@@ -84,7 +85,8 @@ class Ledger(Protocol):
 @dataclass(frozen=True)
 class ResidentModel:
     """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known). What
-    another model holds too is counted once: `shared_bytes` of this one are in the other's numbers."""
+    another model holds too is counted once: `shared_bytes` of this one are in the other's numbers. `offload` is where
+    its weights wait; `needed_bytes` is what it was estimated to need on the device to draw (0 = not estimated)."""
 
     model_id: str
     device: str
@@ -92,6 +94,8 @@ class ResidentModel:
     device_bytes: int = 0
     host_bytes: int = 0
     shared_bytes: int = 0
+    offload: Plan = "none"
+    needed_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app.core.offload import Offload
 from app.core.safety import SafetyPolicy
-
-Offload = Literal["none", "model", "sequential"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class EngineSettings:
     previews: bool = True
     safety_checker: str = ""
     safety_policy: SafetyPolicy = "block"
-    offload: Offload = "none"
+    offload: Offload = "auto"
     vae_tiling: bool = False
     max_loaded_models: int = 0
     cpu_threads: int = 0

@@ -8,9 +8,10 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from app.engines.diffusers.economy import economise, offload_plan, place
+from app.core.offload import PLANS
+from app.engines.diffusers.economy import economise, place, possible_plans
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.settings import EngineSettings
+from app.engines.diffusers.treatment import Treatment
 from tests.engines.control import Recorder
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
@@ -32,40 +33,45 @@ class Pipeline:
 
         def note(*_, **__) -> None:
             self.asked.append(name)
-            if "offload" in name:
-                self._offload_device = GPU
 
         return note
 
 
 @pytest.mark.parametrize(
-    ("device", "offload", "expected"),
+    ("plan", "expected"),
     [
-        (GPU, "none", ["to"]),
-        (GPU, "model", ["enable_model_cpu_offload"]),
-        (GPU, "sequential", ["enable_sequential_cpu_offload"]),
-        (CPU, "model", ["to"]),
-        (CPU, "sequential", ["to"]),
+        ("none", ["to"]),
+        ("model", ["enable_model_cpu_offload"]),
+        ("sequential", ["enable_sequential_cpu_offload"]),
     ],
 )
-def test_the_offload_plan_is_followed(tmp_path, device, offload, expected) -> None:
+def test_the_plan_is_followed(plan, expected) -> None:
     pipeline = Pipeline()
-    place(pipeline, device, EngineSettings(tmp_path, tmp_path, offload=offload))
+    place(pipeline, Treatment(GPU, torch.float16, plan=plan))
     assert pipeline.asked == expected
 
 
-def test_a_pipeline_that_states_no_order_is_offloaded_layer_by_layer() -> None:
+def test_what_is_possible() -> None:
     pipeline = Pipeline()
-    pipeline.model_cpu_offload_seq = None
-    assert offload_plan(pipeline, GPU, "model") == "sequential"
+    assert possible_plans(pipeline, GPU) == PLANS
+    assert possible_plans(pipeline, CPU) == ("none",)
+    pipeline.model_cpu_offload_seq = None  # it does not know the order of its parts
+    assert possible_plans(pipeline, GPU) == ("none", "group", "sequential")
 
 
-def test_what_is_offloaded_already_is_not_offloaded_once_more(tmp_path) -> None:
+def test_what_is_offloaded_already_is_not_offloaded_once_more() -> None:
     pipeline = Pipeline()
-    place(pipeline, GPU, EngineSettings(tmp_path, tmp_path, offload="sequential", vae_tiling=True))
+    place(pipeline, Treatment(GPU, torch.float16, tiles=True, plan="sequential"))
     pipeline.use_tiling = True
-    assert economise(pipeline, GPU) == ""
+    assert economise(pipeline, GPU, "sequential") == ("", "sequential")
     assert pipeline.asked == ["enable_sequential_cpu_offload", "enable_tiling"]
+
+
+def test_short_of_memory_the_parts_wait_in_main_memory() -> None:
+    pipeline = Pipeline()
+    pipeline.use_tiling = True
+    assert economise(pipeline, GPU, "none") == ("its parts wait in main memory", "model")
+    assert pipeline.asked == ["enable_model_cpu_offload"]
 
 
 def test_tiling_is_on_from_the_start_when_it_is_asked_for(settings, spec_of, ask) -> None:

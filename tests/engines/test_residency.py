@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.engines.diffusers import memory, residency
+from app.engines.diffusers import loader, memory, residency
 from app.engines.diffusers.memory import tensor_bytes
 from app.errors import OutOfMemory
 from tests.engines.control import Recorder
@@ -19,8 +19,9 @@ def room(engine, monkeypatch):
         def free(_):
             return total_bytes - sum(model.host_bytes for model in engine.resident())
 
-        monkeypatch.setattr(residency, "free_bytes", free)
-        monkeypatch.setitem(residency._WORKING_BYTES, "cpu", working)
+        for module in (residency, loader):
+            monkeypatch.setattr(module, "free_bytes", free)
+        monkeypatch.setattr(memory, "_CPU_WORKING_BYTES", working)
 
     return set_room
 

@@ -7,7 +7,7 @@ damaged file is reported by name instead of as an exception from deep inside a l
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -27,8 +27,8 @@ class Checkpoint:
     """`path` is a diffusers folder or one .safetensors file; `config` the folder of model_index.json (for a file, the
     folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
     `weights` counts the numbers in the files of each that has some (of a single file: all of them under ""). `demo` is
-    what a built-in model says of itself. `kinds` names library and class of the parts of a folder, and `files` the
-    weights of those that have some.
+    what a built-in model says of itself. `kinds` names library and class of the parts of a folder, `files` the files of
+    those that `weights` counts.
     """
 
     path: Path
@@ -45,13 +45,9 @@ class Checkpoint:
     def is_single_file(self) -> bool:
         return self.path != self.config
 
-    def bytes_at(self, item_bytes: int, without: Collection[str] = ()) -> int:
-        """Size of all weights in memory when each number takes `item_bytes`, but for those of the parts `without`."""
-        return sum(count.bytes_at(item_bytes) for part, count in self.weights.items() if part not in without)
-
-    def largest_part_at(self, item_bytes: int) -> int:
-        """Size of the weights of its largest part."""
-        return max((count.bytes_at(item_bytes) for count in self.weights.values()), default=0)
+    def bytes_at(self, item_bytes: int) -> int:
+        """Size of all weights in memory when each number takes `item_bytes`."""
+        return sum(count.bytes_at(item_bytes) for count in self.weights.values())
 
 
 def inspect_folder(folder: Path, variant: str | None, revision: str | None = None) -> Checkpoint:
@@ -84,6 +80,7 @@ def inspect_file(file: Path, config: Path) -> Checkpoint:
         parts=_part_names(index),
         weights={"": count_tensors([file])},
         revision=fingerprint(file.parent, [file]),
+        files={"": [file]},
     )
 
 

@@ -5,39 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from diffusers.hooks import apply_group_offloading
 
-from app.engines.diffusers.log import log
-from app.engines.diffusers.memory import is_offloaded
-from app.engines.settings import EngineSettings, Offload
+from app.core.offload import PLANS, Plan
+from app.engines.diffusers.pieces import DENOISERS
+from app.engines.diffusers.treatment import Treatment
+
+_CPU = torch.device("cpu")
 
 
-def place(pipeline: Any, device: torch.device, settings: EngineSettings) -> None:
-    """Bring a new pipeline to `device`, as OFFLOAD and VAE_TILING say."""
-    plan = offload_plan(pipeline, device, settings.offload)
-    if plan == "model":
+def possible_plans(pipeline_class: Any, device: torch.device) -> tuple[Plan, ...]:
+    """There is nothing to offload from a CPU, and some pipelines do not say in what order their parts are used."""
+    if device.type != "cuda":
+        return ("none",)
+    return tuple(plan for plan in PLANS if plan != "model" or getattr(pipeline_class, "model_cpu_offload_seq", None))
+
+
+def place(pipeline: Any, treatment: Treatment) -> None:
+    """Bring a new pipeline to its device, as its plan says."""
+    device = treatment.device
+    if treatment.plan == "model":
         pipeline.enable_model_cpu_offload(device=device)
-    elif plan == "sequential":
+    elif treatment.plan == "group":
+        _offload_groups(pipeline, device)
+    elif treatment.plan == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
         pipeline.to(device)  # never with a dtype: that would break the parts that stay in float32
     vae: Any = getattr(pipeline, "vae", None)
-    if settings.vae_tiling and hasattr(vae, "enable_tiling"):
+    if treatment.tiles and hasattr(vae, "enable_tiling"):
         vae.enable_tiling()
 
 
-def offload_plan(pipeline: Any, device: torch.device, wish: Offload) -> Offload:
-    """What of `wish` can be done: there is nothing to offload from a CPU, and some pipelines do not say in what order
-    their parts are used."""
-    if device.type != "cuda" or wish == "none":
-        return "none"
-    if wish == "model" and not getattr(pipeline, "model_cpu_offload_seq", None):
-        log.warning("%s does not know the order of its parts; it is offloaded layer by layer", type(pipeline).__name__)
-        return "sequential"
-    return wish
-
-
-def economise(pipeline: Any, device: torch.device) -> str:
-    """Switch on what saves memory and is not on yet; gives it in words, empty when there is nothing left to save.
+def economise(pipeline: Any, device: torch.device, plan: Plan) -> tuple[str, Plan]:
+    """Switch on what saves memory and is not on yet. Gives it in words, empty when there is nothing left to save, and
+    the plan that holds from now on.
 
     The VAE works in tiles (its peak is what large pictures fail on); on a GPU, each part waits in main memory until it
     is its turn, so that only the largest must fit. Both stay on while the model is loaded.
@@ -47,7 +49,25 @@ def economise(pipeline: Any, device: torch.device) -> str:
     if vae is not None and hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", False):
         vae.enable_tiling()
         saved.append("its VAE works in tiles")
-    if device.type == "cuda" and not is_offloaded(pipeline) and pipeline.model_cpu_offload_seq:
+    if plan == "none" and "model" in possible_plans(pipeline, device):
         pipeline.enable_model_cpu_offload(device=device)
+        plan = "model"
         saved.append("its parts wait in main memory")
-    return " and ".join(saved)
+    return " and ".join(saved), plan
+
+
+def _offload_groups(pipeline: Any, device: torch.device) -> None:
+    """The denoiser's blocks come one after the other, the next one while the last one works: its layers are always used
+    in the same order. The other parts work once or twice, and not always from their beginning: layer by layer."""
+    for name, part in pipeline.components.items():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        if not getattr(part, "_supports_group_offloading", True):
+            part.to(device)
+        elif name.startswith(DENOISERS):
+            ahead = device.type == "cuda"
+            apply_group_offloading(
+                part, device, _CPU, offload_type="block_level", num_blocks_per_group=1, use_stream=ahead
+            )
+        else:
+            apply_group_offloading(part, device, _CPU, offload_type="leaf_level")

@@ -139,7 +139,13 @@ class DiffusersEngine:
 
     def _economise(self, spec: ModelSpec) -> str:
         model = self._residency.get(spec)
-        return economise(model.pipeline, self._device) if model is not None else ""
+        if model is None:
+            return ""
+        saved, plan = economise(model.pipeline, self._device, model.treatment.plan)
+        if saved:  # its parts are no longer what another model would make of the same files
+            treatment = dataclasses.replace(model.treatment, plan=plan)
+            self._residency.add(dataclasses.replace(model, treatment=treatment, cards={}))
+        return saved
 
     def _generate_finite(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs

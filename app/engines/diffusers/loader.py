@@ -5,27 +5,32 @@ It decides in which order things happen; each decision is made by the module tha
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
+from app.core.offload import Plan, choose_plan, needs
 from app.engines.base import Control
 from app.engines.diffusers.attention import apply_attention, choose_attention
 from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.content import Digests
-from app.engines.diffusers.loading import build_pipeline, pipeline_class_name
+from app.engines.diffusers.economy import possible_plans
+from app.engines.diffusers.loading import build_pipeline, find_class, pipeline_class_name
 from app.engines.diffusers.log import log
 from app.engines.diffusers.loras import LoraShelf
-from app.engines.diffusers.memory import gigabytes, part_bytes
+from app.engines.diffusers.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
+from app.engines.diffusers.pieces import weight_sizes
 from app.engines.diffusers.precision import choose_dtype, dtype_name
 from app.engines.diffusers.residency import LoadedModel, Residency
-from app.engines.diffusers.sharing import PartCard, cards_of, find_shared
+from app.engines.diffusers.sharing import cards_of, find_shared
 from app.engines.diffusers.sources import locate
+from app.engines.diffusers.treatment import Treatment
 from app.engines.settings import EngineSettings
-from app.errors import Cancelled
+from app.errors import Cancelled, OutOfMemory
 
 _DIGESTS = ".part-digests.json"  # in MODEL_CACHE_DIR
 
@@ -46,49 +51,77 @@ class Loader:
         checkpoint = locate(spec, self._settings, control)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
-        class_name = pipeline_class_name(spec, checkpoint)
-        asked = spec.options.dtype if spec.options.dtype != "auto" else self._settings.dtype
-        dtype = dtype or choose_dtype(asked, class_name, self._device)
-        attention = choose_attention(spec.options.attention or self._settings.attention, class_name, self._device)
-        cards = self._cards(checkpoint, dtype, attention)
+        treatment = self._treatment(spec, checkpoint, dtype)
+        cards = cards_of(checkpoint, treatment.use)
         shared = find_shared(cards, self._residency.donors(), self._digests)
-        self._residency.make_room(spec.id, self._needed_bytes(checkpoint, dtype, shared))
+        plan, needed = self._make_room(spec, checkpoint, treatment, shared)
+        treatment = dataclasses.replace(treatment, plan=plan)
+        shared = shared if plan == "none" else {}  # offloaded parts are moved about by their own pipeline
         _stop_if_cancelled(control)
-        pipeline = build_pipeline(spec, checkpoint, dtype, self._device, self._settings, shared)
-        attention = apply_attention(pipeline, attention)
+        pipeline = build_pipeline(spec, checkpoint, treatment, shared)
+        treatment = dataclasses.replace(treatment, attention=apply_attention(pipeline, treatment.attention))
+        most, most_bytes = self._settings.lora_cache_max, self._settings.lora_cache_bytes
         model = LoadedModel(
             spec=spec,
             checkpoint=checkpoint,
             pipeline=pipeline,
-            device=self._device,
-            dtype=dtype,
-            attention=attention,
+            treatment=treatment,
             part_bytes=part_bytes(pipeline),
-            loras=LoraShelf(
-                pipeline, spec.id, most=self._settings.lora_cache_max, most_bytes=self._settings.lora_cache_bytes
-            ),
+            loras=LoraShelf(pipeline, spec.id, most=most, most_bytes=most_bytes),
+            needed_bytes=needed,
             cards=cards,
         )
         self._residency.add(model)
         log.info(
-            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, revision %s%s",
-            *(spec.id, class_name, self._device, time.perf_counter() - started),
-            *(gigabytes(model.size), dtype_name(dtype), attention, checkpoint.revision),
+            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, offload %s, revision %s%s",
+            *(spec.id, type(pipeline).__name__, self._device, time.perf_counter() - started, gigabytes(model.size)),
+            *(dtype_name(model.dtype), model.attention, plan, checkpoint.revision),
             f", shared with others: {', '.join(shared)}" if shared else "",
         )
         _stop_if_cancelled(control)
 
-    def _cards(self, checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> dict[str, PartCard]:
-        """None when parts are offloaded: then each pipeline moves its own."""
-        if self._device.type == "cuda" and self._settings.offload != "none":
-            return {}
-        return cards_of(checkpoint, f"{dtype} {attention} tiles {self._settings.vae_tiling}")
+    def _treatment(self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None) -> Treatment:
+        """All but the plan, which depends on what is in memory."""
+        settings, options = self._settings, spec.options
+        class_name = pipeline_class_name(spec, checkpoint)
+        asked = options.dtype if options.dtype != "auto" else settings.dtype
+        return Treatment(
+            device=self._device,
+            dtype=dtype or choose_dtype(asked, class_name, self._device),
+            attention=choose_attention(options.attention or settings.attention, class_name, self._device),
+            tiles=settings.vae_tiling,
+        )
 
-    def _needed_bytes(self, checkpoint: Checkpoint, dtype: torch.dtype, shared: Collection[str]) -> int:
-        """What the weights take on the device beside those that are there: with offloading only the part at work."""
-        if self._device.type != "cuda" or self._settings.offload == "none":
-            return checkpoint.bytes_at(dtype.itemsize, without=shared)
-        return checkpoint.largest_part_at(dtype.itemsize) if self._settings.offload == "model" else 0
+    def _make_room(
+        self, spec: ModelSpec, checkpoint: Checkpoint, treatment: Treatment, shared: Collection[str]
+    ) -> tuple[Plan, int]:
+        """Choose the plan by what is free and what other models could give back, and have them give it back. Gives the
+        plan, and what it was estimated to need.
+
+        Raises OutOfMemory when it does not fit with nothing left to unload.
+        """
+        wish = spec.options.offload or self._settings.offload
+        possible = possible_plans(find_class(pipeline_class_name(spec, checkpoint)), self._device)
+        working = least_working_bytes(spec, treatment.dtype, self._device)
+        needed = needs(weight_sizes(checkpoint, treatment.dtype.itemsize, shared), working)
+        reachable = free_bytes(self._device) + self._residency.reclaimable_bytes()
+        plan = choose_plan(wish, needed, reachable, possible)
+        free = self._residency.make_room(spec.id, needed[plan])
+        plan = choose_plan(wish, needed, free, possible)  # again: not all came back perhaps
+        if len(possible) > 1:
+            estimates = ", ".join(f"{name} {gigabytes(needed[name])}" for name in possible)
+            log.info("%s: offload %s, %s free (needed: %s)", spec.id, plan, gigabytes(free), estimates)
+        if free < needed[plan]:
+            raise OutOfMemory(
+                f"{spec.id} needs about {gigabytes(needed[plan])} of memory on {self._device}, where {gigabytes(free)}"
+                f" are free. {_advice(plan, possible)}"
+            )
+        return plan, needed[plan]
+
+
+def _advice(plan: Plan, possible: Sequence[Plan]) -> str:
+    offload = "Set OFFLOAD=auto, choose" if plan != possible[-1] else "Choose"
+    return f"{offload} a smaller model or a narrower dtype, or stop what else uses that memory."
 
 
 def _stop_if_cancelled(control: Control) -> None:

@@ -1,6 +1,6 @@
-"""Make a pipeline of a checkpoint that is on this machine: its class, its precision, its device.
+"""Make a pipeline of a checkpoint that is on this machine.
 
-Safetensors only and no code from a repo. It neither looks for files nor decides what to unload.
+Safetensors only and no code from a repo. It neither looks for files nor decides how the pipeline will run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.core.catalog import ModelSpec
 from app.engines.diffusers.checkpoint import SKIPPED_PARTS, Checkpoint
 from app.engines.diffusers.economy import place
 from app.engines.diffusers.errors import LOAD_ERRORS, is_out_of_memory, load_error
-from app.engines.settings import EngineSettings
+from app.engines.diffusers.treatment import Treatment
 from app.errors import ModelUnavailable
 
 
@@ -30,23 +30,21 @@ def pipeline_class_name(spec: ModelSpec, checkpoint: Checkpoint) -> str:
 def build_pipeline(
     spec: ModelSpec,
     checkpoint: Checkpoint,
-    dtype: torch.dtype,
-    device: torch.device,
-    settings: EngineSettings,
+    treatment: Treatment,
     shared: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
-    """The diffusers pipeline of `checkpoint` on `device`, with the parts `shared` instead of those in its files.
+    """The diffusers pipeline of `checkpoint`, where it belongs, with the parts `shared` instead of those in its files.
 
     Raises ModelUnavailable; out of memory passes through.
     """
-    pipeline_class = _find_class(pipeline_class_name(spec, checkpoint))
+    pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
     try:
         if checkpoint.is_single_file:
-            pipeline = _from_file(pipeline_class, checkpoint, dtype)
+            pipeline = _from_file(pipeline_class, checkpoint, treatment.dtype)
         else:
-            pipeline = _from_folder(pipeline_class, checkpoint, dtype, spec.options.variant, shared)
+            pipeline = _from_folder(pipeline_class, checkpoint, treatment.dtype, spec.options.variant, shared)
         _require_all_weights(pipeline, checkpoint)
-        place(pipeline, device, settings)
+        place(pipeline, treatment)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
             raise
@@ -55,7 +53,8 @@ def build_pipeline(
     return pipeline
 
 
-def _find_class(name: str) -> Any:
+def find_class(name: str) -> Any:
+    """The pipeline of diffusers that is called `name`. Raises ModelUnavailable."""
     found = getattr(diffusers, name, None)
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         raise ModelUnavailable(

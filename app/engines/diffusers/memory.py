@@ -9,6 +9,11 @@ from typing import Any
 import psutil
 import torch
 
+from app.core.catalog import ModelSpec
+from app.core.offload import working_bytes
+
+_CPU_WORKING_BYTES = 256_000_000
+_USUAL_SIDE = 1024  # pixels, of a model whose catalogue line states no size
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -54,9 +59,12 @@ def tensor_bytes(pipeline: Any) -> int:
     return sum(part_bytes(pipeline).values())
 
 
-def is_offloaded(pipeline: Any) -> bool:
-    """Whether its parts wait in main memory. Both ways of offloading leave this mark on a pipeline."""
-    return getattr(pipeline, "_offload_device", None) is not None
+def least_working_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> int:
+    """What drawing a picture of the model's default size takes beside its weights, roughly."""
+    if device.type != "cuda":
+        return _CPU_WORKING_BYTES
+    width, height = spec.defaults.width or _USUAL_SIDE, spec.defaults.height or _USUAL_SIDE
+    return working_bytes(width, height, dtype.itemsize)
 
 
 def release() -> None:

@@ -18,31 +18,40 @@ from app.engines.base import ResidentModel
 from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.log import log
 from app.engines.diffusers.loras import LoraShelf
-from app.engines.diffusers.memory import free_bytes, gigabytes, is_offloaded, release
+from app.engines.diffusers.memory import free_bytes, gigabytes, release
 from app.engines.diffusers.precision import dtype_name
 from app.engines.diffusers.sharing import PartCard
-from app.errors import OutOfMemory
-
-_MARGIN = 1.05  # buffers, alignment and parts that stay in a wider precision
-_WORKING_BYTES = {"cpu": 256_000_000, "cuda": 1_000_000_000}  # the least that a generation itself needs
+from app.engines.diffusers.treatment import Treatment
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A pipeline in memory, and all that was decided about it. `part_bytes` is measured. `cards` are of the parts that
-    other models may have too (`sharing.py`). `siblings` do other tasks with the same weights (`siblings.py`)."""
+    """A pipeline in memory, and all that was decided about it. `part_bytes` is measured, `needed_bytes` was estimated.
+    `cards` are of the parts that other models may have too (`sharing.py`). `siblings` do other tasks with the same
+    weights (`siblings.py`)."""
 
     spec: ModelSpec
     checkpoint: Checkpoint
     pipeline: Any
-    device: torch.device
-    dtype: torch.dtype
-    attention: str
+    treatment: Treatment
     part_bytes: Mapping[str, int]
     loras: LoraShelf
+    needed_bytes: int = 0
     cards: Mapping[str, PartCard] = field(default_factory=dict)
     siblings: dict[Task, Any] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
+
+    @property
+    def device(self) -> torch.device:
+        return self.treatment.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.treatment.dtype
+
+    @property
+    def attention(self) -> str:
+        return self.treatment.attention
 
     @property
     def size(self) -> int:
@@ -56,7 +65,7 @@ class LoadedModel:
 
     def describe(self, shared_bytes: int = 0) -> ResidentModel:
         """`shared_bytes` of it are counted with another model."""
-        in_ram = self.device.type == "cpu" or is_offloaded(self.pipeline)
+        in_ram = self.device.type == "cpu" or self.treatment.plan != "none"
         own = self.size - shared_bytes
         return ResidentModel(
             model_id=self.spec.id,
@@ -65,6 +74,8 @@ class LoadedModel:
             device_bytes=0 if in_ram else own,
             host_bytes=own if in_ram else 0,
             shared_bytes=shared_bytes,
+            offload=self.treatment.plan,
+            needed_bytes=self.needed_bytes,
         )
 
 
@@ -115,21 +126,27 @@ class Residency:
 
     def donors(self) -> Sequence[LoadedModel]:
         """Those whose parts another model may have too: offloaded ones are moved about by their own pipeline."""
-        return [model for model in self._models.values() if not is_offloaded(model.pipeline)]
+        return [model for model in self._models.values() if model.treatment.plan == "none"]
 
-    def make_room(self, model_id: str, weight_bytes: int) -> None:
-        """Unload the least recently used models until `weight_bytes` of weights fit.
+    def reclaimable_bytes(self) -> int:
+        """What unloading all models would free on the device: each shared part counts once."""
+        weights: dict[int, int] = {}
+        for model in self._models.values():
+            if model.treatment.plan == "none":
+                weights |= model.weights
+        return sum(weights.values())
 
-        Raises OutOfMemory, with nothing left to unload, when they do not.
-        """
-        needed = int(weight_bytes * _MARGIN) + _WORKING_BYTES.get(self._device.type, 0)
-        while self._models and (free_bytes(self._device) < needed or 0 < self._most <= len(self._models)):
-            oldest = next(iter(self._models))
-            log.info("%s: needs %s; unloading %s to make room", model_id, gigabytes(needed), oldest)
-            self.remove(oldest)
-        free = free_bytes(self._device)
-        if free < needed:
-            raise OutOfMemory(
-                f"{model_id} needs about {gigabytes(needed)} of memory on {self._device}, where {gigabytes(free)} are"
-                " free. Choose a smaller model or a narrower dtype, or stop what else uses that memory."
-            )
+    def make_room(self, model_id: str, needed: int) -> int:
+        """Unload the least recently used models until `needed` bytes are free, or nothing is left to unload; gives how
+        many are free then."""
+        while (leaving := self._next_to_leave(needed)) is not None:
+            log.info("%s: needs %s; unloading %s to make room", model_id, gigabytes(needed), leaving)
+            self.remove(leaving)
+        return free_bytes(self._device)
+
+    def _next_to_leave(self, needed: int) -> str | None:
+        """Where there are too many models any may go, where memory is short only one that holds some."""
+        too_many = 0 < self._most <= len(self._models)
+        if not too_many and free_bytes(self._device) >= needed:
+            return None
+        return next((id for id, model in self._models.items() if too_many or model.treatment.plan == "none"), None)

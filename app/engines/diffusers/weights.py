@@ -34,20 +34,25 @@ class TensorCount:
 
 def count_tensors(files: Iterable[Path]) -> TensorCount:
     """Count the numbers in `files`. Raises ModelUnavailable naming the first file that is damaged."""
-    resized = kept = 0
-    for file in files:
-        for tensor in _read_header(file).values():
-            numbers = math.prod(tensor["shape"])
-            if tensor["dtype"] in _RESIZED:
-                resized += numbers
-            else:
-                kept += numbers * _ITEM_BYTES.get(tensor["dtype"], 1)
-    return TensorCount(resized, kept)
+    counts = [_count(tensor) for file in files for tensor in _read_header(file).values()]
+    return TensorCount(sum(count.resized for count in counts), sum(count.kept_bytes for count in counts))
+
+
+def tensor_sizes(file: Path, item_bytes: int) -> dict[str, int]:
+    """The bytes of every tensor of `file` in memory by name, when each number takes `item_bytes`."""
+    return {name: _count(tensor).bytes_at(item_bytes) for name, tensor in _read_header(file).items()}
 
 
 def tensor_shapes(file: Path) -> dict[str, list[int]]:
     """The shape of every tensor of `file` by name. Raises ModelUnavailable when it is damaged."""
     return {name: list(tensor["shape"]) for name, tensor in _read_header(file).items()}
+
+
+def _count(tensor: Mapping[str, Any]) -> TensorCount:
+    numbers = math.prod(tensor["shape"])
+    if tensor["dtype"] in _RESIZED:
+        return TensorCount(numbers, 0)
+    return TensorCount(0, numbers * _ITEM_BYTES.get(tensor["dtype"], 1))
 
 
 def _read_header(file: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import BaseModel, Field, SecretStr
 
 from app.config.kinds import LIVE, ROOT, Folder
-from app.core.offload import Offload
 
 
 class Models(BaseModel):
@@ -27,7 +26,7 @@ class Models(BaseModel):
     attention_backend: Literal["auto", "native", "xformers"] = Field(
         "auto", description="Attention kernels; auto chooses by GPU generation, xformers forces xformers."
     )
-    offload: Offload = Field(
+    offload: Literal["auto", "none", "model", "group", "sequential"] = Field(
         "auto",
         description="Where weights wait on a GPU: none = on it; model = each part in main memory until its turn;"
         " group = block by block; sequential = layer by layer, least memory and slowest; auto = the first of these that"

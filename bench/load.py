@@ -63,10 +63,13 @@ def report(tally: Tally, seconds: float) -> bool:
 
 
 def report_memory(watch: MemoryWatch) -> None:
-    print("\n| process | after a sixth of the time | at the end | growth |\n|---|---|---|---|")
+    """What settles has grown less in the second half of the time than in the first; what leaks, as much."""
+    print("\n| process | after a sixth of the time | halfway | at the end | growth | in the second half |")
+    print("|---|---|---|---|---|---|")
     for role, seen in watch.seen.items():
-        early, late = seen[len(seen) // 6][1], seen[-1][1]
-        print(f"| {role} | {megabytes(early)} | {megabytes(late)} | {(late / early - 1) * 100:+.1f} % |")
+        early, half, late = seen[len(seen) // 6][1], seen[len(seen) // 2][1], seen[-1][1]
+        sizes = " | ".join(megabytes(size) for size in (early, half, late))
+        print(f"| {role} | {sizes} | {(late / early - 1) * 100:+.1f} % | {(late / half - 1) * 100:+.1f} % |")
 
 
 def percentile(values: list[float], part: int) -> float:

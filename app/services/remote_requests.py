@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.catalog import Media, ModelSpec
+from app.core.inputs import InputRef
 from app.core.model_schema import GALLERY, Checked, InputSchema
 from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
+from app.core.tasks import TXT2IMG, Task, as_video
 from app.core.wording import first_frame_of
 from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
 from app.services.inputs import usable_image
@@ -53,8 +55,13 @@ def prepare_remote(
     if problems:
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     spec = remote_spec(installation.catalog, SOURCE, described.model, media)
+    begun = _begun(schema, checked.input)
+    source = _ours(installation, begun, client_id)
     warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
-    return Prepared(_request(spec, checked.input, version or spec.options.revision, media), spec, warnings)
+    request = _request(spec, checked.input, version or spec.options.revision, media).model_copy(
+        update={"task": _task(media, begun), "image": source}
+    )
+    return Prepared(request, spec, warnings)
 
 
 def _started(
@@ -79,6 +86,27 @@ def _started(
     if picture.media != "image":
         raise _bad_source("It is a video; only a picture can be started from.")
     return {**given, name: schema.as_given(name, image_id)}
+
+
+def _begun(schema: InputSchema, input: Mapping[str, Any]) -> str | None:
+    """The picture that it starts from, as the input has it: ours, a URL or a data URI."""
+    name = None if schema.is_open else first_frame_of(schema)
+    value = input.get(name) if name is not None else None
+    found = value[0] if isinstance(value, list) and value else value
+    return found if isinstance(found, str) and found else None
+
+
+def _ours(installation: Installation, begun: str | None, client_id: str) -> InputRef | None:
+    """What is told of a picture of the gallery. Its pixels stay where they are: it is uploaded when the model is run."""
+    if begun is None or not begun.startswith(GALLERY):
+        return None
+    picture = usable_image(installation, begun.removeprefix(GALLERY), client_id=client_id)
+    return InputRef(sha256=picture.sha256, width=picture.width, height=picture.height, image_id=picture.id)
+
+
+def _task(media: Media, begun: str | None) -> Task:
+    task: Task = TXT2IMG if begun is None else "img2img"
+    return as_video(task) if media == "video" else task
 
 
 def _bad_source(message: str) -> InvalidRequest:

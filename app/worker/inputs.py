@@ -10,7 +10,11 @@ from app.services.installation import Installation
 
 
 def read_inputs(installation: Installation, claim: Claim) -> Inputs:
-    """Empty for a job that starts from words alone. Raises GenerationError when one is missing."""
+    """Empty for a job that starts from words alone, and for one in a provider's own words, which name the picture.
+    Raises GenerationError when one is missing."""
+    remote = claim.request.remote
+    if remote is not None and remote.input is not None:
+        return NO_INPUTS
     wanted: tuple[Role, ...] = ("image", "mask")
     wanted = tuple(role for role in wanted if getattr(claim.request, role) is not None)
     if not wanted:

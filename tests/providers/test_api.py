@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -267,6 +268,34 @@ def test_the_first_frame_whatever_it_is_called(
     given = made.input[name][0] if name == "input_images" else made.input[name]
     assert provider.files[given.removeprefix(f"{provider.url}/files/")] == client.get(image["url"]).data
     assert set(made.input) == {"prompt", name}
+
+
+def test_the_manifest_names_the_picture_that_a_video_began_with(
+    client: FlaskClient, provider: StandIn, worker: Worker
+) -> None:
+    provider.scripts |= dict.fromkeys(("it moves", "it rests"), Script(files=(media.video(),)))
+    inputs = {"prompt": {"type": "string"}, "start_image": {"type": "string", "format": "uri"}}
+    provider.add_model("acme/mover", document(inputs))
+    (image,) = completed(client, run(client, prompt="a still"))["images"]
+    uri = "data:image/png;base64," + base64.b64encode(media.picture()).decode()
+    cases = (
+        ({"source_image_id": image["image_id"]}, "it moves", "img2video"),
+        ({}, "it moves", "img2video"),
+        ({}, "it rests", "txt2video"),
+        ({}, "it moves", "img2video"),
+    )
+    for (more, prompt, task), start in zip(cases, (None, image["image_id"], None, uri), strict=True):
+        input = {"prompt": prompt} | ({"start_image": start} if start else {})
+        answer = client.post("/api/run-video-model", json={"model": "acme/mover", "input": input} | more)
+        done = completed(client, answer.json["job_id"])
+        (video,) = done["images"]
+        manifest = client.get(video["metadata_url"]).json["manifest"]
+        assert (done["task"], manifest["task"]) == (task, task)
+        ours = task == "img2video" and start != uri
+        named = {"image_id": image["image_id"], "sha256": image["sha256"], "width": 48, "height": 48}
+        assert manifest["inputs"] == done["inputs"] == ({"image": named} if ours else {})
+        mark = "trainedAlgorithmicMedia" if task == "txt2video" else "compositeWithTrainedAlgorithmicMedia"
+        assert manifest["digital_source_type"].endswith(f"/{mark}")
 
 
 def test_a_source_that_cannot_be_one(client: FlaskClient, provider: StandIn, worker: Worker) -> None:

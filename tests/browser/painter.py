@@ -11,14 +11,25 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Inputs, Pixels, ResidentModel
+from app.engines.base import (
+    NO_INPUTS,
+    Control,
+    GeneratedImage,
+    GeneratedVideo,
+    Generation,
+    Inputs,
+    Pixels,
+    ResidentModel,
+)
 from app.errors import Cancelled, GenerationError
+from app.files.media import encode_mp4
 from app.worker.main import main as run_worker
 from tools.demo_model.captions import caption
 from tools.demo_model.paint import paint
@@ -46,6 +57,7 @@ class Painter:
         if "broken" in request.prompt or ("mends" in request.prompt and request.prompt not in self._failed):
             self._failed.add(request.prompt)
             raise GenerationError(FAILURE)
+        is_film = spec.media == "video"
         images = [GeneratedImage(picture(request, index), request.seed + index) for index in range(request.num_images)]
         for step in range(1, request.num_inference_steps + 1):
             if control.cancelled():
@@ -53,7 +65,9 @@ class Painter:
             time.sleep(SLOW_STEP if "slow" in request.prompt else STEP)
             control.report(Phase.GENERATING, step, request.num_inference_steps)
             control.preview(noisy(images[0].pixels, step / request.num_inference_steps), step)
-        return Generation(images, {"guidance_scale": 3.5}, {"scheduler": "brush"}, {Phase.GENERATING.value: 0.1})
+        effective = {"guidance_scale": 3.5}
+        made = Generation(images, effective, {"scheduler": "brush"}, {Phase.GENERATING.value: 0.1})
+        return replace(made, images=[], videos=[film(request, inputs, image) for image in images]) if is_film else made
 
     def unload(self, model_id: str) -> None:
         self._models.pop(model_id, None)
@@ -66,6 +80,13 @@ def picture(request: GenerationRequest, index: int = 0) -> Pixels:
     seed = request.seed + index
     scene = sample_landscape(np.random.default_rng(seed))
     return paint(scene, request.width or SIDE, request.height or SIDE, seed)
+
+
+def film(request: GenerationRequest, inputs: Inputs, still: GeneratedImage) -> GeneratedVideo:
+    """The picture that it begins with, or `still`, moving to the left."""
+    first, fps = inputs.get("image", still.pixels), request.fps or 8
+    frames = [np.ascontiguousarray(np.roll(first, -4 * index, axis=1)) for index in range(request.num_frames or 9)]
+    return GeneratedVideo(encode_mp4(frames, fps), frames[0], still.seed, seconds=len(frames) / fps, fps=fps)
 
 
 def prompt_of(seed: int) -> str:

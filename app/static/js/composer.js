@@ -5,6 +5,7 @@ import { catalog } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { applyExamples } from "./examples.js";
 import { plural } from "./format.js";
+import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
 import { draft, memory } from "./memory.js";
 import { chosen, describe, fillPicker } from "./picker.js";
@@ -35,11 +36,11 @@ export function startComposer() {
 
 /** The request as the API takes it. */
 export function request() {
-  const settings = { num_inference_steps: stepCount(), ...chosenSize(), seed: chosenSeed(), num_images: chosenCount() };
+  const settings = { num_inference_steps: stepCount(), ...chosenSize(), ...chosenLength(), seed: chosenSeed(), num_images: chosenCount() };
   if (guided) settings.guidance_scale = Number(guidance.value);
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
   const { image, strength } = chosenStart(chosen());
-  if (image) settings.strength = strength;
+  if (strength) settings.strength = strength;
   const loras = chosenLoras(chosen());
   if (loras.length) settings.loras = loras;
   return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), ...(image ? { image } : {}), settings };
@@ -53,6 +54,7 @@ function adapt(steps = null) {
   applyExamples(model);
   applyGuidance(model);
   applyCount(model);
+  applyLength(model);
   applyStart();
   applyLoras();
   $("#negative-field").hidden = model.negative_prompt === false;

@@ -1,6 +1,8 @@
 // The dialog that makes a video of a picture. What was typed for a picture stays until it was accepted.
 
+import { get } from "./api.js";
 import { button, el, say } from "./dom.js";
+import { bound, lengthOf, snap } from "./length.js";
 import { memory } from "./memory.js";
 import { send } from "./send.js";
 
@@ -13,6 +15,10 @@ const picture = el("img", { class: "film-picture", alt: "" });
 const select = el("select", { id: "film-model", onchange: describe });
 const about = el("p", { class: "note", id: "film-about" });
 const prompt = el("textarea", { id: "film-prompt", rows: 4, placeholder: "What happens in it?", "aria-describedby": "film-error", oninput: () => complain(null) });
+const frames = el("input", { id: "film-frames", type: "number", inputmode: "numeric", onchange: () => snap(frames) });
+const fps = el("input", { id: "film-fps", type: "number", inputmode: "numeric", onchange: () => snap(fps) });
+const length = el("div", { class: "free-size" }, el("label", { for: "film-frames" }, "Frames"), frames, el("i"), el("label", { for: "film-fps" }, "A second"), fps);
+const more = el("div", { class: "film-more" }); // what else a provider's model must be told
 const problem = el("p", { class: "form-error", id: "film-error", role: "alert", hidden: true });
 const submit = el("button", { class: "primary", type: "submit" }, "Generate");
 const form = el(
@@ -22,6 +28,8 @@ const form = el(
   picture,
   el("div", { class: "field" }, el("label", { for: "film-model" }, "Model"), el("span", { class: "select" }, select), about),
   el("div", { class: "field" }, el("label", { for: "film-prompt" }, "What happens"), prompt),
+  length,
+  more,
   problem,
   submit,
 );
@@ -44,32 +52,58 @@ export function open(given, offered, left) {
   picture.src = given.thumbnail_url;
   picture.alt = given.prompt;
   const wanted = [select.value, memory.read("lastVideoModel")];
-  select.replaceChildren(...models.map(({ model, name }) => el("option", { value: model }, name)));
-  select.value = wanted.find((name) => models.some(({ model }) => model === name)) ?? models[0].model;
+  select.replaceChildren(...models.map((one) => el("option", { value: keyOf(one) }, one.name)));
+  select.value = wanted.find((key) => models.some((one) => keyOf(one) === key)) ?? keyOf(models[0]);
   describe();
   dialog.showModal();
   prompt.focus();
 }
 
-const chosen = () => models.find(({ model }) => model === select.value);
+const isHere = ({ lane }) => lane === "local";
+const keyOf = (one) => (isHere(one) ? one.id : one.model); // a provider's has a slash in it
+const chosen = () => models.find((one) => keyOf(one) === select.value);
 
 function describe() {
-  say(about, chosen().description);
+  const one = chosen();
+  say(about, one.description);
   complain(null);
+  length.hidden = !isHere(one);
+  more.replaceChildren();
+  if (isHere(one)) bound(frames, fps, one);
+  else get(one.schema_url).then((schema) => one === chosen() && more.replaceChildren(...demanded(schema)), () => {}); // then the server says what is missing
+}
+
+/** A field for each input that the model insists on and that has no place in this dialog. */
+function demanded({ input_schema: { properties = {} }, required, defaults, first_frame: first }) {
+  const names = required.filter((name) => name !== first && name !== "prompt" && !(name in defaults));
+  return names.map((name) => {
+    const { type, title, enum: choices } = properties[name] ?? {};
+    const attributes = { id: `film-${name}`, data: { input: name } };
+    const control = choices
+      ? el("span", { class: "select" }, el("select", attributes, choices.map((choice) => el("option", { value: choice }, String(choice)))))
+      : el("input", { type: type === "integer" || type === "number" ? "number" : "text", step: "any", ...attributes });
+    return el("div", { class: "field" }, el("label", { for: `film-${name}` }, title ?? name.replaceAll("_", " ")), control);
+  });
+}
+
+function requestOf(one, words) {
+  if (isHere(one)) return { prompt: words, model_id: one.id, image: item.image_id, settings: lengthOf(frames, fps) };
+  const told = [...more.querySelectorAll("[data-input]")].filter(({ value }) => value !== "").map((node) => [node.dataset.input, node.value]);
+  return { model: one.model, source_image_id: item.image_id, input: { ...Object.fromEntries(told), ...(words ? { prompt: words } : {}) } };
 }
 
 async function make(event) {
   event.preventDefault();
   if (sending) return;
-  const { model, model_id: modelId } = chosen();
+  const one = chosen();
   const words = prompt.value.trim();
-  const request = { model, source_image_id: item.image_id, input: words ? { prompt: words } : {} };
-  const job = { prompt: words, model_id: modelId, settings: {} };
+  const request = requestOf(one, words);
+  const job = isHere(one) ? request : { prompt: words, model_id: one.model_id, settings: {} };
   complain(null);
   busy(true, "Sending…");
   try {
-    await send(request, { to: "/api/run-video-model", job, waiting: () => busy(true, "Waiting for the server…"), accepted: done });
-    memory.write("lastVideoModel", model);
+    await send(request, { to: isHere(one) ? "/api/generate" : "/api/run-video-model", job, waiting: () => busy(true, "Waiting for the server…"), accepted: done });
+    memory.write("lastVideoModel", keyOf(one));
   } catch (error) {
     complain(sentenceOf(error), error.errors);
   } finally {
@@ -86,9 +120,9 @@ async function done() {
 
 /** The server names fields as requests do; here they go by the words of this dialog. */
 function sentenceOf({ message, errors = [] }) {
-  const named = errors.filter(({ field }) => field.startsWith("input."));
+  const named = errors.filter(({ field }) => /^(input|settings)\./.test(field));
   if (!named.length) return message;
-  return named.map(({ field, message: why }) => `${field.replace("input.", "").replaceAll("_", " ")} ${why}`).join("; ");
+  return named.map(({ field, message: why }) => `${field.replace(/^\w+\./, "").replaceAll("_", " ")} ${why}`).join("; ");
 }
 
 function complain(sentence, errors = []) {

@@ -98,12 +98,20 @@ function describe(item, metadata) {
       ...(actions.canRepeat({ ...item, settings: manifest?.settings }) ? repeating(leaving) : []),
       canStart() && item.media === "image" ? button("Start from this", "start", leaving(startFrom)) : "",
       item.media === "image" ? filmButton(item, close) : "",
+      anotherFilm(item, manifest) ?? "",
       button("Copy prompt", "copy", () => actions.copy(item.prompt)),
       button("Download", "download", () => actions.download(item)),
       button("Delete", "trash", remove, { class: "quiet danger" }),
     ),
     manifest ? el("details", { class: "manifest" }, el("summary", {}, "Everything that was recorded"), el("pre", { tabindex: "0" }, JSON.stringify(manifest, null, 2))) : "",
   );
+}
+
+/** Of a video that the form cannot ask for again, but whose first frame is known. */
+function anotherFilm(item, manifest) {
+  const source = manifest?.inputs?.image?.image_id;
+  if (!source || item.media !== "video" || actions.canRepeat({ ...item, settings: manifest.settings })) return null;
+  return filmButton({ image_id: source, thumbnail_url: `/api/image/${source}/thumbnail`, prompt: item.prompt }, close, "Another from its picture");
 }
 
 const repeating = (leaving) => [

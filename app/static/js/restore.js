@@ -3,6 +3,7 @@
 import { modelOf } from "./catalog.js";
 import { $ } from "./dom.js";
 import { fillPrompt } from "./examples.js";
+import { setLength } from "./length.js";
 import { setLoras } from "./loras.js";
 import { toast } from "./notices.js";
 import { choose, chosen } from "./picker.js";
@@ -19,6 +20,7 @@ export function useSettings(made) {
   }
   if (modelOf(made.model_id)) applySteps(chosen().steps, settings.num_inference_steps ?? null);
   setSize(settings.width, settings.height);
+  setLength(settings.num_frames, settings.fps);
   set("#guidance", settings.guidance_scale);
   set("#negative", made.negative_prompt ?? "");
   setSeed(settings.seed ?? null);

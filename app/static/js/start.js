@@ -12,9 +12,10 @@ let image = null; // as the API takes it: the id of a picture of the gallery, or
 /** Whether any model can start from a picture. */
 export const canStart = () => catalog.models.some((model) => model.tasks.includes("img2img"));
 
-/** What a request says of it: {image, strength}, both undefined when there is none or `model` cannot use it. */
+/** What a request says of it: {image, strength}, undefined when there is none or `model` cannot use it. */
 export function chosenStart(model) {
-  return image && takes(model) ? { image, strength: Number(strength.value) } : {};
+  if (!image || !takes(model)) return {};
+  return isFilm(model) ? { image } : { image, strength: Number(strength.value) };
 }
 
 export function startFrom(item) {
@@ -44,15 +45,18 @@ export function clearStart() {
 /** Says what the chosen model makes of it. */
 export function applyStart() {
   const able = takes(chosen());
-  strength.disabled = !able;
+  const film = isFilm(chosen());
+  strength.disabled = !able || film;
   box.dataset.able = String(able);
-  if (able) say(note, "Less keeps more of the picture.");
+  if (able && film) say(note, "The video begins with it.");
+  else if (able) say(note, "Less keeps more of the picture.");
   else say(note, `${chosen()?.name ?? "This model"} cannot start from a picture. It is kept for a model that can.`);
   show();
 }
 
 // Of a model that is not here yet nobody knows: the server will say.
-const takes = (model) => Boolean(model) && (model.tasks.includes("img2img") || !model.available);
+const takes = (model) => Boolean(model) && (model.tasks.some((task) => task.startsWith("img2")) || !model.available);
+const isFilm = (model) => model?.media === "video";
 
 function hold(source, shown, name) {
   image = source;

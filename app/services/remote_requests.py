@@ -97,7 +97,7 @@ def _begun(schema: InputSchema, input: Mapping[str, Any]) -> str | None:
 
 
 def _ours(installation: Installation, begun: str | None, client_id: str) -> InputRef | None:
-    """What is told of a picture of the gallery. Its pixels stay where they are: it is uploaded when the model is run."""
+    """What is told of a picture of the gallery. Its pixels stay there: it is uploaded when the model is run."""
     if begun is None or not begun.startswith(GALLERY):
         return None
     picture = usable_image(installation, begun.removeprefix(GALLERY), client_id=client_id)

@@ -5,7 +5,7 @@ import sys
 
 from bench.machine import describe_machine
 
-ALL = ("overhead", "idle", "side_costs", "status_route", "api_process", "saving", "loras", "batches")
+ALL = ("overhead", "idle", "side_costs", "status_route", "api_process", "saving", "loras", "batches", "merging")
 
 
 def main(names: list[str]) -> int:

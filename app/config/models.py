@@ -32,6 +32,11 @@ class Models(BaseModel):
         " group = block by block; sequential = layer by layer, least memory and slowest; auto = the first of these that"
         " fits by an estimate. Nothing changes on a CPU.",
     )
+    park_models: Literal["auto", "off"] = Field(
+        "auto",
+        description="Models that have to leave a GPU wait in main memory while there is room (auto), or are dropped"
+        " (off). A tenth of it, at least 2 GB, stays free. Nothing changes on a CPU.",
+    )
     vae_tiling: bool = Field(
         False, description="Decode large pictures in tiles: less memory, faint seams possible. Else only when short."
     )

@@ -86,7 +86,8 @@ class Ledger(Protocol):
 class ResidentModel:
     """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known). What
     another model holds too is counted once: `shared_bytes` of this one are in the other's numbers. `offload` is where
-    its weights wait; `needed_bytes` is what it was estimated to need on the device to draw (0 = not estimated)."""
+    its weights wait; `needed_bytes` is what it was estimated to need on the device to draw (0 = not estimated). One
+    that is `parked` waits in main memory, and has to come back to the device before it draws."""
 
     model_id: str
     device: str
@@ -96,6 +97,7 @@ class ResidentModel:
     shared_bytes: int = 0
     offload: Plan = "none"
     needed_bytes: int = 0
+    parked: bool = False
 
 
 @dataclass(frozen=True)

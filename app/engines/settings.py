@@ -32,6 +32,7 @@ class EngineSettings:
     safety_checker: str = ""
     safety_policy: SafetyPolicy = "block"
     offload: Offload = "auto"
+    park_models: bool = True
     vae_tiling: bool = False
     max_loaded_models: int = 0
     cpu_threads: int = 0

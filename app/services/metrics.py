@@ -76,17 +76,20 @@ def _of_lanes(states: Mapping[Lane, LaneState], name: str) -> list[tuple[dict[st
 def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     states = dict.fromkeys(("idle", "busy", "draining"), 0)
     loaded: dict[str, int] = {}
+    parked: dict[str, int] = {}
     rss, vram = {"cpu": 0}, {"cpu": 0}
     for worker in workers:
         states[worker["state"]] = states.get(worker["state"], 0) + 1
         rss[worker["device"]] = rss.get(worker["device"], 0) + worker["rss_bytes"]
         vram[worker["device"]] = vram.get(worker["device"], 0) + worker["vram_bytes"]
         for model in worker["models"]:
-            loaded[model["model_id"]] = loaded.get(model["model_id"], 0) + 1
+            held = parked if model.get("parked") else loaded
+            held[model["model_id"]] = held.get(model["model_id"], 0) + 1
     yield _gauge("workers", "Live workers, by state.", _by("state", states))
     yield _gauge("worker_resident_memory_bytes", "Memory of the live workers.", _by("device", rss))
     yield _gauge("worker_vram_bytes", "GPU memory that their models hold.", _by("device", vram))
     yield _gauge("models_loaded", "Workers that hold the model.", _by("model", loaded))
+    yield _gauge("models_parked", "Workers in whose main memory it waits.", _by("model", parked))
 
 
 def _machine(machine: Machine, installation: Installation) -> Iterator[Metric]:

@@ -14,6 +14,7 @@ from app.core.model_orders import ModelOrder, OrderAction, OrderState
 from app.errors import NoWorker, WorkerDied, error_of
 from app.services.follow import Newsroom
 from app.services.installation import Installation
+from app.store.workers import ready_models
 
 LIFETIME_SECONDS = 600.0  # an order that nobody had time for is forgotten: a model swapped an hour later surprises
 
@@ -54,7 +55,7 @@ class ModelOrders:
         if spec.lane != "local":  # a provider holds it, whatever that means there
             return Loaded("already_loaded", spec.id)
         for worker in self._workers():
-            if spec.id in _resident(worker):
+            if spec.id in ready_models(worker):
                 return Loaded("already_loaded", spec.id, worker_id=worker["id"])
         order = self._installation.model_orders.under_way(OrderAction.LOAD, spec.id)
         if order is None or self._is_orphaned(order):
@@ -120,10 +121,11 @@ class ModelOrders:
         return all(worker["id"] != who for worker in self._installation.workers.live())
 
 
-def _resident(worker: dict[str, Any]) -> set[str]:
+def _held(worker: dict[str, Any]) -> set[str]:
+    """Also those that only wait in main memory."""
     return {model["model_id"] for model in worker["models"]}
 
 
 def _wanted(worker: dict[str, Any], model_id: str | None) -> set[str]:
     """What of the worker's models an order to unload `model_id` means."""
-    return _resident(worker) if model_id is None else _resident(worker) & {model_id}
+    return _held(worker) if model_id is None else _held(worker) & {model_id}

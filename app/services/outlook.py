@@ -10,6 +10,7 @@ from app.core.catalog import Lane
 from app.core.job import Job, Phase
 from app.services.installation import Installation
 from app.store.speeds import LOAD, speed_bucket
+from app.store.workers import ready_models
 
 Speeds = Mapping[tuple[str, str], float]
 
@@ -138,7 +139,7 @@ class Line:
 
     @once
     def _warm(self) -> frozenset[str]:
-        resident = {model["model_id"] for worker in self.workers for model in worker["models"]}
+        resident = {model_id for worker in self.workers for model_id in ready_models(worker)}
         return frozenset(resident | {job.request.model_id for job in self.running})
 
     @once

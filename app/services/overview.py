@@ -14,6 +14,7 @@ from app.services.model_files import ModelFiles, downloads, files_of
 from app.services.outlook import Outlook, Speeds
 from app.services.status import JobView, prediction_of
 from app.services.tasks import known_spec, tasks_of
+from app.store.workers import ready_models
 
 _LANE_OPTION = {"local": "", "remote": " --lane remote"}
 
@@ -137,7 +138,7 @@ def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobS
 
 
 def models(installation: Installation) -> list[ModelState]:
-    loaded = {model["model_id"] for worker in installation.workers.live() for model in worker["models"]}
+    loaded = {model_id for worker in installation.workers.live() for model_id in ready_models(worker)}
     under_way = downloads(installation)
     return [
         ModelState(

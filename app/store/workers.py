@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,11 @@ class WorkerReport:
     lane: Lane = "local"
     slots: int = 1
     running: int = 0
+
+
+def ready_models(worker: Mapping[str, Any]) -> set[str]:
+    """The models that a worker can draw with at once: one that is parked has to come back to the GPU first."""
+    return {model["model_id"] for model in worker["models"] if not model.get("parked")}
 
 
 class WorkerStore:

@@ -39,7 +39,7 @@ class Errand:
 
 
 class Errands:
-    """`engine_of` gives the engine of a model, `engines` those in use, `resident` the ids of the models in memory."""
+    """`engine_of` gives the engine of a model, `engines` those in use."""
 
     def __init__(
         self,
@@ -64,11 +64,12 @@ class Errands:
         return self._installation.model_orders.take(self._worker_id)
 
     def carry_out(self, order: ModelOrder, resident: Sequence[str]) -> bool:
-        """Do it; gives whether there was nothing to load. Raises what the engine raises; Cancelled when the worker is
-        to stop."""
+        """Do it; gives whether there was nothing to load, since `resident` are the models that can draw at once. Raises
+        what the engine raises; Cancelled when the worker is to stop."""
         if order.action is OrderAction.UNLOAD:
-            for model_id in [order.model_id] if order.model_id is not None else resident:
-                for engine in self._engines:
+            for engine in self._engines:
+                held = [model.model_id for model in engine.resident()]
+                for model_id in held if order.model_id is None else [order.model_id]:
                     engine.unload(model_id)
             return False
         spec = self._installation.catalog.get(order.model_id)

@@ -247,7 +247,7 @@ class Worker:
             self._keeper.beat_soon()
 
     def _unload_idle(self) -> None:
-        overdue = self._idle.overdue(_ids(self._resident))
+        overdue = self._idle.overdue([model["model_id"] for model in self._resident])
         for model_id in overdue:
             log.info(
                 "%s has been idle for %g s (MODEL_IDLE_SECONDS)",
@@ -280,4 +280,5 @@ class Worker:
 
 
 def _ids(models: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [model["model_id"] for model in models]
+    """Those that can draw at once: one that is parked has to come back first."""
+    return [model["model_id"] for model in models if not model["parked"]]

@@ -33,7 +33,8 @@ class FakeEngine:
 
     def load(self, spec: ModelSpec, control: Control) -> None:
         control.report(Phase.LOADING)
-        self._models.setdefault(spec.id, ResidentModel(spec.id, "cpu", "float32"))
+        if spec.id not in self._models or self._models[spec.id].parked:
+            self._models[spec.id] = ResidentModel(spec.id, "cpu", "float32")
 
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
@@ -49,6 +50,9 @@ class FakeEngine:
             time.sleep(self.step_seconds)
         images = [picture(request.seed + index) for index in range(request.num_images)]
         return Generation(images, {"guidance_scale": 1.0}, {"fake": "1"}, {Phase.GENERATING.value: 0.01})
+
+    def park(self, model_id: str) -> None:
+        self._models[model_id] = ResidentModel(model_id, "cpu", "float32", parked=True)
 
     def merges(self, spec: ModelSpec) -> bool:
         return spec.id in self._models

@@ -9,6 +9,7 @@ import pytest
 
 from app.core.model_orders import ModelOrder
 from app.errors import ModelUnavailable, NoWorker, OutOfMemory, UnknownModel, WorkerDied
+from app.services import metrics, overview
 from app.services.follow import Newsroom
 from app.services.model_orders import Loaded, ModelOrders, Unloaded
 from app.store.workers import WorkerReport
@@ -76,6 +77,25 @@ def test_load_unload_and_what_is_told(place: Place, engine: FakeEngine) -> None:
     assert orders.unload(None, PATIENCE) == Unloaded("unloaded", ["other"], 1)
     assert resident(place) == [set()]
     place.completed(place.submit())  # and it is loaded again by who needs it
+
+
+def test_a_model_that_waits_in_main_memory_is_brought_back_and_unloaded_like_others(
+    place: Place, engine: FakeEngine
+) -> None:
+    engine.park("fake")
+    place.start(engine)
+    live(place)
+    orders = desk(place)
+    orders.load("other", PATIENCE)
+    wait_until(lambda: resident(place) == [{"fake", "other"}], "they are not both told")
+    assert {state.spec.id for state in overview.models(place.installation) if state.loaded} == {"other"}
+    gauges = {metric.name: metric for metric in metrics._workers(place.installation.workers.live())}
+    held = [[sample.labels for sample in gauges[f"cyberimage_models_{name}"].samples] for name in ("loaded", "parked")]
+    assert held == [[{"model": "other"}], [{"model": "fake"}]]
+    assert orders.load("fake", PATIENCE).status == "loaded"
+    engine.park("other")
+    assert orders.unload(None, PATIENCE) == Unloaded("unloaded", ["fake", "other"], 1)
+    assert engine.resident() == []
 
 
 def test_every_worker_that_holds_it_unloads_it(place: Place) -> None:

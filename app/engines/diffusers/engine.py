@@ -23,6 +23,7 @@ from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentMod
 from app.engines.diffusers.economy import economise
 from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.generate import NotFinite, generate
+from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.log import log
 from app.engines.diffusers.lora_files import describe, find_loras
@@ -30,7 +31,7 @@ from app.engines.diffusers.loras import Wanted
 from app.engines.diffusers.memory import release
 from app.engines.diffusers.merged import can_merge, generate_merged
 from app.engines.diffusers.precision import dtype_name, safer_dtype
-from app.engines.diffusers.residency import LoadedModel, Residency
+from app.engines.diffusers.residency import Residency
 from app.engines.diffusers.safety import Safety
 from app.engines.settings import EngineSettings
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
@@ -42,7 +43,7 @@ class DiffusersEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._device = _choose_device(settings.device)
-        self._residency = Residency(self._device, most=settings.max_loaded_models)
+        self._residency = Residency(self._device, most=settings.max_loaded_models, park=settings.park_models)
         self._loader = Loader(settings, self._device, self._residency)
         self._safety = Safety(settings)
         self._one_by_one: set[str] = set()  # models that had no memory for several pictures at once
@@ -90,8 +91,12 @@ class DiffusersEngine:
 
     def _load(self, spec: ModelSpec, control: Control) -> bool:
         """Make `spec` resident and say whether it had to be loaded."""
+        self._residency.spare_ram()
         if self._residency.get(spec) is not None:
             return False
+        woken: list[bool] = []
+        if _survives(lambda: woken.append(self._loader.wake(spec, control))) and woken[0]:
+            return True
         self._residency.remove(spec.id)  # as an older catalogue line described it
         if not _survives(lambda: self._load_cold(spec, control)):
             others = self._residency.remove_others(spec.id)

@@ -17,8 +17,8 @@ from app.core.videos import USUAL_FPS, VIDEO_FAMILIES
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, Pixels
 from app.engines.diffusers.call import Call, word_call
 from app.engines.diffusers.demo import vocabulary_warnings
+from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.preview import Previewer
-from app.engines.diffusers.residency import LoadedModel
 from app.engines.diffusers.siblings import pipeline_for
 from app.engines.diffusers.versions import versions_of
 from app.engines.diffusers.watch import Watch

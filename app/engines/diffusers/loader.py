@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -19,13 +20,14 @@ from app.engines.diffusers.attention import apply_attention, choose_attention
 from app.engines.diffusers.checkpoint import Checkpoint
 from app.engines.diffusers.content import Digests
 from app.engines.diffusers.economy import possible_plans
+from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.loading import build_pipeline, find_class, pipeline_class_name
 from app.engines.diffusers.log import log
 from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
 from app.engines.diffusers.pieces import weight_sizes
 from app.engines.diffusers.precision import choose_dtype, dtype_name
-from app.engines.diffusers.residency import LoadedModel, Residency
+from app.engines.diffusers.residency import Residency
 from app.engines.diffusers.sharing import cards_of, find_shared
 from app.engines.diffusers.sources import locate
 from app.engines.diffusers.treatment import Treatment
@@ -55,6 +57,7 @@ class Loader:
         cards = cards_of(checkpoint, treatment.use)
         shared = find_shared(cards, self._residency.donors(), self._digests)
         plan, needed = self._make_room(spec, checkpoint, treatment, shared)
+        self._residency.spare_ram(checkpoint.bytes_at(treatment.dtype.itemsize))
         treatment = dataclasses.replace(treatment, plan=plan)
         shared = shared if plan == "none" else {}  # offloaded parts are moved about by their own pipeline
         _stop_if_cancelled(control)
@@ -80,6 +83,23 @@ class Loader:
         )
         _stop_if_cancelled(control)
 
+    def wake(self, spec: ModelSpec, control: Control) -> bool:
+        """Bring `spec` back from main memory, if it waits there, and say whether it is resident now."""
+        started = time.perf_counter()
+        model = self._residency.unpark(spec)
+        if model is None:
+            return False
+        control.report(Phase.LOADING)
+        needed = self._residency.missing_bytes(model.weights.items())
+        needed += least_working_bytes(spec, model.dtype, self._device)
+        if self._residency.make_room(spec.id, needed, held=model.weights) < needed:
+            log.info("%s: there is no room any more as it was; it is loaded anew", spec.id)
+            return False
+        model.move(self._device)
+        self._residency.add(model)
+        log.info("%s: back on %s in %.1f s", spec.id, self._device, time.perf_counter() - started)
+        return True
+
     def _treatment(self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None) -> Treatment:
         """All but the plan, which depends on what is in memory."""
         settings, options = self._settings, spec.options
@@ -93,7 +113,7 @@ class Loader:
         )
 
     def _make_room(
-        self, spec: ModelSpec, checkpoint: Checkpoint, treatment: Treatment, shared: Collection[str]
+        self, spec: ModelSpec, checkpoint: Checkpoint, treatment: Treatment, shared: Mapping[str, Any]
     ) -> tuple[Plan, int]:
         """Choose the plan by what is free and what other models could give back, and have them give it back. Gives the
         plan, and what it was estimated to need.
@@ -103,10 +123,10 @@ class Loader:
         wish = spec.options.offload or self._settings.offload
         possible = possible_plans(find_class(pipeline_class_name(spec, checkpoint)), self._device)
         working = least_working_bytes(spec, treatment.dtype, self._device)
-        needed = needs(weight_sizes(checkpoint, treatment.dtype.itemsize, shared), working)
+        needed = needs(weight_sizes(checkpoint, treatment.dtype.itemsize, shared.keys()), working)
         reachable = free_bytes(self._device) + self._residency.reclaimable_bytes()
         plan = choose_plan(wish, needed, reachable, possible)
-        free = self._residency.make_room(spec.id, needed[plan])
+        free = self._residency.make_room(spec.id, needed[plan], held={id(part) for part in shared.values()})
         plan = choose_plan(wish, needed, free, possible)  # again: not all came back perhaps
         if len(possible) > 1:
             estimates = ", ".join(f"{name} {gigabytes(needed[name])}" for name in possible)

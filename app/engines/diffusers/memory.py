@@ -28,6 +28,16 @@ def free_bytes(device: torch.device) -> int:
     return available if limit is None else min(available, limit)
 
 
+def ram_bytes() -> int:
+    """Main memory that this machine, or the container, has."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
 def _container_room() -> int | None:
     """What the container's own limit leaves, page cache counted as free; None when there is no limit."""
     try:

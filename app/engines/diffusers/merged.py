@@ -17,8 +17,8 @@ from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation
 from app.engines.diffusers.call import Call, word_call
 from app.engines.diffusers.generate import cached_parts, draw, sequence_length, to_pixels, told
+from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.preview import Previewer
-from app.engines.diffusers.residency import LoadedModel
 from app.engines.diffusers.watch import Watch
 
 PIPELINES = frozenset(

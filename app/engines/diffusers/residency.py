@@ -5,90 +5,31 @@ It knows sizes and order; how a model is loaded is not its business.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 
 from app.core.catalog import ModelSpec
-from app.core.tasks import Task
 from app.engines.base import ResidentModel
-from app.engines.diffusers.checkpoint import Checkpoint
+from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.log import log
-from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import free_bytes, gigabytes, release
-from app.engines.diffusers.precision import dtype_name
-from app.engines.diffusers.sharing import PartCard
-from app.engines.diffusers.treatment import Treatment
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A pipeline in memory, and all that was decided about it. `part_bytes` is measured, `needed_bytes` was estimated.
-    `cards` are of the parts that other models may have too (`sharing.py`). `siblings` do other tasks with the same
-    weights (`siblings.py`)."""
-
-    spec: ModelSpec
-    checkpoint: Checkpoint
-    pipeline: Any
-    treatment: Treatment
-    part_bytes: Mapping[str, int]
-    loras: LoraShelf
-    needed_bytes: int = 0
-    cards: Mapping[str, PartCard] = field(default_factory=dict)
-    siblings: dict[Task, Any] = field(default_factory=dict)
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def device(self) -> torch.device:
-        return self.treatment.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.treatment.dtype
-
-    @property
-    def attention(self) -> str:
-        return self.treatment.attention
-
-    @property
-    def size(self) -> int:
-        """In bytes, shared parts included."""
-        return sum(self.part_bytes.values())
-
-    @property
-    def weights(self) -> dict[int, int]:
-        """The bytes of each part that has some, by the identity of the object."""
-        return {id(getattr(self.pipeline, name)): size for name, size in self.part_bytes.items()}
-
-    def describe(self, shared_bytes: int = 0) -> ResidentModel:
-        """`shared_bytes` of it are counted with another model."""
-        in_ram = self.device.type == "cpu" or self.treatment.plan != "none"
-        own = self.size - shared_bytes
-        return ResidentModel(
-            model_id=self.spec.id,
-            device=str(self.device),
-            dtype=dtype_name(self.dtype),
-            device_bytes=0 if in_ram else own,
-            host_bytes=own if in_ram else 0,
-            shared_bytes=shared_bytes,
-            offload=self.treatment.plan,
-            needed_bytes=self.needed_bytes,
-        )
+from app.engines.diffusers.parking import Parking
 
 
 class Residency:
-    """Which models are in memory on one device: at most `most`, or as many as fit when that is 0."""
+    """Which models are in memory on one device: at most `most`, or as many as fit when that is 0. With `park`, those
+    that have to leave a GPU wait in main memory."""
 
-    def __init__(self, device: torch.device, most: int = 0) -> None:
+    def __init__(self, device: torch.device, most: int = 0, *, park: bool = False) -> None:
         self._device = device
         self._most = most
         self._models: dict[str, LoadedModel] = {}  # least recently used first
+        self._parking = Parking(device, park)
 
     def get(self, spec: ModelSpec) -> LoadedModel | None:
-        """The model of `spec`, now the most recently used; None when it is not in memory as `spec` describes it."""
+        """The model of `spec`, now the most recently used; None when it is not in memory as `spec` describes it, or
+        only waits there."""
         model = self._models.pop(spec.id, None)
         if model is None:
             return None
@@ -98,35 +39,56 @@ class Residency:
     def add(self, model: LoadedModel) -> None:
         self._models[model.spec.id] = model
 
+    def unpark(self, spec: ModelSpec) -> LoadedModel | None:
+        """The model of `spec` out of those that wait, for the caller to bring back; None when it does not."""
+        return self._parking.leave(spec)
+
     def remove(self, model_id: str) -> bool:
         """Forget a model and free its memory, and say whether it was there. Nobody else may hold its pipeline then."""
-        if self._models.pop(model_id, None) is None:
-            return False
-        release()
-        log.info("%s: unloaded", model_id)
-        return True
+        was_here = self._models.pop(model_id, None) is not None
+        was_here |= self._parking.drop(model_id)
+        self._parking.settle(self._in_use())
+        if was_here:
+            release()
+            log.info("%s: unloaded", model_id)
+        return was_here
 
     def remove_others(self, model_id: str) -> bool:
-        """Free all models but one, and say whether there were any."""
+        """Free the memory of all models but one, and say whether there were any. Those that have parts of that one go
+        wholly: what becomes of it must not become of them."""
         others = [other for other in self._models if other != model_id]
+        for tied in self._tied_to(model_id):
+            self.remove(tied)
         for other in others:
-            self.remove(other)
+            self._evict(other)
         return bool(others)
 
+    def _tied_to(self, model_id: str) -> list[str]:
+        """The models that have parts of that one."""
+        if model_id not in self._models:
+            return []
+        parts = self._models[model_id].weights.keys()
+        everybody = (*self._models.values(), *self._parking.models)
+        return [other.spec.id for other in everybody if other.spec.id != model_id and parts & other.weights.keys()]
+
     def listing(self) -> Sequence[ResidentModel]:
-        """In the order of their last use. A part that several have counts with the one that was there first."""
-        models = list(self._models.values())  # other threads ask too
+        """In the order of their last use, those that wait first. A part that several have counts with the one that was
+        there first."""
+        models, parked = list(self._models.values()), self._parking.models  # other threads ask too
         counted: set[int] = set()
         shared: dict[str, int] = {}
-        for model in sorted(models, key=lambda model: model.since):
+        for model in (*sorted(models, key=lambda model: model.since), *parked):
             weights = model.weights
             shared[model.spec.id] = sum(size for part, size in weights.items() if part in counted)
             counted |= weights.keys()
-        return [model.describe(shared[model.spec.id]) for model in models]
+        return [
+            *(model.describe(shared[model.spec.id], parked=True) for model in parked),
+            *(model.describe(shared[model.spec.id]) for model in models),
+        ]
 
     def donors(self) -> Sequence[LoadedModel]:
         """Those whose parts another model may have too: offloaded ones are moved about by their own pipeline."""
-        return [model for model in self._models.values() if model.treatment.plan == "none"]
+        return [*(model for model in self._models.values() if model.treatment.plan == "none"), *self._parking.models]
 
     def reclaimable_bytes(self) -> int:
         """What unloading all models would free on the device: each shared part counts once."""
@@ -136,13 +98,39 @@ class Residency:
                 weights |= model.weights
         return sum(weights.values())
 
-    def make_room(self, model_id: str, needed: int) -> int:
-        """Unload the least recently used models until `needed` bytes are free, or nothing is left to unload; gives how
-        many are free then."""
+    def missing_bytes(self, weights: Iterable[tuple[int, int]]) -> int:
+        """What of `weights` (part and size) no model on the device has."""
+        in_use = self._in_use()
+        return sum(size for part, size in weights if part not in in_use)
+
+    def make_room(self, model_id: str, needed: int, held: Collection[int] = ()) -> int:
+        """Have the least recently used models leave until `needed` bytes are free, or nothing is left to leave; gives
+        how many are free then. The parts `held` stay where they are."""
         while (leaving := self._next_to_leave(needed)) is not None:
-            log.info("%s: needs %s; unloading %s to make room", model_id, gigabytes(needed), leaving)
-            self.remove(leaving)
+            log.info("%s: needs %s; %s leaves to make room", model_id, gigabytes(needed), leaving)
+            self._evict(leaving, held)
         return free_bytes(self._device)
+
+    def spare_ram(self, size: int = 0) -> None:
+        """See to it that `size` bytes of main memory are free beside the reserve, as far as models that wait there can
+        give them."""
+        self._parking.spare(size, self._in_use())
+
+    def _evict(self, model_id: str, held: Collection[int] = ()) -> None:
+        """Free the device's memory of a model, which may wait in main memory from now on. Models are named here and not
+        passed: whoever holds one keeps its memory."""
+        model = self._models.pop(model_id, None)
+        if model is None:
+            return
+        in_use = self._in_use() | set(held)
+        if not self._parking.take(model, in_use):
+            log.info("%s: unloaded", model_id)
+        del model
+        self._parking.settle(in_use)
+        release()
+
+    def _in_use(self) -> set[int]:
+        return {part for model in self._models.values() for part in model.weights}
 
     def _next_to_leave(self, needed: int) -> str | None:
         """Where there are too many models any may go, where memory is short only one that holds some."""

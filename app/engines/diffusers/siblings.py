@@ -12,7 +12,7 @@ import diffusers
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 
 from app.core.tasks import TXT2IMG, VIDEO_TASKS, Task
-from app.engines.diffusers.residency import LoadedModel
+from app.engines.diffusers.loaded import LoadedModel
 from app.errors import UnsupportedTask
 
 _AUTO = {"img2img": AutoPipelineForImage2Image, "inpaint": AutoPipelineForInpainting}

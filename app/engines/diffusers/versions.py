@@ -8,8 +8,8 @@ import diffusers
 import torch
 import transformers
 
+from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.precision import dtype_name
-from app.engines.diffusers.residency import LoadedModel
 
 
 def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:

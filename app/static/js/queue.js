@@ -141,7 +141,7 @@ function renderFailures(items) {
 }
 
 function worker(one) {
-  const memory = (model) => [model.device_bytes && `${bytes(model.device_bytes)} on the ${model.device === "cpu" ? "CPU" : "GPU"}`, model.host_bytes && `${bytes(model.host_bytes)} in RAM`].filter(Boolean).join(", ");
+  const memory = (model) => [model.device_bytes && `${bytes(model.device_bytes)} on the ${model.device === "cpu" ? "CPU" : "GPU"}`, model.host_bytes && `${bytes(model.host_bytes)} in RAM`, model.parked && "waiting"].filter(Boolean).join(", ");
   return el(
     "li",
     { class: "row worker", data: { state: one.state } },

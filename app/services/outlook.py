@@ -100,12 +100,20 @@ class Line:
         if own is None:
             return None
         if position is None:
-            return round(seconds_left(job, own), 1)
+            return round(seconds_left(job, own) + self._shared(job), 1)
         if not self.slots:
             return None
         place = min(position - 1, len(self.waiting))
         further_back = (position - 1 - place) * own / self.slots
         return round(self._starts(own)[place] + further_back + self._load_seconds(job, place) + own, 1)
+
+    def _shared(self, job: Job) -> float:
+        """Seconds that the others take in whose call `job` is drawn, each of which has learned but its share of it. A
+        worker of models here has no others, but for those that it merged or is just saving."""
+        if self._lane != "local" or self._installation.settings.merge_jobs == 1:
+            return 0.0
+        others = [other for other in self.running if other.worker_id == job.worker_id and other.id != job.id]
+        return sum(seconds_left(other, expected_seconds(other, self._outlook.speeds) or 0.0) for other in others)
 
     def _starts(self, unknown: float) -> Sequence[float]:
         """For each place in line, and the one after the last, in how many seconds a worker gets to it.

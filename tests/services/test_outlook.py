@@ -50,8 +50,10 @@ def outlook(
     remote: list[dict[str, object]] | None = None,
     resident: str = "demo",
     speeds: dict[tuple[str, str], float] | None = None,
+    merge_jobs: int = 1,
 ) -> Outlook:
     installation = SimpleNamespace(
+        settings=SimpleNamespace(merge_jobs=merge_jobs),
         speeds=SimpleNamespace(all=lambda: SPEEDS if speeds is None else speeds),
         workers=SimpleNamespace(live=lambda: [a_worker(resident) for _ in range(workers)] + (remote or [])),
         jobs=SimpleNamespace(
@@ -77,6 +79,17 @@ def test_a_running_job_needs_what_is_left_of_it() -> None:
 def test_a_running_job_that_still_loads_its_model_needs_that_too() -> None:
     assert outlook().eta(runs(Phase.LOADING, model_id="other"), None) == 130.0
     assert outlook().eta(runs(Phase.GENERATING, model_id="other"), None) == 100.0
+
+
+def test_jobs_in_one_call_end_together() -> None:
+    """What was learned of each is its share."""
+    call = [replace(runs(step=8), id=str(number), worker_id="w1") for number in range(4)]
+    elsewhere = replace(runs(), id="x", worker_id="w2")
+    view = outlook(running=[*call, elsewhere], merge_jobs=8)
+    assert view.eta(call[0], None) == pytest.approx(4 * 5.1, abs=0.1)
+    assert view.eta(elsewhere, None) == 10.0
+    asked = [replace(job, lane="remote") for job in call]
+    assert outlook(running=asked, merge_jobs=8).eta(asked[0], None) == pytest.approx(5.1, abs=0.1)
 
 
 def test_size_steps_and_number_of_pictures_count() -> None:

@@ -56,7 +56,7 @@ class Runner:
         self._limit = limit
         self._publisher = Publisher(installation, self.settle)
         self._publisher.start()
-        self._unmerged: set[str] = set()  # models whose call for several jobs broke: it is not tried again
+        self._unmerged: set[str] = set()  # models whose call for several jobs broke or was late: never again
         self.must_recycle = False
 
     def run(self, claim: Claim) -> None:
@@ -143,10 +143,13 @@ class Runner:
             self.settle(job, error)
 
     def _part(self, jobs: Sequence[MergedJob], error: Exception) -> None:
-        """What came of a call that failed for all."""
-        left = [job for job in jobs if not job.gone]
-        if left:
-            model_id, known = left[0].claim.request.model_id, as_known(error, journal.context(left[0]))
+        """What came of a call that ended early for all."""
+        model_id, left = jobs[0].claim.request.model_id, [job for job in jobs if not job.gone]
+        if any(job.stop_reason is Stop.EXPIRED for job in jobs):
+            log.warning("%s jobs of %s took too long in one call (JOB_TIMEOUT_SECONDS)", len(jobs), model_id)
+            self._unmerged.add(model_id)
+        elif left:
+            known = as_known(error, journal.context(left[0]))
             log.warning("%s jobs of %s failed in one call; each runs alone: %s", len(jobs), model_id, known.detail)
             if known is not error:  # nobody expected it
                 self._unmerged.add(model_id)

@@ -58,6 +58,17 @@ def submit(place: Place, prompts: Sequence[str]) -> dict[str, str]:
     return {prompt: place.submit(prompt) for prompt in prompts}
 
 
+def complete_another_three(place: Place, engine: FakeEngine) -> None:
+    """They wait together, on a worker that has the model."""
+    gate = engine.behaviours["wait"] = Gate()
+    place.submit("wait")
+    gate.wait()
+    jobs = submit(place, "xyz")
+    gate.opened.set()
+    for job_id in jobs.values():
+        place.completed(job_id)
+
+
 def test_waiting_jobs_are_drawn_in_one_call_and_each_gets_its_own(place: Place, engine: FakeEngine, busy) -> None:
     gate = busy()
     jobs = submit(place, "abcde")
@@ -198,13 +209,7 @@ def test_what_broke_unexpectedly_is_not_tried_again_with_that_model(place: Place
     gate.opened.set()
     for job_id in jobs.values():
         place.completed(job_id)
-    gate = engine.behaviours["wait"] = Gate()
-    place.submit("wait")
-    gate.wait()
-    jobs = submit(place, "xyz")
-    gate.opened.set()
-    for job_id in jobs.values():
-        place.completed(job_id)
+    complete_another_three(place, engine)
     assert engine.merged == [["a", "b", "c"]]
 
 
@@ -236,7 +241,8 @@ def test_too_slow_together_each_has_its_time_alone(new_place, engine: FakeEngine
     held.opened.set()
     for job_id in jobs.values():
         assert place.completed(job_id).job.attempt == 2
-    assert len(engine.merged) == 1
+    complete_another_three(place, engine)
+    assert len(engine.merged) == 1  # it is not tried again with that model
 
 
 def test_a_drain_gives_all_of_them_back(place: Place, engine: FakeEngine, busy) -> None:

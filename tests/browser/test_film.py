@@ -115,6 +115,10 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
     with page.expect_download() as download:
         page.locator(".lightbox").get_by_role("button", name="Download").click()
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
+    page.locator(".lightbox").get_by_role("button", name="Another from its picture").click()
+    expect(dialog).to_be_visible()
+    expect(dialog.get_by_label("What happens")).to_have_value("the grass waves")
+    assert still["image_id"] in (dialog.locator(".film-picture").get_attribute("src") or "")
 
 
 def test_what_is_wrong_is_said_in_the_dialog_and_nothing_typed_is_lost(

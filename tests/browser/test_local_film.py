@@ -47,6 +47,9 @@ def test_the_form_makes_a_video(new_page: Callable[..., Page], studio: House):
     (video,) = in_gallery(studio, "a hill that wanders")
     settings = studio.status(video["job_id"])["settings"]
     assert (settings["num_frames"], settings["fps"], settings["strength"]) == (9, 4, None)
+    page.locator("#hero .picture").click()
+    expect(page.locator(".lightbox dl")).to_contain_text("2.3 s · 4 a second")
+    page.keyboard.press("Escape")
     page.locator("#model").select_option("painter")
     expect(length).to_be_hidden()
     page.locator("#hero").get_by_role("button", name="Use these settings").click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 from app.files.media import read_video_manifest
 from tests.e2e.conftest import models
 from tests.e2e.service import Service
+from tests.e2e.test_docs import examples
 from tests.processes import Processes
 from tests.waiting import wait_until
 from tools.tiny_models.build import build
@@ -148,6 +150,19 @@ def test_what_each_model_of_videos_can_do_is_told(service: Service) -> None:
     assert (ltx["limits"]["multiple_of"], ltx["limits"]["frame_step"], ltx["limits"]["max_frames"]) == (32, 8, 257)
     assert (ltx["defaults"]["num_frames"], ltx["defaults"]["fps"], wan["defaults"]["num_frames"]) == (161, 25, 81)
     assert (told["tiny-flux"]["media"], told["tiny-flux"]["lane"]) == ("image", "local")
+
+
+@pytest.mark.parametrize(("number", "name", "count"), [(0, "waves.mp4", 97), (1, "clouds.mp4", 25)])
+def test_the_examples_of_the_page_about_videos_work(
+    service: Service, tmp_path: Path, number: int, name: str, count: int
+) -> None:
+    address = str(service.client.base_url).rstrip("/")
+    script = examples("VIDEOS.md")[number].replace("http://127.0.0.1:5050", address).replace('"ltx"', '"tiny-ltx"')
+    subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, check=True, timeout=120)
+    with av.open(str(tmp_path / name)) as container:
+        assert len(list(container.decode(video=0))) == count
+    if number == 0:
+        assert (tmp_path / "beginning").read_bytes() == (tmp_path / name).read_bytes()[:1024]
 
 
 def test_what_cannot_be_is_refused_before_it_is_stored(service: Service) -> None:

@@ -16,8 +16,10 @@ from PIL import Image
 from app.core.job import Phase
 from app.core.safety import SafetyResult
 from app.core.videos import VIDEO_FAMILIES
-from app.engines.diffusers import safety
+from app.engines.diffusers import preview, safety
+from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.memory import tensor_bytes
+from app.engines.settings import EngineSettings
 from app.errors import Cancelled, ContentBlocked, UnsupportedTask
 from app.files.media import encode_mp4, read_frames
 from tests.engines.control import Recorder
@@ -98,12 +100,60 @@ def test_each_video_of_a_job_is_the_one_that_its_seed_gives_alone(film):
 
 
 @pytest.mark.parametrize(("family", "task", "_"), CASES)
-def test_a_cancel_stops_it_between_two_steps(film, family, task, _):
-    control = Recorder(cancel_at=2)
-    with pytest.raises(Cancelled):
-        film(family, task, control, num_inference_steps=6)
+def test_a_cancel_stops_it_between_two_steps(engine, spec_of, monkeypatch, film, family, task, _):
+    film(family, task)
+    vae = engine._residency.get(spec_of(family, media="video")).pipeline.vae
+    with monkeypatch.context() as patch:
+        patch.setattr(vae, "decode", lambda *_, **__: pytest.fail("it takes minutes, and nobody wants it"))
+        control = Recorder(cancel_at=2)
+        with pytest.raises(Cancelled):
+            film(family, task, control, num_inference_steps=6)
     assert control.last_step() == 2
     assert frames_of(film(family, task).videos[0]).shape[0] == 9  # and the model is as good as before
+
+
+@pytest.mark.parametrize(("family", "task", "_"), CASES)
+def test_previews_show_the_first_frame_and_change_nothing(monkeypatch, film, family, task, _):
+    plain = film(family, task, num_inference_steps=5)
+    monkeypatch.setattr(preview, "FIRST_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(preview, "SHOWN_AT_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(preview, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(preview, "PAUSE_COSTS", 0.0)
+    control = Recorder()
+    made = film(family, task, control, num_inference_steps=5)
+    assert made.videos[0].content == plain.videos[0].content
+    if task == "img2video":
+        assert control.previews == []
+        return
+    assert [step for step, _ in control.previews] == [1, 2, 3, 4]
+    assert {pixels.shape for _, pixels in control.previews} == {(64, 96, 3)}
+    far, near = (np.abs(control.previews[at][1].astype(int) - made.videos[0].poster).mean() for at in (0, -1))
+    assert near < 40
+    assert near <= far
+
+
+@pytest.mark.parametrize("family", ["ltx", "wan"])
+def test_it_can_be_decoded_in_tiles(tiny, spec_of, ask, family):
+    engine = DiffusersEngine(EngineSettings(root=tiny, model_cache_dir=tiny, vae_tiling=True))
+    request = ask(task="txt2video", width=640, height=576, num_frames=9, fps=8, num_inference_steps=1)
+    (video,) = engine.generate(spec_of(family, media="video"), request, Recorder()).videos
+    assert frames_of(video).shape == (9, 576, 640, 3)
+
+
+def test_when_memory_runs_out_it_is_tried_with_less(engine, spec_of, film, monkeypatch):
+    film("ltx")
+    pipeline = engine._residency.get(spec_of("ltx", media="video")).pipeline
+    whole = pipeline.vae.decode
+
+    def decode(*arguments, **more):
+        if not pipeline.vae.use_tiling:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(pipeline.vae, "decode", decode)
+    made = film("ltx")
+    assert made.warnings == ("Memory ran short, so ltx now works with less: its VAE works in tiles.",)
+    assert frames_of(made.videos[0]).shape == (9, 64, 96, 3)
 
 
 def test_the_sibling_shares_all_weights(engine, spec_of, film):

@@ -46,8 +46,9 @@ def generate(
     pipeline = pipeline_for(model, request.task)
     call = word_call(pipeline, request, inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
-    previewer = Previewer(pipeline, request.width, request.height) if previews and not is_video else None
-    watch = Watch([control], request.steps_run, request.num_images, previewer)
+    previews = previews and request.task != "img2video"  # its first frame is known
+    previewer = Previewer(pipeline, request.width, request.height) if previews else None
+    watch = Watch([control], request.steps_run, request.num_images, previewer, at_once=is_video)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
@@ -122,6 +123,9 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watc
         raise GenerationError(f"The pipeline does not take this request: {error}") from error
     except UnboundLocalError:  # Sana's pipelines make a warning of it and go on without a picture
         raise torch.OutOfMemoryError("out of memory while the picture was decoded") from None
+    except Cancelled:  # from within a step, so that the pipeline could not do this
+        pipeline.maybe_free_model_hooks()
+        raise
     finally:
         if hook is not None:
             hook.remove()

@@ -4,7 +4,8 @@ Latents half way are mostly noise. With a flow-matching scheduler two of them in
 x − σ·v is where the model is heading (the x₀ estimate of Lipman et al., 2023, "Flow Matching for Generative Modeling"),
 so that the preview sharpens step by step. Other schedulers show the latents as they are.
 
-It decodes with the model's own VAE, on latents pooled to a few hundred values, so that it needs no table per family.
+It decodes with the model's own VAE, on latents pooled to a few hundred values, so that it needs no table per family. Of
+a video it shows the first frame.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from app.engines.base import Pixels
+from app.engines.diffusers.first_frame import decode_frame, first_frame
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
 FIRST_AFTER_SECONDS = 0.4
@@ -74,14 +76,18 @@ class Previewer:
         grid = self._as_grid(latents[: self._pictures])
         if grid is None or not hasattr(vae, "decode"):
             return ()
+        is_video = hasattr(self._pipeline, "video_processor")
         most = MOST_LATENTS.get(grid.device.type, 24)
         shrink = min(1.0, most / max(grid.shape[-2:]))
         if shrink < 1.0:
             height, width = (max(1, round(side * shrink)) for side in grid.shape[-2:])
             grid = torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")
-        grid = grid / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
         with torch.inference_mode():
-            pictures = vae.decode(grid.to(vae.dtype), return_dict=False)[0].float()
+            if is_video:
+                pictures = decode_frame(vae, grid).float()
+            else:
+                grid = grid / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
+                pictures = vae.decode(grid.to(vae.dtype), return_dict=False)[0].float()
         if pictures.ndim != 4 or pictures.shape[1] != 3 or not torch.isfinite(pictures).all():
             return ()
         pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
@@ -91,6 +97,8 @@ class Previewer:
         """Latents as (pictures, channels, height, width). FLUX packs 2 × 2 of them into one token."""
         if latents.ndim == 4:
             return latents
+        if hasattr(self._pipeline, "video_processor"):
+            return first_frame(self._pipeline, latents, self._size)
         unpack = getattr(self._pipeline, "_unpack_latents", None)
         if latents.ndim != 3 or unpack is None:
             return None

@@ -17,13 +17,21 @@ from app.errors import Cancelled
 class Watch:
     """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures.
 
-    Several `controls` are those of as many jobs in one call, which goes on as long as one of them wants it.
+    Several `controls` are those of as many jobs in one call, which goes on as long as one of them wants it. `at_once`:
+    a cancel does not wait for what the pipeline would still decode; whoever called it must tidy up.
     """
 
     def __init__(
-        self, controls: Sequence[Control], steps: int, images: int, previewer: Previewer | None = None
+        self,
+        controls: Sequence[Control],
+        steps: int,
+        images: int,
+        previewer: Previewer | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
         self._controls = controls
+        self._at_once = at_once
         self._previewer = previewer
         self._steps, self._images = steps, images
         self._image, self._together = 0, 1
@@ -99,7 +107,7 @@ class Watch:
 
     def _stop(self, pipeline: Any) -> None:
         self.cancelled = True
-        if not hasattr(type(pipeline), "interrupt"):
+        if self._at_once or not hasattr(type(pipeline), "interrupt"):
             raise Cancelled
         pipeline._interrupt = True
 

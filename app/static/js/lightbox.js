@@ -78,6 +78,7 @@ function describe(item, metadata) {
     ["Model", modelOf(item.model_id)?.name ?? item.model_id],
     ["Size", `${item.width} × ${item.height}`],
     ["Seed", item.seed],
+    ["Length", manifest?.video && `${manifest.video.seconds.toFixed(1)} s · ${Math.round(manifest.video.fps)} a second`],
     ["Steps", settings.num_inference_steps],
     ["Guidance", settings.guidance_scale ?? effective.guidance_scale],
     ["Left out", manifest?.negative_prompt],

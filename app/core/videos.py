@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from app.core.catalog import Defaults, Limits, ModelSpec
+from app.core.sizes import working_size
 from app.core.tasks import VIDEO_TASKS, Task
 
 
@@ -44,9 +45,8 @@ def with_family(spec: ModelSpec, pipeline_class: str | None) -> ModelSpec:
     family = VIDEO_FAMILIES.get(pipeline_class or "")
     if family is None or spec.media != "video":
         return spec
-    limits = _limits(spec.limits, family)
-    options = spec.options.model_copy(update={"limits": limits, "defaults": _defaults(spec.defaults, limits, family)})
-    return spec.model_copy(update={"options": options})
+    ruled = _with(spec, limits=_limits(spec.limits, family))
+    return _with(ruled, defaults=spec.defaults.model_copy(update=_defaults(ruled, family)))
 
 
 def nearest_frames(asked: int, step: int) -> int:
@@ -59,14 +59,20 @@ def _limits(stated: Limits, family: VideoFamily) -> Limits:
     return stated.model_copy(update={name: rule for name, rule in rules.items() if name not in stated.model_fields_set})
 
 
-def _defaults(stated: Defaults, limits: Limits, family: VideoFamily) -> Defaults:
+def _defaults(spec: ModelSpec, family: VideoFamily) -> dict[str, int]:
+    """What the line leaves open, within its limits and those of the installation."""
+    stated, limits = spec.defaults, spec.limits
     own: dict[str, int] = {}
     if stated.num_frames is None:
         most = min(family.num_frames, limits.max_frames or family.num_frames)
         own["num_frames"] = nearest_frames(most, limits.frame_step)
     if stated.fps is None:
         own["fps"] = min(family.fps, limits.max_fps or family.fps)
-    fits = family.width <= limits.max_width and family.height <= limits.max_height
-    if stated.width is None and stated.height is None and fits:
-        own |= {"width": family.width, "height": family.height}
-    return stated.model_copy(update=own)
+    if stated.width is None and stated.height is None:
+        width, height = working_size((family.width, family.height), (None, None), spec)
+        own |= {"width": width, "height": height}
+    return own
+
+
+def _with(spec: ModelSpec, **options: Limits | Defaults) -> ModelSpec:
+    return spec.model_copy(update={"options": spec.options.model_copy(update=options)})

@@ -63,6 +63,11 @@ def test_the_installation_s_limits_hold() -> None:
     short = a_spec(MAX_NUM_FRAMES="50", MAX_FPS="20")
     assert (ask(short).request.num_frames, ask(short).request.fps) == (49, 20)
     assert [fault.field for fault in faults(short, num_frames=57, fps=21)] == ["settings.num_frames", "settings.fps"]
+    small = ask(a_spec(MAX_PIXELS="100000")).request
+    assert (small.width or 0) * (small.height or 0) <= 100_000
+    assert ((small.width or 0) % 32, (small.height or 0) % 32) == (0, 0)
+    narrow = ask(a_spec(', "limits": {"max_width": 320}')).request
+    assert (narrow.width, narrow.height) == (320, 512)
     chosen = a_spec(', "defaults": {"num_frames": 81}', MAX_NUM_FRAMES="50")
     assert ask(chosen).request.num_frames == 81  # whoever runs this chose it
     (fault,) = faults(a_spec(), width=720, height=512)

@@ -32,7 +32,7 @@ def settings(provider: StandIn) -> dict[str, str]:
         "REMOTE_TIMEOUT_SECONDS": "60",
         "MODEL_PAINTER": f"painter;acme/painter;A painter;replicate;false;{STEPS}",
         "MODEL_SIZED": "sized;acme/sized;Sized;replicate;false",
-        "MODEL_CLIP": 'clip;acme/clip;Clips;replicate;false;{"media": "video"}',
+        "MODEL_CLIP": 'clip;acme/clip;Clips;replicate;false;{"media": "video", "tasks": ["txt2img", "img2img"]}',
     }
 
 

@@ -298,6 +298,22 @@ def test_the_manifest_names_the_picture_that_a_video_began_with(
         assert manifest["digital_source_type"].endswith(f"/{mark}")
 
 
+def test_a_video_in_our_words_begins_with_a_picture_too(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["it sails"] = Script(files=(media.video(),))
+    (image,) = completed(client, run(client, prompt="a still"))["images"]
+    clip = next(model for model in client.get("/api/models").json["models"] if model["id"] == "clip")
+    assert (clip["tasks"], clip["media"], clip["lane"]) == (["txt2video", "img2video"], "video", "remote")
+    body = {"prompt": "it sails", "model_id": "clip", "image": image["image_id"], "settings": {"strength": 0.5}}
+    answer = client.post("/api/generate", json=body)
+    assert "begins with the whole of it" in answer.json["warnings"][0]
+    done = completed(client, answer.json["job_id"])
+    assert (done["task"], done["images"][0]["media"]) == ("img2video", "video")
+    (made,) = provider.created_for("it sails")
+    assert made.input["start_image"].removeprefix(f"{provider.url}/files/") in provider.files
+    manifest = client.get(done["images"][0]["metadata_url"]).json["manifest"]
+    assert manifest["inputs"]["image"]["image_id"] == image["image_id"]
+
+
 def test_a_source_that_cannot_be_one(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
     provider.scripts["moves"] = Script(files=(media.video(),))
     provider.add_model("acme/silent", {})

@@ -93,8 +93,9 @@ async function refreshSpeeds() {
   if (!models) return;
   const rows = Object.entries(models).flatMap(([id, { load_seconds: load, seconds: speeds }]) =>
     Object.entries(speeds).map(([bucket, value]) => {
-      const [width, height, steps] = bucket.split("x");
-      return [id, width === "0" ? "the model’s own" : `${width} × ${height}`, steps, seconds(value), load === null ? "–" : seconds(load)];
+      const [width, height, steps, frames] = bucket.split("x");
+      const size = width === "0" ? "the model’s own" : `${width} × ${height}`;
+      return [id, frames ? `${size}, ${frames} frames` : size, steps, seconds(value), load === null ? "–" : seconds(load)];
     }),
   );
   const row = ([id, ...cells]) => el("tr", {}, el("th", { scope: "row" }, id), cells.map((cell) => el("td", {}, cell)));

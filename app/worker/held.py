@@ -109,7 +109,8 @@ class HeldJob:
 
 
 class MergedJob(HeldJob):
-    """One of several jobs in one call. When it is to stop it leaves at once, through `leave`, and the others go on."""
+    """One of several jobs in one call. When it is to stop it leaves at once, through `leave`; after the one write that
+    this takes the others go on."""
 
     def __init__(self, claim: Claim, leave: Callable[[HeldJob], None]) -> None:
         super().__init__(claim)

@@ -67,6 +67,15 @@ def test_each_is_that_of_its_words_and_seed_alone(engine, spec_of, some, calls, 
     assert any(np.abs(together[0] - other).max() > 0.01 for other in together[1:])  # the words do count
 
 
+def test_no_pipeline_is_taken_on_trust(engine, spec_of):
+    """All that are merged are compared above."""
+    compared = set()
+    for family in FAMILIES:
+        engine.load(spec_of(family), Recorder())
+        compared.add(type(engine._residency.get(spec_of(family)).pipeline).__name__)
+    assert compared == merged.PIPELINES
+
+
 def test_each_is_told_the_steps_of_one_picture(engine, spec_of, some):
     spec, controls = spec_of("flux"), recorders()
     engine.load(spec, Recorder())

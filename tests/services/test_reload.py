@@ -80,6 +80,7 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
         "log_prompts",
         "mark_ai_generated",
         "memory_alert_percent",
+        "merge_jobs",
         "model_idle_seconds",
         "prompt_max_chars",
         "queue_max_pending",

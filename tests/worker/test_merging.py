@@ -83,6 +83,8 @@ def test_waiting_jobs_are_drawn_in_one_call_and_each_gets_its_own(place: Place, 
     assert engine.merged == [["a", "b", "c", "d"]]  # the fifth came one too many
     assert len({place.view(job_id).outputs[0].id for job_id in jobs.values()}) == 5
     assert len(place.files()) == 12
+    (learned,) = place.installation.speeds.all().values()
+    assert 0.0025 < learned < 0.008  # between the share of a call, in which most were drawn, and a job alone
 
 
 def test_the_job_that_loads_the_model_is_alone(place: Place, engine: FakeEngine) -> None:

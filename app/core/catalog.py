@@ -23,6 +23,7 @@ from app.errors import ConfigurationError, UnknownModel
 Source = Literal["huggingface", "local", "replicate", "openai"]
 Media = Literal["image", "video"]
 Lane = Literal["local", "remote"]
+Quantization = Literal["bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
 LANES: tuple[Lane, ...] = ("local", "remote")
 REMOTE_SOURCES = frozenset({"replicate", "openai"})
@@ -109,6 +110,11 @@ class ModelOptions(_Frozen):
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
     attention: Literal["auto", "native", "xformers"] | None = None
     offload: Offload | None = None
+    vae_tiling: bool | None = None
+    layerwise_casting: bool = False
+    quantization: Quantization | None = None
+    quantized_parts: tuple[str, ...] = ()
+    gguf: str | None = Field(default=None, pattern=r"\.gguf$", max_length=500)
     pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     revision: str | None = None
     variant: str | None = None
@@ -124,6 +130,15 @@ class ModelOptions(_Frozen):
     def _one_step_rule(self) -> ModelOptions:
         if self.fixed_steps is not None and self.steps is not None:
             raise ValueError("give either fixed_steps or steps, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_keep_weights(self) -> ModelOptions:
+        ways = (self.quantization is not None, self.layerwise_casting, self.gguf is not None)
+        if sum(ways) > 1:
+            raise ValueError("give one of quantization, layerwise_casting and gguf")
+        if self.quantized_parts and self.quantization is None:
+            raise ValueError("quantized_parts needs quantization")
         return self
 
     @model_validator(mode="after")

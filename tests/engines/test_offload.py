@@ -34,7 +34,7 @@ def test_the_sizes_are_those_of_the_parts_blocks_and_layers(tiny):
     parts = {}
     for part in ("text_encoder", "text_encoder_2", "transformer", "vae"):
         parts[part] = load_file(next((tiny / "flux" / part).glob("*.safetensors")))
-    sizes = weight_sizes(inspect_folder(tiny / "flux", None), 2, shared=())
+    sizes = weight_sizes(inspect_folder(tiny / "flux", None), lambda _: 2, shared=())
     whole = {part: sum(2 * tensor.numel() for tensor in tensors.values()) for part, tensors in parts.items()}
     assert sizes.all == sum(whole.values())
     assert sizes.largest_part == max(whole.values())
@@ -52,7 +52,9 @@ def test_the_sizes_are_those_of_the_parts_blocks_and_layers(tiny):
 
 def test_what_is_shared_counts_only_where_all_is_counted(tiny):
     checkpoint = inspect_folder(tiny / "flux", None)
-    alone, beside = (weight_sizes(checkpoint, 2, shared) for shared in ((), ("vae", "text_encoder", "tokenizer")))
+    alone, beside = (
+        weight_sizes(checkpoint, lambda _: 2, shared) for shared in ((), ("vae", "text_encoder", "tokenizer"))
+    )
     assert alone.all - beside.all == checkpoint.weights["vae"].bytes_at(2) + checkpoint.weights[
         "text_encoder"
     ].bytes_at(2)
@@ -61,9 +63,9 @@ def test_what_is_shared_counts_only_where_all_is_counted(tiny):
 
 def test_the_parts_of_a_single_file_are_told_apart(tiny):
     """It holds the very weights of the folder."""
-    folder = weight_sizes(inspect_folder(tiny / "sd15", None), 2, shared=())
+    folder = weight_sizes(inspect_folder(tiny / "sd15", None), lambda _: 2, shared=())
     file = tiny / "sd15-single-file.safetensors"
-    single = weight_sizes(inspect_file(file, tiny / "sd15-single-file"), 2, shared=())
+    single = weight_sizes(inspect_file(file, tiny / "sd15-single-file"), lambda _: 2, shared=())
     assert single.all == pytest.approx(folder.all, rel=0.02)
     assert single.largest_part == folder.largest_part
     assert single.largest_part < single.all
@@ -71,7 +73,7 @@ def test_the_parts_of_a_single_file_are_told_apart(tiny):
 
 def test_the_plans_are_ordered_by_need(tiny):
     for family in ("flux", "sd35", "sdxl", "sd15", "sana"):
-        needed = needs(weight_sizes(inspect_folder(tiny / family, None), 2, shared=()), 0)
+        needed = needs(weight_sizes(inspect_folder(tiny / family, None), lambda _: 2, shared=()), 0)
         assert [needed[plan] for plan in PLANS] == sorted(needed.values(), reverse=True), family
         assert needed["none"] > needed["model"] > needed["sequential"]
 
@@ -145,7 +147,7 @@ def gpu(settings, spec_of, monkeypatch):
 
 @pytest.fixture
 def needed(tiny):
-    sizes = weight_sizes(inspect_folder(tiny / "flux", None), 2, shared=())
+    sizes = weight_sizes(inspect_folder(tiny / "flux", None), lambda _: 2, shared=())
     return needs(sizes, WORKING)
 
 

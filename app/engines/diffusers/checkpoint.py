@@ -19,6 +19,7 @@ from app.errors import ModelUnavailable
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 SKIPPED_PARTS = ("safety_checker",)  # judged elsewhere, when an installation wants it: not a part of the pipeline here
+DENOISERS = ("transformer", "unet")  # and transformer_2, …
 _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extractor")
 
 
@@ -50,13 +51,21 @@ class Checkpoint:
         return sum(count.bytes_at(item_bytes) for count in self.weights.values())
 
 
-def inspect_folder(folder: Path, variant: str | None, revision: str | None = None) -> Checkpoint:
+def inspect_folder(
+    folder: Path, variant: str | None, revision: str | None = None, *, own_denoiser: bool = True
+) -> Checkpoint:
     """Look at a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`; `revision` is the hub's.
+    Without `own_denoiser` that part's weights come from elsewhere, and none are wanted here.
 
     Raises ModelUnavailable naming what is missing, damaged, or not safe to load.
     """
     index = _read_index(folder)
-    found = {part: _weights_of(folder / part, str(index[part][-1]), variant) for part in _weight_parts(index)}
+    found = {
+        part: _weights_of(folder / part, str(index[part][-1]), variant)
+        if own_denoiser or not part.startswith(DENOISERS)
+        else []
+        for part in _weight_parts(index)
+    }
     return Checkpoint(
         path=folder,
         config=folder,

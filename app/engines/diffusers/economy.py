@@ -8,17 +8,24 @@ import torch
 from diffusers.hooks import apply_group_offloading
 
 from app.core.offload import PLANS, Plan
-from app.engines.diffusers.pieces import DENOISERS
+from app.engines.diffusers.checkpoint import DENOISERS
+from app.engines.diffusers.quantization import AS_IT_IS, Compression
 from app.engines.diffusers.treatment import Treatment
 
 _CPU = torch.device("cpu")
 
 
-def possible_plans(pipeline_class: Any, device: torch.device) -> tuple[Plan, ...]:
-    """There is nothing to offload from a CPU, and some pipelines do not say in what order their parts are used."""
+def possible_plans(pipeline_class: Any, device: torch.device, compression: Compression = AS_IT_IS) -> tuple[Plan, ...]:
+    """There is nothing to offload from a CPU, some pipelines do not say in what order their parts are used, and not all
+    ways to keep weights small go with all plans."""
     if device.type != "cuda":
         return ("none",)
-    return tuple(plan for plan in PLANS if plan != "model" or getattr(pipeline_class, "model_cpu_offload_seq", None))
+    refused: set[Plan] = set() if getattr(pipeline_class, "model_cpu_offload_seq", None) else {"model"}
+    if compression.told:
+        refused.add("sequential")
+    if not compression.movable:
+        refused.add("group")
+    return tuple(plan for plan in PLANS if plan not in refused)
 
 
 def place(pipeline: Any, treatment: Treatment) -> None:

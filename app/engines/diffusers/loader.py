@@ -27,6 +27,7 @@ from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
 from app.engines.diffusers.pieces import weight_sizes
 from app.engines.diffusers.precision import choose_dtype, dtype_name
+from app.engines.diffusers.quantization import choose_compression
 from app.engines.diffusers.residency import Residency
 from app.engines.diffusers.sharing import cards_of, find_shared
 from app.engines.diffusers.sources import locate
@@ -56,6 +57,7 @@ class Loader:
         treatment = self._treatment(spec, checkpoint, dtype)
         cards = cards_of(checkpoint, treatment.use)
         shared = find_shared(cards, self._residency.donors(), self._digests)
+        compression = treatment.compression
         plan, needed = self._make_room(spec, checkpoint, treatment, shared)
         self._residency.spare_ram(checkpoint.bytes_at(treatment.dtype.itemsize))
         treatment = dataclasses.replace(treatment, plan=plan)
@@ -70,15 +72,16 @@ class Loader:
             pipeline=pipeline,
             treatment=treatment,
             part_bytes=part_bytes(pipeline),
-            loras=LoraShelf(pipeline, spec.id, most=most, most_bytes=most_bytes),
+            loras=LoraShelf(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=compression.quantized),
             needed_bytes=needed,
             cards=cards,
         )
         self._residency.add(model)
         log.info(
-            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, offload %s, revision %s%s",
+            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, offload %s, revision %s%s%s",
             *(spec.id, type(pipeline).__name__, self._device, time.perf_counter() - started, gigabytes(model.size)),
             *(dtype_name(model.dtype), model.attention, plan, checkpoint.revision),
+            f", {compression.told}" if compression.told else "",
             f", shared with others: {', '.join(shared)}" if shared else "",
         )
         _stop_if_cancelled(control)
@@ -109,7 +112,8 @@ class Loader:
             device=self._device,
             dtype=dtype or choose_dtype(asked, class_name, self._device),
             attention=choose_attention(options.attention or settings.attention, class_name, self._device),
-            tiles=settings.vae_tiling,
+            tiles=settings.vae_tiling if options.vae_tiling is None else options.vae_tiling,
+            compression=choose_compression(spec, checkpoint, settings, self._device),
         )
 
     def _make_room(
@@ -121,9 +125,11 @@ class Loader:
         Raises OutOfMemory when it does not fit with nothing left to unload.
         """
         wish = spec.options.offload or self._settings.offload
-        possible = possible_plans(find_class(pipeline_class_name(spec, checkpoint)), self._device)
+        pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
+        possible = possible_plans(pipeline_class, self._device, treatment.compression)
         working = least_working_bytes(spec, treatment.dtype, self._device)
-        needed = needs(weight_sizes(checkpoint, treatment.dtype.itemsize, shared.keys()), working)
+        sizes = weight_sizes(checkpoint, treatment.item_bytes, shared.keys(), treatment.compression.stored)
+        needed = needs(sizes, working)
         reachable = free_bytes(self._device) + self._residency.reclaimable_bytes()
         plan = choose_plan(wish, needed, reachable, possible)
         free = self._residency.make_room(spec.id, needed[plan], held={id(part) for part in shared.values()})

@@ -18,6 +18,7 @@ from app.core.catalog import ModelSpec
 from app.engines.diffusers.checkpoint import SKIPPED_PARTS, Checkpoint
 from app.engines.diffusers.economy import place
 from app.engines.diffusers.errors import LOAD_ERRORS, is_out_of_memory, load_error
+from app.engines.diffusers.quantization import cast_layers, load_gguf, quantization_config
 from app.engines.diffusers.treatment import Treatment
 from app.errors import ModelUnavailable
 
@@ -42,8 +43,9 @@ def build_pipeline(
         if checkpoint.is_single_file:
             pipeline = _from_file(pipeline_class, checkpoint, treatment.dtype)
         else:
-            pipeline = _from_folder(pipeline_class, checkpoint, treatment.dtype, spec.options.variant, shared)
+            pipeline = _from_folder(pipeline_class, checkpoint, treatment, spec.options.variant, shared)
         _require_all_weights(pipeline, checkpoint)
+        cast_layers(pipeline, treatment.compression, treatment.dtype)
         place(pipeline, treatment)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
@@ -65,8 +67,9 @@ def find_class(name: str) -> Any:
 
 
 def _from_folder(
-    pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype, variant: str | None, shared: Mapping[str, Any]
+    pipeline_class: Any, checkpoint: Checkpoint, treatment: Treatment, variant: str | None, shared: Mapping[str, Any]
 ) -> Any:
+    dtype, compression = treatment.dtype, treatment.compression
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
         skipped["requires_safety_checker"] = False
@@ -77,8 +80,10 @@ def _from_folder(
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
+        quantization_config=quantization_config(compression, checkpoint, dtype),
         **skipped,
         **shared,
+        **load_gguf(compression, checkpoint, dtype),
     )
 
 

@@ -42,7 +42,7 @@ def read_additions(pipeline: Any, file: Path) -> Additions:
     try:
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=adapter, **SAFELY)
         return {
-            (name, path): _matrices(layer, adapter)
+            (name, path): _matrices(layer, adapter, part)
             for name in pipeline._lora_loadable_modules
             if isinstance(part := getattr(pipeline, name, None), torch.nn.Module)
             for path, layer in part.named_modules()
@@ -52,11 +52,13 @@ def read_additions(pipeline: Any, file: Path) -> Additions:
         pipeline.unload_lora_weights()
 
 
-def _matrices(layer: Any, adapter: str) -> Matrices:
+def _matrices(layer: Any, adapter: str, part: Any) -> Matrices:
+    """In the precision that the layer works in: that of `part` when its own weight is only stored in a narrower one."""
     weight = layer.get_base_layer().weight
+    dtype = weight.dtype if weight.dtype.itemsize > 1 else part.dtype
     down, up = layer.lora_A[adapter].weight.detach(), layer.lora_B[adapter].weight.detach()
     scaled = up.float() * layer.scaling[adapter]
-    return Matrices(down.to(weight.dtype).clone(), scaled.to(weight.dtype))
+    return Matrices(down.to(dtype).clone(), scaled.to(dtype))
 
 
 class Worn:

@@ -40,10 +40,11 @@ class Wanted:
 class LoraShelf:
     """Keeps at most `most` LoRAs and `most_bytes` with `pipeline`."""
 
-    def __init__(self, pipeline: Any, model_id: str, *, most: int, most_bytes: int) -> None:
+    def __init__(self, pipeline: Any, model_id: str, *, most: int, most_bytes: int, quantized: bool = False) -> None:
         self._pipeline = pipeline
         self._model_id = model_id
         self._most, self._most_bytes = most, most_bytes
+        self._quantized = quantized
         self._kept: dict[Key, Additions] = {}  # least recently used first
 
     @property
@@ -74,6 +75,10 @@ class LoraShelf:
         return additions
 
     def _read(self, lora: Wanted) -> Additions:
+        if self._quantized:
+            raise LoraIncompatible(
+                f"{self._model_id} is quantised, and takes no LoRAs then. Ask a model for it that is not."
+            )
         if not fits(lora.card.family, type(self._pipeline).__name__):
             raise self._incompatible(lora, "")
         if problem := misfit(self._pipeline, read_tensors(self._pipeline, lora.file)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,22 @@ def part_bytes(pipeline: Any) -> dict[str, int]:
         if isinstance(part, torch.nn.Module):
             storages: dict[int, int] = {}
             for tensor in (*part.parameters(), *part.buffers()):
-                storage = tensor.untyped_storage()
-                storages[storage.data_ptr() or id(tensor)] = storage.nbytes()  # no address: its layer is offloaded
+                for plain in _plain(tensor):
+                    storage = plain.untyped_storage()
+                    storages[storage.data_ptr() or id(plain)] = storage.nbytes()  # no address: its layer is offloaded
             sizes[name] = sum(size for key, size in storages.items() if key not in seen)
             seen |= storages.keys()
     return sizes
+
+
+def _plain(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensors that hold the numbers: a quantised one is made of several."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        yield tensor
+        return
+    names, _ = tensor.__tensor_flatten__()
+    for name in names:
+        yield from _plain(getattr(tensor, name))
 
 
 def tensor_bytes(pipeline: Any) -> int:

@@ -33,7 +33,7 @@ class Parking:
 
     def take(self, model: LoadedModel, in_use: Collection[int]) -> bool:
         """Have `model`, which has left the GPU, wait here, and say whether there was room."""
-        if not self._open or model.treatment.plan != "none":
+        if not self._open or not model.treatment.parkable:
             return False
         here = {part for other in self._models.values() for part in other.weights}
         size = sum(size for part, size in model.weights.items() if part not in in_use and part not in here)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from app.core.offload import WeightSizes
-from app.engines.diffusers.checkpoint import Checkpoint
+from app.engines.diffusers.checkpoint import DENOISERS, Checkpoint
 from app.engines.diffusers.weights import tensor_sizes
 
-DENOISERS = ("transformer", "unet")  # and transformer_2, …
 _AHEAD = 2  # blocks of the denoiser that are on the GPU at a time: one works, the next one comes
 _IN_ONE_FILE = {  # by how the names in a single file begin; the rest is its denoiser
     "first_stage_model": "vae",
@@ -32,13 +32,20 @@ class _Part:
     layer: int
 
 
-def weight_sizes(checkpoint: Checkpoint, item_bytes: int, shared: Collection[str]) -> WeightSizes:
-    """For each plan, when each number takes `item_bytes` and the parts `shared` are in memory already."""
+def weight_sizes(
+    checkpoint: Checkpoint,
+    item_bytes: Callable[[str], float],
+    shared: Collection[str],
+    stored: Mapping[str, int] = MappingProxyType({}),
+) -> WeightSizes:
+    """For each plan, when each number of a part takes `item_bytes`, and the parts `shared` are in memory already. Parts
+    that are `stored` elsewhere take the bytes that they take there; what is in them is not known."""
     parts = {
         name: _measure(sizes)
         for part, files in checkpoint.files.items()
         for name, sizes in _by_part(part, files, item_bytes).items()
     }
+    parts |= {name: _Part(whole=size, outside=size, blocks=0, layer=size) for name, size in stored.items()}
     return WeightSizes(
         all=sum(part.whole for name, part in parts.items() if name not in shared),
         largest_part=max((part.whole for part in parts.values()), default=0),
@@ -50,11 +57,11 @@ def weight_sizes(checkpoint: Checkpoint, item_bytes: int, shared: Collection[str
     )
 
 
-def _by_part(part: str, files: Collection[Path], item_bytes: int) -> dict[str, dict[str, int]]:
+def _by_part(part: str, files: Collection[Path], item_bytes: Callable[[str], float]) -> dict[str, dict[str, int]]:
     """The tensors of `files` by part; those of a single file (part "") without the part's name before theirs."""
     parts: dict[str, dict[str, int]] = defaultdict(dict)
     for file in files:
-        for name, size in tensor_sizes(file, item_bytes).items():
+        for name, size in tensor_sizes(file, item_bytes(part)).items():
             if part:
                 parts[part][name] = size
             else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,12 +42,12 @@ class Donor(Protocol):
     def pipeline(self) -> Any: ...
 
 
-def cards_of(checkpoint: Checkpoint, use: str) -> dict[str, PartCard]:
-    """The shareable parts of a folder by name; none of a single file. `use` says how they will be used."""
+def cards_of(checkpoint: Checkpoint, use: Callable[[str], str]) -> dict[str, PartCard]:
+    """The shareable parts of a folder by name; none of a single file. `use` says how each will be used."""
     if checkpoint.is_single_file:
         return {}
     cards = {
-        name: _card(checkpoint.path / name, kind, use, checkpoint.files.get(name, ()))
+        name: _card(checkpoint.path / name, kind, use(name), checkpoint.files.get(name, ()))
         for name, kind in checkpoint.kinds.items()
         if name.startswith(_SHAREABLE)
     }

@@ -43,7 +43,7 @@ def locate(spec: ModelSpec, settings: EngineSettings, control: Control) -> Check
         return _from_hub(spec, settings, control)
     path = _local_path(spec, settings)
     if path.is_dir():
-        return inspect_folder(path, spec.options.variant)
+        return inspect_folder(path, spec.options.variant, own_denoiser=not spec.options.gguf)
     if path.suffix in PICKLE_SUFFIXES:
         raise ModelUnavailable(f"{path} is a pickle, which can run code, and is never loaded. Convert it first.")
     if path.suffix != ".safetensors":
@@ -93,7 +93,8 @@ def _fetch(spec: ModelSpec, *, local_files_only: bool) -> Path:
 
 
 def _inspect_snapshot(folder: Path, spec: ModelSpec) -> Checkpoint:
-    return inspect_folder(folder, spec.options.variant, revision=folder.name)  # …/snapshots/<commit hash>
+    commit = folder.name  # …/snapshots/<commit hash>
+    return inspect_folder(folder, spec.options.variant, commit, own_denoiser=not spec.options.gguf)
 
 
 def _config_folder(file: Path, spec: ModelSpec, control: Control) -> Path:

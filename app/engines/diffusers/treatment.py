@@ -7,20 +7,30 @@ from dataclasses import dataclass
 import torch
 
 from app.core.offload import Plan
+from app.engines.diffusers.quantization import AS_IT_IS, Compression
 
 
 @dataclass(frozen=True)
 class Treatment:
     """`attention` is `native` or `xformers`; `tiles`: the VAE works in tiles from the start; `plan`: where the weights
-    wait while they are not used."""
+    wait while they are not used; `compression`: which weights are kept in fewer bits."""
 
     device: torch.device
     dtype: torch.dtype
     attention: str = "native"
     tiles: bool = False
     plan: Plan = "none"
+    compression: Compression = AS_IT_IS
 
     @property
-    def use(self) -> str:
-        """What two pipelines must have in common for a part of one to be what it would be in the other."""
-        return f"{self.dtype} {self.attention} tiles {self.tiles}"
+    def parkable(self) -> bool:
+        """Whether its weights can be moved to main memory and back."""
+        return self.plan == "none" and self.compression.movable
+
+    def use(self, part: str) -> str:
+        """What two pipelines must have in common for `part` of one to be what it would be in the other."""
+        return f"{self.dtype} {self.attention} tiles {self.tiles} {self.compression.of(part)}"
+
+    def item_bytes(self, part: str) -> float:
+        """What one number of `part` takes in memory."""
+        return self.compression.item_bytes(part, self.dtype.itemsize)

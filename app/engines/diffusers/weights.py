@@ -27,9 +27,9 @@ class TensorCount:
     resized: int
     kept_bytes: int
 
-    def bytes_at(self, item_bytes: int) -> int:
+    def bytes_at(self, item_bytes: float) -> int:
         """Size in memory when each number takes `item_bytes`."""
-        return self.resized * item_bytes + self.kept_bytes
+        return int(self.resized * item_bytes) + self.kept_bytes
 
 
 def count_tensors(files: Iterable[Path]) -> TensorCount:
@@ -38,7 +38,7 @@ def count_tensors(files: Iterable[Path]) -> TensorCount:
     return TensorCount(sum(count.resized for count in counts), sum(count.kept_bytes for count in counts))
 
 
-def tensor_sizes(file: Path, item_bytes: int) -> dict[str, int]:
+def tensor_sizes(file: Path, item_bytes: float) -> dict[str, int]:
     """The bytes of every tensor of `file` in memory by name, when each number takes `item_bytes`."""
     return {name: _count(tensor).bytes_at(item_bytes) for name, tensor in _read_header(file).items()}
 

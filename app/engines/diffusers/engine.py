@@ -76,6 +76,7 @@ class DiffusersEngine:
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation | CyberImageError]:
         self._safety.prepare(spec)
+        self._residency.spare_ram()
         made: list[Generation] = []
         if not _survives(lambda: made.extend(self._generate_merged(spec, requests, controls))):
             self._one_by_one.add(spec.id)

@@ -26,7 +26,7 @@ def test_the_defaults_differ_in_nothing() -> None:
 def test_each_change_tells_default_and_source(tmp_path: Path) -> None:
     lines = "\n".join(changes(read(tmp_path, PRESET="low", PREVIEWS="true", PORT="99", ENVIRONMENT="production")))
     assert "PORT=99 (default 5050): Port of the API." in lines
-    assert "OFFLOAD=model (default none, by PRESET=low)" in lines
+    assert "OFFLOAD=model (default auto, by PRESET=low)" in lines
     assert "LOG_FORMAT=json (default text, by ENVIRONMENT=production)" in lines
     assert "PREVIEWS" not in lines
 

@@ -15,10 +15,17 @@ pytestmark = pytest.mark.usefixtures("hurried")
 
 
 def run_out(place: Place, job_id: str) -> None:
-    """The lease of the job ends this moment, as if its worker had been silent."""
-    with place.installation.database.write() as connection:
-        connection.execute(text("UPDATE jobs SET lease_expires_at = 1 WHERE id = :id"), {"id": job_id})
-    rescue(place.installation)
+    """The lease of the job ends this moment, as if its worker had been silent. A heartbeat in between saves it."""
+
+    def it_is_rescued() -> bool:
+        with place.installation.database.write() as connection:
+            connection.execute(text("UPDATE jobs SET lease_expires_at = 1 WHERE id = :id"), {"id": job_id})
+        rescue(place.installation)
+        job = place.view(job_id).job
+        return (job.status, job.attempt) != (held.status, held.attempt)
+
+    held = place.view(job_id).job
+    wait_until(it_is_rescued, "its worker would not let go")
 
 
 def test_a_job_longer_than_its_lease_keeps_it(new_place) -> None:

@@ -10,6 +10,7 @@ let item = null;
 let models = [];
 let leave = null;
 let sending = false;
+let described = null; // the model whose fields are there
 
 const picture = el("img", { class: "film-picture", alt: "" });
 const select = el("select", { id: "film-model", onchange: describe });
@@ -65,12 +66,24 @@ const chosen = () => models.find((one) => keyOf(one) === select.value);
 
 function describe() {
   const one = chosen();
-  say(about, one.description);
   complain(null);
+  if (described === one) return; // or what was typed into its fields would be lost
+  described = one;
+  say(about, one.description);
   length.hidden = !isHere(one);
   more.replaceChildren();
   if (isHere(one)) bound(frames, fps, one);
-  else get(one.schema_url).then((schema) => one === chosen() && more.replaceChildren(...demanded(schema)), () => {}); // then the server says what is missing
+  else ask(one);
+}
+
+/** When nobody answers, the server says what is missing. */
+async function ask(one) {
+  try {
+    const schema = await get(one.schema_url);
+    if (described === one) more.replaceChildren(...demanded(schema));
+  } catch {
+    if (described === one) described = null; // the next time
+  }
 }
 
 /** A field for each input that the model insists on and that has no place in this dialog. */

@@ -26,18 +26,23 @@ def files_of(installation: Installation, spec: ModelSpec) -> ModelFiles:
         path = settings.local_path(spec.repo)
         return ModelFiles(path.exists(), hub_cache.bytes_of(path))
     if spec.source == "huggingface":
-        whole = bool(hub_cache.snapshots(settings.hub_cache, spec.repo))
-        return ModelFiles(whole, hub_cache.bytes_kept(settings.hub_cache, spec.repo))
+        return ModelFiles(_is_here(installation, spec), hub_cache.bytes_kept(settings.hub_cache, spec.repo))
     return ModelFiles(settings.has_key_for(spec.source), None)
 
 
+def _is_here(installation: Installation, spec: ModelSpec) -> bool:
+    return spec.source != "huggingface" or bool(hub_cache.snapshots(installation.settings.hub_cache, spec.repo))
+
+
 def downloads(installation: Installation) -> dict[str, Progress]:
-    """By model, how far the job is that downloads it just now. (One that fetches only a LoRA has no bytes to tell.)"""
-    return {
+    """By model, how far the job is that downloads it just now. A job whose model is here fetches a LoRA."""
+    fetching = {
         job.request.model_id: job.progress
         for job in installation.jobs.running()
         if job.progress.phase is Phase.DOWNLOADING and job.progress.total_bytes is not None
     }
+    missing = {spec.id for spec in installation.catalog if spec.id in fetching and not _is_here(installation, spec)}
+    return {model_id: progress for model_id, progress in fetching.items() if model_id in missing}
 
 
 def remove(installation: Installation, spec: ModelSpec) -> int:

@@ -70,3 +70,14 @@ def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, 
     worker.progress(claim, 1)
     assert model("sd15")["downloading"] is None
     assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] is None
+
+
+def test_the_bytes_of_a_lora_are_the_jobs_and_not_those_of_a_model_that_is_here(
+    client, model, submit, worker, installation, snapshot
+):
+    (snapshot / "vae").mkdir()
+    job_id = submit(model_id="sd15")
+    claim = worker.claim()
+    installation.claims.progress(claim, Progress(Phase.DOWNLOADING, 0, 20, downloaded_bytes=1000, total_bytes=9000))
+    assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] == 9000
+    assert model("sd15")["downloading"] is None

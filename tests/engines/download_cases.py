@@ -11,6 +11,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from app.core.catalog import ModelSpec
 from app.engines.diffusers import transfer
+from app.engines.diffusers.lora_files import locate_lora
 from app.engines.diffusers.sources import locate
 from app.engines.settings import EngineSettings
 from app.errors import Cancelled, GenerationError
@@ -18,7 +19,7 @@ from app.files import hub_cache
 from tests.engines.control import Recorder
 
 CHUNK = 4096
-LARGE_FILES = {"tiny/flux-stalled": 4, "tiny/sd15-stalled": 3}  # no more than are fetched at once
+LARGE_FILES = {"tiny/flux-stalled": 4, "tiny/sd15-stalled": 3, "tiny/lora-stalled": 1}  # at most as many as at once
 
 
 class Impatient(Recorder):
@@ -60,6 +61,19 @@ def attempt(repo: str, control: Recorder | None = None, **settings: int) -> dict
     }
 
 
+def attempt_lora(repo: str, control: Recorder | None = None) -> dict[str, object]:
+    """As `attempt`, of the LoRA that `repo` holds."""
+    place = Path(sys.argv[1])
+    control = control or Recorder()
+    result: dict[str, object] = {"error": None}
+    try:
+        found = locate_lora(repo, EngineSettings(root=place, model_cache_dir=place, loras_dir=place), control)
+        result["bytes"] = found.stat().st_size
+    except Cancelled:
+        result["error"] = "Cancelled"
+    return result | {"downloads": control.downloads, "partial": partial_sizes(repo)}
+
+
 def damage(repo: str) -> None:
     """Turn a bit in a partial file."""
     path = max(partials(repo), key=lambda path: path.stat().st_size)
@@ -80,6 +94,10 @@ def main() -> None:
         "no_room": attempt("tiny/sd15", disk_floor_bytes=2**60),
         "cancelled_too": attempt("tiny/sd15-stalled", Impatient("tiny/sd15-stalled")),
     }
+    results["lora"] = attempt_lora("tiny/lora")
+    results["lora_again"] = attempt_lora("tiny/lora")
+    results["lora_cancelled"] = attempt_lora("tiny/lora-stalled", Impatient("tiny/lora-stalled"))
+    results["lora_resumed"] = attempt_lora("tiny/lora-stalled")
     damage("tiny/sd15-stalled")
     results["damaged"] = attempt("tiny/sd15-stalled")
     results["mended"] = attempt("tiny/sd15-stalled")

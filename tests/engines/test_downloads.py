@@ -9,6 +9,7 @@ import pytest
 
 from tests.engines.hub_process import run_cases
 from tests.engines.hub_server import HubServer
+from tools.tiny_models.lora import make_lora
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +19,9 @@ def answers(tiny, tmp_path_factory):
     """What each case of download_cases.py gave, all in one process against one hub."""
     folder = tmp_path_factory.mktemp("downloads")
     flux = dict.fromkeys(["tiny/flux", "tiny/flux-cut", "tiny/flux-stalled"], tiny / "flux")
-    with HubServer(flux | dict.fromkeys(["tiny/sd15", "tiny/sd15-stalled"], tiny / "sd15")) as hub:
+    make_lora(tiny / "flux", folder / "lora" / "style.safetensors", rank=96)
+    loras = dict.fromkeys(["tiny/lora", "tiny/lora-stalled"], folder / "lora")
+    with HubServer(flux | loras | dict.fromkeys(["tiny/sd15", "tiny/sd15-stalled"], tiny / "sd15")) as hub:
         # Five seconds: for the threads that were left in the silence.
         found = run_cases("tests.engines.download_cases", folder, hub, HF_HUB_DOWNLOAD_TIMEOUT="5")
         return found | {"starts": list(hub.starts)}
@@ -60,6 +63,17 @@ def test_nothing_is_fetched_that_has_no_room(answers):
     assert answers["no_room"]["error"] == "StorageFull"
     assert "DISK_FLOOR_BYTES" in answers["no_room"]["detail"]
     assert not [path for path in answers["asked"] if path.startswith("GET /tiny/sd15/") and "safetensors" in path]
+
+
+def test_a_lora_tells_its_bytes_and_goes_on_where_it_was_cancelled(answers):
+    whole, cancelled, resumed = (answers[name] for name in ("lora", "lora_cancelled", "lora_resumed"))
+    assert {total for _, total in whole["downloads"]} == {whole["bytes"]}
+    assert whole["downloads"][0][0] == 0
+    assert whole["downloads"][-1][0] == whole["bytes"]
+    assert answers["lora_again"]["downloads"] == []
+    assert cancelled["error"] == "Cancelled"
+    assert resumed["downloads"][0][0] >= sum(cancelled["partial"]) > 0
+    assert (resumed["error"], resumed["bytes"], resumed["partial"]) == (None, whole["bytes"], [])
 
 
 def test_what_was_damaged_meanwhile_is_fetched_anew(answers):

@@ -169,3 +169,18 @@ def test_the_safety_checker_judges_each(settings, spec_of, some, monkeypatch):
     assert seen == [1, 1, 1]
     assert isinstance(second, ContentBlocked)
     assert [made.safety.value for made in (first, third)] == ["passed", "passed"]
+
+
+def test_what_all_wait_for_is_told_to_all_and_ends_when_nobody_wants_it():
+    one, other = Recorder(), Recorder()
+    everybody = merged.Everybody([one, other])
+    everybody.report(Phase.DOWNLOADING)
+    everybody.downloaded(1, 2)
+    assert [(each.phases(), each.downloads) for each in (one, other)] == [([Phase.DOWNLOADING], [(1, 2)])] * 2
+    asked = []
+    for each in (one, other):
+        each.cancelled = lambda each=each: asked.append(each) or each is one
+    assert not everybody.cancelled()
+    assert asked == [one, other]  # each is asked, whatever the others say
+    other.cancelled = lambda: True
+    assert everybody.cancelled()

@@ -29,7 +29,7 @@ from app.engines.diffusers.log import log
 from app.engines.diffusers.lora_files import describe, find_loras
 from app.engines.diffusers.loras import Wanted
 from app.engines.diffusers.memory import release
-from app.engines.diffusers.merged import can_merge, generate_merged
+from app.engines.diffusers.merged import Everybody, can_merge, generate_merged
 from app.engines.diffusers.precision import dtype_name, safer_dtype
 from app.engines.diffusers.residency import Residency
 from app.engines.diffusers.safety import Safety
@@ -182,7 +182,7 @@ class DiffusersEngine:
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
         model = self._resident(spec)
-        loras = find_loras(request, self._settings, before_download=lambda: control.report(Phase.DOWNLOADING))
+        loras = find_loras(request, self._settings, control)
         with model.loras.worn(loras):
             together, previews = self._together(spec), self._previews(spec)
             generation = generate(model, request, control, inputs, previews=previews, together=together)
@@ -192,7 +192,7 @@ class DiffusersEngine:
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation]:
         model = self._resident(spec)
-        loras = find_loras(requests[0], self._settings, before_download=lambda: _tell(controls, Phase.DOWNLOADING))
+        loras = find_loras(requests[0], self._settings, Everybody(controls))
         try:
             with model.loras.worn(loras):
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
@@ -232,11 +232,6 @@ def _choose_device(wish: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigurationError([f"the device {wish!r} is not there: torch sees {gpus} GPUs. Use auto or cpu."])
     return device
-
-
-def _tell(controls: Sequence[Control], phase: Phase) -> None:
-    for control in controls:
-        control.report(phase)
 
 
 def _survives(work: Callable[[], None]) -> bool:

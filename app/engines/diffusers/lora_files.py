@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub.errors as hub
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
 
 from app.core.catalog import ModelSpec
+from app.core.job import Phase
 from app.core.request import GenerationRequest
+from app.engines.base import Control
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS, download_error
 from app.engines.diffusers.log import log
 from app.engines.diffusers.loras import Wanted
+from app.engines.diffusers.transfer import fetch_file
 from app.engines.diffusers.weights import fingerprint
 from app.engines.settings import EngineSettings
 from app.errors import GenerationError, LoraUnavailable
 from app.files import loras as files
 
 
-def find_loras(
-    request: GenerationRequest, settings: EngineSettings, before_download: Callable[[], None]
-) -> Sequence[Wanted]:
+def find_loras(request: GenerationRequest, settings: EngineSettings, control: Control) -> Sequence[Wanted]:
     """The LoRAs of `request`, each a whole safetensors file on this machine now. Raises as `locate_lora` does."""
     found = []
     for choice in request.loras:
-        file = locate_lora(choice.id, settings, before_download)
+        file = locate_lora(choice.id, settings, control)
         found.append(Wanted(file, files.inspect(file, choice.id), choice.scale))
     return found
 
@@ -40,8 +41,11 @@ def describe(loras: Sequence[Wanted]) -> list[dict[str, Any]]:
     ]
 
 
-def locate_lora(lora_id: str, settings: EngineSettings, before_download: Callable[[], None]) -> Path:
-    """Raises LoraUnavailable, ModelDownloadFailed, ModelRequiresAuth or StorageFull."""
+def locate_lora(lora_id: str, settings: EngineSettings, control: Control) -> Path:
+    """What has to be fetched first is reported to `control`, which may cancel it; what came by then is kept.
+
+    Raises LoraUnavailable, ModelDownloadFailed, ModelRequiresAuth, StorageFull or Cancelled.
+    """
     local = files.find(settings.loras_dir, lora_id)
     if local is not None:
         return local
@@ -54,9 +58,9 @@ def locate_lora(lora_id: str, settings: EngineSettings, before_download: Callabl
     known = files.in_hub_cache(Path(HF_HUB_CACHE), repo, name)
     if known is not None:
         return known
-    before_download()
+    control.report(Phase.DOWNLOADING)
     try:
-        return _download(repo, name, settings)
+        return _download(repo, name, settings, control)
     except hub.RepositoryNotFoundError:
         raise LoraUnavailable(
             f"The hub has no {repo}, or it is private. Check the LoRA's name; if it is private, set HF_TOKEN."
@@ -65,7 +69,7 @@ def locate_lora(lora_id: str, settings: EngineSettings, before_download: Callabl
         raise _told(error, repo) from error
 
 
-def _download(repo: str, name: str | None, settings: EngineSettings) -> Path:
+def _download(repo: str, name: str | None, settings: EngineSettings, control: Control) -> Path:
     found = {each.rfilename: each.size or 0 for each in HfApi().model_info(repo, files_metadata=True).siblings or ()}
     name = name or _only_lora(repo, list(found))
     if name not in found:
@@ -76,7 +80,7 @@ def _download(repo: str, name: str | None, settings: EngineSettings) -> Path:
             " (LORA_MAX_BYTES)."
         )
     log.info("downloading the LoRA %s/%s, %s bytes", repo, name, found[name])
-    return Path(hf_hub_download(repo, name))
+    return fetch_file(repo, name, control, settings.disk_floor_bytes)
 
 
 def _only_lora(repo: str, names: list[str]) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation
+from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Pixels
 from app.engines.diffusers.call import Call, word_call
 from app.engines.diffusers.generate import cached_parts, draw, sequence_length, to_pixels, told
 from app.engines.diffusers.loaded import LoadedModel
@@ -30,6 +30,29 @@ PIPELINES = frozenset(
         "StableDiffusionXLPipeline",
     }
 )
+
+
+class Everybody:
+    """One `Control` for several jobs that wait for the same: all are told, and it ends when all of them have."""
+
+    def __init__(self, controls: Sequence[Control]) -> None:
+        self._controls = controls
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        for control in self._controls:
+            control.report(phase, step, total_steps)
+
+    def downloaded(self, done: int, total: int) -> None:
+        for control in self._controls:
+            control.downloaded(done, total)
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        for control in self._controls:
+            control.preview(pixels, step)
+
+    def cancelled(self) -> bool:
+        ended = [control.cancelled() for control in self._controls]  # each is asked: one that ends leaves at once
+        return all(ended)
 
 
 def can_merge(model: LoadedModel) -> bool:

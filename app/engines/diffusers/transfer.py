@@ -18,7 +18,14 @@ from typing import Any, cast
 
 import huggingface_hub.utils
 from diffusers.pipelines import pipeline_utils
-from huggingface_hub import DryRunFileInfo, constants, get_hf_file_metadata, hf_hub_url, snapshot_download
+from huggingface_hub import (
+    DryRunFileInfo,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+)
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
@@ -77,6 +84,14 @@ def resumable_downloads(control: Control, disk_floor_bytes: int) -> Iterator[Non
         yield
     finally:
         pipeline_utils.snapshot_download = plain
+
+
+def fetch_file(repo: str, name: str, control: Control, disk_floor_bytes: int) -> Path:
+    """One file of a repo, on this machine now. Told, cancelled and taken up again as a model is. Raises Cancelled,
+    StorageFull, ModelDownloadFailed, or what huggingface_hub raises."""
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
+    _fetch(repo, [hf_hub_download(repo, name, dry_run=True)], control, disk_floor_bytes)
+    return Path(hf_hub_download(repo, name))
 
 
 def _fetch(repo: str, wanted: Sequence[DryRunFileInfo], control: Control, disk_floor_bytes: int) -> None:

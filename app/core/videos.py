@@ -38,11 +38,14 @@ VIDEO_FAMILIES: Mapping[str, VideoFamily] = {
     "WanImageToVideoPipeline": replace(_WAN, tasks=("img2video",)),
 }
 USUAL_FPS = 16  # of a family that nobody knows
+# Of a model that is not on this machine yet: what suits every family here, and any number of frames on request.
+_TO_COME = VideoFamily(VIDEO_TASKS, frame_step=1, multiple_of=32, width=704, height=480, num_frames=81, fps=USUAL_FPS)
 
 
 def with_family(spec: ModelSpec, pipeline_class: str | None) -> ModelSpec:
-    """`spec` with the rules of its family where its catalogue line says nothing; itself when the family is unknown."""
-    family = VIDEO_FAMILIES.get(pipeline_class or "")
+    """`spec`, which runs here, with the rules of its family where its catalogue line says nothing. `pipeline_class` is
+    None while it is not known; itself when the family is a strange one."""
+    family = _TO_COME if pipeline_class is None else VIDEO_FAMILIES.get(pipeline_class)
     if family is None or spec.media != "video":
         return spec
     ruled = _with(spec, limits=_limits(spec.limits, family))

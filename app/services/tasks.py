@@ -29,7 +29,9 @@ def tasks_of(installation: Installation, spec: ModelSpec) -> Sequence[Task]:
 
 def known_spec(installation: Installation, spec: ModelSpec) -> ModelSpec:
     """`spec` with the rules of its family of videos filled in, as far as its files on this machine tell it."""
-    return with_family(spec, pipeline_class_of(installation, spec)) if spec.media == "video" else spec
+    if spec.media != "video" or spec.lane != "local":
+        return spec
+    return with_family(spec, pipeline_class_of(installation, spec))
 
 
 def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:

@@ -13,7 +13,7 @@ from app.core.videos import VIDEO_FAMILIES, nearest_frames, with_family
 from app.errors import FieldError, InvalidRequest
 
 
-def a_spec(options: str = "", pipeline: str = "LTXPipeline", **environment: str) -> ModelSpec:
+def a_spec(options: str = "", pipeline: str | None = "LTXPipeline", **environment: str) -> ModelSpec:
     line = f'film;some/repo;A film;local;false;{{"media": "video"{options}}}'
     return with_family(catalog_of(load_settings({"MODEL_F": line, **environment}, None)).get("film"), pipeline)
 
@@ -57,6 +57,18 @@ def test_a_number_of_frames_that_the_family_cannot_make_is_refused_with_one_it_c
     (fault,) = faults(a_spec(pipeline="WanPipeline"), num_frames=99)
     assert "a multiple of 4, such as 97," in fault.message
     assert ask(a_spec(pipeline="unknown"), num_frames=100).request.num_frames == 100  # its worker finds out
+
+
+def test_what_is_taken_for_a_model_that_is_to_come_suits_every_family() -> None:
+    spec = a_spec(pipeline=None)
+    request = ask(spec).request
+    assert (request.width, request.height, request.num_frames, request.fps) == (704, 480, 81, 16)
+    for family in VIDEO_FAMILIES.values():
+        assert nearest_frames(81, family.frame_step) == 81
+        assert (704 % family.multiple_of, 480 % family.multiple_of) == (0, 0)
+    assert ask(spec, num_frames=100).request.num_frames == 100
+    width, height = working_size((3000, 2000), (None, None), spec)
+    assert width * height < 1.2 * 704 * 480
 
 
 def test_the_installation_s_limits_hold() -> None:

@@ -225,11 +225,13 @@ def test_the_newer_checkpoints_of_ltx_do_both_with_one_pipeline(copy_of, film):
         assert frames_of(made.videos[0]).shape == (9, 64, 96, 3)
 
 
-def test_wan_s_vae_stays_in_float32(engine, spec_of, film):
-    made = film("wan-ti2v", "img2video", options={"dtype": "bfloat16"})
-    pipeline = engine._residency.get(spec_of("wan-ti2v", media="video", dtype="bfloat16")).pipeline
-    assert (pipeline.vae.dtype, pipeline.transformer.dtype) == (torch.float32, torch.bfloat16)
-    assert len(frames_of(made.videos[0])) == 9
+def test_what_wan_sees_with_stays_in_float32(engine, spec_of, film):
+    for repo in ("wan-i2v", "wan-ti2v"):
+        made = film(repo, "img2video", options={"dtype": "bfloat16"})
+        pipeline = engine._residency.get(spec_of(repo, media="video", dtype="bfloat16")).pipeline
+        assert (pipeline.vae.dtype, pipeline.transformer.dtype) == (torch.float32, torch.bfloat16)
+        assert getattr(pipeline, "image_encoder", None) is None or pipeline.image_encoder.dtype is torch.float32
+        assert len(frames_of(made.videos[0])) == 9
 
 
 def test_the_table_of_families_names_pipelines_that_diffusers_has(tiny):

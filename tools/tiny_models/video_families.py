@@ -16,12 +16,13 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from tools.tiny_models.encoders import t5_encoder
 from tools.tiny_models.tokens import t5_tokenizer
 
 _TEXT_WIDTH = 32
+_SIGHT_WIDTH = 16
 _WAN_LATENTS, _WAN_CONDITIONS = 16, 20  # channels: of the latents, and of a first frame with its mask beside them
 
 
@@ -62,8 +63,21 @@ def wan() -> DiffusionPipeline:
 
 
 def wan_from_a_picture() -> DiffusionPipeline:
-    """Wan 2.2, from a first frame: beside its latents the transformer sees those of the picture."""
-    return WanImageToVideoPipeline(**_wan_parts(_WAN_LATENTS + _WAN_CONDITIONS))
+    """Wan 2.1, from a first frame: beside its latents the transformer sees those of the picture, and what CLIP sees."""
+    sight = CLIPVisionConfig(
+        hidden_size=_SIGHT_WIDTH,
+        intermediate_size=2 * _SIGHT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+    )
+    parts = _wan_parts(_WAN_LATENTS + _WAN_CONDITIONS, image_dim=_SIGHT_WIDTH, added_kv_proj_dim=24)
+    return WanImageToVideoPipeline(
+        **parts,
+        image_encoder=CLIPVisionModel(sight).eval(),
+        image_processor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+    )
 
 
 def wan_both() -> DiffusionPipeline:
@@ -71,7 +85,7 @@ def wan_both() -> DiffusionPipeline:
     return WanPipeline(**_wan_parts(_WAN_LATENTS), expand_timesteps=True)
 
 
-def _wan_parts(channels: int) -> dict[str, Any]:
+def _wan_parts(channels: int, **transformer_options: Any) -> dict[str, Any]:
     tokenizer = t5_tokenizer()
     text_encoder = UMT5EncoderModel(
         UMT5Config(
@@ -94,6 +108,7 @@ def _wan_parts(channels: int) -> dict[str, Any]:
         text_dim=_TEXT_WIDTH,
         freq_dim=32,
         ffn_dim=32,
+        **transformer_options,
     )
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0

@@ -111,6 +111,10 @@ class JobCancelled(Conflict):
     code, title = "job_cancelled", "The job was cancelled"
 
 
+class LoadCalledOff(Conflict):
+    code, title = "load_called_off", "The model was unloaded while it was loaded"
+
+
 class Gone(CyberImageError):
     code, status, title = "gone", 410, "It was removed"
 

@@ -158,11 +158,7 @@ def model_body(state: ModelState) -> dict[str, Any]:
         "hint": spec.options.hint,
         "available": state.files.available,
         "bytes": state.files.bytes,
-        "downloading": state.downloading
-        and {
-            "downloaded_bytes": state.downloading.downloaded_bytes,
-            "total_bytes": state.downloading.total_bytes,
-        },
+        "downloading": state.downloading and vars(state.downloading),
         "loaded": state.loaded,
     }
 

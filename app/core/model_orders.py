@@ -26,7 +26,8 @@ class OrderState(StrEnum):
 class ModelOrder:
     """`model_id` None means all models. `addressee` is the one worker it is meant for, None = whoever comes first.
 
-    Times are seconds since the epoch by the database's clock. Nobody takes an order that is past `expires_at`.
+    Times are seconds since the epoch by the database's clock. Nobody takes an order that is past `expires_at`. While
+    the model is downloaded, `downloaded_bytes` of `total_bytes` are here, and as many come a second as was measured.
     """
 
     id: str
@@ -42,6 +43,9 @@ class ModelOrder:
     was_resident: bool = False  # there was nothing to load
     error_code: str | None = None
     error_message: str | None = None
+    downloaded_bytes: int | None = None
+    total_bytes: int | None = None
+    bytes_per_second: float | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -49,3 +53,10 @@ class ModelOrder:
         if self.taken_at is None or self.ended_at is None:
             return None
         return max(0.0, self.ended_at - self.taken_at)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Until all is downloaded; None when nothing is, or before it is known how fast it comes."""
+        if self.downloaded_bytes is None or self.total_bytes is None or not self.bytes_per_second:
+            return None
+        return max(0, self.total_bytes - self.downloaded_bytes) / self.bytes_per_second

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.core.catalog import ModelSpec
-from app.core.job import Phase, Progress
+from app.core.job import Phase
 from app.errors import Conflict, InvalidRequest
 from app.files import hub_cache
 from app.services.installation import Installation
@@ -18,6 +18,15 @@ class ModelFiles:
 
     available: bool
     bytes: int | None
+
+
+@dataclass(frozen=True)
+class Download:
+    """`eta_seconds` is until all is here, None when that is not known."""
+
+    downloaded_bytes: int
+    total_bytes: int
+    eta_seconds: float | None = None
 
 
 def files_of(installation: Installation, spec: ModelSpec) -> ModelFiles:
@@ -34,13 +43,17 @@ def _is_here(installation: Installation, spec: ModelSpec) -> bool:
     return spec.source != "huggingface" or bool(hub_cache.snapshots(installation.settings.hub_cache, spec.repo))
 
 
-def downloads(installation: Installation) -> dict[str, Progress]:
-    """By model, how far the job is that downloads it just now. A job whose model is here fetches a LoRA."""
+def downloads(installation: Installation) -> dict[str, Download]:
+    """By model, how far the job or order is that downloads it just now. A job whose model is here fetches a LoRA."""
     fetching = {
-        job.request.model_id: job.progress
+        job.request.model_id: Download(job.progress.downloaded_bytes or 0, job.progress.total_bytes)
         for job in installation.jobs.running()
         if job.progress.phase is Phase.DOWNLOADING and job.progress.total_bytes is not None
     }
+    live = {worker["id"] for worker in installation.workers.live()}
+    for order in installation.model_orders.being_loaded():
+        if order.model_id is not None and order.total_bytes is not None and order.worker_id in live:
+            fetching[order.model_id] = Download(order.downloaded_bytes or 0, order.total_bytes, order.eta_seconds)
     missing = {spec.id for spec in installation.catalog if spec.id in fetching and not _is_here(installation, spec)}
     return {model_id: progress for model_id, progress in fetching.items() if model_id in missing}
 
@@ -57,5 +70,5 @@ def remove(installation: Installation, spec: ModelSpec) -> int:
         raise InvalidRequest(f"{spec.id} runs at a provider; nothing of it is here.")
     under_way = downloads(installation)
     if any(other.repo == spec.repo and other.id in under_way for other in installation.catalog):
-        raise Conflict(f"A job is downloading {spec.repo}. Cancel it first.")
+        raise Conflict(f"{spec.repo} is being downloaded. Cancel the job, or unload the model, first.")
     return hub_cache.remove(installation.settings.hub_cache, spec.repo)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.core.model_orders import ModelOrder, OrderAction, OrderState
-from app.errors import NoWorker, WorkerDied, error_of
+from app.errors import LoadCalledOff, NoWorker, WorkerDied, error_of
 from app.services.follow import Newsroom
 from app.services.installation import Installation
 from app.store.workers import ready_models
@@ -21,17 +21,21 @@ LIFETIME_SECONDS = 600.0  # an order that nobody had time for is forgotten: a mo
 
 @dataclass(frozen=True)
 class Loaded:
-    """`seconds` is what loading took, None unless it was loaded just now. `worker_id` None: nobody has taken it yet."""
+    """`seconds` is what loading took, None unless it was loaded just now. `worker_id` None: nobody has taken it yet.
+    The last three are of a download that goes on."""
 
     status: Literal["loaded", "already_loaded", "loading"]
     model_id: str
     seconds: float | None = None
     worker_id: str | None = None
+    downloaded_bytes: int | None = None
+    total_bytes: int | None = None
+    eta_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Unloaded:
-    """`models` are those that were in memory, `workers` how many held one of them."""
+    """`models` are those that were in memory or on their way there, `workers` how many held one of them."""
 
     status: Literal["unloaded", "not_loaded", "unloading"]
     models: Sequence[str]
@@ -62,26 +66,37 @@ class ModelOrders:
             order = self._place(OrderAction.LOAD, spec.id)
         order = self._wait(order, timeout)
         if order.state is not OrderState.DONE:
-            return Loaded("loading", spec.id, worker_id=order.worker_id)
+            here, total, eta = order.downloaded_bytes, order.total_bytes, order.eta_seconds
+            return Loaded("loading", spec.id, None, order.worker_id, here, total, eta)
         if order.was_resident:
             return Loaded("already_loaded", spec.id, worker_id=order.worker_id)
         return Loaded("loaded", spec.id, order.seconds, order.worker_id)
 
     def unload(self, model_id: str | None, timeout: float) -> Unloaded:
-        """Have every worker that holds the model (None: any model) free its memory, once its running job has ended.
+        """Have every worker that holds the model (None: any model) free its memory, once its running job has ended. Who
+        loads it just now stops; what was downloaded stays.
 
         Raises UnknownModel, or NoWorker.
         """
         known = None if model_id is None else self._installation.catalog.get(model_id).id
         holders = [worker for worker in self._workers() if _wanted(worker, known)]
-        models = sorted({model for worker in holders for model in _wanted(worker, known)})
+        called_off = self._call_off(known)
+        models = sorted({model for worker in holders for model in _wanted(worker, known)} | called_off)
         if not holders:
-            return Unloaded("not_loaded", models, 0)
+            return Unloaded("unloading" if called_off else "not_loaded", models, 0)
         orders = [self._place(OrderAction.UNLOAD, known, addressee=worker["id"]) for worker in holders]
         give_up_at = time.monotonic() + timeout
         settled = [self._wait(order, max(0.0, give_up_at - time.monotonic())) for order in orders]
         whole = all(order.state is OrderState.DONE or self._is_orphaned(order) for order in settled)
         return Unloaded("unloaded" if whole else "unloading", models, len(holders))
+
+    def _call_off(self, model_id: str | None) -> set[str]:
+        """End the loads that nobody wants any more; gives their models."""
+        reason = LoadCalledOff("The model was unloaded before it was loaded. Load it again when it is wanted.")
+        ended = self._installation.model_orders.call_off(model_id, reason)
+        for order in ended:
+            self._installation.bell.ring("news", order.id)
+        return {order.model_id for order in ended if order.model_id is not None}
 
     def _workers(self) -> Sequence[dict[str, Any]]:
         live = [worker for worker in self._installation.workers.live() if worker["lane"] == "local"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.catalog import LANES, Lane, ModelSpec
-from app.core.job import Job, JobStatus, Progress
+from app.core.job import Job, JobStatus
 from app.core.tasks import Task
 from app.services.installation import Installation
-from app.services.model_files import ModelFiles, downloads, files_of
+from app.services.model_files import Download, ModelFiles, downloads, files_of
 from app.services.outlook import Outlook, Speeds
 from app.services.status import JobView, prediction_of
 from app.services.tasks import known_spec, tasks_of
@@ -32,13 +32,13 @@ class QueueOverview:
 
 @dataclass(frozen=True)
 class ModelState:
-    """`loaded`: a live worker holds it in memory. `downloading`: how far the job is that fetches it just now."""
+    """`loaded`: a live worker holds it in memory. `downloading`: how far its download is, if it is fetched just now."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
     files: ModelFiles
     loaded: bool
-    downloading: Progress | None
+    downloading: Download | None
 
 
 @dataclass(frozen=True)

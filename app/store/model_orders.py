@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
 
 from app.core.ids import new_id
 from app.core.model_orders import ModelOrder, OrderAction, OrderState
@@ -67,6 +67,30 @@ class ModelOrderStore:
             ).one_or_none()
         return None if row is None else _order(row)
 
+    def being_loaded(self) -> list[ModelOrder]:
+        """The orders to load that workers are carrying out, oldest first."""
+        taken = and_(_o.action == OrderAction.LOAD.value, _o.state == OrderState.TAKEN.value)
+        with self._database.read() as connection:
+            return [_order(row) for row in connection.execute(select(model_orders).where(taken).order_by(_o.seq))]
+
+    def call_off(self, model_id: str | None, error: CyberImageError) -> list[ModelOrder]:
+        """End the orders to load a model (None: any) that wait or are being carried out, with `error` for those who
+        wait for them. Gives them as they were ended."""
+        open_ones = and_(
+            _o.action == OrderAction.LOAD.value,
+            _o.state.in_([OrderState.PENDING.value, OrderState.TAKEN.value]),
+            *([] if model_id is None else [_o.model_id == model_id]),
+        )
+        told = {"error_code": error.code, "error_message": error.detail}
+        with self._database.write() as connection:
+            rows = connection.execute(
+                update(model_orders)
+                .where(open_ones)
+                .values(state=OrderState.FAILED.value, ended_at=now(), **told)
+                .returning(model_orders)
+            ).all()
+        return [_order(row) for row in rows]
+
     def take(self, worker_id: str) -> ModelOrder | None:
         """The oldest order that this worker may carry out, now its own; None when there is none."""
         mine = or_(_o.addressee.is_(None), _o.addressee == worker_id)
@@ -84,23 +108,36 @@ class ModelOrderStore:
             ).one_or_none()
         return None if row is None else _order(row)
 
+    def progress(self, order: ModelOrder, *, downloaded: int, total: int, per_second: float | None) -> bool:
+        """How far the download is; as `done`. It need not outlive the machine."""
+        told: dict[str, Any] = {"downloaded_bytes": downloaded, "total_bytes": total, "bytes_per_second": per_second}
+        return self._settle(order, durable=False, **told)
+
+    def is_wanted(self, order: ModelOrder) -> bool:
+        """Whether it is still the worker's own."""
+        with self._database.read() as connection:
+            return connection.scalar(select(_o.seq).where(_still_ours(order))) is not None
+
     def done(self, order: ModelOrder, *, was_resident: bool = False) -> bool:
         """Whether the order was still the worker's own."""
         return self._settle(order, state=OrderState.DONE.value, ended_at=now(), was_resident=was_resident)
 
     def failed(self, order: ModelOrder, error: CyberImageError) -> bool:
         """As `done`."""
-        told = {"error_code": error.code, "error_message": error.detail}
+        told: dict[str, Any] = {"error_code": error.code, "error_message": error.detail}
         return self._settle(order, state=OrderState.FAILED.value, ended_at=now(), **told)
 
     def release(self, order: ModelOrder) -> bool:
         """Give it back for somebody else to take (the worker stops). As `done`."""
         return self._settle(order, state=OrderState.PENDING.value, worker_id=None, taken_at=None)
 
-    def _settle(self, order: ModelOrder, **values: Any) -> bool:
-        still_ours = and_(_o.id == order.id, _o.state == OrderState.TAKEN.value, _o.worker_id == order.worker_id)
-        with self._database.write() as connection:
-            return connection.execute(update(model_orders).where(still_ours).values(**values)).rowcount == 1
+    def _settle(self, order: ModelOrder, *, durable: bool = True, **values: Any) -> bool:
+        with self._database.write(durable=durable) as connection:
+            return connection.execute(update(model_orders).where(_still_ours(order)).values(**values)).rowcount == 1
+
+
+def _still_ours(order: ModelOrder) -> ColumnElement[bool]:
+    return and_(_o.id == order.id, _o.state == OrderState.TAKEN.value, _o.worker_id == order.worker_id)
 
 
 def _order(row: Row[Any]) -> ModelOrder:

@@ -343,6 +343,9 @@ model_orders = Table(
     Column("was_resident", Boolean, nullable=False),
     Column("error_code", String(64)),
     Column("error_message", Text),
+    Column("downloaded_bytes", _Big),
+    Column("total_bytes", _Big),
+    Column("bytes_per_second", Double),
     CheckConstraint("state IN ('PENDING','TAKEN','DONE','FAILED')", name="state"),
     sqlite_autoincrement=True,
 )

@@ -196,6 +196,7 @@ class Worker:
         try:
             was_resident = self._errands.carry_out(order, _ids(self._resident))
         except Cancelled:
+            self._look_at_engines()
             orders.release(order)
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the order must end with a result

@@ -8,9 +8,11 @@ import pytest
 
 from app import create_app
 from app.core.job import Phase, Progress
+from app.core.model_orders import OrderAction
 from app.errors import Conflict
 from app.files import hub_cache
 from app.services import model_files
+from app.store.workers import WorkerReport
 
 
 @pytest.fixture
@@ -61,15 +63,37 @@ def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, 
     download = Progress(Phase.DOWNLOADING, 0, steps, downloaded_bytes=1_200_000_000, total_bytes=34_000_000_000)
     installation.claims.progress(claim, download)
     told = {"downloaded_bytes": 1_200_000_000, "total_bytes": 34_000_000_000}
-    assert model("sd15")["downloading"] == told
+    assert model("sd15")["downloading"] == told | {"eta_seconds": None}
     progress = client.get(f"/api/status/{job_id}").json["progress"]
     assert progress | told == progress
     assert (progress["phase"], progress["percent"]) == ("downloading_model", 0)
-    with pytest.raises(Conflict, match="Cancel it first"):
+    with pytest.raises(Conflict, match="Cancel the job"):
         model_files.remove(installation, installation.catalog.get("sd15"))
     worker.progress(claim, 1)
     assert model("sd15")["downloading"] is None
     assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] is None
+
+
+def test_a_download_that_was_ordered_is_told_while_its_worker_lives(client, model, installation):
+    orders = installation.model_orders
+    orders.place(OrderAction.LOAD, "sd15", lifetime=60)
+    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    order = orders.take("w1")
+    assert model("sd15")["downloading"] is None
+    assert orders.progress(order, downloaded=1000, total=9000, per_second=None)
+    assert model("sd15")["downloading"] == {"downloaded_bytes": 1000, "total_bytes": 9000, "eta_seconds": None}
+    assert orders.progress(order, downloaded=3000, total=9000, per_second=500.0)
+    told = {"downloaded_bytes": 3000, "total_bytes": 9000, "eta_seconds": 12.0}
+    assert model("sd15")["downloading"] == told
+    answer = client.post("/v1/models/load", json={"model_id": "sd15", "timeout": 0})
+    assert (answer.status_code, answer.json) == (
+        202,
+        {"status": "loading", "model_id": "sd15", "seconds": None, "worker_id": "w1", **told},
+    )
+    with pytest.raises(Conflict, match="unload the model"):
+        model_files.remove(installation, installation.catalog.get("sd15"))
+    installation.workers.remove("w1")
+    assert model("sd15")["downloading"] is None
 
 
 def test_the_bytes_of_a_lora_are_the_jobs_and_not_those_of_a_model_that_is_here(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from app.core.model_orders import ModelOrder, OrderAction, OrderState
-from app.errors import OutOfMemory
+from app.errors import LoadCalledOff, OutOfMemory
 from app.store.schema import model_orders
 from tests.store.house import Store
 
@@ -102,3 +103,38 @@ def test_old_ones_are_forgotten(store: Store) -> None:
         connection.execute(model_orders.update().values(created_at=model_orders.c.created_at - 90_000))
     order(store)
     assert store.model_orders.get(old.id) is None
+
+
+def test_how_far_a_download_is_only_its_worker_says(store: Store) -> None:
+    order(store)
+    taken = take(store)
+    assert store.model_orders.progress(taken, downloaded=1, total=9, per_second=None)
+    assert [(each.downloaded_bytes, each.eta_seconds) for each in store.model_orders.being_loaded()] == [(1, None)]
+    assert store.model_orders.progress(taken, downloaded=3, total=9, per_second=2.0)
+    assert [each.eta_seconds for each in store.model_orders.being_loaded()] == [3.0]
+    stranger = dataclasses.replace(taken, worker_id="w2")
+    assert not store.model_orders.progress(stranger, downloaded=9, total=9, per_second=None)
+    assert store.model_orders.done(taken)
+    assert not store.model_orders.progress(taken, downloaded=9, total=9, per_second=None)
+    assert store.model_orders.being_loaded() == []
+
+
+@pytest.mark.parametrize("model_id", ["a", None])
+def test_a_load_that_is_called_off_is_nobodys(store: Store, model_id: str | None) -> None:
+    reason = LoadCalledOff("Enough.")
+    running = [order(store, "a"), order(store, "b")][0]
+    taken = take(store)
+    assert taken.id == running.id
+    assert store.model_orders.is_wanted(taken)
+    store.model_orders.place(UNLOAD, "a", lifetime=60)
+    ended = store.model_orders.call_off(model_id, reason)
+    assert {each.model_id for each in ended} == ({"a"} if model_id else {"a", "b"})
+    assert not store.model_orders.is_wanted(taken)
+    assert not store.model_orders.done(taken)
+    assert not store.model_orders.release(taken)
+    told = store.model_orders.get(taken.id)
+    assert told is not None
+    assert (told.state, told.error_code, told.error_message) == (OrderState.FAILED, "load_called_off", "Enough.")
+    assert store.model_orders.call_off(model_id, reason) == []
+    left = [take(store).action for _ in range(1 if model_id is None else 2)]
+    assert left == ([UNLOAD] if model_id is None else [LOAD, UNLOAD])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
-from app.core.model_orders import ModelOrder
-from app.errors import ModelUnavailable, NoWorker, OutOfMemory, UnknownModel, WorkerDied
+from app.core.model_orders import ModelOrder, OrderAction
+from app.errors import LoadCalledOff, ModelUnavailable, NoWorker, OutOfMemory, UnknownModel, WorkerDied
 from app.services import metrics, overview
 from app.services.follow import Newsroom
 from app.services.model_orders import Loaded, ModelOrders, Unloaded
 from app.store.workers import WorkerReport
+from app.worker.errands import Errand
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.place import Place
@@ -202,6 +205,60 @@ def test_a_worker_that_stops_gives_its_order_to_another(place: Place) -> None:
     first.stop()
     assert waiting.result(PATIENCE).status == "loaded"
     assert second.resident()
+
+
+def test_a_load_is_called_off_by_unloading_the_model(place: Place) -> None:
+    gate = Gate()
+    engine = Loading(lambda control: (control.downloaded(1000, 9000), gate(control)))
+    place.start(engine)
+    live(place)
+    waiting = later(lambda: desk(place).load("fake", PATIENCE))
+    gate.wait()
+    (order,) = place.installation.model_orders.being_loaded()
+    assert (order.downloaded_bytes, order.total_bytes) == (1000, 9000)
+    assert desk(place).unload("fake", PATIENCE) == Unloaded("unloading", ["fake"], 0)
+    with pytest.raises(LoadCalledOff, match="Load it again"):
+        waiting.result(PATIENCE)
+    wait_until(lambda: place.installation.workers.live()[0]["state"] == "idle", "it goes on loading")
+    assert engine.resident() == []
+    gate.opened.set()
+    assert desk(place).load("fake", PATIENCE).status == "loaded"  # it is as good as before
+
+
+def test_a_load_that_was_done_when_it_was_called_off_is_undone(place: Place) -> None:
+    def load(_: object) -> None:
+        place.installation.model_orders.call_off("fake", LoadCalledOff("Enough."))
+
+    engine = Loading(load)
+    place.start(engine)
+    live(place)
+    with pytest.raises(LoadCalledOff):
+        desk(place).load("fake", PATIENCE)
+    wait_until(lambda: not engine.resident(), "it stayed")
+
+
+def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(place: Place, monkeypatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("app.worker.errands.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    order = place.installation.model_orders.place(OrderAction.LOAD, "fake", lifetime=60)
+    taken = taken_by(place, "w1")
+    errand = Errand(taken, place.installation.model_orders, threading.Event(), 60)
+
+    def told(seconds: float, done: int) -> tuple[int | None, float | None]:
+        clock[0] = seconds
+        errand.downloaded(done, 9000)
+        seen = place.installation.model_orders.get(order.id)
+        assert seen is not None
+        return seen.downloaded_bytes, seen.eta_seconds
+
+    assert told(100, 5000) == (5000, None)  # they were here already
+    assert told(100.1, 5100) == (5000, None)  # not more often than anybody looks
+    assert told(102, 6000) == (6000, 6.0)
+    assert told(102.1, 9000) == (9000, 0.0)  # the last word is always told
+    assert not errand.cancelled()
+    place.installation.model_orders.call_off("fake", LoadCalledOff("Enough."))
+    clock[0] = 104
+    assert errand.cancelled()
 
 
 def test_loading_that_takes_too_long_is_stopped(new_place) -> None:

@@ -12,6 +12,7 @@ from app.core.catalog import Lane, Media
 class DownloadBody(BaseModel):
     downloaded_bytes: int
     total_bytes: int
+    eta_seconds: float | None = Field(description="Until all is here; null when that is not known.")
 
 
 class ModelBody(BaseModel):
@@ -34,7 +35,7 @@ class ModelBody(BaseModel):
     bytes: int | None = Field(
         description="What its files take on this machine's disk, also when some are missing; null of a remote model."
     )
-    downloading: DownloadBody | None = Field(description="While a job fetches it.")
+    downloading: DownloadBody | None = Field(description="While a job fetches it, or an order to load it.")
     loaded: bool = Field(description="A live worker holds it in memory.")
 
 

@@ -46,11 +46,16 @@ class ModelLoaded(BaseModel):
     model_id: str
     seconds: float | None = Field(description="What loading took; null when there was nothing to load, or not yet.")
     worker_id: str | None = Field(description="Who has it in memory; null while nobody has taken the order.")
+    downloaded_bytes: int | None = Field(description="How much of it is here; null when nothing is downloaded.")
+    total_bytes: int | None = Field(description="How much there will be.")
+    eta_seconds: float | None = Field(description="Until all is downloaded; null before it is known.")
 
 
 class ModelsUnloaded(BaseModel):
     status: Literal["unloaded", "not_loaded", "unloading"]
-    models: list[str] = Field(description="What is out of memory now, or will be when running jobs have ended.")
+    models: list[str] = Field(
+        description="What is out of memory now, or will be when running jobs have ended, or is not loaded further."
+    )
     workers: int = Field(description="How many workers had something to unload.")
 
 

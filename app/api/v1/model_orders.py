@@ -15,6 +15,7 @@ from app.api.v1.bodies import Timeout
 from app.api.v1.waiting import nobody_waits, patience
 from app.errors import (
     InvalidRequest,
+    LoadCalledOff,
     ModelRequiresAuth,
     ModelUnavailable,
     NotFound,
@@ -49,6 +50,7 @@ class NoSuchModel(NotFound):
     "/api/v1/models/load",
     responses=answers(
         {200: ModelLoaded, 202: ModelLoaded},
+        LoadCalledOff,
         InvalidRequest,
         NoSuchModel,
         ModelRequiresAuth,
@@ -58,8 +60,8 @@ class NoSuchModel(NotFound):
         OutOfMemory,
     ),
     description="Also `/v1/models/load`. One worker loads it between two jobs, downloading it first if need be; no"
-    " running job is touched. Past `timeout` the answer is 202 and loading goes on; `loaded` in the list of models"
-    " turns true.",
+    " running job is touched. Past `timeout` the answer is 202 and loading goes on: `downloading` in the list of"
+    " models tells how far, and `loaded` turns true. Unloading the model calls it off (409 `load_called_off`).",
 )
 def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
     """Load a model into memory"""
@@ -76,7 +78,7 @@ def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
     "/api/v1/models/unload",
     responses=answers({200: ModelsUnloaded, 202: ModelsUnloaded}, InvalidRequest, NoSuchModel, NoWorker),
     description="Also `/v1/models/unload`. Every worker that holds the model frees its memory when its running job has"
-    " ended. A job that asks for the model loads it again.",
+    " ended, and who loads it just now stops. A job that asks for the model loads it again.",
 )
 def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
     """Free the memory of a model, or of all"""

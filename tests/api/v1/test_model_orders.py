@@ -21,7 +21,8 @@ def alive(installation):
 def test_what_is_there_already(client, alive, prefix):
     answer = client.post(f"{prefix}/models/load", json={"model_id": "demo"})
     assert answer.status_code == 200
-    assert answer.json == {"status": "already_loaded", "model_id": "demo", "seconds": None, "worker_id": "w1"}
+    nothing = {"seconds": None, "downloaded_bytes": None, "total_bytes": None, "eta_seconds": None}
+    assert answer.json == {"status": "already_loaded", "model_id": "demo", "worker_id": "w1", **nothing}
     answer = client.post(f"{prefix}/models/unload", json={"model_id": "sd15"})
     assert (answer.status_code, answer.json) == (200, {"status": "not_loaded", "models": [], "workers": 0})
 

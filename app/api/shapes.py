@@ -145,14 +145,15 @@ def gallery_item(item: ImageItem | JobItem) -> dict[str, Any]:
 
 def model_body(state: ModelState) -> dict[str, Any]:
     spec = state.spec
+    length = set() if spec.media == "video" else {"num_frames", "fps", "frame_step", "max_frames", "max_fps"}
     return {
         **spec.model_dump(include={"id", "name", "repo", "description", "source", "requires_auth"}),
         "media": spec.media,
         "lane": spec.lane,
         "tasks": list(state.tasks),
         "steps": spec.steps.describe(),
-        "defaults": spec.defaults.model_dump(),
-        "limits": spec.limits.model_dump(),
+        "defaults": spec.defaults.model_dump(exclude=length),
+        "limits": spec.limits.model_dump(exclude=length),
         "negative_prompt": spec.options.negative_prompt,
         "example_prompts": list(spec.options.example_prompts),
         "hint": spec.options.hint,

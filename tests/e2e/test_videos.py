@@ -150,6 +150,7 @@ def test_what_each_model_of_videos_can_do_is_told(service: Service) -> None:
     assert (ltx["limits"]["multiple_of"], ltx["limits"]["frame_step"], ltx["limits"]["max_frames"]) == (32, 8, 257)
     assert (ltx["defaults"]["num_frames"], ltx["defaults"]["fps"], wan["defaults"]["num_frames"]) == (161, 25, 81)
     assert (told["tiny-flux"]["media"], told["tiny-flux"]["lane"]) == ("image", "local")
+    assert {"num_frames", "max_frames"}.isdisjoint({**told["tiny-flux"]["defaults"], **told["tiny-flux"]["limits"]})
 
 
 @pytest.mark.parametrize(("number", "name", "count"), [(0, "waves.mp4", 97), (1, "clouds.mp4", 25)])

@@ -6,6 +6,7 @@ const [field, frames, fps, value] = ["#length-field", "#frames", "#fps", "#lengt
 
 export function applyLength(model) {
   field.hidden = model.media !== "video";
+  if (field.hidden) return;
   bound(frames, fps, model);
   show();
 }

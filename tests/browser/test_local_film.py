@@ -17,7 +17,7 @@ FILM = (
     'film;builtin;Moves what it paints;local;false;{"media": "video", "tasks": ["txt2video", "img2video"],'
     ' "steps": {"min": 4, "max": 40, "default": 6},'
     ' "defaults": {"width": 48, "height": 48, "num_frames": 17, "fps": 8},'
-    ' "limits": {"min_width": 32, "min_height": 32, "frame_step": 8}}'
+    ' "limits": {"min_width": 32, "min_height": 32, "multiple_of": 16, "frame_step": 8}}'
 )
 
 

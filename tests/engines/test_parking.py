@@ -315,3 +315,27 @@ def test_one_that_runs_out_of_memory_on_its_way_back_is_loaded_anew(on_gpu, spec
     on_gpu.load(flux, Recorder())
     assert pipeline() is None
     assert [model.model_id for model in on_gpu.resident() if not model.parked] == ["flux"]
+
+
+def test_parts_of_a_parked_model_need_room_like_others(on_gpu, spec_of, copy_of):
+    options = {"dtype": "float32", "attention": "native"}
+    flux, copy, sd15 = spec_of("flux", **options), spec_of(copy_of("flux"), **options), spec_of("sd15", **options)
+    on_gpu.room["cuda"] = 1_600_000
+    for spec in (flux, sd15, copy):
+        on_gpu.load(spec, Recorder())
+    told = {model.model_id: model for model in on_gpu.resident()}
+    assert (told["flux"].parked, told["sd15"].parked) == (True, True)
+    pipelines = [model.pipeline for model in on_gpu._residency.donors() if model.spec.id != "sd15"]
+    assert pipelines[0].vae is pipelines[1].vae
+    assert told[copy.id].needed_bytes == told["flux"].needed_bytes
+
+
+def test_beside_its_donor_only_the_rest_needs_room(on_gpu, spec_of, copy_of):
+    options = {"dtype": "float32", "attention": "native"}
+    flux, copy = spec_of("flux", **options), spec_of(copy_of("flux"), **options)
+    on_gpu.load(flux, Recorder())
+    on_gpu.load(copy, Recorder())
+    alone, beside = on_gpu.resident()
+    assert beside.needed_bytes < 0.6 * alone.needed_bytes
+    held = {id(part) for part in on_gpu._residency.get(flux).pipeline.components.values()}
+    assert on_gpu._residency.reclaimable_bytes(held) == beside.device_bytes

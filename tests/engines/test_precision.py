@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from app.engines.diffusers.attention import apply_attention, choose_attention
 from app.engines.diffusers.log import warn_once
-from app.engines.diffusers.precision import choose_dtype, safer_dtype
+from app.engines.diffusers.precision import choose_dtype, exact_parts, safer_dtype
+from app.engines.diffusers.treatment import Treatment
 from app.errors import GenerationError
 from tests.engines.control import Recorder
 
@@ -128,3 +129,16 @@ def test_damaged_numbers_are_an_error_not_a_black_picture(engine, spec_of, ask, 
     with pytest.raises(GenerationError, match=r"no picture.*float32") as failure:
         engine.generate(spec_of(folder), ask(), Recorder())
     assert failure.value.code == "generation_failed"
+
+
+def test_what_wan_sees_with_runs_in_float32_and_is_not_taken_for_the_same_in_another_pipeline():
+    parts = ("text_encoder", "transformer", "vae", "image_encoder")
+    assert exact_parts("FluxPipeline", parts) == ()
+    wan = Treatment(CPU, torch.bfloat16, exact=exact_parts("WanImageToVideoPipeline", parts))
+    plain = Treatment(CPU, torch.bfloat16)
+    assert wan.exact == ("vae", "image_encoder")
+    assert wan.dtypes == {"default": torch.bfloat16, "vae": torch.float32, "image_encoder": torch.float32}
+    assert plain.dtypes is torch.bfloat16
+    assert (wan.item_bytes("vae"), wan.item_bytes("transformer"), plain.item_bytes("vae")) == (4, 2, 2)
+    assert wan.use("vae") != plain.use("vae")
+    assert wan.use("text_encoder") == plain.use("text_encoder")

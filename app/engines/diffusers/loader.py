@@ -26,7 +26,7 @@ from app.engines.diffusers.log import log
 from app.engines.diffusers.loras import LoraShelf
 from app.engines.diffusers.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
 from app.engines.diffusers.pieces import weight_sizes
-from app.engines.diffusers.precision import choose_dtype, dtype_name
+from app.engines.diffusers.precision import choose_dtype, dtype_name, exact_parts
 from app.engines.diffusers.quantization import choose_compression
 from app.engines.diffusers.residency import Residency
 from app.engines.diffusers.sharing import cards_of, find_shared
@@ -61,7 +61,9 @@ class Loader:
         plan, needed = self._make_room(spec, checkpoint, treatment, shared)
         self._residency.spare_ram(checkpoint.bytes_at(treatment.dtype.itemsize))
         treatment = dataclasses.replace(treatment, plan=plan)
-        shared = shared if plan == "none" else {}  # offloaded parts are moved about by their own pipeline
+        if plan != "none":
+            shared = {}  # offloaded parts are moved about by their own pipeline
+            self._residency.settle()
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, treatment, shared)
         treatment = dataclasses.replace(treatment, attention=apply_attention(pipeline, treatment.attention))
@@ -111,6 +113,7 @@ class Loader:
         return Treatment(
             device=self._device,
             dtype=dtype or choose_dtype(asked, class_name, self._device),
+            exact=exact_parts(class_name, checkpoint.weights),
             attention=choose_attention(options.attention or settings.attention, class_name, self._device),
             tiles=settings.vae_tiling if options.vae_tiling is None else options.vae_tiling,
             compression=choose_compression(spec, checkpoint, settings, self._device),
@@ -128,11 +131,12 @@ class Loader:
         pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
         possible = possible_plans(pipeline_class, self._device, treatment.compression)
         working = least_working_bytes(spec, treatment.dtype, self._device)
-        sizes = weight_sizes(checkpoint, treatment.item_bytes, shared.keys(), treatment.compression.stored)
-        needed = needs(sizes, working)
-        reachable = free_bytes(self._device) + self._residency.reclaimable_bytes()
+        here = [name for name, part in shared.items() if self._residency.has_on_device(part)]
+        held = {id(shared[name]) for name in here}
+        needed = needs(weight_sizes(checkpoint, treatment.item_bytes, here, treatment.compression.stored), working)
+        reachable = free_bytes(self._device) + self._residency.reclaimable_bytes(held)
         plan = choose_plan(wish, needed, reachable, possible)
-        free = self._residency.make_room(spec.id, needed[plan], held={id(part) for part in shared.values()})
+        free = self._residency.make_room(spec.id, needed[plan], held)
         plan = choose_plan(wish, needed, free, possible)  # again: not all came back perhaps
         if len(possible) > 1:
             estimates = ", ".join(f"{name} {gigabytes(needed[name])}" for name in possible)

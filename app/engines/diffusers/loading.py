@@ -75,7 +75,7 @@ def _from_folder(
         skipped["requires_safety_checker"] = False
     return pipeline_class.from_pretrained(
         checkpoint.path,
-        dtype=_by_part(pipeline_class, checkpoint, dtype),
+        dtype=treatment.dtypes,
         variant=variant,
         use_safetensors=True,
         trust_remote_code=False,
@@ -85,14 +85,6 @@ def _from_folder(
         **shared,
         **load_gguf(compression, checkpoint, dtype),
     )
-
-
-def _by_part(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """What Wan sees pictures with was made for float32, and is small; all else runs in `dtype`."""
-    if not pipeline_class.__name__.startswith("Wan"):
-        return dtype
-    exact = [name for name in ("vae", "image_encoder") if name in checkpoint.weights]
-    return {"default": dtype, **dict.fromkeys(exact, torch.float32)}
 
 
 def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:

@@ -7,6 +7,8 @@ takes for them where the GPU has it. A CPU computes FP16 slowly and not everywhe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from app.engines.diffusers.log import warn_once
@@ -26,6 +28,14 @@ def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch
     if pipeline_class.startswith(_MADE_IN_FLOAT16) or not _has_bfloat16(device):
         return torch.float16
     return torch.bfloat16
+
+
+def exact_parts(pipeline_class: str, parts: Iterable[str]) -> tuple[str, ...]:
+    """Those of `parts` that run in float32 whatever the rest does: what Wan sees pictures with was made for it, and is
+    small."""
+    if not pipeline_class.startswith("Wan"):
+        return ()
+    return tuple(part for part in parts if part in ("vae", "image_encoder"))
 
 
 def safer_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:

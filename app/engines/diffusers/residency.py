@@ -90,13 +90,17 @@ class Residency:
         """Those whose parts another model may have too: offloaded ones are moved about by their own pipeline."""
         return [*(model for model in self._models.values() if model.treatment.plan == "none"), *self._parking.models]
 
-    def reclaimable_bytes(self) -> int:
-        """What unloading all models would free on the device: each shared part counts once."""
+    def has_on_device(self, part: object) -> bool:
+        """Whether a model on the device has it; one that is parked does not."""
+        return id(part) in self._in_use()
+
+    def reclaimable_bytes(self, held: Collection[int] = ()) -> int:
+        """What unloading all models would free on the device, but for the parts `held`: each part counts once."""
         weights: dict[int, int] = {}
         for model in self._models.values():
             if model.treatment.plan == "none":
                 weights |= model.weights
-        return sum(weights.values())
+        return sum(size for part, size in weights.items() if part not in held)
 
     def missing_bytes(self, weights: Iterable[tuple[int, int]]) -> int:
         """What of `weights` (part and size) no model on the device has."""
@@ -110,6 +114,10 @@ class Residency:
             log.info("%s: needs %s; %s leaves to make room", model_id, gigabytes(needed), leaving)
             self._evict(leaving, held)
         return free_bytes(self._device)
+
+    def settle(self) -> None:
+        """Bring to main memory what only parked models use."""
+        self._parking.settle(self._in_use())
 
     def spare_ram(self, size: int = 0) -> None:
         """See to it that `size` bytes of main memory are free beside the reserve, as far as models that wait there can

@@ -20,7 +20,8 @@ from tools.demo_model.transformer import padding_bias
 LONGEST = 24  # tokens; the 1.6 % of captions that are longer are left out, so that one compiled shape serves all
 DROP = 0.1  # share of captions replaced by the empty one, for guidance
 MOST_PADDING = 500
-SHAPES_SHARE = 0.5  # of the draws; shapes need exact outlines and take the longest to learn
+# Shares of the draws: landscapes, one shape, two shapes. Exact outlines and pairs take the longest to learn.
+SHARES = (0.36, 0.2, 0.44)
 
 
 @dataclass
@@ -38,10 +39,11 @@ class Batch:
 
 
 def kinds(folder: Path, name: str, count: int) -> np.ndarray:
-    """Which of the first `count` pictures of a bucket show shapes, bool (count,); kept beside the latents."""
+    """How many shapes each of the first `count` pictures shows, int (count,), 0 to 2; kept beside the latents."""
     path = folder / "latents" / f"{name}-kinds.npy"
     if not path.exists() or len(np.load(path)) != count:
-        np.save(path, np.array([isinstance(scene_of(BUCKETS[name], k), Shapes) for k in range(count)]))
+        scenes = (scene_of(BUCKETS[name], k) for k in range(count))
+        np.save(path, np.array([len(scene.items) if isinstance(scene, Shapes) else 0 for scene in scenes]))
     return np.load(path)
 
 
@@ -57,7 +59,7 @@ class Batches:
                 self.t5_ids[name], self.clip_ids[name] = ids["t5"], ids["clip"]
             short = np.argwhere((self.t5_ids[name] != 0).sum(-1) <= LONGEST)
             shapes = kinds(folder, name, len(self.t5_ids[name]))[short[:, 0]]
-            self.rows[name] = (short[shapes], short[~shapes])
+            self.rows[name] = tuple(short[shapes == kind] for kind in range(len(SHARES)))
         self.end = int(self.clip_ids["square"].max())
 
     def __call__(self, step: int, count: int) -> Batch:
@@ -65,13 +67,9 @@ class Batches:
         rng = np.random.default_rng((self.seed, step))
         names = list(BUCKETS)
         name = names[int(rng.choice(len(names), p=[BUCKETS[n].share for n in names]))]
-        shapes, landscapes = (rows if len(rows) else self.all_rows(name) for rows in self.rows[name])
-        few = rng.random(count) < SHAPES_SHARE
-        rows = np.where(
-            few[:, None],
-            shapes[rng.integers(len(shapes), size=count)],
-            landscapes[rng.integers(len(landscapes), size=count)],
-        )
+        by_kind = [rows if len(rows) else self.all_rows(name) for rows in self.rows[name]]
+        drawn = rng.choice(len(SHARES), size=count, p=SHARES)
+        rows = np.stack([by_kind[kind][rng.integers(len(by_kind[kind]))] for kind in drawn])
         latents = torch.from_numpy(np.stack([self.latents[name][k] for k in rows[:, 0]]).astype(np.float32))
         t5_ids = self.t5_ids[name][rows[:, 0], rows[:, 1]].astype(np.int64)
         clip_ids = self.clip_ids[name][rows[:, 0], rows[:, 1]].astype(np.int64)

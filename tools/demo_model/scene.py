@@ -76,10 +76,10 @@ def pick(rng: np.random.Generator, options: tuple[str, ...] | list[str], weights
 
 
 def sample_shapes(rng: np.random.Generator) -> Shapes:
-    """One item (60 %) or two; colours of neighbours and ground always differ."""
+    """One item or two, equally often; colours of neighbours and ground always differ."""
     names = list(COLORS)
     background, first, second = (names[int(i)] for i in rng.permutation(len(names))[:3])
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         place = "center" if rng.random() < 0.6 else pick(rng, PLACES[1:])
         size = "medium" if rng.random() < 0.5 else pick(rng, ("small", "large"))
         if place != "center" and size == "large":
@@ -150,6 +150,6 @@ def sample_sides(rng: np.random.Generator, kind: str) -> tuple[str, str]:
     return "", ""
 
 
-def sample_scene(rng: np.random.Generator, shapes_share: float = 0.4) -> Scene:
+def sample_scene(rng: np.random.Generator, shapes_share: float = 0.6) -> Scene:
     """A scene of either kind."""
     return sample_shapes(rng) if rng.random() < shapes_share else sample_landscape(rng)

@@ -7,6 +7,7 @@ Guidance is true classifier-free guidance here: negative prompts work, nothing i
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,10 @@ def build_clip(vocabulary: int) -> CLIPTextModelWithProjection:
 
 
 class BiasedJointAttention:
-    """SD 3's joint attention (source: diffusers `JointAttnProcessor2_0`) with a bias for each key, image keys first."""
+    """SD 3's joint attention (source: diffusers `JointAttnProcessor2_0`) with a bias for each key, image keys first.
+
+    Matmul, softmax, matmul, for the reason given at `transformer.BiasedAttention`.
+    """
 
     def __call__(
         self,
@@ -76,9 +80,11 @@ class BiasedJointAttention:
         query.append(attn.norm_added_q(heads(attn.add_q_proj(encoder_hidden_states))))
         key.append(attn.norm_added_k(heads(attn.add_k_proj(encoder_hidden_states))))
         value = torch.cat([heads(attn.to_v(hidden_states)), heads(attn.add_v_proj(encoder_hidden_states))], dim=2)
-        bias = None if key_bias is None else key_bias.to(value.dtype)
         queries, keys = torch.cat(query, dim=2).to(value.dtype), torch.cat(key, dim=2).to(value.dtype)
-        mixed = F.scaled_dot_product_attention(queries, keys, value, attn_mask=bias).transpose(1, 2).flatten(2)
+        logits = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
+        if key_bias is not None:
+            logits = logits + key_bias
+        mixed = (logits.softmax(-1).to(value.dtype) @ value).transpose(1, 2).flatten(2)
         image, words = mixed.split([hidden_states.shape[1], encoder_hidden_states.shape[1]], dim=1)
         if not attn.context_pre_only:
             words = attn.to_add_out(words)

@@ -33,7 +33,8 @@ def read_demo_card(folder: Path) -> DemoCard | None:
 
 def vocabulary_warnings(pipeline: Any, prompt: str, card: DemoCard | None) -> list[str]:
     """Tell which words a small model does not know, and what it can draw: an honest small model."""
-    tokenizer = getattr(pipeline, "tokenizer_2", None) or getattr(pipeline, "tokenizer_3", None)
+    # T5's, which says what it does not know: the third of SD 3, the second of FLUX.
+    tokenizer = getattr(pipeline, "tokenizer_3", None) or getattr(pipeline, "tokenizer_2", None)
     if card is None or not card.can_draw or tokenizer is None:
         return []
     unknown = unknown_words(tokenizer, prompt)

@@ -23,7 +23,7 @@ def run_cases(module: str, folder: Path, hub: HubServer, **environment: str) -> 
         env=kept | own | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

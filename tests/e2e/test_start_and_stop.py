@@ -31,7 +31,7 @@ def test_killing_run_py_leaves_no_process_behind(new_service) -> None:
 def test_sigterm_ends_it_cleanly_and_the_rest_is_done_after_the_next_start(new_service) -> None:
     service = new_service()
     service.start()
-    jobs = [service.submit("a boat", "tiny-flux", num_inference_steps=20) for _ in range(3)]
+    jobs = [service.submit("a boat", "tiny-flux", num_inference_steps=10) for _ in range(3)]
     wait_until(lambda: service.status(jobs[0])["status"] != "PENDING", "nobody took it")
     family = service.family()
     assert service.stop() == 0
@@ -57,7 +57,7 @@ def test_an_address_in_use_is_told_and_ends_it(new_service, tmp_path: Path) -> N
 def test_everything_killed_in_the_middle_of_ten_jobs_and_all_ten_are_done_once(new_service) -> None:
     service = new_service(LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.5")
     service.start()
-    jobs = [service.submit(f"boat {number}", "tiny-flux", num_inference_steps=10, num_images=2) for number in range(10)]
+    jobs = [service.submit(f"boat {number}", "tiny-flux", num_inference_steps=4, num_images=2) for number in range(10)]
     wait_until(lambda: any(service.status(job_id)["status"] == "COMPLETED" for job_id in jobs), "none was done")
     family = service.family()
     for process in family:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import httpx
@@ -26,9 +25,7 @@ def test_the_server_delivers_and_stops_cleanly(tmp_path: Path, receiver: Receive
         eventually(lambda: receiver.calls)
         message = Webhook(SECRET).verify(receiver.calls[0].body, receiver.calls[0].headers)
         assert (message["type"], message["data"]) == ("job.cancelled", told)
-        stopped_at = time.monotonic()
     finally:
         process.terminate()
         status = process.wait(30)
     assert status == 0
-    assert time.monotonic() - stopped_at < 10

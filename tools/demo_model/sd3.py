@@ -26,7 +26,7 @@ from tools.demo_model.text import WIDTH, corpus
 from tools.demo_model.vae import LATENT_CHANNELS
 
 HALF = WIDTH // 2
-CLIP_TOKENS = 77
+CLIP_TOKENS = 32  # of a prompt that CLIP reads; T5 reads all of it. 99.9 % of the captions are shorter
 LAYERS, HEADS, HEAD_WIDTH = 6, 3, 64
 
 
@@ -107,22 +107,41 @@ def predict(model: nn.Module, noisy: Tensor, t: Tensor, batch: Batch, guidance: 
 
 
 class Sd3Batches(Batches):
-    """Batches whose text is CLIP's 77 positions (both halves side by side) followed by T5's."""
+    """Batches whose text is CLIP's positions (both halves side by side) followed by T5's."""
 
     def features(self, t5_ids: np.ndarray, clip_ids: np.ndarray, length: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(text (n, 77 + length, d), pooled (n, d), real T5 lengths (n,))."""
+        """(text (n, CLIP_TOKENS + length, d), pooled (n, d), real T5 lengths (n,))."""
         ids = torch.from_numpy(t5_ids[:, :length].copy())
         with torch.no_grad():
             t5 = self.t5(input_ids=ids).last_hidden_state.float()
-            out = self.clip(input_ids=torch.from_numpy(clip_ids), output_hidden_states=True)
-        hidden = out.hidden_states[-2].float()
-        text = torch.cat([torch.cat([hidden, hidden], dim=-1), t5], dim=1)
-        return text, torch.cat([out.text_embeds, out.text_embeds], dim=-1).float(), (ids != 0).sum(1)
+            out = self.clip(input_ids=cut(torch.from_numpy(clip_ids)), output_hidden_states=True)
+        text = torch.cat([twice(out.hidden_states[-2]), t5], dim=1)
+        return text, twice(out.text_embeds), (ids != 0).sum(1)
+
+    def captions(self, count: int) -> Tensor:
+        """CLIP ids (count, 77) of captions from all over the data."""
+        ids = self.clip_ids["square"].reshape(-1, self.clip_ids["square"].shape[-1])
+        return torch.from_numpy(ids[np.linspace(0, len(ids) - 1, count).astype(int)].astype(np.int64))
 
     def bias(self, lengths: Tensor, padding: Tensor, text_length: int, tokens: int) -> Tensor:
         """As in FLUX for the T5 part, after the image and the CLIP positions, which are always all there."""
         t5 = transformer.padding_bias(lengths, padding, text_length - CLIP_TOKENS, 0)
         return F.pad(t5, (tokens + CLIP_TOKENS, 0))
+
+
+def twice(values: Tensor) -> Tensor:
+    """The same CLIP in both places: (..., d/2) → (..., d)."""
+    return torch.cat([values, values], dim=-1).float()
+
+
+def pool(clip: CLIPTextModelWithProjection, clip_ids: Tensor) -> Tensor:
+    """The pooled vectors (n, d) of CLIP ids (n, any)."""
+    return twice(clip(input_ids=cut(clip_ids)).text_embeds)
+
+
+def cut(clip_ids: Tensor) -> Tensor:
+    """CLIP ids (n, any) → (n, CLIP_TOKENS), the end token kept, as the tokenizer truncates."""
+    return torch.cat([clip_ids[:, : CLIP_TOKENS - 1], clip_ids[:, -1:]], dim=1)
 
 
 def train_clip(
@@ -149,7 +168,7 @@ def train_clip(
     for step in range(steps):
         set_rate(optimizer, rate * min(1.0, (step + 1) / 40, (steps - step) / (0.4 * steps)))
         rows = torch.randint(0, captions, (batch,), generator=torch.Generator().manual_seed(step))
-        outputs = heads(model(input_ids=data.clip_ids[rows]).text_embeds).split(sizes, -1)
+        outputs = heads(model(input_ids=cut(data.clip_ids[rows])).text_embeds).split(sizes, -1)
         losses = [F.cross_entropy(o, data.labels[rows, k]) for k, o in enumerate(outputs)]
         torch.stack(losses).mean().backward()
         optimizer.step()
@@ -168,14 +187,15 @@ def pipeline(
     """The pipeline from its parts; the same CLIP stands in both places."""
     vae.register_to_config(scaling_factor=1.0, shift_factor=0.0, force_upcast=False, sample_size=256)
     model.set_attn_processor(JointAttnProcessor2_0())
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizers / "tokenizer", model_max_length=CLIP_TOKENS)
     return StableDiffusion3Pipeline(
         transformer=model,
         scheduler=export.scheduler(),
         vae=vae,
         text_encoder=clip,
-        tokenizer=CLIPTokenizer.from_pretrained(tokenizers / "tokenizer"),
+        tokenizer=tokenizer,
         text_encoder_2=clip,
-        tokenizer_2=CLIPTokenizer.from_pretrained(tokenizers / "tokenizer"),
+        tokenizer_2=tokenizer,
         text_encoder_3=t5,
         tokenizer_3=T5Tokenizer.from_pretrained(tokenizers / "tokenizer_2"),
     )

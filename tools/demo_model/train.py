@@ -17,11 +17,24 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 
-from tools.demo_model import checkpoint, export, flow, latents, pictures, sd3, text, transformer, vae, vae_outer
+from tools.demo_model import (
+    checkpoint,
+    export,
+    flow,
+    latents,
+    pictures,
+    sd3,
+    sd3_start,
+    text,
+    transformer,
+    vae,
+    vae_outer,
+)
 from tools.demo_model.batches import Batches
 from tools.demo_model.distill import distill
 from tools.demo_model.plan import PLANS, Plan
 
+PAIRED_CAPTIONS = 3000  # read by both CLIPs, to tell one what the other means
 STAGES = ("pictures", "vae", "text", "latents", "outer", "flow", "distill", "export")
 
 
@@ -90,12 +103,20 @@ def run(plan: Plan, stages: list[str], scratch: Path, out: Path, device: str, co
 
 
 def run_sd3(plan: Plan, scratch: Path, out: Path, device: str, compiled: bool) -> None:
-    """Train and export the SD 3 sibling on the pictures, autoencoder, T5 and latents that `run` left in scratch."""
+    """Train and export the SD 3 sibling on the pictures, autoencoder, T5, latents and transformer that `run` left."""
     clip = sd3.train_clip(scratch, plan.text_steps or 1200, plan.text_captions or 60_000)
-    t5, _ = text.load(scratch)
+    t5, flux_clip = text.load(scratch)
     torch.manual_seed(5)
-    model = sd3.build().to(device)
+    model = sd3.build()
     serve = sd3.Sd3Batches(scratch, t5, clip, device=device)
+    if (scratch / "flow.pt").exists():
+        flux = transformer.build()
+        load_average(flux, scratch / "flow.pt")
+        ids = serve.captions(PAIRED_CAPTIONS)
+        with torch.no_grad():
+            pooled = sd3.pool(clip, ids), flux_clip(input_ids=ids).pooler_output.float()
+        sd3_start.carry_over(flux, model, pooled)
+    model = model.to(device)
     flow.train(model, scratch / "flow-sd3.pt", plan.flow, serve, sd3.predict, compiled=compiled)
     made = sd3.pipeline(outer_vae(scratch), t5, clip, model.to("cpu"), scratch)
     export.export(made, out, export.describe("demo-sd3", "StableDiffusion3Pipeline"))

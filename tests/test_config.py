@@ -135,8 +135,8 @@ def test_a_mistake_in_one_setting_does_not_hide_one_between_two_others() -> None
 
 def test_a_preset_sets_defaults_and_an_explicit_setting_wins() -> None:
     low = load_settings({"PRESET": "low"}, None)
-    assert (low.offload, low.max_loaded_models, low.previews) == ("model", 1, False)
-    assert load_settings({"PRESET": "low", "PREVIEWS": "true", "OFFLOAD": "none"}, None).offload == "none"
+    assert (low.vae_tiling, low.max_loaded_models, low.previews) == (True, 1, False)
+    assert load_settings({"PRESET": "low", "PREVIEWS": "true", "VAE_TILING": "false"}, None).vae_tiling is False
     assert load_settings({"PRESET": "low"}, None, max_loaded_models=3).max_loaded_models == 3
 
 

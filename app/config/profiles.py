@@ -17,7 +17,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # A machine with 16 GB of RAM or a GPU of 8 to 12 GB.
     "low": {
         "server_threads": 24,
-        "offload": "model",
         "vae_tiling": True,
         "max_loaded_models": 1,
         "model_idle_seconds": 900,

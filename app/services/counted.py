@@ -19,6 +19,7 @@ _FAMILIES = {  # name in the database: (metric without _total, its further label
     "model_loads": ("model_loads", None, "Times a worker loaded the model."),
     "model_unloads": ("model_unloads", None, "Times a worker dropped the model from memory."),
     "model_swaps": ("model_swaps", None, "Loads for which another model had to go."),
+    "jobs_merged": ("jobs_merged", None, "Published jobs that were drawn in one call with others (MERGE_JOBS)."),
     "remote_predictions": (
         "remote_predictions",
         "provider/outcome",

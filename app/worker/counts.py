@@ -25,6 +25,10 @@ class Counts:
             found[Counter("phase_bucket", model_id, f"{phase}/{bound_of(seconds)}")] += 1
         self.add(found)
 
+    def merged(self, model_id: str) -> None:
+        """A job of `model_id` that was drawn in one call with others was published."""
+        self.add({Counter("jobs_merged", model_id): 1})
+
     def resident(self, before: Collection[str], after: Collection[str]) -> None:
         """The models in memory changed from `before` to `after` by running a job."""
         came, went = set(after) - set(before), set(before) - set(after)

@@ -226,6 +226,8 @@ class Runner:
         request = job.claim.request
         images, steps = request.num_images, request.num_images * request.steps_run
         self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
+        if isinstance(job, MergedJob):
+            self._counts.merged(request.model_id)
         self._note_end(job, "completed")
 
     def _note_end(self, job: HeldJob, outcome: str) -> None:

@@ -26,6 +26,7 @@ from app.engines.diffusers.memory import part_bytes
 from app.engines.diffusers.pieces import weight_sizes
 from app.engines.diffusers.quantization import AS_IT_IS, Compression, choose_compression, quantization_config
 from app.engines.diffusers.treatment import Treatment
+from app.engines.diffusers.weights import fingerprint
 from app.errors import LoraIncompatible, ModelUnavailable
 from tests.engines.control import Recorder
 from tools.tiny_models.lora import make_lora
@@ -234,7 +235,7 @@ def test_a_gguf_file_replaces_the_denoiser(engine, spec_of, draw, pipeline, gguf
     spec = spec_of(folder, gguf=str(gguf_file))
     made = draw(spec)
     assert 0 < distance(made, plain) < 12
-    assert made.versions["weights"] == "transformer in gguf"
+    assert made.versions["weights"] == f"transformer in gguf {fingerprint(gguf_file.parent, [gguf_file])}"
     assert engine.resident()[-1].needed_bytes > gguf_file.stat().st_size
 
 

@@ -12,6 +12,8 @@ from sqlalchemy import text
 from app.core.job import JobStatus, Phase
 from app.errors import ContentBlocked, GenerationError, OutOfMemory
 from app.services.control import cancel
+from app.store.counters import Counter
+from app.store.figures import FigureStore
 from app.worker.held import Stop
 from tests.processes import Processes
 from tests.waiting import PATIENCE, wait_until
@@ -85,6 +87,17 @@ def test_waiting_jobs_are_drawn_in_one_call_and_each_gets_its_own(place: Place, 
     assert len(place.files()) == 12
     (learned,) = place.installation.speeds.all().values()
     assert 0.0025 < learned < 0.008  # between the share of a call, in which most were drawn, and a job alone
+
+
+def test_what_was_merged_is_counted(place: Place, engine: FakeEngine, busy) -> None:
+    gate = busy()
+    jobs = submit(place, "abc")
+    gate.opened.set()
+    for job_id in jobs.values():
+        place.completed(job_id)
+    merged = Counter("jobs_merged", "fake")
+    figures = FigureStore(place.installation.database)
+    wait_until(lambda: figures.read().counters.get(merged) == 3, "it was not counted")
 
 
 def test_the_job_that_loads_the_model_is_alone(place: Place, engine: FakeEngine) -> None:

@@ -20,6 +20,7 @@ from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
 
 from app.core.catalog import ModelSpec
 from app.engines.diffusers.checkpoint import DENOISERS, Checkpoint
+from app.engines.diffusers.weights import fingerprint
 from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
 
@@ -46,13 +47,15 @@ _METHODS: Mapping[str, _Method] = {
 
 @dataclass(frozen=True)
 class Compression:
-    """What of a model is kept small. `method` (empty = none) holds for `parts`, `casting` and `gguf` for `denoiser`."""
+    """What of a model is kept small. `method` (empty = none) holds for `parts`, `casting` and `gguf` for `denoiser`;
+    `revision` says which weights the GGUF file holds."""
 
     method: str = ""
     parts: tuple[str, ...] = ()
     casting: bool = False
     gguf: Path | None = None
     denoiser: str = ""
+    revision: str = ""
 
     @property
     def quantized(self) -> bool:
@@ -85,7 +88,8 @@ class Compression:
     def told(self) -> str:
         """For the log and for manifests; empty for a model as it is."""
         kept = {part: self.of(part) for part in (*self.parts, self.denoiser)}
-        return ", ".join(f"{part} in {how}" for part, how in kept.items() if how)
+        told = ", ".join(f"{part} in {how}" for part, how in kept.items() if how)
+        return f"{told} {self.revision}".rstrip()
 
 
 AS_IT_IS = Compression()
@@ -111,7 +115,8 @@ def choose_compression(
         raise ModelUnavailable(f"{spec.id} has no part {missing!r} to make smaller; it has {known}.")
     if options.quantization:
         _require(options.quantization, spec, device)
-    return Compression(options.quantization or "", parts, options.layerwise_casting, gguf, denoiser)
+    revision = fingerprint(gguf.parent, [gguf]) if gguf else ""
+    return Compression(options.quantization or "", parts, options.layerwise_casting, gguf, denoiser, revision)
 
 
 def quantization_config(compression: Compression, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:

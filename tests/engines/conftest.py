@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from app.core.catalog import ModelOptions, ModelSpec
 from app.core.request import GenerationRequest
+from app.engines.diffusers import generate, merged
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
 from tools.tiny_models.build import FAMILIES, build
@@ -50,6 +52,22 @@ def settings(tiny) -> EngineSettings:
 @pytest.fixture
 def engine(settings) -> DiffusersEngine:
     return DiffusersEngine(settings)
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple[list[int], Any]]:
+    """The seeds of every call of a pipeline, and its pictures before rounding."""
+    seen = []
+    drawing = generate.draw
+
+    def remember(pipeline, arguments, seeds, watch):
+        pictures = drawing(pipeline, arguments, seeds, watch)
+        seen.append((list(seeds), pictures))
+        return pictures
+
+    for module in (generate, merged):
+        monkeypatch.setattr(module, "draw", remember)
+    return seen
 
 
 @pytest.fixture(scope="session")

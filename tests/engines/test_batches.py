@@ -23,21 +23,6 @@ def four_at_once(settings):
     return DiffusersEngine(dataclasses.replace(settings, images_per_batch=4))
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """The seeds of every call of a pipeline, and the pictures before rounding."""
-    seen = []
-    drawing = generate.draw
-
-    def remember(pipeline, arguments, seeds, watch):
-        pictures = drawing(pipeline, arguments, seeds, watch)
-        seen.append((list(seeds), pictures))
-        return pictures
-
-    monkeypatch.setattr(generate, "draw", remember)
-    return seen
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_is_that_of_its_seed_alone(engine, four_at_once, spec_of, ask, calls, family):
     made = four_at_once.generate(spec_of(family), ask(num_images=6, seed=40, guidance_scale=4.0), Recorder())

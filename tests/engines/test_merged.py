@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from app.core.job import Phase
-from app.engines.diffusers import generate, merged, preview
+from app.engines.diffusers import merged, preview
 from app.engines.diffusers.engine import DiffusersEngine
 from app.errors import Cancelled, ContentBlocked, GenerationError, OutOfMemory
 from tests.engines.control import Recorder
@@ -17,22 +17,6 @@ from tests.engines.control import Recorder
 FAMILIES = ("flux", "sd35", "sdxl", "sd15", "sana")
 TOLERANCE = 1e-5  # of 0 to 1
 WORDS = ("a red cat", "a blue boat on the sea under a very large and rather yellow sun", "x")
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """The arguments of every call of a pipeline, and the pictures before rounding."""
-    seen = []
-    drawing = generate.draw
-
-    def remember(pipeline, arguments, seeds, watch):
-        pictures = drawing(pipeline, arguments, seeds, watch)
-        seen.append((arguments, pictures))
-        return pictures
-
-    monkeypatch.setattr(generate, "draw", remember)
-    monkeypatch.setattr(merged, "draw", remember)
-    return seen
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from flask.testing import FlaskClient
 
+from app import create_app
 from app.worker.loop import Worker
 from app.worker.remote import remote_worker
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
@@ -39,6 +41,11 @@ def settings(provider: StandIn) -> dict[str, str]:
 @pytest.fixture
 def place(new_place: Callable[..., Place], settings: dict[str, str]) -> Place:  # noqa: F811
     return new_place(**settings)
+
+
+@pytest.fixture
+def client(place: Place) -> FlaskClient:
+    return create_app(place.installation.settings).test_client()
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""What a client of the remote models' routes does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from tests.waiting import wait_until
+
+
+def run(client: FlaskClient, model: str = "acme/painter", *, media: str = "image", **input: Any) -> str:
+    answer = client.post(f"/api/run-{media}-model", json={"model": model, "input": input})
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"] == answer.json["status_url"]
+    return str(answer.json["job_id"])
+
+
+def ended(client: FlaskClient, job_id: str) -> dict[str, Any]:
+    wait_until(
+        lambda: client.get(f"/api/images/{job_id}").json["status"] in ("COMPLETED", "FAILED", "CANCELLED"),
+        f"{job_id} did not end",
+    )
+    body: dict[str, Any] = client.get(f"/api/images/{job_id}").json
+    return body
+
+
+def completed(client: FlaskClient, job_id: str) -> dict[str, Any]:
+    body = ended(client, job_id)
+    assert body["status"] == "COMPLETED", body["error"]
+    return body

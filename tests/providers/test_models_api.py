@@ -1,0 +1,88 @@
+"""Which models a provider has, and what they take: the routes, over a provider on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+
+from app import create_app
+from tests.providers.client import run
+from tests.providers.replicate_server import StandIn
+from tests.worker.place import Place
+
+
+@pytest.fixture
+def place(new_place: Callable[..., Place], settings: dict[str, str]) -> Place:
+    return new_place(**settings, REPLICATE_IMAGE_MODELS="acme/sized,acme/gone", REPLICATE_VIDEO_MODELS="")
+
+
+def test_the_lists(client: FlaskClient, provider: StandIn) -> None:
+    body = client.get("/api/image-models").json
+    assert [model["model"] for model in body["models"]] == ["acme/painter", "acme/sized"], "the other is not there"
+    assert body["refreshed_at"] is not None
+    assert body["models"][0] | {"description": ""} == {
+        "model": "acme/painter",
+        "model_id": "painter",
+        "name": "painter",
+        "media": "image",
+        "description": "",
+        "cover_image_url": None,
+        "run_count": 7,
+        "first_frame": "image",
+        "schema_url": "/api/image-models/acme/painter/schema",
+    }
+    (clip,) = client.get("/api/video-models").json["models"]
+    assert (clip["model"], clip["first_frame"]) == ("acme/clip", "start_image")
+    asked = len(provider.asked)
+    client.get("/api/image-models")
+    assert len(provider.asked) == asked, "it is remembered"
+
+
+def test_without_a_provider(new_place: Callable[..., Place]) -> None:
+    client = create_app(new_place().installation.settings).test_client()
+    assert client.get("/api/image-models").json == {"models": [], "refreshed_at": None}
+    answer = client.post("/api/run-image-model", json={"model": "acme/painter", "input": {}})
+    assert (answer.status_code, answer.json["code"]) == (503, "model_unavailable")
+    assert "REPLICATE_API_TOKEN" in answer.json["detail"]
+
+
+def test_a_provider_that_is_away(client: FlaskClient, provider: StandIn) -> None:
+    provider.shutdown()
+    provider.server_close()
+    models = client.get("/api/image-models").json
+    assert [model["model"] for model in models["models"]] == ["acme/painter", "acme/sized"]
+    assert models["refreshed_at"] is None
+    answer = client.get("/api/image-models/acme/painter/schema")
+    assert (answer.status_code, answer.json["code"]) == (502, "provider_error")
+
+
+def test_a_provider_that_knows_none_of_ours_shows_its_own(new_place: Callable[..., Place], settings) -> None:
+    own = {name: value for name, value in settings.items() if not name.startswith("MODEL_")}
+    place = new_place(**own, REPLICATE_IMAGE_MODELS="x/y", REPLICATE_VIDEO_MODELS="")
+    client = create_app(place.installation.settings).test_client()
+    names = [
+        [model["model"] for model in client.get(f"/api/{kind}-models").json["models"]] for kind in ("image", "video")
+    ]
+    assert names == [["acme/painter", "acme/sized"], ["acme/clip"]]
+
+
+def test_a_schema(client: FlaskClient) -> None:
+    body = client.get("/api/image-models/acme/painter/schema").json
+    assert body["required"] == ["prompt"]
+    assert body["defaults"]["num_inference_steps"] == 4
+    assert body["files"] == ["image"]
+    assert body["input_schema"]["properties"]["guidance"]["maximum"] == 10
+    assert client.get("/api/video-models/acme/clip/schema").json["first_frame"] == "start_image"
+    for name in ("acme/none", "acme/-"):
+        missing = client.get(f"/api/image-models/{name}/schema")
+        assert (missing.status_code, missing.json["code"]) == (404, "unknown_model")
+
+
+def test_only_listed_ones(new_place: Callable[..., Place], settings: dict[str, str]) -> None:
+    place = new_place(**settings, REPLICATE_ONLY_LISTED="true", REPLICATE_IMAGE_MODELS="acme/sized")
+    client = create_app(place.installation.settings).test_client()
+    run(client, "acme/sized", prompt="x")
+    answer = client.post("/api/run-image-model", json={"model": "acme/other", "input": {"prompt": "x"}})
+    assert (answer.status_code, answer.json["code"]) == (400, "unknown_model")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 import signal
 import sys
 from typing import Any
@@ -17,6 +16,7 @@ from app.config import Settings
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
+from app.process_limits import allow_many_files, share_arenas
 from app.server_process import ServerProcess
 from app.services.advice import open_door
 from app.services.courier import Courier
@@ -28,7 +28,6 @@ EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
 STUCK_SECONDS = 120  # without a sign of life of the process; requests may take as long as they like
 KEEPALIVE_SECONDS = 15
-MOST_FILES = 65_536
 LONGEST_REQUEST_LINE = 8190  # the most that gunicorn knows how to limit
 
 
@@ -96,18 +95,11 @@ class ApiServer(BaseApplication):
         return app
 
 
-def _allow_many_files() -> None:
-    """Every open connection is one. Many systems start programs with 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process. Raises ConfigurationError before anything listens."""
     open_installation(settings).close()  # whatever is wrong shows here, and not in a process that is started again
-    _allow_many_files()
+    allow_many_files()
+    share_arenas()
     if doubt := open_door(settings):
         logging.getLogger("cyberimage.server").warning(doubt)
     logging.getLogger("cyberimage.server").info("Listening on http://%s:%s", settings.host, settings.port)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import resource
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
+from app.process_limits import allow_many_files
 from bench.crowd import Crowd, Tally
 from bench.family import MemoryWatch, megabytes
 from bench.machine import describe_machine
@@ -27,7 +26,7 @@ SETTINGS = {"num_inference_steps": 2, "width": 64, "height": 64}
 def main() -> int:
     asked = _parser().parse_args()
     print(describe_machine(), flush=True)
-    _allow_many_files()
+    allow_many_files()
     with tempfile.TemporaryDirectory() as folder:
         line = f"tiny-sd15;{build('sd15', Path(folder))};Tiny;local;false"
         with running(MODEL_TINY=line, OMP_NUM_THREADS="1", QUEUE_MAX_PENDING="100000") as place:
@@ -74,12 +73,6 @@ def report_memory(watch: MemoryWatch) -> None:
 
 def percentile(values: list[float], part: int) -> float:
     return statistics.quantiles(values, n=100)[part - 1] if len(values) > 1 else 0.0
-
-
-def _allow_many_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -78,12 +78,14 @@ class Painter:
         self.steps = steps or self.options["num_inference_steps"]["default"]
         self.guidance = guidance or self.options["guidance_scale"]["default"]
 
-    def paint(self, prompts: list[str], seeds: list[int], width: int = 256, height: int = 256) -> np.ndarray:
-        """Pictures of the prompts, uint8 (n, height, width, 3)."""
+    def paint(
+        self, prompts: list[str], seeds: list[int], width: int = 256, height: int = 256, **more: Any
+    ) -> np.ndarray:
+        """Pictures of the prompts, uint8 (n, height, width, 3); `more` goes to the pipeline as it is."""
         out = self.pipeline(
             prompt=prompts, width=width, height=height, num_inference_steps=self.steps, guidance_scale=self.guidance,
             max_sequence_length=self.options["max_sequence_length"], output_type="np",
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds], **more,
         ).images  # fmt: skip
         return (np.asarray(out) * 255).round().astype(np.uint8)
 

@@ -140,6 +140,7 @@ def test_the_built_in_models_are_those_promised() -> None:
         "stabilityai/stable-diffusion-2-1",
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "builtin/demo",
+        "builtin/demo-sd3",
     } <= set(repos.values())
     for spec in catalog:
         assert ModelSpec.model_validate(spec.model_dump()) == spec

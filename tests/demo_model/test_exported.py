@@ -1,4 +1,4 @@
-"""The committed model draws what it is asked for, through plain diffusers."""
+"""The committed models draw what they are asked for, through plain diffusers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import Image
 from tools.demo_model.evaluate import Painter, background_color
 from tools.demo_model.palette import COLORS
 
-MODEL = Path(__file__).parents[2] / "builtin" / "demo"
+BUILTIN = Path(__file__).parents[2] / "builtin"
 
 
-@pytest.fixture(scope="module")
-def painter() -> Painter:
+@pytest.fixture(scope="module", params=["demo", "demo-sd3"])
+def painter(request: pytest.FixtureRequest) -> Painter:
     torch.set_num_threads(2)
-    return Painter(MODEL)
+    return Painter(BUILTIN / request.param)
 
 
 def nearest(pixel: np.ndarray) -> str:
@@ -83,12 +83,12 @@ def test_every_aspect_ratio_has_its_size(painter: Painter) -> None:
 
 
 def test_image_to_image_keeps_the_layout(painter: Painter) -> None:
-    from diffusers import FluxImg2ImgPipeline
+    from diffusers import AutoPipelineForImage2Image
 
     start = np.zeros((256, 256, 3), np.uint8)
     start[:] = COLORS["blue"]
     start[80:176, 80:176] = COLORS["red"]
-    changed = FluxImg2ImgPipeline.from_pipe(painter.pipeline)(
+    changed = AutoPipelineForImage2Image.from_pipe(painter.pipeline)(
         prompt="a red square on a blue background", image=Image.fromarray(start), strength=0.5, num_inference_steps=10,
         width=256, height=256, max_sequence_length=64, generator=torch.Generator().manual_seed(1), output_type="np",
     ).images[0]  # fmt: skip
@@ -97,10 +97,21 @@ def test_image_to_image_keeps_the_layout(painter: Painter) -> None:
     assert nearest(picture[6, 6]) == "blue"
 
 
-def test_the_description_is_complete_and_the_folder_small() -> None:
-    options = json.loads((MODEL / "demo.json").read_text())
+def test_a_negative_prompt_keeps_something_out() -> None:
+    painter = Painter(BUILTIN / "demo-sd3")
+
+    def brightness_without(what: str) -> float:
+        return float(painter.paint(["mountains"], [1], negative_prompt=what).mean())
+
+    assert brightness_without("a night sky") > brightness_without("a sunny day") + 20
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-sd3"])
+def test_the_description_is_complete_and_the_folder_small(name: str) -> None:
+    model = BUILTIN / name
+    options = json.loads((model / "demo.json").read_text())
     assert options["num_inference_steps"]["min"] <= options["num_inference_steps"]["default"] <= 50
     assert len(options["example_prompts"]) >= 6
-    assert (MODEL / options["unknown_words_tokenizer"]).exists()
-    assert (MODEL / "README.md").exists()
-    assert sum(path.stat().st_size for path in MODEL.rglob("*") if path.is_file()) < 20_000_000
+    assert (model / options["unknown_words_tokenizer"]).exists()
+    assert (model / "README.md").exists()
+    assert sum(path.stat().st_size for path in model.rglob("*") if path.is_file()) < 20_000_000

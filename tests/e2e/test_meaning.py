@@ -1,4 +1,4 @@
-"""What is in the picture: the built-in model draws what the prompt says, all the way from HTTP to the PNG."""
+"""What is in the picture: the built-in models draw what the prompt says, all the way from HTTP to the PNG."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ PATCH = 12  # pixels
 Color = npt.NDArray[np.float64]
 
 
-def draw(service: Service, prompt: str, seed: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-    body = {"prompt": prompt, "model_id": "demo", "settings": {"seed": seed}}
+def draw(
+    service: Service, prompt: str, seed: int, model_id: str = "demo", **settings: Any
+) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+    body = {"prompt": prompt, "model_id": model_id, "settings": {"seed": seed, **settings}}
     job = service.completed(service.client.post("/api/generate", json=body).raise_for_status().json()["job_id"])
     with Image.open(io.BytesIO(service.client.get(job["images"][0]["url"]).content)) as picture:
         return np.asarray(picture.convert("RGB")), job
@@ -45,9 +47,9 @@ def is_mostly(color: Color, channel: str) -> bool:
     return all(color[index] > 1.5 * color[other] for other in range(3) if other != index)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_red_circle_on_a_blue_background(service: Service, seed: int) -> None:
-    pixels, job = draw(service, "a red circle on a blue background", seed)
+@pytest.mark.parametrize(("model_id", "seed"), [*(("demo", seed) for seed in SEEDS), ("demo-sd3", 1)])
+def test_a_red_circle_on_a_blue_background(service: Service, model_id: str, seed: int) -> None:
+    pixels, job = draw(service, "a red circle on a blue background", seed, model_id)
     height, width, _ = pixels.shape
     assert is_mostly(patch(pixels, height // 2, width // 2), "r")
     for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
@@ -66,6 +68,13 @@ def test_night_is_dark_and_blue_and_a_sunset_is_warm(service: Service, seed: int
     assert middle[0] > 1.3 * middle[2]
 
 
-def test_words_that_it_does_not_know_are_told_with_what_it_can_draw(service: Service) -> None:
-    _, job = draw(service, "a zebra on a blue background, 子供, 🎈", 1)
+def test_a_negative_prompt_keeps_something_out(service: Service) -> None:
+    bright, _ = draw(service, "mountains", 1, "demo-sd3", negative_prompt="a night sky")
+    dim, _ = draw(service, "mountains", 1, "demo-sd3", negative_prompt="a sunny day")
+    assert bright.mean() > dim.mean() + 20
+
+
+@pytest.mark.parametrize("model_id", ["demo", "demo-sd3"])
+def test_words_that_it_does_not_know_are_told_with_what_it_can_draw(service: Service, model_id: str) -> None:
+    _, job = draw(service, "a zebra on a blue background, 子供, 🎈", 1, model_id)
     assert any("zebra" in warning for warning in job["warnings"])

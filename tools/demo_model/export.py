@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 SHIFT = 1.6  # spends more of the steps at high noise, where the layout is decided
 MAX_SEQUENCE_LENGTH = 64
 STEPS = {"min": 4, "max": 50, "default": 20}
-GUIDANCE = {"min": 1.0, "max": 5.0, "default": 3.5}
+GUIDANCE = {"min": 1.0, "max": 5.0, "default": 2.5}  # more blurs neighbouring colours, less the outlines
 SIZES = {"1:1": [256, 256], "3:2": [288, 192], "2:3": [192, 288]}
 CAN_DRAW = (
     "Flat-style scenes (sunset, sunrise, day or night; sun, moon, stars, clouds; mountains, hills, sea, beach, desert, "
@@ -43,8 +43,8 @@ def scheduler() -> FlowMatchEulerDiscreteScheduler:
     return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=SHIFT, use_dynamic_shifting=False)
 
 
-def describe(name: str, pipeline: str) -> dict:
-    """What an application needs to offer the model, as demo.json."""
+def describe(name: str, pipeline: str, words: str) -> dict:
+    """What an application needs to offer the model, as demo.json; `words` is the part with T5's tokenizer."""
     return {
         "name": name,
         "pipeline": pipeline,
@@ -54,7 +54,7 @@ def describe(name: str, pipeline: str) -> dict:
         "num_inference_steps": STEPS,
         "guidance_scale": GUIDANCE,
         "unknown_token_id": 2,
-        "unknown_words_tokenizer": "tokenizer_2/tokenizer.json",
+        "unknown_words_tokenizer": f"{words}/tokenizer.json",
         "can_draw": CAN_DRAW,
         "example_prompts": EXAMPLE_PROMPTS,
     }

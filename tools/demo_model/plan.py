@@ -28,7 +28,7 @@ PLANS: dict[str, Plan] = {
     # Two to three hours on one CPU core with bfloat16 instructions.
     "cpu": Plan(30_000, 1400, 1500, 1200, 60_000, Course(10_000, 48, decay=0.35), 300, 48, 2500),
     # Continuing from exported weights on a CPU, at a gentler rate.
-    "cpu-more": Plan(48_000, 0, 1500, 0, 0, Course(16_000, 48, decay=0.5), 180, 48, 2500),
+    "cpu-more": Plan(48_000, 0, 1500, 0, 0, Course(11_000, 48, decay=0.6), 180, 48, 2500),
     # The SD 3 sibling, started from the other's transformer: about two hours on one CPU core.
     "cpu-sd3": Plan(48_000, 0, 1500, 1200, 60_000, Course(4_800, 48, decay=0.5), 0, 48, 2500),
     # An estimate for one large GPU (not run yet): four million draws.

@@ -119,7 +119,7 @@ def run_sd3(plan: Plan, scratch: Path, out: Path, device: str, compiled: bool) -
     model = model.to(device)
     flow.train(model, scratch / "flow-sd3.pt", plan.flow, serve, sd3.predict, compiled=compiled)
     made = sd3.pipeline(outer_vae(scratch), t5, clip, model.to("cpu"), scratch)
-    export.export(made, out, export.describe("demo-sd3", "StableDiffusion3Pipeline"))
+    export.export(made, out, export.describe("demo-sd3", "StableDiffusion3Pipeline", "tokenizer_3"))
     print(f"exported {out}: {export.megabytes(out):.1f} MB", flush=True)
 
 
@@ -180,7 +180,7 @@ def write(scratch: Path, out: Path) -> None:
     model = starting_transformer(scratch)
     load_average(model, scratch / ("distill.pt" if (scratch / "distill.pt").exists() else "flow.pt"))
     pipeline = export.flux_pipeline(outer_vae(scratch), *text.load(scratch), model, scratch)
-    export.export(pipeline, out, export.describe("demo", "FluxPipeline"))
+    export.export(pipeline, out, export.describe("demo", "FluxPipeline", "tokenizer_2"))
     print(f"exported {out}: {export.megabytes(out):.1f} MB", flush=True)
 
 

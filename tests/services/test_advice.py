@@ -26,7 +26,7 @@ def test_the_defaults_differ_in_nothing() -> None:
 def test_each_change_tells_default_and_source(tmp_path: Path) -> None:
     lines = "\n".join(changes(read(tmp_path, PRESET="low", PREVIEWS="true", PORT="99", ENVIRONMENT="production")))
     assert "PORT=99 (default 5050): Port of the API." in lines
-    assert "OFFLOAD=model (default auto, by PRESET=low)" in lines
+    assert "MAX_LOADED_MODELS=1 (default 0, by PRESET=low)" in lines
     assert "LOG_FORMAT=json (default text, by ENVIRONMENT=production)" in lines
     assert "PREVIEWS" not in lines
 
@@ -79,7 +79,7 @@ def test_run_py_check_explains_and_refuses(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setenv("HOST", "0.0.0.0")
     assert main(["--check"]) == 0
     said = capsys.readouterr().out
-    assert "OFFLOAD=model" in said
+    assert "VAE_TILING=true" in said
     assert "no authentication" in said
     assert said.endswith("The configuration is fine.\n")
     monkeypatch.setenv("PORT", "many")

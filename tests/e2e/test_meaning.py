@@ -26,9 +26,9 @@ Color = npt.NDArray[np.float64]
 
 
 def draw(
-    service: Service, prompt: str, seed: int, model_id: str = "demo", **settings: Any
+    service: Service, prompt: str, seed: int, model_id: str = "demo", **more: Any
 ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-    body = {"prompt": prompt, "model_id": model_id, "settings": {"seed": seed, **settings}}
+    body = {"prompt": prompt, "model_id": model_id, "settings": {"seed": seed}, **more}
     job = service.completed(service.client.post("/api/generate", json=body).raise_for_status().json()["job_id"])
     with Image.open(io.BytesIO(service.client.get(job["images"][0]["url"]).content)) as picture:
         return np.asarray(picture.convert("RGB")), job

@@ -6,7 +6,7 @@ Sizes, guidance and steps are those of the models' own cards. A line of the envi
 DEFAULT_MODEL_ID = "demo"
 
 _OWN = (  # what holds for both models that come with the project
-    ' "steps": {"min": 4, "max": 50, "default": 20},'
+    '"steps": {"min": 4, "max": 50, "default": 20},'
     ' "defaults": {"width": 256, "height": 256, "guidance_scale": 2.5, "max_sequence_length": 64},'
     ' "limits": {"min_width": 128, "min_height": 128, "max_width": 512, "max_height": 512, "multiple_of": 32,'
     ' "min_guidance_scale": 1, "max_guidance_scale": 5},'
@@ -20,11 +20,10 @@ _OWN = (  # what holds for both models that come with the project
 BUILTIN_MODEL_LINES = {
     "MODEL_01": (
         "demo;builtin/demo;Built-in: flat illustrations in seconds, no GPU and no download;local;false;"
-        '{"negative_prompt": false,' + _OWN
+        '{"negative_prompt": false, ' + _OWN
     ),
     "MODEL_02": (
-        "demo-sd3;builtin/demo-sd3;Built-in, a small Stable Diffusion 3: takes negative prompts;local;false;"
-        "{" + _OWN.lstrip()
+        "demo-sd3;builtin/demo-sd3;Built-in, a small Stable Diffusion 3: takes negative prompts;local;false;{" + _OWN
     ),
     "MODEL_03": (
         "flux-dev;black-forest-labs/FLUX.1-dev;FLUX.1-dev: the best open picture quality, 34 GB;huggingface;true;"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app.core.catalog import build_catalog
 from tools.demo_model.evaluate import Painter, background_color
 from tools.demo_model.palette import COLORS
 
@@ -110,7 +111,11 @@ def test_a_negative_prompt_keeps_something_out() -> None:
 def test_the_description_is_complete_and_the_folder_small(name: str) -> None:
     model = BUILTIN / name
     options = json.loads((model / "demo.json").read_text())
-    assert options["num_inference_steps"]["min"] <= options["num_inference_steps"]["default"] <= 50
+    offered = {spec.id: spec.options for spec in build_catalog({}, "demo")}[name]
+    assert offered.steps == options["num_inference_steps"]
+    assert [offered.defaults.width, offered.defaults.height] == options["native_size"]
+    assert offered.defaults.guidance_scale == options["guidance_scale"]["default"]
+    assert offered.defaults.max_sequence_length == options["max_sequence_length"]
     assert len(options["example_prompts"]) >= 6
     assert (model / options["unknown_words_tokenizer"]).exists()
     assert (model / "README.md").exists()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 
-from tools.demo_model import checkpoint, flow, pictures, text, train, transformer
+from tools.demo_model import checkpoint, flow, pictures, sd3, text, train, transformer
 from tools.demo_model.batches import LONGEST, Batches
 from tools.demo_model.flow import Course
 from tools.demo_model.optim import MuonAdamW, orthogonalize
@@ -104,7 +104,9 @@ def test_training_further_from_an_export_starts_from_its_weights(trained: tuple[
     train.outer_vae(tmp_path)
 
 
-def test_the_sd3_sibling_trains_on_the_same_data_and_takes_negative_prompts(trained: tuple[Path, Path]) -> None:
+def test_the_sd3_sibling_trains_on_the_same_data_and_takes_negative_prompts(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
     from diffusers import StableDiffusion3Pipeline
 
     scratch, out = trained
@@ -118,6 +120,12 @@ def test_the_sd3_sibling_trains_on_the_same_data_and_takes_negative_prompts(trai
         max_sequence_length=64,
     )  # fmt: skip
     assert made.images[0].size == (256, 256)
+    for exported in (out, folder):
+        train.start_from(exported, tmp_path)
+    serve = sd3.Sd3Batches(scratch, text.load(tmp_path)[0], sd3.train_clip(tmp_path, 0, 0))
+    weights = train.starting_sd3(tmp_path, serve).state_dict()
+    exported_weights = pipeline.transformer.state_dict()
+    assert all(torch.equal(value, exported_weights[name]) for name, value in weights.items())
 
 
 def test_muon_moves_along_an_orthogonal_matrix_and_learns() -> None:

@@ -2,6 +2,8 @@
 
 python -m tools.demo_model.evaluate --model builtin/demo --scratch demo_scratch --json figures.json
 python -m tools.demo_model.evaluate --model builtin/demo --sheet docs/images/demo-contact-sheet.png
+
+`builtin/demo-sd3` likewise.
 """
 
 from __future__ import annotations

@@ -15,7 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
 
 from tools.demo_model import (
     checkpoint,
@@ -48,16 +54,20 @@ def main() -> None:
     )
     parser.add_argument("--plan", choices=sorted(PLANS), default="cpu")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--init-from", type=Path, help="exported model to start from instead of nothing")
+    parser.add_argument(
+        "--init-from", type=Path, nargs="+", default=[], help="exported models to start from instead of nothing"
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="torch.compile the transformer (twice as fast)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if arguments.init_from:
-        start_from(arguments.init_from, arguments.scratch)
+    for exported in arguments.init_from:
+        start_from(exported, arguments.scratch)
     plan, scratch = PLANS[arguments.plan], arguments.scratch
     if arguments.family == "sd3":
+        if not plan.text_steps:
+            parser.error(f"the plan {arguments.plan} trains no text encoder; take cpu-sd3")
         run_sd3(plan, scratch, arguments.out, arguments.device, arguments.compile)
     else:
         run(plan, arguments.stages, scratch, arguments.out, arguments.device, arguments.compile)
@@ -65,10 +75,15 @@ def main() -> None:
 
 def start_from(exported: Path, scratch: Path) -> None:
     """Unpack an exported model into the scratch folder, as if its stages had just run; keeps what is there."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    pipeline = DiffusionPipeline.from_pretrained(exported, torch_dtype=torch.float32)
+    if isinstance(pipeline, StableDiffusion3Pipeline):
+        if not (scratch / "start-sd3.pt").exists():
+            checkpoint.save(scratch / "clip-sd3.pt", {"clip": pipeline.text_encoder.state_dict()})
+            checkpoint.save(scratch / "start-sd3.pt", {"model": pipeline.transformer.state_dict()})
+        return
     if (scratch / "start.pt").exists():
         return
-    scratch.mkdir(parents=True, exist_ok=True)
-    pipeline = FluxPipeline.from_pretrained(exported, torch_dtype=torch.float32)
     for name in ("tokenizer", "tokenizer_2"):
         shutil.copytree(exported / name, scratch / name, dirs_exist_ok=True)
     checkpoint.save(scratch / "vae-outer.pt", {"model": pipeline.vae.state_dict(), "step": 0})
@@ -104,23 +119,30 @@ def run(plan: Plan, stages: list[str], scratch: Path, out: Path, device: str, co
 
 def run_sd3(plan: Plan, scratch: Path, out: Path, device: str, compiled: bool) -> None:
     """Train and export the SD 3 sibling on the pictures, autoencoder, T5, latents and transformer that `run` left."""
-    clip = sd3.train_clip(scratch, plan.text_steps or 1200, plan.text_captions or 60_000)
-    t5, flux_clip = text.load(scratch)
-    torch.manual_seed(5)
-    model = sd3.build()
+    clip = sd3.train_clip(scratch, plan.text_steps, plan.text_captions)
+    t5, _ = text.load(scratch)
     serve = sd3.Sd3Batches(scratch, t5, clip, device=device)
-    if (scratch / "flow.pt").exists():
-        flux = transformer.build()
-        load_average(flux, scratch / "flow.pt")
-        ids = serve.captions(PAIRED_CAPTIONS)
-        with torch.no_grad():
-            pooled = sd3.pool(clip, ids), flux_clip(input_ids=ids).pooler_output.float()
-        sd3_start.carry_over(flux, model, pooled)
-    model = model.to(device)
+    model = starting_sd3(scratch, serve).to(device)
     flow.train(model, scratch / "flow-sd3.pt", plan.flow, serve, sd3.predict, compiled=compiled)
     made = sd3.pipeline(outer_vae(scratch), t5, clip, model.to("cpu"), scratch)
     export.export(made, out, export.describe("demo-sd3", "StableDiffusion3Pipeline", "tokenizer_3"))
     print(f"exported {out}: {export.megabytes(out):.1f} MB", flush=True)
+
+
+def starting_sd3(scratch: Path, serve: sd3.Sd3Batches) -> SD3Transformer2DModel:
+    """The transformer that an exported sibling brought, or what the trained FLUX one knows, or an untrained one."""
+    torch.manual_seed(5)
+    model = sd3.build()
+    if (state := checkpoint.load(scratch / "start-sd3.pt")) is not None:
+        model.load_state_dict(state["model"])
+    elif (scratch / "flow.pt").exists():
+        flux, (_, flux_clip) = transformer.build(), text.load(scratch)
+        load_average(flux, scratch / "flow.pt")
+        ids = serve.captions(PAIRED_CAPTIONS)
+        with torch.no_grad():
+            pooled = sd3.pool(serve.clip, ids), flux_clip(input_ids=ids).pooler_output.float()
+        sd3_start.carry_over(flux, model, pooled)
+    return model
 
 
 def starting_transformer(scratch: Path) -> FluxTransformer2DModel:

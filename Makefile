@@ -2,6 +2,7 @@
 # make test    install what the tests need and run all of them; those with real processes and a real browser get a
 #              second chance, because they wait for other programs
 # make check   the quick part: lint, types, architecture, unit tests
+# make check-numbers   the numerical tests as other processors would run them (about 20 minutes)
 # make bench   the benchmarks; docs/BENCHMARKS.md explains them
 # make crash   kill and freeze everything for MINUTES=10 per database; nothing may be lost or published twice
 # make screenshots   pictures of every view of the page, into OUT=screenshots
@@ -23,7 +24,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: run stop reload logs build test check lint api-test bench load soak crash screenshots docs clean
+.PHONY: run stop reload logs build test check check-numbers lint api-test bench load soak crash screenshots docs clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -46,6 +47,9 @@ test: lint .venv/browser
 
 check: lint
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not e2e and not browser"
+
+check-numbers: .venv/dev-installed
+	@$(BIN)/python -m tools.check_numbers $(ARGS)
 
 lint: .venv/dev-installed
 	@$(BIN)/ruff check .

@@ -18,6 +18,10 @@ class Webhooks(BaseModel):
     )
     webhook_timeout_seconds: Seconds = Field(10, description="How long a webhook's receiver may take to answer.")
 
+    webhook_concurrency: int = Field(
+        256, ge=2, le=1024, description="Webhook requests open at a time; each holds a thread while it is."
+    )
+
     @field_validator("webhook_secret")
     @classmethod
     def _webhook_key(cls, secret: SecretStr) -> SecretStr:

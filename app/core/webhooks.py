@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from app.core.job import Job
 from app.core.job_body import iso, job_body
@@ -20,6 +22,10 @@ RETRY_DELAYS = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 28800.0, 28800.0)
 TRIES = len(RETRY_DELAYS) + 1
 JITTER = 0.2  # so that what failed together does not come back together
 
+# Seconds without a request to an endpoint that let one time out: doubled with each further time, up to the longest.
+FIRST_PAUSE = 10.0
+LONGEST_PAUSE = 3600.0
+
 
 class DeliveryState(StrEnum):
     PENDING = "PENDING"
@@ -31,9 +37,9 @@ class DeliveryState(StrEnum):
 class Delivery:
     """One message to one receiver. Times are seconds since the epoch, UTC.
 
-    `id` is what receivers tell repeats by. `receiver` is scheme, host and port of the `url`. `due_at` is when the next
-    try may start. `response_status` and `error` are of the last try. `owner` is the
-    `client_id` of the job.
+    `id` is what receivers tell repeats by. `receiver` is scheme, host and port of the `url`, `endpoint` a digest of
+    these and the path. `due_at` is when the next try may start. `response_status` and `error` are of the last try.
+    `owner` is the `client_id` of the job.
     """
 
     seq: int
@@ -53,6 +59,12 @@ class Delivery:
     response_status: int | None = None
     error: str | None = None
     owner: str = ""
+    endpoint: str = ""
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether it was tried before the try under way. A replayed message starts anew."""
+        return self.tries_left < TRIES - 1
 
 
 def event_of(job: Job) -> str:
@@ -68,6 +80,24 @@ def payload_of(job: Job, outputs: Sequence[Output], prediction: Prediction | Non
         "data": job_body(job, outputs, prediction=prediction),
     }
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+
+def receiver_of(url: str) -> str:
+    """Scheme, host and port of a `webhook_url`: what may be shown of it, for the rest can hold a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def endpoint_of(url: str) -> str:
+    """What answers at `url`: a digest of its scheme, host, port and path. Two endpoints never wait for each other."""
+    return hashlib.sha256(f"{receiver_of(url)}{urlsplit(url).path or '/'}".encode()).hexdigest()[:32]
+
+
+def pause_after(timeouts: int) -> float:
+    """Seconds to leave an endpoint alone that has let so many requests in a row time out."""
+    longest = LONGEST_PAUSE * (1 - JITTER)
+    pause: float = min(longest, FIRST_PAUSE * 2 ** min(timeouts - 1, 16))
+    return pause * random.uniform(1, 1 + JITTER)
 
 
 def retry_delay(tries_left: int) -> float | None:

@@ -1,8 +1,9 @@
-"""The courier: threads that take messages out of the outbox and bring them to their receivers.
+"""The courier: takes messages out of the outbox and brings each to its receiver, on a thread of its own.
 
 Neither workers nor requests ever wait for it. Any number of processes may run one: a delivery is claimed by a lease.
-Each thread brings one message at a time, and a receiver gets one at a time from this process, so that a slow one holds
-up its own messages and nobody else's.
+An endpoint (a URL without its query) gets one message at a time from this process. At most WEBHOOK_CONCURRENCY requests
+are open; retries take no more than half of these, and only when no first try is due, so that receivers which do not
+answer are waited for beside the others and not before them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from app.services.installation import Installation
 from app.services.webhooks import signed_headers, signing_secret
 from app.store.webhooks import WebhookStore
 
-THREADS = 4
 POLL_SECONDS = 1.0
 LEASE_EXTRA_SECONDS = 60.0  # past the timeout, for the resolver and a database that is slow to answer
 TIDY_EVERY_SECONDS = 3600.0
@@ -35,12 +35,13 @@ log = logging.getLogger("cyberimage.webhooks")
 class Outcome:
     """`status` is the receiver's answer, if there was one; `error` is None when it took the message.
 
-    `final` means that trying again is no use.
+    `final` means that trying again is no use, `timed_out` that the receiver held the connection without an answer.
     """
 
     status: int | None = None
     error: str | None = None
     final: bool = False
+    timed_out: bool = False
 
 
 class Courier:
@@ -48,68 +49,76 @@ class Courier:
         settings = installation.settings
         self._installation = installation
         self._store = WebhookStore(installation.database)
-        self._lease = settings.webhook_timeout_seconds + LEASE_EXTRA_SECONDS
+        self._timeout = settings.webhook_timeout_seconds
+        self._most = settings.webhook_concurrency
         self._client = guarded_client(
-            allow_private=settings.webhook_allow_private, total_seconds=settings.webhook_timeout_seconds
+            allow_private=settings.webhook_allow_private, total_seconds=self._timeout, connections=self._most
         )
-        self._seat = threading.Lock()  # whoever holds it looks for work; the others deliver, or wait for the seat
-        self._marking = threading.Lock()
-        self._look_again = threading.Event()
-        self._stopping = threading.Event()
-        self._busy: frozenset[str] = frozenset()
+        self._changed = threading.Condition()  # guards what follows; notified when a delivery has ended
+        self._under_way: dict[str, threading.Thread] = {}  # by endpoint
+        self._retries = 0
+        self._ended = self._ended_before = 0  # deliveries, in all and when work was last looked for
+        self._stopping = False
         self._tidy_at = time.monotonic()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"courier {number}", daemon=True)
-            for number in range(1, THREADS + 1)
-        ]
+        self._dispatcher = threading.Thread(target=self._dispatch, name="webhooks", daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._dispatcher.start()
 
     def stop(self, timeout: float = 0.0) -> None:
         """Take no more messages, and give those under way `timeout` seconds. What is cut short is sent again later."""
-        self._stopping.set()
-        self._look_again.set()
         give_up_at = time.monotonic() + timeout
-        for thread in self._threads:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            threads = [self._dispatcher, *self._under_way.values()]
+        for thread in threads:
             thread.join(max(0.0, give_up_at - time.monotonic()))
 
-    def _run(self) -> None:
-        while (delivery := self._next()) is not None:
-            try:
-                self.deliver(delivery)
-            except DatabaseUnavailable as error:  # the lease runs out, and it is delivered again
-                log.error("What came of a delivery could not be written: %s", error.detail, extra=_context(delivery))
-            finally:
-                self._mark(delivery.receiver, busy=False)
-
-    def _next(self) -> Delivery | None:
-        """The next message to bring; waits until there is one. None when the courier stops."""
-        with self._seat:
-            while not self._stopping.is_set():
-                self._look_again.clear()
-                delivery = self._claim()
-                if delivery is not None:
-                    self._mark(delivery.receiver, busy=True)
-                    return delivery
-                self._look_again.wait(POLL_SECONDS)
-        return None
+    def _dispatch(self) -> None:
+        while not self._stopping:
+            delivery = self._claim()
+            if delivery is not None:
+                self._begin(delivery)
+                continue
+            with self._changed:  # whatever ended since it was looked may have freed an endpoint that has more to send
+                self._changed.wait_for(lambda: self._stopping or self._ended != self._ended_before, POLL_SECONDS)
 
     def _claim(self) -> Delivery | None:
+        """The next message to bring, once there is room for it; None when nothing is due."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or len(self._under_way) < self._most)
+            busy, retries = list(self._under_way), self._retries < self._most // 2
+            self._ended_before = self._ended
+        if self._stopping:
+            return None
         try:
             if time.monotonic() >= self._tidy_at:
                 self._tidy_at = time.monotonic() + TIDY_EVERY_SECONDS
                 self._store.tidy()
-            return self._store.claim(lease_seconds=self._lease, not_to=self._busy)
+            return self._store.claim(lease_seconds=self._timeout + LEASE_EXTRA_SECONDS, not_to=busy, retries=retries)
         except DatabaseUnavailable as error:
             log.warning("Cannot look for webhooks to deliver: %s", error.detail)
             return None
 
-    def _mark(self, receiver: str, *, busy: bool) -> None:
-        with self._marking:
-            self._busy = self._busy | {receiver} if busy else self._busy - {receiver}
-        self._look_again.set()
+    def _begin(self, delivery: Delivery) -> None:
+        thread = threading.Thread(target=self._run, args=[delivery], name="webhook", daemon=True)
+        with self._changed:
+            self._under_way[delivery.endpoint] = thread
+            self._retries += delivery.is_retry
+        thread.start()
+
+    def _run(self, delivery: Delivery) -> None:
+        try:
+            self.deliver(delivery)
+        except DatabaseUnavailable as error:  # the lease runs out, and it is delivered again
+            log.error("What came of a delivery could not be written: %s", error.detail, extra=_context(delivery))
+        finally:
+            with self._changed:
+                del self._under_way[delivery.endpoint]
+                self._retries -= delivery.is_retry
+                self._ended += 1
+                self._changed.notify_all()
 
     def deliver(self, delivery: Delivery) -> None:
         """Send the message and write down what came of it. Raises DatabaseUnavailable."""
@@ -119,7 +128,13 @@ class Courier:
             log.info("Delivered %s, try %s", delivery.event, delivery.attempt, extra=_context(delivery))
             return
         retry_in = None if outcome.final else retry_delay(delivery.tries_left)
-        self._store.failed(delivery, outcome.error, response_status=outcome.status, retry_in=retry_in)
+        self._store.failed(
+            delivery,
+            outcome.error,
+            response_status=outcome.status,
+            retry_in=retry_in,
+            timed_out=outcome.timed_out,
+        )
         log.warning(
             "%s was not delivered to %s: %s; %s",
             delivery.event,
@@ -135,6 +150,7 @@ class Courier:
             "User-Agent": "CyberImage-Webhooks/1",
             **signed_headers(signing_secret(self._installation), delivery),
         }
+        began = time.monotonic()
         try:
             with self._client.stream(
                 "POST", delivery.url, content=delivery.payload.encode(), headers=headers
@@ -146,7 +162,9 @@ class Courier:
         except httpx.InvalidURL as error:
             return Outcome(error=f"not a URL: {error}", final=True)
         except httpx.TransportError as error:
-            return Outcome(error=f"{type(error).__name__}: {error}")
+            slow = time.monotonic() - began > self._timeout / 2  # a resolver that hangs says ConnectError in the end
+            timed_out = slow or isinstance(error, httpx.TimeoutException)
+            return Outcome(error=f"{type(error).__name__}: {error}", timed_out=timed_out)
 
 
 def _judge(status: int) -> Outcome:

@@ -28,14 +28,20 @@ class AddressRefused(httpx.TransportError):
 
 
 def guarded_client(
-    *, allow_private: bool, total_seconds: float, ssl_context: ssl.SSLContext | None = None
+    *,
+    allow_private: bool,
+    total_seconds: float,
+    ssl_context: ssl.SSLContext | None = None,
+    connections: int = 10,
 ) -> httpx.Client:
-    """A client whose every connection is checked and ends after `total_seconds`, however slowly the other side drips.
+    """A client whose every connection is checked and ends after `total_seconds`, however slowly the other side drips;
+    at most `connections` at a time.
 
     It follows no redirects unless told, and takes no proxy or password from the environment. Read bodies with
     `iter_raw` and a bound: nothing here limits them, and `read` also decompresses.
     """
-    transport = GuardedTransport(allow_private, total_seconds, ssl_context or httpx.create_ssl_context())
+    context = ssl_context or httpx.create_ssl_context()
+    transport = GuardedTransport(allow_private, total_seconds, context, connections)
     return httpx.Client(transport=transport, timeout=total_seconds, follow_redirects=False, trust_env=False)
 
 
@@ -82,9 +88,12 @@ def resolve(host: str, port: int, *, flags: int = 0) -> list[str]:
 class GuardedTransport(httpx.BaseTransport):
     """What httpx.HTTPTransport is, over a network that checks addresses. One connection per request."""
 
-    def __init__(self, allow_private: bool, total_seconds: float, ssl_context: ssl.SSLContext) -> None:
+    def __init__(
+        self, allow_private: bool, total_seconds: float, ssl_context: ssl.SSLContext, connections: int = 10
+    ) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
+            max_connections=connections,
             max_keepalive_connections=0,  # each connection's time is one request's
             network_backend=_GuardedNetwork(allow_private, total_seconds),
         )

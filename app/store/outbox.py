@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, func, insert, select
 
 from app.core.job import Job
 from app.core.output import Output
-from app.core.webhooks import TRIES, DeliveryState, event_of, payload_of
+from app.core.webhooks import TRIES, DeliveryState, endpoint_of, event_of, payload_of, receiver_of
 from app.store.clock import now
 from app.store.predictions import newest_of
-from app.store.schema import webhook_deliveries
+from app.store.schema import webhook_deliveries, webhook_pauses
 
 
 def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -> None:
@@ -23,7 +22,9 @@ def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -
     """
     if job.webhook_url is None or not job.status.terminal:
         return
-    parts = urlsplit(job.webhook_url)
+    endpoint = endpoint_of(job.webhook_url)
+    paused = webhook_pauses.c.endpoint == endpoint, webhook_pauses.c.until > now()
+    paused_until = select(webhook_pauses.c.until).where(*paused).scalar_subquery()
     prediction = None if job.request.remote is None else newest_of(connection, job.id)
     connection.execute(
         insert(webhook_deliveries).values(
@@ -31,12 +32,13 @@ def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -
             job_id=job.id,
             event=event_of(job),
             url=job.webhook_url,
-            receiver=f"{parts.scheme}://{parts.netloc}".lower(),
+            receiver=receiver_of(job.webhook_url),
+            endpoint=endpoint,
             payload=payload_of(job, outputs, prediction),
             state=DeliveryState.PENDING.value,
             attempt=0,
             tries_left=TRIES,
-            due_at=now(),
+            due_at=func.coalesce(paused_until, now()),
             created_at=now(),
             owner=job.client_id,
         )

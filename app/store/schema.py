@@ -297,6 +297,7 @@ previews = Table(
 
 # The outbox: what `webhook_url`s are to be told, written in the transaction that ended the job. `attempt` only grows
 # and fences the writes of whoever delivers; `due_at` is the next try, or the end of the lease while one is under way.
+# `endpoint` is a digest of the URL without its query.
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
@@ -317,13 +318,37 @@ webhook_deliveries = Table(
     Column("response_status", Integer),
     Column("error", Text),
     Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
+    Column("endpoint", String(32), nullable=False, server_default=""),
     CheckConstraint("state IN ('PENDING','DELIVERED','DEAD')", name="state"),
     sqlite_autoincrement=True,
 )
 UNDELIVERED = webhook_deliveries.c.state == literal_column("'PENDING'")
 Index("ix_webhook_deliveries_due", webhook_deliveries.c.due_at, sqlite_where=UNDELIVERED, postgresql_where=UNDELIVERED)
+Index(
+    "ix_webhook_deliveries_first",
+    webhook_deliveries.c.tries_left,
+    webhook_deliveries.c.due_at,
+    sqlite_where=UNDELIVERED,
+    postgresql_where=UNDELIVERED,
+)
+Index(
+    "ix_webhook_deliveries_endpoint",
+    webhook_deliveries.c.endpoint,
+    webhook_deliveries.c.due_at,
+    sqlite_where=UNDELIVERED,
+    postgresql_where=UNDELIVERED,
+)
 Index("ix_webhook_deliveries_job", webhook_deliveries.c.job_id, webhook_deliveries.c.seq)
 Index("ix_webhook_deliveries_owner", webhook_deliveries.c.owner, webhook_deliveries.c.seq)
+
+# Endpoints that let requests time out: how many in a row, and until when they are left alone.
+webhook_pauses = Table(
+    "webhook_pauses",
+    metadata,
+    Column("endpoint", String(32), primary_key=True),
+    Column("timeouts", Integer, nullable=False),
+    Column("until", Double, nullable=False),
+)
 
 # What workers are told to load or unload between two jobs. Orders are few, and old ones go with the next.
 model_orders = Table(

@@ -2,6 +2,9 @@
 
 Messages get in through `outbox.announce`. Claiming is a lease: `due_at` moves past the time that a delivery may take,
 so after a crash the message is due again (receivers tell repeats by its id). Writes are fenced on `attempt`.
+
+An endpoint that lets a request time out is paused: none of its messages is due before the pause ends, and those that
+were not tried meanwhile keep all their tries. The first request that is answered ends it.
 """
 
 from __future__ import annotations
@@ -9,39 +12,40 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, select, update
 
-from app.core.webhooks import JITTER, RETRY_DELAYS, TRIES, Delivery, DeliveryState
+from app.core.webhooks import JITTER, RETRY_DELAYS, TRIES, Delivery, DeliveryState, pause_after
 from app.errors import DeliveryNotFound
 from app.store.clock import now
 from app.store.database import Database
-from app.store.schema import UNDELIVERED, webhook_deliveries
+from app.store.schema import UNDELIVERED, webhook_deliveries, webhook_pauses
 from app.store.secrets import secret
+from app.store.upsert import insert_into
 
 KEPT_SECONDS = 30 * 86400.0  # how long what was delivered, or given up, can be looked up and replayed
 _LONGEST_WAIT = max(RETRY_DELAYS) * (1 + JITTER)
 _ERROR_MAX_CHARS = 300
 _SIGNING_KEY = "webhook_signing_key"
 _d = webhook_deliveries.c
+_p = webhook_pauses.c
 
 
 class WebhookStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, *, lease_seconds: float, not_to: Collection[str] = ()) -> Delivery | None:
-        """Take the delivery that has been due for longest, to any receiver but `not_to`; None when nothing is due."""
-        due = (
-            select(_d.seq)
-            .where(UNDELIVERED, _d.due_at <= now(), _d.receiver.not_in(list(not_to)))
-            .order_by(_d.due_at)
-            .limit(1)
-        )
+    def claim(self, *, lease_seconds: float, not_to: Collection[str] = (), retries: bool = True) -> Delivery | None:
+        """Take the delivery that has been due for longest, first tries before retries, to any endpoint but `not_to`;
+        None when nothing is due. Without `retries` only first tries are looked for."""
+        choices = [_due(_d.tries_left == TRIES, not_to)]
+        if retries:
+            choices.append(_due(_d.tries_left < TRIES, not_to))
         with self._database.read() as connection:  # an idle look must not take the write lock
-            if connection.scalar(due) is None:
-                return None
+            found = next((due for due in choices if connection.scalar(due) is not None), None)
+        if found is None:
+            return None
         with self._database.write(durable=False) as connection:
-            seq = connection.scalar(due.with_for_update(skip_locked=True))
+            seq = connection.scalar(found.with_for_update(skip_locked=True))
             row = connection.execute(
                 update(webhook_deliveries)
                 .where(_d.seq == seq, UNDELIVERED)
@@ -57,26 +61,37 @@ class WebhookStore:
 
     def delivered(self, delivery: Delivery, response_status: int) -> bool:
         """Done. False when somebody else has taken the delivery over meanwhile."""
-        return self._settle(
-            delivery,
-            state=DeliveryState.DELIVERED.value,
-            delivered_at=now(),
-            response_status=response_status,
-            error=None,
-        )
+        with self._database.write() as connection:
+            _end_pause(connection, delivery.endpoint)
+            return _settle(
+                connection,
+                delivery,
+                state=DeliveryState.DELIVERED.value,
+                delivered_at=now(),
+                response_status=response_status,
+                error=None,
+            )
 
     def failed(
-        self, delivery: Delivery, error: str, *, response_status: int | None = None, retry_in: float | None
+        self,
+        delivery: Delivery,
+        error: str,
+        *,
+        response_status: int | None = None,
+        retry_in: float | None,
+        timed_out: bool = False,
     ) -> bool:
-        """Not delivered; due again in `retry_in` seconds, or DEAD. False when somebody else has taken it over."""
+        """Not delivered; due again in `retry_in` seconds, or DEAD. `timed_out` pauses the endpoint, any other failure
+        ends its pause. False when somebody else has taken the delivery over."""
         dead = {"state": DeliveryState.DEAD.value} if retry_in is None else {"due_at": now() + retry_in}
-        return self._settle(delivery, error=error[:_ERROR_MAX_CHARS], response_status=response_status, **dead)
-
-    def _settle(self, delivery: Delivery, **values: Any) -> bool:
-        still_ours = and_(_d.seq == delivery.seq, _d.attempt == delivery.attempt, UNDELIVERED)
         with self._database.write() as connection:
-            changed = connection.execute(update(webhook_deliveries).where(still_ours).values(**values)).rowcount
-        return changed == 1
+            written = {"error": error[:_ERROR_MAX_CHARS], "response_status": response_status, **dead}
+            still_ours = _settle(connection, delivery, **written)
+            if timed_out:
+                _pause(connection, delivery.endpoint)
+            else:
+                _end_pause(connection, delivery.endpoint)
+        return still_ours
 
     def page(
         self,
@@ -123,12 +138,40 @@ class WebhookStore:
                 .where(UNDELIVERED, _d.due_at > now() + _LONGEST_WAIT + 60)
                 .values(due_at=now())
             )
+            connection.execute(delete(webhook_pauses).where(_p.until < now() - _LONGEST_WAIT))
             old = delete(webhook_deliveries).where(ended, _d.attempted_at < now() - kept_seconds)
             return connection.execute(old).rowcount
 
     def signing_key(self, make: Callable[[], str]) -> str:
         """The key this installation signs with; made by `make` when it is first asked for."""
         return secret(self._database, _SIGNING_KEY, make)
+
+
+def _due(which: ColumnElement[bool], not_to: Collection[str]) -> Select[tuple[int]]:
+    conditions = (UNDELIVERED, which, _d.due_at <= now(), _d.endpoint.not_in(list(not_to)))
+    return select(_d.seq).where(*conditions).order_by(_d.due_at).limit(1)
+
+
+def _settle(connection: Connection, delivery: Delivery, **values: Any) -> bool:
+    still_ours = and_(_d.seq == delivery.seq, _d.attempt == delivery.attempt, UNDELIVERED)
+    return connection.execute(update(webhook_deliveries).where(still_ours).values(**values)).rowcount == 1
+
+
+def _pause(connection: Connection, endpoint: str) -> None:
+    timeouts = (connection.scalar(select(_p.timeouts).where(_p.endpoint == endpoint)) or 0) + 1
+    values = {"timeouts": timeouts, "until": now() + pause_after(timeouts)}
+    statement = insert_into(webhook_pauses, connection).values(endpoint=endpoint, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=[_p.endpoint], set_=values))
+    until = select(_p.until).where(_p.endpoint == endpoint).scalar_subquery()
+    waiting = UNDELIVERED, _d.endpoint == endpoint, _d.due_at < until
+    connection.execute(update(webhook_deliveries).where(*waiting).values(due_at=until))
+
+
+def _end_pause(connection: Connection, endpoint: str) -> None:
+    """The endpoint answers again: what waited for its first try may go."""
+    if connection.execute(delete(webhook_pauses).where(_p.endpoint == endpoint)).rowcount:
+        waiting = UNDELIVERED, _d.endpoint == endpoint, _d.tries_left == TRIES, _d.due_at > now()
+        connection.execute(update(webhook_deliveries).where(*waiting).values(due_at=now()))
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 
+from tests.torch_threads import TORCH_THREADS
 from tools.demo_model import checkpoint, flow, pictures, sd3, text, train, transformer
 from tools.demo_model.batches import LONGEST, Batches
 from tools.demo_model.flow import Course
@@ -21,7 +22,7 @@ from tools.demo_model.plan import PLANS
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(scratch, export) after the smoke plan."""
     folder = tmp_path_factory.mktemp("demo")
-    torch.set_num_threads(1)
+    torch.set_num_threads(TORCH_THREADS)
     train.run(PLANS["smoke"], list(train.STAGES), folder / "scratch", folder / "demo", "cpu", compiled=False)
     return folder / "scratch", folder / "demo"
 

@@ -15,6 +15,7 @@ from app.core.request import GenerationRequest
 from app.engines.diffusers import generate, merged
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
+from tests.torch_threads import TORCH_THREADS
 from tools.tiny_models.build import FAMILIES, build
 
 SpecMaker = Callable[..., ModelSpec]
@@ -22,9 +23,8 @@ RequestMaker = Callable[..., GenerationRequest]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Tiny tensors gain nothing from threads, and the tests share the machine."""
-    torch.set_num_threads(1)
+def _torch_threads():
+    torch.set_num_threads(TORCH_THREADS)
 
 
 @pytest.fixture(scope="session")

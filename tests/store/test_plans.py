@@ -25,7 +25,8 @@ from app.store.predictions import PredictionStore
 from app.store.retention import RetentionStore
 from app.store.schema import jobs, outputs, predictions
 from app.store.upkeep import look_after
-from tests.store.house import Store, an_output
+from app.store.webhooks import WebhookStore
+from tests.store.house import Store, a_request, an_output
 
 SORTS = (
     "counts",
@@ -104,6 +105,18 @@ def ask_a_provider(store: Store) -> PredictionStore:
     return PredictionStore(store.database)
 
 
+def a_timed_out_webhook(store: Store) -> None:
+    """One of many messages to the same endpoint."""
+    webhooks = WebhookStore(store.database)
+    for _ in range(3):
+        job, _ = store.jobs.enqueue(a_request(), client_id="hooked", webhook_url="https://hooks.example/")
+        store.jobs.cancel(job.id)
+    delivery = webhooks.claim(lease_seconds=60)
+    assert delivery is not None
+    webhooks.failed(delivery, "slow", retry_in=5, timed_out=True)
+    assert webhooks.claim(lease_seconds=60, not_to=["other"]) is None
+
+
 def forget_all(store: Store) -> None:
     retention = RetentionStore(store.database)
     ids = [job_id for portion in retention.ended_before(-60) for job_id in portion]
@@ -166,6 +179,10 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "old keys": (lambda store: RetentionStore(store.database).forget_keys(60), {"ix_idempotency_keys_created_at"}),
     "old traces": (lambda store: RetentionStore(store.database).forget_traces(60), {"ix_removals_removed_at"}),
     "sweep": (lambda store: store.outputs.known_paths(["2026/01/02/abc.png"]), set()),
+    "webhooks": (
+        a_timed_out_webhook,
+        {"ix_webhook_deliveries_first", "ix_webhook_deliveries_due", "ix_webhook_deliveries_endpoint"},
+    ),
     "order": (lambda store: store.model_orders.take("w1"), {"ix_model_orders_waiting"}),
     "heartbeat": (lambda store: store.claims.heartbeat([store.claim()]), set()),
     "progress": (lambda store: store.claims.progress(store.claim(), Progress(Phase.GENERATING, 1, 2)), set()),
@@ -187,12 +204,13 @@ def test_nothing_walks_history(store: Store, name: str) -> None:
     for statement, parameters in heard:
         for step in plan_of(store.database, statement, parameters):
             used.update(re.findall(r"INDEX (\w+)", step))
-            walked = re.match(r"SCAN (jobs|other|outputs|predictions)\b(?:.* INDEX (\w+))?", step)
+            walked = re.match(r"SCAN (jobs|other|outputs|predictions|webhook_deliveries)\b(?:.* INDEX (\w+))?", step)
             # A walk along outputs' newest is cut short by LIMIT; the plan cannot show that.
             assert walked is None or walked[2] in (
                 *WALKS_OF_WAITING_JOBS,
                 "ix_outputs_newest",
                 "ix_predictions_open",
+                "ix_webhook_deliveries_due",  # partial: what is still to be delivered
             ), f"{step}\n{statement}"
             assert "TEMP B-TREE" not in step or name in SORTS, f"{step}\n{statement}"
     assert expected <= used, used

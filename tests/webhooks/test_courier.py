@@ -11,7 +11,6 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.core.webhooks import TRIES, DeliveryState
-from app.services import courier as courier_module
 from app.services.courier import Courier
 from app.services.webhooks import signing_secret
 from tests.webhooks.conftest import SECRET, House, eventually
@@ -144,15 +143,41 @@ def test_private_addresses_are_refused_for_good(
 
 
 def test_a_slow_receiver_holds_up_only_its_own_messages(house: House, receiver: Receiver, hire: Hire) -> None:
-    for _ in range(2 * courier_module.THREADS):
+    for _ in range(8):
         house.finish(receiver.url("/hang"))
-    quick = [house.finish(receiver.url("/quick").replace("127.0.0.1", "localhost")) for _ in range(3)]
+    quick = [house.finish(receiver.url("/quick")) for _ in range(3)]  # another path of the same origin
     hire(house)
     for job_id in quick:
         assert settled(house, job_id) is DeliveryState.DELIVERED
     assert receiver.paths().count("/hang") == 1  # one at a time
     receiver.release.set()
     eventually(lambda: all(delivery.state == "DELIVERED" for delivery in house.deliveries()))
+
+
+def test_many_receivers_that_never_answer_hold_up_nobody(
+    open_house: Callable[..., House], receiver: Receiver, hire: Hire
+) -> None:
+    """With more of them than a small pool has threads, and a timeout that the test does not live to see."""
+    house = open_house(webhook_timeout_seconds=300)
+    hanging = [house.finish(receiver.url(f"/hang/{number}")) for number in range(60)]
+    hire(house)
+    assert settled(house, house.finish(receiver.url("/quick"))) is DeliveryState.DELIVERED
+    assert {house.only(job_id).state for job_id in hanging} == {DeliveryState.PENDING}
+
+
+def test_retries_leave_half_of_the_connections_to_first_tries(
+    open_house: Callable[..., House], receiver: Receiver, hire: Hire
+) -> None:
+    house = open_house(webhook_timeout_seconds=300, webhook_concurrency=2)
+    for number in range(3):
+        house.finish(receiver.url(f"/hang/{number}"))
+        claimed = house.webhooks.claim(lease_seconds=60)
+        assert claimed is not None
+        house.webhooks.failed(claimed, "no", retry_in=0)
+    hire(house)
+    eventually(lambda: receiver.calls)
+    assert settled(house, house.finish(receiver.url("/quick"))) is DeliveryState.DELIVERED
+    assert [path for path in receiver.paths() if path.startswith("/hang")] == ["/hang/0"]
 
 
 def test_several_couriers_deliver_once(both: House, receiver: Receiver, hire: Hire) -> None:

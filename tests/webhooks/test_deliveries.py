@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from app.core import webhooks as rules
-from app.core.webhooks import RETRY_DELAYS, TRIES, Delivery, DeliveryState, retry_delay
+from app.core.webhooks import RETRY_DELAYS, TRIES, Delivery, DeliveryState, endpoint_of, pause_after, retry_delay
 from app.errors import DeliveryNotFound
 from app.store.schema import webhook_deliveries
 from app.store.webhooks import WebhookStore
@@ -102,8 +102,54 @@ def test_without_another_try_it_is_dead(both: House) -> None:
 def test_receivers_can_be_passed_over_and_the_longest_due_goes_first(both: House) -> None:
     late, early, other = both.finish(URL), both.finish(URL), both.finish("https://other.example/x")
     edit(both, both.only(early), due_at=1.0)
-    assert claim(both, "https://hooks.example").job_id == other
+    assert claim(both, endpoint_of(URL)).job_id == other
     assert [claim(both).job_id for _ in range(2)] == [early, late]
+
+
+def test_a_first_try_goes_before_every_retry(both: House) -> None:
+    retried = both.finish(URL)
+    both.webhooks.failed(claim(both), "no", retry_in=0)
+    edit(both, both.only(retried), due_at=1.0)
+    first = both.finish(URL)
+    assert claim(both).job_id == first
+    assert both.webhooks.claim(lease_seconds=60, retries=False) is None
+    assert claim(both).job_id == retried
+
+
+def test_an_endpoint_that_times_out_is_paused_and_what_waits_keeps_its_tries(both: House) -> None:
+    for _ in range(2):
+        both.finish(URL)
+    both.webhooks.failed(claim(both), "slow", retry_in=0, timed_out=True)
+    late = both.finish(URL.replace("made", "made?again=1"))  # the query is no other endpoint
+    other = both.finish(URL + "/other")
+    assert claim(both).job_id == other
+    assert both.webhooks.claim(lease_seconds=60) is None
+    assert [delivery.tries_left for delivery in both.deliveries(late)] == [TRIES]
+    assert min(delivery.due_at for delivery in both.deliveries(late)) > both.store.now() + rules.FIRST_PAUSE - 5
+
+
+def test_the_pause_grows_with_every_time_and_ends_with_the_first_answer(
+    both: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "JITTER", 0.0)
+    probe, waiting = both.finish(URL), both.finish(URL)
+    pauses = []
+    for _ in range(3):
+        edit(both, both.only(probe), due_at=0, tries_left=TRIES)
+        edit(both, both.only(waiting), due_at=both.store.now() + 5)
+        both.webhooks.failed(claim(both), "slow", retry_in=0, timed_out=True)
+        pauses.append(both.only(waiting).due_at - both.store.now())
+    assert [round(pause / rules.FIRST_PAUSE) for pause in pauses] == [1, 2, 4]
+    edit(both, both.only(probe), due_at=0, tries_left=TRIES)
+    both.webhooks.failed(claim(both), "the receiver answered 500", response_status=500, retry_in=300)
+    assert claim(both).job_id == waiting
+    assert both.only(both.finish(URL)).due_at <= both.store.now()
+
+
+def test_pauses_double_up_to_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "JITTER", 0.0)
+    assert [pause_after(timeouts) for timeouts in (1, 2, 3, 4)] == [10, 20, 40, 80]
+    assert pause_after(10_000) == rules.LONGEST_PAUSE
 
 
 def test_the_tries_take_about_a_day() -> None:

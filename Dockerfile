@@ -31,11 +31,12 @@ RUN python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /opt/cyberimage
 COPY requirements.txt ./
-RUN if [ "$DEVICE" = cpu ]; then \
-        pip install --no-cache-dir "$(sed -n 's/^\(torch==[^ ;]*\).*/\1+cpu/p' requirements.txt)" \
-        || echo "No CPU-only build of torch was found; the usual one follows."; \
-    fi \
-    && pip install --no-cache-dir -r requirements.txt
+COPY locks locks
+RUN if [ "$DEVICE" = cpu ] \
+        && pip install --no-cache-dir "$(sed -n 's/^\(torch==[^ ;]*\).*/\1+cpu/p' requirements.txt)"; \
+    then pip install --no-cache-dir --require-hashes -r locks/run.txt; \
+    else pip install --no-cache-dir --require-hashes -r locks/run.txt -r locks/cuda.txt; \
+    fi
 COPY . .
 RUN python -m compileall -q -j 2 app builtin
 

@@ -7,6 +7,8 @@
 # make crash   kill and freeze everything for MINUTES=10 per database; nothing may be lost or published twice
 # make screenshots   pictures of every view of the page, into OUT=screenshots
 # make docs    the generated part of the documentation
+# make lock    locks/ anew, after a change of the requirements: versions and hashes of all packages, for all platforms
+# make audit   known vulnerabilities in what CyberImage runs on (asks the network)
 
 # make stop    stop the one that runs here: what is in work finishes or goes back to the queue
 # make reload  have it take over changed settings
@@ -17,6 +19,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 MINUTES ?= 10
 OUT ?= screenshots
@@ -24,7 +27,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: run stop reload logs build test check check-numbers lint api-test bench load soak crash screenshots docs clean
+.PHONY: run stop reload logs build test check check-numbers lint api-test bench load soak crash screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -76,6 +79,14 @@ crash: .venv/dev-installed
 screenshots: .venv/dev-installed .venv/browser
 	@$(BIN)/python -m tools.screenshots $(OUT)
 
+lock: .venv/dev-installed
+	@$(PIP) "uv==0.13.9"
+	@$(BIN)/python -m tools.lock
+
+audit: .venv/dev-installed
+	@$(PIP) "pip-audit==2.10.1"
+	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r locks/run.txt
+
 docs: .venv/dev-installed
 	@$(BIN)/python -m tools.configuration_docs
 	@$(BIN)/python -m tools.api_reference
@@ -88,10 +99,10 @@ clean:
 	@tools/install_chromium.sh
 	@touch $@
 
-.venv/run-installed: requirements.txt tools/install.py
-	@$(PYTHON) tools/install.py requirements.txt
+.venv/run-installed: requirements.txt $(wildcard locks/*.txt) tools/install.py
+	@$(PYTHON) tools/install.py run
 	@touch $@
 
-.venv/dev-installed: requirements.txt requirements-dev.txt tools/install.py
-	@$(PYTHON) tools/install.py requirements-dev.txt
+.venv/dev-installed: requirements.txt requirements-dev.txt $(wildcard locks/*.txt) tools/install.py
+	@$(PYTHON) tools/install.py dev
 	@touch $@ .venv/run-installed

@@ -1,7 +1,10 @@
-"""Make `.venv` and install a requirements file into it. Runs on a bare Python ≥ 3.11; `make` calls it.
+"""Make `.venv` and install what CyberImage runs on into it, or with `dev` also what its tests need. Runs on a bare
+Python ≥ 3.11; `make` calls it.
 
-Without an NVIDIA GPU the CPU build of torch is preferred where pip can see one, since the usual build brings gigabytes
-of CUDA libraries along.
+Every package comes in the version and with one of the hashes that stand in locks/. Without an NVIDIA GPU the CPU build
+of torch is preferred where pip can see one, since the usual build brings gigabytes of CUDA libraries along; that build
+is no file of the package index, so its hash is not known beforehand. `UNVERIFIED=1` installs from the requirements
+files instead, for package indexes that serve files of their own making.
 """
 
 import os
@@ -14,9 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+REQUIREMENTS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
+OLD_NAMES = {file: group for group, file in REQUIREMENTS.items()}  # what people have in their scripts
+LOCKS = {"run": ["locks/run.txt"], "dev": ["locks/run.txt", "locks/dev.txt"]}
+CUDA_LOCK = "locks/cuda.txt"
 
 
-def main(requirements: str) -> int:
+def main(group: str) -> int:
+    group = OLD_NAMES.get(group, group)
     if sys.version_info < (3, 11):  # noqa: UP036 - a bare, possibly older Python runs this
         print(f"CyberImage needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12")
         return 1
@@ -24,13 +32,26 @@ def main(requirements: str) -> int:
         print("Making .venv …")
         venv.create(VENV, with_pip=True, upgrade_deps=False)
     version = re.search(r"^torch==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    if version and not has_gpu() and not has_torch(version[1]) and not pip(f"torch=={version[1]}+cpu", quiet=True):
+    wants_cpu_build = version and not has_gpu() and not installed_torch().startswith(version[1])
+    if version and wants_cpu_build and not pip(f"torch=={version[1]}+cpu", quiet=True):
         print(
             "No CPU-only build of torch was found, so pip takes the usual one, which is large."
             " To use another index: PIP_EXTRA_INDEX_URL=<its address> make run"
         )
-    print(f"Installing {requirements} …", flush=True)
-    return 0 if pip("-r", str(ROOT / requirements)) else 1
+    print(f"Installing {REQUIREMENTS[group]} …", flush=True)
+    if os.environ.get("UNVERIFIED") == "1":
+        return 0 if pip("-r", str(ROOT / REQUIREMENTS[group])) else 1
+    if pip("--require-hashes", *(f"--requirement={ROOT / lock}" for lock in locks(group, installed_torch()))):
+        return 0
+    print(
+        "If your package index serves other files than locks/ names, install without the check: UNVERIFIED=1 make run"
+    )
+    return 1
+
+
+def locks(group: str, torch: str) -> list[str]:
+    """The lock files to install from, beside the build of torch that is there ('' for none)."""
+    return LOCKS[group] + ([] if torch.endswith("+cpu") else [CUDA_LOCK])
 
 
 def has_gpu() -> bool:
@@ -38,11 +59,10 @@ def has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
 
 
-def has_torch(version: str) -> bool:
-    """Whether .venv holds this version of torch, in whatever build."""
+def installed_torch() -> str:
+    """The version of torch in .venv, with its build; '' when there is none."""
     code = "import importlib.metadata as m; print(m.version('torch'))"
-    shown = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
-    return shown.split("+")[0] == version
+    return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def pip(*what: str, quiet: bool = False) -> bool:

@@ -1,0 +1,62 @@
+"""Write locks/: every package that the requirements files lead to, for every platform, with the hashes of its files.
+
+    make lock
+
+`run.txt` is what CyberImage runs on, `cuda.txt` the libraries that torch's usual build brings for GPUs (the CPU build
+goes without them), `dev.txt` what the tests and linters need besides. uv resolves for all platforms at once.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "locks"
+CUDA = re.compile(r"(nvidia-(?!ml-py)|cuda-|triton$)")
+OLDEST_PYTHON = "3.11"
+HEADER = "# Made by `make lock` from {source}; do not edit.\n"
+
+Blocks = dict[str, list[str]]
+
+
+def main() -> int:
+    LOCKS.mkdir(exist_ok=True)
+    run = resolved("requirements.txt", "--constraints", "requirements-dev.txt")
+    cuda = {name: block for name, block in run.items() if CUDA.match(name)}
+    dev = resolved("requirements-dev.txt")
+    if changed := [name for name, block in run.items() if pins(dev[name]) != pins(block)]:
+        print(f"The development requirements would change what CyberImage runs on: {', '.join(changed)}")
+        return 1
+    write("run.txt", "requirements.txt", {name: run[name] for name in run.keys() - cuda.keys()})
+    write("cuda.txt", "requirements.txt", cuda)
+    write("dev.txt", "requirements-dev.txt", {name: dev[name] for name in dev.keys() - run.keys()})
+    return 0
+
+
+def resolved(requirements: str, *more: str) -> Blocks:
+    """What `requirements` leads to: by name, the lines of a requirements file with hashes."""
+    options = ("--universal", "--generate-hashes", "--no-header", "--python-version", OLDEST_PYTHON, "--quiet")
+    command = (sys.executable, "-m", "uv", "pip", "compile", *options, *more, requirements)
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    blocks = re.split(r"\n(?=\S)", re.sub(r"^ +#.*\n?", "", text, flags=re.MULTILINE).strip())
+    found: Blocks = {}
+    for block in blocks:  # two of one name when a newer version wants a newer Python
+        found.setdefault(re.split(r"[=\[ ]", block, maxsplit=1)[0], []).append(block.strip())
+    return found
+
+
+def pins(blocks: list[str]) -> list[str]:
+    return [block.partition("\\")[0] for block in blocks]
+
+
+def write(file: str, source: str, blocks: Blocks) -> None:
+    body = "\n".join(block for name in sorted(blocks) for block in blocks[name])
+    (LOCKS / file).write_text(f"{HEADER.format(source=source)}{body}\n")
+    print(f"locks/{file}: {len(blocks)} packages")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@
 # make logs    follow its log
 # make build   the container image, for GPUs or with DEVICE=cpu
 # make api-test      a long schemathesis run against a server of its own; EXAMPLES=200 per operation
+# make fuzz      nonsense of all kinds against a server of its own, for MINUTES=10
 # make load, make soak   a crowd of clients for MINUTES=10; 5,000 jobs of two models in turn
 
 PYTHON ?= python3
@@ -27,7 +28,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: run stop reload logs build test check check-numbers lint api-test bench load soak crash screenshots docs lock audit clean
+.PHONY: run stop reload logs build test check check-numbers lint api-test fuzz bench load soak crash screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -65,6 +66,9 @@ bench: .venv/dev-installed
 
 api-test: .venv/dev-installed
 	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout 7200 tests/hostile/test_schema.py
+
+fuzz: .venv/dev-installed
+	@$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES)
 
 load: .venv/dev-installed
 	@$(BIN)/python -m bench.load --minutes $(MINUTES) $(ARGS)

@@ -17,11 +17,13 @@ def main() -> int:
     parser.add_argument("--database", choices=KINDS, default="sqlite")
     parser.add_argument("--jobs-per-second", type=float, default=15.0)
     parser.add_argument("--mutant", action="store_true", help="without the fence: it must find faults")
+    parser.add_argument("--hostile", action="store_true", help="beside hostile clients, whom the API must outlive")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cyberimage-crash-") as name:
         folder = Path(name)
         with empty_database(asked.database, folder) as url:
-            test = CrashTest(folder, url, mutant=asked.mutant, jobs_per_second=asked.jobs_per_second)
+            options = {"mutant": asked.mutant, "hostile": asked.hostile, "jobs_per_second": asked.jobs_per_second}
+            test = CrashTest(folder, url, **options)
             report = test.run(asked.minutes * 60)
     sys.stdout.write(f"{report}\n")
     return 1 if report.faults else 0

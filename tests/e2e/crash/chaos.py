@@ -19,10 +19,13 @@ PAUSE_SECONDS = (0.2, 0.8)  # between two blows
 
 class Chaos:
     """`supervisor_pid` gives the supervisor's process id; `roles` is the folder in which its children leave their
-    names. A frozen process goes on after `lease` seconds or some more."""
+    names. A frozen process goes on after `lease` seconds or some more. With `workers_only` the others are spared."""
 
-    def __init__(self, supervisor_pid: Callable[[], int], roles: Path, *, lease: float) -> None:
+    def __init__(
+        self, supervisor_pid: Callable[[], int], roles: Path, *, lease: float, workers_only: bool = False
+    ) -> None:
         self._roles = roles
+        self._blows_at_others = 0 if workers_only else 1
         self._supervisor_pid = supervisor_pid
         self._lease = lease
         self._seen: dict[int, psutil.Process] = {}
@@ -53,14 +56,14 @@ class Chaos:
     def _strike(self) -> None:
         what, act = random.choices(
             (("worker", self._kill), ("worker", self._freeze), ("api", self._kill), ("api", self._freeze)),
-            weights=(10, 8, 2, 1),
+            weights=(10, 8, 2 * self._blows_at_others, self._blows_at_others),
         )[0]
         # Frozen ones are spared: what they do when they go on is what this is about.
         awake = [process for pid, process in self._seen.items() if pid not in self._frozen]
         victims = [process for process in awake if self._role_of(process) == what]
         if victims:
             act(random.choice(victims), what)
-        if random.random() < 0.01:
+        if random.random() < 0.01 * self._blows_at_others:
             supervisor = self._seen.get(self._supervisor_pid())
             if supervisor is not None:
                 self._kill(supervisor, "supervisor")

@@ -15,6 +15,7 @@ from app.core.job import JobStatus
 from app.services.installation import Installation, open_installation
 from tests.e2e.crash.chaos import Chaos
 from tests.e2e.crash.clients import Client, Memory
+from tests.e2e.crash.hostility import Hostility
 from tests.e2e.crash.verdict import find_faults
 from tests.e2e.service import free_port
 from tests.processes import Processes
@@ -43,6 +44,7 @@ class Report:
     refused: int = 0
     blows: Counter[str] = field(default_factory=Counter)
     repeated: Counter[str] = field(default_factory=Counter)
+    hostile: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         lines = [
@@ -50,6 +52,7 @@ class Report:
             *(f"{count:6} {what}" for what, count in sorted(self.blows.items())),
             f"{self.refused:6} completions of former owners refused",
             f"{sum(self.repeated.values()):6} requests repeated: {dict(self.repeated)}",
+            *(f"{count:6} hostile: {what}" for what, count in sorted(self.hostile.items())),
             f"{len(self.faults):6} faults",
             *(f"       {fault}" for fault in self.faults[:20]),
         ]
@@ -57,7 +60,17 @@ class Report:
 
 
 class CrashTest:
-    def __init__(self, folder: Path, database_url: str, *, mutant: bool = False, jobs_per_second: float = 15.0) -> None:
+    """With `hostile` the API is not killed, for it has other troubles then: see hostility.py."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        *,
+        mutant: bool = False,
+        jobs_per_second: float = 15.0,
+        hostile: bool = False,
+    ) -> None:
         self._environment = {
             "PORT": str(free_port()),
             "DATABASE_URL": database_url,
@@ -85,7 +98,8 @@ class CrashTest:
         self._url = f"http://127.0.0.1:{self._environment['PORT']}"
         self._memory = Memory()
         self._clients = [Client(self._url, self._memory, jobs_per_second / CLIENTS) for _ in range(CLIENTS)]
-        self._chaos = Chaos(lambda: self._supervisor.pid, roles, lease=LEASE_SECONDS)
+        self._chaos = Chaos(lambda: self._supervisor.pid, roles, lease=LEASE_SECONDS, workers_only=hostile)
+        self._hostility = Hostility(self._url) if hostile else None
         self._installation: Installation | None = None
 
     def run(self, seconds: float) -> Report:
@@ -117,6 +131,8 @@ class CrashTest:
     def _torment(self, installation: Installation, seconds: float) -> None:
         for client in self._clients:
             client.start()
+        if self._hostility is not None:
+            self._hostility.start()
         stop_at = time.monotonic() + seconds
         while time.monotonic() < stop_at:
             self._chaos.look()
@@ -130,6 +146,8 @@ class CrashTest:
         """Let the clients finish their sentence, then wait until every job has ended and nobody works any more."""
         for client in self._clients:
             client.stop()
+        if self._hostility is not None:
+            self._hostility.stop()
         began = moved = time.monotonic()
         left_before = -1
         while time.monotonic() < min(began + DRAIN_SECONDS, moved + PATIENCE_SECONDS):
@@ -154,8 +172,10 @@ class CrashTest:
 
     def _report(self, installation: Installation) -> Report:
         jobs = installation.jobs.newest(list(JobStatus), limit=1_000_000)
+        faults = find_faults(installation, self._memory, strangers=self._hostility is not None)
         return Report(
-            faults=find_faults(installation, self._memory),
+            faults=faults + (self._hostility.faults if self._hostility is not None else []),
+            hostile=self._hostility.done if self._hostility is not None else Counter(),
             acknowledged=len(self._memory.acknowledged()),
             statuses={status.value: count for status, count in installation.jobs.counts().items() if count},
             attempts=sum(job.attempt for job in jobs),

@@ -1,0 +1,16 @@
+"""A short form of the fuzzing that `make fuzz` does for an hour."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hostile.fuzz import ATTACKS, run
+from tests.hostile.server import HostileServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_nonsense_is_refused_and_breaks_nothing(server: HostileServer, name: str) -> None:
+    run(ATTACKS[name](server), examples=100, number=1)
+    assert server.is_well()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flask import Flask, current_app, g, request
+from werkzeug.routing import Rule
 
 from app.api.clients import address_id, identity
 from app.api.guesses import GuessLimit
@@ -126,11 +127,12 @@ class Door:
 
     def _admit(self) -> None:
         self._hosts.check()
-        if request.url_rule is None or request.method == "OPTIONS":  # answered without any of our code
+        rule = request.url_rule
+        if rule is None or is_automatic(rule):
             return
         if self.authority is None or bearer_token() is None:  # a token is nothing that a browser sends by itself
             self._origins.check(by_cookie=self.authority is not None and COOKIE in request.cookies)
-        path = canonical(request.url_rule.rule)
+        path = canonical(rule.rule)
         if path in PUBLIC or (path == METRICS and self._settings.metrics_public):
             return
         g.identity = identity = self.identify()
@@ -192,6 +194,12 @@ def objection_to_go_on() -> Callable[[], CyberImageError | None]:
             return None
 
     return objection
+
+
+def is_automatic(rule: Rule) -> bool:
+    """Whether Flask itself answers the present request without running the view of `rule`: OPTIONS, where the rule
+    does not name it. Without a rule it answers 404, 405, or a redirect to the right spelling."""
+    return request.method == "OPTIONS" and bool(getattr(rule, "provide_automatic_options", False))
 
 
 def door() -> Door:

@@ -11,7 +11,7 @@ from flask import request
 from app.config import Settings
 from app.errors import ForeignOrigin
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD"})
 
 
 class OwnOrigin:

@@ -22,7 +22,9 @@ def register(app: OpenAPI) -> None:
     app.register_blueprint(stream.pages)
     for rule in list(app.url_map.iter_rules()):
         for path in other_spellings(rule.rule):
-            app.add_url_rule(path, rule.endpoint, methods=sorted(rule.methods or ()), websocket=rule.websocket)
+            # Without HEAD and OPTIONS, which are added to every rule: named here, OPTIONS would run the view.
+            methods = sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
+            app.add_url_rule(path, rule.endpoint, methods=methods, websocket=rule.websocket)
 
 
 def other_spellings(path: str) -> list[str]:

@@ -12,7 +12,7 @@ from app.core.inputs import InputRef
 from app.core.model_schema import Checked, InputSchema
 from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
 from app.core.tasks import TXT2IMG, Task, as_video
-from app.core.wording import first_frame_of
+from app.core.wording import NAMES, first_frame_of
 from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
 from app.services.inputs import usable_image
 from app.services.installation import Installation
@@ -23,8 +23,11 @@ WORDS_MAX_CHARS = 10_000
 
 @dataclass(frozen=True)
 class Prepared:
+    """`words` are the texts of the input that say what to draw, by field."""
+
     request: GenerationRequest
     spec: ModelSpec
+    words: Mapping[str, str]
     warnings: Sequence[str] = ()
 
 
@@ -70,7 +73,7 @@ def prepare_remote(
         pictures=pictures,
     )
     request = _request(spec, call).model_copy(update={"task": _task(media, begun), "image": source})
-    return Prepared(request, spec, warnings)
+    return Prepared(request, spec, _words(checked.input), warnings)
 
 
 def _started(
@@ -163,12 +166,17 @@ def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
     )
 
 
+def _words(input: Mapping[str, Any]) -> dict[str, str]:
+    given = {name: input.get(name) for name in (*NAMES["prompt"], *NAMES["negative_prompt"])}
+    return {name: text for name, text in given.items() if isinstance(text, str)}
+
+
 def _unstorable(checked: Checked) -> list[FieldError]:
     """Text that no database could hold, and prompts that no log should."""
     long = [
         FieldError(f"input.{name}", f"has {len(text)} characters; at most {WORDS_MAX_CHARS} are allowed")
-        for name in ("prompt", "negative_prompt")
-        if isinstance(text := checked.input.get(name), str) and len(text) > WORDS_MAX_CHARS
+        for name, text in _words(checked.input).items()
+        if len(text) > WORDS_MAX_CHARS
     ]
     return long + [
         FieldError(f"input.{name}", "holds a character that cannot be stored")

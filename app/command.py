@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from app.config import load_settings
 from app.errors import ConfigurationError, CyberImageError
+from app.process_limits import keep_files_private
 from app.services.installation import Installation, open_installation
+from app.services.private_files import protect_files
 
 EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
 
@@ -15,8 +17,11 @@ EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
 def carry_out(work: Callable[[Installation], None], lament: str = "") -> int:
     """Do `work` on the installation that the settings name, and give the exit status. `lament` begins the sentence
     about a failure."""
+    keep_files_private()
     try:
-        installation = open_installation(load_settings())
+        settings = load_settings()
+        protect_files(settings)
+        installation = open_installation(settings)
         work(installation)
         installation.close()
     except ConfigurationError as error:

@@ -1,14 +1,22 @@
-"""What a process with many threads and many connections asks of the operating system and of the C library."""
+"""What a process asks of the operating system and of the C library: files, connections, memory."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import resource
 
 MOST_FILES = 65_536
 ARENAS = 2
+PRIVATE_UMASK = 0o077
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
+
+
+def keep_files_private() -> None:
+    """Let nobody else read what this process writes, whatever umask it was started with. The first thing that a process
+    does: log files are made before the settings have been read. FILE_MODE may widen it then."""
+    os.umask(PRIVATE_UMASK)
 
 
 def allow_many_files() -> None:

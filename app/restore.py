@@ -10,8 +10,10 @@ from pathlib import Path
 from app.command import EXIT_CONFIGURATION, EXIT_FAILED
 from app.config import load_settings
 from app.errors import ConfigurationError, DatabaseUnavailable
+from app.process_limits import keep_files_private
 from app.services.backup import read, restore
 from app.services.installation import Installation, open_installation
+from app.services.private_files import protect_files
 from app.store.migrate import check_known, migrate
 from app.store.snapshot import SnapshotFailed
 
@@ -23,9 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replace", action="store_true", help="also when there are jobs already: they are lost")
     asked = parser.parse_args(arguments)
     folder: Path = asked.folder.absolute()
+    keep_files_private()
     try:
+        settings = load_settings()
+        protect_files(settings)
         check_known(read(folder).revision)
-        installation = open_installation(load_settings())
+        installation = open_installation(settings)
         _refuse_to_destroy(installation, replace=asked.replace)
         backup, missing = restore(installation, folder)
         migrate(installation.database)  # a backup of an older version

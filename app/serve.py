@@ -16,12 +16,13 @@ from app.config import Settings
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
-from app.process_limits import allow_many_files, share_arenas
+from app.process_limits import allow_many_files, keep_files_private, share_arenas
 from app.server_process import ServerProcess
 from app.services.advice import open_door
 from app.services.courier import Courier
 from app.services.installation import open_installation
 from app.services.maintenance import Maintenance
+from app.services.private_files import protect_files
 from app.services.reload import reload_settings
 
 EXIT_CONFIGURATION = 2
@@ -108,10 +109,12 @@ def serve(settings: Settings) -> None:
 
 def main() -> int:
     """Read the settings and serve. Returns the exit status."""
+    keep_files_private()
     lifeline.hold()
     try:
         settings = read_configuration().settings
         configure_logging(settings, "api")
+        protect_files(settings)
         serve(settings)
     except ConfigurationError as error:
         for problem in error.problems:

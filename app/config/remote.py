@@ -38,7 +38,9 @@ class Remote(BaseModel):
         description="Models of Replicate that /api/video-models lists, beside those of MODEL_ lines.",
     )
     replicate_only_listed: bool = Field(
-        False, description="Whether only listed models may be run; otherwise any that Replicate has, at its price."
+        False,
+        description="Whether only listed models may be run, and a version only where it is listed as"
+        " owner/name:version; otherwise any that Replicate has, at its price.",
     )
     remote_concurrency: int = Field(
         10, ge=0, le=100, description="Remote generations under way at a time; 0 = run.py starts no worker for them."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -22,6 +23,11 @@ class Storage(BaseModel):
     )
     images_dir: Folder = Field(Path("images"), description="Folder of the pictures, in date folders.")
     videos_dir: Folder = Field(Path("videos"), description="Folder of the videos, in date folders.")
+    file_mode: Literal["private", "group"] = Field(
+        "private",
+        description="Who on this machine may read database, logs, media, backups and downloads: private = the user that"
+        " runs this, group = that user's group too. Files from before are changed at start.",
+    )
     disk_floor_bytes: int = Field(
         536_870_912,
         ge=0,

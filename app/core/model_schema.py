@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from app.core.gallery_references import GALLERY
 from app.errors import FieldError
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-GALLERY = "cyberimage://image/"  # before an id: a picture of ours, to be uploaded when the model is run
 _OURS = re.compile(r"(?:https?://[^/\s]+)?/api/image/([0-9a-f]{32})|([0-9a-f]{32})")
 _URI = re.compile(r"(?:https?://\S+|data:[^,\s]*,\S+|" + re.escape(GALLERY) + r"[0-9a-f]{32})", re.ASCII)
 _SHOWN_CHARS = 80

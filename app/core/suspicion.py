@@ -3,9 +3,10 @@
 A tripwire, not a wall: nothing here runs, renders or opens what a prompt says, and every output is escaped. It tells
 whoever runs this that somebody is probing, and keeps such text away from what else may read the database or the log.
 
-The patterns must leave what people really write alone: `{red|blue}`, `{{masterpiece}}`, `<lora:name:1>`, "JavaScript:
-the good parts", "a script font", "day.../night". So braces count only with code in them, and a single `../` is nothing.
-Quantifiers are bounded, so that no text takes long.
+The patterns must leave what people really write alone: `{red|blue}`, `{{masterpiece}}`, `{{miku_(vocaloid)}}`,
+`<lora:name:1>`, "JavaScript: the good parts", `cd ../../src`, "day.../night" (tests/core/honest_prompts.txt holds 200
+such). So braces count only with code in them, and `../` only on its way to a folder of the system. Quantifiers are
+bounded, so that no text takes long.
 """
 
 from __future__ import annotations
@@ -13,32 +14,50 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from app.errors import FieldError, SuspiciousInput
 
 Patterns = Mapping[str, re.Pattern[str]]
+SHOWN_CHARS = 60
 
-_OBJECTS = "config|self|request|session|application|settings"
-_CODE = rf"(?:__|\d\s{{0,5}}[*+/-]\s{{0,5}}\d|[\w\]]\(|\b(?:{_OBJECTS})\b\s{{0,5}}[.\[|])"
+_OBJECTS = "config|request|session|application|settings|cycler|joiner|lipsum|url_for|namespace"
+_DUNDERS = "class|globals|init|mro|subclasses|builtins|import|bases?|dict|getattribute|proto"
+_CODE = (
+    rf"(?:__(?:{_DUNDERS})__|\b(?:{_OBJECTS})\s{{0,5}}(?:\.\s{{0,5}}[a-z_]|\[\s{{0,5}}['\"]|\|\s{{0,5}}attr\b)"
+    r"|['\")\]\w]\.[a-z_]\w{0,40}\(\s{0,5}(?:\)|['\"]))"  # x.popen('id'), ''.join()
+)
+_PRODUCT = r"\s{0,5}\d{1,9}\s{0,5}\*\s{0,5}['\"]?\d{1,9}['\"]?\s{0,5}"  # what probes a template: 7*7, 7*'7'
+_HANDLERS = (
+    "error|load|unload|begin|end|click|dblclick|toggle|submit|input|change|blur|drop|scroll|wheel|copy|cut|paste|resize"
+    "|select|start|finish|show|message|hashchange|focus(?:in|out)?|(?:mouse|key|drag|touch|pointer|animation|transition"
+    "|page|play|can)[a-z]{0,16}"
+)
+_FOLDERS = "etc|proc|sys|dev|var|home|root|usr|boot|windows|winnt"
 
 
 DEFAULT_PATTERNS: Mapping[str, str] = {
-    "script_tag": r"<\s{0,5}/?\s{0,5}(?:script|iframe)\b",
-    "event_handler": r"<\s{0,5}[a-z]\w{0,20}\b[^<>]{0,200}\bon[a-z]{3,20}\s{0,5}=",
-    "javascript_uri": r"\b(?:java|vb)script\s{0,5}:(?:\S|\s{0,5}[\w.]{1,50}\()|\bdata:text/html",
+    "script_tag": (
+        r"<\s{0,5}/\s{0,5}(?:script|iframe)\s{0,5}>|<\s{0,5}(?:script|iframe)(?:\s{0,5}/?>|[\s/][^<>]{0,200}=)"
+    ),
+    "event_handler": rf"<\s{{0,5}}[a-z]\w{{0,20}}\b[^<>]{{0,200}}\bon(?:{_HANDLERS})\s{{0,5}}=",
+    "javascript_uri": (
+        r"\b(?:java|vb)script\s{0,5}:\s{0,5}(?:[\w.$]{1,60}[(=`\[]|//|/\*|void\b|\(\s{0,5}(?:function|async|\w{0,20}\)?\s{0,5}=>))"
+        r"|\bdata:text/html[,;]"
+    ),
     "template_injection": (
-        rf"\{{\{{[^{{}}]{{0,200}}{_CODE}[^{{}}]{{0,200}}\}}\}}"  # {{7*7}}, {{config.items()}}
-        rf"|[$#]\{{[^{{}}]{{0,200}}(?:{_CODE}|\b(?:jndi|env|sys|lower|upper)\s{{0,5}}:)"  # ${jndi:…}, #{7*7}
+        rf"\{{\{{(?:{_PRODUCT}|[^{{}}]{{0,200}}{_CODE}[^{{}}]{{0,200}})\}}\}}"  # {{7*7}}, {{config.items()}}
+        rf"|[$#]\{{(?:{_PRODUCT}\}}|[^{{}}]{{0,200}}(?:{_CODE}|\b(?:jndi|env|sys|lower|upper)\s{{0,5}}:))"  # ${{jndi:}}
         r"|\{%-?\s{0,5}(?:if|for|set|import|include|extends|macro|block|raw|print|call|with)\b"
-        r"|<%[=@!#-]"
+        r"|<%[=@!#-]?[^<>%]{1,200}%>"
     ),
     "path_traversal": (
-        r"(?<![.\w])(?:\.\.[/\\]){2}"
-        r"|(?<![.\w])\.\.[/\\](?:etc|proc|sys|dev|var|home|root|usr|boot|windows)\b"
+        rf"(?<![.\w])(?:\.\.[/\\]){{1,20}}(?:{_FOLDERS})\b"
+        r"|(?<![.\w])(?:\.\.[/\\]){3}"
         r"|(?:%2e|\.){2}(?:%2f|%5c)|(?:%2e){2}[/\\]"
-        r"|/etc/(?:passwd|shadow|hosts)\b"
+        r"|/etc/(?:passwd|shadow)\b"
     ),
-    "null_byte": r"\x00|(?<!\d)%00(?!\d)|(?<!\w)\\(?:x00|u0000|0(?!\d))",
+    "null_byte": r"\x00|(?<!\d)%00(?!\d)|(?<!\w)\\(?:x00|u0000|0(?![\d/]))",
 }
 
 
@@ -47,12 +66,27 @@ def compiled(patterns: Mapping[str, str]) -> Patterns:
     return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in patterns.items()}
 
 
-def suspicion(text: str, patterns: Patterns) -> str | None:
-    """The name of the first of `patterns` that `text` matches, letters of other widths read as the usual ones."""
+@dataclass(frozen=True)
+class Suspicion:
+    """The name of a pattern, and the beginning of what it matched."""
+
+    pattern: str
+    matched: str
+
+
+def suspicion(text: str, patterns: Patterns) -> Suspicion | None:
+    """The first of `patterns` that `text` matches, letters of other widths read as the usual ones."""
     plain = unicodedata.normalize("NFKC", text)
-    return next((name for name, pattern in patterns.items() if pattern.search(plain)), None)
+    for name, pattern in patterns.items():
+        if found := pattern.search(plain):
+            return Suspicion(name, _shown(found[0]))
+    return None
 
 
-def refusal(field: str, pattern: str) -> SuspiciousInput:
-    message = f"looks like an attack ({pattern}), not like a wish for a picture; word it differently"
+def refusal(field: str, found: Suspicion) -> SuspiciousInput:
+    message = f"holds {found.matched!r}, which looks like an attack ({found.pattern}); word it differently"
     return SuspiciousInput(f"{field} {message}.", errors=[FieldError(field, message)])
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"

@@ -8,7 +8,7 @@ from typing import Any
 from app.core.model_schema import InputSchema
 from app.core.request import RANDOM_SEED, GenerationRequest
 
-_NAMES: Mapping[str, tuple[str, ...]] = {
+NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "text", "text_prompt", "caption"),
     "negative_prompt": ("negative_prompt",),
     "num_inference_steps": ("num_inference_steps", "steps", "num_steps"),
@@ -57,7 +57,7 @@ def word_input(
     wanted |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt, "strength": request.strength}
     input: dict[str, Any] = {}
     warnings: list[str] = []
-    for name, names in _NAMES.items():
+    for name, names in NAMES.items():
         value = wanted.get(name)
         if value is None or (name == "num_images" and value == 1):
             continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from app.core.job_body import iso
 from app.errors import ConfigurationError
+from app.files.modes import Place, restrict
 from app.services.installation import Installation
+from app.services.private_files import access_of
 from app.store import snapshot
 from app.store.migrate import revision_of
 from app.store.outputs import GalleryQuery
@@ -54,6 +57,7 @@ def back_up(installation: Installation, folder: Path) -> Backup:
         revision = revision_of(installation.database)
         backup = Backup(__version__, revision, iso(time.time()), name, len(sizes), sum(sizes))
         (unfinished / MANIFEST).write_text(json.dumps(asdict(backup), indent=2) + "\n")
+        restrict([Place(unfinished, own=".*")], access_of(installation.settings), most=sys.maxsize)
         unfinished.replace(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -121,7 +121,8 @@ class RemoteModels:
     def _curated(self, media: Media) -> list[str]:
         settings = self._installation.settings
         own = [spec.repo for spec in self._catalogued(media)]
-        return list(dict.fromkeys([*own, *settings.curated_models(media)]))
+        listed = (reference.partition(":")[0] for reference in settings.curated_models(media))
+        return list(dict.fromkeys([*own, *listed]))
 
     def _catalogued(self, media: Media) -> list[ModelSpec]:
         return [spec for spec in self._installation.catalog if spec.source == SOURCE and spec.media == media]
@@ -165,7 +166,7 @@ class RemoteModels:
         entry = self._known.get(name)
         if entry is not None and not _is_due(entry):
             return entry.value  # type: ignore[no-any-return]
-        self._only_listed(name)
+        self._check_name(name)
         answer = self._try(name) if self.api else None
         if isinstance(answer, RemoteModel):
             return answer
@@ -176,11 +177,28 @@ class RemoteModels:
             return entry.value  # type: ignore[no-any-return]
         raise ProviderError(answer.text if answer is not None else "The provider said nothing.")
 
-    def _only_listed(self, name: str) -> None:
-        if self._installation.settings.replicate_only_listed:
-            listed = (*self._curated("image"), *self._curated("video"))
-            if name not in listed:
-                raise NoSuchModel(f"{name!r} is not offered here (REPLICATE_ONLY_LISTED).")
+    def check_offered(self, name: str, version: str = "") -> None:
+        """Raises NoSuchModel when REPLICATE_ONLY_LISTED is set and the reference, its version included, is not listed:
+        the provider runs a version whatever model's it is."""
+        if not self._installation.settings.replicate_only_listed:
+            return
+        reference = f"{name}:{version}" if version else name
+        if reference not in self._offered():
+            raise NoSuchModel(f"{reference!r} is not offered here (REPLICATE_ONLY_LISTED).")
+
+    def _check_name(self, name: str) -> None:
+        """What is offered in some version may be described. Raises NoSuchModel."""
+        only_listed = self._installation.settings.replicate_only_listed
+        if only_listed and name not in {reference.partition(":")[0] for reference in self._offered()}:
+            raise NoSuchModel(f"{name!r} is not offered here (REPLICATE_ONLY_LISTED).")
+
+    def _offered(self) -> set[str]:
+        """The references in the settings' lists and the catalogue, whose models may be asked for by their version."""
+        specs = [spec for spec in self._installation.catalog if spec.source == SOURCE]
+        pinned = {f"{spec.repo}:{spec.options.revision}" for spec in specs if spec.options.revision}
+        settings = self._installation.settings
+        listed = (*settings.curated_models("image"), *settings.curated_models("video"))
+        return {*listed, *(spec.repo for spec in specs), *pinned}
 
 
 def _unasked(spec: ModelSpec) -> Listed:

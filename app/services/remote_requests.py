@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.core.catalog import Media, ModelSpec
+from app.core.gallery_references import GALLERY, is_image_id, references
 from app.core.inputs import InputRef
-from app.core.model_schema import GALLERY, Checked, InputSchema
+from app.core.model_schema import Checked, InputSchema
 from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
 from app.core.tasks import TXT2IMG, Task, as_video
-from app.core.wording import first_frame_of
+from app.core.wording import NAMES, first_frame_of
 from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
 from app.services.inputs import usable_image
 from app.services.installation import Installation
@@ -22,8 +23,11 @@ WORDS_MAX_CHARS = 10_000
 
 @dataclass(frozen=True)
 class Prepared:
+    """`words` are the texts of the input that say what to draw, by field."""
+
     request: GenerationRequest
     spec: ModelSpec
+    words: Mapping[str, str]
     warnings: Sequence[str] = ()
 
 
@@ -44,6 +48,7 @@ def prepare_remote(
     """
     name, _, version = model.partition(":")
     try:
+        models.check_offered(name, version)
         described = models.describe(name)
     except NoSuchModel as missing:
         raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
@@ -51,17 +56,24 @@ def prepare_remote(
     if source_image_id is not None:
         given = _started(installation, schema, described.model, given, source_image_id, client_id)
     checked = schema.check(given)
-    problems = [*checked.errors, *_unstorable(checked), *_bad_pictures(installation, schema, checked, client_id)]
+    pictures, refused = _admitted(installation, checked.input, client_id)
+    problems = [*checked.errors, *_unstorable(checked), *refused]
     if problems:
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     spec = remote_spec(installation.catalog, SOURCE, described.model, media)
     begun = _begun(schema, checked.input)
     source = _ours(installation, begun, client_id)
     warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
-    request = _request(spec, checked.input, version or spec.options.revision, media).model_copy(
-        update={"task": _task(media, begun), "image": source}
+    call = RemoteCall(
+        source=SOURCE,
+        model=spec.repo,
+        media=media,
+        version=version or spec.options.revision,
+        input=checked.input,
+        pictures=pictures,
     )
-    return Prepared(request, spec, warnings)
+    request = _request(spec, call).model_copy(update={"task": _task(media, begun), "image": source})
+    return Prepared(request, spec, _words(checked.input), warnings)
 
 
 def _started(
@@ -113,22 +125,27 @@ def _bad_source(message: str) -> InvalidRequest:
     return InvalidRequest(message, errors=[FieldError("source_image_id", message)])
 
 
-def _bad_pictures(
-    installation: Installation, schema: InputSchema, checked: Checked, client_id: str
-) -> Iterator[FieldError]:
-    """Those of the gallery that are not there, or not this client's."""
-    for name in schema.files():
-        values = checked.input.get(name)
-        for value in values if isinstance(values, list) else [values]:
-            if isinstance(value, str) and value.startswith(GALLERY):
-                try:
-                    usable_image(installation, value.removeprefix(GALLERY), client_id=client_id)
-                except (ImageNotFound, Gone) as missing:
-                    yield FieldError(f"input.{name}", missing.detail)
+def _admitted(
+    installation: Installation, input: Mapping[str, Any], client_id: str
+) -> tuple[tuple[str, ...], list[FieldError]]:
+    """The ids of the pictures that `input` names, wherever they stand in it and whatever the schema says of the field;
+    and what is wrong with those that are not there, or that `client_id` may not see."""
+    admitted: dict[str, None] = {}
+    refused: list[FieldError] = []
+    for field, image_id in references(input):
+        try:
+            if not is_image_id(image_id):
+                raise ImageNotFound("There is no image with this id.")
+            usable_image(installation, image_id, client_id=client_id)
+        except (ImageNotFound, Gone) as missing:
+            refused.append(FieldError(field, missing.detail))
+        admitted[image_id] = None
+    return tuple(admitted), refused
 
 
-def _request(spec: ModelSpec, input: dict[str, Any], version: str | None, media: Media) -> GenerationRequest:
-    """What of the input has a name of ours, and all of it in the model's."""
+def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
+    """What of the call's input has a name of ours, and all of it in the model's."""
+    input = call.input or {}
 
     def number(name: str, least: int) -> int | None:
         value = input.get(name)
@@ -145,16 +162,21 @@ def _request(spec: ModelSpec, input: dict[str, Any], version: str | None, media:
         height=number("height", 1),
         seed=seed if seed is not None and seed <= SEED_MAX else draw_seed(),
         num_images=number("num_outputs", 1) or 1,
-        remote=RemoteCall(source=SOURCE, model=spec.repo, media=media, version=version, input=input),
+        remote=call,
     )
+
+
+def _words(input: Mapping[str, Any]) -> dict[str, str]:
+    given = {name: input.get(name) for name in (*NAMES["prompt"], *NAMES["negative_prompt"])}
+    return {name: text for name, text in given.items() if isinstance(text, str)}
 
 
 def _unstorable(checked: Checked) -> list[FieldError]:
     """Text that no database could hold, and prompts that no log should."""
     long = [
         FieldError(f"input.{name}", f"has {len(text)} characters; at most {WORDS_MAX_CHARS} are allowed")
-        for name in ("prompt", "negative_prompt")
-        if isinstance(text := checked.input.get(name), str) and len(text) > WORDS_MAX_CHARS
+        for name, text in _words(checked.input).items()
+        if len(text) > WORDS_MAX_CHARS
     ]
     return long + [
         FieldError(f"input.{name}", "holds a character that cannot be stored")

@@ -12,6 +12,7 @@ from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
 from app.core.tasks import TEXT_TASKS, TXT2IMG
 from app.errors import Conflict, UnknownModel
+from app.services.inputs import usable_image
 from app.services.installation import Installation
 from app.services.submit import Submitted, submit
 
@@ -21,7 +22,7 @@ def rerun(installation: Installation, image_id: str, *, client_id: str, request_
 
     Raises ImageNotFound, Gone, Conflict when it cannot be made again, and whatever `submit` raises.
     """
-    output = installation.outputs.get(image_id)
+    output = usable_image(installation, image_id, client_id=client_id)
     manifest = output.manifest
     try:
         spec = installation.catalog.get(str(manifest.get("model_id")))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.config import Settings
 from app.core.catalog import Media, ModelSpec
 from app.core.request import GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
@@ -64,7 +65,7 @@ def submit(
         if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
             return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     spec = known_spec(installation, installation.catalog.get(asked.model_id))
-    refuse_suspicious(settings, asked, client_id=client_id, request_id=request_id)
+    refuse_suspicious(settings, _words(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     check_task(installation, spec, resolved.request.task)
     loras = check_loras(installation, spec, resolved.request.loras)
@@ -117,8 +118,7 @@ def submit_remote(
     ready = prepare_remote(
         installation, models, media, model, input, client_id=client_id, source_image_id=source_image_id
     )
-    words = GenerationInput(prompt=ready.request.prompt, negative_prompt=ready.request.negative_prompt)
-    refuse_suspicious(installation.settings, words, client_id=client_id, request_id=request_id)
+    refuse_suspicious(installation.settings, ready.words, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(installation, webhook_url)
     _refuse_when_full(installation)
@@ -161,6 +161,12 @@ def _store(
     if idempotency is not None and (told := installation.jobs.first_answer(client_id, idempotency)) is not None:
         return Submitted(told.job_id, told.position, told.warnings, is_new)
     return Submitted(job.id, installation.jobs.position(job), job.warnings, is_new)
+
+
+def _words(asked: GenerationInput, settings: Settings) -> dict[str, str]:
+    """What is to be looked through. Longer texts are refused for that, and would only cost time."""
+    given = {"prompt": asked.prompt.strip(), "negative_prompt": (asked.negative_prompt or "").strip()}
+    return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
 
 
 def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:

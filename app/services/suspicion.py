@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from functools import lru_cache
 
 from app.config import Settings
-from app.core.request import GenerationInput
 from app.core.suspicion import DEFAULT_PATTERNS, Patterns, compiled, refusal, suspicion
 
 log = logging.getLogger("cyberimage.security")
 
 
-def refuse_suspicious(settings: Settings, asked: GenerationInput, *, client_id: str, request_id: str | None) -> None:
-    """Raises SuspiciousInput, when SUSPICIOUS_INPUT says so."""
+def refuse_suspicious(settings: Settings, texts: Mapping[str, str], *, client_id: str, request_id: str | None) -> None:
+    """Look through the whole of `texts`, by field, as they will be used. Raises SuspiciousInput, when SUSPICIOUS_INPUT
+    says so. Their length is bounded by who calls."""
     if settings.suspicious_input == "off":
         return
-    for field, text in (("prompt", asked.prompt), ("negative_prompt", asked.negative_prompt or "")):
-        # What is longer is refused anyway, and would only cost time here.
-        found = suspicion(text[: settings.prompt_max_chars], _patterns(settings.suspicious_patterns))
+    for field, text in texts.items():
+        found = suspicion(text, _patterns(settings.suspicious_patterns))
         if found is None:
             continue
         log.warning(
             "Suspicious %s (%s, %s characters) from %s: %s",
-            *(field, found, len(text), client_id),
+            *(field, found.pattern, len(text), client_id),
             "refused" if settings.suspicious_input == "refuse" else "let through",
             extra={"request_id": request_id},
         )

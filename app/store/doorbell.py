@@ -57,8 +57,9 @@ class LocalDoorbell:
         digest = hashlib.sha256(str(database_path).encode()).hexdigest()[:16]
         self._folder = _short_temporary_folder() / f"cyberimage-{os.getuid()}-{digest}"
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        if self._folder.stat().st_uid != os.getuid():
+        if self._folder.lstat().st_uid != os.getuid():
             raise PermissionError(f"{self._folder} belongs to somebody else; remove it or set TMPDIR")
+        self._folder.chmod(0o700)  # whoever made it
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sender.setblocking(False)
 

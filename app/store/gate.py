@@ -23,7 +23,7 @@ def gate(database: Path | None) -> Iterator[None]:
     if database is None:
         yield
         return
-    descriptor = os.open(f"{database}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(f"{database}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # less the umask
     try:
         _lock_within(descriptor, TIMEOUT_SECONDS)
         yield

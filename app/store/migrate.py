@@ -93,7 +93,7 @@ def _one_at_a_time(database: Database) -> Iterator[Connection]:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
             yield connection
         return
-    lock = os.open(f"{database.url.database}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(f"{database.url.database}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # less the umask
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with translated(), database.engine.begin() as connection:

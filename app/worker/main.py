@@ -21,7 +21,9 @@ from app.engines.settings import EngineSettings
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
+from app.process_limits import keep_files_private
 from app.services.installation import Installation, open_installation
+from app.services.private_files import protect_files
 from app.worker.loop import Worker
 from app.worker.remote import remote_worker
 
@@ -40,11 +42,13 @@ def main(
 ) -> int:
     """Run a worker until SIGTERM or SIGINT; one of the local lane has the engines of `make_factories`. Returns the exit
     status."""
+    keep_files_private()
     lane = _parser().parse_args(arguments).lane
     orphaned = lifeline.hold()
     try:
         settings = read_configuration().settings
         configure_logging(settings, "worker")
+        protect_files(settings)
         os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
         installation = open_installation(settings)
     except ConfigurationError as error:

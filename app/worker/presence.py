@@ -20,7 +20,7 @@ LOOK_EVERY_SECONDS = 0.2
 @contextmanager
 def present(folder: Path) -> Iterator[None]:
     """Be the run.py of the installation that logs into `folder`. When there is one already, it keeps the file."""
-    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
         if _lock(descriptor):
             os.ftruncate(descriptor, 0)

@@ -14,7 +14,9 @@ from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
+from app.process_limits import keep_files_private
 from app.services.advice import changes, doubts
+from app.services.private_files import protect_files
 from app.worker.main import EXIT_CONFIGURATION
 from app.worker.presence import FILE, present, tell
 from app.worker.supervisor import Supervisor, children_of
@@ -26,6 +28,7 @@ log = logging.getLogger("cyberimage.supervisor")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start the API and the workers and keep them running. Returns the exit status."""
+    keep_files_private()
     asked = _parser().parse_args(arguments)
     # The environment, not only this process' settings: the children read it too.
     os.environ.update({name: value for name, value in vars(asked).items() if name.isupper() and value is not None})
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     settings = read.settings
     configure_logging(settings, "run")
+    protect_files(settings)
     gpus = gpu_count()
     supervisor = Supervisor(children_of(settings, gpus=gpus), grace=settings.shutdown_grace_seconds)
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from pathlib import Path
+
 import pytest
 
 from app.core.suspicion import DEFAULT_PATTERNS, compiled, suspicion
@@ -9,11 +12,30 @@ from app.core.suspicion import DEFAULT_PATTERNS, compiled, suspicion
 PATTERNS = compiled(DEFAULT_PATTERNS)
 
 ATTACKS = {
-    "script_tag": ["<script>alert(1)</script>", "a cat < SCRIPT src=//x>", "</script>", "＜script＞", "<iframe src=x>"],
+    "script_tag": [
+        "<script>alert(1)</script>",
+        "a cat < SCRIPT src=//x>",
+        "</script>",
+        "＜script＞",
+        "<iframe src=x>",
+        "<script/src=x>",
+    ],
     "event_handler": ['<img src=x onerror="alert(1)">', "<svg onload=alert(1)>", "<b onmouseover = x>"],
-    "javascript_uri": ["javascript:alert(1)", "JaVaScRiPt :alert(1)", "javascript: alert(1)", "data:text/html,<b>"],
+    "javascript_uri": [
+        "javascript:alert(1)",
+        "JaVaScRiPt :alert(1)",
+        "javascript: alert(1)",
+        "javascript:(function(){})()",
+        "javascript:void(0)",
+        "data:text/html,<b>",
+    ],
     "template_injection": [
         "{{7*7}}",
+        "{{7*'7'}}",
+        "{{ request.application.__globals__ }}",
+        "{{().__class__.__bases__[0]}}",
+        "{{lipsum.__globals__['os'].popen('id').read()}}",
+        "${env:HOME}",
         "{{ config.items() }}",
         "{{''.__class__}}",
         "${7*7}",
@@ -58,10 +80,16 @@ PROMPTS = [
 ]
 
 
+HONEST = (Path(__file__).parent / "honest_prompts.txt").read_text().splitlines()
+
+
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in ATTACKS.items() for text in texts])
 def test_an_attack_is_recognised_by_its_kind(name: str, text: str) -> None:
-    assert suspicion(text, PATTERNS) == name
-    assert suspicion(f"a red cat, {text}, oil painting", PATTERNS) == name
+    for where in (text, f"a red cat, {text}, oil painting", " " * 600 + text, "a cat, " * 3000 + text):
+        found = suspicion(where, PATTERNS)
+        assert found is not None
+        assert found.pattern == name
+        assert unicodedata.normalize("NFKC", found.matched.removesuffix("…")) in unicodedata.normalize("NFKC", where)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -69,11 +97,41 @@ def test_what_people_write_is_left_alone(prompt: str) -> None:
     assert suspicion(prompt, PATTERNS) is None
 
 
-BRICKS = ["{{", "{{__", "{{1 ", "${", "<a ", "< ", "../", "%2e", "javascript ", "on", "\\", "{%"]
+@pytest.mark.parametrize("prompt", HONEST)
+def test_prompts_of_every_style_are_left_alone(prompt: str) -> None:
+    assert suspicion(prompt, PATTERNS) is None
+    assert suspicion(", ".join([prompt] * 5), PATTERNS) is None
+
+
+def test_there_are_prompts_enough() -> None:
+    assert len(set(HONEST)) >= 200
+
+
+BRICKS = [
+    "{{7*",
+    "{{config.",
+    "${7",
+    "<%",
+    "<b onm",
+    "javascript:a",
+    "{{",
+    "{{__",
+    "{{1 ",
+    "${",
+    "<a ",
+    "< ",
+    "../",
+    "%2e",
+    "javascript ",
+    "on",
+    "\\",
+    "{%",
+]
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("part", BRICKS)
 def test_no_text_takes_long(part: str) -> None:
     text = part * (100_000 // len(part))
-    assert suspicion(text, PATTERNS) in (None, *PATTERNS)  # a pattern that backtracks without bound takes minutes
+    found = suspicion(text, PATTERNS)  # a pattern that backtracks without bound takes minutes
+    assert found is None or found.pattern in PATTERNS

@@ -56,6 +56,8 @@ def test_there_and_back(house: House, tmp_path: Path, request: pytest.FixtureReq
     ids = [house.picture(days)[0] for days in (3, 2, 1)]
     written = back_up(house.installation, tmp_path / "backup")
     assert (written.files, (tmp_path / "backup").stat().st_mode & 0o777) == (6, 0o700)
+    kept = [path for path in (tmp_path / "backup").rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
     house.picture(0)  # not in the backup
     other = open_installation(load_settings({}, None, **elsewhere(house, request, tmp_path)))
     _, missing = restore(other, tmp_path / "backup")

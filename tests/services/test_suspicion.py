@@ -7,7 +7,6 @@ import logging
 import pytest
 
 from app.config import load_settings
-from app.core.request import GenerationInput
 from app.errors import ConfigurationError, SuspiciousInput
 from app.services.suspicion import refuse_suspicious
 
@@ -15,8 +14,8 @@ ATTACK = "<script>alert('secret words')</script>"
 
 
 def submit(prompt: str, negative: str = "", **environment: str) -> None:
-    asked = GenerationInput(prompt=prompt, negative_prompt=negative)
-    refuse_suspicious(load_settings(environment, None), asked, client_id="ip:1.2.3.4", request_id="r1")
+    words = {"prompt": prompt, "negative_prompt": negative}
+    refuse_suspicious(load_settings(environment, None), words, client_id="ip:1.2.3.4", request_id="r1")
 
 
 def test_it_is_refused_by_field_and_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
@@ -27,6 +26,13 @@ def test_it_is_refused_by_field_and_logged_without_its_text(caplog: pytest.LogCa
     assert "ip:1.2.3.4" in caplog.text
     assert "secret words" not in caplog.text + str(refused.value)
     assert caplog.records[0].request_id == "r1"
+    assert "'<script>'" in refused.value.errors[0].message
+
+
+@pytest.mark.parametrize("padding", [" " * 500, "\n" * 10_000, "a cat, " * 200])
+def test_it_is_found_wherever_it_stands(padding: str) -> None:
+    with pytest.raises(SuspiciousInput):
+        submit(padding + ATTACK)
 
 
 def test_it_can_be_logged_only_or_left_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from app.core.model_schema import GALLERY, InputSchema
+from app.core.gallery_references import GALLERY, references, replace_strings
+from app.core.model_schema import InputSchema
 from app.core.wording import first_frame_of, name_in
 from app.engines.base import Inputs
 from app.errors import FieldError, InvalidRequest
@@ -20,18 +22,20 @@ INLINE_CHARS = 250_000  # longer data URIs than that are refused by many models
 
 
 def with_uploads(
-    input: dict[str, Any], schema: InputSchema, api: Replicate, open_picture: OpenPicture
+    input: dict[str, Any], api: Replicate, open_picture: OpenPicture, admitted: Collection[str]
 ) -> dict[str, Any]:
-    """`input` with addresses that the provider can read. Raises InvalidRequest, ImageNotFound or Gone."""
+    """`input` with addresses that the provider can read. Of the gallery only the pictures `admitted` with the job are
+    opened. Raises InvalidRequest, ImageNotFound or Gone."""
+    for field, image_id in references(input):
+        if image_id not in admitted:
+            problem = FieldError(field, "names a picture that was not admitted with this job; submit it again")
+            raise InvalidRequest(f"{problem.field} {problem.message}.", errors=[problem])
 
-    def placed(name: str, value: Any) -> Any:
-        if isinstance(value, list):
-            return [placed(name, one) for one in value]
+    def placed(name: str, value: str) -> str:
         upload = _upload(name, value, open_picture)
         return value if upload is None else api.upload(upload.name, upload.content, upload.media_type)
 
-    files = set(input) if schema.is_open else set(schema.files())
-    return {name: placed(name, value) if name in files else value for name, value in input.items()}
+    return {name: replace_strings(value, partial(placed, name)) for name, value in input.items()}
 
 
 def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[str, Any]:
@@ -46,9 +50,7 @@ def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[s
     return found
 
 
-def _upload(name: str, value: Any, open_picture: OpenPicture) -> Upload | None:
-    if not isinstance(value, str):
-        return None
+def _upload(name: str, value: str, open_picture: OpenPicture) -> Upload | None:
     if value.startswith(GALLERY):
         return open_picture(value.removeprefix(GALLERY))
     if value.startswith("data:") and len(value) > INLINE_CHARS:

@@ -1,0 +1,127 @@
+"""Who on this machine may read the files of an installation: file modes, for new files and for those that exist.
+
+A folder is changed after all that is in it, so one that is as it should be needs no walk: a start lists only the top of
+each place. The top itself is closed first of all. Links are not followed, and files of other users stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_CHANGES = 500_000  # of one start; on a slow network drive some minutes
+
+
+@dataclass(frozen=True)
+class Access:
+    """`umask` is for new files; of existing ones others lose all rights, and the group gets its owner's or none."""
+
+    umask: int
+    group: bool
+
+    def wanted(self, mode: int) -> int:
+        owner = mode & 0o700
+        return (mode & 0o7000) | owner | (owner >> 3 if self.group else 0)
+
+
+PRIVATE = Access(0o077, group=False)
+GROUP = Access(0o007, group=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder that a setting names. `own` is a pattern of the names in it that are ours: when there are others, the
+    folder is shared, and it stays open."""
+
+    folder: Path
+    own: str
+
+
+@dataclass
+class Restricted:
+    """What was done. `unfinished`: there was more than one start does."""
+
+    changed: int = 0
+    failed: int = 0
+    unfinished: bool = False
+
+
+def restrict(places: Iterable[Place], access: Access, *, most: int = MOST_CHANGES) -> Restricted:
+    """Give what is in `places`, and the folders themselves, the modes that `access` wants; at most `most` of them."""
+    walk = _Walk(access, most)
+    for place in places:
+        walk.place(place)
+    return walk.done
+
+
+class _Walk:
+    def __init__(self, access: Access, most: int) -> None:
+        self._access = access
+        self._most = most
+        self.done = Restricted()
+
+    def place(self, place: Place) -> None:
+        folder, own = place.folder.resolve(), re.compile(place.own)
+        try:
+            top = folder.lstat()
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return
+        ours = [entry for entry in entries if own.fullmatch(entry.name)]
+        if len(ours) == len(entries) and not top.st_mode & stat.S_ISVTX:
+            self._change(folder, top)
+        for entry in ours:
+            self._entry(entry)
+
+    def _entry(self, entry: os.DirEntry[str]) -> bool:
+        """Whether it is as it should be now, all that is in it included."""
+        if self.done.unfinished:
+            return False
+        try:
+            known = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # removed this moment
+            return True
+        if stat.S_ISLNK(known.st_mode) or not self._is_wrong(known):
+            return True
+        if stat.S_ISDIR(known.st_mode) and not self._inside(entry.path):
+            return False
+        return self._change(entry.path, known)
+
+    def _inside(self, folder: str) -> bool:
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            return True
+        return all(self._entry(entry) for entry in entries)
+
+    def _is_wrong(self, known: os.stat_result) -> bool:
+        return known.st_uid == os.geteuid() and self._access.wanted(known.st_mode) != stat.S_IMODE(known.st_mode)
+
+    def _change(self, path: str | Path, known: os.stat_result) -> bool:
+        if not self._is_wrong(known):
+            return True
+        if self.done.changed >= self._most:
+            self.done.unfinished = True
+            return False
+        try:
+            self._set(path)
+        except FileNotFoundError:
+            return True
+        except OSError:  # a drive without modes, one that is read-only, or a link that took its place
+            self.done.failed += 1
+            return True
+        self.done.changed += 1
+        return True
+
+    def _set(self, path: str | Path) -> None:
+        """By descriptor, so that a link put there meanwhile is not followed."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if self._is_wrong(known := os.fstat(descriptor)):
+                os.fchmod(descriptor, self._access.wanted(known.st_mode))
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,49 @@
+"""Close the files of this installation to other users of the machine (FILE_MODE): database, logs, media, backups,
+downloads. New ones by the process' umask, those from before by changing their modes at start."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.config import ROOT, Settings
+from app.files.modes import GROUP, PRIVATE, Access, Place, restrict
+
+_MEDIA = r"\d{4}|\.partial-.*|\.gitkeep"
+_LOGS = r"(?:app|errors|models)\.log(?:\..*)?|\.__.*\.lock|run\.pid|\.gitkeep"
+_DOWNLOADS = r"huggingface|loras|\.gitkeep"
+
+log = logging.getLogger("cyberimage.files")
+
+
+def access_of(settings: Settings) -> Access:
+    return GROUP if settings.file_mode == "group" else PRIVATE
+
+
+def protect_files(settings: Settings) -> None:
+    """Set the umask of this process, and change what exists. Call it at the start of every process."""
+    access = access_of(settings)
+    os.umask(access.umask)
+    done = restrict(_places(settings), access)
+    to_whom = "its user and group" if access.group else "its user"
+    if done.changed:
+        log.warning("%s files and folders were open to others; only %s may use them now", f"{done.changed:,}", to_whom)
+    if done.failed:
+        log.warning("The modes of %s files and folders could not be changed", f"{done.failed:,}")
+    if done.unfinished:
+        log.warning("There are more; the next start goes on with them")
+
+
+def _places(settings: Settings) -> Iterator[Place]:
+    if settings.database_url.startswith("sqlite:///"):
+        file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
+        yield Place(file.resolve().parent, own=rf"{re.escape(file.resolve().name)}.*|backups|\.gitkeep")
+    yield Place(settings.upgrade_backup_folder, own=r"\.?before-upgrade-.*")
+    yield Place(settings.images_dir, own=_MEDIA)
+    yield Place(settings.videos_dir, own=_MEDIA)
+    yield Place(settings.log_dir, own=_LOGS)
+    cache = settings.model_cache_dir
+    yield Place(cache, own=".*" if cache.resolve().is_relative_to(ROOT) else _DOWNLOADS)

@@ -16,6 +16,7 @@ from app import create_app
 from app.api.clients import BUCKETS
 from app.config import ROOT, load_settings
 from app.errors import ConfigurationError
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -162,9 +163,7 @@ def redis_url(tmp_path) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(tmp_path), "--save", ""],
         stdout=subprocess.DEVNULL,

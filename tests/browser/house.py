@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.processes import Processes
 from tests.waiting import wait_until
 
@@ -144,10 +144,3 @@ class House:
 
         wait_until(idle, "the queue never became empty")
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,11 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.ports import free_port
 from tests.processes import Processes, family_of
 from tests.waiting import wait_until
 
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Service:

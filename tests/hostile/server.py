@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.e2e.service import free_port
+from tests.ports import free_port
 from tests.processes import Processes, family_of
 from tests.waiting import wait_until
 

@@ -17,7 +17,7 @@ from tests.e2e.crash.chaos import Chaos
 from tests.e2e.crash.clients import Client, Memory
 from tests.e2e.crash.hostility import Hostility
 from tests.e2e.crash.verdict import find_faults
-from tests.e2e.service import free_port
+from tests.ports import free_port
 from tests.processes import Processes
 
 LEASE_SECONDS = 1.5

@@ -171,7 +171,7 @@ def test_when_memory_runs_out_it_is_tried_with_less(engine, spec_of, film, monke
 
     monkeypatch.setattr(pipeline.vae, "decode", decode)
     made = film("ltx")
-    assert made.warnings == ("Memory ran short, so ltx now works with less: its VAE works in tiles.",)
+    assert made.warnings == ("Memory ran short, so ltx decodes pictures of this size in tiles.",)
     assert frames_of(made.videos[0]).shape == (9, 64, 96, 3)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from diffusers.hooks import apply_group_offloading
 
 from app.core.offload import PLANS, Plan
+from app.core.request import GenerationRequest
 from app.engines.diffusers.checkpoint import DENOISERS
 from app.engines.diffusers.quantization import AS_IT_IS, Compression
 from app.engines.diffusers.treatment import Treatment
 
 _CPU = torch.device("cpu")
+_USUAL_SIDE = 1024  # pixels, of a pipeline that does not tell
 
 
 def possible_plans(pipeline_class: Any, device: torch.device, compression: Compression = AS_IT_IS) -> tuple[Plan, ...]:
@@ -45,22 +49,39 @@ def place(pipeline: Any, treatment: Treatment) -> None:
 
 
 def economise(pipeline: Any, device: torch.device, plan: Plan) -> tuple[str, Plan]:
-    """Switch on what saves memory and is not on yet. Gives it in words, empty when there is nothing left to save, and
-    the plan that holds from now on.
+    """Have each part wait in main memory until it is its turn, so that only the largest must fit, if it does not yet.
+    Gives that in words, empty when there is nothing left to save, and the plan that holds from now on: while the model
+    is loaded. Pictures stay what they were, to the last bit."""
+    if plan != "none" or "model" not in possible_plans(pipeline, device):
+        return "", plan
+    pipeline.enable_model_cpu_offload(device=device)
+    return "its parts wait in main memory", "model"
 
-    The VAE works in tiles (its peak is what large pictures fail on); on a GPU, each part waits in main memory until it
-    is its turn, so that only the largest must fit. Both stay on while the model is loaded.
-    """
-    saved: list[str] = []
+
+def can_tile(pipeline: Any) -> bool:
+    """Whether the VAE could work in tiles (its peak is what large pictures fail on), and does not yet."""
     vae = getattr(pipeline, "vae", None)
-    if vae is not None and hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", False):
-        vae.enable_tiling()
-        saved.append("its VAE works in tiles")
-    if plan == "none" and "model" in possible_plans(pipeline, device):
-        pipeline.enable_model_cpu_offload(device=device)
-        plan = "model"
-        saved.append("its parts wait in main memory")
-    return " and ".join(saved), plan
+    return hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", False)
+
+
+@contextmanager
+def tiled(pipeline: Any, wanted: bool) -> Iterator[None]:
+    """Have the VAE work in tiles, if that is `wanted`, and as before afterwards: large pictures come out otherwise."""
+    if not wanted or not can_tile(pipeline):
+        yield
+        return
+    pipeline.vae.enable_tiling()
+    try:
+        yield
+    finally:
+        pipeline.vae.disable_tiling()
+
+
+def pixels_of(pipeline: Any, request: GenerationRequest) -> int:
+    """Of one picture of `request`; where it does not say, of the pipeline's own size."""
+    sample, factor = getattr(pipeline, "default_sample_size", None), getattr(pipeline, "vae_scale_factor", None)
+    own = sample * factor if isinstance(sample, int) and isinstance(factor, int) else _USUAL_SIDE
+    return (request.width or own) * (request.height or own)
 
 
 def _offload_groups(pipeline: Any, device: torch.device) -> None:

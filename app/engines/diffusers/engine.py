@@ -7,6 +7,7 @@ failed attempt is dropped; the model itself goes too, since pipelines that carri
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,9 +21,9 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentModel
-from app.engines.diffusers.economy import economise
+from app.engines.diffusers.economy import can_tile, economise, pixels_of, tiled
 from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
-from app.engines.diffusers.generate import NotFinite, generate
+from app.engines.diffusers.generate import generate
 from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.log import log
@@ -30,6 +31,7 @@ from app.engines.diffusers.lora_files import describe, find_loras
 from app.engines.diffusers.loras import Wanted
 from app.engines.diffusers.memory import release
 from app.engines.diffusers.merged import Everybody, can_merge, generate_merged
+from app.engines.diffusers.overflow import NotFinite, Unheard, Widened, ordinary, ordinary_inputs, overflow_error
 from app.engines.diffusers.precision import dtype_name, safer_dtype
 from app.engines.diffusers.residency import Residency
 from app.engines.diffusers.safety import Safety
@@ -47,7 +49,8 @@ class DiffusersEngine:
         self._loader = Loader(settings, self._device, self._residency)
         self._safety = Safety(settings)
         self._one_by_one: set[str] = set()  # models that had no memory for several pictures at once
-        self._widened: dict[str, torch.dtype] = {}  # models that overflowed, and what they run in since
+        self._tiles_from: dict[str, int] = {}  # models that had no memory to decode so many pixels at once
+        self._widened = Widened()
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are meant
@@ -111,7 +114,7 @@ class DiffusersEngine:
         return True
 
     def _load_cold(self, spec: ModelSpec, control: Control) -> None:
-        self._loader.load(spec, control, self._widened.get(spec.id))
+        self._loader.load(spec, control, self._widened.of(spec))
 
     def _generate_within_memory(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
@@ -124,15 +127,16 @@ class DiffusersEngine:
             self._one_by_one.add(spec.id)
             release()
             if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
-                note = f"Memory ran short, so {spec.id} draws one picture at a time."
-                return dataclasses.replace(results[0], warnings=(*results[0].warnings, note))
+                return results[0]
         made_room = self._residency.remove_others(spec.id)
-        saved = self._economise(spec)
-        if made_room or saved:
+        tiles, saved = self._tile(spec, request), self._economise(spec)
+        if made_room or tiles or saved:
             release()
             if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 note = f"Memory ran short, so {spec.id} now works with less: {saved}." if saved else ""
                 return dataclasses.replace(results[0], warnings=(*results[0].warnings, *filter(None, [note])))
+        if tiles:
+            del self._tiles_from[spec.id]  # it did not help
         self._residency.remove(spec.id)
         release()
         raise OutOfMemory(
@@ -142,6 +146,18 @@ class DiffusersEngine:
 
     def _together(self, spec: ModelSpec) -> int:
         return 1 if spec.id in self._one_by_one else self._settings.images_per_batch
+
+    def _tile(self, spec: ModelSpec, request: GenerationRequest) -> bool:
+        """Have the VAE decode pictures as large as that of `request` in tiles from now on, and say whether that is new:
+        smaller ones stay what they were, to the last bit."""
+        model = self._residency.get(spec)
+        if model is None or not can_tile(model.pipeline):
+            return False
+        size, before = pixels_of(model.pipeline, request), self._tiles_from.get(spec.id)
+        if before is not None and before <= size:
+            return False
+        self._tiles_from[spec.id] = size
+        return True
 
     def _economise(self, spec: ModelSpec) -> str:
         model = self._residency.get(spec)
@@ -156,37 +172,68 @@ class DiffusersEngine:
     def _generate_finite(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
-        """Generate; when the numbers overflow, load the model in a wider precision and try once more."""
+        """Generate; a model that overflows by itself is loaded in a wider precision, and stays there if that helps."""
+        self._load(spec, control)
         try:
             return self._generate_warm(spec, request, control, inputs)
         except NotFinite:
             dtype = self._dtype_of(spec)
         wider = safer_dtype(dtype, self._device)
-        if wider is not None:
-            message = f"{spec.id} overflowed in {dtype_name(dtype)}; it was run in {dtype_name(wider)}."
-            log.warning(message)
-            self._widened[spec.id] = wider
-            self._residency.remove(spec.id)
-            self._load_cold(spec, control)
-            try:
-                generation = self._generate_warm(spec, request, control, inputs)
-                return dataclasses.replace(generation, warnings=(*generation.warnings, message))
-            except NotFinite:
-                dtype = wider
-        raise GenerationError(
-            f"{spec.id} gave numbers that are no picture (NaN or infinity) in {dtype_name(dtype)}."
-            " Other settings may work; if none does, its weights are damaged: fetch the model again."
-        )
+        if wider is None:
+            raise overflow_error(spec, request, dtype, model_draws=False)
+        if not self._overflows_by_itself(spec, request, control, inputs):
+            raise overflow_error(spec, request, dtype, model_draws=True)
+        log.warning("%s overflowed in %s; it is tried in %s", spec.id, dtype_name(dtype), dtype_name(wider))
+        return self._generate_wider(spec, request, control, inputs, wider)
+
+    def _overflows_by_itself(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
+    ) -> bool:
+        """Whether the model gives no picture either when `request` has nothing of its own but words, seed and size."""
+        try:
+            self._generate_warm(spec, ordinary(spec, request), Unheard(control), ordinary_inputs(inputs))
+        except NotFinite:
+            return True
+        except GenerationError as error:
+            log.info("%s: cannot tell whether it overflows by itself: %s", spec.id, error)
+        return False
+
+    def _generate_wider(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs, dtype: torch.dtype
+    ) -> Generation:
+        """Generate in `dtype`, which holds from now on if that gives a picture; else the model is put back."""
+        self._residency.remove(spec.id)
+        try:
+            with self._widened.tried(spec, dtype):
+                self._load_cold(spec, control)
+                return self._generate_warm(spec, request, control, inputs)
+        except NotFinite:
+            raise overflow_error(spec, request, dtype, model_draws=False) from None
+        finally:
+            if self._widened.of(spec) is not dtype:  # it did not help: the next job loads what is configured
+                self._residency.remove(spec.id)
 
     def _generate_warm(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control)
-        with model.loras.worn(loras):
+        tiles = pixels_of(model.pipeline, request) >= self._tiles_from.get(spec.id, sys.maxsize)
+        with model.loras.worn(loras), tiled(model.pipeline, tiles):
             together, previews = self._together(spec), self._previews(spec)
             generation = generate(model, request, control, inputs, previews=previews, together=together)
-        return _wearing(loras, generation)
+        return _wearing(loras, _told(generation, self._changes(spec, request, tiles)))
+
+    def _changes(self, spec: ModelSpec, request: GenerationRequest, tiles: bool = False) -> Sequence[str]:
+        """What earlier jobs have changed about how `spec` draws, as far as it shows in the picture of `request`."""
+        told: list[str] = []
+        if (wider := self._widened.of(spec)) is not None:
+            told.append(f"{spec.id} overflows in its usual precision; it was run in {dtype_name(wider)}.")
+        if tiles:
+            told.append(f"Memory ran short, so {spec.id} decodes pictures of this size in tiles.")
+        if spec.id in self._one_by_one and min(self._settings.images_per_batch, request.num_images) > 1:
+            told.append(f"Memory ran short, so {spec.id} draws one picture at a time.")
+        return told
 
     def _generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
@@ -198,7 +245,8 @@ class DiffusersEngine:
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
         except NotFinite:
             raise GenerationError(f"{spec.id} gave numbers that are no picture, for one of them at least.") from None
-        return [_wearing(loras, generation) for generation in made]
+        changes = self._changes(spec, requests[0])
+        return [_wearing(loras, _told(generation, changes)) for generation in made]
 
     def _judged(self, spec: ModelSpec, generation: Generation) -> Generation | CyberImageError:
         try:
@@ -224,6 +272,10 @@ def _wearing(loras: Sequence[Wanted], generation: Generation) -> Generation:
     if not loras:
         return generation
     return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
+
+
+def _told(generation: Generation, changes: Sequence[str]) -> Generation:
+    return dataclasses.replace(generation, warnings=(*generation.warnings, *changes)) if changes else generation
 
 
 def _choose_device(wish: str) -> torch.device:

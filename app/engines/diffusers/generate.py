@@ -18,6 +18,7 @@ from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation
 from app.engines.diffusers.call import Call, word_call
 from app.engines.diffusers.demo import vocabulary_warnings
 from app.engines.diffusers.loaded import LoadedModel
+from app.engines.diffusers.overflow import NotFinite
 from app.engines.diffusers.preview import Previewer
 from app.engines.diffusers.siblings import pipeline_for
 from app.engines.diffusers.versions import versions_of
@@ -26,10 +27,6 @@ from app.errors import Cancelled, GenerationError
 from app.files.media import encode_mp4
 
 FloatPixels = npt.NDArray[np.float32]
-
-
-class NotFinite(Exception):
-    """The pipeline gave NaN or infinity: its precision does not hold the numbers of this model."""
 
 
 def generate(

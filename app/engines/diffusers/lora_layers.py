@@ -1,6 +1,6 @@
 """What a LoRA adds to each layer, as two small matrices, and adding it while the layer works.
 
-diffusers and peft read the file, with all its dialects; then their layers are taken out again and only the matrices are
+diffusers and peft bring a denoiser's tensors to their layers; then those are taken out again and only the matrices are
 kept. They are added by hooks on the base's own layers: cheaper than peft's layers, one addition for several LoRAs, and
 nothing at all is left in the model once the hooks are gone.
 """
@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
 from torch.nn import functional
-
-from app.engines.diffusers.lora_tensors import SAFELY
 
 Place = tuple[str, str]  # the part of the pipeline, and the layer's path in it
 
@@ -32,33 +29,53 @@ class Matrices:
     def bytes(self) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in (self.down, self.up))
 
+    @property
+    def finite(self) -> bool:
+        return bool(torch.isfinite(self.down).all() and torch.isfinite(self.up).all())
+
 
 Additions = Mapping[Place, Matrices]
 
 
-def read_additions(pipeline: Any, file: Path) -> Additions:
-    """What the LoRA in `file` adds to each layer of `pipeline`, which is as it was when this returns or raises."""
+def denoiser_additions(
+    pipeline: Any, tensors: Mapping[str, torch.Tensor], alphas: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> dict[Place, Matrices]:
+    """What `tensors`, in diffusers' names, add to each layer of `pipeline`, which is as it was when this returns or
+    raises. `metadata` is peft's configuration; a file has that, or `alphas`, or neither."""
     adapter = "reading"
+    found: dict[Place, Matrices] = {}
     try:
-        pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=adapter, **SAFELY)
-        return {
-            (name, path): _matrices(layer, adapter, part)
-            for name in pipeline._lora_loadable_modules
-            if isinstance(part := getattr(pipeline, name, None), torch.nn.Module)
-            for path, layer in part.named_modules()
-            if isinstance(layer, LoraLayer) and adapter in layer.lora_A
-        }
+        for name in dict.fromkeys(tensor.partition(".")[0] for tensor in tensors):
+            part = getattr(pipeline, name)
+            part.load_lora_adapter(
+                dict(tensors),
+                prefix=name,
+                network_alphas=dict(alphas) or None,
+                metadata=dict(metadata) if metadata and not alphas else None,
+                adapter_name=adapter,
+                low_cpu_mem_usage=True,
+                _pipeline=pipeline,
+            )
+            found |= {
+                (name, path): _matrices(layer, adapter, part)
+                for path, layer in part.named_modules()
+                if isinstance(layer, LoraLayer) and adapter in layer.lora_A
+            }
     finally:
         pipeline.unload_lora_weights()
+    return found
 
 
 def _matrices(layer: Any, adapter: str, part: Any) -> Matrices:
-    """In the precision that the layer works in: that of `part` when its own weight is only stored in a narrower one."""
-    weight = layer.get_base_layer().weight
-    dtype = weight.dtype if weight.dtype.itemsize > 1 else part.dtype
+    dtype = working_dtype(layer.get_base_layer().weight, part)
     down, up = layer.lora_A[adapter].weight.detach(), layer.lora_B[adapter].weight.detach()
     scaled = up.float() * layer.scaling[adapter]
     return Matrices(down.to(dtype).clone(), scaled.to(dtype))
+
+
+def working_dtype(weight: torch.Tensor, part: Any) -> torch.dtype:
+    """The precision that a layer works in: that of `part` when its own weight is only stored in a narrower one."""
+    return weight.dtype if weight.dtype.itemsize > 1 else part.dtype
 
 
 class Worn:

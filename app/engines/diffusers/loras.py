@@ -15,8 +15,10 @@ from typing import Any
 from app.core.loras import FAMILIES, LoraFile, fits
 from app.engines.diffusers.errors import LOAD_ERRORS, is_out_of_memory
 from app.engines.diffusers.log import log
-from app.engines.diffusers.lora_layers import Additions, Worn, read_additions
-from app.engines.diffusers.lora_tensors import misfit, read_tensors
+from app.engines.diffusers.lora_layers import Additions, Worn, denoiser_additions
+from app.engines.diffusers.lora_tensors import Contents, misfit, read_contents
+from app.engines.diffusers.lora_text import Misfit, text_additions
+from app.engines.diffusers.precision import dtype_name
 from app.errors import LoraIncompatible
 
 Key = tuple[str, int, int]
@@ -81,15 +83,30 @@ class LoraShelf:
             )
         if not fits(lora.card.family, type(self._pipeline).__name__):
             raise self._incompatible(lora, "")
-        if problem := misfit(self._pipeline, read_tensors(self._pipeline, lora.file)):
+        contents = read_contents(self._pipeline, lora.file)
+        if problem := misfit(self._pipeline, contents.tensors):
             raise self._incompatible(lora, problem)
+        additions = self._additions(lora, contents)
+        for (part, path), matrices in additions.items():
+            if not matrices.finite:
+                narrow = dtype_name(matrices.up.dtype)
+                raise self._incompatible(lora, f"its numbers for {part}.{path} are too large for {narrow}")
+        log.info("%s: took up the LoRA %s, %s layers", self._model_id, lora.card.id, len(additions))
+        return additions
+
+    def _additions(self, lora: Wanted, contents: Contents) -> Additions:
+        pipeline, metadata = self._pipeline, contents.metadata
         try:
-            additions = read_additions(self._pipeline, lora.file)
+            additions = text_additions(pipeline, contents.text, metadata)
+            additions |= denoiser_additions(pipeline, contents.tensors, contents.alphas, metadata)
+        except Misfit as problem:
+            raise self._incompatible(lora, str(problem)) from None
         except LOAD_ERRORS as error:
             if is_out_of_memory(error):
                 raise
-            raise self._incompatible(lora, str(error).splitlines()[0][:200]) from error
-        log.info("%s: took up the LoRA %s, %s layers", self._model_id, lora.card.id, len(additions))
+            raise self._incompatible(lora, (str(error).splitlines() or [type(error).__name__])[0][:200]) from error
+        if not additions:
+            raise self._incompatible(lora, "it holds no tensor that diffusers can place")
         return additions
 
     def _make_room(self, spared: set[Key]) -> None:

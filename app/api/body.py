@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import Flask, Request, current_app, request
 
 from app.config import Settings
-from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from app.core.json_values import read_json, refuse_unusable, text_problem
+from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 # Whoever adds a route that takes pictures adds it here.
 TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img", "v1_inference.v1_inference"})
@@ -35,6 +36,8 @@ def register(app: Flask, settings: Settings) -> None:
         if request.endpoint in TAKES_PICTURES:
             request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
 
+    app.before_request(_refuse_unusable_query)
+
 
 class ApiRequest(Request):
     """Flask's request, except that a bad body is an error even where the caller asked to be told nothing.
@@ -52,12 +55,11 @@ class ApiRequest(Request):
         whole = self._whole(cache)
         too_large = len(whole) > current_app.config["MAX_CONTENT_LENGTH"]  # for anything but pictures
         try:
-            data = json.loads(whole, parse_constant=_refuse_constant)
-        except RecursionError:
-            raise InvalidRequest("The body is nested too deeply.") from None
-        except ValueError as error:  # bad syntax, bad UTF-8, a number of five thousand digits
-            problem = f"The body is not valid JSON: {str(error)[:200]}."
-            raise (PayloadTooLarge if too_large else InvalidRequest)(problem) from None
+            data = read_json(whole)
+        except InvalidRequest as error:
+            if too_large and not error.errors:  # what was sent is no JSON at all
+                raise PayloadTooLarge(error.detail) from None
+            raise
         if not isinstance(data, dict):
             raise InvalidRequest("The body must be a JSON object.")
         if too_large:
@@ -68,12 +70,13 @@ class ApiRequest(Request):
         """Each field a member: `settings` and `priority` as JSON, other text as it is, a file as base64."""
         data: dict[str, Any] = {}
         for name, text in self.form.items(multi=True):
-            if name in data or name in self.files:
-                raise InvalidRequest(f"The form names {name[:100]!r} twice.")
-            data[name] = _as_json(name, text) if name in _WRITTEN_AS_JSON else text
-        for name, file in self.files.items():
+            if text:  # browsers send what was left empty, too
+                _add(data, name, _as_json(name, text) if name in _WRITTEN_AS_JSON else text)
+        for name, file in self.files.items(multi=True):
             file.stream.seek(0)  # the form is read again by whoever counts images
-            data[name] = base64.b64encode(file.stream.read()).decode()
+            if content := file.stream.read():
+                _add(data, name, base64.b64encode(content).decode())
+        refuse_unusable(data)
         return data
 
     def _whole(self, cache: bool) -> bytes:
@@ -93,10 +96,23 @@ def _check_rest(length: int, data: dict[str, Any]) -> None:
 
 def _as_json(name: str, text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidRequest(f"The form's field {name} must be JSON.") from None
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+def _add(data: dict[str, Any], name: str, value: Any) -> None:
+    if name in data:
+        raise InvalidRequest(f"The form names {name[:100]!r} twice.")
+    data[name] = value
+
+
+def _refuse_unusable_query() -> None:
+    """Raises InvalidRequest for text that no database could look for."""
+    problems = [
+        FieldError(name, problem)
+        for name, text in request.args.items(multi=True)
+        if (problem := text_problem(name) or text_problem(text))
+    ]
+    if problems:
+        raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in problems), errors=problems)

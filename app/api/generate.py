@@ -12,6 +12,7 @@ from app.api.request_id import request_id
 from app.api.schemas.jobs import Accepted
 from app.api.server import installation
 from app.api.shapes import accepted
+from app.core.bodies import Integer
 from app.core.request import GenerationInput
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
@@ -36,7 +37,7 @@ api = blueprint("generate", "generate")
 
 
 class GenerateBody(GenerationInput):
-    priority: int = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
+    priority: Integer = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
     webhook_url: str | None = Field(
         default=None,
         max_length=URL_MAX_CHARS,

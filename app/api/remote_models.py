@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from app.api.clients import client_id, identity
 from app.api.documented import JobPath, answers, blueprint
@@ -14,6 +14,7 @@ from app.api.schemas.jobs import Accepted
 from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
 from app.api.server import installation, server
 from app.api.shapes import accepted, remote_job_body, remote_models_body, remote_schema_body
+from app.core.bodies import Body, Integer
 from app.core.catalog import Media
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
@@ -43,9 +44,7 @@ class RemoteModelPath(BaseModel):
     name: str = Field(max_length=100)
 
 
-class RunBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class RunBody(Body):
     model: str = Field(max_length=200, description="`owner/name`, or `owner/name:version`.")
     input: dict[str, Any] = Field(
         description="In the model's own words, as its schema has them. Where it wants a file, an `image_id` of the"
@@ -57,7 +56,7 @@ class RunBody(BaseModel):
         description="A picture of the gallery to start from: it goes into the model's `first_frame`, whatever that is"
         " called.",
     )
-    priority: int = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
+    priority: Integer = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
     webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="As for `POST /api/generate`.")
 
 

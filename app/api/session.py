@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from flask import Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.api.access import COOKIE, door
 from app.api.clients import address_id
@@ -15,6 +15,7 @@ from app.api.documented import answers, blueprint
 from app.api.schemas.session import SessionBody
 from app.api.server import installation
 from app.core.access import Identity
+from app.core.bodies import Body
 from app.errors import AuthUnavailable, Forbidden, InvalidRequest, InvalidToken, NotFound, RateLimited, Unauthorized
 from app.services.tokens import LONGEST_TOKEN
 
@@ -25,9 +26,7 @@ api = blueprint("session", "session")
 REFUSALS = (InvalidToken, Forbidden, RateLimited, AuthUnavailable)
 
 
-class SignIn(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class SignIn(Body):
     token: str = Field(
         min_length=1,
         max_length=LONGEST_TOKEN,

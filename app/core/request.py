@@ -10,10 +10,11 @@ import re
 import secrets
 from dataclasses import dataclass
 from math import ceil
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.core.bodies import Body, FiniteFloat, Integer
 from app.core.catalog import (
     MOST_FRAMES,
     STEPS_MAX,
@@ -36,39 +37,33 @@ SEED_MAX = 2**32 - 1  # what every peer and every file format can carry
 RANDOM_SEED = -1
 MOST_LORAS = 8
 
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 
-
-class LoraChoice(BaseModel):
+class LoraChoice(Body):
     """One LoRA of a request. Scale 1 is its full effect, 0 none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     id: str = Field(min_length=1, max_length=300, description="A name of GET /api/loras, or a repo of the hub.")
     scale: FiniteFloat = Field(default=1.0, ge=0, le=2, description="How strongly it works.")
 
 
-class GenerationSettings(BaseModel):
+class GenerationSettings(Body):
     """The numbers of a generation, in diffusers' names. Everything is optional; the model's defaults fill the rest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    num_inference_steps: int | None = Field(default=None, description="Denoising steps; each model has its rule.")
+    num_inference_steps: Integer | None = Field(default=None, description="Denoising steps; each model has its rule.")
     guidance_scale: FiniteFloat | None = Field(default=None, description="How closely the prompt is followed.")
-    width: int | None = Field(default=None, description="Pixels, within the model's limits.")
-    height: int | None = Field(default=None, description="Pixels, within the model's limits.")
-    seed: int | None = Field(
+    width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
+    height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
+    seed: Integer | None = Field(
         default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent draws one; the used seed is reported."
     )
-    num_images: int = Field(default=1, ge=1, le=8, description="Pictures of this job; image i uses seed + i.")
+    num_images: Integer = Field(default=1, ge=1, le=8, description="Pictures of this job; image i uses seed + i.")
     strength: FiniteFloat | None = Field(
         default=None,
         ge=0,
         le=1,
         description="With an image: how far to leave it. 1 keeps nothing; 0 is refused.",
     )
-    num_frames: int | None = Field(default=None, ge=1, description="Of a video; each model has its rule.")
-    fps: int | None = Field(default=None, ge=1, description="Of a video: frames per second.")
+    num_frames: Integer | None = Field(default=None, ge=1, description="Of a video; each model has its rule.")
+    fps: Integer | None = Field(default=None, ge=1, description="Of a video: frames per second.")
     loras: tuple[LoraChoice, ...] = Field(
         default=(), max_length=MOST_LORAS, strict=False, description="Applied together, in this order."
     )
@@ -77,10 +72,8 @@ class GenerationSettings(BaseModel):
 PICTURE = "Base64, a data URI, the id of a picture of the gallery, or a public http(s) URL."
 
 
-class GenerationInput(BaseModel):
+class GenerationInput(Body):
     """A request as a client words it, before the model's rules are applied."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     prompt: str
     negative_prompt: str | None = None

@@ -16,11 +16,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
 
 from app.core.addresses import is_public
+
+LONGEST_HOST, LONGEST_LABEL = 253, 63  # of DNS
 
 
 class AddressRefused(httpx.TransportError):
@@ -49,19 +52,27 @@ def url_problem(url: str, *, allow_private: bool) -> str | None:
     """What is wrong with `url` as the address of a web server, as far as can be told without asking DNS."""
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+        urlsplit(url)  # which others read it with, and which refuses other things
+        host = parsed.host  # decodes IDNA
+    except (httpx.InvalidURL, ValueError):  # ValueError: bad IDNA, or half a character
         return "is not a URL"
     if parsed.scheme not in ("http", "https"):
         return "must begin with http:// or https://"
-    if not parsed.host or "%" in parsed.host:
+    if not host or "%" in host or not _is_host(parsed.raw_host):
         return "has no valid host"
     if parsed.userinfo:
         return "must not hold a user name or password"
     if parsed.port is not None and not 0 < parsed.port < 65536:
         return "has no valid port"
-    if not allow_private and not _may_be_public(parsed.host):
+    if not allow_private and not _may_be_public(host):
         return "leads to a private address, which this server does not call"
     return None
+
+
+def _is_host(host: bytes) -> bool:
+    """An address, or a name as long as DNS allows, of labels as long as DNS allows."""
+    labels = host.removesuffix(b".").split(b".")
+    return b":" in host or (len(host) <= LONGEST_HOST and all(0 < len(label) <= LONGEST_LABEL for label in labels))
 
 
 def _may_be_public(host: str) -> bool:

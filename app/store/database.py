@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -78,12 +78,14 @@ class Database:
         else:
             self.engine = create_engine(
                 self.url,
+                hide_parameters=True,  # they hold prompts, which the log may not
                 pool_size=8,
                 max_overflow=24,  # PostgreSQL gives out 100 connections by default, to all our processes together
                 **_JSON,
                 pool_pre_ping=True,  # the server may have been restarted since
                 connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "cyberimage"},
             )
+            event.listen(self.engine, "handle_error", _hide_row)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -107,7 +109,7 @@ class Database:
                 cursor.close()  # an open one would hold up the checkpoint
                 return row
             except sqlite_module().Error as error:
-                raise OperationalError(sql, parameters, error) from error
+                raise OperationalError(sql, parameters, error, hide_parameters=True) from error
             finally:
                 pooled.close()
 
@@ -184,6 +186,16 @@ def translated() -> Iterator[None]:
         raise DatabaseUnavailable("The database is busy; try again in a moment.", retry_after=5) from error
 
 
+def _hide_row(context: ExceptionContext) -> None:
+    """PostgreSQL's DETAIL and CONTEXT quote the row or the JSON that it refused, prompts included."""
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    if primary:
+        original.args = (primary,)
+        if wrapped is not None:
+            wrapped.args = (f"({type(original).__name__}) {primary}",)
+
+
 def _read_only() -> DatabaseReadOnly:
     return DatabaseReadOnly(
         "The database is read-only, so nothing can be accepted or finished. Check its disk and who may write there.",
@@ -195,6 +207,7 @@ def _sqlite_engine(path: Path) -> Engine:
     module = sqlite_module()
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
+        hide_parameters=True,
         **_JSON,
         module=module,
         pool_size=8,

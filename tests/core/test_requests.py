@@ -138,7 +138,7 @@ def test_all_faults_are_told_at_once() -> None:
         {"guidance_scale": float("nan")},
         {"guidance_scale": float("inf")},
         {"guidance_scale": "7"},
-        {"width": 512.0},
+        {"width": 512.5},
         {"width": "512"},
         {"width": True},
         {"seed": -2},

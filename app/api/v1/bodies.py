@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from app.core.bodies import Body, FiniteFloat, Integer
 from app.core.request import (
     PICTURE,
     RANDOM_SEED,
     SEED_MAX,
-    FiniteFloat,
     GenerationInput,
     GenerationSettings,
     LoraChoice,
@@ -33,20 +33,18 @@ Timeout = Annotated[
 ]
 
 
-class _Flat(BaseModel):
+class _Flat(Body):
     """What both requests have."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
     prompt: str
     negative_prompt: str | None = None
     model_id: str | None = Field(default=None, description="Of `GET /api/v1/models`; absent = the default model.")
-    num_inference_steps: int | None = Field(default=None, ge=1, le=100, description="Each model has its rule.")
+    num_inference_steps: Integer | None = Field(default=None, ge=1, le=100, description="Each model has its rule.")
     guidance_scale: FiniteFloat | None = Field(default=None, ge=1.0, le=20.0)
-    seed: int | None = Field(default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent draws one.")
-    width: int | None = Field(default=None, description="Pixels, within the model's limits.")
-    height: int | None = Field(default=None, description="Pixels, within the model's limits.")
-    num_images: int = Field(default=1, ge=1, le=8, description="Image i uses seed + i.")
+    seed: Integer | None = Field(default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent draws one.")
+    width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
+    height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
+    num_images: Integer = Field(default=1, ge=1, le=8, description="Image i uses seed + i.")
     lora_path: str | None = Field(
         default=None, min_length=1, max_length=300, description="A name of `GET /api/v1/loras`, or a repo of the hub."
     )

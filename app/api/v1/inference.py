@@ -20,6 +20,7 @@ from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
+from app.core.bodies import Body, Integer
 from app.core.job import JobStatus
 from app.errors import GenerationTimeout, ImageNotFound, InvalidImage
 from app.services import gallery
@@ -33,18 +34,16 @@ class ModelPath(BaseModel):
     model_id: str = Field(description="Of `GET /api/v1/models`.", max_length=100)
 
 
-class Parameters(BaseModel):
+class Parameters(Body):
     """Those of the client's two calls, and whatever else the flat requests know."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow")
 
     prompt: str | None = Field(default=None, description="With it `inputs` is a picture in base64.")
-    target_size: dict[str, int] | None = Field(default=None, description='`{"width", "height"}` of the picture.')
+    target_size: dict[str, Integer] | None = Field(default=None, description='`{"width", "height"}` of the picture.')
 
 
-class InferenceBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class InferenceBody(Body):
     inputs: str = Field(description="The prompt, or a picture in base64.")
     parameters: Annotated[Parameters, Field(default_factory=Parameters)]
 

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from app.api.documented import answers, blueprint
 from app.api.schemas.loras import LorasBody
 from app.api.schemas.v1 import LoraLoaded, LoraUnloaded
 from app.api.server import installation
 from app.api.shapes import lora_body
+from app.core.bodies import Body
 from app.errors import InvalidRequest, LoraUnavailable
 from app.services import loras as service
 
 api = blueprint("v1_loras", "v1")
 
 
-class LoraLoadBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class LoraLoadBody(Body):
     lora_path: str = Field(min_length=1, max_length=300, description="A file of LORAS_DIR, or a repo of the hub.")
     name: str | None = Field(default=None, description="What requests may call it from now on, as their `lora_path`.")
 
 
-class LoraUnloadBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class LoraUnloadBody(Body):
     name: str | None = Field(default=None, min_length=1, max_length=300, description="As it was given by `load`.")
     lora_path: str | None = Field(default=None, min_length=1, max_length=300, description="The same as `name`.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.api.documented import answers, blueprint
 from app.api.errors import problem
@@ -13,6 +13,7 @@ from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
 from app.api.server import Server, server
 from app.api.v1.bodies import Timeout
 from app.api.v1.waiting import nobody_waits, patience
+from app.core.bodies import Body
 from app.errors import (
     InvalidRequest,
     LoadCalledOff,
@@ -29,9 +30,7 @@ from app.services.model_orders import ModelOrders
 api = blueprint("v1_model_orders", "v1")
 
 
-class UnloadBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-
+class UnloadBody(Body):
     model_id: str | None = Field(default=None, description="Absent = every model in memory.")
     timeout: Timeout = None
 

@@ -29,6 +29,7 @@ from app.api.v1.waiting import pictures_body, raise_what_went_wrong
 from app.api.v1.wire import Wire
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
+from app.core.json_values import read_json
 from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
 from app.services.status import JobView
 from app.store.owners import OwnerStore
@@ -103,10 +104,7 @@ def _first_message(connection: Connection) -> dict[str, Any]:
         text = connection.receive(timeout=min(GLANCE_SECONDS, FIRST_MESSAGE_SECONDS))
     if text is None:
         raise InvalidRequest(f"No request came within {FIRST_MESSAGE_SECONDS:g} seconds. Send it as the first message.")
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("The first message is not valid JSON.") from None
+    message = read_json(text)
     if not isinstance(message, dict):
         raise InvalidRequest("The first message must be a JSON object: the request, or a job_id.")
     return message

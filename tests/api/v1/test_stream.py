@@ -108,6 +108,13 @@ def test_a_job_that_fails(open_stream, worker):
         (b"\xff\x00", "invalid_request", None),
         (json.dumps({**FLAT, "width": 7, "height": 256}), "invalid_request", "width"),
         (json.dumps({**FLAT, "num_inference_steps": 500}), "invalid_request", "num_inference_steps"),
+        (json.dumps({**FLAT, "seed": 7.5}), "invalid_request", "seed"),
+        (json.dumps({**FLAT, "seed": True}), "invalid_request", "seed"),
+        (json.dumps({**FLAT, "guidance_scale": float("inf")}), "invalid_request", "guidance_scale"),
+        ('{"prompt": "x", "guidance_scale": 1e400}', "invalid_request", "guidance_scale"),
+        (json.dumps({**FLAT, "lora_path": "\ud800"}), "invalid_request", "lora_path"),
+        (json.dumps({**FLAT, "model_id": "a\0b"}), "invalid_request", "model_id"),
+        (json.dumps({"job_id": "\ud800"}), "invalid_request", "job_id"),
         (json.dumps({"job_id": "0" * 32}), "job_not_found", None),
         (json.dumps({"job_id": 7}), "invalid_request", "job_id"),
         (json.dumps({**FLAT, "model_id": "none"}), "unknown_model", None),
@@ -122,6 +129,12 @@ def test_a_bad_first_message(open_stream, installation, message, code, field):
     if field:
         assert [one["field"] for one in error["errors"]] == [field]
     assert not installation.jobs.count_pending()
+
+
+def test_whole_floats_and_nulls(open_stream):
+    with open_stream() as connection:
+        connection.send(json.dumps({**FLAT, "seed": 7.0, "num_images": None, "negative_prompt": None}))
+        assert hear(connection)["type"] == "progress"
 
 
 def test_an_oversized_message(open_stream, installation):

@@ -3,6 +3,7 @@
 #              second chance, because they wait for other programs
 # make check   the quick part: lint, types, architecture, unit tests
 # make check-numbers   the numerical tests as other processors would run them (about 20 minutes)
+# make check-load      the tests with threads and processes, five times, beside eight busy loops (hours)
 # make bench   the benchmarks; docs/BENCHMARKS.md explains them
 # make crash   kill and freeze everything for MINUTES=10 per database; nothing may be lost or published twice
 # make screenshots   pictures of every view of the page, into OUT=screenshots
@@ -28,7 +29,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: run stop reload logs build test check check-numbers lint api-test fuzz bench load soak crash screenshots docs lock audit clean
+.PHONY: run stop reload logs build test check check-numbers check-load lint api-test fuzz bench load soak crash screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -54,6 +55,9 @@ check: lint
 
 check-numbers: .venv/dev-installed
 	@$(BIN)/python -m tools.check_numbers $(ARGS)
+
+check-load: .venv/dev-installed
+	@$(BIN)/python -m tools.check_under_load $(ARGS)
 
 lint: .venv/dev-installed
 	@$(BIN)/ruff check .

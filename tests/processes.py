@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from app.config import ROOT
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
@@ -53,7 +53,7 @@ class Processes:
             for member in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     member.kill()
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 def family_of(pid: int) -> list[psutil.Process]:

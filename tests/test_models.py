@@ -13,7 +13,7 @@ import pytest
 from app.config import ROOT
 from app.models import ProgressLine
 from tests.engines.hub_server import HubServer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tools.tiny_models.build import build
 
 SMALL_CHUNKS = "from app.engines.diffusers import transfer; transfer._CHUNK_BYTES = 4096; "
@@ -102,7 +102,7 @@ def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(start, command, hub, tm
     blobs = tmp_path / "home" / "hub" / "models--tiny--sd15-stalled" / "blobs"
     wait_until(lambda: any(file.stat().st_size > 8192 for file in blobs.glob("*.partial")), "no bytes came")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "What came is kept" in err
     assert "Traceback" not in err

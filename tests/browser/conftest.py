@@ -26,7 +26,7 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 30_000  # milliseconds that a page may take for anything
+PATIENCE = 60_000  # milliseconds that a page may take for anything
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

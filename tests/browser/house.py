@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.ports import free_port
 from tests.processes import Processes
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 MODELS = {
     "MODEL_PAINTER": "painter;builtin;Paints small flat scenes;local;false;"
@@ -92,12 +92,12 @@ class House:
         """As a crash would: the server process and the one that watches over it."""
         assert self.api is not None
         os.killpg(self.api.pid, signal.SIGKILL)  # every process here leads a session of its own
-        self.api.wait(10)
+        self.api.wait(PATIENCE)
 
     def stop_worker(self) -> None:
         assert self.worker is not None
         self.worker.send_signal(signal.SIGTERM)
-        self.worker.wait(30)
+        self.worker.wait(PATIENCE)
 
     def close(self) -> None:
         self._processes.close()

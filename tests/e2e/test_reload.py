@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from app.config import ROOT
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -56,4 +56,4 @@ def test_settings_change_while_everything_runs(new_service, tmp_path) -> None:
     assert prompt_of_twenty() == 202
     assert {process.pid for process in service.family()} == family
     assert run_py(service, "--stop") == 0
-    assert service.run.wait(5) == 0
+    assert service.run.wait(PATIENCE) == 0

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.processes import Processes, wait_gone
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -62,7 +62,7 @@ def test_everything_killed_in_the_middle_of_ten_jobs_and_all_ten_are_done_once(n
     family = service.family()
     for process in family:
         os.kill(process.pid, signal.SIGKILL)
-    service.run.wait(30)
+    service.run.wait(PATIENCE)
     wait_gone(family)
     service.start()
     bodies = [service.completed(job_id) for job_id in jobs]

@@ -12,6 +12,7 @@ import pytest
 
 from app.config import ROOT
 from app.monitoring.failpoints import ENVIRONMENT_NAME, NAMES, failpoint, parse
+from tests.waiting import PATIENCE
 
 PASS_ALL = """
 from app.monitoring.failpoints import NAMES, failpoint
@@ -39,14 +40,14 @@ def test_unarmed_they_cost_next_to_nothing() -> None:
 
 def test_kill_is_sigkill_at_the_very_place() -> None:
     process = passing("before_commit=kill")
-    said = process.communicate(timeout=60)[0].split()
+    said = process.communicate(timeout=PATIENCE)[0].split()
     assert process.returncode == -signal.SIGKILL
     assert said == list(NAMES[: NAMES.index("before_commit") + 1])
 
 
 def test_a_probability_of_nought_never_happens() -> None:
     process = passing(",".join(f"{name}=kill:0" for name in NAMES))
-    assert "through" in process.communicate(timeout=60)[0]
+    assert "through" in process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0
 
 
@@ -55,7 +56,7 @@ def test_stop_freezes_until_somebody_continues_it() -> None:
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     process.send_signal(signal.SIGCONT)
-    assert "through" in process.communicate(timeout=60)[0]
+    assert "through" in process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0
 
 

@@ -14,7 +14,7 @@ from app.monitoring.failpoints import ENVIRONMENT_NAME, NAMES
 from app.services.maintenance import rescue
 from tests.processes import Processes
 from tests.providers.replicate_server import Script, StandIn
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.worker.conftest import hurried, processes  # noqa: F401 - fixtures
 from tests.worker.place import Place
 
@@ -123,7 +123,7 @@ def test_killed_again_and_again(
         wait_until(lambda: place.installation.workers.live(), processes.said())
         time.sleep(chance.uniform(0.0, 2.5))
         process.kill()
-        process.wait(30)
+        process.wait(PATIENCE)
         place.installation.workers.remove(place.installation.workers.live()[0]["id"])
         time.sleep(1.1)  # longer than a lease
         rescue(place.installation)

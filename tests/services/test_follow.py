@@ -15,6 +15,7 @@ from app.services.follow import Newsroom
 from app.services.installation import Installation, open_installation
 from app.services.status import JobView
 from tests.store.house import Store
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_every_state_is_seen_once_to_the_end(installation: Installation, store: 
     done = follower.wait_for(4)
     assert done.job.status is JobStatus.COMPLETED
     assert len(done.outputs) == 1
-    follower.join(20)
+    follower.join(PATIENCE)
     assert not follower.is_alive()
     revisions = [state.job.revision for state in follower.seen]
     assert revisions == sorted(set(revisions))
@@ -118,7 +119,7 @@ def test_waiting_ends_with_the_job_or_with_patience(installation: Installation, 
 
     timer = threading.Timer(0.1, work)
     timer.start()
-    assert newsroom.wait_until_done(job.id, timeout=20).job.status is JobStatus.COMPLETED
+    assert newsroom.wait_until_done(job.id, timeout=PATIENCE).job.status is JobStatus.COMPLETED
     timer.join()
 
 
@@ -135,6 +136,6 @@ def test_followers_of_one_job_do_not_disturb_each_other_nor_stay_behind(
         installation.bell.ring("news", ringing)
     for follower in followers:
         assert follower.wait_for(2).job.status is JobStatus.CANCELLED
-        follower.join(20)
+        follower.join(PATIENCE)
     assert newsroom._followers == {}
     assert newsroom._versions == {}

@@ -16,6 +16,7 @@ from app.errors import AuthUnavailable, Forbidden, InvalidToken
 from app.services import hub_users
 from app.services.hub_users import HubUsers
 from tests.services.whoami_server import WhoamiServer, user
+from tests.waiting import PATIENCE
 
 READS = [{"entity": {"type": "user", "name": "x"}, "permissions": ["repo.content.read"]}]
 POSTS = [{"entity": {"type": "user", "name": "x"}, "permissions": ["discussion.write"]}]
@@ -173,7 +174,7 @@ def test_a_page_full_of_requests_asks_once(hub):
     ready = threading.Barrier(8)
 
     def ask(_number: int) -> str:
-        ready.wait(10)
+        ready.wait(PATIENCE)
         return found.identify("hf_alice").name
 
     with ThreadPoolExecutor(8) as pool:

@@ -18,6 +18,7 @@ from app.store.database import Database
 from app.store.doorbell import open_doorbell
 from app.store.migrate import migrate
 from tests.store.house import Store, an_output
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 JOBS_PER_CLIENT = 60
@@ -97,6 +98,6 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
     while listener.wait(0.05) is not None:
         pass
     open_doorbell(database.url).ring("news", "still here")
-    assert listener.wait(5) == "still here"
+    assert listener.wait(PATIENCE) == "still here"
     listener.close()
     database.close()

@@ -16,6 +16,7 @@ from app.services.courier import Courier
 from app.services.installation import Installation, open_installation
 from app.store.webhooks import WebhookStore
 from tests.store.house import Store
+from tests.waiting import PATIENCE
 from tests.webhooks.receiver import Receiver, receiving
 
 SECRET = "whsec_" + "QUJD" * 10  # 30 bytes
@@ -115,7 +116,7 @@ def hire(quick: None) -> Iterator[Callable[[House], Courier]]:
         courier.stop(timeout=5)
 
 
-def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     give_up_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen in time"

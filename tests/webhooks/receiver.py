@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 
 @dataclass
@@ -52,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.calls.append(Call(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         if self.path.startswith("/hang"):
-            self.server.release.wait(30)
+            self.server.release.wait(PATIENCE)
         if self.path.startswith("/drip"):
             self._drip()
             return

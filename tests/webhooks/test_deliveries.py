@@ -12,6 +12,7 @@ from app.core.webhooks import RETRY_DELAYS, TRIES, Delivery, DeliveryState, endp
 from app.errors import DeliveryNotFound
 from app.store.schema import webhook_deliveries
 from app.store.webhooks import WebhookStore
+from tests.waiting import PATIENCE
 from tests.webhooks.conftest import House
 
 URL = "https://hooks.example/made"
@@ -52,7 +53,7 @@ def test_many_couriers_share_the_work_and_none_is_done_twice(both: House) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert len(found) == len(set(found)) == 20
 
 
@@ -227,6 +228,6 @@ def test_the_signing_key_is_made_once_whoever_asks_first(both: House) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert len(keys) == len(stores)
     assert set(keys) == {both.webhooks.signing_key(lambda: "late")}

@@ -9,6 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.api.test_serve import start, wait_for
+from tests.waiting import PATIENCE
 from tests.webhooks.conftest import SECRET, eventually
 from tests.webhooks.receiver import Receiver
 
@@ -27,5 +28,5 @@ def test_the_server_delivers_and_stops_cleanly(tmp_path: Path, receiver: Receive
         assert (message["type"], message["data"]) == ("job.cancelled", told)
     finally:
         process.terminate()
-        status = process.wait(30)
+        status = process.wait(PATIENCE)
     assert status == 0

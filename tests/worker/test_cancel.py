@@ -6,6 +6,7 @@ import pytest
 
 from app.core.job import JobStatus, Phase
 from app.services.control import cancel, retry
+from tests.waiting import PATIENCE
 from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.place import Place
 
@@ -40,7 +41,7 @@ def test_a_job_that_is_being_saved_leaves_no_file(place: Place, engine: FakeEngi
     def slow_publish(files):
         publish(files)
         saving.reached.set()
-        assert saving.opened.wait(30)
+        assert saving.opened.wait(PATIENCE)
 
     monkeypatch.setattr(place.installation.images, "publish", slow_publish)
     place.start(engine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.core.job import JobStatus
 from tests.processes import Processes, family_of, wait_gone
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.worker.place import Place
 
 SUPERVISE = """
@@ -25,5 +25,5 @@ def test_no_process_is_left_when_the_supervisor_is_killed(place: Place, processe
     wait_until(lambda: len(family_of(supervisor.pid)) == 3, "not all of them started")
     family = family_of(supervisor.pid)
     supervisor.kill()
-    supervisor.wait(30)
+    supervisor.wait(PATIENCE)
     wait_gone(family)

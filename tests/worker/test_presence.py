@@ -11,6 +11,7 @@ import pytest
 
 from app.config import ROOT
 from app.worker.presence import FILE, present, running, tell
+from tests.waiting import PATIENCE
 
 HOLD = "import sys, time; from pathlib import Path; from app.worker.presence import present\n" + (
     "with present(Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
@@ -37,7 +38,7 @@ def test_one_is_found_told_and_waited_for(tmp_path: Path, other: subprocess.Pope
     with present(tmp_path):  # a second one leaves the first one's file alone
         assert running(tmp_path) == other.pid
     assert tell(tmp_path, signal.SIGTERM, wait_seconds=30) == other.pid
-    assert other.wait(5) == -signal.SIGTERM
+    assert other.wait(PATIENCE) == -signal.SIGTERM
     assert (tmp_path / FILE).exists()
     assert running(tmp_path) is None
 

@@ -10,7 +10,7 @@ from app.core.job import JobStatus
 from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.worker.vital import EXIT_BROKEN
 from tests.processes import Processes
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.worker.place import Place
 
 
@@ -24,7 +24,7 @@ def test_a_signal_lets_the_running_job_finish(place: Place, processes: Processes
     process = processes.start_worker(place.environment)
     begun(place, job_id)
     process.send_signal(name)
-    assert process.wait(30) == 0, processes.said()
+    assert process.wait(PATIENCE) == 0, processes.said()
     assert place.view(job_id).job.status is JobStatus.COMPLETED
     assert place.view(waiting).job.status is JobStatus.PENDING
     assert place.installation.workers.live() == []

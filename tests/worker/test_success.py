@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.core.job import JobStatus, Phase
 from app.files.metadata import read_manifest
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate, picture
 from tests.worker.place import Place
 
@@ -83,7 +83,7 @@ def test_the_next_job_generates_while_the_last_one_is_saved(place: Place, engine
     def slow_publish(files):
         if not may_save:
             saving.reached.set()
-            assert saving.opened.wait(30)
+            assert saving.opened.wait(PATIENCE)
         publish(files)
 
     monkeypatch.setattr(place.installation.images, "publish", slow_publish)

@@ -15,7 +15,7 @@ from app.config import load_settings
 from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.worker.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_of
 from tests.processes import is_gone
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 SLEEP = "import time; time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
@@ -45,13 +45,13 @@ class Watched:
         return psutil.Process(process.pid) if process else self.process(index)
 
     def gave_up(self) -> int:
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
         assert self.status is not None, "it did not give up"
         return self.status
 
     def close(self) -> None:
         self.supervisor.stop()
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
 
 
 @pytest.fixture

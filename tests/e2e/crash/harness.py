@@ -19,6 +19,7 @@ from tests.e2e.crash.hostility import Hostility
 from tests.e2e.crash.verdict import find_faults
 from tests.ports import free_port
 from tests.processes import Processes
+from tests.waiting import PATIENCE
 
 LEASE_SECONDS = 1.5
 CLIENTS = 3
@@ -161,7 +162,7 @@ class CrashTest:
                 left_before, moved = left, time.monotonic()
             time.sleep(0.2)
         for client in self._clients:
-            client.join(30)
+            client.join(PATIENCE)
         self._supervisor.terminate()
         self._supervisor.wait(60)
 

@@ -17,6 +17,8 @@ from app.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 # Whoever adds a route that takes pictures adds it here.
 TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img", "v1_inference.v1_inference"})
+SIGN_IN = "session.sign_in"  # its body is read before it is known who sends it
+LARGEST_SIGN_IN = 16_384
 _PICTURES = ("image", "mask", "inputs")  # the members that hold them
 _FORM = "multipart/form-data"
 _NUMBERS = (
@@ -32,7 +34,9 @@ def register(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def make_room() -> None:
-        if request.endpoint in TAKES_PICTURES:
+        if request.endpoint == SIGN_IN:
+            request.max_content_length = LARGEST_SIGN_IN
+        elif request.endpoint in TAKES_PICTURES:
             request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
 
 

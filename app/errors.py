@@ -123,6 +123,22 @@ class PayloadTooLarge(CyberImageError):
     code, status, title = "payload_too_large", 413, "The request body is too large"
 
 
+class UriTooLong(CyberImageError):
+    code, status, title = "uri_too_long", 414, "The URL is too long"
+
+
+class ExpectationFailed(CyberImageError):
+    code, status, title = "expectation_failed", 417, "The expectation cannot be met"
+
+
+class HeadersTooLarge(CyberImageError):
+    code, status, title = "headers_too_large", 431, "The request's headers are too large"
+
+
+class NotImplementedHere(CyberImageError):
+    code, status, title = "not_implemented", 501, "The server does not know this transfer coding"
+
+
 class UnsupportedMediaType(CyberImageError):
     code, status, title = "unsupported_media_type", 415, "The content type is not supported"
 

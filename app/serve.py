@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from typing import Any
@@ -73,6 +74,11 @@ class ApiServer(BaseApplication):
             "graceful_timeout": max(1, round(settings.shutdown_grace_seconds)),
             "keepalive": KEEPALIVE_SECONDS,
             "limit_request_line": LONGEST_REQUEST_LINE,
+            # Whom to believe is decided in app/api/clients.py alone. gunicorn would take the scheme and SCRIPT_NAME,
+            # and with it another path than the proxy saw, from anybody on this machine.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
+            "secure_scheme_headers": {},
             "logger_class": ServerLogger,
             "accesslog": None,
             "control_socket_disable": True,
@@ -99,6 +105,7 @@ class ApiServer(BaseApplication):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process. Raises ConfigurationError before anything listens."""
     open_installation(settings).close()  # whatever is wrong shows here, and not in a process that is started again
+    os.environ.pop("SCRIPT_NAME", None)  # gunicorn would take it for the path that it is served under
     allow_many_files()
     share_arenas()
     if doubt := open_door(settings):

@@ -1,38 +1,61 @@
-"""gunicorn's threaded worker, taught three things: to tell the application when it is to stop, to give a socket away
-when the application wants it, and to spend no thread on a client that does not get its request out.
+"""gunicorn's threaded worker with four changes: it stops the application in time, lets event streams take their socket
+along, gives no thread to a client that does not get its request out, and closes connections without waiting for them.
 
-A connection waits in the poller until the whole head of a request is there; then it gets a thread, which waits for a
-body only as long as it keeps coming.
+A connection waits in the poller until a small request is there as a whole, or the head of a large one; then it gets a
+thread. Threads that have to wait for their client are counted (ClientSocket.slots) and come on top of SERVER_THREADS.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import select
 import selectors
 import signal
 import socket
+import threading
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from app.api.handover import HandedOver, announce_close
+from app.api.handover import HandedOver, announce_close, lift_limits
 from app.api.server import Server
+from app.client_socket import ClientSocket
+from app.server_refusals import refusal
 from app.services.reload import reload_settings
 
 STREAMS_GRACE_SECONDS = 2.0
 COURIER_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
-LARGEST_HEAD = 65_536  # more than gunicorn takes, so that it refuses it
-BODY_PATIENCE_SECONDS = 15.0  # for a body, and on top the time that it takes at the slowest rate
-SLOWEST_RATE = 20_000  # bytes a second
-ANSWER_PATIENCE_SECONDS = 60.0  # until a client takes the next piece of an answer
+LINGER_SECONDS = 5.0  # that a client has to take in its last answer, and to notice the end
+MOST_MADE_ROOM = 64  # idle connections that are closed at a time when there are too many
+
+
+class Connection(TConn):
+    """gunicorn closes in its main loop and waits for the client to notice; here the poller does."""
+
+    linger: Any = None
+
+    def close(self, graceful: bool = False) -> None:
+        if graceful:
+            self.linger(self)
+        else:
+            super().close()
 
 
 class ServerProcess(ThreadWorker):
     """The process that serves."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lingering: deque[Connection] = deque()
+        self._slots = threading.BoundedSemaphore(slow_threads(self.cfg.threads))
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(max_workers=self.cfg.threads + slow_threads(self.cfg.threads))
 
     def run(self) -> None:
         super().run()
@@ -48,30 +71,90 @@ class ServerProcess(ThreadWorker):
                 return
             raise
         self.nr_conns += 1
-        sock = PatientSocket(fileno=accepted.detach())
-        conn = TConn(self.cfg, sock, client, listener.getsockname())
+        sock = ClientSocket(fileno=accepted.detach())
+        sock.slots = self._slots
+        conn = Connection(self.cfg, sock, client, listener.getsockname())
+        conn.linger = self._linger
         conn.set_timeout()
         self.pending_conns.append(conn)
         self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
-        if client.has_whole_head():
+        if client.has_whole_request():
             super().on_pending_socket_readable(conn, client)
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
-        if client.has_whole_head():
+        if client.has_whole_request():
             super().on_client_socket_readable(conn, client)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         announce_close.set(req.force_close)
-        if any(name == "UPGRADE" for name, _ in req.headers):
-            conn.sock.wait_for_ever()  # a WebSocket, which may be silent
+        lift_limits.set(conn.sock.lift_limits)
+        req.should_close = partial(_should_close, req, conn.sock, req.should_close)
+        if req._expected_100_continue:  # gunicorn would ask for the body of a request that is refused
+            req._expected_100_continue = False
+            conn.sock.ask_for_body()
         try:
             return super().handle_request(req, conn)
         except HandedOver as wish:
             wish.accept(conn.sock, chunked=req.version >= (1, 1))
             conn.close = _leave_open
             return False  # gunicorn is done with the connection
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        conn.sock.end_request()
+        return bool(super()._keepalive_after(conn, keepalive))
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what never reached the application, or what gunicorn cannot go on with."""
+        answer = refusal(exc, addr)
+        try:
+            client.sendall(answer)
+        except OSError:
+            logging.getLogger("cyberimage.server").debug("The client did not take its error")
+
+    def murder_pending(self) -> None:
+        """Close what has waited too long, and the oldest idle connections when there is no room for new ones."""
+        super().murder_pending()
+        now = time.monotonic()
+        while self._lingering and (not self.alive or self._lingering[0].timeout <= now):
+            self._end(self._lingering[0])
+        if self.nr_conns >= self.worker_connections:
+            for waiting in (self._lingering, self.pending_conns, self.keepalived_conns):
+                for conn in [*waiting][:MOST_MADE_ROOM]:
+                    self._end(conn)
+
+    def _linger(self, conn: Any) -> None:
+        """Close a connection after an answer. While its client still sends, closing would reset it, and could cost the
+        client the answer: so what comes is thrown away for a while, by the poller and not by a thread."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            util.close(conn.sock)
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + LINGER_SECONDS
+        self.nr_conns += 1  # finish_request has just counted it out
+        self._lingering.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, conn))
+
+    def _discard(self, conn: Any, client: Any) -> None:
+        try:
+            if client.recv(65_536):
+                return
+        except BlockingIOError:
+            return
+        except OSError:  # it was reset
+            pass
+        self._end(conn)
+
+    def _end(self, conn: Any) -> None:
+        for waiting in (self._lingering, self.pending_conns, self.keepalived_conns):
+            if conn in waiting:
+                waiting.remove(conn)
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         self._server.draining.set()
@@ -96,63 +179,23 @@ class ServerProcess(ThreadWorker):
         return found
 
 
-class PatientSocket(socket.socket):
-    """A client's connection, patient for so long. `setblocking(True)` begins a request."""
+def slow_threads(threads: int) -> int:
+    """How many threads may wait for slow clients, beside the `threads` that answer."""
+    return max(4, threads // 2)
 
-    _began = 0.0
-    _received = 0
-    _bounded = False
-    _waits_for_more = False
 
-    def has_whole_head(self) -> bool:
-        """Whether a request's head can be read without a wait, or the end of the connection. If not, the socket counts
-        as readable again when there is more."""
-        try:
-            seen = self.recv(LARGEST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True  # let who reads it find out
-        whole = not seen or b"\r\n\r\n" in seen or b"\n\n" in seen or len(seen) >= LARGEST_HEAD // 2
-        whole = whole or self._has_no_more()
-        if not whole or self._waits_for_more:
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
-            self._waits_for_more = not whole
-        return whole
+def _should_close(req: Any, sock: ClientSocket, usual: Any) -> bool:
+    """Also when the answer goes out before the whole body has come: the rest is not waited for."""
+    if not usual() and _is_incomplete(req.body.reader, sock):
+        req.force_close()
+    return bool(usual())
 
-    def _has_no_more(self) -> bool:
-        """Whether the client has closed its side. Such a socket is readable for ever, whatever SO_RCVLOWAT says."""
-        poll = select.poll()
-        poll.register(self, getattr(select, "POLLRDHUP", 0))  # Linux; elsewhere it is waited for
-        return bool(poll.poll(0))
 
-    def setblocking(self, flag: bool, /) -> None:
-        if flag:
-            self._began, self._received, self._bounded = time.monotonic(), 0, True
-            self.settimeout(ANSWER_PATIENCE_SECONDS)
-        else:
-            self._bounded = False
-            super().setblocking(False)
-
-    def wait_for_ever(self) -> None:
-        self._bounded = False
-        self.settimeout(None)
-
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        if not self._bounded or not self._received:  # the first piece is there: has_whole_head has seen it
-            data = super().recv(bufsize, flags)
-            self._received += len(data)
-            return data
-        left = self._began + BODY_PATIENCE_SECONDS + self._received / SLOWEST_RATE - time.monotonic()
-        self.settimeout(max(left, 0.001))
-        try:
-            data = super().recv(bufsize, flags)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the client was too slow") from None
-        finally:
-            self.settimeout(ANSWER_PATIENCE_SECONDS)
-        self._received += len(data)
-        return data
+def _is_incomplete(reader: Any, sock: ClientSocket) -> bool:
+    if hasattr(reader, "parser"):  # chunks
+        return reader.parser is not None
+    left: int = reader.length
+    return left > 0 and left > len(reader.unreader.buf.getvalue()) + sock.available()
 
 
 def _leave_open(graceful: bool = False) -> None:

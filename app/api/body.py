@@ -18,6 +18,8 @@ from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedM
 
 # Whoever adds a route that takes pictures adds it here.
 TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img", "v1_inference.v1_inference"})
+SIGN_IN = "session.sign_in"  # its body is read before it is known who sends it
+LARGEST_SIGN_IN = 16_384
 _PICTURES = ("image", "mask", "inputs")  # the members that hold them
 _FORM = "multipart/form-data"
 _NUMBERS = (
@@ -33,7 +35,9 @@ def register(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def make_room() -> None:
-        if request.endpoint in TAKES_PICTURES:
+        if request.endpoint == SIGN_IN:
+            request.max_content_length = LARGEST_SIGN_IN
+        elif request.endpoint in TAKES_PICTURES:
             request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
 
     app.before_request(_refuse_unusable_query)

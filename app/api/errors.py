@@ -8,10 +8,11 @@ import math
 from typing import Any, NoReturn
 
 from flask import Flask, Response
+from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from app.api.request_id import request_id
+from app.api.request_id import request_id as present_request_id
 from app.errors import (
     CyberImageError,
     FieldError,
@@ -43,6 +44,7 @@ _WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
 def register(app: Flask) -> None:
     app.register_error_handler(CyberImageError, problem)
     app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(ParseException, _from_body)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -56,14 +58,15 @@ def problem(error: CyberImageError, status: int | None = None) -> Response:
     return response
 
 
-def document(error: CyberImageError, status: int | None = None) -> dict[str, Any]:
+def document(error: CyberImageError, status: int | None = None, *, request_id: str | None = None) -> dict[str, Any]:
+    """`request_id` is the present request's, unless another is given."""
     return {
         "type": f"/docs#{error.code}",
         "title": error.title,
         "status": status or error.status,
         "detail": error.detail,
         "code": error.code,
-        "request_id": request_id(),
+        "request_id": request_id or present_request_id(),
         "errors": [{"field": wrong.field, "message": wrong.message} for wrong in error.errors],
     }
 
@@ -92,6 +95,10 @@ def _from_http(error: HTTPException) -> Response | HTTPException:
     return response
 
 
+def _from_body(_: ParseException) -> Response:
+    return problem(InvalidRequest("The body is not framed as HTTP wants it: its chunks cannot be read."))
+
+
 def _unexpected(error: Exception) -> Response:
-    log.error("Unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": request_id()})
+    log.error("Unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": present_request_id()})
     return problem(CyberImageError("Something went wrong in the server. Its log has the details, by this request_id."))

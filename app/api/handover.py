@@ -18,6 +18,14 @@ LARGEST_MESSAGE = 1 << 20
 announce_close: ContextVar[Callable[[], None]] = ContextVar("announce_close")
 
 
+def _no_limits() -> None:
+    """Of servers other than ours, whose connections have none."""
+
+
+# Takes the time limits off the present connection, once it is a WebSocket; app/server_process.py sets it as well.
+lift_limits: ContextVar[Callable[[], None]] = ContextVar("lift_limits", default=_no_limits)
+
+
 class HandedOver(BaseException):
     """Not an error: the head of the answer is sent, and `accept` wants the connection. Passes through everything that
     catches exceptions."""

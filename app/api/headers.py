@@ -12,6 +12,7 @@ _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+ALWAYS = {"X-Content-Type-Options": "nosniff"}
 _FOR_PAGES = {
     "Content-Security-Policy": _POLICY,
     "X-Frame-Options": "DENY",
@@ -28,7 +29,7 @@ def register(app: Flask, settings: Settings) -> None:
 def _complete(response: Response, shared: str) -> Response:
     headers = response.headers
     headers[HEADER] = request_id()
-    headers["X-Content-Type-Options"] = "nosniff"
+    headers.update(ALWAYS)
     headers["Cross-Origin-Resource-Policy"] = shared
     if response.mimetype == "text/html":  # nothing else is ever rendered as a document
         headers.extend(_FOR_PAGES)

@@ -22,6 +22,7 @@ from app.api.access import objection_to_go_on
 from app.api.clients import identity
 from app.api.documented import JobPath
 from app.api.errors import document, refuse
+from app.api.handover import lift_limits
 from app.api.server import Server, server
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Txt2ImgBody
@@ -49,6 +50,7 @@ GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that
 def stream(connection: Connection) -> None:
     """The whole conversation."""
     here = server()
+    lift_limits.get()()  # only now: the client was let in, and has been answered 101
     connection.sock = Wire(connection.sock)
     if not here.streams.acquire(blocking=False):
         busy = Unavailable("Too many streams are open. Send the request to /api/generate and poll instead.")

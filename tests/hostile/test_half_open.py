@@ -1,0 +1,153 @@
+"""Connections that go only half way, of every shape: however many there are, the server answers everybody else."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.hostile.server import HostileServer
+from tests.processes import Processes
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SESSION = b"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+GENERATE = b"POST /api/generate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
+LARGE = b"Content-Length: 900000\r\n"
+SHAPES = {
+    "no bytes": b"",
+    "half a line": b"GET /livez HT",
+    "half a head": b"GET /livez HTTP/1.1\r\nX-A: ",
+    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)),
+    "a head without its body": SESSION + b"Content-Length: 100\r\n\r\n",
+    "one byte of the body": SESSION + b"Content-Length: 100\r\n\r\n{",
+    "an upgrade of a POST": SESSION + b"Upgrade: x\r\nContent-Length: 100\r\n\r\n{",
+    "an upgrade to a WebSocket of a POST": SESSION + UPGRADE + b"Content-Length: 100\r\n\r\n{",
+    "an upgrade to HTTP/2": SESSION + b"Upgrade: h2c\r\nHTTP2-Settings: AA\r\nContent-Length: 100\r\n\r\n{",
+    "a large body": SESSION + LARGE + b"\r\n" + b" " * 40_000,
+    "a large body with an upgrade": SESSION + UPGRADE + LARGE + b"\r\n" + b" " * 40_000,
+    "a large body that is refused": GENERATE + LARGE + b"\r\n" + b" " * 40_000,
+    "a body on a GET": b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n" + LARGE + b"\r\n" + b" " * 40_000,
+    "a chunk that stalls": SESSION + b"Transfer-Encoding: chunked\r\n\r\n64\r\n{",
+    "chunks without an end": SESSION + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "a large chunk that stalls": SESSION + b"Transfer-Encoding: chunked\r\n\r\nFFFFF\r\n" + b" " * 40_000,
+    "a body that waits to be asked for": SESSION + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n",
+    "a closed conversation": b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+    "a refused WebSocket": b"GET /v1/stream/generate/txt2img HTTP/1.1\r\nHost: 127.0.0.1\r\n" + UPGRADE + b"\r\n",
+}
+
+
+class KeyedServer(HostileServer):
+    """With AUTH_MODE=keys, and one key."""
+
+    def __init__(self, processes: Processes, folder, **environment: str) -> None:
+        super().__init__(processes, folder, program="tests.hostile.patient", AUTH_MODE="keys", **environment)
+        done = processes.start("-m", "app.keys", "create", "alice", DATABASE_URL=f"sqlite:///{folder}/db.sqlite")
+        assert done.wait(60) == 0
+        self.token = next(word for word in processes.said().split() if word.startswith("ci_"))
+
+    def answers(self) -> bool:
+        """Whether somebody without and somebody with a token is served."""
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            known = {"Authorization": f"Bearer {self.token}"}
+            assert client.get("/livez").status_code == 200
+            assert client.get("/api/models", headers=known).status_code == 200
+            assert client.post("/api/generate", json={"prompt": "x"}, headers=known).status_code == 202
+            assert client.post("/api/generate", json={"prompt": "x"}).status_code == 401
+        return True
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
+    folder = tmp_path_factory.mktemp("half-open")
+    processes = Processes(folder)
+    try:
+        yield KeyedServer(processes, folder)
+    finally:
+        processes.close()
+
+
+@contextlib.contextmanager
+def held_open(server: KeyedServer, count: int, first: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections on which `first` was sent, and nothing follows; reset afterwards."""
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            connection = stack.enter_context(server.connect())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(ConnectionError):  # refused already
+                connection.sendall(first)
+            connections.append(connection)
+        yield connections
+
+
+@pytest.mark.parametrize("count", [48, 480])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_half_open_connections_lock_nobody_out(server: KeyedServer, shape: str, count: int) -> None:
+    with held_open(server, count, SHAPES[shape]):
+        assert server.answers()
+        assert server.answers()
+    wait_until(lambda: server.connections() < 10, "connections stay behind")
+
+
+def test_all_shapes_at_once(server: KeyedServer) -> None:
+    with contextlib.ExitStack() as stack:
+        for first in SHAPES.values():
+            stack.enter_context(held_open(server, 24, first))
+        assert server.answers()
+
+
+def test_a_client_that_does_not_read_what_it_asked_for(server: KeyedServer) -> None:
+    """Asked for again and again on one connection, and never read: more than any buffer takes."""
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with held_open(server, 60, request * 60):
+        assert server.answers()
+
+
+def test_a_refusal_does_not_wait_for_the_body(server: KeyedServer) -> None:
+    with server.connect() as connection:
+        connection.sendall(SHAPES["a large body that is refused"])
+        head = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[0]
+    assert head.startswith(b"HTTP/1.1 401")
+    assert b"\r\nConnection: close" in head
+
+
+def test_a_large_body_of_a_sign_in_is_not_read(server: KeyedServer) -> None:
+    with server.connect() as connection:
+        connection.sendall(SHAPES["a large body"])
+        assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 413"
+
+
+def test_a_body_that_waits_to_be_asked_for_is_refused_first(server: KeyedServer) -> None:
+    with server.connect() as connection:
+        connection.sendall(GENERATE + b"Expect: 100-continue\r\n" + LARGE + b"\r\n")
+        head = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[0]
+    assert head.startswith(b"HTTP/1.1 401"), head
+
+
+def test_a_body_that_waits_to_be_asked_for_is_asked_for(server: KeyedServer) -> None:
+    body = b'{"prompt": "x"}'
+    known = f"Authorization: Bearer {server.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with server.connect() as connection:
+        connection.sendall(GENERATE + b"Expect: 100-continue\r\n" + known)
+        assert connection.recv(25, socket.MSG_WAITALL) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 202"
+
+
+def test_more_connections_than_the_server_takes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("few-threads")
+    processes = Processes(folder)
+    try:
+        small = KeyedServer(processes, folder, SERVER_THREADS="4")  # and so 80 connections
+        for shape in ("no bytes", "half a head", "a closed conversation", "a chunk that stalls"):
+            with held_open(small, 300, SHAPES[shape]):
+                assert small.answers()
+    finally:
+        processes.close()

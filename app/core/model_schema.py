@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 _OURS = re.compile(r"(?:https?://[^/\s]+)?/api/image/([0-9a-f]{32})|([0-9a-f]{32})")
-_URI = re.compile(r"(?:https?://\S+|data:[^,\s]*,\S+|" + re.escape(GALLERY) + r"[0-9a-f]{32})", re.ASCII)
+_URI = re.compile(r"(?:https?://\S+|(?i:data):[^,\s]*,\S+|" + re.escape(GALLERY) + r"[0-9a-f]{32})", re.ASCII)
 _SHOWN_CHARS = 80
 
 

@@ -28,7 +28,7 @@ def shown(value: Any) -> Any:
     """An input's value for people: a file that stands in it itself is not repeated."""
     if isinstance(value, list):
         return [shown(one) for one in value]
-    return f"{value[:40]}…" if isinstance(value, str) and value.startswith("data:") else value
+    return f"{value[:40]}…" if isinstance(value, str) and value[:5].lower() == "data:" else value
 
 
 @dataclass(frozen=True)

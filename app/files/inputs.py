@@ -1,8 +1,9 @@
 """Pictures that come in: what they are is read from their content, and they leave as plain PNGs of the size asked for.
 
-The rules: PNG, JPEG, WebP, GIF and BMP. Turned as their EXIF says. Colours go to sRGB by the embedded profile, CMYK,
-palettes, grey and 16 bits to 8-bit RGB. Transparent parts are laid on white. Of an animation the first frame is taken.
-A mask is read as grey, its transparent parts as black. Size is judged by the header, before anything is decoded.
+The rules: PNG, JPEG, WebP, GIF, BMP, AVIF, TIFF and HEIC. Turned as their EXIF says. Colours go to sRGB by the embedded
+profile, CMYK, palettes, grey and 16 bits to 8-bit RGB. Transparent parts are laid on white. Of an animation the first
+frame is taken, of several pages the first. A mask is read as grey, its transparent parts as black; where that is
+probably not what was meant, a note says what was understood. Size is judged by the header, before anything is decoded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import struct
 import threading
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,12 @@ from PIL import Image, ImageCms, ImageOps
 
 from app.core.inputs import Role
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIF")
+_SEVERAL = {  # what it is that has more than one picture
+    **dict.fromkeys(("GIF", "PNG", "WEBP", "AVIF"), "is an animation; its first frame"),
+    "TIFF": "has several pages; its first one",
+}
+_NEARLY_BLACK = 8  # of 255: an edge of JPEG is not drawn by anybody
 PNG_COMPRESSION = 1  # of 9: they are kept for as long as the job, and made while a client waits
 _SAME_SHAPE = 0.01  # how far a mask's aspect ratio may be from its picture's
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, TypeError, KeyError, struct.error)
@@ -43,6 +50,7 @@ class Decoded:
 
 def decode(data: bytes, role: Role, *, max_pixels: int) -> Decoded:
     """The picture in `data`. Raises UnusablePicture."""
+    _know_heif()
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened.size, max_pixels)
@@ -51,7 +59,7 @@ def decode(data: bytes, role: Role, *, max_pixels: int) -> Decoded:
     except Image.DecompressionBombError:
         raise UnusablePicture(f"has too many pixels; at most {max_pixels:,} are allowed") from None
     except Image.UnidentifiedImageError:
-        raise UnusablePicture(f"is no picture that can be read; use {', '.join(FORMATS)}") from None
+        raise UnusablePicture(f"is no picture that can be read; use {', '.join(FORMATS)} (HEIC)") from None
     except _BROKEN as error:
         raise UnusablePicture(f"is damaged: {str(error)[:100] or type(error).__name__}") from None
 
@@ -94,6 +102,14 @@ def pixels_of(png: bytes) -> npt.NDArray[np.uint8]:
         return np.asarray(picture)
 
 
+@cache
+def _know_heif() -> None:
+    """Teach Pillow the photos of phones. Here: it takes 20 MB that only whoever meets a picture needs."""
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener(thumbnails=False, decode_threads=1)
+
+
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     if size[0] * size[1] > max_pixels:
         raise UnusablePicture(f"is {size[0]} × {size[1]} pixels; at most {max_pixels:,} are allowed. Make it smaller")
@@ -101,14 +117,43 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 def _plain(opened: Image.Image, role: Role) -> Decoded:
     notes: list[str] = []
-    if opened.format in ("GIF", "PNG", "WEBP") and getattr(opened, "is_animated", False):
-        notes.append(f"The {role} is an animation; its first frame was used.")
+    if opened.format in _SEVERAL and _has_more(opened):
+        notes.append(f"The {role} {_SEVERAL[opened.format]} was used.")
     opened.seek(0)
     picture = ImageOps.exif_transpose(_to_eight_bits(opened))
     picture, transparent = _flattened(_to_srgb(picture), role)
-    if transparent and role == "image":
+    if role == "mask":
+        notes += _doubts_about_mask(picture, transparent)
+    elif transparent:
         notes.append("The image's transparent parts were laid on white.")
     return Decoded(picture, tuple(notes))
+
+
+def _has_more(opened: Image.Image) -> bool:
+    """Whether there is a second picture in the file. Not by counting them: a TIFF may have a million pages."""
+    try:
+        opened.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
+def _doubts_about_mask(mask: Image.Image, transparent: bool) -> list[str]:
+    """What was understood, where something else was probably meant: masks of other programs mean other things."""
+    doubts = []
+    darkest, brightest = (int(value) for value in np.asarray(mask.getextrema()))
+    if transparent:
+        doubts.append(
+            "The mask has transparent parts: they count as black and are kept. Where transparent means the part to"
+            " paint, as in OpenAI's API, send a mask that is white there and black elsewhere."
+        )
+    if brightest == 1:
+        doubts.append("The mask holds only the values 0 and 1, of 255: nothing is painted anew. White is 255.")
+    elif brightest < _NEARLY_BLACK:
+        doubts.append("The mask is black everywhere: nothing is painted anew. What is white in it is painted.")
+    elif darkest > 255 - _NEARLY_BLACK:
+        doubts.append("The mask is white everywhere: the whole picture is painted anew.")
+    return doubts
 
 
 def _to_eight_bits(picture: Image.Image) -> Image.Image:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Sequence
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
 from app.core.catalog import ModelSpec
 from app.core.inputs import InputPicture, InputRef, Role
 from app.core.output import Output
@@ -30,7 +29,6 @@ if TYPE_CHECKING:  # Pillow and numpy: megabytes that an API without pictures co
 URL_MAX_CHARS = 2048
 MOST_REDIRECTS = 3
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
-_DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.-]+)*,", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,8 @@ def usable_image(installation: Installation, image_id: str, *, client_id: str) -
 
 
 def _fetch(installation: Installation, role: Role, where: str, client_id: str) -> _Sent:
-    if where.startswith(("http://", "https://")):
+    where = where.strip()
+    if where[:8].lower().startswith(("http://", "https://")):
         return _Sent(_from_url(installation, role, where))
     if _GALLERY_ID.fullmatch(where):
         return _Sent(_from_gallery(installation, role, where, client_id), where)
@@ -92,15 +91,9 @@ def _fetch(installation: Installation, role: Role, where: str, client_id: str) -
 
 
 def _from_base64(installation: Installation, role: Role, text: str) -> bytes:
-    if header := _DATA_URI.match(text):
-        if ";base64" not in header[0]:
-            raise _invalid(role, "is a data URI without base64")
-        text = text[header.end() :]
-    if len(text) > installation.settings.input_max_bytes * 4 // 3 + 1024:
-        raise _too_large(installation, role)
     try:
-        data = base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
+        data = decode_data_uri(text)[1] if is_data_uri(text) else decode_base64(text)
+    except ValueError:
         raise _invalid(
             role, "is neither base64, a data URI, the id of a picture of the gallery, nor an http(s) URL"
         ) from None

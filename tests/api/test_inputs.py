@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import textwrap
 import threading
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -81,6 +83,14 @@ def test_base64_and_data_uris(accepted):
         coded(data),
         f"data:image/png;base64,{coded(data)}",
         f"data:text/plain;charset=x;base64,{coded(data)}",
+        coded(data).rstrip("="),
+        base64.urlsafe_b64encode(data).decode(),
+        textwrap.fill(coded(data), 76),
+        f" {coded(data)}\n",
+        f"data:image/png;BASE64,{coded(data)}",
+        f"Data:Image/PNG;name=a b.png;base64,{quote(coded(data), safe='')}",
+        f"data:;base64,{coded(data)}",
+        f"data:image/png,{quote(data)}",
     ):
         job, kept = accepted(text)
         assert job["task"] == "img2img"
@@ -96,7 +106,10 @@ def test_a_mask_makes_it_inpainting(accepted):
     assert set(job["inputs"]) == {"image", "mask"}
     assert kept["image"].shape == (64, 64, 3)
     assert kept["mask"].shape == (64, 64)
-    assert job["warnings"] == ["The image is 96 × 96 and was scaled to 64 × 64."]
+    assert job["warnings"] == [
+        "The image is 96 × 96 and was scaled to 64 × 64.",
+        "The mask is white everywhere: the whole picture is painted anew.",
+    ]
 
 
 def test_the_size_asked_for_wins(accepted):
@@ -215,8 +228,10 @@ def test_a_private_address_is_never_called(web, send, problem):
         ("", "is empty"),
         ("not base64!", "is neither base64, a data URI"),
         ("ünïcode", "is neither base64"),
-        ("abc", "is neither base64"),
-        ("data:image/png,abc", "is a data URI without base64"),
+        ("abcde", "is neither base64"),
+        ("data:image/png,abc", "is no picture that can be read"),
+        ("data:image/png;base64,abc~", "is neither base64"),
+        ("data:image/png;base64,", "is empty"),
         (coded(b"no picture"), "is no picture that can be read"),
         (coded(png()[:-50]), "is damaged"),
         ("0" * 32, "which is not in the gallery"),

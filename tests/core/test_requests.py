@@ -280,3 +280,34 @@ def test_bad_loras_are_refused(loras) -> None:
 
 def test_a_lora_is_named_once() -> None:
     assert fields_at_fault(loras=[{"id": "a"}, {"id": "a"}]) == ["settings.loras"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a (red:1.4) boat", ["weights such as (red:1.4)"]),
+        ("a (red boat, on water : .5)", ["weights such as (red boat, on water : .5)"]),
+        ("a [blue] boat", ["weights such as [blue]"]),
+        ("[cat:dog:0.5] on a sofa", ["weights such as [cat:dog:0.5]"]),
+        ("<lora:x:0.8> a boat", ["the tag <lora:x:0.8>", "settings.loras"]),
+        ("<LyCO: x> [blue] boat", ["settings.loras", "[blue]"]),
+        ("<hypernet:film:1> a boat", ["has no effect"]),
+        (r"rem \(re:1\) \[blue\] a boat", []),
+        ("a boat (1970s), view: port, 16:9", []),
+        ('{"tags": ["a", "b"]}', []),
+        ("a (boat:) at 4:3 (see a[0])", []),
+        ("<sks> boat, <object> on a <table>", []),
+    ],
+)
+def test_markup_that_is_not_read_is_told(prompt: str, words: list[str]) -> None:
+    for field in ("prompt", "negative_prompt"):
+        asked = GenerationInput(**{"prompt": "a boat", field: prompt})
+        warnings = resolve(asked, SPEC, prompt_max_chars=500).warnings
+        assert bool(warnings) == bool(words)
+        assert all(warning.startswith(f"{field} holds") for warning in warnings)
+        assert all(word in " ".join(warnings) for word in words)
+
+
+def test_a_provider_may_read_that_markup() -> None:
+    spec = SPEC.model_copy(update={"source": "replicate"})
+    assert resolve(GenerationInput(prompt="a (red:1.4) boat"), spec, prompt_max_chars=500).warnings == ()

@@ -8,11 +8,13 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
+from app.files import inputs
 from app.files.inputs import UnusablePicture, decode, encode, match, pixels_of, resizing_note
 
 MOST = 1_000_000
+inputs._know_heif()  # so that these tests can write such files, too
 
 
 def file_of(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -35,17 +37,22 @@ def halves(mode="RGB", left="red", right="blue", size=(8, 4)) -> Image.Image:
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIF"])
 def test_kinds_of_files(kind):
-    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(kind, {})
-    pixels, notes = read(file_of(halves(), kind, **options))
-    assert pixels.shape == (4, 8, 3)
-    assert np.abs(pixels[0, 0].astype(int) - RED).max() < 4
+    options = {
+        "WEBP": {"lossless": True},
+        "JPEG": {"quality": 100, "subsampling": 0},
+        "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+        "HEIF": {"quality": 100, "chroma": 444},
+    }
+    pixels, notes = read(file_of(halves(size=(64, 32)), kind, **options.get(kind, {})))
+    assert pixels.shape == (32, 64, 3)
+    assert np.abs(pixels[0, 0].astype(int) - RED).max() < 6
     assert notes == ()
 
 
 def test_the_content_counts_not_a_name_and_other_kinds_are_refused():
-    for data in (b"", b"GIF89a", b"<svg/>", b"\x89PNG\r\n\x1a\n", file_of(halves(), "TIFF"), file_of(halves(), "ICO")):
+    for data in (b"", b"GIF89a", b"<svg/>", b"\x89PNG\r\n\x1a\n", file_of(halves(), "PPM"), file_of(halves(), "ICO")):
         with pytest.raises(UnusablePicture, match=r"is no picture that can be read|is damaged"):
             read(data)
 
@@ -117,6 +124,64 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
+def patched_size(kind: str, side: int) -> bytes:
+    """A small picture whose header says that it is large."""
+    data = bytearray(file_of(halves(size=(64, 64)), kind))
+    if kind == "TIFF":
+        for tag in (256, 257):  # ImageWidth, ImageLength
+            at = data.index(struct.pack("<HH", tag, 4))
+            data[at + 8 : at + 12] = struct.pack("<I", side)
+        return bytes(data)
+    at = 0
+    while (at := data.find(b"ispe", at)) >= 0:
+        data[at + 8 : at + 16] = struct.pack(">II", side, side)
+        at += 4
+    return bytes(data)
+
+
+@pytest.mark.parametrize("side", [1001, 30_000])
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "HEIF"])
+def test_a_bomb_of_another_kind_is_refused_by_its_header(kind, side, monkeypatch):
+    data = patched_size(kind, side)
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
+    with pytest.raises(UnusablePicture, match=r"pixels; at most 1,000,000 are allowed|is damaged|no picture"):
+        read(data)
+
+
+def test_pages_of_a_tiff_are_not_counted():
+    pages = [Image.new("L", (1, 1), 0)] * 2000
+    data = bytearray(file_of(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    seeks = []
+    seek = TiffImagePlugin.TiffImageFile.seek
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TiffImagePlugin.TiffImageFile, "seek", lambda self, n: seeks.append(n) or seek(self, n))
+        _, notes = read(bytes(data))
+    assert notes == ("The image has several pages; its first one was used.",)
+    assert max(seeks) == 1
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "HEIF"])
+def test_the_other_kinds_are_turned_and_made_plain_too(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels, _ = read(file_of(halves(size=(64, 32)), kind, exif=exif))
+    # HEIC turns by a box of its own, which its reader heeds; EXIF means nothing there.
+    assert pixels.shape == ((32, 64, 3) if kind == "HEIF" else (64, 32, 3))
+    clear = file_of(Image.new("RGBA", (64, 64), (0, 0, 255, 0)), kind)
+    pixels, notes = read(clear)
+    assert pixels.min() > 250
+    assert notes == ("The image's transparent parts were laid on white.",)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "HEIF"])
+def test_a_file_of_another_kind_cut_off(kind):
+    noise = Image.effect_noise((128, 128), 50).convert("RGB")
+    whole = file_of(noise, kind)
+    for length in (20, len(whole) // 2, len(whole) - 60):
+        with pytest.raises(UnusablePicture, match=r"damaged|no picture"):
+            read(whole[:length])
+
+
 @pytest.mark.parametrize("side", [1001, 10_000, 60_000])
 def test_a_bomb_is_refused_by_its_header(side, monkeypatch):
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
@@ -150,7 +215,36 @@ def test_a_mask_is_grey_and_what_it_leaves_open_is_kept():
     assert pixels.shape == (4, 8)
     assert pixels[0, 0] == 255
     assert pixels[0, 7] == 0
-    assert notes == ()
+    assert [note.partition(":")[0] for note in notes] == ["The mask has transparent parts"]
+
+
+def _on_transparent(colour: str) -> Image.Image:
+    return halves("RGBA", colour, (0, 0, 0, 0))
+
+
+MASKS = {
+    "white on black": (halves("L", 255, 0), []),
+    "grey steps": (halves("L", 200, 30), []),
+    "one bit": (halves("1", 1, 0), []),
+    "black everywhere": (Image.new("L", (8, 4), 0), ["nothing is painted anew"]),
+    "nearly black everywhere": (Image.new("RGB", (8, 4), (3, 3, 3)), ["nothing is painted anew"]),
+    "white everywhere": (Image.new("L", (8, 4), 255), ["the whole picture is painted anew"]),
+    "one bit, all set": (Image.new("1", (8, 4), 1), ["the whole picture is painted anew"]),
+    "values 0 and 1": (halves("L", 1, 0), ["only the values 0 and 1"]),
+    "black drawn on transparent": (_on_transparent("black"), ["count as black", "nothing is painted anew"]),
+    "white drawn on transparent": (_on_transparent("white"), ["count as black"]),
+    "a photo with a hole": (_on_transparent("orange"), ["count as black"]),
+    "an alpha channel that hides nothing": (halves("RGBA", "white", "black"), []),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_that_probably_means_something_else_is_read_as_ever_and_told(name):
+    picture, words = MASKS[name]
+    _, notes = read(file_of(picture), "mask")
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
+    assert read(file_of(picture.convert("RGB")))[1] == ()  # as a picture it is like any other
 
 
 def test_a_mask_of_the_same_shape_is_scaled_and_of_another_refused():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+from app.core.base64_text import decode_data_uri, is_data_uri
 from app.core.gallery_references import GALLERY, references, replace_strings
 from app.core.model_schema import InputSchema
 from app.core.wording import first_frame_of, name_in
@@ -53,17 +51,15 @@ def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[s
 def _upload(name: str, value: str, open_picture: OpenPicture) -> Upload | None:
     if value.startswith(GALLERY):
         return open_picture(value.removeprefix(GALLERY))
-    if value.startswith("data:") and len(value) > INLINE_CHARS:
+    if len(value) > INLINE_CHARS and is_data_uri(value):
         return _decoded(name, value)
     return None
 
 
 def _decoded(name: str, uri: str) -> Upload:
-    head, _, data = uri.removeprefix("data:").partition(",")
-    media_type = head.split(";")[0] or "application/octet-stream"
-    decode: Callable[[str], bytes] = base64.b64decode if head.endswith(";base64") else unquote_to_bytes
     try:
-        return Upload(name, decode(data), media_type)
-    except (binascii.Error, ValueError):
+        media_type, content = decode_data_uri(uri)
+        return Upload(name, content, media_type or "application/octet-stream")
+    except ValueError:
         problem = FieldError(f"input.{name}", "is a data URI whose base64 cannot be decoded")
         raise InvalidRequest(f"{problem.field} {problem.message}.", errors=[problem]) from None

@@ -1,0 +1,37 @@
+"""Base64 and data URIs in every spelling that clients use."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote, unquote_to_bytes
+
+_HEAD = re.compile(r"data:([^,]{0,500}),", re.IGNORECASE)
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def decode_base64(text: str) -> bytes:
+    """With or without padding and line breaks, in either alphabet. Raises ValueError."""
+    compact = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def is_data_uri(text: str) -> bool:
+    return _HEAD.match(text) is not None
+
+
+def decode_data_uri(uri: str) -> tuple[str, bytes]:
+    """The media type that it names and its content: base64, perhaps percent-encoded, or the bytes percent-encoded.
+    Raises ValueError."""
+    head = _HEAD.match(uri)
+    if head is None:
+        raise ValueError("it does not begin with data: and a comma")
+    media_type, *parameters = (part.strip() for part in head[1].split(";"))
+    text = uri[head.end() :]
+    if any(parameter.lower() == "base64" for parameter in parameters):
+        return media_type, decode_base64(unquote(text) if "%" in text else text)
+    return media_type, unquote_to_bytes(text)

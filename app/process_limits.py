@@ -8,6 +8,7 @@ import os
 import resource
 
 MOST_FILES = 65_536
+MOST_CONNECTIONS = 10_000
 ARENAS = 2
 PRIVATE_UMASK = 0o077
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
@@ -25,6 +26,12 @@ def allow_many_files() -> None:
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def most_connections() -> int:
+    """How many connections this process may hold. An idle one costs a few kilobytes and a file."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(256, min(MOST_CONNECTIONS, soft * 3 // 4))
 
 
 def share_arenas() -> None:

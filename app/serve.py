@@ -17,7 +17,7 @@ from app.config import Settings
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
-from app.process_limits import allow_many_files, keep_files_private, share_arenas
+from app.process_limits import allow_many_files, keep_files_private, most_connections, share_arenas
 from app.server_process import ServerProcess
 from app.services.advice import open_door
 from app.services.courier import Courier
@@ -69,7 +69,7 @@ class ApiServer(BaseApplication):
             "workers": 1,
             "worker_class": ServerProcess,
             "threads": settings.server_threads,
-            "worker_connections": settings.server_threads * 20,  # kept alive, mostly idle
+            "worker_connections": most_connections(),  # kept alive, mostly idle
             "timeout": STUCK_SECONDS,
             "graceful_timeout": max(1, round(settings.shutdown_grace_seconds)),
             "keepalive": KEEPALIVE_SECONDS,

@@ -47,6 +47,7 @@ class Server:
         self.gives_sockets_away = False  # the server that runs this lets event streams leave the request thread
         # A call that waits for its picture holds a request thread: without a bound, a few would lock everybody out.
         self.streams = threading.BoundedSemaphore(max(1, installation.settings.server_threads - THREADS_KEPT_FREE))
+        self.refused_streams = threading.BoundedSemaphore(THREADS_KEPT_FREE // 2)  # WebSockets that are just told so
 
 
 def _rendered(view: JobView) -> bytes:

@@ -12,7 +12,7 @@ import json
 import time
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, g
 from flask_sock import Sock
 from pydantic import ValidationError
 from simple_websocket import Server as Connection
@@ -40,10 +40,29 @@ pages = Blueprint("v1_stream", __name__)
 sock = Sock()
 OPTIONS = {"ping_interval": 20, "max_message_size": 65_536}  # seconds, bytes
 
+TOO_MANY = "Too many streams are open. Send the request to /api/generate and poll instead."
 FIRST_MESSAGE_SECONDS = 15.0
 HANG_UP_SECONDS = 5.0
 HURRIED_SECONDS = 0.5  # where threads are short already
 GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
+
+
+@pages.before_request
+def take_slot() -> None:
+    """Before the handshake: a WebSocket holds a thread. Some of those for which there is no room may hear of it by a
+    message, since browsers do not show the answer to a handshake; all others are refused without one."""
+    here = server()
+    for slots in (here.streams, here.refused_streams):
+        if slots.acquire(blocking=False):
+            g.stream_slots = slots
+            return
+    raise Unavailable(TOO_MANY, retry_after=5)
+
+
+@pages.teardown_request
+def free_slot(_: BaseException | None) -> None:
+    if (slots := g.pop("stream_slots", None)) is not None:
+        slots.release()
 
 
 @sock.route("/api/v1/stream/generate/txt2img", pages)
@@ -52,9 +71,8 @@ def stream(connection: Connection) -> None:
     here = server()
     lift_limits.get()()  # only now: the client was let in, and has been answered 101
     connection.sock = Wire(connection.sock)
-    if not here.streams.acquire(blocking=False):
-        busy = Unavailable("Too many streams are open. Send the request to /api/generate and poll instead.")
-        _close_with(connection, busy, CloseReason.TRY_AGAIN_LATER)
+    if g.stream_slots is here.refused_streams:
+        _close_with(connection, Unavailable(TOO_MANY), CloseReason.TRY_AGAIN_LATER)
         return _hang_up(connection, HURRIED_SECONDS)
     try:
         _converse(here, connection)
@@ -64,7 +82,6 @@ def stream(connection: Connection) -> None:
     except OSError:  # it reads nothing any more
         connection.connected = False
     finally:
-        here.streams.release()
         _hang_up(connection)
 
 

@@ -59,8 +59,10 @@ class Models(BaseModel):
         return Path(self.hf_home or self.model_cache_dir / "huggingface") / "hub"
 
     def local_path(self, repo: str) -> Path:
-        """The folder or file of a `local` model; relative ones start at the project's folder."""
-        return ROOT / Path(repo).expanduser()
+        """The folder or file of a `local` model; relative ones start at the project's folder, or MODEL_CACHE_DIR."""
+        relative = Path(repo).expanduser()
+        own, cached = ROOT / relative, Path(self.model_cache_dir) / relative
+        return cached if cached.exists() and not own.exists() else own
 
     def library_environment(self) -> dict[str, str]:
         """The variables that torch and Hugging Face read on their own, for a worker to set before it imports them."""

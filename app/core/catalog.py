@@ -114,7 +114,7 @@ class ModelOptions(_Frozen):
     layerwise_casting: bool = False
     quantization: Quantization | None = None
     quantized_parts: tuple[str, ...] = ()
-    gguf: str | None = Field(default=None, pattern=r"\.gguf$", max_length=500)
+    gguf: str | None = Field(default=None, pattern=r"\.(?i:gguf)$", max_length=500)
     pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     revision: str | None = None
     variant: str | None = None

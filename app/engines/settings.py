@@ -43,3 +43,8 @@ class EngineSettings:
     lora_cache_max: int = 8
     lora_cache_bytes: int = 2**31
     disk_floor_bytes: int = 0
+
+    def places_of(self, name: str) -> tuple[Path, ...]:
+        """Where a local model or file that a catalogue line names may be, in the order in which it is looked for."""
+        relative = Path(name).expanduser()
+        return tuple(dict.fromkeys((self.root / relative, self.model_cache_dir / relative)))

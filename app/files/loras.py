@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,28 +14,66 @@ from app.files.safetensors import DamagedFile, read_header
 
 SUFFIX = ".safetensors"
 USUAL_NAME = "pytorch_lora_weights.safetensors"  # as diffusers calls it
-_REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/([\w./-]+\.safetensors))?", re.ASCII)
+_REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/([\w./-]+\.(?i:safetensors)))?", re.ASCII)
 
 
 def find(folder: Path, lora_id: str) -> Path | None:
     """The file in `folder` that `lora_id` names, with or without its suffix; None when there is none.
 
-    A path that leads to it, from anywhere on this machine, names it too. Nothing outside of `folder` is ever found.
+    A path that leads to it, from anywhere on this machine, names it too. No name leaves `folder`; where links in it
+    lead is the word of who put them there.
     """
-    if "\0" in lora_id:
-        return None
-    root = folder.resolve()
-    for place in (folder / lora_id, folder / f"{lora_id}{SUFFIX}", Path.cwd() / lora_id):
+    for place in _places(folder, lora_id):
         with contextlib.suppress(OSError):  # a name longer than names may be
-            file = place.resolve()
-            if file.suffix == SUFFIX and file.is_relative_to(root) and file.is_file():
+            if (file := _file_at(place)) is not None:
                 return file
     return None
 
 
+def is_lost_link(folder: Path, lora_id: str) -> bool:
+    """Whether `lora_id` names a link in `folder` that leads nowhere."""
+    for place in _places(folder, lora_id):
+        with contextlib.suppress(OSError):
+            if any(each.is_symlink() and not each.exists() for each in (place, _with_suffix(place))):
+                return True
+    return False
+
+
+def _places(folder: Path, lora_id: str) -> Iterator[Path]:
+    """Where in `folder` the file might be. It goes by the names alone: `..` is taken away before a link is followed."""
+    if "\0" in lora_id:
+        return
+    root = Path(os.path.abspath(folder))  # links stay what they are
+    for base in (root, Path.cwd()):
+        place = Path(os.path.normpath(base / lora_id))
+        for known in (root, folder.resolve()):
+            if place.is_relative_to(known):
+                yield root / place.relative_to(known)
+
+
+def _file_at(place: Path) -> Path | None:
+    """The file that `place` names, whatever the case of its suffix."""
+    exact = place if place.suffix.lower() == SUFFIX else _with_suffix(place)
+    if exact.is_file():
+        return exact
+    if not exact.parent.is_dir():
+        return None
+    alike = (file for file in exact.parent.iterdir() if file.stem == exact.stem and is_named_so(file))
+    return next((file for file in alike if file.is_file()), None)
+
+
+def _with_suffix(place: Path) -> Path:
+    return place.with_name(f"{place.name}{SUFFIX}")
+
+
+def is_named_so(file: Path) -> bool:
+    """Whether its name is that of a safetensors file: some programs write the suffix in capitals."""
+    return file.suffix.lower() == SUFFIX
+
+
 def name_of(folder: Path, file: Path) -> str:
     """What requests call a file of `folder`: its relative path, without the suffix."""
-    return file.relative_to(folder.resolve()).with_suffix("").as_posix()
+    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def repo_of(lora_id: str) -> tuple[str, str | None] | None:
@@ -46,7 +85,8 @@ def repo_of(lora_id: str) -> tuple[str, str | None] | None:
 def in_hub_cache(cache: Path, repo: str, name: str | None) -> Path | None:
     """The file of a repo that was downloaded before; without a name, the usual one, or the only one that is there."""
     snapshots = cache / f"models--{repo.replace('/', '--')}" / "snapshots"
-    found = sorted(snapshots.glob(f"*/{name}" if name else f"*/*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns)
+    candidates = snapshots.glob(f"*/{name}") if name else (file for file in snapshots.glob("*/*") if is_named_so(file))
+    found = sorted(candidates, key=lambda path: path.stat().st_mtime_ns)
     usual = [path for path in found if path.name == USUAL_NAME]
     if name is None and not usual and len({path.name for path in found}) > 1:
         return None  # which one is meant, the hub has to be asked
@@ -54,9 +94,19 @@ def in_hub_cache(cache: Path, repo: str, name: str | None) -> Path | None:
 
 
 def all_files(folder: Path) -> Iterator[Path]:
-    """Every LoRA file, sorted by name."""
-    if folder.is_dir():
-        yield from sorted(path.resolve() for path in folder.rglob(f"*{SUFFIX}") if path.is_file())
+    """Every LoRA file, and links that should lead to one, sorted by name. Links to folders are followed, each folder
+    once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            below.clear()  # a link to a folder above
+            continue
+        seen.add(real)
+        files = (Path(place, name) for name in names)
+        found += [file for file in files if is_named_so(file) and (file.is_file() or file.is_symlink())]
+    yield from sorted(found)
 
 
 def inspect(file: Path, lora_id: str) -> LoraFile:

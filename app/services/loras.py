@@ -47,7 +47,7 @@ def listing(installation: Installation) -> list[KnownLora]:
     """The files of LORAS_DIR and the names that were given, each sorted by name."""
     folder = installation.settings.loras_folder
     named = LoraStore(installation.database).all()
-    own = [files.name_of(folder, file) for file in files.all_files(folder) if _inside(folder, file)]
+    own = dict.fromkeys(files.name_of(folder, file) for file in files.all_files(folder))
     return [_known(installation, lora_id) for lora_id in own if lora_id not in named] + [
         _known(installation, lora_id, name) for name, lora_id in named.items()
     ]
@@ -104,6 +104,9 @@ def check_loras(installation: Installation, spec: ModelSpec, wanted: Sequence[Lo
 def _known(installation: Installation, lora_id: str, name: str | None = None) -> KnownLora:
     settings = installation.settings
     file, repo = files.find(settings.loras_folder, lora_id), files.repo_of(lora_id)
+    if file is None and files.is_lost_link(settings.loras_folder, lora_id):
+        problem = f"The LoRA {lora_id} is a link to a file that is not there. Mend the link in LORAS_DIR."
+        return KnownLora(name or lora_id, lora_id if name else None, None, problem)
     if file is None and repo is not None and settings.lora_hub:
         file = files.in_hub_cache(settings.hub_cache, *repo)
         if file is None:
@@ -133,10 +136,6 @@ def _models_for(installation: Installation, card: LoraFile) -> Sequence[str]:
 @lru_cache(maxsize=1000)
 def _inspect(file: Path, lora_id: str, size: int, modified: int) -> LoraFile:
     return files.inspect(file, lora_id)
-
-
-def _inside(folder: Path, file: Path) -> bool:
-    return file.is_relative_to(folder.resolve())
 
 
 def _refused(kind: type[LoraUnavailable] | type[LoraIncompatible], message: str) -> LoraUnavailable | LoraIncompatible:

@@ -90,6 +90,26 @@ def test_files_are_listed_with_what_they_are_for(listed):
     assert "it is a pickle" in found["pickle"]["problem"]
 
 
+def test_links_and_capitals_are_listed_and_may_be_named(listed, send, problem, folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "linked.safetensors").write_bytes(safetensors(FLUX))
+    (elsewhere / "back").symlink_to(folder)  # a loop
+    (folder / "linkdir").symlink_to(elsewhere)
+    (folder / "linkfile.safetensors").symlink_to(elsewhere / "linked.safetensors")
+    (folder / "UPPER.SAFETENSORS").write_bytes(safetensors(FLUX))
+    (folder / "lost.safetensors").symlink_to(tmp_path / "gone.safetensors")
+    found = listed()
+    for name in ("linkfile", "linkdir/linked", "UPPER"):
+        assert found[name]["family"] == "FLUX.1"
+        assert send({"id": name}).status_code == 202
+    assert "linkdir/back/ink" not in found
+    assert (
+        found["lost"]["problem"] == "The LoRA lost is a link to a file that is not there. Mend the link in LORAS_DIR."
+    )
+    problem(send({"id": "lost"}), 400, "lora_unavailable")
+
+
 def test_without_a_folder_there_are_none(listed, folder):
     folder.rename(folder.with_name("elsewhere"))
     assert listed() == {}

@@ -61,6 +61,8 @@ def main() -> None:
         "nameless": attempt("no such name!"),
         "first": attempt("tiny/flux"),
         "again": attempt("tiny/flux"),
+        "only_fp16": attempt("tiny/fp16"),
+        "only_fp16_again": attempt("tiny/fp16"),
         "lora": attempt("tiny/flux", lora="tiny/lora"),
         "lora_of_many": attempt("tiny/flux", lora="tiny/loras"),
         "lora_by_file": attempt("tiny/flux", lora="tiny/loras/b.safetensors"),

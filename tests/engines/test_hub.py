@@ -21,12 +21,15 @@ def answers(tiny, tmp_path_factory):
     pickled = Path(shutil.copytree(tiny / "sd15", folder / "pickled"))
     for weights in pickled.rglob("*.safetensors"):
         weights.rename(weights.with_suffix(".bin"))
+    halved = Path(shutil.copytree(tiny / "flux", folder / "fp16"))
+    for weights in halved.rglob("*.safetensors"):
+        weights.rename(weights.with_name(weights.name.replace(".safetensors", ".fp16.safetensors")))
     shutil.copy(tiny / "sd15-single-file.safetensors", folder / "lonely.safetensors")
     make_lora(tiny / "flux", folder / "lora" / "style.safetensors", strength=3.0)
     make_lora(tiny / "flux", folder / "many" / "a.safetensors", rank=40)
     make_lora(tiny / "flux", folder / "many" / "b.safetensors")
     make_lora(tiny / "flux", folder / "many" / "small.safetensors", rank=1)
-    repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled}
+    repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled, "tiny/fp16": halved}
     with HubServer(repos | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
         return run_cases("tests.engines.hub_cases", folder, hub)
 
@@ -67,6 +70,11 @@ def test_a_download_is_reported_and_its_commit_is_the_revision(answers):
 @pytest.mark.parametrize("case", ["again", "unreachable_cached", "offline_cached"])
 def test_what_was_fetched_once_is_used_without_asking_again(answers, case):
     assert answers[case] == {**answers["first"], "downloading": False}
+
+
+def test_a_repository_with_weights_in_one_variant_only_is_fetched_in_that(answers):
+    assert answers["only_fp16"] == answers["first"]
+    assert answers["only_fp16_again"] == answers["again"]
 
 
 def test_no_pickle_is_ever_fetched(answers):

@@ -343,9 +343,30 @@ def test_files_that_are_no_loras_are_refused(draw, folder, make):
     draw(loras={"good": 1})
 
 
-def test_a_link_out_of_the_folder_is_not_followed(draw, folder, make, tmp_path):
-    make("flux", "good")
+def test_links_of_the_administrator_and_capitals_are_drawn_with(draw, folder, make, tmp_path):
+    make("flux", "good", strength=2.0)
     (folder / "good.safetensors").rename(tmp_path / "outside.safetensors")
-    (folder / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
-    with pytest.raises(LoraUnavailable, match="There is no LoRA 'link'"):
-        draw(loras={"link": 1})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "linked.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    (folder / "linkfile.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    (folder / "linkdir").symlink_to(elsewhere)
+    (folder / "UPPER.SAFETENSORS").symlink_to(tmp_path / "outside.safetensors")
+    (folder / "lost.safetensors").symlink_to(tmp_path / "gone.safetensors")
+    before = draw()
+    names = ("linkfile", "linkdir/linked", "linkdir/linked.safetensors", "UPPER", "UPPER.SAFETENSORS")
+    pictures = [draw(loras={name: 1}) for name in names]
+    assert distance(pictures[0], before) > 0
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+    with pytest.raises(LoraUnavailable, match=r"lost is a link to a file that is not there\. Mend the link"):
+        draw(loras={"lost": 1})
+
+
+def test_no_name_leaves_the_folder_through_a_link(draw, folder, make, tmp_path):
+    make("flux", "good")
+    (tmp_path / "deep" / "elsewhere").mkdir(parents=True)
+    (folder / "good.safetensors").rename(tmp_path / "deep" / "secret.safetensors")
+    (folder / "linkdir").symlink_to(tmp_path / "deep" / "elsewhere")
+    for name in ("linkdir/../secret", "linkdir/../../deep/secret", "../deep/secret", str(tmp_path / "deep" / "secret")):
+        with pytest.raises(LoraUnavailable, match="There is no LoRA"):
+            draw(loras={name: 1})

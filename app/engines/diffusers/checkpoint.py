@@ -7,7 +7,7 @@ damaged file is reported by name instead of as an exception from deep inside a l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -29,7 +29,7 @@ class Checkpoint:
     folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
     `weights` counts the numbers in the files of each that has some (of a single file: all of them under ""). `demo` is
     what a built-in model says of itself. `kinds` names library and class of the parts of a folder, `files` the files of
-    those that `weights` counts.
+    those that `weights` counts, and `variant` which of several kinds of files these are, such as `fp16`.
     """
 
     path: Path
@@ -41,6 +41,7 @@ class Checkpoint:
     demo: DemoCard | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    variant: str | None = None
 
     @property
     def is_single_file(self) -> bool:
@@ -54,18 +55,17 @@ class Checkpoint:
 def inspect_folder(
     folder: Path, variant: str | None, revision: str | None = None, *, own_denoiser: bool = True
 ) -> Checkpoint:
-    """Look at a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`; `revision` is the hub's.
-    Without `own_denoiser` that part's weights come from elsewhere, and none are wanted here.
+    """Look at a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`, which are also taken
+    where there are no others; `revision` is the hub's. Without `own_denoiser` that part's weights come from elsewhere,
+    and none are wanted here.
 
     Raises ModelUnavailable naming what is missing, damaged, or not safe to load.
     """
     index = _read_index(folder)
-    found = {
-        part: _weights_of(folder / part, str(index[part][-1]), variant)
-        if own_denoiser or not part.startswith(DENOISERS)
-        else []
-        for part in _weight_parts(index)
-    }
+    wanted = [part for part in _weight_parts(index) if own_denoiser or not part.startswith(DENOISERS)]
+    variant = variant or _only_variant(folder, wanted)
+    found: dict[str, list[Path]] = {part: [] for part in _weight_parts(index)}
+    found |= {part: _weights_of(folder / part, str(index[part][-1]), variant) for part in wanted}
     return Checkpoint(
         path=folder,
         config=folder,
@@ -76,6 +76,7 @@ def inspect_folder(
         demo=read_demo_card(folder),
         kinds={part: ".".join(map(str, index[part])) for part in found},
         files={part: files for part, files in found.items() if files},
+        variant=variant,
     )
 
 
@@ -140,14 +141,41 @@ def _weights_of(folder: Path, class_name: str, variant: str | None) -> list[Path
             f"{folder / pickles[0]} is a pickle, which can run code, and is never loaded."
             " Use a version of the model with .safetensors files, or convert it."
         )
+    others = sorted(file.name for file in folder.iterdir() if file.suffix.lower() == ".safetensors")
+    if any(name.endswith(".safetensors") for name in others):
+        raise ModelUnavailable(f"{folder} has {', '.join(others)} only. Choose one of these by the option variant.")
+    if others:
+        raise ModelUnavailable(f"{folder / others[0]} must end in .safetensors, in small letters. Rename it.")
     raise ModelUnavailable(f"There is no .safetensors file in {folder}. Fetch the model again.")
 
 
 def _of_variant(files: list[Path], variant: str | None) -> list[Path]:
-    """Those of `variant`, as `model.fp16.safetensors` or `model.fp16-00001-of-00002.safetensors`, else the plain."""
-    middles = {file: file.name.removesuffix(".safetensors").split(".")[1:] for file in files}
-    wanted = [file for file, middle in middles.items() if variant and middle and middle[0].split("-")[0] == variant]
-    return wanted or [file for file, middle in middles.items() if not middle]
+    """Those of `variant`, else the plain."""
+    variants = {file: variant_of(file.name) for file in files}
+    wanted = [file for file, its in variants.items() if variant and its == variant]
+    return wanted or [file for file, its in variants.items() if its is None]
+
+
+def variant_of(name: str) -> str | None:
+    """`fp16` of `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`, None of a plain file."""
+    middle = name.removesuffix(".safetensors").split(".")[1:]
+    return middle[0].split("-")[0] if middle else None
+
+
+def _only_variant(folder: Path, parts: Iterable[str]) -> str | None:
+    """The variant that must be meant since some part has no other weights; None when each has plain ones."""
+    only: list[set[str]] = []
+    for part in parts:
+        its = {variant_of(file.name) for file in (folder / part).glob("*.safetensors")}
+        if its and None not in its:
+            only.append({variant for variant in its if variant is not None})
+    if not only:
+        return None
+    common = set.intersection(*only)
+    if len(common) != 1:
+        named = ", ".join(sorted(set.union(*only)))
+        raise ModelUnavailable(f"{folder} has weights in several variants ({named}). Choose one by the option variant.")
+    return common.pop()
 
 
 def _require_shards(folder: Path, variant: str | None) -> None:

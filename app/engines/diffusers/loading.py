@@ -20,6 +20,7 @@ from app.engines.diffusers.economy import place
 from app.engines.diffusers.errors import LOAD_ERRORS, is_out_of_memory, load_error
 from app.engines.diffusers.quantization import cast_layers, load_gguf, quantization_config
 from app.engines.diffusers.treatment import Treatment
+from app.engines.diffusers.weights import in_small_letters
 from app.errors import ModelUnavailable
 
 
@@ -43,7 +44,7 @@ def build_pipeline(
         if checkpoint.is_single_file:
             pipeline = _from_file(pipeline_class, checkpoint, treatment.dtype)
         else:
-            pipeline = _from_folder(pipeline_class, checkpoint, treatment, spec.options.variant, shared)
+            pipeline = _from_folder(pipeline_class, checkpoint, treatment, shared)
         _require_all_weights(pipeline, checkpoint)
         cast_layers(pipeline, treatment.compression, treatment.dtype)
         place(pipeline, treatment)
@@ -66,9 +67,7 @@ def find_class(name: str) -> Any:
     return found
 
 
-def _from_folder(
-    pipeline_class: Any, checkpoint: Checkpoint, treatment: Treatment, variant: str | None, shared: Mapping[str, Any]
-) -> Any:
+def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, treatment: Treatment, shared: Mapping[str, Any]) -> Any:
     dtype, compression = treatment.dtype, treatment.compression
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
@@ -76,7 +75,7 @@ def _from_folder(
     return pipeline_class.from_pretrained(
         checkpoint.path,
         dtype=treatment.dtypes,
-        variant=variant,
+        variant=checkpoint.variant,
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
@@ -104,6 +103,7 @@ def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
 def _from_file(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     if not hasattr(pipeline_class, "from_single_file"):
         raise ModelUnavailable(f"{pipeline_class.__name__} cannot be loaded from one file; use a diffusers folder.")
-    return pipeline_class.from_single_file(
-        str(checkpoint.path), config=str(checkpoint.config), dtype=dtype, local_files_only=True
-    )
+    with in_small_letters(checkpoint.path) as file:
+        return pipeline_class.from_single_file(
+            str(file), config=str(checkpoint.config), dtype=dtype, local_files_only=True
+        )

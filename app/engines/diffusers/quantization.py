@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
 
 from app.core.catalog import ModelSpec
 from app.engines.diffusers.checkpoint import DENOISERS, Checkpoint
-from app.engines.diffusers.weights import fingerprint
+from app.engines.diffusers.weights import fingerprint, in_small_letters
 from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
 
@@ -135,14 +135,15 @@ def load_gguf(compression: Compression, checkpoint: Checkpoint, dtype: torch.dty
     if compression.gguf is None:
         return {}
     part_class = getattr(diffusers, checkpoint.kinds[compression.denoiser].split(".")[-1])
-    part = part_class.from_single_file(
-        str(compression.gguf),
-        config=str(checkpoint.path),
-        subfolder=compression.denoiser,
-        quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
-        dtype=dtype,
-        local_files_only=True,
-    )
+    with in_small_letters(compression.gguf) as file:
+        part = part_class.from_single_file(
+            str(file),
+            config=str(checkpoint.path),
+            subfolder=compression.denoiser,
+            quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
+            dtype=dtype,
+            local_files_only=True,
+        )
     return {compression.denoiser: part}
 
 
@@ -182,7 +183,7 @@ def _require_package(package: str, what: str, spec: ModelSpec) -> None:
 
 def _find_gguf(name: str, spec: ModelSpec, settings: EngineSettings) -> Path:
     _require_package("gguf", "a GGUF file", spec)
-    places: Sequence[Path] = [base / name for base in dict.fromkeys((settings.root, settings.model_cache_dir))]
+    places = settings.places_of(name)
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise ModelUnavailable(f"{spec.id}: there is no {' and no '.join(map(str, places))}. Correct its option gguf.")

@@ -6,12 +6,14 @@ network does; a pinned `revision` in the model's options says which version is m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import huggingface_hub.errors as hub
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.loaders.single_file_utils import fetch_diffusers_config
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
@@ -22,6 +24,7 @@ from app.engines.diffusers.checkpoint import (
     Checkpoint,
     inspect_file,
     inspect_folder,
+    variant_of,
 )
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS, download_error
 from app.engines.diffusers.log import log
@@ -44,20 +47,22 @@ def locate(spec: ModelSpec, settings: EngineSettings, control: Control) -> Check
     path = _local_path(spec, settings)
     if path.is_dir():
         return inspect_folder(path, spec.options.variant, own_denoiser=not spec.options.gguf)
-    if path.suffix in PICKLE_SUFFIXES:
+    if path.suffix.lower() in PICKLE_SUFFIXES:
         raise ModelUnavailable(f"{path} is a pickle, which can run code, and is never loaded. Convert it first.")
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         raise ModelUnavailable(f"{path} is neither a diffusers folder nor a .safetensors file.")
     return inspect_file(path, _config_folder(path, spec, control))
 
 
 def _local_path(spec: ModelSpec, settings: EngineSettings) -> Path:
-    places = [base / spec.repo for base in dict.fromkeys((settings.root, settings.model_cache_dir))]
-    for place in dict.fromkeys(places):
+    places = settings.places_of(spec.repo)
+    for place in places:
         if place.exists():
             return place
+        if place.is_symlink():
+            raise ModelUnavailable(f"The model {spec.id} is not there: {place} is a link that leads nowhere. Mend it.")
     raise ModelUnavailable(
-        f"The model {spec.id} is not there: looked for {' and '.join(str(place) for place in dict.fromkeys(places))}."
+        f"The model {spec.id} is not there: looked for {' and '.join(map(str, places))}."
         " Put the folder or .safetensors file there, or correct the MODEL_ line."
     )
 
@@ -83,13 +88,34 @@ def _fetch(spec: ModelSpec, *, local_files_only: bool) -> Path:
     folder = DiffusionPipeline.download(
         spec.repo,
         revision=spec.options.revision,
-        variant=spec.options.variant,
+        variant=spec.options.variant or _only_variant(_file_names(spec, local_files_only)),
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=local_files_only,
         **dict.fromkeys(SKIPPED_PARTS),
     )
     return Path(folder)
+
+
+def _file_names(spec: ModelSpec, local_files_only: bool) -> list[str]:
+    """The files of a repository; as they were when it was fetched if the hub is not to be asked."""
+    repo, revision = spec.repo, spec.options.revision
+    if not local_files_only:
+        return list(HfApi().list_repo_files(repo, revision=revision))
+    try:
+        return [file.path for file in get_cached_repo_tree(repo, revision=revision)]
+    except hub.CachedRepoTreeNotFoundError:
+        return []
+
+
+def _only_variant(names: Iterable[str]) -> str | None:
+    """The variant of a repository whose parts have weights in that one only; diffusers would fetch none of them."""
+    by_part: dict[str, set[str | None]] = {}
+    for part, _, name in (name.rpartition("/") for name in names if name.endswith(".safetensors")):
+        by_part.setdefault(part, set()).add(variant_of(name))
+    only = [its for part, its in by_part.items() if part and part not in SKIPPED_PARTS and None not in its]
+    common = set.intersection(*only) if only else set()
+    return next(iter(common)) if len(common) == 1 else None
 
 
 def _inspect_snapshot(folder: Path, spec: ModelSpec) -> Checkpoint:

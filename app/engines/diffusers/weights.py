@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,18 @@ def tensor_sizes(file: Path, item_bytes: float) -> dict[str, int]:
 def tensor_shapes(file: Path) -> dict[str, list[int]]:
     """The shape of every tensor of `file` by name. Raises ModelUnavailable when it is damaged."""
     return {name: list(tensor["shape"]) for name, tensor in _read_header(file).items()}
+
+
+@contextmanager
+def in_small_letters(file: Path) -> Iterator[Path]:
+    """A path to `file` whose suffix is in small letters: diffusers takes `MODEL.SAFETENSORS` for a pickle."""
+    if file.suffix == file.suffix.lower():
+        yield file
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"{file.stem}{file.suffix.lower()}"
+        link.symlink_to(file.absolute())
+        yield link
 
 
 def _count(tensor: Mapping[str, Any]) -> TensorCount:

@@ -105,7 +105,9 @@ def _as_json(name: str, text: str) -> Any:
         raise InvalidRequest(f"The form's field {name} must be JSON.") from None
 
 
-def _add(data: dict[str, Any], name: str, value: Any) -> None:
+def _add(data: dict[str, Any], name: str | None, value: Any) -> None:
+    if name is None:  # werkzeug's types do not know of it
+        raise InvalidRequest("A part of the form has no name.")
     if name in data:
         raise InvalidRequest(f"The form names {name[:100]!r} twice.")
     data[name] = value

@@ -229,3 +229,11 @@ def png() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("about", ["form-data", 'form-data; name="\r"', 'form-data; filename="a.png"'])
+def test_a_part_without_a_name_is_refused(client, about):
+    body = f"--b\r\nContent-Disposition: {about}\r\n\r\nx\r\n--b--\r\n"
+    answer = client.post("/api/generate", data=body, content_type="multipart/form-data; boundary=b")
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid_request")
+    assert answer.json["detail"] == "A part of the form has no name."

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
+import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -49,6 +52,7 @@ ROUTES: dict[str, str] = {
 TAKE_FORMS = ("/api/generate", "/v1/img2img", "/v1/inference/demo")
 STREAM = "/v1/stream/generate/txt2img"
 PICTURE = png(16, 16)
+EXAMPLES = 100  # of each attack in a round
 
 # --- what is sent
 
@@ -198,22 +202,24 @@ def run(attack: Callable[[], None], examples: int, number: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--url", help="a server that runs already; without it one is started")
     asked = parser.parse_args()
     end_at = time.monotonic() + 60 * asked.minutes
+    first = random.SystemRandom().getrandbits(32)  # other requests than the last time
     with tempfile.TemporaryDirectory(prefix="cyberimage-fuzz-") as name:
         processes = Processes(Path(name))
         try:
-            server = HostileServer(processes, Path(name))
-            rounds = 0
-            while time.monotonic() < end_at:
+            server = SimpleNamespace(url=asked.url) if asked.url else HostileServer(processes, Path(name))
+            for number in itertools.count():
                 for attack in ATTACKS.values():
-                    run(attack(server), 300, rounds)
-                rounds += 1
-                assert server.is_well()
-                sys.stdout.write(f"{rounds * 300 * len(ATTACKS)} requests; {server.memory() / 1e6:.0f} MB\n")
+                    run(attack(server), EXAMPLES, first + number)
+                assert asked.url or server.is_well()
+                sys.stdout.write(f"{(number + 1) * EXAMPLES * len(ATTACKS)} requests\n")
                 sys.stdout.flush()
+                if time.monotonic() > end_at:
+                    return 0
         finally:
             processes.close()
     return 0

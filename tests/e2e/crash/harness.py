@@ -85,6 +85,7 @@ class CrashTest:
             "HEARTBEAT_SECONDS": "0.3",
             "JOB_TIMEOUT_SECONDS": "30",
             "WORKER_POLL_SECONDS": "0.3",
+            "SYNC_TIMEOUT_SECONDS": "1",
             "MERGE_JOBS": "4",
             "MAX_ATTEMPTS": "100",  # being killed is nobody's fault here
             "DEFAULT_MODEL_ID": "fake",
@@ -100,7 +101,7 @@ class CrashTest:
         self._memory = Memory()
         self._clients = [Client(self._url, self._memory, jobs_per_second / CLIENTS) for _ in range(CLIENTS)]
         self._chaos = Chaos(lambda: self._supervisor.pid, roles, lease=LEASE_SECONDS, workers_only=hostile)
-        self._hostility = Hostility(self._url) if hostile else None
+        self._hostility = Hostility(self._url, folder / "hostile") if hostile else None
         self._installation: Installation | None = None
 
     def run(self, seconds: float) -> Report:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
-from types import SimpleNamespace
+from pathlib import Path
 
 import httpx
 
-from tests.hostile.fuzz import ATTACKS, run
+from tests.processes import Processes
 
-EXAMPLES = 40  # requests of one attack
 HALF_OPEN = 60  # connections, more than the server has threads
 HELD_SECONDS = 3.0
 ALIVE_EVERY_SECONDS = 0.2
@@ -32,14 +31,18 @@ BEGINNINGS = (
 class Hostility:
     """`done` counts what was sent, `faults` are the answers that may never be given."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         self._url = url
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._fuzz, self._hold, self._watch)]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._hold, self._watch)]
+        folder.mkdir()
+        self._processes = Processes(folder)  # hypothesis seeds the random numbers of its process
+        self._fuzz: subprocess.Popen[bytes] | None = None
         self.done: Counter[str] = Counter()
         self.faults: list[str] = []
 
     def start(self) -> None:
+        self._fuzz = self._processes.start("-m", "tests.hostile.fuzz", "--minutes", "600", "--url", self._url)
         for thread in self._threads:
             thread.start()
 
@@ -47,15 +50,12 @@ class Hostility:
         self._stopping.set()
         for thread in self._threads:
             thread.join(120)
-
-    def _fuzz(self) -> None:
-        while not self._stopping.is_set():
-            name = random.choice(list(ATTACKS))
-            try:
-                run(ATTACKS[name](SimpleNamespace(url=self._url)), EXAMPLES, random.getrandbits(32))
-            except Exception as error:  # noqa: BLE001 - whatever came out of it, somebody has to see it
-                self.faults.append(f"{name}: {error!r}"[:500])
-            self.done[f"{name} requests"] += EXAMPLES
+        said = self._processes.said()
+        if self._fuzz is not None and self._fuzz.poll() is not None:
+            self.faults.append(f"fuzzing ended: {said[-1500:]}")
+        rounds = [line for line in said.splitlines() if line.endswith(" requests")]
+        self.done["requests made up"] += int(rounds[-1].split()[0]) if rounds else 0
+        self._processes.close()
 
     def _hold(self) -> None:
         """Begin requests and do not go on."""

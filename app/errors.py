@@ -119,6 +119,10 @@ class Gone(CyberImageError):
     code, status, title = "gone", 410, "It was removed"
 
 
+class PreconditionFailed(CyberImageError):
+    code, status, title = "precondition_failed", 412, "It is not the version that was meant"
+
+
 class PayloadTooLarge(CyberImageError):
     code, status, title = "payload_too_large", 413, "The request body is too large"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, send_file
+from flask import Response, jsonify, send_file
 from pydantic import BaseModel, Field
 
 from app.api import documented
 from app.api.clients import client_id
+from app.api.conditional import check_preconditions, conditional
 from app.api.documented import ImagePath, answers, blueprint
 from app.api.request_id import request_id
 from app.api.schemas.images import FavoriteBody, ImageMetadata
@@ -22,6 +23,7 @@ from app.errors import (
     Gone,
     ImageNotFound,
     InvalidRequest,
+    PreconditionFailed,
     QueueFull,
     UnknownModel,
     UnsupportedTask,
@@ -35,6 +37,7 @@ api = blueprint("images", "images")
 _FOR_EVER = "private, max-age=31536000, immutable"
 _UNCHANGED = {"description": "The client has it already."}
 _PART = documented.file("A part of it, as asked for by `Range`.", "image/png", "video/mp4")
+_NO_PART = {"description": "There are no such bytes; `Content-Range` tells how many there are."}
 
 
 class Download(BaseModel):
@@ -44,9 +47,13 @@ class Download(BaseModel):
 @api.get(
     "/api/image/<path:image_id>",
     responses=answers(
-        {200: documented.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED}, ImageNotFound, Gone
+        {200: documented.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
+        ImageNotFound,
+        Gone,
+        PreconditionFailed,
     ),
-    description="Honours `If-None-Match` (the ETag is the file's SHA-256) and `Range`.",
+    description="Honours conditional headers (the ETag is the file's SHA-256) and `Range`: one part, or several that"
+    " touch; for parts that lie apart the whole is sent.",
 )
 def image(path: ImagePath, query: Download) -> Response:
     """The file of a picture"""
@@ -56,7 +63,12 @@ def image(path: ImagePath, query: Download) -> Response:
 
 @api.get(
     "/api/image/<path:image_id>/thumbnail",
-    responses=answers({200: documented.file("A WebP.", "image/webp"), 304: _UNCHANGED}, ImageNotFound, Gone),
+    responses=answers(
+        {200: documented.file("A WebP.", "image/webp"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
+        ImageNotFound,
+        Gone,
+        PreconditionFailed,
+    ),
 )
 def image_thumbnail(path: ImagePath) -> Response:
     """A small version of a picture"""
@@ -64,15 +76,26 @@ def image_thumbnail(path: ImagePath) -> Response:
     return _send(output, etag=f"{output.sha256}-thumbnail", mime_type="image/webp", thumbnail=True)
 
 
-@api.get("/api/image/<path:image_id>/metadata", responses=answers({200: ImageMetadata}, ImageNotFound, Gone))
-def image_metadata_(path: ImagePath) -> dict[str, Any]:
+@api.get(
+    "/api/image/<path:image_id>/metadata",
+    responses=answers({200: ImageMetadata, 304: _UNCHANGED}, ImageNotFound, Gone, PreconditionFailed),
+)
+def image_metadata_(path: ImagePath) -> Response:
     """How a picture was made"""
-    return image_metadata(installation().outputs.get(path.image_id))
+    response = jsonify(image_metadata(installation().outputs.get(path.image_id)))
+    response.add_etag()
+    response.headers["Cache-Control"] = "private, no-cache"  # kept, but asked for each time
+    return conditional(response, ranges=False)
 
 
-@api.delete("/api/image/<path:image_id>", responses=answers({204: None}, ImageNotFound, Gone))
+@api.delete(
+    "/api/image/<path:image_id>",
+    responses=answers({204: None}, ImageNotFound, Gone, PreconditionFailed),
+    description="With `If-Match` only the file that has this ETag.",
+)
 def delete_image(path: ImagePath) -> tuple[str, int]:
     """Remove a picture for good"""
+    check_preconditions(installation().outputs.get(path.image_id).sha256)
     gallery.remove(installation(), path.image_id)
     return "", 204
 
@@ -125,8 +148,8 @@ def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False,
     file = gallery.open_file(installation(), output, thumbnail=thumbnail)
     name = f"cyberimage-{output.id[:8]}{file.suffix}"
     try:
-        response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=True)
+        response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=False)
     except FileNotFoundError:  # removed between the look and the opening
         raise ImageNotFound("The image was removed.") from None
     response.headers["Cache-Control"] = _FOR_EVER
-    return response
+    return conditional(response, ranges=True)

@@ -5,7 +5,18 @@ import sys
 
 from bench.machine import describe_machine
 
-ALL = ("overhead", "idle", "side_costs", "status_route", "api_process", "saving", "loras", "batches", "merging")
+ALL = (
+    "overhead",
+    "idle",
+    "side_costs",
+    "status_route",
+    "api_process",
+    "saving",
+    "loras",
+    "batches",
+    "merging",
+    "search",
+)
 
 
 def main(names: list[str]) -> int:

@@ -16,6 +16,7 @@ ALL = (
     "batches",
     "merging",
     "webhooks",
+    "search",
 )
 
 

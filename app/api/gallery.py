@@ -43,7 +43,9 @@ class GalleryFilter(BaseModel):
     cursor: str | None = Field(default=None, max_length=200, description="The `next_cursor` of the page before.")
     model: Plain | None = Field(default=None, max_length=100, description="Only of this model.")
     media: Media | None = None
-    search: Plain | None = Field(default=None, max_length=500, description="Only with this in the prompt, in any case.")
+    search: Plain | None = Field(
+        default=None, max_length=500, description="Words that are all in the prompt, in any order and case."
+    )
     since: Moment | None = Field(default=None, description="Only from this time on; without a zone it is UTC.")
     until: Moment | None = Field(default=None, description="Only before this time.")
     status: JobStatus = Field(

@@ -11,6 +11,7 @@ from app.core.catalog import Media
 from app.core.job import Job, JobStatus
 from app.core.output import Output
 from app.core.request import spec_for
+from app.core.search import matches
 from app.errors import ImageNotFound, UnknownModel
 from app.services.installation import Installation
 from app.store.outputs import GalleryQuery
@@ -39,8 +40,8 @@ def page(installation: Installation, query: GalleryQuery) -> Page:
 
 @dataclass(frozen=True)
 class Filter:
-    """None lets everything through. `search` is a part of the prompt, in any case; `owner` a client_id; `since` and
-    `until` are seconds since the epoch, the former included, the latter not."""
+    """None lets everything through. `search` are words that are all in the prompt, in any order and case; `owner` a
+    client_id; `since` and `until` are seconds since the epoch, the former included, the latter not."""
 
     model_id: str | None = None
     media: Media | None = None
@@ -110,7 +111,7 @@ def _lets_through(wanted: Filter, item: JobItem) -> bool:
     return (
         wanted.model_id in (None, request.model_id)
         and wanted.media in (None, item.media)
-        and (wanted.search or "").lower() in request.prompt.lower()
+        and matches(wanted.search or "", request.prompt)
         and (wanted.since or 0.0) <= item.job.created_at < (wanted.until or inf)
     )
 

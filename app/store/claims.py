@@ -16,6 +16,7 @@ from app.core.catalog import Lane
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
 from app.core.safety import SafetyResult
+from app.core.search import folded
 from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.alike import MERGEABLE, alike
 from app.store.clock import now
@@ -165,7 +166,8 @@ class ClaimStore:
             told = list(dict.fromkeys([*row.warnings, *warnings]))
             if told != row.warnings:
                 connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=told))
-            connection.execute(_PUBLISH, [_values(output, row.client_id) for output in published])
+            more = {"owner": row.client_id, "search_text": folded(claim.request.prompt)}
+            connection.execute(_PUBLISH, [_values(output) | more for output in published])
             learn(connection, claim.request, timings, merged)
             if row.webhook_url is not None:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
@@ -228,8 +230,8 @@ class ClaimStore:
         return row
 
 
-def _values(output: Output, owner: str) -> dict[str, Any]:
-    return {name: value for name, value in vars(output).items() if name != "created_at"} | {"owner": owner}
+def _values(output: Output) -> dict[str, Any]:
+    return {name: value for name, value in vars(output).items() if name != "created_at"}
 
 
 def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[Output]) -> None:

@@ -11,12 +11,14 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, up
 
 from app.core.catalog import Media
 from app.core.output import Output
+from app.core.search import words_of
 from app.errors import Gone, ImageNotFound
 from app.store.clock import now
 from app.store.database import Database
-from app.store.schema import jobs, outputs, removals, tallies
+from app.store.schema import outputs, removals, tallies
 
 IDS_PER_LOOK = 500
+_SHOWN = [column for column in outputs.c if column.name != "search_text"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class OutputStore:
     def get(self, output_id: str) -> Output:
         """Raises ImageNotFound, or Gone when it was here once and was removed."""
         with self._database.read() as connection:
-            row = connection.execute(select(outputs).where(outputs.c.id == output_id)).one_or_none()
+            row = connection.execute(select(*_SHOWN).where(outputs.c.id == output_id)).one_or_none()
             if row is not None:
                 return _output(row)
             if connection.scalar(select(removals.c.id).where(removals.c.id == output_id)) is not None:
@@ -51,13 +53,13 @@ class OutputStore:
     def of_job(self, job_id: str) -> list[Output]:
         """The outputs of a job, in the order of their seeds."""
         with self._database.read() as connection:
-            rows = connection.execute(select(outputs).where(outputs.c.job_id == job_id).order_by(outputs.c.index))
+            rows = connection.execute(select(*_SHOWN).where(outputs.c.job_id == job_id).order_by(outputs.c.index))
             return [_output(row) for row in rows]
 
     def page(self, query: GalleryQuery) -> list[Output]:
         """The newest outputs first."""
         newest_first = (outputs.c.created_at, outputs.c.id)
-        statement = select(outputs).order_by(*(column.desc() for column in newest_first)).limit(query.limit)
+        statement = select(*_SHOWN).order_by(*(column.desc() for column in newest_first)).limit(query.limit)
         if query.after is not None:
             statement = statement.where(tuple_(*newest_first) < tuple_(*query.after))
         if query.model_id is not None:
@@ -70,9 +72,8 @@ class OutputStore:
             statement = statement.where(outputs.c.created_at >= query.since)
         if query.until is not None:
             statement = statement.where(outputs.c.created_at < query.until)
-        if query.search:
-            statement = statement.join(jobs, jobs.c.id == outputs.c.job_id)
-            statement = statement.where(jobs.c.prompt.icontains(query.search, autoescape=True))
+        for word in words_of(query.search or ""):
+            statement = statement.where(outputs.c.search_text.contains(word, autoescape=True))
         with self._database.read() as connection:
             return [_output(row) for row in connection.execute(statement)]
 

@@ -147,6 +147,7 @@ outputs = Table(
     Column("manifest", JSON, nullable=False),
     Column("favorite", Boolean, nullable=False, server_default=false()),  # retention leaves it alone
     Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
+    Column("search_text", Text, nullable=False, server_default=""),  # its prompt, folded (app.core.search)
     UniqueConstraint("job_id", "index"),
 )
 Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)

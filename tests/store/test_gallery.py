@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.output import Output
+from app.core.search import matches
 from app.errors import Gone, ImageNotFound
 from app.store.outputs import GalleryQuery
 from tests.store.house import Store, an_output
@@ -94,3 +95,31 @@ def test_known_paths_are_those_a_row_points_to(store: Store) -> None:
     assert store.outputs.known_paths([]) == set()
     many = [f"2026/01/02/{number:032x}.png" for number in range(10_000, 12_000)]
     assert store.outputs.known_paths([*many, output.path]) == {output.path}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "search"),
+    [
+        ("ÜBER den Wolken", "über den"),
+        ("über den wolken", "ÜBER"),
+        ("ein GROẞER Straßenzug", "STRASSENZUG grosser"),
+        ("ΟΔΥΣΣΕΑΣ στη θάλασσα", "οδυσσεας ΘΆΛΑΣΣΑ"),
+        ("Кот на крыше", "КОТ КРЫШЕ"),
+        ("İstanbul", "istanbul"),
+        ("ｆｕｌｌｗｉｄｔｈ letters", "FULLWIDTH"),
+        ("a red boat on a blue sea", "blue  boat\tRED"),
+        ("日本の城、桜", "桜 城"),
+        ("100% pure_gold \\ [x]", "GOLD 100% \\ [X]"),
+    ],
+)
+def test_a_search_finds_words_in_any_order_and_case(store: Store, prompt: str, search: str) -> None:
+    publish(store, request={"prompt": "something else, 1000 pureXgold"})
+    wanted = publish(store, request={"prompt": prompt})
+    assert all_pages(store, search=search) == [wanted.id]
+    assert all_pages(store, search=f"{search} nowhere") == []
+    assert matches(search, prompt)
+    assert not matches(f"{search} nowhere", prompt)
+
+
+def test_a_search_of_blanks_is_none(store: Store) -> None:
+    assert len({publish(store).id, publish(store).id} & set(all_pages(store, search=" \t"))) == 2

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.errors import DatabaseTooNew
 from app.store.database import Database
 from app.store.migrate import migrate
+from app.store.outputs import GalleryQuery
 from app.store.schema import metadata
 from tests.store.house import Store
 
@@ -93,3 +94,16 @@ def test_every_partial_index_is_built_as_it_is_declared(fresh: Callable[[], Data
             assert (f"'{status}'" in built[name]) == (status in where), name
     assert "priority DESC" in built["ix_jobs_line"]
     assert "priority DESC" in built["ix_jobs_model_line"]
+
+
+def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    store = Store(database)
+    store.submit(prompt="ÜBER den Wolken")
+    store.complete(store.claim())
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE outputs DROP COLUMN search_text"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0017'"))
+    migrate(database)
+    assert len(store.outputs.page(GalleryQuery(search="wolken über"))) == 1

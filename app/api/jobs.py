@@ -10,7 +10,7 @@ from app.api.documented import JobPath, answers, blueprint
 from app.api.schemas.jobs import JobBody
 from app.api.server import installation, server
 from app.api.shapes import job_body
-from app.errors import Conflict, Gone, JobNotFound
+from app.errors import Conflict, Gone, JobNotFound, LoraIncompatible, LoraUnavailable, UnknownModel, UnsupportedTask
 from app.services import control
 
 api = blueprint("jobs", "jobs")
@@ -36,8 +36,11 @@ def cancel_job(path: JobPath) -> dict[str, Any]:
 
 @api.post(
     "/api/jobs/<path:job_id>/retry",
-    responses=answers({200: JobBody}, JobNotFound, Gone, Conflict),
-    description="Puts a FAILED or CANCELLED job back in line under its own id, with fresh attempts.",
+    responses=answers(
+        {200: JobBody}, JobNotFound, Gone, Conflict, UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible
+    ),
+    description="Puts a FAILED or CANCELLED job back in line under its own id, with fresh attempts. It is refused when"
+    " its model or a LoRA of it is not here any more.",
 )
 def retry_job(path: JobPath) -> dict[str, Any]:
     """Try a job again"""

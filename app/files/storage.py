@@ -59,9 +59,7 @@ class MediaStorage:
             for path in ours:
                 path.unlink(missing_ok=True)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull(
-                    f"The disk of {self.root.name}/ is full. Free some space; the job is tried again."
-                ) from None
+                raise StorageFull(f"The disk of {self.root.name}/ is full. Free some space.") from None
             raise
 
     def path(self, name: str) -> Path:

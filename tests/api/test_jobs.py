@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from app.core.catalog import Catalog
 from app.core.job import JobStatus
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -89,6 +90,24 @@ def test_cancel_and_retry(client, submit, worker, problem):
     assert client.get(f"/api/status/{job_id}").json["position"] == 1
     worker.finish()
     problem(client.post(f"/api/jobs/{job_id}/cancel"), 409, "conflict")
+
+
+def test_a_job_whose_model_is_gone_is_not_retried(client, submit, installation, problem):
+    job_id = submit(model_id="sana-sprint")
+    client.post(f"/api/jobs/{job_id}/cancel")
+    others = [spec for spec in installation.catalog if spec.id != "sana-sprint"]
+    installation.catalog = Catalog(others, others[0].id)
+    told = problem(client.post(f"/api/jobs/{job_id}/retry"), 400, "unknown_model")
+    assert "sana-sprint is not in the catalogue any more" in told["detail"]
+    assert client.get(f"/api/status/{job_id}").json["status"] == "CANCELLED"
+
+
+def test_a_job_whose_model_files_are_gone_is_not_retried(client, submit, installation, problem, tmp_path):
+    job_id = submit(model_id="demo")
+    client.post(f"/api/jobs/{job_id}/cancel")
+    moved = [spec.model_copy(update={"repo": str(tmp_path / "moved")}) for spec in installation.catalog]
+    installation.catalog = Catalog([spec.model_copy(update={"source": "local"}) for spec in moved], "demo")
+    assert "are not there any more" in problem(client.post(f"/api/jobs/{job_id}/retry"), 409, "conflict")["detail"]
 
 
 class TestIdempotencyKey:

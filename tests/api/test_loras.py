@@ -160,6 +160,16 @@ def test_one_that_was_downloaded_is_judged_like_a_file(send, installation, probl
     problem(send({"id": "somebody/xl"}), 400, "lora_incompatible")
 
 
+def test_a_job_whose_lora_is_gone_is_not_retried(client, send, problem, folder):
+    job_id = send({"id": "ink"}).json["job_id"]
+    client.post(f"/api/jobs/{job_id}/cancel")
+    kept = (folder / "ink.safetensors").rename(folder / "ink.kept")
+    told = problem(client.post(f"/api/jobs/{job_id}/retry"), 400, "lora_unavailable")
+    assert "There is no LoRA 'ink'" in told["detail"]
+    kept.rename(folder / "ink.safetensors")
+    assert client.post(f"/api/jobs/{job_id}/retry").json["status"] == "PENDING"
+
+
 def test_a_name_given_by_hand(installation, listed, send, worker):
     known = service.load(installation, "ink", "my-style")
     assert (known.id, known.stands_for, known.card.family) == ("my-style", "ink", "flux")

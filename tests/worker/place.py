@@ -24,8 +24,8 @@ ENVIRONMENT = {
     "WORKER_POLL_SECONDS": "0.1",
     "DISK_FLOOR_BYTES": "0",
     "DEFAULT_MODEL_ID": "fake",
-    "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 2}}',
-    "MODEL_OTHER": 'other;/none;Another fake;local;false;{"steps": {"min": 1, "max": 50, "default": 2}}',
+    "MODEL_FAKE": 'fake;builtin;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 2}}',
+    "MODEL_OTHER": 'other;builtin;Another fake;local;false;{"steps": {"min": 1, "max": 50, "default": 2}}',
 }
 
 

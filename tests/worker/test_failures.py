@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 
 import pytest
 
@@ -118,14 +120,15 @@ def test_a_full_disk_is_retried_and_leaves_nothing_half(place: Place, engine: Fa
     assert len(place.files()) == 2
 
 
-def test_a_disk_that_stays_full_says_so(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_a_disk_that_stays_full_says_so_and_promises_nothing(place: Place, engine: FakeEngine, monkeypatch) -> None:
     def full(_):
-        raise StorageFull("The disk of images/ is full.")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(place.installation.images, "publish", full)
+    monkeypatch.setattr(os, "fsync", full)
     place.start(engine)
     job = place.ended(place.submit()).job
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "disk_full", 3)
+    assert "tried again" not in job.error_message
     assert place.files() == []
 
 

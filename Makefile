@@ -1,6 +1,5 @@
 # make run     install what is needed and start CyberImage on http://127.0.0.1:5050
-# make test    install what the tests need and run all of them; those with real processes and a real browser get a
-#              second chance, because they wait for other programs
+# make test    install what the tests need and run all of them
 # make check   the quick part: lint, types, architecture, unit tests
 # make check-numbers   the numerical tests as other processors would run them (about 20 minutes)
 # make check-load      the tests with threads and processes, five times, beside eight busy loops (hours)
@@ -48,7 +47,7 @@ build:
 
 test: lint .venv/browser
 	@$(BIN)/python -m pytest -q -n 2 -m "not e2e and not browser"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --reruns 2 -m "e2e or browser"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "e2e or browser"
 
 check: lint
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not e2e and not browser"

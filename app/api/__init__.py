@@ -24,6 +24,7 @@ from app.api import (
     metrics,
     models,
     pages,
+    prefix,
     provider_webhooks,
     queue,
     remote_models,
@@ -62,6 +63,7 @@ EXPOSED_HEADERS = [
 
 def register(app: OpenAPI, settings: Settings) -> None:
     """Give `app` every route, the error documents, the headers of every response, and the limits."""
+    app.wsgi_app = prefix.PathPrefix(app.wsgi_app, settings)  # type: ignore[method-assign]
     clients.trust_proxies(app, settings.trusted_proxies)
     body.register(app, settings)
     meter.register(app)

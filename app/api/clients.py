@@ -17,9 +17,10 @@ BUCKETS = 65_536  # limits in memory: two clients share one with a chance of 1 i
 
 
 def trust_proxies(app: Flask, count: int) -> None:
-    """Take the client's address and scheme from the last `count` proxies' headers; with 0 nobody is believed."""
+    """Take the client's address and scheme from the last `count` proxies' headers, and the path that is served under
+    from the last one's; with 0 nobody is believed."""
     if count:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=0)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=1)  # type: ignore[method-assign]
 
 
 def identity() -> Identity:

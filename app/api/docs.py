@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
+from app.core.urls import url_prefix
 from app.errors import error_codes
 
 pages = Blueprint("docs", __name__)
@@ -20,7 +21,8 @@ class Operation(NamedTuple):
 
 @pages.get("/openapi.json")
 def openapi() -> Response:
-    return jsonify(current_app.api_doc)  # type: ignore[attr-defined]
+    document = current_app.api_doc  # type: ignore[attr-defined]
+    return jsonify({**document, "servers": [{"url": url_prefix()}]} if url_prefix() else document)
 
 
 @pages.get("/docs")
@@ -28,6 +30,7 @@ def docs() -> str:
     document = current_app.api_doc  # type: ignore[attr-defined]
     return render_template(
         "docs.html",
+        root=url_prefix(),
         document=document,
         operations=list(operations(document)),
         codes=error_codes().values(),

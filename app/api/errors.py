@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from app.api.request_id import request_id as present_request_id
+from app.core.urls import url
 from app.errors import (
     CyberImageError,
     FieldError,
@@ -61,7 +62,7 @@ def problem(error: CyberImageError, status: int | None = None) -> Response:
 def document(error: CyberImageError, status: int | None = None, *, request_id: str | None = None) -> dict[str, Any]:
     """`request_id` is the present request's, unless another is given."""
     return {
-        "type": f"/docs#{error.code}",
+        "type": url(f"/docs#{error.code}"),
         "title": error.title,
         "status": status or error.status,
         "detail": error.detail,

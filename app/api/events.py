@@ -23,6 +23,7 @@ from app.api.server import server
 from app.api.shapes import job_body
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
+from app.core.urls import served_under, url_prefix
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
 from app.services.status import JobView
 from app.store.previews import Preview
@@ -72,12 +73,15 @@ class EventTeller:
 
     def __init__(self, seen: int) -> None:
         self._seen = seen
+        self._prefix = url_prefix()  # of the request; what follows is written by another thread
         self._told: JobStatus | None = None
         self._pictured = (0, 0)
 
     def tell(self, state: JobView, preview: Preview | None) -> Iterator[bytes]:
         if state.job.revision > self._seen:
-            yield _event(state, whole=state.job.status is not self._told)
+            with served_under(self._prefix):
+                event = _event(state, whole=state.job.status is not self._told)
+            yield event
             self._seen, self._told = state.job.revision, state.job.status
         if preview is not None and (preview.attempt, preview.step) > self._pictured:
             self._pictured = (preview.attempt, preview.step)

@@ -9,6 +9,7 @@ from flask import Response, make_response, render_template, request
 from app.api.documented import answers, blueprint
 from app.api.schemas.server import RootBody
 from app.api.server import installation
+from app.core.urls import url
 from app.version import __version__
 
 api = blueprint("pages", "server")
@@ -31,9 +32,9 @@ def root() -> Response | dict[str, Any]:
     """The page, or where everything is"""
     choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
     body = (
-        render_template("index.html", auth_mode=installation().settings.auth_mode)
+        render_template("index.html", auth_mode=installation().settings.auth_mode, root=request.script_root)
         if choice == "text/html"
-        else {"name": "CyberImage", "version": __version__, "links": _LINKS}
+        else {"name": "CyberImage", "version": __version__, "links": {name: url(path) for name, path in _LINKS.items()}}
     )
     response = make_response(body)
     response.vary.add("Accept")

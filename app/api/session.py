@@ -16,6 +16,7 @@ from app.api.schemas.session import SessionBody
 from app.api.server import installation
 from app.core.access import Identity
 from app.core.bodies import Body
+from app.core.urls import url
 from app.errors import AuthUnavailable, Forbidden, InvalidRequest, InvalidToken, NotFound, RateLimited, Unauthorized
 from app.services.tokens import LONGEST_TOKEN
 
@@ -62,6 +63,7 @@ def sign_in(body: SignIn) -> Response:
         secure=request.is_secure,
         httponly=True,
         samesite="Strict",
+        path=url("/"),
     )
     return response
 
@@ -70,7 +72,7 @@ def sign_in(body: SignIn) -> Response:
 def sign_out() -> Response:
     """Sign out"""
     response = Response(status=204)
-    response.delete_cookie(COOKIE, secure=request.is_secure, httponly=True, samesite="Strict")
+    response.delete_cookie(COOKIE, path=url("/"), secure=request.is_secure, httponly=True, samesite="Strict")
     return response
 
 

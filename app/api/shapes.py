@@ -11,6 +11,7 @@ from app.core.job_body import download_body, error_body, image_ref, iso, iso_or_
 from app.core.loras import FAMILIES
 from app.core.model_schema import InputSchema
 from app.core.output import Output
+from app.core.urls import url
 from app.core.webhooks import Delivery, DeliveryState
 from app.core.wording import first_frame_of
 from app.monitoring.requests import Recent
@@ -30,8 +31,8 @@ def accepted(submitted: Submitted) -> dict[str, Any]:
         "job_id": submitted.job_id,
         "status": JobStatus.PENDING,  # what was accepted, also when the same request is repeated later
         "position": submitted.position,
-        "status_url": f"/api/status/{submitted.job_id}",
-        "events_url": f"/api/jobs/{submitted.job_id}/events",
+        "status_url": url(f"/api/status/{submitted.job_id}"),
+        "events_url": url(f"/api/jobs/{submitted.job_id}/events"),
         "warnings": list(submitted.warnings),
     }
 
@@ -53,7 +54,7 @@ def remote_job_body(view: JobView) -> dict[str, Any]:
 def remote_models_body(listing: Listing) -> dict[str, Any]:
     return {
         "models": [
-            {**vars(listed), "schema_url": f"/api/{listed.media}-models/{listed.model}/schema"}
+            {**vars(listed), "schema_url": url(f"/api/{listed.media}-models/{listed.model}/schema")}
             for listed in listing.models
         ],
         "refreshed_at": iso_or_none(listing.refreshed_at),

@@ -20,7 +20,8 @@ class Remote(BaseModel):
     )
     public_url: str = Field(
         "",
-        description="Where providers reach this server, as https://example.org; empty = it has to ask them.",
+        description="Where this server is reached from outside, as https://example.org or https://example.org/cyberimage:"
+        " by browsers, and by providers; empty = providers have to be asked.",
     )
     replicate_webhook_secret: SecretStr = Field(
         SecretStr(""),

@@ -25,7 +25,7 @@ class Server(BaseModel):
     cors_origins: str = Field("", description="Origins that browsers may call the API from, separated by commas.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body accepted, in bytes.")
     trusted_proxies: int = Field(
-        0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For and -Proto are believed; 0 = none."
+        0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For, -Proto and -Prefix are believed; 0 = none."
     )
     shutdown_grace_seconds: Seconds = Field(20, description="How long a running job may finish after SIGTERM.")
 

@@ -9,6 +9,7 @@ from typing import Any
 from app.core.job import Job
 from app.core.output import Output
 from app.core.prediction import Prediction, shown
+from app.core.urls import url
 
 
 def iso(seconds: float) -> str:
@@ -103,12 +104,12 @@ def error_body(job: Job) -> dict[str, str] | None:
 
 
 def image_ref(output: Output) -> dict[str, Any]:
-    url = f"/api/image/{output.id}"
+    address = url(f"/api/image/{output.id}")
     return {
         "image_id": output.id,
-        "url": url,
-        "thumbnail_url": f"{url}/thumbnail",
-        "metadata_url": f"{url}/metadata",
+        "url": address,
+        "thumbnail_url": f"{address}/thumbnail",
+        "metadata_url": f"{address}/metadata",
         "media": output.media,
         "mime_type": output.mime_type,
         "width": output.width,

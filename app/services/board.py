@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from app.core.urls import url_prefix
 from app.services.installation import Installation
 from app.services.outlook import Outlook
 from app.services.status import JobView
@@ -35,13 +36,13 @@ class StatusBoard:
         self._render = render
         self._glances = GlanceStore(installation.database)
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, _Entry] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._outlook: tuple[float, Outlook] | None = None
 
     def answer(self, job_id: str) -> bytes:
         """Raises JobNotFound or Gone."""
         glance = self._glances.glance(job_id)
-        known = self._known.get(job_id)
+        known = self._known.get((url_prefix(), job_id))
         if known is None or glance is None or not known.still_true(glance):
             return self._remember(job_id, read_view(self._installation, job_id, self._now())).answer
         if known.view.job.status.terminal:
@@ -54,8 +55,8 @@ class StatusBoard:
     def _remember(self, job_id: str, view: JobView) -> _Entry:
         entry = _Entry(view, self._render(view))
         with self._lock:
-            self._known[job_id] = entry
-            self._known.move_to_end(job_id)
+            self._known[url_prefix(), job_id] = entry
+            self._known.move_to_end((url_prefix(), job_id))
             if len(self._known) > MOST_REMEMBERED:
                 self._known.popitem(last=False)
         return entry

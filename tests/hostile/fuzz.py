@@ -2,8 +2,8 @@
 
     python -m tests.hostile.fuzz --minutes 60        (make fuzz)
 
-Whatever is sent, the answer is no 5xx (but 503 and 504 with their codes), every refusal is a problem document with a request id,
-and the server stays well. A failure prints the request, made as small as hypothesis can.
+Whatever is sent, the answer is no 5xx (but 503 and 504 with their codes), every refusal is a problem document with a
+request id, and the server stays well. A failure prints the request, made as small as hypothesis can.
 """
 
 from __future__ import annotations

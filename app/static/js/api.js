@@ -1,5 +1,7 @@
 // Talks to the server. Turns its problem documents into ApiError and a dead line into Offline; knows no page.
 
+import { pathTo } from "./base.js";
+
 const PATIENCE = 15_000;
 
 /** The server answered, and the answer is no. `message` is a sentence for people. */
@@ -26,7 +28,7 @@ export const door = { ask: null };
 export async function call(path, { method = "GET", body, headers = {}, keepalive = false, guest = false } = {}) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(pathTo(path), {
       method,
       keepalive,
       headers: { Accept: "application/json", ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
@@ -47,11 +49,11 @@ export async function call(path, { method = "GET", body, headers = {}, keepalive
 
 export const get = (path) => call(path);
 export const post = (path, body, headers) => call(path, { method: "POST", body, headers });
-export const statusOf = (jobId) => get(`/api/status/${jobId}`);
-export const cancel = (jobId) => post(`/api/jobs/${jobId}/cancel`);
-export const retry = (jobId) => post(`/api/jobs/${jobId}/retry`);
+export const statusOf = (jobId) => get(`api/status/${jobId}`);
+export const cancel = (jobId) => post(`api/jobs/${jobId}/cancel`);
+export const retry = (jobId) => post(`api/jobs/${jobId}/retry`);
 
 export function images(query) {
   const wanted = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return get(`/api/images?${new URLSearchParams(wanted)}`);
+  return get(`api/images?${new URLSearchParams(wanted)}`);
 }

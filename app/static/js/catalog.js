@@ -6,7 +6,7 @@ import { Signal } from "./signal.js";
 export const catalog = { models: [], default: null, promptMax: 500, changed: new Signal() };
 
 export async function loadCatalog() {
-  const answer = await get("/api/models");
+  const answer = await get("api/models");
   catalog.models = answer.models;
   catalog.default = answer.default;
   catalog.promptMax = answer.prompt_max_chars ?? 500;

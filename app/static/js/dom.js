@@ -1,5 +1,7 @@
 // Builds elements. Text only ever becomes text nodes: nothing on this page parses HTML.
 
+import { pathTo } from "./base.js";
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -33,7 +35,7 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 export function icon(name) {
-  return svg("svg", { class: "icon", "aria-hidden": "true" }, svg("use", { href: `/static/icons.svg#${name}` }));
+  return svg("svg", { class: "icon", "aria-hidden": "true" }, svg("use", { href: pathTo(`static/icons.svg#${name}`) }));
 }
 
 /** A quiet button with an icon and words. */

@@ -115,7 +115,7 @@ async function make(event) {
   complain(null);
   busy(true, "Sending…");
   try {
-    await send(request, { to: isHere(one) ? "/api/generate" : "/api/run-video-model", job, waiting: () => busy(true, "Waiting for the server…"), accepted: done });
+    await send(request, { to: isHere(one) ? "api/generate" : "api/run-video-model", job, waiting: () => busy(true, "Waiting for the server…"), accepted: done });
     memory.write("lastVideoModel", keyOf(one));
   } catch (error) {
     complain(sentenceOf(error), error.errors);

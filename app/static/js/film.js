@@ -16,7 +16,7 @@ export async function filmModels() {
 
 /** None without a provider, or while nobody answers. */
 function remoteModels() {
-  asked ??= get("/api/video-models").then(
+  asked ??= get("api/video-models").then(
     ({ models, refreshed_at: fresh }) => {
       if (models.length && !fresh) asked = null; // the provider was away
       return models.filter((model) => model.first_frame);

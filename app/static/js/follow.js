@@ -2,6 +2,7 @@
 // stream is broken. A browser opens six connections to a server, for all tabs together, so streams are rationed.
 
 import { ApiError, Offline, get, statusOf } from "./api.js";
+import { pathTo } from "./base.js";
 import { isActive, jobs } from "./jobs.js";
 
 const STREAMS = 2;
@@ -31,7 +32,7 @@ function assign() {
 }
 
 function open(id) {
-  const stream = new EventSource(`/api/jobs/${id}/events`);
+  const stream = new EventSource(pathTo(`api/jobs/${id}/events`));
   streams.set(id, stream);
   const hear = (name, take) =>
     stream.addEventListener(name, (event) => {
@@ -67,7 +68,7 @@ async function poll() {
     const silent = active().filter((job) => !streams.get(job.job_id)?.live);
     let line = [];
     if (silent.length > 2) {
-      const queue = await get("/api/queue");
+      const queue = await get("api/queue");
       line = [...queue.running, ...queue.waiting];
     }
     for (const job of silent) {

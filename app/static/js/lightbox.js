@@ -2,6 +2,7 @@
 
 import * as actions from "./actions.js";
 import { get } from "./api.js";
+import { pathTo } from "./base.js";
 import { modelOf } from "./catalog.js";
 import { button, el, icon, setVars } from "./dom.js";
 import { filmButton } from "./film.js";
@@ -112,7 +113,7 @@ function describe(item, metadata) {
 function anotherFilm(item, manifest) {
   const source = manifest?.inputs?.image?.image_id;
   if (!source || item.media !== "video" || actions.canRepeat({ ...item, settings: manifest.settings })) return null;
-  return filmButton({ image_id: source, thumbnail_url: `/api/image/${source}/thumbnail`, prompt: item.prompt }, close, "Another from its picture");
+  return filmButton({ image_id: source, thumbnail_url: pathTo(`api/image/${source}/thumbnail`), prompt: item.prompt }, close, "Another from its picture");
 }
 
 const repeating = (leaving) => [

@@ -58,7 +58,7 @@ function tell() {
 
 async function load() {
   try {
-    known = (await get("/api/loras")).loras;
+    known = (await get("api/loras")).loras;
   } catch {
     known = null; // the next time it is opened
   }

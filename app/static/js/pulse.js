@@ -30,7 +30,7 @@ export function beatNow() {
 async function beat() {
   let status = null;
   try {
-    status = await get("/status");
+    status = await get("status");
     pulse.samples.push({ at: Date.now(), status });
     if (pulse.samples.length > SAMPLES) pulse.samples.shift();
   } catch (error) {

@@ -48,7 +48,7 @@ export function hide() {
 async function refresh() {
   clearTimeout(timer);
   try {
-    const queue = await get("/api/queue");
+    const queue = await get("api/queue");
     for (const job of [...queue.running, ...queue.waiting]) job.eta_at = job.eta_seconds === null ? null : Date.now() + job.eta_seconds * 1000;
     render(queue);
     if (queue.counts.FAILED !== failuresSeen) {

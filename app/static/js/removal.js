@@ -27,7 +27,7 @@ export function removePictures(items) {
 }
 
 async function destroy(ids, keepalive = false) {
-  const results = await Promise.allSettled(ids.map((id) => call(`/api/image/${id}`, { method: "DELETE", keepalive })));
+  const results = await Promise.allSettled(ids.map((id) => call(`api/image/${id}`, { method: "DELETE", keepalive })));
   const isGone = (result) => result.status === "fulfilled" || [404, 410].includes(result.reason.status);
   const failed = ids.filter((_, index) => !isGone(results[index]));
   for (const id of ids) doomed.delete(id);

@@ -1,5 +1,6 @@
 // Shows one view at a time by the address' hash. Views other than the first are fetched when they are first opened.
 
+import { pathTo } from "./base.js";
 import { $, $$ } from "./dom.js";
 
 const LAZY = { gallery: "./gallery.js", queue: "./queue.js", status: "./status.js" };
@@ -51,7 +52,7 @@ async function show(view) {
 
 /** Loads a style sheet of a view that is not part of the first load. */
 export function style(name) {
-  const href = `/static/css/${name}.css`;
+  const href = pathTo(`static/css/${name}.css`);
   if ($(`link[href="${href}"]`)) return Promise.resolve();
   const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href });
   return new Promise((resolve) => {

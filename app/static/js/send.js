@@ -11,7 +11,7 @@ const WAITS = [700, 1500, 3000, 5000, 8000, 12_000]; // milliseconds between tri
  * Returns the job. Raises ApiError, or Offline when nobody answered for half a minute; `waiting` is called before.
  * `job` is what is known of it in our words, where `request` has others; `accepted` is awaited before it is shown.
  */
-export async function send(request, { to = "/api/generate", job: known = request, key = newKey(), waiting = () => {}, accepted = () => {} } = {}) {
+export async function send(request, { to = "api/generate", job: known = request, key = newKey(), waiting = () => {}, accepted = () => {} } = {}) {
   const answer = await insist(() => post(to, request, { "Idempotency-Key": key }), waiting);
   await accepted();
   const job = {

@@ -46,7 +46,7 @@ document.body.append(dialog);
 
 /** Shows who is signed in. */
 export async function startSession() {
-  const found = await call("/api/session").catch(() => null);
+  const found = await call("api/session").catch(() => null);
   if (found) show(found);
 }
 
@@ -80,7 +80,7 @@ async function trade(event) {
   if (!token.value.trim()) return complain("Paste it here first.");
   submit.setAttribute("aria-busy", "true");
   try {
-    show(await call("/api/session", { method: "POST", body: { token: token.value.trim() }, guest: true }));
+    show(await call("api/session", { method: "POST", body: { token: token.value.trim() }, guest: true }));
     dialog.close("in");
     announce(`Signed in as ${badge.dataset.name}.`);
     beatNow();
@@ -109,7 +109,7 @@ function show({ signed_in: there, name }) {
 /** Loading anew is the surest way to leave nothing of somebody else's behind. */
 async function signOut() {
   try {
-    await call("/api/session", { method: "DELETE", guest: true });
+    await call("api/session", { method: "DELETE", guest: true });
   } catch (error) {
     return announce(error.message);
   }

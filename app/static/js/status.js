@@ -1,6 +1,7 @@
 // The status view, for whoever runs the box: is it ready, how much does it hold, how did the last minutes go.
 
 import { get } from "./api.js";
+import { pathTo } from "./base.js";
 import { Chart } from "./chart.js";
 import { el, say } from "./dom.js";
 import { bytes, seconds } from "./format.js";
@@ -10,6 +11,7 @@ const SPEEDS_EVERY = 6; // beats
 const CHECKS = { database: "Database", workers: "Workers", disk: "Disk", server: "Server", courier: "Webhooks" };
 
 const sum = (list, name) => list.reduce((total, one) => total + (one[name] ?? 0), 0);
+const way = (name) => el("a", { href: pathTo(name) }, pathTo(name));
 const whole = (value) => String(Math.round(value));
 
 function finishedLately(now, at, samples) {
@@ -44,7 +46,7 @@ export function build(root) {
       el("header", { class: "section-head" }, el("h2", {}, "Speed")),
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Speed by model and size" }, el("table", {}, el("thead", {}, el("tr", {}, ["Model", "Size", "Steps", "A picture takes", "Loading takes"].map(head))), parts.speeds)),
     ),
-    el("p", { class: "note" }, "Machines read ", el("a", { href: "/metrics" }, "/metrics"), ", ", el("a", { href: "/status" }, "/status"), " and ", el("a", { href: "/readyz" }, "/readyz"), "; programmers read ", el("a", { href: "/docs" }, "/docs"), "."),
+    el("p", { class: "note" }, "Machines read ", way("metrics"), ", ", way("status"), " and ", way("readyz"), "; programmers read ", way("docs"), "."),
   );
   pulse.beat.on((status) => shown && render(status));
 }
@@ -89,7 +91,7 @@ function facts(status) {
 }
 
 async function refreshSpeeds() {
-  const { models } = await get("/api/queue").catch(() => ({ models: null }));
+  const { models } = await get("api/queue").catch(() => ({ models: null }));
   if (!models) return;
   const rows = Object.entries(models).flatMap(([id, { load_seconds: load, seconds: speeds }]) =>
     Object.entries(speeds).map(([bucket, value]) => {

@@ -1,0 +1,38 @@
+"""The path that everything is served under: empty, or `/cyberimage` behind a proxy at https://host/cyberimage/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]{1,100}){1,10}")
+_prefix: ContextVar[str] = ContextVar("url_prefix", default="")
+
+
+def clean_prefix(text: str) -> str:
+    """`text` as a prefix of paths, without a slash at its end. Empty when it is none: what stands in links must never
+    lead to another host."""
+    path = text.rstrip("/")
+    return path if _PREFIX.fullmatch(path) else ""
+
+
+def url_prefix() -> str:
+    """Of the present request."""
+    return _prefix.get()
+
+
+def url(path: str) -> str:
+    """`path` of this server, as clients have to write it."""
+    return _prefix.get() + path
+
+
+@contextmanager
+def served_under(prefix: str) -> Iterator[None]:
+    """What is made within has URLs that begin with `prefix`."""
+    token = _prefix.set(prefix)
+    try:
+        yield
+    finally:
+        _prefix.reset(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.api import large_bodies
 from app.api.documented import answers, blueprint
 from app.api.generate import GenerateHeaders
 from app.api.schemas.v1 import Pictures, StillWorking
@@ -95,4 +96,6 @@ def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
 
 def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer:
     here = server()
-    return answer(here, ask(here.installation, body, header.idempotency_key), body.timeout)
+    submitted = ask(here.installation, body, header.idempotency_key)
+    large_bodies.forget(body)
+    return answer(here, submitted, body.timeout)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from flask import Response, after_this_request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.api import documented
+from app.api import documented, large_bodies
 from app.api.documented import answers, blueprint
 from app.api.errors import refuse
 from app.api.server import server
@@ -73,6 +73,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     after_this_request(_word_errors)
     flat = body.flat(path.model_id)
     job_id = ask(here.installation, flat).job_id
+    large_bodies.forget(body, flat)
     name_job(job_id)
     view = wait(here, job_id, flat.timeout)
     raise_what_went_wrong(view)

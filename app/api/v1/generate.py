@@ -29,6 +29,7 @@ from app.errors import (
     ProviderError,
     QueueFull,
     SuspiciousInput,
+    Unavailable,
     UnknownModel,
     UnsupportedMediaType,
     UnsupportedTask,
@@ -86,7 +87,7 @@ def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
 
 @api.post(
     "/api/v1/generate/img2img",
-    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, *GENERATION_PROBLEMS),
+    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, Unavailable, *GENERATION_PROBLEMS),
     description=_IMG2IMG,
 )
 def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:

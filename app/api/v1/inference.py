@@ -22,7 +22,7 @@ from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
 from app.core.bodies import Body, Integer
 from app.core.job import JobStatus
-from app.errors import GenerationTimeout, ImageNotFound, InvalidImage
+from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, Unavailable
 from app.services import gallery
 
 api = blueprint("v1_inference", "v1")
@@ -62,7 +62,9 @@ class InferenceBody(Body):
 
 @api.post(
     "/api/v1/inference/<path:model_id>",
-    responses=answers({200: documented.file("The picture.", "image/png")}, InvalidImage, *GENERATION_PROBLEMS),
+    responses=answers(
+        {200: documented.file("The picture.", "image/png")}, InvalidImage, Unavailable, *GENERATION_PROBLEMS
+    ),
     description="Also `/v1/inference/<model_id>`. For `huggingface_hub.InferenceClient(model=<this URL>)`:"
     " `text_to_image` and `image_to_image`. Its `scheduler` is refused. A picture that is not there in time is 504, and"
     " the job goes on.",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from typing import Any
 
 from flask import Flask, Request, current_app, request
 
+from app.api import large_bodies
 from app.config import Settings
 from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
@@ -41,6 +43,7 @@ def register(app: Flask, settings: Settings) -> None:
             request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
 
     app.before_request(_refuse_unusable_query)
+    large_bodies.register(app)
 
 
 class ApiRequest(Request):
@@ -50,6 +53,12 @@ class ApiRequest(Request):
     """
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        known: dict[str, Any] | None = vars(self).get("read_body")
+        if known is None:
+            known = self.read_body = self._read(cache)
+        return known
+
+    def _read(self, cache: bool) -> dict[str, Any]:
         if not self.mimetype and not self._whole(cache):
             return {}  # nothing was sent: whoever requires something says so
         if self.mimetype == _FORM and self.endpoint in TAKES_PICTURES:
@@ -76,6 +85,8 @@ class ApiRequest(Request):
         for name, text in self.form.items(multi=True):
             if text:  # browsers send what was left empty, too
                 _add(data, name, _as_json(name, text) if name in _WRITTEN_AS_JSON else text)
+        if size := sum(file.stream.seek(0, os.SEEK_END) for file in self.files.values()):
+            large_bodies.hold(size)
         for name, file in self.files.items(multi=True):
             file.stream.seek(0)  # the form is read again by whoever counts images
             if content := file.stream.read():
@@ -84,11 +95,17 @@ class ApiRequest(Request):
         return data
 
     def _whole(self, cache: bool) -> bytes:
+        if self._may_be_large():
+            return large_bodies.read(self)
         data = self.get_data(cache=cache)
         # werkzeug refuses a length announced too large, but cuts a chunked body off at the limit and says nothing.
         if self.content_length is None and self.max_content_length and len(data) >= self.max_content_length:
             raise PayloadTooLarge()
         return data
+
+    def _may_be_large(self) -> bool:
+        usual = current_app.config["MAX_CONTENT_LENGTH"]
+        return self.endpoint in TAKES_PICTURES and (self.content_length is None or self.content_length > usual)
 
 
 def _check_rest(length: int, data: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from app.errors import (
     PromptTooLong,
     QueueFull,
     SuspiciousInput,
+    Unavailable,
     UnknownModel,
     UnsupportedMediaType,
     UnsupportedTask,
@@ -74,6 +75,7 @@ class GenerateHeaders(BaseModel):
         IdempotencyConflict,
         QueueFull,
         DiskFull,
+        Unavailable,
     ),
     description="Answers as soon as the job is safely stored. Unknown fields are refused by name. With an `image` the"
     " model starts from that picture (img2img), with a `mask` too it repaints a part of it (inpaint). Pictures may also"

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from app.api.desk import StreamDesk
 from app.api.shapes import job_body
+from app.core.budget import Budget
 from app.monitoring.access import AccessMeter
 from app.monitoring.requests import RequestMeter
 from app.monitoring.resources import Machine
@@ -23,6 +24,8 @@ from app.services.remote_models import RemoteModels
 from app.services.status import JobView
 
 THREADS_KEPT_FREE = 8  # by calls that wait, for everything else
+LARGE_BODIES = 2  # of the largest size that may be in memory at a time
+BODY_PATIENCE_SECONDS = 10.0  # for others' to be done
 
 
 class Server:
@@ -46,6 +49,11 @@ class Server:
         self.desk = StreamDesk(installation, self.newsroom, self.draining, installation.settings.max_event_streams)
         self.gives_sockets_away = False  # the server that runs this lets event streams leave the request thread
         # A call that waits for its picture holds a request thread: without a bound, a few would lock everybody out.
+        self.large_bodies = Budget(
+            LARGE_BODIES * (installation.settings.max_body_bytes + installation.settings.input_body_bytes),
+            most_waiting=installation.settings.server_threads // 2,
+            patience=BODY_PATIENCE_SECONDS,
+        )
         self.streams = threading.BoundedSemaphore(max(1, installation.settings.server_threads - THREADS_KEPT_FREE))
         self.refused_streams = threading.BoundedSemaphore(THREADS_KEPT_FREE // 2)  # WebSockets that are just told so
 

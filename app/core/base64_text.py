@@ -13,9 +13,14 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 def decode_base64(text: str) -> bytes:
     """With or without padding and line breaks, in either alphabet. Raises ValueError."""
-    compact = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
+    compact = "".join(text.split())
+    if "-" in compact or "_" in compact:
+        compact = compact.translate(_URL_SAFE)
+    if len(compact) % 4 or compact.endswith("=="):  # not twice in memory without need
+        compact = compact.rstrip("=")
+        compact += "=" * (-len(compact) % 4)
     try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+        return base64.b64decode(compact, validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from None
 

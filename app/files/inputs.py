@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,7 +30,6 @@ _NEARLY_BLACK = 8  # of 255: an edge of JPEG is not drawn by anybody
 PNG_COMPRESSION = 1  # of 9: they are kept for as long as the job, and made while a client waits
 _SAME_SHAPE = 0.01  # how far a mask's aspect ratio may be from its picture's
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, TypeError, KeyError, struct.error)
-_decoding = threading.BoundedSemaphore(2)  # a decoded picture is a hundred megabytes; requests come by the dozen
 
 
 class UnusablePicture(Exception):
@@ -48,14 +48,25 @@ class Decoded:
         return self.picture.size
 
 
+def measure(data: bytes, *, max_pixels: int) -> int:
+    """How many pixels the picture in `data` has, by its header. Raises UnusablePicture."""
+    with _opened(data, max_pixels) as opened:
+        return opened.width * opened.height
+
+
 def decode(data: bytes, role: Role, *, max_pixels: int) -> Decoded:
-    """The picture in `data`. Raises UnusablePicture."""
+    """The picture in `data`: up to 16 bytes a pixel while it is made plain. Raises UnusablePicture."""
+    with _opened(data, max_pixels) as opened:
+        return _plain(opened, role)
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     _know_heif()
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened.size, max_pixels)
-            with _decoding:
-                return _plain(opened, role)
+            yield opened
     except Image.DecompressionBombError:
         raise UnusablePicture(f"has too many pixels; at most {max_pixels:,} are allowed") from None
     except Image.UnidentifiedImageError:
@@ -67,11 +78,10 @@ def decode(data: bytes, role: Role, *, max_pixels: int) -> Decoded:
 def encode(decoded: Decoded, size: tuple[int, int]) -> bytes:
     """A PNG of `size`: the picture is scaled to cover it, and cut alike on both sides."""
     picture = decoded.picture
-    with _decoding:
-        if decoded.size != size:
-            picture = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG", compress_level=PNG_COMPRESSION)
+    if decoded.size != size:
+        picture = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=PNG_COMPRESSION)
     return buffer.getvalue()
 
 
@@ -120,7 +130,8 @@ def _plain(opened: Image.Image, role: Role) -> Decoded:
     if opened.format in _SEVERAL and _has_more(opened):
         notes.append(f"The {role} {_SEVERAL[opened.format]} was used.")
     opened.seek(0)
-    picture = ImageOps.exif_transpose(_to_eight_bits(opened))
+    picture = _to_eight_bits(opened)
+    ImageOps.exif_transpose(picture, in_place=True)
     picture, transparent = _flattened(_to_srgb(picture), role)
     if role == "mask":
         notes += _doubts_about_mask(picture, transparent)
@@ -187,7 +198,7 @@ def _flattened(picture: Image.Image, role: Role) -> tuple[Image.Image, bool]:
     mode, ground = ("RGB", "white") if role == "image" else ("L", "black")
     if not picture.has_transparency_data:
         return picture.convert(mode), False
-    layers = picture.convert("RGBA")
+    layers = picture if picture.mode == "RGBA" else picture.convert("RGBA")
     lowest, _ = layers.getchannel("A").getextrema()
     flat = Image.new("RGBA", layers.size, ground)
     flat.alpha_composite(layers)

@@ -6,13 +6,18 @@ It knows the layout of the file and nothing of torch.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-_HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
+MOST_TENSORS = 100_000  # the largest models have some thousands
+_HEADER_LIMIT = 16_000_000  # bytes; the largest models take one, and Python some thirty times as much to read it
+_MOST_DIMENSIONS = 64
+_LARGEST = 2**63
+_UNREADABLE = "its header cannot be read"
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch's zip of a pickle, and a bare one
 
 
@@ -41,16 +46,42 @@ def read_header(file: Path) -> Header:
         if length > min(_HEADER_LIMIT, size - 8):
             pickled = "; it is a pickle, which can run code and is never loaded" if start.startswith(_PICKLES) else ""
             raise DamagedFile(f"it does not begin like a safetensors file{pickled}")
-        try:
-            header = json.loads(stream.read(length))
-            tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
-            end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-            shapes_are_lists = all(isinstance(tensor["shape"], list) for tensor in tensors.values())
-        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
-            raise DamagedFile("its header cannot be read") from None
-    if not shapes_are_lists:
-        raise DamagedFile("its header cannot be read")
+        header = _parsed(stream.read(length))
+    tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+    if len(tensors) > MOST_TENSORS:
+        raise DamagedFile(f"it names {len(tensors):,} tensors; at most {MOST_TENSORS:,} are read")
+    if not all(_is_tensor(tensor) for tensor in tensors.values()):
+        raise DamagedFile(_UNREADABLE)
+    end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     if 8 + length + end != size:
         raise DamagedFile(f"it has {size:,} bytes and should have {8 + length + end:,}")
     metadata = header.get("__metadata__")
     return Header(tensors, metadata if isinstance(metadata, dict) else {})
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        raise DamagedFile(_UNREADABLE) from None
+    if not isinstance(header, dict):
+        raise DamagedFile(_UNREADABLE)
+    return header
+
+
+def _is_tensor(tensor: Any) -> bool:
+    if not isinstance(tensor, dict) or not isinstance(tensor.get("dtype"), str):
+        return False
+    shape, offsets = tensor.get("shape"), tensor.get("data_offsets")
+    return (
+        _are_sizes(shape)
+        and _are_sizes(offsets)
+        and len(shape) <= _MOST_DIMENSIONS
+        and len(offsets) == 2
+        and offsets[0] <= offsets[1]
+        and math.prod(shape) < _LARGEST
+    )
+
+
+def _are_sizes(values: Any) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < _LARGEST for value in values)

@@ -56,12 +56,21 @@ def prepare(
     if request.task in TEXT_TASKS or asked.image is None:
         return Prepared(request)
     sent = _fetch(installation, "image", asked.image, client_id)
+    mask = None if asked.mask is None else _fetch(installation, "mask", asked.mask, client_id)
+    # All at once: two requests that each hold one picture and wait for their mask would wait for ever.
+    pixels = _measure(installation, "image", sent) + (0 if mask is None else _measure(installation, "mask", mask))
+    with installation.pixels.taking(pixels):
+        return _prepared(installation, request, spec, sent, mask)
+
+
+def _prepared(
+    installation: Installation, request: GenerationRequest, spec: ModelSpec, sent: _Sent, sent_mask: _Sent | None
+) -> Prepared:
     image = _decode(installation, "image", sent)
     size = working_size(image.size, (request.width, request.height), spec)
     pictures, warnings = [_ready("image", image, sent, size)], list(image.notes)
     warnings += _notes(image, size)
-    if asked.mask is not None:
-        sent_mask = _fetch(installation, "mask", asked.mask, client_id)
+    if sent_mask is not None:
         mask = _matched(_decode(installation, "mask", sent_mask), image)
         pictures.append(_ready("mask", mask, sent_mask, size))
         warnings += mask.notes
@@ -140,11 +149,21 @@ def _whole(installation: Installation, role: Role, response: httpx.Response) -> 
     return bytes(data)
 
 
-def _decode(installation: Installation, role: Role, sent: _Sent) -> Decoded:
-    from app.files.inputs import UnusablePicture, decode
+def _measure(installation: Installation, role: Role, sent: _Sent) -> int:
+    """Pixels, by the header."""
+    from app.files.inputs import UnusablePicture, measure
 
     if len(sent.data) > installation.settings.input_max_bytes:
         raise _too_large(installation, role)
+    try:
+        return measure(sent.data, max_pixels=installation.settings.input_max_pixels)
+    except UnusablePicture as problem:
+        raise _invalid(role, str(problem)) from None
+
+
+def _decode(installation: Installation, role: Role, sent: _Sent) -> Decoded:
+    from app.files.inputs import UnusablePicture, decode
+
     try:
         return decode(sent.data, role, max_pixels=installation.settings.input_max_pixels)
     except UnusablePicture as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.config import Settings
+from app.core.budget import Budget
 from app.core.catalog import Catalog
 from app.core.configuration import catalog_of
 from app.core.job import STOP_GRACE_SECONDS
@@ -23,6 +24,8 @@ from app.store.previews import PreviewStore
 from app.store.speeds import SpeedStore
 from app.store.upgrade_backup import UpgradeBackups
 from app.store.workers import WorkerStore
+
+PIXELS_PATIENCE_SECONDS = 10.0
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Installation:
     model_orders: ModelOrderStore
     images: MediaStorage
     bell: Doorbell
+    pixels: Budget  # of pictures that come in, decoded at a time: 16 bytes each
 
     def close(self) -> None:
         self.database.close()
@@ -77,4 +81,7 @@ def open_installation(settings: Settings) -> Installation:
         model_orders=ModelOrderStore(database),
         images=MediaStorage(settings.images_dir, settings.videos_dir),
         bell=open_doorbell(database.url),
+        pixels=Budget(
+            settings.input_max_pixels, most_waiting=settings.server_threads // 2, patience=PIXELS_PATIENCE_SECONDS
+        ),
     )

@@ -242,7 +242,7 @@ def test_a_gguf_file_replaces_the_denoiser(engine, spec_of, draw, pipeline, gguf
 def test_a_gguf_file_that_is_none_or_missing_is_refused(engine, spec_of, tmp_path, monkeypatch):
     monkeypatch.setattr(quantization.importlib.util, "find_spec", lambda _: object())
     (tmp_path / "a.gguf").write_bytes(b"PK\x03\x04 a pickle")
-    with pytest.raises(ModelUnavailable, match=r"a\.gguf is not a GGUF file"):
+    with pytest.raises(ModelUnavailable, match=r"a\.gguf cannot be used: it is not a GGUF file"):
         engine.load(spec_of("flux", gguf=str(tmp_path / "a.gguf")), Recorder())
     with pytest.raises(ModelUnavailable, match=r"there is no .*b\.gguf"):
         engine.load(spec_of("flux", gguf=str(tmp_path / "b.gguf")), Recorder())

@@ -15,6 +15,7 @@ from app.files.inputs import UnusablePicture, decode, encode, match, pixels_of, 
 
 MOST = 1_000_000
 inputs._know_heif()  # so that these tests can write such files, too
+Image.init()  # Pillow loads its plugins late, and one of them loads a picture
 
 
 def file_of(picture: Image.Image, kind: str = "PNG", **options) -> bytes:

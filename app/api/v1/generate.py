@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.api import large_bodies
 from app.api.documented import answers, blueprint
 from app.api.generate import GenerateHeaders
 from app.api.schemas.v1 import Pictures, StillWorking
@@ -28,6 +29,7 @@ from app.errors import (
     ProviderError,
     QueueFull,
     SuspiciousInput,
+    Unavailable,
     UnknownModel,
     UnsupportedMediaType,
     UnsupportedTask,
@@ -85,7 +87,7 @@ def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
 
 @api.post(
     "/api/v1/generate/img2img",
-    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, *GENERATION_PROBLEMS),
+    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, Unavailable, *GENERATION_PROBLEMS),
     description=_IMG2IMG,
 )
 def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
@@ -95,4 +97,6 @@ def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
 
 def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer:
     here = server()
-    return answer(here, ask(here.installation, body, header.idempotency_key), body.timeout)
+    submitted = ask(here.installation, body, header.idempotency_key)
+    large_bodies.forget(body)
+    return answer(here, submitted, body.timeout)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from flask import Response, after_this_request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.api import documented
+from app.api import documented, large_bodies
 from app.api.documented import answers, blueprint
 from app.api.errors import refuse
 from app.api.server import server
@@ -22,7 +22,7 @@ from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
 from app.core.bodies import Body, Integer
 from app.core.job import JobStatus
-from app.errors import GenerationTimeout, ImageNotFound, InvalidImage
+from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, Unavailable
 from app.services import gallery
 
 api = blueprint("v1_inference", "v1")
@@ -62,7 +62,9 @@ class InferenceBody(Body):
 
 @api.post(
     "/api/v1/inference/<path:model_id>",
-    responses=answers({200: documented.file("The picture.", "image/png")}, InvalidImage, *GENERATION_PROBLEMS),
+    responses=answers(
+        {200: documented.file("The picture.", "image/png")}, InvalidImage, Unavailable, *GENERATION_PROBLEMS
+    ),
     description="Also `/v1/inference/<model_id>`. For `huggingface_hub.InferenceClient(model=<this URL>)`:"
     " `text_to_image` and `image_to_image`. Its `scheduler` is refused. A picture that is not there in time is 504, and"
     " the job goes on.",
@@ -73,6 +75,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     after_this_request(_word_errors)
     flat = body.flat(path.model_id)
     job_id = ask(here.installation, flat).job_id
+    large_bodies.forget(body, flat)
     name_job(job_id)
     view = wait(here, job_id, flat.timeout)
     raise_what_went_wrong(view)

@@ -23,9 +23,10 @@ from app.engines.diffusers.checkpoint import DENOISERS, Checkpoint
 from app.engines.diffusers.weights import fingerprint, in_small_letters
 from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
+from app.files.gguf import check_gguf
+from app.files.safetensors import DamagedFile
 
 STORED_DTYPE = torch.float8_e4m3fn  # of layer-wise casting
-_GGUF_MAGIC = b"GGUF"
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,10 @@ def _find_gguf(name: str, spec: ModelSpec, settings: EngineSettings) -> Path:
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise ModelUnavailable(f"{spec.id}: there is no {' and no '.join(map(str, places))}. Correct its option gguf.")
-    with file.open("rb") as stream:
-        if stream.read(4) != _GGUF_MAGIC:
-            raise ModelUnavailable(f"{spec.id}: {file} is not a GGUF file. Fetch it again, or correct its option gguf.")
+    try:
+        check_gguf(file)
+    except DamagedFile as problem:
+        raise ModelUnavailable(
+            f"{spec.id}: {file} cannot be used: {problem}. Fetch it again, or correct its option gguf."
+        ) from None
     return file

@@ -1,0 +1,73 @@
+"""What is shared is never exceeded, goes in turn, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from app.core.budget import Budget
+from app.errors import Unavailable
+from tests.waiting import PATIENCE, wait_until
+
+
+def test_no_more_than_the_whole_is_held_at_a_time() -> None:
+    budget = Budget(10, most_waiting=100, patience=PATIENCE)
+    held, peaks, lock = [0], [], threading.Lock()
+
+    def use(amount: int) -> None:
+        with budget.taking(amount):
+            with lock:
+                held[0] += min(amount, 10)
+                peaks.append(held[0])
+            with lock:
+                held[0] -= min(amount, 10)
+
+    threads = [threading.Thread(target=use, args=(1 + number % 12,)) for number in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert (len(peaks), held[0]) == (60, 0)
+    assert max(peaks) <= 10
+    with budget.taking(10):
+        pass
+
+
+def test_a_large_part_is_not_passed_by_small_ones() -> None:
+    budget = Budget(10, most_waiting=100, patience=PATIENCE)
+    order: list[int] = []
+
+    def use(amount: int) -> None:
+        with budget.taking(amount):
+            order.append(amount)
+
+    threads = [threading.Thread(target=use, args=(amount,)) for amount in (10, 1)]
+    with budget.taking(5):
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_until(lambda number=number: len(budget._waiting) == number, "it does not wait")
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert order == [10, 1]
+
+
+def test_who_would_wait_too_long_or_behind_too_many_is_told_to_come_back() -> None:
+    budget = Budget(1, most_waiting=1, patience=0.01)
+    with budget.taking(1):
+        with pytest.raises(Unavailable) as refused:
+            budget.take(1)
+        assert refused.value.retry_after
+    nobody = Budget(1, most_waiting=0, patience=PATIENCE)
+    with pytest.raises(Unavailable):
+        nobody.take(1)
+    with budget.taking(1):
+        pass
+
+
+def test_a_fault_gives_it_back() -> None:
+    budget = Budget(1, most_waiting=1, patience=0.01)
+    with pytest.raises(ZeroDivisionError), budget.taking(1):
+        raise ZeroDivisionError
+    with budget.taking(1):
+        pass

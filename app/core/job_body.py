@@ -36,7 +36,7 @@ def job_body(
         "prompt": job.request.prompt,
         "negative_prompt": job.request.negative_prompt,
         "task": job.request.task,
-        "settings": job.request.settings(),
+        "settings": job.request.settings() | _drawn_size(outputs),
         "inputs": job.request.inputs(),
         "priority": job.priority,
         "lane": job.lane,
@@ -55,6 +55,11 @@ def job_body(
         "warnings": list(job.warnings),
         "timings": job.timings,
     }
+
+
+def _drawn_size(outputs: Sequence[Output]) -> dict[str, int]:
+    """What came, once it is there: not every pipeline keeps to the size that is asked for."""
+    return {"width": outputs[0].width, "height": outputs[0].height} if outputs else {}
 
 
 def remote_body(job: Job, prediction: Prediction | None) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.core import tasks as known
 from app.core.catalog import ModelSpec
-from app.core.tasks import TXT2IMG, Task, as_video
+from app.core.tasks import TXT2IMG, Task, as_video, needs
 from app.core.videos import VIDEO_FAMILIES, with_family
 from app.errors import FieldError, UnsupportedTask
 from app.services.installation import Installation
@@ -20,11 +20,13 @@ _WORDS: dict[Task, str] = {
     "txt2video": "make a video of words alone: it needs an image",
     "img2video": "start a video from an image",
 }
+_OF_PICTURES: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
 
 
 def tasks_of(installation: Installation, spec: ModelSpec) -> Sequence[Task]:
     """What `spec` can do for certain. A model that is not here yet may turn out to do more."""
-    return _certain(installation, spec) or (_least(spec),)
+    certain = _certain(installation, spec)
+    return (_least(spec),) if certain is None else certain
 
 
 def known_spec(installation: Installation, spec: ModelSpec) -> ModelSpec:
@@ -38,7 +40,8 @@ def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
     """Raise UnsupportedTask when it is certain that `spec` cannot do `task`; else its worker finds out."""
     certain = _certain(installation, spec)
     if certain is not None and task not in certain:
-        message = f"{spec.id} cannot {_WORDS[task]}; GET /api/models lists under tasks what each model can do"
+        instead = f" ({needs(certain)})" if task in _OF_PICTURES else ""
+        message = f"{spec.id} cannot {_WORDS[task]}{instead}; GET /api/models lists under tasks what each model can do"
         field = {"inpaint": "mask", "txt2img": "model_id"}.get(task, "image")
         raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
 

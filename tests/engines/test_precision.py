@@ -29,6 +29,7 @@ def capability(monkeypatch):
     [
         ("auto", "StableDiffusionPipeline", HOPPER, torch.float16),
         ("auto", "StableDiffusionXLPipeline", AMPERE, torch.float16),
+        ("auto", "StableDiffusionInpaintPipeline", AMPERE, torch.float16),
         ("auto", "FluxPipeline", AMPERE, torch.bfloat16),
         ("auto", "StableDiffusion3Pipeline", HOPPER, torch.bfloat16),
         ("auto", "SanaPipeline", AMPERE, torch.bfloat16),

@@ -9,6 +9,8 @@ from diffusers import (
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxFillPipeline,
+    FluxKontextPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
     SanaPipeline,
@@ -29,12 +31,29 @@ from tools.tiny_models.encoders import (
 )
 from tools.tiny_models.tokens import clip_tokenizer, gemma_tokenizer, t5_tokenizer
 
+_FLUX_CHANNELS = 16  # 4 latent channels in 2×2 patches
+_FILL_CHANNELS = 2 * _FLUX_CHANNELS + 4 * 64  # beside the latents those of the masked picture, and 8×8 of the mask
+
 
 def flux() -> DiffusionPipeline:
     """FLUX.1-dev: CLIP pooled + T5 sequence, guidance embedded, one double and one single block."""
+    return FluxPipeline(**_flux_parts())
+
+
+def flux_kontext() -> DiffusionPipeline:
+    """FLUX.1 Kontext: the latents of a picture follow those that are drawn."""
+    return FluxKontextPipeline(**_flux_parts())
+
+
+def flux_fill() -> DiffusionPipeline:
+    """FLUX.1 Fill: the masked picture and the mask lie beside the latents."""
+    return FluxFillPipeline(**_flux_parts(in_channels=_FILL_CHANNELS, out_channels=_FLUX_CHANNELS))
+
+
+def _flux_parts(**transformer_options: Any) -> dict[str, Any]:
     clip, t5 = clip_tokenizer(), t5_tokenizer()
+    channels = {"in_channels": _FLUX_CHANNELS} | transformer_options
     transformer = FluxTransformer2DModel(
-        in_channels=16,  # 4 latent channels in 2×2 patches
         num_layers=1,
         num_single_layers=1,
         attention_head_dim=16,
@@ -43,16 +62,17 @@ def flux() -> DiffusionPipeline:
         pooled_projection_dim=CLIP_WIDTH,
         guidance_embeds=True,
         axes_dims_rope=(4, 6, 6),
+        **channels,
     )
-    return FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-        vae=autoencoder(4, flow=True),
-        text_encoder=clip_text_model(clip),
-        tokenizer=clip,
-        text_encoder_2=t5_encoder(t5, 32),
-        tokenizer_2=t5,
-        transformer=transformer.eval(),
-    )
+    return {
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        "vae": autoencoder(4, flow=True),
+        "text_encoder": clip_text_model(clip),
+        "tokenizer": clip,
+        "text_encoder_2": t5_encoder(t5, 32),
+        "tokenizer_2": t5,
+        "transformer": transformer.eval(),
+    }
 
 
 def sd35() -> DiffusionPipeline:

@@ -10,7 +10,10 @@ from diffusers import (
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -31,6 +34,18 @@ def sd15() -> DiffusionPipeline:
     return StableDiffusionPipeline(
         scheduler=DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False), **_sd15_parts()
     )
+
+
+def sd15_inpainting() -> DiffusionPipeline:
+    """Stable Diffusion's inpainting model: its UNet sees mask and masked picture beside the latents, 9 channels."""
+    scheduler = DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False)
+    return StableDiffusionInpaintPipeline(scheduler=scheduler, **_sd15_parts(in_channels=9))
+
+
+def instruct_pix2pix() -> DiffusionPipeline:
+    """Stable Diffusion that follows an instruction about a picture, which its UNet sees beside the latents."""
+    scheduler = EulerDiscreteScheduler(**_BETAS)
+    return StableDiffusionInstructPix2PixPipeline(scheduler=scheduler, **_sd15_parts(in_channels=8))
 
 
 def lcm() -> DiffusionPipeline:
@@ -64,6 +79,35 @@ def _sd15_parts(**more: int) -> dict[str, Any]:
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
+
+
+def sdxl_refiner() -> DiffusionPipeline:
+    """SDXL's refiner: the second text encoder alone, and a score of beauty as a further condition."""
+    clip, time_width = clip_tokenizer(pad_token="!"), 8
+    unet = UNet2DConditionModel(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        sample_size=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=time_width,
+        projection_class_embeddings_input_dim=CLIP_WIDTH + 5 * time_width,
+        cross_attention_dim=CLIP_WIDTH,
+        norm_num_groups=4,
+    )
+    return StableDiffusionXLImg2ImgPipeline(
+        vae=autoencoder(4, flow=False),
+        text_encoder=None,
+        tokenizer=None,
+        text_encoder_2=clip_text_model_with_projection(clip),
+        tokenizer_2=clip,
+        unet=unet.eval(),
+        scheduler=EulerDiscreteScheduler(**_BETAS, timestep_spacing="leading"),
+        requires_aesthetics_score=True,
+    )
 
 
 def sdxl() -> DiffusionPipeline:

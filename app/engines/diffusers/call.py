@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
+from transformers import PreTrainedTokenizerBase
 
 from app.core.request import GenerationRequest
-from app.core.tasks import TEXT_TASKS
+from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS
 from app.core.videos import VIDEO_FAMILIES, nearest_frames
 from app.engines.base import Inputs
 
@@ -51,8 +52,14 @@ def word_call(pipeline: Any, request: GenerationRequest, inputs: Inputs, max_seq
             arguments[name] = value
         elif request.task not in TEXT_TASKS and name in ("width", "height"):
             continue  # the picture has them already
+        elif name == "strength" and value == DEFAULT_STRENGTH.get(request.task):
+            continue  # nobody asked for it
         elif name not in ("max_sequence_length", "frame_rate"):  # defaults of ours, not a client's wish
             warnings.append(f"{request.model_id} takes no {name}; it was not used.")
+    if "max_area" in takes and request.width and request.height:
+        arguments["max_area"] = request.width * request.height  # Kontext would scale the size to its own area
+        if "mask_image" in takes and "_auto_resize" in takes:
+            arguments["_auto_resize"] = False  # and take the picture's instead, once scaled, for the part to repaint
     if request.negative_prompt:
         if _uses_negative_prompt(takes):
             arguments["negative_prompt"] = request.negative_prompt
@@ -93,7 +100,7 @@ def _truncation(pipeline: Any, prompt: str, max_sequence_length: int | None) -> 
     shortfalls: list[tuple[int, int]] = []
     for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
         tokenizer = getattr(pipeline, name, None)
-        if tokenizer is None or not callable(tokenizer):
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):  # some families have a processor of pictures there
             continue
         is_clip = "CLIP" in type(tokenizer).__name__
         reach = tokenizer.model_max_length if is_clip or max_sequence_length is None else max_sequence_length

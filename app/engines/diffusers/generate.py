@@ -45,7 +45,8 @@ def generate(
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
     previewer = Previewer(pipeline, request.width, request.height) if previews else None
-    watch = Watch([control], request.steps_run, request.num_images, previewer, at_once=is_video)
+    steps = request.steps_run if "strength" in call.arguments else request.num_inference_steps
+    watch = Watch([control], steps, request.num_images, previewer, at_once=is_video)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
@@ -88,6 +89,7 @@ def told(
         timings=dict(watch.seconds),
         warnings=(
             *_warnings(model, pipeline, call),
+            *_size_warnings(request, width, height),
             *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo),
         ),
         vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0,
@@ -190,6 +192,14 @@ def cached_parts(pipeline: Any) -> list[Any]:
 def sequence_length(model: LoadedModel) -> int | None:
     demo = model.checkpoint.demo
     return model.spec.defaults.max_sequence_length or (demo.max_sequence_length if demo else None)
+
+
+def _size_warnings(request: GenerationRequest, width: int, height: int) -> tuple[str, ...]:
+    """Not every pipeline keeps to the size that is asked for."""
+    asked = (request.width or width, request.height or height)
+    if asked == (width, height):
+        return ()
+    return (f"{request.model_id} drew {width} × {height}, not the {asked[0]} × {asked[1]} that were asked for.",)
 
 
 def _warnings(model: LoadedModel, pipeline: Any, call: Call) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ takes for them where the GPU has it. A CPU computes FP16 slowly and not everywhe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from app.engines.diffusers.log import warn_once
 
 _BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-_MADE_IN_FLOAT16 = ("StableDiffusionPipeline", "StableDiffusionXL", "LatentConsistency")
+_MADE_IN_FLOAT16 = re.compile(r"StableDiffusion(?!3)|LatentConsistency")  # how their classes begin
 
 
 def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch.dtype:
@@ -25,7 +26,7 @@ def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch
         return torch.bfloat16 if asked == "bfloat16" else torch.float32
     if asked != "auto":
         return _BY_NAME[asked]
-    if pipeline_class.startswith(_MADE_IN_FLOAT16) or not _has_bfloat16(device):
+    if _MADE_IN_FLOAT16.match(pipeline_class) or not _has_bfloat16(device):
         return torch.float16
     return torch.bfloat16
 

@@ -18,13 +18,16 @@ import numpy as np
 import torch
 
 from app.engines.base import Pixels
+from app.engines.diffusers.errors import is_out_of_memory
 from app.engines.diffusers.first_frame import decode_frame, first_frame
+from app.engines.diffusers.log import log
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
 FIRST_AFTER_SECONDS = 0.4
 SHOWN_AT_LEAST_SECONDS = 0.4  # one that the finished picture replaces sooner is not worth its cost
 PAUSE_COSTS = 40.0  # wait this many times what a preview cost: at most 2.5 % of the time goes into previews
 PAUSE_SECONDS = 0.25
+_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)  # of latents that are laid out otherwise
 
 
 class Previewer:
@@ -35,6 +38,7 @@ class Previewer:
         self._pictures = pictures
         self._size = (width, height)
         self._last: torch.Tensor | None = None
+        self._failed = False
         self._stepped_at = time.perf_counter()
         self._next_at = self._stepped_at + FIRST_AFTER_SECONDS
 
@@ -46,11 +50,24 @@ class Previewer:
             self._last = None  # that was another picture's
         previews: Sequence[Pixels] = ()
         if started >= self._next_at and self._seconds_left(step, pace) >= SHOWN_AT_LEAST_SECONDS:
-            previews = self._draw(self._heading(step, latents))
+            previews = self._try(step, latents)
             cost = time.perf_counter() - started
             self._next_at = time.perf_counter() + max(PAUSE_SECONDS, PAUSE_COSTS * cost)
         self._last = latents
         return previews
+
+    def _try(self, step: int, latents: torch.Tensor) -> Sequence[Pixels]:
+        """None from now on once it went wrong: latents of a family that is not known here are no reason to fail."""
+        if self._failed:
+            return ()
+        try:
+            return self._draw(self._heading(step, latents))
+        except _FAULTS as error:
+            if is_out_of_memory(error):
+                raise
+            self._failed = True
+            log.warning("%s: no previews, drawing one failed: %s", type(self._pipeline).__name__, error)
+            return ()
 
     def _seconds_left(self, step: int, pace: float) -> float:
         """Until the last step, at the pace of this one; a while when the scheduler does not tell how many there are."""

@@ -11,13 +11,14 @@ from typing import Any
 import diffusers
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 
-from app.core.tasks import TXT2IMG, VIDEO_TASKS, Task
+from app.core.tasks import TXT2IMG, VIDEO_TASKS, Task, needs, tasks_of, tasks_of_call
 from app.engines.diffusers.loaded import LoadedModel
 from app.errors import UnsupportedTask
 
 _AUTO = {"img2img": AutoPipelineForImage2Image, "inpaint": AutoPipelineForInpainting}
 BEYOND_AUTO: dict[tuple[str, Task], str] = {  # siblings that diffusers has and its tables do not know
     ("SanaSprintPipeline", "img2img"): "SanaSprintImg2ImgPipeline",
+    ("FluxKontextPipeline", "inpaint"): "FluxKontextInpaintPipeline",
 }
 _VIDEOS: dict[str, tuple[str, str]] = {  # by family, what makes a video of words and what begins with a picture
     "LTXPipeline": ("LTXPipeline", "LTXImageToVideoPipeline"),
@@ -31,11 +32,20 @@ _VIDEOS: dict[str, tuple[str, str]] = {  # by family, what makes a video of word
 def pipeline_for(model: LoadedModel, task: Task) -> Any:
     """Raises UnsupportedTask when diffusers has no such pipeline for this family."""
     _check_media(model, task)
-    if task == TXT2IMG:
+    if task not in VIDEO_TASKS and task in (own := own_tasks(model.pipeline)):
         return model.pipeline
+    if task not in VIDEO_TASKS and TXT2IMG not in own:
+        raise _unsupported(model, task, needs(own))
     if task not in model.siblings:
         model.siblings[task] = (_make_for_video if task in VIDEO_TASKS else _make)(model, task)
     return model.siblings[task]
+
+
+def own_tasks(pipeline: Any) -> tuple[Task, ...]:
+    """What the class of `pipeline` does itself: by its call, as far as nothing else is known of it."""
+    by_call = tasks_of_call(inspect.signature(pipeline.__call__).parameters)
+    stated = tasks_of(type(pipeline).__name__)
+    return tuple(task for task in by_call if stated is None or task in stated)
 
 
 def _check_media(model: LoadedModel, task: Task) -> None:
@@ -79,4 +89,5 @@ def _make(model: LoadedModel, task: Task) -> Any:
 
 def _unsupported(model: LoadedModel, task: Task, instead: str) -> UnsupportedTask:
     name = type(model.pipeline).__name__
-    return UnsupportedTask(f"{model.spec.id} ({name}) cannot do {task}. Choose another model, or {instead}.")
+    advice = instead if instead.startswith("choose") else f"choose another model, or {instead}"
+    return UnsupportedTask(f"{model.spec.id} ({name}) cannot do {task}: {advice}.")

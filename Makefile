@@ -102,8 +102,9 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The browser tests drive the system's Chromium; without one they are skipped, loudly.
-.venv/browser: tools/install_chromium.sh | .venv/dev-installed
+.venv/browser: tools/install_chromium.sh tools/install_nginx.sh | .venv/dev-installed
 	@tools/install_chromium.sh
+	@tools/install_nginx.sh
 	@touch $@
 
 .venv/run-installed: requirements.txt $(wildcard locks/*.txt) tools/install.py

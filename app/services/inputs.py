@@ -17,7 +17,7 @@ from app.core.output import Output
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.sizes import working_size
 from app.core.tasks import TEXT_TASKS
-from app.errors import FieldError, Gone, ImageNotFound, InvalidImage
+from app.errors import FieldError, Gone, ImageNotFound, InvalidImage, Unavailable
 from app.services import gallery
 from app.services.guarded_http import guarded_client, url_problem
 from app.services.installation import Installation
@@ -122,22 +122,33 @@ def _from_gallery(installation: Installation, role: Role, image_id: str, client_
 
 
 def _from_url(installation: Installation, role: Role, url: str) -> bytes:
-    settings = installation.settings
-    allow_private = settings.input_allow_private
     if len(url) > URL_MAX_CHARS:
         raise _invalid(role, f"is a URL of more than {URL_MAX_CHARS} characters")
-    if problem := url_problem(url, allow_private=allow_private):
+    if problem := url_problem(url, allow_private=installation.settings.input_allow_private):
         raise _invalid(role, problem)
+    if not installation.fetches.acquire(blocking=False):
+        raise Unavailable(
+            "Too many pictures are being fetched from URLs at once. Send the picture itself.", retry_after=5
+        )
     try:
-        with guarded_client(allow_private=allow_private, total_seconds=settings.input_fetch_seconds) as client:
-            client.max_redirects = MOST_REDIRECTS
-            headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
-            with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
-                if response.status_code != 200:
-                    raise _invalid(role, f"could not be fetched: the server answered {response.status_code}")
-                return _whole(installation, role, response)
+        return _fetched(installation, role, url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _invalid(role, f"could not be fetched: {str(error)[:150] or type(error).__name__}") from None
+    finally:
+        installation.fetches.release()
+
+
+def _fetched(installation: Installation, role: Role, url: str) -> bytes:
+    settings = installation.settings
+    with guarded_client(
+        allow_private=settings.input_allow_private, total_seconds=settings.input_fetch_seconds
+    ) as client:
+        client.max_redirects = MOST_REDIRECTS
+        headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
+        with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
+            if response.status_code != 200:
+                raise _invalid(role, f"could not be fetched: the server answered {response.status_code}")
+            return _whole(installation, role, response)
 
 
 def _whole(installation: Installation, role: Role, response: httpx.Response) -> bytes:

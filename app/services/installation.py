@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from app.config import Settings
@@ -48,6 +49,7 @@ class Installation:
     images: MediaStorage
     bell: Doorbell
     pixels: Budget  # of pictures that come in, decoded at a time: 16 bytes each
+    fetches: threading.BoundedSemaphore  # of pictures by URL: each holds a request thread while its host takes its time
 
     def close(self) -> None:
         self.database.close()
@@ -84,4 +86,5 @@ def open_installation(settings: Settings) -> Installation:
         pixels=Budget(
             settings.input_max_pixels, most_waiting=settings.server_threads // 2, patience=PIXELS_PATIENCE_SECONDS
         ),
+        fetches=threading.BoundedSemaphore(max(1, settings.server_threads // 4)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Iterator
 
 import httpx
@@ -12,6 +13,7 @@ from tests.hostile.pictures import bomb, png, text_bomb
 from tests.hostile.server import HostileServer
 from tests.hostile.world import World
 from tests.processes import Processes
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 MODEL = 'tiny;/none;Tiny;local;false;{"tasks": ["txt2img", "img2img"], "defaults": {"width": 64, "height": 64}}'
@@ -44,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[H
 
 def start_from(server: HostileServer, image: str) -> httpx.Response:
     body = {"prompt": "a boat", "model_id": "tiny", "image": image}
-    return httpx.post(f"{server.url}/api/generate", json=body, timeout=60)
+    return httpx.post(f"{server.url}/api/generate", json=body, timeout=PATIENCE)
 
 
 def test_the_stand_in_for_the_internet_works(server: HostileServer) -> None:
@@ -141,3 +143,20 @@ def test_webhooks_lead_nowhere_inside(server: HostileServer, world: World, url: 
     else:
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert world.visited == []
+
+
+def test_hosts_that_take_their_time_hold_few_request_threads(tmp_path, world: World) -> None:
+    """Each fetch may last ten minutes here: whoever is refused, is refused for want of a place."""
+    processes = Processes(tmp_path)
+    try:
+        slow = {"SERVER_THREADS": "8", "INPUT_FETCH_SECONDS": "600", "STUB_PUBLIC_PORT": str(world.public_port)}
+        server = HostileServer(processes, tmp_path, program="tests.hostile.stubbed", MODEL_T=MODEL, **slow)
+        answers: list[httpx.Response] = []
+        ask = lambda: answers.append(start_from(server, "http://public.test/slow"))  # noqa: E731
+        for _ in range(20):
+            threading.Thread(target=ask, daemon=True).start()
+        wait_until(lambda: len(answers) == 18, "the others were not answered")
+        assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "unavailable")}
+        assert server.is_well()
+    finally:
+        processes.close()

@@ -88,7 +88,8 @@ class RemoteCall(BaseModel):
 
     `model` is what the provider calls it. `input` is in the model's own words, checked against its schema; None: the
     request is to be worded when it is sent, and of its settings only those in `chosen` were somebody's choice.
-    `pictures` are the ids of the gallery that `input` names and its owner may see: no other is uploaded.
+    `pictures` are the ids of the gallery that `input` names and its owner may see: no other is uploaded. None: the job
+    is from a version that did not write them down.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -99,7 +100,7 @@ class RemoteCall(BaseModel):
     version: str | None = None
     input: dict[str, Any] | None = None
     chosen: tuple[str, ...] = ()
-    pictures: tuple[str, ...] = ()
+    pictures: tuple[str, ...] | None = None
 
 
 class GenerationRequest(BaseModel):

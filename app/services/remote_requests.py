@@ -137,10 +137,19 @@ def _admitted(
             if not is_image_id(image_id):
                 raise ImageNotFound("There is no image with this id.")
             usable_image(installation, image_id, client_id=client_id)
+            admitted[image_id] = None
         except (ImageNotFound, Gone) as missing:
             refused.append(FieldError(field, missing.detail))
-        admitted[image_id] = None
     return tuple(admitted), refused
+
+
+def with_admitted_pictures(installation: Installation, request: GenerationRequest, job_id: str) -> GenerationRequest:
+    """`request`, of a job that a version accepted which did not write down the pictures that its owner may see."""
+    call = request.remote
+    if call is None or call.input is None or call.pictures is not None:
+        return request
+    pictures, _ = _admitted(installation, call.input, installation.jobs.get(job_id).client_id)
+    return request.model_copy(update={"remote": call.model_copy(update={"pictures": pictures})})
 
 
 def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:

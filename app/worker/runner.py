@@ -25,6 +25,7 @@ from app.errors import (
 )
 from app.services.installation import Installation
 from app.services.publish import Clip, Made, Picture
+from app.services.remote_requests import with_admitted_pictures
 from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import journal
 from app.worker.counts import Counts
@@ -111,7 +112,8 @@ class Runner:
         try:
             with self._limit(job):
                 inputs = read_inputs(self._installation, job.claim)
-                generation = self._engine_of(spec).generate(spec, job.claim.request, job, inputs)
+                request = with_admitted_pictures(self._installation, job.claim.request, job.claim.job_id)
+                generation = self._engine_of(spec).generate(spec, request, job, inputs)
         except Cancelled:
             if job.stop_reason is None:
                 raise RuntimeError("the engine stopped although nobody asked it to") from None

@@ -108,6 +108,23 @@ def test_a_worker_uploads_only_what_was_admitted(people: Keyed, place: Place, pr
     assert provider.created_for("later") == []
 
 
+def test_a_job_that_waited_for_this_version_uploads_what_is_its_owners(
+    people: Keyed, place: Place, provider: StandIn, bobs: str
+) -> None:
+    """Accepted before admitted pictures were written down with a job."""
+    provider.add_model("acme/taker", {})
+    input = {"prompt": "waited", "deep": {"image": f"cyberimage://image/{bobs}"}}
+    call = RemoteCall(source="replicate", model="acme/taker", input=input)
+    request = GenerationRequest(model_id="acme/taker", prompt="waited", num_inference_steps=1, seed=1, remote=call)
+    job, _ = place.installation.jobs.enqueue(
+        request, client_id=people.ids["bob"], lane="remote", max_attempts=3, idempotency=None
+    )
+    place.installation.bell.ring("work")
+    assert ended(people.bob, job.id)["status"] == "COMPLETED"
+    (asked,) = provider.created_for("waited")
+    assert not asked.input["deep"]["image"].startswith("cyberimage:")
+
+
 @pytest.mark.parametrize(
     ("listed", "asked", "allowed"),
     [

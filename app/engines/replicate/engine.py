@@ -105,7 +105,7 @@ class ReplicateEngine(NothingResident):
                 said = "; ".join(f"{error.field}: {error.message}" for error in checked.errors)
                 raise InvalidRequest(f"{model.model} does not take this: {said}.", errors=checked.errors)
             input = checked.input
-        return patience.ask(lambda: with_uploads(input, self._api, self._settings.open_picture, call.pictures))
+        return patience.ask(lambda: with_uploads(input, self._api, self._settings.open_picture, call.pictures or ()))
 
     def _described(self, name: str) -> RemoteModel:
         """What the provider says of the model, at most a few minutes old. Raises ProviderFault."""

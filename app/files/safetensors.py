@@ -18,6 +18,10 @@ _HEADER_LIMIT = 16_000_000  # bytes; the largest models take one, and Python som
 _MOST_DIMENSIONS = 64
 _LARGEST = 2**63
 _UNREADABLE = "its header cannot be read"
+_ITEM_BITS = {
+    **{"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "BOOL": 8},
+    **{"I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8},
+}
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch's zip of a pickle, and a bare one
 
 
@@ -42,16 +46,18 @@ def read_header(file: Path) -> Header:
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _HEADER_LIMIT + 1
-        if length > min(_HEADER_LIMIT, size - 8):
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > size - 8:
             pickled = "; it is a pickle, which can run code and is never loaded" if start.startswith(_PICKLES) else ""
             raise DamagedFile(f"it does not begin like a safetensors file{pickled}")
+        if length > _HEADER_LIMIT:
+            raise DamagedFile(f"its header has {length:,} bytes; at most {_HEADER_LIMIT:,} are read")
         header = _parsed(stream.read(length))
     tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
     if len(tensors) > MOST_TENSORS:
         raise DamagedFile(f"it names {len(tensors):,} tensors; at most {MOST_TENSORS:,} are read")
-    if not all(_is_tensor(tensor) for tensor in tensors.values()):
-        raise DamagedFile(_UNREADABLE)
+    if (wrong := next((name for name, tensor in tensors.items() if not _is_tensor(tensor)), None)) is not None:
+        raise DamagedFile(f"its header says of {wrong[:100]!r} what cannot be")
     end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     if 8 + length + end != size:
         raise DamagedFile(f"it has {size:,} bytes and should have {8 + length + end:,}")
@@ -70,17 +76,15 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 
 def _is_tensor(tensor: Any) -> bool:
+    """Whether shape and place of a tensor can be, and agree. Of kinds of numbers that are not known here, the latter is
+    not asked."""
     if not isinstance(tensor, dict) or not isinstance(tensor.get("dtype"), str):
         return False
     shape, offsets = tensor.get("shape"), tensor.get("data_offsets")
-    return (
-        _are_sizes(shape)
-        and _are_sizes(offsets)
-        and len(shape) <= _MOST_DIMENSIONS
-        and len(offsets) == 2
-        and offsets[0] <= offsets[1]
-        and math.prod(shape) < _LARGEST
-    )
+    if not (_are_sizes(shape) and _are_sizes(offsets)) or len(shape) > _MOST_DIMENSIONS or len(offsets) != 2:
+        return False
+    bits, bytes_held = _ITEM_BITS.get(tensor["dtype"]), offsets[1] - offsets[0]
+    return bytes_held >= 0 if bits is None else bytes_held * 8 == math.prod(shape) * bits
 
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:

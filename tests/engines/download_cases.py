@@ -66,12 +66,20 @@ def attempt_lora(repo: str, control: Recorder | None = None) -> dict[str, object
     place = Path(sys.argv[1])
     control = control or Recorder()
     result: dict[str, object] = {"error": None}
+    settings = EngineSettings(root=place, model_cache_dir=place, loras_dir=place, lora_max_bytes=10_000_000)
     try:
-        found = locate_lora(repo, EngineSettings(root=place, model_cache_dir=place, loras_dir=place), control)
+        found = locate_lora(repo, settings, control)
         result["bytes"] = found.stat().st_size
     except Cancelled:
         result["error"] = "Cancelled"
+    except GenerationError as error:
+        result |= {"error": type(error).__name__, "detail": error.detail, "kept": kept(repo)}
     return result | {"downloads": control.downloads, "partial": partial_sizes(repo)}
+
+
+def kept(repo: str) -> list[str]:
+    """What is left of the repo's files."""
+    return [path.name for path in hub_cache.repo_folder(Path(HF_HUB_CACHE), repo).glob("blobs/*")]
 
 
 def damage(repo: str) -> None:
@@ -98,6 +106,8 @@ def main() -> None:
     results["lora_again"] = attempt_lora("tiny/lora")
     results["lora_cancelled"] = attempt_lora("tiny/lora-stalled", Impatient("tiny/lora-stalled"))
     results["lora_resumed"] = attempt_lora("tiny/lora-stalled")
+    for lie in ("etag", "hash", "size", "endless", "redirects"):
+        results[f"lying_{lie}"] = attempt_lora(f"lying/{lie}")
     damage("tiny/sd15-stalled")
     results["damaged"] = attempt("tiny/sd15-stalled")
     results["mended"] = attempt("tiny/sd15-stalled")

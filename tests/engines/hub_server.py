@@ -2,11 +2,12 @@
 
 Repos: those given (served from folders), and four that answer with the hub's own refusals. Of a repo whose name ends in
 `-cut` or `-stalled` each large file breaks off in the middle, or goes silent there, the first time that it is asked
-for. Run it as a context manager.
+for. Of a repo `lying/…` the files are not what is said of them: see `_lie`. Run it as a context manager.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -26,6 +27,7 @@ REFUSALS = {  # repo → (status, the hub's X-Error-Code)
 
 LARGE = 50_000  # bytes
 SILENCE_SECONDS = 60.0
+ENDLESS = 200_000_000  # bytes: far more than are in flight
 
 
 class HubServer:
@@ -97,6 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "EntryNotFound")
             return
         data = file.read_bytes()
+        if repo.startswith("lying/"):
+            self._lie(repo.removeprefix("lying/"), data)
+            return
         headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"'}
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         if self.command == "GET":
@@ -108,6 +113,29 @@ class _Handler(BaseHTTPRequestHandler):
             self._half(data[start:], headers, silent=repo.endswith("-stalled"))
             return
         self._answer(data[start:], headers, 206 if start else 200)
+
+    def _lie(self, how: str, data: bytes) -> None:
+        """Answer as a hub, or whoever stands in its place, should not."""
+        etag = hashlib.sha256(data).hexdigest()
+        if how == "redirects":
+            self._answer(b"", {"Location": self.path, "ETag": f'"{etag}"'}, 302)
+        elif how == "etag":  # it becomes a name in the cache
+            self._answer(data, {"ETag": '"../../../../escaped"'})
+        elif how == "hash":
+            self._answer(data, {"ETag": f'"{"0" * 64}"'})
+        elif how == "size" and self.command == "HEAD":
+            self._answer(b"", {"ETag": f'"{etag}"', "Content-Length": str(10**12)})
+        elif how == "endless" and self.command == "GET":
+            self.send_response(200)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("ETag", f'"{etag}"')
+            self.end_headers()
+            with contextlib.suppress(OSError):  # it had enough
+                for _ in range(ENDLESS // LARGE):
+                    self.wfile.write(b"x" * LARGE)
+                self.asked.append("endless body was read to its end")
+        else:
+            self._answer(data, {"ETag": f'"{etag}"'})
 
     def _half(self, data: bytes, headers: dict[str, str], *, silent: bool) -> None:
         """Promise all of `data`, send half of it, and then nothing, or hang up."""

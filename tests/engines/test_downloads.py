@@ -14,17 +14,27 @@ from tools.tiny_models.lora import make_lora
 ROOT = Path(__file__).resolve().parents[2]
 
 
+LIES = {  # what a hub may lie about, and what is told then
+    "etag": ("ModelDownloadFailed", "a checksum that is none"),
+    "hash": ("ModelDownloadFailed", "came damaged"),
+    "size": ("LoraUnavailable", "1,000,000,000,000 bytes; at most 10,000,000 are downloaded"),
+    "endless": ("ModelDownloadFailed", "is larger than the hub said"),
+    "redirects": ("ModelDownloadFailed", "the hub could not be reached"),
+}
+
+
 @pytest.fixture(scope="module")
 def answers(tiny, tmp_path_factory):
     """What each case of download_cases.py gave, all in one process against one hub."""
     folder = tmp_path_factory.mktemp("downloads")
     flux = dict.fromkeys(["tiny/flux", "tiny/flux-cut", "tiny/flux-stalled"], tiny / "flux")
     make_lora(tiny / "flux", folder / "lora" / "style.safetensors", rank=96)
-    loras = dict.fromkeys(["tiny/lora", "tiny/lora-stalled"], folder / "lora")
+    lying = [f"lying/{lie}" for lie in LIES]
+    loras = dict.fromkeys(["tiny/lora", "tiny/lora-stalled", *lying], folder / "lora")
     with HubServer(flux | loras | dict.fromkeys(["tiny/sd15", "tiny/sd15-stalled"], tiny / "sd15")) as hub:
         # Five seconds: for the threads that were left in the silence.
         found = run_cases("tests.engines.download_cases", folder, hub, HF_HUB_DOWNLOAD_TIMEOUT="5")
-        return found | {"starts": list(hub.starts)}
+        return found | {"starts": list(hub.starts), "escaped": [path.name for path in folder.rglob("escaped*")]}
 
 
 def test_a_download_tells_its_bytes_up_to_the_last(answers):
@@ -80,3 +90,12 @@ def test_what_was_damaged_meanwhile_is_fetched_anew(answers):
     assert answers["damaged"]["error"] == "ModelDownloadFailed"
     assert "damaged" in answers["damaged"]["detail"]
     assert answers["mended"]["error"] is None
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_hub_that_lies_is_refused_and_nothing_of_it_is_kept(answers, lie):
+    answer, (error, detail) = answers[f"lying_{lie}"], LIES[lie]
+    assert answer["error"] == error
+    assert detail in answer["detail"]
+    assert (answer["partial"], answer["kept"], answers["escaped"]) == ([], [], [])
+    assert "endless body was read to its end" not in answers["asked"]

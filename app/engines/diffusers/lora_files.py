@@ -17,7 +17,7 @@ from app.engines.base import Control
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS, download_error
 from app.engines.diffusers.log import log
 from app.engines.diffusers.loras import Wanted
-from app.engines.diffusers.transfer import fetch_file
+from app.engines.diffusers.transfer import fetch_file, require_size
 from app.engines.diffusers.weights import fingerprint
 from app.engines.settings import EngineSettings
 from app.errors import GenerationError, LoraUnavailable
@@ -79,13 +79,9 @@ def _download(repo: str, name: str | None, settings: EngineSettings, control: Co
     name = name or _only_lora(repo, list(found))
     if name not in found:
         raise LoraUnavailable(f"{repo} has no file {name}.")
-    if found[name] > settings.lora_max_bytes:
-        raise LoraUnavailable(
-            f"{repo}/{name} has {found[name]:,} bytes; at most {settings.lora_max_bytes:,} are downloaded"
-            " (LORA_MAX_BYTES)."
-        )
+    require_size(f"{repo}/{name}", found[name], settings.lora_max_bytes)
     log.info("downloading the LoRA %s/%s, %s bytes", repo, name, found[name])
-    return fetch_file(repo, name, control, settings.disk_floor_bytes)
+    return fetch_file(repo, name, control, settings.disk_floor_bytes, settings.lora_max_bytes)
 
 
 def _only_lora(repo: str, names: list[str]) -> str:

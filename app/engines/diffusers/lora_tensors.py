@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.utils import convert_unet_state_dict_to_peft
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from app.engines.diffusers.lora_text import changes_text_encoder
-from app.errors import LoraIncompatible
+from app.errors import LoraIncompatible, LoraUnavailable
 
 Tensors = Mapping[str, torch.Tensor]
 _PLACE = re.compile(r"^(?P<module>.+?)\.(?P<side>lora_A|lora_B)\.weight$")
@@ -43,9 +43,12 @@ def read_contents(pipeline: Any, file: Path) -> Contents:
     """Raises LoraIncompatible when it holds NaN or infinity, or diffusers cannot make sense of its names."""
     if not hasattr(pipeline, "load_lora_weights"):
         raise LoraIncompatible(f"{type(pipeline).__name__} takes no LoRAs.")
-    with safe_open(file, "pt") as opened:
-        whole = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
-        metadata = _adapter_metadata(opened.metadata() or {})
+    try:
+        with safe_open(file, "pt") as opened:
+            whole = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
+            metadata = _adapter_metadata(opened.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise LoraUnavailable(f"The LoRA {file.name} cannot be read ({str(error)[:200]}). Fetch it again.") from error
     for name, tensor in whole.items():
         if not _is_finite(tensor):
             raise LoraIncompatible(

@@ -22,6 +22,7 @@ from app.core.catalog import ModelSpec
 from app.core.safety import SafetyPolicy, SafetyResult, gravest
 from app.engines.base import GeneratedImage, GeneratedVideo, Generation, Pixels
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory
+from app.engines.diffusers.hub_names import plain_names_only
 from app.engines.diffusers.log import log
 from app.engines.diffusers.safety_kinds import Checker, clip_checker, label_checker
 from app.engines.settings import EngineSettings
@@ -121,7 +122,8 @@ class Safety:
 
 
 def _fetch(repo: str, *, local_files_only: bool) -> Path:
-    return Path(snapshot_download(repo, allow_patterns=[*_FILES, *_PARTS], local_files_only=local_files_only))
+    with plain_names_only():
+        return Path(snapshot_download(repo, allow_patterns=[*_FILES, *_PARTS], local_files_only=local_files_only))
 
 
 def _judged(image: GeneratedImage, flagged: bool, policy: SafetyPolicy) -> GeneratedImage:

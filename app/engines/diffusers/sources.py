@@ -27,6 +27,7 @@ from app.engines.diffusers.checkpoint import (
     variant_of,
 )
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS, download_error
+from app.engines.diffusers.hub_names import plain_names_only
 from app.engines.diffusers.log import log
 from app.engines.diffusers.transfer import resumable_downloads
 from app.engines.diffusers.weights import tensor_shapes
@@ -142,7 +143,8 @@ def _config_folder(file: Path, spec: ModelSpec, control: Control) -> Path:
 
 
 def _fetch_config(repo: str, *, local_files_only: bool) -> Path:
-    folder = Path(snapshot_download(repo, allow_patterns=_CONFIG_FILES, local_files_only=local_files_only))
+    with plain_names_only():
+        folder = Path(snapshot_download(repo, allow_patterns=_CONFIG_FILES, local_files_only=local_files_only))
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(f"{folder} has no model_index.json")
     return folder

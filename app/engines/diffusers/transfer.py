@@ -31,8 +31,9 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from app.engines.base import Control
 from app.engines.diffusers.errors import DOWNLOAD_ERRORS
+from app.engines.diffusers.hub_names import plain_names_only
 from app.engines.diffusers.log import log
-from app.errors import Cancelled, GenerationError, ModelDownloadFailed, StorageFull
+from app.errors import Cancelled, GenerationError, LoraUnavailable, ModelDownloadFailed, StorageFull
 from app.files.hub_cache import PARTIAL
 
 _AT_ONCE = 4  # files
@@ -81,17 +82,26 @@ def resumable_downloads(control: Control, disk_floor_bytes: int) -> Iterator[Non
     plain, pipeline_utils.snapshot_download = pipeline_utils.snapshot_download, download
     constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
     try:
-        yield
+        with plain_names_only():
+            yield
     finally:
         pipeline_utils.snapshot_download = plain
 
 
-def fetch_file(repo: str, name: str, control: Control, disk_floor_bytes: int) -> Path:
+def fetch_file(repo: str, name: str, control: Control, disk_floor_bytes: int, most_bytes: int) -> Path:
     """One file of a repo, on this machine now. Told, cancelled and taken up again as a model is. Raises Cancelled,
-    StorageFull, ModelDownloadFailed, or what huggingface_hub raises."""
+    StorageFull, ModelDownloadFailed, LoraUnavailable for one that is too large, or what huggingface_hub raises."""
     constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
-    _fetch(repo, [hf_hub_download(repo, name, dry_run=True)], control, disk_floor_bytes)
-    return Path(hf_hub_download(repo, name))
+    with plain_names_only():
+        wanted = hf_hub_download(repo, name, dry_run=True)
+        require_size(f"{repo}/{name}", wanted.file_size or 0, most_bytes)
+        _fetch(repo, [wanted], control, disk_floor_bytes)
+        return Path(hf_hub_download(repo, name))
+
+
+def require_size(name: str, size: int, most_bytes: int) -> None:
+    if size > most_bytes:
+        raise LoraUnavailable(f"{name} has {size:,} bytes; at most {most_bytes:,} are downloaded (LORA_MAX_BYTES).")
 
 
 def _fetch(repo: str, wanted: Sequence[DryRunFileInfo], control: Control, disk_floor_bytes: int) -> None:
@@ -196,18 +206,21 @@ class _Crew:
         if already > file.size:
             file.partial.unlink()
             already = 0
-        bar = type("_Bar", (_Bar,), {"stop": self._stop})
-        with file.partial.open("ab") as target:
-            http_get(
-                file.url,
-                target,
-                resume_size=already,
-                headers=build_hf_headers() | {"Accept-Encoding": "identity"},
-                expected_size=file.size,
-                tqdm_class=cast(Any, bar),
-            )
-        if already:
-            _require_whole(file)  # it was begun by another process, which may have died with its disk
+        bar = type("_Bar", (_Bar,), {"stop": self._stop, "file": file})
+        try:
+            with file.partial.open("ab") as target:
+                http_get(
+                    file.url,
+                    target,
+                    resume_size=already,
+                    headers=build_hf_headers() | {"Accept-Encoding": "identity"},
+                    expected_size=file.size,
+                    tqdm_class=cast(Any, bar),
+                )
+            _require_whole(file)
+        except ModelDownloadFailed:  # what came is not what was said: nothing of it is worth going on with
+            file.partial.unlink(missing_ok=True)
+            raise
         file.partial.replace(file.blob)
 
 
@@ -216,12 +229,13 @@ class _Stopped(Exception):
 
 
 class _Bar:
-    """What http_get takes for a progress bar: the one place where it can be stopped."""
+    """What http_get takes for a progress bar: the one place where it can be stopped, before it writes."""
 
     stop: threading.Event
+    file: _File
 
-    def __init__(self, **_: object) -> None:
-        pass
+    def __init__(self, initial: float = 0, **_: object) -> None:
+        self._done = initial
 
     def __enter__(self) -> _Bar:
         return self
@@ -229,9 +243,12 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def update(self, _count: float) -> None:
+    def update(self, count: float) -> None:
         if self.stop.is_set():
             raise _Stopped
+        self._done += count
+        if self._done > self.file.size:
+            raise ModelDownloadFailed(f"{self.file.name} is larger than the hub said ({self.file.size:,} bytes).")
 
 
 def _require_whole(file: _File) -> None:
@@ -241,5 +258,4 @@ def _require_whole(file: _File) -> None:
     with file.partial.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != file.blob.name:
-        file.partial.unlink()
         raise ModelDownloadFailed(f"{file.name} came damaged; it is fetched anew at the next try.")

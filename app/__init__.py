@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from app.version import __version__
@@ -41,7 +42,9 @@ def create_app(settings: Settings) -> OpenAPI:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     api.register(app, settings)
     if settings.cors_origin_list:
-        CORS(app, origins=settings.cors_origin_list, expose_headers=api.EXPOSED_HEADERS)
+        # It takes what has brackets (IPv6) for a pattern.
+        allowed = [re.compile(f"^{re.escape(one)}$") if "[" in one else one for one in settings.cors_origin_list]
+        CORS(app, origins=allowed, expose_headers=api.EXPOSED_HEADERS)
     server = app.extensions["cyberimage"] = Server(open_installation(settings))
     app.extensions["cyberimage-door"] = Door(server)
     return app

@@ -14,6 +14,8 @@ from app.errors import ConfigurationError
 # `MODEL_X="…{\\"fixed_steps\\": 25}"`: some shells and notes double the backslashes of the quotes inside, and the quote
 # then ends the value for python-dotenv. Not the last one of a line: that one does end it.
 _MODEL_LINE = re.compile(r"^\s*(?:export\s+)?MODEL_\w+\s*=\s*\".*$", re.MULTILINE)
+_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\[abfnrtv])")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _DOUBLED = re.compile(r'\\\\"(?!\s*(?:#.*)?$)')
 
 
@@ -25,7 +27,7 @@ def read_env_file(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path.name}: cannot be read as UTF-8 text ({error})"]) from None
-    text = _MODEL_LINE.sub(lambda line: _DOUBLED.sub(r"\\" + '"', line[0]), text)
+    text = _MODEL_LINE.sub(_mended, text)
     problems = [
         f"{_name_of(binding.original.string)}: line {binding.original.line} of {path.name} is not understood;"
         " look for a quote that is not closed, or closed too early"
@@ -35,6 +37,31 @@ def read_env_file(path: Path) -> dict[str, str]:
     if problems:
         raise ConfigurationError(problems)
     return {key: value for key, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}
+
+
+def oddities_in(path: Path) -> list[tuple[str, str]]:
+    """Names in the file, each with a sentence about what it says and is not read as it stands."""
+    if not path.exists():
+        return []
+    found = []
+    for binding in parse_stream(io.StringIO(_MODEL_LINE.sub(_mended, path.read_text(encoding="utf-8-sig")))):
+        oddity = _oddity(binding.key or "", binding.original.string.partition("=")[2].strip())
+        if oddity and binding.key:
+            found.append((binding.key, f"{binding.key} in {path.name}: {oddity}"))
+    return found
+
+
+def _oddity(name: str, value: str) -> str | None:
+    quoted = _QUOTED.match(value)
+    if quoted and (escape := _ESCAPE.search(quoted[0])):
+        return f"{escape[1]} in double quotes becomes a control character. Use single quotes, or double the backslash."
+    if name.startswith("MODEL_") and value[:1] not in ("'", '"') and re.search(r"\s#", value):
+        return "what follows the # is read as a comment. Put the value in quotes."
+    return None
+
+
+def _mended(line: re.Match[str]) -> str:
+    return _DOUBLED.sub(r"\\" + '"', line[0])
 
 
 def _name_of(line: str) -> str:

@@ -30,6 +30,8 @@ EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
 STUCK_SECONDS = 120  # without a sign of life of the process; requests may take as long as they like
 KEEPALIVE_SECONDS = 15
+SOCKET_UMASK = 0o117  # a Unix socket is for its owner and group: mode 0660
+SOCKET_FOLDER_MODE = 0o750
 LONGEST_REQUEST_LINE = 8190  # the most that gunicorn knows how to limit
 
 
@@ -63,9 +65,9 @@ class ApiServer(BaseApplication):
 
     def load_config(self) -> None:
         settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host  # IPv6
         for name, value in {
-            "bind": [f"{host}:{settings.port}"],
+            "bind": [settings.bind_address],
+            "umask": SOCKET_UMASK,
             "workers": 1,
             "worker_class": ServerProcess,
             "threads": settings.server_threads,
@@ -110,7 +112,9 @@ def serve(settings: Settings) -> None:
     share_arenas()
     if doubt := open_door(settings):
         logging.getLogger("cyberimage.server").warning(doubt)
-    logging.getLogger("cyberimage.server").info("Listening on http://%s:%s", settings.host, settings.port)
+    if settings.socket_path:
+        settings.socket_path.parent.mkdir(mode=SOCKET_FOLDER_MODE, parents=True, exist_ok=True)
+    logging.getLogger("cyberimage.server").info("Listening on %s", settings.listens_on)
     ApiServer(settings).run()
 
 

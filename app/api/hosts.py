@@ -28,7 +28,7 @@ class TrustedHosts:
         self._any = "*" in names
         self._suffixes = tuple(name[1:] for name in names if name.startswith("*."))
         public = urlsplit(settings.public_url).hostname  # where providers send their webhooks
-        self._names = LOOPBACK | names | {settings.host.lower()} | ({public} if public else set())
+        self._names = LOOPBACK | names | {settings.host} | ({public} if public else set())
         self._addresses = settings.host in WILDCARDS
         if self._addresses:
             self._names |= {socket.gethostname().lower()}

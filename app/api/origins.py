@@ -16,7 +16,7 @@ SAFE = frozenset({"GET", "HEAD"})
 
 class OwnOrigin:
     def __init__(self, settings: Settings) -> None:
-        self._others = frozenset(origin.lower().rstrip("/") for origin in settings.cors_origin_list)
+        self._others = frozenset(settings.cors_origin_list)
 
     def check(self, *, by_cookie: bool) -> None:
         """Raises ForeignOrigin. With `by_cookie`, which browsers attach by themselves, only our own page may."""

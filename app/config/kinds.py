@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +12,28 @@ from pydantic import AfterValidator, Field, JsonValue
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def _from_root(path: Path) -> Path:
-    return path if path.is_absolute() else ROOT / path
+def expanded_path(path: Path) -> Path:
+    """`path` with `~` and `$NAME` filled in; a relative one starts at the project's folder. Raises ValueError."""
+    return ROOT / _expanded(str(path))
 
 
-Folder = Annotated[Path, AfterValidator(_from_root)]  # relative ones start at the project's folder
+def _expanded(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError(
+            "the path holds a line break or another control character; in double quotes a backslash begins an escape:"
+            " use single quotes, or /"
+        )
+    filled = os.path.expanduser(os.path.expandvars(text))
+    if missing := _VARIABLE.search(filled):
+        raise ValueError(f"{missing[0]} is not set in the environment")
+    if filled.startswith("~"):
+        raise ValueError(f"there is no user {filled.partition('/')[0][1:]!r} to fill in for ~; write the whole path")
+    return filled
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})")
+Folder = Annotated[Path, AfterValidator(expanded_path)]
+PathText = Annotated[str, AfterValidator(_expanded)]  # where an empty value means something else than a folder
 LIVE: dict[str, JsonValue] = {"live": True}  # json_schema_extra of what may change while everything runs
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from app.config.kinds import ROOT
 from app.config.profiles import profile_defaults
 from app.config.settings import Settings
-from app.env_file import read_env_file
+from app.env_file import oddities_in, read_env_file
 from app.errors import ConfigurationError
 
 ENV_FILE = ROOT / ".env"
@@ -31,6 +31,7 @@ class Read:
     problems: tuple[str, ...] = ()
     given: frozenset[str] = field(default_factory=frozenset)
     strangers: tuple[str, ...] = ()
+    oddities: tuple[str, ...] = ()  # what the file says and python-dotenv reads as something else, in sentences
 
 
 def load_settings(
@@ -54,7 +55,8 @@ def read_settings(
     The environment's ENV_FILE names another file than the usual one.
     """
     surroundings = os.environ if environment is None else environment
-    in_file = read_env_file(_chosen(env_file, surroundings)) if env_file is not None else {}
+    chosen = _chosen(env_file, surroundings) if env_file is not None else None
+    in_file = read_env_file(chosen) if chosen is not None else {}
     merged = {**in_file, **surroundings}
     given: dict[str, Any] = {
         name: merged[name.upper()] for name in Settings.model_fields if merged.get(name.upper(), "") != ""
@@ -64,7 +66,8 @@ def read_settings(
     values = {"model_lines": models, **profile, **given}
     settings, problems = _validate(values)
     strangers = tuple(name for name in in_file if name.lower() not in Settings.model_fields and name not in models)
-    return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, strangers)
+    oddities = tuple(sentence for name, sentence in oddities_in(chosen) if name not in surroundings) if chosen else ()
+    return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, strangers, oddities)
 
 
 def _chosen(env_file: Path, environment: Mapping[str, str]) -> Path:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from app.config.kinds import ROOT
+from app.config.kinds import ROOT, PathText
 
 
 class Loras(BaseModel):
-    loras_dir: str = Field("", description="Folder of LoRA files (.safetensors); empty = loras in MODEL_CACHE_DIR.")
+    loras_dir: PathText = Field(
+        "", description="Folder of LoRA files (.safetensors); empty = loras in MODEL_CACHE_DIR."
+    )
     lora_hub: bool = Field(
         True, description="Whether requests may name LoRAs by a repo of the hub, which workers then download."
     )
@@ -24,4 +26,4 @@ class Loras(BaseModel):
     def loras_folder(self) -> Path:
         """Where LoRA files are; a relative LORAS_DIR starts at the project's folder."""
         cache: Path = getattr(self, "model_cache_dir", Path("models"))
-        return ROOT / Path(self.loras_dir).expanduser() if self.loras_dir else ROOT / cache / "loras"
+        return ROOT / self.loras_dir if self.loras_dir else ROOT / cache / "loras"

@@ -7,18 +7,18 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from app.config.kinds import LIVE, ROOT, Folder
+from app.config.kinds import LIVE, ROOT, Folder, PathText
 
 
 class Models(BaseModel):
     default_model_id: str = Field("demo", description="The model used when a request names none.")
     model_cache_dir: Folder = Field(Path("models"), description="Folder that downloaded models are kept in.")
-    hf_home: str = Field("", description="Hugging Face's own cache folder; empty = inside MODEL_CACHE_DIR.")
+    hf_home: PathText = Field("", description="Hugging Face's own cache folder; empty = inside MODEL_CACHE_DIR.")
     hf_token: SecretStr = Field(SecretStr(""), description="Hugging Face token for gated models. Never logged.")
     hf_endpoint: str = Field(
         "https://huggingface.co", pattern="^https?://[^/]", description="The hub that models and users come from."
     )
-    torch_home: str = Field("", description="torch's own cache folder; empty = torch's default.")
+    torch_home: PathText = Field("", description="torch's own cache folder; empty = torch's default.")
     cuda_visible_devices: str = Field("", description="GPUs that may be used, as CUDA reads it; empty = all.")
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
         "auto", description="Precision of the weights; auto = what the family is known to be safe with, float32 on CPU."

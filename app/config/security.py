@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
+from app.config import addresses
 from app.config.kinds import Seconds
 
 
@@ -39,6 +40,11 @@ class Security(BaseModel):
     @property
     def auth_admin_names(self) -> frozenset[str]:
         return _names(self.auth_admins)
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _hosts(cls, text: str) -> str:
+        return addresses.trusted_hosts(text)
 
     @property
     def trusted_host_names(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from app.config.kinds import LIVE, ROOT, Folder
+from app.config.kinds import LIVE, ROOT, Folder, PathText, expanded_path
 
 
 class Storage(BaseModel):
@@ -18,7 +18,7 @@ class Storage(BaseModel):
         le=100,
         description="How many copies of the database are kept that were taken before upgrades; 0 = none is taken.",
     )
-    upgrade_backup_dir: str = Field(
+    upgrade_backup_dir: PathText = Field(
         "", description="Folder of those copies; empty = backups, beside SQLite's file or in db."
     )
     images_dir: Folder = Field(Path("images"), description="Folder of the pictures, in date folders.")
@@ -38,7 +38,7 @@ class Storage(BaseModel):
     @property
     def upgrade_backup_folder(self) -> Path:
         if self.upgrade_backup_dir:
-            return ROOT / Path(self.upgrade_backup_dir).expanduser()
+            return ROOT / self.upgrade_backup_dir
         if self.database_url.startswith("sqlite:///"):
             return (ROOT / self.database_url.removeprefix("sqlite:///")).parent / "backups"
         return ROOT / "db" / "backups"
@@ -50,4 +50,5 @@ class Storage(BaseModel):
             return f"sqlite:///{ROOT / 'db' / 'cyberimage.db'}"
         if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("use sqlite:///path or postgresql+psycopg://user:password@host/name")
-        return url
+        scheme, found, path = url.partition("sqlite:///")
+        return f"{scheme}{found}{expanded_path(Path(path))}" if found and path[:1] in ("~", "$") else url

@@ -24,6 +24,7 @@ def read_configuration(environment: Mapping[str, str] | None = None, env_file: P
     except ConfigurationError as error:
         problems += [problem + _meant(problem.partition(":")[0]) for problem in error.problems]
     if problems:
+        problems += read.oddities  # may be why
         raise ConfigurationError(problems)
     return read
 

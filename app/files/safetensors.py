@@ -19,8 +19,21 @@ _MOST_DIMENSIONS = 64
 _LARGEST = 2**63
 _UNREADABLE = "its header cannot be read"
 _ITEM_BITS = {
-    **{"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "BOOL": 8},
-    **{"I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8},
+    "F64": 64,
+    "F32": 32,
+    "F16": 16,
+    "BF16": 16,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "BOOL": 8,
+    "I64": 64,
+    "I32": 32,
+    "I16": 16,
+    "I8": 8,
+    "U64": 64,
+    "U32": 32,
+    "U16": 16,
+    "U8": 8,
 }
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch's zip of a pickle, and a bare one
 

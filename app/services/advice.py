@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from app.config import Read, Settings
+from app.config.addresses import UNIX
 from app.config.profiles import profile_defaults
 from app.config.settings import GROUPS
 from app.core.configuration import like
@@ -44,6 +46,7 @@ def doubts(read: Read, environment: Mapping[str, str] | None = None) -> Iterator
     yield from _doubts_about_access(settings)
     yield from _doubts_about_the_disk(settings)
     yield from _doubts_about_limits(settings)
+    yield from read.oddities
     yield from _strangers(read, os.environ if environment is None else environment)
 
 
@@ -79,6 +82,9 @@ def _doubts_about_access(settings: Settings) -> Iterator[str]:
         yield "CORS_ORIGINS=* lets every web page that somebody here visits use this server. Name the origins."
     if settings.webhook_allow_private:
         yield "WEBHOOK_ALLOW_PRIVATE=true lets clients send requests into your network. Set it only among friends."
+    folder = settings.socket_path.parent if settings.socket_path else None
+    if folder is not None and folder.is_dir() and folder.stat().st_mode & 0o002:
+        yield f"HOST={settings.host}: everybody may write to {folder}, and listen there first. Use a folder of its own."
     if settings.trusted_proxies and not is_loopback(settings.host):
         yield (
             f"TRUSTED_PROXIES={settings.trusted_proxies} with HOST={settings.host}: whoever goes round the proxy can"
@@ -87,10 +93,21 @@ def _doubts_about_access(settings: Settings) -> Iterator[str]:
 
 
 def is_loopback(host: str) -> bool:
+    """Whether `host` is reached from this machine alone, also by another name of it, or as a Unix socket."""
+    if host.startswith(UNIX):
+        return True
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host == "localhost" or _resolves_to_loopback(host)
+
+
+def _resolves_to_loopback(name: str) -> bool:
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        return False
+    return all(ip_address(address.partition("%")[0]).is_loopback for address in found)
 
 
 def _doubts_about_the_disk(settings: Settings) -> Iterator[str]:

@@ -16,9 +16,10 @@ from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.process_limits import keep_files_private
 from app.services.advice import changes, doubts
+from app.services.preflight import obstacles
 from app.services.private_files import protect_files
 from app.worker.main import EXIT_CONFIGURATION
-from app.worker.presence import FILE, present, tell
+from app.worker.presence import FILE, present, running, tell
 from app.worker.supervisor import Supervisor, children_of
 
 STOP_EXTRA_SECONDS = 15.0  # for what has to be written and closed
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
         return EXIT_CONFIGURATION
     if asked.check:
-        _explain(read)
-        return 0
+        return _explain(read)
     settings = read.settings
     configure_logging(settings, "run")
     protect_files(settings)
@@ -50,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: supervisor.stop())
     _heed_hangups(supervisor)
-    log.info(
-        "CyberImage is starting on http://%s:%s (%s)", settings.host, settings.port, f"{gpus} GPUs" if gpus else "CPU"
-    )
-    for doubt in doubts(read):
+    log.info("CyberImage is starting on %s (%s)", settings.listens_on, f"{gpus} GPUs" if gpus else "CPU")
+    for doubt in (*doubts(read), *obstacles(settings)):
         log.warning(doubt)
     with present(settings.log_dir):
         return supervisor.run()
@@ -94,13 +92,21 @@ def _has_terminal() -> bool:
         return False
 
 
-def _explain(read: Read) -> None:
-    """What differs from the defaults and why it matters, and what is probably not meant."""
-    for heading, lines in (("Other than the defaults:", changes(read)), ("Worth a look:", doubts(read))):
+def _explain(read: Read) -> int:
+    """What differs from the defaults and why it matters, what is probably not meant, and what cannot work here."""
+    wrong = [] if running(read.settings.log_dir) else list(obstacles(read.settings))
+    for heading, lines in (
+        ("Other than the defaults:", changes(read)),
+        ("Worth a look:", doubts(read)),
+        ("This cannot work here:", wrong),
+    ):
         found = list(lines)
         if found:
             print(heading, *found, sep="\n  ", end="\n\n")
+    if wrong:
+        return EXIT_CONFIGURATION
     print("The configuration is fine.")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

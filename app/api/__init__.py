@@ -10,6 +10,7 @@ from app.api import (
     access,
     body,
     clients,
+    conditional,
     docs,
     errors,
     events,
@@ -69,6 +70,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     meter.register(app)
     errors.register(app)
     headers.register(app, settings)
+    conditional.register(app)
     access.register(app)
     work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
     for resource in (*work, health, metrics, upkeep, session, pages):

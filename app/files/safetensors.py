@@ -70,7 +70,7 @@ def read_header(file: Path) -> Header:
     if len(tensors) > MOST_TENSORS:
         raise DamagedFile(f"it names {len(tensors):,} tensors; at most {MOST_TENSORS:,} are read")
     if (wrong := next((name for name, tensor in tensors.items() if not _is_tensor(tensor)), None)) is not None:
-        raise DamagedFile(f"its header says of {wrong[:100]!r} what cannot be")
+        raise DamagedFile(f"its header says of {wrong[:100]} what cannot be")
     end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     if 8 + length + end != size:
         raise DamagedFile(f"it has {size:,} bytes and should have {8 + length + end:,}")

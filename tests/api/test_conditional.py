@@ -170,3 +170,10 @@ def test_a_condition_comes_before_a_range(get):
     assert get(Range="bytes=0-1", If_None_Match=known).status_code == 304
     assert get(Range="bytes=0-1", If_None_Match='"x"').status_code == 206
     assert get(Range="bytes=0-1", If_Match='"x"').status_code == 412
+
+
+@pytest.mark.parametrize("asked", ["bites=0-1", "bytes=0-1", "bytes=999999999-", "nonsense"])
+def test_static_files_come_whole(client, asked):
+    whole = client.get("/static/js/main.js").data
+    answer = client.get("/static/js/main.js", headers={"Range": asked})
+    assert (answer.status_code, answer.data) == (200, whole)

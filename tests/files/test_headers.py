@@ -39,9 +39,9 @@ SHAPES: list[object] = [[-1, 3], [2.5], ["2"], [True], [2, None], {}, 3, [2**70]
 OFFSETS: list[object] = [[24, 0], [-24, 24], [0, 1e300], [0, 24.0], [0], [0, 24, 25], "ab", [True, 24], None, {}]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape)[:20])
 def test_a_shape_that_is_none(tmp_path: Path, shape: object) -> None:
-    with pytest.raises(DamagedFile, match="header cannot be read"):
+    with pytest.raises(DamagedFile, match="header says of x what cannot be"):
         read_header(safetensors(tmp_path / "a", {"x": FLOAT | {"shape": shape}}))
 
 

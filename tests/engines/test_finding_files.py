@@ -147,5 +147,5 @@ def test_a_gguf_file_in_capitals_is_looked_at_and_handed_on_in_small_letters(eng
         assert same == small
     file.write_bytes(b"PK\x03\x04")
     monkeypatch.setattr(quantization, "_require_package", lambda *_: None)
-    with pytest.raises(ModelUnavailable, match=r"UNET\.GGUF is not a GGUF file"):
+    with pytest.raises(ModelUnavailable, match=r"UNET\.GGUF cannot be used: it is not a GGUF file"):
         engine.load(spec_of("flux", gguf=str(file)), Recorder())

@@ -1,6 +1,6 @@
 """A worker process with a fake engine. What a job does stands in its prompt, what else is wrong in the arguments.
 
-python -m tests.worker.fake_worker [stop_grace=SECONDS] [last_chance=SECONDS] [breaks=keeper|publisher|loop]
+python -m tests.worker.fake_worker [stop_grace=SECONDS] [last_chance=SECONDS] [breaks=keeper|publisher|loop] [gate=FILE]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from app import lifeline
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     from app.errors import OutOfMemory
     from app.worker import keeper, loop, publisher, watchdog
     from app.worker.main import main as run_worker
+    from tests.waiting import wait_until
     from tests.worker.fake_engine import FakeEngine, fails
 
     def broken(*_: Any) -> Any:
@@ -49,6 +51,7 @@ def main(arguments: list[str]) -> int:
         "huge": fails(OutOfMemory("The memory ran out.")),
         "deadly": deadly,
         "a while": lambda _: time.sleep(1.0),
+        "until the gate opens": lambda _: wait_until(Path(asked["gate"]).exists, "the gate never opened"),
     }
     return run_worker(lambda _: {"local": lambda: engine})
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from app.core.job import JobStatus
+from app.core.job import JobStatus, Phase
 from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.worker.vital import EXIT_BROKEN
 from tests.processes import Processes
@@ -15,15 +15,19 @@ from tests.worker.place import Place
 
 
 def begun(place: Place, job_id: str) -> None:
-    place.until(job_id, lambda view: view.job.status is JobStatus.PROCESSING)
+    """Wait until the engine works on it: a job that is no more than claimed would be given back."""
+    place.until(job_id, lambda view: view.job.progress.phase not in (None, Phase.STARTING))
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_running_job_finish(place: Place, processes: Processes, name: signal.Signals) -> None:
-    job_id, waiting = place.submit("a while"), place.submit("next")
-    process = processes.start_worker(place.environment)
+    gate = place.folder / "gate"
+    job_id, waiting = place.submit("until the gate opens"), place.submit("next")
+    process = processes.start_worker(place.environment, f"gate={gate}")
     begun(place, job_id)
     process.send_signal(name)
+    wait_until(lambda: [w["state"] for w in place.installation.workers.live()] == ["draining"], processes.said())
+    gate.touch()
     assert process.wait(PATIENCE) == 0, processes.said()
     assert place.view(job_id).job.status is JobStatus.COMPLETED
     assert place.view(waiting).job.status is JobStatus.PENDING

@@ -65,7 +65,10 @@ def _fetch(installation: Installation, asked: argparse.Namespace) -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # what goes wrong is said in our words
     logging.getLogger("xformers").setLevel(logging.ERROR)
     print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
+    from app.engines.diffusers.hub_client import bound_hub_answers
     from app.engines.diffusers.sources import locate  # imports torch: seconds
+
+    bound_hub_answers()
 
     engine = EngineSettings(
         root=ROOT, model_cache_dir=settings.model_cache_dir, disk_floor_bytes=settings.disk_floor_bytes

@@ -11,6 +11,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from app.core.catalog import ModelSpec
 from app.engines.diffusers import transfer
+from app.engines.diffusers.hub_client import bound_hub_answers
 from app.engines.diffusers.lora_files import locate_lora
 from app.engines.diffusers.sources import locate
 from app.engines.settings import EngineSettings
@@ -92,6 +93,7 @@ def damage(repo: str) -> None:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
+    bound_hub_answers()
     transfer._CHUNK_BYTES = CHUNK
     results = {
         "whole": attempt("tiny/flux"),
@@ -106,7 +108,7 @@ def main() -> None:
     results["lora_again"] = attempt_lora("tiny/lora")
     results["lora_cancelled"] = attempt_lora("tiny/lora-stalled", Impatient("tiny/lora-stalled"))
     results["lora_resumed"] = attempt_lora("tiny/lora-stalled")
-    for lie in ("etag", "hash", "size", "endless", "redirects"):
+    for lie in ("etag", "hash", "size", "endless", "listing", "redirects"):
         results[f"lying_{lie}"] = attempt_lora(f"lying/{lie}")
     damage("tiny/sd15-stalled")
     results["damaged"] = attempt("tiny/sd15-stalled")

@@ -82,6 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _api(self, repo: str, rest: list[str]) -> None:
+        if repo == "lying/listing":
+            self._endless({}, b" ")
+            return
         folder = self.repos.get(repo)
         files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder else []
         names = [file.relative_to(folder).as_posix() for file in files] if folder else ["model_index.json"]
@@ -126,16 +129,19 @@ class _Handler(BaseHTTPRequestHandler):
         elif how == "size" and self.command == "HEAD":
             self._answer(b"", {"ETag": f'"{etag}"', "Content-Length": str(10**12)})
         elif how == "endless" and self.command == "GET":
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("ETag", f'"{etag}"')
-            self.end_headers()
-            with contextlib.suppress(OSError):  # it had enough
-                for _ in range(ENDLESS // LARGE):
-                    self.wfile.write(b"x" * LARGE)
-                self.asked.append("endless body was read to its end")
+            self._endless({"ETag": f'"{etag}"'}, b"x")
         else:
             self._answer(data, {"ETag": f'"{etag}"'})
+
+    def _endless(self, headers: dict[str, str], byte: bytes) -> None:
+        self.send_response(200)
+        for name, value in ({"X-Repo-Commit": COMMIT} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):  # it had enough
+            for _ in range(ENDLESS // LARGE):
+                self.wfile.write(byte * LARGE)
+            self.asked.append("endless body was read to its end")
 
     def _half(self, data: bytes, headers: dict[str, str], *, silent: bool) -> None:
         """Promise all of `data`, send half of it, and then nothing, or hang up."""

@@ -19,6 +19,7 @@ LIES = {  # what a hub may lie about, and what is told then
     "hash": ("ModelDownloadFailed", "came damaged"),
     "size": ("LoraUnavailable", "1,000,000,000,000 bytes; at most 10,000,000 are downloaded"),
     "endless": ("ModelDownloadFailed", "is larger than the hub said"),
+    "listing": ("ModelDownloadFailed", "could not be reached"),
     "redirects": ("ModelDownloadFailed", "the hub could not be reached"),
 }
 

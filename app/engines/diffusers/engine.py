@@ -24,6 +24,7 @@ from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentMod
 from app.engines.diffusers.economy import can_tile, economise, pixels_of, tiled
 from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.generate import generate
+from app.engines.diffusers.hub_client import bound_hub_answers
 from app.engines.diffusers.loaded import LoadedModel
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.log import log
@@ -57,6 +58,7 @@ class DiffusersEngine:
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
         huggingface_hub.utils.disable_progress_bars()
+        bound_hub_answers()
 
     def load(self, spec: ModelSpec, control: Control) -> None:
         self._load(spec, control)

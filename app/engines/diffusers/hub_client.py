@@ -1,0 +1,54 @@
+"""A bound on what the hub may answer. huggingface_hub reads listings into memory and small files onto the disk to their
+end, and a hub, or whoever stands in its place, may never come to one.
+
+Weights are fetched by transfer.py, which knows how large each of them is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2  # of huggingface_hub, which hands its client out
+from huggingface_hub.utils import set_client_factory
+from huggingface_hub.utils._http import default_client_factory
+
+MOST_BYTES = 64_000_000  # of an answer that does not say its length, or of a listing; the longest have a few millions
+
+
+def bound_hub_answers() -> None:
+    """Have huggingface_hub make its clients here."""
+    set_client_factory(_bounded_client)
+
+
+def _bounded_client() -> httpx2.Client:
+    client: httpx2.Client = default_client_factory()
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "response": [*hooks.get("response", []), _bound]}
+    return client
+
+
+def _bound(response: httpx2.Response) -> None:
+    """Called when the head of an answer has come and its body has not."""
+    says_its_length = "content-length" in response.headers
+    if "/api/" in response.request.url.path or not says_its_length:
+        response.stream = _BoundedStream(response)
+
+
+class _BoundedStream(httpx2.SyncByteStream):
+    def __init__(self, response: httpx2.Response) -> None:
+        self._stream = response.stream
+        self._request = response.request
+
+    def __iter__(self) -> Iterator[bytes]:
+        seen = 0
+        assert isinstance(self._stream, httpx2.SyncByteStream)
+        for piece in self._stream:
+            seen += len(piece)
+            if seen > MOST_BYTES:
+                path = self._request.url.path
+                raise httpx2.ReadError(f"the hub's answer to {path} does not end", request=self._request)
+            yield piece
+
+    def close(self) -> None:
+        if isinstance(self._stream, httpx2.SyncByteStream):
+            self._stream.close()

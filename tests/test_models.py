@@ -77,6 +77,14 @@ def command(start):
     return run
 
 
+def size_of(file: Path) -> int:
+    """0 for one that was renamed this moment."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def row_of(listing: str, model: str) -> list[str]:
     return next(line.split() for line in listing.splitlines() if line.startswith(f"{model} "))
 
@@ -100,7 +108,7 @@ def test_a_model_is_fetched_listed_and_removed(command, hub):
 def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(start, command, hub, tmp_path):
     process = start("fetch", "slow")
     blobs = tmp_path / "home" / "hub" / "models--tiny--sd15-stalled" / "blobs"
-    wait_until(lambda: any(file.stat().st_size > 8192 for file in blobs.glob("*.partial")), "no bytes came")
+    wait_until(lambda: any(size_of(file) > 8192 for file in blobs.glob("*.partial")), "no bytes came")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from math import ceil
@@ -21,6 +21,7 @@ from app.api.clients import limit_key
 from app.api.server import installation
 from app.config import Settings
 from app.core.access import Identity
+from app.core.wording import NAMES
 from app.errors import CyberImageError
 
 # Whoever adds a route that leads to a generation adds it here; all others are reads.
@@ -31,6 +32,7 @@ GENERATING = frozenset({
 })  # fmt: skip
 EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})
 EXEMPT_BLUEPRINTS = frozenset({"docs"})
+OURS = ("num_images",)
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
 _EXCEEDED = {
     "generate": "You have asked for as many images as you may for now. Try again when Retry-After has passed.",
@@ -119,13 +121,31 @@ def _images() -> int:
         if job_id is not None:
             return installation().jobs.get(job_id).request.num_images
         body = request.get_json()
-        if "input" in body:  # in the words of a remote model
-            wished: Any = body["input"].get("num_outputs", 1)
-        else:  # nested, or flat as the versioned API has it
-            wished = (body.get("settings") or body).get("num_images", 1)
-    except (CyberImageError, AttributeError):
+    except CyberImageError:
         return 1
-    return min(max(1, wished), MOST_IMAGES) if isinstance(wished, int) else 1
+    return min(max([1, *_wished(body)]), MOST_IMAGES)
+
+
+def _wished(body: Mapping[str, Any]) -> Iterator[int]:
+    """The numbers of images that `body` names: nested or flat, in the words of an inference client or of a remote
+    model."""
+    settings, parameters, input = (body.get(name) for name in ("settings", "parameters", "input"))
+    for part, names in ((settings, OURS), (body, OURS), (parameters, OURS), (input, NAMES["num_images"])):
+        if isinstance(part, Mapping):
+            for name in names:
+                number = _whole(part.get(name))
+                if number is not None:
+                    yield number
+
+
+def _whole(value: object) -> int | None:
+    """`value` as the request will be read: 2, 2.0, and where a schema allows it "2"."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(float(value))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _tell(limiter: Limiter, response: Response) -> Response:

@@ -2,8 +2,9 @@
 
 Neither workers nor requests ever wait for it. Any number of processes may run one: a delivery is claimed by a lease.
 An endpoint (a URL without its query) gets one message at a time from this process. At most WEBHOOK_CONCURRENCY requests
-are open; retries take no more than half of these, and only when no first try is due, so that receivers which do not
-answer are waited for beside the others and not before them.
+are open; retries take no more than half of these, and only when no first try is due; one host no more than half, and
+one owner of jobs no more than seven eighths. So receivers which do not answer are waited for beside the others and not
+before them, whoever names them and however many.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import httpx
@@ -21,7 +23,7 @@ from app.errors import DatabaseUnavailable
 from app.services.guarded_http import AddressRefused, guarded_client
 from app.services.installation import Installation
 from app.services.webhooks import signed_headers, signing_secret
-from app.store.webhooks import WebhookStore
+from app.store.webhooks import PassedOver, WebhookStore
 
 POLL_SECONDS = 1.0
 LEASE_EXTRA_SECONDS = 60.0  # past the timeout, for the resolver and a database that is slow to answer
@@ -55,8 +57,7 @@ class Courier:
             allow_private=settings.webhook_allow_private, total_seconds=self._timeout, connections=self._most
         )
         self._changed = threading.Condition()  # guards what follows; notified when a delivery has ended
-        self._under_way: dict[str, threading.Thread] = {}  # by endpoint
-        self._retries = 0
+        self._under_way: dict[str, tuple[Delivery, threading.Thread]] = {}  # by endpoint
         self._ended = self._ended_before = 0  # deliveries, in all and when work was last looked for
         self._stopping = False
         self._tidy_at = time.monotonic()
@@ -71,7 +72,7 @@ class Courier:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            threads = [self._dispatcher, *self._under_way.values()]
+            threads = [self._dispatcher, *(thread for _, thread in self._under_way.values())]
         for thread in threads:
             thread.join(max(0.0, give_up_at - time.monotonic()))
 
@@ -88,7 +89,8 @@ class Courier:
         """The next message to bring, once there is room for it; None when nothing is due."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or len(self._under_way) < self._most)
-            busy, retries = list(self._under_way), self._retries < self._most // 2
+            retries = sum(delivery.is_retry for delivery, _ in self._under_way.values()) < self._most // 2
+            passed_over = self._passed_over()
             self._ended_before = self._ended
         if self._stopping:
             return None
@@ -96,16 +98,28 @@ class Courier:
             if time.monotonic() >= self._tidy_at:
                 self._tidy_at = time.monotonic() + TIDY_EVERY_SECONDS
                 self._store.tidy()
-            return self._store.claim(lease_seconds=self._timeout + LEASE_EXTRA_SECONDS, not_to=busy, retries=retries)
+            return self._store.claim(
+                lease_seconds=self._timeout + LEASE_EXTRA_SECONDS, passed_over=passed_over, retries=retries
+            )
         except DatabaseUnavailable as error:
             log.warning("Cannot look for webhooks to deliver: %s", error.detail)
             return None
 
+    def _passed_over(self) -> PassedOver:
+        """Who has as many requests open as one may have."""
+        under_way = [delivery for delivery, _ in self._under_way.values()]
+        receivers = Counter(delivery.receiver for delivery in under_way)
+        owners = Counter(delivery.owner for delivery in under_way)
+        return PassedOver(
+            endpoints=list(self._under_way),
+            receivers=[name for name, number in receivers.items() if number >= max(1, self._most // 2)],
+            owners=[name for name, number in owners.items() if number >= max(1, self._most * 7 // 8)],
+        )
+
     def _begin(self, delivery: Delivery) -> None:
         thread = threading.Thread(target=self._run, args=[delivery], name="webhook", daemon=True)
         with self._changed:
-            self._under_way[delivery.endpoint] = thread
-            self._retries += delivery.is_retry
+            self._under_way[delivery.endpoint] = delivery, thread
         thread.start()
 
     def _run(self, delivery: Delivery) -> None:
@@ -116,7 +130,6 @@ class Courier:
         finally:
             with self._changed:
                 del self._under_way[delivery.endpoint]
-                self._retries -= delivery.is_retry
                 self._ended += 1
                 self._changed.notify_all()
 

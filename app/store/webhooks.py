@@ -10,6 +10,7 @@ were not tried meanwhile keep all their tries. The first request that is answere
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, select, update
@@ -30,16 +31,28 @@ _d = webhook_deliveries.c
 _p = webhook_pauses.c
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """Whose messages are not wanted now: to these endpoints, to these hosts, of these owners."""
+
+    endpoints: Collection[str] = ()
+    receivers: Collection[str] = ()
+    owners: Collection[str] = ()
+
+
+NOBODY = PassedOver()
+
+
 class WebhookStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, *, lease_seconds: float, not_to: Collection[str] = (), retries: bool = True) -> Delivery | None:
-        """Take the delivery that has been due for longest, first tries before retries, to any endpoint but `not_to`;
-        None when nothing is due. Without `retries` only first tries are looked for."""
-        choices = [_due(_d.tries_left == TRIES, not_to)]
+    def claim(self, *, lease_seconds: float, passed_over: PassedOver = NOBODY, retries: bool = True) -> Delivery | None:
+        """Take the delivery that has been due for longest, first tries before retries, to and of anybody but those
+        `passed_over`; None when nothing is due. Without `retries` only first tries are looked for."""
+        choices = [_due(_d.tries_left == TRIES, passed_over)]
         if retries:
-            choices.append(_due(_d.tries_left < TRIES, not_to))
+            choices.append(_due(_d.tries_left < TRIES, passed_over))
         with self._database.read() as connection:  # an idle look must not take the write lock
             found = next((due for due in choices if connection.scalar(due) is not None), None)
         if found is None:
@@ -147,9 +160,14 @@ class WebhookStore:
         return secret(self._database, _SIGNING_KEY, make)
 
 
-def _due(which: ColumnElement[bool], not_to: Collection[str]) -> Select[tuple[int]]:
-    conditions = (UNDELIVERED, which, _d.due_at <= now(), _d.endpoint.not_in(list(not_to)))
-    return select(_d.seq).where(*conditions).order_by(_d.due_at).limit(1)
+def _due(which: ColumnElement[bool], passed_over: PassedOver) -> Select[tuple[int]]:
+    refused = (
+        (_d.endpoint, passed_over.endpoints),
+        (_d.receiver, passed_over.receivers),
+        (_d.owner, passed_over.owners),
+    )
+    others = [column.not_in(list(values)) for column, values in refused if values]
+    return select(_d.seq).where(UNDELIVERED, which, _d.due_at <= now(), *others).order_by(_d.due_at).limit(1)
 
 
 def _settle(connection: Connection, delivery: Delivery, **values: Any) -> bool:

@@ -111,6 +111,22 @@ def test_nonsense_costs_one_and_gets_its_own_error(client_with, body):
     assert answers == [answers[0], answers[0], 429]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/generate", {"prompt": "x", "settings": {"num_images": 2.0}}),
+        ("/v1/txt2img", {"prompt": "x", "num_images": 2, "timeout": 0}),
+        ("/v1/inference/demo", {"inputs": "x", "parameters": {"num_images": 2, "timeout": 0}}),
+        *(("/api/run-image-model", {"model": "a/b", "input": {name: "2"}}) for name in ("num_outputs", "n")),
+        ("/api/run-image-model", {"model": "a/b", "input": {"num_outputs": 2.0}}),
+    ],
+)
+def test_images_are_counted_however_they_are_written(client_with, path, body):
+    client = client_with(rate_limit_generate="3 per hour")
+    assert client.post(path, json=body).status_code != 429
+    assert client.post(path, json=body).status_code == 429
+
+
 def test_trying_a_job_again_is_a_generation(client_with):
     client = client_with(rate_limit_generate="6 per hour")
     job_id = ask(client, 3).json["job_id"]

@@ -25,7 +25,7 @@ from app.store.predictions import PredictionStore
 from app.store.retention import RetentionStore
 from app.store.schema import jobs, outputs, predictions
 from app.store.upkeep import look_after
-from app.store.webhooks import WebhookStore
+from app.store.webhooks import PassedOver, WebhookStore
 from tests.store.house import Store, a_request, an_output
 
 SORTS = (
@@ -114,7 +114,7 @@ def a_timed_out_webhook(store: Store) -> None:
     delivery = webhooks.claim(lease_seconds=60)
     assert delivery is not None
     webhooks.failed(delivery, "slow", retry_in=5, timed_out=True)
-    assert webhooks.claim(lease_seconds=60, not_to=["other"]) is None
+    assert webhooks.claim(lease_seconds=60, passed_over=PassedOver(["other"], ["http://other"], ["somebody"])) is None
 
 
 def forget_all(store: Store) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -168,16 +170,42 @@ def test_many_receivers_that_never_answer_hold_up_nobody(
 def test_retries_leave_half_of_the_connections_to_first_tries(
     open_house: Callable[..., House], receiver: Receiver, hire: Hire
 ) -> None:
-    house = open_house(webhook_timeout_seconds=300, webhook_concurrency=2)
-    for number in range(3):
+    house = open_house(webhook_timeout_seconds=300, webhook_concurrency=8)
+    for number in range(6):
         house.finish(receiver.url(f"/hang/{number}"))
         claimed = house.webhooks.claim(lease_seconds=60)
         assert claimed is not None
         house.webhooks.failed(claimed, "no", retry_in=0)
     hire(house)
     eventually(lambda: receiver.calls)
-    assert settled(house, house.finish(receiver.url("/quick"))) is DeliveryState.DELIVERED
-    assert [path for path in receiver.paths() if path.startswith("/hang")] == ["/hang/0"]
+    assert (
+        settled(house, house.finish(receiver.url("/quick").replace("127.0.0.1", "localhost")))
+        is DeliveryState.DELIVERED
+    )
+    assert len([path for path in receiver.paths() if path.startswith("/hang")]) == 4
+
+
+@pytest.mark.parametrize("of", ["one host", "one owner"])
+def test_nobody_takes_all_connections(
+    open_house: Callable[..., House], receiver: Receiver, hire: Hire, of: str
+) -> None:
+    """Not with one host that answers no path, nor with many hosts."""
+    house = open_house(webhook_timeout_seconds=300, webhook_concurrency=8)
+    with ExitStack() as stack:
+        hosts = [receiver.url("/hang").rsplit("/", 1)[0]] * 20
+        if of == "one owner":
+            silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(20)]
+            hosts = [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in silent]
+        for number, host in enumerate(hosts):
+            house.finish(f"{host}/hang/{number}")
+        hire(house)
+        other = receiver.url("/quick").replace("127.0.0.1", "localhost")
+        job_id = house.submit(other)
+        if of == "one owner":
+            house.store.edit(job_id, client_id="bob")
+        house.store.complete(house.store.claim())
+        assert settled(house, job_id) is DeliveryState.DELIVERED
+        receiver.release.set()
 
 
 def test_several_couriers_deliver_once(both: House, receiver: Receiver, hire: Hire) -> None:

@@ -11,7 +11,7 @@ from app.core import webhooks as rules
 from app.core.webhooks import RETRY_DELAYS, TRIES, Delivery, DeliveryState, endpoint_of, pause_after, retry_delay
 from app.errors import DeliveryNotFound
 from app.store.schema import webhook_deliveries
-from app.store.webhooks import WebhookStore
+from app.store.webhooks import PassedOver, WebhookStore
 from tests.waiting import PATIENCE
 from tests.webhooks.conftest import House
 
@@ -19,7 +19,7 @@ URL = "https://hooks.example/made"
 
 
 def claim(house: House, *not_to: str) -> Delivery:
-    delivery = house.webhooks.claim(lease_seconds=60, not_to=not_to)
+    delivery = house.webhooks.claim(lease_seconds=60, passed_over=PassedOver(endpoints=not_to))
     assert delivery is not None, "nothing is due"
     return delivery
 

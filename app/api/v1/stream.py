@@ -27,7 +27,7 @@ from app.api.server import Server, server
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Txt2ImgBody
 from app.api.v1.waiting import pictures_body, raise_what_went_wrong
-from app.api.v1.wire import Wire
+from app.api.v1.wire import Inbox, Wire
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
 from app.core.json_values import read_json
@@ -70,7 +70,7 @@ def stream(connection: Connection) -> None:
     """The whole conversation."""
     here = server()
     lift_limits.get()()  # only now: the client was let in, and has been answered 101
-    connection.sock = Wire(connection.sock)
+    connection.sock, connection.input_buffer = Wire(connection.sock), Inbox(connection.input_buffer)
     if g.stream_slots is here.refused_streams:
         _close_with(connection, Unavailable(TOO_MANY), CloseReason.TRY_AGAIN_LATER)
         return _hang_up(connection, HURRIED_SECONDS)

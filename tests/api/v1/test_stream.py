@@ -41,6 +41,11 @@ def hear(connection) -> dict:
     return json.loads(connection.recv(PATIENCE))
 
 
+def say_much(connection) -> None:
+    for _ in range(1000):
+        connection.send("x" * 60_000)
+
+
 def hear_end(connection) -> tuple[dict, int]:
     """The last message before the server closes, and the code it closes with."""
     heard = None
@@ -160,6 +165,15 @@ def test_what_is_said_later_is_ignored(open_stream, worker):
             connection.send("and another thing")
         worker.finish()
         assert hear_end(connection)[0]["type"] == "result"
+
+
+def test_a_client_that_does_not_stop_talking_is_cut_off(open_stream):
+    """What it says is kept until somebody looks."""
+    with open_stream() as connection:
+        connection.send(json.dumps(FLAT))
+        hear(connection)
+        with pytest.raises(ConnectionClosed):
+            say_much(connection)
 
 
 def test_too_many_streams(app, open_stream, installation):

@@ -11,15 +11,40 @@ import select
 import socket
 import threading
 import time
+from collections import Counter
+from typing import Any
 
 COLLECTED_BYTES = 32_768  # of a request, head and body: up to this it is collected whole before a thread is given
 BODY_PATIENCE_SECONDS = 15.0  # for a body, and on top the time that it takes at the slowest rate
 SLOWEST_RATE = 20_000  # bytes a second
-ANSWER_PATIENCE_SECONDS = 60.0  # until a client takes the next piece of an answer
+ANSWER_PATIENCE_SECONDS = 60.0  # for a client to take an answer, and on top the time that it takes at the slowest rate
+PIECE_BYTES = 262_144  # of a file, sent at a time
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r?\n", re.IGNORECASE)
 _CODING = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
 _EXPECTATION = re.compile(rb"\nexpect:", re.IGNORECASE)
-_LAST_CHUNK = re.compile(rb"(?:^|\r\n)0+[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
+
+
+class Slots:
+    """`total` threads that may wait for slow clients at a time, at most `share` of them for one address."""
+
+    def __init__(self, total: int, share: int) -> None:
+        self._total, self._share = total, share
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, address: str) -> bool:
+        """Whether there was one."""
+        with self._lock:
+            if self._taken.total() >= self._total or self._taken[address] >= self._share:
+                return False
+            self._taken[address] += 1
+            return True
+
+    def give_back(self, address: str) -> None:
+        with self._lock:
+            self._taken[address] -= 1
+            if not self._taken[address]:
+                del self._taken[address]
 
 
 class ClientSocket(socket.socket):
@@ -29,9 +54,12 @@ class ClientSocket(socket.socket):
     none is left is disconnected.
     """
 
-    slots = threading.BoundedSemaphore(1)
+    slots = Slots(1, share=1)
+    _peer = ""
     _began = 0.0
     _received = 0
+    _answer_began = 0.0
+    _sent = 0
     _limited = False
     _may_wait = True
     _owes_continue = False
@@ -47,9 +75,10 @@ class ClientSocket(socket.socket):
         except OSError:
             return True  # the reader will see
         # Unix sockets know no SO_RCVLOWAT: the poller would spin. Behind them is a proxy that sends requests whole.
-        whole = not seen or self.family == socket.AF_UNIX or _is_whole(seen) or self._has_no_more()
+        missing = 0 if not seen or self.family == socket.AF_UNIX else _missing(seen)
+        whole = not missing or self._has_no_more()
         if not whole or self._waits_for_more:
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + missing)
             self._waits_for_more = not whole
         return whole
 
@@ -61,6 +90,7 @@ class ClientSocket(socket.socket):
         self._limited, self._may_wait, self._owes_continue = flag, True, False
         if flag:
             self._began, self._received = time.monotonic(), 0
+            self._answer_began, self._sent = 0.0, 0
             self.settimeout(ANSWER_PATIENCE_SECONDS)
         else:
             super().setblocking(False)
@@ -97,9 +127,25 @@ class ClientSocket(socket.socket):
     def sendall(self, data: bytes, flags: int = 0, /) -> None:  # type: ignore[override]
         rest = memoryview(data)
         while self._limited and rest:
-            self._wait(select.POLLOUT, ANSWER_PATIENCE_SECONDS)
-            rest = rest[super().send(rest, flags) :]
-        super().sendall(rest, flags)
+            now = time.monotonic()
+            self._answer_began = self._answer_began or now
+            self._wait(select.POLLOUT, self._answer_began + ANSWER_PATIENCE_SECONDS + self._sent / SLOWEST_RATE - now)
+            sent = super().send(rest, flags)
+            self._sent += sent
+            rest = rest[sent:]
+        if rest:  # even nothing is waited with until the socket takes more
+            super().sendall(rest, flags)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """As of `socket.socket`, which would wait for its client without a slot."""
+        if not self._limited:
+            return super().sendfile(file, offset, count)
+        file.seek(offset)
+        done = 0
+        while piece := file.read(PIECE_BYTES if count is None else min(PIECE_BYTES, count - done)):
+            self.sendall(piece)
+            done += len(piece)
+        return done
 
     def _wait(self, event: int, seconds: float) -> None:
         """Until the socket is ready for `event`. Raises ConnectionResetError when it takes too long, or when too many
@@ -110,13 +156,22 @@ class ClientSocket(socket.socket):
             if not self._may_wait:
                 raise TimeoutError("the request has ended")
             self._continue()
-        if not self.slots.acquire(blocking=False):
+        if not self.slots.take(self._address()):
             raise ConnectionResetError(errno.ECONNRESET, "too many slow clients")
         try:
             if not self._is_ready(event, max(seconds, 0)):
                 raise ConnectionResetError(errno.ECONNRESET, "the client was too slow")
         finally:
-            self.slots.release()
+            self.slots.give_back(self._address())
+
+    def _address(self) -> str:
+        """Of the other side; '' for a Unix socket, behind which is a proxy."""
+        if not self._peer and self.family != socket.AF_UNIX:
+            try:
+                self._peer = str(self.getpeername()[0])
+            except OSError:  # it is gone
+                self._peer = "?"
+        return self._peer
 
     def _is_ready(self, event: int, seconds: float = 0) -> bool:
         poll = select.poll()
@@ -129,15 +184,15 @@ class ClientSocket(socket.socket):
             super().sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _is_whole(seen: bytes) -> bool:
+def _missing(seen: bytes) -> int:
+    """How many bytes have to come at least before it is worth looking again; 0 when the request can be given to a
+    thread. This runs on the thread of all connections: it looks at the head alone, and in linear time."""
     head, found, body = seen.partition(b"\r\n\r\n")
     if not found:
-        return b"\n\n" in seen or len(seen) >= COLLECTED_BYTES  # neither is served: let it be refused
+        return 0 if b"\n\n" in seen or len(seen) >= COLLECTED_BYTES else 1  # neither is served: let it be refused
     head += b"\r\n"
-    lengths, is_chunked = _LENGTH.findall(head), bool(_CODING.search(head))
-    if _EXPECTATION.search(head) or len(seen) >= COLLECTED_BYTES or len(lengths) + is_chunked > 1:
-        return True
-    if is_chunked:
-        return bool(_LAST_CHUNK.search(body))
-    length = int(lengths[0]) if lengths else 0
-    return len(body) >= length or length > COLLECTED_BYTES
+    lengths = _LENGTH.findall(head)
+    if len(lengths) != 1 or _CODING.search(head) or _EXPECTATION.search(head) or len(seen) >= COLLECTED_BYTES:
+        return 0  # no body; chunks, whose end only a parser finds; a client that waits to be asked
+    length = int(lengths[0])
+    return 0 if length > COLLECTED_BYTES else max(0, length - len(body))

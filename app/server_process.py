@@ -12,7 +12,6 @@ import logging
 import selectors
 import signal
 import socket
-import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +23,14 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app.api.handover import HandedOver, announce_close, lift_limits
 from app.api.server import Server
-from app.client_socket import ClientSocket
+from app.client_socket import ClientSocket, Slots
 from app.server_refusals import refusal
 from app.services.reload import reload_settings
 
 STREAMS_GRACE_SECONDS = 2.0
 COURIER_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
 LINGER_SECONDS = 5.0  # that a client has to take in its last answer, and to notice the end
-MOST_MADE_ROOM = 64  # idle connections that are closed at a time when there are too many
+YOUNG_SECONDS = 1.0  # that a new connection has for its request before it may have to make room for others
 
 
 class Connection(TConn):
@@ -52,12 +51,14 @@ class ServerProcess(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lingering: deque[Connection] = deque()
-        self._slots = threading.BoundedSemaphore(slow_threads(self.cfg.threads))
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=self.cfg.threads + slow_threads(self.cfg.threads))
 
     def run(self) -> None:
+        total = slow_threads(self.cfg.threads)
+        is_behind_proxies = self._server.installation.settings.trusted_proxies > 0  # these are all clients then
+        self._slots = Slots(total, share=total if is_behind_proxies else total // 2)
         super().run()
         self._server.desk.join(timeout=STREAMS_GRACE_SECONDS)
         self.wsgi.extensions["courier"].stop(timeout=COURIER_GRACE_SECONDS)
@@ -120,9 +121,11 @@ class ServerProcess(ThreadWorker):
         while self._lingering and (not self.alive or self._lingering[0].timeout <= now):
             self._end(self._lingering[0])
         if self.nr_conns >= self.worker_connections:
-            for waiting in (self._lingering, self.pending_conns, self.keepalived_conns):
-                for conn in [*waiting][:MOST_MADE_ROOM]:
-                    self._end(conn)
+            young = now + self.cfg.keepalive - YOUNG_SECONDS  # their timeout
+            idle = [*self._lingering, *self.keepalived_conns]
+            idle += [conn for conn in self.pending_conns if conn.timeout < young]
+            for conn in idle[: max(1, self.worker_connections // 8)]:
+                self._end(conn)
 
     def _linger(self, conn: Any) -> None:
         """Close a connection after an answer. While its client still sends, closing would reset it, and could cost the

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.core.access import Identity
 from app.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 BUCKETS = 65_536  # limits in memory: two clients share one with a chance of 1 in this many
 
@@ -20,7 +24,15 @@ def trust_proxies(app: Flask, count: int) -> None:
     """Take the client's address and scheme from the last `count` proxies' headers, and the path that is served under
     from the last one's; with 0 nobody is believed."""
     if count:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=1)  # type: ignore[method-assign]
+        fixed = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=1)
+
+        def behind_proxies(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")
+            if any(scheme.strip() not in ("http", "https") for scheme in schemes):
+                environ.pop("HTTP_X_FORWARDED_PROTO", None)  # it would become part of redirects
+            return fixed(environ, start_response)
+
+        app.wsgi_app = behind_proxies  # type: ignore[method-assign]
 
 
 def identity() -> Identity:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from flask import Flask, Response
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.api.request_id import request_id as present_request_id
 from app.core.urls import url
@@ -23,6 +23,7 @@ from app.errors import (
     PayloadTooLarge,
     RateLimited,
     Unauthorized,
+    Unavailable,
     UnsupportedMediaType,
 )
 
@@ -46,6 +47,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(CyberImageError, problem)
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(ParseException, _from_body)
+    app.register_error_handler(ClientDisconnected, _from_a_body_cut_short)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -98,6 +100,12 @@ def _from_http(error: HTTPException) -> Response | HTTPException:
 
 def _from_body(_: ParseException) -> Response:
     return problem(InvalidRequest("The body is not framed as HTTP wants it: its chunks cannot be read."))
+
+
+def _from_a_body_cut_short(_: ClientDisconnected) -> Response:
+    """The server gave up waiting for it: see ClientSocket. A client that went away does not read this."""
+    words = "The body did not come in time: the connection is too slow, or too many others are. Send it again."
+    return problem(Unavailable(words, retry_after=5))
 
 
 def _unexpected(error: Exception) -> Response:

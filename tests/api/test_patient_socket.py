@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import select
 import socket
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from app import client_socket
-from app.client_socket import ClientSocket
+from app.client_socket import ClientSocket, Slots
 from tests.waiting import wait_until
 
 
@@ -88,7 +89,7 @@ def test_a_small_body_is_collected_too(pair) -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", True),  # refused
         (b"POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\nabc", True),  # too large to be collected
         (b"POST / HTTP/1.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n", True),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", True),  # only a parser finds its end
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", True),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n00;x\r\nA: b\r\n\r\n", True),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", True),
@@ -115,15 +116,62 @@ def test_a_body_has_to_keep_coming(pair, monkeypatch) -> None:
 
 def test_there_is_a_limit_to_who_is_waited_for(pair) -> None:
     server, client = pair
-    server.slots = threading.BoundedSemaphore(1)
+    server.slots = Slots(1, share=1)
     server.setblocking(True)
     client.sendall(b"POST / HTTP/1.1\r\n\r\n")
-    with server.slots:  # of another connection
-        assert server.recv(100)
-        with pytest.raises(ConnectionResetError, match="too many"):
-            server.recv(100)
-        with pytest.raises(ConnectionResetError, match="too many"):
-            server.sendall(bytes(100_000_000))
+    assert server.slots.take("192.0.2.1")  # of another connection
+    assert server.recv(100)
+    with pytest.raises(ConnectionResetError, match="too many"):
+        server.recv(100)
+    with pytest.raises(ConnectionResetError, match="too many"):
+        server.sendall(bytes(100_000_000))
+
+
+def test_the_reader_of_a_file_is_waited_for_like_any_other(pair) -> None:
+    server, _ = pair
+    server.slots = Slots(1, share=1)
+    assert server.slots.take("192.0.2.1")
+    server.setblocking(True)
+    with pytest.raises(ConnectionResetError, match="too many"):
+        server.sendfile(io.BytesIO(bytes(100_000_000)))
+
+
+def test_a_file_is_sent_whole_and_in_parts(pair) -> None:
+    server, client = pair
+    server.setblocking(True)
+    content = bytes(range(256)) * 100
+    assert server.sendfile(io.BytesIO(content)) == len(content)
+    assert server.sendfile(io.BytesIO(content), 10, 100) == 100
+    assert client.recv(len(content) + 100, socket.MSG_WAITALL) == content + content[10:110]
+
+
+def test_a_reader_that_takes_a_little_now_and_then_is_left_in_time(pair, monkeypatch) -> None:
+    """A deadline for the whole answer, not one that each byte puts off."""
+    server, client = pair
+    server.slots = Slots(1, share=1)
+    monkeypatch.setattr(client_socket, "ANSWER_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(client_socket, "SLOWEST_RATE", 10**12)
+    server.setblocking(True)
+    done = threading.Event()
+
+    def read_a_little() -> None:
+        while not done.wait(0.05):
+            client.recv(100)
+
+    reader = threading.Thread(target=read_a_little, daemon=True)
+    reader.start()
+    with pytest.raises(ConnectionResetError, match="too slow"):
+        server.sendall(bytes(100_000_000))
+    done.set()
+    reader.join()
+
+
+def test_one_address_gets_its_share_of_the_slots() -> None:
+    slots = Slots(4, share=2)
+    assert [slots.take("a") for _ in range(3)] == [True, True, False]
+    assert [slots.take(other) for other in ("b", "c", "d")] == [True, True, False]
+    slots.give_back("a")
+    assert slots.take("a")
 
 
 def test_nothing_is_waited_for_once_the_request_has_ended(pair) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from app import client_socket, serve
@@ -9,6 +10,8 @@ from app import client_socket, serve
 
 def main() -> int:
     serve.KEEPALIVE_SECONDS = 600
+    if most := os.environ.get("MOST_CONNECTIONS"):
+        serve.most_connections = lambda: int(most)
     client_socket.BODY_PATIENCE_SECONDS = client_socket.ANSWER_PATIENCE_SECONDS = 600.0
     return serve.main()
 

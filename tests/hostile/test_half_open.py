@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SESSION = b"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 GENERATE = b"POST /api/generate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
+CHUNKED = SESSION + b"Transfer-Encoding: chunked\r\n\r\n"
 LARGE = b"Content-Length: 900000\r\n"
 SHAPES = {
     "no bytes": b"",
@@ -35,6 +36,8 @@ SHAPES = {
     "a large body that is refused": GENERATE + LARGE + b"\r\n" + b" " * 40_000,
     "a body on a GET": b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n" + LARGE + b"\r\n" + b" " * 40_000,
     "a chunk that stalls": SESSION + b"Transfer-Encoding: chunked\r\n\r\n64\r\n{",
+    "zeros that could end chunks": CHUNKED + b"0" * 32_000,
+    "sizes without chunks": CHUNKED + (b"0" * 60 + b"\r\n") * 500,
     "chunks without an end": SESSION + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
     "a large chunk that stalls": SESSION + b"Transfer-Encoding: chunked\r\n\r\nFFFFF\r\n" + b" " * 40_000,
     "a body that waits to be asked for": SESSION + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n",
@@ -145,7 +148,7 @@ def test_more_connections_than_the_server_takes(tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("few-threads")
     processes = Processes(folder)
     try:
-        small = KeyedServer(processes, folder, SERVER_THREADS="4")  # and so 80 connections
+        small = KeyedServer(processes, folder, SERVER_THREADS="4", MOST_CONNECTIONS="80")
         for shape in ("no bytes", "half a head", "a closed conversation", "a chunk that stalls"):
             with held_open(small, 300, SHAPES[shape]):
                 assert small.answers()

@@ -8,6 +8,7 @@ import re
 from urllib.parse import unquote, unquote_to_bytes
 
 _HEAD = re.compile(r"data:([^,]{0,500}),", re.IGNORECASE)
+MOST_ESCAPES = 10_000  # each becomes an object of its own while it is read
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -37,6 +38,8 @@ def decode_data_uri(uri: str) -> tuple[str, bytes]:
         raise ValueError("it does not begin with data: and a comma")
     media_type, *parameters = (part.strip() for part in head[1].split(";"))
     text = uri[head.end() :]
+    if text.count("%") > MOST_ESCAPES:
+        raise ValueError("it has too many percent signs; send base64")
     if any(parameter.lower() == "base64" for parameter in parameters):
         return media_type, decode_base64(unquote(text) if "%" in text else text)
     return media_type, unquote_to_bytes(text)

@@ -29,7 +29,14 @@ _SEVERAL = {  # what it is that has more than one picture
 _NEARLY_BLACK = 8  # of 255: an edge of JPEG is not drawn by anybody
 PNG_COMPRESSION = 1  # of 9: they are kept for as long as the job, and made while a client waits
 _SAME_SHAPE = 0.01  # how far a mask's aspect ratio may be from its picture's
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, TypeError, KeyError, struct.error)
+_BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, TypeError, KeyError, RuntimeError),
+    struct.error,
+)
+_MOST_SCANS = 200  # of a JPEG: each is decoded over the whole picture; cameras and editors make about ten
+_SCAN = b"\xff\xda"
+_LARGEST_TILE = 1 << 20  # pixels of a TIFF's tile that may be larger than its picture: many programs write 256 × 256
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 class UnusablePicture(Exception):
@@ -49,9 +56,12 @@ class Decoded:
 
 
 def measure(data: bytes, *, max_pixels: int) -> int:
-    """How many pixels the picture in `data` has, by its header. Raises UnusablePicture."""
+    """How many pixels decoding the picture in `data` can take, by its header. Raises UnusablePicture.
+
+    Of an AVIF as many as are allowed: the size in its header is that of the container, the decoder goes by another one.
+    """
     with _opened(data, max_pixels) as opened:
-        return opened.width * opened.height
+        return max_pixels if opened.format == "AVIF" else opened.width * opened.height
 
 
 def decode(data: bytes, role: Role, *, max_pixels: int) -> Decoded:
@@ -66,6 +76,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened.size, max_pixels)
+            _check_hidden_work(opened, data)
             yield opened
     except Image.DecompressionBombError:
         raise UnusablePicture(f"has too many pixels; at most {max_pixels:,} are allowed") from None
@@ -123,6 +134,17 @@ def _know_heif() -> None:
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     if size[0] * size[1] > max_pixels:
         raise UnusablePicture(f"is {size[0]} × {size[1]} pixels; at most {max_pixels:,} are allowed. Make it smaller")
+
+
+def _check_hidden_work(opened: Image.Image, data: bytes) -> None:
+    """Raises UnusablePicture for files that cost far more than their size says."""
+    if opened.format == "JPEG" and data.count(_SCAN) > _MOST_SCANS:
+        raise UnusablePicture(f"has more than {_MOST_SCANS} scans. Save it again, not progressive")
+    if opened.format == "TIFF":
+        tags = getattr(opened, "tag_v2", {})
+        tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+        if tile > max(_LARGEST_TILE, opened.width * opened.height):
+            raise UnusablePicture("has tiles larger than itself. Save it again as PNG")
 
 
 def _plain(opened: Image.Image, role: Role) -> Decoded:

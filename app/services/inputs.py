@@ -22,11 +22,13 @@ from app.services import gallery
 from app.services.guarded_http import guarded_client, url_problem
 from app.services.installation import Installation
 from app.services.rights import may_use
+from app.store.owners import OwnerStore
 
 if TYPE_CHECKING:  # Pillow and numpy: megabytes that an API without pictures coming in never needs
     from app.files.inputs import Decoded
 
 URL_MAX_CHARS = 2048
+NOBODY = ""  # the owner of what nobody owns
 MOST_REDIRECTS = 3
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -84,7 +86,12 @@ def usable_image(installation: Installation, image_id: str, *, client_id: str) -
 
     The one place where that right is asked for: whoever may see a picture may use it.
     """
-    output = installation.outputs.get(image_id)
+    try:
+        output = installation.outputs.get(image_id)
+    except Gone:  # to others it is one that never was
+        if not may_use(installation, client_id, OwnerStore(installation.database).of_output(image_id) or NOBODY):
+            raise ImageNotFound("There is no image with this id.") from None
+        raise
     if not may_use(installation, client_id, output.owner):
         raise ImageNotFound("There is no image with this id.")
     return output

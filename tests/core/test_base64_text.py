@@ -69,3 +69,10 @@ def test_what_is_no_data_uri() -> None:
         assert not is_data_uri(text)
         with pytest.raises(ValueError, match="comma"):
             decode_data_uri(text)
+
+
+def test_percent_signs_are_for_short_texts():
+    assert decode_data_uri("data:,%41b") == ("", b"Ab")
+    for start in ("data:,", "data:;base64,"):
+        with pytest.raises(ValueError, match="percent signs"):
+            decode_data_uri(start + "%41" * 100_000)

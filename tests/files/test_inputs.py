@@ -256,3 +256,39 @@ def test_a_mask_of_the_same_shape_is_scaled_and_of_another_refused():
     assert scaled.notes == ("The mask was 16 × 8 and was scaled to the image's 64 × 32.",)
     with pytest.raises(UnusablePicture, match="is 16 × 8 and the image 64 × 64; make them the same size"):
         match(mask, (64, 64))
+
+
+def tiled_tiff(width: int, height: int, tile: int) -> bytes:
+    """A grey TIFF of one tile."""
+    content = zlib.compress(bytes(tile * tile))
+    tags = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile, 324: 0, 325: len(content)}
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    tags[324] = len(head) + 12 * len(tags) + 4
+    return head + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()) + bytes(4) + content
+
+
+def test_tiles_larger_than_their_picture_are_refused():
+    assert read(tiled_tiff(64, 64, 256))[0].shape == (64, 64, 3)
+    with pytest.raises(UnusablePicture, match="tiles larger than itself"):
+        inputs.measure(tiled_tiff(64, 64, 2048), max_pixels=MOST)
+
+
+def test_a_jpeg_of_many_scans_is_refused():
+    jpeg = file_of(halves(), "JPEG", progressive=True)
+    assert inputs.measure(jpeg, max_pixels=MOST) == 32
+    with pytest.raises(UnusablePicture, match="scans"):
+        inputs.measure(jpeg[:-2] + b"\xff\xda\0\x08\1\1\0\0\0\0" * 200 + jpeg[-2:], max_pixels=MOST)
+
+
+def test_an_avif_counts_as_much_as_any_picture_may():
+    """What its header says is not what the decoder goes by."""
+    assert inputs.measure(file_of(halves(size=(16, 16)), "AVIF"), max_pixels=MOST) == MOST
+
+
+def test_whatever_a_decoder_raises_is_a_damaged_picture(monkeypatch):
+    def fails(*_args, **_options):
+        raise RuntimeError("Failed to decode frame")
+
+    monkeypatch.setattr(inputs.Image, "open", fails)
+    with pytest.raises(UnusablePicture, match="is damaged: Failed"):
+        read(b"anything")

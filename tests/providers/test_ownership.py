@@ -91,6 +91,15 @@ def test_a_reference_that_is_none(people: Keyed, provider: StandIn, reference: s
     assert answer.json["errors"][0]["field"] == "input.deep.0.image"
 
 
+def test_a_removed_picture_of_somebody_else_is_one_that_never_was(people: Keyed, provider: StandIn, bobs: str) -> None:
+    provider.add_model("acme/taker", {})
+    assert people.bob.delete(f"/api/image/{bobs}").status_code == 204
+    for image_id in (bobs, "0" * 32):
+        body = {"model": "acme/taker", "input": {"prompt": "x", "image": f"cyberimage://image/{image_id}"}}
+        answer = people.alice.post("/api/run-image-model", json=body)
+        assert answer.json["errors"] == [{"field": "input.image", "message": "There is no image with this id."}]
+
+
 def test_a_worker_uploads_only_what_was_admitted(people: Keyed, place: Place, provider: StandIn, bobs: str) -> None:
     """Whatever got into a job's row: what was not admitted with the job is not looked up when it runs."""
     provider.add_model("acme/taker", {})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from app.store.webhooks import PassedOver
 from tests.webhooks.conftest import House
 
 
@@ -27,7 +28,7 @@ def overheard(house: House) -> Iterator[list[tuple[str, Any]]]:
 
 
 CALLS = {
-    "claim": lambda house: house.webhooks.claim(lease_seconds=60, not_to=["https://other.example"]),
+    "claim": lambda house: house.webhooks.claim(lease_seconds=60, passed_over=PassedOver(["other"], ["http://other"])),
     "settle": lambda house: house.webhooks.delivered(house.webhooks.claim(lease_seconds=60), 200),
     "of a job": lambda house: house.webhooks.page(job_id="x"),
     "newest": lambda house: house.webhooks.page(limit=3),

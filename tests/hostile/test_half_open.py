@@ -8,8 +8,12 @@ import struct
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
 
+from app.config import load_settings
+from app.services.installation import open_installation
+from app.services.publish import Made, Picture, publish
 from tests.hostile.server import HostileServer
 from tests.processes import Processes
 from tests.waiting import wait_until
@@ -39,6 +43,8 @@ SHAPES = {
     "zeros that could end chunks": CHUNKED + b"0" * 32_000,
     "sizes without chunks": CHUNKED + (b"0" * 60 + b"\r\n") * 500,
     "chunks without an end": SESSION + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "lines that could be a last chunk": SESSION + b"Transfer-Encoding: chunked\r\n\r\n" + (b"0" * 60 + b"\r\n") * 520,
+    "zeros that could be a last chunk": SESSION + b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 32_500,
     "a large chunk that stalls": SESSION + b"Transfer-Encoding: chunked\r\n\r\nFFFFF\r\n" + b" " * 40_000,
     "a body that waits to be asked for": SESSION + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n",
     "a closed conversation": b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
@@ -54,6 +60,21 @@ class KeyedServer(HostileServer):
         done = processes.start("-m", "app.keys", "create", "alice", DATABASE_URL=f"sqlite:///{folder}/db.sqlite")
         assert done.wait(60) == 0
         self.token = next(word for word in processes.said().split() if word.startswith("ci_"))
+
+    def make_picture(self) -> str:
+        """The id of one whose file has some MB."""
+        known = {"Authorization": f"Bearer {self.token}"}
+        assert httpx.post(f"{self.url}/api/generate", json={"prompt": "x"}, headers=known).status_code == 202
+        places = {"database_url": f"sqlite:///{self.folder}/db.sqlite", "images_dir": self.folder / "images"}
+        settings = load_settings({}, None, **places, videos_dir=self.folder / "videos", disk_floor_bytes=0)
+        installation = open_installation(settings)
+        try:
+            claim = installation.claims.claim("worker-1")
+            assert claim is not None
+            noise = np.random.default_rng(1).integers(0, 256, (2048, 2048, 3), np.uint8)
+            return publish(installation, claim, Made([Picture(noise, 1)], {}, {}, {}))[0].id
+        finally:
+            installation.close()
 
     def answers(self) -> bool:
         """Whether somebody without and somebody with a token is served."""
@@ -111,6 +132,51 @@ def test_a_client_that_does_not_read_what_it_asked_for(server: KeyedServer) -> N
     request = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with held_open(server, 60, request * 60):
         assert server.answers()
+
+
+def test_readers_that_do_not_read_a_file(server: KeyedServer) -> None:
+    """A file goes another way than other answers, and takes its time on a narrow path."""
+    known = f"Authorization: Bearer {server.token}\r\n\r\n".encode()
+    request = b"GET /api/image/" + server.make_picture().encode() + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + known
+    with contextlib.ExitStack() as stack:
+        for _ in range(90):
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            reader.connect(("127.0.0.1", server.port))
+            reader.sendall(request)
+        assert server.answers()
+        assert server.answers()
+    wait_until(lambda: server.connections() < 10, "connections stay behind")
+    assert server.is_well()
+    assert "Socket error" not in server.said()
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/img2img"])
+def test_an_upload_for_which_no_thread_is_left_is_told_so(server: KeyedServer, path: str) -> None:
+    """All of this address's places are taken by those who announced a body and do not send it."""
+    known = f"Authorization: Bearer {server.token}\r\nContent-Type: application/json\r\nHost: 127.0.0.1\r\n".encode()
+    length = b"Content-Length: 900000\r\n\r\n"
+    with held_open(server, 26, b"POST /api/webhooks/replicate HTTP/1.1\r\nHost: 127.0.0.1\r\n" + length):
+        assert server.answers()
+        with server.connect() as connection:
+            connection.sendall(b"POST " + path.encode() + b" HTTP/1.1\r\n" + known + length + b" " * 40_000)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 503"), answer
+    assert b"\r\nRetry-After: 5\r\n" in answer
+    assert b'"code": "unavailable"' in answer
+
+
+def test_one_address_does_not_take_the_places_of_others(server: KeyedServer) -> None:
+    body = b'{"prompt": "x"' + b" " * 40_000 + b"}"
+    known = f"Authorization: Bearer {server.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with held_open(server, 60, b"POST /api/webhooks/replicate HTTP/1.1\r\nHost: 127.0.0.1\r\n" + LARGE + b"\r\n"):
+        assert server.answers()
+        with socket.create_connection(("127.0.0.1", server.port), 30, ("127.0.0.2", 0)) as other:
+            other.sendall(GENERATE + known + body[:39_000])
+            assert server.answers()
+            other.sendall(body[39_000:])
+            assert other.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 202"
 
 
 def test_a_refusal_does_not_wait_for_the_body(server: KeyedServer) -> None:

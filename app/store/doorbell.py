@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import socket
+import stat
 import tempfile
 import time
 import uuid
@@ -22,6 +23,8 @@ from typing import Literal, Protocol
 
 import psycopg
 from sqlalchemy.engine import URL
+
+from app.errors import ConfigurationError
 
 Topic = Literal["work", "news"]
 LONGEST_TMPDIR = 48  # bytes; a socket's path may have 107, on some systems 103
@@ -56,14 +59,28 @@ class LocalDoorbell:
         # Not beside the database: a socket's path may have 107 bytes at most, and a project may lie deep.
         digest = hashlib.sha256(str(database_path).encode()).hexdigest()[:16]
         self._folder = _short_temporary_folder() / f"cyberimage-{os.getuid()}-{digest}"
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        if self._folder.lstat().st_uid != os.getuid():
-            raise PermissionError(f"{self._folder} belongs to somebody else; remove it or set TMPDIR")
-        self._folder.chmod(0o700)  # whoever made it
+        if not self._make_folder():
+            raise ConfigurationError([f"{self._folder} is not a folder of this user: remove it, or set TMPDIR."])
+        self._folder.chmod(0o700)  # whatever the umask was
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sender.setblocking(False)
 
+    def _make_folder(self) -> bool:
+        """Whether it is there and ours. Everybody may write to the folder that it lies in."""
+        with contextlib.suppress(FileExistsError):
+            self._folder.mkdir(mode=0o700)
+        return self._is_ours()
+
+    def _is_ours(self) -> bool:
+        try:
+            found = self._folder.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
     def ring(self, topic: Topic, message: str = "") -> None:
+        if not self._is_ours():
+            return
         for path in self._folder.glob(f"{topic}-*"):
             try:
                 self._sender.sendto(message.encode(), str(path))
@@ -73,7 +90,9 @@ class LocalDoorbell:
                 continue
 
     def listen(self, topic: Topic) -> Listener:
-        self._folder.mkdir(mode=0o700, exist_ok=True)  # temporary folders are tidied up now and then
+        if not self._make_folder():  # temporary folders are tidied up now and then, and then somebody else was first
+            log.warning("%s is not a folder of this user: work is found by polling. Remove it.", self._folder)
+            return _PollingListener()
         return _LocalListener(self._folder / f"{topic}-{uuid.uuid4().hex[:12]}")
 
 
@@ -81,6 +100,17 @@ def _short_temporary_folder() -> Path:
     """TMPDIR, unless a socket's whole path would not fit."""
     usual = Path(tempfile.gettempdir())
     return usual if len(os.fsencode(usual)) <= LONGEST_TMPDIR else Path("/tmp")  # noqa: S108 - the folder in it is ours
+
+
+class _PollingListener:
+    """Hears nothing: whoever waits looks when the time is up."""
+
+    def wait(self, timeout: float) -> str | None:
+        time.sleep(timeout)
+        return None
+
+    def close(self) -> None:
+        pass
 
 
 class _LocalListener:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from app.errors import ConfigurationError
+from app.store import doorbell
 from app.store.database import Database
 from app.store.doorbell import Doorbell, LocalDoorbell, open_doorbell
 
@@ -132,4 +136,33 @@ def test_without_a_database_it_is_silent(postgres_url: str) -> None:
     bell.ring("work")
     listener = bell.listen("work")
     assert listener.wait(NOW) is None
+    listener.close()
+
+
+@pytest.mark.parametrize("taken", ["another user", "a file", "a link"])
+def test_a_folder_that_is_not_ours_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+    other, place = os.getuid() + 1, tmp_path / "t"
+    place.mkdir()
+    monkeypatch.setattr(doorbell, "_short_temporary_folder", lambda: place)
+    monkeypatch.setattr(os, "getuid", lambda: other)
+    digest = hashlib.sha256(str(tmp_path / "db.sqlite").encode()).hexdigest()[:16]
+    folder = place / f"cyberimage-{other}-{digest}"
+    if taken == "another user":
+        folder.mkdir()
+    elif taken == "a file":
+        folder.write_text("")
+    else:
+        folder.symlink_to(tmp_path)
+    with pytest.raises(ConfigurationError, match="TMPDIR"):
+        LocalDoorbell(tmp_path / "db.sqlite")
+
+
+def test_a_folder_that_somebody_else_made_meanwhile_is_left_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = LocalDoorbell(tmp_path / "db.sqlite")
+    monkeypatch.setattr(os, "getuid", lambda: -1)
+    listener = bell.listen("work")
+    bell.ring("work")
+    assert listener.wait(0.01) is None
     listener.close()

@@ -28,7 +28,7 @@ def trust_proxies(app: Flask, count: int) -> None:
 
         def behind_proxies(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")
-            if any(scheme.strip() not in ("http", "https") for scheme in schemes):
+            if [scheme.strip().lower() for scheme in schemes][-count:][:1] not in (["http"], ["https"]):
                 environ.pop("HTTP_X_FORWARDED_PROTO", None)  # it would become part of redirects
             return fixed(environ, start_response)
 

@@ -102,10 +102,11 @@ def _from_body(_: ParseException) -> Response:
     return problem(InvalidRequest("The body is not framed as HTTP wants it: its chunks cannot be read."))
 
 
-def _from_a_body_cut_short(_: ClientDisconnected) -> Response:
-    """The server gave up waiting for it: see ClientSocket. A client that went away does not read this."""
-    words = "The body did not come in time: the connection is too slow, or too many others are. Send it again."
-    return problem(Unavailable(words, retry_after=5))
+def _from_a_body_cut_short(error: ClientDisconnected) -> Response:
+    if isinstance(error.__context__, ConnectionResetError):  # the server gave up waiting for it: see ClientSocket
+        words = "The body did not come in time: the connection is too slow, or too many others are. Send it again."
+        return problem(Unavailable(words, retry_after=5))
+    return problem(InvalidRequest("The body ended before it was whole."))
 
 
 def _unexpected(error: Exception) -> Response:

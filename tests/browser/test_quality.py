@@ -31,8 +31,8 @@ def go(page: Page, view: str) -> None:
 
 
 def violations(page: Page, axe: str) -> list[str]:
-    """What axe finds, and finds again a moment later: it looks for a while, and on a busy machine the page changes under
-    it, which gave a contrast once that no frame has."""
+    """What axe finds, and finds again a moment later: it looks for a while, and on a busy machine the page changes
+    meanwhile, which gave a contrast once that no frame has."""
     page.evaluate(axe)
     found = _look(page)
     if found:

@@ -41,5 +41,7 @@ def decode_data_uri(uri: str) -> tuple[str, bytes]:
     if text.count("%") > MOST_ESCAPES:
         raise ValueError("it has too many percent signs; send base64")
     if any(parameter.lower() == "base64" for parameter in parameters):
+        if not text.isascii():
+            raise ValueError("base64 is ASCII")
         return media_type, decode_base64(unquote(text) if "%" in text else text)
     return media_type, unquote_to_bytes(text)

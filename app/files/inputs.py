@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
 from app.core.inputs import Role
+from app.files.tiff import sizes_are_plain
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIF")
 _SEVERAL = {  # what it is that has more than one picture
@@ -34,6 +35,7 @@ _BROKEN = (
     struct.error,
 )
 _MOST_SCANS = 200  # of a JPEG: each is decoded over the whole picture; cameras and editors make about ten
+_JPEGS = ("JPEG", "MPO")  # MPO: with a segment of multi-picture files
 _SCAN = b"\xff\xda"
 _LARGEST_TILE = 1 << 20  # pixels of a TIFF's tile that may be larger than its picture: many programs write 256 × 256
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
@@ -138,9 +140,11 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 def _check_hidden_work(opened: Image.Image, data: bytes) -> None:
     """Raises UnusablePicture for files that cost far more than their size says."""
-    if opened.format == "JPEG" and data.count(_SCAN) > _MOST_SCANS:
+    if opened.format in _JPEGS and data.count(_SCAN) > _MOST_SCANS:
         raise UnusablePicture(f"has more than {_MOST_SCANS} scans. Save it again, not progressive")
     if opened.format == "TIFF":
+        if not sizes_are_plain(data):
+            raise UnusablePicture("says its sizes in a way that cannot be checked. Save it again as PNG")
         tags = getattr(opened, "tag_v2", {})
         tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
         if tile > max(_LARGEST_TILE, opened.width * opened.height):

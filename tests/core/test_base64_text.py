@@ -76,3 +76,8 @@ def test_percent_signs_are_for_short_texts():
     for start in ("data:,", "data:;base64,"):
         with pytest.raises(ValueError, match="percent signs"):
             decode_data_uri(start + "%41" * 100_000)
+
+
+def test_base64_beyond_ascii_is_refused_before_anything_is_unpacked():
+    with pytest.raises(ValueError, match="base64 is ASCII"):
+        decode_data_uri("data:;base64,%41" + "a\u00e9" * 10)

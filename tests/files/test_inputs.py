@@ -292,3 +292,24 @@ def test_whatever_a_decoder_raises_is_a_damaged_picture(monkeypatch):
     monkeypatch.setattr(inputs.Image, "open", fails)
     with pytest.raises(UnusablePicture, match="is damaged: Failed"):
         read(b"anything")
+
+
+@pytest.mark.parametrize("kind", [16, 17, 18])
+def test_a_tile_size_that_only_the_decoder_can_read_is_refused(kind):
+    data = bytearray(tiled_tiff(64, 64, 2048))
+    for tag in (322, 323):
+        at = data.index(struct.pack("<HH", tag, 4))
+        data[at + 2 : at + 4] = struct.pack("<H", kind)
+    with pytest.raises(UnusablePicture):
+        inputs.measure(bytes(data), max_pixels=MOST)
+
+
+def test_scans_are_counted_whatever_kind_of_jpeg_it_is():
+    """A JPEG with a segment of multi-picture files is another format to Pillow."""
+    several = io.BytesIO()
+    halves().save(several, "MPO", save_all=True, append_images=[halves()])
+    many = several.getvalue() + b"\xff\xda\0\x08\1\1\0\0\0\0" * 200
+    with Image.open(io.BytesIO(many)) as opened:
+        assert opened.format == "MPO"
+    with pytest.raises(UnusablePicture, match="scans"):
+        inputs.measure(many, max_pixels=MOST)

@@ -1,7 +1,7 @@
 # make run     install what is needed and start CyberImage on http://127.0.0.1:5050
 # make test    install what the tests need and run all of them
 # make check   the quick part: lint, types, architecture, unit tests
-# make check-numbers   the numerical tests as other processors would run them (about 20 minutes)
+# make check-numbers   the numerical tests as other processors would run them (about half an hour)
 # make check-load      the tests with threads and processes, five times, beside eight busy loops (hours)
 # make bench   the benchmarks; docs/BENCHMARKS.md explains them
 # make crash   kill and freeze everything for MINUTES=10 per database; nothing may be lost or published twice

@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from app.core.client_network import client_network
+
 COLLECTED_BYTES = 32_768  # of a request, head and body: up to this it is collected whole before a thread is given
 BODY_PATIENCE_SECONDS = 15.0  # for a body, and on top the time that it takes at the slowest rate
 SLOWEST_RATE = 20_000  # bytes a second
@@ -25,7 +27,8 @@ _EXPECTATION = re.compile(rb"\nexpect:", re.IGNORECASE)
 
 
 class Slots:
-    """`total` threads that may wait for slow clients at a time, at most `share` of them for one address."""
+    """`total` threads that may wait for slow clients at a time, at most `share` of them for one address. The address ''
+    stands for many clients: it may take all."""
 
     def __init__(self, total: int, share: int) -> None:
         self._total, self._share = total, share
@@ -35,7 +38,8 @@ class Slots:
     def take(self, address: str) -> bool:
         """Whether there was one."""
         with self._lock:
-            if self._taken.total() >= self._total or self._taken[address] >= self._share:
+            share = self._share if address else self._total
+            if self._taken.total() >= self._total or self._taken.get(address, 0) >= share:
                 return False
             self._taken[address] += 1
             return True
@@ -168,7 +172,7 @@ class ClientSocket(socket.socket):
         """Of the other side; '' for a Unix socket, behind which is a proxy."""
         if not self._peer and self.family != socket.AF_UNIX:
             try:
-                self._peer = str(self.getpeername()[0])
+                self._peer = client_network(self.getpeername()[0])
             except OSError:  # it is gone
                 self._peer = "?"
         return self._peer

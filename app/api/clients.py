@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.core.access import Identity
+from app.core.client_network import client_network
 from app.errors import Unauthorized
 
 if TYPE_CHECKING:
@@ -82,14 +83,5 @@ def bucketing() -> Callable[[str], str]:
 
 
 def _network_of(client: str) -> str:
-    """An IPv6 client has a whole /64 of addresses to choose from: it is one client."""
     kind, _, text = client.partition(":")
-    if kind != "ip":
-        return client
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return client
-    if isinstance(address, IPv6Address):
-        return f"{kind}:{address.ipv4_mapped or ip_network((address, 64), strict=False)}"
-    return client
+    return f"{kind}:{client_network(text)}" if kind == "ip" else client

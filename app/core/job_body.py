@@ -13,8 +13,12 @@ from app.core.urls import url
 
 
 def iso(seconds: float) -> str:
-    """`2026-11-20T17:59:00.123Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """`2026-11-20T17:59:00.123Z`: the millisecond in which it was, so that what is listed `since` then is found."""
+    milliseconds = int(seconds * 1000)
+    if milliseconds / 1000 > seconds:  # the product was rounded up
+        milliseconds -= 1
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
 
 
 def iso_or_none(seconds: float | None) -> str | None:

@@ -120,7 +120,11 @@ class Courier:
         thread = threading.Thread(target=self._run, args=[delivery], name="webhook", daemon=True)
         with self._changed:
             self._under_way[delivery.endpoint] = delivery, thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left: the lease runs out, and it is delivered then
+            log.error("A webhook has to wait: %s", error, extra=_context(delivery))
+            self._end(delivery)
 
     def _run(self, delivery: Delivery) -> None:
         try:
@@ -128,10 +132,13 @@ class Courier:
         except DatabaseUnavailable as error:  # the lease runs out, and it is delivered again
             log.error("What came of a delivery could not be written: %s", error.detail, extra=_context(delivery))
         finally:
-            with self._changed:
-                del self._under_way[delivery.endpoint]
-                self._ended += 1
-                self._changed.notify_all()
+            self._end(delivery)
+
+    def _end(self, delivery: Delivery) -> None:
+        with self._changed:
+            del self._under_way[delivery.endpoint]
+            self._ended += 1
+            self._changed.notify_all()
 
     def deliver(self, delivery: Delivery) -> None:
         """Send the message and write down what came of it. Raises DatabaseUnavailable."""

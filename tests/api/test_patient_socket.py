@@ -172,6 +172,8 @@ def test_one_address_gets_its_share_of_the_slots() -> None:
     assert [slots.take(other) for other in ("b", "c", "d")] == [True, True, False]
     slots.give_back("a")
     assert slots.take("a")
+    slots = Slots(4, share=2)
+    assert [slots.take("") for _ in range(5)] == [True] * 4 + [False]  # behind a Unix socket are many
 
 
 def test_nothing_is_waited_for_once_the_request_has_ended(pair) -> None:

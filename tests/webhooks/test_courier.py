@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -206,6 +207,25 @@ def test_nobody_takes_all_connections(
         house.store.complete(house.store.claim())
         assert settled(house, job_id) is DeliveryState.DELIVERED
         receiver.release.set()
+
+
+def test_a_system_without_a_thread_to_spare_delays_one_message_alone(
+    house: House, receiver: Receiver, hire: Hire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, failed = threading.Thread.start, []
+
+    def short_of_threads(thread: threading.Thread) -> None:
+        if thread.name == "webhook" and not failed:
+            failed.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", short_of_threads)
+    late, next_one = house.finish(receiver.url("/late")), house.finish(receiver.url("/next"))
+    hire(house)
+    assert settled(house, next_one) is DeliveryState.DELIVERED
+    assert house.only(late).state is DeliveryState.PENDING
+    assert "can't start new thread" in caplog.text
 
 
 def test_several_couriers_deliver_once(both: House, receiver: Receiver, hire: Hire) -> None:

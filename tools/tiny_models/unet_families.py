@@ -83,21 +83,8 @@ def _sd15_parts(**more: int) -> dict[str, Any]:
 
 def sdxl_refiner() -> DiffusionPipeline:
     """SDXL's refiner: the second text encoder alone, and a score of beauty as a further condition."""
-    clip, time_width = clip_tokenizer(pad_token="!"), 8
-    unet = UNet2DConditionModel(
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        sample_size=8,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=(2, 4),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=time_width,
-        projection_class_embeddings_input_dim=CLIP_WIDTH + 5 * time_width,
-        cross_attention_dim=CLIP_WIDTH,
-        norm_num_groups=4,
-    )
+    clip = clip_tokenizer(pad_token="!")
+    unet = _sdxl_unet(numbers=5, cross_attention_dim=CLIP_WIDTH)
     return StableDiffusionXLImg2ImgPipeline(
         vae=autoencoder(4, flow=False),
         text_encoder=None,
@@ -113,8 +100,22 @@ def sdxl_refiner() -> DiffusionPipeline:
 def sdxl() -> DiffusionPipeline:
     """SDXL base: two text encoders side by side, and the picture's size and crop as further conditions."""
     clip, clip_2 = clip_tokenizer(), clip_tokenizer(pad_token="!")
+    unet = _sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2))
+    return StableDiffusionXLPipeline(
+        vae=autoencoder(4, flow=False),
+        text_encoder=clip_text_model(clip),
+        tokenizer=clip,
+        text_encoder_2=clip_text_model_with_projection(clip_2),
+        tokenizer_2=clip_2,
+        unet=unet.eval(),
+        scheduler=EulerDiscreteScheduler(**_BETAS, timestep_spacing="leading"),
+    )
+
+
+def _sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
+    """Of the base and of the refiner, which are told so many `numbers` beside the words: sizes, crop, score."""
     time_width = 8
-    unet = UNet2DConditionModel(
+    return UNet2DConditionModel(
         block_out_channels=(16, 32),
         layers_per_block=1,
         sample_size=8,
@@ -124,17 +125,7 @@ def sdxl() -> DiffusionPipeline:
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=time_width,
-        transformer_layers_per_block=(1, 2),
-        projection_class_embeddings_input_dim=CLIP_WIDTH + 6 * time_width,
-        cross_attention_dim=2 * CLIP_WIDTH,
+        projection_class_embeddings_input_dim=CLIP_WIDTH + numbers * time_width,
         norm_num_groups=4,
-    )
-    return StableDiffusionXLPipeline(
-        vae=autoencoder(4, flow=False),
-        text_encoder=clip_text_model(clip),
-        tokenizer=clip,
-        text_encoder_2=clip_text_model_with_projection(clip_2),
-        tokenizer_2=clip_2,
-        unet=unet.eval(),
-        scheduler=EulerDiscreteScheduler(**_BETAS, timestep_spacing="leading"),
+        **options,
     )

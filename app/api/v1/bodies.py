@@ -91,7 +91,3 @@ def flat_field_names() -> Iterator[None]:
             FieldError(_FLAT_NAMES.get(one.field, one.field.removeprefix(_NESTED)), one.message) for one in error.errors
         ]
         raise type(error)(error.detail.replace(_NESTED, ""), errors=wrong, retry_after=error.retry_after) from None
-
-
-def _flat(field: str) -> str:
-    return _FLAT_NAMES.get(field, field.removeprefix(_NESTED))

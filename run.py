@@ -2,7 +2,7 @@
 
 import sys
 
-from app.worker.start import main
+from app.cli.run import main
 
 if __name__ == "__main__":
     sys.exit(main())

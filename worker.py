@@ -5,7 +5,7 @@
 
 import sys
 
-from app.worker.main import main
+from app.cli.worker import main
 
 if __name__ == "__main__":
     sys.exit(main(arguments=sys.argv[1:]))

@@ -23,16 +23,16 @@ def create_app(settings: Settings) -> OpenAPI:
     from flask_openapi3 import Info, OpenAPI
 
     from app import api
-    from app.api.access import Door
-    from app.api.server import Server
-    from app.services.installation import open_installation
+    from app.api.security.authorization import Door
+    from app.api.server.context import Server
+    from app.services.context import open_installation
 
     app = OpenAPI(
         __name__,
         info=Info(title="CyberImage", version=__version__, description=api.DESCRIPTION),
         security_schemes=api.SECURITY_SCHEMES,
         openapi_extensions={"security": [{}, *({name: []} for name in api.SECURITY_SCHEMES)]},
-        doc_ui=False,  # its pages need a CDN; app.api.docs has its own
+        doc_ui=False,  # its pages need a CDN; app.api.native.docs has its own
         validation_error_status="default",  # every operation documents that one itself
         validation_error_model=api.Problem,
         validation_error_callback=api.refuse,

@@ -2,7 +2,7 @@
 
 A message says what is wrong *and what to do about it*; it never holds a stack trace, a secret or a path outside the
 project. The codes are part of the API: clients branch on them, so a code is never renamed and never reused.
-This module knows nothing about Flask; `app.api.errors` turns an error into an RFC 9457 problem document.
+This module knows nothing about Flask; `app.api.http.problems` turns an error into an RFC 9457 problem document.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ LIMIT_SECONDS, LIMIT_MB = 2.0, 150
 
 def main() -> None:
     started = time.perf_counter()
-    with running("-m", "app.serve") as place, httpx.Client(base_url=place.url) as client:
+    with running("-m", "app.server.gunicorn_app") as place, httpx.Client(base_url=place.url) as client:
         seconds = time.perf_counter() - started
         for _ in range(500):
             client.get("/api/models")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.process_limits import allow_many_files
+from app.process.os_limits import allow_many_files
 from bench.crowd import Crowd, Tally
 from bench.family import MemoryWatch, megabytes
 from bench.machine import describe_machine

@@ -71,7 +71,7 @@ def measure(model: str, path: Path, loras: Path, side: int, steps: int, rank: in
 
 def switching(engine: DiffusersEngine, spec: ModelSpec, loras: Path) -> float:
     """Milliseconds to put another LoRA on and take it off again, nothing drawn."""
-    from app.engines.diffusers.loras import Wanted
+    from app.engines.diffusers.loras.cache import Wanted
     from app.files.loras import inspect
 
     shelf = engine._residency.get(spec).loras

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         ("40 megapixels", plain(40_000_000)),
         ("20 MB", noise(2 * 10**7)),
     ):
-        with running("-m", "app.serve", **environment) as place:
+        with running("-m", "app.server.gunicorn_app", **environment) as place:
             before = resident_mb(place.process.pid)
             began = time.perf_counter()
             answers = send(place.url + asked.route, picture, asked.clients)

@@ -22,7 +22,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Place:
-    """A running service: `process` is run.py (or app.serve), `folder` holds its database, images and logs."""
+    """A running service: `process` is run.py (or the API alone), `folder` holds its database, images and logs."""
 
     url: str
     folder: Path

@@ -18,11 +18,11 @@ from sqlalchemy import insert, select
 
 from app.core.request import GenerationRequest
 from app.core.search import folded
-from app.store.database import Database
-from app.store.jobs import JobStore
-from app.store.migrate import migrate
-from app.store.outputs import GalleryQuery, OutputStore
-from app.store.schema import jobs, outputs
+from app.store.db.database import Database
+from app.store.db.migrate import migrate
+from app.store.db.schema import jobs, outputs
+from app.store.media.outputs import GalleryQuery, OutputStore
+from app.store.queue.jobs import JobStore
 
 WORDS = ("boat", "fox", "Wolken", "STRASSE", "sunset", "castle", "portrait", "кот", "桜", "neon", "grün", "watercolor")
 WORDS_EACH = 40

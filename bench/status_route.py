@@ -20,7 +20,7 @@ LIMIT = 0.5
 
 
 def main() -> None:
-    with running("-m", "app.serve") as service, running("-m", "bench.bare_flask") as bare:
+    with running("-m", "app.server.gunicorn_app") as service, running("-m", "bench.bare_flask") as bare:
         with httpx.Client(base_url=service.url) as client:
             job_id = client.post("/api/generate", json={"prompt": "a red circle"}).json()["job_id"]
         ours, theirs = [], []

@@ -62,16 +62,17 @@ def postgres_url(new_postgres_database: Callable[[], str]) -> str:
     return new_postgres_database()
 
 
-# What `make check` leaves to `make test`: parts that load torch, start processes or servers, or draw.
+# What `make check` leaves to `make test`: folders whose tests load torch, start processes or servers, or draw.
 _THOROUGH = {
+    "cli",
     "demo_model",
     "deploy",
     "engines",
     "hostile",
     "monitoring",
+    "process",
     "providers",
-    "test_models",
-    "test_serve",
+    "server",
     "v1",
     "webhooks",
     "worker",
@@ -80,10 +81,7 @@ _THOROUGH = {
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them slow, and whatever runs on PostgreSQL, having run on SQLite."""
+    here = Path(__file__).parent
     for item in items:
-        if (
-            _THOROUGH & set(item.path.parts)
-            or "postgres" in item.name
-            or item.path.stem in ("test_serve", "test_models")
-        ):
+        if _THOROUGH & set(item.path.relative_to(here).parts) or "postgres" in item.name:
             item.add_marker(pytest.mark.slow)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app import create_app
-from app.api.docs import operations, type_of
+from app.api.native.docs import operations, type_of
 from app.config import ROOT, load_settings
 from app.errors import error_codes
 

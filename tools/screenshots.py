@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from app.config import ROOT
-from tests.browser.house import House
+from tests.browser.harness import House
 from tests.browser.painter import prompt_of
 
 DEVICES: dict[str, dict[str, Any]] = {

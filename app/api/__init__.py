@@ -6,37 +6,32 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
-from app.api import (
-    access,
-    body,
-    clients,
-    conditional,
+from app.api import v1
+from app.api.http import conditional, headers, prefix, problems, request_body
+from app.api.http.problems import refuse
+from app.api.http.request_body import ApiRequest
+from app.api.native import (
+    cleanup,
     docs,
-    errors,
     events,
     gallery,
     generate,
-    headers,
     health,
     images,
     jobs,
     loras,
-    meter,
     metrics,
     models,
     pages,
-    prefix,
     provider_webhooks,
     queue,
     remote_models,
     session,
-    upkeep,
-    v1,
     webhooks,
 )
-from app.api.body import ApiRequest
-from app.api.errors import refuse
 from app.api.schemas.problems import Problem
+from app.api.security import authorization, client_identity
+from app.api.server import request_metrics
 from app.config import Settings
 
 __all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "SECURITY_SCHEMES", "ApiRequest", "Problem", "refuse", "register"]
@@ -48,7 +43,12 @@ DESCRIPTION = (
 )
 SECURITY_SCHEMES: dict[str, Any] = {
     "token": {"type": "http", "scheme": "bearer", "description": "Where AUTH_MODE asks: a key, or a hub token."},
-    "session": {"type": "apiKey", "in": "cookie", "name": access.COOKIE, "description": "See POST /api/session."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": authorization.COOKIE,
+        "description": "See POST /api/session.",
+    },
 }
 EXPOSED_HEADERS = [
     "ETag",
@@ -65,20 +65,20 @@ EXPOSED_HEADERS = [
 def register(app: OpenAPI, settings: Settings) -> None:
     """Give `app` every route, the error documents, the headers of every response, and the limits."""
     app.wsgi_app = prefix.PathPrefix(app.wsgi_app, settings)  # type: ignore[method-assign]
-    clients.trust_proxies(app, settings.trusted_proxies)
-    body.register(app, settings)
-    meter.register(app)
-    errors.register(app)
+    client_identity.trust_proxies(app, settings.trusted_proxies)
+    request_body.register(app, settings)
+    request_metrics.register(app)
+    problems.register(app)
     headers.register(app, settings)
     conditional.register(app)
-    access.register(app)
+    authorization.register(app)
     work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
-    for resource in (*work, health, metrics, upkeep, session, pages):
+    for resource in (*work, health, metrics, cleanup, session, pages):
         app.register_api(resource.api)
     v1.register(app)
     app.register_blueprint(docs.pages)
     if settings.rate_limit_generate or settings.rate_limit_read or settings.auth_mode == "keys":
-        from app.api import limits  # only then: it costs megabytes
+        from app.api.security import rate_limits  # only then: it costs megabytes
 
-        limits.register(app, settings)
+        rate_limits.register(app, settings)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

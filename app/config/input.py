@@ -21,7 +21,7 @@ class Input(BaseModel):
     suspicious_patterns: str = Field(
         "",
         description='What does, as JSON {"name": "regular expression"}, case ignored; empty = the built-in list'
-        " (app/core/suspicion.py): script tags, javascript: URIs, template injection, path traversal, null bytes.",
+        " (core/prompt_screening.py): script tags, javascript: URIs, template injection, path traversal, null bytes.",
         json_schema_extra=LIVE,
     )
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
+from app.config.env_file import oddities_in, read_env_file
 from app.config.kinds import ROOT
 from app.config.profiles import profile_defaults
 from app.config.settings import Settings
-from app.env_file import oddities_in, read_env_file
 from app.errors import ConfigurationError
 
 ENV_FILE = ROOT / ".env"

@@ -15,7 +15,9 @@ from app.errors import FieldError, InvalidRequest
 MOST_LEVELS = 64
 MOST_PROBLEMS = 20  # a body can hold a hundred thousand wrong values; its answer cannot
 LONGEST_NAME = 100
-_JUDGED_ELSEWHERE = frozenset({"prompt", "negative_prompt"})  # a NUL in one counts as an attack: app.core.suspicion
+_JUDGED_ELSEWHERE = frozenset(
+    {"prompt", "negative_prompt"}
+)  # a NUL in one counts as an attack: app.core.prompt_screening
 
 
 def read_json(text: str | bytes) -> Any:

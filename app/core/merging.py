@@ -1,6 +1,6 @@
 """Which waiting jobs one call of a pipeline can draw together: those that differ in nothing but their words and seed.
 
-Pure: who asks for what is looked up in `app.store.alike`, what a pipeline can do in the engine.
+Pure: who asks for what is looked up in `app.store.queue.batching`, what a pipeline can do in the engine.
 """
 
 from __future__ import annotations

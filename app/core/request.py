@@ -108,7 +108,7 @@ class GenerationRequest(BaseModel):
     pipeline's own default.
 
     There is no `image` unless `task` starts from one; `inpaint` has a `mask` too. The pixels of both are kept beside
-    the job (app.store.inputs). `strength` is None unless the image is left by degrees; a video begins with all of it.
+    the job (store.queue.inputs). `strength` is None unless the image is left by degrees; a video begins with all of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

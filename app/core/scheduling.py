@@ -14,8 +14,9 @@ as the head has been passed over for less than `affinity_bound`. The head theref
 job. What counts is the time since it was first passed over, not its age: in a line longer than the bound every head is
 old, and swapping models with every job just when there is most to do would keep the line long for ever.
 
-*Merging* (MERGE_JOBS, `app.store.alike`) lets jobs of the same model and priority come forward to share the call of one
-whose turn it is. Who waits behind that one waits for the call instead of the job; whose turn is next is not changed.
+*Merging* (MERGE_JOBS, `store.queue.batching`) lets jobs of the same model and priority come forward to share the
+call of one whose turn it is. Who waits behind that one waits for the call instead of the job; whose turn is next is not
+changed.
 """
 
 from __future__ import annotations

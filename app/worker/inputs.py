@@ -6,7 +6,7 @@ from app.core.inputs import Role
 from app.core.job import Claim
 from app.engines.base import NO_INPUTS, Inputs, Pixels
 from app.errors import GenerationError
-from app.services.installation import Installation
+from app.services.context import Installation
 
 
 def read_inputs(installation: Installation, claim: Claim) -> Inputs:

@@ -18,17 +18,17 @@ from app.engines.registry import engine_for
 from app.errors import Cancelled, DatabaseUnavailable, OutOfMemory
 from app.monitoring.failpoints import failpoint
 from app.monitoring.resources import rss_bytes
-from app.services.installation import Installation
-from app.services.maintenance import Maintenance
-from app.services.reload import reload_settings
-from app.store.workers import WorkerReport
-from app.worker.counts import Counts
-from app.worker.crew import Alone, Crew
-from app.worker.errands import Errands
-from app.worker.held import HeldJob, Stop
-from app.worker.idle import IdleModels
-from app.worker.keeper import Keeper
+from app.services.context import Installation
+from app.services.ops.maintenance import Maintenance
+from app.services.ops.reload import reload_settings
+from app.store.queue.workers import WorkerReport
+from app.worker.executor import Alone, Crew
+from app.worker.heartbeat import Keeper
+from app.worker.idle_models import IdleModels
+from app.worker.metrics_buffer import Counts
+from app.worker.model_commands import Errands
 from app.worker.runner import Runner, as_known
+from app.worker.running_job import HeldJob, Stop
 from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")

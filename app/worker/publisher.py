@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.job import Phase
-from app.services.installation import Installation
-from app.services.publish import Made, publish
-from app.worker.held import HeldJob
-from app.worker.vital import VitalThread, log
+from app.services.context import Installation
+from app.services.media.publish import Made, publish
+from app.worker.critical_thread import VitalThread, log
+from app.worker.running_job import HeldJob
 
 
 @dataclass(frozen=True)

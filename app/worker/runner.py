@@ -23,16 +23,16 @@ from app.errors import (
     LeaseLost,
     OutOfMemory,
 )
-from app.services.installation import Installation
-from app.services.publish import Clip, Made, Picture
-from app.services.remote_requests import with_admitted_pictures
-from app.store.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
-from app.worker import journal
-from app.worker.counts import Counts
-from app.worker.held import HeldJob, MergedJob, Stop
+from app.services.context import Installation
+from app.services.media.publish import Clip, Made, Picture
+from app.services.remote.requests import with_admitted_pictures
+from app.store.queue.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
+from app.worker import job_log
+from app.worker.heartbeat import Keeper
 from app.worker.inputs import read_inputs
-from app.worker.keeper import Keeper
+from app.worker.metrics_buffer import Counts
 from app.worker.publisher import Finished, Publisher
+from app.worker.running_job import HeldJob, MergedJob, Stop
 from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")
@@ -72,7 +72,7 @@ class Runner:
         self._publish(job, made)
 
     def may_merge(self, claim: Claim) -> bool:
-        """Whether others may be drawn in one call with this job, here and now. See `app.store.alike` for who."""
+        """Whether others may be drawn in one call with this job, here and now. See `store.queue.batching` for who."""
         request = claim.request
         fresh = claim.attempt == 1 < claim.max_attempts
         if not (fresh and can_merge(request)) or request.model_id in self._unmerged:
@@ -151,7 +151,7 @@ class Runner:
             log.warning("%s jobs of %s took too long in one call (JOB_TIMEOUT_SECONDS)", len(jobs), model_id)
             self._unmerged.add(model_id)
         elif left:
-            known = as_known(error, journal.context(left[0]))
+            known = as_known(error, job_log.context(left[0]))
             log.warning("%s jobs of %s failed in one call; each runs alone: %s", len(jobs), model_id, known.detail)
             if known is not error:  # nobody expected it
                 self._unmerged.add(model_id)
@@ -174,9 +174,9 @@ class Runner:
         try:
             self._end(job, error)
         except LeaseLost:
-            log.warning("The lease was lost; the job belongs to somebody else now", extra=journal.context(job))
+            log.warning("The lease was lost; the job belongs to somebody else now", extra=job_log.context(job))
         except DatabaseUnavailable as unreachable:  # the lease will run out, and the job is rescued
-            log.error("The job's end could not be written: %s", unreachable.detail, extra=journal.context(job))
+            log.error("The job's end could not be written: %s", unreachable.detail, extra=job_log.context(job))
         finally:
             self._keeper.let_go(job)
             self._drop_preview(job)
@@ -195,7 +195,7 @@ class Runner:
             raise LeaseLost(claim.job_id)
         elif isinstance(error, Cancelled) and job.stop_reason in _back_to_the_queue(job):
             claims.release(claim)
-            log.info("Given back to the queue", extra=journal.context(job))
+            log.info("Given back to the queue", extra=job_log.context(job))
         elif isinstance(error, Cancelled) and job.stop_reason is Stop.EXPIRED:
             seconds = self._installation.settings.job_timeout_seconds
             self._fail(job, GenerationTimeout(f"The job took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS)."))
@@ -206,7 +206,7 @@ class Runner:
             self._fail(job, error)
 
     def _fail(self, job: HeldJob, error: BaseException) -> None:
-        claim, known = job.claim, as_known(error, journal.context(job))
+        claim, known = job.claim, as_known(error, job_log.context(job))
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         transient = passing and claim.attempt < claim.max_attempts
         status = self._installation.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
@@ -218,7 +218,7 @@ class Runner:
             known.code,
             status.value,
             known.detail,
-            extra=journal.context(job),
+            extra=job_log.context(job),
         )
         if status is JobStatus.FAILED:
             self._note_end(job, known.code)
@@ -233,7 +233,7 @@ class Runner:
         self._note_end(job, "completed")
 
     def _note_end(self, job: HeldJob, outcome: str) -> None:
-        journal.ended(job, outcome, show_prompt=self._installation.settings.log_prompts)
+        job_log.ended(job, outcome, show_prompt=self._installation.settings.log_prompts)
 
 
 def _back_to_the_queue(job: HeldJob) -> Sequence[Stop]:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from app.worker.held import HeldJob, Stop
-from app.worker.vital import VitalThread, exit_hard, log
+from app.worker.critical_thread import VitalThread, exit_hard, log
+from app.worker.running_job import HeldJob, Stop
 
 LOOK_EVERY_SECONDS = 0.2
 LOOK_WHEN_IDLE_SECONDS = 1.0

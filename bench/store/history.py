@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 from app.core.request import GenerationRequest
-from app.store.claims import ClaimStore
-from app.store.database import Database
-from app.store.jobs import JobStore
-from app.store.migrate import migrate
-from app.store.outputs import OutputStore
-from app.store.speeds import SpeedStore
-from app.store.workers import WorkerStore
+from app.store.db.database import Database
+from app.store.db.migrate import migrate
+from app.store.media.outputs import OutputStore
+from app.store.queue.claims import ClaimStore
+from app.store.queue.durations import SpeedStore
+from app.store.queue.jobs import JobStore
+from app.store.queue.workers import WorkerStore
 
 REQUEST = GenerationRequest(
     model_id="demo", prompt="a sunset over mountains", num_inference_steps=16, seed=7, width=512, height=512

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.config import load_settings
-from app.services import gallery, overview
-from app.services.installation import Installation, open_installation
-from app.store.outputs import GalleryQuery
+from app.services.context import Installation, open_installation
+from app.services.media import gallery
+from app.services.ops import stats
+from app.store.media.outputs import GalleryQuery
 from bench.store.history import REQUEST, Stores
 
 
@@ -72,7 +73,7 @@ def _calls(stores: Stores, installation: Installation) -> dict[str, Callable[[],
         "enqueue": lambda: stores.jobs.enqueue(REQUEST, client_id="somebody"),
         "claim": claim,
         "claim, holding two models": claim_with_models,
-        "queue overview (/api/queue)": lambda: overview.queue(installation),
+        "queue overview (/api/queue)": lambda: stats.queue(installation),
         "gallery, first page (/api/images)": lambda: gallery.page(installation, GalleryQuery()),
         "gallery, two pages": second_page,
         "gallery of one model": lambda: gallery.page(installation, GalleryQuery(model_id="model-3")),

@@ -16,8 +16,8 @@ from app import create_app
 from app.config import Settings, load_settings
 from app.core.job import Claim, Phase, Progress
 from app.errors import OutOfMemory
-from app.services.installation import Installation
-from app.services.publish import Made, Picture, publish
+from app.services.context import Installation
+from app.services.media.publish import Made, Picture, publish
 from tests.waiting import PATIENCE, wait_until
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.house import House
+from tests.browser.harness import House
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from app.cli.worker import main as run_worker
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
@@ -30,7 +31,6 @@ from app.engines.base import (
 )
 from app.errors import Cancelled, GenerationError
 from app.files.media import encode_mp4
-from app.worker.main import main as run_worker
 from tools.demo_model.captions import caption
 from tools.demo_model.paint import paint
 from tools.demo_model.scene import sample_landscape

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.browser.house import free_port
+from tests.browser.harness import free_port
 from tests.waiting import wait_until
 
 PATH = "/cyberimage"

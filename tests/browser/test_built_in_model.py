@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.config import ROOT
-from tests.browser.house import House
+from tests.browser.harness import House
 from tools.tiny_models.lora import make_lora
 
 log = logging.getLogger(__name__)

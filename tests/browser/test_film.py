@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.house import House
+from tests.browser.harness import House
 from tests.browser.test_quality import violations
 from tests.providers import media
 from tests.providers.replicate_server import SECRET, TOKEN, Script, StandIn, replicate

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.house import House
+from tests.browser.harness import House
 
 
 def test_a_newcomer_makes_a_picture(page: Page):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.house import House
+from tests.browser.harness import House
 from tests.browser.test_film import film_dialog, in_gallery, plays
 from tests.browser.test_quality import violations
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate

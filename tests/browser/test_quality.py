@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE
-from tests.browser.house import House
+from tests.browser.harness import House
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.house import House
+from tests.browser.harness import House
 
 
 def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, house: House):

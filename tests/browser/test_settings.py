@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.house import House
+from tests.browser.harness import House
 
 
 def sent(page: Page) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from playwright.sync_api import Page, expect
 
 from app.config import load_settings
 from app.core.access import Role
-from app.services.installation import Installation, open_installation
-from app.services.keys import create_key
-from app.store.api_keys import ApiKeyStore
-from tests.browser.house import House
+from app.services.auth.api_keys import create_key
+from app.services.context import Installation, open_installation
+from app.store.ops.api_keys import ApiKeyStore
+from tests.browser.harness import House
 from tests.browser.test_quality import violations
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.house import House
+from tests.browser.harness import House
 
 
 def sent_by(page: Page, act: Callable[[], None]) -> dict[str, Any]:

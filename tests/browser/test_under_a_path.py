@@ -18,7 +18,7 @@ from tests.browser.proxy import LOCATION, PASSED_ON, PATH, Proxy, find_nginx
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.browser.house import House
+    from tests.browser.harness import House
 
 pytestmark = pytest.mark.skipif(find_nginx() is None, reason="TESTS UNDER A PATH SKIPPED: nginx is not installed")
 
@@ -39,7 +39,7 @@ def place(new_house, tmp_path: Path, way: str) -> Iterator[tuple[House, Proxy]]:
 
 
 def new_key(house: House) -> str:
-    done = house._processes.start("-m", "app.keys", "create", "alice", **house.environment)
+    done = house._processes.start("-m", "app.cli.keys", "create", "alice", **house.environment)
     assert done.wait(60) == 0
     return next(word for word in house._processes.said().split() if word.startswith("ci_"))
 

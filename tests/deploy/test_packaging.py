@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.config import ROOT, Settings, load_settings
 from app.core.configuration import catalog_of
-from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -91,7 +91,7 @@ def test_everything_that_running_needs_goes_into_the_image_and_nothing_private()
     assert local
     assert all(Path(repo).parts[0] in wanted for repo in local)
     assert not wanted & {".env", ".git", "db", "images", "videos", "logs", "models"}
-    imported = "import sys, app.serve, app.worker.start; print(*{n.split('.')[0] for n in sys.modules})"
+    imported = "import sys, app.server.gunicorn_app, app.cli.run; print(*{n.split('.')[0] for n in sys.modules})"
     shown = subprocess.run(
         [sys.executable, "-c", imported], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

@@ -16,7 +16,7 @@ import pytest
 from app.config import ROOT
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
-from tests.services.whoami_server import WhoamiServer, user
+from tests.services.auth.whoami_server import WhoamiServer, user
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
 PAGE = (ROOT / "docs" / "V1.md").read_text()
@@ -75,7 +75,7 @@ def test_the_two_curls_run_with_a_key_too(new_service: MakeService, tmp_path: Pa
     service = new_service(AUTH_MODE="keys", DEFAULT_MODEL_ID="demo")
     service.start()
     made = subprocess.run(
-        [sys.executable, "-m", "app.keys", "create", "somebody", "--admin"],
+        [sys.executable, "-m", "app.cli.keys", "create", "somebody", "--admin"],
         cwd=ROOT,
         env={**os.environ, **service.environment},
         capture_output=True,

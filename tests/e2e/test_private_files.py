@@ -54,11 +54,11 @@ def test_each_command(new_service, tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     backup = tmp_path / "kept" / "backup"
     commands = (
-        ("app.keys", "create", "alice"),
-        ("app.models", "list"),
-        ("app.cleanup",),
-        ("app.backup", str(backup)),
-        ("app.restore", str(backup)),
+        ("app.cli.keys", "create", "alice"),
+        ("app.cli.models", "list"),
+        ("app.cli.cleanup",),
+        ("app.cli.backup", str(backup)),
+        ("app.cli.restore", str(backup)),
     )
     try:
         for module, *arguments in commands:

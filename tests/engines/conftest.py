@@ -12,8 +12,8 @@ import torch
 
 from app.core.catalog import ModelOptions, ModelSpec
 from app.core.request import GenerationRequest
-from app.engines.diffusers import generate, merged
 from app.engines.diffusers.engine import DiffusersEngine
+from app.engines.diffusers.generate import batched, generate
 from app.engines.settings import EngineSettings
 from tests.torch_threads import TORCH_THREADS
 from tools.tiny_models.build import FAMILIES, build
@@ -65,7 +65,7 @@ def calls(monkeypatch) -> list[tuple[list[int], Any]]:
         seen.append((list(seeds), pictures))
         return pictures
 
-    for module in (generate, merged):
+    for module in (generate, batched):
         monkeypatch.setattr(module, "draw", remember)
     return seen
 

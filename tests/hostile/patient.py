@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from app import client_socket, serve
+from app.server import client_socket, gunicorn_app
 
 
 def main() -> int:
-    serve.KEEPALIVE_SECONDS = 600
+    gunicorn_app.KEEPALIVE_SECONDS = 600
     if most := os.environ.get("MOST_CONNECTIONS"):
-        serve.most_connections = lambda: int(most)
+        gunicorn_app.most_connections = lambda: int(most)
     client_socket.BODY_PATIENCE_SECONDS = client_socket.ANSWER_PATIENCE_SECONDS = 600.0
-    return serve.main()
+    return gunicorn_app.main()
 
 
 if __name__ == "__main__":

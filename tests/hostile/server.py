@@ -15,7 +15,9 @@ from tests.waiting import wait_until
 
 
 class HostileServer:
-    def __init__(self, processes: Processes, folder: Path, *, program: str = "app.serve", **environment: str) -> None:
+    def __init__(
+        self, processes: Processes, folder: Path, *, program: str = "app.server.gunicorn_app", **environment: str
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -48,7 +48,7 @@ def connect(address: tuple[str, int], *args: Any, **kwargs: Any) -> socket.socke
 
 def main() -> int:
     socket.getaddrinfo, socket.create_connection = resolve, connect  # type: ignore[assignment]
-    from app.serve import main as serve
+    from app.server.gunicorn_app import main as serve
 
     return serve()
 

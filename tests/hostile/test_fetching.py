@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.hostile.harness import World
 from tests.hostile.pictures import bomb, png, text_bomb
 from tests.hostile.server import HostileServer
-from tests.hostile.world import World
 from tests.processes import Processes
 from tests.waiting import PATIENCE, wait_until
 

@@ -64,7 +64,9 @@ def test_an_address(processes: Processes, tmp_path: Path, host: str) -> None:
 
 def test_a_unix_socket(processes: Processes, tmp_path: Path) -> None:
     path = tmp_path / "run" / "api.sock"
-    server = processes.start("-m", "app.serve", **environment(tmp_path, f"unix:{path}", FORWARDED_ALLOW_IPS="*"))
+    server = processes.start(
+        "-m", "app.server.gunicorn_app", **environment(tmp_path, f"unix:{path}", FORWARDED_ALLOW_IPS="*")
+    )
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost", timeout=60) as client:
         wait_until(lambda: answers(client), f"it does not answer: {processes.said()[-2000:]}")
         assert f"on unix:{path}" in processes.said()
@@ -92,6 +94,6 @@ def test_a_unix_socket_of_a_killed_server_is_replaced(processes: Processes, tmp_
     path = tmp_path / "api.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    processes.start("-m", "app.serve", **environment(tmp_path, f"unix:{path}"))
+    processes.start("-m", "app.server.gunicorn_app", **environment(tmp_path, f"unix:{path}"))
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
         wait_until(lambda: answers(client), f"it does not answer: {processes.said()[-2000:]}")

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from app.config import ROOT, load_settings
-from app.monitoring.access import AccessMeter
+from app.monitoring.access_log import AccessMeter
 from app.monitoring.requests import RequestMeter
 from app.monitoring.resources import Machine
-from app.services.installation import open_installation
-from app.services.metrics import InstallationMetrics
+from app.services.context import open_installation
+from app.services.ops.metrics import InstallationMetrics
 
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
 ALERTS = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())

@@ -10,11 +10,11 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.worker.loop import Worker
-from app.worker.remote import remote_worker
+from app.worker.prediction_ledger import remote_worker
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
 from tests.waiting import PATIENCE
 from tests.worker.conftest import empty_database, new_place  # noqa: F401 - fixtures
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 STEPS = '{"steps": {"min": 1, "max": 50, "default": 4}}'
 
@@ -54,9 +54,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("patience.ASK_PAUSES", "following.POLL_PAUSES", "following.POLL_PAUSES_WITH_WEBHOOK"):
         monkeypatch.setattr(f"app.engines.replicate.{name}", (0.05,))
     monkeypatch.setattr("app.engines.remote.FETCH_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("app.worker.strays.LOOK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("app.worker.abandoned_predictions.LOOK_EVERY_SECONDS", 0.1)
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr("app.store.rescue.BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pytest
 
 from app.core.job import JobStatus
 from app.monitoring.failpoints import ENVIRONMENT_NAME, NAMES
-from app.services.maintenance import rescue
+from app.services.ops.maintenance import rescue
 from tests.processes import Processes
 from tests.providers.replicate_server import Script, StandIn
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.conftest import hurried, processes  # noqa: F401 - fixtures
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hurried")]
 

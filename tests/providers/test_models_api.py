@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from tests.providers.client import run
 from tests.providers.replicate_server import StandIn
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 
 from app.core.job import JobStatus
 from app.core.request import GenerationInput, GenerationSettings
-from app.services import control
-from app.services.submit import submit
+from app.services.jobs import cancel
+from app.services.jobs.submit import submit
 from app.worker.loop import Worker
 from tests.providers.openai_server import OpenAIServer, openai
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_refusal_and_a_retry(place: Place, server: OpenAIServer, worker: Worke
     job = place.ended(job_id).job
     assert (job.status, job.error_code) == (JobStatus.FAILED, "provider_error")
     assert "rejected by the safety system" in (job.error_message or "")
-    control.retry(place.installation, job_id)
+    cancel.retry(place.installation, job_id)
     place.completed(job_id)
 
 

@@ -12,13 +12,13 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.core.request import GenerationRequest, RemoteCall
 from app.errors import Conflict, ImageNotFound
-from app.services.rerun import rerun
+from app.services.jobs.rerun import rerun
 from app.worker.loop import Worker
-from tests.api.keyed import Keyed
+from tests.api.native.keyed import Keyed
 from tests.providers.client import completed, ended, run
 from tests.providers.replicate_server import StandIn
 from tests.providers.schemas import document
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 TEXT = {"type": "string"}
 

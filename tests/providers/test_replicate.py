@@ -12,13 +12,13 @@ from PIL import Image
 from app.core.job import JobStatus
 from app.core.request import GenerationInput, GenerationSettings
 from app.providers.calls import Refused
-from app.services import control
-from app.services.submit import submit
+from app.services.jobs import cancel
+from app.services.jobs.submit import submit
 from app.worker.loop import Worker
 from tests.providers import media
 from tests.providers.replicate_server import Script, StandIn
 from tests.waiting import wait_until
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def failed(place: Place, job_id: str) -> tuple[str | None, str]:
@@ -99,7 +99,7 @@ def test_a_failed_one_is_made_anew_on_request(place: Place, provider: StandIn, w
     job_id = place.submit("twice", model_id="painter")
     assert failed(place, job_id) == ("provider_error", "out of luck")
     del provider.scripts["twice"]
-    control.retry(place.installation, job_id)
+    cancel.retry(place.installation, job_id)
     place.completed(job_id)
     assert len(provider.created_for("twice")) == 2
 
@@ -121,7 +121,7 @@ def test_after_files_that_could_not_be_had_a_retry_asks_anew(place: Place, provi
     prediction = place.installation.predictions.of_job(job_id)
     assert prediction is not None
     assert "404" in (prediction.download_error or "")
-    control.retry(place.installation, job_id)
+    cancel.retry(place.installation, job_id)
     place.completed(job_id)
     assert len(provider.created_for("gone")) == 2
 
@@ -152,7 +152,7 @@ def test_a_cancel_is_passed_on(place: Place, provider: StandIn, worker: Worker) 
     provider.scripts["slow"] = Script(hold=threading.Event())
     job_id = place.submit("slow", model_id="painter")
     wait_until(lambda: provider.created_for("slow"), "it was never asked")
-    control.cancel(place.installation, job_id)
+    cancel.cancel(place.installation, job_id)
     assert place.ended(job_id).job.status is JobStatus.CANCELLED
     assert provider.cancels == [provider.created_for("slow")[0].id]
 
@@ -229,7 +229,7 @@ def test_a_provider_that_keeps_no_list(place: Place, provider: StandIn, worker: 
     def refuse(*_: object) -> None:
         raise Refused(404, "no list")
 
-    monkeypatch.setattr("app.engines.replicate.asking.alike_ones", refuse)
+    monkeypatch.setattr("app.engines.replicate.create.alike_ones", refuse)
     provider.drop_creates = 1
     place.completed(place.submit("lost", model_id="painter"))
 
@@ -239,7 +239,7 @@ def test_a_success_without_a_file_is_made_anew_on_request(place: Place, provider
     job_id = place.submit("nothing", model_id="painter")
     failed(place, job_id)
     del provider.scripts["nothing"]
-    control.retry(place.installation, job_id)
+    cancel.retry(place.installation, job_id)
     place.completed(job_id)
 
 
@@ -256,7 +256,7 @@ def test_what_nobody_wants_any_more_is_cancelled(place: Place, provider: StandIn
     if named:
         place.installation.predictions.created(claim, intended, made.id)
     place.installation.claims.release(claim)
-    control.cancel(place.installation, job_id)
+    cancel.cancel(place.installation, job_id)
     hire(place)
     wait_until(lambda: provider.cancels == [made.id], "it runs on")
     wait_until(lambda: not place.installation.predictions.strays("replicate"), "it is still a stray")
@@ -266,9 +266,9 @@ def test_a_retry_after_a_cancel_asks_anew(place: Place, provider: StandIn, worke
     provider.scripts["again"] = Script(hold=threading.Event())
     job_id = place.submit("again", model_id="painter")
     wait_until(lambda: provider.created_for("again"), "it was never asked")
-    control.cancel(place.installation, job_id)
+    cancel.cancel(place.installation, job_id)
     place.ended(job_id)
     del provider.scripts["again"]
-    control.retry(place.installation, job_id)
+    cancel.retry(place.installation, job_id)
     place.completed(job_id)
     assert len(provider.created_for("again")) == 2

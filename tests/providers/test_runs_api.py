@@ -15,7 +15,7 @@ from tests.providers.client import completed, ended, run
 from tests.providers.replicate_server import TOKEN, Script, StandIn
 from tests.providers.schemas import document
 from tests.waiting import wait_until
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def test_a_picture_in_the_models_own_words(client: FlaskClient, provider: StandIn, worker: Worker) -> None:

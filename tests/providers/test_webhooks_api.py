@@ -16,13 +16,13 @@ from app import create_app
 from tests.providers.client import completed, run
 from tests.providers.replicate_server import SECRET, Prediction, Script, StandIn
 from tests.waiting import wait_until
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 @pytest.fixture
 def hooked(new_place: Callable[..., Place], settings: dict[str, str], provider: StandIn, hire, monkeypatch) -> Hooked:
     """A worker that only ever hears by webhook, and a provider whose messages the test delivers."""
-    monkeypatch.setattr("app.engines.replicate.following.POLL_PAUSES_WITH_WEBHOOK", (3600.0,))
+    monkeypatch.setattr("app.engines.replicate.poll.POLL_PAUSES_WITH_WEBHOOK", (3600.0,))
     place = new_place(**settings, PUBLIC_URL="https://pictures.example")
     hire(place)
     return Hooked(place, create_app(place.installation.settings).test_client(), provider)
@@ -78,7 +78,7 @@ def test_webhooks_twice_late_and_out_of_order(hooked: Hooked) -> None:
 
 
 def test_webhook_and_poll_together_fetch_once(hooked: Hooked, monkeypatch) -> None:
-    monkeypatch.setattr("app.engines.replicate.following.POLL_PAUSES_WITH_WEBHOOK", (0.01,))
+    monkeypatch.setattr("app.engines.replicate.poll.POLL_PAUSES_WITH_WEBHOOK", (0.01,))
     for number in range(5):
         job_id, made = hooked.run(f"race {number}")
         threads = [threading.Thread(target=hooked.provider.tell, args=(made, "end")) for _ in range(4)]

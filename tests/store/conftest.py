@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.store.database import Database
-from app.store.migrate import migrate
-from app.store.schema import metadata
-from tests.store.house import Store
+from app.store.db.database import Database
+from app.store.db.migrate import migrate
+from app.store.db.schema import metadata
+from tests.store.harness import Store
 
 
 @pytest.fixture(scope="session")

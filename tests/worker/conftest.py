@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.store.database import Database
-from app.store.migrate import migrate
+from app.store.db.database import Database
+from app.store.db.migrate import migrate
 from tests.processes import Processes
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +55,8 @@ def engine() -> FakeEngine:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and rescue within fractions of a second."""
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr("app.store.rescue.BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr("app.services.maintenance.RESCUE_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr("app.services.ops.maintenance.RESCUE_EVERY_SECONDS", 0.1)
 
 
 @pytest.fixture

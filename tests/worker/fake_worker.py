@@ -13,18 +13,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app import lifeline
 from app.core import job
+from app.process import parent_watch
 
 
 def main(arguments: list[str]) -> int:
     asked = dict(argument.split("=", 1) for argument in arguments)
     job.STOP_GRACE_SECONDS = float(asked.get("stop_grace", job.STOP_GRACE_SECONDS))  # before anybody takes the figure
-    lifeline.LAST_CHANCE_SECONDS = float(asked.get("last_chance", lifeline.LAST_CHANCE_SECONDS))
+    parent_watch.LAST_CHANCE_SECONDS = float(asked.get("last_chance", parent_watch.LAST_CHANCE_SECONDS))
 
+    from app.cli.worker import main as run_worker
     from app.errors import OutOfMemory
-    from app.worker import keeper, loop, publisher, watchdog
-    from app.worker.main import main as run_worker
+    from app.worker import heartbeat, loop, publisher, watchdog
     from tests.waiting import wait_until
     from tests.worker.fake_engine import FakeEngine, fails
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     watchdog.INTERPRETER_GRACE_SECONDS = 0.5
     breaks = asked.get("breaks")
     if breaks == "keeper":
-        keeper.Keeper._tick = broken  # type: ignore[method-assign]
+        heartbeat.Keeper._tick = broken  # type: ignore[method-assign]
     elif breaks == "publisher":
         publisher.Publisher._publish = broken  # type: ignore[method-assign]
     elif breaks == "loop":

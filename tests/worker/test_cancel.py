@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.core.job import JobStatus, Phase
-from app.services.control import cancel, retry
+from app.services.jobs.cancel import cancel, retry
 from tests.waiting import PATIENCE
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def test_a_waiting_job_is_never_begun(place: Place, engine: FakeEngine) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
-from app.services.orphans import sweep_orphans
+from app.services.ops.orphans import sweep_orphans
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 pytestmark = pytest.mark.usefixtures("hurried")
 AWAY = DatabaseUnavailable("The database does not answer.")
@@ -17,7 +17,7 @@ AWAY = DatabaseUnavailable("The database does not answer.")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.publish.TRY_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("app.services.media.publish.TRY_AGAIN_SECONDS", 0.01)
 
 
 def breaks(monkeypatch: pytest.MonkeyPatch, store: object, name: str, times: int, *, after: bool = False) -> list[str]:

@@ -9,7 +9,7 @@ from app.worker.watchdog import EXIT_STUCK
 from tests.processes import Processes
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def test_a_job_past_its_deadline_stops_and_is_not_tried_again(new_place, engine: FakeEngine) -> None:
@@ -41,7 +41,7 @@ def test_a_rescue_does_not_come_before_the_job_had_time_to_stop(new_place, engin
 def test_a_hung_engine_ends_the_process_and_the_job_is_rescued(
     new_place, engine: FakeEngine, processes: Processes, hurried, monkeypatch, prompt: str, status: int
 ) -> None:
-    monkeypatch.setattr("app.services.installation.STOP_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("app.services.context.STOP_GRACE_SECONDS", 0.5)
     place = new_place(JOB_TIMEOUT_SECONDS="0.5", LEASE_SECONDS="1", HEARTBEAT_SECONDS="0.2")
     job_id = place.submit(prompt)
     process = processes.start_worker(place.environment, "stop_grace=0.5")
@@ -59,7 +59,7 @@ def test_a_job_that_hangs_every_time_fails_as_timeout(place: Place) -> None:
     """Its worker is gone at the deadline, having beaten until then: that is no `worker_died`."""
     from sqlalchemy import text
 
-    from app.services.maintenance import rescue
+    from app.services.ops.maintenance import rescue
 
     job_id = place.submit()
     for _ in range(3):

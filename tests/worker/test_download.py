@@ -9,7 +9,7 @@ from app.engines.base import Control
 from app.errors import Cancelled
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def test_bytes_are_told_and_a_cancel_stops_it(place: Place) -> None:

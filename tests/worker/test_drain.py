@@ -7,7 +7,7 @@ import threading
 from app.core.job import JobStatus
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def test_the_running_job_finishes_within_the_grace_and_no_other_begins(place: Place, engine: FakeEngine) -> None:

@@ -18,9 +18,9 @@ from app.errors import (
     ModelUnavailable,
     StorageFull,
 )
-from app.services.control import retry
+from app.services.jobs.cancel import retry
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

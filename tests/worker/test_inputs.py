@@ -12,9 +12,9 @@ from sqlalchemy import text
 from app.core.job import JobStatus
 from app.core.request import GenerationInput
 from app.errors import ModelDownloadFailed
-from app.services.submit import submit
+from app.services.jobs.submit import submit
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def send(place: Place, prompt: str = "a boat") -> str:

@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from app.core.job import JobStatus
-from app.services.overview import readiness, summary
-from app.worker.crew import Team
+from app.services.ops.stats import readiness, summary
+from app.worker.executor import Team
 from app.worker.loop import Worker
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 REMOTE = "far;owner/name;Far away;replicate;false"
 
@@ -97,7 +97,7 @@ def test_a_thread_that_breaks_gives_its_slot_back_only_with_the_process(monkeypa
         ended.append(status)
         done.set()
 
-    monkeypatch.setattr("app.worker.crew.exit_hard", exit_hard)
+    monkeypatch.setattr("app.worker.executor.exit_hard", exit_hard)
     team = Team(1)
 
     def broken() -> None:

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import text
 
 from app.core.job import JobStatus
-from app.services.maintenance import rescue
+from app.services.ops.maintenance import rescue
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -36,7 +36,7 @@ def test_a_job_longer_than_its_lease_keeps_it(new_place) -> None:
 
 
 def test_a_lost_lease_stops_the_work_and_publishes_nothing(place: Place, engine: FakeEngine, monkeypatch) -> None:
-    monkeypatch.setattr("app.store.rescue.BACKOFF_SECONDS", 100.0)
+    monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 100.0)
     gate = engine.behaviours["lost"] = Gate()
     place.start(engine)
     lost = place.submit("lost")
@@ -49,7 +49,7 @@ def test_a_lost_lease_stops_the_work_and_publishes_nothing(place: Place, engine:
 
 
 def test_files_written_under_a_lost_lease_are_gone_again(place: Place, engine: FakeEngine, monkeypatch) -> None:
-    monkeypatch.setattr("app.store.rescue.BACKOFF_SECONDS", 100.0)
+    monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 100.0)
     publish = place.installation.images.publish
 
     def lose_it_meanwhile(files):

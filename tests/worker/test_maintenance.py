@@ -11,13 +11,13 @@ import pytest
 
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
-from app.services import gallery
-from app.services.maintenance import Maintenance
-from app.services.orphans import sweep_orphans
-from app.services.publish import Made, Picture, publish
+from app.services.media import gallery
+from app.services.media.publish import Made, Picture, publish
+from app.services.ops.maintenance import Maintenance
+from app.services.ops.orphans import sweep_orphans
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, picture
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 EVERYTHING = -1.0  # seconds: even what was written this moment
 
@@ -121,7 +121,7 @@ def test_a_chore_that_breaks_or_takes_for_ever_holds_up_no_rescue(new_place, mon
     def broken(_) -> None:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr("app.services.maintenance.clean_up", broken)
+    monkeypatch.setattr("app.services.ops.maintenance.clean_up", broken)
     place = new_place(LEASE_SECONDS="0.5")
     chores = Maintenance(place.installation)
     chores.start()
@@ -135,10 +135,10 @@ def test_a_chore_that_breaks_or_takes_for_ever_holds_up_no_rescue(new_place, mon
 
 
 def test_of_several_processes_one_cleans_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.maintenance.RESCUE_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("app.services.ops.maintenance.RESCUE_EVERY_SECONDS", 0.05)
     done: list[object] = []
-    monkeypatch.setattr("app.services.maintenance.clean_up", done.append)
-    monkeypatch.setattr("app.services.maintenance.look_after", done.append)
+    monkeypatch.setattr("app.services.ops.maintenance.clean_up", done.append)
+    monkeypatch.setattr("app.services.ops.maintenance.look_after", done.append)
     chores = [Maintenance(place.open()) for _ in range(3)]
     for each in chores:
         each.start()
@@ -151,7 +151,7 @@ def test_of_several_processes_one_cleans_up(place: Place, monkeypatch: pytest.Mo
 
 
 def test_retention_works_by_itself(new_place, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.maintenance.RESCUE_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("app.services.ops.maintenance.RESCUE_EVERY_SECONDS", 0.05)
     place = new_place(RETENTION_MAX_IMAGES="1")
     place.start(engine)
     for _ in range(3):
@@ -166,7 +166,7 @@ def test_short_memory_is_told_once_in_a_while(new_place, monkeypatch: pytest.Mon
     place = new_place(MEMORY_ALERT_PERCENT="80")
     monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
     used = iter([79.0, 80.0, 95.0, 96.0])
-    monkeypatch.setattr("app.services.maintenance.memory_percent", lambda: next(used))
+    monkeypatch.setattr("app.services.ops.maintenance.memory_percent", lambda: next(used))
     several = [Maintenance(place.installation), Maintenance(place.installation)]
     for chores in several * 2:
         chores._watch_memory()
@@ -177,6 +177,6 @@ def test_short_memory_is_told_once_in_a_while(new_place, monkeypatch: pytest.Mon
 def test_no_alert_where_none_is_wanted(new_place, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     place = new_place(MEMORY_ALERT_PERCENT="0")
     monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
-    monkeypatch.setattr("app.services.maintenance.memory_percent", lambda: 99.0)
+    monkeypatch.setattr("app.services.ops.maintenance.memory_percent", lambda: 99.0)
     Maintenance(place.installation)._watch_memory()
     assert not caplog.records

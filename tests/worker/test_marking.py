@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def published(place: Place) -> tuple[dict, list[str]]:

@@ -7,7 +7,7 @@ import pytest
 from app.core.job import JobStatus
 from app.errors import OutOfMemory
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -55,7 +55,7 @@ def test_running_out_of_memory_while_encoding_counts_too(place: Place, engine: F
     def exhausted(*_):
         raise MemoryError
 
-    monkeypatch.setattr("app.services.publish.encode_png", exhausted)
+    monkeypatch.setattr("app.services.media.publish.encode_png", exhausted)
     running = place.start(engine)
     job = place.ended(place.submit()).job
     assert job.error_code == "out_of_memory"

@@ -11,14 +11,14 @@ from sqlalchemy import text
 
 from app.core.job import JobStatus, Phase
 from app.errors import ContentBlocked, GenerationError, OutOfMemory
-from app.services.control import cancel
-from app.store.counters import Counter
-from app.store.figures import FigureStore
-from app.worker.held import Stop
+from app.services.jobs.cancel import cancel
+from app.store.ops.counters import Counter
+from app.store.queue.stats import FigureStore
+from app.worker.running_job import Stop
 from tests.processes import Processes
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate, fails
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

@@ -16,9 +16,9 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.core.job import JobStatus
 from app.core.webhooks import DeliveryState, endpoint_of
-from app.store.webhooks import WebhookStore
+from app.store.ops.webhooks import WebhookStore
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 KEPT = Path(__file__).parents[1] / "fixtures" / "installation-schema-0017"
 DONE, WAITING = "01a222c22ef2f77f573d069b9edaa261", "01a222c22fd45e6a928c40ed8996f882"

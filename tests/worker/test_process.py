@@ -6,12 +6,12 @@ import signal
 
 import pytest
 
+from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.core.job import JobStatus, Phase
-from app.worker.main import EXIT_CONFIGURATION, EXIT_RECYCLE
-from app.worker.vital import EXIT_BROKEN
+from app.worker.critical_thread import EXIT_BROKEN
 from tests.processes import Processes
 from tests.waiting import PATIENCE, wait_until
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def begun(place: Place, job_id: str) -> None:

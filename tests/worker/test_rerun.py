@@ -11,10 +11,10 @@ from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import differences
 from app.engines.base import Generation
 from app.errors import Conflict, ImageNotFound, UnknownModel
-from app.services.rerun import rerun
-from app.services.submit import submit
+from app.services.jobs.rerun import rerun
+from app.services.jobs.submit import submit
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def pixels(place: Place, path: str) -> np.ndarray:

@@ -7,15 +7,15 @@ import logging
 
 import pytest
 
-from app.api.shapes import gallery_item, job_body
+from app.api.schemas.serializers import gallery_item, job_body
 from app.core.job import JobStatus
 from app.core.safety import SafetyResult, gravest
 from app.engines.base import Generation
 from app.errors import ContentBlocked
-from app.services import gallery
+from app.services.media import gallery
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 class Judged(FakeEngine):

@@ -12,7 +12,7 @@ from app.core.job import JobStatus, Phase
 from app.files.metadata import read_manifest
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate, picture
-from tests.worker.place import Place
+from tests.worker.harness import Place
 
 
 def test_a_job_becomes_pictures_with_rows_files_and_metadata(place: Place, engine: FakeEngine) -> None:

@@ -1,1 +1,1 @@
-"""What the answers look like, for the OpenAPI document. `app.api.shapes` builds them; a test holds the two together."""
+"""Response schemas for the OpenAPI document. `serializers` builds the responses; a test holds the two together."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from app.api.clients import client_id
-from app.api.request_id import request_id
+from app.api.http.request_id import request_id
+from app.api.security.client_identity import client_id
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
 from app.errors import FieldError, UnsupportedTask
-from app.services.installation import Installation
-from app.services.submit import Submitted, submit
+from app.services.context import Installation
+from app.services.jobs.submit import Submitted, submit
 
 
 def ask(here: Installation, body: Txt2ImgBody | Img2ImgBody, idempotency_key: str | None = None) -> Submitted:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.api import large_bodies
-from app.api.documented import answers, blueprint
-from app.api.generate import GenerateHeaders
+from app.api.http import large_bodies
+from app.api.http.openapi import answers, blueprint
+from app.api.native.generate import GenerateHeaders
 from app.api.schemas.v1 import Pictures, StillWorking
-from app.api.server import server
+from app.api.server.context import server
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.waiting import Answer, answer

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 from flask import Response, after_this_request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.api import documented, large_bodies
-from app.api.documented import answers, blueprint
-from app.api.errors import refuse
-from app.api.server import server
+from app.api.http import large_bodies, openapi
+from app.api.http.openapi import answers, blueprint
+from app.api.http.problems import refuse
+from app.api.server.context import server
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.generate import GENERATION_PROBLEMS
@@ -23,7 +23,7 @@ from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
 from app.core.bodies import Body, Integer
 from app.core.job import JobStatus
 from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, Unavailable
-from app.services import gallery
+from app.services.media import gallery
 
 api = blueprint("v1_inference", "v1")
 
@@ -63,7 +63,7 @@ class InferenceBody(Body):
 @api.post(
     "/api/v1/inference/<path:model_id>",
     responses=answers(
-        {200: documented.file("The picture.", "image/png")}, InvalidImage, Unavailable, *GENERATION_PROBLEMS
+        {200: openapi.file("The picture.", "image/png")}, InvalidImage, Unavailable, *GENERATION_PROBLEMS
     ),
     description="Also `/v1/inference/<model_id>`. For `huggingface_hub.InferenceClient(model=<this URL>)`:"
     " `text_to_image` and `image_to_image`. Its `scheduler` is refused. A picture that is not there in time is 504, and"

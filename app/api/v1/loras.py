@@ -6,14 +6,14 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from app.api.documented import answers, blueprint
+from app.api.http.openapi import answers, blueprint
 from app.api.schemas.loras import LorasBody
+from app.api.schemas.serializers import lora_body
 from app.api.schemas.v1 import LoraLoaded, LoraUnloaded
-from app.api.server import installation
-from app.api.shapes import lora_body
+from app.api.server.context import installation
 from app.core.bodies import Body
 from app.errors import InvalidRequest, LoraUnavailable
-from app.services import loras as service
+from app.services.models import loras as service
 
 api = blueprint("v1_loras", "v1")
 

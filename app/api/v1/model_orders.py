@@ -7,10 +7,10 @@ from typing import Any
 from flask import Response
 from pydantic import Field
 
-from app.api.documented import answers, blueprint
-from app.api.errors import problem
+from app.api.http.openapi import answers, blueprint
+from app.api.http.problems import problem
 from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
-from app.api.server import Server, server
+from app.api.server.context import Server, server
 from app.api.v1.bodies import Timeout
 from app.api.v1.waiting import nobody_waits, patience
 from app.core.bodies import Body
@@ -25,7 +25,7 @@ from app.errors import (
     UnknownModel,
     WorkerDied,
 )
-from app.services.model_orders import ModelOrders
+from app.services.ops.model_loading import ModelOrders
 
 api = blueprint("v1_model_orders", "v1")
 

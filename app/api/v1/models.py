@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.documented import answers, blueprint
-from app.api.models import models_body
+from app.api.http.openapi import answers, blueprint
+from app.api.native.models import models_body
 from app.api.schemas.v1 import ModelList
-from app.api.server import server
+from app.api.server.context import server
 
 api = blueprint("v1_models", "v1")
 

@@ -18,23 +18,23 @@ from pydantic import ValidationError
 from simple_websocket import Server as Connection
 from wsproto.frame_protocol import CloseReason
 
-from app.api.access import objection_to_go_on
-from app.api.clients import identity
-from app.api.documented import JobPath
-from app.api.errors import document, refuse
-from app.api.handover import lift_limits
-from app.api.server import Server, server
+from app.api.http.openapi import JobPath
+from app.api.http.problems import document, refuse
+from app.api.security.authorization import objection_to_go_on
+from app.api.security.client_identity import identity
+from app.api.server.context import Server, server
+from app.api.server.socket_handover import lift_limits
+from app.api.server.websocket_socket import Inbox, Wire
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Txt2ImgBody
 from app.api.v1.waiting import pictures_body, raise_what_went_wrong
-from app.api.v1.wire import Inbox, Wire
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
 from app.core.json_values import read_json
 from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
-from app.services.status import JobView
-from app.store.owners import OwnerStore
-from app.store.previews import Preview
+from app.services.jobs.status import JobView
+from app.store.media.owners import OwnerStore
+from app.store.queue.previews import Preview
 
 pages = Blueprint("v1_stream", __name__)
 sock = Sock()

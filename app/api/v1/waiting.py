@@ -9,18 +9,19 @@ from typing import Any
 
 from flask import Response, after_this_request
 
-from app.api.server import Server
-from app.api.shapes import accepted
-from app.api.v1.presence import has_gone
+from app.api.schemas.serializers import accepted
+from app.api.server.client_disconnect import has_gone
+from app.api.server.context import Server
 from app.core.job import JobStatus
 from app.core.job_body import image_ref
 from app.core.output import Output
 from app.core.safety import SafetyResult
 from app.errors import JobCancelled, error_of
-from app.services import gallery, status
-from app.services.installation import Installation
-from app.services.status import JobView
-from app.services.submit import Submitted
+from app.services.context import Installation
+from app.services.jobs import status
+from app.services.jobs.status import JobView
+from app.services.jobs.submit import Submitted
+from app.services.media import gallery
 
 LOOK_AGAIN_SECONDS = 2  # what a client that was told 202 should wait before it asks how the job stands
 

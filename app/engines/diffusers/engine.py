@@ -21,21 +21,28 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentModel
-from app.engines.diffusers.economy import can_tile, economise, pixels_of, tiled
-from app.engines.diffusers.errors import MEMORY_ERRORS, is_out_of_memory
-from app.engines.diffusers.generate import generate
-from app.engines.diffusers.hub_client import bound_hub_answers
-from app.engines.diffusers.loaded import LoadedModel
+from app.engines.diffusers.generate.batched import Everybody, can_merge, generate_merged
+from app.engines.diffusers.generate.generate import generate
+from app.engines.diffusers.generate.overflow import (
+    NotFinite,
+    Unheard,
+    Widened,
+    ordinary,
+    ordinary_inputs,
+    overflow_error,
+)
+from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory
+from app.engines.diffusers.load.hub_client import bound_hub_answers
+from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.offload import can_tile, economise, pixels_of, tiled
+from app.engines.diffusers.load.precision import dtype_name, safer_dtype
 from app.engines.diffusers.loader import Loader
-from app.engines.diffusers.log import log
-from app.engines.diffusers.lora_files import describe, find_loras
-from app.engines.diffusers.loras import Wanted
-from app.engines.diffusers.memory import release
-from app.engines.diffusers.merged import Everybody, can_merge, generate_merged
-from app.engines.diffusers.overflow import NotFinite, Unheard, Widened, ordinary, ordinary_inputs, overflow_error
-from app.engines.diffusers.precision import dtype_name, safer_dtype
-from app.engines.diffusers.residency import Residency
-from app.engines.diffusers.safety import Safety
+from app.engines.diffusers.loras.cache import Wanted
+from app.engines.diffusers.loras.files import describe, find_loras
+from app.engines.diffusers.memory.loaded import LoadedModel
+from app.engines.diffusers.memory.memory import release
+from app.engines.diffusers.memory.model_cache import Residency
+from app.engines.diffusers.safety.filter import Safety
 from app.engines.settings import EngineSettings
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
 

@@ -16,22 +16,22 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.offload import Plan, choose_plan, needs
 from app.engines.base import Control
-from app.engines.diffusers.attention import apply_attention, choose_attention
-from app.engines.diffusers.checkpoint import Checkpoint
-from app.engines.diffusers.content import Digests
-from app.engines.diffusers.economy import possible_plans
-from app.engines.diffusers.loaded import LoadedModel
-from app.engines.diffusers.loading import build_pipeline, find_class, pipeline_class_name
-from app.engines.diffusers.log import log
-from app.engines.diffusers.loras import LoraShelf
-from app.engines.diffusers.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
-from app.engines.diffusers.pieces import weight_sizes
-from app.engines.diffusers.precision import choose_dtype, dtype_name, exact_parts
-from app.engines.diffusers.quantization import choose_compression
-from app.engines.diffusers.residency import Residency
-from app.engines.diffusers.sharing import cards_of, find_shared
-from app.engines.diffusers.sources import locate
-from app.engines.diffusers.treatment import Treatment
+from app.engines.diffusers.load.attention import apply_attention, choose_attention
+from app.engines.diffusers.load.build import build_pipeline, find_class, pipeline_class_name
+from app.engines.diffusers.load.checkpoint import Checkpoint
+from app.engines.diffusers.load.digests import Digests
+from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.offload import possible_plans
+from app.engines.diffusers.load.precision import choose_dtype, dtype_name, exact_parts
+from app.engines.diffusers.load.quantization import choose_compression
+from app.engines.diffusers.load.sources import locate
+from app.engines.diffusers.loras.cache import LoraShelf
+from app.engines.diffusers.memory.loaded import LoadedModel
+from app.engines.diffusers.memory.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
+from app.engines.diffusers.memory.model_cache import Residency
+from app.engines.diffusers.memory.part_sizes import weight_sizes
+from app.engines.diffusers.memory.shared_parts import cards_of, find_shared
 from app.engines.settings import EngineSettings
 from app.errors import Cancelled, OutOfMemory
 

@@ -10,14 +10,14 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.model_schema import InputSchema
 from app.core.prediction import Prediction, PredictionStatus, Report, shown
+from app.core.provider_input import add_seed, word_input
 from app.core.request import GenerationRequest
-from app.core.wording import add_seed, word_input
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
 from app.engines.remote import Fetching, NothingResident, RemoteSettings, call_of, ledger_of
 from app.engines.replicate import SOURCE
-from app.engines.replicate.asking import Asking, alike_ones
-from app.engines.replicate.following import Following
-from app.engines.replicate.patience import Patience
+from app.engines.replicate.create import Asking, alike_ones
+from app.engines.replicate.poll import Following
+from app.engines.replicate.retry import Patience
 from app.engines.replicate.uploads import with_pictures, with_uploads
 from app.errors import InvalidRequest, ProviderError
 from app.monitoring.failpoints import failpoint

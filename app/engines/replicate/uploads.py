@@ -9,7 +9,7 @@ from typing import Any
 from app.core.base64_text import decode_data_uri, is_data_uri
 from app.core.gallery_references import GALLERY, references, replace_strings
 from app.core.model_schema import InputSchema
-from app.core.wording import first_frame_of, name_in
+from app.core.provider_input import first_frame_of, name_in
 from app.engines.base import Inputs
 from app.errors import FieldError, InvalidRequest
 from app.files.images import encode_png

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs on the connection that `app.store.migrate` hands over, inside its transaction."""
+"""Alembic's entry: runs on the connection that `app.store.db.migrate` hands over, inside its transaction."""
 
 from alembic import context
 
-from app.store.schema import metadata
+from app.store.db.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -11,7 +11,7 @@ from PIL import Image
 
 from app import create_app
 from app.core.job import JobStatus
-from tests.api.serving import served
+from tests.server.serving import served
 
 MODEL = (
     'tiny;/none;Tiny;local;false;{"tasks": ["txt2img", "img2img"], "defaults": {"width": 64, "height": 64},'

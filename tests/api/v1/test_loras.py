@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app import create_app
-from tests.api.test_loras import FLUX, SDXL, safetensors
+from tests.api.native.test_loras import FLUX, SDXL, safetensors
 
 FLAT = {"prompt": "a fox", "model_id": "flux", "timeout": 0}
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.core.model_orders import OrderAction
 from app.errors import ModelUnavailable
-from app.store.workers import WorkerReport
+from app.store.queue.workers import WorkerReport
 from tests.waiting import wait_until
 
 

@@ -13,11 +13,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from app import create_app
-from app.api.v1 import stream, wire
-from app.store.api_keys import ApiKeyStore
-from app.store.previews import Preview
-from tests.api.keyed import Keyed
-from tests.api.serving import served
+from app.api.server import websocket_socket
+from app.api.v1 import stream
+from app.store.ops.api_keys import ApiKeyStore
+from app.store.queue.previews import Preview
+from tests.api.native.keyed import Keyed
+from tests.server.serving import served
 from tests.waiting import PATIENCE, wait_until
 
 FLAT = {"prompt": "a red fox", "model_id": "demo", "num_inference_steps": 8}
@@ -235,10 +236,10 @@ def test_it_is_no_page(client, problem):
 
 
 def test_who_reads_nothing_is_given_up(monkeypatch):
-    monkeypatch.setattr(wire, "SEND_SECONDS", 1)
+    monkeypatch.setattr(websocket_socket, "SEND_SECONDS", 1)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        sender = wire.Wire(ours)
+        sender = websocket_socket.Wire(ours)
         started = time.monotonic()
         with pytest.raises(OSError):
             sender.send(b"x" * 50_000_000)
@@ -249,7 +250,7 @@ def test_frames_of_two_threads_do_not_mix():
     ours, theirs = socket.socketpair()
     sizes = {b"a": 3_000_000, b"b": 2_000_000}
     with ours, theirs:
-        sender = wire.Wire(ours)
+        sender = websocket_socket.Wire(ours)
         threads = [threading.Thread(target=sender.send, args=(mark * size,)) for mark, size in sizes.items()]
         for thread in threads:
             thread.start()

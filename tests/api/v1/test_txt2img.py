@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from app import create_app
-from app.store.workers import WorkerReport
-from tests.api.serving import served
+from app.store.queue.workers import WorkerReport
+from tests.server.serving import served
 from tests.waiting import wait_until
 
 PATHS = ["/api/v1/generate/txt2img", "/api/v1/txt2img", "/v1/generate/txt2img", "/v1/txt2img"]

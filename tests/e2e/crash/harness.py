@@ -12,7 +12,7 @@ import httpx
 
 from app.config import load_settings
 from app.core.job import JobStatus
-from app.services.installation import Installation, open_installation
+from app.services.context import Installation, open_installation
 from tests.e2e.crash.chaos import Chaos
 from tests.e2e.crash.clients import Client, Memory
 from tests.e2e.crash.hostility import Hostility

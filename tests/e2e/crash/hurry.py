@@ -10,17 +10,18 @@ ORPHAN_AGE_SECONDS = 10.0  # longer than anything here is ever frozen
 
 def hurry() -> None:
     """Call it before anything else of the project is imported."""
-    from app import lifeline
     from app.core import job
+    from app.process import parent_watch
 
-    lifeline.LAST_CHANCE_SECONDS = 1.0
+    parent_watch.LAST_CHANCE_SECONDS = 1.0
     job.STOP_GRACE_SECONDS = 1.0
 
-    from app.services import maintenance, orphans, publish
-    from app.store import rescue
+    from app.services.media import publish
+    from app.services.ops import maintenance, orphans
+    from app.store.queue import lease_expiry
     from app.worker import runner
 
-    rescue.BACKOFF_SECONDS = 0.1
+    lease_expiry.BACKOFF_SECONDS = 0.1
     runner.BACKOFF_SECONDS = 0.1
     publish.TRY_AGAIN_SECONDS = 0.1
     maintenance.RESCUE_EVERY_SECONDS = 0.4

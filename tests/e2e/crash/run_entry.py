@@ -22,12 +22,12 @@ def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
     if rest == ("mutant",):
         take_out_the_fence()
     hurry()
-    from app import serve
+    from app.cli import supervisor
+    from app.cli.worker import main as run_worker
     from app.config import load_settings
     from app.monitoring.failpoints import ENVIRONMENT_NAME
     from app.monitoring.logs import configure_logging
-    from app.worker import supervisor
-    from app.worker.main import main as run_worker
+    from app.server import gunicorn_app
     from tests.e2e.crash.forked import ForkedProcess
     from tests.e2e.crash.worker_parts import make_engine, note_refusals
 
@@ -41,7 +41,7 @@ def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
     supervisor.HEALTHY_AFTER_SECONDS = supervisor.STARTED_AFTER_SECONDS = 0.0
     supervisor.subprocess = SimpleNamespace(Popen=ForkedProcess, TimeoutExpired=subprocess.TimeoutExpired)
     running = supervisor.Supervisor(children, grace=5.0)
-    ForkedProcess.mains = {"api": serve.main, "worker": lambda: run_worker(lambda _: {"local": make_engine})}
+    ForkedProcess.mains = {"api": gunicorn_app.main, "worker": lambda: run_worker(lambda _: {"local": make_engine})}
     ForkedProcess.roles = str(Path(folder, "roles"))
     ForkedProcess.not_theirs = [running._lifeline]
     signal.signal(signal.SIGTERM, lambda *_: running.stop())

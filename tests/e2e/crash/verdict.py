@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator
 
 from app.core.job import Job, JobStatus
-from app.services.installation import Installation
-from app.services.orphans import sweep_orphans
+from app.services.context import Installation
+from app.services.ops.orphans import sweep_orphans
 from tests.e2e.crash.clients import Asked, Memory
 from tests.e2e.crash.worker_parts import MAKER
 

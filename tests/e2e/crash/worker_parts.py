@@ -12,7 +12,7 @@ from typing import Any
 
 from app.engines.base import Generation
 from app.errors import CyberImageError, LeaseLost
-from app.store import claims
+from app.store.queue import claims
 from tests.worker.fake_engine import FakeEngine
 
 MAKER = "maker"  # where, in a picture's versions, the process stands that drew it

@@ -1,0 +1,94 @@
+"""How routes are declared, so that the OpenAPI document says what they do: parameters, answers, problems."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import AfterValidator, BaseModel, Field
+
+from app.api.http.problems import MEDIA_TYPE
+from app.errors import CyberImageError, DeliveryNotFound, ImageNotFound, JobNotFound
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_GROUPS = {
+    "generate": "Ask for pictures.",
+    "v1": "One call that answers with the picture itself, and models by order: the versioned API.",
+    "jobs": "Watch, cancel and retry what was asked for.",
+    "images": "The pictures that were made.",
+    "models": "What can be generated with.",
+    "remote models": "Models that a provider runs, in their own words.",
+    "webhooks": "What was told to the `webhook_url` of jobs that ended.",
+    "session": "Sign in on the page.",
+    "server": "How the whole place stands.",
+}
+_ID_SCHEMA = {"pattern": "^[0-9a-f]{32}$"}
+
+
+def blueprint(name: str, group: str) -> APIBlueprint:
+    """The routes of one file. `group` is the heading under which the documentation shows them."""
+    tag = Tag(name=group, description=_GROUPS[group])
+    return APIBlueprint(name, __name__, abp_tags=[tag], operation_id_callback=lambda *, name, path, method: name)
+
+
+def answers(good: dict[int, Any], *problems: type[CyberImageError]) -> dict[Any, Any]:
+    """The responses of a route: `good` ones by status (a model, None for an empty body, or an OpenAPI response), and
+    the `problems` it may raise, grouped by status. Whatever else goes wrong is a problem document too.
+    """
+    documented: dict[Any, Any] = dict(good)
+    codes: dict[int, list[str]] = {}
+    for kind in problems:
+        codes.setdefault(kind.status, []).append(f"`{kind.code}`")
+    for status, names in codes.items():
+        documented[status] = {"description": ", ".join(names), "content": _PROBLEM}
+    documented["default"] = {"description": "Any other error", "content": _PROBLEM}
+    return documented
+
+
+def file(description: str, *media_types: str) -> dict[str, Any]:
+    """An answer that is bytes, not JSON."""
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {"description": description, "content": dict.fromkeys(media_types, schema)}
+
+
+def text(description: str) -> dict[str, Any]:
+    """An answer that is plain text."""
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+def _job_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise JobNotFound("There is no job with this id.")
+    return text
+
+
+def _image_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise ImageNotFound("There is no image with this id.")
+    return text
+
+
+def _delivery_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise DeliveryNotFound("There is no webhook delivery with this id.")
+    return text
+
+
+class JobPath(BaseModel):
+    job_id: Annotated[str, AfterValidator(_job_id)] = Field(
+        description="The `job_id` that `POST /api/generate` answered.", json_schema_extra={**_ID_SCHEMA}
+    )
+
+
+class ImagePath(BaseModel):
+    image_id: Annotated[str, AfterValidator(_image_id)] = Field(
+        description="An `image_id` of a job or of the gallery.", json_schema_extra={**_ID_SCHEMA}
+    )
+
+
+class DeliveryPath(BaseModel):
+    delivery_id: Annotated[str, AfterValidator(_delivery_id)] = Field(
+        description="A `delivery_id` of the list, or the `webhook-id` of a message.", json_schema_extra={**_ID_SCHEMA}
+    )

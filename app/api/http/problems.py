@@ -1,0 +1,114 @@
+"""Every error as an RFC 9457 problem document. The only place that catches everything; nothing else here decides."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import Any, NoReturn
+
+from flask import Flask, Response
+from gunicorn.http.errors import ParseException
+from pydantic import ValidationError
+from werkzeug.exceptions import ClientDisconnected, HTTPException
+
+from app.api.http.request_id import request_id as present_request_id
+from app.core.urls import url
+from app.errors import (
+    CyberImageError,
+    FieldError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+
+MEDIA_TYPE = "application/problem+json"
+MOST_FIELDS = 20  # a body can hold a hundred thousand wrong fields; its answer cannot
+LONGEST_NAME = 100
+
+log = logging.getLogger("cyberimage.api")
+
+_OURS: dict[int, type[CyberImageError]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+    429: RateLimited,
+}
+_WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
+
+
+def register(app: Flask) -> None:
+    app.register_error_handler(CyberImageError, problem)
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(ParseException, _from_body)
+    app.register_error_handler(ClientDisconnected, _from_a_body_cut_short)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def problem(error: CyberImageError, status: int | None = None) -> Response:
+    """The response for `error`, with its own status unless another is given."""
+    response = Response(json.dumps(document(error, status)), status or error.status, mimetype=MEDIA_TYPE)
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = error.challenge
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+def document(error: CyberImageError, status: int | None = None, *, request_id: str | None = None) -> dict[str, Any]:
+    """`request_id` is the present request's, unless another is given."""
+    return {
+        "type": url(f"/docs#{error.code}"),
+        "title": error.title,
+        "status": status or error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id or present_request_id(),
+        "errors": [{"field": wrong.field, "message": wrong.message} for wrong in error.errors],
+    }
+
+
+def refuse(error: ValidationError) -> NoReturn:
+    """Turn pydantic's complaints about a request into ours. Raises InvalidRequest."""
+    wrong = [_field_error(one) for one in error.errors(include_url=False, include_input=False)[:MOST_FIELDS]]
+    raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong) from None
+
+
+def _field_error(complaint: Any) -> FieldError:
+    path = ".".join(str(part)[:LONGEST_NAME] for part in complaint["loc"])
+    message = _WORDS.get(complaint["type"]) or complaint["msg"].removeprefix("Value error, ")
+    return FieldError(path or "body", message)
+
+
+def _from_http(error: HTTPException) -> Response | HTTPException:
+    status = error.code or 500
+    if status < 400:  # a redirect
+        return error
+    ours = _OURS.get(status) or (InvalidRequest if status < 500 else CyberImageError)
+    response = problem(ours(error.description or ""), status)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Content-Range", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _from_body(_: ParseException) -> Response:
+    return problem(InvalidRequest("The body is not framed as HTTP wants it: its chunks cannot be read."))
+
+
+def _from_a_body_cut_short(error: ClientDisconnected) -> Response:
+    if isinstance(error.__context__, ConnectionResetError):  # the server gave up waiting for it: see ClientSocket
+        words = "The body did not come in time: the connection is too slow, or too many others are. Send it again."
+        return problem(Unavailable(words, retry_after=5))
+    return problem(InvalidRequest("The body ended before it was whole."))
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("Unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": present_request_id()})
+    return problem(CyberImageError("Something went wrong in the server. Its log has the details, by this request_id."))

@@ -1,0 +1,141 @@
+"""How request bodies are read: strict JSON, with an error that says what is wrong with it.
+
+Routes that take pictures also read forms (multipart/form-data): a file becomes the base64 that JSON would hold, and
+everything behind this point sees the same body. They alone may be sent more than MAX_BODY_BYTES.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import Any
+
+from flask import Flask, Request, current_app, request
+
+from app.api.http import large_bodies
+from app.config import Settings
+from app.core.json_values import read_json, refuse_unusable, text_problem
+from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+
+# Whoever adds a route that takes pictures adds it here.
+TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img", "v1_inference.v1_inference"})
+SIGN_IN = "session.sign_in"  # its body is read before it is known who sends it
+LARGEST_SIGN_IN = 16_384
+_PICTURES = ("image", "mask", "inputs")  # the members that hold them
+_FORM = "multipart/form-data"
+_NUMBERS = (
+    *("num_inference_steps", "guidance_scale", "seed", "width", "height", "num_images", "strength", "lora_scale"),
+    "timeout",
+)
+_WRITTEN_AS_JSON = frozenset({"settings", "priority", *_NUMBERS})  # members that are not text
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Give the routes that take pictures room for them."""
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+
+    @app.before_request
+    def make_room() -> None:
+        if request.endpoint == SIGN_IN:
+            request.max_content_length = LARGEST_SIGN_IN
+        elif request.endpoint in TAKES_PICTURES:
+            request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
+
+    app.before_request(_refuse_unusable_query)
+    large_bodies.register(app)
+
+
+class ApiRequest(Request):
+    """Flask's request, except that a bad body is an error even where the caller asked to be told nothing.
+
+    flask-openapi3 reads bodies silently and takes None for an unreadable one; what was wrong would be lost.
+    """
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        known: dict[str, Any] | None = vars(self).get("read_body")
+        if known is None:
+            known = self.read_body = self._read(cache)
+        return known
+
+    def _read(self, cache: bool) -> dict[str, Any]:
+        if not self.mimetype and not self._whole(cache):
+            return {}  # nothing was sent: whoever requires something says so
+        if self.mimetype == _FORM and self.endpoint in TAKES_PICTURES:
+            return self._form()
+        if not self.is_json:
+            raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+        whole = self._whole(cache)
+        too_large = len(whole) > current_app.config["MAX_CONTENT_LENGTH"]  # for anything but pictures
+        try:
+            data = read_json(whole)
+        except InvalidRequest as error:
+            if too_large and not error.errors:  # what was sent is no JSON at all
+                raise PayloadTooLarge(error.detail) from None
+            raise
+        if not isinstance(data, dict):
+            raise InvalidRequest("The body must be a JSON object.")
+        if too_large:
+            _check_rest(len(whole), data)
+        return data
+
+    def _form(self) -> dict[str, Any]:
+        """Each field a member: `settings` and `priority` as JSON, other text as it is, a file as base64."""
+        data: dict[str, Any] = {}
+        for name, text in self.form.items(multi=True):
+            if text:  # browsers send what was left empty, too
+                _add(data, name, _as_json(name, text) if name in _WRITTEN_AS_JSON else text)
+        if size := sum(file.stream.seek(0, os.SEEK_END) for file in self.files.values()):
+            large_bodies.hold(size)
+        for name, file in self.files.items(multi=True):
+            file.stream.seek(0)  # the form is read again by whoever counts images
+            if content := file.stream.read():
+                _add(data, name, base64.b64encode(content).decode())
+        refuse_unusable(data)
+        return data
+
+    def _whole(self, cache: bool) -> bytes:
+        if self._may_be_large():
+            return large_bodies.read(self)
+        data = self.get_data(cache=cache)
+        # werkzeug refuses a length announced too large, but cuts a chunked body off at the limit and says nothing.
+        if self.content_length is None and self.max_content_length and len(data) >= self.max_content_length:
+            raise PayloadTooLarge()
+        return data
+
+    def _may_be_large(self) -> bool:
+        usual = current_app.config["MAX_CONTENT_LENGTH"]
+        return self.endpoint in TAKES_PICTURES and (self.content_length is None or self.content_length > usual)
+
+
+def _check_rest(length: int, data: dict[str, Any]) -> None:
+    """The room that pictures get is theirs alone."""
+    pictures = sum(len(text) for text in (data.get(name) for name in _PICTURES) if isinstance(text, str))
+    if length - pictures > current_app.config["MAX_CONTENT_LENGTH"]:
+        raise PayloadTooLarge("Without its pictures the body has more bytes than MAX_BODY_BYTES allows.")
+
+
+def _as_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"The form's field {name} must be JSON.") from None
+
+
+def _add(data: dict[str, Any], name: str | None, value: Any) -> None:
+    if name is None:  # werkzeug's types do not know of it
+        raise InvalidRequest("A part of the form has no name.")
+    if name in data:
+        raise InvalidRequest(f"The form names {name[:100]!r} twice.")
+    data[name] = value
+
+
+def _refuse_unusable_query() -> None:
+    """Raises InvalidRequest for text that no database could look for."""
+    problems = [
+        FieldError(name, problem)
+        for name, text in request.args.items(multi=True)
+        if (problem := text_problem(name) or text_problem(text))
+    ]
+    if problems:
+        raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in problems), errors=problems)

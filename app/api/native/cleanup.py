@@ -1,0 +1,37 @@
+"""Clean up now instead of at the next round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.http.openapi import answers, blueprint
+from app.api.schemas.server import CleanupBody
+from app.api.server.context import server
+from app.errors import Conflict, DatabaseUnavailable
+from app.services.ops.cleanup import clean_up
+
+api = blueprint("upkeep", "server")
+
+
+class CleanupQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(default=False, description="1 = only say what would be removed.")
+
+
+@api.post(
+    "/cleanup",
+    responses=answers({200: CleanupBody}, Conflict, DatabaseUnavailable),
+    description="Removes what the settings `RETENTION_*` say, and files that belong to nothing. Favourites stay.",
+)
+def cleanup(query: CleanupQuery) -> dict[str, Any]:
+    """Do now what retention does every ten minutes"""
+    here = server()
+    if not here.cleaning.acquire(blocking=False):
+        raise Conflict("A clean-up is under way already. Wait until it has ended.")
+    try:
+        return vars(clean_up(here.installation, dry_run=query.dry_run))
+    finally:
+        here.cleaning.release()

@@ -1,0 +1,114 @@
+"""Follow a job live, as server-sent events.
+
+`status` events carry the whole status body, `progress` events what changed between two of them, `preview` events a
+small picture of what is being drawn. The id of an event is the job's revision, so a client that comes back with
+Last-Event-ID misses nothing. A stream ends after the terminal event, or when the server stops; then the client connects
+again. All open streams are served by one thread: see app/api/server/event_streams.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from functools import partial
+
+from flask import Response, request
+
+from app.api.http.openapi import JobPath, answers, blueprint
+from app.api.schemas.serializers import job_body
+from app.api.security.authorization import objection_to_go_on
+from app.api.server.context import server
+from app.api.server.event_streams import Listener
+from app.api.server.socket_handover import carry, hand_over
+from app.core.job import JobStatus
+from app.core.job_body import progress_body
+from app.core.urls import served_under, url_prefix
+from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
+from app.services.jobs.status import JobView
+from app.store.queue.previews import Preview
+
+api = blueprint("events", "jobs")
+
+RECONNECT_MILLISECONDS = 1000
+
+_STREAM = {
+    "description": "`status`, `progress` and `preview` events; comments keep the connection alive.",
+    "content": {"text/event-stream": {"schema": {}}},
+}
+_NOTHING_MORE = {"description": "The job has ended and the client has seen its last event."}
+
+
+@api.get(
+    "/api/jobs/<path:job_id>/events",
+    responses=answers({200: _STREAM, 204: _NOTHING_MORE}, JobNotFound, Gone, Unavailable),
+    description="Honours `Last-Event-ID`. Ends after the terminal event.",
+)
+def job_events(path: JobPath) -> Response:
+    """Follow a job live"""
+    here = server()
+    job = here.installation.jobs.get(path.job_id)
+    seen = min(_last_event_id(), job.revision)
+    if job.status.terminal and seen == job.revision:
+        return Response(status=204)  # tells an EventSource to stop connecting again
+    if request.method == "HEAD":
+        return _response(iter(()))
+    here.desk.reserve()
+    listener = Listener(path.job_id, EventTeller(seen), objection_to_go_on())
+    pass_on = hand_over if here.gives_sockets_away else carry
+    first = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
+    response = _response(pass_on(first, partial(here.desk.take, listener), listener.promise))
+    response.call_on_close(partial(here.desk.abandon, listener))
+    return response
+
+
+def _response(stream: Iterator[bytes]) -> Response:
+    response = Response(stream, mimetype="text/event-stream")
+    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    return response
+
+
+class EventTeller:
+    """What one listener hears of a job; `seen` is the revision that it knows already."""
+
+    def __init__(self, seen: int) -> None:
+        self._seen = seen
+        self._prefix = url_prefix()  # of the request; what follows is written by another thread
+        self._told: JobStatus | None = None
+        self._pictured = (0, 0)
+
+    def tell(self, state: JobView, preview: Preview | None) -> Iterator[bytes]:
+        if state.job.revision > self._seen:
+            with served_under(self._prefix):
+                event = _event(state, whole=state.job.status is not self._told)
+            yield event
+            self._seen, self._told = state.job.revision, state.job.status
+        if preview is not None and (preview.attempt, preview.step) > self._pictured:
+            self._pictured = (preview.attempt, preview.step)
+            yield _preview_event(preview)
+
+    def apologise(self, error: CyberImageError) -> bytes:
+        return f"event: problem\ndata: {json.dumps({'code': error.code, 'message': error.detail})}\n\n".encode()
+
+    def hum(self) -> bytes:
+        return b": still here\n\n"
+
+
+def _event(view: JobView, *, whole: bool) -> bytes:
+    job = view.job
+    data = job_body(view) if whole else {"job_id": job.id, "status": job.status, **progress_body(job)}
+    if not whole:
+        data |= {"position": view.position, "eta_seconds": view.eta_seconds}
+    name = "status" if whole else "progress"
+    return f"id: {job.revision}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+
+
+def _preview_event(preview: Preview) -> bytes:
+    """Without an id: a preview that was missed is of no use to anybody."""
+    image = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
+    return f"event: preview\ndata: {json.dumps({'step': preview.step, 'image': image})}\n\n".encode()
+
+
+def _last_event_id() -> int:
+    text = request.headers.get("Last-Event-ID", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

@@ -1,0 +1,77 @@
+"""The gallery: everything that was made, newest first, and on request what was not made."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from app.api.http.cursor import decode, encode
+from app.api.http.openapi import answers, blueprint
+from app.api.schemas.images import GalleryBody
+from app.api.schemas.serializers import gallery_item
+from app.api.security.client_identity import identity
+from app.api.server.context import installation
+from app.core.catalog import Media
+from app.core.job import JobStatus
+from app.errors import InvalidRequest
+from app.services.media import gallery
+
+api = blueprint("gallery", "images")
+
+Plain = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+_DATE = r"^\d{4}-\d{2}-\d{2}"
+
+
+def _written(text: object) -> object:
+    """pydantic would also take a bare number for the seconds since 1970."""
+    if isinstance(text, str) and re.match(_DATE, text) is None:
+        raise ValueError("must be a date or a time such as 2026-01-31 or 2026-01-31T12:00:00Z")
+    return text
+
+
+Moment = Annotated[datetime, BeforeValidator(_written), WithJsonSchema({"type": "string", "pattern": _DATE})]
+
+
+class GalleryFilter(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=200, description="The `next_cursor` of the page before.")
+    model: Plain | None = Field(default=None, max_length=100, description="Only of this model.")
+    media: Media | None = None
+    search: Plain | None = Field(
+        default=None, max_length=500, description="Words that are all in the prompt, in any order and case."
+    )
+    since: Moment | None = Field(default=None, description="Only from this time on; without a zone it is UTC.")
+    until: Moment | None = Field(default=None, description="Only before this time.")
+    status: JobStatus = Field(
+        default=JobStatus.COMPLETED, description="COMPLETED lists pictures; any other lists the generations in it."
+    )
+
+
+@api.get("/api/images", responses=answers({200: GalleryBody}, InvalidRequest))
+def images(query: GalleryFilter) -> dict[str, Any]:
+    """Page through the gallery, newest first"""
+    return _page(query)
+
+
+@api.get("/api/videos", responses=answers({200: GalleryBody}, InvalidRequest))
+def videos(query: GalleryFilter) -> dict[str, Any]:
+    """Page through the videos, newest first"""
+    return _page(query.model_copy(update={"media": "video"}))
+
+
+def _page(query: GalleryFilter) -> dict[str, Any]:
+    after = decode(query.cursor)
+    since, until = _seconds(query.since), _seconds(query.until)
+    wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until)
+    listing = gallery.browse(installation(), wanted, status=query.status, limit=query.limit, after=after)
+    return {"images": [gallery_item(item) for item in listing.items], "next_cursor": encode(listing.next)}
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,99 @@
+"""Accept a generation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.api.http.openapi import answers, blueprint
+from app.api.http.request_id import request_id
+from app.api.schemas.jobs import Accepted
+from app.api.schemas.serializers import accepted
+from app.api.security.client_identity import client_id, identity
+from app.api.server.context import installation
+from app.core.bodies import Integer
+from app.core.request import GenerationInput
+from app.core.webhooks import URL_MAX_CHARS
+from app.errors import (
+    DiskFull,
+    Forbidden,
+    IdempotencyConflict,
+    InvalidImage,
+    InvalidRequest,
+    LoraIncompatible,
+    LoraUnavailable,
+    PayloadTooLarge,
+    PromptTooLong,
+    QueueFull,
+    SuspiciousInput,
+    Unavailable,
+    UnknownModel,
+    UnsupportedMediaType,
+    UnsupportedTask,
+)
+from app.services.jobs.submit import submit
+
+api = blueprint("generate", "generate")
+
+
+class GenerateBody(GenerationInput):
+    priority: Integer = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
+    webhook_url: str | None = Field(
+        default=None,
+        max_length=URL_MAX_CHARS,
+        description="Told by a signed POST how the job ended; tried again for a day. http or https, a public address.",
+    )
+
+
+class GenerateHeaders(BaseModel):
+    idempotency_key: str | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Sending the same request again with the same key makes no second job, also after a restart.",
+    )
+
+
+@api.post(
+    "/api/generate",
+    responses=answers(
+        {202: Accepted},
+        InvalidRequest,
+        PromptTooLong,
+        SuspiciousInput,
+        InvalidImage,
+        UnsupportedTask,
+        LoraUnavailable,
+        LoraIncompatible,
+        UnknownModel,
+        Forbidden,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        IdempotencyConflict,
+        QueueFull,
+        DiskFull,
+        Unavailable,
+    ),
+    description="Answers as soon as the job is safely stored. Unknown fields are refused by name. With an `image` the"
+    " model starts from that picture (img2img), with a `mask` too it repaints a part of it (inpaint). Pictures may also"
+    " be sent as files of a form (`multipart/form-data`), whose other fields are the members of the body, `settings`"
+    " and `priority` as JSON.",
+)
+def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Enqueue a generation"""
+    if body.priority > 0 and not identity().is_admin:
+        raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
+    submitted = submit(
+        installation(),
+        body,
+        client_id=client_id(),
+        priority=body.priority,
+        idempotency_key=header.idempotency_key,
+        webhook_url=body.webhook_url,
+        request_id=request_id(),
+    )
+    answer = accepted(submitted)
+    return answer, 202, {"Location": answer["status_url"]}

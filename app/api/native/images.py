@@ -1,0 +1,155 @@
+"""One picture: its file, its thumbnail, its metadata, its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify, send_file
+from pydantic import BaseModel, Field
+
+from app.api.http import openapi
+from app.api.http.conditional import check_preconditions, conditional
+from app.api.http.openapi import ImagePath, answers, blueprint
+from app.api.http.request_id import request_id
+from app.api.schemas.images import FavoriteBody, ImageMetadata
+from app.api.schemas.jobs import Accepted
+from app.api.schemas.serializers import accepted, image_metadata
+from app.api.security.client_identity import client_id
+from app.api.server.context import installation
+from app.core.output import Output
+from app.errors import (
+    Conflict,
+    DiskFull,
+    Gone,
+    ImageNotFound,
+    InvalidRequest,
+    PreconditionFailed,
+    QueueFull,
+    UnknownModel,
+    UnsupportedTask,
+)
+from app.services.jobs.rerun import rerun
+from app.services.media import gallery
+
+api = blueprint("images", "images")
+
+# A file never changes under its id. `private`, because one that was deleted must not live on in a shared cache.
+_FOR_EVER = "private, max-age=31536000, immutable"
+_UNCHANGED = {"description": "The client has it already."}
+_PART = openapi.file("A part of it, as asked for by `Range`.", "image/png", "video/mp4")
+_NO_PART = {"description": "There are no such bytes; `Content-Range` tells how many there are."}
+
+
+class Download(BaseModel):
+    download: bool = Field(default=False, description="1 = offer to save the file instead of showing it.")
+
+
+@api.get(
+    "/api/image/<path:image_id>",
+    responses=answers(
+        {200: openapi.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
+        ImageNotFound,
+        Gone,
+        PreconditionFailed,
+    ),
+    description="Honours conditional headers (the ETag is the file's SHA-256) and `Range`: one part, or several that"
+    " touch; for parts that lie apart the whole is sent.",
+)
+def image(path: ImagePath, query: Download) -> Response:
+    """The file of a picture"""
+    output = installation().outputs.get(path.image_id)
+    return _send(output, etag=output.sha256, mime_type=output.mime_type, download=query.download)
+
+
+@api.get(
+    "/api/image/<path:image_id>/thumbnail",
+    responses=answers(
+        {200: openapi.file("A WebP.", "image/webp"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
+        ImageNotFound,
+        Gone,
+        PreconditionFailed,
+    ),
+)
+def image_thumbnail(path: ImagePath) -> Response:
+    """A small version of a picture"""
+    output = installation().outputs.get(path.image_id)
+    return _send(output, etag=f"{output.sha256}-thumbnail", mime_type="image/webp", thumbnail=True)
+
+
+@api.get(
+    "/api/image/<path:image_id>/metadata",
+    responses=answers({200: ImageMetadata, 304: _UNCHANGED}, ImageNotFound, Gone, PreconditionFailed),
+)
+def image_metadata_(path: ImagePath) -> Response:
+    """How a picture was made"""
+    response = jsonify(image_metadata(installation().outputs.get(path.image_id)))
+    response.add_etag()
+    response.headers["Cache-Control"] = "private, no-cache"  # kept, but asked for each time
+    return conditional(response, ranges=False)
+
+
+@api.delete(
+    "/api/image/<path:image_id>",
+    responses=answers({204: None}, ImageNotFound, Gone, PreconditionFailed),
+    description="With `If-Match` only the file that has this ETag.",
+)
+def delete_image(path: ImagePath) -> tuple[str, int]:
+    """Remove a picture for good"""
+    check_preconditions(installation().outputs.get(path.image_id).sha256)
+    gallery.remove(installation(), path.image_id)
+    return "", 204
+
+
+@api.put(
+    "/api/image/<path:image_id>/favorite",
+    responses=answers({200: FavoriteBody}, ImageNotFound, Gone),
+    description="Retention leaves favourites alone.",
+)
+def mark_favorite(path: ImagePath) -> dict[str, Any]:
+    """Keep a picture whatever its age"""
+    return _mark(path.image_id, favorite=True)
+
+
+@api.delete("/api/image/<path:image_id>/favorite", responses=answers({200: FavoriteBody}, ImageNotFound, Gone))
+def unmark_favorite(path: ImagePath) -> dict[str, Any]:
+    """A picture like any other again"""
+    return _mark(path.image_id, favorite=False)
+
+
+@api.post(
+    "/api/image/<path:image_id>/rerun",
+    responses=answers(
+        {202: Accepted},
+        ImageNotFound,
+        Gone,
+        Conflict,
+        UnknownModel,
+        InvalidRequest,
+        UnsupportedTask,
+        QueueFull,
+        DiskFull,
+    ),
+    description="As a new job with the settings, the seed and the pictures it was made of. On the same machine with the"
+    " same versions the pixels are equal; what has changed since is told by the job's `warnings` when it is done.",
+)
+def rerun_image(path: ImagePath) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Make a picture again"""
+    submitted = rerun(installation(), path.image_id, client_id=client_id(), request_id=request_id())
+    answer = accepted(submitted)
+    return answer, 202, {"Location": answer["status_url"]}
+
+
+def _mark(image_id: str, *, favorite: bool) -> dict[str, Any]:
+    installation().outputs.mark(image_id, favorite=favorite)
+    return {"image_id": image_id, "favorite": favorite}
+
+
+def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False, download: bool = False) -> Response:
+    file = gallery.open_file(installation(), output, thumbnail=thumbnail)
+    name = f"cyberimage-{output.id[:8]}{file.suffix}"
+    try:
+        response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=False)
+    except FileNotFoundError:  # removed between the look and the opening
+        raise ImageNotFound("The image was removed.") from None
+    response.headers["Cache-Control"] = _FOR_EVER
+    return conditional(response, ranges=True)

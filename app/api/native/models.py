@@ -1,0 +1,28 @@
+"""The models that can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.http.openapi import answers, blueprint
+from app.api.schemas.models import ModelsBody
+from app.api.schemas.serializers import model_body
+from app.api.server.context import installation
+from app.services.context import Installation
+from app.services.ops import stats
+
+api = blueprint("models", "models")
+
+
+@api.get("/api/models", responses=answers({200: ModelsBody}))
+def models() -> dict[str, Any]:
+    """The models, with the rules for their settings"""
+    return models_body(installation())
+
+
+def models_body(here: Installation) -> dict[str, Any]:
+    return {
+        "default": here.catalog.default_id,
+        "prompt_max_chars": here.settings.prompt_max_chars,
+        "models": [model_body(state) for state in stats.models(here)],
+    }

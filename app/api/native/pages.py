@@ -1,0 +1,41 @@
+"""The front door: the page for a browser, a signpost for anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, make_response, render_template, request
+
+from app.api.http.openapi import answers, blueprint
+from app.api.schemas.server import RootBody
+from app.api.server.context import installation
+from app.core.urls import url
+from app.version import __version__
+
+api = blueprint("pages", "server")
+
+_LINKS = {
+    "documentation": "/docs",
+    "openapi": "/openapi.json",
+    "models": "/api/models",
+    "generate": "/api/generate",
+    "gallery": "/api/images",
+    "queue": "/api/queue",
+    "status": "/status",
+    "health": "/health",
+    "metrics": "/metrics",
+}
+
+
+@api.get("/", responses=answers({200: RootBody}), description="A browser gets the page, as text/html.")
+def root() -> Response | dict[str, Any]:
+    """The page, or where everything is"""
+    choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
+    body = (
+        render_template("index.html", auth_mode=installation().settings.auth_mode, root=request.script_root)
+        if choice == "text/html"
+        else {"name": "CyberImage", "version": __version__, "links": {name: url(path) for name, path in _LINKS.items()}}
+    )
+    response = make_response(body)
+    response.vary.add("Accept")
+    return response

@@ -1,0 +1,147 @@
+"""Models of a remote provider: which there are, what each takes, asking for one in its own words, what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.api.http.openapi import JobPath, answers, blueprint
+from app.api.http.request_id import request_id
+from app.api.native.generate import GenerateHeaders
+from app.api.schemas.jobs import Accepted
+from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
+from app.api.schemas.serializers import accepted, remote_job_body, remote_models_body, remote_schema_body
+from app.api.security.client_identity import client_id, identity
+from app.api.server.context import installation, server
+from app.core.bodies import Body, Integer
+from app.core.catalog import Media
+from app.core.webhooks import URL_MAX_CHARS
+from app.errors import (
+    DiskFull,
+    Forbidden,
+    Gone,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobNotFound,
+    ModelUnavailable,
+    NoSuchModel,
+    PayloadTooLarge,
+    ProviderError,
+    QueueFull,
+    SuspiciousInput,
+    UnknownModel,
+    UnsupportedMediaType,
+)
+from app.services.jobs.status import view
+from app.services.jobs.submit import submit_remote
+
+api = blueprint("remote_models", "remote models")
+
+
+class RemoteModelPath(BaseModel):
+    owner: str = Field(max_length=100, description="Whose model it is, at the provider.")
+    name: str = Field(max_length=100)
+
+
+class RunBody(Body):
+    model: str = Field(max_length=200, description="`owner/name`, or `owner/name:version`.")
+    input: dict[str, Any] = Field(
+        description="In the model's own words, as its schema has them. Where it wants a file, an `image_id` of the"
+        " gallery will do."
+    )
+    source_image_id: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="A picture of the gallery to start from: it goes into the model's `first_frame`, whatever that is"
+        " called.",
+    )
+    priority: Integer = Field(default=0, ge=-10, le=10, description="Higher runs earlier; above 0 for administrators.")
+    webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="As for `POST /api/generate`.")
+
+
+_RUN = answers(
+    {202: Accepted},
+    InvalidRequest,
+    SuspiciousInput,
+    UnknownModel,
+    Forbidden,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    IdempotencyConflict,
+    QueueFull,
+    DiskFull,
+    ModelUnavailable,
+    ProviderError,
+)
+_RUN_ABOUT = "The input is checked against the model's own schema, with an error per field, and its defaults filled in."
+_SCHEMA = answers({200: RemoteSchemaBody}, NoSuchModel, ModelUnavailable, ProviderError)
+_GET = answers({200: RemoteJobBody}, JobNotFound, Gone)
+
+
+@api.get("/api/image-models", responses=answers({200: RemoteModelsBody}), description="Empty without a provider.")
+def image_models() -> dict[str, Any]:
+    """The provider's models that make images"""
+    return remote_models_body(server().remote_models.listing("image"))
+
+
+@api.get("/api/video-models", responses=answers({200: RemoteModelsBody}), description="Empty without a provider.")
+def video_models() -> dict[str, Any]:
+    """The provider's models that make videos"""
+    return remote_models_body(server().remote_models.listing("video"))
+
+
+@api.get("/api/image-models/<path:owner>/<path:name>/schema", responses=_SCHEMA)
+def image_model_schema(path: RemoteModelPath) -> dict[str, Any]:
+    """What a model takes"""
+    return remote_schema_body(server().remote_models.describe(f"{path.owner}/{path.name}"))
+
+
+@api.get("/api/video-models/<path:owner>/<path:name>/schema", responses=_SCHEMA)
+def video_model_schema(path: RemoteModelPath) -> dict[str, Any]:
+    """What a model takes that makes videos"""
+    return remote_schema_body(server().remote_models.describe(f"{path.owner}/{path.name}"))
+
+
+@api.post("/api/run-image-model", responses=_RUN, description=_RUN_ABOUT)
+def run_image_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Enqueue a generation at the provider"""
+    return _run("image", body, header)
+
+
+@api.post("/api/run-video-model", responses=_RUN, description=_RUN_ABOUT)
+def run_video_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Enqueue a video at the provider"""
+    return _run("video", body, header)
+
+
+@api.get("/api/images/<path:job_id>", responses=_GET)
+def remote_image(path: JobPath) -> dict[str, Any]:
+    """A generation, and how fetching its files went"""
+    return remote_job_body(view(installation(), path.job_id))
+
+
+@api.get("/api/videos/<path:job_id>", responses=_GET)
+def remote_video(path: JobPath) -> dict[str, Any]:
+    """A generation of a video, and how fetching its files went"""
+    return remote_job_body(view(installation(), path.job_id))
+
+
+def _run(media: Media, body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+    if body.priority > 0 and not identity().is_admin:
+        raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
+    submitted = submit_remote(
+        installation(),
+        server().remote_models,
+        media,
+        body.model,
+        body.input,
+        client_id=client_id(),
+        source_image_id=body.source_image_id,
+        priority=body.priority,
+        idempotency_key=header.idempotency_key,
+        webhook_url=body.webhook_url,
+        request_id=request_id(),
+    )
+    answer = accepted(submitted)
+    return answer, 202, {"Location": answer["status_url"]}

@@ -1,0 +1,81 @@
+"""Signing in on the page: a token is traded for a cookie that scripts cannot read, because pictures and event streams
+cannot carry a header."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Response, jsonify, request
+from pydantic import Field
+
+from app.api.http.openapi import answers, blueprint
+from app.api.schemas.session import SessionBody
+from app.api.security.authorization import COOKIE, door
+from app.api.security.client_identity import address_id
+from app.api.server.context import installation
+from app.core.access import Identity
+from app.core.bodies import Body
+from app.core.urls import url
+from app.errors import AuthUnavailable, Forbidden, InvalidRequest, InvalidToken, NotFound, RateLimited, Unauthorized
+from app.services.auth.authority import LONGEST_TOKEN
+
+log = logging.getLogger("cyberimage.access")
+
+api = blueprint("session", "session")
+
+REFUSALS = (InvalidToken, Forbidden, RateLimited, AuthUnavailable)
+
+
+class SignIn(Body):
+    token: str = Field(
+        min_length=1,
+        max_length=LONGEST_TOKEN,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A key of this server, or a Hugging Face token, as AUTH_MODE says.",
+    )
+
+
+@api.get("/api/session", responses=answers({200: SessionBody}, AuthUnavailable))
+def who_am_i() -> dict[str, Any]:
+    """How one signs in here, and who is asking"""
+    try:
+        return _body(door().identify())
+    except (Unauthorized, Forbidden):
+        return _body(None)
+
+
+@api.post(
+    "/api/session",
+    responses=answers({200: SessionBody}, InvalidRequest, *REFUSALS, NotFound),
+    description="Sets a cookie for the browser. Programs send `Authorization: Bearer <token>` instead.",
+)
+def sign_in(body: SignIn) -> Response:
+    """Sign in"""
+    here = door()
+    recognised = here.sign_in(body.token)
+    log.info("%s (%s) signs in from %s", recognised.identity.client_id, recognised.identity.name, address_id())
+    response = jsonify(_body(recognised.identity))
+    response.set_cookie(
+        COOKIE,
+        here.sessions.begin(recognised.subject),
+        max_age=here.sessions.seconds,
+        secure=request.is_secure,
+        httponly=True,
+        samesite="Strict",
+        path=url("/"),
+    )
+    return response
+
+
+@api.delete("/api/session", responses=answers({204: None}))
+def sign_out() -> Response:
+    """Sign out"""
+    response = Response(status=204)
+    response.delete_cookie(COOKIE, path=url("/"), secure=request.is_secure, httponly=True, samesite="Strict")
+    return response
+
+
+def _body(identity: Identity | None) -> dict[str, Any]:
+    who = {"name": None, "role": None} if identity is None else {"name": identity.name, "role": identity.role}
+    return {"mode": installation().settings.auth_mode, "signed_in": identity is not None, **who}

@@ -1,0 +1,51 @@
+"""What became of the messages to `webhook_url`s, and sending one again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.http.openapi import DeliveryPath, answers, blueprint
+from app.api.schemas.serializers import delivery_body
+from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
+from app.api.security.client_identity import identity
+from app.api.server.context import installation
+from app.core.webhooks import DeliveryState
+from app.errors import DeliveryNotFound, InvalidRequest
+from app.services.webhooks import signing
+
+api = blueprint("webhooks", "webhooks")
+
+
+class DeliveryFilter(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    job_id: str | None = Field(default=None, max_length=32, description="Only about this job.")
+    state: DeliveryState | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: int | None = Field(default=None, ge=1, lt=2**63, description="The `next_cursor` of the page before.")
+
+
+@api.get("/api/webhooks/deliveries", responses=answers({200: DeliveriesBody}, InvalidRequest))
+def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
+    """Page through the messages, newest first"""
+    found = signing.page(
+        installation(),
+        job_id=query.job_id,
+        state=query.state,
+        limit=query.limit,
+        before_seq=query.cursor,
+        owner=identity().scope,
+    )
+    return {"deliveries": [delivery_body(delivery) for delivery in found.deliveries], "next_cursor": found.next}
+
+
+@api.post(
+    "/api/webhooks/deliveries/<path:delivery_id>/replay",
+    responses=answers({200: DeliveryBody}, DeliveryNotFound),
+    description="With fresh tries and the same `webhook-id`, whatever became of it.",
+)
+def replay_webhook(path: DeliveryPath) -> dict[str, Any]:
+    """Send a message again"""
+    return delivery_body(signing.replay(installation(), path.delivery_id))

@@ -1,0 +1,223 @@
+"""The door. Every request passes here before anything reads it: is it meant for us, who sent it, may they do this, and
+is what its path names theirs?
+
+Whatever is not listed as public needs to be signed in for (AUTH_MODE permitting), also a route that is added tomorrow;
+whatever belongs to somebody else is answered like what never was. Routes stand here by path.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import Flask, current_app, g, request
+from werkzeug.routing import Rule
+
+from app.api.security.client_identity import address_id, identity
+from app.api.security.hosts import TrustedHosts
+from app.api.security.login_throttle import GuessLimit
+from app.api.security.origins import OwnOrigin
+from app.api.server.context import Server
+from app.core.access import Identity, Role
+from app.errors import (
+    AuthUnavailable,
+    CyberImageError,
+    DatabaseUnavailable,
+    DeliveryNotFound,
+    Forbidden,
+    ForeignOrigin,
+    ImageNotFound,
+    InvalidToken,
+    JobNotFound,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    UntrustedHost,
+)
+from app.monitoring.access_log import Refusal
+from app.services.auth.api_keys import KeyHolders
+from app.services.auth.authority import LONGEST_TOKEN, Authority, Recognised
+from app.services.auth.huggingface import HubUsers
+from app.services.auth.lru import Remembered
+from app.services.auth.sessions import Sessions
+from app.store.media.owners import OwnerStore
+
+COOKIE = "cyberimage_session"
+MOST_OWNERS = 4096  # remembered, of jobs, pictures and messages together
+
+# Says nothing of anybody's work, or (the last one) is signed by whoever sends it.
+PUBLIC = frozenset({
+    "/", "/static/<path:filename>", "/docs", "/openapi.json", "/livez", "/readyz", "/health", "/api/session",
+    "/api/webhooks/replicate",
+})  # fmt: skip
+ADMIN = frozenset({
+    "/cleanup", "/api/v1/models/load", "/api/v1/models/unload", "/api/v1/loras/load", "/api/v1/loras/unload",
+})  # fmt: skip
+METRICS = "/metrics"
+
+# The parameters of paths that name something with an owner.
+OWNED: dict[str, tuple[Callable[[OwnerStore, str], str | None], NotFound]] = {
+    "job_id": (OwnerStore.of_job, JobNotFound("There is no job with this id.")),
+    "image_id": (OwnerStore.of_output, ImageNotFound("There is no image with this id.")),
+    "delivery_id": (OwnerStore.of_delivery, DeliveryNotFound("There is no webhook delivery with this id.")),
+}
+_ID = re.compile(r"[0-9a-f]{32}")
+_REASONS: dict[type[CyberImageError], Refusal] = {  # the first that fits
+    UntrustedHost: Refusal.HOST,
+    InvalidToken: Refusal.INVALID,
+    Unauthorized: Refusal.ANONYMOUS,
+    ForeignOrigin: Refusal.ORIGIN,
+    Forbidden: Refusal.FORBIDDEN,
+    RateLimited: Refusal.TOO_MANY,
+    AuthUnavailable: Refusal.UNAVAILABLE,
+}
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger("cyberimage.access")
+
+
+class Door:
+    """One per application."""
+
+    def __init__(self, here: Server) -> None:
+        installation = here.installation
+        self._meter = here.access_meter
+        self._settings = installation.settings
+        self._owners = OwnerStore(installation.database)
+        self._known_owners: Remembered[str] = Remembered(MOST_OWNERS)
+        self._hosts = TrustedHosts(self._settings)
+        self._origins = OwnOrigin(self._settings)
+        self._guesses = GuessLimit(self._settings.auth_failures_per_minute)
+        self.sessions = Sessions(installation)
+        self.authority: Authority | None = None
+        if self._settings.auth_mode == "keys":
+            self.authority = KeyHolders(installation)
+        elif self._settings.auth_mode == "huggingface":
+            self.authority = HubUsers(self._settings)
+
+    def admit(self) -> None:
+        """Let the present request in, with `g.identity` set, or raise what keeps it out."""
+        try:
+            self._admit()
+        except CyberImageError as error:
+            reason = next((reason for kind, reason in _REASONS.items() if isinstance(error, kind)), None)
+            if reason is not None:
+                self._meter.refused(reason)
+            raise
+
+    def sign_in(self, token: str) -> Recognised:
+        """Raises InvalidToken, Forbidden, RateLimited or AuthUnavailable; NotFound when nobody needs to."""
+        if self.authority is None:
+            raise NotFound("Nobody needs to sign in here: AUTH_MODE is none.")
+        return self._tried(token, self.authority.sign_in)
+
+    def identify(self) -> Identity:
+        """Who sent the present request. Raises Unauthorized, Forbidden, RateLimited or AuthUnavailable."""
+        if self.authority is None:
+            return Identity(address_id(), Role.ADMIN, "everybody")
+        token, cookie = bearer_token(), request.cookies.get(COOKIE)
+        if token is not None:
+            return self._tried(token, self.authority.identify)
+        if cookie is not None:
+            return self.authority.recall(self.sessions.subject(cookie))
+        raise Unauthorized("Send a token as Authorization: Bearer, or sign in on the page.")
+
+    def _admit(self) -> None:
+        self._hosts.check()
+        rule = request.url_rule
+        if rule is None or is_automatic(rule):
+            return
+        if self.authority is None or bearer_token() is None:  # a token is nothing that a browser sends by itself
+            self._origins.check(by_cookie=self.authority is not None and COOKIE in request.cookies)
+        path = canonical(rule.rule)
+        if path in PUBLIC or (path == METRICS and self._settings.metrics_public):
+            return
+        g.identity = identity = self.identify()
+        if path in ADMIN:
+            self._check_admin(identity)
+        self._check_owner(identity)
+
+    def _tried(self, token: str, way: Callable[[str], Answer]) -> Answer:
+        """`way(token)`, unless the address has guessed enough. Tokens known to be good are never held up."""
+        address = address_id()
+        if self.authority is not None and not self.authority.knows(token):
+            self._guesses.check(address)
+        try:
+            return way(token)
+        except InvalidToken as error:
+            self._guesses.failed(address)
+            log.warning("Refused a token from %s: %s", address, error.detail)
+            raise
+
+    def _check_admin(self, identity: Identity) -> None:
+        if not identity.is_admin:
+            raise Forbidden("Only an administrator may do this.")
+        if self.authority is not None:
+            log.info("%s (%s) asks for %s %s", identity.client_id, identity.name, request.method, request.path)
+
+    def _check_owner(self, identity: Identity) -> None:
+        """Raises what would be raised if there were no such thing, for whatever is not theirs."""
+        if identity.is_admin:
+            return
+        for name, value in (request.view_args or {}).items():
+            if name in OWNED:
+                missing = OWNED[name][1]
+                if not _ID.fullmatch(value) or not identity.may_touch(self._owner(name, value)):
+                    raise type(missing)(missing.detail)
+
+    def _owner(self, name: str, value: str) -> str | None:
+        """Whose it is never changes: what was found once is not looked up again by whoever polls."""
+        known = self._known_owners.get(value)
+        if known is None and (known := OWNED[name][0](self._owners, value)) is not None:
+            self._known_owners.put(value, known)
+        return known
+
+
+def register(app: Flask) -> None:
+    app.before_request(lambda: door().admit())
+
+
+def objection_to_go_on() -> Callable[[], CyberImageError | None]:
+    """For answers that go on for ever: tells, at any later time and in any thread, why whoever sent the present request
+    would be refused now; None when they would not."""
+    authority, known = door().authority, identity()
+    if authority is None:
+        return lambda: None
+
+    def objection() -> CyberImageError | None:
+        try:
+            return None if authority.endures(known) else InvalidToken("The key was revoked.")
+        except DatabaseUnavailable:
+            return None
+
+    return objection
+
+
+def is_automatic(rule: Rule) -> bool:
+    """Whether Flask itself answers the present request without running the view of `rule`: OPTIONS, where the rule
+    does not name it. Without a rule it answers 404, 405, or a redirect to the right spelling."""
+    return request.method == "OPTIONS" and bool(getattr(rule, "provide_automatic_options", False))
+
+
+def door() -> Door:
+    found: Door = current_app.extensions["cyberimage-door"]
+    return found
+
+
+def canonical(rule: str) -> str:
+    """The path that stands in the lists above for all spellings of a route."""
+    return f"/api{rule}" if rule.startswith("/v1/") else rule
+
+
+def bearer_token() -> str | None:
+    """The token that the request carries. None when it has none, or a header that is meant for a proxy before us."""
+    kind, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    token = token.strip()
+    if kind.lower() != "bearer":
+        return None
+    if not token.isascii() or not token.isprintable() or not 0 < len(token) <= LONGEST_TOKEN:
+        raise InvalidToken("This is no token.")
+    return token

@@ -1,0 +1,87 @@
+"""Who is asking: the identity that ownership goes by, and the id that fairness, idempotency keys and limits go by."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from flask import Flask, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.core.access import Identity
+from app.core.client_network import client_network
+from app.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+BUCKETS = 65_536  # limits in memory: two clients share one with a chance of 1 in this many
+
+
+def trust_proxies(app: Flask, count: int) -> None:
+    """Take the client's address and scheme from the last `count` proxies' headers, and the path that is served under
+    from the last one's; with 0 nobody is believed."""
+    if count:
+        fixed = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=1)
+
+        def behind_proxies(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")
+            if [scheme.strip().lower() for scheme in schemes][-count:][:1] not in (["http"], ["https"]):
+                environ.pop("HTTP_X_FORWARDED_PROTO", None)  # it would become part of redirects
+            return fixed(environ, start_response)
+
+        app.wsgi_app = behind_proxies  # type: ignore[method-assign]
+
+
+def identity() -> Identity:
+    """Who sent the present request, as the authorization found out. Raises Unauthorized when it did not."""
+    found: Identity | None = g.get("identity")
+    if found is None:
+        raise Unauthorized("Sign in first.")
+    return found
+
+
+def client_id() -> str:
+    """Of whoever is known; of the address otherwise."""
+    known: Identity | None = g.get("identity")
+    return address_id() if known is None else known.client_id
+
+
+def address_id() -> str:
+    """Never longer than an address, whatever a proxy passed on."""
+    address = request.remote_addr or "local"
+    try:
+        return f"ip:{ip_address(address)}" if address != "local" else "ip:local"
+    except ValueError:
+        return "ip:unknown"
+
+
+def limit_key(*, by_address: bool) -> Callable[[], str]:
+    """The name of the budget that the present request is counted on.
+
+    In the memory of the process there are only so many, picked by a hash that nobody can foresee: however many
+    addresses somebody sends from, memory stays bounded. With `by_address` they are as many as clients.
+    """
+    if by_address:
+        return lambda: _network_of(client_id())
+    bucket = bucketing()
+    return lambda: bucket(client_id())
+
+
+def bucketing() -> Callable[[str], str]:
+    """Sorts clients into BUCKETS by a hash that nobody can foresee."""
+    salt = secrets.token_bytes(16)
+
+    def bucket(client: str) -> str:
+        digest = hashlib.blake2b(_network_of(client).encode(), key=salt, digest_size=4).digest()
+        return str(int.from_bytes(digest, "big") % BUCKETS)
+
+    return bucket
+
+
+def _network_of(client: str) -> str:
+    kind, _, text = client.partition(":")
+    return f"{kind}:{client_network(text)}" if kind == "ip" else client

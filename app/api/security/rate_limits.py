@@ -1,0 +1,179 @@
+"""Rate limits per client: generations by the images they ask for, everything else by the request. Off by default.
+
+Health, metrics and what a browser needs to show the page are exempt. The two budgets are shared by their routes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from math import ceil
+from typing import Any
+
+from flask import Flask, Response, g, request
+from flask_limiter import Limiter, RequestLimit
+from limits.errors import StorageError
+
+from app.api.security.client_identity import limit_key
+from app.api.server.context import installation
+from app.config import Settings
+from app.core.access import Identity
+from app.core.provider_input import NAMES
+from app.errors import CyberImageError
+
+# Whoever adds a route that leads to a generation adds it here; all others are reads.
+GENERATING = frozenset({
+    "generate.generate", "jobs.retry_job", "images.rerun_image", "v1_generate.v1_txt2img", "v1_generate.v1_img2img",
+    "remote_models.run_image_model", "remote_models.run_video_model",
+    "v1_inference.v1_inference", "v1_stream.stream",
+})  # fmt: skip
+EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})
+EXEMPT_BLUEPRINTS = frozenset({"docs"})
+OURS = ("num_images",)
+MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
+_EXCEEDED = {
+    "generate": "You have asked for as many images as you may for now. Try again when Retry-After has passed.",
+    "read": "You have sent as many requests as you may for now. Try again when Retry-After has passed.",
+}
+
+log = logging.getLogger("cyberimage.api")
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """`cost` is what the present request takes from it. Its limits may change while the server runs."""
+
+    name: str
+    cost: Callable[[], int]
+
+    def limits(self) -> str:
+        """Those of the present request's key, if it has any: they take the place of the general ones."""
+        setting = f"rate_limit_{self.name}"
+        known: Identity | None = g.get("identity")
+        own: str | None = None if known is None else getattr(known, setting)
+        return str(getattr(installation().settings, setting)) if own is None else own
+
+    def is_lifted(self) -> bool:
+        return not self.limits()
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Wrap the routes of `app`, which must be there already."""
+    budgets = list(_budgets(settings))
+    limiter = _limiter(app, settings)
+    for endpoint, view in list(app.view_functions.items()):
+        for budget in budgets:
+            if budget.name == _budget_of(endpoint):
+                limited = limiter.shared_limit(
+                    budget.limits,
+                    scope=budget.name,
+                    cost=budget.cost,
+                    exempt_when=budget.is_lifted,
+                    error_message=_EXCEEDED[budget.name],
+                )
+                app.view_functions[endpoint] = _unless_lifted(budget, view, limited(view))
+    app.after_request(lambda response: _tell(limiter, response))
+
+
+def _unless_lifted(budget: _Budget, view: Callable[..., Any], limited: Callable[..., Any]) -> Callable[..., Any]:
+    """Without a limit nothing is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
+
+    @wraps(limited)
+    def either(**parameters: Any) -> Any:
+        return view(**parameters) if budget.is_lifted() else limited(**parameters)
+
+    return either
+
+
+def _limiter(app: Flask, settings: Settings) -> Limiter:
+    limiter = Limiter(
+        limit_key(by_address=bool(settings.rate_limit_storage)),
+        app=app,
+        storage_uri=settings.rate_limit_storage or "memory://",
+        storage_options={"wrap_exceptions": True},
+        strategy="fixed-window",
+        in_memory_fallback_enabled=bool(settings.rate_limit_storage),  # Redis away: each process counts for itself
+        key_prefix="cyberimage",
+    )
+    limiter.logger = log
+    return limiter
+
+
+def _budgets(settings: Settings) -> Iterator[_Budget]:
+    for name, cost in (("generate", _images), ("read", lambda: 1)):
+        if settings.auth_mode == "keys" or getattr(settings, f"rate_limit_{name}"):
+            yield _Budget(name, cost)
+
+
+def _budget_of(endpoint: str) -> str | None:
+    if endpoint in GENERATING:
+        return "generate"
+    return None if endpoint in EXEMPT or endpoint.partition(".")[0] in EXEMPT_BLUEPRINTS else "read"
+
+
+def _images() -> int:
+    """How many images the request asks for; 1 when it cannot be told, for it will be refused."""
+    job_id = (request.view_args or {}).get("job_id")
+    try:
+        if job_id is not None:
+            return installation().jobs.get(job_id).request.num_images
+        body = request.get_json()
+    except CyberImageError:
+        return 1
+    return min(max([1, *_wished(body)]), MOST_IMAGES)
+
+
+def _wished(body: Mapping[str, Any]) -> Iterator[int]:
+    """The numbers of images that `body` names: nested or flat, in the words of an inference client or of a remote
+    model."""
+    settings, parameters, input = (body.get(name) for name in ("settings", "parameters", "input"))
+    for part, names in ((settings, OURS), (body, OURS), (parameters, OURS), (input, NAMES["num_images"])):
+        if isinstance(part, Mapping):
+            for name in names:
+                number = _whole(part.get(name))
+                if number is not None:
+                    yield number
+
+
+def _whole(value: object) -> int | None:
+    """`value` as the request will be read: 2, 2.0, and where a schema allows it "2"."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(float(value))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _tell(limiter: Limiter, response: Response) -> Response:
+    """The headers of the present request's budget: the draft standard's, and those that older clients read."""
+    try:
+        standing = [_Standing(limit) for limit in limiter.current_limits]
+    except StorageError:
+        return response
+    if standing:
+        headers, tightest = response.headers, min(standing, key=lambda one: (one.remaining, -one.reset_in))
+        headers["RateLimit-Policy"] = ", ".join(f'"{one.name}";q={one.quota};w={one.window}' for one in standing)
+        headers["RateLimit"] = ", ".join(f'"{one.name}";r={one.remaining};t={one.reset_in}' for one in standing)
+        headers["X-RateLimit-Limit"] = str(tightest.quota)
+        headers["X-RateLimit-Remaining"] = str(tightest.remaining)
+        headers["X-RateLimit-Reset"] = str(ceil(time.time()) + tightest.reset_in)
+        if response.status_code == 429 and "Retry-After" not in headers:
+            breached = [one for one in standing if one.breached] or [tightest]
+            headers["Retry-After"] = str(max(1, *(one.reset_in for one in breached), 1))
+    return response
+
+
+class _Standing:
+    """One limit as it stands after this request."""
+
+    def __init__(self, limit: RequestLimit) -> None:
+        self.quota = limit.limit.amount
+        self.window = limit.limit.get_expiry()
+        self.name = f"per-{self.window}s"
+        self.remaining = max(0, limit.remaining)
+        self.reset_in = min(self.window, max(0, ceil(limit.reset_at - time.time())))  # reset_at is rounded up
+        self.breached = limit.breached

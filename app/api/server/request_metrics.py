@@ -1,0 +1,26 @@
+"""Measures every request, from when Flask has it until its answer begins."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, Response, g, request
+
+from app.api.server.context import server
+
+
+def register(app: Flask) -> None:
+    """Call it before anything else registers: what it does not see, it does not measure."""
+    app.before_request(_start)
+    app.after_request(_stop)
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+
+
+def _stop(response: Response) -> Response:
+    rule = request.url_rule.rule if request.url_rule is not None else None
+    seconds = time.perf_counter() - g.started if "started" in g else 0.0
+    server().meter.observe(request.method, rule, response.status_code, seconds)
+    return response

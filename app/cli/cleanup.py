@@ -1,0 +1,35 @@
+"""Clean up by command: what retention says, and files that belong to nothing. `python -m app.cli.cleanup --dry-run`"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from app.cli.common import carry_out
+from app.services.context import Installation
+from app.services.ops.cleanup import clean_up
+from app.store.db.vacuum import look_after
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status. It may run while the service does."""
+    parser = argparse.ArgumentParser(prog="python -m app.cli.cleanup", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    dry_run = parser.parse_args(arguments).dry_run
+    return carry_out(lambda installation: _clean_up(installation, dry_run), "The clean-up could not finish: ")
+
+
+def _clean_up(installation: Installation, dry_run: bool) -> None:
+    report = clean_up(installation, dry_run=dry_run)
+    if not dry_run:
+        look_after(installation.database)
+        installation.database.checkpoint()
+    print("Would remove:" if report.dry_run else "Removed:")
+    for name in ("images", "jobs", "orphans", "idempotency_keys"):
+        print(f"  {name.replace('_', ' '):<17}{getattr(report, name):>12,}")
+    print(f"  {'bytes':<17}{report.freed_bytes:>12,}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The models of the catalogue, by command: `python -m app.cli.models list`, `fetch MODEL_ID`, `remove MODEL_ID`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from app.cli.common import carry_out
+from app.config import ROOT
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.engines.base import Pixels
+from app.engines.settings import EngineSettings
+from app.errors import InvalidRequest
+from app.services.context import Installation
+from app.services.models import model_files
+
+EXIT_INTERRUPTED = 130
+_RATE_SECONDS = 10.0  # that the rate is an average over
+_LINE_SECONDS = 10.0  # between two lines when there is no terminal
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status. It may run while the service does."""
+    asked = _parser().parse_args(arguments)
+    try:
+        return carry_out(lambda installation: asked.run(installation, asked))
+    except KeyboardInterrupt:
+        print("\nStopped. What came is kept; run the same command again to go on.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _list(installation: Installation, _asked: argparse.Namespace) -> None:
+    print(f"{'MODEL':<20} {'STATE':<8} {'ON DISK':>8}  {'NEEDS':<8} SOURCE")
+    for spec in installation.catalog:
+        files = model_files.files_of(installation, spec)
+        size = _gigabytes(files.bytes) if files.bytes else "-"
+        print(f"{spec.id:<20} {_state(files):<8} {size:>8}  {_needs(installation, spec):<8} {spec.source}: {spec.repo}")
+
+
+def _state(files: model_files.ModelFiles) -> str:
+    if files.bytes is None:
+        return "remote" if files.available else "no key"
+    return "here" if files.available else "partly" if files.bytes else "-"
+
+
+def _needs(installation: Installation, spec: ModelSpec) -> str:
+    """`HF_TOKEN` when the model is gated and there is none; `licence` when there is: of it, the hub decides."""
+    if not spec.requires_auth or spec.source != "huggingface":
+        return "-"
+    return "licence" if installation.settings.hf_token.get_secret_value() else "HF_TOKEN"
+
+
+def _fetch(installation: Installation, asked: argparse.Namespace) -> None:
+    spec = installation.catalog.get(asked.model_id)
+    if spec.lane == "remote":
+        raise InvalidRequest(f"{spec.id} runs at a provider; there is nothing to fetch.")
+    settings = installation.settings
+    os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # what goes wrong is said in our words
+    logging.getLogger("xformers").setLevel(logging.ERROR)
+    print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
+    from app.engines.diffusers.load.hub_client import bound_hub_answers
+    from app.engines.diffusers.load.sources import locate  # imports torch: seconds
+
+    bound_hub_answers()
+
+    engine = EngineSettings(
+        root=ROOT, model_cache_dir=settings.model_cache_dir, disk_floor_bytes=settings.disk_floor_bytes
+    )
+    line = ProgressLine(spec.id, is_terminal=sys.stdout.isatty())
+    try:
+        checkpoint = locate(spec, engine, line)
+    finally:
+        line.end()
+    size = model_files.files_of(installation, spec).bytes or 0
+    print(f"{spec.id} is here: {_gigabytes(size)}, revision {checkpoint.revision}.")
+
+
+def _remove(installation: Installation, asked: argparse.Namespace) -> None:
+    spec = installation.catalog.get(asked.model_id)
+    freed = model_files.remove(installation, spec)
+    print(f"{_gigabytes(freed)} of {spec.repo} are deleted." if freed else f"Nothing of {spec.repo} is here.")
+    for other in installation.catalog:
+        if (other.repo, other.source) == (spec.repo, spec.source) and other.id != spec.id:
+            print(f"{other.id} used the same files.")
+
+
+class ProgressLine:
+    """The engine's `Control`: one line that is written over, or in a log a line now and then."""
+
+    def __init__(self, model_id: str, *, is_terminal: bool) -> None:
+        self._model_id = model_id
+        self._is_terminal = is_terminal
+        self._seen: deque[tuple[float, int]] = deque()  # (when, bytes)
+        self._written_at = float("-inf")
+        self._width = 0
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        """Only the bytes are shown."""
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        """There is none."""
+
+    def cancelled(self) -> bool:
+        return False  # Ctrl+C does it
+
+    def downloaded(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        self._seen.append((now, done))
+        while now - self._seen[0][0] > _RATE_SECONDS:
+            self._seen.popleft()
+        if self._is_terminal:
+            text = self._text(done, total)
+            print("\r" + text.ljust(self._width), end="", flush=True)
+            self._width = len(text)
+        elif now - self._written_at >= _LINE_SECONDS or done == total:
+            self._written_at = now
+            print(self._text(done, total), flush=True)
+
+    def end(self) -> None:
+        if self._width:
+            print()
+
+    def _text(self, done: int, total: int) -> str:
+        (since, before), (now, _) = self._seen[0], self._seen[-1]
+        rate = (done - before) / (now - since) if now > since else 0.0
+        about = f", {rate / 1e6:.1f} MB/s, {_duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+        return f"{self._model_id}: {_gigabytes(done)} of {_gigabytes(total)}{about}"
+
+
+def _gigabytes(size: int) -> str:
+    """`1.2 GB`, or `12.3 MB` of what is small."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app.cli.models", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("list", help="show each model, and whether it is here").set_defaults(run=_list)
+    for name, run, help in (
+        ("fetch", _fetch, "download a model now, or go on where a download broke off"),
+        ("remove", _remove, "delete what was downloaded of a model"),
+    ):
+        command = commands.add_parser(name, help=help)
+        command.add_argument("model_id", metavar="MODEL_ID", help="as `list` shows it")
+        command.set_defaults(run=run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

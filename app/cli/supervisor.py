@@ -1,0 +1,164 @@
+"""The supervisor: starts the API and the workers as processes of their own, and a fresh one when one dies.
+
+It runs no request and no generation, so nothing they do can take it down. When it dies itself, even by SIGKILL, its
+children notice through their lifeline and stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
+from app.config import ROOT, Settings
+from app.process import parent_watch
+
+LOOK_EVERY_SECONDS = 0.1
+HEALTHY_AFTER_SECONDS = 10.0  # a child that lived this long starts again at once
+STARTED_AFTER_SECONDS = 60.0  # a child that ended before, the first time, could not start: machines may be slow
+BACKOFF_MAX_SECONDS = 30.0
+KILL_AFTER_EXTRA_SECONDS = 5.0
+
+log = logging.getLogger("cyberimage.supervisor")
+
+
+@dataclass
+class Child:
+    """A process to keep running. `essential`: when its very first start fails, give up altogether."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    essential: bool = False
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    failures: int = 0
+
+
+class Supervisor:
+    def __init__(self, children: Sequence[Child], *, grace: float) -> None:
+        self._children = children
+        self._grace = grace
+        self._stopping = False
+        self._reloading = False
+        self._lifeline_end, self._lifeline = os.pipe()  # held open, never written
+        self.exit_status = 0
+
+    def run(self) -> int:
+        """Keep the children running until `stop`; returns the exit status."""
+        try:
+            while not self._stopping:
+                for child in self._children:
+                    self._tend(child)
+                self._pass_reload_on()
+                time.sleep(LOOK_EVERY_SECONDS)
+        finally:
+            self._stop_children()
+        return self.exit_status
+
+    def stop(self) -> None:
+        """End soon. Takes no lock, so that a signal handler may call it."""
+        self._stopping = True
+
+    def reload(self) -> None:
+        """Have the children read their settings anew, soon. For signal handlers, too."""
+        self._reloading = True
+
+    def _pass_reload_on(self) -> None:
+        if self._reloading:
+            self._reloading = False
+            for child in self._children:
+                if child.process is not None:
+                    child.process.send_signal(signal.SIGHUP)
+
+    def _tend(self, child: Child) -> None:
+        if child.process is None:
+            if time.monotonic() >= child.start_at:
+                self._start(child)
+            return
+        status = child.process.poll()
+        if status is None:
+            return
+        lived = time.monotonic() - child.started_at
+        child.process = None
+        if child.failures == 0 and lived < STARTED_AFTER_SECONDS and _is_hopeless(child, status):
+            log.error("%s could not start (exit status %s)", child.name, status)
+            self.exit_status = status
+            self.stop()
+            return
+        pause = self._back_off(child, healthy=lived >= HEALTHY_AFTER_SECONDS or status == EXIT_RECYCLE)
+        log.warning("%s ended (exit status %s); starting it again in %.1f s", child.name, status, pause)
+
+    def _back_off(self, child: Child, *, healthy: bool) -> float:
+        child.failures = 1 if healthy else child.failures + 1
+        pause = 0.0 if child.failures == 1 else min(0.5 * 2 ** (child.failures - 2), BACKOFF_MAX_SECONDS)
+        child.start_at = time.monotonic() + pause
+        return pause
+
+    def _start(self, child: Child) -> None:
+        try:
+            child.process = subprocess.Popen(
+                child.command,
+                cwd=ROOT,
+                env={**os.environ, **child.environment, parent_watch.ENVIRONMENT_NAME: str(self._lifeline_end)},
+                pass_fds=[self._lifeline_end],
+                preexec_fn=_ignore_hangup,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops them in order
+            )
+        except OSError as error:  # no memory or no process left: the others must go on
+            pause = self._back_off(child, healthy=False)
+            log.error("Cannot start %s (%s); trying again in %.1f s", child.name, error.strerror, pause)
+            return
+        child.started_at = time.monotonic()
+        log.info("Started %s, process %s", child.name, child.process.pid)
+
+    def _stop_children(self) -> None:
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        give_up_at = time.monotonic() + self._grace + KILL_AFTER_EXTRA_SECONDS
+        for process in running:
+            try:
+                process.wait(max(0.0, give_up_at - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _ignore_hangup() -> None:
+    """Until it can heed one: a child that is just starting must not die of a reload."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _is_hopeless(child: Child, status: int) -> bool:
+    """Whether a first start that ended like this will not go better the next time. A signal came from outside."""
+    return status == EXIT_CONFIGURATION or (child.essential and status > 0)
+
+
+def children_of(settings: Settings, *, gpus: int) -> list[Child]:
+    """The API and the workers that `settings` ask for: with `auto`, one per GPU, one if there is none. The worker of
+    remote models runs besides them, wherever a provider is set up."""
+    count = max(1, gpus) if settings.workers == "auto" else settings.workers
+    worker = (sys.executable, str(Path(ROOT, "worker.py")))
+    children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True)]
+    for index in range(count):
+        device = {"CUDA_VISIBLE_DEVICES": _device(settings, index, gpus)} if gpus else {}
+        children.append(Child(f"worker {index + 1}", [*worker], device))
+    if settings.has_provider and settings.remote_concurrency:
+        children.append(Child("remote worker", [*worker, "--lane", "remote"]))
+    return children
+
+
+def _device(settings: Settings, index: int, gpus: int) -> str:
+    """The GPU of worker `index`: its share of CUDA_VISIBLE_DEVICES when that is set, else of all."""
+    visible = [name.strip() for name in settings.cuda_visible_devices.split(",") if name.strip()]
+    visible = visible or [str(number) for number in range(gpus)]
+    return visible[index % len(visible)]

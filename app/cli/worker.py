@@ -1,0 +1,132 @@
+"""The start of a worker process."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from app.config import ROOT
+from app.core.catalog import LANES
+from app.core.configuration import read_configuration
+from app.engines.base import EngineFactory
+from app.engines.registry import engine_factories
+from app.engines.settings import EngineSettings
+from app.errors import ConfigurationError, DatabaseUnavailable
+from app.monitoring.logs import configure_logging
+from app.monitoring.resources import gpu_count
+from app.process import parent_watch
+from app.process.os_limits import keep_files_private
+from app.services.context import Installation, open_installation
+from app.services.ops.private_files import protect_files
+from app.worker.loop import Worker
+from app.worker.prediction_ledger import remote_worker
+
+EXIT_CONFIGURATION = 2
+EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database is not there yet
+EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
+ORPHAN_GRACE_SECONDS = 1.0
+REMOTE_GRACE_SECONDS = 2.0  # whoever takes a remote job next goes on where it stood
+
+log = logging.getLogger("cyberimage.worker")
+
+
+def main(
+    make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories,
+    arguments: Sequence[str] = (),
+) -> int:
+    """Run a worker until SIGTERM or SIGINT; one of the local lane has the engines of `make_factories`. Returns the exit
+    status."""
+    keep_files_private()
+    lane = _parser().parse_args(arguments).lane
+    orphaned = parent_watch.hold()
+    try:
+        settings = read_configuration().settings
+        configure_logging(settings, "worker")
+        protect_files(settings)
+        os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
+        installation = open_installation(settings)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except DatabaseUnavailable as error:
+        log.error("Cannot start: %s", error.detail)
+        return EXIT_UNAVAILABLE
+    worker = remote_worker(installation) if lane == "remote" else _local_worker(installation, make_factories)
+    grace = settings.shutdown_grace_seconds
+    _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)
+    recycle = worker.run()
+    installation.close()
+    logging.shutdown()
+    return EXIT_RECYCLE if recycle else 0
+
+
+def _local_worker(
+    installation: Installation, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
+) -> Worker:
+    settings = installation.settings
+    factories = make_factories(
+        EngineSettings(
+            root=ROOT,
+            model_cache_dir=settings.model_cache_dir,
+            dtype=settings.dtype,
+            attention=settings.attention_backend,
+            previews=settings.previews,
+            safety_checker=settings.safety_checker,
+            safety_policy=settings.safety_policy,
+            offload=settings.offload,
+            park_models=settings.park_models == "auto",
+            vae_tiling=settings.vae_tiling,
+            max_loaded_models=settings.max_loaded_models,
+            cpu_threads=settings.cpu_threads,
+            images_per_batch=settings.images_per_batch,
+            loras_dir=settings.loras_folder,
+            lora_hub=settings.lora_hub,
+            lora_max_bytes=settings.lora_max_bytes,
+            lora_cache_max=settings.lora_cache_max,
+            lora_cache_bytes=settings.lora_cache_bytes,
+            disk_floor_bytes=settings.disk_floor_bytes,
+        )
+    )
+    return Worker(installation, factories, device="cuda" if gpu_count() else "cpu")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="worker.py", description="Start one worker of CyberImage.")
+    parser.add_argument(
+        "--lane", choices=LANES, default="local", help="local: models in memory (default); remote: those of providers"
+    )
+    return parser
+
+
+def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:
+    """Have SIGTERM and SIGINT stop `worker`, a second one make it give its job back at once, and SIGHUP reload its
+    settings.
+
+    A thread hears of them, through a socket that the interpreter writes to at once. Python's own handlers would run in
+    the main thread, which may be minutes deep in C code, or hold the very locks that stopping needs.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, lambda *_: None)
+
+    def wait() -> None:
+        told_to_stop = 0
+        while told_to_stop < 2:
+            number = heard.recv(1)[0]
+            if number == signal.SIGHUP:
+                worker.reload()
+                continue
+            told_to_stop += 1
+            patience = ORPHAN_GRACE_SECONDS if orphaned.is_set() else grace
+            worker.stop(patience if told_to_stop == 1 else 0)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -1,0 +1,88 @@
+"""Draw for several jobs in one call: each has its own words, seed, progress and previews; the rest they share.
+
+Only with pipelines that read every prompt at one length, whatever stands beside it: with them a picture is the one that
+its seed gives alone, but for rounding (tests/engines/diffusers/generate/test_batched.py compares each).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Pixels
+from app.engines.diffusers.generate.arguments import Call, word_call
+from app.engines.diffusers.generate.generate import cached_parts, draw, sequence_length, to_pixels, told
+from app.engines.diffusers.generate.preview import Previewer
+from app.engines.diffusers.generate.progress import Watch
+from app.engines.diffusers.memory.loaded import LoadedModel
+
+PIPELINES = frozenset(
+    {
+        "FluxPipeline",
+        "SanaPipeline",
+        "StableDiffusion3Pipeline",
+        "StableDiffusionPipeline",
+        "StableDiffusionXLPipeline",
+    }
+)
+
+
+class Everybody:
+    """One `Control` for several jobs that wait for the same: all are told, and it ends when all of them have."""
+
+    def __init__(self, controls: Sequence[Control]) -> None:
+        self._controls = controls
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        for control in self._controls:
+            control.report(phase, step, total_steps)
+
+    def downloaded(self, done: int, total: int) -> None:
+        for control in self._controls:
+            control.downloaded(done, total)
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        for control in self._controls:
+            control.preview(pixels, step)
+
+    def cancelled(self) -> bool:
+        ended = [control.cancelled() for control in self._controls]  # each is asked: one that ends leaves at once
+        return all(ended)
+
+
+def can_merge(model: LoadedModel) -> bool:
+    """A step cache decides once for all pictures of a call: then it is one job at a time."""
+    return type(model.pipeline).__name__ in PIPELINES and not cached_parts(model.pipeline)
+
+
+def generate_merged(
+    model: LoadedModel, requests: Sequence[GenerationRequest], controls: Sequence[Control], *, previews: bool
+) -> Sequence[Generation]:
+    """One picture for each of `requests`. Raises what `generate` does; Cancelled when nobody wants it any more."""
+    pipeline, first, count = model.pipeline, requests[0], len(requests)
+    calls = [word_call(pipeline, request, NO_INPUTS, sequence_length(model)) for request in requests]
+    previewer = Previewer(pipeline, first.width, first.height, count) if previews else None
+    watch = Watch(controls, first.steps_run, 1, previewer)
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(model.device)
+    watch.begin(0)
+    pictures = draw(pipeline, _as_one(calls), [request.seed for request in requests], watch)
+    watch.enter(Phase.DONE)
+    made = []
+    for request, call, drawn in zip(requests, calls, pictures, strict=True):
+        image = GeneratedImage(to_pixels(drawn), request.seed)
+        generation = told(model, pipeline, request, call, [image], watch, count)
+        made.append(dataclasses.replace(generation, merged=count))
+    return made
+
+
+def _as_one(calls: Sequence[Call]) -> Mapping[str, Any]:
+    """The arguments that all share, and the words of each."""
+    shared = calls[0].arguments
+    own = {name: [call.arguments[name] for call in calls] for name in ("prompt", "negative_prompt") if name in shared}
+    return {**shared, **own}

@@ -1,0 +1,209 @@
+"""Run a loaded pipeline for a request. It draws one picture at a time: each equals the one its seed gives alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.core.tasks import TXT2IMG
+from app.core.videos import USUAL_FPS, VIDEO_FAMILIES
+from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, Pixels
+from app.engines.diffusers.generate.arguments import Call, word_call
+from app.engines.diffusers.generate.overflow import NotFinite
+from app.engines.diffusers.generate.preview import Previewer
+from app.engines.diffusers.generate.progress import Watch
+from app.engines.diffusers.generate.task_pipelines import pipeline_for
+from app.engines.diffusers.generate.versions import versions_of
+from app.engines.diffusers.load.demo import vocabulary_warnings
+from app.engines.diffusers.memory.loaded import LoadedModel
+from app.errors import Cancelled, GenerationError
+from app.files.media import encode_mp4
+
+FloatPixels = npt.NDArray[np.float32]
+
+
+def generate(
+    model: LoadedModel,
+    request: GenerationRequest,
+    control: Control,
+    inputs: Inputs,
+    *,
+    previews: bool = True,
+    together: int = 1,
+) -> Generation:
+    """All pictures or videos of `request`, up to `together` in one call. Raises Cancelled, GenerationError,
+    UnsupportedTask, NotFinite; out of memory passes through."""
+    pipeline = pipeline_for(model, request.task)
+    call = word_call(pipeline, request, inputs, sequence_length(model))
+    is_video = "num_frames" in call.effective
+    previews = previews and request.task != "img2video"  # its first frame is known
+    previewer = Previewer(pipeline, request.width, request.height) if previews else None
+    steps = request.steps_run if "strength" in call.arguments else request.num_inference_steps
+    watch = Watch([control], steps, request.num_images, previewer, at_once=is_video)
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(model.device)
+    images: list[GeneratedImage] = []
+    videos: list[GeneratedVideo] = []
+    together = _most_together(pipeline, request, together)
+    for index in range(0, request.num_images, together):
+        seeds = [request.seed + i for i in range(index, min(index + together, request.num_images))]
+        watch.begin(index, len(seeds))
+        for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, watch), strict=True):
+            if is_video:
+                videos.append(_film(drawn, seed, _fps(pipeline, request, call)))
+            else:
+                images.append(GeneratedImage(_kept_where_unmasked(to_pixels(drawn), inputs), seed))
+    watch.enter(Phase.DONE)
+    return told(model, pipeline, request, call, images, watch, together, videos)
+
+
+def told(
+    model: LoadedModel,
+    pipeline: Any,
+    request: GenerationRequest,
+    call: Call,
+    images: Sequence[GeneratedImage],
+    watch: Watch,
+    together: int,
+    videos: Sequence[GeneratedVideo] = (),
+) -> Generation:
+    """`images` or `videos` of `request`, with all that is known about how they were made, up to `together` in one
+    call."""
+    height, width, _ = (images[0].pixels if images else videos[0].poster).shape
+    return Generation(
+        images=images,
+        videos=videos,
+        effective=dict(call.effective)
+        | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images}
+        | {"steps_run": watch.steps}
+        | ({"drawn_together": together} if together > 1 else {})
+        | ({"fps": int(videos[0].fps), "num_frames": round(videos[0].seconds * videos[0].fps)} if videos else {}),
+        versions=versions_of(model, pipeline),
+        timings=dict(watch.seconds),
+        warnings=(
+            *_warnings(model, pipeline, call),
+            *_size_warnings(request, width, height),
+            *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo),
+        ),
+        vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0,
+    )
+
+
+def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watch: Watch) -> Sequence[FloatPixels]:
+    """A picture for each seed, shape (height, width, 3), 0 to 1: exactly what the pipeline gives with
+    `output_type="np"`; of a video its frames, shape (frames, height, width, 3). Each has a generator of its own, so
+    that it is that of its seed alone, but for rounding.
+
+    Raises Cancelled, GenerationError when the pipeline refuses its arguments, and NotFinite.
+    """
+    denoiser = _denoiser(pipeline)
+    watched = "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
+    hook = denoiser.register_forward_pre_hook(watch.before_denoiser) if denoiser is not None else None
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    own_words = not isinstance(arguments["prompt"], str)  # each picture has its own
+    many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 and not own_words else {}
+    try:
+        with torch.inference_mode():
+            output = pipeline(
+                **arguments,
+                **many,
+                generator=generators if len(seeds) > 1 else generators[0],
+                output_type="np",
+                **({"callback_on_step_end": watch.on_step_end} if watched else {}),
+            )
+    except ValueError as error:
+        raise GenerationError(f"The pipeline does not take this request: {error}") from error
+    except UnboundLocalError:  # Sana's pipelines make a warning of it and go on without a picture
+        raise torch.OutOfMemoryError("out of memory while the picture was decoded") from None
+    except Cancelled:  # from within a step, so that the pipeline could not do this
+        pipeline.maybe_free_model_hooks()
+        raise
+    finally:
+        if hook is not None:
+            hook.remove()
+        _forget_cached_steps(pipeline)
+    if watch.cancelled:
+        raise Cancelled
+    pictures: Sequence[FloatPixels] = output.frames if "frames" in output else output.images
+    if not (watch.finite and all(np.isfinite(pixels).all() for pixels in pictures)):
+        raise NotFinite
+    return pictures
+
+
+def _most_together(pipeline: Any, request: GenerationRequest, wish: int) -> int:
+    """How many pictures one call may draw. From a picture, all would share one encoding of it; a step cache decides
+    once for all of them: then it is one at a time."""
+    alone = request.task != TXT2IMG or cached_parts(pipeline)
+    takes = inspect.signature(pipeline.__call__).parameters
+    return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(wish, request.num_images))
+
+
+def _film(frames: FloatPixels, seed: int, fps: int) -> GeneratedVideo:
+    content = encode_mp4((to_pixels(frame) for frame in frames), fps)
+    return GeneratedVideo(content, to_pixels(frames[0]), seed, seconds=len(frames) / fps, fps=fps)
+
+
+def _fps(pipeline: Any, request: GenerationRequest, call: Call) -> int:
+    """As asked for, else what the family was made for."""
+    family = VIDEO_FAMILIES.get(type(pipeline).__name__)
+    usual = family.fps if family is not None else int(call.effective.get("frame_rate") or USUAL_FPS)
+    return request.fps or usual
+
+
+def to_pixels(picture: FloatPixels) -> npt.NDArray[np.uint8]:
+    """0-1 to 0-255, rounded as diffusers does it."""
+    return (picture * 255).round().astype(np.uint8)
+
+
+def _kept_where_unmasked(picture: Pixels, inputs: Inputs) -> Pixels:
+    """What the mask leaves black stays as it was, to the last bit: the VAE would change it a little. Grey blends."""
+    if "mask" not in inputs or picture.shape != inputs["image"].shape:
+        return picture
+    weight = inputs["mask"][..., None].astype(np.float32) / 255
+    blended = picture * weight + inputs["image"] * (1 - weight)
+    return blended.round().astype(np.uint8)
+
+
+def _denoiser(pipeline: Any) -> torch.nn.Module | None:
+    for name in ("transformer", "unet"):
+        part = getattr(pipeline, name, None)
+        if isinstance(part, torch.nn.Module):
+            return part
+    return None
+
+
+def _forget_cached_steps(pipeline: Any) -> None:
+    """A step cache left by a call that ended early would silently spoil the next picture of the same size."""
+    for part in cached_parts(pipeline):
+        part._reset_stateful_cache()
+
+
+def cached_parts(pipeline: Any) -> list[Any]:
+    return [part for part in pipeline.components.values() if getattr(part, "is_cache_enabled", False)]
+
+
+def sequence_length(model: LoadedModel) -> int | None:
+    demo = model.checkpoint.demo
+    return model.spec.defaults.max_sequence_length or (demo.max_sequence_length if demo else None)
+
+
+def _size_warnings(request: GenerationRequest, width: int, height: int) -> tuple[str, ...]:
+    """Not every pipeline keeps to the size that is asked for."""
+    asked = (request.width or width, request.height or height)
+    if asked == (width, height):
+        return ()
+    return (f"{request.model_id} drew {width} × {height}, not the {asked[0]} × {asked[1]} that were asked for.",)
+
+
+def _warnings(model: LoadedModel, pipeline: Any, call: Call) -> tuple[str, ...]:
+    if "negative_prompt" in call.arguments and getattr(pipeline, "do_classifier_free_guidance", True) is False:
+        unused = f"{model.spec.id} reads a negative prompt only with a guidance_scale above 1; it was ignored."
+        return (*call.warnings, unused)
+    return call.warnings

@@ -1,0 +1,115 @@
+"""Numbers that are no picture (NaN, infinity): whether the model is at fault or what one job asked of it.
+
+A narrow precision that does not hold a model's numbers overflows with ordinary requests too. So the job is repeated
+with nothing of its own but words, seed and size: what overflows then is the model's doing, anything else the job's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.core.tasks import DEFAULT_STRENGTH
+from app.engines.base import Control, Inputs, Pixels
+from app.engines.diffusers.load.precision import dtype_name
+from app.errors import GenerationError
+
+_GRAY, _WHITE = 128, 255
+
+
+class NotFinite(Exception):
+    """The pipeline gave NaN or infinity."""
+
+
+class Widened:
+    """The precision of models that overflow by themselves in the configured one, and were helped by a wider one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[ModelSpec, torch.dtype]] = {}
+
+    def of(self, spec: ModelSpec) -> torch.dtype | None:
+        """None when the configured one holds its numbers, or another model has that id now."""
+        known, dtype = self._known.get(spec.id, (None, None))
+        return dtype if known == spec else None
+
+    @contextmanager
+    def tried(self, spec: ModelSpec, dtype: torch.dtype) -> Iterator[None]:
+        """`dtype` is that of `spec` from now on, unless an exception comes through here: then it is as before."""
+        before, helped = self._known.get(spec.id), False
+        self._known[spec.id] = spec, dtype
+        try:
+            yield
+            helped = True
+        finally:
+            if not helped:
+                self._known.pop(spec.id)
+                if before is not None:
+                    self._known[spec.id] = before
+
+
+class Unheard:
+    """A `Control` for what nobody asked for: it passes on a cancel and nothing else."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None: ...
+
+    def downloaded(self, done: int, total: int) -> None: ...
+
+    def preview(self, pixels: Pixels, step: int) -> None: ...
+
+    def cancelled(self) -> bool:
+        return self._control.cancelled()
+
+
+def ordinary(spec: ModelSpec, request: GenerationRequest) -> GenerationRequest:
+    """`request` for one picture without LoRAs, with the model's default guidance, steps and strength."""
+    usual = {
+        "loras": (),
+        "guidance_scale": spec.defaults.guidance_scale,
+        "num_inference_steps": spec.steps.fixed or spec.steps.default,
+        "strength": None if request.strength is None else DEFAULT_STRENGTH.get(request.task, 1.0),
+        "num_images": 1,
+    }
+    return request.model_copy(update=usual)
+
+
+def ordinary_inputs(inputs: Inputs) -> Inputs:
+    """Pictures of the same size with nothing in them, and masks that paint everything anew."""
+    return {role: np.full_like(pixels, _WHITE if role == "mask" else _GRAY) for role, pixels in inputs.items()}
+
+
+def overflow_error(
+    spec: ModelSpec, request: GenerationRequest, dtype: torch.dtype, *, model_draws: bool
+) -> GenerationError:
+    """What to tell when `request` gave no picture in `dtype`. `model_draws`: with ordinary settings it does."""
+    what = f"{spec.id} gave numbers that are no picture (NaN or infinity) in {dtype_name(dtype)}"
+    advice = _advice(spec, request)
+    if model_draws:
+        return GenerationError(f"{what}; with its usual settings it draws. {advice or 'Choose other settings.'}")
+    damaged = "its weights are damaged: fetch the model again"
+    if advice:
+        return GenerationError(f"{what}. {advice} If that does not help, {damaged}.")
+    return GenerationError(f"{what}. Other settings may work; if none does, {damaged}.")
+
+
+def _advice(spec: ModelSpec, request: GenerationRequest) -> str:
+    usual = spec.defaults.guidance_scale
+    worn = [lora.id for lora in request.loras if lora.scale]
+    return " ".join(
+        [
+            *([f"Lower the scale of its LoRAs ({', '.join(worn)}), or leave them out."] if worn else []),
+            *(
+                [f"Choose a guidance_scale below {request.guidance_scale:g}."]
+                if request.guidance_scale not in (None, usual)
+                else []
+            ),
+        ]
+    )

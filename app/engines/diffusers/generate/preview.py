@@ -1,0 +1,125 @@
+"""A small picture of what is being drawn, from the latents of a step: cheap enough to make while drawing goes on.
+
+Latents half way are mostly noise. With a flow-matching scheduler two of them in a row give the velocity v = dx/dσ, and
+x − σ·v is where the model is heading (the x₀ estimate of Lipman et al., 2023, "Flow Matching for Generative Modeling"),
+so that the preview sharpens step by step. Other schedulers show the latents as they are.
+
+It decodes with the model's own VAE, on latents pooled to a few hundred values, so that it needs no table per family. Of
+a video it shows the first frame.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.engines.base import Pixels
+from app.engines.diffusers.generate.first_frame import decode_frame, first_frame
+from app.engines.diffusers.load.errors import is_out_of_memory
+from app.engines.diffusers.load.log import log
+
+MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
+FIRST_AFTER_SECONDS = 0.4
+SHOWN_AT_LEAST_SECONDS = 0.4  # one that the finished picture replaces sooner is not worth its cost
+PAUSE_COSTS = 40.0  # wait this many times what a preview cost: at most 2.5 % of the time goes into previews
+PAUSE_SECONDS = 0.25
+_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)  # of latents that are laid out otherwise
+
+
+class Previewer:
+    """Draws previews of the first `pictures` of a call, of `width` × `height` (None: the pipeline's own size)."""
+
+    def __init__(self, pipeline: Any, width: int | None, height: int | None, pictures: int = 1) -> None:
+        self._pipeline = pipeline
+        self._pictures = pictures
+        self._size = (width, height)
+        self._last: torch.Tensor | None = None
+        self._failed = False
+        self._stepped_at = time.perf_counter()
+        self._next_at = self._stepped_at + FIRST_AFTER_SECONDS
+
+    def after_step(self, step: int, latents: torch.Tensor) -> Sequence[Pixels]:
+        """Previews (uint8 RGB, height × width × 3) after 0-based `step`, or none when it is too early for more."""
+        started = time.perf_counter()
+        pace, self._stepped_at = started - self._stepped_at, started
+        if step == 0:
+            self._last = None  # that was another picture's
+        previews: Sequence[Pixels] = ()
+        if started >= self._next_at and self._seconds_left(step, pace) >= SHOWN_AT_LEAST_SECONDS:
+            previews = self._try(step, latents)
+            cost = time.perf_counter() - started
+            self._next_at = time.perf_counter() + max(PAUSE_SECONDS, PAUSE_COSTS * cost)
+        self._last = latents
+        return previews
+
+    def _try(self, step: int, latents: torch.Tensor) -> Sequence[Pixels]:
+        """None from now on once it went wrong: latents of a family that is not known here are no reason to fail."""
+        if self._failed:
+            return ()
+        try:
+            return self._draw(self._heading(step, latents))
+        except _FAULTS as error:
+            if is_out_of_memory(error):
+                raise
+            self._failed = True
+            log.warning("%s: no previews, drawing one failed: %s", type(self._pipeline).__name__, error)
+            return ()
+
+    def _seconds_left(self, step: int, pace: float) -> float:
+        """Until the last step, at the pace of this one; a while when the scheduler does not tell how many there are."""
+        steps = len(getattr(self._pipeline.scheduler, "timesteps", ()))
+        if not steps:
+            return SHOWN_AT_LEAST_SECONDS
+        return (steps - step - 1) * pace
+
+    def _heading(self, step: int, latents: torch.Tensor) -> torch.Tensor:
+        """Where the latents are heading; themselves when that cannot be told."""
+        sigmas = getattr(self._pipeline.scheduler, "sigmas", None)
+        step += getattr(self._pipeline.scheduler, "begin_index", None) or 0  # a start from a picture skips the first
+        is_flow = "FlowMatch" in type(self._pipeline.scheduler).__name__
+        if not is_flow or sigmas is None or self._last is None or step + 1 >= len(sigmas):
+            return latents
+        before, after = float(sigmas[step]), float(sigmas[step + 1])
+        if before == after:
+            return latents
+        return latents - after * (latents - self._last) / (after - before)
+
+    def _draw(self, latents: torch.Tensor) -> Sequence[Pixels]:
+        vae = self._pipeline.vae
+        grid = self._as_grid(latents[: self._pictures])
+        if grid is None or not hasattr(vae, "decode"):
+            return ()
+        is_video = hasattr(self._pipeline, "video_processor")
+        most = MOST_LATENTS.get(grid.device.type, 24)
+        shrink = min(1.0, most / max(grid.shape[-2:]))
+        if shrink < 1.0:
+            height, width = (max(1, round(side * shrink)) for side in grid.shape[-2:])
+            grid = torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")
+        with torch.inference_mode():
+            if is_video:
+                pictures = decode_frame(vae, grid).float()
+            else:
+                grid = grid / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
+                pictures = vae.decode(grid.to(vae.dtype), return_dict=False)[0].float()
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or not torch.isfinite(pictures).all():
+            return ()
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return [np.ascontiguousarray(each) for each in pixels.permute(0, 2, 3, 1).cpu().numpy()]
+
+    def _as_grid(self, latents: torch.Tensor) -> torch.Tensor | None:
+        """Latents as (pictures, channels, height, width). FLUX packs 2 × 2 of them into one token."""
+        if latents.ndim == 4:
+            return latents
+        if hasattr(self._pipeline, "video_processor"):
+            return first_frame(self._pipeline, latents, self._size)
+        unpack = getattr(self._pipeline, "_unpack_latents", None)
+        if latents.ndim != 3 or unpack is None:
+            return None
+        width, height = self._size
+        default = self._pipeline.default_sample_size * self._pipeline.vae_scale_factor
+        grid: torch.Tensor = unpack(latents, height or default, width or default, self._pipeline.vae_scale_factor)
+        return grid

@@ -1,0 +1,121 @@
+"""Watch a pipeline while it draws: phases and steps to `Control`, a cancel back into the pipeline, seconds by phase."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from app.core.job import Phase
+from app.engines.base import Control
+from app.engines.diffusers.generate.preview import Previewer
+from app.errors import Cancelled
+
+
+class Watch:
+    """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures.
+
+    Several `controls` are those of as many jobs in one call, which goes on as long as one of them wants it. `at_once`:
+    a cancel does not wait for what the pipeline would still decode; whoever called it must tidy up.
+    """
+
+    def __init__(
+        self,
+        controls: Sequence[Control],
+        steps: int,
+        images: int,
+        previewer: Previewer | None = None,
+        *,
+        at_once: bool = False,
+    ) -> None:
+        self._controls = controls
+        self._at_once = at_once
+        self._previewer = previewer
+        self._steps, self._images = steps, images
+        self._image, self._together = 0, 1
+        self._phase, self._since = Phase.STARTING, time.perf_counter()
+        self._pace: Any = None
+        self.seconds: dict[str, float] = {}
+        self.finite = True
+        self.cancelled = False
+
+    def enter(self, phase: Phase) -> None:
+        """Report `phase` and book the seconds since the last one to that last one."""
+        now = time.perf_counter()
+        if self._phase is not Phase.STARTING:
+            self.seconds[self._phase.value] = self.seconds.get(self._phase.value, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+        if phase is not Phase.DONE:
+            self._report(phase, self._image * self._steps)
+
+    def begin(self, index: int, together: int = 1) -> None:
+        """Picture `index` is next, and the following ones that are drawn `together` with it. Raises Cancelled."""
+        if self._unwanted():
+            raise Cancelled
+        self._image, self._together = index, together
+        self.enter(Phase.ENCODING)
+
+    def before_denoiser(self, *_: Any) -> None:
+        """A forward pre-hook: the first time it is called, the prompt has been encoded."""
+        if self._phase is Phase.ENCODING:
+            self.enter(Phase.GENERATING)
+
+    def on_step_end(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """diffusers' callback_on_step_end. A cancel goes through `_interrupt`, which each call sets back itself."""
+        self.before_denoiser()
+        self._steps = getattr(pipeline, "num_timesteps", None) or self._steps  # some schedulers take more
+        latents = tensors.get("latents")
+        if isinstance(latents, torch.Tensor):
+            self._keep_pace(latents.device)
+        done = self._image * self._steps + (step + 1) * self._together
+        self._report(Phase.GENERATING, done)
+        self._show(step, done, latents)
+        if self._unwanted():
+            self._stop(pipeline)
+        elif step + 1 == self._steps:
+            if isinstance(latents, torch.Tensor):
+                self.finite = bool(torch.isfinite(latents).all())
+            self._image += self._together
+            self.enter(Phase.DECODING)
+        return {}
+
+    def _report(self, phase: Phase, step: int) -> None:
+        for control in self._controls:
+            control.report(phase, step, self._total)
+
+    def _unwanted(self) -> bool:
+        asked = [control.cancelled() for control in self._controls]  # each, whatever the others say: it may leave then
+        return all(asked)
+
+    def _show(self, step: int, done: int, latents: Any) -> None:
+        if self._previewer is None or not isinstance(latents, torch.Tensor) or step + 1 == self._steps:
+            return
+        previews = self._previewer.after_step(step, latents)
+        for control, preview in zip(self._controls, previews, strict=False):  # none when it is too early
+            control.preview(preview, done)
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps of one picture, as the pipeline has counted them since the first."""
+        return self._steps
+
+    @property
+    def _total(self) -> int:
+        return self._steps * self._images
+
+    def _stop(self, pipeline: Any) -> None:
+        self.cancelled = True
+        if self._at_once or not hasattr(type(pipeline), "interrupt"):
+            raise Cancelled
+        pipeline._interrupt = True
+
+    def _keep_pace(self, device: torch.device) -> None:
+        """Let Python run at most one step ahead of a GPU, so that steps are reported when they happen."""
+        if device.type != "cuda":
+            return
+        if self._pace is not None:
+            self._pace.synchronize()
+        self._pace = torch.cuda.Event()
+        self._pace.record(torch.cuda.current_stream(device))

@@ -1,0 +1,46 @@
+"""Which attention kernels a pipeline uses.
+
+`set_attention_backend` of diffusers does nothing on SD 3, SDXL, SD 1.5 and Sana and yet changes the whole process, so
+it is not used. `enable_xformers_memory_efficient_attention` works on FLUX, SD 3 and the UNets; on Sana it silently
+replaces linear attention by another model, so only families known to be safe get it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from app.engines.diffusers.load.log import warn_once
+
+_SAFE_FAMILIES = ("Flux", "StableDiffusion")
+_NATIVE_IS_FASTER = (9, 0)  # Hopper and later: cuDNN and flash kernels behind torch's own attention win there
+
+
+def choose_attention(asked: str, pipeline_class: str, device: torch.device) -> str:
+    """`native` or `xformers`. `asked` is one of them or `auto`; a wish that cannot be met is told in the log once."""
+    if asked == "native":
+        return "native"
+    if device.type != "cuda":
+        if asked == "xformers":
+            warn_once(f"xformers has no kernels for {device.type}: native attention is used.")
+        return "native"
+    if not pipeline_class.startswith(_SAFE_FAMILIES):
+        if asked == "xformers":
+            warn_once(f"xformers would change what {pipeline_class} computes: native attention is used.")
+        return "native"
+    if asked == "auto" and torch.cuda.get_device_capability(device) >= _NATIVE_IS_FASTER:
+        return "native"
+    return "xformers"
+
+
+def apply_attention(pipeline: Any, attention: str) -> str:
+    """Install `attention` in `pipeline` and give what is really in use: `native` when xformers does not work here."""
+    if attention != "xformers":
+        return "native"
+    try:
+        pipeline.enable_xformers_memory_efficient_attention()
+    except (ImportError, ValueError, NotImplementedError, RuntimeError) as error:
+        warn_once(f"xformers does not work here ({str(error).splitlines()[0][:200]}): native attention is used.")
+        return "native"
+    return "xformers"

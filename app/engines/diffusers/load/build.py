@@ -1,0 +1,109 @@
+"""Make a pipeline of a checkpoint that is on this machine.
+
+Safetensors only and no code from a repo. It neither looks for files nor decides how the pipeline will run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+from safetensors import SafetensorError
+
+from app.core.catalog import ModelSpec
+from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint
+from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, load_error
+from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.offload import place
+from app.engines.diffusers.load.quantization import cast_layers, load_gguf, quantization_config
+from app.engines.diffusers.load.weights import in_small_letters
+from app.errors import ModelUnavailable
+
+
+def pipeline_class_name(spec: ModelSpec, checkpoint: Checkpoint) -> str:
+    """The pipeline's class: the model's option, or what its files say."""
+    return spec.options.pipeline_class or checkpoint.pipeline_class
+
+
+def build_pipeline(
+    spec: ModelSpec,
+    checkpoint: Checkpoint,
+    treatment: Treatment,
+    shared: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
+    """The diffusers pipeline of `checkpoint`, where it belongs, with the parts `shared` instead of those in its files.
+
+    Raises ModelUnavailable; out of memory passes through.
+    """
+    pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
+    try:
+        if checkpoint.is_single_file:
+            pipeline = _from_file(pipeline_class, checkpoint, treatment.dtype)
+        else:
+            pipeline = _from_folder(pipeline_class, checkpoint, treatment, shared)
+        _require_all_weights(pipeline, checkpoint)
+        cast_layers(pipeline, treatment.compression, treatment.dtype)
+        place(pipeline, treatment)
+    except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise load_error(error, spec) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def find_class(name: str) -> Any:
+    """The pipeline of diffusers that is called `name`. Raises ModelUnavailable."""
+    found = getattr(diffusers, name, None)
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+        raise ModelUnavailable(
+            f"diffusers {diffusers.__version__} has no pipeline {name!r}."
+            " Correct pipeline_class in the model's options, or use a model that this version knows."
+        )
+    return found
+
+
+def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, treatment: Treatment, shared: Mapping[str, Any]) -> Any:
+    dtype, compression = treatment.dtype, treatment.compression
+    skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
+    if skipped:
+        skipped["requires_safety_checker"] = False
+    return pipeline_class.from_pretrained(
+        checkpoint.path,
+        dtype=treatment.dtypes,
+        variant=checkpoint.variant,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        quantization_config=quantization_config(compression, checkpoint, dtype),
+        **skipped,
+        **shared,
+        **load_gguf(compression, checkpoint, dtype),
+    )
+
+
+def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
+    """transformers fills what a file lacks with random numbers and goes on: refuse a part larger than its files."""
+    for name, count in checkpoint.weights.items():
+        part = getattr(pipeline, name, None) if name else None
+        if not isinstance(part, torch.nn.Module):
+            continue
+        needed = sum(parameter.numel() for parameter in part.parameters() if parameter.is_floating_point())
+        if needed > count.resized:
+            raise ModelUnavailable(
+                f"{checkpoint.path / name} lacks weights: its files hold {count.resized:,} of {needed:,} numbers."
+                " Fetch the model again."
+            )
+
+
+def _from_file(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    if not hasattr(pipeline_class, "from_single_file"):
+        raise ModelUnavailable(f"{pipeline_class.__name__} cannot be loaded from one file; use a diffusers folder.")
+    with in_small_letters(checkpoint.path) as file:
+        return pipeline_class.from_single_file(
+            str(file), config=str(checkpoint.config), dtype=dtype, local_files_only=True
+        )

@@ -1,0 +1,193 @@
+"""A checkpoint on this machine, looked at before it is loaded: its parts, its weights, its class, its revision.
+
+Everything that can be said about a model without loading it is said here, so that a missing shard, a pickle or a
+damaged file is reported by name instead of as an exception from deep inside a library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from app.engines.diffusers.load.demo import DemoCard, read_demo_card
+from app.engines.diffusers.load.weights import TensorCount, count_tensors, fingerprint
+from app.errors import ModelUnavailable
+
+PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+SKIPPED_PARTS = ("safety_checker",)  # judged elsewhere, when an installation wants it: not a part of the pipeline here
+DENOISERS = ("transformer", "unet")  # and transformer_2, …
+_WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extractor")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`path` is a diffusers folder or one .safetensors file; `config` the folder of model_index.json (for a file, the
+    folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
+    `weights` counts the numbers in the files of each that has some (of a single file: all of them under ""). `demo` is
+    what a built-in model says of itself. `kinds` names library and class of the parts of a folder, `files` the files of
+    those that `weights` counts, and `variant` which of several kinds of files these are, such as `fp16`.
+    """
+
+    path: Path
+    config: Path
+    pipeline_class: str
+    parts: tuple[str, ...]
+    weights: Mapping[str, TensorCount]
+    revision: str
+    demo: DemoCard | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    variant: str | None = None
+
+    @property
+    def is_single_file(self) -> bool:
+        return self.path != self.config
+
+    def bytes_at(self, item_bytes: int) -> int:
+        """Size of all weights in memory when each number takes `item_bytes`."""
+        return sum(count.bytes_at(item_bytes) for count in self.weights.values())
+
+
+def inspect_folder(
+    folder: Path, variant: str | None, revision: str | None = None, *, own_denoiser: bool = True
+) -> Checkpoint:
+    """Look at a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`, which are also taken
+    where there are no others; `revision` is the hub's. Without `own_denoiser` that part's weights come from elsewhere,
+    and none are wanted here.
+
+    Raises ModelUnavailable naming what is missing, damaged, or not safe to load.
+    """
+    index = _read_index(folder)
+    wanted = [part for part in _weight_parts(index) if own_denoiser or not part.startswith(DENOISERS)]
+    variant = variant or _only_variant(folder, wanted)
+    found: dict[str, list[Path]] = {part: [] for part in _weight_parts(index)}
+    found |= {part: _weights_of(folder / part, str(index[part][-1]), variant) for part in wanted}
+    return Checkpoint(
+        path=folder,
+        config=folder,
+        pipeline_class=_class_of(index, folder),
+        parts=_part_names(index),
+        weights={part: count_tensors(files) for part, files in found.items() if files},
+        revision=revision or fingerprint(folder, chain.from_iterable(found.values())),
+        demo=read_demo_card(folder),
+        kinds={part: ".".join(map(str, index[part])) for part in found},
+        files={part: files for part, files in found.items() if files},
+        variant=variant,
+    )
+
+
+def inspect_file(file: Path, config: Path) -> Checkpoint:
+    """Look at a single .safetensors file that the folder `config` describes. Raises ModelUnavailable."""
+    index = _read_index(config)
+    return Checkpoint(
+        path=file,
+        config=config,
+        pipeline_class=_class_of(index, config),
+        parts=_part_names(index),
+        weights={"": count_tensors([file])},
+        revision=fingerprint(file.parent, [file]),
+        files={"": [file]},
+    )
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / "model_index.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelUnavailable(f"{folder} is not a diffusers folder: it has no model_index.json.") from None
+    except ValueError:
+        raise ModelUnavailable(f"{path} is not valid JSON; fetch it again.") from None
+    if not isinstance(index, dict):
+        raise ModelUnavailable(f"{path} must hold a JSON object; fetch it again.")
+    return index
+
+
+def _class_of(index: dict[str, Any], folder: Path) -> str:
+    name = index.get("_class_name")
+    if not isinstance(name, str):  # a list names code in the repo itself
+        raise ModelUnavailable(f"{folder} wants to run Python code of its own, which is never done here.")
+    return name
+
+
+def _part_names(index: dict[str, Any]) -> tuple[str, ...]:
+    """Every part that the pipeline's constructor takes, also those left empty."""
+    return tuple(name for name, value in index.items() if isinstance(value, list) and not name.startswith("_"))
+
+
+def _weight_parts(index: dict[str, Any]) -> list[str]:
+    """The parts that should bring weights or vocabularies along."""
+    return [name for name in _part_names(index) if index[name] and index[name][0] and name not in SKIPPED_PARTS]
+
+
+def _weights_of(folder: Path, class_name: str, variant: str | None) -> list[Path]:
+    """The files that one part is loaded from; none for tokenizers and schedulers."""
+    if not folder.is_dir():
+        raise ModelUnavailable(f"The model lacks the folder {folder}. Fetch the model again.")
+    if class_name.endswith(_WEIGHTLESS):
+        return []
+    files = _of_variant(sorted(folder.glob("*.safetensors")), variant)
+    if not files or any("-of-" in file.name for file in files):
+        _require_shards(folder, variant)
+    if files or not (folder / "config.json").is_file():
+        return files
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise ModelUnavailable(
+            f"{folder / pickles[0]} is a pickle, which can run code, and is never loaded."
+            " Use a version of the model with .safetensors files, or convert it."
+        )
+    others = sorted(file.name for file in folder.iterdir() if file.suffix.lower() == ".safetensors")
+    if any(name.endswith(".safetensors") for name in others):
+        raise ModelUnavailable(f"{folder} has {', '.join(others)} only. Choose one of these by the option variant.")
+    if others:
+        raise ModelUnavailable(f"{folder / others[0]} must end in .safetensors, in small letters. Rename it.")
+    raise ModelUnavailable(f"There is no .safetensors file in {folder}. Fetch the model again.")
+
+
+def _of_variant(files: list[Path], variant: str | None) -> list[Path]:
+    """Those of `variant`, else the plain."""
+    variants = {file: variant_of(file.name) for file in files}
+    wanted = [file for file, its in variants.items() if variant and its == variant]
+    return wanted or [file for file, its in variants.items() if its is None]
+
+
+def variant_of(name: str) -> str | None:
+    """`fp16` of `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`, None of a plain file."""
+    middle = name.removesuffix(".safetensors").split(".")[1:]
+    return middle[0].split("-")[0] if middle else None
+
+
+def _only_variant(folder: Path, parts: Iterable[str]) -> str | None:
+    """The variant that must be meant since some part has no other weights; None when each has plain ones."""
+    only: list[set[str]] = []
+    for part in parts:
+        its = {variant_of(file.name) for file in (folder / part).glob("*.safetensors")}
+        if its and None not in its:
+            only.append({variant for variant in its if variant is not None})
+    if not only:
+        return None
+    common = set.intersection(*only)
+    if len(common) != 1:
+        named = ", ".join(sorted(set.union(*only)))
+        raise ModelUnavailable(f"{folder} has weights in several variants ({named}). Choose one by the option variant.")
+    return common.pop()
+
+
+def _require_shards(folder: Path, variant: str | None) -> None:
+    """Raise ModelUnavailable when a file that the index of shards lists is not there."""
+    variants = (f"*.safetensors.index.{variant}.json", "*.safetensors.index.json")
+    indexes = [file for pattern in variants for file in sorted(folder.glob(pattern))]
+    if not indexes:
+        return
+    try:
+        names = set(json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ModelUnavailable(f"{indexes[0]} cannot be read; fetch it again.") from None
+    missing = sorted(str(name) for name in names if not (folder / str(name)).is_file())
+    if missing:
+        raise ModelUnavailable(f"The weights file {folder / missing[0]} is missing. Fetch the model again.")

@@ -1,0 +1,54 @@
+"""Which precision a model runs in, and which to take when it overflows.
+
+FP16 reaches ±65504. The UNets of SD 1.5 and SDXL were trained for it (SDXL's VAE upcasts itself). FLUX clips its
+activations, so FP16 runs; the weights of FLUX, SD 3 and Sana were made in bfloat16, which is therefore what `auto`
+takes for them where the GPU has it. A CPU computes FP16 slowly and not everywhere, so it is FP32 there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import torch
+
+from app.engines.diffusers.load.log import warn_once
+
+_BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+_MADE_IN_FLOAT16 = re.compile(r"StableDiffusion(?!3)|LatentConsistency")  # how their classes begin
+
+
+def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch.dtype:
+    """The precision to load in. `asked` is `auto` or a name; `pipeline_class` tells the family."""
+    if device.type == "cpu":
+        if asked == "float16":
+            warn_once("float16 needs a GPU: models run in float32 on the CPU.")
+        return torch.bfloat16 if asked == "bfloat16" else torch.float32
+    if asked != "auto":
+        return _BY_NAME[asked]
+    if _MADE_IN_FLOAT16.match(pipeline_class) or not _has_bfloat16(device):
+        return torch.float16
+    return torch.bfloat16
+
+
+def exact_parts(pipeline_class: str, parts: Iterable[str]) -> tuple[str, ...]:
+    """Those of `parts` that run in float32 whatever the rest does: what Wan sees pictures with was made for it, and is
+    small."""
+    if not pipeline_class.startswith("Wan"):
+        return ()
+    return tuple(part for part in parts if part in ("vae", "image_encoder"))
+
+
+def safer_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
+    """What to try when `dtype` gave NaN or infinity; None when there is nothing wider worth trying."""
+    if dtype is torch.float32:
+        return None
+    return torch.bfloat16 if dtype is torch.float16 and _has_bfloat16(device) else torch.float32
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

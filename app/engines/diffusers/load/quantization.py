@@ -1,0 +1,197 @@
+"""Weights that are kept in fewer bits than they are computed with: quantised while they are loaded, or stored so.
+
+None of the packages is needed otherwise (requirements-quantization.txt). What is missing is said before anything is
+loaded, with what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
+
+from app.core.catalog import ModelSpec
+from app.engines.diffusers.load.checkpoint import DENOISERS, Checkpoint
+from app.engines.diffusers.load.weights import fingerprint, in_small_letters
+from app.engines.settings import EngineSettings
+from app.errors import ModelUnavailable
+from app.files.gguf import check_gguf
+from app.files.safetensors import DamagedFile
+
+STORED_DTYPE = torch.float8_e4m3fn  # of layer-wise casting
+
+
+@dataclass(frozen=True)
+class _Method:
+    """`item_bytes` is what one number takes in memory, its scales included."""
+
+    package: str
+    item_bytes: float
+    gpu_only: bool = False
+
+
+_METHODS: Mapping[str, _Method] = {
+    "bitsandbytes-8bit": _Method("bitsandbytes", 1.02, gpu_only=True),
+    "bitsandbytes-4bit": _Method("bitsandbytes", 0.57, gpu_only=True),
+    "torchao-int8": _Method("torchao", 1.02),
+    "torchao-float8": _Method("torchao", 1.02),
+}
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What of a model is kept small. `method` (empty = none) holds for `parts`, `casting` and `gguf` for `denoiser`;
+    `revision` says which weights the GGUF file holds."""
+
+    method: str = ""
+    parts: tuple[str, ...] = ()
+    casting: bool = False
+    gguf: Path | None = None
+    denoiser: str = ""
+    revision: str = ""
+
+    @property
+    def quantized(self) -> bool:
+        return bool(self.method or self.gguf)
+
+    @property
+    def movable(self) -> bool:
+        """Whether its weights can go to main memory and back: bitsandbytes ties them to the GPU."""
+        return not self.method.startswith("bitsandbytes")
+
+    def of(self, part: str) -> str:
+        """How the weights of `part` are kept; empty: as they are computed with."""
+        if part in self.parts:
+            return self.method
+        if part != self.denoiser:
+            return ""
+        return "gguf" if self.gguf else "float8" if self.casting else ""
+
+    def item_bytes(self, part: str, computed: int) -> float:
+        """What one number of `part` takes in memory, when it is computed with `computed` bytes."""
+        kept = self.of(part)
+        return 1 if kept == "float8" else _METHODS[kept].item_bytes if kept else computed
+
+    @property
+    def stored(self) -> dict[str, int]:
+        """Parts that come from a file of their own, and its size."""
+        return {self.denoiser: self.gguf.stat().st_size} if self.gguf else {}
+
+    @property
+    def told(self) -> str:
+        """For the log and for manifests; empty for a model as it is."""
+        kept = {part: self.of(part) for part in (*self.parts, self.denoiser)}
+        told = ", ".join(f"{part} in {how}" for part, how in kept.items() if how)
+        return f"{told} {self.revision}".rstrip()
+
+
+AS_IT_IS = Compression()
+
+
+def choose_compression(
+    spec: ModelSpec, checkpoint: Checkpoint, settings: EngineSettings, device: torch.device
+) -> Compression:
+    """What the options of `spec` ask for. Raises ModelUnavailable when this machine or this checkpoint cannot do it."""
+    options = spec.options
+    if not (options.quantization or options.layerwise_casting or options.gguf):
+        return AS_IT_IS
+    if checkpoint.is_single_file:
+        raise ModelUnavailable(
+            f"{spec.id}: quantization, layerwise_casting and gguf need a diffusers folder or a hub repo, not one file."
+        )
+    denoiser = next((part for part in checkpoint.kinds if part.startswith(DENOISERS)), "")
+    gguf = _find_gguf(options.gguf, spec, settings) if options.gguf else None
+    parts = (options.quantized_parts or (denoiser,)) if options.quantization else ()
+    unknown = [part for part in parts if part not in checkpoint.weights]
+    if unknown or not denoiser:
+        missing, known = (*unknown, "transformer")[0], ", ".join(checkpoint.weights)
+        raise ModelUnavailable(f"{spec.id} has no part {missing!r} to make smaller; it has {known}.")
+    if options.quantization:
+        _require(options.quantization, spec, device)
+    revision = fingerprint(gguf.parent, [gguf]) if gguf else ""
+    return Compression(options.quantization or "", parts, options.layerwise_casting, gguf, denoiser, revision)
+
+
+def quantization_config(compression: Compression, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """diffusers' configuration for `from_pretrained`; None when nothing is quantised while it is loaded."""
+    if not compression.method:
+        return None
+    configs: dict[str, Any] = {}
+    for part in compression.parts:
+        library = diffusers if checkpoint.kinds[part].startswith("diffusers.") else transformers
+        configs[part] = _config(compression.method, library, dtype)
+    return PipelineQuantizationConfig(quant_mapping=configs)
+
+
+def load_gguf(compression: Compression, checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Any]:
+    """The denoiser out of its GGUF file, by name; nothing when there is none."""
+    if compression.gguf is None:
+        return {}
+    part_class = getattr(diffusers, checkpoint.kinds[compression.denoiser].split(".")[-1])
+    with in_small_letters(compression.gguf) as file:
+        part = part_class.from_single_file(
+            str(file),
+            config=str(checkpoint.path),
+            subfolder=compression.denoiser,
+            quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
+            dtype=dtype,
+            local_files_only=True,
+        )
+    return {compression.denoiser: part}
+
+
+def cast_layers(pipeline: Any, compression: Compression, dtype: torch.dtype) -> None:
+    """Keep the denoiser's weights in float8 and widen each layer's while it works."""
+    if compression.casting:
+        part = getattr(pipeline, compression.denoiser)
+        part.enable_layerwise_casting(storage_dtype=STORED_DTYPE, compute_dtype=dtype)
+
+
+def _config(method: str, library: Any, dtype: torch.dtype) -> Any:
+    if method == "bitsandbytes-8bit":
+        return library.BitsAndBytesConfig(load_in_8bit=True)
+    if method == "bitsandbytes-4bit":
+        return library.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    torchao = importlib.import_module("torchao.quantization")
+    kind = "Int8WeightOnlyConfig" if method == "torchao-int8" else "Float8WeightOnlyConfig"
+    return library.TorchAoConfig(getattr(torchao, kind)())
+
+
+def _require(method: str, spec: ModelSpec, device: torch.device) -> None:
+    needed = _METHODS[method]
+    if needed.gpu_only and device.type != "cuda":
+        raise ModelUnavailable(
+            f"{spec.id}: {method} needs a GPU. Take torchao-int8, or leave quantization out of the model's options."
+        )
+    _require_package(needed.package, method, spec)
+
+
+def _require_package(package: str, what: str, spec: ModelSpec) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ModelUnavailable(
+            f"{spec.id}: {what} needs the package {package}. Install it with: pip install -r"
+            " requirements-quantization.txt, and restart the worker; or leave that option out."
+        )
+
+
+def _find_gguf(name: str, spec: ModelSpec, settings: EngineSettings) -> Path:
+    _require_package("gguf", "a GGUF file", spec)
+    places = settings.places_of(name)
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise ModelUnavailable(f"{spec.id}: there is no {' and no '.join(map(str, places))}. Correct its option gguf.")
+    try:
+        check_gguf(file)
+    except DamagedFile as problem:
+        raise ModelUnavailable(
+            f"{spec.id}: {file} cannot be used: {problem}. Fetch it again, or correct its option gguf."
+        ) from None
+    return file

@@ -1,0 +1,122 @@
+"""The LoRAs of one loaded model: put on for a generation, taken off after it, kept near for the next one.
+
+The base's weights are never written to: without LoRAs the model is itself again, to the last bit, and changing one or
+its scale loads nothing. At most so many, and so many bytes, are kept; the one unused for longest goes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.core.loras import FAMILIES, LoraFile, fits
+from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory
+from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.precision import dtype_name
+from app.engines.diffusers.loras.hooks import Additions, Worn, denoiser_additions
+from app.engines.diffusers.loras.tensors import Contents, misfit, read_contents
+from app.engines.diffusers.loras.text_encoders import Misfit, text_additions
+from app.errors import LoraIncompatible
+
+Key = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A LoRA of a request: its file on this machine, what is in it, and how strongly it should work."""
+
+    file: Path
+    card: LoraFile
+    scale: float
+
+    @property
+    def key(self) -> Key:
+        """Another one when the file was changed."""
+        status = self.file.stat()
+        return str(self.file), status.st_size, status.st_mtime_ns
+
+
+class LoraShelf:
+    """Keeps at most `most` LoRAs and `most_bytes` with `pipeline`."""
+
+    def __init__(self, pipeline: Any, model_id: str, *, most: int, most_bytes: int, quantized: bool = False) -> None:
+        self._pipeline = pipeline
+        self._model_id = model_id
+        self._most, self._most_bytes = most, most_bytes
+        self._quantized = quantized
+        self._kept: dict[Key, Additions] = {}  # least recently used first
+
+    @property
+    def bytes(self) -> int:
+        return sum(matrices.bytes for additions in self._kept.values() for matrices in additions.values())
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @contextmanager
+    def worn(self, wanted: Sequence[Wanted]) -> Iterator[None]:
+        """Have the model draw with `wanted`, and be itself again afterwards. Raises LoraIncompatible before that."""
+        found = [(self._get(lora), lora.scale) for lora in wanted]
+        self._make_room(spared={lora.key for lora in wanted})
+        worn = Worn(self._pipeline, [(additions, scale) for additions, scale in found if scale])  # 0 is none at all
+        try:
+            yield
+        finally:
+            worn.take_off()
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+    def _get(self, lora: Wanted) -> Additions:
+        key = lora.key
+        additions = self._kept.pop(key) if key in self._kept else self._read(lora)
+        self._kept[key] = additions  # the most recently used now
+        return additions
+
+    def _read(self, lora: Wanted) -> Additions:
+        if self._quantized:
+            raise LoraIncompatible(
+                f"{self._model_id} is quantised, and takes no LoRAs then. Ask a model for it that is not."
+            )
+        if not fits(lora.card.family, type(self._pipeline).__name__):
+            raise self._incompatible(lora, "")
+        contents = read_contents(self._pipeline, lora.file)
+        if problem := misfit(self._pipeline, contents.tensors):
+            raise self._incompatible(lora, problem)
+        additions = self._additions(lora, contents)
+        for (part, path), matrices in additions.items():
+            if not matrices.finite:
+                narrow = dtype_name(matrices.up.dtype)
+                raise self._incompatible(lora, f"its numbers for {part}.{path} are too large for {narrow}")
+        log.info("%s: took up the LoRA %s, %s layers", self._model_id, lora.card.id, len(additions))
+        return additions
+
+    def _additions(self, lora: Wanted, contents: Contents) -> Additions:
+        pipeline, metadata = self._pipeline, contents.metadata
+        try:
+            additions = text_additions(pipeline, contents.text, metadata)
+            additions |= denoiser_additions(pipeline, contents.tensors, contents.alphas, metadata)
+        except Misfit as problem:
+            raise self._incompatible(lora, str(problem)) from None
+        except LOAD_ERRORS as error:
+            if is_out_of_memory(error):
+                raise
+            raise self._incompatible(lora, (str(error).splitlines() or [type(error).__name__])[0][:200]) from error
+        if not additions:
+            raise self._incompatible(lora, "it holds no tensor that diffusers can place")
+        return additions
+
+    def _make_room(self, spared: set[Key]) -> None:
+        """Let the oldest go while there are too many. Those that are wanted now stay, be they too many themselves."""
+        for key in [key for key in self._kept if key not in spared]:
+            if len(self._kept) <= self._most and self.bytes <= self._most_bytes:
+                return
+            del self._kept[key]
+
+    def _incompatible(self, lora: Wanted, problem: str) -> LoraIncompatible:
+        made_for = f" It was made for {FAMILIES[lora.card.family]}." if lora.card.family else ""
+        detail = f": {problem}" if problem else ""
+        return LoraIncompatible(f"The LoRA {lora.card.id} does not fit {self._model_id}{detail}.{made_for}")

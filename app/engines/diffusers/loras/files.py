@@ -1,0 +1,101 @@
+"""The file of a LoRA, on this machine: in the folder of LoRAs, or from the hub, downloaded when it is not here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.errors as hub
+from huggingface_hub import HfApi
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.engines.base import Control
+from app.engines.diffusers.load.downloads import fetch_file, require_size
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error
+from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.weights import fingerprint
+from app.engines.diffusers.loras.cache import Wanted
+from app.engines.settings import EngineSettings
+from app.errors import GenerationError, LoraUnavailable
+from app.files import loras as files
+
+
+def find_loras(request: GenerationRequest, settings: EngineSettings, control: Control) -> Sequence[Wanted]:
+    """The LoRAs of `request`, each a whole safetensors file on this machine now. Raises as `locate_lora` does."""
+    found = []
+    for choice in request.loras:
+        file = locate_lora(choice.id, settings, control)
+        found.append(Wanted(file, files.inspect(file, choice.id), choice.scale))
+    return found
+
+
+def describe(loras: Sequence[Wanted]) -> list[dict[str, Any]]:
+    """What a manifest says of them: the weights are told by a fingerprint, since a file may be changed."""
+    return [
+        {"id": lora.card.id, "scale": lora.scale, "revision": fingerprint(lora.file.parent, [lora.file])}
+        for lora in loras
+    ]
+
+
+def locate_lora(lora_id: str, settings: EngineSettings, control: Control) -> Path:
+    """What has to be fetched first is reported to `control`, which may cancel it; what came by then is kept.
+
+    Raises LoraUnavailable, ModelDownloadFailed, ModelRequiresAuth, StorageFull or Cancelled.
+    """
+    local = files.find(settings.loras_dir, lora_id)
+    if local is not None:
+        return local
+    if files.is_lost_link(settings.loras_dir, lora_id):
+        raise LoraUnavailable(
+            f"The LoRA {lora_id} is a link to a file that is not there. Mend the link in {settings.loras_dir.name}/"
+            " (LORAS_DIR)."
+        )
+    named = files.repo_of(lora_id)
+    if named is None or not settings.lora_hub:
+        raise LoraUnavailable(
+            f"There is no LoRA {lora_id!r}. Put its .safetensors file into {settings.loras_dir.name}/ (LORAS_DIR)."
+        )
+    repo, name = named
+    known = files.in_hub_cache(Path(HF_HUB_CACHE), repo, name)
+    if known is not None:
+        return known
+    control.report(Phase.DOWNLOADING)
+    try:
+        return _download(repo, name, settings, control)
+    except hub.RepositoryNotFoundError:
+        raise LoraUnavailable(
+            f"The hub has no {repo}, or it is private. Check the LoRA's name; if it is private, set HF_TOKEN."
+        ) from None
+    except DOWNLOAD_ERRORS as error:
+        raise _told(error, repo) from error
+
+
+def _download(repo: str, name: str | None, settings: EngineSettings, control: Control) -> Path:
+    found = {each.rfilename: each.size or 0 for each in HfApi().model_info(repo, files_metadata=True).siblings or ()}
+    name = name or _only_lora(repo, list(found))
+    if name not in found:
+        raise LoraUnavailable(f"{repo} has no file {name}.")
+    require_size(f"{repo}/{name}", found[name], settings.lora_max_bytes)
+    log.info("downloading the LoRA %s/%s, %s bytes", repo, name, found[name])
+    return fetch_file(repo, name, control, settings.disk_floor_bytes, settings.lora_max_bytes)
+
+
+def _only_lora(repo: str, names: list[str]) -> str:
+    candidates = [name for name in names if files.is_named_so(Path(name))]
+    if files.USUAL_NAME in candidates:
+        return files.USUAL_NAME
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        named = ", ".join(f"{repo}/{name}" for name in candidates[:5])
+        raise LoraUnavailable(f"{repo} has several LoRAs; name one of them: {named}.")
+    raise LoraUnavailable(f"{repo} has no .safetensors file. Pickles can run code and are never loaded.")
+
+
+def _told(error: BaseException, repo: str) -> GenerationError:
+    """What is told about models holds here too: the network, the token, the disk."""
+    return download_error(error, ModelSpec(id="lora", name="lora", repo=repo, description="", source="huggingface"))

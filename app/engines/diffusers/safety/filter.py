@@ -1,0 +1,159 @@
+"""Look at finished pictures and videos with a safety checker, and do with what it flags as the policy says.
+
+Which checker is configuration (a model's option, or SAFETY_CHECKER); what kind it is its files say. It works on the CPU
+in float32: its word does not depend on the GPU, and it takes no memory from the models there. A checker that cannot be
+loaded fails the job before anything is drawn: nothing is published unseen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub import snapshot_download
+from PIL import Image, ImageFilter
+from safetensors import SafetensorError
+
+from app.core.catalog import ModelSpec
+from app.core.safety import SafetyPolicy, SafetyResult, gravest
+from app.engines.base import GeneratedImage, GeneratedVideo, Generation, Pixels
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory
+from app.engines.diffusers.load.hub_names import plain_names_only
+from app.engines.diffusers.load.log import log
+from app.engines.diffusers.safety.checkers import Checker, clip_checker, label_checker
+from app.engines.settings import EngineSettings
+from app.errors import ContentBlocked, ModelUnavailable
+from app.files.media import encode_mp4, read_frames
+
+# By the architecture that a checker's config.json names. A new kind is one line here and one function there.
+KINDS: Mapping[str, Callable[[Path], Checker]] = {
+    "StableDiffusionSafetyChecker": clip_checker,
+    "ViTForImageClassification": label_checker,
+}
+_FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "model_index.json"]
+_PARTS = ["safety_checker/config.json", "safety_checker/model.safetensors", "feature_extractor/*.json"]
+_FRAMES_LOOKED_AT = 16  # of a video
+_BLURRED_SIDE = 12  # pixels that a blurred picture has on its longest side before it is enlarged again
+_OUTCOME: Mapping[SafetyPolicy, SafetyResult] = {
+    "mark": SafetyResult.MARKED,
+    "blur": SafetyResult.BLURRED,
+    "block": SafetyResult.BLOCKED,
+}
+
+
+class Safety:
+    """The checkers in use, loaded when first needed and kept."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._checkers: dict[str, Checker] = {}
+
+    def prepare(self, spec: ModelSpec) -> None:
+        """Have the checker of `spec` in memory, if it has one. Raises ModelUnavailable or what a download raises."""
+        name = self._name(spec)
+        if name and name not in self._checkers:
+            self._checkers[name] = self._load(name, spec)
+
+    def allows_previews(self, spec: ModelSpec) -> bool:
+        """What may be held back must not be shown half way."""
+        return not self._name(spec) or self._policy(spec) == "mark"
+
+    def judge(self, spec: ModelSpec, generation: Generation) -> Generation:
+        """`generation` as it may be published. Raises ContentBlocked when nothing of it may."""
+        name = self._name(spec)
+        if not name or not (generation.images or generation.videos):
+            return generation
+        self.prepare(spec)
+        started = time.perf_counter()
+        check, policy = self._checkers[name], self._policy(spec)
+        flags = check([image.pixels for image in generation.images]) if generation.images else ()
+        images = [_judged(image, flagged, policy) for image, flagged in zip(generation.images, flags, strict=True)]
+        videos = [_judged_video(video, check, policy) for video in generation.videos]
+        judged: list[GeneratedImage | GeneratedVideo] = [*images, *videos]
+        if all(one.safety is SafetyResult.BLOCKED for one in judged):
+            raise ContentBlocked("The safety filter held back all that was drawn. Try another prompt or seed.")
+        return dataclasses.replace(
+            generation,
+            images=[image for image in images if image.safety is not SafetyResult.BLOCKED],
+            videos=[video for video in videos if video.safety is not SafetyResult.BLOCKED],
+            safety=gravest(one.safety for one in judged),
+            timings={**generation.timings, "safety": time.perf_counter() - started},
+            warnings=(*generation.warnings, *_told(judged)),
+        )
+
+    def _name(self, spec: ModelSpec) -> str:
+        own = spec.options.safety_checker
+        return self._settings.safety_checker if own is None else own
+
+    def _policy(self, spec: ModelSpec) -> SafetyPolicy:
+        return spec.options.safety_policy or self._settings.safety_policy
+
+    def _load(self, name: str, spec: ModelSpec) -> Checker:
+        folder = self._folder(name, spec)
+        part = folder / "safety_checker" if (folder / "safety_checker" / "config.json").is_file() else folder
+        try:
+            kind = json.loads((part / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+            if kind not in KINDS:
+                raise ModelUnavailable(f"The safety checker {name} is a {kind}; known are {', '.join(KINDS)}.")
+            checker = KINDS[kind](part)
+        except (*LOAD_ERRORS, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise ModelUnavailable(f"The safety checker {name} cannot be loaded: {str(error)[:300]}") from error
+        log.info("The safety checker %s is loaded", name)
+        return checker
+
+    def _folder(self, name: str, spec: ModelSpec) -> Path:
+        for place in (self._settings.root / name, self._settings.model_cache_dir / name):
+            if place.is_dir():
+                return place
+        try:
+            return _fetch(name, local_files_only=True)
+        except DOWNLOAD_ERRORS:
+            log.info("The safety checker %s is not on this machine", name)
+        try:
+            return _fetch(name, local_files_only=False)
+        except DOWNLOAD_ERRORS as error:
+            raise download_error(error, spec.model_copy(update={"repo": name})) from error
+
+
+def _fetch(repo: str, *, local_files_only: bool) -> Path:
+    with plain_names_only():
+        return Path(snapshot_download(repo, allow_patterns=[*_FILES, *_PARTS], local_files_only=local_files_only))
+
+
+def _judged(image: GeneratedImage, flagged: bool, policy: SafetyPolicy) -> GeneratedImage:
+    result = _OUTCOME[policy] if flagged else SafetyResult.PASSED
+    pixels = blurred(image.pixels) if result is SafetyResult.BLURRED else image.pixels
+    return dataclasses.replace(image, pixels=pixels, safety=result)
+
+
+def blurred(pixels: Pixels) -> Pixels:
+    """The picture's colours without its shapes."""
+    picture = Image.fromarray(pixels)
+    small = picture.copy()
+    small.thumbnail((_BLURRED_SIDE, _BLURRED_SIDE), Image.Resampling.BOX)
+    smooth = small.resize(picture.size, Image.Resampling.BICUBIC)
+    return np.asarray(smooth.filter(ImageFilter.GaussianBlur(max(picture.size) / _BLURRED_SIDE / 2)))
+
+
+def _judged_video(video: GeneratedVideo, check: Checker, policy: SafetyPolicy) -> GeneratedVideo:
+    """By frames spread over its length; one that is flagged flags the whole."""
+    frames = list(read_frames(video.content))
+    looked_at = np.unique(np.linspace(0, len(frames) - 1, _FRAMES_LOOKED_AT).round().astype(int))
+    flagged = any(check([frames[index] for index in looked_at]))
+    result = _OUTCOME[policy] if flagged else SafetyResult.PASSED
+    if result is not SafetyResult.BLURRED:
+        return dataclasses.replace(video, safety=result)
+    content = encode_mp4((blurred(frame) for frame in frames), round(video.fps))
+    return dataclasses.replace(video, content=content, poster=blurred(video.poster), safety=result)
+
+
+def _told(judged: Sequence[GeneratedImage | GeneratedVideo]) -> list[str]:
+    words = {SafetyResult.MARKED: "flagged", SafetyResult.BLURRED: "blurred", SafetyResult.BLOCKED: "held back"}
+    counts = {result: sum(image.safety is result for image in judged) for result in words}
+    return [f"The safety filter: {n} of {len(judged)} {words[result]}." for result, n in counts.items() if n]

@@ -1,0 +1,76 @@
+"""Follow a prediction until it has ended: what a webhook told stands in the ledger; now and then we ask ourselves."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from app.core.job import Phase
+from app.core.prediction import Prediction, PredictionStatus, Report
+from app.engines.base import Control
+from app.engines.remote import ledger_of
+from app.engines.replicate import SOURCE
+from app.engines.replicate.create import known_to
+from app.engines.replicate.retry import Patience, pauses
+from app.errors import DatabaseUnavailable, ProviderError
+from app.providers.calls import Away, Busy, Refused, log
+from app.providers.replicate import Replicate
+
+POLL_PAUSES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+POLL_PAUSES_WITH_WEBHOOK = (5.0, 10.0, 20.0, 30.0)
+LOOK_SECONDS = 1.0  # how often the ledger is read
+REFUSALS = 3  # of a poll in a row, then the provider means it
+_STEPS = re.compile(r"\d+%\|[^\r\n]*\| *(\d+)/(\d+) ")
+
+
+class Following:
+    """`hooked`: the provider tells the end by itself, as a rule."""
+
+    def __init__(self, api: Replicate, control: Control, patience: Patience, *, hooked: bool) -> None:
+        self._api = api
+        self._control = control
+        self._ledger = ledger_of(control)
+        self._patience = patience
+        self._pauses = pauses(POLL_PAUSES_WITH_WEBHOOK if hooked else POLL_PAUSES)
+        self._refusals = 0
+
+    def to_the_end(self, known: Prediction) -> Prediction:
+        """Raises ProviderError, Cancelled or GenerationTimeout."""
+        provider_id = known.provider_id
+        assert provider_id is not None, "who follows has asked"
+        poll_at = time.monotonic() + (0.0 if known.age > LOOK_SECONDS else next(self._pauses))
+        while not known.status.terminal:
+            now = time.monotonic()
+            if now < poll_at:
+                self._patience.pause(min(poll_at - now, LOOK_SECONDS), provider_id)
+            else:
+                self._poll(provider_id)
+                poll_at = time.monotonic() + next(self._pauses)
+            known = self._look(known)
+        return known
+
+    def _poll(self, provider_id: str) -> None:
+        """Ask how it stands, show it and write it down."""
+        try:
+            report = self._api.prediction(provider_id)
+            self._show(report)
+            self._ledger.observed(SOURCE, report)
+            self._refusals = 0
+        except Refused as refused:
+            self._refusals += 1
+            if self._refusals >= REFUSALS:
+                raise ProviderError(refused.text) from None
+        except (Busy, Away, DatabaseUnavailable) as fault:
+            log.warning("Cannot follow a prediction just now: %s", fault)
+
+    def _look(self, known: Prediction) -> Prediction:
+        try:
+            return known_to(self._ledger, known)
+        except DatabaseUnavailable:  # it is there again soon, or the lease ends
+            return known
+
+    def _show(self, report: Report) -> None:
+        if report.status is PredictionStatus.PROCESSING:
+            steps = _STEPS.findall(report.logs[-5000:])
+            step, total = (int(number) for number in steps[-1]) if steps else (0, 0)
+            self._control.report(Phase.GENERATING, step, total)

@@ -1,0 +1,76 @@
+"""API keys: made by command, kept as a hash, checked against the database with every request."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+
+from app.core.access import ApiKey, Identity, Role
+from app.errors import DatabaseUnavailable, InvalidToken
+from app.services.auth.authority import Recognised, digest
+from app.services.auth.lru import Remembered
+from app.services.context import Installation
+from app.store.ops.api_keys import USED_RESOLUTION_SECONDS, ApiKeyStore
+
+PREFIX = "ci_"  # recognisable, for people and for scanners of leaked secrets
+TOKEN_BYTES = 32
+MOST_REMEMBERED = 4096
+
+
+def create_key(
+    installation: Installation,
+    name: str,
+    role: Role,
+    *,
+    rate_limit_generate: str | None = None,
+    rate_limit_read: str | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key and its token, which exists nowhere else."""
+    token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    key = ApiKeyStore(installation.database).create(
+        name, digest(token), role, rate_limit_generate=rate_limit_generate, rate_limit_read=rate_limit_read
+    )
+    return key, token
+
+
+class KeyHolders:
+    """AUTH_MODE=keys. A revoked key is refused from the next request on."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._keys = ApiKeyStore(installation.database)
+        self._good: Remembered[bool] = Remembered(MOST_REMEMBERED)
+
+    def identify(self, token: str) -> Identity:
+        return self._use(self._key_of(token))
+
+    def sign_in(self, token: str) -> Recognised:
+        key = self._key_of(token)
+        return Recognised(self._use(key), str(key.id))
+
+    def recall(self, subject: str) -> Identity:
+        key = self._keys.by_id(int(subject))
+        if key is None:
+            raise InvalidToken("The key of this session was revoked. Sign in with another.")
+        return self._use(key)
+
+    def endures(self, identity: Identity) -> bool:
+        return self._keys.by_id(int(identity.client_id.partition(":")[2])) is not None
+
+    def knows(self, token: str) -> bool:
+        return self._good.get(digest(token)) is not None
+
+    def _key_of(self, token: str) -> ApiKey:
+        hashed = digest(token)
+        key = self._keys.by_hash(hashed) if token.startswith(PREFIX) else None
+        if key is None:
+            self._good.forget(hashed)
+            raise InvalidToken("This key is unknown or was revoked.")
+        self._good.put(hashed, True)
+        return key
+
+    def _use(self, key: ApiKey) -> Identity:
+        if key.last_used_at is None or time.time() - key.last_used_at > USED_RESOLUTION_SECONDS:
+            with contextlib.suppress(DatabaseUnavailable):  # a full disk must not keep anybody from reading
+                self._keys.used(key)
+        return key.identity

@@ -1,0 +1,90 @@
+"""The parts of one installation, opened once per process and handed to whoever needs them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from app.config import Settings
+from app.core.budget import Budget
+from app.core.catalog import Catalog
+from app.core.configuration import catalog_of
+from app.core.job import STOP_GRACE_SECONDS
+from app.files.storage import MediaStorage
+from app.store.db.database import Database
+from app.store.db.migrate import migrate
+from app.store.db.notify import Doorbell, open_doorbell
+from app.store.db.upgrade_backup import UpgradeBackups
+from app.store.media.outputs import OutputStore
+from app.store.ops.counters import CounterStore
+from app.store.queue.claims import ClaimStore
+from app.store.queue.durations import SpeedStore
+from app.store.queue.inputs import InputStore
+from app.store.queue.jobs import JobStore
+from app.store.queue.load_requests import ModelOrderStore
+from app.store.queue.predictions import PredictionStore
+from app.store.queue.previews import PreviewStore
+from app.store.queue.workers import WorkerStore
+
+PIXELS_PATIENCE_SECONDS = 10.0
+
+
+@dataclass
+class Installation:
+    """`settings` may be replaced while everything runs (app/services/ops/reload.py): ask for them anew each time."""
+
+    settings: Settings
+    catalog: Catalog
+    database: Database
+    jobs: JobStore
+    claims: ClaimStore
+    inputs: InputStore
+    outputs: OutputStore
+    workers: WorkerStore
+    speeds: SpeedStore
+    previews: PreviewStore
+    predictions: PredictionStore
+    counters: CounterStore
+    model_orders: ModelOrderStore
+    images: MediaStorage
+    bell: Doorbell
+    pixels: Budget  # of pictures that come in, decoded at a time: 16 bytes each
+    fetches: threading.BoundedSemaphore  # of pictures by URL: each holds a request thread while its host takes its time
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def open_installation(settings: Settings) -> Installation:
+    """Open the database (bringing its schema up to date) and the folders.
+
+    Call it after a fork, never before: database connections must not be shared between processes. Raises
+    ConfigurationError for a bad catalogue line or a database of a newer version.
+    """
+    catalog = catalog_of(settings)
+    settings.images_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
+    # The lease outlives the timeout a little, so that a job that stops in time ends as `timeout` and is not rescued.
+    lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
+    return Installation(
+        settings=settings,
+        catalog=catalog,
+        database=database,
+        jobs=JobStore(database),
+        claims=ClaimStore(database, lease_seconds=lease, timeout_seconds=timeout),
+        inputs=InputStore(database),
+        outputs=OutputStore(database),
+        workers=WorkerStore(database, lease_seconds=lease),
+        speeds=SpeedStore(database),
+        previews=PreviewStore(database),
+        predictions=PredictionStore(database),
+        counters=CounterStore(database),
+        model_orders=ModelOrderStore(database),
+        images=MediaStorage(settings.images_dir, settings.videos_dir),
+        bell=open_doorbell(database.url),
+        pixels=Budget(
+            settings.input_max_pixels, most_waiting=settings.server_threads // 2, patience=PIXELS_PATIENCE_SECONDS
+        ),
+        fetches=threading.BoundedSemaphore(max(1, settings.server_threads // 4)),
+    )

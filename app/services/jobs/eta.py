@@ -1,0 +1,170 @@
+"""When a job should be done: each lane's line is dealt out to its live workers in order, each job to the first free."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from app.core.catalog import Lane
+from app.core.job import Job, Phase
+from app.services.context import Installation
+from app.store.queue.durations import LOAD, speed_bucket
+from app.store.queue.workers import ready_models
+
+Speeds = Mapping[tuple[str, str], float]
+
+T = TypeVar("T")
+
+
+class once(Generic[T]):
+    """functools.cached_property as it is since Python 3.12. Before, one lock was shared by all objects of a class, and
+    whoever computed a value kept all other threads from theirs."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = instance.__dict__[self._name] = self._compute(instance)  # found there before this the next time
+        return value
+
+
+HEAD_OF_LINE = 200  # jobs further back count like the one that asks
+
+
+class Outlook:
+    """What an estimate needs to know: read when first needed, then kept for any number of jobs."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._lines: dict[Lane, Line] = {}
+
+    @once
+    def speeds(self) -> Speeds:
+        return self._installation.speeds.all()
+
+    @once
+    def workers(self) -> Sequence[dict[str, Any]]:
+        return self._installation.workers.live()
+
+    @once
+    def running(self) -> Sequence[Job]:
+        return self._installation.jobs.running()
+
+    def line(self, lane: Lane) -> Line:
+        if lane not in self._lines:
+            self._lines[lane] = Line(self, lane, self._installation)
+        return self._lines[lane]
+
+    def eta(self, job: Job, position: int | None) -> float | None:
+        """Seconds until `job` is done; None when nothing like it has finished yet, or nobody is there to run it."""
+        return self.line(job.lane).eta(job, position)
+
+    def next_end(self) -> float | None:
+        """Seconds until the first of the running jobs ends; None when that cannot be told."""
+        expected = [(job, expected_seconds(job, self.speeds)) for job in self.running]
+        return min((seconds_left(job, seconds) for job, seconds in expected if seconds is not None), default=None)
+
+
+class Line:
+    """Who waits in one lane, and who serves it."""
+
+    def __init__(self, outlook: Outlook, lane: Lane, installation: Installation) -> None:
+        self._outlook = outlook
+        self._lane = lane
+        self._installation = installation
+
+    @once
+    def workers(self) -> Sequence[dict[str, Any]]:
+        return [worker for worker in self._outlook.workers if worker["lane"] == self._lane]
+
+    @once
+    def slots(self) -> int:
+        """How many jobs of the lane can run at a time."""
+        return sum(worker["slots"] for worker in self.workers)
+
+    @once
+    def running(self) -> Sequence[Job]:
+        return [job for job in self._outlook.running if job.lane == self._lane]
+
+    @once
+    def waiting(self) -> Sequence[Job]:
+        """The head of the line, first served first."""
+        return self._installation.jobs.waiting(limit=HEAD_OF_LINE, lane=self._lane)
+
+    def eta(self, job: Job, position: int | None) -> float | None:
+        own = expected_seconds(job, self._outlook.speeds)
+        if own is None:
+            return None
+        if position is None:
+            return round(seconds_left(job, own) + self._shared(job), 1)
+        if not self.slots:
+            return None
+        place = min(position - 1, len(self.waiting))
+        further_back = (position - 1 - place) * own / self.slots
+        return round(self._starts(own)[place] + further_back + self._load_seconds(job, place) + own, 1)
+
+    def _shared(self, job: Job) -> float:
+        """Seconds that the others take in whose call `job` is drawn, each of which has learned but its share of it. A
+        worker of models here has no others, but for those that it merged or is just saving."""
+        if self._lane != "local" or self._installation.settings.merge_jobs == 1:
+            return 0.0
+        others = [other for other in self.running if other.worker_id == job.worker_id and other.id != job.id]
+        return sum(seconds_left(other, expected_seconds(other, self._outlook.speeds) or 0.0) for other in others)
+
+    def _starts(self, unknown: float) -> Sequence[float]:
+        """For each place in line, and the one after the last, in how many seconds a worker gets to it.
+
+        `unknown` is what a job takes of which nothing like it has finished yet.
+        """
+        if unknown not in self._starts_by_unknown:
+            speeds = self._outlook.speeds
+            free_in = [0.0] * self.slots  # a heap, by slot
+            for job in self.running:
+                left = seconds_left(job, expected_seconds(job, speeds) or unknown)
+                heapq.heapreplace(free_in, free_in[0] + left)
+            starts = []
+            for place, job in enumerate(self.waiting):
+                starts.append(free_in[0])
+                seconds = expected_seconds(job, speeds) or unknown
+                heapq.heapreplace(free_in, free_in[0] + self._load_seconds(job, place) + seconds)
+            self._starts_by_unknown[unknown] = [*starts, free_in[0]]
+        return self._starts_by_unknown[unknown]
+
+    def _load_seconds(self, job: Job, place: int) -> float:
+        """What loading its model adds, when `job` is at `place` and no worker will have the model by then."""
+        model_id = job.request.model_id
+        if model_id in self._warm or self._first_places.get(model_id, place) < place:
+            return 0.0
+        return self._outlook.speeds.get((model_id, LOAD), 0.0)
+
+    @once
+    def _starts_by_unknown(self) -> dict[float, Sequence[float]]:
+        return {}
+
+    @once
+    def _warm(self) -> frozenset[str]:
+        resident = {model_id for worker in self.workers for model_id in ready_models(worker)}
+        return frozenset(resident | {job.request.model_id for job in self.running})
+
+    @once
+    def _first_places(self) -> Mapping[str, int]:
+        """Where in line each model comes first."""
+        return {job.request.model_id: place for place, job in reversed(list(enumerate(self.waiting)))}
+
+
+def seconds_left(job: Job, seconds: float) -> float:
+    """Of `seconds` in all, by the job's own progress."""
+    return max(0.0, seconds * (1 - job.progress.percent / 100))
+
+
+def expected_seconds(job: Job, speeds: Speeds) -> float | None:
+    """How long the job takes once its model is loaded; None when nothing like it has finished yet."""
+    per_picture = speeds.get((job.request.model_id, speed_bucket(job.request)))
+    if per_picture is None:
+        return None
+    loading = job.progress.phase in (Phase.DOWNLOADING, Phase.LOADING)
+    return per_picture * job.request.num_images + (speeds.get((job.request.model_id, LOAD), 0.0) if loading else 0.0)

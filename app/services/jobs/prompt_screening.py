@@ -1,0 +1,38 @@
+"""Refuse, or only log, requests whose text looks like an attack. The log never holds the text itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+
+from app.config import Settings
+from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, refusal, suspicion
+
+log = logging.getLogger("cyberimage.security")
+
+
+def refuse_suspicious(settings: Settings, texts: Mapping[str, str], *, client_id: str, request_id: str | None) -> None:
+    """Look through the whole of `texts`, by field, as they will be used. Raises SuspiciousInput, when SUSPICIOUS_INPUT
+    says so. Their length is bounded by who calls."""
+    if settings.suspicious_input == "off":
+        return
+    for field, text in texts.items():
+        found = suspicion(text, _patterns(settings.suspicious_patterns))
+        if found is None:
+            continue
+        log.warning(
+            "Suspicious %s (%s, %s characters) from %s: %s",
+            *(field, found.pattern, len(text), client_id),
+            "refused" if settings.suspicious_input == "refuse" else "let through",
+            extra={"request_id": request_id},
+        )
+        if settings.suspicious_input == "refuse":
+            raise refusal(field, found)
+
+
+@lru_cache(maxsize=4)
+def _patterns(written: str) -> Patterns:
+    """The patterns of SUSPICIOUS_PATTERNS, which the settings have checked; empty: the built-in ones."""
+    return compiled(json.loads(written) if written else DEFAULT_PATTERNS)

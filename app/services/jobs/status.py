@@ -1,0 +1,42 @@
+"""How a job stands: its row, its place in line, when it should be done, and what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.core.job import Job, JobStatus
+from app.core.output import Output
+from app.core.prediction import Prediction
+from app.services.context import Installation
+from app.services.jobs.eta import Outlook
+
+
+@dataclass(frozen=True)
+class JobView:
+    """`position` is 1 for the next job, None unless waiting. `eta_seconds` is until it is done, None when unknown."""
+
+    job: Job
+    position: int | None
+    eta_seconds: float | None
+    outputs: Sequence[Output]
+    prediction: Prediction | None = None
+
+
+def view(installation: Installation, job_id: str, outlook: Outlook | None = None) -> JobView:
+    """`outlook` is one read a moment ago, for who asks often. Raises JobNotFound or Gone."""
+    return view_of(installation, installation.jobs.get(job_id), outlook)
+
+
+def prediction_of(installation: Installation, job: Job) -> Prediction | None:
+    """What was asked of a provider for `job`, if anything."""
+    return None if job.request.remote is None else installation.predictions.of_job(job.id)
+
+
+def view_of(installation: Installation, job: Job, outlook: Outlook | None = None) -> JobView:
+    prediction = prediction_of(installation, job)
+    if job.status.terminal:
+        made = installation.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
+        return JobView(job, None, None, made, prediction)
+    position = installation.jobs.position(job)
+    return JobView(job, position, (outlook or Outlook(installation)).eta(job, position), (), prediction)

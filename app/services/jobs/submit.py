@@ -1,0 +1,193 @@
+"""Accept a request: check it against the model, the queue and the disk, store it, wake a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.config import Settings
+from app.core.catalog import Media, ModelSpec
+from app.core.request import GenerationInput, GenerationRequest, resolve
+from app.core.rerun import RerunOf
+from app.errors import DiskFull, QueueFull
+from app.services.context import Installation
+from app.services.jobs.eta import Outlook
+from app.services.jobs.prompt_screening import refuse_suspicious
+from app.services.media.input_images import prepare
+from app.services.models.capabilities import check_task, known_spec
+from app.services.models.loras import check_loras
+from app.services.remote.models import RemoteModels
+from app.services.remote.requests import prepare_remote
+from app.services.webhooks.signing import check_url
+from app.store.queue.idempotency import IdempotencyKey
+
+USUAL_WAIT_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 300.0
+
+log = logging.getLogger("cyberimage.access")
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What the client is told. `is_new` is false when an Idempotency-Key had the first answer given again."""
+
+    job_id: str
+    position: int | None
+    warnings: Sequence[str]
+    is_new: bool
+
+
+def submit(
+    installation: Installation,
+    asked: GenerationInput,
+    *,
+    client_id: str,
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    webhook_url: str | None = None,
+    request_id: str | None = None,
+    rerun_of: RerunOf | None = None,
+) -> Submitted:
+    """Enqueue `asked`. When this returns the job survives any crash. `rerun_of` is the picture that it makes again.
+
+    Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
+    LoraUnavailable, LoraIncompatible, IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
+    """
+    settings = installation.settings
+    idempotency = None
+    if idempotency_key is not None:
+        idempotency = IdempotencyKey(idempotency_key, _digest(asked, priority, webhook_url))
+        earlier = installation.jobs.first_answer(client_id, idempotency)
+        if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
+            return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    spec = known_spec(installation, installation.catalog.get(asked.model_id))
+    refuse_suspicious(settings, _words(asked, settings), client_id=client_id, request_id=request_id)
+    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
+    check_task(installation, spec, resolved.request.task)
+    loras = check_loras(installation, spec, resolved.request.loras)
+    if webhook_url is not None:
+        check_url(installation, webhook_url)
+    _refuse_when_full(installation)
+    request = resolved.request.model_copy(update={"loras": loras})
+    ready = prepare(installation, asked, request, spec, client_id=client_id)
+    return _store(
+        installation,
+        ready.request.model_copy(update={"rerun_of": rerun_of}),
+        spec,
+        client_id=client_id,
+        priority=priority,
+        warnings=(*resolved.warnings, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
+        webhook_url=webhook_url,
+        idempotency=idempotency,
+        request_id=request_id,
+        pictures=ready.pictures,
+    )
+
+
+def submit_remote(
+    installation: Installation,
+    models: RemoteModels,
+    media: Media,
+    model: str,
+    input: Mapping[str, Any],
+    *,
+    client_id: str,
+    source_image_id: str | None = None,
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    webhook_url: str | None = None,
+    request_id: str | None = None,
+) -> Submitted:
+    """Enqueue a generation by the provider's `model` with `input` in its own words, and with a picture of the gallery
+    where it takes one to start from.
+
+    Raises what `submit` does, ProviderError when the provider cannot be asked what the model takes, and
+    ModelUnavailable without a provider.
+    """
+    idempotency = None
+    if idempotency_key is not None:
+        told = json.dumps([media, model, input, priority, webhook_url or "", source_image_id], sort_keys=True)
+        idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(told.encode()).hexdigest())
+        earlier = installation.jobs.first_answer(client_id, idempotency)
+        if earlier is not None:
+            return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    ready = prepare_remote(
+        installation, models, media, model, input, client_id=client_id, source_image_id=source_image_id
+    )
+    refuse_suspicious(installation.settings, ready.words, client_id=client_id, request_id=request_id)
+    if webhook_url is not None:
+        check_url(installation, webhook_url)
+    _refuse_when_full(installation)
+    return _store(
+        installation,
+        ready.request,
+        ready.spec,
+        client_id=client_id,
+        priority=priority,
+        warnings=ready.warnings,
+        webhook_url=webhook_url,
+        idempotency=idempotency,
+        request_id=request_id,
+    )
+
+
+def _store(
+    installation: Installation,
+    request: GenerationRequest,
+    spec: ModelSpec,
+    *,
+    client_id: str,
+    idempotency: IdempotencyKey | None,
+    **more: Any,
+) -> Submitted:
+    """Put a request that is found good in line, and wake a worker."""
+    job, is_new = installation.jobs.enqueue(
+        request,
+        client_id=client_id,
+        lane=spec.lane,
+        max_attempts=installation.settings.max_attempts,
+        idempotency=idempotency,
+        **more,
+    )
+    if is_new:
+        if installation.settings.auth_mode != "none":
+            log.info("%s asks for a picture", client_id, extra={"job_id": job.id, "request_id": job.request_id})
+        installation.bell.ring("work")
+        installation.bell.ring("news", job.id)
+    if idempotency is not None and (told := installation.jobs.first_answer(client_id, idempotency)) is not None:
+        return Submitted(told.job_id, told.position, told.warnings, is_new)
+    return Submitted(job.id, installation.jobs.position(job), job.warnings, is_new)
+
+
+def _words(asked: GenerationInput, settings: Settings) -> dict[str, str]:
+    """What is to be looked through. Longer texts are refused for that, and would only cost time."""
+    given = {"prompt": asked.prompt.strip(), "negative_prompt": (asked.negative_prompt or "").strip()}
+    return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
+
+
+def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
+    """Of everything that makes it this request: its pictures as they were sent, a URL as it is written."""
+    pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
+    told = asked.model_dump_json(exclude={"image", "mask"})
+    return hashlib.sha256("|".join([told, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
+
+
+def _refuse_when_full(installation: Installation) -> None:
+    settings = installation.settings
+    if installation.images.free_bytes() < settings.disk_floor_bytes:
+        raise DiskFull("The disk is almost full: new jobs are refused until there is room. Delete some pictures.")
+    if installation.jobs.count_pending() >= settings.queue_max_pending:
+        raise QueueFull(
+            f"{settings.queue_max_pending} jobs are waiting already. Try again when some have finished.",
+            retry_after=_until_there_is_room(installation),
+        )
+
+
+def _until_there_is_room(installation: Installation) -> float:
+    """Seconds until the first running job should end, as learned from finished ones."""
+    seconds = Outlook(installation).next_end()
+    return USUAL_WAIT_SECONDS if seconds is None else min(max(seconds, 1.0), LONGEST_WAIT_SECONDS)

@@ -1,0 +1,139 @@
+"""The gallery: page through the pictures, and through the generations that have none; open one, remove one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+
+from app.core.catalog import Media
+from app.core.job import Job, JobStatus
+from app.core.output import Output
+from app.core.request import spec_for
+from app.core.search import matches
+from app.errors import ImageNotFound, UnknownModel
+from app.services.context import Installation
+from app.store.media.outputs import GalleryQuery
+
+JOBS_PER_LOOK = 200  # how many jobs are looked through at once for the few that a filter wants
+LOOKS = 5  # then the page ends, however short; its cursor goes on
+
+Place = tuple[float, str]  # where a page ended: the order (created_at, or a job's seq) and id of its last item
+
+
+@dataclass(frozen=True)
+class Page:
+    """`next` is the `after` of the page that follows, None on the last one."""
+
+    outputs: Sequence[Output]
+    next: tuple[float, str] | None
+
+
+def page(installation: Installation, query: GalleryQuery) -> Page:
+    """The newest outputs first, `query.limit` at a time."""
+    found = installation.outputs.page(replace(query, limit=query.limit + 1))  # one more tells whether more follow
+    outputs = found[: query.limit]
+    more = len(found) > query.limit
+    return Page(outputs, (outputs[-1].created_at, outputs[-1].id) if more else None)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """None lets everything through. `search` are words that are all in the prompt, in any order and case; `owner` a
+    client_id; `since` and `until` are seconds since the epoch, the former included, the latter not."""
+
+    model_id: str | None = None
+    media: Media | None = None
+    search: str | None = None
+    owner: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    output: Output
+    prompt: str
+
+
+@dataclass(frozen=True)
+class JobItem:
+    """A generation without a picture: waiting, running, failed or cancelled."""
+
+    job: Job
+    media: Media
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`next` is the `after` of the listing that follows, None at the end."""
+
+    items: Sequence[ImageItem | JobItem]
+    next: Place | None
+
+
+def browse(
+    installation: Installation, wanted: Filter, *, status: JobStatus, limit: int, after: Place | None = None
+) -> Listing:
+    """The newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
+    if status is not JobStatus.COMPLETED:
+        return _browse_jobs(installation, wanted, status, limit, after)
+    found = page(installation, GalleryQuery(limit, after, **vars(wanted)))
+    return Listing([ImageItem(output, output.manifest.get("prompt", "")) for output in found.outputs], found.next)
+
+
+def _browse_jobs(
+    installation: Installation, wanted: Filter, status: JobStatus, limit: int, after: Place | None
+) -> Listing:
+    items: list[JobItem] = []
+    before = None if after is None else min(int(after[0]), 2**62)
+    for _ in range(LOOKS):
+        jobs = installation.jobs.newest([status], limit=JOBS_PER_LOOK, before_seq=before, client_id=wanted.owner)
+        for job in jobs:
+            item = JobItem(job, _media_of(installation, job))
+            if _lets_through(wanted, item):
+                if len(items) == limit:
+                    return Listing(items, _place(items[-1].job))
+                items.append(item)
+        if len(jobs) < JOBS_PER_LOOK:
+            return Listing(items, None)
+        before = jobs[-1].seq
+    return Listing(items, _place(jobs[-1]))
+
+
+def _place(job: Job) -> Place:
+    return float(job.seq), job.id
+
+
+def _lets_through(wanted: Filter, item: JobItem) -> bool:
+    request = item.job.request
+    return (
+        wanted.model_id in (None, request.model_id)
+        and wanted.media in (None, item.media)
+        and matches(wanted.search or "", request.prompt)
+        and (wanted.since or 0.0) <= item.job.created_at < (wanted.until or inf)
+    )
+
+
+def _media_of(installation: Installation, job: Job) -> Media:
+    try:
+        return spec_for(installation.catalog, job.request).media
+    except UnknownModel:  # it was taken out of the catalogue
+        return "image"
+
+
+def open_file(installation: Installation, output: Output, *, thumbnail: bool = False) -> Path:
+    """The file of `output`. Raises ImageNotFound when somebody removed it behind our back."""
+    path = installation.images.path(output.thumbnail_path if thumbnail else output.path)
+    if not path.is_file():
+        raise ImageNotFound("The file of this image is missing from the images folder.")
+    return path
+
+
+def remove(installation: Installation, image_id: str) -> None:
+    """Remove row and files. The row goes first: there is never a row without its file. Raises ImageNotFound, Gone."""
+    output = installation.outputs.get(image_id)
+    installation.outputs.remove(image_id)
+    installation.images.remove(output.path)
+    installation.images.remove(output.thumbnail_path)

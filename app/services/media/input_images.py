@@ -1,0 +1,219 @@
+"""Read the pictures that a request starts from, wherever they come from, and make them ready for its model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+
+from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
+from app.core.catalog import ModelSpec
+from app.core.inputs import InputPicture, InputRef, Role
+from app.core.output import Output
+from app.core.request import GenerationInput, GenerationRequest
+from app.core.sizes import working_size
+from app.core.tasks import TEXT_TASKS
+from app.errors import FieldError, Gone, ImageNotFound, InvalidImage, Unavailable
+from app.providers.ssrf_guard import guarded_client, url_problem
+from app.services.auth.permissions import may_use
+from app.services.context import Installation
+from app.services.media import gallery
+from app.store.media.owners import OwnerStore
+
+if TYPE_CHECKING:  # Pillow and numpy: megabytes that an API without pictures coming in never needs
+    from app.files.inputs import Decoded
+
+URL_MAX_CHARS = 2048
+NOBODY = ""  # the owner of what nobody owns
+MOST_REDIRECTS = 3
+_GALLERY_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`request` with size and references filled in, the pictures to be kept, and what the client should know."""
+
+    request: GenerationRequest
+    pictures: Sequence[InputPicture] = ()
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Sent:
+    data: bytes
+    image_id: str | None = None
+
+
+def prepare(
+    installation: Installation, asked: GenerationInput, request: GenerationRequest, spec: ModelSpec, *, client_id: str
+) -> Prepared:
+    """Read the pictures of `asked`, and scale and cut them as `spec` and the size asked for want it.
+
+    Raises InvalidImage, naming the field and saying what is wrong.
+    """
+    if request.task in TEXT_TASKS or asked.image is None:
+        return Prepared(request)
+    sent = _fetch(installation, "image", asked.image, client_id)
+    mask = None if asked.mask is None else _fetch(installation, "mask", asked.mask, client_id)
+    # All at once: two requests that each hold one picture and wait for their mask would wait for ever.
+    pixels = _measure(installation, "image", sent) + (0 if mask is None else _measure(installation, "mask", mask))
+    with installation.pixels.taking(pixels):
+        return _prepared(installation, request, spec, sent, mask)
+
+
+def _prepared(
+    installation: Installation, request: GenerationRequest, spec: ModelSpec, sent: _Sent, sent_mask: _Sent | None
+) -> Prepared:
+    image = _decode(installation, "image", sent)
+    size = working_size(image.size, (request.width, request.height), spec)
+    pictures, warnings = [_ready("image", image, sent, size)], list(image.notes)
+    warnings += _notes(image, size)
+    if sent_mask is not None:
+        mask = _matched(_decode(installation, "mask", sent_mask), image)
+        pictures.append(_ready("mask", mask, sent_mask, size))
+        warnings += mask.notes
+    found: dict[str, object] = {picture.role: picture.ref for picture in pictures}
+    known = request.model_copy(update=found | {"width": size[0], "height": size[1]})
+    return Prepared(known, pictures, warnings)
+
+
+def usable_image(installation: Installation, image_id: str, *, client_id: str) -> Output:
+    """The picture `image_id` of the gallery, if `client_id` may start from it. Raises ImageNotFound or Gone.
+
+    The one place where that right is asked for: whoever may see a picture may use it.
+    """
+    try:
+        output = installation.outputs.get(image_id)
+    except Gone:  # to others it is one that never was
+        if not may_use(installation, client_id, OwnerStore(installation.database).of_output(image_id) or NOBODY):
+            raise ImageNotFound("There is no image with this id.") from None
+        raise
+    if not may_use(installation, client_id, output.owner):
+        raise ImageNotFound("There is no image with this id.")
+    return output
+
+
+def _fetch(installation: Installation, role: Role, where: str, client_id: str) -> _Sent:
+    where = where.strip()
+    if where[:8].lower().startswith(("http://", "https://")):
+        return _Sent(_from_url(installation, role, where))
+    if _GALLERY_ID.fullmatch(where):
+        return _Sent(_from_gallery(installation, role, where, client_id), where)
+    return _Sent(_from_base64(installation, role, where))
+
+
+def _from_base64(installation: Installation, role: Role, text: str) -> bytes:
+    try:
+        data = decode_data_uri(text)[1] if is_data_uri(text) else decode_base64(text)
+    except ValueError:
+        raise _invalid(
+            role, "is neither base64, a data URI, the id of a picture of the gallery, nor an http(s) URL"
+        ) from None
+    if not data:
+        raise _invalid(role, "is empty")
+    return data
+
+
+def _from_gallery(installation: Installation, role: Role, image_id: str, client_id: str) -> bytes:
+    try:
+        output = usable_image(installation, image_id, client_id=client_id)
+        if output.media != "image":
+            raise _invalid(role, "is a video; only a picture can be a start")
+        return gallery.open_file(installation, output).read_bytes()
+    except (ImageNotFound, Gone, FileNotFoundError):
+        raise _invalid(role, f"names the picture {image_id}, which is not in the gallery") from None
+
+
+def _from_url(installation: Installation, role: Role, url: str) -> bytes:
+    if len(url) > URL_MAX_CHARS:
+        raise _invalid(role, f"is a URL of more than {URL_MAX_CHARS} characters")
+    if problem := url_problem(url, allow_private=installation.settings.input_allow_private):
+        raise _invalid(role, problem)
+    if not installation.fetches.acquire(blocking=False):
+        raise Unavailable(
+            "Too many pictures are being fetched from URLs at once. Send the picture itself.", retry_after=5
+        )
+    try:
+        return _fetched(installation, role, url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _invalid(role, f"could not be fetched: {str(error)[:150] or type(error).__name__}") from None
+    finally:
+        installation.fetches.release()
+
+
+def _fetched(installation: Installation, role: Role, url: str) -> bytes:
+    settings = installation.settings
+    with guarded_client(
+        allow_private=settings.input_allow_private, total_seconds=settings.input_fetch_seconds
+    ) as client:
+        client.max_redirects = MOST_REDIRECTS
+        headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
+        with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
+            if response.status_code != 200:
+                raise _invalid(role, f"could not be fetched: the server answered {response.status_code}")
+            return _whole(installation, role, response)
+
+
+def _whole(installation: Installation, role: Role, response: httpx.Response) -> bytes:
+    data = bytearray()
+    for part in response.iter_raw():
+        data += part
+        if len(data) > installation.settings.input_max_bytes:
+            raise _too_large(installation, role)
+    return bytes(data)
+
+
+def _measure(installation: Installation, role: Role, sent: _Sent) -> int:
+    """Pixels, by the header."""
+    from app.files.inputs import UnusablePicture, measure
+
+    if len(sent.data) > installation.settings.input_max_bytes:
+        raise _too_large(installation, role)
+    try:
+        return measure(sent.data, max_pixels=installation.settings.input_max_pixels)
+    except UnusablePicture as problem:
+        raise _invalid(role, str(problem)) from None
+
+
+def _decode(installation: Installation, role: Role, sent: _Sent) -> Decoded:
+    from app.files.inputs import UnusablePicture, decode
+
+    try:
+        return decode(sent.data, role, max_pixels=installation.settings.input_max_pixels)
+    except UnusablePicture as problem:
+        raise _invalid(role, str(problem)) from None
+
+
+def _matched(mask: Decoded, image: Decoded) -> Decoded:
+    from app.files.inputs import UnusablePicture, match
+
+    try:
+        return match(mask, image.size)
+    except UnusablePicture as problem:
+        raise _invalid("mask", str(problem)) from None
+
+
+def _ready(role: Role, decoded: Decoded, sent: _Sent, size: tuple[int, int]) -> InputPicture:
+    from app.files.inputs import encode
+
+    ref = InputRef(sha256=hashlib.sha256(sent.data).hexdigest(), width=size[0], height=size[1], image_id=sent.image_id)
+    return InputPicture(role, ref, encode(decoded, size))
+
+
+def _notes(image: Decoded, size: tuple[int, int]) -> Sequence[str]:
+    from app.files.inputs import resizing_note
+
+    note = resizing_note(image.size, size)
+    return [note] if note else []
+
+
+def _too_large(installation: Installation, role: Role) -> InvalidImage:
+    return _invalid(role, f"has more than {installation.settings.input_max_bytes:,} bytes (INPUT_MAX_BYTES)")
+
+
+def _invalid(role: Role, message: str) -> InvalidImage:
+    return InvalidImage(f"{role} {message}.", errors=[FieldError(role, message)])

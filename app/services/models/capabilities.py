@@ -1,0 +1,89 @@
+"""What each model can do, as its files on this machine say: the class of its pipeline tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core import tasks as known
+from app.core.catalog import ModelSpec
+from app.core.tasks import TXT2IMG, Task, as_video, needs
+from app.core.videos import VIDEO_FAMILIES, with_family
+from app.errors import FieldError, UnsupportedTask
+from app.services.context import Installation
+
+_WORDS: dict[Task, str] = {
+    "txt2img": "draw from words",
+    "img2img": "start from an image",
+    "inpaint": "use a mask",
+    "txt2video": "make a video of words alone: it needs an image",
+    "img2video": "start a video from an image",
+}
+_OF_PICTURES: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
+
+
+def tasks_of(installation: Installation, spec: ModelSpec) -> Sequence[Task]:
+    """What `spec` can do for certain. A model that is not here yet may turn out to do more."""
+    certain = _certain(installation, spec)
+    return (_least(spec),) if certain is None else certain
+
+
+def known_spec(installation: Installation, spec: ModelSpec) -> ModelSpec:
+    """`spec` with the rules of its family of videos filled in, as far as its files on this machine tell it."""
+    if spec.media != "video" or spec.lane != "local":
+        return spec
+    return with_family(spec, pipeline_class_of(installation, spec))
+
+
+def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
+    """Raise UnsupportedTask when it is certain that `spec` cannot do `task`; else its worker finds out."""
+    certain = _certain(installation, spec)
+    if certain is not None and task not in certain:
+        instead = f" ({needs(certain)})" if task in _OF_PICTURES else ""
+        message = f"{spec.id} cannot {_WORDS[task]}{instead}; GET /api/models lists under tasks what each model can do"
+        field = {"inpaint": "mask", "txt2img": "model_id"}.get(task, "image")
+        raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
+
+
+def pipeline_class_of(installation: Installation, spec: ModelSpec) -> str | None:
+    """The diffusers pipeline of a model that runs here; None when nothing is known of it yet."""
+    if spec.source not in ("local", "huggingface"):
+        return None
+    return spec.options.pipeline_class or _class_of(_index_file(installation, spec))
+
+
+def _certain(installation: Installation, spec: ModelSpec) -> Sequence[Task] | None:
+    """None when nothing is known of the model's pipeline."""
+    if spec.options.tasks is not None:
+        return tuple(as_video(task) for task in spec.options.tasks) if spec.media == "video" else spec.options.tasks
+    if spec.source not in ("local", "huggingface"):
+        return (_least(spec),)
+    pipeline_class = pipeline_class_of(installation, spec)
+    if pipeline_class is None:
+        return None
+    if spec.media == "video":
+        family = VIDEO_FAMILIES.get(pipeline_class)
+        return None if family is None else family.tasks
+    return known.tasks_of(pipeline_class)
+
+
+def _least(spec: ModelSpec) -> Task:
+    return as_video(TXT2IMG) if spec.media == "video" else TXT2IMG
+
+
+def _index_file(installation: Installation, spec: ModelSpec) -> Path | None:
+    settings = installation.settings
+    if spec.source == "local":
+        path = settings.local_path(spec.repo)
+        return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
+    snapshots = settings.hub_cache / f"models--{spec.repo.replace('/', '--')}" / "snapshots"
+    return next(snapshots.glob("*/model_index.json"), None)
+
+
+def _class_of(index: Path | None) -> str | None:
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index is not None else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,142 @@
+"""LoRAs: which there are, what they are for, and whether a request may have them with its model.
+
+What a LoRA is for is read from its file's header, without loading it; its worker compares it tensor by tensor with the
+model before anything is drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from app.core.catalog import ModelSpec
+from app.core.loras import FAMILIES, LoraFile, families_of_pipeline, fits
+from app.core.request import LoraChoice
+from app.errors import FieldError, InvalidRequest, LoraIncompatible, LoraUnavailable
+from app.files import loras as files
+from app.services.context import Installation
+from app.services.models.capabilities import pipeline_class_of
+from app.store.ops.loras import LoraStore
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class KnownLora:
+    """A LoRA that requests may name by `id`. `stands_for` is what a name given by hand means.
+
+    `card` is None while it is not on this machine, or when it cannot be used, which `problem` explains. `models` are
+    those of the catalogue that it is for, as far as its family tells.
+    """
+
+    id: str
+    stands_for: str | None
+    card: LoraFile | None
+    problem: str | None
+    models: Sequence[str] = ()
+
+    @property
+    def available(self) -> bool:
+        return self.card is not None
+
+
+def listing(installation: Installation) -> list[KnownLora]:
+    """The files of LORAS_DIR and the names that were given, each sorted by name."""
+    folder = installation.settings.loras_folder
+    named = LoraStore(installation.database).all()
+    own = dict.fromkeys(files.name_of(folder, file) for file in files.all_files(folder))
+    return [_known(installation, lora_id) for lora_id in own if lora_id not in named] + [
+        _known(installation, lora_id, name) for name, lora_id in named.items()
+    ]
+
+
+def load(installation: Installation, lora_path: str, name: str | None = None) -> KnownLora:
+    """Make sure that requests can have the LoRA `lora_path` (a file of LORAS_DIR or a repo of the hub), as `name`.
+
+    A file is looked at now; one of the hub is fetched by the worker that first needs it. Workers take it into memory
+    with the first job that names it. Raises LoraUnavailable, or InvalidRequest for a name that cannot be one.
+    """
+    known = _known(installation, lora_path, name)
+    if known.problem is not None:
+        raise LoraUnavailable(known.problem)
+    if name is not None:
+        if not _NAME.fullmatch(name):
+            message = "must be 1 to 100 letters, digits, dots, dashes or underscores, the first a letter or digit"
+            raise InvalidRequest(f"name {message}.", errors=[FieldError("name", message)])
+        LoraStore(installation.database).put(name, lora_path)
+    return known
+
+
+def unload(installation: Installation, name: str) -> bool:
+    """Forget a name that `load` gave, and say whether there was one.
+
+    Files stay, and so do jobs that were accepted with it; workers drop what is unused for longest by themselves.
+    """
+    return LoraStore(installation.database).remove(name)
+
+
+def check_loras(installation: Installation, spec: ModelSpec, wanted: Sequence[LoraChoice]) -> tuple[LoraChoice, ...]:
+    """`wanted` with names put for what they stand for, if `spec` may have them as far as can be told by now.
+
+    Raises LoraUnavailable or LoraIncompatible.
+    """
+    if not wanted:
+        return ()
+    if spec.source not in ("local", "huggingface"):
+        raise _refused(LoraIncompatible, f"{spec.id} runs elsewhere and takes no LoRAs")
+    named = LoraStore(installation.database).all()
+    pipeline_class = pipeline_class_of(installation, spec)
+    meant: list[LoraChoice] = []
+    for choice in wanted:
+        known = _known(installation, named.get(choice.id, choice.id))
+        if known.problem is not None:
+            raise _refused(LoraUnavailable, known.problem.rstrip("."))
+        if known.card is not None and pipeline_class is not None and not fits(known.card.family, pipeline_class):
+            made_for = FAMILIES[known.card.family or ""]
+            raise _refused(LoraIncompatible, f"The LoRA {choice.id} does not fit {spec.id}: it was made for {made_for}")
+        meant.append(LoraChoice(id=known.stands_for or known.id, scale=choice.scale))
+    return tuple(meant)
+
+
+def _known(installation: Installation, lora_id: str, name: str | None = None) -> KnownLora:
+    settings = installation.settings
+    file, repo = files.find(settings.loras_folder, lora_id), files.repo_of(lora_id)
+    if file is None and files.is_lost_link(settings.loras_folder, lora_id):
+        problem = f"The LoRA {lora_id} is a link to a file that is not there. Mend the link in LORAS_DIR."
+        return KnownLora(name or lora_id, lora_id if name else None, None, problem)
+    if file is None and repo is not None and settings.lora_hub:
+        file = files.in_hub_cache(settings.hub_cache, *repo)
+        if file is None:
+            return KnownLora(name or lora_id, lora_id if name else None, None, None)
+    if file is None:
+        problem = f"There is no LoRA {lora_id!r}. Put its .safetensors file into LORAS_DIR, or name a repo of the hub."
+        return KnownLora(name or lora_id, lora_id if name else None, None, problem)
+    try:
+        status = file.stat()
+        card = _inspect(file, lora_id, status.st_size, status.st_mtime_ns)
+    except (LoraUnavailable, OSError) as error:
+        problem = error.detail if isinstance(error, LoraUnavailable) else f"The LoRA {lora_id} cannot be read."
+        return KnownLora(name or lora_id, lora_id if name else None, None, problem)
+    return KnownLora(name or lora_id, lora_id if name else None, card, None, _models_for(installation, card))
+
+
+def _models_for(installation: Installation, card: LoraFile) -> Sequence[str]:
+    """Those whose pipeline is known and of the LoRA's family."""
+    if card.family is None:
+        return ()
+    classes = {spec.id: pipeline_class_of(installation, spec) for spec in installation.catalog}
+    return [
+        model_id for model_id, name in classes.items() if name and card.family in (families_of_pipeline(name) or ())
+    ]
+
+
+@lru_cache(maxsize=1000)
+def _inspect(file: Path, lora_id: str, size: int, modified: int) -> LoraFile:
+    return files.inspect(file, lora_id)
+
+
+def _refused(kind: type[LoraUnavailable] | type[LoraIncompatible], message: str) -> LoraUnavailable | LoraIncompatible:
+    return kind(f"{message}.", errors=[FieldError("settings.loras", message)])

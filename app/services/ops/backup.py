@@ -1,0 +1,130 @@
+"""Backup and restore: a folder with the database and every picture that it knows, whole or not there at all.
+
+The database is copied first and then the pictures that it knows: they never change, so they are linked where the disk
+allows it, and nothing has to stop meanwhile. A picture that is removed between the two is missing from the backup;
+restoring forgets its row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from app.core.job_body import iso
+from app.errors import ConfigurationError
+from app.files.modes import Place, restrict
+from app.services.context import Installation
+from app.services.ops.private_files import access_of
+from app.store.db import snapshot
+from app.store.db.migrate import revision_of
+from app.store.media.outputs import GalleryQuery
+from app.version import __version__
+
+MANIFEST = "backup.json"
+IMAGES = "images"
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What backup.json says."""
+
+    version: str
+    revision: str | None
+    created_at: str
+    database: str
+    files: int
+    bytes: int
+
+
+def back_up(installation: Installation, folder: Path) -> Backup:
+    """Write a backup to the new `folder`. Raises ConfigurationError, SnapshotFailed, DatabaseUnavailable, OSError."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError([f"{folder} is not empty. Name a new folder for each backup."])
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True, mode=0o700)  # it holds prompts, and the key that signs webhooks
+    try:
+        name = snapshot.file_name(installation.database)
+        snapshot.save(installation.database, unfinished / name)
+        sizes = [size for file in _files(installation) if (size := _take(installation, file, unfinished)) is not None]
+        revision = revision_of(installation.database)
+        backup = Backup(__version__, revision, iso(time.time()), name, len(sizes), sum(sizes))
+        (unfinished / MANIFEST).write_text(json.dumps(asdict(backup), indent=2) + "\n")
+        restrict([Place(unfinished, own=".*")], access_of(installation.settings), most=sys.maxsize)
+        unfinished.replace(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return backup
+
+
+def restore(installation: Installation, folder: Path) -> tuple[Backup, int]:
+    """Put the backup in `folder` in the place of what is there; gives it, and how many pictures it lacked.
+
+    Pictures that are there stay; the sweep removes them in time if they belong to nothing. Raises as `back_up` does.
+    """
+    backup = read(folder)
+    for path in (folder / IMAGES).rglob("*"):
+        if path.is_file():
+            _link(path, installation.images.path(path.relative_to(folder / IMAGES).as_posix()))
+    snapshot.load(folder / backup.database, installation.database)
+    installation.database.close()  # what is known of the tables belongs to the old ones
+    return backup, _forget_missing(installation)
+
+
+def read(folder: Path) -> Backup:
+    """Raises ConfigurationError when there is no backup in `folder`."""
+    try:
+        return Backup(**json.loads((folder / MANIFEST).read_text()))
+    except (OSError, ValueError, TypeError):
+        raise ConfigurationError([f"{folder} holds no backup: there is no readable {MANIFEST} in it."]) from None
+
+
+def _files(installation: Installation) -> Iterator[str]:
+    """The names of all files that the database knows."""
+    after = None
+    while page := installation.outputs.page(GalleryQuery(limit=_PAGE, after=after)):
+        for output in page:
+            yield output.path
+            yield output.thumbnail_path
+        after = (page[-1].created_at, page[-1].id)
+
+
+def _take(installation: Installation, name: str, folder: Path) -> int | None:
+    """Link or copy a picture into the backup; None when it was removed meanwhile."""
+    source = installation.images.path(name)
+    try:
+        _link(source, folder / IMAGES / name)
+        return source.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists():  # a picture never changes under its name
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or one that knows no links
+        shutil.copy2(source, target)
+
+
+def _forget_missing(installation: Installation) -> int:
+    missing = {
+        Path(name).name.partition(".")[0]
+        for name in _files(installation)
+        if not installation.images.path(name).is_file()
+    }
+    for output_id in missing:
+        installation.outputs.remove(output_id)
+    return len(missing)

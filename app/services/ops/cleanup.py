@@ -1,0 +1,107 @@
+"""Retention: pictures and jobs go when they are too old, too many or too large together; favourites stay.
+
+The rows go first, then the files: never a row without its file. A crash in between leaves orphans, which are swept.
+Two that clean up at the same time do no harm: each removes, and counts, what it finds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.services.context import Installation
+from app.services.ops.orphans import sweep_orphans
+from app.store.media.retention import Old, RetentionStore
+from app.store.ops.counters import Counter
+
+DAY = 86400.0
+KEYS_KEPT_SECONDS = 30 * DAY  # a request repeated later makes a new job
+TRACES_KEPT_SECONDS = 365 * DAY  # asking for what was removed earlier answers 404, no longer 410
+
+log = logging.getLogger("cyberimage.maintenance")
+
+
+@dataclass
+class Report:
+    """What was removed, or would have been by a `dry_run`. `freed_bytes` counts pictures, thumbnails and orphans."""
+
+    dry_run: bool
+    images: int = 0
+    jobs: int = 0
+    orphans: int = 0
+    idempotency_keys: int = 0
+    freed_bytes: int = 0
+
+
+def clean_up(installation: Installation, *, dry_run: bool = False) -> Report:
+    """Do what retention asks for, sweep orphans, forget old Idempotency-Keys. Raises DatabaseUnavailable."""
+    sweep = _Sweep(installation, dry_run)
+    sweep.by_age()
+    sweep.by_size()
+    report = sweep.report
+    report.orphans, freed = sweep_orphans(installation, dry_run=dry_run)
+    report.freed_bytes += freed
+    store = RetentionStore(installation.database)
+    report.idempotency_keys = (store.count_keys if dry_run else store.forget_keys)(KEYS_KEPT_SECONDS)
+    if not dry_run:
+        store.forget_traces(TRACES_KEPT_SECONDS)
+        _note(installation, report)
+    return report
+
+
+class _Sweep:
+    """One pass over what is too old, and one over what is too much."""
+
+    def __init__(self, installation: Installation, dry_run: bool) -> None:
+        self._installation = installation
+        self._store = RetentionStore(installation.database)
+        self._gone: set[str] = set()  # what a dry run would have removed already
+        self._gone_bytes = 0
+        self.report = Report(dry_run)
+
+    def by_age(self) -> None:
+        """Jobs that ended more than RETENTION_DAYS ago, however they ended, with their pictures."""
+        age = self._installation.settings.retention_days * DAY
+        if age:
+            for job_ids in self._store.ended_before(age):
+                self._forget(self._store.outputs_of(job_ids), job_ids, ended_before=age)
+
+    def by_size(self) -> None:
+        """The oldest pictures until there are RETENTION_MAX_IMAGES and RETENTION_MAX_BYTES at most."""
+        settings, totals = self._installation.settings, self._installation.outputs.totals()
+        done = self._gone if self.report.dry_run else ()
+        surplus = totals["count"] - len(done) - settings.retention_max_images if settings.retention_max_images else 0
+        excess = totals["bytes"] - (self._gone_bytes if done else 0) - settings.retention_max_bytes
+        excess = excess if settings.retention_max_bytes else 0
+        if surplus <= 0 and excess <= 0:
+            return
+        for portion in self._store.oldest_outputs():
+            chosen: list[Old] = []
+            for old in portion:
+                if old.id not in self._gone and (surplus > 0 or excess > 0):
+                    chosen.append(old)
+                    surplus, excess = surplus - 1, excess - old.bytes
+            self._forget(chosen, sorted({old.job_id for old in chosen}))
+            if surplus <= 0 and excess <= 0:
+                return
+
+    def _forget(self, old: Sequence[Old], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
+        forgotten = self._store.forget(old, job_ids, ended_before=ended_before, dry_run=self.report.dry_run)
+        self.report.images += len(forgotten.outputs)
+        self.report.jobs += forgotten.jobs
+        for each in forgotten.outputs:
+            self._gone.add(each.id)
+            self._gone_bytes += each.bytes
+            for name in (each.path, each.thumbnail_path):
+                self.report.freed_bytes += self._installation.images.size(name) or 0
+                if not self.report.dry_run:
+                    self._installation.images.remove(name)
+
+
+def _note(installation: Installation, report: Report) -> None:
+    removed = {"image": report.images, "job": report.jobs, "orphan": report.orphans}
+    if any(removed.values()):
+        log.info("Upkeep removed %s and freed %.1f MB", removed, report.freed_bytes / 1e6)
+        found = {Counter("removed", "", kind): float(number) for kind, number in removed.items() if number}
+        installation.counters.add(found | {Counter("freed_bytes"): float(report.freed_bytes)})

@@ -1,0 +1,124 @@
+"""Every metric that is read when Prometheus asks: the queue, the workers, what they counted, and the machine.
+
+What the whole installation shares comes from the database, so that one scrape covers the API and all workers. With
+several API processes each tells the same of it: aggregate by max, not by sum. What a scrape costs does not grow with
+history. Names have base units and no ids in labels; tests/monitoring checks them against deploy/.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.core.catalog import Lane
+from app.errors import DatabaseUnavailable
+from app.monitoring.resources import Machine
+from app.services.context import Installation
+from app.services.ops.metric_families import counted
+from app.services.ops.stats import LaneState, lanes
+from app.store.queue.stats import Figures, FigureStore
+from app.version import __version__
+
+
+class InstallationMetrics(Collector):
+    """Asked by the registry at every scrape. With the database away it tells the rest."""
+
+    def __init__(self, installation: Installation, machine: Machine) -> None:
+        self._installation = installation
+        self._machine = machine
+        self._figures = FigureStore(installation.database)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask the database."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge("build_info", "Always 1; the labels say what runs.", [(_versions(), 1)])
+        yield from _machine(self._machine, self._installation)
+        try:
+            figures, workers = self._figures.read(), self._installation.workers.live()
+        except DatabaseUnavailable:
+            yield _gauge("database_up", "Whether the database answers.", 0)
+            return
+        yield _gauge("database_up", "Whether the database answers.", 1)
+        yield from _queue(figures)
+        yield from _lanes(lanes(workers, figures.lanes))
+        yield from _workers(workers)
+        yield from counted(figures.counters)
+
+
+def _queue(figures: Figures) -> Iterator[Metric]:
+    by_status = [({"status": status.lower()}, number) for status, number in figures.jobs.items()]
+    yield _gauge("jobs", "Jobs there are, by status.", by_status)
+    yield _gauge("jobs_waiting", "Jobs in line, by model.", _by("model", figures.waiting))
+    yield _gauge("jobs_running", "Jobs that a worker has, by model.", _by("model", figures.running))
+    yield _gauge("oldest_waiting_job_age_seconds", "How long the oldest job in line is there.", figures.oldest_job_age)
+    yield _gauge("images", "Pictures and videos there are.", figures.outputs["count"])
+    yield _gauge("images_bytes", "What they take, without thumbnails.", figures.outputs["bytes"])
+    yield _gauge("webhooks_waiting", "Messages not delivered yet, and not given up.", figures.webhooks)
+    yield _gauge("oldest_webhook_overdue_seconds", "How long the oldest is overdue.", figures.oldest_webhook_age)
+
+
+def _lanes(states: Mapping[Lane, LaneState]) -> Iterator[Metric]:
+    yield _gauge("lane_jobs_waiting", "Jobs in the line of each lane.", _of_lanes(states, "waiting"))
+    yield _gauge("lane_jobs_running", "Jobs that the workers of each lane have.", _of_lanes(states, "running"))
+    yield _gauge("lane_slots", "Jobs that the live workers of each lane run at a time.", _of_lanes(states, "slots"))
+
+
+def _of_lanes(states: Mapping[Lane, LaneState], name: str) -> list[tuple[dict[str, str], float]]:
+    return [({"lane": lane}, float(getattr(state, name))) for lane, state in states.items()]
+
+
+def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    states = dict.fromkeys(("idle", "busy", "draining"), 0)
+    loaded: dict[str, int] = {}
+    parked: dict[str, int] = {}
+    rss, vram = {"cpu": 0}, {"cpu": 0}
+    for worker in workers:
+        states[worker["state"]] = states.get(worker["state"], 0) + 1
+        rss[worker["device"]] = rss.get(worker["device"], 0) + worker["rss_bytes"]
+        vram[worker["device"]] = vram.get(worker["device"], 0) + worker["vram_bytes"]
+        for model in worker["models"]:
+            held = parked if model.get("parked") else loaded
+            held[model["model_id"]] = held.get(model["model_id"], 0) + 1
+    yield _gauge("workers", "Live workers, by state.", _by("state", states))
+    yield _gauge("worker_resident_memory_bytes", "Memory of the live workers.", _by("device", rss))
+    yield _gauge("worker_vram_bytes", "GPU memory that their models hold.", _by("device", vram))
+    yield _gauge("models_loaded", "Workers that hold the model.", _by("model", loaded))
+    yield _gauge("models_parked", "Workers in whose main memory it waits.", _by("model", parked))
+
+
+def _machine(machine: Machine, installation: Installation) -> Iterator[Metric]:
+    settings, now = installation.settings, machine.read()
+    yield _gauge("disk_free_bytes", "Free on the pictures' disk.", installation.images.free_bytes())
+    yield _gauge("disk_floor_bytes", "Below this, new jobs are refused.", settings.disk_floor_bytes)
+    yield _gauge("cpu_usage_ratio", "Of all cores together.", now.cpu_percent / 100)
+    yield _gauge("memory_size_bytes", "RAM of this machine.", now.memory_bytes)
+    yield _gauge("memory_available_bytes", "RAM that programs can still get.", now.available_bytes)
+    alert = settings.memory_alert_percent
+    over = bool(alert) and now.memory_percent >= alert
+    yield _gauge("memory_alert", "1 while RAM use is past MEMORY_ALERT_PERCENT.", over)
+    gpus = [({"gpu": str(gpu.index)}, gpu) for gpu in now.gpus]
+    yield _gauge("gpu_memory_size_bytes", "Memory of the GPU.", [(at, gpu.memory_bytes) for at, gpu in gpus])
+    yield _gauge("gpu_memory_used_bytes", "By all programs.", [(at, gpu.used_bytes) for at, gpu in gpus])
+    loads = [(at, gpu.utilization_percent / 100) for at, gpu in gpus if gpu.utilization_percent is not None]
+    yield _gauge("gpu_usage_ratio", "Share of the time that it computed.", loads)
+
+
+def _versions() -> dict[str, str]:
+    return {"version": __version__, "python": platform.python_version()}
+
+
+def _by(label: str, numbers: Mapping[str, int]) -> list[tuple[dict[str, str], float]]:
+    return [({label: name}, number) for name, number in numbers.items()]
+
+
+def _gauge(name: str, about: str, samples: float | Sequence[tuple[dict[str, str], float]]) -> Metric:
+    family = GaugeMetricFamily(f"cyberimage_{name}", about)
+    for labels, value in samples if isinstance(samples, Sequence) else [({}, samples)]:
+        family.add_sample(family.name, labels, float(value))
+    return family

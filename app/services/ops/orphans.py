@@ -1,0 +1,91 @@
+"""Files that no row points to: what a broken publication or removal left behind."""
+
+from __future__ import annotations
+
+import logging
+import re
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from app.errors import Gone, JobNotFound
+from app.files.metadata import read_manifest
+from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, TEMPORARY, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
+from app.services.context import Installation
+
+ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
+_PORTION = 200
+
+_ID = "[0-9a-f]{32}"
+_VIDEO = r"(?:\.mp4|\.webm|\.poster\.webp)"
+_OURS = re.compile(rf"\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}{_VIDEO}?|{_ID}(?:\.thumbnail\.webp|\.png|{_VIDEO}))")
+_FILES = (IMAGE_SUFFIX, *VIDEO_SUFFIXES.values())
+
+log = logging.getLogger("cyberimage.maintenance")
+
+
+def sweep_orphans(
+    installation: Installation, older_than: float = ORPHAN_AGE_SECONDS, *, dry_run: bool = False
+) -> tuple[int, int]:
+    """Remove files of ours that no row points to and that are older than `older_than` seconds.
+
+    Returns how many there were, and their bytes. Files that somebody else put there stay, and so do pictures of jobs
+    that this database never heard of: they belong to another one (an older backup, SQLite before PostgreSQL).
+    """
+    count = freed = 0
+    old = installation.images.older_than(older_than)
+    while names := list(islice((name for name in old if _OURS.fullmatch(name)), _PORTION)):
+        known = installation.outputs.known_paths(names)
+        for name in names:
+            if name not in known and _is_litter(installation, name):
+                for file in _with_thumbnail(name):
+                    size = installation.images.size(file)
+                    count, freed = count + (size is not None), freed + (size or 0)
+                    if size is not None and not dry_run:
+                        installation.images.remove(file)
+                        log.info("Removed the orphan %s", PurePosixPath(file).name)
+    return count, freed
+
+
+def _is_litter(installation: Installation, name: str) -> bool:
+    """Whether the file `name`, which no row points to, is left over from a publication of this installation."""
+    if PurePosixPath(name).name.startswith(TEMPORARY):
+        return True
+    if name.endswith((THUMBNAIL_SUFFIX, POSTER_SUFFIX)):
+        return not any(installation.images.path(of).exists() for of in _shown_by(name))
+    return _is_of_our_jobs(installation, name)
+
+
+def _with_thumbnail(name: str) -> list[str]:
+    if not name.endswith(_FILES) or PurePosixPath(name).name.startswith(TEMPORARY):
+        return [name]
+    stem, suffix = name[: name.rindex(".")], name[name.rindex(".") :]
+    return [name, stem + (THUMBNAIL_SUFFIX if suffix == IMAGE_SUFFIX else POSTER_SUFFIX)]
+
+
+def _shown_by(thumbnail: str) -> list[str]:
+    """The files that it may be the thumbnail of."""
+    if thumbnail.endswith(THUMBNAIL_SUFFIX):
+        return [thumbnail.removesuffix(THUMBNAIL_SUFFIX) + IMAGE_SUFFIX]
+    return [thumbnail.removesuffix(POSTER_SUFFIX) + suffix for suffix in VIDEO_SUFFIXES.values()]
+
+
+def _is_of_our_jobs(installation: Installation, name: str) -> bool:
+    try:
+        manifest = _manifest_in(installation.images.path(name))
+        if manifest is None:
+            return False
+        installation.jobs.get(str(manifest.get("job_id")))
+    except Gone:
+        return True
+    except (JobNotFound, OSError, ValueError):  # the latter two: no picture that we wrote, or removed this moment
+        return False
+    return True
+
+
+def _manifest_in(path: Path) -> dict[str, Any] | None:
+    if path.suffix == IMAGE_SUFFIX:
+        return read_manifest(path)
+    from app.files.media import read_video_manifest  # here: the API process meets no other video
+
+    return read_video_manifest(str(path))

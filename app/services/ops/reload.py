@@ -1,0 +1,51 @@
+"""Take over changed settings while everything runs: those that are marked as safe for it, and no others.
+
+`.env` and the environment are read again. What is wrong changes nothing; what needs a restart is named and left.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+
+from app.config import Settings
+from app.config.kinds import LIVE
+from app.core.configuration import read_configuration
+from app.errors import ConfigurationError
+from app.services.context import Installation
+
+log = logging.getLogger("cyberimage.settings")
+
+LIVE_SETTINGS = frozenset(name for name, field in Settings.model_fields.items() if field.json_schema_extra == LIVE)
+
+
+def reload_settings(installation: Installation) -> Sequence[str]:
+    """Give `installation` the live settings as they are written now. Returns the names of those that changed."""
+    old = installation.settings
+    try:
+        new = read_configuration().settings
+    except ConfigurationError as error:
+        log.error("The settings are not reloaded, for they are wrong now: %s", "; ".join(error.problems))
+        return ()
+    changed = [name for name in Settings.model_fields if getattr(new, name) != getattr(old, name)]
+    live = [name for name in changed if name in LIVE_SETTINGS and not _needs_the_limiter(name, old)]
+    for name in changed:
+        if name not in live:
+            log.warning("%s changed; that takes effect at the next start", name.upper())
+    for name in live:
+        log.warning("%s is now %s (was %s)", name.upper(), _shown(new, name), _shown(old, name))
+    installation.settings = old.model_copy(update={name: getattr(new, name) for name in live})
+    logging.getLogger("cyberimage").setLevel(new.log_level)
+    return live
+
+
+def _needs_the_limiter(name: str, old: Settings) -> bool:
+    """A limit can be changed and lifted, but where none was set at the start nothing is there to count."""
+    return name in ("rate_limit_generate", "rate_limit_read") and not getattr(old, name)
+
+
+def _shown(settings: Settings, name: str) -> str:
+    value = getattr(settings, name)
+    return "(secret)" if isinstance(value, SecretStr) else repr(value)

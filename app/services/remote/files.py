@@ -1,0 +1,85 @@
+"""Files between this installation and providers: outputs come in under guard, pictures of the gallery go out.
+
+Outputs are fetched from public https hosts, or from the provider's own origin. No token is ever sent along.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Callable
+
+import httpx
+
+from app.errors import Cancelled, ImageNotFound
+from app.providers.files import FetchFailed, Upload
+from app.providers.ssrf_guard import AddressRefused, guarded_client, url_problem
+from app.services.context import Installation
+from app.services.media import gallery
+
+FETCH_SECONDS = 120.0
+REDIRECTS = 3
+_GONE = (401, 403, 404, 410)
+
+
+class OutputFetcher:
+    """`origin` is the base URL of the provider whose own files may also come by http and from a private address."""
+
+    def __init__(self, *, origin: str, max_bytes: int) -> None:
+        self._origin = _origin_of(httpx.URL(origin)) if origin else None
+        self._max_bytes = max_bytes
+        self._public = guarded_client(allow_private=False, total_seconds=FETCH_SECONDS)
+        self._own = guarded_client(allow_private=True, total_seconds=FETCH_SECONDS)
+
+    def __call__(self, url: str, cancelled: Callable[[], bool]) -> bytes:
+        """The whole file. Raises FetchFailed or Cancelled."""
+        for _ in range(REDIRECTS + 1):
+            client = self._client_for(url)
+            try:
+                with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+                    if not response.is_redirect:
+                        return self._read(response, cancelled)
+                    url = str(response.url.join(response.headers.get("Location", "")))
+            except AddressRefused as refused:
+                raise FetchFailed(str(refused), final=True) from None
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise FetchFailed(f"the connection broke ({type(error).__name__})") from None
+        raise FetchFailed("it was redirected too often", final=True)
+
+    def _client_for(self, url: str) -> httpx.Client:
+        problem = url_problem(url, allow_private=True)
+        if problem is not None:
+            raise FetchFailed(f"its address {problem}", final=True)
+        if _origin_of(httpx.URL(url)) == self._origin:
+            return self._own
+        if not url.startswith("https://"):
+            raise FetchFailed("its address is neither https nor the provider's own", final=True)
+        return self._public
+
+    def _read(self, response: httpx.Response, cancelled: Callable[[], bool]) -> bytes:
+        status = response.status_code
+        if status != httpx.codes.OK:
+            raise FetchFailed(f"its host answered {status}", final=status in _GONE)
+        found = bytearray()
+        for chunk in response.iter_raw():
+            if cancelled():
+                raise Cancelled
+            found += chunk
+            if len(found) > self._max_bytes:
+                raise FetchFailed(f"it has more than {self._max_bytes} bytes (REMOTE_OUTPUT_MAX_BYTES)", final=True)
+        return bytes(found)
+
+
+def _origin_of(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
+def open_picture(installation: Installation, image_id: str) -> Upload:
+    """A picture of the gallery, to be sent to a provider. Raises ImageNotFound or Gone."""
+    output = installation.outputs.get(image_id)
+    file = gallery.open_file(installation, output)
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:  # removed this moment
+        raise ImageNotFound("The image was removed.") from None
+    suffix = mimetypes.guess_extension(output.mime_type) or file.suffix
+    return Upload(f"{output.id}{suffix}", content, output.mime_type)

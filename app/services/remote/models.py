@@ -1,0 +1,214 @@
+"""The models of Replicate: which there are, and what each takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.catalog import Media, ModelSpec, Source
+from app.core.model_schema import InputSchema
+from app.core.provider_input import first_frame_of
+from app.core.request import remote_spec
+from app.errors import (
+    ModelUnavailable,
+    NoSuchModel,
+    ProviderError,
+)
+from app.providers.calls import ProviderFault, Refused, log
+from app.providers.replicate import MODEL, RemoteModel, Replicate
+from app.services.context import Installation
+
+SOURCE: Source = "replicate"
+FRESH_SECONDS = 3600.0
+AGAIN_SECONDS = 60.0  # before a provider that was away is asked again
+TIMEOUT_SECONDS = 15.0  # somebody waits for the answer
+AT_ONCE = 8
+MOST_KNOWN = 500
+WORDS_MAX_CHARS = 10_000
+_VIDEO_WORDS = ("video", "clip", "animate")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """`model_id` is what jobs of it go by; `first_frame` the input that takes a picture to start from."""
+
+    model: str
+    model_id: str
+    name: str
+    media: Media
+    description: str = ""
+    cover_image_url: str | None = None
+    run_count: int | None = None
+    first_frame: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`refreshed_at` is when the provider last said so (seconds since the epoch); None: it has not yet."""
+
+    models: Sequence[Listed]
+    refreshed_at: float | None = None
+
+
+@dataclass
+class _Entry:
+    value: Any
+    at: float
+    failed_at: float = field(default=float("-inf"))
+
+
+class RemoteModels:
+    """One per process; safe with threads. What the provider said is kept for an hour, and longer while it is away."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        settings = installation.settings
+        token = settings.replicate_api_token.get_secret_value()
+        self._api = Replicate(settings.replicate_base_url, token, timeout=TIMEOUT_SECONDS) if token else None
+        self._known: dict[str, _Entry] = {}
+        self._lists: dict[Media, _Entry] = {}
+        self._refreshing = threading.Lock()
+
+    @property
+    def api(self) -> Replicate:
+        """Raises ModelUnavailable without a token."""
+        if self._api is None:
+            raise ModelUnavailable("There is no provider of remote models here; set REPLICATE_API_TOKEN.")
+        return self._api
+
+    # --- what there is
+
+    def listing(self, media: Media) -> Listing:
+        """Those of the catalogue, then the curated ones that the provider knows. Empty without a provider."""
+        if self._api is None:
+            return Listing(())
+        entry = self._lists.get(media)
+        if entry is None or _is_due(entry):
+            entry = self._refreshed_once(media, entry)
+        return Listing(entry.value, entry.at or None)
+
+    def _refreshed_once(self, media: Media, old: _Entry | None) -> _Entry:
+        """By one thread at a time; what is known already must not make the others wait."""
+        if not self._refreshing.acquire(blocking=old is None) and old is not None:
+            return old
+        try:
+            entry = self._lists.get(media)
+            if entry is None or _is_due(entry):
+                entry = self._lists[media] = self._refreshed(media, entry)
+            return entry
+        finally:
+            self._refreshing.release()
+
+    def _refreshed(self, media: Media, before: _Entry | None) -> _Entry:
+        names = self._curated(media)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(self._try, names))
+        away = any(isinstance(answer, ProviderFault) and not isinstance(answer, Refused) for answer in answers)
+        if away and before is not None:
+            return _Entry(before.value, before.at, time.monotonic())
+        found = [answer for answer in answers if isinstance(answer, RemoteModel)]
+        if not found:  # a provider that knows none of them has a list of its own
+            found = [model for model in self._all() if _is_video(model) == (media == "video")]
+        value = [self._listed(model, media) for model in found]
+        known = {entry.model for entry in value}
+        value += [_unasked(spec) for spec in self._catalogued(media) if away and spec.repo not in known]
+        return _Entry(value, 0.0 if away else time.time(), time.monotonic())
+
+    def _curated(self, media: Media) -> list[str]:
+        settings = self._installation.settings
+        own = [spec.repo for spec in self._catalogued(media)]
+        listed = (reference.partition(":")[0] for reference in settings.curated_models(media))
+        return list(dict.fromkeys([*own, *listed]))
+
+    def _catalogued(self, media: Media) -> list[ModelSpec]:
+        return [spec for spec in self._installation.catalog if spec.source == SOURCE and spec.media == media]
+
+    def _all(self) -> Sequence[RemoteModel]:
+        try:
+            return self.api.models()
+        except ProviderFault as fault:
+            log.warning("The provider's list cannot be read: %s", fault.text)
+            return ()
+
+    def _try(self, name: str) -> RemoteModel | ProviderFault:
+        try:
+            model = self.api.model(name)
+        except ProviderFault as fault:
+            return fault
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[name] = _Entry(model, time.time(), time.monotonic())
+        return model
+
+    def _listed(self, model: RemoteModel, media: Media) -> Listed:
+        spec = remote_spec(self._installation.catalog, SOURCE, model.model, media)
+        return Listed(
+            model=model.model,
+            model_id=spec.id,
+            name=spec.name,
+            media=media,
+            description=spec.description or model.description,
+            cover_image_url=model.cover_image_url,
+            run_count=model.run_count,
+            first_frame=first_frame_of(InputSchema(model.document)) if model.document else None,
+        )
+
+    # --- what one of them takes
+
+    def describe(self, name: str) -> RemoteModel:
+        """Raises NoSuchModel, ProviderError or ModelUnavailable."""
+        if not MODEL.fullmatch(name):
+            raise NoSuchModel("A model is called owner/name.")
+        entry = self._known.get(name)
+        if entry is not None and not _is_due(entry):
+            return entry.value  # type: ignore[no-any-return]
+        self._check_name(name)
+        answer = self._try(name) if self.api else None
+        if isinstance(answer, RemoteModel):
+            return answer
+        if isinstance(answer, Refused) and answer.status == 404:
+            raise NoSuchModel(f"Replicate has no model {name!r}.")
+        if entry is not None:
+            entry.failed_at = time.monotonic()
+            return entry.value  # type: ignore[no-any-return]
+        raise ProviderError(answer.text if answer is not None else "The provider said nothing.")
+
+    def check_offered(self, name: str, version: str = "") -> None:
+        """Raises NoSuchModel when REPLICATE_ONLY_LISTED is set and the reference, its version included, is not listed:
+        the provider runs a version whatever model's it is."""
+        if not self._installation.settings.replicate_only_listed:
+            return
+        reference = f"{name}:{version}" if version else name
+        if reference not in self._offered():
+            raise NoSuchModel(f"{reference!r} is not offered here (REPLICATE_ONLY_LISTED).")
+
+    def _check_name(self, name: str) -> None:
+        """What is offered in some version may be described. Raises NoSuchModel."""
+        only_listed = self._installation.settings.replicate_only_listed
+        if only_listed and name not in {reference.partition(":")[0] for reference in self._offered()}:
+            raise NoSuchModel(f"{name!r} is not offered here (REPLICATE_ONLY_LISTED).")
+
+    def _offered(self) -> set[str]:
+        """The references in the settings' lists and the catalogue, whose models may be asked for by their version."""
+        specs = [spec for spec in self._installation.catalog if spec.source == SOURCE]
+        pinned = {f"{spec.repo}:{spec.options.revision}" for spec in specs if spec.options.revision}
+        settings = self._installation.settings
+        listed = (*settings.curated_models("image"), *settings.curated_models("video"))
+        return {*listed, *(spec.repo for spec in specs), *pinned}
+
+
+def _unasked(spec: ModelSpec) -> Listed:
+    return Listed(spec.repo, spec.id, spec.name, spec.media, spec.description)
+
+
+def _is_due(entry: _Entry) -> bool:
+    return time.time() - entry.at > FRESH_SECONDS and time.monotonic() - entry.failed_at > AGAIN_SECONDS
+
+
+def _is_video(model: RemoteModel) -> bool:
+    told = f"{model.model} {model.description}".lower()
+    return any(word in told for word in _VIDEO_WORDS)

@@ -1,0 +1,194 @@
+"""Asking for a provider's model in its own words: its schema judges the input before anything is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.catalog import Media, ModelSpec
+from app.core.gallery_references import GALLERY, is_image_id, references
+from app.core.inputs import InputRef
+from app.core.model_schema import Checked, InputSchema
+from app.core.provider_input import NAMES, first_frame_of
+from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
+from app.core.tasks import TXT2IMG, Task, as_video
+from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
+from app.services.context import Installation
+from app.services.media.input_images import usable_image
+from app.services.remote.models import SOURCE, RemoteModels
+
+WORDS_MAX_CHARS = 10_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`words` are the texts of the input that say what to draw, by field."""
+
+    request: GenerationRequest
+    spec: ModelSpec
+    words: Mapping[str, str]
+    warnings: Sequence[str] = ()
+
+
+def prepare_remote(
+    installation: Installation,
+    models: RemoteModels,
+    media: Media,
+    model: str,
+    given: Mapping[str, Any],
+    *,
+    client_id: str,
+    source_image_id: str | None = None,
+) -> Prepared:
+    """`given` as a request that can be stored. `model` is `owner/name`, perhaps with `:version`; `source_image_id` the
+    picture of the gallery that it starts from, whatever the model calls that.
+
+    Raises InvalidRequest with an error per field, UnknownModel, ProviderError or ModelUnavailable.
+    """
+    name, _, version = model.partition(":")
+    try:
+        models.check_offered(name, version)
+        described = models.describe(name)
+    except NoSuchModel as missing:
+        raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
+    schema = InputSchema(described.document)
+    if source_image_id is not None:
+        given = _started(installation, schema, described.model, given, source_image_id, client_id)
+    checked = schema.check(given)
+    pictures, refused = _admitted(installation, checked.input, client_id)
+    problems = [*checked.errors, *_unstorable(checked), *refused]
+    if problems:
+        raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
+    spec = remote_spec(installation.catalog, SOURCE, described.model, media)
+    begun = _begun(schema, checked.input)
+    source = _ours(installation, begun, client_id)
+    warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
+    call = RemoteCall(
+        source=SOURCE,
+        model=spec.repo,
+        media=media,
+        version=version or spec.options.revision,
+        input=checked.input,
+        pictures=pictures,
+    )
+    request = _request(spec, call).model_copy(update={"task": _task(media, begun), "image": source})
+    return Prepared(request, spec, _words(checked.input), warnings)
+
+
+def _started(
+    installation: Installation,
+    schema: InputSchema,
+    model: str,
+    given: Mapping[str, Any],
+    image_id: str,
+    client_id: str,
+) -> dict[str, Any]:
+    """`given` with the picture in the model's own place for it."""
+    name = None if schema.is_open else first_frame_of(schema)
+    if name is None:
+        unsure = "does not say what it takes; name its input for pictures in `input`"
+        raise _bad_source(f"{model} {unsure if schema.is_open else 'takes no picture to start from'}.")
+    if given.get(name) is not None:
+        raise _bad_source(f"The picture is given twice: `input.{name}` is there already. Leave one of them out.")
+    try:
+        picture = usable_image(installation, image_id, client_id=client_id)
+    except (ImageNotFound, Gone) as missing:
+        raise _bad_source(missing.detail) from None
+    if picture.media != "image":
+        raise _bad_source("It is a video; only a picture can be started from.")
+    return {**given, name: schema.as_given(name, image_id)}
+
+
+def _begun(schema: InputSchema, input: Mapping[str, Any]) -> str | None:
+    """The picture that it starts from, as the input has it: ours, a URL or a data URI."""
+    name = None if schema.is_open else first_frame_of(schema)
+    value = input.get(name) if name is not None else None
+    found = value[0] if isinstance(value, list) and value else value
+    return found if isinstance(found, str) and found else None
+
+
+def _ours(installation: Installation, begun: str | None, client_id: str) -> InputRef | None:
+    """What is told of a picture of the gallery. Its pixels stay there: it is uploaded when the model is run."""
+    if begun is None or not begun.startswith(GALLERY):
+        return None
+    picture = usable_image(installation, begun.removeprefix(GALLERY), client_id=client_id)
+    return InputRef(sha256=picture.sha256, width=picture.width, height=picture.height, image_id=picture.id)
+
+
+def _task(media: Media, begun: str | None) -> Task:
+    task: Task = TXT2IMG if begun is None else "img2img"
+    return as_video(task) if media == "video" else task
+
+
+def _bad_source(message: str) -> InvalidRequest:
+    return InvalidRequest(message, errors=[FieldError("source_image_id", message)])
+
+
+def _admitted(
+    installation: Installation, input: Mapping[str, Any], client_id: str
+) -> tuple[tuple[str, ...], list[FieldError]]:
+    """The ids of the pictures that `input` names, wherever they stand in it and whatever the schema says of the field;
+    and what is wrong with those that are not there, or that `client_id` may not see."""
+    admitted: dict[str, None] = {}
+    refused: list[FieldError] = []
+    for field, image_id in references(input):
+        try:
+            if not is_image_id(image_id):
+                raise ImageNotFound("There is no image with this id.")
+            usable_image(installation, image_id, client_id=client_id)
+            admitted[image_id] = None
+        except (ImageNotFound, Gone) as missing:
+            refused.append(FieldError(field, missing.detail))
+    return tuple(admitted), refused
+
+
+def with_admitted_pictures(installation: Installation, request: GenerationRequest, job_id: str) -> GenerationRequest:
+    """`request`, of a job that a version accepted which did not write down the pictures that its owner may see."""
+    call = request.remote
+    if call is None or call.input is None or call.pictures is not None:
+        return request
+    pictures, _ = _admitted(installation, call.input, installation.jobs.get(job_id).client_id)
+    return request.model_copy(update={"remote": call.model_copy(update={"pictures": pictures})})
+
+
+def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
+    """What of the call's input has a name of ours, and all of it in the model's."""
+    input = call.input or {}
+
+    def number(name: str, least: int) -> int | None:
+        value = input.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
+
+    seed = number("seed", 0)
+    negative = input.get("negative_prompt")
+    return GenerationRequest(
+        model_id=spec.id,
+        prompt=str(input.get("prompt") or ""),
+        negative_prompt=str(negative) if negative else None,
+        num_inference_steps=number("num_inference_steps", 1) or 0,
+        width=number("width", 1),
+        height=number("height", 1),
+        seed=seed if seed is not None and seed <= SEED_MAX else draw_seed(),
+        num_images=number("num_outputs", 1) or 1,
+        remote=call,
+    )
+
+
+def _words(input: Mapping[str, Any]) -> dict[str, str]:
+    given = {name: input.get(name) for name in (*NAMES["prompt"], *NAMES["negative_prompt"])}
+    return {name: text for name, text in given.items() if isinstance(text, str)}
+
+
+def _unstorable(checked: Checked) -> list[FieldError]:
+    """Text that no database could hold, and prompts that no log should."""
+    long = [
+        FieldError(f"input.{name}", f"has {len(text)} characters; at most {WORDS_MAX_CHARS} are allowed")
+        for name, text in _words(checked.input).items()
+        if len(text) > WORDS_MAX_CHARS
+    ]
+    return long + [
+        FieldError(f"input.{name}", "holds a character that cannot be stored")
+        for name, value in checked.input.items()
+        if isinstance(value, str) and any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in value)
+    ]

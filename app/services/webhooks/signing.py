@@ -1,0 +1,81 @@
+"""Webhooks out: which addresses are accepted, how a message is signed, and what became of the messages.
+
+Who sends them is `courier.py`; who promises them is `app.store.queue.outbox`.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from standardwebhooks import Webhook
+
+from app.core.webhooks import URL_MAX_CHARS, Delivery, DeliveryState
+from app.errors import FieldError, InvalidRequest
+from app.providers.ssrf_guard import url_problem
+from app.services.context import Installation
+from app.store.ops.webhooks import WebhookStore
+
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Page:
+    """`next` is the `before_seq` of the page that follows, None on the last one."""
+
+    deliveries: Sequence[Delivery]
+    next: int | None
+
+
+def check_url(installation: Installation, url: str) -> str:
+    """`url`, if messages may be sent there as far as can be told without asking DNS. Raises InvalidRequest."""
+    problem = f"has {len(url)} characters; at most {URL_MAX_CHARS} are allowed" if len(url) > URL_MAX_CHARS else None
+    problem = problem or url_problem(url, allow_private=installation.settings.webhook_allow_private)
+    if problem is not None:
+        raise InvalidRequest(f"webhook_url {problem}.", errors=[FieldError("webhook_url", problem)])
+    return url
+
+
+def signing_secret(installation: Installation) -> str:
+    """What receivers check signatures with, as `whsec_…`: the configured one, else one made up once and kept."""
+    configured = installation.settings.webhook_secret.get_secret_value()
+    return configured or WebhookStore(installation.database).signing_key(_make_secret)
+
+
+def signed_headers(secret: str, delivery: Delivery) -> Mapping[str, str]:
+    """The headers of a try that is made now; the message's id stays the same over all tries."""
+    now = datetime.now(UTC)
+    return {
+        "webhook-id": delivery.id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(delivery.id, now, delivery.payload),
+    }
+
+
+def page(
+    installation: Installation,
+    *,
+    job_id: str | None = None,
+    state: DeliveryState | None = None,
+    limit: int = 50,
+    before_seq: int | None = None,
+    owner: str | None = None,
+) -> Page:
+    """The newest deliveries first, `limit` at a time; about jobs of `owner` only, if that is given."""
+    found = WebhookStore(installation.database).page(
+        job_id=job_id, state=state, limit=limit + 1, before_seq=before_seq, owner=owner
+    )
+    deliveries = found[:limit]
+    return Page(deliveries, deliveries[-1].seq if len(found) > limit else None)
+
+
+def replay(installation: Installation, delivery_id: str) -> Delivery:
+    """Send a message again, whatever became of it. Raises DeliveryNotFound."""
+    return WebhookStore(installation.database).replay(delivery_id)
+
+
+def _make_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()

@@ -1,0 +1,102 @@
+"""Bring the database to the schema of this code, once, however many processes start at the same time."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+from app.errors import ConfigurationError, DatabaseTooNew
+from app.store.db.database import Database, translated
+from app.store.db.upgrade_backup import UpgradeBackups, back_up_before_upgrade
+
+log = logging.getLogger("cyberimage.store")
+
+_LOCK_NUMBER = 0x43594245  # "CYBE": PostgreSQL advisory locks are numbers
+
+
+def migrate(database: Database, backups: UpgradeBackups | None = None) -> None:
+    """Apply what is missing, all of it or nothing. A database that holds something is copied first, as `backups` say.
+
+    Raises DatabaseTooNew when the database comes from a newer version than this code, and ConfigurationError when it
+    cannot be copied or upgraded; it is then as it was.
+    """
+    config = _config()
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with _one_at_a_time(database) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current == head:
+            return
+        check_known(current)
+        if current is not None and backups is not None:
+            back_up_before_upgrade(database, current, backups)
+        config.attributes["connection"] = connection
+        with _all_or_nothing(current, head):
+            command.upgrade(config, "head")
+
+
+@contextmanager
+def _all_or_nothing(current: str | None, head: str | None) -> Iterator[None]:
+    """A step that fails leaves the block, and the transaction around it is rolled back."""
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        raise  # the database is away or locked: that passes
+    except SQLAlchemyError as error:
+        log.error("The upgrade from %s to %s failed", current, head, exc_info=error)
+        raise ConfigurationError(
+            [
+                f"DATABASE_URL: the database could not be upgraded from {current} to {head} ({type(error).__name__})."
+                " It was left as it was, for the version of CyberImage that it has served. See errors.log."
+            ]
+        ) from error
+
+
+def revision_of(database: Database) -> str | None:
+    """Which migration the database is at; None when it has no table yet."""
+    with database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def check_known(revision: str | None) -> None:
+    """Raises DatabaseTooNew when this version does not know `revision`."""
+    scripts = ScriptDirectory.from_config(_config())
+    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
+        raise DatabaseTooNew(
+            [
+                f"DATABASE_URL: the database is at revision {revision}, which this version does not know: a newer"
+                " CyberImage has used it. Upgrade CyberImage, or restore the backup made before the upgrade."
+            ]
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
+    return config
+
+
+@contextmanager
+def _one_at_a_time(database: Database) -> Iterator[Connection]:
+    if not database.is_sqlite:
+        with translated(), database.engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
+            yield connection
+        return
+    lock = os.open(f"{database.url.database}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # less the umask
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with translated(), database.engine.begin() as connection:
+            yield connection
+    finally:
+        os.close(lock)

@@ -1,0 +1,29 @@
+"""Whose is it? One look by primary key, also for what was removed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Table, select
+
+from app.store.db.database import Database
+from app.store.db.schema import jobs, outputs, removals, webhook_deliveries
+
+
+class OwnerStore:
+    """Each answer is a `client_id`, or None when there is no such thing and was none that is remembered."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_job(self, job_id: str) -> str | None:
+        return self._of(jobs, jobs.c.client_id, job_id)
+
+    def of_output(self, output_id: str) -> str | None:
+        return self._of(outputs, outputs.c.owner, output_id)
+
+    def of_delivery(self, delivery_id: str) -> str | None:
+        return self._of(webhook_deliveries, webhook_deliveries.c.owner, delivery_id)
+
+    def _of(self, table: Table, owner: Column[str], an_id: str) -> str | None:
+        with self._database.read() as connection:
+            found = connection.scalar(select(owner).where(table.c.id == an_id))
+            return found or connection.scalar(select(removals.c.owner).where(removals.c.id == an_id))

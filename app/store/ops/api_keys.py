@@ -1,0 +1,93 @@
+"""API keys: made, listed, revoked, looked up by the hash of their token."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, bindparam, func, insert, or_, select, update
+
+from app.core.access import ApiKey, Role
+from app.errors import KeyNotFound
+from app.store.db.clock import now
+from app.store.db.database import Database
+from app.store.db.schema import api_keys
+
+USED_RESOLUTION_SECONDS = 600.0  # of last_used_at: a write per request would cost more than the request
+
+_k = api_keys.c
+
+
+class ApiKeyStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        name: str,
+        sha256: str,
+        role: Role,
+        *,
+        rate_limit_generate: str | None = None,
+        rate_limit_read: str | None = None,
+    ) -> ApiKey:
+        """`sha256` is the hexadecimal hash of the token, which nobody else has."""
+        values = {"name": name, "sha256": sha256, "role": role.value}
+        limits = {"rate_limit_generate": rate_limit_generate, "rate_limit_read": rate_limit_read}
+        with self._database.write() as connection:
+            row = connection.execute(
+                insert(api_keys).values(**values, **limits, created_at=now()).returning(api_keys)
+            ).one()
+        return _key(row)
+
+    def all(self) -> list[ApiKey]:
+        """Revoked ones too, oldest first."""
+        with self._database.read() as connection:
+            return [_key(row) for row in connection.execute(select(api_keys).order_by(_k.id))]
+
+    def revoke(self, key_id: int) -> ApiKey:
+        """From the next request on it is worth nothing. Revoking twice does no harm. Raises KeyNotFound."""
+        with self._database.write() as connection:
+            row = connection.execute(
+                update(api_keys)
+                .where(_k.id == key_id)
+                .values(revoked_at=func.coalesce(_k.revoked_at, now()))
+                .returning(api_keys)
+            ).one_or_none()
+        if row is None:
+            raise KeyNotFound(f"There is no key {key_id}.")
+        return _key(row)
+
+    def by_hash(self, sha256: str) -> ApiKey | None:
+        """The key whose token has this hash, unless it is revoked."""
+        found = self._look(_BY_HASH, sha256)
+        # The index has compared the hashes already, and not in constant time; but a hash is nothing one can steer.
+        return found if found is not None and hmac.compare_digest(found.sha256, sha256) else None
+
+    def by_id(self, key_id: int) -> ApiKey | None:
+        """The key, unless it is revoked."""
+        return self._look(_BY_ID, key_id)
+
+    def used(self, key: ApiKey) -> None:
+        """Note that it was used now, if the last note is old."""
+        old = or_(_k.last_used_at.is_(None), _k.last_used_at < now() - USED_RESOLUTION_SECONDS)
+        with self._database.write(durable=False) as connection:
+            connection.execute(update(api_keys).where(_k.id == key.id, old).values(last_used_at=now()))
+
+    def _look(self, statement: Any, value: Any) -> ApiKey | None:
+        with self._database.read() as connection:
+            row = connection.execute(statement, {"value": value}).one_or_none()
+        return None if row is None else _key(row)
+
+
+def _living(which: ColumnElement[bool]) -> Any:
+    return select(api_keys).where(which, _k.revoked_at.is_(None))
+
+
+# Built once: every request asks one of them.
+_BY_HASH = _living(_k.sha256 == bindparam("value"))
+_BY_ID = _living(_k.id == bindparam("value"))
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(**{**row._mapping, "role": Role(row.role)})

@@ -1,0 +1,44 @@
+"""The waiting jobs that can be drawn in one call with a job that a worker has just claimed.
+
+Only the next LOOK_AHEAD jobs of the model are looked at, with the same priority: so the look-up costs the same however
+long the line is, and nobody comes forward from far behind. Only first attempts: after a crash each runs alone, so that
+one that kills its worker takes the others with it once and no more. And only jobs that have another attempt left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, bindparam, select
+
+from app.core.job import Claim
+from app.core.merging import call_of
+from app.store.db.schema import PENDING, jobs
+
+LOOK_AHEAD = 64
+
+MERGEABLE = and_(PENDING, jobs.c.attempt == 0, jobs.c.max_attempts > 1, jobs.c.available_at.is_(None))
+
+_first = jobs.alias()
+_NEXT = (
+    select(jobs.c.id, jobs.c.negative_prompt.is_(None).label("no_negative"), jobs.c.settings)
+    .where(
+        MERGEABLE,
+        jobs.c.model_id == bindparam("model"),
+        jobs.c.lane == "local",
+        jobs.c.priority == select(_first.c.priority).where(_first.c.id == bindparam("first")).scalar_subquery(),
+    )
+    .order_by(jobs.c.turn, jobs.c.seq)
+    .limit(LOOK_AHEAD)
+)
+
+
+def alike(connection: Connection, first: Claim, most: int) -> Sequence[str]:
+    """The ids of up to `most` of them, the first in line first. Takes none: see `ClaimStore.claim_alike`.
+
+    With and without a negative prompt do not mix: to SDXL none at all is something else than an empty one.
+    """
+    request = first.request
+    wanted = call_of(request.stored()), request.negative_prompt is None
+    rows = connection.execute(_NEXT, {"model": request.model_id, "first": first.job_id})
+    return [row.id for row in rows if (call_of(row.settings), bool(row.no_negative)) == wanted][:most]

@@ -1,0 +1,74 @@
+"""How long things took: exponential averages of seconds per model, learned from finished jobs (see `claims.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.store.db.database import Database
+from app.store.db.schema import speeds
+
+LOAD = "load"
+_WORK = (Phase.ENCODING, Phase.GENERATING, Phase.DECODING)
+_NEWEST = 0.3  # weight of the newest observation
+
+
+class SpeedStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> dict[tuple[str, str], float]:
+        """Seconds by (model_id, bucket); the bucket is LOAD or a `speed_bucket`, for one picture."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(speeds.c.model_id, speeds.c.bucket, speeds.c.seconds))
+            return {(row.model_id, row.bucket): row.seconds for row in rows}
+
+
+def speed_bucket(request: GenerationRequest) -> str:
+    """Jobs of one model in the same bucket take about equally long per picture."""
+    frames = f"x{request.num_frames}" if request.num_frames else ""
+    return f"{request.width or 0}x{request.height or 0}x{request.steps_run}{frames}"
+
+
+def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any], merged: int) -> None:
+    """Fold a finished job's seconds by phase into the averages, in the caller's transaction; `merged` jobs shared
+    them."""
+    pictures = request.num_images * merged
+    observed = {
+        LOAD: timings.get(Phase.LOADING.value, 0.0),
+        speed_bucket(request): sum(timings.get(phase.value, 0.0) for phase in _WORK) / pictures,
+    }
+    rows = [
+        {"model_id": request.model_id, "bucket": bucket, "seconds": seconds, "samples": 1}
+        for bucket, seconds in observed.items()
+        if seconds > 0
+    ]
+    if rows:
+        connection.execute(_LEARN[connection.dialect.name], rows)
+
+
+def _upsert(dialect: Any) -> Any:
+    """An upsert, because two workers may see a model finish for the first time at the same moment."""
+    statement = dialect.insert(speeds)
+    averaged = speeds.c.seconds * (1 - _NEWEST) + statement.excluded.seconds * _NEWEST
+    return statement.on_conflict_do_update(
+        index_elements=[speeds.c.model_id, speeds.c.bucket],
+        set_={"seconds": averaged, "samples": speeds.c.samples + 1},
+    )
+
+
+_LEARN = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
+
+
+def load_seconds(connection: Connection, model_id: str) -> float | None:
+    """How long the model takes to load, if that was ever seen."""
+    seconds: float | None = connection.scalar(_LOAD_SECONDS, {"model": model_id})
+    return seconds
+
+
+_LOAD_SECONDS = select(speeds.c.seconds).where(speeds.c.model_id == bindparam("model"), speeds.c.bucket == LOAD)

@@ -1,0 +1,84 @@
+"""Idempotency-Keys: the same key of the same client is the same request, however often it is sent, and gets the same
+answer, whatever became of the job meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, select, update
+
+from app.errors import IdempotencyConflict
+from app.store.db.clock import now
+from app.store.db.schema import idempotency_keys
+from app.store.db.upsert import insert_into
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """A client's promise that requests with the same `key` are the same request; `body_sha256` checks it."""
+
+    key: str
+    body_sha256: str
+
+
+@dataclass(frozen=True)
+class FirstAnswer:
+    """What the first request was told: its job, which was PENDING at `position`, and the warnings."""
+
+    job_id: str
+    position: int | None
+    warnings: tuple[str, ...]
+
+
+def is_first_use(connection: Connection, client_id: str, idempotency: IdempotencyKey, job_id: str) -> bool:
+    """Write the key down for `job_id`, unless it is there already.
+
+    Call it before the job is inserted: of two requests that come at the same moment, PostgreSQL lets the second wait
+    here for the first one's commit (SQLite does at the start of the transaction).
+    """
+    written = connection.scalar(
+        insert_into(idempotency_keys, connection)
+        .values(
+            client_id=client_id,
+            key=idempotency.key,
+            body_sha256=idempotency.body_sha256,
+            job_id=job_id,
+            created_at=now(),
+        )
+        .on_conflict_do_nothing()
+        .returning(idempotency_keys.c.job_id)
+    )
+    return written is not None
+
+
+def remember_answer(
+    connection: Connection, client_id: str, idempotency: IdempotencyKey, *, position: int, warnings: Sequence[str]
+) -> None:
+    """Keep what the answer to the first request says and the job will not say for ever."""
+    connection.execute(
+        update(idempotency_keys)
+        .where(_row_of(client_id, idempotency))
+        .values(position=position, warnings=list(warnings))
+    )
+
+
+def first_answer(connection: Connection, client_id: str, idempotency: IdempotencyKey) -> FirstAnswer | None:
+    """What the first request with this key was told. Raises IdempotencyConflict when its body was another."""
+    row = connection.execute(
+        select(
+            idempotency_keys.c.body_sha256,
+            idempotency_keys.c.job_id,
+            idempotency_keys.c.position,
+            idempotency_keys.c.warnings,
+        ).where(_row_of(client_id, idempotency))
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.body_sha256 != idempotency.body_sha256:
+        raise IdempotencyConflict("This Idempotency-Key was used with another body. Use a fresh key for a new request.")
+    return FirstAnswer(row.job_id, row.position, tuple(row.warnings or ()))
+
+
+def _row_of(client_id: str, idempotency: IdempotencyKey) -> ColumnElement[bool]:
+    return and_(idempotency_keys.c.client_id == client_id, idempotency_keys.c.key == idempotency.key)

@@ -1,0 +1,310 @@
+"""The queue as clients see it: enqueue, look up, count, cancel, retry. What workers do to it is in `claims.py`.
+
+A new way to ask about jobs goes here; a new write by a worker goes to `claims.py` and must be fenced. Both are tested
+by the contract suite in tests/store, on SQLite and on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_column, or_, select, union_all, update
+
+from app.core.catalog import Lane
+from app.core.ids import new_id
+from app.core.inputs import InputPicture
+from app.core.job import Job, JobStatus, Phase
+from app.core.request import GenerationRequest
+from app.errors import Conflict, Gone, JobNotFound
+from app.store.db.clock import now
+from app.store.db.database import Database
+from app.store.db.schema import ENDED, PENDING, PROCESSING, THE_LINE, UNSUCCESSFUL, jobs, removals, tallies
+from app.store.queue.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, remember_answer
+from app.store.queue.inputs import keep_inputs
+from app.store.queue.outbox import announce
+from app.store.queue.predictions import put_aside_for_retry
+from app.store.queue.rows import job_from_row
+from app.store.queue.turns import turn_for
+
+_IDS_AT_A_TIME = 500  # databases bound the parameters of a statement
+
+
+class JobStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- coming in
+
+    def enqueue(
+        self,
+        request: GenerationRequest,
+        *,
+        client_id: str,
+        lane: Lane = "local",
+        priority: int = 0,
+        max_attempts: int = 3,
+        warnings: Sequence[str] = (),
+        webhook_url: str | None = None,
+        idempotency: IdempotencyKey | None = None,
+        request_id: str | None = None,
+        pictures: Sequence[InputPicture] = (),
+    ) -> tuple[Job, bool]:
+        """Store a job, with the `pictures` it starts from, and give it and whether it is new. When this returns, all
+        of it is on the disk.
+
+        An `idempotency` key seen before gives the job it made then. Raises IdempotencyConflict when it was used for
+        another body.
+        """
+        job_id = new_id()
+        with self._database.write() as connection:
+            if idempotency is not None and not is_first_use(connection, client_id, idempotency, job_id):
+                earlier = first_answer(connection, client_id, idempotency)
+                assert earlier is not None, "the key was there a moment ago"
+                return _find(connection, earlier.job_id), False
+            row = connection.execute(
+                _ENQUEUE,
+                {
+                    "id": job_id,
+                    "client_id": client_id,
+                    "lane": lane,
+                    "priority": priority,
+                    "turn": turn_for(connection, client_id, priority, lane),
+                    "model_id": request.model_id,
+                    "prompt": request.prompt,
+                    "negative_prompt": request.negative_prompt,
+                    "settings": request.stored(),
+                    "warnings": list(warnings),
+                    "max_attempts": max_attempts,
+                    "total_steps": request.steps_run,
+                    "timings": {},
+                    "webhook_url": webhook_url,
+                    "request_id": request_id,
+                },
+            ).one()
+            keep_inputs(connection, job_id, pictures)
+            job = job_from_row(row)
+            if idempotency is not None:
+                place = _place(connection, job)
+                remember_answer(connection, client_id, idempotency, position=place, warnings=warnings)
+        return job, True
+
+    def first_answer(self, client_id: str, idempotency: IdempotencyKey) -> FirstAnswer | None:
+        """What the first request with this key was told; None when there was none. Raises IdempotencyConflict."""
+        with self._database.read() as connection:
+            return first_answer(connection, client_id, idempotency)
+
+    # --- looking
+
+    def get(self, job_id: str) -> Job:
+        """Raises JobNotFound, or Gone when it was here once and was removed."""
+        with self._database.read() as connection:
+            return _find(connection, job_id)
+
+    def revision(self, job_id: str) -> int | None:
+        """A number that grows with every change of the job; None when there is no such job. Cheap enough to poll."""
+        with self._database.read() as connection:
+            return connection.scalar(select(jobs.c.revision).where(jobs.c.id == job_id))
+
+    def revisions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """The revisions of many jobs, of those that there are."""
+        found: dict[str, int] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(job_ids), _IDS_AT_A_TIME):
+                some = job_ids[start : start + _IDS_AT_A_TIME]
+                rows = connection.execute(select(jobs.c.id, jobs.c.revision).where(jobs.c.id.in_(some)))
+                found.update((row.id, row.revision) for row in rows)
+        return found
+
+    def position(self, job: Job) -> int | None:
+        """1 for the job of its lane that is served next, by priority and turn; None when the job is not waiting."""
+        if job.status is not JobStatus.PENDING:
+            return None
+        with self._database.read() as connection:
+            return _place(connection, job)
+
+    def waiting(self, limit: int = 50, client_id: str | None = None, *, lane: Lane = "local") -> list[Job]:
+        """The head of the line of `lane`, first served first; of one client only, if that is given."""
+        line = select(jobs).where(PENDING, jobs.c.lane == lane).order_by(*THE_LINE).limit(limit)
+        if client_id is not None:
+            line = line.where(jobs.c.client_id == client_id)
+        with self._database.read() as connection:
+            rows = connection.execute(line)
+            return [job_from_row(row) for row in rows]
+
+    def running(self) -> list[Job]:
+        """In the order they came."""
+        with self._database.read() as connection:
+            found = [job_from_row(row) for row in connection.execute(select(jobs).where(PROCESSING))]
+        return sorted(found, key=lambda job: job.seq)  # an ORDER BY would draw SQLite to the table itself
+
+    def newest(
+        self,
+        statuses: Sequence[JobStatus],
+        *,
+        limit: int,
+        before_seq: int | None = None,
+        client_id: str | None = None,
+    ) -> list[Job]:
+        """Jobs in any of `statuses`, newest first; `before_seq` continues an earlier page. Of one client only, if that
+        is given: not COMPLETED ones then, which are listed by their outputs."""
+        found: list[Job] = []
+        with self._database.read() as connection:
+            for status in set(statuses):  # one at a time: each is the end of an index, however rare the status is
+                newest = select(jobs.c.seq).where(_in_status(status)).order_by(jobs.c.seq.desc()).limit(limit)
+                if before_seq is not None:
+                    newest = newest.where(jobs.c.seq < before_seq)
+                if client_id is not None:
+                    newest = newest.where(_of_client(client_id, status))
+                found += map(job_from_row, connection.execute(select(jobs).where(jobs.c.seq.in_(newest))))
+        return sorted(found, key=lambda job: job.seq, reverse=True)[:limit]
+
+    def count_pending(self) -> int:
+        with self._database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(jobs).where(PENDING)) or 0
+
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs there are in each status: exact, at one moment, and without looking at history."""
+        with self._database.read() as connection:
+            return count_by_status(connection)
+
+    def counts_by_lane(self) -> dict[tuple[Lane, JobStatus], int]:
+        """How many jobs wait and run in each lane."""
+        with self._database.read() as connection:
+            return count_by_lane(connection)
+
+    # --- changing one's mind
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a waiting job at once, or ask the worker of a running one to stop.
+
+        Raises Conflict when the job has ended, unless it ended by being cancelled.
+        """
+        with self._database.write() as connection:
+            row = (
+                connection.execute(
+                    update(jobs)
+                    .where(jobs.c.id == job_id, PENDING)
+                    .values(
+                        status=JobStatus.CANCELLED.value,
+                        cancel_requested=True,
+                        completed_at=now(),
+                        revision=jobs.c.revision + 1,
+                    )
+                    .returning(jobs)
+                ).one_or_none()
+                or connection.execute(
+                    update(jobs)
+                    .where(jobs.c.id == job_id, PROCESSING)
+                    .values(cancel_requested=True, revision=jobs.c.revision + 1)
+                    .returning(jobs)
+                ).one_or_none()
+            )
+            job = job_from_row(row) if row is not None else _find(connection, job_id)
+            if row is not None:
+                announce(connection, job)
+        if job.status.terminal and job.status is not JobStatus.CANCELLED:
+            raise Conflict(f"The job is {job.status.value}; only a waiting or running job can be cancelled.")
+        return job
+
+    def retry(self, job_id: str, *, max_attempts: int) -> Job:
+        """Put a FAILED or CANCELLED job back at the end of its client's line, with `max_attempts` fresh attempts.
+
+        Not at the place it had: cancel and retry would be a way past everybody else.
+        """
+        with self._database.write() as connection:
+            known = _find(connection, job_id)
+            row = connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.status.in_(["FAILED", "CANCELLED"]))
+                .values(
+                    status=JobStatus.PENDING.value,
+                    turn=turn_for(connection, known.client_id, known.priority, known.lane),
+                    max_attempts=jobs.c.attempt + max_attempts,
+                    available_at=None,
+                    overtaken_at=None,
+                    started_at=None,
+                    completed_at=None,
+                    worker_id=None,
+                    cancel_requested=False,
+                    phase=Phase.STARTING.value,
+                    step=0,
+                    error_code=None,
+                    error_message=None,
+                    revision=jobs.c.revision + 1,
+                )
+                .returning(jobs)
+            ).one_or_none()
+            if row is not None:
+                put_aside_for_retry(connection, job_id)
+            job = job_from_row(row) if row is not None else _find(connection, job_id)
+        if row is None:
+            raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")
+        return job
+
+
+def count_by_status(connection: Connection) -> dict[JobStatus, int]:
+    found = {row[0]: int(row[1]) for row in connection.execute(_COUNTS)}
+    return {status: found.get(status.value, 0) for status in JobStatus}
+
+
+def count_by_lane(connection: Connection) -> dict[tuple[Lane, JobStatus], int]:
+    return {(row[0], JobStatus(row[1])): int(row[2]) for row in connection.execute(_COUNTS_BY_LANE)}
+
+
+_ENQUEUE = (  # built once: building a statement costs as much as running it
+    insert(jobs)
+    .values(
+        status=JobStatus.PENDING.value,
+        created_at=now(),
+        attempt=0,
+        cancel_requested=False,
+        phase=Phase.STARTING.value,
+        step=0,
+        revision=1,
+    )
+    .returning(jobs)
+)
+
+_COUNTS = union_all(
+    select(literal_column("'PENDING'"), func.count()).select_from(jobs).where(PENDING),
+    select(literal_column("'PROCESSING'"), func.count()).select_from(jobs).where(PROCESSING),
+    select(tallies.c.subject, func.sum(tallies.c.count)).group_by(tallies.c.subject),
+)
+
+_COUNTS_BY_LANE = union_all(
+    *(
+        select(jobs.c.lane, literal_column(status), func.count()).where(there).group_by(jobs.c.lane)
+        for status, there in (("'PENDING'", PENDING), ("'PROCESSING'", PROCESSING))
+    )
+)
+
+
+def _in_status(status: JobStatus) -> ColumnElement[bool]:
+    """In the words of the partial indexes."""
+    if status.terminal:
+        return and_(ENDED, jobs.c.status == status.value)
+    return PENDING if status is JobStatus.PENDING else PROCESSING
+
+
+def _of_client(client_id: str, status: JobStatus) -> ColumnElement[bool]:
+    """In the words of the partial indexes by client."""
+    own = jobs.c.client_id == client_id
+    return and_(own, UNSUCCESSFUL) if status.terminal else own
+
+
+def _find(connection: Connection, job_id: str) -> Job:
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if row is not None:
+        return job_from_row(row)
+    if connection.scalar(select(removals.c.id).where(removals.c.id == job_id)) is not None:
+        raise Gone("The job was removed by retention or by its owner.")
+    raise JobNotFound("There is no job with this id.")
+
+
+def _place(connection: Connection, job: Job) -> int:
+    """1 for the job of its lane that is served next."""
+    earlier_turn = or_(jobs.c.turn < job.turn, and_(jobs.c.turn == job.turn, jobs.c.seq < job.seq))
+    ahead = or_(jobs.c.priority > job.priority, and_(jobs.c.priority == job.priority, earlier_turn))
+    return 1 + (
+        connection.scalar(select(func.count()).select_from(jobs).where(PENDING, jobs.c.lane == job.lane, ahead)) or 0
+    )

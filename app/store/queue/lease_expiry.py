@@ -1,0 +1,82 @@
+"""The rescue of jobs whose worker has fallen silent, and how long a job waits after a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Case, ColumnElement, Connection, Row, case, literal, or_, update
+
+from app.core.job import JobStatus
+from app.errors import GenerationTimeout, WorkerDied
+from app.store.db.clock import now
+from app.store.db.schema import PENDING, PROCESSING, jobs
+
+BACKOFF_SECONDS = 2.0  # before the second attempt; doubles with each further one
+BACKOFF_DOUBLINGS = 7
+BACKOFF_MAX_SECONDS = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
+
+
+def rescue_lost(connection: Connection, *, lease_seconds: float, timeout_seconds: float) -> Sequence[Row[Any]]:
+    """Take every job whose lease has run out away from its worker, in one statement; gives their rows.
+
+    Each waits again while attempts are left, else it FAILED: `timeout` when it used up its deadline, `worker_died`
+    otherwise.
+    """
+    _mend_after_a_clock_set_back(connection, lease_seconds, timeout_seconds)
+    fate = after_a_fault()
+    waits = fate == JobStatus.PENDING.value
+    timed_out = jobs.c.lease_expires_at >= jobs.c.deadline_at
+    doublings = earlier(jobs.c.attempt - 1, literal(BACKOFF_DOUBLINGS))
+    backoff = literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is an option of SQLite's build
+    return connection.execute(
+        update(jobs)
+        .where(PROCESSING, jobs.c.lease_expires_at <= now())
+        .values(
+            status=fate,
+            error_code=case(
+                (jobs.c.cancel_requested, None), (timed_out, GenerationTimeout.code), else_=WorkerDied.code
+            ),
+            error_message=case(
+                (jobs.c.cancel_requested, None),
+                (timed_out, GenerationTimeout.title + "."),
+                else_=WorkerDied.title + ".",
+            ),
+            completed_at=case((waits, None), else_=now()),
+            available_at=case((waits, now() + backoff), else_=None),
+            worker_id=None,
+            lease_expires_at=None,
+            revision=jobs.c.revision + 1,
+        )
+        .returning(jobs)
+    ).all()
+
+
+def after_a_fault() -> Case[Any]:
+    """What becomes of a running job after a fault that may pass: in line again, unless cancelled or out of attempts."""
+    return case(
+        (jobs.c.cancel_requested, JobStatus.CANCELLED.value),
+        (jobs.c.attempt >= jobs.c.max_attempts, JobStatus.FAILED.value),
+        else_=JobStatus.PENDING.value,
+    )
+
+
+def earlier(a: ColumnElement[Any], b: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The smaller of two: SQLite's min() of two and PostgreSQL's least() have no common name."""
+    return case((a < b, a), else_=b)
+
+
+def _mend_after_a_clock_set_back(connection: Connection, lease_seconds: float, timeout_seconds: float) -> None:
+    """Times then lie too far in the future: nobody may wait or run longer than if they had been set just now."""
+    connection.execute(
+        update(jobs).where(PENDING, jobs.c.available_at > now() + BACKOFF_MAX_SECONDS + 1).values(available_at=None)
+    )
+    lease_end, deadline = now() + lease_seconds, now() + timeout_seconds
+    connection.execute(
+        update(jobs)
+        .where(PROCESSING, or_(jobs.c.lease_expires_at > lease_end + 1, jobs.c.deadline_at > deadline + 1))
+        .values(
+            lease_expires_at=earlier(jobs.c.lease_expires_at, lease_end),
+            deadline_at=earlier(jobs.c.deadline_at, deadline),
+        )
+    )

@@ -1,0 +1,45 @@
+"""The promise to tell a job's `webhook_url` how it ended, written by whoever ends the job, in the same transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, insert, select
+
+from app.core.job import Job
+from app.core.output import Output
+from app.core.webhooks import TRIES, DeliveryState, endpoint_of, event_of, payload_of, receiver_of
+from app.store.db.clock import now
+from app.store.db.schema import webhook_deliveries, webhook_pauses
+from app.store.queue.predictions import newest_of
+
+
+def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -> None:
+    """Write down the message about `job`; nothing when it has no `webhook_url` or has not ended.
+
+    The message is written out here and not when it is sent: by then the job may be in line again, or removed.
+    """
+    if job.webhook_url is None or not job.status.terminal:
+        return
+    endpoint = endpoint_of(job.webhook_url)
+    paused = webhook_pauses.c.endpoint == endpoint, webhook_pauses.c.until > now()
+    paused_until = select(webhook_pauses.c.until).where(*paused).scalar_subquery()
+    prediction = None if job.request.remote is None else newest_of(connection, job.id)
+    connection.execute(
+        insert(webhook_deliveries).values(
+            id=uuid.uuid4().hex,
+            job_id=job.id,
+            event=event_of(job),
+            url=job.webhook_url,
+            receiver=receiver_of(job.webhook_url),
+            endpoint=endpoint,
+            payload=payload_of(job, outputs, prediction),
+            state=DeliveryState.PENDING.value,
+            attempt=0,
+            tries_left=TRIES,
+            due_at=func.coalesce(paused_until, now()),
+            created_at=now(),
+            owner=job.client_id,
+        )
+    )

@@ -1,0 +1,197 @@
+"""Predictions: what was asked of providers. A worker's steps are fenced like all its writes; what a provider says of a
+prediction is a fact about that prediction, whoever owns the job by now, and is written down by whoever hears it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.core.ids import new_id
+from app.core.job import Claim
+from app.core.prediction import Prediction, PredictionStatus, Report
+from app.errors import LeaseLost
+from app.store.db.clock import now
+from app.store.db.database import Database
+from app.store.db.schema import ENDED, OPEN, jobs, predictions
+from app.store.ops.counters import Counter, count
+from app.store.queue.fence import OWNED, fence
+
+ERROR_MAX_CHARS = 2000
+
+
+class AlreadyTaken(Exception):
+    """Another job took this very prediction for its own, after a crash."""
+
+
+class PredictionStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_job(self, job_id: str) -> Prediction | None:
+        """The one that counts: the newest that no retry has put aside."""
+        with self._database.read() as connection:
+            return newest_of(connection, job_id)
+
+    # --- by the worker that has the job
+
+    def intend(self, claim: Claim, *, source: str, model: str, input: Mapping[str, Any]) -> Prediction:
+        """Write down that `input` is about to be sent; on the disk when this returns. Raises LeaseLost."""
+        with self._database.write() as connection:
+            _own(connection, claim)
+            made = insert(predictions).values(
+                id=new_id(),
+                job_id=claim.job_id,
+                source=source,
+                model=model,
+                status=PredictionStatus.INTENDED.value,
+                input=dict(input),
+                outputs=[],
+                created_at=now(),
+            )
+            row_id = connection.execute(made.returning(predictions.c.id)).scalar_one()
+            row = connection.execute(select(*_COLUMNS).where(predictions.c.id == row_id)).one()
+        return _prediction(row)
+
+    def created(self, claim: Claim, prediction: Prediction, provider_id: str) -> None:
+        """Write down what the provider calls it; on the disk when this returns.
+
+        Written even when the lease was lost meanwhile, for whoever has the job now; then raises LeaseLost. Raises
+        AlreadyTaken when another job goes by this id.
+        """
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    update(predictions)
+                    .where(predictions.c.id == prediction.id, predictions.c.provider_id.is_(None))
+                    .values(provider_id=provider_id, status=PredictionStatus.STARTING.value)
+                )
+                lost = connection.execute(_TOUCH, fence(claim)).one_or_none() is None
+        except IntegrityError:
+            raise AlreadyTaken(provider_id) from None
+        if lost:
+            raise LeaseLost(claim.job_id)
+
+    def note_download(self, claim: Claim, prediction: Prediction, *, retries: int, error: str | None) -> None:
+        """Its files are being fetched, for the time `retries` + 1; `error` is why the last time was not enough."""
+        noted = {"download_attempted": True, "download_retries": retries, "download_error": error}
+        with self._database.write(durable=False) as connection:
+            _own(connection, claim)
+            this = predictions.c.id == prediction.id
+            again = retries - (connection.scalar(select(predictions.c.download_retries).where(this)) or 0)
+            connection.execute(update(predictions).where(this).values(**noted))
+            if again > 0:
+                counter = Counter("remote_download_retries", claim.request.model_id, prediction.source)
+                count(connection, {counter: float(again)})
+
+    # --- by whoever hears from the provider
+
+    def taken(self, source: str, provider_ids: list[str]) -> set[str]:
+        """Those of `provider_ids` that some job goes by already."""
+        known = and_(predictions.c.source == source, predictions.c.provider_id.in_(provider_ids))
+        with self._database.read() as connection:
+            return set(connection.scalars(select(predictions.c.provider_id).where(known)))
+
+    def observed(self, source: str, report: Report, *, intent: str | None = None) -> str | None:
+        """Write down what the provider says; gives the id of the job, None when the prediction is not one of ours.
+
+        An ended prediction stays as it ended, whatever arrives late. `intent` is our own id for it, where the provider
+        gives it back: then the provider's id becomes known by this, too.
+        """
+        with self._database.write() as connection:
+            ours = and_(predictions.c.source == source, predictions.c.provider_id == report.provider_id)
+            job_id: str | None = connection.scalar(select(predictions.c.job_id).where(ours))
+            if job_id is None and intent is not None:
+                unnamed = and_(predictions.c.id == intent, predictions.c.provider_id.is_(None))
+                job_id = connection.scalar(
+                    update(predictions)
+                    .where(unnamed, predictions.c.source == source)
+                    .values(provider_id=report.provider_id)
+                    .returning(predictions.c.job_id)
+                )
+            if job_id is not None:
+                _write_down(connection, ours, source, job_id, report)
+        return job_id
+
+    # --- what nobody waits for any more
+
+    def strays(self, source: str, limit: int = 20) -> list[Prediction]:
+        """Predictions under way whose job has ended: somebody cancelled it, or it ran out of time."""
+        # Not a join: SQLite would begin with all the jobs that have ended.
+        over = exists().where(jobs.c.id == predictions.c.job_id, ENDED)
+        query = (
+            select(*_COLUMNS)
+            .where(OPEN, predictions.c.superseded.is_(False), predictions.c.source == source, over)
+            .order_by(predictions.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [_prediction(row) for row in connection.execute(query)]
+
+    def put_aside(self, prediction: Prediction) -> None:
+        """Nobody will ask for it again."""
+        with self._database.write(durable=False) as connection:
+            connection.execute(update(predictions).where(predictions.c.id == prediction.id).values(superseded=True))
+
+
+def newest_of(connection: Connection, job_id: str) -> Prediction | None:
+    row = connection.execute(_NEWEST, {"job": job_id}).one_or_none()
+    return None if row is None else _prediction(row)
+
+
+def put_aside_for_retry(connection: Connection, job_id: str) -> None:
+    """A person wants the job done again: what ended without a result must not be its result once more.
+
+    What the provider finished stays, its files may still be there; so does what nobody knows the end of.
+    """
+    ended = predictions.c.status.in_(["failed", "canceled", "aborted"])
+    useless = ended | ((predictions.c.status == "succeeded") & predictions.c.download_error.is_not(None))
+    connection.execute(update(predictions).where(predictions.c.job_id == job_id, useless).values(superseded=True))
+
+
+def _own(connection: Connection, claim: Claim) -> None:
+    if connection.execute(_TOUCH, fence(claim)).one_or_none() is None:
+        raise LeaseLost(claim.job_id)
+
+
+def _write_down(connection: Connection, ours: Any, source: str, job_id: str, report: Report) -> None:
+    values: dict[str, Any] = {"status": report.status.value}
+    if report.status.terminal:
+        values |= {
+            "outputs": list(report.outputs),
+            "error": (report.error or "")[:ERROR_MAX_CHARS] or None,
+            "predict_seconds": report.predict_seconds,
+        }
+    later = OPEN if report.status is not PredictionStatus.STARTING else predictions.c.status == "intended"
+    changed = and_(ours, later, predictions.c.status != report.status.value)
+    if connection.execute(update(predictions).where(changed).values(**values)).rowcount:
+        model_id = connection.scalar(
+            update(jobs).where(jobs.c.id == job_id).values(revision=jobs.c.revision + 1).returning(jobs.c.model_id)
+        )
+        if report.status.terminal and model_id is not None:
+            counted = {Counter("remote_predictions", model_id, f"{source}/{report.status}"): 1.0}
+            if report.predict_seconds:
+                counted[Counter("remote_predict_seconds", model_id, source)] = report.predict_seconds
+            count(connection, counted)
+
+
+_TOUCH = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1).returning(jobs.c.seq)
+_KEPT = (
+    *("id", "job_id", "source", "model", "status", "input", "created_at", "provider_id", "outputs", "error"),
+    *("predict_seconds", "download_attempted", "download_retries", "download_error"),
+)
+_COLUMNS = (*(predictions.c[name] for name in _KEPT), (now() - predictions.c.created_at).label("age"))
+_NEWEST = (
+    select(*_COLUMNS)
+    .where(predictions.c.job_id == bindparam("job"), predictions.c.superseded.is_(False))
+    .order_by(predictions.c.id.desc())
+    .limit(1)
+)
+
+
+def _prediction(row: Row[Any]) -> Prediction:
+    values = dict(row._mapping)
+    return Prediction(**values | {"status": PredictionStatus(row.status), "outputs": tuple(row.outputs)})

@@ -1,0 +1,63 @@
+"""Rows of `jobs` as the domain's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.core.job import Job, JobStatus, Phase, Progress
+from app.core.request import GenerationRequest
+from app.core.safety import SafetyResult
+from app.store.db.schema import jobs
+
+
+def job_from_row(row: Row[Any]) -> Job:
+    """A row of `jobs`, whole, as the domain's Job."""
+    return Job(
+        id=row.id,
+        seq=row.seq,
+        client_id=row.client_id,
+        status=JobStatus(row.status),
+        priority=row.priority,
+        turn=row.turn,
+        request=request_from_row(row),
+        created_at=row.created_at,
+        available_at=row.available_at,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        revision=row.revision,
+        progress=_progress(row),
+        started_at=row.started_at,
+        heartbeat_at=row.heartbeat_at,
+        completed_at=row.completed_at,
+        worker_id=row.worker_id,
+        cancel_requested=row.cancel_requested,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        warnings=tuple(row.warnings),
+        timings=row.timings,
+        webhook_url=row.webhook_url,
+        request_id=row.request_id,
+        vram_peak_bytes=row.vram_peak_bytes,
+        safety=SafetyResult(row.safety_filter_result) if row.safety_filter_result else None,
+        lane=row.lane,
+    )
+
+
+def _progress(row: Row[Any]) -> Progress:
+    if row.status == JobStatus.COMPLETED.value:
+        return Progress(Phase.DONE, row.total_steps, row.total_steps, row.seconds_per_step)
+    if row.status == JobStatus.PENDING.value:  # what an earlier attempt got done counts for nothing
+        return Progress(Phase.STARTING, 0, row.total_steps)
+    download = (row.downloaded_bytes, row.total_bytes)
+    return Progress(Phase(row.phase), row.step, row.total_steps, row.seconds_per_step, *download)
+
+
+REQUEST_COLUMNS = (jobs.c.model_id, jobs.c.prompt, jobs.c.negative_prompt, jobs.c.settings)
+
+
+def request_from_row(row: Row[Any]) -> GenerationRequest:
+    return GenerationRequest(
+        model_id=row.model_id, prompt=row.prompt, negative_prompt=row.negative_prompt, **row.settings
+    )

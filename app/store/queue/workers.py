@@ -1,0 +1,72 @@
+"""Which worker processes live: each writes its row with every heartbeat, and is live while that is fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from app.core.catalog import Lane
+from app.store.db.clock import now
+from app.store.db.database import Database
+from app.store.db.schema import workers
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says of itself. `models` are its resident models; bytes are measured. It takes jobs of `lane`,
+    `slots` at a time; `running` it has now, of which `job_id` is the oldest."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    state: str = "idle"  # idle | busy | draining
+    job_id: str | None = None
+    models: Sequence[dict[str, Any]] = field(default_factory=tuple)
+    rss_bytes: int = 0
+    vram_bytes: int = 0
+    lane: Lane = "local"
+    slots: int = 1
+    running: int = 0
+
+
+def ready_models(worker: Mapping[str, Any]) -> set[str]:
+    """The models that a worker can draw with at once: one that is parked has to come back to the GPU first."""
+    return {model["model_id"] for model in worker["models"] if not model.get("parked")}
+
+
+class WorkerStore:
+    def __init__(self, database: Database, *, lease_seconds: float) -> None:
+        self._database = database
+        self._lease = lease_seconds
+
+    def beat(self, report: WorkerReport) -> None:
+        """Write the worker's row anew."""
+        values = vars(report) | {"models": list(report.models), "heartbeat_at": now()}
+        with self._database.write(durable=False) as connection:
+            if not connection.execute(update(workers).where(workers.c.id == report.id).values(**values)).rowcount:
+                connection.execute(insert(workers).values(started_at=now(), **values))
+
+    def remove(self, worker_id: str) -> None:
+        with self._database.write(durable=False) as connection:
+            connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+    def live(self) -> list[dict[str, Any]]:
+        """The rows of the workers that gave a sign of life within one lease, oldest first."""
+        fresh = workers.c.heartbeat_at > now() - self._lease
+        with self._database.read() as connection:
+            rows = connection.execute(select(workers).where(fresh).order_by(workers.c.started_at))
+            return [dict(row._mapping) for row in rows]
+
+    def forget_dead(self) -> None:
+        """Drop rows of workers that have been silent for ten leases, or whose clock ran far ahead of ours."""
+        with self._database.write(durable=False) as connection:
+            connection.execute(
+                delete(workers).where(
+                    (workers.c.heartbeat_at < now() - 10 * self._lease)
+                    | (workers.c.heartbeat_at > now() + 10 * self._lease)
+                )
+            )

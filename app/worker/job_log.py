@@ -1,0 +1,38 @@
+"""One line in the log for every job that ended in this worker: what was asked for, how long it took, what it needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+from app.core.safety import SafetyResult
+from app.errors import ContentBlocked
+from app.worker.running_job import HeldJob
+
+log = logging.getLogger("cyberimage.jobs")
+
+
+def ended(job: HeldJob, outcome: str, *, show_prompt: bool) -> None:
+    """Write down that `job` is `outcome`: completed, cancelled, or the code of the error it FAILED with."""
+    request = job.claim.request
+    facts: dict[str, Any] = {
+        "outcome": outcome,
+        "model_id": request.model_id,
+        "seed": request.seed,
+        "latency_ms": round(1000 * (job.claim.queued_seconds + time.monotonic() - job.started)),
+        "vram_peak_mb": round(job.vram_peak_bytes / 1e6),
+        "safety_filter_result": SafetyResult.BLOCKED if outcome == ContentBlocked.code else job.safety,
+    }
+    if show_prompt:
+        facts["prompt"] = request.prompt
+    # As JSON, so that a line break in a prompt cannot write a log line of its own.
+    told = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in facts.items())
+    log.info("Job ended: %s", told, extra={**facts, **context(job)})
+
+
+def context(job: HeldJob) -> dict[str, str]:
+    """What ties a log line to the job and to the request that submitted it."""
+    found = {"job_id": job.claim.job_id}
+    return found if job.claim.request_id is None else found | {"request_id": job.claim.request_id}

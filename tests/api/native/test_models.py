@@ -1,0 +1,107 @@
+"""What the list of models tells of their files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app import create_app
+from app.core.job import Phase, Progress
+from app.core.model_orders import OrderAction
+from app.errors import Conflict
+from app.files import hub_cache
+from app.services.models import model_files
+from app.store.queue.workers import WorkerReport
+
+
+@pytest.fixture
+def app(settings_in, tmp_path):
+    """With a folder for models of its own."""
+    app = create_app(settings_in(tmp_path, model_cache_dir=tmp_path / "models"))
+    yield app
+    app.extensions["cyberimage"].installation.close()
+
+
+@pytest.fixture
+def model(client):
+    return lambda name: next(each for each in client.get("/api/models").json["models"] if each["id"] == name)
+
+
+@pytest.fixture
+def snapshot(installation):
+    """A copy of sd15 as a download leaves it, with its index and one part, of two."""
+    folder = hub_cache.repo_folder(installation.settings.hub_cache, installation.catalog.get("sd15").repo)
+    version = folder / "snapshots" / ("0" * 40)
+    (version / "unet").mkdir(parents=True)
+    parts = {"unet": ["diffusers", "A"], "vae": ["diffusers", "B"], "safety_checker": ["x", "C"], "other": [None, None]}
+    (version / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline", **parts}))
+    (folder / "blobs").mkdir()
+    (folder / "blobs" / "abc").write_bytes(b"x" * 1000)
+    (version / "unet" / "weights.safetensors").symlink_to(folder / "blobs" / "abc")
+    return version
+
+
+def test_the_size_on_disk_counts_each_byte_once(model, snapshot):
+    index = (snapshot / "model_index.json").stat().st_size
+    assert model("sd15")["bytes"] == 1000 + index
+    assert model("sdxl-base")["bytes"] == 0
+    assert model("demo")["bytes"] > 1_000_000
+
+
+def test_a_download_that_broke_off_does_not_count_as_there(model, snapshot):
+    assert model("sd15")["available"] is False
+    (snapshot / "vae").mkdir()
+    assert model("sd15")["available"] is True
+
+
+def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, installation):
+    job_id = submit(model_id="sd15")
+    claim = worker.claim()
+    assert model("sd15")["downloading"] is None
+    steps = claim.request.num_inference_steps
+    download = Progress(Phase.DOWNLOADING, 0, steps, downloaded_bytes=1_200_000_000, total_bytes=34_000_000_000)
+    installation.claims.progress(claim, download)
+    told = {"downloaded_bytes": 1_200_000_000, "total_bytes": 34_000_000_000}
+    assert model("sd15")["downloading"] == told | {"eta_seconds": None}
+    progress = client.get(f"/api/status/{job_id}").json["progress"]
+    assert progress | told == progress
+    assert (progress["phase"], progress["percent"]) == ("downloading_model", 0)
+    with pytest.raises(Conflict, match="Cancel the job"):
+        model_files.remove(installation, installation.catalog.get("sd15"))
+    worker.progress(claim, 1)
+    assert model("sd15")["downloading"] is None
+    assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] is None
+
+
+def test_a_download_that_was_ordered_is_told_while_its_worker_lives(client, model, installation):
+    orders = installation.model_orders
+    orders.place(OrderAction.LOAD, "sd15", lifetime=60)
+    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    order = orders.take("w1")
+    assert model("sd15")["downloading"] is None
+    assert orders.progress(order, downloaded=1000, total=9000, per_second=None)
+    assert model("sd15")["downloading"] == {"downloaded_bytes": 1000, "total_bytes": 9000, "eta_seconds": None}
+    assert orders.progress(order, downloaded=3000, total=9000, per_second=500.0)
+    told = {"downloaded_bytes": 3000, "total_bytes": 9000, "eta_seconds": 12.0}
+    assert model("sd15")["downloading"] == told
+    answer = client.post("/v1/models/load", json={"model_id": "sd15", "timeout": 0})
+    assert (answer.status_code, answer.json) == (
+        202,
+        {"status": "loading", "model_id": "sd15", "seconds": None, "worker_id": "w1", **told},
+    )
+    with pytest.raises(Conflict, match="unload the model"):
+        model_files.remove(installation, installation.catalog.get("sd15"))
+    installation.workers.remove("w1")
+    assert model("sd15")["downloading"] is None
+
+
+def test_the_bytes_of_a_lora_are_the_jobs_and_not_those_of_a_model_that_is_here(
+    client, model, submit, worker, installation, snapshot
+):
+    (snapshot / "vae").mkdir()
+    job_id = submit(model_id="sd15")
+    claim = worker.claim()
+    installation.claims.progress(claim, Progress(Phase.DOWNLOADING, 0, 20, downloaded_bytes=1000, total_bytes=9000))
+    assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] == 9000
+    assert model("sd15")["downloading"] is None

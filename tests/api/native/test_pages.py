@@ -1,0 +1,148 @@
+"""The front door, the health routes, the headers of everything, and errors that nobody expected."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from app import __version__, create_app
+from app.config import ROOT
+from app.store.queue.workers import WorkerReport
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", "application/json"])
+def test_programs_get_a_signpost(client, accept):
+    answer = client.get("/", headers={"Accept": accept})
+    assert (answer.json["name"], answer.json["version"]) == ("CyberImage", __version__)
+    for path in answer.json["links"].values():
+        assert client.open(path, method="OPTIONS").status_code == 200
+
+
+def test_browsers_get_the_page(client):
+    answer = client.get("/", headers=BROWSER)
+    assert answer.mimetype == "text/html"
+    assert "Accept" in answer.vary
+    for name in ("generate-form", "prompt", "model", "steps", "steps-value"):
+        assert f'id="{name}"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_need_no_inline_code_and_nothing_from_elsewhere(client, path):
+    answer = client.get(path, headers=BROWSER)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'self'" in policy
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"]
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\bon\w+=|style=|(src|href)=\"(https?:)?//", answer.text)
+    for asset in re.findall(r'(?:src|href)="(/static/[^"#]+)', answer.text):
+        assert client.get(asset).status_code == 200, asset
+
+
+def test_the_docs_show_every_route_and_code(client, app):
+    text = client.get("/docs").text
+    for path in app.api_doc["paths"]:
+        assert path in text
+    assert 'id="prompt_too_long"' in text
+
+
+def test_health(client, installation, problem):
+    assert client.get("/livez").json == {"status": "ok"}
+    assert (client.get("/health").json["status"], client.get("/health").json["ready"]) == ("ok", False)
+    assert "worker" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
+    installation.workers.beat(WorkerReport("w", "host", 1, "cpu", models=[{"model_id": "demo", "bytes": 1}]))
+    assert client.get("/readyz").json["ready"] is True
+    status = client.get("/status").json
+    assert (status["workers"][0]["id"], status["images"], status["queue"]["PENDING"]) == (
+        "w",
+        {"count": 0, "bytes": 0},
+        0,
+    )
+    demo = next(model for model in client.get("/api/models").json["models"] if model["id"] == "demo")
+    assert demo["loaded"] is True
+
+
+def test_a_server_whose_database_takes_no_writes_is_not_ready(client, installation, problem):
+    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    installation.database.read_only = True
+    assert "database: read-only" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
+    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    assert client.get("/readyz").json["ready"] is True
+
+
+def test_a_server_that_stops_is_not_ready(app, client, installation, problem):
+    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    app.extensions["cyberimage"].draining.set()
+    assert "stopping" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
+    assert client.get("/livez").status_code == 200
+
+
+def test_models_tell_their_rules(client):
+    models = {model["id"]: model for model in client.get("/api/models").json["models"]}
+    assert models["sana-sprint"]["steps"] == {"fixed": 2}
+    assert models["demo"]["steps"] == {"min": 4, "max": 50, "default": 20}
+    assert client.get("/api/models").json["default"] == "demo"
+
+
+def test_the_queue(client, submit, worker):
+    submit("a"), submit("b"), submit("c")
+    worker.claim()
+    queue = client.get("/api/queue").json
+    assert (queue["counts"]["PENDING"], queue["counts"]["PROCESSING"]) == (2, 1)
+    assert [(job["prompt"], job["position"]) for job in queue["waiting"]] == [("b", 1), ("c", 2)]
+    assert [job["prompt"] for job in queue["running"]] == ["a"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/no/such/page", "/docs", "/static/css/docs.css"])
+def test_every_response_has_an_id(client, path):
+    made_up = client.get(path).headers["X-Request-Id"]
+    assert re.fullmatch(r"[0-9a-f]{32}", made_up)
+    assert client.get(path, headers={"X-Request-Id": "trace-7.a_B"}).headers["X-Request-Id"] == "trace-7.a_B"
+    for hostile in ("a b", "x" * 65, "<script>", "\xe9"):
+        assert client.get(path, headers={"X-Request-Id": hostile}).headers["X-Request-Id"] != hostile
+
+
+def test_an_unexpected_error_shows_nothing_and_is_logged(client, installation, problem, monkeypatch, caplog):
+    def explode(*_):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(type(installation.jobs), "counts", explode)
+    with caplog.at_level("ERROR", "cyberimage.api"):
+        answer = client.get("/api/queue")
+    problem(answer, 500, "internal")
+    assert "secret" not in answer.text
+    assert "RuntimeError: secret detail" in caplog.text
+    assert caplog.records[-1].request_id == answer.headers["X-Request-Id"]
+
+
+class TestCrossOrigin:
+    def ask(self, app, origin):
+        return (
+            app.test_client().get("/api/models", headers={"Origin": origin}).headers.get("Access-Control-Allow-Origin")
+        )
+
+    def test_off_by_default(self, app):
+        assert self.ask(app, "https://a.example") is None
+
+    def test_only_the_configured_origins(self, settings_in, tmp_path):
+        app = create_app(settings_in(tmp_path, cors_origins="https://a.example, https://b.example"))
+        assert self.ask(app, "https://b.example") == "https://b.example"
+        assert self.ask(app, "https://a.example.evil.com") is None
+
+
+def test_the_api_process_stays_light():
+    """Neither torch nor what comes with it; and a worker that imports `app` gets no Flask."""
+    program = (
+        "import sys, tempfile, pathlib; from app.config import load_settings; assert 'flask' not in sys.modules\n"
+        "import app.server.gunicorn_app\n"
+        "d = pathlib.Path(tempfile.mkdtemp()); from app import create_app\n"
+        "create_app(load_settings({}, None, database_url=f'sqlite:///{d}/db', images_dir=d / 'images'))\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'app.engines', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60)

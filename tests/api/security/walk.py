@@ -1,0 +1,134 @@
+"""Every route by every method, spelling and identity: what may run whose view, and what every refusal says.
+
+The views are replaced by recorders: an answer shows whether the guard let the request through, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from app.api.security.authorization import ADMIN, canonical
+from tests.api.native.keyed import Keyed
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+SOMEBODY = "0123456789abcdef" * 2
+# All that may run without a token. This list is literal on purpose: a route that becomes public is added here as well.
+PUBLIC = {
+    ("GET", "/"),
+    ("GET", "/static/<path:filename>"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/health"),
+    ("GET", "/api/session"),
+    ("POST", "/api/session"),
+    ("DELETE", "/api/session"),
+    ("POST", "/api/webhooks/replicate"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One step of the walk."""
+
+    rule: Rule
+    method: str
+    path: str
+
+    def send(self, client: FlaskClient) -> TestResponse:
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"} if self.rule.websocket else {}
+        # The client would take what follows two slashes for a host.
+        path = {"PATH_INFO": unquote(self.path)}
+        return client.open("/", method=self.method, headers=upgrade, environ_overrides=path)
+
+
+class Walk:
+    """`faults` lists in words whatever a client got that it should not have got."""
+
+    def __init__(self, keyed: Keyed) -> None:
+        self.keyed = keyed
+        self.ran: list[str] = []
+        self.seen: set[tuple[str, str]] = set()
+        _record(keyed.app, self.ran)
+
+    def faults(self) -> Iterator[str]:
+        for request in requests(self.keyed.app):
+            for name in ("nobody", "alice", "root"):
+                self.ran.clear()
+                self.keyed.app.extensions["cyberimage-door"]._guesses._wrong.clear()
+                fault = self._fault(name, request, request.send(getattr(self.keyed, name)))
+                if fault:
+                    yield f"{request.method} {request.path} of {name}: {fault}"
+
+    def _fault(self, name: str, request: Request, answer: TestResponse) -> str | None:
+        if not self.ran:
+            return _fault_of_refusal(name, request, answer)
+        (view,) = self.ran
+        rule = next(rule for rule in self.keyed.app.url_map.iter_rules() if rule.endpoint == view)
+        method = "GET" if request.method == "HEAD" else request.method
+        named = (method, canonical(rule.rule))
+        self.seen.add((name, canonical(request.rule.rule)))
+        if name == "nobody" and named not in PUBLIC:
+            return f"ran {view} without a token"
+        if name != "root" and named[1] in ADMIN:
+            return f"ran {view}, which is an administrator's"
+        if answer.status_code != 200 or answer.text != ("" if request.method == "HEAD" else view):
+            return f"{answer.status_code} {answer.text!r}"
+        return None
+
+
+def _fault_of_refusal(name: str, request: Request, answer: TestResponse) -> str | None:
+    """What is wrong with an answer that no view gave."""
+    if answer.status_code == 200:
+        is_automatic = request.method == "OPTIONS" and answer.data == b"" and "Allow" in answer.headers
+        return None if is_automatic else f"200 {answer.text!r} from nowhere"
+    if answer.status_code == 308:
+        return None if re.match("(http|ws)://localhost/", answer.location) else f"leads to {answer.location}"
+    expected = {401: "unauthorized", 403: "forbidden", 404: None, 405: "method_not_allowed"}
+    if answer.status_code not in expected or (answer.status_code == 401 and name != "nobody"):
+        return f"{answer.status_code} {answer.text!r}"
+    if answer.status_code == 403 and name == "root":
+        return "an administrator was refused"
+    if request.method == "HEAD":
+        return None if answer.data == b"" else "HEAD with a body"
+    body = answer.get_json(force=True)
+    if answer.mimetype != "application/problem+json" or body["request_id"] != answer.headers["X-Request-Id"]:
+        return f"no problem document: {answer.text!r}"
+    code = expected[answer.status_code]
+    return None if code in (None, body["code"]) else f"{answer.status_code} {body['code']}"
+
+
+def requests(app: Flask) -> Iterator[Request]:
+    for rule in list(app.url_map.iter_rules()):
+        path = re.sub(r"<(?:\w+:)?(\w+)>", SOMEBODY, rule.rule)
+        for method in METHODS:
+            for spelling in sorted(spellings(path)):
+                yield Request(rule, method, spelling)
+
+
+def spellings(path: str) -> set[str]:
+    """How somebody might write `path` to get round a comparison of strings."""
+    first, rest = path[:2], path[2:]
+    encoded = f"/%{ord(first[1]):02x}{rest}" if len(first) == 2 else "/%2e"
+    return {path, path + "/", path.replace("/", "//"), encoded, path.upper(), "/." + path, path + ";x=1", path + "%20"}
+
+
+def _record(app: Flask, ran: list[str]) -> None:
+    def recorder(endpoint: str):
+        def view(**_: object) -> str:
+            ran.append(endpoint)
+            return endpoint
+
+        return view
+
+    for endpoint in app.view_functions:
+        app.view_functions[endpoint] = recorder(endpoint)

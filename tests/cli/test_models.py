@@ -1,0 +1,149 @@
+"""`python -m app.cli.models`: what is here, fetching with a break in the middle, and removing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.cli.models import ProgressLine
+from app.config import ROOT
+from tests.engines.diffusers.load.hub_server import HubServer
+from tests.waiting import PATIENCE, wait_until
+from tools.tiny_models.build import build
+
+SMALL_CHUNKS = "from app.engines.diffusers.load import downloads; downloads._CHUNK_BYTES = 4096; "
+
+
+@pytest.fixture(scope="module")
+def sd15(tmp_path_factory) -> Path:
+    return build("sd15", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def hub(sd15):
+    with HubServer({"tiny/sd15-stalled": sd15, "tiny/sd15": sd15}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def start(hub, tmp_path):
+    """Starts the command in a process of its own, with small chunks; it is gone when the test is."""
+    own = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_DOWNLOAD_TIMEOUT": "2",
+        "NO_PROXY": "127.0.0.1",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite",
+        "IMAGES_DIR": str(tmp_path / "images"),
+        "LOG_DIR": str(tmp_path / "logs"),
+        "MODEL_CACHE_DIR": str(tmp_path / "models"),
+        "HF_HOME": str(tmp_path / "home"),
+        "MODEL_SLOW": "slow;tiny/sd15-stalled;Goes silent;huggingface;false",
+        "MODEL_QUICK": "quick;tiny/sd15;Comes at once;huggingface;false",
+        "MODEL_GATED": "gated;tiny/gated;Needs a licence;huggingface;true",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "MODEL_"))}
+    environment = kept | own  # HF_ too: the library is imported before the command sets it
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        prepare = SMALL_CHUNKS if arguments[0] == "fetch" else ""
+        # Tests that run in the background of a shell are born deaf to Ctrl+C, and so would this be.
+        hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        code = f"import sys; {hears}{prepare}from app.cli.models import main; sys.exit(main())"
+        command = [sys.executable, "-c", code, *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def command(start):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        process = start(*arguments)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    return run
+
+
+def size_of(file: Path) -> int:
+    """0 for one that was renamed this moment."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def row_of(listing: str, model: str) -> list[str]:
+    return next(line.split() for line in listing.splitlines() if line.startswith(f"{model} "))
+
+
+def test_a_model_is_fetched_listed_and_removed(command, hub):
+    status, out, _ = command("list")
+    assert status == 0
+    assert row_of(out, "quick") == ["quick", "-", "-", "-", "huggingface:", "tiny/sd15"]
+    assert row_of(out, "gated")[1:4] == ["-", "-", "HF_TOKEN"]
+    assert row_of(out, "demo")[1] == "here"
+    status, out, err = command("fetch", "quick")
+    assert status == 0, err
+    assert "quick: " in out
+    assert "quick is here: " in out
+    assert row_of(command("list")[1], "quick")[1] == "here"
+    status, out, _ = command("remove", "quick")
+    assert (status, "are deleted" in out) == (0, True)
+    assert row_of(command("list")[1], "quick")[1] == "-"
+
+
+def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(start, command, hub, tmp_path):
+    process = start("fetch", "slow")
+    blobs = tmp_path / "home" / "hub" / "models--tiny--sd15-stalled" / "blobs"
+    wait_until(lambda: any(size_of(file) > 8192 for file in blobs.glob("*.partial")), "no bytes came")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "What came is kept" in err
+    assert "Traceback" not in err
+    assert row_of(command("list")[1], "slow")[1] == "partly"
+    status, out, err = command("fetch", "slow")
+    assert status == 0, err
+    assert "slow is here" in out
+    assert [start for _, start in hub.starts if start > 8192]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("fetch", "gated"), "Accept its licence"),
+        (("fetch", "nothing"), "Known models: "),
+        (("remove", "demo"), "delete"),
+    ],
+)
+def test_what_cannot_be_done_says_what_to_do(command, arguments, advice):
+    status, _, err = command(*arguments)
+    assert status == 1
+    assert advice in err
+    assert "Traceback" not in err
+
+
+def test_a_terminal_sees_one_line_with_rate_and_time_left(capsys, monkeypatch):
+    now = iter([0.0, 2.0, 4.0])
+    monkeypatch.setattr("app.cli.models.time.monotonic", lambda: next(now))
+    line = ProgressLine("big", is_terminal=True)
+    for done in (0, 1_000_000_000, 34_000_000_000):
+        line.downloaded(done, 34_000_000_000)
+    line.end()
+    _, first, second, third = capsys.readouterr().out.split("\r")
+    assert first.strip() == "big: 0.0 MB of 34.0 GB"
+    assert second.strip() == "big: 1.0 GB of 34.0 GB, 500.0 MB/s, 66 s left"
+    assert third.strip() == "big: 34.0 GB of 34.0 GB"

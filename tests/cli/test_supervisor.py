@@ -1,0 +1,169 @@
+"""The supervisor brings back what dies, waits longer each time, and knows when to give up."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_of
+from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
+from app.config import load_settings
+from tests.processes import is_gone
+from tests.waiting import PATIENCE, wait_until
+
+SLEEP = "import time; time.sleep(600)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+
+
+def child(code: str, **values: object) -> Child:
+    return Child("child", [sys.executable, "-c", code], **values)
+
+
+class Watched:
+    """A supervisor on a thread. `status` is what its run returned."""
+
+    def __init__(self, *children: Child) -> None:
+        self.supervisor = Supervisor(children, grace=0.2)
+        self.children = children
+        self.status: int | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.status = self.supervisor.run()
+
+    def process(self, index: int = 0) -> psutil.Process:
+        """The child's process, once it runs."""
+        wait_until(lambda: self.children[index].process, "the child never started")
+        process = self.children[index].process
+        return psutil.Process(process.pid) if process else self.process(index)
+
+    def gave_up(self) -> int:
+        self._thread.join(PATIENCE)
+        assert self.status is not None, "it did not give up"
+        return self.status
+
+    def close(self) -> None:
+        self.supervisor.stop()
+        self._thread.join(PATIENCE)
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Watched]]:
+    watched: list[Watched] = []
+
+    def start(*children: Child) -> Watched:
+        watched.append(Watched(*children))
+        return watched[-1]
+
+    yield start
+    for each in watched:
+        each.close()
+
+
+def test_a_killed_child_comes_back_and_the_others_are_left_alone(watch) -> None:
+    watched = watch(child(SLEEP, essential=True), child(SLEEP))
+    api, worker = watched.process(0), watched.process(1)
+    for victim, index in ((worker, 1), (api, 0)):  # the essential one, too, though it has only just started
+        victim.kill()
+        wait_until(lambda v=victim, i=index: watched.process(i).pid != v.pid, "it did not come back")
+    assert watched.status is None
+    watched.close()
+    assert watched.status == 0
+
+
+def test_each_early_death_waits_longer_and_health_forgives() -> None:
+    supervisor, one = Supervisor([], grace=1), child(SLEEP)
+    pauses = [supervisor._back_off(one, healthy=False) for _ in range(20)]
+    assert pauses[:5] == [0.0, 0.5, 1.0, 2.0, 4.0]
+    assert pauses[-1] == BACKOFF_MAX_SECONDS
+    assert supervisor._back_off(one, healthy=True) == 0.0
+    assert supervisor._back_off(one, healthy=False) == 0.5
+
+
+def test_a_child_that_dies_at_once_is_not_started_in_a_hurry(watch, tmp_path) -> None:
+    starts = tmp_path / "starts"
+    watched = watch(child(f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(1)"))
+    wait_until(lambda: watched.children[0].failures >= 3, "it never failed")
+    assert watched.children[0].start_at > time.monotonic()
+    assert len(starts.read_text()) == 3
+    assert watched.status is None
+
+
+def test_one_that_was_recycled_comes_back_at_once(watch, tmp_path) -> None:
+    starts = tmp_path / "starts"
+    watched = watch(child(f"open({str(starts)!r}, 'a').write('x'); raise SystemExit({EXIT_RECYCLE})"))
+    wait_until(lambda: starts.exists() and len(starts.read_text()) >= 4, "it was made to wait")
+    assert watched.children[0].failures <= 1
+
+
+def test_it_gives_up_when_the_api_cannot_start(watch) -> None:
+    watched = watch(child("raise SystemExit(7)", essential=True), child(SLEEP))
+    worker = watched.process(1)
+    assert watched.gave_up() == 7
+    assert is_gone(worker)
+
+
+def test_a_slow_machine_takes_no_failed_start_for_a_healthy_life(watch, monkeypatch) -> None:
+    """Importing everything and trying for the port may take longer than the life that forgives a death."""
+    monkeypatch.setattr("app.cli.supervisor.HEALTHY_AFTER_SECONDS", 0.05)
+    assert watch(child("import time; time.sleep(0.5); raise SystemExit(7)", essential=True)).gave_up() == 7
+
+
+def test_it_gives_up_when_a_first_start_shows_a_wrong_configuration(watch) -> None:
+    watched = watch(child(SLEEP, essential=True), child(f"raise SystemExit({EXIT_CONFIGURATION})"))
+    assert watched.gave_up() == EXIT_CONFIGURATION
+
+
+def test_a_configuration_broken_later_takes_nobody_else_down(watch, tmp_path) -> None:
+    """Somebody edits .env while it runs, and a worker is recycled: the API must go on."""
+    seen = tmp_path / "seen"
+    code = (
+        f"import os, sys\nif os.path.exists({str(seen)!r}): sys.exit({EXIT_CONFIGURATION})\n"
+        f"open({str(seen)!r}, 'w')\nsys.exit({EXIT_RECYCLE})"
+    )
+    watched = watch(child(SLEEP, essential=True), child(code))
+    wait_until(lambda: watched.children[1].failures >= 3, "it was not tried again")
+    assert watched.status is None
+    assert not is_gone(watched.process(0))
+
+
+def test_a_start_that_the_system_refuses_is_tried_again(watch) -> None:
+    watched = watch(child(SLEEP), Child("missing", ["/nowhere/at/all"]))
+    wait_until(lambda: watched.children[1].failures >= 2, "it was not tried again")
+    assert not is_gone(watched.process(0))
+    assert watched.status is None
+
+
+def test_a_child_that_does_not_heed_sigterm_is_killed_after_the_grace(watch, monkeypatch, capfd) -> None:
+    monkeypatch.setattr("app.cli.supervisor.KILL_AFTER_EXTRA_SECONDS", 0.1)
+    watched = watch(child(DEAF), child(SLEEP))
+    deaf = watched.process(0)
+    wait_until(lambda: "deaf" in capfd.readouterr().out, "it never got ready")
+    watched.close()
+    assert watched.status == 0
+    assert is_gone(deaf)
+    assert watched.children[0].process is not None
+    assert watched.children[0].process.returncode == -signal.SIGKILL
+    assert watched.children[1].process is not None
+    assert watched.children[1].process.returncode == -signal.SIGTERM
+
+
+def settings(**environment: str):
+    return load_settings(environment, env_file=None)
+
+
+def test_it_starts_one_worker_per_gpu_and_one_without() -> None:
+    names = [each.name for each in children_of(settings(), gpus=0)]
+    assert names == ["api", "worker 1"]
+    both = children_of(settings(), gpus=2)
+    assert [each.environment for each in both] == [{}, {"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    shared = children_of(settings(WORKERS="3", CUDA_VISIBLE_DEVICES="2,5"), gpus=2)
+    assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in shared[1:]] == ["2", "5", "2"]
+    assert [each.name for each in children_of(settings(WORKERS="0"), gpus=4)] == ["api"]

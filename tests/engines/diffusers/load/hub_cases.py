@@ -1,0 +1,91 @@
+"""Run in a process of its own with HF_ENDPOINT and HF_HOME set: huggingface_hub reads them when it is imported.
+
+Prints one JSON object: what each case gave, an error's class, code and message, or facts of the picture.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import urllib.request
+from pathlib import Path
+
+import huggingface_hub.constants
+
+from app.core.catalog import ModelSpec
+from app.core.request import GenerationRequest, LoraChoice
+from app.engines.diffusers.engine import DiffusersEngine
+from app.engines.settings import EngineSettings
+from app.errors import GenerationError
+from tests.engines.diffusers.generate.control import Recorder
+
+
+def attempt(
+    repo: str, *, requires_auth: bool = False, source: str = "huggingface", lora: str | None = None
+) -> dict[str, object]:
+    fields = {"id": "model", "name": "model", "repo": repo, "description": "", "source": source}
+    spec = ModelSpec.model_validate(fields | {"requires_auth": requires_auth})
+    request = GenerationRequest(
+        model_id="model",
+        prompt="a red cat",
+        num_inference_steps=1,
+        width=32,
+        height=32,
+        seed=1,
+        loras=() if lora is None else (LoraChoice(id=lora),),
+    )
+    folder = Path(sys.argv[1])
+    settings = EngineSettings(root=folder, model_cache_dir=folder, loras_dir=folder / "loras", lora_max_bytes=50_000)
+    engine, control = DiffusersEngine(settings), Recorder()
+    try:
+        generation = engine.generate(spec, request, control)
+    except GenerationError as error:
+        return {"error": type(error).__name__, "code": error.code, "transient": error.transient, "detail": error.detail}
+    return {
+        "revision": generation.versions["revision"],
+        "sum": int(generation.images[0].pixels.sum()),
+        "downloading": "downloading_model" in control.phases(),
+    }
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    results = {
+        "gated": attempt("tiny/gated", requires_auth=True),
+        "private": attempt("tiny/private", requires_auth=True),
+        "gone": attempt("tiny/gone"),
+        "broken": attempt("tiny/broken"),
+        "pickled": attempt("tiny/pickled"),
+        "nameless": attempt("no such name!"),
+        "first": attempt("tiny/flux"),
+        "again": attempt("tiny/flux"),
+        "only_fp16": attempt("tiny/fp16"),
+        "only_fp16_again": attempt("tiny/fp16"),
+        "lora": attempt("tiny/flux", lora="tiny/lora"),
+        "lora_of_many": attempt("tiny/flux", lora="tiny/loras"),
+        "lora_by_file": attempt("tiny/flux", lora="tiny/loras/b.safetensors"),
+        "lora_by_other_file": attempt("tiny/flux", lora="tiny/loras/small.safetensors"),
+        "lora_of_many_again": attempt("tiny/flux", lora="tiny/loras"),
+        "lora_without_that_file": attempt("tiny/flux", lora="tiny/loras/c.safetensors"),
+        "lora_too_large": attempt("tiny/flux", lora="tiny/loras/a.safetensors"),
+        "lora_gone": attempt("tiny/flux", lora="tiny/gone"),
+        "lora_private": attempt("tiny/flux", lora="tiny/private"),
+        "lora_pickled": attempt("tiny/flux", lora="tiny/pickled"),
+    }
+    with urllib.request.urlopen(f"{os.environ['HF_ENDPOINT']}/close"):
+        pass
+    results["unreachable"] = attempt("tiny/sd35")
+    results["unreachable_cached"] = attempt("tiny/flux")
+    results["lora_cached"] = attempt("tiny/flux", lora="tiny/lora")
+    results["lora_unreachable"] = attempt("tiny/flux", lora="tiny/another")
+    results["unreachable_config"] = attempt("lonely.safetensors", source="local")
+    huggingface_hub.constants.HF_HUB_OFFLINE = True
+    results["offline"] = attempt("tiny/sd35")
+    results["offline_cached"] = attempt("tiny/flux")
+    sys.stdout.write(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

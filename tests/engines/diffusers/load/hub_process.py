@@ -1,0 +1,30 @@
+"""Run a file of cases in its own process, against a hub: huggingface_hub reads its settings when it is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.config import ROOT
+from tests.engines.diffusers.load.hub_server import HubServer
+
+
+def run_cases(module: str, folder: Path, hub: HubServer, **environment: str) -> dict[str, Any]:
+    """What `module` printed, as JSON, and under "asked" which paths the hub was asked for."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(folder)],
+        cwd=ROOT,
+        env=kept | own | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {**json.loads(done.stdout), "asked": list(hub.requests)}

@@ -1,0 +1,91 @@
+"""Models of the hub: every refusal has its code and its advice, and what was fetched once needs no network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.engines.diffusers.load.hub_process import run_cases
+from tests.engines.diffusers.load.hub_server import COMMIT, HubServer
+from tools.tiny_models.lora import make_lora
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+@pytest.fixture(scope="module")
+def answers(tiny, tmp_path_factory):
+    """What each case of hub_cases.py gave, all in one process against one hub."""
+    folder = tmp_path_factory.mktemp("hub")
+    pickled = Path(shutil.copytree(tiny / "sd15", folder / "pickled"))
+    for weights in pickled.rglob("*.safetensors"):
+        weights.rename(weights.with_suffix(".bin"))
+    halved = Path(shutil.copytree(tiny / "flux", folder / "fp16"))
+    for weights in halved.rglob("*.safetensors"):
+        weights.rename(weights.with_name(weights.name.replace(".safetensors", ".fp16.safetensors")))
+    shutil.copy(tiny / "sd15-single-file.safetensors", folder / "lonely.safetensors")
+    make_lora(tiny / "flux", folder / "lora" / "style.safetensors", strength=3.0)
+    make_lora(tiny / "flux", folder / "many" / "a.safetensors", rank=40)
+    make_lora(tiny / "flux", folder / "many" / "b.safetensors")
+    make_lora(tiny / "flux", folder / "many" / "small.safetensors", rank=1)
+    repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled, "tiny/fp16": halved}
+    with HubServer(repos | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
+        return run_cases("tests.engines.diffusers.load.hub_cases", folder, hub)
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "code", "transient", "advice"),
+    [
+        ("gated", "ModelRequiresAuth", "model_requires_auth", False, "Accept its licence"),
+        ("private", "ModelRequiresAuth", "model_requires_auth", False, "HF_TOKEN"),
+        ("gone", "ModelUnavailable", "model_unavailable", False, "Check the repo in the MODEL_ line"),
+        ("nameless", "ModelUnavailable", "model_unavailable", False, "Repo id"),
+        ("pickled", "ModelUnavailable", "model_unavailable", False, "Pickles can run code"),
+        ("broken", "ModelDownloadFailed", "model_unavailable", True, "answered 500"),
+        ("unreachable", "ModelDownloadFailed", "model_unavailable", True, "Check the network"),
+        ("unreachable_config", "ModelDownloadFailed", "model_unavailable", True, "Put the JSON and text files"),
+        ("lora_of_many", "LoraUnavailable", "lora_unavailable", False, "one of them: tiny/loras/a.safetensors, "),
+        ("lora_of_many_again", "LoraUnavailable", "lora_unavailable", False, "several LoRAs"),
+        ("lora_without_that_file", "LoraUnavailable", "lora_unavailable", False, "has no file c.safetensors"),
+        ("lora_too_large", "LoraUnavailable", "lora_unavailable", False, "at most 50,000 are downloaded"),
+        ("lora_gone", "LoraUnavailable", "lora_unavailable", False, "Check the LoRA's name"),
+        ("lora_private", "LoraUnavailable", "lora_unavailable", False, "set HF_TOKEN"),
+        ("lora_pickled", "LoraUnavailable", "lora_unavailable", False, "Pickles can run code"),
+        ("lora_unreachable", "ModelDownloadFailed", "model_unavailable", True, "Check the network"),
+        ("offline", "ModelUnavailable", "model_unavailable", False, "HF_HUB_OFFLINE"),
+    ],
+)
+def test_a_refusal_has_its_code_and_advice(answers, case, error, code, transient, advice):
+    answer = answers[case]
+    assert (answer["error"], answer["code"], answer["transient"]) == (error, code, transient)
+    assert advice in answer["detail"]
+
+
+def test_a_download_is_reported_and_its_commit_is_the_revision(answers):
+    assert answers["first"]["downloading"] is True
+    assert answers["first"]["revision"] == COMMIT
+
+
+@pytest.mark.parametrize("case", ["again", "unreachable_cached", "offline_cached"])
+def test_what_was_fetched_once_is_used_without_asking_again(answers, case):
+    assert answers[case] == {**answers["first"], "downloading": False}
+
+
+def test_a_repository_with_weights_in_one_variant_only_is_fetched_in_that(answers):
+    assert answers["only_fp16"] == answers["first"]
+    assert answers["only_fp16_again"] == answers["again"]
+
+
+def test_no_pickle_is_ever_fetched(answers):
+    assert not [path for path in answers["asked"] if path.endswith(".bin")]
+
+
+def test_a_lora_is_fetched_once(answers):
+    assert answers["lora"]["downloading"]
+    assert answers["lora"]["sum"] != answers["again"]["sum"]
+    assert answers["lora_by_file"]["downloading"]
+    assert not answers["lora_cached"]["downloading"]
+    assert answers["lora_cached"]["sum"] == answers["lora"]["sum"]
+    fetched = [path for path in answers["asked"] if path.startswith("GET") and path.endswith("style.safetensors")]
+    assert len(fetched) == 1

@@ -1,0 +1,7 @@
+"""The worker tests' installation, for the tests here that need a whole one."""
+
+from __future__ import annotations
+
+from tests.worker.conftest import empty_database, new_place, place, processes
+
+__all__ = ["empty_database", "new_place", "place", "processes"]

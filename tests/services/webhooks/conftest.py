@@ -1,0 +1,123 @@
+"""An installation over either database, a receiver, and a courier that does not take a day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import load_settings
+from app.core import webhooks as rules
+from app.core.request import GenerationRequest
+from app.services.context import Installation, open_installation
+from app.services.webhooks import dispatcher as courier_module
+from app.services.webhooks.dispatcher import Courier
+from app.store.ops.webhooks import WebhookStore
+from tests.services.webhooks.receiver import Receiver, receiving
+from tests.store.harness import Store
+from tests.waiting import PATIENCE
+
+SECRET = "whsec_" + "QUJD" * 10  # 30 bytes
+
+
+class House:
+    """An installation, and short words for what the tests do with it."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.store = Store(installation.database)
+        self.webhooks = WebhookStore(installation.database)
+
+    def submit(self, url: str | None, **values: object) -> str:
+        request = GenerationRequest(model_id="demo", prompt="a red boat", num_inference_steps=16, seed=7)
+        return self.store.jobs.enqueue(request, client_id="alice", webhook_url=url, **values)[0].id
+
+    def finish(self, url: str | None) -> str:
+        """A job that completed, and so has something to tell `url`."""
+        job_id = self.submit(url)
+        self.store.complete(self.store.claim())
+        return job_id
+
+    def deliveries(self, job_id: str | None = None) -> list[rules.Delivery]:
+        return self.webhooks.page(job_id=job_id)
+
+    def only(self, job_id: str) -> rules.Delivery:
+        (delivery,) = self.deliveries(job_id)
+        return delivery
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'queue.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def open_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """Opens installations with any settings: SQLite, private addresses allowed, unless told otherwise."""
+    opened: list[Installation] = []
+
+    def open_one(**settings: object) -> House:
+        defaults = {
+            "database_url": f"sqlite:///{tmp_path / 'queue.db'}",
+            "images_dir": tmp_path / "images",
+            "webhook_allow_private": True,
+            "webhook_secret": SECRET,
+            "webhook_timeout_seconds": 2,
+        }
+        opened.append(open_installation(load_settings({}, None, **(defaults | settings))))
+        return House(opened[-1])
+
+    yield open_one
+    for installation in opened:
+        installation.close()
+
+
+@pytest.fixture
+def house(open_house: Callable[..., House]) -> House:
+    return open_house()
+
+
+@pytest.fixture
+def both(open_house: Callable[..., House], database_url: str) -> House:
+    """A house on SQLite and one on PostgreSQL."""
+    return open_house(database_url=database_url)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as server:
+        yield server
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries within a blink."""
+    monkeypatch.setattr(rules, "RETRY_DELAYS", (0.02,) * len(rules.RETRY_DELAYS))
+    monkeypatch.setattr(courier_module, "POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+def hire(quick: None) -> Iterator[Callable[[House], Courier]]:
+    """Starts couriers, which stop with the test."""
+    hired: list[Courier] = []
+
+    def start(house: House) -> Courier:
+        hired.append(Courier(house.installation))
+        hired[-1].start()
+        return hired[-1]
+
+    yield start
+    for courier in hired:
+        courier.stop(timeout=5)
+
+
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not happen in time"
+        time.sleep(0.01)

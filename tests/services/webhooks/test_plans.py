@@ -1,0 +1,52 @@
+"""Looking for work must not grow with the messages that were ever sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from app.store.ops.webhooks import PassedOver
+from tests.services.webhooks.conftest import House
+
+
+@contextmanager
+def overheard(house: House) -> Iterator[list[tuple[str, Any]]]:
+    heard: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith(("SELECT", "UPDATE")):
+            heard.append((statement, parameters))
+
+    engine = house.installation.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield heard
+    event.remove(engine, "before_cursor_execute", note)
+
+
+CALLS = {
+    "claim": lambda house: house.webhooks.claim(lease_seconds=60, passed_over=PassedOver(["other"], ["http://other"])),
+    "settle": lambda house: house.webhooks.delivered(house.webhooks.claim(lease_seconds=60), 200),
+    "of a job": lambda house: house.webhooks.page(job_id="x"),
+    "newest": lambda house: house.webhooks.page(limit=3),
+    "replay": lambda house: house.webhooks.replay(house.deliveries()[0].id),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_no_statement_walks_the_history(house: House, call: Any) -> None:
+    house.finish("https://hooks.example/")
+    with overheard(house) as heard:
+        call(house)
+    assert heard
+    for statement, parameters in heard:
+        with house.installation.database.read() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+        steps = [row.detail for row in plan if "webhook_deliveries" in row.detail]
+        limited = "ORDER BY webhook_deliveries.seq DESC" in statement  # the end of the table, and no further
+        assert steps
+        assert all(step.startswith("SEARCH") or limited for step in steps), (statement, steps)
+        assert not any("TEMP B-TREE" in row.detail for row in plan), (statement, plan)

@@ -1,0 +1,109 @@
+"""From nothing to the present schema, once, whoever starts first; and never backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from app.errors import DatabaseTooNew
+from app.store.db.database import Database
+from app.store.db.migrate import migrate
+from app.store.db.schema import metadata
+from app.store.media.outputs import GalleryQuery
+from tests.store.harness import Store
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Opens connections to one and the same database, which has no table yet."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/a folder/#odd names%/queue.db"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    opened: list[Database] = []
+
+    def open_one() -> Database:
+        opened.append(Database(url))
+        return opened[-1]
+
+    yield open_one
+    for database in opened:
+        database.close()
+
+
+def test_from_nothing_to_working(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    store = Store(database)
+    store.submit()
+    store.complete(store.claim())
+    migrate(database)
+    assert sum(store.jobs.counts().values()) == 1
+
+
+def test_many_processes_starting_together_migrate_once(fresh: Callable[[], Database]) -> None:
+    databases = [fresh() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(migrate, databases))
+    for database in databases:
+        Store(database).submit()
+
+
+def test_a_newer_database_is_refused_and_left_alone(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'"))
+    with pytest.raises(DatabaseTooNew, match="from_the_future") as refused:
+        migrate(database)
+    assert "newer" in str(refused.value)
+    with database.read() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "from_the_future"
+
+
+def test_the_migrations_build_exactly_the_schema(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_every_partial_index_is_built_as_it_is_declared(fresh: Callable[[], Database]) -> None:
+    """The comparison above does not look at an index' WHERE or at the direction of its columns."""
+    database = fresh()
+    migrate(database)
+    declared = {
+        index.name: str(index.dialect_options[database.engine.dialect.name].get("where"))
+        for table in metadata.sorted_tables
+        for index in table.indexes
+    }
+    on_sqlite, on_postgresql = "SELECT name, sql FROM sqlite_master", "SELECT indexname, indexdef FROM pg_indexes"
+    catalogue = on_sqlite if database.is_sqlite else on_postgresql
+    with database.read() as connection:
+        built = dict(connection.execute(text(catalogue)).all())
+    for name, where in declared.items():
+        assert ("WHERE" in built[name]) == (where != "None"), name
+        for status in ("PENDING", "PROCESSING"):
+            assert (f"'{status}'" in built[name]) == (status in where), name
+    assert "priority DESC" in built["ix_jobs_line"]
+    assert "priority DESC" in built["ix_jobs_model_line"]
+
+
+def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    store = Store(database)
+    store.submit(prompt="ÜBER den Wolken")
+    store.complete(store.claim())
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE outputs DROP COLUMN search_text"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
+    migrate(database)
+    assert len(store.outputs.page(GalleryQuery(search="wolken über"))) == 1

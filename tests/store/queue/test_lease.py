@@ -1,0 +1,201 @@
+"""The lease follows the work: heartbeats, the rescue of silent workers' jobs, and the end of poison jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.core.job import JobStatus, Phase, Progress
+from app.store.db.database import Database
+from app.store.queue.claims import BACKOFF_MAX_SECONDS, BACKOFF_SECONDS
+from tests.store.harness import LEASE, TIMEOUT, Store
+
+
+def test_a_heartbeat_extends_the_lease(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.edit(claim.job_id, lease_expires_at=store.now() + 1, heartbeat_at=1.0)
+    beat = store.claims.heartbeat([claim])[claim.job_id]
+    assert (beat.owned, beat.cancel_requested) == (True, False)
+    row = store.row(claim.job_id)
+    assert row.lease_expires_at == pytest.approx(store.now() + LEASE, abs=5)
+    assert row.heartbeat_at == pytest.approx(store.now(), abs=5)
+
+
+def test_a_heartbeat_never_extends_the_lease_past_the_deadline(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    for _ in range(20):
+        store.edit(claim.job_id, deadline_at=store.now() + LEASE / 2)
+        assert store.claims.heartbeat([claim])[claim.job_id].owned
+        row = store.row(claim.job_id)
+        assert row.lease_expires_at <= row.deadline_at
+
+
+def test_past_the_deadline_a_heartbeat_is_refused(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.edit(claim.job_id, deadline_at=store.now() - 1, lease_expires_at=store.now() - 1)
+    before = store.row(claim.job_id)
+    assert not store.claims.heartbeat([claim])[claim.job_id].owned
+    assert store.row(claim.job_id) == before
+
+
+def test_a_heartbeat_and_progress_bring_the_news_of_a_cancel(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.jobs.cancel(claim.job_id)
+    assert store.claims.heartbeat([claim])[claim.job_id].cancel_requested
+    assert store.claims.progress(claim, Progress(Phase.GENERATING, 1, 9)).cancel_requested
+    assert store.claims.look(claim).cancel_requested
+
+
+def test_heartbeats_of_several_jobs_are_told_apart(store: Store) -> None:
+    for _ in range(3):
+        store.submit()
+    claims = [store.claim(f"w{number}") for number in range(3)]
+    store.lose(claims[1])
+    assert [store.claims.heartbeat(claims)[claim.job_id].owned for claim in claims] == [True, False, True]
+    assert store.claims.heartbeat([]) == {}
+
+
+def test_a_live_job_is_not_rescued(store: Store) -> None:
+    store.submit()
+    store.claim()
+    assert store.claims.rescue() == []
+
+
+def test_a_silent_worker_s_job_waits_again_behind_a_backoff(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.expire(claim)
+    assert [(row.id, row.status, row.attempt, row.error_code) for row in store.claims.rescue()] == [
+        (claim.job_id, "PENDING", 1, "worker_died")
+    ]
+    assert store.claims.rescue() == []
+    row = store.row(claim.job_id)
+    assert row.worker_id is None
+    assert row.lease_expires_at is None
+    assert row.available_at == pytest.approx(store.now() + BACKOFF_SECONDS, abs=1.5)
+    assert store.claims.claim("w2") is None
+
+
+def test_the_backoff_doubles_up_to_its_bound(store: Store) -> None:
+    job = store.submit()
+    store.edit(job.id, max_attempts=100)
+    waits = []
+    for _ in range(10):
+        claim = store.claim()
+        store.expire(claim)
+        store.claims.rescue()
+        waits.append(store.row(job.id).available_at - store.now())
+        store.edit(job.id, available_at=None)
+    expected = [min(BACKOFF_SECONDS * 2**n, BACKOFF_MAX_SECONDS) for n in range(10)]
+    assert waits == pytest.approx(expected, abs=1.5)
+
+
+def test_poison_stops(store: Store) -> None:
+    job = store.submit()
+    for attempt in (1, 2, 3):
+        claim = store.claim(f"w{attempt}")
+        assert claim.attempt == attempt
+        store.lose(claim)
+    dead = store.jobs.get(job.id)
+    assert (dead.status, dead.error_code) == (JobStatus.FAILED, "worker_died")
+    assert dead.completed_at is not None
+    assert dead.error_message
+    assert store.claims.claim("w4") is None
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2])
+def test_a_job_that_used_up_its_deadline_failed_by_timeout(store: Store, max_attempts: int) -> None:
+    job = store.submit()
+    store.edit(job.id, max_attempts=max_attempts)
+    store.claim()
+    past = store.now() - 1
+    store.edit(job.id, lease_expires_at=past, deadline_at=past)
+    store.claims.rescue()
+    rescued = store.jobs.get(job.id)
+    assert rescued.error_code == "timeout"
+    assert rescued.status is (JobStatus.FAILED if max_attempts == 1 else JobStatus.PENDING)
+
+
+def test_a_timeout_shorter_than_the_lease_is_a_timeout_too(database: Database) -> None:
+    store = Store(database, lease=30, timeout=10)
+    job = store.submit()
+    for _ in range(10):  # the two limits must be equal to the last digit each time
+        claim = store.claim()
+        row = store.row(job.id)
+        store.edit(job.id, max_attempts=1, lease_expires_at=row.lease_expires_at - 60, deadline_at=row.deadline_at - 60)
+        assert [row.error_code for row in store.claims.rescue()] == ["timeout"]
+        assert claim.deadline_in == 10
+        store.jobs.retry(job.id, max_attempts=1)
+
+
+def test_a_cancelled_job_whose_worker_died_is_cancelled(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.jobs.cancel(claim.job_id)
+    store.lose(claim)
+    job = store.jobs.get(claim.job_id)
+    assert (job.status, job.error_code, job.error_message) == (JobStatus.CANCELLED, None, None)
+    assert job.completed_at is not None
+
+
+def test_rescue_touches_only_lost_jobs(store: Store) -> None:
+    for _ in range(4):
+        store.submit()
+    done, lost, alive = store.claim("w1"), store.claim("w2"), store.claim("w3")
+    store.complete(done)
+    before = {id: store.row(id) for id in (done.job_id, alive.job_id)}
+    store.expire(lost)
+    assert [row.id for row in store.claims.rescue()] == [lost.job_id]
+    assert {id: store.row(id) for id in before} == before
+
+
+def test_a_waiting_job_shows_no_progress_of_its_last_attempt(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.claims.progress(claim, Progress(Phase.GENERATING, 8, 16))
+    assert store.jobs.get(claim.job_id).progress.percent == 49
+    store.lose(claim)
+    assert store.jobs.get(claim.job_id).progress == Progress(Phase.STARTING, 0, 16)
+
+
+# --- a clock set back leaves rows in the future
+
+
+def test_a_lease_in_the_far_future_still_ends_within_a_lease(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.edit(claim.job_id, lease_expires_at=store.now() + 9000, deadline_at=store.now() + 9500)
+    assert store.claims.rescue() == []
+    row = store.row(claim.job_id)
+    assert row.lease_expires_at <= store.now() + LEASE
+    assert row.deadline_at <= store.now() + TIMEOUT
+
+
+def test_a_deadline_in_the_far_future_is_brought_back_though_the_worker_lives(store: Store) -> None:
+    store.submit()
+    claim = store.claim()
+    store.edit(claim.job_id, deadline_at=store.now() + 9500)
+    store.claims.heartbeat([claim])
+    store.claims.rescue()
+    assert store.row(claim.job_id).deadline_at <= store.now() + TIMEOUT
+    assert store.claims.heartbeat([claim])[claim.job_id].owned
+
+
+def test_nobody_waits_longer_than_the_longest_backoff(store: Store) -> None:
+    job = store.submit()
+    store.edit(job.id, available_at=store.now() + BACKOFF_MAX_SECONDS + 60)
+    store.claims.rescue()
+    assert store.claim().job_id == job.id
+
+
+def test_jobs_from_the_future_are_served(store: Store) -> None:
+    job = store.submit("cold")
+    warm = store.submit("warm")
+    store.edit(job.id, created_at=store.now() + 9000, overtaken_at=store.now() + 9000)
+    claim = store.claim("w1", "warm")
+    assert claim.job_id == job.id
+    assert claim.queued_seconds == 0
+    assert store.claim("w1").job_id == warm.id

@@ -1,0 +1,106 @@
+"""What a worker leaves for monitoring: counters in the database, and one line in the log for each job that ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from app.errors import DatabaseUnavailable, OutOfMemory
+from app.store.ops.counters import Counter
+from app.store.queue.stats import FigureStore
+from app.worker.metrics_buffer import Counts
+from tests.waiting import wait_until
+from tests.worker.fake_engine import FakeEngine, fails
+from tests.worker.harness import Place
+
+
+@pytest.fixture
+def journal(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    """The lines about jobs that ended."""
+    monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
+    caplog.set_level("INFO", "cyberimage.jobs")
+    return lambda: [record for record in caplog.records if record.name == "cyberimage.jobs"]
+
+
+def counters(place: Place) -> dict[Counter, float]:
+    return dict(FigureStore(place.installation.database).read().counters)
+
+
+def test_a_published_job_is_counted_with_the_next_heartbeat(place: Place, engine: FakeEngine) -> None:
+    place.start(engine)
+    place.completed(place.submit(num_images=2))
+    steps, images = Counter("steps", "fake"), Counter("images", "fake")
+    wait_until(lambda: counters(place).get(steps) == 4, "the counts did not come")
+    found = counters(place)
+    assert found[images] == 2
+    assert found[Counter("phase_seconds", "fake", "generating")] == pytest.approx(0.01)
+    assert found[Counter("phase_bucket", "fake", "generating/0.05")] == 1
+    assert found[Counter("phase_seconds", "fake", "saving")] > 0
+    assert Counter("phase_seconds", "fake", "queued") in found
+    wait_until(lambda: counters(place).get(Counter("model_loads", "fake")) == 1, "the load was not counted")
+
+
+def test_a_worker_that_stops_leaves_nothing_uncounted(new_place, engine: FakeEngine) -> None:
+    place = new_place(HEARTBEAT_SECONDS="10", LEASE_SECONDS="60")
+    running = place.start(engine)
+    place.completed(place.submit())
+    running.stop()
+    assert counters(place)[Counter("images", "fake")] == 1
+
+
+def test_one_model_for_another_is_a_swap_and_one_beside_it_is_not() -> None:
+    counts = Counts()
+    counts.resident([], ["a"])
+    counts.resident(["a"], ["a", "b"])
+    counts.resident(["a", "b"], ["b", "c"])
+    counts.resident(["c"], [])
+    loads = {Counter("model_loads", model): 1 for model in "abc"}
+    unloads = {Counter("model_unloads", model): 1 for model in "ac"}
+    assert dict(counts.take()) == {**loads, **unloads, Counter("model_swaps", "c"): 1}
+    assert not counts.take()
+
+
+def test_what_could_not_be_written_is_written_later(place: Place, engine: FakeEngine, monkeypatch) -> None:
+    add, failures = place.installation.counters.add, []
+
+    def away_at_first(found):
+        if found and len(failures) < 3:
+            failures.append(found)
+            raise DatabaseUnavailable("Away.")
+        add(found)
+
+    monkeypatch.setattr(place.installation.counters, "add", away_at_first)
+    place.start(engine)
+    place.completed(place.submit())
+    wait_until(lambda: counters(place).get(Counter("images", "fake")) == 1, "the counts were lost")
+    assert len(failures) == 3
+
+
+def test_the_line_of_a_finished_job(place: Place, engine: FakeEngine, journal) -> None:
+    place.start(engine)
+    job_id = place.submit('a "boat"\nand a sea')
+    seed = place.completed(job_id).job.request.seed
+    wait_until(journal, "no line")
+    (line,) = journal()
+    assert line.job_id == job_id
+    assert (line.outcome, line.model_id, line.seed, line.vram_peak_mb) == ("completed", "fake", seed, 0)
+    assert line.safety_filter_result == "skipped"
+    assert 0 <= line.latency_ms < 60_000
+    assert "\n" not in line.getMessage()
+    assert json.dumps('a "boat"\nand a sea') in line.getMessage()
+
+
+def test_the_line_of_a_failed_job_and_of_a_prompt_that_is_nobodys_business(
+    new_place, engine: FakeEngine, journal
+) -> None:
+    place = new_place(LOG_PROMPTS="false")
+    engine.behaviours["my secret"] = fails(OutOfMemory())
+    place.start(engine)
+    place.ended(place.submit("my secret"))
+    wait_until(journal, "no line")
+    (line,) = journal()
+    assert line.outcome == "out_of_memory"
+    assert "secret" not in line.getMessage()
+    assert not hasattr(line, "prompt")

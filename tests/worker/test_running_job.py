@@ -1,0 +1,42 @@
+"""How many seconds a step takes, as reported while a job runs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from app.core.job import Phase
+from app.worker.running_job import Pace
+from tests.worker.fake_engine import FakeEngine, Gate
+from tests.worker.harness import Place
+
+
+def test_the_average_since_drawing_began_without_what_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("app.worker.running_job.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    pace = Pace()
+
+    def after(seconds: float, phase: Phase, step: int) -> float | None:
+        clock[0] += seconds
+        return pace.after(phase, step)
+
+    assert after(50, Phase.LOADING, 0) is None
+    assert after(1, Phase.GENERATING, 0) is None
+    assert after(2, Phase.GENERATING, 1) == 2
+    assert after(4, Phase.GENERATING, 2) == 3
+    assert after(90, Phase.DECODING, 2) == 3  # the last word stands
+    assert after(90, Phase.GENERATING, 2) == 3
+    assert after(5, Phase.GENERATING, 3) == 5
+
+
+def test_it_is_told_with_the_progress(place: Place) -> None:
+    engine = FakeEngine(step_seconds=0.05)
+    gate = engine.behaviours["slow"] = Gate(Phase.LOADING)
+    place.start(engine)
+    job_id = place.submit("slow")
+    gate.wait()
+    assert place.view(job_id).job.progress.seconds_per_step is None
+    gate.opened.set()
+    seconds = place.completed(job_id).job.progress.seconds_per_step
+    assert seconds is None or seconds > 0.04  # two steps may pass between two looks of the keeper

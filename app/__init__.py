@@ -23,9 +23,9 @@ def create_app(settings: Settings) -> OpenAPI:
     from flask_openapi3 import Info, OpenAPI
 
     from app import api
-    from app.api.security.authorization import Door
-    from app.api.server.context import Server
-    from app.services.context import open_installation
+    from app.api.security.authorization import AccessControl
+    from app.api.server.context import ApiContext
+    from app.services.context import open_context
 
     app = OpenAPI(
         __name__,
@@ -45,6 +45,6 @@ def create_app(settings: Settings) -> OpenAPI:
         # It takes what has brackets (IPv6) for a pattern.
         allowed = [re.compile(f"^{re.escape(one)}$") if "[" in one else one for one in settings.cors_origin_list]
         CORS(app, origins=allowed, expose_headers=api.EXPOSED_HEADERS)
-    server = app.extensions["cyberimage"] = Server(open_installation(settings))
-    app.extensions["cyberimage-door"] = Door(server)
+    server = app.extensions["cyberimage"] = ApiContext(open_context(settings))
+    app.extensions["cyberimage-door"] = AccessControl(server)
     return app

@@ -12,19 +12,19 @@ import time
 import httpx
 import psutil
 
-from bench.place import running
+from bench.service import running
 
 LIMIT_SECONDS, LIMIT_MB = 2.0, 150
 
 
 def main() -> None:
     started = time.perf_counter()
-    with running("-m", "app.server.gunicorn_app") as place, httpx.Client(base_url=place.url) as client:
+    with running("-m", "app.server.gunicorn_app") as service, httpx.Client(base_url=service.url) as client:
         seconds = time.perf_counter() - started
         for _ in range(500):
             client.get("/api/models")
             client.get("/api/images")
-        server = psutil.Process(place.process.pid)
+        server = psutil.Process(service.process.pid)
         sizes = {process.pid: process.memory_info().rss / 2**20 for process in (server, *server.children())}
     print("| | seconds to start | RSS MB |\n|---|---|---|")
     print(f"| API: the process that serves | {seconds:.2f} | {max(sizes.values()):.0f} |")

@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 from bench.overhead import SETTINGS
-from bench.place import running
+from bench.service import running
 from tools.tiny_models.build import build
 
 JOBS, WARM_UP = 60, 5
@@ -29,10 +29,10 @@ POLLING = "import time\nwhile True: time.sleep(0.001)"
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         line = f"tiny-flux;{build('flux', Path(folder))};Tiny FLUX;local;false"
-        with running(MODEL_TINY=line, OMP_NUM_THREADS="1") as place, httpx.Client(base_url=place.url) as client:
+        with running(MODEL_TINY=line, OMP_NUM_THREADS="1") as service, httpx.Client(base_url=service.url) as client:
             waits = []
             for _ in range(JOBS + WARM_UP):
-                status = place.generate(client, prompt="a red circle", model_id="tiny-flux", settings=SETTINGS)
+                status = service.generate(client, prompt="a red circle", model_id="tiny-flux", settings=SETTINGS)
                 waits.append(status["timings"]["queued"] * 1000)
                 time.sleep(0.05)  # so that the worker waits again
             worker = client.get("/api/queue").json()["workers"][0]["pid"]

@@ -16,7 +16,7 @@ from app.process.os_limits import allow_many_files
 from bench.crowd import Crowd, Tally
 from bench.family import MemoryWatch, megabytes
 from bench.machine import describe_machine
-from bench.place import running
+from bench.service import running
 from tools.tiny_models.build import build
 
 LIMIT_MS = 250.0
@@ -29,11 +29,11 @@ def main() -> int:
     allow_many_files()
     with tempfile.TemporaryDirectory() as folder:
         line = f"tiny-sd15;{build('sd15', Path(folder))};Tiny;local;false"
-        with running(MODEL_TINY=line, OMP_NUM_THREADS="1", QUEUE_MAX_PENDING="100000") as place:
-            watch = MemoryWatch(place.process.pid, every=max(1.0, asked.minutes * 60 / 60))
+        with running(MODEL_TINY=line, OMP_NUM_THREADS="1", QUEUE_MAX_PENDING="100000") as service:
+            watch = MemoryWatch(service.process.pid, every=max(1.0, asked.minutes * 60 / 60))
             watch.start()
             bodies = [{"prompt": f"cat {n}", "model_id": "tiny-sd15", "settings": SETTINGS} for n in range(20)]
-            crowd = Crowd(place.url, bodies, asked.pause)
+            crowd = Crowd(service.url, bodies, asked.pause)
             asyncio.run(crowd.run(asked.clients, asked.streams, asked.minutes * 60))
             watch.stop()
     good = report(crowd.tally, asked.minutes * 60)

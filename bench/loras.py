@@ -71,16 +71,16 @@ def measure(model: str, path: Path, loras: Path, side: int, steps: int, rank: in
 
 def switching(engine: DiffusersEngine, spec: ModelSpec, loras: Path) -> float:
     """Milliseconds to put another LoRA on and take it off again, nothing drawn."""
-    from app.engines.diffusers.loras.cache import Wanted
+    from app.engines.diffusers.loras.cache import LoraRequest
     from app.files.loras import inspect
 
-    shelf = engine._residency.get(spec).loras
+    lora_cache = engine._model_cache.get(spec).loras
     times = []
     for number in range(10):
         file = loras / f"l{1 + number % 2}.safetensors"
-        wanted = Wanted(file, inspect(file, file.stem), 1.0)
+        wanted = LoraRequest(file, inspect(file, file.stem), 1.0)
         started = time.perf_counter()
-        with shelf.worn([wanted]):
+        with lora_cache.applied([wanted]):
             pass
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times)

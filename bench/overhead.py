@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.place import running
+from bench.service import running
 from tools.tiny_models.build import build
 
 ROUNDS, WARM_UP = 60, 5
@@ -25,7 +25,7 @@ def main() -> None:
         checkpoint = build("flux", Path(folder))
         direct = direct_call(checkpoint)
         line = f"tiny-flux;{checkpoint};Tiny FLUX;local;false"
-        with running(MODEL_TINY=line, OMP_NUM_THREADS="1") as place, httpx.Client(base_url=place.url) as client:
+        with running(MODEL_TINY=line, OMP_NUM_THREADS="1") as service, httpx.Client(base_url=service.url) as client:
             service_ms, direct_ms = [], []
             for _ in range(ROUNDS + WARM_UP):
                 service_ms.append(timed(lambda: submit_and_wait(client)))

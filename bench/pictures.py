@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from bench.place import running
+from bench.service import running
 
 WANTED_MB = 1250
 WAIT_SECONDS = 5  # of calls that wait for a picture, and get none
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str] = ()) -> None:
         ("40 megapixels", plain(40_000_000)),
         ("20 MB", noise(2 * 10**7)),
     ):
-        with running("-m", "app.server.gunicorn_app", **environment) as place:
-            before = resident_mb(place.process.pid)
+        with running("-m", "app.server.gunicorn_app", **environment) as service:
+            before = resident_mb(service.process.pid)
             began = time.perf_counter()
-            answers = send(place.url + asked.route, picture, asked.clients)
-            seconds, peak = time.perf_counter() - began, resident_mb(place.process.pid)
+            answers = send(service.url + asked.route, picture, asked.clients)
+            seconds, peak = time.perf_counter() - began, resident_mb(service.process.pid)
         told = ", ".join(f"{count} × {code}" for code, count in sorted(answers.items()))
         print(f"{name:<14} {before:5.0f} → {peak:6.0f} MB (wanted ≤ {WANTED_MB}), {seconds:5.1f} s: {told}", flush=True)
 

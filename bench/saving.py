@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.place import running
+from bench.service import running
 from tools.tiny_models.build import build
 
 ROUNDS = 8
@@ -25,8 +25,8 @@ def main() -> None:
         checkpoint = build("sd15", Path(folder))
         line = f'tiny;{checkpoint};Tiny SD 1.5;local;false;{{"steps": {{"min": 1, "max": 50, "default": 2}}}}'
         gaps, saves = [], []
-        with running(MODEL_TINY=line) as place, httpx.Client(base_url=place.url, timeout=120) as client:
-            place.generate(client, prompt="warm up", model_id="tiny", settings=SETTINGS)
+        with running(MODEL_TINY=line) as service, httpx.Client(base_url=service.url, timeout=120) as client:
+            service.generate(client, prompt="warm up", model_id="tiny", settings=SETTINGS)
             for _ in range(ROUNDS):
                 first, second = pair(client)
                 save = first["timings"]["saving"]

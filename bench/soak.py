@@ -18,7 +18,7 @@ import httpx
 
 from bench.family import MemoryWatch, megabytes
 from bench.machine import describe_machine
-from bench.place import running
+from bench.service import running
 from tools.tiny_models.build import build
 
 LIMIT_PERCENT = 5.0
@@ -33,9 +33,9 @@ def main() -> int:
     print(describe_machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         lines = {f"MODEL_{name}": f"{name};{build(name, Path(folder))};Tiny;local;false" for name in FAMILIES}
-        with running(**lines, OMP_NUM_THREADS="1", MAX_LOADED_MODELS=str(asked.loaded)) as place:
-            watch = MemoryWatch(place.process.pid, every=3600)
-            with httpx.Client(base_url=place.url, timeout=60) as client:
+        with running(**lines, OMP_NUM_THREADS="1", MAX_LOADED_MODELS=str(asked.loaded)) as service:
+            watch = MemoryWatch(service.process.pid, every=3600)
+            with httpx.Client(base_url=service.url, timeout=60) as client:
                 outcomes = run(client, asked.jobs, asked.alternate, watch)
     print(f"\njobs, by how they ended: {dict(outcomes)}")
     return 0 if report(watch) and set(outcomes) == {"COMPLETED"} else 1

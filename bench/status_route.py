@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bench.place import running
+from bench.service import running
 
 CLIENTS, SECONDS, ROUNDS = 4, 3.0, 4
 LIMIT = 0.5

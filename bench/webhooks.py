@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
-from bench.place import running
+from bench.service import running
 
 HANGING = 200
 TOLD = 60
@@ -59,8 +59,8 @@ def main() -> None:
     settings = {"WEBHOOK_ALLOW_PRIVATE": "true", "QUEUE_MAX_PENDING": "100000"}
     with ExitStack() as stack:
         hanging = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(HANGING)]
-        place = stack.enter_context(running("run.py", "--workers", "0", **settings))
-        client = stack.enter_context(httpx.Client(base_url=place.url))
+        service = stack.enter_context(running("run.py", "--workers", "0", **settings))
+        client = stack.enter_context(httpx.Client(base_url=service.url))
         receiver = Receiver()
         url = f"http://127.0.0.1:{receiver.server_port}/"
         for listener in hanging:

@@ -28,7 +28,7 @@ def openapi_document() -> dict[str, Any]:
         )
         app = create_app(settings)
         document: dict[str, Any] = app.api_doc
-        app.extensions["cyberimage"].installation.close()
+        app.extensions["cyberimage"].context.close()
     return document
 
 

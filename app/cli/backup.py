@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.cli.common import carry_out
-from app.services.context import Installation
+from app.cli.common import run_command
+from app.services.context import AppContext
 from app.services.ops.backup import back_up
 
 
@@ -17,11 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.cli.backup", description=__doc__)
     parser.add_argument("folder", type=Path, help="where to; it must not exist yet, or be empty")
     folder: Path = parser.parse_args(arguments).folder
-    return carry_out(lambda installation: _back_up(installation, folder), "There is no backup: ")
+    return run_command(lambda context: _back_up(context, folder), "There is no backup: ")
 
 
-def _back_up(installation: Installation, folder: Path) -> None:
-    backup = back_up(installation, folder.absolute())
+def _back_up(context: AppContext, folder: Path) -> None:
+    backup = back_up(context, folder.absolute())
     print(f"{folder}: the database and {backup.files:,} files, {backup.bytes:,} bytes of them.")
     print(f"Restore it with: python -m app.cli.restore {folder}")
 

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from app.cli.common import carry_out
-from app.services.context import Installation
+from app.cli.common import run_command
+from app.services.context import AppContext
 from app.services.ops.cleanup import clean_up
-from app.store.db.vacuum import look_after
+from app.store.db.vacuum import vacuum_and_analyze
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,14 +17,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.cli.cleanup", description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     dry_run = parser.parse_args(arguments).dry_run
-    return carry_out(lambda installation: _clean_up(installation, dry_run), "The clean-up could not finish: ")
+    return run_command(lambda context: _clean_up(context, dry_run), "The clean-up could not finish: ")
 
 
-def _clean_up(installation: Installation, dry_run: bool) -> None:
-    report = clean_up(installation, dry_run=dry_run)
+def _clean_up(context: AppContext, dry_run: bool) -> None:
+    report = clean_up(context, dry_run=dry_run)
     if not dry_run:
-        look_after(installation.database)
-        installation.database.checkpoint()
+        vacuum_and_analyze(context.database)
+        context.database.checkpoint()
     print("Would remove:" if report.dry_run else "Removed:")
     for name in ("images", "jobs", "orphans", "idempotency_keys"):
         print(f"  {name.replace('_', ' '):<17}{getattr(report, name):>12,}")

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.cli.common import carry_out
+from app.cli.common import run_command
 from app.config.rate_limits import check_limit
 from app.core.access import ApiKey, Role
 from app.services.auth.api_keys import create_key
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.webhooks.signing import signing_secret
 from app.store.ops.api_keys import ApiKeyStore
 
@@ -22,33 +22,33 @@ LONGEST_NAME = 100
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status. It may run while the service does."""
     asked = _parser().parse_args(arguments)
-    return carry_out(lambda installation: asked.run(installation, asked))
+    return run_command(lambda context: asked.run(context, asked))
 
 
-def _create(installation: Installation, asked: argparse.Namespace) -> None:
+def _create(context: AppContext, asked: argparse.Namespace) -> None:
     role = Role.ADMIN if asked.admin else Role.USER
     limits = {"rate_limit_generate": asked.limit, "rate_limit_read": asked.limit_read}
-    key, token = create_key(installation, asked.name, role, **limits)
+    key, token = create_key(context, asked.name, role, **limits)
     print(token)
     print(f"Key {key.id} for {key.name} ({key.role}). It is shown this once: keep it now.", file=sys.stderr)
-    if installation.settings.auth_mode != "keys":
+    if context.settings.auth_mode != "keys":
         print("It is asked for when AUTH_MODE=keys is set.", file=sys.stderr)
 
 
-def _list(installation: Installation, _asked: argparse.Namespace) -> None:
+def _list(context: AppContext, _asked: argparse.Namespace) -> None:
     print(f"{'ID':>4}  {'NAME':<24} {'ROLE':<6} {'CREATED':<17} {'LAST USED':<17} {'REVOKED':<17} LIMITS")
-    for key in ApiKeyStore(installation.database).all():
+    for key in ApiKeyStore(context.database).all():
         times = (f"{_when(at):<17}" for at in (key.created_at, key.last_used_at, key.revoked_at))
         print(f"{key.id:>4}  {key.name:<24} {key.role:<6} {' '.join(times)} {_limits(key)}".rstrip())
 
 
-def _revoke(installation: Installation, asked: argparse.Namespace) -> None:
-    key = ApiKeyStore(installation.database).revoke(asked.id)
+def _revoke(context: AppContext, asked: argparse.Namespace) -> None:
+    key = ApiKeyStore(context.database).revoke(asked.id)
     print(f"Key {key.id} ({key.name}) is revoked. Its jobs and pictures stay.")
 
 
-def _webhook(installation: Installation, _asked: argparse.Namespace) -> None:
-    print(signing_secret(installation))
+def _webhook(context: AppContext, _asked: argparse.Namespace) -> None:
+    print(signing_secret(context))
 
 
 def _when(seconds: float | None) -> str:

@@ -10,14 +10,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from app.cli.common import carry_out
+from app.cli.common import run_command
 from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.engines.base import Pixels
 from app.engines.settings import EngineSettings
 from app.errors import InvalidRequest
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.models import model_files
 
 EXIT_INTERRUPTED = 130
@@ -29,18 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status. It may run while the service does."""
     asked = _parser().parse_args(arguments)
     try:
-        return carry_out(lambda installation: asked.run(installation, asked))
+        return run_command(lambda context: asked.run(context, asked))
     except KeyboardInterrupt:
         print("\nStopped. What came is kept; run the same command again to go on.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
-def _list(installation: Installation, _asked: argparse.Namespace) -> None:
+def _list(context: AppContext, _asked: argparse.Namespace) -> None:
     print(f"{'MODEL':<20} {'STATE':<8} {'ON DISK':>8}  {'NEEDS':<8} SOURCE")
-    for spec in installation.catalog:
-        files = model_files.files_of(installation, spec)
+    for spec in context.catalog:
+        files = model_files.files_of(context, spec)
         size = _gigabytes(files.bytes) if files.bytes else "-"
-        print(f"{spec.id:<20} {_state(files):<8} {size:>8}  {_needs(installation, spec):<8} {spec.source}: {spec.repo}")
+        print(f"{spec.id:<20} {_state(files):<8} {size:>8}  {_needs(context, spec):<8} {spec.source}: {spec.repo}")
 
 
 def _state(files: model_files.ModelFiles) -> str:
@@ -49,18 +49,18 @@ def _state(files: model_files.ModelFiles) -> str:
     return "here" if files.available else "partly" if files.bytes else "-"
 
 
-def _needs(installation: Installation, spec: ModelSpec) -> str:
+def _needs(context: AppContext, spec: ModelSpec) -> str:
     """`HF_TOKEN` when the model is gated and there is none; `licence` when there is: of it, the hub decides."""
     if not spec.requires_auth or spec.source != "huggingface":
         return "-"
-    return "licence" if installation.settings.hf_token.get_secret_value() else "HF_TOKEN"
+    return "licence" if context.settings.hf_token.get_secret_value() else "HF_TOKEN"
 
 
-def _fetch(installation: Installation, asked: argparse.Namespace) -> None:
-    spec = installation.catalog.get(asked.model_id)
+def _fetch(context: AppContext, asked: argparse.Namespace) -> None:
+    spec = context.catalog.get(asked.model_id)
     if spec.lane == "remote":
         raise InvalidRequest(f"{spec.id} runs at a provider; there is nothing to fetch.")
-    settings = installation.settings
+    settings = context.settings
     os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # what goes wrong is said in our words
     logging.getLogger("xformers").setLevel(logging.ERROR)
@@ -78,15 +78,15 @@ def _fetch(installation: Installation, asked: argparse.Namespace) -> None:
         checkpoint = locate(spec, engine, line)
     finally:
         line.end()
-    size = model_files.files_of(installation, spec).bytes or 0
+    size = model_files.files_of(context, spec).bytes or 0
     print(f"{spec.id} is here: {_gigabytes(size)}, revision {checkpoint.revision}.")
 
 
-def _remove(installation: Installation, asked: argparse.Namespace) -> None:
-    spec = installation.catalog.get(asked.model_id)
-    freed = model_files.remove(installation, spec)
+def _remove(context: AppContext, asked: argparse.Namespace) -> None:
+    spec = context.catalog.get(asked.model_id)
+    freed = model_files.remove(context, spec)
     print(f"{_gigabytes(freed)} of {spec.repo} are deleted." if freed else f"Nothing of {spec.repo} is here.")
-    for other in installation.catalog:
+    for other in context.catalog:
         if (other.repo, other.source) == (spec.repo, spec.source) and other.id != spec.id:
             print(f"{other.id} used the same files.")
 

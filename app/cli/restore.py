@@ -11,7 +11,7 @@ from app.cli.common import EXIT_CONFIGURATION, EXIT_FAILED
 from app.config import load_settings
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.process.os_limits import keep_files_private
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from app.services.ops.backup import read, restore
 from app.services.ops.private_files import protect_files
 from app.store.db.migrate import check_known, migrate
@@ -30,11 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         protect_files(settings)
         check_known(read(folder).revision)
-        installation = open_installation(settings)
-        _refuse_to_destroy(installation, replace=asked.replace)
-        backup, missing = restore(installation, folder)
-        migrate(installation.database)  # a backup of an older version
-        installation.close()
+        context = open_context(settings)
+        _refuse_to_destroy(context, replace=asked.replace)
+        backup, missing = restore(context, folder)
+        migrate(context.database)  # a backup of an older version
+        context.close()
     except ConfigurationError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return EXIT_CONFIGURATION
@@ -47,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse_to_destroy(installation: Installation, *, replace: bool) -> None:
+def _refuse_to_destroy(context: AppContext, *, replace: bool) -> None:
     """Raises ConfigurationError when workers live, or when there is something that would be lost."""
-    if installation.workers.live():
+    if context.workers.live():
         raise ConfigurationError(["Workers are running. Stop the service first, then restore."])
-    if not replace and any(installation.jobs.counts().values()):
+    if not replace and any(context.jobs.counts().values()):
         raise ConfigurationError(["The present database has jobs. Back it up, then restore with --replace."])
 
 

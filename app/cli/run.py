@@ -17,9 +17,9 @@ from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.process.os_limits import keep_files_private
-from app.process.pidfile import FILE, present, running, tell
-from app.services.ops.config_check import changes, doubts
-from app.services.ops.preflight import obstacles
+from app.process.pidfile import FILE, hold_pidfile, running_pid, signal_process
+from app.services.ops.config_check import changes, warnings_for
+from app.services.ops.preflight import startup_problems
 from app.services.ops.private_files import protect_files
 
 STOP_EXTRA_SECONDS = 15.0  # for what has to be written and closed
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(name, lambda *_: supervisor.stop())
     _heed_hangups(supervisor)
     log.info("CyberImage is starting on %s (%s)", settings.listens_on, f"{gpus} GPUs" if gpus else "CPU")
-    for doubt in (*doubts(read), *obstacles(settings)):
+    for doubt in (*warnings_for(read), *startup_problems(settings)):
         log.warning(doubt)
-    with present(settings.log_dir):
+    with hold_pidfile(settings.log_dir):
         return supervisor.run()
 
 
@@ -61,7 +61,7 @@ def _tell(settings: Settings, number: signal.Signals) -> int:
     """Stop or reload the run.py that runs already."""
     wait = settings.shutdown_grace_seconds + STOP_EXTRA_SECONDS if number is signal.SIGTERM else 0
     try:
-        pid = tell(settings.log_dir, number, wait_seconds=wait)
+        pid = signal_process(settings.log_dir, number, wait_seconds=wait)
     except OSError as error:  # not ours, or it does not end
         print(f"It could not be told: {error}", file=sys.stderr)
         return 1
@@ -94,10 +94,10 @@ def _has_terminal() -> bool:
 
 def _explain(read: Read) -> int:
     """What differs from the defaults and why it matters, what is probably not meant, and what cannot work here."""
-    wrong = [] if running(read.settings.log_dir) else list(obstacles(read.settings))
+    wrong = [] if running_pid(read.settings.log_dir) else list(startup_problems(read.settings))
     for heading, lines in (
         ("Other than the defaults:", changes(read)),
-        ("Worth a look:", doubts(read)),
+        ("Worth a look:", warnings_for(read)),
         ("This cannot work here:", wrong),
     ):
         found = list(lines)

@@ -22,7 +22,7 @@ from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.process import parent_watch
 from app.process.os_limits import keep_files_private
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from app.services.ops.private_files import protect_files
 from app.worker.loop import Worker
 from app.worker.prediction_ledger import remote_worker
@@ -44,13 +44,13 @@ def main(
     status."""
     keep_files_private()
     lane = _parser().parse_args(arguments).lane
-    orphaned = parent_watch.hold()
+    orphaned = parent_watch.watch_parent()
     try:
         settings = read_configuration().settings
         configure_logging(settings, "worker")
         protect_files(settings)
         os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
-        installation = open_installation(settings)
+        context = open_context(settings)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -58,19 +58,19 @@ def main(
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
         return EXIT_UNAVAILABLE
-    worker = remote_worker(installation) if lane == "remote" else _local_worker(installation, make_factories)
+    worker = remote_worker(context) if lane == "remote" else _local_worker(context, make_factories)
     grace = settings.shutdown_grace_seconds
     _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)
     recycle = worker.run()
-    installation.close()
+    context.close()
     logging.shutdown()
     return EXIT_RECYCLE if recycle else 0
 
 
 def _local_worker(
-    installation: Installation, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
+    context: AppContext, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
 ) -> Worker:
-    settings = installation.settings
+    settings = context.settings
     factories = make_factories(
         EngineSettings(
             root=ROOT,
@@ -94,7 +94,7 @@ def _local_worker(
             disk_floor_bytes=settings.disk_floor_bytes,
         )
     )
-    return Worker(installation, factories, device="cuda" if gpu_count() else "cpu")
+    return Worker(context, factories, device="cuda" if gpu_count() else "cpu")
 
 
 def _parser() -> argparse.ArgumentParser:

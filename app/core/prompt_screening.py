@@ -67,23 +67,23 @@ def compiled(patterns: Mapping[str, str]) -> Patterns:
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class PatternMatch:
     """The name of a pattern, and the beginning of what it matched."""
 
     pattern: str
     matched: str
 
 
-def suspicion(text: str, patterns: Patterns) -> Suspicion | None:
+def find_attack(text: str, patterns: Patterns) -> PatternMatch | None:
     """The first of `patterns` that `text` matches, letters of other widths read as the usual ones."""
     plain = unicodedata.normalize("NFKC", text)
     for name, pattern in patterns.items():
         if found := pattern.search(plain):
-            return Suspicion(name, _shown(found[0]))
+            return PatternMatch(name, _shown(found[0]))
     return None
 
 
-def refusal(field: str, found: Suspicion) -> SuspiciousInput:
+def refusal_message(field: str, found: PatternMatch) -> SuspiciousInput:
     message = f"holds {found.matched!r}, which looks like an attack ({found.pattern}); word it differently"
     return SuspiciousInput(f"{field} {message}.", errors=[FieldError(field, message)])
 

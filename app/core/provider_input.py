@@ -48,7 +48,7 @@ _OTHER_PICTURES = frozenset(
 )
 
 
-def word_input(
+def provider_input(
     schema: InputSchema, request: GenerationRequest, chosen: Iterable[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """The input for `request`, and warnings. Of the settings only those in `chosen` (and the seed) are sent: the model

@@ -18,7 +18,7 @@ from app.core.job import Phase
 from app.core.prediction import Prediction, PredictionStatus, Report
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
-from app.engines.remote import Fetching, NothingResident, Outputs, RemoteSettings, call_of, ledger_of, wait
+from app.engines.remote import NothingResident, OutputDownloads, Outputs, RemoteSettings, call_of, ledger_of, wait
 from app.errors import ProviderError
 from app.files.media import Unreadable
 from app.providers.calls import Away, Busy, Refused, call
@@ -53,7 +53,7 @@ class OpenAIEngine(NothingResident):
         urls = [one["url"] for one in answer if one.get("url") and not one.get("b64_json")]
         report = Report(asked.id, PredictionStatus.SUCCEEDED, tuple(urls))
         ledger.observed(SOURCE, report)
-        outputs = Fetching(self._settings.fetch, control, asked, request.seed).all(urls) if urls else Outputs()
+        outputs = OutputDownloads(self._settings.fetch, control, asked, request.seed).all(urls) if urls else Outputs()
         try:
             for one in answer:
                 _add_inline(one, outputs, request.seed)

@@ -72,7 +72,7 @@ def ledger_of(control: Control) -> Ledger:
     return control.ledger
 
 
-class Fetching:
+class OutputDownloads:
     """Brings the files of a prediction here. Only who has the job does this, so each is fetched once, however the end
     of the prediction became known."""
 

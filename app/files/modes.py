@@ -33,7 +33,7 @@ GROUP = Access(0o007, group=True)
 
 
 @dataclass(frozen=True)
-class Place:
+class ProtectedPath:
     """A folder that a setting names. `own` is a pattern of the names in it that are ours: when there are others, the
     folder is shared, and it stays open."""
 
@@ -50,7 +50,7 @@ class Restricted:
     unfinished: bool = False
 
 
-def restrict(places: Iterable[Place], access: Access, *, most: int = MOST_CHANGES) -> Restricted:
+def restrict(places: Iterable[ProtectedPath], access: Access, *, most: int = MOST_CHANGES) -> Restricted:
     """Give what is in `places`, and the folders themselves, the modes that `access` wants; at most `most` of them."""
     walk = _Walk(access, most)
     for place in places:
@@ -64,7 +64,7 @@ class _Walk:
         self._most = most
         self.done = Restricted()
 
-    def place(self, place: Place) -> None:
+    def place(self, place: ProtectedPath) -> None:
         folder, own = place.folder.resolve(), re.compile(place.own)
         try:
             top = folder.lstat()

@@ -19,7 +19,7 @@ class Refusal(StrEnum):
     ORIGIN = "origin"
 
 
-class AccessMeter:
+class RefusalMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._refused = Counter(
             "cyberimage_auth_failures",

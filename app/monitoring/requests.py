@@ -27,7 +27,7 @@ class Recent:
     p99: float
 
 
-class RequestMeter:
+class RequestMetrics:
     """Safe with threads. Its metrics are in `registry`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -16,7 +16,7 @@ LAST_CHANCE_SECONDS = 5.0
 EXIT_ORPHANED = 71
 
 
-def hold() -> threading.Event:
+def watch_parent() -> threading.Event:
     """In a child: stop this process (SIGTERM, and for good a little later) when the parent is gone.
 
     Gives an event that is set just before the SIGTERM. Without a parent that handed over a lifeline it never is.

@@ -18,7 +18,7 @@ LOOK_EVERY_SECONDS = 0.2
 
 
 @contextmanager
-def present(folder: Path) -> Iterator[None]:
+def hold_pidfile(folder: Path) -> Iterator[None]:
     """Be the run.py of the installation that logs into `folder`. When there is one already, it keeps the file."""
     descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
@@ -30,7 +30,7 @@ def present(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def running(folder: Path) -> int | None:
+def running_pid(folder: Path) -> int | None:
     """The process id of the run.py that serves `folder`; None when there is none."""
     try:
         descriptor = os.open(folder / FILE, os.O_RDONLY | os.O_CLOEXEC)
@@ -45,17 +45,17 @@ def running(folder: Path) -> int | None:
         os.close(descriptor)
 
 
-def tell(folder: Path, number: signal.Signals, *, wait_seconds: float = 0) -> int | None:
+def signal_process(folder: Path, number: signal.Signals, *, wait_seconds: float = 0) -> int | None:
     """Send a signal to that run.py and wait until it has ended. Gives its process id, None when nobody is there.
 
     Raises PermissionError when it is somebody else's, TimeoutError when it is still there after `wait_seconds`.
     """
-    pid = running(folder)
+    pid = running_pid(folder)
     if pid is None:
         return None
     os.kill(pid, number)
     give_up_at = time.monotonic() + wait_seconds
-    while wait_seconds and running(folder) == pid:
+    while wait_seconds and running_pid(folder) == pid:
         if time.monotonic() >= give_up_at:
             raise TimeoutError(f"process {pid} is still there after {wait_seconds:g} seconds")
         time.sleep(LOOK_EVERY_SECONDS)

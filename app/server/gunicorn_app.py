@@ -20,12 +20,12 @@ from app.monitoring.logs import configure_logging
 from app.process import parent_watch
 from app.process.os_limits import allow_many_files, keep_files_private, most_connections, share_arenas
 from app.server.gunicorn_worker import ServerProcess
-from app.services.context import open_installation
-from app.services.ops.config_check import open_door
+from app.services.context import open_context
+from app.services.ops.config_check import unauthenticated_exposure
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.private_files import protect_files
 from app.services.ops.reload import reload_settings
-from app.services.webhooks.dispatcher import Courier
+from app.services.webhooks.dispatcher import WebhookDispatcher
 
 EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
@@ -52,7 +52,7 @@ class ServerLogger(Logger):
         """Off."""
 
 
-class Overseer(Arbiter):
+class CyberImageArbiter(Arbiter):
     """gunicorn's own answer to SIGHUP is a new process, which would end every event stream. Ours keeps the process."""
 
     def handle_hup(self) -> None:
@@ -91,27 +91,27 @@ class ApiServer(BaseApplication):
             self.cfg.set(name, value)
 
     def run(self) -> None:
-        Overseer(self).run()
+        CyberImageArbiter(self).run()
 
     def load(self) -> Any:
         """Called in the server process, after the fork."""
         app = create_app(self._settings)
-        installation = app.extensions["cyberimage"].installation
+        context = app.extensions["cyberimage"].context
         app.extensions["cyberimage"].gives_sockets_away = True
-        reload_settings(installation)  # a process that replaces another one starts with what that had been told
-        Maintenance(installation).start()
-        courier = app.extensions["courier"] = Courier(installation)
-        courier.start()
+        reload_settings(context)  # a process that replaces another one starts with what that had been told
+        Maintenance(context).start()
+        dispatcher = app.extensions["courier"] = WebhookDispatcher(context)
+        dispatcher.start()
         return app
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process. Raises ConfigurationError before anything listens."""
-    open_installation(settings).close()  # whatever is wrong shows here, and not in a process that is started again
+    open_context(settings).close()  # whatever is wrong shows here, and not in a process that is started again
     os.environ.pop("SCRIPT_NAME", None)  # gunicorn would take it for the path that it is served under
     allow_many_files()
     share_arenas()
-    if doubt := open_door(settings):
+    if doubt := unauthenticated_exposure(settings):
         logging.getLogger("cyberimage.server").warning(doubt)
     if settings.socket_path:
         settings.socket_path.parent.mkdir(mode=SOCKET_FOLDER_MODE, parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def serve(settings: Settings) -> None:
 def main() -> int:
     """Read the settings and serve. Returns the exit status."""
     keep_files_private()
-    parent_watch.hold()
+    parent_watch.watch_parent()
     try:
         settings = read_configuration().settings
         configure_logging(settings, "api")

@@ -21,7 +21,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from app.api.server.context import Server
+from app.api.server.context import ApiContext
 from app.api.server.socket_handover import HandedOver, announce_close, lift_limits
 from app.server.client_socket import ClientSocket, Slots
 from app.server.refusals import refusal
@@ -57,10 +57,10 @@ class ServerProcess(ThreadWorker):
 
     def run(self) -> None:
         total = slow_threads(self.cfg.threads)
-        is_behind_proxies = self._server.installation.settings.trusted_proxies > 0  # these are all clients then
+        is_behind_proxies = self._server.context.settings.trusted_proxies > 0  # these are all clients then
         self._slots = Slots(total, share=total if is_behind_proxies else total // 2)
         super().run()
-        self._server.desk.join(timeout=STREAMS_GRACE_SECONDS)
+        self._server.stream_hub.join(timeout=STREAMS_GRACE_SECONDS)
         self.wsgi.extensions["courier"].stop(timeout=COURIER_GRACE_SECONDS)
 
     def accept(self, listener: Any) -> None:
@@ -161,7 +161,7 @@ class ServerProcess(ThreadWorker):
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         self._server.draining.set()
-        self._server.desk.wake()
+        self._server.stream_hub.wake()
         super().handle_exit(sig, frame)
 
     def init_signals(self) -> None:
@@ -174,11 +174,11 @@ class ServerProcess(ThreadWorker):
 
     def _reload(self) -> None:
         logging.getLogger("cyberimage.server").info("Reading the settings again")
-        reload_settings(self._server.installation)
+        reload_settings(self._server.context)
 
     @property
-    def _server(self) -> Server:
-        found: Server = self.wsgi.extensions["cyberimage"]
+    def _server(self) -> ApiContext:
+        found: ApiContext = self.wsgi.extensions["cyberimage"]
         return found
 
 

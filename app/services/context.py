@@ -13,15 +13,15 @@ from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
-from app.store.db.notify import Doorbell, open_doorbell
+from app.store.db.notify import Notifier, open_notifier
 from app.store.db.upgrade_backup import UpgradeBackups
 from app.store.media.outputs import OutputStore
 from app.store.ops.counters import CounterStore
 from app.store.queue.claims import ClaimStore
-from app.store.queue.durations import SpeedStore
+from app.store.queue.durations import DurationStore
 from app.store.queue.inputs import InputStore
 from app.store.queue.jobs import JobStore
-from app.store.queue.load_requests import ModelOrderStore
+from app.store.queue.load_requests import LoadRequestStore
 from app.store.queue.predictions import PredictionStore
 from app.store.queue.previews import PreviewStore
 from app.store.queue.workers import WorkerStore
@@ -30,7 +30,7 @@ PIXELS_PATIENCE_SECONDS = 10.0
 
 
 @dataclass
-class Installation:
+class AppContext:
     """`settings` may be replaced while everything runs (app/services/ops/reload.py): ask for them anew each time."""
 
     settings: Settings
@@ -41,13 +41,13 @@ class Installation:
     inputs: InputStore
     outputs: OutputStore
     workers: WorkerStore
-    speeds: SpeedStore
+    speeds: DurationStore
     previews: PreviewStore
     predictions: PredictionStore
     counters: CounterStore
-    model_orders: ModelOrderStore
+    load_requests: LoadRequestStore
     images: MediaStorage
-    bell: Doorbell
+    notifications: Notifier
     pixels: Budget  # of pictures that come in, decoded at a time: 16 bytes each
     fetches: threading.BoundedSemaphore  # of pictures by URL: each holds a request thread while its host takes its time
 
@@ -55,7 +55,7 @@ class Installation:
         self.database.close()
 
 
-def open_installation(settings: Settings) -> Installation:
+def open_context(settings: Settings) -> AppContext:
     """Open the database (bringing its schema up to date) and the folders.
 
     Call it after a fork, never before: database connections must not be shared between processes. Raises
@@ -67,7 +67,7 @@ def open_installation(settings: Settings) -> Installation:
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
     # The lease outlives the timeout a little, so that a job that stops in time ends as `timeout` and is not rescued.
     lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
-    return Installation(
+    return AppContext(
         settings=settings,
         catalog=catalog,
         database=database,
@@ -76,13 +76,13 @@ def open_installation(settings: Settings) -> Installation:
         inputs=InputStore(database),
         outputs=OutputStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
-        speeds=SpeedStore(database),
+        speeds=DurationStore(database),
         previews=PreviewStore(database),
         predictions=PredictionStore(database),
         counters=CounterStore(database),
-        model_orders=ModelOrderStore(database),
+        load_requests=LoadRequestStore(database),
         images=MediaStorage(settings.images_dir, settings.videos_dir),
-        bell=open_doorbell(database.url),
+        notifications=open_notifier(database.url),
         pixels=Budget(
             settings.input_max_pixels, most_waiting=settings.server_threads // 2, patience=PIXELS_PATIENCE_SECONDS
         ),

@@ -12,15 +12,15 @@ from app.engines.replicate import SOURCE
 from app.engines.replicate.engine import ReplicateEngine
 from app.errors import DatabaseUnavailable
 from app.providers.calls import ProviderFault, Refused, log
-from app.services.context import Installation
+from app.services.context import AppContext
 
 LOOK_EVERY_SECONDS = 10.0
 
 
-class Strays(threading.Thread):
-    def __init__(self, installation: Installation, engine: ReplicateEngine) -> None:
+class AbandonedPredictions(threading.Thread):
+    def __init__(self, context: AppContext, engine: ReplicateEngine) -> None:
         super().__init__(name="strays", daemon=True)
-        self._predictions = installation.predictions
+        self._predictions = context.predictions
         self._engine = engine
         self._stopping = threading.Event()
 
@@ -36,14 +36,14 @@ class Strays(threading.Thread):
 
     def sweep(self) -> None:
         """Raises DatabaseUnavailable or ProviderFault."""
-        for stray in self._predictions.strays(SOURCE):
+        for stray in self._predictions.abandoned(SOURCE):
             try:
                 report = self._engine.withdraw(stray, lambda ids: self._predictions.taken(SOURCE, ids))
             except Refused as refused:  # the provider knows no such thing
                 log.warning("A prediction could not be cancelled: %s", refused.text)
                 report = None
             if report is None:
-                self._predictions.put_aside(stray)
+                self._predictions.supersede(stray)
             else:
                 self._predictions.observed(SOURCE, report, intent=stray.id)
                 log.info("Cancelled the prediction %s, which nobody wants any more", report.provider_id)

@@ -16,7 +16,7 @@ EXIT_BROKEN = 72
 log = logging.getLogger("cyberimage.worker")
 
 
-class VitalThread(threading.Thread):
+class CriticalThread(threading.Thread):
     """Does `work` and, when that raises, ends the process at once."""
 
     def __init__(self, name: str) -> None:

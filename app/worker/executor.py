@@ -12,7 +12,7 @@ from app.worker.critical_thread import EXIT_BROKEN, exit_hard, log
 Work = Callable[[], None]
 
 
-class Crew(Protocol):
+class JobExecutor(Protocol):
     slots: int
 
     def has_room(self, timeout: float) -> bool:
@@ -25,7 +25,7 @@ class Crew(Protocol):
         """Wait for all that was begun."""
 
 
-class Alone:
+class InlineExecutor:
     """One job at a time, on the thread that claims: a model must not meet two threads."""
 
     slots = 1
@@ -40,7 +40,7 @@ class Alone:
         """Nothing is under way."""
 
 
-class Team:
+class ThreadedExecutor:
     """`slots` jobs at a time, each on a thread of its own: they do little but wait for somebody else's machine."""
 
     def __init__(self, slots: int) -> None:

@@ -6,10 +6,10 @@ from app.core.inputs import Role
 from app.core.job import Claim
 from app.engines.base import NO_INPUTS, Inputs, Pixels
 from app.errors import GenerationError
-from app.services.context import Installation
+from app.services.context import AppContext
 
 
-def read_inputs(installation: Installation, claim: Claim) -> Inputs:
+def read_inputs(context: AppContext, claim: Claim) -> Inputs:
     """Empty for a job that starts from words alone, and for one in a provider's own words, which name the picture.
     Raises GenerationError when one is missing."""
     remote = claim.request.remote
@@ -21,7 +21,7 @@ def read_inputs(installation: Installation, claim: Claim) -> Inputs:
         return NO_INPUTS
     from app.files.inputs import pixels_of
 
-    kept = installation.inputs.pngs(claim.job_id)
+    kept = context.inputs.pngs(claim.job_id)
     found: dict[Role, Pixels] = {}
     for role in wanted:
         if role not in kept:

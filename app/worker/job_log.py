@@ -9,12 +9,12 @@ from typing import Any
 
 from app.core.safety import SafetyResult
 from app.errors import ContentBlocked
-from app.worker.running_job import HeldJob
+from app.worker.running_job import RunningJob
 
 log = logging.getLogger("cyberimage.jobs")
 
 
-def ended(job: HeldJob, outcome: str, *, show_prompt: bool) -> None:
+def log_ended(job: RunningJob, outcome: str, *, show_prompt: bool) -> None:
     """Write down that `job` is `outcome`: completed, cancelled, or the code of the error it FAILED with."""
     request = job.claim.request
     facts: dict[str, Any] = {
@@ -29,10 +29,10 @@ def ended(job: HeldJob, outcome: str, *, show_prompt: bool) -> None:
         facts["prompt"] = request.prompt
     # As JSON, so that a line break in a prompt cannot write a log line of its own.
     told = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in facts.items())
-    log.info("Job ended: %s", told, extra={**facts, **context(job)})
+    log.info("Job ended: %s", told, extra={**facts, **log_context(job)})
 
 
-def context(job: HeldJob) -> dict[str, str]:
+def log_context(job: RunningJob) -> dict[str, str]:
     """What ties a log line to the job and to the request that submitted it."""
     found = {"job_id": job.claim.job_id}
     return found if job.claim.request_id is None else found | {"request_id": job.claim.request_id}

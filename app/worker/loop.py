@@ -12,23 +12,23 @@ from typing import Any, Protocol
 
 from app.core.catalog import Lane, ModelSpec
 from app.core.job import Claim
-from app.core.model_orders import ModelOrder
+from app.core.load_requests import LoadRequest
 from app.engines.base import Engine, EngineFactory
 from app.engines.registry import engine_for
 from app.errors import Cancelled, DatabaseUnavailable, OutOfMemory
 from app.monitoring.failpoints import failpoint
 from app.monitoring.resources import rss_bytes
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.reload import reload_settings
 from app.store.queue.workers import WorkerReport
-from app.worker.executor import Alone, Crew
-from app.worker.heartbeat import Keeper
+from app.worker.executor import InlineExecutor, JobExecutor
+from app.worker.heartbeat import Heartbeat
 from app.worker.idle_models import IdleModels
-from app.worker.metrics_buffer import Counts
-from app.worker.model_commands import Errands
+from app.worker.metrics_buffer import MetricsBuffer
+from app.worker.model_commands import ModelCommands
 from app.worker.runner import Runner, as_known
-from app.worker.running_job import HeldJob, Stop
+from app.worker.running_job import RunningJob, StopReason
 from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")
@@ -47,52 +47,52 @@ class Worker:
 
     def __init__(
         self,
-        installation: Installation,
+        context: AppContext,
         factories: Mapping[str, EngineFactory],
         device: str,
         *,
         lane: Lane = "local",
-        crew: Crew | None = None,
+        executor: JobExecutor | None = None,
     ) -> None:
         self.id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"[:64]
-        self._installation = installation
+        self._context = context
         self._factories = factories
         self._device = device
         self._lane = lane
-        self._crew: Crew = crew or Alone()
+        self._executor: JobExecutor = executor or InlineExecutor()
         self._engines: list[Engine] = []
         self._resident: Sequence[dict[str, Any]] = ()
         self._draining = threading.Event()
-        self._counts = Counts()
-        self._idle = IdleModels(lambda: installation.settings.model_idle_seconds)
-        self._keeper = Keeper(installation, self._describe, self._counts)
-        self._watchdog = Watchdog(self._keeper.held)
+        self._counts = MetricsBuffer()
+        self._idle = IdleModels(lambda: context.settings.model_idle_seconds)
+        self._heartbeat = Heartbeat(context, self._describe, self._counts)
+        self._watchdog = Watchdog(self._heartbeat.held)
         self._runner = Runner(
-            installation,
-            self._keeper,
+            context,
+            self._heartbeat,
             self._engine_of,
             self._counts,
             limit=time_limit if lane == "local" else unlimited,
         )
-        self._errands = Errands(installation, self.id, self._draining, self._engine_of, self._engines)
+        self._commands = ModelCommands(context, self.id, self._draining, self._engine_of, self._engines)
         self._on_errand = False
-        self._maintenance = Maintenance(installation)
+        self._maintenance = Maintenance(context)
         self._companions: list[Companion] = []
 
-    def accompany(self, companion: Companion) -> None:
+    def add_companion(self, companion: Companion) -> None:
         """Start and stop `companion` with this worker."""
         self._companions.append(companion)
 
-    def held(self) -> list[HeldJob]:
-        return self._keeper.held()
+    def held(self) -> list[RunningJob]:
+        return self._heartbeat.held()
 
     def run(self) -> bool:
         """Work until `stop` was called and the running job has ended or was given back.
 
         Returns whether the process gave up early because a fresh one should replace it.
         """
-        listener = self._installation.bell.listen("work")
-        self._keeper.start()
+        listener = self._context.notifications.listen("work")
+        self._heartbeat.start()
         self._watchdog.start()
         self._maintenance.start()
         for companion in self._companions:
@@ -100,12 +100,12 @@ class Worker:
         log.info("Worker %s is ready on %s", self.id, self._device)
         try:
             while not self._draining.is_set() and not self._runner.must_recycle:
-                ran = self._crew.has_room(self._installation.settings.worker_poll_seconds) and self._run_next()
+                ran = self._executor.has_room(self._context.settings.worker_poll_seconds) and self._run_next()
                 self._unload_idle()
                 if self._lane == "local":  # models of the other are in nobody's memory
                     ran |= self._run_errand(busy=ran)
-                if not ran and self._crew.has_room(0):
-                    listener.wait(self._installation.settings.worker_poll_seconds)
+                if not ran and self._executor.has_room(0):
+                    listener.wait(self._context.settings.worker_poll_seconds)
         except Exception:
             log.exception("The worker broke down")  # into the log files; a fresh process may do better
             raise
@@ -117,7 +117,7 @@ class Worker:
     def reload(self) -> None:
         """Take over changed settings. Like `stop`, not for a signal handler."""
         log.info("Reading the settings again")
-        reload_settings(self._installation)
+        reload_settings(self._context)
 
     def stop(self, grace: float) -> None:
         """Take no more jobs; a running one may finish within `grace` seconds, then it goes back to the queue.
@@ -125,18 +125,18 @@ class Worker:
         Not for a signal handler: it takes locks that the interrupted thread may hold.
         """
         self._draining.set()
-        self._installation.bell.ring("work")  # wakes our own wait
-        self._keeper.beat_soon()
+        self._context.notifications.ring("work")  # wakes our own wait
+        self._heartbeat.beat_soon()
         timer = threading.Timer(grace, self._give_back)
         timer.daemon = True
         timer.start()
 
     def _run_next(self) -> bool:
         try:
-            claim = self._installation.claims.claim(self.id, _ids(self._resident), lane=self._lane)
+            claim = self._context.claims.claim(self.id, _ids(self._resident), lane=self._lane)
         except DatabaseUnavailable as error:
             log.warning("Cannot ask for work: %s", error.detail)
-            self._draining.wait(self._installation.settings.worker_poll_seconds)
+            self._draining.wait(self._context.settings.worker_poll_seconds)
             return False
         if claim is None:
             return False
@@ -145,21 +145,21 @@ class Worker:
             log.info("Claimed, attempt %s: %s", each.attempt, each.request.model_id, extra={"job_id": each.job_id})
         failpoint("after_claim")
         for each in claims:
-            self._installation.bell.ring("news", each.job_id)
+            self._context.notifications.ring("news", each.job_id)
         if self._draining.is_set():  # we were told to stop while we asked
             for each in claims:
                 self._runner.give_back(each)
         else:
-            self._crew.do(lambda: self._run(claims))
+            self._executor.do(lambda: self._run(claims))
         return True
 
     def _claim_alike(self, claim: Claim) -> Sequence[Claim]:
         """Jobs to be drawn in one call with `claim`. Only with a model in memory: the one that loads it is alone."""
-        most = self._installation.settings.merge_jobs
+        most = self._context.settings.merge_jobs
         if most == 1 or claim.request.model_id not in _ids(self._resident) or not self._runner.may_merge(claim):
             return ()
         try:
-            return self._installation.claims.claim_alike(claim, most - 1)
+            return self._context.claims.claim_alike(claim, most - 1)
         except DatabaseUnavailable as error:  # if they were ours after all, their leases run out
             log.warning("Cannot ask for jobs to merge: %s", error.detail)
             return ()
@@ -175,26 +175,26 @@ class Worker:
     def _run_errand(self, *, busy: bool) -> bool:
         """Load or unload what somebody ordered; says whether there was an order. Between jobs, like everything here."""
         try:
-            order = None if self._draining.is_set() else self._errands.next(busy=busy)
+            order = None if self._draining.is_set() else self._commands.next(busy=busy)
             if order is None:
                 return False
             log.info("Ordered to %s %s", order.action.value, order.model_id or "everything")
             self._on_errand = True
-            self._keeper.beat_soon()
+            self._heartbeat.beat_soon()
             self._carry_out(order)
         except DatabaseUnavailable as error:  # the order expires, and whoever waits for it is told so
             log.warning("Cannot carry out orders: %s", error.detail)
             return False
         finally:
             self._on_errand = False
-            self._keeper.beat_soon()
-        self._installation.bell.ring("news", order.id)
+            self._heartbeat.beat_soon()
+        self._context.notifications.ring("news", order.id)
         return True
 
-    def _carry_out(self, order: ModelOrder) -> None:
-        orders = self._installation.model_orders
+    def _carry_out(self, order: LoadRequest) -> None:
+        orders = self._context.load_requests
         try:
-            was_resident = self._errands.carry_out(order, _ids(self._resident))
+            was_resident = self._commands.carry_out(order, _ids(self._resident))
         except Cancelled:
             self._look_at_engines()
             orders.release(order)
@@ -209,26 +209,26 @@ class Worker:
         if order.model_id is not None:
             self._idle.used(order.model_id)
         self._look_at_engines()
-        self._keeper.write_row()  # before the order is done: who asks next sees it
+        self._heartbeat.write_row()  # before the order is done: who asks next sees it
         orders.done(order, was_resident=was_resident)
 
     def _give_back(self) -> None:
-        for job in self._keeper.held():
-            job.stop(Stop.DRAINING)
+        for job in self._heartbeat.held():
+            job.stop(StopReason.DRAINING)
 
     def _leave(self) -> None:
         if not self._draining.is_set():  # it broke, or a fresh one is to take over
             self._give_back()
-        self._crew.finish()
+        self._executor.finish()
         self._runner.finish(timeout=60)
         for companion in (*self._companions, self._maintenance):
             companion.stop()
         self._watchdog.stop()
-        self._keeper.stop()
-        self._keeper.join(timeout=5)
+        self._heartbeat.stop()
+        self._heartbeat.join(timeout=5)
         try:
-            self._keeper.write_counts()
-            self._installation.workers.remove(self.id)
+            self._heartbeat.write_counts()
+            self._context.workers.remove(self.id)
         except DatabaseUnavailable:
             log.warning("Could not sign off; the row expires by itself")
         log.info("Worker %s has stopped", self.id)
@@ -245,7 +245,7 @@ class Worker:
         if resident != self._resident:
             self._counts.resident(_ids(self._resident), _ids(resident))
             self._resident = resident
-            self._keeper.beat_soon()
+            self._heartbeat.beat_soon()
 
     def _unload_idle(self) -> None:
         overdue = self._idle.overdue([model["model_id"] for model in self._resident])
@@ -253,7 +253,7 @@ class Worker:
             log.info(
                 "%s has been idle for %g s (MODEL_IDLE_SECONDS)",
                 model_id,
-                self._installation.settings.model_idle_seconds,
+                self._context.settings.model_idle_seconds,
             )
             for engine in self._engines:
                 engine.unload(model_id)
@@ -261,7 +261,7 @@ class Worker:
             self._look_at_engines()
 
     def _describe(self) -> WorkerReport:
-        held = self._keeper.held()
+        held = self._heartbeat.held()
         models = self._resident
         state = "draining" if self._draining.is_set() else "busy" if held else "loading" if self._on_errand else "idle"
         return WorkerReport(
@@ -275,7 +275,7 @@ class Worker:
             rss_bytes=rss_bytes(),
             vram_bytes=sum(model["device_bytes"] for model in models),
             lane=self._lane,
-            slots=self._crew.slots,
+            slots=self._executor.slots,
             running=len(held),
         )
 

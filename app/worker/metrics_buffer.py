@@ -10,7 +10,7 @@ from app.monitoring.phases import bound_of
 from app.store.ops.counters import Counter
 
 
-class Counts:
+class MetricsBuffer:
     """Filled by the worker's threads, emptied by the keeper into the database."""
 
     def __init__(self) -> None:

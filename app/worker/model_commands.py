@@ -9,21 +9,21 @@ from contextlib import suppress
 
 from app.core.catalog import ModelSpec
 from app.core.job import STOP_GRACE_SECONDS, Phase
-from app.core.model_orders import ModelOrder, OrderAction
+from app.core.load_requests import LoadAction, LoadRequest
 from app.engines.base import Engine, Pixels
 from app.errors import Cancelled, DatabaseUnavailable, GenerationTimeout
-from app.services.context import Installation
-from app.store.queue.load_requests import ModelOrderStore
+from app.services.context import AppContext
+from app.store.queue.load_requests import LoadRequestStore
 from app.worker.watchdog import time_limit
 
 LOOK_EVERY_SECONDS = 0.5  # while there are jobs to do: one more look at the database for each would cost
 
 
-class Errand:
+class ModelCommand:
     """The engine's `Control` of a load that nobody's job asked for: it stops when the worker is to, in time, and when
     the order was called off."""
 
-    def __init__(self, order: ModelOrder, orders: ModelOrderStore, draining: threading.Event, seconds: float) -> None:
+    def __init__(self, order: LoadRequest, orders: LoadRequestStore, draining: threading.Event, seconds: float) -> None:
         self._order = order
         self._orders = orders
         self._draining = draining
@@ -66,50 +66,50 @@ class Errand:
             self._called_off |= not whether_wanted()
 
 
-class Errands:
+class ModelCommands:
     """`engine_of` gives the engine of a model, `engines` those in use."""
 
     def __init__(
         self,
-        installation: Installation,
+        context: AppContext,
         worker_id: str,
         draining: threading.Event,
         engine_of: Callable[[ModelSpec], Engine],
         engines: Sequence[Engine],
     ) -> None:
-        self._installation = installation
+        self._context = context
         self._worker_id = worker_id
         self._draining = draining
         self._engine_of = engine_of
         self._engines = engines
         self._looked_at = float("-inf")
 
-    def next(self, *, busy: bool) -> ModelOrder | None:
+    def next(self, *, busy: bool) -> LoadRequest | None:
         """An order for this worker, now its own. Looks rarely while the worker is `busy`."""
         if busy and time.monotonic() - self._looked_at < LOOK_EVERY_SECONDS:
             return None
         self._looked_at = time.monotonic()
-        return self._installation.model_orders.take(self._worker_id)
+        return self._context.load_requests.take(self._worker_id)
 
-    def carry_out(self, order: ModelOrder, resident: Sequence[str]) -> bool:
+    def carry_out(self, order: LoadRequest, resident: Sequence[str]) -> bool:
         """Do it; gives whether there was nothing to load, since `resident` are the models that can draw at once. Raises
         what the engine raises; Cancelled when the worker is to stop, or the order was called off."""
-        if order.action is OrderAction.UNLOAD:
+        if order.action is LoadAction.UNLOAD:
             for engine in self._engines:
                 held = [model.model_id for model in engine.resident()]
                 for model_id in held if order.model_id is None else [order.model_id]:
                     engine.unload(model_id)
             return False
-        spec = self._installation.catalog.get(order.model_id)
-        seconds = self._installation.settings.job_timeout_seconds
-        errand = Errand(order, self._installation.model_orders, self._draining, seconds)
+        spec = self._context.catalog.get(order.model_id)
+        seconds = self._context.settings.job_timeout_seconds
+        command = ModelCommand(order, self._context.load_requests, self._draining, seconds)
         engine, was_resident, stopped = self._engine_of(spec), spec.id in resident, False
         try:
-            with time_limit(errand):
-                engine.load(spec, errand)
+            with time_limit(command):
+                engine.load(spec, command)
         except Cancelled:
             stopped = True
-        if errand.called_off():
+        if command.called_off():
             if not was_resident:
                 engine.unload(spec.id)
             raise Cancelled

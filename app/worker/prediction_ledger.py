@@ -7,30 +7,30 @@ from functools import partial
 from app.engines.registry import remote_factories
 from app.engines.remote import RemoteSettings
 from app.engines.replicate.engine import ReplicateEngine
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.remote.files import OutputFetcher, open_picture
-from app.worker.abandoned_predictions import Strays
-from app.worker.executor import Team
+from app.worker.abandoned_predictions import AbandonedPredictions
+from app.worker.executor import ThreadedExecutor
 from app.worker.loop import Worker
-from app.worker.wakeups import Mail
+from app.worker.wakeups import JobWakeups
 
 
-def remote_worker(installation: Installation) -> Worker:
+def remote_worker(context: AppContext) -> Worker:
     """A worker of the remote lane that runs REMOTE_CONCURRENCY jobs at a time."""
-    team = Team(max(1, installation.settings.remote_concurrency))
-    settings = remote_settings(installation)
-    worker = Worker(installation, remote_factories(settings), "remote", lane="remote", crew=team)
-    worker.accompany(Mail(installation, worker.held))
+    team = ThreadedExecutor(max(1, context.settings.remote_concurrency))
+    settings = remote_settings(context)
+    worker = Worker(context, remote_factories(settings), "remote", lane="remote", executor=team)
+    worker.add_companion(JobWakeups(context, worker.held))
     if settings.replicate_token:
-        worker.accompany(Strays(installation, ReplicateEngine(settings)))
+        worker.add_companion(AbandonedPredictions(context, ReplicateEngine(settings)))
     return worker
 
 
-def remote_settings(installation: Installation) -> RemoteSettings:
-    settings = installation.settings
+def remote_settings(context: AppContext) -> RemoteSettings:
+    settings = context.settings
     return RemoteSettings(
         fetch=OutputFetcher(origin=settings.replicate_base_url, max_bytes=settings.remote_output_max_bytes),
-        open_picture=partial(open_picture, installation),
+        open_picture=partial(open_picture, context),
         timeout_seconds=settings.remote_timeout_seconds,
         replicate_base_url=settings.replicate_base_url,
         replicate_token=settings.replicate_api_token.get_secret_value(),

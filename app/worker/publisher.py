@@ -9,26 +9,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.job import Phase
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.media.publish import Made, publish
-from app.worker.critical_thread import VitalThread, log
-from app.worker.running_job import HeldJob
+from app.worker.critical_thread import CriticalThread, log
+from app.worker.running_job import RunningJob
 
 
 @dataclass(frozen=True)
 class Finished:
     """A generation on its way to the disk."""
 
-    job: HeldJob
+    job: RunningJob
     made: Made
 
 
-class Publisher(VitalThread):
+class Publisher(CriticalThread):
     """`settle(job, error)` ends a job whose publication raised `error`, or tidies up after a success (None)."""
 
-    def __init__(self, installation: Installation, settle: Callable[[HeldJob, BaseException | None], None]) -> None:
+    def __init__(self, context: AppContext, settle: Callable[[RunningJob, BaseException | None], None]) -> None:
         super().__init__("publisher")
-        self._installation = installation
+        self._context = context
         self._settle = settle
         # One waiting: pictures are large, and a disk slower than the GPU must slow the GPU down.
         self._queue: queue.Queue[Finished | None] = queue.Queue(maxsize=1)
@@ -54,7 +54,7 @@ class Publisher(VitalThread):
         error: BaseException | None = None
         started = time.perf_counter()
         try:
-            publish(self._installation, finished.job.claim, finished.made)
+            publish(self._context, finished.job.claim, finished.made)
         except Exception as raised:  # noqa: BLE001 - whatever it is, the job must end with a status
             error = raised
         finished.job.timings[Phase.SAVING.value] = time.perf_counter() - started

@@ -23,16 +23,16 @@ from app.errors import (
     LeaseLost,
     OutOfMemory,
 )
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.media.publish import Clip, Made, Picture
 from app.services.remote.requests import with_admitted_pictures
 from app.store.queue.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import job_log
-from app.worker.heartbeat import Keeper
+from app.worker.heartbeat import Heartbeat
 from app.worker.inputs import read_inputs
-from app.worker.metrics_buffer import Counts
+from app.worker.metrics_buffer import MetricsBuffer
 from app.worker.publisher import Finished, Publisher
-from app.worker.running_job import HeldJob, MergedJob, Stop
+from app.worker.running_job import MergedJob, RunningJob, StopReason
 from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")
@@ -44,26 +44,26 @@ class Runner:
 
     def __init__(
         self,
-        installation: Installation,
-        keeper: Keeper,
+        context: AppContext,
+        heartbeat: Heartbeat,
         engine_of: Callable[[ModelSpec], Engine],
-        counts: Counts,
-        limit: Callable[[HeldJob], AbstractContextManager[None]] = time_limit,
+        counts: MetricsBuffer,
+        limit: Callable[[RunningJob], AbstractContextManager[None]] = time_limit,
     ) -> None:
-        self._installation = installation
-        self._keeper = keeper
+        self._context = context
+        self._heartbeat = heartbeat
         self._counts = counts
         self._engine_of = engine_of
         self._limit = limit
-        self._publisher = Publisher(installation, self.settle)
+        self._publisher = Publisher(context, self.settle)
         self._publisher.start()
         self._unmerged: set[str] = set()  # models whose call for several jobs broke or was late: never again
         self.must_recycle = False
 
     def run(self, claim: Claim) -> None:
         """Run the job; its publication may still be under way when this returns."""
-        job = HeldJob(claim, self._installation.predictions)
-        self._keeper.hold(job)
+        job = RunningJob(claim, self._context.predictions)
+        self._heartbeat.hold(job)
         try:
             made = self._generate(job)
         except Exception as error:  # noqa: BLE001 - whatever it is, the job must end with a status
@@ -78,7 +78,7 @@ class Runner:
         if not (fresh and can_merge(request)) or request.model_id in self._unmerged:
             return False
         try:
-            spec = spec_for(self._installation.catalog, request)
+            spec = spec_for(self._context.catalog, request)
             engine = self._engine_of(spec)
         except CyberImageError:  # the job itself will tell
             return False
@@ -89,7 +89,7 @@ class Runner:
         the queue unharmed, and run alone from then on: whose fault it was shows then."""
         jobs = [MergedJob(claim, self._leave) for claim in claims]
         for job in jobs:
-            self._keeper.hold(job)
+            self._heartbeat.hold(job)
         try:
             results = self._generate_merged(jobs)
         except Exception as error:  # noqa: BLE001 - whatever it is, the jobs must end with a status
@@ -101,18 +101,18 @@ class Runner:
 
     def give_back(self, claim: Claim) -> None:
         """Return a job that was not begun to the queue."""
-        self._give_back(HeldJob(claim))
+        self._give_back(RunningJob(claim))
 
     def finish(self, timeout: float) -> None:
         """Wait for publications under way."""
         self._publisher.finish(timeout)
 
-    def _generate(self, job: HeldJob) -> Made:
-        spec = spec_for(self._installation.catalog, job.claim.request)
+    def _generate(self, job: RunningJob) -> Made:
+        spec = spec_for(self._context.catalog, job.claim.request)
         try:
             with self._limit(job):
-                inputs = read_inputs(self._installation, job.claim)
-                request = with_admitted_pictures(self._installation, job.claim.request, job.claim.job_id)
+                inputs = read_inputs(self._context, job.claim)
+                request = with_admitted_pictures(self._context, job.claim.request, job.claim.job_id)
                 generation = self._engine_of(spec).generate(spec, request, job, inputs)
         except Cancelled:
             if job.stop_reason is None:
@@ -122,14 +122,14 @@ class Runner:
 
     def _generate_merged(self, jobs: Sequence[MergedJob]) -> Sequence[Generation | CyberImageError]:
         requests = [job.claim.request for job in jobs]
-        spec = spec_for(self._installation.catalog, requests[0])
+        spec = spec_for(self._context.catalog, requests[0])
         engine = self._engine_of(spec)
         assert isinstance(engine, MergingEngine)
         with self._limit(jobs[0]):  # it was claimed first
             return engine.generate_merged(spec, requests, jobs)
 
-    def _finished(self, job: HeldJob, generation: Generation) -> Made:
-        if job.stop_reason not in (None, Stop.DRAINING):  # what is finished is not given back
+    def _finished(self, job: RunningJob, generation: Generation) -> Made:
+        if job.stop_reason not in (None, StopReason.DRAINING):  # what is finished is not given back
             raise Cancelled(job.claim.job_id)
         job.timings |= generation.timings
         job.vram_peak_bytes = generation.vram_peak_bytes
@@ -147,57 +147,57 @@ class Runner:
     def _part(self, jobs: Sequence[MergedJob], error: Exception) -> None:
         """What came of a call that ended early for all."""
         model_id, left = jobs[0].claim.request.model_id, [job for job in jobs if not job.gone]
-        if any(job.stop_reason is Stop.EXPIRED for job in jobs):
+        if any(job.stop_reason is StopReason.EXPIRED for job in jobs):
             log.warning("%s jobs of %s took too long in one call (JOB_TIMEOUT_SECONDS)", len(jobs), model_id)
             self._unmerged.add(model_id)
         elif left:
-            known = as_known(error, job_log.context(left[0]))
+            known = as_known(error, job_log.log_context(left[0]))
             log.warning("%s jobs of %s failed in one call; each runs alone: %s", len(jobs), model_id, known.detail)
             if known is not error:  # nobody expected it
                 self._unmerged.add(model_id)
         for job in left:
             self._give_back(job)
 
-    def _leave(self, job: HeldJob) -> None:
+    def _leave(self, job: RunningJob) -> None:
         self.settle(job, Cancelled())
 
-    def _give_back(self, job: HeldJob) -> None:
-        job.stop(Stop.DRAINING)
+    def _give_back(self, job: RunningJob) -> None:
+        job.stop(StopReason.DRAINING)
         self.settle(job, Cancelled())
 
-    def _publish(self, job: HeldJob, made: Made) -> None:
+    def _publish(self, job: RunningJob, made: Made) -> None:
         job.report(Phase.SAVING, job.claim.request.steps_run)
         self._publisher.put(Finished(job, made))
 
-    def settle(self, job: HeldJob, error: BaseException | None) -> None:
+    def settle(self, job: RunningJob, error: BaseException | None) -> None:
         """End the job as `error` says (None: it was published), and let go of it."""
         try:
             self._end(job, error)
         except LeaseLost:
-            log.warning("The lease was lost; the job belongs to somebody else now", extra=job_log.context(job))
+            log.warning("The lease was lost; the job belongs to somebody else now", extra=job_log.log_context(job))
         except DatabaseUnavailable as unreachable:  # the lease will run out, and the job is rescued
-            log.error("The job's end could not be written: %s", unreachable.detail, extra=job_log.context(job))
+            log.error("The job's end could not be written: %s", unreachable.detail, extra=job_log.log_context(job))
         finally:
-            self._keeper.let_go(job)
+            self._heartbeat.let_go(job)
             self._drop_preview(job)
-            self._installation.bell.ring("news", job.claim.job_id)
+            self._context.notifications.ring("news", job.claim.job_id)
 
-    def _drop_preview(self, job: HeldJob) -> None:
+    def _drop_preview(self, job: RunningJob) -> None:
         if job.had_preview:
             with contextlib.suppress(DatabaseUnavailable):  # maintenance does it later
-                self._installation.previews.remove(job.claim.job_id)
+                self._context.previews.remove(job.claim.job_id)
 
-    def _end(self, job: HeldJob, error: BaseException | None) -> None:
-        claims, claim = self._installation.claims, job.claim
+    def _end(self, job: RunningJob, error: BaseException | None) -> None:
+        claims, claim = self._context.claims, job.claim
         if error is None:
             self._completed(job)
-        elif isinstance(error, LeaseLost) or job.stop_reason is Stop.LOST:
+        elif isinstance(error, LeaseLost) or job.stop_reason is StopReason.LOST:
             raise LeaseLost(claim.job_id)
         elif isinstance(error, Cancelled) and job.stop_reason in _back_to_the_queue(job):
             claims.release(claim)
-            log.info("Given back to the queue", extra=job_log.context(job))
-        elif isinstance(error, Cancelled) and job.stop_reason is Stop.EXPIRED:
-            seconds = self._installation.settings.job_timeout_seconds
+            log.info("Given back to the queue", extra=job_log.log_context(job))
+        elif isinstance(error, Cancelled) and job.stop_reason is StopReason.EXPIRED:
+            seconds = self._context.settings.job_timeout_seconds
             self._fail(job, GenerationTimeout(f"The job took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS)."))
         elif isinstance(error, Cancelled):
             claims.cancelled(claim)
@@ -205,11 +205,11 @@ class Runner:
         else:
             self._fail(job, error)
 
-    def _fail(self, job: HeldJob, error: BaseException) -> None:
-        claim, known = job.claim, as_known(error, job_log.context(job))
+    def _fail(self, job: RunningJob, error: BaseException) -> None:
+        claim, known = job.claim, as_known(error, job_log.log_context(job))
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         transient = passing and claim.attempt < claim.max_attempts
-        status = self._installation.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
+        status = self._context.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
         log.log(
             logging.WARNING if transient else logging.ERROR,
             "Attempt %s of %s ended with %s, now %s: %s",
@@ -218,13 +218,13 @@ class Runner:
             known.code,
             status.value,
             known.detail,
-            extra=job_log.context(job),
+            extra=job_log.log_context(job),
         )
         if status is JobStatus.FAILED:
             self._note_end(job, known.code)
         self.must_recycle |= isinstance(known, OutOfMemory)
 
-    def _completed(self, job: HeldJob) -> None:
+    def _completed(self, job: RunningJob) -> None:
         request = job.claim.request
         images, steps = request.num_images, request.num_images * request.steps_run
         self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
@@ -232,13 +232,13 @@ class Runner:
             self._counts.merged(request.model_id)
         self._note_end(job, "completed")
 
-    def _note_end(self, job: HeldJob, outcome: str) -> None:
-        job_log.ended(job, outcome, show_prompt=self._installation.settings.log_prompts)
+    def _note_end(self, job: RunningJob, outcome: str) -> None:
+        job_log.log_ended(job, outcome, show_prompt=self._context.settings.log_prompts)
 
 
-def _back_to_the_queue(job: HeldJob) -> Sequence[Stop]:
+def _back_to_the_queue(job: RunningJob) -> Sequence[StopReason]:
     """The reasons to stop that are not the job's own: alone it might have been in time."""
-    return (Stop.DRAINING, Stop.EXPIRED) if isinstance(job, MergedJob) else (Stop.DRAINING,)
+    return (StopReason.DRAINING, StopReason.EXPIRED) if isinstance(job, MergedJob) else (StopReason.DRAINING,)
 
 
 def as_known(error: BaseException, context: Mapping[str, str]) -> CyberImageError:

@@ -17,7 +17,7 @@ from app.monitoring.failpoints import failpoint
 from app.store.queue.predictions import AlreadyTaken, PredictionStore
 
 
-class Stop(StrEnum):
+class StopReason(StrEnum):
     """Why a running job should stop, in the order of what decides."""
 
     LOST = "lost"  # somebody else owns it: touch nothing
@@ -27,14 +27,14 @@ class Stop(StrEnum):
 
 
 @dataclass(frozen=True)
-class Shown:
+class PendingPreview:
     """A preview after `step` steps."""
 
     pixels: Pixels
     step: int
 
 
-class Pace:
+class StepRate:
     """How many seconds a step takes: the average since drawing began, without the time between two pictures."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Pace:
         return self._seconds
 
 
-class HeldJob:
+class RunningJob:
     """The engine's `Control`. The engine's thread writes it, the keeper's reads it: both swap whole values.
 
     Past `deadline` the job is asked to stop; at `hard_deadline` its lease has run out and the worker must be gone.
@@ -67,13 +67,13 @@ class HeldJob:
         self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
         self.progress = Progress(Phase.STARTING, 0, claim.request.steps_run)
         self.written = self.progress  # what the database knows; the keeper's own note
-        self.preview_shown: Shown | None = None  # not yet written
+        self.preview_shown: PendingPreview | None = None  # not yet written
         self.had_preview = False
-        self.stop_reason: Stop | None = None
+        self.stop_reason: StopReason | None = None
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
         self.vram_peak_bytes = 0
         self.safety = SafetyResult.SKIPPED
-        self._pace = Pace()
+        self._pace = StepRate()
         self._lock = threading.Lock()
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
@@ -87,14 +87,14 @@ class HeldJob:
         self.progress = Progress(Phase.DOWNLOADING, 0, steps, downloaded_bytes=done, total_bytes=total)
 
     def preview(self, pixels: Pixels, step: int) -> None:
-        self.preview_shown = Shown(pixels, step)
+        self.preview_shown = PendingPreview(pixels, step)
 
     def cancelled(self) -> bool:
         return self.stop_reason is not None
 
-    def stop(self, reason: Stop) -> None:
+    def stop(self, reason: StopReason) -> None:
         """Ask the job to stop; a graver reason replaces a lighter one."""
-        order = list(Stop)
+        order = list(StopReason)
         with self._lock:
             if self.stop_reason is None or order.index(reason) < order.index(self.stop_reason):
                 self.stop_reason = reason
@@ -108,11 +108,11 @@ class HeldJob:
         return JobLedger(self, self._predictions)
 
 
-class MergedJob(HeldJob):
+class MergedJob(RunningJob):
     """One of several jobs in one call. When it is to stop it leaves at once, through `leave`; after the one write that
     this takes the others go on."""
 
-    def __init__(self, claim: Claim, leave: Callable[[HeldJob], None]) -> None:
+    def __init__(self, claim: Claim, leave: Callable[[RunningJob], None]) -> None:
         super().__init__(claim)
         self._leave = leave
         self.gone = False
@@ -127,7 +127,7 @@ class MergedJob(HeldJob):
 class JobLedger:
     """The engine's `Ledger`: the predictions of one job, written under its claim."""
 
-    def __init__(self, job: HeldJob, store: PredictionStore) -> None:
+    def __init__(self, job: RunningJob, store: PredictionStore) -> None:
         self._job = job
         self._store = store
 
@@ -154,7 +154,7 @@ class JobLedger:
         self._store.note_download(self._job.claim, prediction, retries=retries, error=error)
 
     def wanted(self) -> bool:
-        return self._job.stop_reason not in (Stop.CANCELLED, Stop.EXPIRED)
+        return self._job.stop_reason not in (StopReason.CANCELLED, StopReason.EXPIRED)
 
     def wait(self, seconds: float) -> None:
         if self._job.news.wait(seconds):

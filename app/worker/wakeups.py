@@ -5,23 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from app.services.context import Installation
-from app.worker.running_job import HeldJob
+from app.services.context import AppContext
+from app.worker.running_job import RunningJob
 
 LISTEN_SECONDS = 1.0
 
 
-class Mail(threading.Thread):
+class JobWakeups(threading.Thread):
     """A hint and nothing more: without it they look for themselves after a while. `held` gives the jobs."""
 
-    def __init__(self, installation: Installation, held: Callable[[], Sequence[HeldJob]]) -> None:
+    def __init__(self, context: AppContext, held: Callable[[], Sequence[RunningJob]]) -> None:
         super().__init__(name="mail", daemon=True)
-        self._installation = installation
+        self._context = context
         self._held = held
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        listener = self._installation.bell.listen("news")
+        listener = self._context.notifications.listen("news")
         try:
             while not self._stopping.is_set():
                 job_id = listener.wait(LISTEN_SECONDS)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from app.worker.critical_thread import VitalThread, exit_hard, log
-from app.worker.running_job import HeldJob, Stop
+from app.worker.critical_thread import CriticalThread, exit_hard, log
+from app.worker.running_job import RunningJob, StopReason
 
 LOOK_EVERY_SECONDS = 0.2
 LOOK_WHEN_IDLE_SECONDS = 1.0
@@ -28,10 +28,10 @@ class HasDeadline(Protocol):
     hard_deadline: float
 
 
-class Watchdog(VitalThread):
+class Watchdog(CriticalThread):
     """`held` gives the jobs in this worker's hands."""
 
-    def __init__(self, held: Callable[[], Sequence[HeldJob]]) -> None:
+    def __init__(self, held: Callable[[], Sequence[RunningJob]]) -> None:
         super().__init__("watchdog")
         self._held = held
         self._stopping = threading.Event()
@@ -47,10 +47,10 @@ class Watchdog(VitalThread):
                 self._look_at(job)
             pause = LOOK_EVERY_SECONDS if held else LOOK_WHEN_IDLE_SECONDS
 
-    def _look_at(self, job: HeldJob) -> None:
+    def _look_at(self, job: RunningJob) -> None:
         now = time.monotonic()
         if now >= job.deadline:
-            job.stop(Stop.EXPIRED)
+            job.stop(StopReason.EXPIRED)
         if now >= job.hard_deadline:
             log.critical("Stuck past the job's deadline; exiting hard", extra={"job_id": job.claim.job_id})
             exit_hard(EXIT_STUCK)

@@ -23,13 +23,13 @@ def main() -> None:
     asked = _parser().parse_args()
     print(describe_machine())
     print(f"torch {torch.__version__}, diffusers {diffusers.__version__}; {vars(asked)}\n", flush=True)
-    place = Path(tempfile.mkdtemp(prefix="cyberimage-gpu-", dir=asked.scratch))
+    service = Path(tempfile.mkdtemp(prefix="cyberimage-gpu-", dir=asked.scratch))
     try:
-        write(asked, place / "model")
-        loading(asked, place / "model")
-        drawing(asked, place / "model")
+        write(asked, service / "model")
+        loading(asked, service / "model")
+        drawing(asked, service / "model")
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(service)
 
 
 def write(asked: argparse.Namespace, folder: Path) -> None:
@@ -68,7 +68,7 @@ def drawing(asked: argparse.Namespace, folder: Path) -> None:
     """Seconds a picture with each kind of attention, and compiled at last. Both contenders use the same weights."""
     engine, (spec,) = contest.engine_of(folder, ("model",), asked.dtype, most=0)
     engine.load(spec, Silent())
-    resident = engine._residency.get(spec)  # a second copy would not fit everywhere
+    resident = engine._model_cache.get(spec)  # a second copy would not fit everywhere
     assert resident is not None
     contenders = {
         "plain diffusers": contest.drawn_plainly(resident.pipeline, asked.side, asked.steps),

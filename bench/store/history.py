@@ -10,7 +10,7 @@ from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.media.outputs import OutputStore
 from app.store.queue.claims import ClaimStore
-from app.store.queue.durations import SpeedStore
+from app.store.queue.durations import DurationStore
 from app.store.queue.jobs import JobStore
 from app.store.queue.workers import WorkerStore
 
@@ -49,7 +49,7 @@ class Stores:
         self.claims = ClaimStore(self.database, lease_seconds=30, timeout_seconds=1800)
         self.outputs = OutputStore(self.database)
         self.workers = WorkerStore(self.database, lease_seconds=30)
-        self.speeds = SpeedStore(self.database)
+        self.speeds = DurationStore(self.database)
 
     def write_past(self, ended: int) -> None:
         """`ended` jobs, nearly all of them completed with one picture each."""

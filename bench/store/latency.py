@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.config import load_settings
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from app.services.media import gallery
 from app.services.ops import stats
 from app.store.media.outputs import GalleryQuery
@@ -35,15 +35,15 @@ def measure(sizes: list[tuple[int, int]], *, samples: int) -> list[Latency]:
             stores = Stores(Path(name) / "queue.db")
             stores.write_past(history)
             stores.write_line(waiting)
-            installation = _installation(Path(name))
-            for call, action in _calls(stores, installation).items():
+            context = _context(Path(name))
+            for call, action in _calls(stores, context).items():
                 p50, p95 = _percentiles(action, samples)
                 found.append(Latency(call, history, waiting, p50, p95))
     return found
 
 
-def _installation(folder: Path) -> Installation:
-    return open_installation(
+def _context(folder: Path) -> AppContext:
+    return open_context(
         load_settings(
             {},
             None,
@@ -55,7 +55,7 @@ def _installation(folder: Path) -> Installation:
     )
 
 
-def _calls(stores: Stores, installation: Installation) -> dict[str, Callable[[], object]]:
+def _calls(stores: Stores, context: AppContext) -> dict[str, Callable[[], object]]:
     def claim() -> None:
         taken = stores.claims.claim("w1")
         assert taken is not None
@@ -65,19 +65,19 @@ def _calls(stores: Stores, installation: Installation) -> dict[str, Callable[[],
         assert taken is not None
 
     def second_page() -> None:
-        first = gallery.page(installation, GalleryQuery())
+        first = gallery.page(context, GalleryQuery())
         if first.next is not None:
-            gallery.page(installation, GalleryQuery(after=first.next))
+            gallery.page(context, GalleryQuery(after=first.next))
 
     return {
         "enqueue": lambda: stores.jobs.enqueue(REQUEST, client_id="somebody"),
         "claim": claim,
         "claim, holding two models": claim_with_models,
-        "queue overview (/api/queue)": lambda: stats.queue(installation),
-        "gallery, first page (/api/images)": lambda: gallery.page(installation, GalleryQuery()),
+        "queue overview (/api/queue)": lambda: stats.queue(context),
+        "gallery, first page (/api/images)": lambda: gallery.page(context, GalleryQuery()),
         "gallery, two pages": second_page,
-        "gallery of one model": lambda: gallery.page(installation, GalleryQuery(model_id="model-3")),
-        "gallery of videos (there are none)": lambda: gallery.page(installation, GalleryQuery(media="video")),
+        "gallery of one model": lambda: gallery.page(context, GalleryQuery(model_id="model-3")),
+        "gallery of videos (there are none)": lambda: gallery.page(context, GalleryQuery(media="video")),
         "rescue": lambda: stores.claims.rescue(),
     }
 

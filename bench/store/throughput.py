@@ -44,8 +44,8 @@ def measure(histories: list[int], *, seconds: float, rounds: int, sync_ms: float
 
 
 def _take_turns(folder: Path, workers: int, history: int, seconds: float, rounds: int) -> Rate:
-    with _Crew(folder, workers) as crew:
-        seen = [{name: crew.cycles(name, seconds) / seconds for name in CONTENDERS} for _ in range(rounds)]
+    with _Crew(folder, workers) as executor:
+        seen = [{name: executor.cycles(name, seconds) / seconds for name in CONTENDERS} for _ in range(rounds)]
     median = statistics.median
     return Rate(
         workers,

@@ -16,7 +16,7 @@ from app import create_app
 from app.config import Settings, load_settings
 from app.core.job import Claim, Phase, Progress
 from app.errors import OutOfMemory
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.media.publish import Made, Picture, publish
 from tests.waiting import PATIENCE, wait_until
 
@@ -40,12 +40,12 @@ def settings_in() -> Callable[..., Settings]:
 def app(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path))
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
-def installation(app) -> Installation:
-    return app.extensions["cyberimage"].installation
+def context(app) -> AppContext:
+    return app.extensions["cyberimage"].context
 
 
 @pytest.fixture
@@ -57,16 +57,16 @@ def client(app) -> FlaskClient:
 class Worker:
     """Does to the queue what a worker process does, step by step and at the test's command."""
 
-    installation: Installation
+    context: AppContext
 
     def claim(self) -> Claim:
-        claim = self.installation.claims.claim("worker-1")
+        claim = self.context.claims.claim("worker-1")
         assert claim is not None
         return claim
 
     def progress(self, claim: Claim, step: int) -> None:
-        self.installation.claims.progress(claim, Progress(Phase.GENERATING, step, claim.request.num_inference_steps))
-        self.installation.bell.ring("news", claim.job_id)
+        self.context.claims.progress(claim, Progress(Phase.GENERATING, step, claim.request.num_inference_steps))
+        self.context.notifications.ring("news", claim.job_id)
 
     def finish(self, claim: Claim | None = None) -> list[str]:
         """Publish the pictures of `claim`, or of the next job; gives the image ids."""
@@ -75,28 +75,28 @@ class Worker:
             Picture(np.full((48, 64, 3), 40 * index, np.uint8), claim.request.seed + index)
             for index in range(claim.request.num_images)
         ]
-        outputs = publish(self.installation, claim, Made(pictures, {}, {"diffusers": "0"}, {"generate": 0.5}))
+        outputs = publish(self.context, claim, Made(pictures, {}, {"diffusers": "0"}, {"generate": 0.5}))
         return [output.id for output in outputs]
 
     def fail(self, claim: Claim | None = None) -> None:
         claim = claim or self.claim()
-        self.installation.claims.fail(claim, OutOfMemory("Not enough memory; choose a smaller size."))
-        self.installation.bell.ring("news", claim.job_id)
+        self.context.claims.fail(claim, OutOfMemory("Not enough memory; choose a smaller size."))
+        self.context.notifications.ring("news", claim.job_id)
 
 
 @pytest.fixture
-def worker(installation) -> Worker:
-    return Worker(installation)
+def worker(context) -> Worker:
+    return Worker(context)
 
 
 @pytest.fixture
-def next_job(worker, installation):
+def next_job(worker, context):
     """`with next_job(worker.finish):` does that, on a thread, to the job that is submitted within."""
 
     @contextmanager
     def deal_with(how: Callable[[], object]) -> Iterator[None]:
         def work() -> None:
-            wait_until(installation.jobs.count_pending, "nothing was submitted")
+            wait_until(context.jobs.count_pending, "nothing was submitted")
             how()
 
         thread = threading.Thread(target=work, daemon=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -49,30 +49,30 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     """One server and one worker for all tests that leave them alone."""
-    with House(tmp_path_factory.mktemp("house")) as house:
-        yield house.open()
+    with Harness(tmp_path_factory.mktemp("house")) as harness:
+        yield harness.open()
 
 
 @pytest.fixture
-def new_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+def new_harness(tmp_path: Path) -> Iterator[Callable[..., Harness]]:
     """Makes a house of the test's own, not opened yet."""
-    made: list[House] = []
+    made: list[Harness] = []
 
-    def make(**environment: str) -> House:
+    def make(**environment: str) -> Harness:
         folder = tmp_path / f"house-{len(made)}"
         folder.mkdir()
-        made.append(House(folder, **environment))
+        made.append(Harness(folder, **environment))
         return made[-1]
 
     yield make
-    for house in made:
-        house.close()
+    for harness in made:
+        harness.close()
 
 
 @pytest.fixture
-def new_page(browser: Browser, new_house: Callable[..., House]) -> Iterator[Callable[..., Page]]:
+def new_page(browser: Browser, new_harness: Callable[..., Harness]) -> Iterator[Callable[..., Page]]:
     """Opens a page in a fresh profile. What it complained about fails the test, unless `forgive` is given.
 
     Needs `new_house` only so as to end before it: a page whose server goes complains.
@@ -101,9 +101,9 @@ def new_page(browser: Browser, new_house: Callable[..., House]) -> Iterator[Call
 
 
 @pytest.fixture
-def page(new_page: Callable[..., Page], house: House) -> Page:
-    house.quiet()
-    return new_page(house.url)
+def page(new_page: Callable[..., Page], harness: Harness) -> Page:
+    harness.quiet()
+    return new_page(harness.url)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ MODELS = {
 }
 
 
-class House:
+class Harness:
     """`close`, or the end of a with block, ends every process that was started here."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
@@ -55,13 +55,13 @@ class House:
         self.api: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> Harness:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open(self, worker: str | None = "tests.browser.painter") -> House:
+    def open(self, worker: str | None = "tests.browser.painter") -> Harness:
         self.start_api()
         if worker:
             self.start_worker(worker)
@@ -72,7 +72,7 @@ class House:
             raise AssertionError(self._processes.said()) from error
         return self
 
-    def open_as_people_do(self) -> House:
+    def open_as_people_do(self) -> Harness:
         """`python run.py`: the supervisor, and what it starts."""
         self._processes.start("run.py", **self.environment)
         wait_until(lambda: self.answers("/readyz"), "it did not come up")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.config import ROOT
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 from tools.tiny_models.lora import make_lora
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,10 @@ pytestmark = [
 ]
 
 
-def test_a_newcomer_has_a_picture_after_two_clicks(new_page: Callable[..., Page], new_house: Callable[..., House]):
-    house = new_house(DEFAULT_MODEL_ID="demo", WORKERS="1").open_as_people_do()
+def test_a_newcomer_has_a_picture_after_two_clicks(new_page: Callable[..., Page], new_harness: Callable[..., Harness]):
+    harness = new_harness(DEFAULT_MODEL_ID="demo", WORKERS="1").open_as_people_do()
     began = time.monotonic()
-    page = new_page(house.url)
+    page = new_page(harness.url)
     page.locator("#hero .example").first.click()
     page.locator("#generate").click()
     picture = page.locator("#hero .picture img")
@@ -41,11 +41,11 @@ def test_a_newcomer_has_a_picture_after_two_clicks(new_page: Callable[..., Page]
 
 
 def test_a_lora_of_the_model_is_offered_used_and_restored(
-    new_page: Callable[..., Page], new_house: Callable[..., House]
+    new_page: Callable[..., Page], new_harness: Callable[..., Harness]
 ):
-    house = new_house(DEFAULT_MODEL_ID="demo", WORKERS="1")
-    make_lora(ROOT / "builtin" / "demo", house.folder / "models" / "loras" / "glow.safetensors", strength=0.3)
-    page = new_page(house.open_as_people_do().url)
+    harness = new_harness(DEFAULT_MODEL_ID="demo", WORKERS="1")
+    make_lora(ROOT / "builtin" / "demo", harness.folder / "models" / "loras" / "glow.safetensors", strength=0.3)
+    page = new_page(harness.open_as_people_do().url)
     page.locator(".fine summary").click()
     page.get_by_label("glow", exact=True).check()
     page.get_by_label("Scale of glow").fill("0.5")

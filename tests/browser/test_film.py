@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 from tests.browser.test_quality import violations
 from tests.providers import media
 from tests.providers.replicate_server import SECRET, TOKEN, Script, StandIn, replicate
@@ -36,13 +36,13 @@ def provider() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def studio(provider: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def studio(provider: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     """A house with a local worker and one of the remote lane."""
     folder = tmp_path_factory.mktemp("studio")
-    with House(folder, REPLICATE_BASE_URL=provider.url, **SETTINGS) as house:
-        house.open()
-        house.start_remote_worker()
-        yield house
+    with Harness(folder, REPLICATE_BASE_URL=provider.url, **SETTINGS) as harness:
+        harness.open()
+        harness.start_remote_worker()
+        yield harness
 
 
 def film_dialog(page: Page, inside: Locator) -> Locator:
@@ -59,12 +59,12 @@ def plays(video: Locator) -> None:
     video.page.wait_for_function(PLAYS, arg=handle)
 
 
-def in_gallery(house: House, prompt: str) -> list[dict[str, Any]]:
-    return [one for one in house.call("/api/videos")["images"] if one["prompt"] == prompt]
+def in_gallery(harness: Harness, prompt: str) -> list[dict[str, Any]]:
+    return [one for one in harness.call("/api/videos")["images"] if one["prompt"] == prompt]
 
 
 def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
-    new_page: Callable[..., Page], studio: House, provider: StandIn
+    new_page: Callable[..., Page], studio: Harness, provider: StandIn
 ):
     hold = threading.Event()
     provider.scripts["the grass waves"] = Script(files=(media.video(),), hold=hold)
@@ -122,7 +122,7 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
 
 
 def test_what_is_wrong_is_said_in_the_dialog_and_nothing_typed_is_lost(
-    new_page: Callable[..., Page], studio: House, provider: StandIn
+    new_page: Callable[..., Page], studio: Harness, provider: StandIn
 ):
     provider.scripts["it rains"] = Script(files=(media.video(),))
     studio.made("a lake", seed=6, num_inference_steps=4)
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_said_in_the_dialog_and_nothing_typed_is_lost(
     assert page.locator("#hero .picture video").evaluate("video => video.paused"), "movement is not wanted here"
 
 
-def test_on_the_stage_too_and_why_it_failed(new_page: Callable[..., Page], studio: House, provider: StandIn):
+def test_on_the_stage_too_and_why_it_failed(new_page: Callable[..., Page], studio: Harness, provider: StandIn):
     provider.scripts["it explodes"] = Script(ends="failed", error="NSFW content detected")
     page = new_page(studio.url)
     page.locator("#prompt").fill("a red boat")
@@ -167,7 +167,7 @@ def test_on_the_stage_too_and_why_it_failed(new_page: Callable[..., Page], studi
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_dialog_is_accessible(new_page: Callable[..., Page], studio: House, axe: str, theme: str):
+def test_the_dialog_is_accessible(new_page: Callable[..., Page], studio: Harness, axe: str, theme: str):
     studio.made("a hill", seed=7, num_inference_steps=4)
     page = new_page(studio.url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
@@ -177,9 +177,9 @@ def test_the_dialog_is_accessible(new_page: Callable[..., Page], studio: House, 
     assert violations(page, axe) == []
 
 
-def test_without_a_provider_nothing_is_offered(new_page: Callable[..., Page], house: House):
-    house.made("a hill", seed=8, num_inference_steps=4)
-    page = new_page(house.url)
+def test_without_a_provider_nothing_is_offered(new_page: Callable[..., Page], harness: Harness):
+    harness.made("a hill", seed=8, num_inference_steps=4)
+    page = new_page(harness.url)
     with page.expect_response("**/api/video-models") as answer:
         page.locator("#latest-tiles a.tile").first.click()
     assert answer.value.json()["models"] == []

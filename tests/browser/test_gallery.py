@@ -14,24 +14,24 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     """Six pictures of two models and one failure."""
-    with House(tmp_path_factory.mktemp("gallery")) as house:
-        house.open()
+    with Harness(tmp_path_factory.mktemp("gallery")) as harness:
+        harness.open()
         for seed, prompt in enumerate(["a red boat", "a green hill", "a RED house", "a pine forest", "a desert"]):
-            house.made(prompt, seed=seed + 1, num_inference_steps=5)
-        house.made("broken bridge")
-        house.ended(house.submit("a red moon", "fixed", seed=77))
-        yield house
+            harness.made(prompt, seed=seed + 1, num_inference_steps=5)
+        harness.made("broken bridge")
+        harness.ended(harness.submit("a red moon", "fixed", seed=77))
+        yield harness
 
 
 @pytest.fixture
-def gallery(new_page: Callable[..., Page], full_house: House) -> Page:
+def gallery(new_page: Callable[..., Page], full_house: Harness) -> Page:
     page = new_page(f"{full_house.url}/#/gallery")
     expect(page.locator(".wall .tile")).not_to_have_count(0)
     return page
@@ -136,9 +136,9 @@ def test_use_these_settings(gallery: Page):
     expect(gallery.locator("#model")).to_have_value("painter")
 
 
-def test_variations_keep_everything_but_the_seed(new_page: Callable[..., Page], house: House):
-    house.made("a red boat", seed=1, num_inference_steps=5, width=320)
-    page = new_page(f"{house.url}/#/gallery")
+def test_variations_keep_everything_but_the_seed(new_page: Callable[..., Page], harness: Harness):
+    harness.made("a red boat", seed=1, num_inference_steps=5, width=320)
+    page = new_page(f"{harness.url}/#/gallery")
     pictures(page).first.click()
     with page.expect_request("**/api/generate") as request:
         page.get_by_role("button", name="Variations").click()
@@ -163,7 +163,7 @@ def test_copy_and_download(gallery: Page):
     assert re.fullmatch(r"cyberimage-[0-9a-f]{8}\.png", download.value.suggested_filename)
 
 
-def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, full_house: House, tmp_path: Path):
+def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, full_house: Harness, tmp_path: Path):
     items = full_house.call("/api/images?search=moon")["images"]
     picture = tmp_path / "moon.png"
     with urllib.request.urlopen(full_house.url + items[0]["url"]) as response:
@@ -198,11 +198,11 @@ def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, fu
 class Three:
     """A gallery narrowed down to three pictures, to delete from."""
 
-    def __init__(self, house: House, new_page: Callable[..., Page]) -> None:
-        self.house, self.word = house, f"word{next(_numbers)}"
+    def __init__(self, harness: Harness, new_page: Callable[..., Page]) -> None:
+        self.house, self.word = harness, f"word{next(_numbers)}"
         for seed in (1, 2, 3):
-            house.made(f"{self.word} picture {seed}", seed=seed, num_inference_steps=4)
-        self.page = new_page(f"{house.url}/#/gallery")
+            harness.made(f"{self.word} picture {seed}", seed=seed, num_inference_steps=4)
+        self.page = new_page(f"{harness.url}/#/gallery")
         self.narrow()
 
     def narrow(self, count: int = 3) -> None:
@@ -218,8 +218,8 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def three(house: House, new_page: Callable[..., Page]) -> Three:
-    return Three(house, new_page)
+def three(harness: Harness, new_page: Callable[..., Page]) -> Three:
+    return Three(harness, new_page)
 
 
 def test_deleting_can_be_undone(three: Three):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 
 
 def test_a_newcomer_makes_a_picture(page: Page):
@@ -50,13 +50,13 @@ def test_progress_is_shown_and_a_preview_sharpens(page: Page):
     expect(page).to_have_title("CyberImage")
 
 
-def test_a_running_job_is_cancelled_and_can_be_retried(page: Page, house: House):
+def test_a_running_job_is_cancelled_and_can_be_retried(page: Page, harness: Harness):
     ask_for_something_long(page, "river")
     cancel(page)
     page.get_by_role("button", name="Retry").click()
     expect(page.locator("#hero .standing")).to_contain_text("Step")
     cancel(page)
-    assert house.call("/api/queue")["running"] == []
+    assert harness.call("/api/queue")["running"] == []
 
 
 def test_several_jobs_at_once(page: Page):
@@ -97,8 +97,8 @@ def test_nothing_is_lost_on_an_error(page: Page):
     expect(page.locator("#form-error")).to_be_hidden()
 
 
-def test_what_the_server_refuses_is_said_in_its_words(new_page: Callable[..., Page], house: House):
-    page = new_page(house.url, forgive=True)  # the browser itself complains about every 400
+def test_what_the_server_refuses_is_said_in_its_words(new_page: Callable[..., Page], harness: Harness):
+    page = new_page(harness.url, forgive=True)  # the browser itself complains about every 400
     page.fill("#prompt", "a\u0001b")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#form-error")).to_contain_text("control character")

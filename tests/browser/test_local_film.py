@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 from tests.browser.test_film import film_dialog, in_gallery, plays
 from tests.browser.test_quality import violations
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
@@ -22,12 +22,12 @@ FILM = (
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("studio"), MODEL_FILM=FILM, MAX_NUM_FRAMES="40") as house:
-        yield house.open()
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    with Harness(tmp_path_factory.mktemp("studio"), MODEL_FILM=FILM, MAX_NUM_FRAMES="40") as harness:
+        yield harness.open()
 
 
-def test_the_form_makes_a_video(new_page: Callable[..., Page], studio: House):
+def test_the_form_makes_a_video(new_page: Callable[..., Page], studio: Harness):
     page = new_page(studio.url)
     length = page.get_by_role("group", name="Length")
     expect(length).to_be_hidden()
@@ -58,7 +58,7 @@ def test_the_form_makes_a_video(new_page: Callable[..., Page], studio: House):
     expect(length.get_by_label("A second")).to_have_value("4")
 
 
-def test_a_picture_becomes_a_video_and_another_one(new_page: Callable[..., Page], studio: House):
+def test_a_picture_becomes_a_video_and_another_one(new_page: Callable[..., Page], studio: Harness):
     still = studio.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(f"{studio.url}/#/gallery")
     page.locator(f'.wall a.tile[data-id="{still["image_id"]}"]').click()
@@ -78,7 +78,7 @@ def test_a_picture_becomes_a_video_and_another_one(new_page: Callable[..., Page]
     assert made[0]["settings"]["seed"] != made[1]["settings"]["seed"]
 
 
-def test_a_start_picture_is_the_first_frame(new_page: Callable[..., Page], studio: House):
+def test_a_start_picture_is_the_first_frame(new_page: Callable[..., Page], studio: Harness):
     studio.made("a lake", seed=6, num_inference_steps=4)
     page = new_page(studio.url)
     page.locator("#latest-tiles a.tile").first.click()
@@ -97,7 +97,7 @@ def test_a_start_picture_is_the_first_frame(new_page: Callable[..., Page], studi
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_fields_are_accessible(new_page: Callable[..., Page], studio: House, axe: str, theme: str):
+def test_the_fields_are_accessible(new_page: Callable[..., Page], studio: Harness, axe: str, theme: str):
     studio.made("a hill", seed=7, num_inference_steps=4)
     page = new_page(studio.url, reduced_motion="reduce", viewport={"width": 390, "height": 780})
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
@@ -125,7 +125,7 @@ class TestWithAProvider:
             yield server
 
     @pytest.fixture(scope="class")
-    def both(self, provider: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    def both(self, provider: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         settings = {
             "REPLICATE_API_TOKEN": TOKEN,
             "REPLICATE_WEBHOOK_SECRET": SECRET,
@@ -133,12 +133,14 @@ class TestWithAProvider:
             "REPLICATE_VIDEO_MODELS": "acme/asks",
             "REPLICATE_BASE_URL": provider.url,
         }
-        with House(tmp_path_factory.mktemp("both"), MODEL_FILM=FILM, **settings) as house:
-            house.open()
-            house.start_remote_worker()
-            yield house
+        with Harness(tmp_path_factory.mktemp("both"), MODEL_FILM=FILM, **settings) as harness:
+            harness.open()
+            harness.start_remote_worker()
+            yield harness
 
-    def test_what_a_model_insists_on_is_asked_for(self, new_page: Callable[..., Page], both: House, provider: StandIn):
+    def test_what_a_model_insists_on_is_asked_for(
+        self, new_page: Callable[..., Page], both: Harness, provider: StandIn
+    ):
         still = both.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
         page = new_page(f"{both.url}/#/gallery", forgive=True)
         page.locator(f'.wall a.tile[data-id="{still["image_id"]}"]').click()

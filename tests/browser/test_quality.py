@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +48,19 @@ def _look(page: Page) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def lived_in(house: House) -> House:
+def lived_in(harness: Harness) -> Harness:
     """A house with pictures, a failure, something cancelled and something that runs."""
-    house.made("a quiet lake", seed=3)
-    house.made("a broken bridge")
-    house.submit("slow and long", num_inference_steps=40)
-    house.submit("slow and waiting", num_inference_steps=40)
-    return house
+    harness.made("a quiet lake", seed=3)
+    harness.made("a broken bridge")
+    harness.submit("slow and long", num_inference_steps=40)
+    harness.submit("slow and waiting", num_inference_steps=40)
+    return harness
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desktop", "phone"])
 def test_no_accessibility_violations(
-    new_page: Callable[..., Page], lived_in: House, axe: str, theme: str, options: dict[str, Any]
+    new_page: Callable[..., Page], lived_in: Harness, axe: str, theme: str, options: dict[str, Any]
 ):
     page = new_page(lived_in.url, reduced_motion="reduce", **options)
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
@@ -88,12 +88,12 @@ NASTY = [
 ]
 
 
-def test_prompts_never_become_html(new_page: Callable[..., Page], house: House):
-    cancel_all(house)
+def test_prompts_never_become_html(new_page: Callable[..., Page], harness: Harness):
+    cancel_all(harness)
     for prompt in NASTY:
-        house.made(prompt)
-    house.made(f"broken {NASTY[0]}")
-    page = new_page(house.url)
+        harness.made(prompt)
+    harness.made(f"broken {NASTY[0]}")
+    page = new_page(harness.url)
     page.on("dialog", lambda dialog: pytest.fail("a prompt ran as a script"))
     page.fill("#prompt", NASTY[0])
     page.keyboard.press("Control+Enter")
@@ -110,8 +110,8 @@ def test_prompts_never_become_html(new_page: Callable[..., Page], house: House):
     assert page.title() == "Gallery · CyberImage"
 
 
-def test_the_policy_forbids_inline_code_and_nothing_needs_it(new_page: Callable[..., Page], house: House):
-    page = new_page(house.url, forgive=True)
+def test_the_policy_forbids_inline_code_and_nothing_needs_it(new_page: Callable[..., Page], harness: Harness):
+    page = new_page(harness.url, forgive=True)
     page.evaluate("addEventListener('securitypolicyviolation', event => (window.caught = event.violatedDirective))")
     page.evaluate(
         """() => {
@@ -122,15 +122,15 @@ def test_the_policy_forbids_inline_code_and_nothing_needs_it(new_page: Callable[
     )
     page.wait_for_timeout(100)
     assert page.evaluate("[window.ran ?? null, window.caught]") == [None, "script-src-elem"]
-    source = page.request.get(house.url, headers={"Accept": "text/html"}).text()
+    source = page.request.get(harness.url, headers={"Accept": "text/html"}).text()
     assert " style=" not in source
     assert " onclick=" not in source
     assert "<style" not in source
 
 
-def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], house: House):
-    house.quiet()
-    page = new_page(house.url)
+def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], harness: Harness):
+    harness.quiet()
+    page = new_page(harness.url)
     page.wait_for_load_state("networkidle")
     entries = page.evaluate(
         """["navigation", "resource"].flatMap(type => performance.getEntriesByType(type))
@@ -154,7 +154,9 @@ def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], house:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_phone_shows_everything_without_sideways_scrolling(new_page: Callable[..., Page], lived_in: House, view: str):
+def test_a_phone_shows_everything_without_sideways_scrolling(
+    new_page: Callable[..., Page], lived_in: Harness, view: str
+):
     page = new_page(lived_in.url, **PHONE)
     go(page, view)
     page.wait_for_timeout(400)
@@ -168,9 +170,9 @@ def test_a_phone_shows_everything_without_sideways_scrolling(new_page: Callable[
     assert small == []
 
 
-def test_a_phone_makes_a_picture(new_page: Callable[..., Page], new_house: Callable[..., House], house: House):
-    cancel_all(house)
-    page = new_page(house.url, **PHONE)
+def test_a_phone_makes_a_picture(new_page: Callable[..., Page], new_harness: Callable[..., Harness], harness: Harness):
+    cancel_all(harness)
+    page = new_page(harness.url, **PHONE)
     page.locator("#prompt").tap()
     page.keyboard.type("a boat")
     page.locator("#generate").tap()
@@ -182,11 +184,11 @@ def test_a_phone_makes_a_picture(new_page: Callable[..., Page], new_house: Calla
     expect(page.locator("dialog.lightbox")).to_be_hidden()
 
 
-def cancel_all(house: House) -> None:
-    queue = house.call("/api/queue")
+def cancel_all(harness: Harness) -> None:
+    queue = harness.call("/api/queue")
     for job in [*queue["waiting"], *queue["running"]]:
-        house.call(f"/api/jobs/{job['job_id']}/cancel", method="POST")
-    house.quiet()
+        harness.call(f"/api/jobs/{job['job_id']}/cancel", method="POST")
+    harness.quiet()
 
 
 def test_both_themes_and_the_choice_comes_back(page: Page):
@@ -200,12 +202,12 @@ def test_both_themes_and_the_choice_comes_back(page: Page):
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     """Ten thousand pictures; rows are copied, the file is one."""
-    with House(tmp_path_factory.mktemp("crowded")) as house:
-        house.open().made("the only picture", seed=5, num_inference_steps=4)
-        multiply(house.folder / "house.sqlite", MANY)
-        yield house
+    with Harness(tmp_path_factory.mktemp("crowded")) as harness:
+        harness.open().made("the only picture", seed=5, num_inference_steps=4)
+        multiply(harness.folder / "house.sqlite", MANY)
+        yield harness
 
 
 def multiply(database: Path, count: int) -> None:
@@ -229,7 +231,7 @@ def multiply(database: Path, count: int) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_ten_thousand_pictures_scroll_with_a_bounded_document(new_page: Callable[..., Page], crowded: House):
+def test_ten_thousand_pictures_scroll_with_a_bounded_document(new_page: Callable[..., Page], crowded: Harness):
     page = new_page(f"{crowded.url}/#/gallery")
     expect(page.locator(".wall li").first).to_be_attached()
     began = time.monotonic()

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 
 
-def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, house: House):
-    house.made("what loads the model")
-    first = house.submit("slow first", num_inference_steps=40)
-    others = [house.submit(f"waiting {n}", num_images=n) for n in (1, 2)]
-    urgent = house.call("/api/generate", {"prompt": "urgent one", "model_id": "painter", "priority": 5})["job_id"]
+def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, harness: Harness):
+    harness.made("what loads the model")
+    first = harness.submit("slow first", num_inference_steps=40)
+    others = [harness.submit(f"waiting {n}", num_images=n) for n in (1, 2)]
+    urgent = harness.call("/api/generate", {"prompt": "urgent one", "model_id": "painter", "priority": 5})["job_id"]
     page.evaluate("location.hash = '#/queue'")
     running = page.locator(f".row[data-id='{first}']")
     expect(running.locator(".standing")).to_contain_text("Step")
@@ -27,18 +27,18 @@ def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, house: H
     expect(page.locator(".counts [data-status=PENDING] dd")).to_have_text("3")
     waiting.nth(2).get_by_role("button", name="Cancel").click()
     expect(waiting).to_have_count(2)
-    assert house.status(others[1])["status"] == "CANCELLED"
+    assert harness.status(others[1])["status"] == "CANCELLED"
     running.get_by_role("button", name="Cancel").click()
     expect(running).to_have_count(0)
-    assert house.ended(first)["status"] == "CANCELLED"
-    assert house.ended(urgent)["status"] == "COMPLETED"
+    assert harness.ended(first)["status"] == "CANCELLED"
+    assert harness.ended(urgent)["status"] == "COMPLETED"
     worker = page.locator(".worker")
     expect(worker).to_contain_text(re.compile(r"CPU on .* MB RAM", re.DOTALL))
     expect(worker.locator(".held")).to_contain_text("23 MB in RAM")
 
 
-def test_failures_are_listed_with_a_retry(page: Page, house: House):
-    house.made("a tower that mends later")
+def test_failures_are_listed_with_a_retry(page: Page, harness: Harness):
+    harness.made("a tower that mends later")
     page.evaluate("location.hash = '#/queue'")
     row = page.locator(".row", has_text="a tower that mends later").first
     expect(row).to_contain_text("The paint ran out")
@@ -46,9 +46,9 @@ def test_failures_are_listed_with_a_retry(page: Page, house: House):
     expect(page.locator("[aria-label='Failed lately'] .row", has_text="a tower that mends later")).to_have_count(0)
 
 
-def test_the_status_view_draws_the_last_minutes(new_page: Callable[..., Page], house: House):
-    house.made("something to measure")
-    page = new_page(f"{house.url}/#/status")
+def test_the_status_view_draws_the_last_minutes(new_page: Callable[..., Page], harness: Harness):
+    harness.made("something to measure")
+    page = new_page(f"{harness.url}/#/status")
     expect(page.locator(".verdict")).to_have_text("Ready for work")
     expect(page.locator(".checks li")).to_contain_text(["Server", "Database"])
     for title in (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 
 
 def sent(page: Page) -> dict[str, Any]:
@@ -64,8 +64,8 @@ STORED = [("vanished", "33"), ("", ""), ("painter", "9999"), ("painter", "many")
 
 
 @pytest.mark.parametrize("stored", STORED)
-def test_stored_values_that_no_longer_fit(new_page: Callable[..., Page], house: House, stored: tuple[str, str]):
-    page = new_page(house.url)
+def test_stored_values_that_no_longer_fit(new_page: Callable[..., Page], harness: Harness, stored: tuple[str, str]):
+    page = new_page(harness.url)
     page.evaluate("([id, steps]) => Object.assign(localStorage, { lastModelId: id, lastStepsValue: steps })", stored)
     page.reload()
     expect(page.locator("#model")).to_have_value("fixed" if stored[0] == "fixed" else "painter")

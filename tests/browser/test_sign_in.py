@@ -12,23 +12,23 @@ from playwright.sync_api import Page, expect
 from app.config import load_settings
 from app.core.access import Role
 from app.services.auth.api_keys import create_key
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from app.store.ops.api_keys import ApiKeyStore
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 from tests.browser.test_quality import violations
 
 
 class Guarded:
     """A house that asks for keys, and the keys of two people."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, harness: Harness) -> None:
+        self.house = harness
         places = {
-            "database_url": house.environment["DATABASE_URL"],
-            "images_dir": Path(house.environment["IMAGES_DIR"]),
+            "database_url": harness.environment["DATABASE_URL"],
+            "images_dir": Path(harness.environment["IMAGES_DIR"]),
         }
-        self.installation: Installation = open_installation(load_settings({}, None, **places))
-        self.tokens = {name: create_key(self.installation, name, Role.USER)[1] for name in ("alice", "bob")}
+        self.context: AppContext = open_context(load_settings({}, None, **places))
+        self.tokens = {name: create_key(self.context, name, Role.USER)[1] for name in ("alice", "bob")}
 
     def call(self, name: str, path: str, **request):
         headers = {"Authorization": f"Bearer {self.tokens[name]}"}
@@ -36,22 +36,22 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded(new_house: Callable[..., House]) -> Iterator[Guarded]:
-    house = new_house(AUTH_MODE="keys")
-    house.start_api()
-    house.start_worker()
-    found = Guarded(house)
-    httpx_ready(house)
+def guarded(new_harness: Callable[..., Harness]) -> Iterator[Guarded]:
+    harness = new_harness(AUTH_MODE="keys")
+    harness.start_api()
+    harness.start_worker()
+    found = Guarded(harness)
+    httpx_ready(harness)
     yield found
-    found.installation.close()
+    found.context.close()
 
 
-def httpx_ready(house: House) -> None:
+def httpx_ready(harness: Harness) -> None:
     from tests.waiting import wait_until
 
     def ready() -> bool:
         try:
-            return httpx.get(f"{house.url}/readyz").status_code == 200
+            return httpx.get(f"{harness.url}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -112,7 +112,7 @@ def test_nothing_typed_is_lost_when_a_session_ends(new_guest: Callable[..., Page
     expect(page.locator("#model")).to_have_value("painter")
     page.fill("#prompt", "a long and winding prompt")
     page.locator("#steps").fill("9")
-    ApiKeyStore(guarded.installation.database).revoke(1)
+    ApiKeyStore(guarded.context.database).revoke(1)
     expect(page.locator("#sign-in")).to_be_visible()
     sign_in(page, guarded.tokens["bob"])
     expect(page.locator("#who")).to_contain_text("bob")

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 
 
 def sent_by(page: Page, act: Callable[[], None]) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def encoded(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], house: House):
-    made = house.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
-    page = new_page(f"{house.url}/#/gallery")
+def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], harness: Harness):
+    made = harness.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
+    page = new_page(f"{harness.url}/#/gallery")
     page.locator(".wall a.tile").first.click()
     page.locator("dialog").get_by_role("button", name="Start from this").click()
     expect(page.locator("#start")).to_be_visible()
@@ -48,14 +48,14 @@ def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], hous
     body = generate(page)
     assert (body["image"], body["settings"]["strength"]) == (made["image_id"], 0.5)
     expect(page.locator("#hero .picture img.there")).to_be_visible()
-    newest = house.call("/api/images?limit=1")["images"][0]
-    manifest = house.call(newest["metadata_url"])["manifest"]
+    newest = harness.call("/api/images?limit=1")["images"][0]
+    manifest = harness.call(newest["metadata_url"])["manifest"]
     assert (manifest["inputs"]["image"]["image_id"], manifest["settings"]["strength"]) == (made["image_id"], 0.5)
 
 
-def test_variations_start_from_the_same_picture(new_page: Callable[..., Page], house: House):
-    made = house.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
-    page = new_page(house.url)
+def test_variations_start_from_the_same_picture(new_page: Callable[..., Page], harness: Harness):
+    made = harness.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
+    page = new_page(harness.url)
     page.evaluate("location.hash = '#/gallery'")
     page.locator(".wall a.tile").first.click()
     page.get_by_role("button", name="Start from this").click()
@@ -67,9 +67,9 @@ def test_variations_start_from_the_same_picture(new_page: Callable[..., Page], h
 
 
 def test_a_picture_from_elsewhere_is_a_start_and_large_ones_are_scaled_down(
-    new_page: Callable[..., Page], house: House, tmp_path: Path
+    new_page: Callable[..., Page], harness: Harness, tmp_path: Path
 ):
-    page = new_page(house.url)
+    page = new_page(harness.url)
     page.locator("#file").set_input_files(a_photograph(tmp_path / "beach.png", 4000, 1000))
     expect(page.locator("#start-picture")).to_have_attribute("alt", "beach.png")
     body = generate(page)
@@ -79,8 +79,8 @@ def test_a_picture_from_elsewhere_is_a_start_and_large_ones_are_scaled_down(
     expect(page.locator("#hero .picture img.there")).to_be_visible()
 
 
-def test_what_is_no_picture_is_refused_with_a_sentence(new_page: Callable[..., Page], house: House, tmp_path: Path):
-    page = new_page(house.url)
+def test_what_is_no_picture_is_refused_with_a_sentence(new_page: Callable[..., Page], harness: Harness, tmp_path: Path):
+    page = new_page(harness.url)
     (tmp_path / "notes.png").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "notes.png")
     expect(page.locator(".toast")).to_contain_text("no picture that this browser can read")
@@ -88,9 +88,9 @@ def test_what_is_no_picture_is_refused_with_a_sentence(new_page: Callable[..., P
 
 
 def test_a_model_that_cannot_gets_none_and_one_that_can_gets_it_again(
-    new_page: Callable[..., Page], house: House, tmp_path: Path
+    new_page: Callable[..., Page], harness: Harness, tmp_path: Path
 ):
-    page = new_page(house.url)
+    page = new_page(harness.url)
     page.locator("#file").set_input_files(a_photograph(tmp_path / "beach.png"))
     page.locator("#model").select_option("fixed")
     expect(page.locator("#start-note")).to_contain_text("cannot start from a picture")

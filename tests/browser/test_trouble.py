@@ -6,35 +6,35 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.harness import House
+from tests.browser.harness import Harness
 
 
 def test_the_server_is_killed_and_restarted_in_the_middle(
-    new_page: Callable[..., Page], new_house: Callable[..., House]
+    new_page: Callable[..., Page], new_harness: Callable[..., Harness]
 ):
-    house = new_house().open()
-    page = new_page(house.url, forgive=True)
+    harness = new_harness().open()
+    page = new_page(harness.url, forgive=True)
     page.fill("#prompt", "slow storm")
     page.locator("#steps").fill("10")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#hero .standing")).to_contain_text("Step")
-    house.kill_api()
+    harness.kill_api()
     expect(page.locator("#banner")).to_contain_text("does not answer")
     expect(page.locator("#pulse")).to_have_attribute("data-state", "offline")
     page.fill("#prompt", "written while it was away")
-    house.start_api()
+    harness.start_api()
     page.keyboard.press("Control+Enter")  # waits for the server, and counts once
     expect(page.locator("#banner")).to_be_hidden()
     expect(page.locator(".mini[data-status=COMPLETED]")).to_have_count(2, timeout=60_000)
     expect(page.locator("#prompt")).to_have_value("written while it was away")
-    counts = house.call("/api/queue")["counts"]
+    counts = harness.call("/api/queue")["counts"]
     assert counts["COMPLETED"] == 2, counts
     assert page.evaluate("performance.getEntriesByType('navigation').length") == 1  # without a reload
 
 
-def test_nobody_works_and_then_somebody_does(new_page: Callable[..., Page], new_house: Callable[..., House]):
-    house = new_house().open(worker=None)
-    page = new_page(house.url)
+def test_nobody_works_and_then_somebody_does(new_page: Callable[..., Page], new_harness: Callable[..., Harness]):
+    harness = new_harness().open(worker=None)
+    page = new_page(harness.url)
     expect(page.locator("#banner")).to_contain_text("No worker is running")
     page.fill("#prompt", "patience")
     page.keyboard.press("Control+Enter")
@@ -42,15 +42,15 @@ def test_nobody_works_and_then_somebody_does(new_page: Callable[..., Page], new_
     page.evaluate("location.hash = '#/queue'")
     expect(page.locator(".row[data-status=PENDING] .reason")).to_have_text("waits longest")
     expect(page.locator("[aria-label=Workers] .none")).to_contain_text("No worker is running")
-    house.start_worker()
+    harness.start_worker()
     expect(page.locator("#banner")).to_be_hidden(timeout=30_000)
     expect(page.locator(".worker")).to_contain_text("painter")
     page.evaluate("location.hash = '#/'")
     expect(page.locator("#hero .picture img.there")).to_be_visible()
 
 
-def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], house: House):
-    page = new_page(house.url, forgive=True)
+def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], harness: Harness):
+    page = new_page(harness.url, forgive=True)
     page.route("**/events", lambda route: route.fulfill(status=503))
     page.locator("#steps").fill("4")
     page.fill("#prompt", "slow lake")
@@ -59,8 +59,8 @@ def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], house: 
     expect(page.locator("#hero .picture img.there")).to_be_visible()
 
 
-def test_a_job_that_is_gone_is_forgotten(new_page: Callable[..., Page], house: House):
-    page = new_page(house.url, forgive=True)
+def test_a_job_that_is_gone_is_forgotten(new_page: Callable[..., Page], harness: Harness):
+    page = new_page(harness.url, forgive=True)
     page.evaluate("id => sessionStorage.setItem('jobs', JSON.stringify([id]))", "0" * 32)
     page.reload()
     expect(page.locator("#hero .hero.empty")).to_be_visible()

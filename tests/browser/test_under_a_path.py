@@ -18,7 +18,7 @@ from tests.browser.proxy import LOCATION, PASSED_ON, PATH, Proxy, find_nginx
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.browser.harness import House
+    from tests.browser.harness import Harness
 
 pytestmark = pytest.mark.skipif(find_nginx() is None, reason="TESTS UNDER A PATH SKIPPED: nginx is not installed")
 
@@ -29,19 +29,19 @@ def way(request) -> str:
 
 
 @pytest.fixture
-def place(new_house, tmp_path: Path, way: str) -> Iterator[tuple[House, Proxy]]:
+def harness(new_harness, tmp_path: Path, way: str) -> Iterator[tuple[Harness, Proxy]]:
     settings = {"TRUSTED_PROXIES": "1"} if way == "taken off" else {"PUBLIC_URL": f"http://127.0.0.1{PATH}/"}
-    house = new_house(AUTH_MODE="keys", **settings)
-    house.open()
-    proxy = Proxy(tmp_path / "nginx", house.port, LOCATION if way == "taken off" else PASSED_ON)
-    yield house, proxy
+    harness = new_harness(AUTH_MODE="keys", **settings)
+    harness.open()
+    proxy = Proxy(tmp_path / "nginx", harness.port, LOCATION if way == "taken off" else PASSED_ON)
+    yield harness, proxy
     proxy.close()
 
 
-def new_key(house: House) -> str:
-    done = house._processes.start("-m", "app.cli.keys", "create", "alice", **house.environment)
+def new_key(harness: Harness) -> str:
+    done = harness._processes.start("-m", "app.cli.keys", "create", "alice", **harness.environment)
     assert done.wait(60) == 0
-    return next(word for word in house._processes.said().split() if word.startswith("ci_"))
+    return next(word for word in harness._processes.said().split() if word.startswith("ci_"))
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def page(browser) -> Iterator[Page]:
     context.close()
 
 
-def test_the_page_lives_under_a_path(place, page: Page) -> None:
-    house, proxy = place
-    token = new_key(house)
+def test_the_page_lives_under_a_path(harness, page: Page) -> None:
+    harness, proxy = harness
+    token = new_key(harness)
     strayed: list[str] = []
     ours = (f"{proxy.url}/", "data:", "blob:")
     page.on("request", lambda asked: asked.url.startswith(ours) or strayed.append(asked.url))
@@ -86,9 +86,9 @@ def test_the_page_lives_under_a_path(place, page: Page) -> None:
     assert strayed == []
 
 
-def test_programs_find_their_way(place) -> None:
-    house, proxy = place
-    known = {"Authorization": f"Bearer {new_key(house)}"}
+def test_programs_find_their_way(harness) -> None:
+    harness, proxy = harness
+    known = {"Authorization": f"Bearer {new_key(harness)}"}
     with httpx.Client(base_url=proxy.origin, headers=known, timeout=60) as client:
         job = client.post(f"{PATH}/api/generate", json={"prompt": "a boat"}).json()
         with client.stream("GET", job["events_url"]) as events:

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from app.cli import keys
 from app.config import ROOT
 from app.services.auth.api_keys import KeyHolders
-from app.services.context import open_installation
+from app.services.context import open_context
 from app.services.webhooks.signing import signing_secret
 from app.store.ops.api_keys import ApiKeyStore
 
@@ -46,8 +46,8 @@ def test_a_key_from_birth_to_end(command, settings_in_folder, tmp_path):
     assert re.fullmatch(r"ci_[A-Za-z0-9_-]{43}", token)
     assert "Key 1 for alice (user)" in err
     assert command("create", "root", "--admin")[0] == 0
-    installation = open_installation(settings_in_folder)
-    identity = KeyHolders(installation).identify(token)
+    context = open_context(settings_in_folder)
+    identity = KeyHolders(context).identify(token)
     assert (identity.client_id, identity.rate_limit_generate, identity.rate_limit_read) == ("key:1", "5 per hour", "")
     status, out, _ = command("list")
     heading, alice, root = out.splitlines()
@@ -58,8 +58,8 @@ def test_a_key_from_birth_to_end(command, settings_in_folder, tmp_path):
     assert token not in out
     status, out, _ = command("revoke", "1")
     assert (status, "revoked" in out) == (0, True)
-    assert ApiKeyStore(installation.database).by_id(1) is None
-    installation.close()
+    assert ApiKeyStore(context.database).by_id(1) is None
+    context.close()
     assert token.encode() not in b"".join(file.read_bytes() for file in tmp_path.glob("db.sqlite*"))
 
 
@@ -93,6 +93,6 @@ def test_the_secret_of_webhooks_is_the_one_that_signs_them(command, settings_in_
     status, out, _ = command("webhook")
     assert (status, command("webhook")[1]) == (0, out)
     signed = Webhook(out.strip()).sign("1", datetime.now(UTC), "{}")
-    installation = open_installation(settings_in_folder)
-    assert signing_secret(installation) == out.strip()
+    context = open_context(settings_in_folder)
+    assert signing_secret(context) == out.strip()
     assert signed.startswith("v1,")

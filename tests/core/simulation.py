@@ -52,21 +52,21 @@ class Simulation:
     choose: Choose = scheduling.choose
     next_turn: NextTurn = scheduling.next_turn
     waiting: list[SimulatedJob] = field(default_factory=list)
-    crew: list[Worker] = field(default_factory=list)
+    executor: list[Worker] = field(default_factory=list)
     seq: int = 0
 
     def run(self) -> float:
         """Serve everybody; gives the time when the last job ended."""
-        self.crew = [Worker() for _ in range(self.workers)]
+        self.executor = [Worker() for _ in range(self.workers)]
         to_come = sorted(self.jobs, key=lambda job: job.arrives)
         while to_come or self.waiting:
-            worker = min(self.crew, key=lambda one: one.free_at)
+            worker = min(self.executor, key=lambda one: one.free_at)
             if not self.waiting:
                 worker.free_at = max(worker.free_at, to_come[0].arrives)
             while to_come and to_come[0].arrives <= worker.free_at:
                 self._enqueue(to_come.pop(0))
             self._serve(worker)
-        return max(worker.free_at for worker in self.crew)
+        return max(worker.free_at for worker in self.executor)
 
     def _enqueue(self, job: SimulatedJob) -> None:
         peers = [other for other in self.waiting if other.priority == job.priority]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.prompt_screening import DEFAULT_PATTERNS, compiled, suspicion
+from app.core.prompt_screening import DEFAULT_PATTERNS, compiled, find_attack
 
 PATTERNS = compiled(DEFAULT_PATTERNS)
 
@@ -86,7 +86,7 @@ HONEST = (Path(__file__).parent / "honest_prompts.txt").read_text().splitlines()
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in ATTACKS.items() for text in texts])
 def test_an_attack_is_recognised_by_its_kind(name: str, text: str) -> None:
     for where in (text, f"a red cat, {text}, oil painting", " " * 600 + text, "a cat, " * 3000 + text):
-        found = suspicion(where, PATTERNS)
+        found = find_attack(where, PATTERNS)
         assert found is not None
         assert found.pattern == name
         assert unicodedata.normalize("NFKC", found.matched.removesuffix("…")) in unicodedata.normalize("NFKC", where)
@@ -94,13 +94,13 @@ def test_an_attack_is_recognised_by_its_kind(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_what_people_write_is_left_alone(prompt: str) -> None:
-    assert suspicion(prompt, PATTERNS) is None
+    assert find_attack(prompt, PATTERNS) is None
 
 
 @pytest.mark.parametrize("prompt", HONEST)
 def test_prompts_of_every_style_are_left_alone(prompt: str) -> None:
-    assert suspicion(prompt, PATTERNS) is None
-    assert suspicion(", ".join([prompt] * 5), PATTERNS) is None
+    assert find_attack(prompt, PATTERNS) is None
+    assert find_attack(", ".join([prompt] * 5), PATTERNS) is None
 
 
 def test_there_are_prompts_enough() -> None:
@@ -133,5 +133,5 @@ BRICKS = [
 @pytest.mark.parametrize("part", BRICKS)
 def test_no_text_takes_long(part: str) -> None:
     text = part * (100_000 // len(part))
-    found = suspicion(text, PATTERNS)  # a pattern that backtracks without bound takes minutes
+    found = find_attack(text, PATTERNS)  # a pattern that backtracks without bound takes minutes
     assert found is None or found.pattern in PATTERNS

@@ -54,7 +54,7 @@ def test_two_interleaved_models_take_a_quarter_of_first_come_first_served_at_mos
 def test_a_line_longer_than_the_bound_does_not_fall_back_to_swapping_with_every_job() -> None:
     simulation = Simulation(interleaved(2000), job_seconds=JOB, swap_seconds=SWAP)
     simulation.run()
-    assert simulation.crew[0].swaps <= 2 + 2000 * JOB / BOUND
+    assert simulation.executor[0].swaps <= 2 + 2000 * JOB / BOUND
 
 
 # --- nobody starves

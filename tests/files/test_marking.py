@@ -11,13 +11,13 @@ from tests.providers.media import video
 
 def boxes(content: bytes) -> list[tuple[bytes, bytes]]:
     """The top-level boxes of an MP4: type and content."""
-    found, place = [], 0
-    while place < len(content):
-        size, kind = struct.unpack_from(">I4s", content, place)
+    found, harness = [], 0
+    while harness < len(content):
+        size, kind = struct.unpack_from(">I4s", content, harness)
         assert size >= 8
-        found.append((kind, content[place + 8 : place + size]))
-        place += size
-    assert place == len(content)
+        found.append((kind, content[harness + 8 : harness + size]))
+        harness += size
+    assert harness == len(content)
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.files.modes import GROUP, PRIVATE, Place, restrict
+from app.files.modes import GROUP, PRIVATE, ProtectedPath, restrict
 
 
 def mode(path: Path) -> int:
@@ -29,15 +29,15 @@ def open_umask() -> None:
 
 
 @pytest.fixture
-def images(tmp_path: Path, open_umask: None) -> Place:
+def images(tmp_path: Path, open_umask: None) -> ProtectedPath:
     folder = tmp_path / "images"
     for day in ("2025/01/01", "2025/01/02", "2026/11/28"):
         for name in ("a.png", "a.thumbnail.webp"):
             write(folder / day / name, name.encode())
-    return Place(folder, own=r"\d{4}|\.gitkeep")
+    return ProtectedPath(folder, own=r"\d{4}|\.gitkeep")
 
 
-def test_folders_and_files_are_closed_and_keep_their_bytes(images: Place) -> None:
+def test_folders_and_files_are_closed_and_keep_their_bytes(images: ProtectedPath) -> None:
     done = restrict([images], PRIVATE)
     everything = [images.folder, *images.folder.rglob("*")]
     assert {mode(path) for path in everything if path.is_dir()} == {0o700}
@@ -46,7 +46,7 @@ def test_folders_and_files_are_closed_and_keep_their_bytes(images: Place) -> Non
     assert (done.changed, done.failed, done.unfinished) == (len(everything), 0, False)
 
 
-def test_a_closed_folder_is_not_walked_again(images: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_folder_is_not_walked_again(images: ProtectedPath, monkeypatch: pytest.MonkeyPatch) -> None:
     restrict([images], PRIVATE)
     listed: list[str] = []
     scandir = os.scandir
@@ -55,7 +55,7 @@ def test_a_closed_folder_is_not_walked_again(images: Place, monkeypatch: pytest.
     assert listed == [str(images.folder)]
 
 
-def test_what_one_start_does_is_bounded_and_the_next_goes_on(images: Place) -> None:
+def test_what_one_start_does_is_bounded_and_the_next_goes_on(images: ProtectedPath) -> None:
     first = restrict([images], PRIVATE, most=4)
     assert (first.changed, first.unfinished) == (4, True)
     assert mode(images.folder) == 0o700  # before anything else: nobody gets past it
@@ -64,7 +64,7 @@ def test_what_one_start_does_is_bounded_and_the_next_goes_on(images: Place) -> N
     assert {mode(path) for path in images.folder.rglob("*")} == {0o700, 0o600}
 
 
-def test_links_are_not_followed(images: Place, tmp_path: Path) -> None:
+def test_links_are_not_followed(images: ProtectedPath, tmp_path: Path) -> None:
     outside = write(tmp_path / "elsewhere" / "theirs.png")
     (images.folder / "2025" / "link.png").symlink_to(outside)
     (images.folder / "2025" / "folder").symlink_to(outside.parent)
@@ -73,15 +73,15 @@ def test_links_are_not_followed(images: Place, tmp_path: Path) -> None:
     assert (mode(outside), mode(outside.parent)) == (0o644, 0o755)
 
 
-def test_the_folder_that_a_setting_names_may_be_a_link(images: Place, tmp_path: Path) -> None:
+def test_the_folder_that_a_setting_names_may_be_a_link(images: ProtectedPath, tmp_path: Path) -> None:
     (tmp_path / "named").symlink_to(images.folder)
-    restrict([Place(tmp_path / "named", own=images.own)], PRIVATE)
+    restrict([ProtectedPath(tmp_path / "named", own=images.own)], PRIVATE)
     assert mode(images.folder / "2025/01/01/a.png") == 0o600
 
 
 def test_of_a_shared_folder_only_what_is_ours(tmp_path: Path, open_umask: None) -> None:
     theirs = write(tmp_path / "shared" / "letter.txt")
-    logs = Place(tmp_path / "shared", own=r"app\.log(\..*)?|run\.pid")
+    logs = ProtectedPath(tmp_path / "shared", own=r"app\.log(\..*)?|run\.pid")
     ours = [write(tmp_path / "shared" / name) for name in ("app.log", "app.log.1", "run.pid")]
     restrict([logs], PRIVATE)
     assert [mode(path) for path in ours] == [0o600] * 3
@@ -92,17 +92,17 @@ def test_a_folder_for_everybodys_files_stays_open(tmp_path: Path, open_umask: No
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp").chmod(0o1777)
     ours = write(tmp_path / "tmp" / "cyberimage.db")
-    restrict([Place(tmp_path / "tmp", own=r"cyberimage\.db.*")], PRIVATE)
+    restrict([ProtectedPath(tmp_path / "tmp", own=r"cyberimage\.db.*")], PRIVATE)
     assert (mode(tmp_path / "tmp"), mode(ours)) == (0o1777, 0o600)
 
 
-def test_files_of_somebody_else_are_left_alone(images: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_somebody_else_are_left_alone(images: ProtectedPath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.files.modes.os.geteuid", lambda: os.getuid() + 1)
     done = restrict([images], PRIVATE)
     assert (done.changed, done.failed) == (0, 0)
 
 
-def test_a_group_reads_and_writes(images: Place) -> None:
+def test_a_group_reads_and_writes(images: ProtectedPath) -> None:
     restrict([images], PRIVATE)
     restrict([images], GROUP)
     assert (mode(images.folder), mode(images.folder / "2025")) == (0o770, 0o770)
@@ -112,10 +112,10 @@ def test_a_group_reads_and_writes(images: Place) -> None:
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
-    assert restrict([Place(tmp_path / "none", own=".*")], PRIVATE).changed == 0
+    assert restrict([ProtectedPath(tmp_path / "none", own=".*")], PRIVATE).changed == 0
 
 
-def test_a_file_that_may_not_be_changed_is_counted(images: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_changed_is_counted(images: ProtectedPath, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "not permitted")
 

@@ -85,9 +85,9 @@ def written(value: object) -> bytes:
 
 def damaged(body: bytes) -> SearchStrategy[bytes]:
     """`body` as it is, cut short, or with other bytes in it."""
-    place = st.integers(0, len(body))
-    cut = place.map(lambda at: body[:at])
-    mixed = st.tuples(place, st.binary(max_size=6)).map(lambda pair: body[: pair[0]] + pair[1] + body[pair[0] :])
+    harness = st.integers(0, len(body))
+    cut = harness.map(lambda at: body[:at])
+    mixed = st.tuples(harness, st.binary(max_size=6)).map(lambda pair: body[: pair[0]] + pair[1] + body[pair[0] :])
     return st.one_of(st.just(body), st.just(body), cut, mixed)
 
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from tests.hostile.pictures import bomb, png
 
 
-class World:
+class Harness:
     """`visited`: the paths that the secret service was asked for."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.hostile.harness import World
+from tests.hostile.harness import Harness
 from tests.hostile.pictures import bomb, png, text_bomb
 from tests.hostile.server import HostileServer
 from tests.processes import Processes
@@ -20,14 +20,14 @@ MODEL = 'tiny;/none;Tiny;local;false;{"tasks": ["txt2img", "img2img"], "defaults
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
+def harness() -> Iterator[Harness]:
+    harness = Harness()
+    yield harness
+    harness.close()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[HostileServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, harness: Harness) -> Iterator[HostileServer]:
     folder = tmp_path_factory.mktemp("fetching")
     processes = Processes(folder)
     try:
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[H
             processes,
             folder,
             program="tests.hostile.stubbed",
-            STUB_PUBLIC_PORT=str(world.public_port),
+            STUB_PUBLIC_PORT=str(harness.public_port),
             MODEL_T=MODEL,
             INPUT_MAX_BYTES="2000000",
             INPUT_FETCH_SECONDS="3",
@@ -90,13 +90,13 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_no_address_leads_inside(server: HostileServer, world: World, url: str) -> None:
-    answer = start_from(server, url.format(secret=world.secret_port))
+def test_no_address_leads_inside(server: HostileServer, harness: Harness, url: str) -> None:
+    answer = start_from(server, url.format(secret=harness.secret_port))
     if "rebinding" in url:  # once it may get as far as the public server, but never inside
         assert answer.status_code in (202, 400)
     else:
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_image"), answer.text
-    assert world.visited == []
+    assert harness.visited == []
     assert server.is_well()
 
 
@@ -133,8 +133,8 @@ def test_a_file_that_is_no_harmless_picture(server: HostileServer, name: str) ->
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:{secret}/", "http://inside.test:{secret}/", "http://[::1]/", "javascript:x"]
 )
-def test_webhooks_lead_nowhere_inside(server: HostileServer, world: World, url: str) -> None:
-    body = {"prompt": "x", "webhook_url": url.format(secret=world.secret_port)}
+def test_webhooks_lead_nowhere_inside(server: HostileServer, harness: Harness, url: str) -> None:
+    body = {"prompt": "x", "webhook_url": url.format(secret=harness.secret_port)}
     answer = httpx.post(f"{server.url}/api/generate", json=body)
     if "inside.test" in url:  # a name is judged when it is connected to
         job_id = answer.json()["job_id"]
@@ -142,14 +142,14 @@ def test_webhooks_lead_nowhere_inside(server: HostileServer, world: World, url: 
         assert server.eventually(lambda: "private" in httpx.get(f"{server.url}/api/webhooks/deliveries").text)
     else:
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
-    assert world.visited == []
+    assert harness.visited == []
 
 
-def test_hosts_that_take_their_time_hold_few_request_threads(tmp_path, world: World) -> None:
+def test_hosts_that_take_their_time_hold_few_request_threads(tmp_path, harness: Harness) -> None:
     """Each fetch may last ten minutes here: whoever is refused, is refused for want of a place."""
     processes = Processes(tmp_path)
     try:
-        slow = {"SERVER_THREADS": "8", "INPUT_FETCH_SECONDS": "600", "STUB_PUBLIC_PORT": str(world.public_port)}
+        slow = {"SERVER_THREADS": "8", "INPUT_FETCH_SECONDS": "600", "STUB_PUBLIC_PORT": str(harness.public_port)}
         server = HostileServer(processes, tmp_path, program="tests.hostile.stubbed", MODEL_T=MODEL, **slow)
         answers: list[httpx.Response] = []
         ask = lambda: answers.append(start_from(server, "http://public.test/slow"))  # noqa: E731

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.config import load_settings
-from app.services.context import open_installation
+from app.services.context import open_context
 from app.services.media.publish import Made, Picture, publish
 from tests.hostile.server import HostileServer
 from tests.processes import Processes
@@ -67,14 +67,14 @@ class KeyedServer(HostileServer):
         assert httpx.post(f"{self.url}/api/generate", json={"prompt": "x"}, headers=known).status_code == 202
         places = {"database_url": f"sqlite:///{self.folder}/db.sqlite", "images_dir": self.folder / "images"}
         settings = load_settings({}, None, **places, videos_dir=self.folder / "videos", disk_floor_bytes=0)
-        installation = open_installation(settings)
+        context = open_context(settings)
         try:
-            claim = installation.claims.claim("worker-1")
+            claim = context.claims.claim("worker-1")
             assert claim is not None
             noise = np.random.default_rng(1).integers(0, 256, (2048, 2048, 3), np.uint8)
-            return publish(installation, claim, Made([Picture(noise, 1)], {}, {}, {}))[0].id
+            return publish(context, claim, Made([Picture(noise, 1)], {}, {}, {}))[0].id
         finally:
-            installation.close()
+            context.close()
 
     def answers(self) -> bool:
         """Whether somebody without and somebody with a token is served."""

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from app.config import ROOT, load_settings
-from app.monitoring.access_log import AccessMeter
-from app.monitoring.requests import RequestMeter
+from app.monitoring.access_log import RefusalMetrics
+from app.monitoring.requests import RequestMetrics
 from app.monitoring.resources import Machine
-from app.services.context import open_installation
+from app.services.context import open_context
 from app.services.ops.metrics import InstallationMetrics
 
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
@@ -46,13 +46,13 @@ WORDS = {"and", "sum", "max", "by", "rate", "increase", "histogram_quantile"}
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Metric]:
     folder = tmp_path_factory.mktemp("metrics")
     places = {"database_url": f"sqlite:///{folder}/db", "images_dir": folder / "images"}
-    installation = open_installation(load_settings({}, None, **places))
+    context = open_context(load_settings({}, None, **places))
     registry = CollectorRegistry()
-    RequestMeter(registry)
-    AccessMeter(registry)
-    registry.register(InstallationMetrics(installation, Machine()))
+    RequestMetrics(registry)
+    RefusalMetrics(registry)
+    registry.register(InstallationMetrics(context, Machine()))
     found = {metric.name: metric for metric in registry.collect()}
-    installation.close()
+    context.close()
     return found
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.worker.conftest import empty_database, new_place, place, processes
+from tests.worker.conftest import empty_database, harness, new_harness, processes
 
-__all__ = ["empty_database", "new_place", "place", "processes"]
+__all__ = ["empty_database", "harness", "new_harness", "processes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.core.job import JobStatus
 from tests.processes import Processes, family_of, wait_gone
 from tests.waiting import PATIENCE, wait_until
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 SUPERVISE = """
 import sys
@@ -18,10 +18,10 @@ sys.exit(Supervisor(children, grace=20).run())
 """
 
 
-def test_no_process_is_left_when_the_supervisor_is_killed(place: Place, processes: Processes) -> None:
-    job_id = place.submit("hang")
-    supervisor = processes.start("-c", SUPERVISE, **place.environment)
-    place.until(job_id, lambda view: view.job.status is JobStatus.PROCESSING)
+def test_no_process_is_left_when_the_supervisor_is_killed(harness: Harness, processes: Processes) -> None:
+    job_id = harness.submit("hang")
+    supervisor = processes.start("-c", SUPERVISE, **harness.environment)
+    harness.until(job_id, lambda view: view.job.status is JobStatus.PROCESSING)
     wait_until(lambda: len(family_of(supervisor.pid)) == 3, "not all of them started")
     family = family_of(supervisor.pid)
     supervisor.kill()

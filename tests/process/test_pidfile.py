@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.config import ROOT
-from app.process.pidfile import FILE, present, running, tell
+from app.process.pidfile import FILE, hold_pidfile, running_pid, signal_process
 from tests.waiting import PATIENCE
 
 HOLD = "import sys, time; from pathlib import Path; from app.process.pidfile import present\n" + (
@@ -29,27 +29,27 @@ def other(tmp_path: Path):
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:
-    assert running(tmp_path) is None
-    assert tell(tmp_path, signal.SIGTERM, wait_seconds=5) is None
+    assert running_pid(tmp_path) is None
+    assert signal_process(tmp_path, signal.SIGTERM, wait_seconds=5) is None
 
 
 def test_one_is_found_told_and_waited_for(tmp_path: Path, other: subprocess.Popen[str]) -> None:
-    assert running(tmp_path) == other.pid
-    with present(tmp_path):  # a second one leaves the first one's file alone
-        assert running(tmp_path) == other.pid
-    assert tell(tmp_path, signal.SIGTERM, wait_seconds=30) == other.pid
+    assert running_pid(tmp_path) == other.pid
+    with hold_pidfile(tmp_path):  # a second one leaves the first one's file alone
+        assert running_pid(tmp_path) == other.pid
+    assert signal_process(tmp_path, signal.SIGTERM, wait_seconds=30) == other.pid
     assert other.wait(PATIENCE) == -signal.SIGTERM
     assert (tmp_path / FILE).exists()
-    assert running(tmp_path) is None
+    assert running_pid(tmp_path) is None
 
 
 def test_a_file_that_a_crash_left_fools_nobody(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     other.kill()
     other.wait()
     assert (tmp_path / FILE).read_text().strip() == str(other.pid)
-    assert tell(tmp_path, signal.SIGTERM) is None
+    assert signal_process(tmp_path, signal.SIGTERM) is None
 
 
 def test_one_that_does_not_end_is_told_about(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     with pytest.raises(TimeoutError, match=str(other.pid)):
-        tell(tmp_path, signal.SIGCONT, wait_seconds=0.5)
+        signal_process(tmp_path, signal.SIGCONT, wait_seconds=0.5)

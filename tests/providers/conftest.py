@@ -12,9 +12,10 @@ from app import create_app
 from app.worker.loop import Worker
 from app.worker.prediction_ledger import remote_worker
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
+from tests.services.webhooks.conftest import receiver  # noqa: F401 - a fixture
 from tests.waiting import PATIENCE
-from tests.worker.conftest import empty_database, new_place  # noqa: F401 - fixtures
-from tests.worker.harness import Place
+from tests.worker.conftest import empty_database, new_harness  # noqa: F401 - fixtures
+from tests.worker.harness import Harness
 
 STEPS = '{"steps": {"min": 1, "max": 50, "default": 4}}'
 
@@ -39,19 +40,19 @@ def settings(provider: StandIn) -> dict[str, str]:
 
 
 @pytest.fixture
-def place(new_place: Callable[..., Place], settings: dict[str, str]) -> Place:  # noqa: F811
-    return new_place(**settings)
+def harness(new_harness: Callable[..., Harness], settings: dict[str, str]) -> Harness:  # noqa: F811
+    return new_harness(**settings)
 
 
 @pytest.fixture
-def client(place: Place) -> FlaskClient:
-    return create_app(place.installation.settings).test_client()
+def client(harness: Harness) -> FlaskClient:
+    return create_app(harness.context.settings).test_client()
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks, polls and tries again within a blink."""
-    for name in ("patience.ASK_PAUSES", "following.POLL_PAUSES", "following.POLL_PAUSES_WITH_WEBHOOK"):
+    for name in ("retry.ASK_PAUSES", "poll.POLL_PAUSES", "poll.POLL_PAUSES_WITH_WEBHOOK"):
         monkeypatch.setattr(f"app.engines.replicate.{name}", (0.05,))
     monkeypatch.setattr("app.engines.remote.FETCH_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("app.worker.abandoned_predictions.LOOK_EVERY_SECONDS", 0.1)
@@ -60,12 +61,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hire(quick: None) -> Iterator[Callable[[Place], Worker]]:
+def hire(quick: None) -> Iterator[Callable[[Harness], Worker]]:
     """Starts workers of the remote lane, which stop with the test."""
     hired: list[tuple[Worker, threading.Thread]] = []
 
-    def start(place: Place) -> Worker:
-        worker = remote_worker(place.installation)
+    def start(harness: Harness) -> Worker:
+        worker = remote_worker(harness.context)
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
         hired.append((worker, thread))
@@ -79,5 +80,5 @@ def hire(quick: None) -> Iterator[Callable[[Place], Worker]]:
 
 
 @pytest.fixture
-def worker(hire: Callable[[Place], Worker], place: Place) -> Worker:
-    return hire(place)
+def worker(hire: Callable[[Harness], Worker], harness: Harness) -> Worker:
+    return hire(harness)

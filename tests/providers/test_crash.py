@@ -16,7 +16,7 @@ from tests.processes import Processes
 from tests.providers.replicate_server import Script, StandIn
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.conftest import hurried, processes  # noqa: F401 - fixtures
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hurried")]
 
@@ -24,9 +24,9 @@ SHORT = {"LEASE_SECONDS": "1", "HEARTBEAT_SECONDS": "0.3"}
 HOOKED = {"PUBLIC_URL": "http://127.0.0.1:9"}  # nobody there: the webhooks are lost
 
 
-def kill_at(where: str, place: Place, processes: Processes) -> None:  # noqa: F811
+def kill_at(where: str, harness: Harness, processes: Processes) -> None:  # noqa: F811
     """Run a worker process that dies at `where`."""
-    armed = place.environment | {ENVIRONMENT_NAME: f"{where}=kill"}
+    armed = harness.environment | {ENVIRONMENT_NAME: f"{where}=kill"}
     process = processes.start("worker.py", "--lane", "remote", **armed)
     assert process.wait(60) == -signal.SIGKILL, processes.said()
 
@@ -37,7 +37,7 @@ def kill_at(where: str, place: Place, processes: Processes) -> None:  # noqa: F8
     ids=[*NAMES, "after_create, found by the webhook's address"],
 )
 def test_asked_once_and_delivered_once(
-    new_place: Callable[..., Place],
+    new_harness: Callable[..., Harness],
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
@@ -45,17 +45,17 @@ def test_asked_once_and_delivered_once(
     where: str,
     more: dict[str, str],
 ) -> None:
-    place = new_place(**settings, **SHORT, **more)
+    harness = new_harness(**settings, **SHORT, **more)
     provider.create("acme/painter", None, {"input": {"prompt": "another"}})
     provider.scripts["a boat"] = Script(seconds=1.0 if where == "mid_generation" else 0.1)
-    job_id = place.submit("a boat", model_id="painter")
-    kill_at(where, place, processes)
-    hire(place)
-    (output,) = place.completed(job_id).outputs
+    job_id = harness.submit("a boat", model_id="painter")
+    kill_at(where, harness, processes)
+    hire(harness)
+    (output,) = harness.completed(job_id).outputs
     made = provider.created_for("a boat")
     assert len(made) == 1
     assert made[0].input["seed"] == output.seed
-    names = place.files()
+    names = harness.files()
     if where in ("after_file_rename", "before_commit"):
         assert len(names) == 4, "what the dead one published has no row, and is swept in an hour"
     else:
@@ -63,73 +63,73 @@ def test_asked_once_and_delivered_once(
 
 
 def test_a_failure_that_was_heard_of_before_the_crash_is_none_twice(
-    new_place: Callable[..., Place],
+    new_harness: Callable[..., Harness],
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
     hire: Callable,
 ) -> None:
-    place = new_place(**settings, **SHORT)
+    harness = new_harness(**settings, **SHORT)
     provider.scripts["a boat"] = Script(ends="failed", error="it sank")
-    job_id = place.submit("a boat", model_id="painter")
-    kill_at("after_ended", place, processes)
-    hire(place)
-    job = place.ended(job_id).job
+    job_id = harness.submit("a boat", model_id="painter")
+    kill_at("after_ended", harness, processes)
+    hire(harness)
+    job = harness.ended(job_id).job
     assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, "provider_error", "it sank")
     assert len(provider.created_for("a boat")) == 1
 
 
 def test_twins_never_share_a_prediction(
-    new_place: Callable[..., Place],
+    new_harness: Callable[..., Harness],
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
     hire: Callable,
 ) -> None:
     """Two jobs with the very same input, both cut off between asking and writing down the answer."""
-    place = new_place(**settings, **SHORT, REMOTE_CONCURRENCY="1")
+    harness = new_harness(**settings, **SHORT, REMOTE_CONCURRENCY="1")
     provider.echoes_webhooks = False
     provider.models["acme/painter"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"][
         "properties"
     ].pop("seed")
-    jobs = [place.submit("twin", model_id="painter") for _ in range(2)]
+    jobs = [harness.submit("twin", model_id="painter") for _ in range(2)]
     for _ in jobs:
-        kill_at("after_create", place, processes)
+        kill_at("after_create", harness, processes)
     assert len(provider.created_for("twin")) == 2
-    hire(place)
+    hire(harness)
     for job in jobs:
-        place.completed(job)
+        harness.completed(job)
     wait_until(lambda: len(provider.created_for("twin")) == 2, "a third one")
-    named = {place.installation.predictions.of_job(job).provider_id for job in jobs}
+    named = {harness.context.predictions.of_job(job).provider_id for job in jobs}
     assert len(named) == 2
 
 
 @pytest.mark.slow
 def test_killed_again_and_again(
-    new_place: Callable[..., Place],
+    new_harness: Callable[..., Harness],
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
 ) -> None:
     """Twenty jobs, side by side, under workers that live for seconds and die at any moment."""
     chance = random.Random(5)
-    place = new_place(**settings, **SHORT, MAX_ATTEMPTS="60")
+    harness = new_harness(**settings, **SHORT, MAX_ATTEMPTS="60")
     prompts = [f"job {number}" for number in range(20)]
     for prompt in prompts:
         provider.scripts[prompt] = Script(seconds=chance.uniform(0.1, 3), fetches=chance.choice([[], [503], ["cut"]]))
-    jobs = [place.submit(prompt, model_id="painter") for prompt in prompts]
+    jobs = [harness.submit(prompt, model_id="painter") for prompt in prompts]
     for _ in range(40):
-        process = processes.start("worker.py", "--lane", "remote", **place.environment)
-        wait_until(lambda: place.installation.workers.live(), processes.said())
+        process = processes.start("worker.py", "--lane", "remote", **harness.environment)
+        wait_until(lambda: harness.context.workers.live(), processes.said())
         time.sleep(chance.uniform(0.0, 2.5))
         process.kill()
         process.wait(PATIENCE)
-        place.installation.workers.remove(place.installation.workers.live()[0]["id"])
+        harness.context.workers.remove(harness.context.workers.live()[0]["id"])
         time.sleep(1.1)  # longer than a lease
-        rescue(place.installation)
-        if all(place.view(job).job.status.terminal for job in jobs):
+        rescue(harness.context)
+        if all(harness.view(job).job.status.terminal for job in jobs):
             break
-    assert {place.view(job).job.status for job in jobs} == {JobStatus.COMPLETED}
-    assert [len(place.view(job).outputs) for job in jobs] == [1] * 20
+    assert {harness.view(job).job.status for job in jobs} == {JobStatus.COMPLETED}
+    assert [len(harness.view(job).outputs) for job in jobs] == [1] * 20
     assert [len(provider.created_for(prompt)) for prompt in prompts] == [1] * 20
     assert provider.cancels == []

@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 from app import create_app
 from tests.providers.client import run
 from tests.providers.replicate_server import StandIn
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 @pytest.fixture
-def place(new_place: Callable[..., Place], settings: dict[str, str]) -> Place:
-    return new_place(**settings, REPLICATE_IMAGE_MODELS="acme/sized,acme/gone", REPLICATE_VIDEO_MODELS="")
+def harness(new_harness: Callable[..., Harness], settings: dict[str, str]) -> Harness:
+    return new_harness(**settings, REPLICATE_IMAGE_MODELS="acme/sized,acme/gone", REPLICATE_VIDEO_MODELS="")
 
 
 def test_the_lists(client: FlaskClient, provider: StandIn) -> None:
@@ -40,8 +40,8 @@ def test_the_lists(client: FlaskClient, provider: StandIn) -> None:
     assert len(provider.asked) == asked, "it is remembered"
 
 
-def test_without_a_provider(new_place: Callable[..., Place]) -> None:
-    client = create_app(new_place().installation.settings).test_client()
+def test_without_a_provider(new_harness: Callable[..., Harness]) -> None:
+    client = create_app(new_harness().context.settings).test_client()
     assert client.get("/api/image-models").json == {"models": [], "refreshed_at": None}
     answer = client.post("/api/run-image-model", json={"model": "acme/painter", "input": {}})
     assert (answer.status_code, answer.json["code"]) == (503, "model_unavailable")
@@ -58,10 +58,10 @@ def test_a_provider_that_is_away(client: FlaskClient, provider: StandIn) -> None
     assert (answer.status_code, answer.json["code"]) == (502, "provider_error")
 
 
-def test_a_provider_that_knows_none_of_ours_shows_its_own(new_place: Callable[..., Place], settings) -> None:
+def test_a_provider_that_knows_none_of_ours_shows_its_own(new_harness: Callable[..., Harness], settings) -> None:
     own = {name: value for name, value in settings.items() if not name.startswith("MODEL_")}
-    place = new_place(**own, REPLICATE_IMAGE_MODELS="x/y", REPLICATE_VIDEO_MODELS="")
-    client = create_app(place.installation.settings).test_client()
+    harness = new_harness(**own, REPLICATE_IMAGE_MODELS="x/y", REPLICATE_VIDEO_MODELS="")
+    client = create_app(harness.context.settings).test_client()
     names = [
         [model["model"] for model in client.get(f"/api/{kind}-models").json["models"]] for kind in ("image", "video")
     ]
@@ -80,9 +80,9 @@ def test_a_schema(client: FlaskClient) -> None:
         assert (missing.status_code, missing.json["code"]) == (404, "unknown_model")
 
 
-def test_only_listed_ones(new_place: Callable[..., Place], settings: dict[str, str]) -> None:
-    place = new_place(**settings, REPLICATE_ONLY_LISTED="true", REPLICATE_IMAGE_MODELS="acme/sized")
-    client = create_app(place.installation.settings).test_client()
+def test_only_listed_ones(new_harness: Callable[..., Harness], settings: dict[str, str]) -> None:
+    harness = new_harness(**settings, REPLICATE_ONLY_LISTED="true", REPLICATE_IMAGE_MODELS="acme/sized")
+    client = create_app(harness.context.settings).test_client()
     run(client, "acme/sized", prompt="x")
     answer = client.post("/api/run-image-model", json={"model": "acme/other", "input": {"prompt": "x"}})
     assert (answer.status_code, answer.json["code"]) == (400, "unknown_model")

@@ -12,7 +12,7 @@ from app.services.jobs import cancel
 from app.services.jobs.submit import submit
 from app.worker.loop import Worker
 from tests.providers.openai_server import OpenAIServer, openai
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 @pytest.fixture
@@ -22,39 +22,39 @@ def server() -> Iterator[OpenAIServer]:
 
 
 @pytest.fixture
-def place(new_place: Callable[..., Place], server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Place:
+def harness(new_harness: Callable[..., Harness], server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Harness:
     monkeypatch.setattr("app.engines.openai.BUSY_PAUSE_SECONDS", 0.02)
     line = "far;gpt-image-1;Far;openai;false"
-    return new_place(MODEL_FAR=line, OPENAI_BASE_URL=server.url, OPENAI_API_KEY="sk-none")
+    return new_harness(MODEL_FAR=line, OPENAI_BASE_URL=server.url, OPENAI_API_KEY="sk-none")
 
 
-def test_pictures(place: Place, server: OpenAIServer, worker: Worker) -> None:
+def test_pictures(harness: Harness, server: OpenAIServer, worker: Worker) -> None:
     wanted = GenerationSettings(width=1024, height=1024, num_images=2, num_inference_steps=30)
     asked = GenerationInput(prompt="a boat", model_id="far", settings=wanted)
-    seen = place.completed(submit(place.installation, asked, client_id="x").job_id)
+    seen = harness.completed(submit(harness.context, asked, client_id="x").job_id)
     assert [output.mime_type for output in seen.outputs] == ["image/png"] * 2
     assert seen.job.warnings == ("far has no num_inference_steps; it was not used.",)
     ((path, headers, body),) = server.asked
     assert (path, headers["authorization"]) == ("/v1/images/generations", "Bearer sk-none")
     assert body == {"model": "gpt-image-1", "prompt": "a boat", "n": 2, "size": "1024x1024"}
-    assert place.installation.predictions.of_job(seen.job.id).status == "succeeded"
+    assert harness.context.predictions.of_job(seen.job.id).status == "succeeded"
 
 
-def test_a_refusal_and_a_retry(place: Place, server: OpenAIServer, worker: Worker) -> None:
+def test_a_refusal_and_a_retry(harness: Harness, server: OpenAIServer, worker: Worker) -> None:
     server.answers = [(400, {"error": {"message": "Your request was rejected by the safety system.", "code": "x"}})]
-    job_id = place.submit("bad", model_id="far")
-    job = place.ended(job_id).job
+    job_id = harness.submit("bad", model_id="far")
+    job = harness.ended(job_id).job
     assert (job.status, job.error_code) == (JobStatus.FAILED, "provider_error")
     assert "rejected by the safety system" in (job.error_message or "")
-    cancel.retry(place.installation, job_id)
-    place.completed(job_id)
+    cancel.retry(harness.context, job_id)
+    harness.completed(job_id)
 
 
 def test_a_server_that_stumbles_is_asked_again_under_the_same_key(
-    place: Place, server: OpenAIServer, worker: Worker
+    harness: Harness, server: OpenAIServer, worker: Worker
 ) -> None:
     server.answers = [(429, {"error": {"message": "Rate limit reached"}}), (500, {})]
-    place.completed(place.submit("a boat", model_id="far"))
+    harness.completed(harness.submit("a boat", model_id="far"))
     keys = [headers["idempotency-key"] for _, headers, _ in server.asked]
     assert (len(keys), len(set(keys))) == (3, 1)
 
@@ -68,7 +68,7 @@ def test_a_server_that_stumbles_is_asked_again_under_the_same_key(
         ({"data": [{"url": "http://127.0.0.1:9/x.png"}]}, "neither https"),
     ],
 )
-def test_nonsense(place: Place, server: OpenAIServer, worker: Worker, answer: object, told: str) -> None:
+def test_nonsense(harness: Harness, server: OpenAIServer, worker: Worker, answer: object, told: str) -> None:
     server.answers = [(200, answer)]
-    job = place.ended(place.submit("x", model_id="far")).job
+    job = harness.ended(harness.submit("x", model_id="far")).job
     assert (job.error_code, told in (job.error_message or "")) == ("provider_error", True), job.error_message

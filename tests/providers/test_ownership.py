@@ -18,19 +18,19 @@ from tests.api.native.keyed import Keyed
 from tests.providers.client import completed, ended, run
 from tests.providers.replicate_server import StandIn
 from tests.providers.schemas import document
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 TEXT = {"type": "string"}
 
 
 @pytest.fixture
-def place(new_place: Callable[..., Place], settings: dict[str, str]) -> Place:
-    return new_place(**settings, AUTH_MODE="keys")
+def harness(new_harness: Callable[..., Harness], settings: dict[str, str]) -> Harness:
+    return new_harness(**settings, AUTH_MODE="keys")
 
 
 @pytest.fixture
-def people(place: Place) -> Keyed:
-    return Keyed(create_app(place.installation.settings))
+def people(harness: Harness) -> Keyed:
+    return Keyed(create_app(harness.context.settings))
 
 
 @pytest.fixture
@@ -100,17 +100,17 @@ def test_a_removed_picture_of_somebody_else_is_one_that_never_was(people: Keyed,
         assert answer.json["errors"] == [{"field": "input.image", "message": "There is no image with this id."}]
 
 
-def test_a_worker_uploads_only_what_was_admitted(people: Keyed, place: Place, provider: StandIn, bobs: str) -> None:
+def test_a_worker_uploads_only_what_was_admitted(people: Keyed, harness: Harness, provider: StandIn, bobs: str) -> None:
     """Whatever got into a job's row: what was not admitted with the job is not looked up when it runs."""
     provider.add_model("acme/taker", {})
     input = {"prompt": "later", "deep": {"image": f"cyberimage://image/{bobs}"}}
     call = RemoteCall(source="replicate", model="acme/taker", input=input)
     request = GenerationRequest(model_id="acme/taker", prompt="later", num_inference_steps=1, seed=1, remote=call)
     uploaded = dict(provider.files)
-    job, _ = place.installation.jobs.enqueue(
+    job, _ = harness.context.jobs.enqueue(
         request, client_id=people.ids["alice"], lane="remote", max_attempts=3, idempotency=None
     )
-    place.installation.bell.ring("work")
+    harness.context.notifications.ring("work")
     body = ended(people.alice, job.id)
     assert (body["status"], body["error"]["code"]) == ("FAILED", "invalid_request")
     assert provider.files == uploaded
@@ -118,17 +118,17 @@ def test_a_worker_uploads_only_what_was_admitted(people: Keyed, place: Place, pr
 
 
 def test_a_job_that_waited_for_this_version_uploads_what_is_its_owners(
-    people: Keyed, place: Place, provider: StandIn, bobs: str
+    people: Keyed, harness: Harness, provider: StandIn, bobs: str
 ) -> None:
     """Accepted before admitted pictures were written down with a job."""
     provider.add_model("acme/taker", {})
     input = {"prompt": "waited", "deep": {"image": f"cyberimage://image/{bobs}"}}
     call = RemoteCall(source="replicate", model="acme/taker", input=input)
     request = GenerationRequest(model_id="acme/taker", prompt="waited", num_inference_steps=1, seed=1, remote=call)
-    job, _ = place.installation.jobs.enqueue(
+    job, _ = harness.context.jobs.enqueue(
         request, client_id=people.ids["bob"], lane="remote", max_attempts=3, idempotency=None
     )
-    place.installation.bell.ring("work")
+    harness.context.notifications.ring("work")
     assert ended(people.bob, job.id)["status"] == "COMPLETED"
     (asked,) = provider.created_for("waited")
     assert not asked.input["deep"]["image"].startswith("cyberimage:")
@@ -149,11 +149,16 @@ def test_a_job_that_waited_for_this_version_uploads_what_is_its_owners(
     ],
 )
 def test_only_listed_references(
-    new_place: Callable[..., Place], settings: dict[str, str], provider: StandIn, listed: str, asked: str, allowed: bool
+    new_harness: Callable[..., Harness],
+    settings: dict[str, str],
+    provider: StandIn,
+    listed: str,
+    asked: str,
+    allowed: bool,
 ) -> None:
     settings |= {"REPLICATE_ONLY_LISTED": "true", "REPLICATE_IMAGE_MODELS": listed, "REPLICATE_VIDEO_MODELS": ""}
     settings.pop("MODEL_SIZED")
-    client: FlaskClient = create_app(new_place(**settings).installation.settings).test_client()
+    client: FlaskClient = create_app(new_harness(**settings).context.settings).test_client()
     client.get("/api/image-models")  # what is known already is not offered by that
     answer = client.post("/api/run-image-model", json={"model": asked, "input": {"prompt": "x"}})
     if allowed:
@@ -165,8 +170,8 @@ def test_only_listed_references(
         assert "REPLICATE_ONLY_LISTED" in answer.json["detail"]
 
 
-def test_a_rerun_asks_whose_the_picture_is(people: Keyed, place: Place, bobs: str) -> None:
+def test_a_rerun_asks_whose_the_picture_is(people: Keyed, harness: Harness, bobs: str) -> None:
     with pytest.raises(ImageNotFound):
-        rerun(place.installation, bobs, client_id=people.ids["alice"])
+        rerun(harness.context, bobs, client_id=people.ids["alice"])
     with pytest.raises(Conflict):  # his own, which a provider made
-        rerun(place.installation, bobs, client_id=people.ids["bob"])
+        rerun(harness.context, bobs, client_id=people.ids["bob"])

@@ -18,20 +18,20 @@ from app.worker.loop import Worker
 from tests.providers import media
 from tests.providers.replicate_server import Script, StandIn
 from tests.waiting import wait_until
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
-def failed(place: Place, job_id: str) -> tuple[str | None, str]:
-    job = place.ended(job_id).job
+def failed(harness: Harness, job_id: str) -> tuple[str | None, str]:
+    job = harness.ended(job_id).job
     assert job.status is JobStatus.FAILED, job
     return job.error_code, job.error_message or ""
 
 
-def test_a_picture(place: Place, provider: StandIn, worker: Worker) -> None:
-    job_id = place.submit("a boat", model_id="painter")
-    (output,) = place.completed(job_id).outputs
+def test_a_picture(harness: Harness, provider: StandIn, worker: Worker) -> None:
+    job_id = harness.submit("a boat", model_id="painter")
+    (output,) = harness.completed(job_id).outputs
     assert (output.media, output.mime_type, output.width) == ("image", "image/png", 48)
-    with Image.open(place.installation.images.path(output.path)) as picture:
+    with Image.open(harness.context.images.path(output.path)) as picture:
         assert picture.getpixel((5, 5)) == (200, 30, 60)
         assert "a boat" in picture.text["parameters"]
     (made,) = provider.created_for("a boat")
@@ -40,34 +40,34 @@ def test_a_picture(place: Place, provider: StandIn, worker: Worker) -> None:
     assert made.input["num_inference_steps"] == 4
     assert made.input["output_format"] == "png"
     assert provider.tokens_seen == {None}
-    prediction = place.installation.predictions.of_job(job_id)
+    prediction = harness.context.predictions.of_job(job_id)
     assert prediction is not None
     assert (prediction.status, prediction.provider_id) == ("succeeded", made.id)
     assert (prediction.download_attempted, prediction.download_retries, prediction.download_error) == (True, 0, None)
 
 
-def test_several_pictures_of_several_kinds(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_several_pictures_of_several_kinds(harness: Harness, provider: StandIn, worker: Worker) -> None:
     files = (media.picture("JPEG"), media.picture("WEBP"), media.picture("PNG", 32, (1, 2, 3, 100)))
     provider.scripts["kinds"] = Script(files=files)
-    outputs = place.completed(place.submit("kinds", model_id="painter", num_images=3)).outputs
+    outputs = harness.completed(harness.submit("kinds", model_id="painter", num_images=3)).outputs
     assert [output.seed - outputs[0].seed for output in outputs] == [0, 1, 2]
-    with Image.open(place.installation.images.path(outputs[2].path)) as picture:
+    with Image.open(harness.context.images.path(outputs[2].path)) as picture:
         assert picture.mode == "RGBA"
     (made,) = provider.created_for("kinds")
     assert made.input["num_outputs"] == 3
 
 
 @pytest.mark.parametrize(("kind", "mime_type"), [("mp4", "video/mp4"), ("webm", "video/webm")])
-def test_a_video(place: Place, provider: StandIn, worker: Worker, kind: str, mime_type: str) -> None:
+def test_a_video(harness: Harness, provider: StandIn, worker: Worker, kind: str, mime_type: str) -> None:
     provider.models["acme/clip"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"]["required"] = []
     provider.scripts["waves"] = Script(files=(media.video(kind),))
-    (output,) = place.completed(place.submit("waves", model_id="clip")).outputs
+    (output,) = harness.completed(harness.submit("waves", model_id="clip")).outputs
     assert (output.media, output.mime_type, output.width, output.height) == ("video", mime_type, 48, 48)
-    videos = place.installation.settings.videos_dir
+    videos = harness.context.settings.videos_dir
     assert sorted(path.relative_to(videos).as_posix() for path in videos.rglob("*") if path.is_file()) == sorted(
         [output.path, output.thumbnail_path]
     )
-    assert place.files() == []
+    assert harness.files() == []
     assert output.manifest["video"]["fps"] == 8.0
 
 
@@ -85,106 +85,108 @@ def test_a_video(place: Place, provider: StandIn, worker: Worker, kind: str, mim
         (Script(output="https://127.0.0.1:9/x.png"), "private address"),
     ],
 )
-def test_how_it_fails(place: Place, provider: StandIn, worker: Worker, script: Script, told: str) -> None:
+def test_how_it_fails(harness: Harness, provider: StandIn, worker: Worker, script: Script, told: str) -> None:
     provider.scripts["bad"] = script
-    code, message = failed(place, place.submit("bad", model_id="painter"))
+    code, message = failed(harness, harness.submit("bad", model_id="painter"))
     assert code == "provider_error"
     assert told in message
     assert len(provider.created_for("bad")) == 1
-    assert place.files() == []
+    assert harness.files() == []
 
 
-def test_a_failed_one_is_made_anew_on_request(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_a_failed_one_is_made_anew_on_request(harness: Harness, provider: StandIn, worker: Worker) -> None:
     provider.scripts["twice"] = Script(ends="failed", error="out of luck")
-    job_id = place.submit("twice", model_id="painter")
-    assert failed(place, job_id) == ("provider_error", "out of luck")
+    job_id = harness.submit("twice", model_id="painter")
+    assert failed(harness, job_id) == ("provider_error", "out of luck")
     del provider.scripts["twice"]
-    cancel.retry(place.installation, job_id)
-    place.completed(job_id)
+    cancel.retry(harness.context, job_id)
+    harness.completed(job_id)
     assert len(provider.created_for("twice")) == 2
 
 
-def test_files_that_come_at_the_third_try(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_files_that_come_at_the_third_try(harness: Harness, provider: StandIn, worker: Worker) -> None:
     provider.scripts["stutter"] = Script(fetches=[503, "cut"])
-    job_id = place.submit("stutter", model_id="painter")
-    place.completed(job_id)
-    prediction = place.installation.predictions.of_job(job_id)
+    job_id = harness.submit("stutter", model_id="painter")
+    harness.completed(job_id)
+    prediction = harness.context.predictions.of_job(job_id)
     assert prediction is not None
     assert (prediction.download_attempted, prediction.download_retries, prediction.download_error) == (True, 2, None)
     assert len(provider.fetched) == 3
 
 
-def test_after_files_that_could_not_be_had_a_retry_asks_anew(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_after_files_that_could_not_be_had_a_retry_asks_anew(
+    harness: Harness, provider: StandIn, worker: Worker
+) -> None:
     provider.scripts["gone"] = Script(fetches=[404])
-    job_id = place.submit("gone", model_id="painter")
-    failed(place, job_id)
-    prediction = place.installation.predictions.of_job(job_id)
+    job_id = harness.submit("gone", model_id="painter")
+    failed(harness, job_id)
+    prediction = harness.context.predictions.of_job(job_id)
     assert prediction is not None
     assert "404" in (prediction.download_error or "")
-    cancel.retry(place.installation, job_id)
-    place.completed(job_id)
+    cancel.retry(harness.context, job_id)
+    harness.completed(job_id)
     assert len(provider.created_for("gone")) == 2
 
 
-def test_too_many_requests_and_a_server_that_stumbles(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_too_many_requests_and_a_server_that_stumbles(harness: Harness, provider: StandIn, worker: Worker) -> None:
     busy = (429, {"Retry-After": "0"}, {"detail": "Request was throttled."})
     provider.answers = [busy, (502, {}, {}), busy, (200, {}, {"nonsense": True})]
-    place.completed(place.submit("busy", model_id="painter"))
+    harness.completed(harness.submit("busy", model_id="painter"))
     assert len(provider.created_for("busy")) == 1
 
 
-def test_a_refusal_is_passed_on(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_a_refusal_is_passed_on(harness: Harness, provider: StandIn, worker: Worker) -> None:
     provider.answers = [(402, {}, {"title": "Payment", "detail": "You have insufficient credit."})]
-    code, message = failed(place, place.submit("poor", model_id="painter"))
+    code, message = failed(harness, harness.submit("poor", model_id="painter"))
     assert (code, "insufficient credit" in message) == ("provider_error", True)
 
 
-def test_an_answer_that_is_lost_is_not_paid_for_twice(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_an_answer_that_is_lost_is_not_paid_for_twice(harness: Harness, provider: StandIn, worker: Worker) -> None:
     """The provider did it, and the connection broke before it could say so. With the list's help it is found."""
     for number in range(7):  # more than a page of others
         provider.create("acme/painter", None, {"input": {"prompt": f"other {number}"}})
     provider.drop_creates = 1
-    place.completed(place.submit("lost", model_id="painter"))
+    harness.completed(harness.submit("lost", model_id="painter"))
     assert len(provider.created_for("lost")) == 1
 
 
-def test_a_cancel_is_passed_on(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_a_cancel_is_passed_on(harness: Harness, provider: StandIn, worker: Worker) -> None:
     provider.scripts["slow"] = Script(hold=threading.Event())
-    job_id = place.submit("slow", model_id="painter")
+    job_id = harness.submit("slow", model_id="painter")
     wait_until(lambda: provider.created_for("slow"), "it was never asked")
-    cancel.cancel(place.installation, job_id)
-    assert place.ended(job_id).job.status is JobStatus.CANCELLED
+    cancel.cancel(harness.context, job_id)
+    assert harness.ended(job_id).job.status is JobStatus.CANCELLED
     assert provider.cancels == [provider.created_for("slow")[0].id]
 
 
-def test_what_takes_too_long_is_cancelled(new_place, settings, provider: StandIn, hire) -> None:
-    place = new_place(**settings | {"REMOTE_TIMEOUT_SECONDS": "0.5"})
+def test_what_takes_too_long_is_cancelled(new_harness, settings, provider: StandIn, hire) -> None:
+    harness = new_harness(**settings | {"REMOTE_TIMEOUT_SECONDS": "0.5"})
     provider.scripts["slow"] = Script(hold=threading.Event())
-    hire(place)
-    code, message = failed(place, place.submit("slow", model_id="painter"))
+    hire(harness)
+    code, message = failed(harness, harness.submit("slow", model_id="painter"))
     assert (code, "REMOTE_TIMEOUT_SECONDS" in message) == ("timeout", True)
     assert len(provider.cancels) == 1
 
 
-def test_a_stop_leaves_the_prediction_to_the_next_worker(place: Place, provider: StandIn, hire) -> None:
+def test_a_stop_leaves_the_prediction_to_the_next_worker(harness: Harness, provider: StandIn, hire) -> None:
     hold = threading.Event()
     provider.scripts["handed over"] = Script(hold=hold)
-    first = hire(place)
-    job_id = place.submit("handed over", model_id="painter")
-    wait_until(lambda: place.installation.predictions.of_job(job_id), "nothing was written down")
-    wait_until(lambda: place.installation.predictions.of_job(job_id).provider_id, "no id was written down")
+    first = hire(harness)
+    job_id = harness.submit("handed over", model_id="painter")
+    wait_until(lambda: harness.context.predictions.of_job(job_id), "nothing was written down")
+    wait_until(lambda: harness.context.predictions.of_job(job_id).provider_id, "no id was written down")
     first.stop(0)
-    place.until(job_id, lambda seen: seen.job.status is JobStatus.PENDING)
+    harness.until(job_id, lambda seen: seen.job.status is JobStatus.PENDING)
     hold.set()
-    hire(place)
-    place.completed(job_id)
+    hire(harness)
+    harness.completed(job_id)
     assert (len(provider.created_for("handed over")), provider.cancels) == (1, [])
 
 
-def test_native_settings_in_the_models_own_words(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_native_settings_in_the_models_own_words(harness: Harness, provider: StandIn, worker: Worker) -> None:
     wanted = GenerationSettings(width=1280, height=720, guidance_scale=2.0, num_inference_steps=9, seed=2**32 - 1)
     asked = GenerationInput(prompt="words", model_id="painter", settings=wanted, negative_prompt="fog")
-    job = place.completed(submit(place.installation, asked, client_id="x").job_id).job
+    job = harness.completed(submit(harness.context, asked, client_id="x").job_id).job
     (made,) = provider.created_for("words")
     assert made.input == {
         "prompt": "words",
@@ -198,77 +200,77 @@ def test_native_settings_in_the_models_own_words(place: Place, provider: StandIn
     }
     assert any("negative_prompt" in warning for warning in job.warnings)
     assert any("1280x720 became 16:9" in warning for warning in job.warnings)
-    sized = submit(place.installation, asked.model_copy(update={"model_id": "sized"}), client_id="x").job_id
-    code, message = failed(place, sized)
+    sized = submit(harness.context, asked.model_copy(update={"model_id": "sized"}), client_id="x").job_id
+    code, message = failed(harness, sized)
     assert (code, "input.width: must be 1024 or less" in message) == ("invalid_request", True)
 
 
-def test_a_slider_that_goes_too_far(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_a_slider_that_goes_too_far(harness: Harness, provider: StandIn, worker: Worker) -> None:
     asked = GenerationInput(prompt="far", model_id="sized", settings=GenerationSettings(num_inference_steps=100))
     provider.models["acme/sized"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"]["properties"][
         "steps"
     ]["maximum"] = 4
-    job = place.completed(submit(place.installation, asked, client_id="x").job_id).job
+    job = harness.completed(submit(harness.context, asked, client_id="x").job_id).job
     assert provider.created_for("far")[0].input["steps"] == 4
     assert job.warnings == ("steps goes from 1 to 4; 100 became 4.",)
 
 
-def test_start_from_a_picture(new_place, settings, provider: StandIn, hire) -> None:
+def test_start_from_a_picture(new_harness, settings, provider: StandIn, hire) -> None:
     line = 'painter;acme/painter;A painter;replicate;false;{"tasks": ["txt2img", "img2img"]}'
-    place = new_place(**settings | {"MODEL_PAINTER": line})
-    hire(place)
+    harness = new_harness(**settings | {"MODEL_PAINTER": line})
+    hire(harness)
     image = base64.b64encode(media.picture("PNG", 64, (9, 9, 200))).decode()
     asked = GenerationInput(prompt="from", model_id="painter", image=image)
-    place.completed(submit(place.installation, asked, client_id="x").job_id)
+    harness.completed(submit(harness.context, asked, client_id="x").job_id)
     (made,) = provider.created_for("from")
     with Image.open(io.BytesIO(provider.files[made.input["image"].rpartition("/")[2]])) as sent:
         assert (sent.format, sent.getpixel((1, 1))) == ("PNG", (9, 9, 200))
 
 
-def test_a_provider_that_keeps_no_list(place: Place, provider: StandIn, worker: Worker, monkeypatch) -> None:
+def test_a_provider_that_keeps_no_list(harness: Harness, provider: StandIn, worker: Worker, monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise Refused(404, "no list")
 
     monkeypatch.setattr("app.engines.replicate.create.alike_ones", refuse)
     provider.drop_creates = 1
-    place.completed(place.submit("lost", model_id="painter"))
+    harness.completed(harness.submit("lost", model_id="painter"))
 
 
-def test_a_success_without_a_file_is_made_anew_on_request(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_a_success_without_a_file_is_made_anew_on_request(harness: Harness, provider: StandIn, worker: Worker) -> None:
     provider.scripts["nothing"] = Script(output=[])
-    job_id = place.submit("nothing", model_id="painter")
-    failed(place, job_id)
+    job_id = harness.submit("nothing", model_id="painter")
+    failed(harness, job_id)
     del provider.scripts["nothing"]
-    cancel.retry(place.installation, job_id)
-    place.completed(job_id)
+    cancel.retry(harness.context, job_id)
+    harness.completed(job_id)
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "not yet named"])
-def test_what_nobody_wants_any_more_is_cancelled(place: Place, provider: StandIn, hire, named: bool) -> None:
+def test_what_nobody_wants_any_more_is_cancelled(harness: Harness, provider: StandIn, hire, named: bool) -> None:
     """Cancelled while no worker had it: between a crash and the next attempt."""
     provider.scripts["orphan"] = Script(hold=threading.Event())
-    job_id = place.submit("orphan", model_id="painter")
-    claim = place.installation.claims.claim("a worker that dies", lane="remote")
+    job_id = harness.submit("orphan", model_id="painter")
+    claim = harness.context.claims.claim("a worker that dies", lane="remote")
     assert claim is not None
     input = {"prompt": "orphan", "seed": 5}
     made = provider.create("acme/painter", None, {"input": input})
-    intended = place.installation.predictions.intend(claim, source="replicate", model="acme/painter", input=input)
+    intended = harness.context.predictions.intend(claim, source="replicate", model="acme/painter", input=input)
     if named:
-        place.installation.predictions.created(claim, intended, made.id)
-    place.installation.claims.release(claim)
-    cancel.cancel(place.installation, job_id)
-    hire(place)
+        harness.context.predictions.created(claim, intended, made.id)
+    harness.context.claims.release(claim)
+    cancel.cancel(harness.context, job_id)
+    hire(harness)
     wait_until(lambda: provider.cancels == [made.id], "it runs on")
-    wait_until(lambda: not place.installation.predictions.strays("replicate"), "it is still a stray")
+    wait_until(lambda: not harness.context.predictions.abandoned("replicate"), "it is still a stray")
 
 
-def test_a_retry_after_a_cancel_asks_anew(place: Place, provider: StandIn, worker: Worker) -> None:
+def test_a_retry_after_a_cancel_asks_anew(harness: Harness, provider: StandIn, worker: Worker) -> None:
     provider.scripts["again"] = Script(hold=threading.Event())
-    job_id = place.submit("again", model_id="painter")
+    job_id = harness.submit("again", model_id="painter")
     wait_until(lambda: provider.created_for("again"), "it was never asked")
-    cancel.cancel(place.installation, job_id)
-    place.ended(job_id)
+    cancel.cancel(harness.context, job_id)
+    harness.ended(job_id)
     del provider.scripts["again"]
-    cancel.retry(place.installation, job_id)
-    place.completed(job_id)
+    cancel.retry(harness.context, job_id)
+    harness.completed(job_id)
     assert len(provider.created_for("again")) == 2

@@ -15,7 +15,7 @@ from tests.providers.client import completed, ended, run
 from tests.providers.replicate_server import TOKEN, Script, StandIn
 from tests.providers.schemas import document
 from tests.waiting import wait_until
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 def test_a_picture_in_the_models_own_words(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
@@ -242,10 +242,10 @@ def test_a_failed_one_shows_why_and_is_retried(client: FlaskClient, provider: St
     assert 'cyberimage_remote_predict_seconds_total{model="painter",provider="replicate"} 3.0' in metrics
 
 
-def test_what_a_clients_own_webhook_is_told(client: FlaskClient, place: Place, worker: Worker) -> None:
+def test_what_a_clients_own_webhook_is_told(client: FlaskClient, harness: Harness, worker: Worker) -> None:
     body = {"model": "acme/painter", "input": {"prompt": "told"}, "webhook_url": "https://8.8.8.8/hook"}
     completed(client, client.post("/api/run-image-model", json=body).json["job_id"])
-    with place.installation.database.read() as connection:
+    with harness.context.database.read() as connection:
         (payload,) = connection.exec_driver_sql("SELECT payload FROM webhook_deliveries").scalars()
     remote = json.loads(payload)["data"]["remote"]
     assert (remote["status"], remote["download_attempted"], remote["predict_seconds"]) == ("succeeded", True, 1.5)

@@ -16,21 +16,23 @@ from app import create_app
 from tests.providers.client import completed, run
 from tests.providers.replicate_server import SECRET, Prediction, Script, StandIn
 from tests.waiting import wait_until
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 @pytest.fixture
-def hooked(new_place: Callable[..., Place], settings: dict[str, str], provider: StandIn, hire, monkeypatch) -> Hooked:
+def hooked(
+    new_harness: Callable[..., Harness], settings: dict[str, str], provider: StandIn, hire, monkeypatch
+) -> Hooked:
     """A worker that only ever hears by webhook, and a provider whose messages the test delivers."""
     monkeypatch.setattr("app.engines.replicate.poll.POLL_PAUSES_WITH_WEBHOOK", (3600.0,))
-    place = new_place(**settings, PUBLIC_URL="https://pictures.example")
-    hire(place)
-    return Hooked(place, create_app(place.installation.settings).test_client(), provider)
+    harness = new_harness(**settings, PUBLIC_URL="https://pictures.example")
+    hire(harness)
+    return Hooked(harness, create_app(harness.context.settings).test_client(), provider)
 
 
 class Hooked:
-    def __init__(self, place: Place, client: FlaskClient, provider: StandIn) -> None:
-        self.place = place
+    def __init__(self, harness: Harness, client: FlaskClient, provider: StandIn) -> None:
+        self.harness = harness
         self.client = client
         self.provider = provider
         provider.deliver = self.deliver  # type: ignore[method-assign]
@@ -91,11 +93,11 @@ def test_webhook_and_poll_together_fetch_once(hooked: Hooked, monkeypatch) -> No
 
 
 def test_a_webhook_brings_the_id_that_a_crash_lost(hooked: Hooked) -> None:
-    installation = hooked.place.installation
+    context = hooked.harness.context
     hooked.provider.scripts["lost"] = Script(webhooks=())
     job_id = run(hooked.client, prompt="lost")
-    wait_until(lambda: installation.predictions.of_job(job_id), "never intended")
-    prediction = installation.predictions.of_job(job_id)
+    wait_until(lambda: context.predictions.of_job(job_id), "never intended")
+    prediction = context.predictions.of_job(job_id)
     assert prediction is not None
     url = f"https://pictures.example/api/webhooks/replicate?prediction={prediction.id}"
     early = {"id": "early", "status": "starting", "input": {}}
@@ -139,12 +141,12 @@ def test_what_is_not_ours_leaves_no_trace(hooked: Hooked, caplog) -> None:
     assert hooked.deliver(f"{url}?prediction={'0' * 32}", text) == 404
     assert hooked.deliver(url, json.dumps({"hello": "world"})) == 400
     assert "somebody elses" not in caplog.text
-    assert hooked.place.installation.predictions.taken("replicate", ["somebody elses"]) == set()
+    assert hooked.harness.context.predictions.taken("replicate", ["somebody elses"]) == set()
 
 
-def test_the_key_is_asked_for_when_none_is_set(new_place, settings: dict[str, str], provider: StandIn) -> None:
-    place = new_place(**settings | {"REPLICATE_WEBHOOK_SECRET": ""}, PUBLIC_URL="https://pictures.example")
-    hooked = Hooked(place, create_app(place.installation.settings).test_client(), provider)
+def test_the_key_is_asked_for_when_none_is_set(new_harness, settings: dict[str, str], provider: StandIn) -> None:
+    harness = new_harness(**settings | {"REPLICATE_WEBHOOK_SECRET": ""}, PUBLIC_URL="https://pictures.example")
+    hooked = Hooked(harness, create_app(harness.context.settings).test_client(), provider)
     text = json.dumps({"id": "x", "status": "succeeded"})
     for _ in range(2):
         assert hooked.deliver("https://pictures.example/api/webhooks/replicate", text) == 404

@@ -15,11 +15,11 @@ from app.store.db.database import Database
 from app.store.db.schema import jobs, outputs
 from app.store.media.outputs import OutputStore
 from app.store.queue.claims import ClaimStore
-from app.store.queue.durations import SpeedStore
+from app.store.queue.durations import DurationStore
 from app.store.queue.idempotency import IdempotencyKey
 from app.store.queue.inputs import InputStore
 from app.store.queue.jobs import JobStore
-from app.store.queue.load_requests import ModelOrderStore
+from app.store.queue.load_requests import LoadRequestStore
 from app.store.queue.workers import WorkerStore
 
 LEASE, TIMEOUT = 30.0, 600.0
@@ -58,8 +58,8 @@ class Store:
         self.inputs = InputStore(database)
         self.outputs = OutputStore(database)
         self.workers = WorkerStore(database, lease_seconds=lease)
-        self.speeds = SpeedStore(database)
-        self.model_orders = ModelOrderStore(database)
+        self.speeds = DurationStore(database)
+        self.load_requests = LoadRequestStore(database)
 
     def submit(self, model_id: str = "demo", *, client: str = "alice", priority: int = 0, **values: Any) -> Job:
         return self.jobs.enqueue(a_request(model_id, **values), client_id=client, priority=priority)[0]

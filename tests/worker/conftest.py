@@ -12,7 +12,7 @@ from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from tests.processes import Processes
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 @pytest.fixture(scope="session")
@@ -28,22 +28,22 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def new_place(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Place]]:
+def new_harness(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Harness]]:
     """Makes a place with the settings given, once per test."""
-    made: list[Place] = []
+    made: list[Harness] = []
 
-    def make(**environment: str) -> Place:
-        made.append(Place(tmp_path, empty_database, **environment))
+    def make(**environment: str) -> Harness:
+        made.append(Harness(tmp_path, empty_database, **environment))
         return made[-1]
 
     yield make
-    for place in made:
-        place.close()
+    for harness in made:
+        harness.close()
 
 
 @pytest.fixture
-def place(new_place: Callable[..., Place]) -> Place:
-    return new_place()
+def harness(new_harness: Callable[..., Harness]) -> Harness:
+    return new_harness()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     watchdog.INTERPRETER_GRACE_SECONDS = 0.5
     breaks = asked.get("breaks")
     if breaks == "keeper":
-        heartbeat.Keeper._tick = broken  # type: ignore[method-assign]
+        heartbeat.Heartbeat._tick = broken  # type: ignore[method-assign]
     elif breaks == "publisher":
         publisher.Publisher._publish = broken  # type: ignore[method-assign]
     elif breaks == "loop":

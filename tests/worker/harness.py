@@ -11,7 +11,7 @@ from pathlib import Path
 from app.config import load_settings
 from app.core.job import JobStatus
 from app.core.request import GenerationInput, GenerationSettings
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from app.services.jobs.status import JobView, view
 from app.services.jobs.submit import submit
 from app.worker.loop import Worker
@@ -32,8 +32,8 @@ ENVIRONMENT = {
 class RunningWorker:
     """A worker on a thread. `recycled` is what its run returned, None while it runs."""
 
-    def __init__(self, installation: Installation, engine: FakeEngine) -> None:
-        self.worker = Worker(installation, {"local": lambda: engine}, "cpu")
+    def __init__(self, context: AppContext, engine: FakeEngine) -> None:
+        self.worker = Worker(context, {"local": lambda: engine}, "cpu")
         self.recycled: bool | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -50,7 +50,7 @@ class RunningWorker:
         assert not self._thread.is_alive(), "the worker did not stop"
 
 
-class Place:
+class Harness:
     def __init__(self, folder: Path, template: Path, **environment: str) -> None:
         self.folder = folder
         self.database_path = folder / "db" / "cyberimage.db"
@@ -64,27 +64,27 @@ class Place:
         self.database_path.parent.mkdir()
         shutil.copy(template, self.database_path)
         self._workers: list[RunningWorker] = []
-        self._opened: list[Installation] = []
-        self.installation = self.open()
+        self._opened: list[AppContext] = []
+        self.context = self.open()
 
-    def open(self, *, without: Sequence[str] = (), **environment: str) -> Installation:
+    def open(self, *, without: Sequence[str] = (), **environment: str) -> AppContext:
         """The installation as another process would open it, with other settings perhaps."""
         environment = {k: v for k, v in (self.environment | environment).items() if k not in without}
-        opened = open_installation(load_settings(environment, env_file=None))
+        opened = open_context(load_settings(environment, env_file=None))
         self._opened.append(opened)
         return opened
 
-    def start(self, engine: FakeEngine, installation: Installation | None = None) -> RunningWorker:
-        running = RunningWorker(installation or self.installation, engine)
+    def start(self, engine: FakeEngine, context: AppContext | None = None) -> RunningWorker:
+        running = RunningWorker(context or self.context, engine)
         self._workers.append(running)
         return running
 
     def submit(self, prompt: str = "a boat", *, model_id: str = "fake", num_images: int = 1) -> str:
         asked = GenerationInput(prompt=prompt, model_id=model_id, settings=GenerationSettings(num_images=num_images))
-        return submit(self.installation, asked, client_id="somebody").job_id
+        return submit(self.context, asked, client_id="somebody").job_id
 
     def view(self, job_id: str) -> JobView:
-        return view(self.installation, job_id)
+        return view(self.context, job_id)
 
     def ended(self, job_id: str) -> JobView:
         """The job once it has ended."""
@@ -104,7 +104,7 @@ class Place:
 
     def files(self) -> list[str]:
         """Everything in the images folder, by relative name."""
-        root = self.installation.settings.images_dir
+        root = self.context.settings.images_dir
         return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
     def close(self) -> None:

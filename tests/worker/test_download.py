@@ -9,10 +9,10 @@ from app.engines.base import Control
 from app.errors import Cancelled
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
-def test_bytes_are_told_and_a_cancel_stops_it(place: Place) -> None:
+def test_bytes_are_told_and_a_cancel_stops_it(harness: Harness) -> None:
     def download(control: Control) -> None:
         control.report(Phase.DOWNLOADING)
         control.downloaded(1_200_000_000, 34_000_000_000)
@@ -22,10 +22,10 @@ def test_bytes_are_told_and_a_cancel_stops_it(place: Place) -> None:
 
     engine = FakeEngine()
     engine.behaviours["large"] = download
-    place.start(engine)
-    job_id = place.submit("large")
-    wait_until(lambda: place.view(job_id).job.progress.total_bytes, "no bytes were told")
-    progress = place.view(job_id).job.progress
+    harness.start(engine)
+    job_id = harness.submit("large")
+    wait_until(lambda: harness.view(job_id).job.progress.total_bytes, "no bytes were told")
+    progress = harness.view(job_id).job.progress
     assert (progress.phase, progress.downloaded_bytes) == (Phase.DOWNLOADING, 1_200_000_000)
-    place.installation.jobs.cancel(job_id)
-    wait_until(lambda: place.view(job_id).job.status is JobStatus.CANCELLED, "it was not stopped")
+    harness.context.jobs.cancel(job_id)
+    wait_until(lambda: harness.view(job_id).job.status is JobStatus.CANCELLED, "it was not stopped")

@@ -20,7 +20,7 @@ from app.errors import (
 )
 from app.services.jobs.cancel import retry
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -29,42 +29,42 @@ pytestmark = pytest.mark.usefixtures("hurried")
     "error",
     [ModelUnavailable("The weights are damaged."), ModelRequiresAuth("Ask for access."), GenerationError("NaN.")],
 )
-def test_what_no_retry_can_mend_is_not_retried(place: Place, engine: FakeEngine, error: GenerationError) -> None:
+def test_what_no_retry_can_mend_is_not_retried(harness: Harness, engine: FakeEngine, error: GenerationError) -> None:
     engine.behaviours["a boat"] = fails(error)
-    place.start(engine)
-    job = place.ended(place.submit()).job
+    harness.start(engine)
+    job = harness.ended(harness.submit()).job
     assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, error.code, error.detail)
     assert job.attempt == 1
     assert engine.ran == ["a boat"]
 
 
-def test_a_passing_fault_is_retried_after_a_pause(place: Place, engine: FakeEngine) -> None:
+def test_a_passing_fault_is_retried_after_a_pause(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(ModelDownloadFailed("The hub did not answer."), times=2)
-    place.start(engine)
-    job = place.completed(place.submit()).job
+    harness.start(engine)
+    job = harness.completed(harness.submit()).job
     assert (job.attempt, job.error_code, job.error_message) == (3, None, None)
     assert engine.ran == ["a boat"] * 3
 
 
-def test_while_it_waits_for_its_retry_others_run(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_while_it_waits_for_its_retry_others_run(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 100.0)
     engine.behaviours["unlucky"] = fails(ModelDownloadFailed("The hub did not answer."))
-    place.start(engine)
-    unlucky, lucky = place.submit("unlucky"), place.submit("lucky")
-    place.completed(lucky)
-    job = place.until(unlucky, lambda view: view.job.attempt == 1 and view.job.available_at is not None).job
+    harness.start(engine)
+    unlucky, lucky = harness.submit("unlucky"), harness.submit("lucky")
+    harness.completed(lucky)
+    job = harness.until(unlucky, lambda view: view.job.attempt == 1 and view.job.available_at is not None).job
     assert (job.status, job.error_code) == (JobStatus.PENDING, "model_unavailable")
 
 
-def test_a_passing_fault_that_does_not_pass_uses_up_the_attempts(place: Place, engine: FakeEngine) -> None:
+def test_a_passing_fault_that_does_not_pass_uses_up_the_attempts(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(ModelDownloadFailed("The hub did not answer."))
-    place.start(engine)
-    job_id = place.submit()
-    job = place.ended(job_id).job
+    harness.start(engine)
+    job_id = harness.submit()
+    job = harness.ended(job_id).job
     assert (job.status, job.attempt, job.error_code) == (JobStatus.FAILED, 3, "model_unavailable")
     engine.behaviours.clear()
-    retry(place.installation, job_id)
-    assert place.completed(job_id).job.attempt == 4
+    retry(harness.context, job_id)
+    assert harness.completed(job_id).job.attempt == 4
 
 
 def test_backoff_doubles_and_never_overflows() -> None:
@@ -76,70 +76,70 @@ def test_backoff_doubles_and_never_overflows() -> None:
 
 
 def test_an_unexpected_error_tells_the_client_nothing_and_the_log_everything(
-    place: Place, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+    harness: Harness, engine: FakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.behaviours["a boat"] = fails(RuntimeError("secret path /home/somebody/x.safetensors"))
     with caplog.at_level(logging.ERROR, logger="cyberimage"):
-        place.start(engine)
-        job = place.ended(place.submit()).job
+        harness.start(engine)
+        job = harness.ended(harness.submit()).job
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "generation_failed", 1)
     assert "secret" not in (job.error_message or "")
     assert "Traceback" not in (job.error_message or "")
     record = next(record for record in caplog.records if record.exc_info)
     assert getattr(record, "job_id", None) == job.id
     assert "fake_engine.py" in logging.Formatter().formatException(record.exc_info)
-    place.completed(place.submit("another"))  # the worker goes on
+    harness.completed(harness.submit("another"))  # the worker goes on
 
 
-def test_a_model_that_left_the_catalogue_fails_its_jobs(place: Place, engine: FakeEngine) -> None:
-    job_id = place.submit(model_id="other")
-    place.start(engine, place.open(without=("MODEL_OTHER",)))
-    job = place.ended(job_id).job
+def test_a_model_that_left_the_catalogue_fails_its_jobs(harness: Harness, engine: FakeEngine) -> None:
+    job_id = harness.submit(model_id="other")
+    harness.start(engine, harness.open(without=("MODEL_OTHER",)))
+    job = harness.ended(job_id).job
     assert (job.status, job.error_code) == (JobStatus.FAILED, "unknown_model")
 
 
-def test_a_source_without_an_engine_fails_its_jobs(place: Place, engine: FakeEngine) -> None:
-    job_id = place.submit(model_id="other")
-    place.start(engine, place.open(MODEL_OTHER="other;a/b;Remote;replicate;false"))
-    job = place.ended(job_id).job
+def test_a_source_without_an_engine_fails_its_jobs(harness: Harness, engine: FakeEngine) -> None:
+    job_id = harness.submit(model_id="other")
+    harness.start(engine, harness.open(MODEL_OTHER="other;a/b;Remote;replicate;false"))
+    job = harness.ended(job_id).job
     assert (job.status, job.error_code) == (JobStatus.FAILED, "model_unavailable")
 
 
-def test_a_full_disk_is_retried_and_leaves_nothing_half(place: Place, engine: FakeEngine, monkeypatch) -> None:
-    publish, refusals = place.installation.images.publish, [StorageFull("Full."), StorageFull("Full.")]
+def test_a_full_disk_is_retried_and_leaves_nothing_half(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+    publish, refusals = harness.context.images.publish, [StorageFull("Full."), StorageFull("Full.")]
 
     def full_at_first(files):
         if refusals:
             raise refusals.pop()
         publish(files)
 
-    monkeypatch.setattr(place.installation.images, "publish", full_at_first)
-    place.start(engine)
-    seen = place.completed(place.submit())
+    monkeypatch.setattr(harness.context.images, "publish", full_at_first)
+    harness.start(engine)
+    seen = harness.completed(harness.submit())
     assert seen.job.attempt == 3
-    assert len(place.files()) == 2
+    assert len(harness.files()) == 2
 
 
-def test_a_disk_that_stays_full_says_so_and_promises_nothing(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_a_disk_that_stays_full_says_so_and_promises_nothing(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    place.start(engine)
-    job = place.ended(place.submit()).job
+    harness.start(engine)
+    job = harness.ended(harness.submit()).job
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "disk_full", 3)
     assert "tried again" not in job.error_message
-    assert place.files() == []
+    assert harness.files() == []
 
 
-def test_an_engine_cannot_cancel_on_its_own_account(place: Place, engine: FakeEngine) -> None:
+def test_an_engine_cannot_cancel_on_its_own_account(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(Cancelled())
-    place.start(engine)
-    job = place.ended(place.submit()).job
+    harness.start(engine)
+    job = harness.ended(harness.submit()).job
     assert (job.status, job.error_code) == (JobStatus.FAILED, "generation_failed")
 
 
-def test_the_database_out_of_reach_is_a_passing_fault(place: Place, engine: FakeEngine) -> None:
+def test_the_database_out_of_reach_is_a_passing_fault(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(DatabaseUnavailable("Away."), times=1)
-    place.start(engine)
-    assert place.completed(place.submit()).job.attempt == 2
+    harness.start(engine)
+    assert harness.completed(harness.submit()).job.attempt == 2

@@ -14,22 +14,22 @@ from app.core.request import GenerationInput
 from app.errors import ModelDownloadFailed
 from app.services.jobs.submit import submit
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
-def send(place: Place, prompt: str = "a boat") -> str:
+def send(harness: Harness, prompt: str = "a boat") -> str:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), (1, 2, 3)).save(buffer, "PNG")
     asked = GenerationInput(prompt=prompt, model_id="fake", image=base64.b64encode(buffer.getvalue()).decode())
-    return submit(place.installation, asked, client_id="somebody").job_id
+    return submit(harness.context, asked, client_id="somebody").job_id
 
 
 @pytest.mark.usefixtures("hurried")
-def test_every_attempt_has_them(place: Place, engine: FakeEngine) -> None:
+def test_every_attempt_has_them(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(ModelDownloadFailed("not now"), times=1)
-    job_id = send(place)
-    place.start(engine)
-    seen = place.completed(job_id)
+    job_id = send(harness)
+    harness.start(engine)
+    seen = harness.completed(job_id)
     assert seen.job.attempt == 2
     assert [set(inputs) for inputs in engine.inputs] == [{"image"}, {"image"}]
     for inputs in engine.inputs:
@@ -41,12 +41,12 @@ def test_every_attempt_has_them(place: Place, engine: FakeEngine) -> None:
     assert manifest["settings"]["strength"] == 0.75
 
 
-def test_without_its_picture_a_job_fails_and_says_so(place: Place, engine: FakeEngine) -> None:
-    job_id = send(place)
-    with place.installation.database.write() as connection:
+def test_without_its_picture_a_job_fails_and_says_so(harness: Harness, engine: FakeEngine) -> None:
+    job_id = send(harness)
+    with harness.context.database.write() as connection:
         connection.execute(text("DELETE FROM inputs"))
-    place.start(engine)
-    seen = place.ended(job_id)
+    harness.start(engine)
+    seen = harness.ended(job_id)
     assert seen.job.status is JobStatus.FAILED
     assert "The image of this job is no longer in the database" in seen.job.error_message
     assert engine.ran == []

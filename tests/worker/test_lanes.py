@@ -8,24 +8,26 @@ import pytest
 
 from app.core.job import JobStatus
 from app.services.ops.stats import readiness, summary
-from app.worker.executor import Team
+from app.worker.executor import ThreadedExecutor
 from app.worker.loop import Worker
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 REMOTE = "far;owner/name;Far away;replicate;false"
 
 
 @pytest.fixture
-def place(new_place) -> Place:
-    return new_place(MODEL_FAR=REMOTE, REPLICATE_API_TOKEN="t")
+def harness(new_harness) -> Harness:
+    return new_harness(MODEL_FAR=REMOTE, REPLICATE_API_TOKEN="t")
 
 
 @pytest.fixture
-def team(place: Place, engine: FakeEngine):
+def team(harness: Harness, engine: FakeEngine):
     """A worker of the remote lane with three slots."""
-    worker = Worker(place.installation, {"replicate": lambda: engine}, "remote", lane="remote", crew=Team(3))
+    worker = Worker(
+        harness.context, {"replicate": lambda: engine}, "remote", lane="remote", executor=ThreadedExecutor(3)
+    )
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     yield worker
@@ -34,58 +36,58 @@ def team(place: Place, engine: FakeEngine):
     assert not thread.is_alive()
 
 
-def running(place: Place) -> int:
-    return summary(place.installation).lanes["remote"].running
+def running(harness: Harness) -> int:
+    return summary(harness.context).lanes["remote"].running
 
 
-def test_it_runs_as_many_as_it_has_slots_and_no_more(place: Place, engine: FakeEngine, team: Worker) -> None:
-    gates = {str(number): Gate() for number in range(4)}
-    engine.behaviours = dict(gates)
-    jobs = [place.submit(name, model_id="far") for name in gates]
+def test_it_runs_as_many_as_it_has_slots_and_no_more(harness: Harness, engine: FakeEngine, team: Worker) -> None:
+    writer_locks = {str(number): Gate() for number in range(4)}
+    engine.behaviours = dict(writer_locks)
+    jobs = [harness.submit(name, model_id="far") for name in writer_locks]
     for name in ("0", "1", "2"):
-        gates[name].wait()
-    wait_until(lambda: [w["running"] for w in place.installation.workers.live()] == [3], "it never said so")
-    lanes = summary(place.installation).lanes
+        writer_locks[name].wait()
+    wait_until(lambda: [w["running"] for w in harness.context.workers.live()] == [3], "it never said so")
+    lanes = summary(harness.context).lanes
     assert vars(lanes["remote"]) == {"workers": 1, "slots": 3, "waiting": 1, "running": 3}
     assert vars(lanes["local"]) == {"workers": 0, "slots": 0, "waiting": 0, "running": 0}
-    gates["1"].opened.set()
-    place.completed(jobs[1])
-    gates["3"].wait()
-    for gate in gates.values():
+    writer_locks["1"].opened.set()
+    harness.completed(jobs[1])
+    writer_locks["3"].wait()
+    for gate in writer_locks.values():
         gate.opened.set()
-    assert all(place.completed(job).outputs for job in jobs)
+    assert all(harness.completed(job).outputs for job in jobs)
 
 
-def test_neither_lane_waits_for_the_other(place: Place, engine: FakeEngine, team: Worker) -> None:
+def test_neither_lane_waits_for_the_other(harness: Harness, engine: FakeEngine, team: Worker) -> None:
     remote, local, near = Gate(), Gate(), FakeEngine()
     engine.behaviours, near.behaviours = {"slow": remote}, {"slow": local}
-    place.start(near)
-    slow = [place.submit("slow", model_id="far"), place.submit("slow")]
+    harness.start(near)
+    slow = [harness.submit("slow", model_id="far"), harness.submit("slow")]
     remote.wait()
     local.wait()
     local.opened.set()
-    place.completed(slow[1])
-    place.completed(place.submit("quick"))
-    place.completed(place.submit("quick", model_id="far"))
-    assert place.view(slow[0]).job.status is JobStatus.PROCESSING
+    harness.completed(slow[1])
+    harness.completed(harness.submit("quick"))
+    harness.completed(harness.submit("quick", model_id="far"))
+    assert harness.view(slow[0]).job.status is JobStatus.PROCESSING
     remote.opened.set()
-    place.completed(slow[0])
+    harness.completed(slow[0])
     assert (engine.ran, near.ran) == (["slow", "quick"], ["slow", "quick"])
 
 
-def test_a_stop_gives_all_of_them_back(place: Place, engine: FakeEngine, team: Worker) -> None:
+def test_a_stop_gives_all_of_them_back(harness: Harness, engine: FakeEngine, team: Worker) -> None:
     engine.behaviours = {str(number): Gate() for number in range(3)}
-    jobs = [place.submit(name, model_id="far") for name in engine.behaviours]
-    wait_until(lambda: running(place) == 3, "not all were taken")
+    jobs = [harness.submit(name, model_id="far") for name in engine.behaviours]
+    wait_until(lambda: running(harness) == 3, "not all were taken")
     team.stop(0)
-    wait_until(lambda: running(place) == 0, "not all were given back")
-    assert {place.view(job).job.status for job in jobs} == {JobStatus.PENDING}
+    wait_until(lambda: running(harness) == 0, "not all were given back")
+    assert {harness.view(job).job.status for job in jobs} == {JobStatus.PENDING}
 
 
-def test_ready_means_that_the_default_model_is_served(place: Place, engine: FakeEngine, team: Worker) -> None:
-    wait_until(lambda: place.installation.workers.live(), "it never signed on")
-    assert "default model" in readiness(place.installation).checks["workers"]
-    remote_only = place.open(DEFAULT_MODEL_ID="far")
+def test_ready_means_that_the_default_model_is_served(harness: Harness, engine: FakeEngine, team: Worker) -> None:
+    wait_until(lambda: harness.context.workers.live(), "it never signed on")
+    assert "default model" in readiness(harness.context).checks["workers"]
+    remote_only = harness.open(DEFAULT_MODEL_ID="far")
     assert readiness(remote_only).ready
 
 
@@ -98,7 +100,7 @@ def test_a_thread_that_breaks_gives_its_slot_back_only_with_the_process(monkeypa
         done.set()
 
     monkeypatch.setattr("app.worker.executor.exit_hard", exit_hard)
-    team = Team(1)
+    team = ThreadedExecutor(1)
 
     def broken() -> None:
         raise RuntimeError("broken on purpose")

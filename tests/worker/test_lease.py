@@ -9,89 +9,89 @@ from app.core.job import JobStatus
 from app.services.ops.maintenance import rescue
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
 
-def run_out(place: Place, job_id: str) -> None:
+def run_out(harness: Harness, job_id: str) -> None:
     """The lease of the job ends this moment, as if its worker had been silent. A heartbeat in between saves it."""
 
     def it_is_rescued() -> bool:
-        with place.installation.database.write() as connection:
+        with harness.context.database.write() as connection:
             connection.execute(text("UPDATE jobs SET lease_expires_at = 1 WHERE id = :id"), {"id": job_id})
-        rescue(place.installation)
-        job = place.view(job_id).job
+        rescue(harness.context)
+        job = harness.view(job_id).job
         return (job.status, job.attempt) != (held.status, held.attempt)
 
-    held = place.view(job_id).job
+    held = harness.view(job_id).job
     wait_until(it_is_rescued, "its worker would not let go")
 
 
-def test_a_job_longer_than_its_lease_keeps_it(new_place) -> None:
-    place = new_place(LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.2")
-    place.start(FakeEngine(step_seconds=1.4))
-    job = place.completed(place.submit()).job
+def test_a_job_longer_than_its_lease_keeps_it(new_harness) -> None:
+    harness = new_harness(LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.2")
+    harness.start(FakeEngine(step_seconds=1.4))
+    job = harness.completed(harness.submit()).job
     assert job.attempt == 1
 
 
-def test_a_lost_lease_stops_the_work_and_publishes_nothing(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_a_lost_lease_stops_the_work_and_publishes_nothing(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 100.0)
     gate = engine.behaviours["lost"] = Gate()
-    place.start(engine)
-    lost = place.submit("lost")
+    harness.start(engine)
+    lost = harness.submit("lost")
     gate.wait()
-    run_out(place, lost)
-    place.completed(place.submit("next"))  # the worker has stopped the first and goes on
-    seen = place.view(lost)
+    run_out(harness, lost)
+    harness.completed(harness.submit("next"))  # the worker has stopped the first and goes on
+    seen = harness.view(lost)
     assert (seen.job.status, seen.job.attempt, seen.job.worker_id) == (JobStatus.PENDING, 1, None)
-    assert len(place.files()) == 2
+    assert len(harness.files()) == 2
 
 
-def test_files_written_under_a_lost_lease_are_gone_again(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_files_written_under_a_lost_lease_are_gone_again(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 100.0)
-    publish = place.installation.images.publish
+    publish = harness.context.images.publish
 
     def lose_it_meanwhile(files):
         publish(files)
-        assert len(place.files()) == 2
-        run_out(place, job_id)
+        assert len(harness.files()) == 2
+        run_out(harness, job_id)
 
-    monkeypatch.setattr(place.installation.images, "publish", lose_it_meanwhile)
-    job_id = place.submit()
-    running = place.start(engine)
-    wait_until(lambda: place.view(job_id).job.attempt == 1 and place.files() == [], "the files stayed")
+    monkeypatch.setattr(harness.context.images, "publish", lose_it_meanwhile)
+    job_id = harness.submit()
+    running = harness.start(engine)
+    wait_until(lambda: harness.view(job_id).job.attempt == 1 and harness.files() == [], "the files stayed")
     running.stop()
-    seen = place.view(job_id)
+    seen = harness.view(job_id)
     assert (seen.job.status, seen.outputs) == (JobStatus.PENDING, ())
 
 
-def test_the_new_owner_publishes_and_the_old_one_does_not(place: Place) -> None:
+def test_the_new_owner_publishes_and_the_old_one_does_not(harness: Harness) -> None:
     """The old worker holds on without looking; another one makes the picture; then the old one is done too."""
     slow, quick = FakeEngine(), FakeEngine()
     gate = slow.behaviours["a boat"] = Gate(obeys=False)
-    old = place.start(slow)
-    job_id = place.submit()
+    old = harness.start(slow)
+    job_id = harness.submit()
     gate.wait()
     old.worker._draining.set()  # or it would be the one to claim the rescued job
-    run_out(place, job_id)
-    place.start(quick)
-    seen = place.completed(job_id)
+    run_out(harness, job_id)
+    harness.start(quick)
+    seen = harness.completed(job_id)
     assert seen.job.attempt == 2
     gate.opened.set()
     old.join()
-    assert place.view(job_id) == seen
-    assert place.files() == sorted([seen.outputs[0].path, seen.outputs[0].thumbnail_path])
+    assert harness.view(job_id) == seen
+    assert harness.files() == sorted([seen.outputs[0].path, seen.outputs[0].thumbnail_path])
 
 
-def test_a_job_that_kills_its_worker_three_times_is_poison(place: Place) -> None:
-    job_id = place.submit()
+def test_a_job_that_kills_its_worker_three_times_is_poison(harness: Harness) -> None:
+    job_id = harness.submit()
     for attempt in range(1, 4):
         claim = None
         while claim is None:
-            claim = place.installation.claims.claim("a worker that dies")
+            claim = harness.context.claims.claim("a worker that dies")
         assert claim.attempt == attempt
-        run_out(place, job_id)
-    job = place.view(job_id).job
+        run_out(harness, job_id)
+    job = harness.view(job_id).job
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "worker_died", 3)
-    assert place.installation.claims.claim("another") is None
+    assert harness.context.claims.claim("another") is None

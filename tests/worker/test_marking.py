@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
-def published(place: Place) -> tuple[dict, list[str]]:
+def published(harness: Harness) -> tuple[dict, list[str]]:
     """The text chunks of a picture, and the XMP of both its files."""
-    place.start(FakeEngine())
-    (output,) = place.completed(place.submit("a secret boat")).outputs
+    harness.start(FakeEngine())
+    (output,) = harness.completed(harness.submit("a secret boat")).outputs
     told = []
     for path in (output.path, output.thumbnail_path):
-        with Image.open(place.installation.images.path(path)) as picture:
+        with Image.open(harness.context.images.path(path)) as picture:
             xmp = picture.info.get("xmp", b"")
             told.append(xmp if isinstance(xmp, str) else xmp.decode())
             if picture.format == "PNG":
@@ -27,22 +27,22 @@ def published(place: Place) -> tuple[dict, list[str]]:
     return text, told
 
 
-def test_by_default_it_says_everything(place: Place) -> None:
-    text, told = published(place)
+def test_by_default_it_says_everything(harness: Harness) -> None:
+    text, told = published(harness)
     assert text["parameters"].startswith("a secret boat\n")
     assert json.loads(text["cyberimage"])["prompt"] == "a secret boat"
     assert all("trainedAlgorithmicMedia" in xmp for xmp in told)
 
 
-def test_marked_and_nothing_else(new_place: Callable[..., Place]) -> None:
-    text, told = published(new_place(EMBED_METADATA="false"))
+def test_marked_and_nothing_else(new_harness: Callable[..., Harness]) -> None:
+    text, told = published(new_harness(EMBED_METADATA="false"))
     assert "secret" not in str(text)
     assert set(json.loads(text["cyberimage"])) == {"manifest_version", "image_id", "job_id", "digital_source_type"}
     assert all("trainedAlgorithmicMedia" in xmp for xmp in told)
 
 
 @pytest.mark.parametrize("embed", ["true", "false"])
-def test_not_marked(new_place: Callable[..., Place], embed: str) -> None:
-    text, told = published(new_place(MARK_AI_GENERATED="false", EMBED_METADATA=embed))
+def test_not_marked(new_harness: Callable[..., Harness], embed: str) -> None:
+    text, told = published(new_harness(MARK_AI_GENERATED="false", EMBED_METADATA=embed))
     assert "DigitalSourceType" not in "".join([*text.values(), *told])
     assert ("parameters" in text) is (embed == "true")

@@ -7,34 +7,34 @@ import pytest
 from app.core.job import JobStatus
 from app.errors import OutOfMemory
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.mark.parametrize("error", [OutOfMemory("Memory on cuda:0 ran out."), MemoryError()])
 def test_out_of_memory_fails_the_job_and_recycles_the_worker(
-    place: Place, engine: FakeEngine, error: BaseException
+    harness: Harness, engine: FakeEngine, error: BaseException
 ) -> None:
     engine.behaviours["huge"] = fails(error)
-    huge, small = place.submit("huge"), place.submit("small")
-    running = place.start(engine)
+    huge, small = harness.submit("huge"), harness.submit("small")
+    running = harness.start(engine)
     running.join()
     assert running.recycled is True
-    job = place.view(huge).job
+    job = harness.view(huge).job
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "out_of_memory", 1)
     assert job.error_message
-    assert place.view(small).job.status is JobStatus.PENDING
-    assert place.installation.workers.live() == []
-    place.start(FakeEngine())
-    place.completed(small)
+    assert harness.view(small).job.status is JobStatus.PENDING
+    assert harness.context.workers.live() == []
+    harness.start(FakeEngine())
+    harness.completed(small)
 
 
 def test_a_picture_that_is_being_saved_is_not_lost_when_the_next_job_runs_out_of_memory(
-    place: Place, engine: FakeEngine, monkeypatch
+    harness: Harness, engine: FakeEngine, monkeypatch
 ) -> None:
     saving_begun = []
-    publish = place.installation.images.publish
+    publish = harness.context.images.publish
 
     def slow_publish(files):
         saving_begun.append(True)
@@ -42,23 +42,23 @@ def test_a_picture_that_is_being_saved_is_not_lost_when_the_next_job_runs_out_of
             pass
         publish(files)
 
-    monkeypatch.setattr(place.installation.images, "publish", slow_publish)
+    monkeypatch.setattr(harness.context.images, "publish", slow_publish)
     engine.behaviours["huge"] = fails(OutOfMemory("Memory on cuda:0 ran out."))
-    small, huge = place.submit("small"), place.submit("huge")
-    place.start(engine).join()
+    small, huge = harness.submit("small"), harness.submit("huge")
+    harness.start(engine).join()
     assert saving_begun
-    place.completed(small)
-    assert place.view(huge).job.error_code == "out_of_memory"
+    harness.completed(small)
+    assert harness.view(huge).job.error_code == "out_of_memory"
 
 
-def test_running_out_of_memory_while_encoding_counts_too(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_running_out_of_memory_while_encoding_counts_too(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     def exhausted(*_):
         raise MemoryError
 
     monkeypatch.setattr("app.services.media.publish.encode_png", exhausted)
-    running = place.start(engine)
-    job = place.ended(place.submit()).job
+    running = harness.start(engine)
+    job = harness.ended(harness.submit()).job
     assert job.error_code == "out_of_memory"
-    place.installation.bell.ring("work")
+    harness.context.notifications.ring("work")
     running.join()
     assert running.recycled is True

@@ -13,29 +13,29 @@ from app.core.job import JobStatus, Phase
 from app.errors import ContentBlocked, GenerationError, OutOfMemory
 from app.services.jobs.cancel import cancel
 from app.store.ops.counters import Counter
-from app.store.queue.stats import FigureStore
-from app.worker.running_job import Stop
+from app.store.queue.stats import StatsStore
+from app.worker.running_job import StopReason
 from tests.processes import Processes
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate, fails
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.fixture
-def place(new_place) -> Place:
-    return new_place(MERGE_JOBS="4")
+def harness(new_harness) -> Harness:
+    return new_harness(MERGE_JOBS="4")
 
 
 @pytest.fixture
-def busy(place: Place, engine: FakeEngine):
+def busy(harness: Harness, engine: FakeEngine):
     """Starts a worker that is busy with a first job until the returned gate is opened, so that others can gather."""
 
     def start() -> Gate:
         gate = engine.behaviours["first"] = Gate()
-        running = place.start(engine)
-        place.submit("first")
+        running = harness.start(engine)
+        harness.submit("first")
         gate.wait()
         gate.running = running
         return gate
@@ -56,102 +56,102 @@ class Held:
             control.report(Phase.GENERATING, 1, 2)
 
 
-def submit(place: Place, prompts: Sequence[str]) -> dict[str, str]:
-    return {prompt: place.submit(prompt) for prompt in prompts}
+def submit(harness: Harness, prompts: Sequence[str]) -> dict[str, str]:
+    return {prompt: harness.submit(prompt) for prompt in prompts}
 
 
-def complete_another_three(place: Place, engine: FakeEngine) -> None:
+def complete_another_three(harness: Harness, engine: FakeEngine) -> None:
     """They wait together, on a worker that has the model."""
     gate = engine.behaviours["wait"] = Gate()
-    place.submit("wait")
+    harness.submit("wait")
     gate.wait()
-    jobs = submit(place, "xyz")
+    jobs = submit(harness, "xyz")
     gate.opened.set()
     for job_id in jobs.values():
-        place.completed(job_id)
+        harness.completed(job_id)
 
 
-def test_waiting_jobs_are_drawn_in_one_call_and_each_gets_its_own(place: Place, engine: FakeEngine, busy) -> None:
+def test_waiting_jobs_are_drawn_in_one_call_and_each_gets_its_own(harness: Harness, engine: FakeEngine, busy) -> None:
     gate = busy()
-    jobs = submit(place, "abcde")
+    jobs = submit(harness, "abcde")
     gate.opened.set()
     for prompt, job_id in jobs.items():
-        seen = place.completed(job_id)
+        seen = harness.completed(job_id)
         (output,) = seen.outputs
         assert (output.seed, output.manifest["prompt"]) == (seen.job.request.seed, prompt)
         assert output.manifest["effective"].get("drawn_together", 1) == (1 if prompt == "e" else 4)
         assert (seen.job.attempt, seen.job.progress.percent) == (1, 100)
         assert {"queued", Phase.GENERATING.value, Phase.SAVING.value} <= seen.job.timings.keys()
     assert engine.merged == [["a", "b", "c", "d"]]  # the fifth came one too many
-    assert len({place.view(job_id).outputs[0].id for job_id in jobs.values()}) == 5
-    assert len(place.files()) == 12
-    (learned,) = place.installation.speeds.all().values()
+    assert len({harness.view(job_id).outputs[0].id for job_id in jobs.values()}) == 5
+    assert len(harness.files()) == 12
+    (learned,) = harness.context.speeds.all().values()
     assert 0.0025 < learned < 0.008  # between the share of a call, in which most were drawn, and a job alone
 
 
-def test_what_was_merged_is_counted(place: Place, engine: FakeEngine, busy) -> None:
+def test_what_was_merged_is_counted(harness: Harness, engine: FakeEngine, busy) -> None:
     gate = busy()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
     for job_id in jobs.values():
-        place.completed(job_id)
+        harness.completed(job_id)
     merged = Counter("jobs_merged", "fake")
-    figures = FigureStore(place.installation.database)
+    figures = StatsStore(harness.context.database)
     wait_until(lambda: figures.read().counters.get(merged) == 3, "it was not counted")
 
 
-def test_the_job_that_loads_the_model_is_alone(place: Place, engine: FakeEngine) -> None:
-    jobs = submit(place, "abc")
-    place.start(engine)
+def test_the_job_that_loads_the_model_is_alone(harness: Harness, engine: FakeEngine) -> None:
+    jobs = submit(harness, "abc")
+    harness.start(engine)
     for job_id in jobs.values():
-        place.completed(job_id)
+        harness.completed(job_id)
     assert engine.ran[0] == "a"
     assert engine.merged == [["b", "c"]]
 
 
-def test_off_nothing_is_merged(new_place, engine: FakeEngine) -> None:
-    place = new_place()
-    jobs = submit(place, "abc")
-    place.start(engine)
+def test_off_nothing_is_merged(new_harness, engine: FakeEngine) -> None:
+    harness = new_harness()
+    jobs = submit(harness, "abc")
+    harness.start(engine)
     for job_id in jobs.values():
-        place.completed(job_id)
+        harness.completed(job_id)
     assert engine.merged == []
 
 
-def test_others_keep_their_place(place: Place, engine: FakeEngine, busy) -> None:
+def test_others_keep_their_place(harness: Harness, engine: FakeEngine, busy) -> None:
     """A job of another model waits for one call, not for all that are alike."""
     gate = busy()
-    alike = [place.submit(f"a{n}") for n in range(2)]
-    other = place.submit("other", model_id="other")
-    more = [place.submit(f"b{n}") for n in range(6)]
-    with place.installation.database.write() as connection:  # no affinity for the loaded model
+    alike = [harness.submit(f"a{n}") for n in range(2)]
+    other = harness.submit("other", model_id="other")
+    more = [harness.submit(f"b{n}") for n in range(6)]
+    with harness.context.database.write() as connection:  # no affinity for the loaded model
         connection.execute(text("UPDATE jobs SET overtaken_at = 1 WHERE id = :id"), {"id": other})
     gate.opened.set()
     for job_id in (*alike, other, *more):
-        place.completed(job_id)
+        harness.completed(job_id)
     assert engine.ran.index("other") == 5
     assert [len(call) for call in engine.merged] == [4, 4]
 
 
-def test_a_cancelled_one_leaves_at_once_and_the_others_go_on(place: Place, engine: FakeEngine, busy) -> None:
+def test_a_cancelled_one_leaves_at_once_and_the_others_go_on(harness: Harness, engine: FakeEngine, busy) -> None:
     held = engine.behaviours["d"] = Held()
     gate = busy()
-    jobs = submit(place, "abcd")
+    jobs = submit(harness, "abcd")
     gate.opened.set()
     assert held.reached.wait(PATIENCE)
-    before = place.view(jobs["d"]).job
-    cancel(place.installation, jobs["b"])
+    before = harness.view(jobs["d"]).job
+    cancel(harness.context, jobs["b"])
     held.opened.set()
-    assert place.ended(jobs["b"]).job.status is JobStatus.CANCELLED
-    assert place.view(jobs["b"]).outputs == ()
+    assert harness.ended(jobs["b"]).job.status is JobStatus.CANCELLED
+    assert harness.view(jobs["b"]).outputs == ()
     for prompt in "acd":
-        place.completed(jobs[prompt])
+        harness.completed(jobs[prompt])
     assert before.status is JobStatus.PROCESSING
     assert engine.merged == [["a", "b", "c", "d"]]
-    assert len(place.files()) == 8
+    assert len(harness.files()) == 8
 
 
-def test_a_cancel_is_heeded_while_the_call_goes_on(place: Place, busy) -> None:
+def test_a_cancel_is_heeded_while_the_call_goes_on(harness: Harness, busy) -> None:
     class Slow(FakeEngine):
         finish = threading.Event()
 
@@ -163,91 +163,93 @@ def test_a_cancel_is_heeded_while_the_call_goes_on(place: Place, busy) -> None:
 
     slow = Slow()
     gate = slow.behaviours["first"] = Gate()
-    place.start(slow)
-    place.submit("first")
+    harness.start(slow)
+    harness.submit("first")
     gate.wait()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
     for job_id in jobs.values():
-        place.until(job_id, lambda view: view.job.status is JobStatus.PROCESSING)
-    cancel(place.installation, jobs["a"])
-    assert place.ended(jobs["a"]).job.status is JobStatus.CANCELLED
-    assert place.view(jobs["b"]).job.status is JobStatus.PROCESSING
+        harness.until(job_id, lambda view: view.job.status is JobStatus.PROCESSING)
+    cancel(harness.context, jobs["a"])
+    assert harness.ended(jobs["a"]).job.status is JobStatus.CANCELLED
+    assert harness.view(jobs["b"]).job.status is JobStatus.PROCESSING
     slow.finish.set()
-    place.completed(jobs["b"])
-    place.completed(jobs["c"])
+    harness.completed(jobs["b"])
+    harness.completed(jobs["c"])
 
 
-def test_when_all_are_cancelled_the_call_ends(place: Place, engine: FakeEngine, busy) -> None:
+def test_when_all_are_cancelled_the_call_ends(harness: Harness, engine: FakeEngine, busy) -> None:
     held = engine.behaviours["b"] = Held()
     gate = busy()
-    jobs = submit(place, "ab")
+    jobs = submit(harness, "ab")
     gate.opened.set()
     assert held.reached.wait(PATIENCE)
     for job_id in jobs.values():
-        cancel(place.installation, job_id)
+        cancel(harness.context, job_id)
     for job_id in jobs.values():
-        seen = place.ended(job_id).job
+        seen = harness.ended(job_id).job
         assert (seen.status, seen.attempt, seen.error_code) == (JobStatus.CANCELLED, 1, None)
-    place.completed(place.submit("next"))
+    harness.completed(harness.submit("next"))
 
 
 @pytest.mark.parametrize("error", [OutOfMemory("Memory ran out."), GenerationError("No."), RuntimeError("broken")])
-def test_what_ends_the_call_costs_nobody_an_attempt(place: Place, engine: FakeEngine, busy, error: Exception) -> None:
+def test_what_ends_the_call_costs_nobody_an_attempt(
+    harness: Harness, engine: FakeEngine, busy, error: Exception
+) -> None:
     engine.behaviours["b"] = fails(error, times=1)
     gate = busy()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
     for job_id in jobs.values():
-        job = place.completed(job_id).job
+        job = harness.completed(job_id).job
         assert (job.attempt, job.max_attempts) == (2, 4)  # as many left as ever
     assert engine.merged == [["a", "b", "c"]]  # then each alone
     assert gate.running.recycled is None
 
 
-def test_bad_input_of_one_fails_that_one(place: Place, engine: FakeEngine, busy) -> None:
+def test_bad_input_of_one_fails_that_one(harness: Harness, engine: FakeEngine, busy) -> None:
     engine.behaviours["b"] = fails(GenerationError("This cannot be drawn."))
     gate = busy()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
-    bad = place.ended(jobs["b"]).job
+    bad = harness.ended(jobs["b"]).job
     assert (bad.status, bad.error_message) == (JobStatus.FAILED, "This cannot be drawn.")
-    place.completed(jobs["a"])
-    place.completed(jobs["c"])
+    harness.completed(jobs["a"])
+    harness.completed(jobs["c"])
     assert engine.ran.count("b") == 2
 
 
-def test_what_broke_unexpectedly_is_not_tried_again_with_that_model(place: Place, engine: FakeEngine, busy) -> None:
+def test_what_broke_unexpectedly_is_not_tried_again_with_that_model(harness: Harness, engine: FakeEngine, busy) -> None:
     engine.behaviours["b"] = fails(RuntimeError("broken"), times=1)
     gate = busy()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
     for job_id in jobs.values():
-        place.completed(job_id)
-    complete_another_three(place, engine)
+        harness.completed(job_id)
+    complete_another_three(harness, engine)
     assert engine.merged == [["a", "b", "c"]]
 
 
-def test_what_the_safety_filter_holds_back_is_one_jobs_matter(place: Place, engine: FakeEngine, busy) -> None:
+def test_what_the_safety_filter_holds_back_is_one_jobs_matter(harness: Harness, engine: FakeEngine, busy) -> None:
     engine.behaviours["b"] = fails(ContentBlocked("Held back."))
     gate = busy()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
-    assert place.ended(jobs["b"]).job.error_code == "content_blocked"
+    assert harness.ended(jobs["b"]).job.error_code == "content_blocked"
     for prompt in "ac":
-        assert place.completed(jobs[prompt]).job.attempt == 1
+        assert harness.completed(jobs[prompt]).job.attempt == 1
     assert len(engine.merged) == 1
 
 
-def test_too_slow_together_each_has_its_time_alone(new_place, engine: FakeEngine) -> None:
-    place = new_place(MERGE_JOBS="4", JOB_TIMEOUT_SECONDS="5")
+def test_too_slow_together_each_has_its_time_alone(new_harness, engine: FakeEngine) -> None:
+    harness = new_harness(MERGE_JOBS="4", JOB_TIMEOUT_SECONDS="5")
     held = engine.behaviours["b"] = Held()
-    running = place.start(engine)
-    place.completed(place.submit("load"))
+    running = harness.start(engine)
+    harness.completed(harness.submit("load"))
     gate = engine.behaviours["first"] = Gate()
-    place.submit("first")
+    harness.submit("first")
     gate.wait()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
     assert held.reached.wait(PATIENCE)
     for job in running.worker.held():
@@ -255,56 +257,56 @@ def test_too_slow_together_each_has_its_time_alone(new_place, engine: FakeEngine
     wait_until(lambda: engine.ran.count("b") == 2, "it was not tried again")
     held.opened.set()
     for job_id in jobs.values():
-        assert place.completed(job_id).job.attempt == 2
-    complete_another_three(place, engine)
+        assert harness.completed(job_id).job.attempt == 2
+    complete_another_three(harness, engine)
     assert len(engine.merged) == 1  # it is not tried again with that model
 
 
-def test_a_drain_gives_all_of_them_back(place: Place, engine: FakeEngine, busy) -> None:
+def test_a_drain_gives_all_of_them_back(harness: Harness, engine: FakeEngine, busy) -> None:
     held = engine.behaviours["c"] = Held()
     gate = busy()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
     assert held.reached.wait(PATIENCE)
     gate.running.stop()
     for job_id in jobs.values():
-        job = place.view(job_id).job
+        job = harness.view(job_id).job
         assert (job.status, job.attempt, job.max_attempts) == (JobStatus.PENDING, 1, 4)
-    place.start(FakeEngine())
+    harness.start(FakeEngine())
     for job_id in jobs.values():
-        place.completed(job_id)
+        harness.completed(job_id)
 
 
-def test_a_lost_one_is_not_published_and_the_others_are(place: Place, engine: FakeEngine, busy) -> None:
+def test_a_lost_one_is_not_published_and_the_others_are(harness: Harness, engine: FakeEngine, busy) -> None:
     held = engine.behaviours["c"] = Held()
     gate = busy()
-    jobs = submit(place, "abc")
+    jobs = submit(harness, "abc")
     gate.opened.set()
     assert held.reached.wait(PATIENCE)
-    with place.installation.database.write() as connection:  # as if it had been rescued and run elsewhere
+    with harness.context.database.write() as connection:  # as if it had been rescued and run elsewhere
         connection.execute(
             text("UPDATE jobs SET attempt = 2, worker_id = 'other' WHERE id = :id"),
             {"id": jobs["a"]},
         )
     (lost,) = [job for job in gate.running.worker.held() if job.claim.job_id == jobs["a"]]
-    wait_until(lambda: lost.stop_reason is Stop.LOST, "it was not seen to be lost")
+    wait_until(lambda: lost.stop_reason is StopReason.LOST, "it was not seen to be lost")
     held.opened.set()
-    place.completed(jobs["b"])
-    place.completed(jobs["c"])
-    assert place.view(jobs["a"]).job.worker_id == "other"
-    assert len(place.files()) == 6
+    harness.completed(jobs["b"])
+    harness.completed(jobs["c"])
+    assert harness.view(jobs["a"]).job.worker_id == "other"
+    assert len(harness.files()) == 6
 
 
-def test_one_that_kills_its_worker_takes_the_others_with_it_once(new_place, processes: Processes) -> None:
-    place = new_place(MERGE_JOBS="4", LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.3", MAX_ATTEMPTS="2")
-    jobs = submit(place, ["a while", "x", "deadly", "y"])
+def test_one_that_kills_its_worker_takes_the_others_with_it_once(new_harness, processes: Processes) -> None:
+    harness = new_harness(MERGE_JOBS="4", LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.3", MAX_ATTEMPTS="2")
+    jobs = submit(harness, ["a while", "x", "deadly", "y"])
     for _ in range(2):
-        process = processes.start_worker(place.environment)
+        process = processes.start_worker(harness.environment)
         assert process.wait(PATIENCE) == -9, processes.said()
-    processes.start_worker(place.environment)
-    assert place.ended(jobs.pop("deadly")).job.error_code == "worker_died"
-    assert place.completed(jobs.pop("a while")).job.attempt == 1
+    processes.start_worker(harness.environment)
+    assert harness.ended(jobs.pop("deadly")).job.error_code == "worker_died"
+    assert harness.completed(jobs.pop("a while")).job.attempt == 1
     for job_id in jobs.values():
-        seen = place.completed(job_id)
+        seen = harness.completed(job_id)
         assert seen.job.attempt == 2
         assert "drawn_together" not in seen.outputs[0].manifest["effective"]

@@ -9,11 +9,11 @@ import pytest
 
 from app.errors import DatabaseUnavailable, OutOfMemory
 from app.store.ops.counters import Counter
-from app.store.queue.stats import FigureStore
-from app.worker.metrics_buffer import Counts
+from app.store.queue.stats import StatsStore
+from app.worker.metrics_buffer import MetricsBuffer
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 @pytest.fixture
@@ -24,34 +24,34 @@ def journal(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
     return lambda: [record for record in caplog.records if record.name == "cyberimage.jobs"]
 
 
-def counters(place: Place) -> dict[Counter, float]:
-    return dict(FigureStore(place.installation.database).read().counters)
+def counters(harness: Harness) -> dict[Counter, float]:
+    return dict(StatsStore(harness.context.database).read().counters)
 
 
-def test_a_published_job_is_counted_with_the_next_heartbeat(place: Place, engine: FakeEngine) -> None:
-    place.start(engine)
-    place.completed(place.submit(num_images=2))
+def test_a_published_job_is_counted_with_the_next_heartbeat(harness: Harness, engine: FakeEngine) -> None:
+    harness.start(engine)
+    harness.completed(harness.submit(num_images=2))
     steps, images = Counter("steps", "fake"), Counter("images", "fake")
-    wait_until(lambda: counters(place).get(steps) == 4, "the counts did not come")
-    found = counters(place)
+    wait_until(lambda: counters(harness).get(steps) == 4, "the counts did not come")
+    found = counters(harness)
     assert found[images] == 2
     assert found[Counter("phase_seconds", "fake", "generating")] == pytest.approx(0.01)
     assert found[Counter("phase_bucket", "fake", "generating/0.05")] == 1
     assert found[Counter("phase_seconds", "fake", "saving")] > 0
     assert Counter("phase_seconds", "fake", "queued") in found
-    wait_until(lambda: counters(place).get(Counter("model_loads", "fake")) == 1, "the load was not counted")
+    wait_until(lambda: counters(harness).get(Counter("model_loads", "fake")) == 1, "the load was not counted")
 
 
-def test_a_worker_that_stops_leaves_nothing_uncounted(new_place, engine: FakeEngine) -> None:
-    place = new_place(HEARTBEAT_SECONDS="10", LEASE_SECONDS="60")
-    running = place.start(engine)
-    place.completed(place.submit())
+def test_a_worker_that_stops_leaves_nothing_uncounted(new_harness, engine: FakeEngine) -> None:
+    harness = new_harness(HEARTBEAT_SECONDS="10", LEASE_SECONDS="60")
+    running = harness.start(engine)
+    harness.completed(harness.submit())
     running.stop()
-    assert counters(place)[Counter("images", "fake")] == 1
+    assert counters(harness)[Counter("images", "fake")] == 1
 
 
 def test_one_model_for_another_is_a_swap_and_one_beside_it_is_not() -> None:
-    counts = Counts()
+    counts = MetricsBuffer()
     counts.resident([], ["a"])
     counts.resident(["a"], ["a", "b"])
     counts.resident(["a", "b"], ["b", "c"])
@@ -62,8 +62,8 @@ def test_one_model_for_another_is_a_swap_and_one_beside_it_is_not() -> None:
     assert not counts.take()
 
 
-def test_what_could_not_be_written_is_written_later(place: Place, engine: FakeEngine, monkeypatch) -> None:
-    add, failures = place.installation.counters.add, []
+def test_what_could_not_be_written_is_written_later(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+    add, failures = harness.context.counters.add, []
 
     def away_at_first(found):
         if found and len(failures) < 3:
@@ -71,17 +71,17 @@ def test_what_could_not_be_written_is_written_later(place: Place, engine: FakeEn
             raise DatabaseUnavailable("Away.")
         add(found)
 
-    monkeypatch.setattr(place.installation.counters, "add", away_at_first)
-    place.start(engine)
-    place.completed(place.submit())
-    wait_until(lambda: counters(place).get(Counter("images", "fake")) == 1, "the counts were lost")
+    monkeypatch.setattr(harness.context.counters, "add", away_at_first)
+    harness.start(engine)
+    harness.completed(harness.submit())
+    wait_until(lambda: counters(harness).get(Counter("images", "fake")) == 1, "the counts were lost")
     assert len(failures) == 3
 
 
-def test_the_line_of_a_finished_job(place: Place, engine: FakeEngine, journal) -> None:
-    place.start(engine)
-    job_id = place.submit('a "boat"\nand a sea')
-    seed = place.completed(job_id).job.request.seed
+def test_the_line_of_a_finished_job(harness: Harness, engine: FakeEngine, journal) -> None:
+    harness.start(engine)
+    job_id = harness.submit('a "boat"\nand a sea')
+    seed = harness.completed(job_id).job.request.seed
     wait_until(journal, "no line")
     (line,) = journal()
     assert line.job_id == job_id
@@ -93,12 +93,12 @@ def test_the_line_of_a_finished_job(place: Place, engine: FakeEngine, journal) -
 
 
 def test_the_line_of_a_failed_job_and_of_a_prompt_that_is_nobodys_business(
-    new_place, engine: FakeEngine, journal
+    new_harness, engine: FakeEngine, journal
 ) -> None:
-    place = new_place(LOG_PROMPTS="false")
+    harness = new_harness(LOG_PROMPTS="false")
     engine.behaviours["my secret"] = fails(OutOfMemory())
-    place.start(engine)
-    place.ended(place.submit("my secret"))
+    harness.start(engine)
+    harness.ended(harness.submit("my secret"))
     wait_until(journal, "no line")
     (line,) = journal()
     assert line.outcome == "out_of_memory"

@@ -9,24 +9,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.core.model_orders import ModelOrder, OrderAction
+from app.core.load_requests import LoadAction, LoadRequest
 from app.errors import LoadCalledOff, ModelUnavailable, NoWorker, OutOfMemory, UnknownModel, WorkerDied
-from app.services.jobs.notifications import Newsroom
+from app.services.jobs.notifications import JobNotifier
 from app.services.ops import metrics, stats
-from app.services.ops.model_loading import Loaded, ModelOrders, Unloaded
+from app.services.ops.model_loading import Loaded, ModelLoading, Unloaded
 from app.store.queue.workers import WorkerReport
-from app.worker.model_commands import Errand
+from app.worker.model_commands import ModelCommand
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
-def desk(place: Place) -> ModelOrders:
-    return ModelOrders(place.installation, Newsroom(place.installation), lambda: False)
+def stream_hub(harness: Harness) -> ModelLoading:
+    return ModelLoading(harness.context, JobNotifier(harness.context), lambda: False)
 
 
-def resident(place: Place) -> list[set[str]]:
-    return [{model["model_id"] for model in worker["models"]} for worker in place.installation.workers.live()]
+def resident(harness: Harness) -> list[set[str]]:
+    return [{model["model_id"] for model in worker["models"]} for worker in harness.context.workers.live()]
 
 
 class Loading(FakeEngine):
@@ -41,15 +41,15 @@ class Loading(FakeEngine):
         super().load(spec, control)
 
 
-def live(place: Place, count: int = 1) -> None:
-    wait_until(lambda: len(place.installation.workers.live()) == count, "no live worker")
+def live(harness: Harness, count: int = 1) -> None:
+    wait_until(lambda: len(harness.context.workers.live()) == count, "no live worker")
 
 
-def taken_by(place: Place, worker_id: str) -> ModelOrder:
-    taken: list[ModelOrder | None] = [None]
+def taken_by(harness: Harness, worker_id: str) -> LoadRequest:
+    taken: list[LoadRequest | None] = [None]
 
     def take() -> bool:
-        taken[0] = place.installation.model_orders.take(worker_id)
+        taken[0] = harness.context.load_requests.take(worker_id)
         return taken[0] is not None
 
     wait_until(take, "no order came")
@@ -64,35 +64,35 @@ def later(work: Callable[[], object]) -> Future:
     return future
 
 
-def test_load_unload_and_what_is_told(place: Place, engine: FakeEngine) -> None:
-    place.start(engine)
-    live(place)
-    orders = desk(place)
+def test_load_unload_and_what_is_told(harness: Harness, engine: FakeEngine) -> None:
+    harness.start(engine)
+    live(harness)
+    orders = stream_hub(harness)
     loaded = orders.load("fake", PATIENCE)
     assert (loaded.status, loaded.model_id) == ("loaded", "fake")
     assert loaded.seconds is not None
-    assert resident(place) == [{"fake"}]
+    assert resident(harness) == [{"fake"}]
     assert orders.load("fake", PATIENCE).status == "already_loaded"
     assert orders.load("other", PATIENCE).status == "loaded"
     assert orders.unload("fake", PATIENCE) == Unloaded("unloaded", ["fake"], 1)
-    assert resident(place) == [{"other"}]
+    assert resident(harness) == [{"other"}]
     assert orders.unload("fake", PATIENCE) == Unloaded("not_loaded", [], 0)
     assert orders.unload(None, PATIENCE) == Unloaded("unloaded", ["other"], 1)
-    assert resident(place) == [set()]
-    place.completed(place.submit())  # and it is loaded again by who needs it
+    assert resident(harness) == [set()]
+    harness.completed(harness.submit())  # and it is loaded again by who needs it
 
 
 def test_a_model_that_waits_in_main_memory_is_brought_back_and_unloaded_like_others(
-    place: Place, engine: FakeEngine
+    harness: Harness, engine: FakeEngine
 ) -> None:
     engine.park("fake")
-    place.start(engine)
-    live(place)
-    orders = desk(place)
+    harness.start(engine)
+    live(harness)
+    orders = stream_hub(harness)
     orders.load("other", PATIENCE)
-    wait_until(lambda: resident(place) == [{"fake", "other"}], "they are not both told")
-    assert {state.spec.id for state in stats.models(place.installation) if state.loaded} == {"other"}
-    gauges = {metric.name: metric for metric in metrics._workers(place.installation.workers.live())}
+    wait_until(lambda: resident(harness) == [{"fake", "other"}], "they are not both told")
+    assert {state.spec.id for state in stats.models(harness.context) if state.loaded} == {"other"}
+    gauges = {metric.name: metric for metric in metrics._workers(harness.context.workers.live())}
     held = [[sample.labels for sample in gauges[f"cyberimage_models_{name}"].samples] for name in ("loaded", "parked")]
     assert held == [[{"model": "other"}], [{"model": "fake"}]]
     assert orders.load("fake", PATIENCE).status == "loaded"
@@ -101,62 +101,62 @@ def test_a_model_that_waits_in_main_memory_is_brought_back_and_unloaded_like_oth
     assert engine.resident() == []
 
 
-def test_every_worker_that_holds_it_unloads_it(place: Place) -> None:
+def test_every_worker_that_holds_it_unloads_it(harness: Harness) -> None:
     engines = [FakeEngine(), FakeEngine()]
-    gates = [Gate(), Gate()]
-    for engine, gate in zip(engines, gates, strict=True):
+    writer_locks = [Gate(), Gate()]
+    for engine, gate in zip(engines, writer_locks, strict=True):
         engine.behaviours = {f"job {other}": gate for other in range(2)}
-        place.start(engine)
-    jobs = [place.submit(f"job {number}") for number in range(2)]
-    for gate in gates:
+        harness.start(engine)
+    jobs = [harness.submit(f"job {number}") for number in range(2)]
+    for gate in writer_locks:
         gate.wait()
-    for gate in gates:
+    for gate in writer_locks:
         gate.opened.set()
     for job in jobs:
-        place.completed(job)
-    wait_until(lambda: resident(place) == [{"fake"}] * 2, "not both hold it")
-    assert desk(place).unload("fake", PATIENCE) == Unloaded("unloaded", ["fake"], 2)
+        harness.completed(job)
+    wait_until(lambda: resident(harness) == [{"fake"}] * 2, "not both hold it")
+    assert stream_hub(harness).unload("fake", PATIENCE) == Unloaded("unloaded", ["fake"], 2)
     assert not any(engine.resident() for engine in engines)
 
 
-def test_a_running_job_is_not_touched(place: Place, engine: FakeEngine) -> None:
+def test_a_running_job_is_not_touched(harness: Harness, engine: FakeEngine) -> None:
     gate = engine.behaviours["slow"] = Gate()
-    place.start(engine)
-    job_id = place.submit("slow")
+    harness.start(engine)
+    job_id = harness.submit("slow")
     gate.wait()
-    wait_until(lambda: resident(place) in ([set()], [{"fake"}]), "no worker")
-    assert desk(place).load("other", timeout=0.05) == Loaded("loading", "other")
+    wait_until(lambda: resident(harness) in ([set()], [{"fake"}]), "no worker")
+    assert stream_hub(harness).load("other", timeout=0.05) == Loaded("loading", "other")
     assert [model.model_id for model in engine.resident()] == ["fake"]
     gate.opened.set()
-    assert desk(place).load("other", PATIENCE).status in ("loaded", "already_loaded")
-    place.completed(job_id)
+    assert stream_hub(harness).load("other", PATIENCE).status in ("loaded", "already_loaded")
+    harness.completed(job_id)
 
 
-def test_two_who_order_the_same_share_one_load(place: Place) -> None:
+def test_two_who_order_the_same_share_one_load(harness: Harness) -> None:
     gate = Gate()
     loads: list[object] = []
     engine = Loading(lambda control: (loads.append(1), gate(control)))
-    place.start(engine)
-    live(place)
-    both = [later(lambda: desk(place).load("fake", PATIENCE))]
+    harness.start(engine)
+    live(harness)
+    both = [later(lambda: stream_hub(harness).load("fake", PATIENCE))]
     gate.wait()
-    both.append(later(lambda: desk(place).load("fake", PATIENCE)))
-    wait_until(lambda: [worker["state"] for worker in place.installation.workers.live()] == ["loading"], "its state")
+    both.append(later(lambda: stream_hub(harness).load("fake", PATIENCE)))
+    wait_until(lambda: [worker["state"] for worker in harness.context.workers.live()] == ["loading"], "its state")
     gate.opened.set()
     assert {one.result(PATIENCE).status for one in both} <= {"loaded", "already_loaded"}
     assert len(loads) == 1
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("It is missing."), RuntimeError("odd"), OutOfMemory("Large.")])
-def test_what_cannot_be_loaded_says_why(place: Place, error: Exception) -> None:
+def test_what_cannot_be_loaded_says_why(harness: Harness, error: Exception) -> None:
     def fail(_: object) -> None:
         raise error
 
-    running = place.start(Loading(fail))
-    live(place)
+    running = harness.start(Loading(fail))
+    live(harness)
     expected = type(error) if not isinstance(error, RuntimeError) else Exception
     with pytest.raises(expected, match=r"missing|unexpectedly|Large"):
-        desk(place).load("fake", PATIENCE)
+        stream_hub(harness).load("fake", PATIENCE)
     if isinstance(error, OutOfMemory):
         running.join()
         assert running.recycled
@@ -164,90 +164,90 @@ def test_what_cannot_be_loaded_says_why(place: Place, error: Exception) -> None:
         assert running.recycled is None
 
 
-def test_an_unknown_model_and_no_worker(place: Place) -> None:
+def test_an_unknown_model_and_no_worker(harness: Harness) -> None:
     with pytest.raises(UnknownModel):
-        desk(place).load("none", 1)
+        stream_hub(harness).load("none", 1)
     with pytest.raises(NoWorker):
-        desk(place).load("fake", 1)
+        stream_hub(harness).load("fake", 1)
     with pytest.raises(NoWorker):
-        desk(place).unload(None, 1)
+        stream_hub(harness).unload(None, 1)
 
 
-def test_a_providers_model_needs_no_worker(new_place) -> None:
-    place = new_place(MODEL_FAR="far;owner/far;Somebody else's;replicate;false")
-    assert desk(place).load("far", 1) == Loaded("already_loaded", "far")
+def test_a_providers_model_needs_no_worker(new_harness) -> None:
+    harness = new_harness(MODEL_FAR="far;owner/far;Somebody else's;replicate;false")
+    assert stream_hub(harness).load("far", 1) == Loaded("already_loaded", "far")
 
 
-def test_a_worker_that_dies_over_it_is_told(place: Place) -> None:
-    workers = place.installation.workers
+def test_a_worker_that_dies_over_it_is_told(harness: Harness) -> None:
+    workers = harness.context.workers
     workers.beat(WorkerReport("doomed", "here", 1, "cpu"))
-    waiting = later(lambda: desk(place).load("fake", PATIENCE))
-    taken_by(place, "doomed")
+    waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
+    taken_by(harness, "doomed")
     workers.remove("doomed")
     with pytest.raises(WorkerDied):
         waiting.result(PATIENCE)
     workers.beat(WorkerReport("fresh", "here", 1, "cpu"))
-    waiting = later(lambda: desk(place).load("fake", PATIENCE))
-    order = taken_by(place, "fresh")  # another one: the dead worker's is not waited for again
-    place.installation.model_orders.done(order)
-    place.installation.bell.ring("news", order.id)
+    waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
+    order = taken_by(harness, "fresh")  # another one: the dead worker's is not waited for again
+    harness.context.load_requests.done(order)
+    harness.context.notifications.ring("news", order.id)
     assert waiting.result(PATIENCE).worker_id == "fresh"
 
 
-def test_a_worker_that_stops_gives_its_order_to_another(place: Place) -> None:
+def test_a_worker_that_stops_gives_its_order_to_another(harness: Harness) -> None:
     gate = Gate()
-    first = place.start(Loading(gate))
-    live(place)
-    waiting = later(lambda: desk(place).load("fake", PATIENCE))
+    first = harness.start(Loading(gate))
+    live(harness)
+    waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
     gate.wait()
     second = FakeEngine()
-    place.start(second)
+    harness.start(second)
     first.stop()
     assert waiting.result(PATIENCE).status == "loaded"
     assert second.resident()
 
 
-def test_a_load_is_called_off_by_unloading_the_model(place: Place) -> None:
+def test_a_load_is_called_off_by_unloading_the_model(harness: Harness) -> None:
     gate = Gate()
     engine = Loading(lambda control: (control.downloaded(1000, 9000), gate(control)))
-    place.start(engine)
-    live(place)
-    waiting = later(lambda: desk(place).load("fake", PATIENCE))
+    harness.start(engine)
+    live(harness)
+    waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
     gate.wait()
-    (order,) = place.installation.model_orders.being_loaded()
+    (order,) = harness.context.load_requests.being_loaded()
     assert (order.downloaded_bytes, order.total_bytes) == (1000, 9000)
-    assert desk(place).unload("fake", PATIENCE) == Unloaded("unloading", ["fake"], 0)
+    assert stream_hub(harness).unload("fake", PATIENCE) == Unloaded("unloading", ["fake"], 0)
     with pytest.raises(LoadCalledOff, match="Load it again"):
         waiting.result(PATIENCE)
-    wait_until(lambda: place.installation.workers.live()[0]["state"] == "idle", "it goes on loading")
+    wait_until(lambda: harness.context.workers.live()[0]["state"] == "idle", "it goes on loading")
     assert engine.resident() == []
     gate.opened.set()
-    assert desk(place).load("fake", PATIENCE).status == "loaded"  # it is as good as before
+    assert stream_hub(harness).load("fake", PATIENCE).status == "loaded"  # it is as good as before
 
 
-def test_a_load_that_was_done_when_it_was_called_off_is_undone(place: Place) -> None:
+def test_a_load_that_was_done_when_it_was_called_off_is_undone(harness: Harness) -> None:
     def load(_: object) -> None:
-        place.installation.model_orders.call_off("fake", LoadCalledOff("Enough."))
+        harness.context.load_requests.call_off("fake", LoadCalledOff("Enough."))
 
     engine = Loading(load)
-    place.start(engine)
-    live(place)
+    harness.start(engine)
+    live(harness)
     with pytest.raises(LoadCalledOff):
-        desk(place).load("fake", PATIENCE)
+        stream_hub(harness).load("fake", PATIENCE)
     wait_until(lambda: not engine.resident(), "it stayed")
 
 
-def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(place: Place, monkeypatch) -> None:
+def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(harness: Harness, monkeypatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.model_commands.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    order = place.installation.model_orders.place(OrderAction.LOAD, "fake", lifetime=60)
-    taken = taken_by(place, "w1")
-    errand = Errand(taken, place.installation.model_orders, threading.Event(), 60)
+    order = harness.context.load_requests.place(LoadAction.LOAD, "fake", lifetime=60)
+    taken = taken_by(harness, "w1")
+    command = ModelCommand(taken, harness.context.load_requests, threading.Event(), 60)
 
     def told(seconds: float, done: int) -> tuple[int | None, float | None]:
         clock[0] = seconds
-        errand.downloaded(done, 9000)
-        seen = place.installation.model_orders.get(order.id)
+        command.downloaded(done, 9000)
+        seen = harness.context.load_requests.get(order.id)
         assert seen is not None
         return seen.downloaded_bytes, seen.eta_seconds
 
@@ -255,35 +255,35 @@ def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(place: Place, mon
     assert told(100.1, 5100) == (5000, None)  # not more often than anybody looks
     assert told(102, 6000) == (6000, 6.0)
     assert told(102.1, 9000) == (9000, 0.0)  # the last word is always told
-    assert not errand.cancelled()
-    place.installation.model_orders.call_off("fake", LoadCalledOff("Enough."))
+    assert not command.cancelled()
+    harness.context.load_requests.call_off("fake", LoadCalledOff("Enough."))
     clock[0] = 104
-    assert errand.cancelled()
+    assert command.cancelled()
 
 
-def test_loading_that_takes_too_long_is_stopped(new_place) -> None:
-    place = new_place(JOB_TIMEOUT_SECONDS="0.3")
-    place.start(Loading(Gate()))
-    live(place)
+def test_loading_that_takes_too_long_is_stopped(new_harness) -> None:
+    harness = new_harness(JOB_TIMEOUT_SECONDS="0.3")
+    harness.start(Loading(Gate()))
+    live(harness)
     with pytest.raises(Exception, match="JOB_TIMEOUT_SECONDS"):
-        desk(place).load("fake", PATIENCE)
+        stream_hub(harness).load("fake", PATIENCE)
 
 
-def test_orders_are_seen_between_jobs_that_never_end(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_orders_are_seen_between_jobs_that_never_end(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     """A worker that always has work looks for orders too."""
     monkeypatch.setattr("app.worker.model_commands.LOOK_EVERY_SECONDS", 0.05)
-    jobs = [place.submit(f"job {number}") for number in range(200)]
-    place.start(engine)
-    live(place)
-    assert desk(place).load("other", PATIENCE).status == "loaded"
+    jobs = [harness.submit(f"job {number}") for number in range(200)]
+    harness.start(engine)
+    live(harness)
+    assert stream_hub(harness).load("other", PATIENCE).status == "loaded"
     assert len(engine.ran) < len(jobs)
 
 
-def test_what_was_seen_before_a_load_is_not_written_after_it(place: Place, engine: FakeEngine, monkeypatch) -> None:
+def test_what_was_seen_before_a_load_is_not_written_after_it(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     """A heartbeat that is slow to write must not undo the row that the order wrote."""
-    keeper, workers = place.start(engine).worker._keeper, place.installation.workers
-    live(place)
-    describe, beat, slow, written = keeper._describe, workers.beat, Gate(obeys=False), []
+    heartbeat, workers = harness.start(engine).worker._heartbeat, harness.context.workers
+    live(harness)
+    describe, beat, slow, written = heartbeat._describe, workers.beat, Gate(obeys=False), []
 
     def slowly():
         report = describe()
@@ -297,8 +297,8 @@ def test_what_was_seen_before_a_load_is_not_written_after_it(place: Place, engin
         written.append(len(report.models))
 
     monkeypatch.setattr(workers, "beat", write)
-    monkeypatch.setattr(keeper, "_describe", slowly)
+    monkeypatch.setattr(heartbeat, "_describe", slowly)
     slow.wait()
-    assert desk(place).load("fake", PATIENCE).status == "loaded"
+    assert stream_hub(harness).load("fake", PATIENCE).status == "loaded"
     wait_until(lambda: len(written) >= 4, "no more heartbeats")
     assert written == sorted(written)

@@ -18,29 +18,29 @@ from app.core.job import JobStatus
 from app.core.webhooks import DeliveryState, endpoint_of
 from app.store.ops.webhooks import WebhookStore
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 KEPT = Path(__file__).parents[1] / "fixtures" / "installation-schema-0017"
 DONE, WAITING = "01a222c22ef2f77f573d069b9edaa261", "01a222c22fd45e6a928c40ed8996f882"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def harness(tmp_path: Path) -> Iterator[Harness]:
     database = tmp_path / "kept.db"
     connection = sqlite3.connect(database)
     connection.executescript((KEPT / "cyberimage.sql").read_text())
     connection.close()
     shutil.copytree(KEPT / "images", tmp_path / "images")
-    place = Place(tmp_path, database)
-    yield place
-    place.close()
+    harness = Harness(tmp_path, database)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
-def client(place: Place) -> Iterator[FlaskClient]:
-    app = create_app(place.installation.settings)
+def client(harness: Harness) -> Iterator[FlaskClient]:
+    app = create_app(harness.context.settings)
     yield app.test_client()
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 def test_its_pictures_are_there_byte_for_byte_and_can_be_found(client: FlaskClient) -> None:
@@ -53,16 +53,16 @@ def test_its_pictures_are_there_byte_for_byte_and_can_be_found(client: FlaskClie
     assert [one["image_id"] for one in found] == [image["image_id"]]
 
 
-def test_its_waiting_job_is_drawn(place: Place) -> None:
-    assert place.view(WAITING).job.status is JobStatus.PENDING
-    place.start(FakeEngine())
-    seen = place.completed(WAITING)
+def test_its_waiting_job_is_drawn(harness: Harness) -> None:
+    assert harness.view(WAITING).job.status is JobStatus.PENDING
+    harness.start(FakeEngine())
+    seen = harness.completed(WAITING)
     assert seen.job.request.prompt == "a boat that waits"
     assert [output.seed for output in seen.outputs] == [11, 12]
 
 
-def test_its_webhooks_are_still_delivered(place: Place) -> None:
-    store = WebhookStore(place.installation.database)
+def test_its_webhooks_are_still_delivered(harness: Harness) -> None:
+    store = WebhookStore(harness.context.database)
     (delivery,) = store.page(job_id=DONE)
     assert (delivery.state, delivery.endpoint) == (DeliveryState.PENDING, endpoint_of(delivery.url))
     claimed = store.claim(lease_seconds=60)

@@ -14,28 +14,28 @@ from app.errors import Conflict, ImageNotFound, UnknownModel
 from app.services.jobs.rerun import rerun
 from app.services.jobs.submit import submit
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
-def pixels(place: Place, path: str) -> np.ndarray:
-    with Image.open(place.installation.images.path(path)) as picture:
+def pixels(harness: Harness, path: str) -> np.ndarray:
+    with Image.open(harness.context.images.path(path)) as picture:
         return np.asarray(picture)
 
 
-def made(place: Place, **settings: object) -> str:
+def made(harness: Harness, **settings: object) -> str:
     """The id of the second picture of a job of two."""
     wished = GenerationSettings(num_images=2, num_inference_steps=5, guidance_scale=2.0, **settings)
     asked = GenerationInput(prompt="a boat", negative_prompt="rain", model_id="fake", settings=wished)
-    job_id = submit(place.installation, asked, client_id="somebody").job_id
-    return place.completed(job_id).outputs[1].id
+    job_id = submit(harness.context, asked, client_id="somebody").job_id
+    return harness.completed(job_id).outputs[1].id
 
 
-def test_the_same_request_alone_gives_the_same_picture(place: Place, engine: FakeEngine) -> None:
-    place.start(engine)
-    first = place.installation.outputs.get(made(place))
-    again = place.completed(rerun(place.installation, first.id, client_id="somebody else").job_id)
+def test_the_same_request_alone_gives_the_same_picture(harness: Harness, engine: FakeEngine) -> None:
+    harness.start(engine)
+    first = harness.context.outputs.get(made(harness))
+    again = harness.completed(rerun(harness.context, first.id, client_id="somebody else").job_id)
     (output,) = again.outputs
-    assert (pixels(place, output.path) == pixels(place, first.path)).all()
+    assert (pixels(harness, output.path) == pixels(harness, first.path)).all()
     request = again.job.request
     assert (request.prompt, request.negative_prompt, request.seed) == ("a boat", "rain", first.seed)
     assert (request.num_images, request.num_inference_steps, request.guidance_scale) == (1, 5, 2.0)
@@ -51,12 +51,12 @@ class Newer(FakeEngine):
         return generation
 
 
-def test_what_has_changed_since_is_told(place: Place, engine: FakeEngine) -> None:
-    running = place.start(engine)
-    image_id = made(place)
+def test_what_has_changed_since_is_told(harness: Harness, engine: FakeEngine) -> None:
+    running = harness.start(engine)
+    image_id = made(harness)
     running.stop()
-    place.start(Newer())
-    again = place.completed(rerun(place.installation, image_id, client_id="somebody").job_id)
+    harness.start(Newer())
+    again = harness.completed(rerun(harness.context, image_id, client_id="somebody").job_id)
     assert again.job.warnings == ("fake was 1 and is 2 now: the picture may differ.",)
 
 
@@ -67,10 +67,10 @@ class Together(FakeEngine):
         return generation
 
 
-def test_one_that_was_drawn_with_others_may_differ(place: Place) -> None:
-    place.start(Together())
-    submitted = rerun(place.installation, made(place), client_id="somebody")
-    again = place.completed(submitted.job_id)
+def test_one_that_was_drawn_with_others_may_differ(harness: Harness) -> None:
+    harness.start(Together())
+    submitted = rerun(harness.context, made(harness), client_id="somebody")
+    again = harness.completed(submitted.job_id)
     assert [*submitted.warnings] == [*again.job.warnings]
     assert "drawn together with others" in again.job.warnings[0]
 
@@ -81,23 +81,23 @@ def test_only_what_both_know_is_compared() -> None:
     ]
 
 
-def test_a_model_that_is_gone(place: Place, engine: FakeEngine) -> None:
-    place.start(engine)
-    image_id = made(place)
-    without = place.open(without=["MODEL_FAKE"], DEFAULT_MODEL_ID="other")
+def test_a_model_that_is_gone(harness: Harness, engine: FakeEngine) -> None:
+    harness.start(engine)
+    image_id = made(harness)
+    without = harness.open(without=["MODEL_FAKE"], DEFAULT_MODEL_ID="other")
     with pytest.raises(UnknownModel, match="fake, which is not in the catalogue any more"):
         rerun(without, image_id, client_id="somebody")
 
 
-def test_a_picture_that_does_not_say_how_it_was_made(place: Place, engine: FakeEngine, monkeypatch) -> None:
-    place.start(engine)
-    output = place.installation.outputs.get(made(place))
+def test_a_picture_that_does_not_say_how_it_was_made(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+    harness.start(engine)
+    output = harness.context.outputs.get(made(harness))
     output.manifest.pop("prompt")
-    monkeypatch.setattr(place.installation.outputs, "get", lambda _: output)
+    monkeypatch.setattr(harness.context.outputs, "get", lambda _: output)
     with pytest.raises(Conflict, match="manifest"):
-        rerun(place.installation, output.id, client_id="somebody")
+        rerun(harness.context, output.id, client_id="somebody")
 
 
-def test_an_unknown_picture(place: Place) -> None:
+def test_an_unknown_picture(harness: Harness) -> None:
     with pytest.raises(ImageNotFound):
-        rerun(place.installation, "0" * 32, client_id="somebody")
+        rerun(harness.context, "0" * 32, client_id="somebody")

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from app.core.job import Phase
-from app.worker.running_job import Pace
+from app.worker.running_job import StepRate
 from tests.worker.fake_engine import FakeEngine, Gate
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 def test_the_average_since_drawing_began_without_what_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.running_job.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    pace = Pace()
+    pace = StepRate()
 
     def after(seconds: float, phase: Phase, step: int) -> float | None:
         clock[0] += seconds
@@ -30,13 +30,13 @@ def test_the_average_since_drawing_began_without_what_lies_between(monkeypatch: 
     assert after(5, Phase.GENERATING, 3) == 5
 
 
-def test_it_is_told_with_the_progress(place: Place) -> None:
+def test_it_is_told_with_the_progress(harness: Harness) -> None:
     engine = FakeEngine(step_seconds=0.05)
     gate = engine.behaviours["slow"] = Gate(Phase.LOADING)
-    place.start(engine)
-    job_id = place.submit("slow")
+    harness.start(engine)
+    job_id = harness.submit("slow")
     gate.wait()
-    assert place.view(job_id).job.progress.seconds_per_step is None
+    assert harness.view(job_id).job.progress.seconds_per_step is None
     gate.opened.set()
-    seconds = place.completed(job_id).job.progress.seconds_per_step
+    seconds = harness.completed(job_id).job.progress.seconds_per_step
     assert seconds is None or seconds > 0.04  # two steps may pass between two looks of the keeper

@@ -15,7 +15,7 @@ from app.errors import ContentBlocked
 from app.services.media import gallery
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.harness import Place
+from tests.worker.harness import Harness
 
 
 class Judged(FakeEngine):
@@ -46,42 +46,42 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found()
 
 
-def test_it_is_told_everywhere(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_told_everywhere(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    place.start(Judged(SafetyResult.PASSED, SafetyResult.BLURRED))
-    view = place.completed(place.submit(num_images=2))
+    harness.start(Judged(SafetyResult.PASSED, SafetyResult.BLURRED))
+    view = harness.completed(harness.submit(num_images=2))
     body = job_body(view)
     assert body["safety_filter_result"] == "blurred"
     assert [image["safety_filter_result"] for image in body["images"]] == ["passed", "blurred"]
     assert [output.manifest["safety_filter_result"] for output in view.outputs] == ["passed", "blurred"]
-    listed = gallery.browse(place.installation, gallery.Filter(), status=JobStatus.COMPLETED, limit=5)
+    listed = gallery.browse(harness.context, gallery.Filter(), status=JobStatus.COMPLETED, limit=5)
     assert {gallery_item(item)["safety_filter_result"] for item in listed.items} == {"passed", "blurred"}
     assert logged(caplog) == ["blurred"]
 
 
-def test_one_that_was_held_back_is_told_with_those_that_were_not(place: Place) -> None:
-    place.start(Judged(SafetyResult.PASSED, SafetyResult.BLOCKED))
-    view = place.completed(place.submit(num_images=2))
+def test_one_that_was_held_back_is_told_with_those_that_were_not(harness: Harness) -> None:
+    harness.start(Judged(SafetyResult.PASSED, SafetyResult.BLOCKED))
+    view = harness.completed(harness.submit(num_images=2))
     assert [output.safety_filter_result for output in view.outputs] == [SafetyResult.PASSED]
     assert job_body(view)["safety_filter_result"] == "blocked"
 
 
-def test_a_job_of_which_nothing_was_published(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_of_which_nothing_was_published(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    place.start(Judged(SafetyResult.BLOCKED))
-    view = place.ended(place.submit())
+    harness.start(Judged(SafetyResult.BLOCKED))
+    view = harness.ended(harness.submit())
     assert (view.job.status, view.job.error_code, view.job.attempt) == (JobStatus.FAILED, "content_blocked", 1)
     assert job_body(view)["safety_filter_result"] == "blocked"
     assert logged(caplog) == ["blocked"]
-    assert not place.files()
+    assert not harness.files()
 
 
-def test_off_is_skipped(place: Place, engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> None:
+def test_off_is_skipped(harness: Harness, engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    place.start(engine)
-    job_id = place.submit()
-    assert job_body(place.view(job_id))["safety_filter_result"] in (None, "skipped")
-    view = place.completed(job_id)
+    harness.start(engine)
+    job_id = harness.submit()
+    assert job_body(harness.view(job_id))["safety_filter_result"] in (None, "skipped")
+    view = harness.completed(job_id)
     assert job_body(view)["safety_filter_result"] == "skipped"
     assert view.outputs[0].manifest["safety_filter_result"] == "skipped"
     assert logged(caplog) == ["skipped"]

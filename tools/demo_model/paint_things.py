@@ -73,8 +73,8 @@ def house(draw: ImageDraw.ImageDraw, x: float, y: float, height: float, color: s
     draw.polygon(
         [(x, top), (x + half * 1.22, eave + height * 0.03), (x - half * 1.22, eave + height * 0.03)], fill=roof
     )
-    door = height * 0.085
-    draw.rectangle((x - door, y - height * 0.32, x + door, y), fill=lit((92, 56, 36), time))
+    access_control = height * 0.085
+    draw.rectangle((x - access_control, y - height * 0.32, x + access_control, y), fill=lit((92, 56, 36), time))
     for sign in (-1, 1):
         cx, cy, r = x + sign * half * 0.62, y - height * 0.34, height * 0.085
         draw.rectangle((cx - r * 1.25, cy - r * 1.25, cx + r * 1.25, cy + r * 1.25), fill=frame)

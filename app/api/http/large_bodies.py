@@ -11,7 +11,7 @@ from typing import IO
 
 from flask import Flask, Request, g, request
 
-from app.api.server.context import server
+from app.api.server.context import api_context
 from app.errors import PayloadTooLarge
 
 _PIECE = 65_536
@@ -33,7 +33,7 @@ def read(sent: Request) -> bytes:
 
 def hold(size: int) -> None:
     """Wait until so many bytes may be in memory. Raises Unavailable."""
-    budget = server().large_bodies
+    budget = api_context().large_bodies
     size = min(size, budget.total - g.get(_HELD, 0))
     budget.take(size)
     setattr(g, _HELD, g.get(_HELD, 0) + size)
@@ -43,7 +43,7 @@ def give_back() -> None:
     """The body of the present request is needed no more."""
     held = g.pop(_HELD, 0)
     if held:
-        server().large_bodies.give_back(held)
+        api_context().large_bodies.give_back(held)
 
 
 def forget(*pictures: object) -> None:

@@ -33,7 +33,7 @@ def blueprint(name: str, group: str) -> APIBlueprint:
     return APIBlueprint(name, __name__, abp_tags=[tag], operation_id_callback=lambda *, name, path, method: name)
 
 
-def answers(good: dict[int, Any], *problems: type[CyberImageError]) -> dict[Any, Any]:
+def responses(good: dict[int, Any], *problems: type[CyberImageError]) -> dict[Any, Any]:
     """The responses of a route: `good` ones by status (a model, None for an empty body, or an OpenAPI response), and
     the `problems` it may raise, grouped by status. Whatever else goes wrong is a problem document too.
     """

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.server import CleanupBody
-from app.api.server.context import server
+from app.api.server.context import api_context
 from app.errors import Conflict, DatabaseUnavailable
 from app.services.ops.cleanup import clean_up
 
@@ -23,15 +23,15 @@ class CleanupQuery(BaseModel):
 
 @api.post(
     "/cleanup",
-    responses=answers({200: CleanupBody}, Conflict, DatabaseUnavailable),
+    responses=responses({200: CleanupBody}, Conflict, DatabaseUnavailable),
     description="Removes what the settings `RETENTION_*` say, and files that belong to nothing. Favourites stay.",
 )
 def cleanup(query: CleanupQuery) -> dict[str, Any]:
     """Do now what retention does every ten minutes"""
-    here = server()
+    here = api_context()
     if not here.cleaning.acquire(blocking=False):
         raise Conflict("A clean-up is under way already. Wait until it has ended.")
     try:
-        return vars(clean_up(here.installation, dry_run=query.dry_run))
+        return vars(clean_up(here.context, dry_run=query.dry_run))
     finally:
         here.cleaning.release()

@@ -15,11 +15,11 @@ from functools import partial
 
 from flask import Response, request
 
-from app.api.http.openapi import JobPath, answers, blueprint
+from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.schemas.serializers import job_body
 from app.api.security.authorization import objection_to_go_on
-from app.api.server.context import server
-from app.api.server.event_streams import Listener
+from app.api.server.context import api_context
+from app.api.server.event_streams import StreamListener
 from app.api.server.socket_handover import carry, hand_over
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
@@ -41,24 +41,24 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
 
 @api.get(
     "/api/jobs/<path:job_id>/events",
-    responses=answers({200: _STREAM, 204: _NOTHING_MORE}, JobNotFound, Gone, Unavailable),
+    responses=responses({200: _STREAM, 204: _NOTHING_MORE}, JobNotFound, Gone, Unavailable),
     description="Honours `Last-Event-ID`. Ends after the terminal event.",
 )
 def job_events(path: JobPath) -> Response:
     """Follow a job live"""
-    here = server()
-    job = here.installation.jobs.get(path.job_id)
+    here = api_context()
+    job = here.context.jobs.get(path.job_id)
     seen = min(_last_event_id(), job.revision)
     if job.status.terminal and seen == job.revision:
         return Response(status=204)  # tells an EventSource to stop connecting again
     if request.method == "HEAD":
         return _response(iter(()))
-    here.desk.reserve()
-    listener = Listener(path.job_id, EventTeller(seen), objection_to_go_on())
+    here.stream_hub.reserve()
+    listener = StreamListener(path.job_id, JobEventEncoder(seen), objection_to_go_on())
     pass_on = hand_over if here.gives_sockets_away else carry
     first = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
-    response = _response(pass_on(first, partial(here.desk.take, listener), listener.promise))
-    response.call_on_close(partial(here.desk.abandon, listener))
+    response = _response(pass_on(first, partial(here.stream_hub.take, listener), listener.promise))
+    response.call_on_close(partial(here.stream_hub.abandon, listener))
     return response
 
 
@@ -68,7 +68,7 @@ def _response(stream: Iterator[bytes]) -> Response:
     return response
 
 
-class EventTeller:
+class JobEventEncoder:
     """What one listener hears of a job; `seen` is the revision that it knows already."""
 
     def __init__(self, seen: int) -> None:
@@ -87,10 +87,10 @@ class EventTeller:
             self._pictured = (preview.attempt, preview.step)
             yield _preview_event(preview)
 
-    def apologise(self, error: CyberImageError) -> bytes:
+    def error_event(self, error: CyberImageError) -> bytes:
         return f"event: problem\ndata: {json.dumps({'code': error.code, 'message': error.detail})}\n\n".encode()
 
-    def hum(self) -> bytes:
+    def keepalive(self) -> bytes:
         return b": still here\n\n"
 
 

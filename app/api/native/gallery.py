@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.api.http.cursor import decode, encode
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.images import GalleryBody
 from app.api.schemas.serializers import gallery_item
 from app.api.security.client_identity import identity
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.core.catalog import Media
 from app.core.job import JobStatus
 from app.errors import InvalidRequest
@@ -53,13 +53,13 @@ class GalleryFilter(BaseModel):
     )
 
 
-@api.get("/api/images", responses=answers({200: GalleryBody}, InvalidRequest))
+@api.get("/api/images", responses=responses({200: GalleryBody}, InvalidRequest))
 def images(query: GalleryFilter) -> dict[str, Any]:
     """Page through the gallery, newest first"""
     return _page(query)
 
 
-@api.get("/api/videos", responses=answers({200: GalleryBody}, InvalidRequest))
+@api.get("/api/videos", responses=responses({200: GalleryBody}, InvalidRequest))
 def videos(query: GalleryFilter) -> dict[str, Any]:
     """Page through the videos, newest first"""
     return _page(query.model_copy(update={"media": "video"}))
@@ -69,7 +69,7 @@ def _page(query: GalleryFilter) -> dict[str, Any]:
     after = decode(query.cursor)
     since, until = _seconds(query.since), _seconds(query.until)
     wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until)
-    listing = gallery.browse(installation(), wanted, status=query.status, limit=query.limit, after=after)
+    listing = gallery.browse(app_context(), wanted, status=query.status, limit=query.limit, after=after)
     return {"images": [gallery_item(item) for item in listing.items], "next_cursor": encode(listing.next)}
 
 

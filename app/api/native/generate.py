@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.http.request_id import request_id
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.serializers import accepted
 from app.api.security.client_identity import client_id, identity
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.core.bodies import Integer
 from app.core.request import GenerationInput
 from app.core.webhooks import URL_MAX_CHARS
@@ -59,7 +59,7 @@ class GenerateHeaders(BaseModel):
 
 @api.post(
     "/api/generate",
-    responses=answers(
+    responses=responses(
         {202: Accepted},
         InvalidRequest,
         PromptTooLong,
@@ -87,7 +87,7 @@ def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any
     if body.priority > 0 and not identity().is_admin:
         raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
     submitted = submit(
-        installation(),
+        app_context(),
         body,
         client_id=client_id(),
         priority=body.priority,

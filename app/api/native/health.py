@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.serializers import machine_body, requests_body, worker_body
 from app.api.schemas.server import ChecksBody, HealthBody, StatusBody
 from app.api.security.client_identity import identity
-from app.api.server.context import server
+from app.api.server.context import api_context
 from app.core.job_body import iso
 from app.errors import DatabaseUnavailable, FieldError, Unavailable
 from app.services.ops import stats
@@ -18,20 +18,20 @@ from app.services.ops.versions import versions
 api = blueprint("health", "server")
 
 
-@api.get("/livez", responses=answers({200: HealthBody}), description="Looks at nothing but the process itself.")
+@api.get("/livez", responses=responses({200: HealthBody}), description="Looks at nothing but the process itself.")
 def livez() -> dict[str, Any]:
     """Is the process alive"""
     return {"status": "ok"}
 
 
-@api.get("/health", responses=answers({200: ChecksBody}, DatabaseUnavailable))
+@api.get("/health", responses=responses({200: ChecksBody}, DatabaseUnavailable))
 def health() -> dict[str, Any]:
     """Does the API work, and what would keep a job from being worked on"""
     checks = _checks()
     return {"status": "ok", "ready": _ready(checks), "checks": checks}
 
 
-@api.get("/readyz", responses=answers({200: ChecksBody}, Unavailable))
+@api.get("/readyz", responses=responses({200: ChecksBody}, Unavailable))
 def readyz() -> dict[str, Any]:
     """Will a job that is sent now be worked on"""
     checks = _checks()
@@ -41,11 +41,11 @@ def readyz() -> dict[str, Any]:
     return {"status": "ok", "ready": True, "checks": checks}
 
 
-@api.get("/status", responses=answers({200: StatusBody}, DatabaseUnavailable))
+@api.get("/status", responses=responses({200: StatusBody}, DatabaseUnavailable))
 def server_status() -> dict[str, Any]:
     """How the server is doing"""
-    here, checks = server(), _checks()
-    summary = stats.summary(here.installation, owner=identity().scope)
+    here, checks = api_context(), _checks()
+    summary = stats.summary(here.context, owner=identity().scope)
     return {
         "started_at": iso(here.started_at),
         "uptime_seconds": round(time.time() - here.started_at, 1),
@@ -56,16 +56,16 @@ def server_status() -> dict[str, Any]:
         "workers": [worker_body(row) for row in summary.workers],
         "lanes": {lane: vars(state) for lane, state in summary.lanes.items()},
         **machine_body(here.machine.read()),
-        "disk": {"free_bytes": summary.free_bytes, "floor_bytes": here.installation.settings.disk_floor_bytes},
+        "disk": {"free_bytes": summary.free_bytes, "floor_bytes": here.context.settings.disk_floor_bytes},
         "images": dict(summary.images),
         "requests": requests_body(here.meter.recent()),
     }
 
 
 def _checks() -> dict[str, str]:
-    here = server()
+    here = api_context()
     draining = {"server": "is stopping; send new jobs elsewhere" if here.draining.is_set() else "ok"}
-    return {**draining, **stats.readiness(here.installation).checks}
+    return {**draining, **stats.readiness(here.context).checks}
 
 
 def _ready(checks: dict[str, str]) -> bool:

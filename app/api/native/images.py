@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from app.api.http import openapi
 from app.api.http.conditional import check_preconditions, conditional
-from app.api.http.openapi import ImagePath, answers, blueprint
+from app.api.http.openapi import ImagePath, blueprint, responses
 from app.api.http.request_id import request_id
 from app.api.schemas.images import FavoriteBody, ImageMetadata
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.serializers import accepted, image_metadata
 from app.api.security.client_identity import client_id
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.core.output import Output
 from app.errors import (
     Conflict,
@@ -46,7 +46,7 @@ class Download(BaseModel):
 
 @api.get(
     "/api/image/<path:image_id>",
-    responses=answers(
+    responses=responses(
         {200: openapi.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
         ImageNotFound,
         Gone,
@@ -57,13 +57,13 @@ class Download(BaseModel):
 )
 def image(path: ImagePath, query: Download) -> Response:
     """The file of a picture"""
-    output = installation().outputs.get(path.image_id)
+    output = app_context().outputs.get(path.image_id)
     return _send(output, etag=output.sha256, mime_type=output.mime_type, download=query.download)
 
 
 @api.get(
     "/api/image/<path:image_id>/thumbnail",
-    responses=answers(
+    responses=responses(
         {200: openapi.file("A WebP.", "image/webp"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
         ImageNotFound,
         Gone,
@@ -72,17 +72,17 @@ def image(path: ImagePath, query: Download) -> Response:
 )
 def image_thumbnail(path: ImagePath) -> Response:
     """A small version of a picture"""
-    output = installation().outputs.get(path.image_id)
+    output = app_context().outputs.get(path.image_id)
     return _send(output, etag=f"{output.sha256}-thumbnail", mime_type="image/webp", thumbnail=True)
 
 
 @api.get(
     "/api/image/<path:image_id>/metadata",
-    responses=answers({200: ImageMetadata, 304: _UNCHANGED}, ImageNotFound, Gone, PreconditionFailed),
+    responses=responses({200: ImageMetadata, 304: _UNCHANGED}, ImageNotFound, Gone, PreconditionFailed),
 )
 def image_metadata_(path: ImagePath) -> Response:
     """How a picture was made"""
-    response = jsonify(image_metadata(installation().outputs.get(path.image_id)))
+    response = jsonify(image_metadata(app_context().outputs.get(path.image_id)))
     response.add_etag()
     response.headers["Cache-Control"] = "private, no-cache"  # kept, but asked for each time
     return conditional(response, ranges=False)
@@ -90,19 +90,19 @@ def image_metadata_(path: ImagePath) -> Response:
 
 @api.delete(
     "/api/image/<path:image_id>",
-    responses=answers({204: None}, ImageNotFound, Gone, PreconditionFailed),
+    responses=responses({204: None}, ImageNotFound, Gone, PreconditionFailed),
     description="With `If-Match` only the file that has this ETag.",
 )
 def delete_image(path: ImagePath) -> tuple[str, int]:
     """Remove a picture for good"""
-    check_preconditions(installation().outputs.get(path.image_id).sha256)
-    gallery.remove(installation(), path.image_id)
+    check_preconditions(app_context().outputs.get(path.image_id).sha256)
+    gallery.remove(app_context(), path.image_id)
     return "", 204
 
 
 @api.put(
     "/api/image/<path:image_id>/favorite",
-    responses=answers({200: FavoriteBody}, ImageNotFound, Gone),
+    responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
     description="Retention leaves favourites alone.",
 )
 def mark_favorite(path: ImagePath) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def mark_favorite(path: ImagePath) -> dict[str, Any]:
     return _mark(path.image_id, favorite=True)
 
 
-@api.delete("/api/image/<path:image_id>/favorite", responses=answers({200: FavoriteBody}, ImageNotFound, Gone))
+@api.delete("/api/image/<path:image_id>/favorite", responses=responses({200: FavoriteBody}, ImageNotFound, Gone))
 def unmark_favorite(path: ImagePath) -> dict[str, Any]:
     """A picture like any other again"""
     return _mark(path.image_id, favorite=False)
@@ -118,7 +118,7 @@ def unmark_favorite(path: ImagePath) -> dict[str, Any]:
 
 @api.post(
     "/api/image/<path:image_id>/rerun",
-    responses=answers(
+    responses=responses(
         {202: Accepted},
         ImageNotFound,
         Gone,
@@ -134,18 +134,18 @@ def unmark_favorite(path: ImagePath) -> dict[str, Any]:
 )
 def rerun_image(path: ImagePath) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Make a picture again"""
-    submitted = rerun(installation(), path.image_id, client_id=client_id(), request_id=request_id())
+    submitted = rerun(app_context(), path.image_id, client_id=client_id(), request_id=request_id())
     answer = accepted(submitted)
     return answer, 202, {"Location": answer["status_url"]}
 
 
 def _mark(image_id: str, *, favorite: bool) -> dict[str, Any]:
-    installation().outputs.mark(image_id, favorite=favorite)
+    app_context().outputs.mark(image_id, favorite=favorite)
     return {"image_id": image_id, "favorite": favorite}
 
 
 def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False, download: bool = False) -> Response:
-    file = gallery.open_file(installation(), output, thumbnail=thumbnail)
+    file = gallery.open_file(app_context(), output, thumbnail=thumbnail)
     name = f"cyberimage-{output.id[:8]}{file.suffix}"
     try:
         response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=False)

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Response
 
-from app.api.http.openapi import JobPath, answers, blueprint
+from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.serializers import job_body
-from app.api.server.context import installation, server
+from app.api.server.context import api_context, app_context
 from app.errors import Conflict, Gone, JobNotFound, LoraIncompatible, LoraUnavailable, UnknownModel, UnsupportedTask
 from app.services.jobs import cancel
 
@@ -18,25 +18,25 @@ api = blueprint("jobs", "jobs")
 # The ids are `path` parameters so that one with slashes in it is an unknown job, not an unknown page.
 
 
-@api.get("/api/status/<path:job_id>", responses=answers({200: JobBody}, JobNotFound, Gone))
+@api.get("/api/status/<path:job_id>", responses=responses({200: JobBody}, JobNotFound, Gone))
 def job_status(path: JobPath) -> Response:
     """How a job stands"""
-    return Response(server().board.answer(path.job_id), mimetype="application/json")
+    return Response(api_context().status_cache.answer(path.job_id), mimetype="application/json")
 
 
 @api.post(
     "/api/jobs/<path:job_id>/cancel",
-    responses=answers({200: JobBody}, JobNotFound, Gone, Conflict),
+    responses=responses({200: JobBody}, JobNotFound, Gone, Conflict),
     description="A waiting job is CANCELLED at once; a running one stops at its next step.",
 )
 def cancel_job(path: JobPath) -> dict[str, Any]:
     """Cancel a job"""
-    return job_body(cancel.cancel(installation(), path.job_id))
+    return job_body(cancel.cancel(app_context(), path.job_id))
 
 
 @api.post(
     "/api/jobs/<path:job_id>/retry",
-    responses=answers(
+    responses=responses(
         {200: JobBody}, JobNotFound, Gone, Conflict, UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible
     ),
     description="Puts a FAILED or CANCELLED job back in line under its own id, with fresh attempts. It is refused when"
@@ -44,4 +44,4 @@ def cancel_job(path: JobPath) -> dict[str, Any]:
 )
 def retry_job(path: JobPath) -> dict[str, Any]:
     """Try a job again"""
-    return job_body(cancel.retry(installation(), path.job_id))
+    return job_body(cancel.retry(app_context(), path.job_id))

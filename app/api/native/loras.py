@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.loras import LorasBody
 from app.api.schemas.serializers import lora_body
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.services.models import loras as service
 
 api = blueprint("loras", "models")
@@ -15,9 +15,9 @@ api = blueprint("loras", "models")
 
 @api.get(
     "/api/loras",
-    responses=answers({200: LorasBody}),
+    responses=responses({200: LorasBody}),
     description="The files of LORAS_DIR, and names that were given. Requests may also name a repo of the hub.",
 )
 def loras() -> dict[str, Any]:
     """The LoRAs, and which models each is for"""
-    return {"loras": [lora_body(known) for known in service.listing(installation())]}
+    return {"loras": [lora_body(known) for known in service.listing(app_context())]}

@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Response, make_response, render_template, request
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.server import RootBody
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.core.urls import url
 from app.version import __version__
 
@@ -27,12 +27,12 @@ _LINKS = {
 }
 
 
-@api.get("/", responses=answers({200: RootBody}), description="A browser gets the page, as text/html.")
+@api.get("/", responses=responses({200: RootBody}), description="A browser gets the page, as text/html.")
 def root() -> Response | dict[str, Any]:
     """The page, or where everything is"""
     choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
     body = (
-        render_template("index.html", auth_mode=installation().settings.auth_mode, root=request.script_root)
+        render_template("index.html", auth_mode=app_context().settings.auth_mode, root=request.script_root)
         if choice == "text/html"
         else {"name": "CyberImage", "version": __version__, "links": {name: url(path) for name, path in _LINKS.items()}}
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import request
 from pydantic import BaseModel, Field
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.server import HealthBody
-from app.api.server.context import server
+from app.api.server.context import api_context
 from app.errors import InvalidRequest, NotFound, PayloadTooLarge, Unauthorized
 
 api = blueprint("provider_webhooks", "remote models")
@@ -21,10 +21,10 @@ class Intent(BaseModel):
 
 @api.post(
     "/api/webhooks/replicate",
-    responses=answers({200: HealthBody}, InvalidRequest, Unauthorized, NotFound, PayloadTooLarge),
+    responses=responses({200: HealthBody}, InvalidRequest, Unauthorized, NotFound, PayloadTooLarge),
     description="Signed as the Standard Webhooks say. The same message may come twice, late, or after later ones.",
 )
 def replicate_webhook(query: Intent) -> dict[str, str]:
     """For Replicate: how a prediction stands"""
-    server().provider_webhooks.receive(dict(request.headers), request.get_data(), intent=query.prediction)
+    api_context().provider_webhooks.receive(dict(request.headers), request.get_data(), intent=query.prediction)
     return {"status": "ok"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.queue import QueueBody
 from app.api.schemas.serializers import queue_body
 from app.api.security.client_identity import identity
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.services.ops import stats
 
 api = blueprint("queue", "server")
@@ -16,9 +16,9 @@ api = blueprint("queue", "server")
 
 @api.get(
     "/api/queue",
-    responses=answers({200: QueueBody}),
+    responses=responses({200: QueueBody}),
     description="A user sees their own jobs, and of those of others only how many there are.",
 )
 def queue() -> dict[str, Any]:
     """Who is running, who waits, how long things take"""
-    return queue_body(stats.queue(installation(), owner=identity().scope))
+    return queue_body(stats.queue(app_context(), owner=identity().scope))

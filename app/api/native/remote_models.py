@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.api.http.openapi import JobPath, answers, blueprint
+from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.http.request_id import request_id
 from app.api.native.generate import GenerateHeaders
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
 from app.api.schemas.serializers import accepted, remote_job_body, remote_models_body, remote_schema_body
 from app.api.security.client_identity import client_id, identity
-from app.api.server.context import installation, server
+from app.api.server.context import api_context, app_context
 from app.core.bodies import Body, Integer
 from app.core.catalog import Media
 from app.core.webhooks import URL_MAX_CHARS
@@ -60,7 +60,7 @@ class RunBody(Body):
     webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="As for `POST /api/generate`.")
 
 
-_RUN = answers(
+_RUN = responses(
     {202: Accepted},
     InvalidRequest,
     SuspiciousInput,
@@ -75,32 +75,32 @@ _RUN = answers(
     ProviderError,
 )
 _RUN_ABOUT = "The input is checked against the model's own schema, with an error per field, and its defaults filled in."
-_SCHEMA = answers({200: RemoteSchemaBody}, NoSuchModel, ModelUnavailable, ProviderError)
-_GET = answers({200: RemoteJobBody}, JobNotFound, Gone)
+_SCHEMA = responses({200: RemoteSchemaBody}, NoSuchModel, ModelUnavailable, ProviderError)
+_GET = responses({200: RemoteJobBody}, JobNotFound, Gone)
 
 
-@api.get("/api/image-models", responses=answers({200: RemoteModelsBody}), description="Empty without a provider.")
+@api.get("/api/image-models", responses=responses({200: RemoteModelsBody}), description="Empty without a provider.")
 def image_models() -> dict[str, Any]:
     """The provider's models that make images"""
-    return remote_models_body(server().remote_models.listing("image"))
+    return remote_models_body(api_context().remote_models.listing("image"))
 
 
-@api.get("/api/video-models", responses=answers({200: RemoteModelsBody}), description="Empty without a provider.")
+@api.get("/api/video-models", responses=responses({200: RemoteModelsBody}), description="Empty without a provider.")
 def video_models() -> dict[str, Any]:
     """The provider's models that make videos"""
-    return remote_models_body(server().remote_models.listing("video"))
+    return remote_models_body(api_context().remote_models.listing("video"))
 
 
 @api.get("/api/image-models/<path:owner>/<path:name>/schema", responses=_SCHEMA)
 def image_model_schema(path: RemoteModelPath) -> dict[str, Any]:
     """What a model takes"""
-    return remote_schema_body(server().remote_models.describe(f"{path.owner}/{path.name}"))
+    return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
 @api.get("/api/video-models/<path:owner>/<path:name>/schema", responses=_SCHEMA)
 def video_model_schema(path: RemoteModelPath) -> dict[str, Any]:
     """What a model takes that makes videos"""
-    return remote_schema_body(server().remote_models.describe(f"{path.owner}/{path.name}"))
+    return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
 @api.post("/api/run-image-model", responses=_RUN, description=_RUN_ABOUT)
@@ -118,21 +118,21 @@ def run_video_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, A
 @api.get("/api/images/<path:job_id>", responses=_GET)
 def remote_image(path: JobPath) -> dict[str, Any]:
     """A generation, and how fetching its files went"""
-    return remote_job_body(view(installation(), path.job_id))
+    return remote_job_body(view(app_context(), path.job_id))
 
 
 @api.get("/api/videos/<path:job_id>", responses=_GET)
 def remote_video(path: JobPath) -> dict[str, Any]:
     """A generation of a video, and how fetching its files went"""
-    return remote_job_body(view(installation(), path.job_id))
+    return remote_job_body(view(app_context(), path.job_id))
 
 
 def _run(media: Media, body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
     if body.priority > 0 and not identity().is_admin:
         raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
     submitted = submit_remote(
-        installation(),
-        server().remote_models,
+        app_context(),
+        api_context().remote_models,
         media,
         body.model,
         body.input,

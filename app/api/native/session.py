@@ -9,11 +9,11 @@ from typing import Any
 from flask import Response, jsonify, request
 from pydantic import Field
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.session import SessionBody
-from app.api.security.authorization import COOKIE, door
+from app.api.security.authorization import COOKIE, access_control
 from app.api.security.client_identity import address_id
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.core.access import Identity
 from app.core.bodies import Body
 from app.core.urls import url
@@ -36,23 +36,23 @@ class SignIn(Body):
     )
 
 
-@api.get("/api/session", responses=answers({200: SessionBody}, AuthUnavailable))
+@api.get("/api/session", responses=responses({200: SessionBody}, AuthUnavailable))
 def who_am_i() -> dict[str, Any]:
     """How one signs in here, and who is asking"""
     try:
-        return _body(door().identify())
+        return _body(access_control().identify())
     except (Unauthorized, Forbidden):
         return _body(None)
 
 
 @api.post(
     "/api/session",
-    responses=answers({200: SessionBody}, InvalidRequest, *REFUSALS, NotFound),
+    responses=responses({200: SessionBody}, InvalidRequest, *REFUSALS, NotFound),
     description="Sets a cookie for the browser. Programs send `Authorization: Bearer <token>` instead.",
 )
 def sign_in(body: SignIn) -> Response:
     """Sign in"""
-    here = door()
+    here = access_control()
     recognised = here.sign_in(body.token)
     log.info("%s (%s) signs in from %s", recognised.identity.client_id, recognised.identity.name, address_id())
     response = jsonify(_body(recognised.identity))
@@ -68,7 +68,7 @@ def sign_in(body: SignIn) -> Response:
     return response
 
 
-@api.delete("/api/session", responses=answers({204: None}))
+@api.delete("/api/session", responses=responses({204: None}))
 def sign_out() -> Response:
     """Sign out"""
     response = Response(status=204)
@@ -78,4 +78,4 @@ def sign_out() -> Response:
 
 def _body(identity: Identity | None) -> dict[str, Any]:
     who = {"name": None, "role": None} if identity is None else {"name": identity.name, "role": identity.role}
-    return {"mode": installation().settings.auth_mode, "signed_in": identity is not None, **who}
+    return {"mode": app_context().settings.auth_mode, "signed_in": identity is not None, **who}

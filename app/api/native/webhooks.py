@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.http.openapi import DeliveryPath, answers, blueprint
+from app.api.http.openapi import DeliveryPath, blueprint, responses
 from app.api.schemas.serializers import delivery_body
 from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
 from app.api.security.client_identity import identity
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.core.webhooks import DeliveryState
 from app.errors import DeliveryNotFound, InvalidRequest
 from app.services.webhooks import signing
@@ -27,11 +27,11 @@ class DeliveryFilter(BaseModel):
     cursor: int | None = Field(default=None, ge=1, lt=2**63, description="The `next_cursor` of the page before.")
 
 
-@api.get("/api/webhooks/deliveries", responses=answers({200: DeliveriesBody}, InvalidRequest))
+@api.get("/api/webhooks/deliveries", responses=responses({200: DeliveriesBody}, InvalidRequest))
 def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
     """Page through the messages, newest first"""
     found = signing.page(
-        installation(),
+        app_context(),
         job_id=query.job_id,
         state=query.state,
         limit=query.limit,
@@ -43,9 +43,9 @@ def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
 
 @api.post(
     "/api/webhooks/deliveries/<path:delivery_id>/replay",
-    responses=answers({200: DeliveryBody}, DeliveryNotFound),
+    responses=responses({200: DeliveryBody}, DeliveryNotFound),
     description="With fresh tries and the same `webhook-id`, whatever became of it.",
 )
 def replay_webhook(path: DeliveryPath) -> dict[str, Any]:
     """Send a message again"""
-    return delivery_body(signing.replay(installation(), path.delivery_id))
+    return delivery_body(signing.replay(app_context(), path.delivery_id))

@@ -18,15 +18,15 @@ from app.monitoring.requests import Recent
 from app.monitoring.resources import Reading
 from app.providers.replicate import RemoteModel
 from app.services.jobs.status import JobView
-from app.services.jobs.submit import Submitted
+from app.services.jobs.submit import Submission
 from app.services.media.gallery import ImageItem, JobItem
 from app.services.models.loras import KnownLora
-from app.services.ops.stats import ModelState, QueueOverview
+from app.services.ops.stats import ModelState, QueueStats
 from app.services.remote.models import Listing
 from app.store.queue.durations import LOAD
 
 
-def accepted(submitted: Submitted) -> dict[str, Any]:
+def accepted(submitted: Submission) -> dict[str, Any]:
     return {
         "job_id": submitted.job_id,
         "status": JobStatus.PENDING,  # what was accepted, also when the same request is repeated later
@@ -206,7 +206,7 @@ def requests_body(recent: Recent) -> dict[str, Any]:
     }
 
 
-def queue_body(overview: QueueOverview) -> dict[str, Any]:
+def queue_body(overview: QueueStats) -> dict[str, Any]:
     speeds: dict[str, dict[str, Any]] = {}
     for (model_id, bucket), seconds in overview.speeds.items():
         model = speeds.setdefault(model_id, {"load_seconds": None, "seconds": {}})

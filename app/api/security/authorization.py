@@ -17,9 +17,9 @@ from werkzeug.routing import Rule
 
 from app.api.security.client_identity import address_id, identity
 from app.api.security.hosts import TrustedHosts
-from app.api.security.login_throttle import GuessLimit
+from app.api.security.login_throttle import LoginThrottle
 from app.api.security.origins import OwnOrigin
-from app.api.server.context import Server
+from app.api.server.context import ApiContext
 from app.core.access import Identity, Role
 from app.errors import (
     AuthUnavailable,
@@ -79,22 +79,22 @@ Answer = TypeVar("Answer")
 log = logging.getLogger("cyberimage.access")
 
 
-class Door:
+class AccessControl:
     """One per application."""
 
-    def __init__(self, here: Server) -> None:
-        installation = here.installation
-        self._meter = here.access_meter
-        self._settings = installation.settings
-        self._owners = OwnerStore(installation.database)
+    def __init__(self, here: ApiContext) -> None:
+        context = here.context
+        self._meter = here.refusal_metrics
+        self._settings = context.settings
+        self._owners = OwnerStore(context.database)
         self._known_owners: Remembered[str] = Remembered(MOST_OWNERS)
         self._hosts = TrustedHosts(self._settings)
         self._origins = OwnOrigin(self._settings)
-        self._guesses = GuessLimit(self._settings.auth_failures_per_minute)
-        self.sessions = Sessions(installation)
+        self._login_throttle = LoginThrottle(self._settings.auth_failures_per_minute)
+        self.sessions = Sessions(context)
         self.authority: Authority | None = None
         if self._settings.auth_mode == "keys":
-            self.authority = KeyHolders(installation)
+            self.authority = KeyHolders(context)
         elif self._settings.auth_mode == "huggingface":
             self.authority = HubUsers(self._settings)
 
@@ -144,11 +144,11 @@ class Door:
         """`way(token)`, unless the address has guessed enough. Tokens known to be good are never held up."""
         address = address_id()
         if self.authority is not None and not self.authority.knows(token):
-            self._guesses.check(address)
+            self._login_throttle.check(address)
         try:
             return way(token)
         except InvalidToken as error:
-            self._guesses.failed(address)
+            self._login_throttle.failed(address)
             log.warning("Refused a token from %s: %s", address, error.detail)
             raise
 
@@ -177,13 +177,13 @@ class Door:
 
 
 def register(app: Flask) -> None:
-    app.before_request(lambda: door().admit())
+    app.before_request(lambda: access_control().admit())
 
 
 def objection_to_go_on() -> Callable[[], CyberImageError | None]:
     """For answers that go on for ever: tells, at any later time and in any thread, why whoever sent the present request
     would be refused now; None when they would not."""
-    authority, known = door().authority, identity()
+    authority, known = access_control().authority, identity()
     if authority is None:
         return lambda: None
 
@@ -202,8 +202,8 @@ def is_automatic(rule: Rule) -> bool:
     return request.method == "OPTIONS" and bool(getattr(rule, "provide_automatic_options", False))
 
 
-def door() -> Door:
-    found: Door = current_app.extensions["cyberimage-door"]
+def access_control() -> AccessControl:
+    found: AccessControl = current_app.extensions["cyberimage-door"]
     return found
 
 

@@ -12,7 +12,7 @@ from app.errors import RateLimited
 WINDOW_SECONDS = 60.0
 
 
-class GuessLimit:
+class LoginThrottle:
     """`most` wrong tokens per address in each minute; 0 = any number. Memory is bounded: see `clients.BUCKETS`."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -18,7 +18,7 @@ from flask_limiter import Limiter, RequestLimit
 from limits.errors import StorageError
 
 from app.api.security.client_identity import limit_key
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.config import Settings
 from app.core.access import Identity
 from app.core.provider_input import NAMES
@@ -54,7 +54,7 @@ class _Budget:
         setting = f"rate_limit_{self.name}"
         known: Identity | None = g.get("identity")
         own: str | None = None if known is None else getattr(known, setting)
-        return str(getattr(installation().settings, setting)) if own is None else own
+        return str(getattr(app_context().settings, setting)) if own is None else own
 
     def is_lifted(self) -> bool:
         return not self.limits()
@@ -119,7 +119,7 @@ def _images() -> int:
     job_id = (request.view_args or {}).get("job_id")
     try:
         if job_id is not None:
-            return installation().jobs.get(job_id).request.num_images
+            return app_context().jobs.get(job_id).request.num_images
         body = request.get_json()
     except CyberImageError:
         return 1

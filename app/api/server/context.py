@@ -10,15 +10,15 @@ from flask import current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from app.api.schemas.serializers import job_body
-from app.api.server.event_streams import StreamDesk
+from app.api.server.event_streams import EventStreamHub
 from app.core.budget import Budget
-from app.monitoring.access_log import AccessMeter
-from app.monitoring.requests import RequestMeter
+from app.monitoring.access_log import RefusalMetrics
+from app.monitoring.requests import RequestMetrics
 from app.monitoring.resources import Machine
-from app.services.context import Installation
-from app.services.jobs.notifications import Newsroom
+from app.services.context import AppContext
+from app.services.jobs.notifications import JobNotifier
 from app.services.jobs.status import JobView
-from app.services.jobs.status_cache import StatusBoard
+from app.services.jobs.status_cache import StatusCache
 from app.services.ops.metrics import InstallationMetrics
 from app.services.remote.models import RemoteModels
 from app.services.remote.webhooks import ReplicateWebhooks
@@ -28,33 +28,33 @@ LARGE_BODIES = 2  # of the largest size that may be in memory at a time
 BODY_PATIENCE_SECONDS = 10.0  # for others' to be done
 
 
-class Server:
+class ApiContext:
     """One per application. `draining` is set when the process was told to stop: no new work, streams end."""
 
-    def __init__(self, installation: Installation) -> None:
-        self.installation = installation
-        self.board = StatusBoard(installation, _rendered)
-        self.newsroom = Newsroom(installation)
+    def __init__(self, context: AppContext) -> None:
+        self.context = context
+        self.status_cache = StatusCache(context, _rendered)
+        self.notifier = JobNotifier(context)
         self.draining = threading.Event()
         self.cleaning = threading.Lock()  # held while POST /cleanup works
         self.started_at = time.time()
         self.machine = Machine()
-        self.remote_models = RemoteModels(installation)
-        self.provider_webhooks = ReplicateWebhooks(installation, self.remote_models)
+        self.remote_models = RemoteModels(context)
+        self.provider_webhooks = ReplicateWebhooks(context, self.remote_models)
         self.registry = CollectorRegistry()
-        self.meter = RequestMeter(self.registry)
-        self.access_meter = AccessMeter(self.registry)
-        self.registry.register(InstallationMetrics(installation, self.machine))
+        self.meter = RequestMetrics(self.registry)
+        self.refusal_metrics = RefusalMetrics(self.registry)
+        self.registry.register(InstallationMetrics(context, self.machine))
         ProcessCollector(registry=self.registry)
-        self.desk = StreamDesk(installation, self.newsroom, self.draining, installation.settings.max_event_streams)
+        self.stream_hub = EventStreamHub(context, self.notifier, self.draining, context.settings.max_event_streams)
         self.gives_sockets_away = False  # the server that runs this lets event streams leave the request thread
         # A call that waits for its picture holds a request thread: without a bound, a few would lock everybody out.
         self.large_bodies = Budget(
-            LARGE_BODIES * (installation.settings.max_body_bytes + installation.settings.input_body_bytes),
-            most_waiting=installation.settings.server_threads // 2,
+            LARGE_BODIES * (context.settings.max_body_bytes + context.settings.input_body_bytes),
+            most_waiting=context.settings.server_threads // 2,
             patience=BODY_PATIENCE_SECONDS,
         )
-        self.streams = threading.BoundedSemaphore(max(1, installation.settings.server_threads - THREADS_KEPT_FREE))
+        self.streams = threading.BoundedSemaphore(max(1, context.settings.server_threads - THREADS_KEPT_FREE))
         self.refused_streams = threading.BoundedSemaphore(THREADS_KEPT_FREE // 2)  # WebSockets that are just told so
 
 
@@ -62,11 +62,11 @@ def _rendered(view: JobView) -> bytes:
     return json.dumps(job_body(view), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def server() -> Server:
+def api_context() -> ApiContext:
     """The server that handles the present request."""
-    found: Server = current_app.extensions["cyberimage"]
+    found: ApiContext = current_app.extensions["cyberimage"]
     return found
 
 
-def installation() -> Installation:
-    return server().installation
+def app_context() -> AppContext:
+    return api_context().context

@@ -20,9 +20,9 @@ from typing import Protocol
 
 from app.core.job import JobStatus
 from app.errors import CyberImageError, DatabaseUnavailable, Unavailable
-from app.services.context import Installation
-from app.services.jobs.eta import Outlook
-from app.services.jobs.notifications import Newsroom
+from app.services.context import AppContext
+from app.services.jobs.eta import EtaEstimator
+from app.services.jobs.notifications import JobNotifier
 from app.services.jobs.status import JobView, view
 from app.store.queue.previews import Preview
 
@@ -35,30 +35,30 @@ EXIT_BROKEN = 72
 log = logging.getLogger("cyberimage.api")
 
 
-class Teller(Protocol):
+class EventEncoder(Protocol):
     """What one listener is told; it remembers what it said."""
 
     def tell(self, state: JobView, preview: Preview | None) -> Iterable[bytes]:
         """The news in `state`, nothing when it is none."""
 
-    def apologise(self, error: CyberImageError) -> bytes:
+    def error_event(self, error: CyberImageError) -> bytes:
         """The last words when the job cannot be followed any more."""
 
-    def hum(self) -> bytes:
+    def keepalive(self) -> bytes:
         """Words that keep the connection alive and mean nothing."""
 
 
-def is_drawing(state: JobView) -> bool:
+def is_being_drawn(state: JobView) -> bool:
     """Whether there may be a preview."""
     return state.job.status is JobStatus.PROCESSING and state.job.progress.step > 0
 
 
-class Listener:
+class StreamListener:
     """One open stream. `chunked`: each message goes out as a chunk of HTTP/1.1. `objection` is asked now and then, and
     says why the client may hear no more; it must not wait for anything but the database."""
 
     def __init__(
-        self, job_id: str, teller: Teller, objection: Callable[[], CyberImageError | None] = lambda: None
+        self, job_id: str, teller: EventEncoder, objection: Callable[[], CyberImageError | None] = lambda: None
     ) -> None:
         self.job_id = job_id
         self.teller = teller
@@ -86,26 +86,26 @@ class Listener:
         self.ending = True
 
 
-class StreamDesk:
+class EventStreamHub:
     """`most` listeners at a time. The thread starts with the first; `draining` ends all streams and the thread."""
 
-    def __init__(self, installation: Installation, newsroom: Newsroom, draining: threading.Event, most: int) -> None:
-        self._installation = installation
-        self._newsroom = newsroom
+    def __init__(self, context: AppContext, notifier: JobNotifier, draining: threading.Event, most: int) -> None:
+        self._context = context
+        self._notifier = notifier
         self._draining = draining
         self._most = most
         self._reserved = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._arrivals: deque[Listener] = deque()
+        self._arrivals: deque[StreamListener] = deque()
         self._rung: deque[str] = deque()
-        self._listeners: dict[str, set[Listener]] = defaultdict(set)
+        self._listeners: dict[str, set[StreamListener]] = defaultdict(set)
         self._revisions: dict[str, int] = {}
         self._pictures: dict[str, Preview] = {}
         self._closed = False
         self._selector = selectors.DefaultSelector()
         self._waker, self._sleeper = socket.socketpair()
-        self._outlook: tuple[float, Outlook] | None = None
+        self._estimator: tuple[float, EtaEstimator] | None = None
 
     @property
     def open_streams(self) -> int:
@@ -118,7 +118,7 @@ class StreamDesk:
                 raise Unavailable("Too many event streams are open. Poll the status instead.", retry_after=5)
             self._reserved += 1
 
-    def abandon(self, listener: Listener) -> None:
+    def abandon(self, listener: StreamListener) -> None:
         """The answer is over: unless its connection was promised to the desk, the client is gone."""
         if not listener.promised:
             self.leave()
@@ -127,7 +127,7 @@ class StreamDesk:
         with self._lock:
             self._reserved -= 1
 
-    def take(self, listener: Listener, sock: socket.socket, *, chunked: bool) -> None:
+    def take(self, listener: StreamListener, sock: socket.socket, *, chunked: bool) -> None:
         """Serve `listener` over `sock`, which is the desk's from now on, in a place that was reserved."""
         sock.setblocking(False)
         listener.sock, listener.chunked = sock, chunked
@@ -159,7 +159,7 @@ class StreamDesk:
                 self._waker.setblocking(False)
                 self._sleeper.setblocking(False)
                 self._selector.register(self._sleeper, selectors.EVENT_READ)
-                self._newsroom.on_news(self._hear)
+                self._notifier.on_news(self._hear)
                 self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
                 self._thread.start()
 
@@ -199,7 +199,7 @@ class StreamDesk:
             self._send(listener)
             self._drop(listener)
 
-    def _everybody(self) -> list[Listener]:
+    def _everybody(self) -> list[StreamListener]:
         return [listener for group in self._listeners.values() for listener in group]
 
     def _look_up(self, timeout: float) -> set[str]:
@@ -209,7 +209,7 @@ class StreamDesk:
             if key.fileobj is self._sleeper:
                 self._sleeper.recv(4096)
                 continue
-            listener: Listener = key.data
+            listener: StreamListener = key.data
             if events & selectors.EVENT_READ and self._has_hung_up(listener):
                 self._drop(listener)
             elif events & selectors.EVENT_WRITE:
@@ -219,7 +219,7 @@ class StreamDesk:
                     due.add(listener.job_id)
         return due
 
-    def _has_hung_up(self, listener: Listener) -> bool:
+    def _has_hung_up(self, listener: StreamListener) -> bool:
         assert listener.sock is not None
         try:
             return not listener.sock.recv(4096)  # what a client says on such a connection is nothing to us
@@ -240,7 +240,7 @@ class StreamDesk:
     def _moved(self) -> set[str]:
         """The jobs that changed although nobody rang, or that are gone."""
         try:
-            now = self._installation.jobs.revisions(list(self._listeners))
+            now = self._context.jobs.revisions(list(self._listeners))
         except DatabaseUnavailable:  # logged where it happened; the next poll will see
             return set()
         return {job_id for job_id in self._listeners if now.get(job_id) != self._revisions.get(job_id)}
@@ -250,8 +250,8 @@ class StreamDesk:
         if not listeners:
             return
         try:
-            state = view(self._installation, job_id, self._now())
-            preview = self._preview(job_id) if is_drawing(state) else None
+            state = view(self._context, job_id, self._now())
+            preview = self._preview(job_id) if is_being_drawn(state) else None
         except DatabaseUnavailable:
             return
         except CyberImageError as error:  # removed meanwhile; it is too late for a problem document
@@ -262,21 +262,21 @@ class StreamDesk:
         for listener in list(listeners):
             self._tell(listener, state, preview)
 
-    def _show_out(self, listener: Listener, error: CyberImageError) -> None:
-        listener.say(listener.teller.apologise(error))
+    def _show_out(self, listener: StreamListener, error: CyberImageError) -> None:
+        listener.say(listener.teller.error_event(error))
         listener.end()
         self._send(listener)
 
     def _preview(self, job_id: str) -> Preview | None:
         known = self._pictures.get(job_id)
-        newer = self._installation.previews.get(
+        newer = self._context.previews.get(
             job_id, newer_than=(known.attempt, known.step) if known is not None else (0, 0)
         )
         if newer is not None:
             self._pictures[job_id] = newer
         return newer or known
 
-    def _tell(self, listener: Listener, state: JobView, preview: Preview | None) -> None:
+    def _tell(self, listener: StreamListener, state: JobView, preview: Preview | None) -> None:
         if listener.unsent:
             listener.behind = True
             return
@@ -286,10 +286,10 @@ class StreamDesk:
             listener.end()
         self._send(listener)
 
-    def _now(self) -> Outlook:
-        if self._outlook is None or time.monotonic() - self._outlook[0] > OUTLOOK_SECONDS:
-            self._outlook = (time.monotonic(), Outlook(self._installation))
-        return self._outlook[1]
+    def _now(self) -> EtaEstimator:
+        if self._estimator is None or time.monotonic() - self._estimator[0] > OUTLOOK_SECONDS:
+            self._estimator = (time.monotonic(), EtaEstimator(self._context))
+        return self._estimator[1]
 
     def _break_silences(self) -> None:
         now = time.monotonic()
@@ -303,10 +303,10 @@ class StreamDesk:
                 if now - listener.moved_at > STALLED_SECONDS:
                     self._drop(listener)
             elif now - listener.spoke_at >= HEARTBEAT_SECONDS:
-                listener.say(listener.teller.hum())
+                listener.say(listener.teller.keepalive())
                 self._send(listener)
 
-    def _send(self, listener: Listener) -> None:
+    def _send(self, listener: StreamListener) -> None:
         """As much as the client takes without a wait; the rest when it takes more."""
         assert listener.sock is not None
         try:
@@ -329,7 +329,7 @@ class StreamDesk:
             writing = selectors.EVENT_WRITE if listener.unsent else 0
             self._selector.modify(listener.sock, selectors.EVENT_READ | writing, listener)
 
-    def _drop(self, listener: Listener) -> None:
+    def _drop(self, listener: StreamListener) -> None:
         """Close the connection and forget the listener, once."""
         sock, listener.sock = listener.sock, None
         if sock is None:

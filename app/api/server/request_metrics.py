@@ -6,7 +6,7 @@ import time
 
 from flask import Flask, Response, g, request
 
-from app.api.server.context import server
+from app.api.server.context import api_context
 
 
 def register(app: Flask) -> None:
@@ -22,5 +22,5 @@ def _start() -> None:
 def _stop(response: Response) -> Response:
     rule = request.url_rule.rule if request.url_rule is not None else None
     seconds = time.perf_counter() - g.started if "started" in g else 0.0
-    server().meter.observe(request.method, rule, response.status_code, seconds)
+    api_context().meter.observe(request.method, rule, response.status_code, seconds)
     return response

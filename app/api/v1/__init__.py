@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask_openapi3 import OpenAPI
 
-from app.api.v1 import generate, inference, loras, model_orders, models, stream
+from app.api.v1 import generate, inference, loras, model_loading, models, stream
 
 DOCUMENTED, SHORT = "/api/v1", "/v1"
 SPELLINGS = {"/generate/txt2img": "/txt2img", "/generate/img2img": "/img2img", "/loras": "/loras/list"}
@@ -16,7 +16,7 @@ SPELLINGS = {"/generate/txt2img": "/txt2img", "/generate/img2img": "/img2img", "
 
 def register(app: OpenAPI) -> None:
     """Give `app` the routes under all their spellings: the same endpoints, so that whatever guards one guards all."""
-    for resource in (generate, models, model_orders, loras, inference):
+    for resource in (generate, models, model_loading, loras, inference):
         app.register_api(resource.api)
     app.config["SOCK_SERVER_OPTIONS"] = stream.OPTIONS
     app.register_blueprint(stream.pages)

@@ -6,11 +6,11 @@ from app.api.http.request_id import request_id
 from app.api.security.client_identity import client_id
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
 from app.errors import FieldError, UnsupportedTask
-from app.services.context import Installation
-from app.services.jobs.submit import Submitted, submit
+from app.services.context import AppContext
+from app.services.jobs.submit import Submission, submit
 
 
-def ask(here: Installation, body: Txt2ImgBody | Img2ImgBody, idempotency_key: str | None = None) -> Submitted:
+def ask(here: AppContext, body: Txt2ImgBody | Img2ImgBody, idempotency_key: str | None = None) -> Submission:
     """Enqueue `body`. Raises what `submit` raises, in the client's words, and UnsupportedTask for a model of videos."""
     asked = body.asked()
     with flat_field_names():

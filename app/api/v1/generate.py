@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from app.api.http import large_bodies
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.native.generate import GenerateHeaders
 from app.api.schemas.v1 import Pictures, StillWorking
-from app.api.server.context import server
+from app.api.server.context import api_context
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.waiting import Answer, answer
@@ -77,7 +77,7 @@ _IMG2IMG = (
 
 @api.post(
     "/api/v1/generate/txt2img",
-    responses=answers({200: Pictures, 202: StillWorking}, *GENERATION_PROBLEMS),
+    responses=responses({200: Pictures, 202: StillWorking}, *GENERATION_PROBLEMS),
     description=_TXT2IMG,
 )
 def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
@@ -87,7 +87,7 @@ def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
 
 @api.post(
     "/api/v1/generate/img2img",
-    responses=answers({200: Pictures, 202: StillWorking}, InvalidImage, Unavailable, *GENERATION_PROBLEMS),
+    responses=responses({200: Pictures, 202: StillWorking}, InvalidImage, Unavailable, *GENERATION_PROBLEMS),
     description=_IMG2IMG,
 )
 def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
@@ -96,7 +96,7 @@ def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
 
 
 def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer:
-    here = server()
-    submitted = ask(here.installation, body, header.idempotency_key)
+    here = api_context()
+    submitted = ask(here.context, body, header.idempotency_key)
     large_bodies.forget(body)
     return answer(here, submitted, body.timeout)

@@ -13,9 +13,9 @@ from flask import Response, after_this_request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.http import large_bodies, openapi
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.http.problems import refuse
-from app.api.server.context import server
+from app.api.server.context import api_context
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.generate import GENERATION_PROBLEMS
@@ -62,7 +62,7 @@ class InferenceBody(Body):
 
 @api.post(
     "/api/v1/inference/<path:model_id>",
-    responses=answers(
+    responses=responses(
         {200: openapi.file("The picture.", "image/png")}, InvalidImage, Unavailable, *GENERATION_PROBLEMS
     ),
     description="Also `/v1/inference/<model_id>`. For `huggingface_hub.InferenceClient(model=<this URL>)`:"
@@ -71,10 +71,10 @@ class InferenceBody(Body):
 )
 def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     """Make a picture and answer with its bytes"""
-    here = server()
+    here = api_context()
     after_this_request(_word_errors)
     flat = body.flat(path.model_id)
-    job_id = ask(here.installation, flat).job_id
+    job_id = ask(here.context, flat).job_id
     large_bodies.forget(body, flat)
     name_job(job_id)
     view = wait(here, job_id, flat.timeout)
@@ -84,7 +84,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     if not view.outputs:
         raise ImageNotFound("The picture was deleted before it could be sent.")
     output = view.outputs[0]
-    content = gallery.open_file(here.installation, output).read_bytes()
+    content = gallery.open_file(here.context, output).read_bytes()
     return Response(content, mimetype=output.mime_type, headers={"X-Seed": str(output.seed)})
 
 

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.schemas.loras import LorasBody
 from app.api.schemas.serializers import lora_body
 from app.api.schemas.v1 import LoraLoaded, LoraUnloaded
-from app.api.server.context import installation
+from app.api.server.context import app_context
 from app.core.bodies import Body
 from app.errors import InvalidRequest, LoraUnavailable
 from app.services.models import loras as service
@@ -36,32 +36,32 @@ class LoraUnloadBody(Body):
 
 @api.get(
     "/api/v1/loras",
-    responses=answers({200: LorasBody}),
+    responses=responses({200: LorasBody}),
     description="Also `/api/v1/loras/list`, and both under `/v1`. What `/api/loras` answers.",
 )
 def v1_loras() -> dict[str, Any]:
     """The LoRAs"""
-    return {"loras": [lora_body(known) for known in service.listing(installation())]}
+    return {"loras": [lora_body(known) for known in service.listing(app_context())]}
 
 
 @api.post(
     "/api/v1/loras/load",
-    responses=answers({200: LoraLoaded}, InvalidRequest, LoraUnavailable),
+    responses=responses({200: LoraLoaded}, InvalidRequest, LoraUnavailable),
     description="Also `/v1/loras/load`. Checks the file and gives it a name, if you like. A worker takes it into memory"
     " with the first job that asks for it; one of the hub is fetched then too, and the status is `will_be_fetched`.",
 )
 def v1_load_lora(body: LoraLoadBody) -> dict[str, Any]:
     """Make a LoRA ready for requests"""
-    known = service.load(installation(), body.lora_path, body.name)
+    known = service.load(app_context(), body.lora_path, body.name)
     return {"status": "loaded" if known.available else "will_be_fetched", "lora": lora_body(known)}
 
 
 @api.post(
     "/api/v1/loras/unload",
-    responses=answers({200: LoraUnloaded}, InvalidRequest),
+    responses=responses({200: LoraUnloaded}, InvalidRequest),
     description="Also `/v1/loras/unload`. The file stays, and so do jobs that were accepted with it.",
 )
 def v1_unload_lora(body: LoraUnloadBody) -> dict[str, Any]:
     """Forget the name of a LoRA"""
     name = body.name or body.lora_path or ""
-    return {"status": "unloaded" if service.unload(installation(), name) else "not_loaded", "name": name}
+    return {"status": "unloaded" if service.unload(app_context(), name) else "not_loaded", "name": name}

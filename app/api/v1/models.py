@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.native.models import models_body
 from app.api.schemas.v1 import ModelList
-from app.api.server.context import server
+from app.api.server.context import api_context
 
 api = blueprint("v1_models", "v1")
 
 
 @api.get(
     "/api/v1/models",
-    responses=answers({200: ModelList}),
+    responses=responses({200: ModelList}),
     description="Also `/v1/models`. What `/api/models` answers, and besides it OpenAI's `object` and `data`.",
 )
 def v1_models() -> dict[str, Any]:
     """The models"""
-    here = server()
-    body = models_body(here.installation)
+    here = api_context()
+    body = models_body(here.context)
     return {"object": "list", "data": [_listed(model, int(here.started_at)) for model in body["models"]], **body}
 
 

@@ -22,7 +22,7 @@ from app.api.http.openapi import JobPath
 from app.api.http.problems import document, refuse
 from app.api.security.authorization import objection_to_go_on
 from app.api.security.client_identity import identity
-from app.api.server.context import Server, server
+from app.api.server.context import ApiContext, api_context
 from app.api.server.socket_handover import lift_limits
 from app.api.server.websocket_socket import Inbox, Wire
 from app.api.v1.asking import ask
@@ -51,7 +51,7 @@ GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that
 def take_slot() -> None:
     """Before the handshake: a WebSocket holds a thread. Some of those for which there is no room may hear of it by a
     message, since browsers do not show the answer to a handshake; all others are refused without one."""
-    here = server()
+    here = api_context()
     for slots in (here.streams, here.refused_streams):
         if slots.acquire(blocking=False):
             g.stream_slots = slots
@@ -68,7 +68,7 @@ def free_slot(_: BaseException | None) -> None:
 @sock.route("/api/v1/stream/generate/txt2img", pages)
 def stream(connection: Connection) -> None:
     """The whole conversation."""
-    here = server()
+    here = api_context()
     lift_limits.get()()  # only now: the client was let in, and has been answered 101
     connection.sock, connection.input_buffer = Wire(connection.sock), Inbox(connection.input_buffer)
     if g.stream_slots is here.refused_streams:
@@ -92,19 +92,19 @@ def _hang_up(connection: Connection, patience: float = HANG_UP_SECONDS) -> None:
     connection.sock.close()
 
 
-def _converse(here: Server, connection: Connection) -> None:
+def _converse(here: ApiContext, connection: Connection) -> None:
     """Read the first message, tell how the job goes, and what it gave. Raises what is to be told as an error."""
     job_id = _job_of(here, _first_message(connection))
     shown: Preview | None = None
     objection = objection_to_go_on()
-    for view in here.newsroom.follow(job_id, idle_seconds=GLANCE_SECONDS):
+    for view in here.notifier.follow(job_id, idle_seconds=GLANCE_SECONDS):
         if not connection.connected:
             return
         if (error := objection()) is not None:
             raise error
         if view is not None and view.job.status.terminal:
             raise_what_went_wrong(view)
-            _tell(connection, {"type": "result", **pictures_body(here.installation, view)})
+            _tell(connection, {"type": "result", **pictures_body(here.context, view)})
             connection.close(CloseReason.NORMAL_CLOSURE)
         elif view is not None:
             preview = _newer_preview(here, view, shown)
@@ -129,7 +129,7 @@ def _first_message(connection: Connection) -> dict[str, Any]:
     return message
 
 
-def _job_of(here: Server, message: dict[str, Any]) -> str:
+def _job_of(here: ApiContext, message: dict[str, Any]) -> str:
     """The job that the first message asks for, or goes on with."""
     try:
         if set(message) == {"job_id"}:
@@ -137,15 +137,15 @@ def _job_of(here: Server, message: dict[str, Any]) -> str:
         body = Txt2ImgBody.model_validate(message)
     except ValidationError as error:
         refuse(error)
-    own, general = identity().rate_limit_generate, here.installation.settings.rate_limit_generate
+    own, general = identity().rate_limit_generate, here.context.settings.rate_limit_generate
     if body.num_images > 1 and (general if own is None else own):  # the connection was charged for one
         raise InvalidRequest("num_images: where generations are limited, a stream makes one picture at a time.")
-    return ask(here.installation, body).job_id
+    return ask(here.context, body).job_id
 
 
-def _if_theirs(here: Server, job_id: str) -> str:
+def _if_theirs(here: ApiContext, job_id: str) -> str:
     """The door knows paths alone; this job is named in a message."""
-    if not identity().may_touch(OwnerStore(here.installation.database).of_job(job_id)):
+    if not identity().may_touch(OwnerStore(here.context.database).of_job(job_id)):
         raise JobNotFound("There is no job with this id.")
     return job_id
 
@@ -159,12 +159,12 @@ def _progress(view: JobView, preview: Preview | None) -> dict[str, Any]:
     return told
 
 
-def _newer_preview(here: Server, view: JobView, shown: Preview | None) -> Preview | None:
+def _newer_preview(here: ApiContext, view: JobView, shown: Preview | None) -> Preview | None:
     """What the job looks like by now, when that is news."""
     if view.job.status is not JobStatus.PROCESSING or not view.job.progress.step:
         return None
     known = (shown.attempt, shown.step) if shown is not None else (0, 0)
-    return here.installation.previews.get(view.job.id, newer_than=known)
+    return here.context.previews.get(view.job.id, newer_than=known)
 
 
 def _tell(connection: Connection, message: dict[str, Any]) -> None:

@@ -11,16 +11,16 @@ from flask import Response, after_this_request
 
 from app.api.schemas.serializers import accepted
 from app.api.server.client_disconnect import has_gone
-from app.api.server.context import Server
+from app.api.server.context import ApiContext
 from app.core.job import JobStatus
 from app.core.job_body import image_ref
 from app.core.output import Output
 from app.core.safety import SafetyResult
 from app.errors import JobCancelled, error_of
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.jobs import status
 from app.services.jobs.status import JobView
-from app.services.jobs.submit import Submitted
+from app.services.jobs.submit import Submission
 from app.services.media import gallery
 
 LOOK_AGAIN_SECONDS = 2  # what a client that was told 202 should wait before it asks how the job stands
@@ -28,30 +28,30 @@ LOOK_AGAIN_SECONDS = 2  # what a client that was told 202 should wait before it 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
 
 
-def wait(here: Server, job_id: str, timeout: float | None) -> JobView:
+def wait(here: ApiContext, job_id: str, timeout: float | None) -> JobView:
     """The job when it has ended, or as it stands after `timeout` seconds.
 
     At once when as many requests wait as may, and soon when nobody waits any more.
     """
     with patience(here, timeout) as seconds:
         if not seconds:
-            return status.view(here.installation, job_id)
-        return here.newsroom.wait_until_done(job_id, seconds, give_up=nobody_waits(here))
+            return status.view(here.context, job_id)
+        return here.notifier.wait_until_done(job_id, seconds, give_up=nobody_waits(here))
 
 
-def nobody_waits(here: Server) -> Callable[[], bool]:
+def nobody_waits(here: ApiContext) -> Callable[[], bool]:
     """Whether there is no use in waiting on: the server is to stop, or the client of the present request has gone."""
     gone = has_gone()
     return lambda: here.draining.is_set() or gone()
 
 
 @contextmanager
-def patience(here: Server, timeout: float | None) -> Iterator[float]:
+def patience(here: ApiContext, timeout: float | None) -> Iterator[float]:
     """How many seconds this request may wait: `timeout` (None = SYNC_TIMEOUT_SECONDS), or 0 when as many wait as may.
 
     Who waits holds a thread, as an open event stream does, and shares their bound.
     """
-    seconds = here.installation.settings.sync_timeout_seconds if timeout is None else timeout
+    seconds = here.context.settings.sync_timeout_seconds if timeout is None else timeout
     if seconds <= 0 or not here.streams.acquire(blocking=False):
         yield 0.0
         return
@@ -61,12 +61,12 @@ def patience(here: Server, timeout: float | None) -> Iterator[float]:
         here.streams.release()
 
 
-def answer(here: Server, submitted: Submitted, timeout: float | None) -> Answer:
+def answer(here: ApiContext, submitted: Submission, timeout: float | None) -> Answer:
     """What the client is told of the job it asked for. Raises the job's own error when it FAILED or was CANCELLED."""
     name_job(submitted.job_id)
     view = wait(here, submitted.job_id, timeout)
     if view.job.status is JobStatus.COMPLETED:
-        return pictures_body(here.installation, view), 200, {}
+        return pictures_body(here.context, view), 200, {}
     raise_what_went_wrong(view)
     body = accepted(submitted) | {"status": view.job.status, "position": view.position}
     return body, 202, {"Location": body["status_url"], "Retry-After": str(LOOK_AGAIN_SECONDS)}
@@ -90,10 +90,10 @@ def raise_what_went_wrong(view: JobView) -> None:
         raise error_of(job.error_code or "internal", job.error_message or "")
 
 
-def pictures_body(installation: Installation, view: JobView) -> dict[str, Any]:
+def pictures_body(context: AppContext, view: JobView) -> dict[str, Any]:
     """A COMPLETED job as one answer, its pictures included."""
     job, outputs = view.job, view.outputs
-    pictures = [_encoded(installation, output) for output in outputs]
+    pictures = [_encoded(context, output) for output in outputs]
     return {
         "image": pictures[0] if pictures else None,  # none when somebody has deleted them all
         "images": pictures,
@@ -108,5 +108,5 @@ def pictures_body(installation: Installation, view: JobView) -> dict[str, Any]:
     }
 
 
-def _encoded(installation: Installation, output: Output) -> str:
-    return base64.b64encode(gallery.open_file(installation, output).read_bytes()).decode()
+def _encoded(context: AppContext, output: Output) -> str:
+    return base64.b64encode(gallery.open_file(context, output).read_bytes()).decode()

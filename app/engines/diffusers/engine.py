@@ -21,11 +21,11 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentModel
-from app.engines.diffusers.generate.batched import Everybody, can_merge, generate_merged
+from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
     NotFinite,
-    Unheard,
+    SilentControl,
     Widened,
     ordinary,
     ordinary_inputs,
@@ -34,14 +34,14 @@ from app.engines.diffusers.generate.overflow import (
 from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.load.hub_client import bound_hub_answers
 from app.engines.diffusers.load.log import log
-from app.engines.diffusers.load.offload import can_tile, economise, pixels_of, tiled
+from app.engines.diffusers.load.offload import apply_memory_savings, can_tile, pixels_of, tiled
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
 from app.engines.diffusers.loader import Loader
-from app.engines.diffusers.loras.cache import Wanted
+from app.engines.diffusers.loras.cache import LoraRequest
 from app.engines.diffusers.loras.files import describe, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import release
-from app.engines.diffusers.memory.model_cache import Residency
+from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.engines.settings import EngineSettings
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
@@ -53,8 +53,8 @@ class DiffusersEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._device = _choose_device(settings.device)
-        self._residency = Residency(self._device, most=settings.max_loaded_models, park=settings.park_models)
-        self._loader = Loader(settings, self._device, self._residency)
+        self._model_cache = ModelCache(self._device, most=settings.max_loaded_models, park=settings.park_models)
+        self._loader = Loader(settings, self._device, self._model_cache)
         self._safety = Safety(settings)
         self._one_by_one: set[str] = set()  # models that had no memory for several pictures at once
         self._tiles_from: dict[str, int] = {}  # models that had no memory to decode so many pixels at once
@@ -81,14 +81,14 @@ class DiffusersEngine:
         return self._safety.judge(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def merges(self, spec: ModelSpec) -> bool:
-        model = self._residency.get(spec)
+        model = self._model_cache.get(spec)
         return model is not None and spec.id not in self._one_by_one and can_merge(model)
 
     def generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation | CyberImageError]:
         self._safety.prepare(spec)
-        self._residency.spare_ram()
+        self._model_cache.spare_ram()
         made: list[Generation] = []
         if not _survives(lambda: made.extend(self._generate_merged(spec, requests, controls))):
             self._one_by_one.add(spec.id)
@@ -97,22 +97,22 @@ class DiffusersEngine:
         return [self._judged(spec, generation) for generation in made]
 
     def unload(self, model_id: str) -> None:
-        self._residency.remove(model_id)
+        self._model_cache.remove(model_id)
 
     def resident(self) -> Sequence[ResidentModel]:
-        return self._residency.listing()
+        return self._model_cache.listing()
 
     def _load(self, spec: ModelSpec, control: Control) -> bool:
         """Make `spec` resident and say whether it had to be loaded."""
-        self._residency.spare_ram()
-        if self._residency.get(spec) is not None:
+        self._model_cache.spare_ram()
+        if self._model_cache.get(spec) is not None:
             return False
         woken: list[bool] = []
         if _survives(lambda: woken.append(self._loader.wake(spec, control))) and woken[0]:
             return True
-        self._residency.remove(spec.id)  # as an older catalogue line described it
+        self._model_cache.remove(spec.id)  # as an older catalogue line described it
         if not _survives(lambda: self._load_cold(spec, control)):
-            others = self._residency.remove_others(spec.id)
+            others = self._model_cache.remove_others(spec.id)
             release()
             if not (others and _survives(lambda: self._load_cold(spec, control))):
                 release()
@@ -137,7 +137,7 @@ class DiffusersEngine:
             release()
             if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 return results[0]
-        made_room = self._residency.remove_others(spec.id)
+        made_room = self._model_cache.remove_others(spec.id)
         tiles, saved = self._tile(spec, request), self._economise(spec)
         if made_room or tiles or saved:
             release()
@@ -146,7 +146,7 @@ class DiffusersEngine:
                 return dataclasses.replace(results[0], warnings=(*results[0].warnings, *filter(None, [note])))
         if tiles:
             del self._tiles_from[spec.id]  # it did not help
-        self._residency.remove(spec.id)
+        self._model_cache.remove(spec.id)
         release()
         raise OutOfMemory(
             f"Memory on {self._device} ran out while {spec.id} was drawing."
@@ -159,7 +159,7 @@ class DiffusersEngine:
     def _tile(self, spec: ModelSpec, request: GenerationRequest) -> bool:
         """Have the VAE decode pictures as large as that of `request` in tiles from now on, and say whether that is new:
         smaller ones stay what they were, to the last bit."""
-        model = self._residency.get(spec)
+        model = self._model_cache.get(spec)
         if model is None or not can_tile(model.pipeline):
             return False
         size, before = pixels_of(model.pipeline, request), self._tiles_from.get(spec.id)
@@ -169,13 +169,13 @@ class DiffusersEngine:
         return True
 
     def _economise(self, spec: ModelSpec) -> str:
-        model = self._residency.get(spec)
+        model = self._model_cache.get(spec)
         if model is None:
             return ""
-        saved, plan = economise(model.pipeline, self._device, model.treatment.plan)
+        saved, plan = apply_memory_savings(model.pipeline, self._device, model.load_plan.plan)
         if saved:  # its parts are no longer what another model would make of the same files
-            treatment = dataclasses.replace(model.treatment, plan=plan)
-            self._residency.add(dataclasses.replace(model, treatment=treatment, cards={}))
+            load_plan = dataclasses.replace(model.load_plan, plan=plan)
+            self._model_cache.add(dataclasses.replace(model, load_plan=load_plan, cards={}))
         return saved
 
     def _generate_finite(
@@ -200,7 +200,7 @@ class DiffusersEngine:
     ) -> bool:
         """Whether the model gives no picture either when `request` has nothing of its own but words, seed and size."""
         try:
-            self._generate_warm(spec, ordinary(spec, request), Unheard(control), ordinary_inputs(inputs))
+            self._generate_warm(spec, ordinary(spec, request), SilentControl(control), ordinary_inputs(inputs))
         except NotFinite:
             return True
         except GenerationError as error:
@@ -211,7 +211,7 @@ class DiffusersEngine:
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs, dtype: torch.dtype
     ) -> Generation:
         """Generate in `dtype`, which holds from now on if that gives a picture; else the model is put back."""
-        self._residency.remove(spec.id)
+        self._model_cache.remove(spec.id)
         try:
             with self._widened.tried(spec, dtype):
                 self._load_cold(spec, control)
@@ -220,7 +220,7 @@ class DiffusersEngine:
             raise overflow_error(spec, request, dtype, model_draws=False) from None
         finally:
             if self._widened.of(spec) is not dtype:  # it did not help: the next job loads what is configured
-                self._residency.remove(spec.id)
+                self._model_cache.remove(spec.id)
 
     def _generate_warm(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
@@ -228,7 +228,7 @@ class DiffusersEngine:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control)
         tiles = pixels_of(model.pipeline, request) >= self._tiles_from.get(spec.id, sys.maxsize)
-        with model.loras.worn(loras), tiled(model.pipeline, tiles):
+        with model.loras.applied(loras), tiled(model.pipeline, tiles):
             together, previews = self._together(spec), self._previews(spec)
             generation = generate(model, request, control, inputs, previews=previews, together=together)
         return _wearing(loras, _told(generation, self._changes(spec, request, tiles)))
@@ -248,9 +248,9 @@ class DiffusersEngine:
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation]:
         model = self._resident(spec)
-        loras = find_loras(requests[0], self._settings, Everybody(controls))
+        loras = find_loras(requests[0], self._settings, BatchControl(controls))
         try:
-            with model.loras.worn(loras):
+            with model.loras.applied(loras):
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
         except NotFinite:
             raise GenerationError(f"{spec.id} gave numbers that are no picture, for one of them at least.") from None
@@ -264,7 +264,7 @@ class DiffusersEngine:
             return error
 
     def _resident(self, spec: ModelSpec) -> LoadedModel:
-        model = self._residency.get(spec)
+        model = self._model_cache.get(spec)
         if model is None:
             raise GenerationError(f"{spec.id} is not loaded.")
         return model
@@ -273,11 +273,11 @@ class DiffusersEngine:
         return self._settings.previews and self._safety.allows_previews(spec)
 
     def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
-        model = self._residency.get(spec)
+        model = self._model_cache.get(spec)
         return torch.float32 if model is None else model.dtype
 
 
-def _wearing(loras: Sequence[Wanted], generation: Generation) -> Generation:
+def _wearing(loras: Sequence[LoraRequest], generation: Generation) -> Generation:
     if not loras:
         return generation
     return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})

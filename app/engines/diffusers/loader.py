@@ -20,16 +20,16 @@ from app.engines.diffusers.load.attention import apply_attention, choose_attenti
 from app.engines.diffusers.load.build import build_pipeline, find_class, pipeline_class_name
 from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.digests import Digests
-from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.log import log
 from app.engines.diffusers.load.offload import possible_plans
 from app.engines.diffusers.load.precision import choose_dtype, dtype_name, exact_parts
 from app.engines.diffusers.load.quantization import choose_compression
 from app.engines.diffusers.load.sources import locate
-from app.engines.diffusers.loras.cache import LoraShelf
+from app.engines.diffusers.loras.cache import LoraCache
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
-from app.engines.diffusers.memory.model_cache import Residency
+from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.part_sizes import weight_sizes
 from app.engines.diffusers.memory.shared_parts import cards_of, find_shared
 from app.engines.settings import EngineSettings
@@ -41,10 +41,10 @@ _DIGESTS = ".part-digests.json"  # in MODEL_CACHE_DIR
 class Loader:
     """Loads models for one device into `residency`."""
 
-    def __init__(self, settings: EngineSettings, device: torch.device, residency: Residency) -> None:
+    def __init__(self, settings: EngineSettings, device: torch.device, model_cache: ModelCache) -> None:
         self._settings = settings
         self._device = device
-        self._residency = residency
+        self._model_cache = model_cache
         self._digests = Digests(settings.model_cache_dir / _DIGESTS)
 
     def load(self, spec: ModelSpec, control: Control, dtype: torch.dtype | None = None) -> None:
@@ -54,31 +54,31 @@ class Loader:
         checkpoint = locate(spec, self._settings, control)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
-        treatment = self._treatment(spec, checkpoint, dtype)
-        cards = cards_of(checkpoint, treatment.use)
-        shared = find_shared(cards, self._residency.donors(), self._digests)
-        compression = treatment.compression
-        plan, needed = self._make_room(spec, checkpoint, treatment, shared)
-        self._residency.spare_ram(checkpoint.bytes_at(treatment.dtype.itemsize))
-        treatment = dataclasses.replace(treatment, plan=plan)
+        load_plan = self._load_plan(spec, checkpoint, dtype)
+        cards = cards_of(checkpoint, load_plan.use)
+        shared = find_shared(cards, self._model_cache.donors(), self._digests)
+        compression = load_plan.compression
+        plan, needed = self._make_room(spec, checkpoint, load_plan, shared)
+        self._model_cache.spare_ram(checkpoint.bytes_at(load_plan.dtype.itemsize))
+        load_plan = dataclasses.replace(load_plan, plan=plan)
         if plan != "none":
             shared = {}  # offloaded parts are moved about by their own pipeline
-            self._residency.settle()
+            self._model_cache.settle()
         _stop_if_cancelled(control)
-        pipeline = build_pipeline(spec, checkpoint, treatment, shared)
-        treatment = dataclasses.replace(treatment, attention=apply_attention(pipeline, treatment.attention))
+        pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
+        load_plan = dataclasses.replace(load_plan, attention=apply_attention(pipeline, load_plan.attention))
         most, most_bytes = self._settings.lora_cache_max, self._settings.lora_cache_bytes
         model = LoadedModel(
             spec=spec,
             checkpoint=checkpoint,
             pipeline=pipeline,
-            treatment=treatment,
+            load_plan=load_plan,
             part_bytes=part_bytes(pipeline),
-            loras=LoraShelf(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=compression.quantized),
+            loras=LoraCache(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=compression.quantized),
             needed_bytes=needed,
             cards=cards,
         )
-        self._residency.add(model)
+        self._model_cache.add(model)
         log.info(
             "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, offload %s, revision %s%s%s",
             *(spec.id, type(pipeline).__name__, self._device, time.perf_counter() - started, gigabytes(model.size)),
@@ -91,26 +91,26 @@ class Loader:
     def wake(self, spec: ModelSpec, control: Control) -> bool:
         """Bring `spec` back from main memory, if it waits there, and say whether it is resident now."""
         started = time.perf_counter()
-        model = self._residency.unpark(spec)
+        model = self._model_cache.unpark(spec)
         if model is None:
             return False
         control.report(Phase.LOADING)
-        needed = self._residency.missing_bytes(model.weights.items())
+        needed = self._model_cache.missing_bytes(model.weights.items())
         needed += least_working_bytes(spec, model.dtype, self._device)
-        if self._residency.make_room(spec.id, needed, held=model.weights) < needed:
+        if self._model_cache.make_room(spec.id, needed, held=model.weights) < needed:
             log.info("%s: there is no room any more as it was; it is loaded anew", spec.id)
             return False
         model.move(self._device)
-        self._residency.add(model)
+        self._model_cache.add(model)
         log.info("%s: back on %s in %.1f s", spec.id, self._device, time.perf_counter() - started)
         return True
 
-    def _treatment(self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None) -> Treatment:
+    def _load_plan(self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None) -> LoadPlan:
         """All but the plan, which depends on what is in memory."""
         settings, options = self._settings, spec.options
         class_name = pipeline_class_name(spec, checkpoint)
         asked = options.dtype if options.dtype != "auto" else settings.dtype
-        return Treatment(
+        return LoadPlan(
             device=self._device,
             dtype=dtype or choose_dtype(asked, class_name, self._device),
             exact=exact_parts(class_name, checkpoint.weights),
@@ -120,7 +120,7 @@ class Loader:
         )
 
     def _make_room(
-        self, spec: ModelSpec, checkpoint: Checkpoint, treatment: Treatment, shared: Mapping[str, Any]
+        self, spec: ModelSpec, checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]
     ) -> tuple[Plan, int]:
         """Choose the plan by what is free and what other models could give back, and have them give it back. Gives the
         plan, and what it was estimated to need.
@@ -129,14 +129,14 @@ class Loader:
         """
         wish = spec.options.offload or self._settings.offload
         pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
-        possible = possible_plans(pipeline_class, self._device, treatment.compression)
-        working = least_working_bytes(spec, treatment.dtype, self._device)
-        here = [name for name, part in shared.items() if self._residency.has_on_device(part)]
+        possible = possible_plans(pipeline_class, self._device, load_plan.compression)
+        working = least_working_bytes(spec, load_plan.dtype, self._device)
+        here = [name for name, part in shared.items() if self._model_cache.has_on_device(part)]
         held = {id(shared[name]) for name in here}
-        needed = needs(weight_sizes(checkpoint, treatment.item_bytes, here, treatment.compression.stored), working)
-        reachable = free_bytes(self._device) + self._residency.reclaimable_bytes(held)
+        needed = needs(weight_sizes(checkpoint, load_plan.item_bytes, here, load_plan.compression.stored), working)
+        reachable = free_bytes(self._device) + self._model_cache.reclaimable_bytes(held)
         plan = choose_plan(wish, needed, reachable, possible)
-        free = self._residency.make_room(spec.id, needed[plan], held)
+        free = self._model_cache.make_room(spec.id, needed[plan], held)
         plan = choose_plan(wish, needed, free, possible)  # again: not all came back perhaps
         if len(possible) > 1:
             estimates = ", ".join(f"{name} {gigabytes(needed[name])}" for name in possible)

@@ -17,7 +17,7 @@ from app.providers.replicate import RemoteModel, Replicate
 CLOCK_SKEW_SECONDS = 300.0
 
 
-class Asking:
+class PredictionRequest:
     """One prediction that is `intended`. `unsure`: somebody may have asked for it before us. `public_url`: where the
     provider reaches us; empty = it does not."""
 

@@ -10,14 +10,14 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.model_schema import InputSchema
 from app.core.prediction import Prediction, PredictionStatus, Report, shown
-from app.core.provider_input import add_seed, word_input
+from app.core.provider_input import add_seed, provider_input
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
-from app.engines.remote import Fetching, NothingResident, RemoteSettings, call_of, ledger_of
+from app.engines.remote import NothingResident, OutputDownloads, RemoteSettings, call_of, ledger_of
 from app.engines.replicate import SOURCE
-from app.engines.replicate.create import Asking, alike_ones
-from app.engines.replicate.poll import Following
-from app.engines.replicate.retry import Patience
+from app.engines.replicate.create import PredictionRequest, alike_ones
+from app.engines.replicate.poll import PredictionPoll
+from app.engines.replicate.retry import RetryDeadline
 from app.engines.replicate.uploads import with_pictures, with_uploads
 from app.errors import InvalidRequest, ProviderError
 from app.monitoring.failpoints import failpoint
@@ -46,7 +46,7 @@ class ReplicateEngine(NothingResident):
         generated = time.perf_counter()
         if ended.status is PredictionStatus.SUCCEEDED and not ended.outputs:  # so that a retry asks anew
             ledger_of(control).note_download(ended, retries=0, error=NO_FILE)
-        outputs = Fetching(self._settings.fetch, control, ended, _seed_of(ended, request)).all(_files_of(ended))
+        outputs = OutputDownloads(self._settings.fetch, control, ended, _seed_of(ended, request)).all(_files_of(ended))
         failpoint("after_download")
         return Generation(
             images=outputs.images,
@@ -69,7 +69,7 @@ class ReplicateEngine(NothingResident):
     def _predict(self, request: GenerationRequest, control: Control, inputs: Inputs, warnings: list[str]) -> Prediction:
         """The prediction of this job, once it has ended; begun by us or by an earlier attempt."""
         (name, version), ledger, public_url = call_of(request), ledger_of(control), self._settings.public_url
-        patience = Patience(self._api, control, name, self._settings.timeout_seconds)
+        patience = RetryDeadline(self._api, control, name, self._settings.timeout_seconds)
         known = ledger.find()
         unsure = known is not None
         if known is None:
@@ -80,16 +80,18 @@ class ReplicateEngine(NothingResident):
             patience.used_up(known.age)
         if known.provider_id is None:
             model = patience.ask(lambda: self._described(name))
-            asking = Asking(self._api, ledger, known, model, version=version, public_url=public_url, unsure=unsure)
+            asking = PredictionRequest(
+                self._api, ledger, known, model, version=version, public_url=public_url, unsure=unsure
+            )
             known = patience.ask(asking.once)
-        return Following(self._api, control, patience, hooked=bool(public_url)).to_the_end(known)
+        return PredictionPoll(self._api, control, patience, hooked=bool(public_url)).to_the_end(known)
 
     def _input(
         self,
         model: RemoteModel,
         request: GenerationRequest,
         inputs: Inputs,
-        patience: Patience,
+        patience: RetryDeadline,
         warnings: list[str],
     ) -> dict[str, Any]:
         """What to send, in the model's own words, its files uploaded. Raises InvalidRequest."""
@@ -98,7 +100,7 @@ class ReplicateEngine(NothingResident):
         if call.input is not None:  # judged when it came
             input = add_seed(schema, request, call.input)
         else:
-            words, told = word_input(schema, request, call.chosen)
+            words, told = provider_input(schema, request, call.chosen)
             warnings += told
             checked = schema.check(words | patience.ask(lambda: with_pictures(inputs, schema, self._api)))
             if checked.errors:

@@ -11,7 +11,7 @@ from app.engines.base import Control
 from app.engines.remote import ledger_of
 from app.engines.replicate import SOURCE
 from app.engines.replicate.create import known_to
-from app.engines.replicate.retry import Patience, pauses
+from app.engines.replicate.retry import RetryDeadline, pauses
 from app.errors import DatabaseUnavailable, ProviderError
 from app.providers.calls import Away, Busy, Refused, log
 from app.providers.replicate import Replicate
@@ -23,10 +23,10 @@ REFUSALS = 3  # of a poll in a row, then the provider means it
 _STEPS = re.compile(r"\d+%\|[^\r\n]*\| *(\d+)/(\d+) ")
 
 
-class Following:
+class PredictionPoll:
     """`hooked`: the provider tells the end by itself, as a rule."""
 
-    def __init__(self, api: Replicate, control: Control, patience: Patience, *, hooked: bool) -> None:
+    def __init__(self, api: Replicate, control: Control, patience: RetryDeadline, *, hooked: bool) -> None:
         self._api = api
         self._control = control
         self._ledger = ledger_of(control)

@@ -18,7 +18,7 @@ ASK_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 T = TypeVar("T")
 
 
-class Patience:
+class RetryDeadline:
     """Of one job. `seconds` is how long all of it may take."""
 
     def __init__(self, api: Replicate, control: Control, model: str, seconds: float) -> None:

@@ -10,7 +10,7 @@ from app.core.access import ApiKey, Identity, Role
 from app.errors import DatabaseUnavailable, InvalidToken
 from app.services.auth.authority import Recognised, digest
 from app.services.auth.lru import Remembered
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.store.ops.api_keys import USED_RESOLUTION_SECONDS, ApiKeyStore
 
 PREFIX = "ci_"  # recognisable, for people and for scanners of leaked secrets
@@ -19,7 +19,7 @@ MOST_REMEMBERED = 4096
 
 
 def create_key(
-    installation: Installation,
+    context: AppContext,
     name: str,
     role: Role,
     *,
@@ -28,7 +28,7 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """A new key and its token, which exists nowhere else."""
     token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-    key = ApiKeyStore(installation.database).create(
+    key = ApiKeyStore(context.database).create(
         name, digest(token), role, rate_limit_generate=rate_limit_generate, rate_limit_read=rate_limit_read
     )
     return key, token
@@ -37,8 +37,8 @@ def create_key(
 class KeyHolders:
     """AUTH_MODE=keys. A revoked key is refused from the next request on."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._keys = ApiKeyStore(installation.database)
+    def __init__(self, context: AppContext) -> None:
+        self._keys = ApiKeyStore(context.database)
         self._good: Remembered[bool] = Remembered(MOST_REMEMBERED)
 
     def identify(self, token: str) -> Identity:

@@ -8,7 +8,7 @@ import secrets
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from app.errors import InvalidToken
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.store.ops.secrets import secret
 
 _NAME = "session_signing_key"
@@ -18,14 +18,14 @@ class Sessions:
     """`seconds` is how long a session lasts. The key that signs is made up once and kept in the database: delete that
     row and everybody is signed out."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
-        self.seconds = int(installation.settings.session_hours * 3600)
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self.seconds = int(context.settings.session_hours * 3600)
         self._signer: URLSafeTimedSerializer | None = None
 
     def begin(self, subject: str) -> str:
         """The value of the cookie. `subject` is the authority's word for who it is."""
-        return str(self._signing().dumps([self._installation.settings.auth_mode, subject]))
+        return str(self._signing().dumps([self._context.settings.auth_mode, subject]))
 
     def subject(self, cookie: str) -> str:
         """Who the cookie is of. Raises InvalidToken when we did not make it, or too long ago, or in another mode."""
@@ -33,12 +33,12 @@ class Sessions:
             mode, subject = self._signing().loads(cookie, max_age=self.seconds)
         except (BadData, TypeError, ValueError):
             mode, subject = None, ""
-        if mode != self._installation.settings.auth_mode:
+        if mode != self._context.settings.auth_mode:
             raise InvalidToken("Your session has ended. Sign in again.")
         return str(subject)
 
     def _signing(self) -> URLSafeTimedSerializer:
         if self._signer is None:
-            key = secret(self._installation.database, _NAME, lambda: secrets.token_urlsafe(32))
+            key = secret(self._context.database, _NAME, lambda: secrets.token_urlsafe(32))
             self._signer = URLSafeTimedSerializer(key, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
         return self._signer

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from app.core.catalog import Lane
 from app.core.job import Job, Phase
-from app.services.context import Installation
-from app.store.queue.durations import LOAD, speed_bucket
+from app.services.context import AppContext
+from app.store.queue.durations import LOAD, duration_bucket
 from app.store.queue.workers import ready_models
 
 Speeds = Mapping[tuple[str, str], float]
@@ -35,28 +35,28 @@ class once(Generic[T]):
 HEAD_OF_LINE = 200  # jobs further back count like the one that asks
 
 
-class Outlook:
+class EtaEstimator:
     """What an estimate needs to know: read when first needed, then kept for any number of jobs."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
-        self._lines: dict[Lane, Line] = {}
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self._lines: dict[Lane, LaneForecast] = {}
 
     @once
     def speeds(self) -> Speeds:
-        return self._installation.speeds.all()
+        return self._context.speeds.all()
 
     @once
     def workers(self) -> Sequence[dict[str, Any]]:
-        return self._installation.workers.live()
+        return self._context.workers.live()
 
     @once
     def running(self) -> Sequence[Job]:
-        return self._installation.jobs.running()
+        return self._context.jobs.running()
 
-    def line(self, lane: Lane) -> Line:
+    def line(self, lane: Lane) -> LaneForecast:
         if lane not in self._lines:
-            self._lines[lane] = Line(self, lane, self._installation)
+            self._lines[lane] = LaneForecast(self, lane, self._context)
         return self._lines[lane]
 
     def eta(self, job: Job, position: int | None) -> float | None:
@@ -69,17 +69,17 @@ class Outlook:
         return min((seconds_left(job, seconds) for job, seconds in expected if seconds is not None), default=None)
 
 
-class Line:
+class LaneForecast:
     """Who waits in one lane, and who serves it."""
 
-    def __init__(self, outlook: Outlook, lane: Lane, installation: Installation) -> None:
-        self._outlook = outlook
+    def __init__(self, estimator: EtaEstimator, lane: Lane, context: AppContext) -> None:
+        self._estimator = estimator
         self._lane = lane
-        self._installation = installation
+        self._context = context
 
     @once
     def workers(self) -> Sequence[dict[str, Any]]:
-        return [worker for worker in self._outlook.workers if worker["lane"] == self._lane]
+        return [worker for worker in self._estimator.workers if worker["lane"] == self._lane]
 
     @once
     def slots(self) -> int:
@@ -88,15 +88,15 @@ class Line:
 
     @once
     def running(self) -> Sequence[Job]:
-        return [job for job in self._outlook.running if job.lane == self._lane]
+        return [job for job in self._estimator.running if job.lane == self._lane]
 
     @once
     def waiting(self) -> Sequence[Job]:
         """The head of the line, first served first."""
-        return self._installation.jobs.waiting(limit=HEAD_OF_LINE, lane=self._lane)
+        return self._context.jobs.waiting(limit=HEAD_OF_LINE, lane=self._lane)
 
     def eta(self, job: Job, position: int | None) -> float | None:
-        own = expected_seconds(job, self._outlook.speeds)
+        own = expected_seconds(job, self._estimator.speeds)
         if own is None:
             return None
         if position is None:
@@ -110,10 +110,10 @@ class Line:
     def _shared(self, job: Job) -> float:
         """Seconds that the others take in whose call `job` is drawn, each of which has learned but its share of it. A
         worker of models here has no others, but for those that it merged or is just saving."""
-        if self._lane != "local" or self._installation.settings.merge_jobs == 1:
+        if self._lane != "local" or self._context.settings.merge_jobs == 1:
             return 0.0
         others = [other for other in self.running if other.worker_id == job.worker_id and other.id != job.id]
-        return sum(seconds_left(other, expected_seconds(other, self._outlook.speeds) or 0.0) for other in others)
+        return sum(seconds_left(other, expected_seconds(other, self._estimator.speeds) or 0.0) for other in others)
 
     def _starts(self, unknown: float) -> Sequence[float]:
         """For each place in line, and the one after the last, in how many seconds a worker gets to it.
@@ -121,7 +121,7 @@ class Line:
         `unknown` is what a job takes of which nothing like it has finished yet.
         """
         if unknown not in self._starts_by_unknown:
-            speeds = self._outlook.speeds
+            speeds = self._estimator.speeds
             free_in = [0.0] * self.slots  # a heap, by slot
             for job in self.running:
                 left = seconds_left(job, expected_seconds(job, speeds) or unknown)
@@ -139,7 +139,7 @@ class Line:
         model_id = job.request.model_id
         if model_id in self._warm or self._first_places.get(model_id, place) < place:
             return 0.0
-        return self._outlook.speeds.get((model_id, LOAD), 0.0)
+        return self._estimator.speeds.get((model_id, LOAD), 0.0)
 
     @once
     def _starts_by_unknown(self) -> dict[float, Sequence[float]]:
@@ -163,7 +163,7 @@ def seconds_left(job: Job, seconds: float) -> float:
 
 def expected_seconds(job: Job, speeds: Speeds) -> float | None:
     """How long the job takes once its model is loaded; None when nothing like it has finished yet."""
-    per_picture = speeds.get((job.request.model_id, speed_bucket(job.request)))
+    per_picture = speeds.get((job.request.model_id, duration_bucket(job.request)))
     if per_picture is None:
         return None
     loading = job.progress.phase in (Phase.DOWNLOADING, Phase.LOADING)

@@ -1,6 +1,6 @@
 """Follow a job as it changes: the one way that event streams and waiting façades watch the queue.
 
-Each process has one `Newsroom`: a thread that hears the doorbell and wakes the followers. Followers look at the job's
+Each process has one `JobNotifier`: a thread that is notified and wakes the followers. Followers look at the job's
 revision themselves, so a lost ring costs them one slow poll and nothing else.
 """
 
@@ -10,18 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.jobs.status import JobView, view
-from app.store.db.notify import Listener
+from app.store.db.notify import Subscription
 
 POLL_SECONDS = 1.0
 
 
-class Newsroom:
+class JobNotifier:
     """Wakes followers when a job changed. The listening thread starts with the first follower."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
         self._heard = threading.Condition()
         self._versions: dict[str, int] = {}  # job id → how many rings; only of jobs that are followed
         self._followers: dict[str, int] = {}
@@ -38,14 +38,14 @@ class Newsroom:
             seen, last_word = after_revision, time.monotonic()
             while True:
                 rings = self._versions.get(job_id, 0)
-                revision = self._installation.jobs.revision(job_id)
+                revision = self._context.jobs.revision(job_id)
                 if revision is None or revision > seen:
-                    current = view(self._installation, job_id)
+                    current = view(self._context, job_id)
                     seen, last_word = current.job.revision, time.monotonic()
                     yield current
                     if current.job.status.terminal:
                         return
-                elif self._installation.jobs.get(job_id).status.terminal:
+                elif self._context.jobs.get(job_id).status.terminal:
                     return
                 elif time.monotonic() - last_word >= idle_seconds:
                     last_word = time.monotonic()
@@ -61,10 +61,10 @@ class Newsroom:
         """
 
         def has_ended() -> bool:
-            return self._installation.jobs.get(job_id).status.terminal
+            return self._context.jobs.get(job_id).status.terminal
 
         self.wait_until(job_id, has_ended, timeout, give_up)
-        return view(self._installation, job_id)
+        return view(self._context, job_id)
 
     def wait_until(
         self, subject: str, condition: Callable[[], bool], timeout: float, give_up: Callable[[], bool] = lambda: False
@@ -105,11 +105,11 @@ class Newsroom:
     def _start(self) -> None:
         with self._heard:
             if self._thread is None:
-                listener = self._installation.bell.listen("news")
+                listener = self._context.notifications.listen("news")
                 self._thread = threading.Thread(target=self._listen, args=(listener,), name="newsroom", daemon=True)
                 self._thread.start()
 
-    def _listen(self, listener: Listener) -> None:
+    def _listen(self, listener: Subscription) -> None:
         while True:
             job_id = listener.wait(POLL_SECONDS)
             if job_id is None:

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from app.config import Settings
-from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, refusal, suspicion
+from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 
 log = logging.getLogger("cyberimage.security")
 
 
-def refuse_suspicious(settings: Settings, texts: Mapping[str, str], *, client_id: str, request_id: str | None) -> None:
+def screen_prompts(settings: Settings, texts: Mapping[str, str], *, client_id: str, request_id: str | None) -> None:
     """Look through the whole of `texts`, by field, as they will be used. Raises SuspiciousInput, when SUSPICIOUS_INPUT
     says so. Their length is bounded by who calls."""
     if settings.suspicious_input == "off":
         return
     for field, text in texts.items():
-        found = suspicion(text, _patterns(settings.suspicious_patterns))
+        found = find_attack(text, _patterns(settings.suspicious_patterns))
         if found is None:
             continue
         log.warning(
@@ -29,7 +29,7 @@ def refuse_suspicious(settings: Settings, texts: Mapping[str, str], *, client_id
             extra={"request_id": request_id},
         )
         if settings.suspicious_input == "refuse":
-            raise refusal(field, found)
+            raise refusal_message(field, found)
 
 
 @lru_cache(maxsize=4)

@@ -12,30 +12,30 @@ from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
 from app.core.tasks import TEXT_TASKS, TXT2IMG
 from app.errors import Conflict, UnknownModel
-from app.services.context import Installation
-from app.services.jobs.submit import Submitted, submit
+from app.services.context import AppContext
+from app.services.jobs.submit import Submission, submit
 from app.services.media.input_images import usable_image
 
 
-def rerun(installation: Installation, image_id: str, *, client_id: str, request_id: str | None = None) -> Submitted:
+def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str | None = None) -> Submission:
     """Enqueue what made the picture, seed and all. What has changed since then is told by the job's warnings.
 
     Raises ImageNotFound, Gone, Conflict when it cannot be made again, and whatever `submit` raises.
     """
-    output = usable_image(installation, image_id, client_id=client_id)
+    output = usable_image(context, image_id, client_id=client_id)
     manifest = output.manifest
     try:
-        spec = installation.catalog.get(str(manifest.get("model_id")))
+        spec = context.catalog.get(str(manifest.get("model_id")))
     except UnknownModel:
         raise UnknownModel(
             f"The picture was made with {output.model_id}, which is not in the catalogue any more. Add its MODEL_ line."
         ) from None
     if spec.lane != "local":
         raise Conflict(f"{spec.id} runs at a provider, who may change it at any time: no picture can be made again.")
-    asked = _as_asked(manifest, _inputs(installation, output))
+    asked = _as_asked(manifest, _inputs(context, output))
     versions = {name: str(value) for name, value in manifest.get("versions", {}).items()}
     return submit(
-        installation,
+        context,
         asked,
         client_id=client_id,
         request_id=request_id,
@@ -65,11 +65,11 @@ def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
     return ("The picture was drawn together with others; drawn alone it may differ by a rounding.",)
 
 
-def _inputs(installation: Installation, output: Output) -> dict[str, str]:
+def _inputs(context: AppContext, output: Output) -> dict[str, str]:
     """The pictures that it was made of, as they were used."""
     if output.manifest.get("task", TXT2IMG) in TEXT_TASKS:
         return {}
-    kept = installation.inputs.pngs(output.job_id)
+    kept = context.inputs.pngs(output.job_id)
     missing = [role for role in output.manifest.get("inputs", {}) if role not in kept]
     if missing or not kept:
         raise Conflict(f"The {' and '.join(missing) or 'image'} that this picture was made of is not kept any more.")

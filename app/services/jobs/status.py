@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from app.core.job import Job, JobStatus
 from app.core.output import Output
 from app.core.prediction import Prediction
-from app.services.context import Installation
-from app.services.jobs.eta import Outlook
+from app.services.context import AppContext
+from app.services.jobs.eta import EtaEstimator
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,20 @@ class JobView:
     prediction: Prediction | None = None
 
 
-def view(installation: Installation, job_id: str, outlook: Outlook | None = None) -> JobView:
+def view(context: AppContext, job_id: str, estimator: EtaEstimator | None = None) -> JobView:
     """`outlook` is one read a moment ago, for who asks often. Raises JobNotFound or Gone."""
-    return view_of(installation, installation.jobs.get(job_id), outlook)
+    return view_of(context, context.jobs.get(job_id), estimator)
 
 
-def prediction_of(installation: Installation, job: Job) -> Prediction | None:
+def prediction_of(context: AppContext, job: Job) -> Prediction | None:
     """What was asked of a provider for `job`, if anything."""
-    return None if job.request.remote is None else installation.predictions.of_job(job.id)
+    return None if job.request.remote is None else context.predictions.of_job(job.id)
 
 
-def view_of(installation: Installation, job: Job, outlook: Outlook | None = None) -> JobView:
-    prediction = prediction_of(installation, job)
+def view_of(context: AppContext, job: Job, estimator: EtaEstimator | None = None) -> JobView:
+    prediction = prediction_of(context, job)
     if job.status.terminal:
-        made = installation.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
+        made = context.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
         return JobView(job, None, None, made, prediction)
-    position = installation.jobs.position(job)
-    return JobView(job, position, (outlook or Outlook(installation)).eta(job, position), (), prediction)
+    position = context.jobs.position(job)
+    return JobView(job, position, (estimator or EtaEstimator(context)).eta(job, position), (), prediction)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.core.urls import url_prefix
-from app.services.context import Installation
-from app.services.jobs.eta import Outlook
+from app.services.context import AppContext
+from app.services.jobs.eta import EtaEstimator
 from app.services.jobs.status import JobView
 from app.services.jobs.status import view as read_view
-from app.store.queue.status_probe import Glance, GlanceStore
+from app.store.queue.status_probe import StatusProbe, StatusProbeStore
 
 MOST_REMEMBERED = 500  # jobs; some kilobytes each
 OUTLOOK_SECONDS = 1.0  # an estimate may be this old; nothing else may
@@ -24,27 +24,27 @@ class _Entry:
     view: JobView
     answer: bytes
 
-    def still_true(self, glance: Glance) -> bool:
+    def still_true(self, glance: StatusProbe) -> bool:
         return self.view.job.revision == glance.revision and len(self.view.outputs) == glance.outputs
 
 
-class StatusBoard:
+class StatusCache:
     """What `render` makes of `services.status.view`, at a fraction of its cost. One per process; safe with threads."""
 
-    def __init__(self, installation: Installation, render: Callable[[JobView], bytes]) -> None:
-        self._installation = installation
+    def __init__(self, context: AppContext, render: Callable[[JobView], bytes]) -> None:
+        self._context = context
         self._render = render
-        self._glances = GlanceStore(installation.database)
+        self._status_probes = StatusProbeStore(context.database)
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
-        self._outlook: tuple[float, Outlook] | None = None
+        self._estimator: tuple[float, EtaEstimator] | None = None
 
     def answer(self, job_id: str) -> bytes:
         """Raises JobNotFound or Gone."""
-        glance = self._glances.glance(job_id)
+        glance = self._status_probes.glance(job_id)
         known = self._known.get((url_prefix(), job_id))
         if known is None or glance is None or not known.still_true(glance):
-            return self._remember(job_id, read_view(self._installation, job_id, self._now())).answer
+            return self._remember(job_id, read_view(self._context, job_id, self._now())).answer
         if known.view.job.status.terminal:
             return known.answer
         eta = self._now().eta(known.view.job, glance.position)
@@ -61,7 +61,7 @@ class StatusBoard:
                 self._known.popitem(last=False)
         return entry
 
-    def _now(self) -> Outlook:
-        if self._outlook is None or time.monotonic() - self._outlook[0] > OUTLOOK_SECONDS:
-            self._outlook = (time.monotonic(), Outlook(self._installation))
-        return self._outlook[1]
+    def _now(self) -> EtaEstimator:
+        if self._estimator is None or time.monotonic() - self._estimator[0] > OUTLOOK_SECONDS:
+            self._estimator = (time.monotonic(), EtaEstimator(self._context))
+        return self._estimator[1]

@@ -14,9 +14,9 @@ from app.core.catalog import Media, ModelSpec
 from app.core.request import GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
-from app.services.context import Installation
-from app.services.jobs.eta import Outlook
-from app.services.jobs.prompt_screening import refuse_suspicious
+from app.services.context import AppContext
+from app.services.jobs.eta import EtaEstimator
+from app.services.jobs.prompt_screening import screen_prompts
 from app.services.media.input_images import prepare
 from app.services.models.capabilities import check_task, known_spec
 from app.services.models.loras import check_loras
@@ -32,7 +32,7 @@ log = logging.getLogger("cyberimage.access")
 
 
 @dataclass(frozen=True)
-class Submitted:
+class Submission:
     """What the client is told. `is_new` is false when an Idempotency-Key had the first answer given again."""
 
     job_id: str
@@ -42,7 +42,7 @@ class Submitted:
 
 
 def submit(
-    installation: Installation,
+    context: AppContext,
     asked: GenerationInput,
     *,
     client_id: str,
@@ -51,31 +51,31 @@ def submit(
     webhook_url: str | None = None,
     request_id: str | None = None,
     rerun_of: RerunOf | None = None,
-) -> Submitted:
+) -> Submission:
     """Enqueue `asked`. When this returns the job survives any crash. `rerun_of` is the picture that it makes again.
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
     LoraUnavailable, LoraIncompatible, IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
     """
-    settings = installation.settings
+    settings = context.settings
     idempotency = None
     if idempotency_key is not None:
         idempotency = IdempotencyKey(idempotency_key, _digest(asked, priority, webhook_url))
-        earlier = installation.jobs.first_answer(client_id, idempotency)
+        earlier = context.jobs.first_answer(client_id, idempotency)
         if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
-            return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    spec = known_spec(installation, installation.catalog.get(asked.model_id))
-    refuse_suspicious(settings, _words(asked, settings), client_id=client_id, request_id=request_id)
+            return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    spec = known_spec(context, context.catalog.get(asked.model_id))
+    screen_prompts(settings, _words(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
-    check_task(installation, spec, resolved.request.task)
-    loras = check_loras(installation, spec, resolved.request.loras)
+    check_task(context, spec, resolved.request.task)
+    loras = check_loras(context, spec, resolved.request.loras)
     if webhook_url is not None:
-        check_url(installation, webhook_url)
-    _refuse_when_full(installation)
+        check_url(context, webhook_url)
+    _refuse_when_full(context)
     request = resolved.request.model_copy(update={"loras": loras})
-    ready = prepare(installation, asked, request, spec, client_id=client_id)
+    ready = prepare(context, asked, request, spec, client_id=client_id)
     return _store(
-        installation,
+        context,
         ready.request.model_copy(update={"rerun_of": rerun_of}),
         spec,
         client_id=client_id,
@@ -89,7 +89,7 @@ def submit(
 
 
 def submit_remote(
-    installation: Installation,
+    context: AppContext,
     models: RemoteModels,
     media: Media,
     model: str,
@@ -101,7 +101,7 @@ def submit_remote(
     idempotency_key: str | None = None,
     webhook_url: str | None = None,
     request_id: str | None = None,
-) -> Submitted:
+) -> Submission:
     """Enqueue a generation by the provider's `model` with `input` in its own words, and with a picture of the gallery
     where it takes one to start from.
 
@@ -112,18 +112,16 @@ def submit_remote(
     if idempotency_key is not None:
         told = json.dumps([media, model, input, priority, webhook_url or "", source_image_id], sort_keys=True)
         idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(told.encode()).hexdigest())
-        earlier = installation.jobs.first_answer(client_id, idempotency)
+        earlier = context.jobs.first_answer(client_id, idempotency)
         if earlier is not None:
-            return Submitted(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    ready = prepare_remote(
-        installation, models, media, model, input, client_id=client_id, source_image_id=source_image_id
-    )
-    refuse_suspicious(installation.settings, ready.words, client_id=client_id, request_id=request_id)
+            return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    ready = prepare_remote(context, models, media, model, input, client_id=client_id, source_image_id=source_image_id)
+    screen_prompts(context.settings, ready.words, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
-        check_url(installation, webhook_url)
-    _refuse_when_full(installation)
+        check_url(context, webhook_url)
+    _refuse_when_full(context)
     return _store(
-        installation,
+        context,
         ready.request,
         ready.spec,
         client_id=client_id,
@@ -136,31 +134,31 @@ def submit_remote(
 
 
 def _store(
-    installation: Installation,
+    context: AppContext,
     request: GenerationRequest,
     spec: ModelSpec,
     *,
     client_id: str,
     idempotency: IdempotencyKey | None,
     **more: Any,
-) -> Submitted:
+) -> Submission:
     """Put a request that is found good in line, and wake a worker."""
-    job, is_new = installation.jobs.enqueue(
+    job, is_new = context.jobs.enqueue(
         request,
         client_id=client_id,
         lane=spec.lane,
-        max_attempts=installation.settings.max_attempts,
+        max_attempts=context.settings.max_attempts,
         idempotency=idempotency,
         **more,
     )
     if is_new:
-        if installation.settings.auth_mode != "none":
+        if context.settings.auth_mode != "none":
             log.info("%s asks for a picture", client_id, extra={"job_id": job.id, "request_id": job.request_id})
-        installation.bell.ring("work")
-        installation.bell.ring("news", job.id)
-    if idempotency is not None and (told := installation.jobs.first_answer(client_id, idempotency)) is not None:
-        return Submitted(told.job_id, told.position, told.warnings, is_new)
-    return Submitted(job.id, installation.jobs.position(job), job.warnings, is_new)
+        context.notifications.ring("work")
+        context.notifications.ring("news", job.id)
+    if idempotency is not None and (told := context.jobs.first_answer(client_id, idempotency)) is not None:
+        return Submission(told.job_id, told.position, told.warnings, is_new)
+    return Submission(job.id, context.jobs.position(job), job.warnings, is_new)
 
 
 def _words(asked: GenerationInput, settings: Settings) -> dict[str, str]:
@@ -176,18 +174,18 @@ def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> s
     return hashlib.sha256("|".join([told, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
 
 
-def _refuse_when_full(installation: Installation) -> None:
-    settings = installation.settings
-    if installation.images.free_bytes() < settings.disk_floor_bytes:
+def _refuse_when_full(context: AppContext) -> None:
+    settings = context.settings
+    if context.images.free_bytes() < settings.disk_floor_bytes:
         raise DiskFull("The disk is almost full: new jobs are refused until there is room. Delete some pictures.")
-    if installation.jobs.count_pending() >= settings.queue_max_pending:
+    if context.jobs.count_pending() >= settings.queue_max_pending:
         raise QueueFull(
             f"{settings.queue_max_pending} jobs are waiting already. Try again when some have finished.",
-            retry_after=_until_there_is_room(installation),
+            retry_after=_until_there_is_room(context),
         )
 
 
-def _until_there_is_room(installation: Installation) -> float:
+def _until_there_is_room(context: AppContext) -> float:
     """Seconds until the first running job should end, as learned from finished ones."""
-    seconds = Outlook(installation).next_end()
+    seconds = EtaEstimator(context).next_end()
     return USUAL_WAIT_SECONDS if seconds is None else min(max(seconds, 1.0), LONGEST_WAIT_SECONDS)

@@ -13,7 +13,7 @@ from app.core.output import Output
 from app.core.request import spec_for
 from app.core.search import matches
 from app.errors import ImageNotFound, UnknownModel
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.store.media.outputs import GalleryQuery
 
 JOBS_PER_LOOK = 200  # how many jobs are looked through at once for the few that a filter wants
@@ -30,9 +30,9 @@ class Page:
     next: tuple[float, str] | None
 
 
-def page(installation: Installation, query: GalleryQuery) -> Page:
+def page(context: AppContext, query: GalleryQuery) -> Page:
     """The newest outputs first, `query.limit` at a time."""
-    found = installation.outputs.page(replace(query, limit=query.limit + 1))  # one more tells whether more follow
+    found = context.outputs.page(replace(query, limit=query.limit + 1))  # one more tells whether more follow
     outputs = found[: query.limit]
     more = len(found) > query.limit
     return Page(outputs, (outputs[-1].created_at, outputs[-1].id) if more else None)
@@ -74,24 +74,22 @@ class Listing:
 
 
 def browse(
-    installation: Installation, wanted: Filter, *, status: JobStatus, limit: int, after: Place | None = None
+    context: AppContext, wanted: Filter, *, status: JobStatus, limit: int, after: Place | None = None
 ) -> Listing:
     """The newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
     if status is not JobStatus.COMPLETED:
-        return _browse_jobs(installation, wanted, status, limit, after)
-    found = page(installation, GalleryQuery(limit, after, **vars(wanted)))
+        return _browse_jobs(context, wanted, status, limit, after)
+    found = page(context, GalleryQuery(limit, after, **vars(wanted)))
     return Listing([ImageItem(output, output.manifest.get("prompt", "")) for output in found.outputs], found.next)
 
 
-def _browse_jobs(
-    installation: Installation, wanted: Filter, status: JobStatus, limit: int, after: Place | None
-) -> Listing:
+def _browse_jobs(context: AppContext, wanted: Filter, status: JobStatus, limit: int, after: Place | None) -> Listing:
     items: list[JobItem] = []
     before = None if after is None else min(int(after[0]), 2**62)
     for _ in range(LOOKS):
-        jobs = installation.jobs.newest([status], limit=JOBS_PER_LOOK, before_seq=before, client_id=wanted.owner)
+        jobs = context.jobs.newest([status], limit=JOBS_PER_LOOK, before_seq=before, client_id=wanted.owner)
         for job in jobs:
-            item = JobItem(job, _media_of(installation, job))
+            item = JobItem(job, _media_of(context, job))
             if _lets_through(wanted, item):
                 if len(items) == limit:
                     return Listing(items, _place(items[-1].job))
@@ -116,24 +114,24 @@ def _lets_through(wanted: Filter, item: JobItem) -> bool:
     )
 
 
-def _media_of(installation: Installation, job: Job) -> Media:
+def _media_of(context: AppContext, job: Job) -> Media:
     try:
-        return spec_for(installation.catalog, job.request).media
+        return spec_for(context.catalog, job.request).media
     except UnknownModel:  # it was taken out of the catalogue
         return "image"
 
 
-def open_file(installation: Installation, output: Output, *, thumbnail: bool = False) -> Path:
+def open_file(context: AppContext, output: Output, *, thumbnail: bool = False) -> Path:
     """The file of `output`. Raises ImageNotFound when somebody removed it behind our back."""
-    path = installation.images.path(output.thumbnail_path if thumbnail else output.path)
+    path = context.images.path(output.thumbnail_path if thumbnail else output.path)
     if not path.is_file():
         raise ImageNotFound("The file of this image is missing from the images folder.")
     return path
 
 
-def remove(installation: Installation, image_id: str) -> None:
+def remove(context: AppContext, image_id: str) -> None:
     """Remove row and files. The row goes first: there is never a row without its file. Raises ImageNotFound, Gone."""
-    output = installation.outputs.get(image_id)
-    installation.outputs.remove(image_id)
-    installation.images.remove(output.path)
-    installation.images.remove(output.thumbnail_path)
+    output = context.outputs.get(image_id)
+    context.outputs.remove(image_id)
+    context.images.remove(output.path)
+    context.images.remove(output.thumbnail_path)

@@ -20,7 +20,7 @@ from app.core.tasks import TEXT_TASKS
 from app.errors import FieldError, Gone, ImageNotFound, InvalidImage, Unavailable
 from app.providers.ssrf_guard import guarded_client, url_problem
 from app.services.auth.permissions import may_use
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.media import gallery
 from app.store.media.owners import OwnerStore
 
@@ -49,7 +49,7 @@ class _Sent:
 
 
 def prepare(
-    installation: Installation, asked: GenerationInput, request: GenerationRequest, spec: ModelSpec, *, client_id: str
+    context: AppContext, asked: GenerationInput, request: GenerationRequest, spec: ModelSpec, *, client_id: str
 ) -> Prepared:
     """Read the pictures of `asked`, and scale and cut them as `spec` and the size asked for want it.
 
@@ -57,23 +57,23 @@ def prepare(
     """
     if request.task in TEXT_TASKS or asked.image is None:
         return Prepared(request)
-    sent = _fetch(installation, "image", asked.image, client_id)
-    mask = None if asked.mask is None else _fetch(installation, "mask", asked.mask, client_id)
+    sent = _fetch(context, "image", asked.image, client_id)
+    mask = None if asked.mask is None else _fetch(context, "mask", asked.mask, client_id)
     # All at once: two requests that each hold one picture and wait for their mask would wait for ever.
-    pixels = _measure(installation, "image", sent) + (0 if mask is None else _measure(installation, "mask", mask))
-    with installation.pixels.taking(pixels):
-        return _prepared(installation, request, spec, sent, mask)
+    pixels = _measure(context, "image", sent) + (0 if mask is None else _measure(context, "mask", mask))
+    with context.pixels.taking(pixels):
+        return _prepared(context, request, spec, sent, mask)
 
 
 def _prepared(
-    installation: Installation, request: GenerationRequest, spec: ModelSpec, sent: _Sent, sent_mask: _Sent | None
+    context: AppContext, request: GenerationRequest, spec: ModelSpec, sent: _Sent, sent_mask: _Sent | None
 ) -> Prepared:
-    image = _decode(installation, "image", sent)
+    image = _decode(context, "image", sent)
     size = working_size(image.size, (request.width, request.height), spec)
     pictures, warnings = [_ready("image", image, sent, size)], list(image.notes)
     warnings += _notes(image, size)
     if sent_mask is not None:
-        mask = _matched(_decode(installation, "mask", sent_mask), image)
+        mask = _matched(_decode(context, "mask", sent_mask), image)
         pictures.append(_ready("mask", mask, sent_mask, size))
         warnings += mask.notes
     found: dict[str, object] = {picture.role: picture.ref for picture in pictures}
@@ -81,32 +81,32 @@ def _prepared(
     return Prepared(known, pictures, warnings)
 
 
-def usable_image(installation: Installation, image_id: str, *, client_id: str) -> Output:
+def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Output:
     """The picture `image_id` of the gallery, if `client_id` may start from it. Raises ImageNotFound or Gone.
 
     The one place where that right is asked for: whoever may see a picture may use it.
     """
     try:
-        output = installation.outputs.get(image_id)
+        output = context.outputs.get(image_id)
     except Gone:  # to others it is one that never was
-        if not may_use(installation, client_id, OwnerStore(installation.database).of_output(image_id) or NOBODY):
+        if not may_use(context, client_id, OwnerStore(context.database).of_output(image_id) or NOBODY):
             raise ImageNotFound("There is no image with this id.") from None
         raise
-    if not may_use(installation, client_id, output.owner):
+    if not may_use(context, client_id, output.owner):
         raise ImageNotFound("There is no image with this id.")
     return output
 
 
-def _fetch(installation: Installation, role: Role, where: str, client_id: str) -> _Sent:
+def _fetch(context: AppContext, role: Role, where: str, client_id: str) -> _Sent:
     where = where.strip()
     if where[:8].lower().startswith(("http://", "https://")):
-        return _Sent(_from_url(installation, role, where))
+        return _Sent(_from_url(context, role, where))
     if _GALLERY_ID.fullmatch(where):
-        return _Sent(_from_gallery(installation, role, where, client_id), where)
-    return _Sent(_from_base64(installation, role, where))
+        return _Sent(_from_gallery(context, role, where, client_id), where)
+    return _Sent(_from_base64(context, role, where))
 
 
-def _from_base64(installation: Installation, role: Role, text: str) -> bytes:
+def _from_base64(context: AppContext, role: Role, text: str) -> bytes:
     try:
         data = decode_data_uri(text)[1] if is_data_uri(text) else decode_base64(text)
     except ValueError:
@@ -118,35 +118,35 @@ def _from_base64(installation: Installation, role: Role, text: str) -> bytes:
     return data
 
 
-def _from_gallery(installation: Installation, role: Role, image_id: str, client_id: str) -> bytes:
+def _from_gallery(context: AppContext, role: Role, image_id: str, client_id: str) -> bytes:
     try:
-        output = usable_image(installation, image_id, client_id=client_id)
+        output = usable_image(context, image_id, client_id=client_id)
         if output.media != "image":
             raise _invalid(role, "is a video; only a picture can be a start")
-        return gallery.open_file(installation, output).read_bytes()
+        return gallery.open_file(context, output).read_bytes()
     except (ImageNotFound, Gone, FileNotFoundError):
         raise _invalid(role, f"names the picture {image_id}, which is not in the gallery") from None
 
 
-def _from_url(installation: Installation, role: Role, url: str) -> bytes:
+def _from_url(context: AppContext, role: Role, url: str) -> bytes:
     if len(url) > URL_MAX_CHARS:
         raise _invalid(role, f"is a URL of more than {URL_MAX_CHARS} characters")
-    if problem := url_problem(url, allow_private=installation.settings.input_allow_private):
+    if problem := url_problem(url, allow_private=context.settings.input_allow_private):
         raise _invalid(role, problem)
-    if not installation.fetches.acquire(blocking=False):
+    if not context.fetches.acquire(blocking=False):
         raise Unavailable(
             "Too many pictures are being fetched from URLs at once. Send the picture itself.", retry_after=5
         )
     try:
-        return _fetched(installation, role, url)
+        return _fetched(context, role, url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _invalid(role, f"could not be fetched: {str(error)[:150] or type(error).__name__}") from None
     finally:
-        installation.fetches.release()
+        context.fetches.release()
 
 
-def _fetched(installation: Installation, role: Role, url: str) -> bytes:
-    settings = installation.settings
+def _fetched(context: AppContext, role: Role, url: str) -> bytes:
+    settings = context.settings
     with guarded_client(
         allow_private=settings.input_allow_private, total_seconds=settings.input_fetch_seconds
     ) as client:
@@ -155,35 +155,35 @@ def _fetched(installation: Installation, role: Role, url: str) -> bytes:
         with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
             if response.status_code != 200:
                 raise _invalid(role, f"could not be fetched: the server answered {response.status_code}")
-            return _whole(installation, role, response)
+            return _whole(context, role, response)
 
 
-def _whole(installation: Installation, role: Role, response: httpx.Response) -> bytes:
+def _whole(context: AppContext, role: Role, response: httpx.Response) -> bytes:
     data = bytearray()
     for part in response.iter_raw():
         data += part
-        if len(data) > installation.settings.input_max_bytes:
-            raise _too_large(installation, role)
+        if len(data) > context.settings.input_max_bytes:
+            raise _too_large(context, role)
     return bytes(data)
 
 
-def _measure(installation: Installation, role: Role, sent: _Sent) -> int:
+def _measure(context: AppContext, role: Role, sent: _Sent) -> int:
     """Pixels, by the header."""
     from app.files.inputs import UnusablePicture, measure
 
-    if len(sent.data) > installation.settings.input_max_bytes:
-        raise _too_large(installation, role)
+    if len(sent.data) > context.settings.input_max_bytes:
+        raise _too_large(context, role)
     try:
-        return measure(sent.data, max_pixels=installation.settings.input_max_pixels)
+        return measure(sent.data, max_pixels=context.settings.input_max_pixels)
     except UnusablePicture as problem:
         raise _invalid(role, str(problem)) from None
 
 
-def _decode(installation: Installation, role: Role, sent: _Sent) -> Decoded:
+def _decode(context: AppContext, role: Role, sent: _Sent) -> Decoded:
     from app.files.inputs import UnusablePicture, decode
 
     try:
-        return decode(sent.data, role, max_pixels=installation.settings.input_max_pixels)
+        return decode(sent.data, role, max_pixels=context.settings.input_max_pixels)
     except UnusablePicture as problem:
         raise _invalid(role, str(problem)) from None
 
@@ -211,8 +211,8 @@ def _notes(image: Decoded, size: tuple[int, int]) -> Sequence[str]:
     return [note] if note else []
 
 
-def _too_large(installation: Installation, role: Role) -> InvalidImage:
-    return _invalid(role, f"has more than {installation.settings.input_max_bytes:,} bytes (INPUT_MAX_BYTES)")
+def _too_large(context: AppContext, role: Role) -> InvalidImage:
+    return _invalid(role, f"has more than {context.settings.input_max_bytes:,} bytes (INPUT_MAX_BYTES)")
 
 
 def _invalid(role: Role, message: str) -> InvalidImage:

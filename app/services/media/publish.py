@@ -27,7 +27,7 @@ from app.files.media import with_manifest
 from app.files.metadata import build_manifest, png_text, told_inside, xmp_of
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
 from app.monitoring.failpoints import failpoint
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.version import __version__
 
 TRY_AGAIN_SECONDS = 0.5
@@ -73,7 +73,7 @@ class Made:
         return [*self.pictures, *self.clips]
 
 
-def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Output]:
+def publish(context: AppContext, claim: Claim, made: Made) -> Sequence[Output]:
     """Write the files and complete the job under `claim`.
 
     Raises LeaseLost, Cancelled or StorageFull; the files are gone again then. After anything else they stay for
@@ -83,35 +83,35 @@ def publish(installation: Installation, claim: Claim, made: Made) -> Sequence[Ou
     outputs: list[Output] = []
     files: dict[str, bytes] = {}
     for index, one in enumerate(made.all):
-        output, content = _prepare(installation, claim, made, one, index)
+        output, content = _prepare(context, claim, made, one, index)
         outputs.append(output)
         files |= content
-    installation.images.publish(files)
+    context.images.publish(files)
     failpoint("after_file_rename")
     timings = {**made.timings, "queued": claim.queued_seconds, Phase.SAVING.value: time.perf_counter() - started}
     try:
-        _complete(installation, claim, outputs, timings, made)
+        _complete(context, claim, outputs, timings, made)
     except (LeaseLost, Cancelled):  # only then is it certain that no row points to them
         for name in files:
-            installation.images.remove(name)
+            context.images.remove(name)
         raise
-    installation.bell.ring("news", claim.job_id)
+    context.notifications.ring("news", claim.job_id)
     return outputs
 
 
 def _complete(
-    installation: Installation,
+    context: AppContext,
     claim: Claim,
     outputs: Sequence[Output],
     timings: Mapping[str, float],
     made: Made,
 ) -> None:
     """Commit, and try again while the database is away: an outage shorter than a lease must not cost the work."""
-    give_up_at = time.monotonic() + installation.settings.lease_seconds
+    give_up_at = time.monotonic() + context.settings.lease_seconds
     while True:
         try:
             failpoint("before_commit")
-            installation.claims.complete(
+            context.claims.complete(
                 claim,
                 outputs,
                 timings=timings,
@@ -136,7 +136,7 @@ def _steps(made: Made) -> int | None:
 
 
 def _prepare(
-    installation: Installation, claim: Claim, made: Made, one: Picture | Clip, index: int
+    context: AppContext, claim: Claim, made: Made, one: Picture | Clip, index: int
 ) -> tuple[Output, dict[str, bytes]]:
     output_id, now = new_id(), datetime.now(UTC)
     pixels = one.pixels if isinstance(one, Picture) else one.poster
@@ -152,11 +152,11 @@ def _prepare(
         image_id=output_id,
         created_at=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         safety_filter_result=one.safety,
-        marked=installation.settings.mark_ai_generated,
+        marked=context.settings.mark_ai_generated,
     )
     if isinstance(one, Clip):
         manifest["video"] = dict(one.facts)
-    inside = told_inside(manifest, whole=installation.settings.embed_metadata)
+    inside = told_inside(manifest, whole=context.settings.embed_metadata)
     kind = _kind_of(one, inside)
     path, thumbnail_path = dated_name(output_id, kind.suffix, now), dated_name(output_id, kind.thumbnail_suffix, now)
     output = Output(

@@ -11,7 +11,7 @@ from app.core.catalog import ModelSpec
 from app.core.tasks import TXT2IMG, Task, as_video, needs
 from app.core.videos import VIDEO_FAMILIES, with_family
 from app.errors import FieldError, UnsupportedTask
-from app.services.context import Installation
+from app.services.context import AppContext
 
 _WORDS: dict[Task, str] = {
     "txt2img": "draw from words",
@@ -23,22 +23,22 @@ _WORDS: dict[Task, str] = {
 _OF_PICTURES: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
 
 
-def tasks_of(installation: Installation, spec: ModelSpec) -> Sequence[Task]:
+def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
     """What `spec` can do for certain. A model that is not here yet may turn out to do more."""
-    certain = _certain(installation, spec)
+    certain = _certain(context, spec)
     return (_least(spec),) if certain is None else certain
 
 
-def known_spec(installation: Installation, spec: ModelSpec) -> ModelSpec:
+def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
     """`spec` with the rules of its family of videos filled in, as far as its files on this machine tell it."""
     if spec.media != "video" or spec.lane != "local":
         return spec
-    return with_family(spec, pipeline_class_of(installation, spec))
+    return with_family(spec, pipeline_class_of(context, spec))
 
 
-def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
+def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
     """Raise UnsupportedTask when it is certain that `spec` cannot do `task`; else its worker finds out."""
-    certain = _certain(installation, spec)
+    certain = _certain(context, spec)
     if certain is not None and task not in certain:
         instead = f" ({needs(certain)})" if task in _OF_PICTURES else ""
         message = f"{spec.id} cannot {_WORDS[task]}{instead}; GET /api/models lists under tasks what each model can do"
@@ -46,20 +46,20 @@ def check_task(installation: Installation, spec: ModelSpec, task: Task) -> None:
         raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
 
 
-def pipeline_class_of(installation: Installation, spec: ModelSpec) -> str | None:
+def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
     """The diffusers pipeline of a model that runs here; None when nothing is known of it yet."""
     if spec.source not in ("local", "huggingface"):
         return None
-    return spec.options.pipeline_class or _class_of(_index_file(installation, spec))
+    return spec.options.pipeline_class or _class_of(_index_file(context, spec))
 
 
-def _certain(installation: Installation, spec: ModelSpec) -> Sequence[Task] | None:
+def _certain(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
     """None when nothing is known of the model's pipeline."""
     if spec.options.tasks is not None:
         return tuple(as_video(task) for task in spec.options.tasks) if spec.media == "video" else spec.options.tasks
     if spec.source not in ("local", "huggingface"):
         return (_least(spec),)
-    pipeline_class = pipeline_class_of(installation, spec)
+    pipeline_class = pipeline_class_of(context, spec)
     if pipeline_class is None:
         return None
     if spec.media == "video":
@@ -72,8 +72,8 @@ def _least(spec: ModelSpec) -> Task:
     return as_video(TXT2IMG) if spec.media == "video" else TXT2IMG
 
 
-def _index_file(installation: Installation, spec: ModelSpec) -> Path | None:
-    settings = installation.settings
+def _index_file(context: AppContext, spec: ModelSpec) -> Path | None:
+    settings = context.settings
     if spec.source == "local":
         path = settings.local_path(spec.repo)
         return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"

@@ -17,7 +17,7 @@ from app.core.loras import FAMILIES, LoraFile, families_of_pipeline, fits
 from app.core.request import LoraChoice
 from app.errors import FieldError, InvalidRequest, LoraIncompatible, LoraUnavailable
 from app.files import loras as files
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.models.capabilities import pipeline_class_of
 from app.store.ops.loras import LoraStore
 
@@ -43,42 +43,42 @@ class KnownLora:
         return self.card is not None
 
 
-def listing(installation: Installation) -> list[KnownLora]:
+def listing(context: AppContext) -> list[KnownLora]:
     """The files of LORAS_DIR and the names that were given, each sorted by name."""
-    folder = installation.settings.loras_folder
-    named = LoraStore(installation.database).all()
+    folder = context.settings.loras_folder
+    named = LoraStore(context.database).all()
     own = dict.fromkeys(files.name_of(folder, file) for file in files.all_files(folder))
-    return [_known(installation, lora_id) for lora_id in own if lora_id not in named] + [
-        _known(installation, lora_id, name) for name, lora_id in named.items()
+    return [_known(context, lora_id) for lora_id in own if lora_id not in named] + [
+        _known(context, lora_id, name) for name, lora_id in named.items()
     ]
 
 
-def load(installation: Installation, lora_path: str, name: str | None = None) -> KnownLora:
+def load(context: AppContext, lora_path: str, name: str | None = None) -> KnownLora:
     """Make sure that requests can have the LoRA `lora_path` (a file of LORAS_DIR or a repo of the hub), as `name`.
 
     A file is looked at now; one of the hub is fetched by the worker that first needs it. Workers take it into memory
     with the first job that names it. Raises LoraUnavailable, or InvalidRequest for a name that cannot be one.
     """
-    known = _known(installation, lora_path, name)
+    known = _known(context, lora_path, name)
     if known.problem is not None:
         raise LoraUnavailable(known.problem)
     if name is not None:
         if not _NAME.fullmatch(name):
             message = "must be 1 to 100 letters, digits, dots, dashes or underscores, the first a letter or digit"
             raise InvalidRequest(f"name {message}.", errors=[FieldError("name", message)])
-        LoraStore(installation.database).put(name, lora_path)
+        LoraStore(context.database).put(name, lora_path)
     return known
 
 
-def unload(installation: Installation, name: str) -> bool:
+def unload(context: AppContext, name: str) -> bool:
     """Forget a name that `load` gave, and say whether there was one.
 
     Files stay, and so do jobs that were accepted with it; workers drop what is unused for longest by themselves.
     """
-    return LoraStore(installation.database).remove(name)
+    return LoraStore(context.database).remove(name)
 
 
-def check_loras(installation: Installation, spec: ModelSpec, wanted: Sequence[LoraChoice]) -> tuple[LoraChoice, ...]:
+def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoice]) -> tuple[LoraChoice, ...]:
     """`wanted` with names put for what they stand for, if `spec` may have them as far as can be told by now.
 
     Raises LoraUnavailable or LoraIncompatible.
@@ -87,11 +87,11 @@ def check_loras(installation: Installation, spec: ModelSpec, wanted: Sequence[Lo
         return ()
     if spec.source not in ("local", "huggingface"):
         raise _refused(LoraIncompatible, f"{spec.id} runs elsewhere and takes no LoRAs")
-    named = LoraStore(installation.database).all()
-    pipeline_class = pipeline_class_of(installation, spec)
+    named = LoraStore(context.database).all()
+    pipeline_class = pipeline_class_of(context, spec)
     meant: list[LoraChoice] = []
     for choice in wanted:
-        known = _known(installation, named.get(choice.id, choice.id))
+        known = _known(context, named.get(choice.id, choice.id))
         if known.problem is not None:
             raise _refused(LoraUnavailable, known.problem.rstrip("."))
         if known.card is not None and pipeline_class is not None and not fits(known.card.family, pipeline_class):
@@ -101,8 +101,8 @@ def check_loras(installation: Installation, spec: ModelSpec, wanted: Sequence[Lo
     return tuple(meant)
 
 
-def _known(installation: Installation, lora_id: str, name: str | None = None) -> KnownLora:
-    settings = installation.settings
+def _known(context: AppContext, lora_id: str, name: str | None = None) -> KnownLora:
+    settings = context.settings
     file, repo = files.find(settings.loras_folder, lora_id), files.repo_of(lora_id)
     if file is None and files.is_lost_link(settings.loras_folder, lora_id):
         problem = f"The LoRA {lora_id} is a link to a file that is not there. Mend the link in LORAS_DIR."
@@ -120,14 +120,14 @@ def _known(installation: Installation, lora_id: str, name: str | None = None) ->
     except (LoraUnavailable, OSError) as error:
         problem = error.detail if isinstance(error, LoraUnavailable) else f"The LoRA {lora_id} cannot be read."
         return KnownLora(name or lora_id, lora_id if name else None, None, problem)
-    return KnownLora(name or lora_id, lora_id if name else None, card, None, _models_for(installation, card))
+    return KnownLora(name or lora_id, lora_id if name else None, card, None, _models_for(context, card))
 
 
-def _models_for(installation: Installation, card: LoraFile) -> Sequence[str]:
+def _models_for(context: AppContext, card: LoraFile) -> Sequence[str]:
     """Those whose pipeline is known and of the LoRA's family."""
     if card.family is None:
         return ()
-    classes = {spec.id: pipeline_class_of(installation, spec) for spec in installation.catalog}
+    classes = {spec.id: pipeline_class_of(context, spec) for spec in context.catalog}
     return [
         model_id for model_id, name in classes.items() if name and card.family in (families_of_pipeline(name) or ())
     ]

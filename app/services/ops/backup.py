@@ -18,8 +18,8 @@ from pathlib import Path
 
 from app.core.job_body import iso
 from app.errors import ConfigurationError
-from app.files.modes import Place, restrict
-from app.services.context import Installation
+from app.files.modes import ProtectedPath, restrict
+from app.services.context import AppContext
 from app.services.ops.private_files import access_of
 from app.store.db import snapshot
 from app.store.db.migrate import revision_of
@@ -43,7 +43,7 @@ class Backup:
     bytes: int
 
 
-def back_up(installation: Installation, folder: Path) -> Backup:
+def back_up(context: AppContext, folder: Path) -> Backup:
     """Write a backup to the new `folder`. Raises ConfigurationError, SnapshotFailed, DatabaseUnavailable, OSError."""
     if folder.exists() and any(folder.iterdir()):
         raise ConfigurationError([f"{folder} is not empty. Name a new folder for each backup."])
@@ -51,13 +51,13 @@ def back_up(installation: Installation, folder: Path) -> Backup:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, mode=0o700)  # it holds prompts, and the key that signs webhooks
     try:
-        name = snapshot.file_name(installation.database)
-        snapshot.save(installation.database, unfinished / name)
-        sizes = [size for file in _files(installation) if (size := _take(installation, file, unfinished)) is not None]
-        revision = revision_of(installation.database)
+        name = snapshot.file_name(context.database)
+        snapshot.save(context.database, unfinished / name)
+        sizes = [size for file in _files(context) if (size := _take(context, file, unfinished)) is not None]
+        revision = revision_of(context.database)
         backup = Backup(__version__, revision, iso(time.time()), name, len(sizes), sum(sizes))
         (unfinished / MANIFEST).write_text(json.dumps(asdict(backup), indent=2) + "\n")
-        restrict([Place(unfinished, own=".*")], access_of(installation.settings), most=sys.maxsize)
+        restrict([ProtectedPath(unfinished, own=".*")], access_of(context.settings), most=sys.maxsize)
         unfinished.replace(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -65,7 +65,7 @@ def back_up(installation: Installation, folder: Path) -> Backup:
     return backup
 
 
-def restore(installation: Installation, folder: Path) -> tuple[Backup, int]:
+def restore(context: AppContext, folder: Path) -> tuple[Backup, int]:
     """Put the backup in `folder` in the place of what is there; gives it, and how many pictures it lacked.
 
     Pictures that are there stay; the sweep removes them in time if they belong to nothing. Raises as `back_up` does.
@@ -73,10 +73,10 @@ def restore(installation: Installation, folder: Path) -> tuple[Backup, int]:
     backup = read(folder)
     for path in (folder / IMAGES).rglob("*"):
         if path.is_file():
-            _link(path, installation.images.path(path.relative_to(folder / IMAGES).as_posix()))
-    snapshot.load(folder / backup.database, installation.database)
-    installation.database.close()  # what is known of the tables belongs to the old ones
-    return backup, _forget_missing(installation)
+            _link(path, context.images.path(path.relative_to(folder / IMAGES).as_posix()))
+    snapshot.load(folder / backup.database, context.database)
+    context.database.close()  # what is known of the tables belongs to the old ones
+    return backup, _forget_missing(context)
 
 
 def read(folder: Path) -> Backup:
@@ -87,19 +87,19 @@ def read(folder: Path) -> Backup:
         raise ConfigurationError([f"{folder} holds no backup: there is no readable {MANIFEST} in it."]) from None
 
 
-def _files(installation: Installation) -> Iterator[str]:
+def _files(context: AppContext) -> Iterator[str]:
     """The names of all files that the database knows."""
     after = None
-    while page := installation.outputs.page(GalleryQuery(limit=_PAGE, after=after)):
+    while page := context.outputs.page(GalleryQuery(limit=_PAGE, after=after)):
         for output in page:
             yield output.path
             yield output.thumbnail_path
         after = (page[-1].created_at, page[-1].id)
 
 
-def _take(installation: Installation, name: str, folder: Path) -> int | None:
+def _take(context: AppContext, name: str, folder: Path) -> int | None:
     """Link or copy a picture into the backup; None when it was removed meanwhile."""
-    source = installation.images.path(name)
+    source = context.images.path(name)
     try:
         _link(source, folder / IMAGES / name)
         return source.stat().st_size
@@ -119,12 +119,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _forget_missing(installation: Installation) -> int:
-    missing = {
-        Path(name).name.partition(".")[0]
-        for name in _files(installation)
-        if not installation.images.path(name).is_file()
-    }
+def _forget_missing(context: AppContext) -> int:
+    missing = {Path(name).name.partition(".")[0] for name in _files(context) if not context.images.path(name).is_file()}
     for output_id in missing:
-        installation.outputs.remove(output_id)
+        context.outputs.remove(output_id)
     return len(missing)

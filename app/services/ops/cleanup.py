@@ -10,9 +10,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.ops.orphans import sweep_orphans
-from app.store.media.retention import Old, RetentionStore
+from app.store.media.retention import OldJob, RetentionStore
 from app.store.ops.counters import Counter
 
 DAY = 86400.0
@@ -34,42 +34,42 @@ class Report:
     freed_bytes: int = 0
 
 
-def clean_up(installation: Installation, *, dry_run: bool = False) -> Report:
+def clean_up(context: AppContext, *, dry_run: bool = False) -> Report:
     """Do what retention asks for, sweep orphans, forget old Idempotency-Keys. Raises DatabaseUnavailable."""
-    sweep = _Sweep(installation, dry_run)
+    sweep = _Sweep(context, dry_run)
     sweep.by_age()
     sweep.by_size()
     report = sweep.report
-    report.orphans, freed = sweep_orphans(installation, dry_run=dry_run)
+    report.orphans, freed = sweep_orphans(context, dry_run=dry_run)
     report.freed_bytes += freed
-    store = RetentionStore(installation.database)
+    store = RetentionStore(context.database)
     report.idempotency_keys = (store.count_keys if dry_run else store.forget_keys)(KEYS_KEPT_SECONDS)
     if not dry_run:
         store.forget_traces(TRACES_KEPT_SECONDS)
-        _note(installation, report)
+        _note(context, report)
     return report
 
 
 class _Sweep:
     """One pass over what is too old, and one over what is too much."""
 
-    def __init__(self, installation: Installation, dry_run: bool) -> None:
-        self._installation = installation
-        self._store = RetentionStore(installation.database)
+    def __init__(self, context: AppContext, dry_run: bool) -> None:
+        self._context = context
+        self._store = RetentionStore(context.database)
         self._gone: set[str] = set()  # what a dry run would have removed already
         self._gone_bytes = 0
         self.report = Report(dry_run)
 
     def by_age(self) -> None:
         """Jobs that ended more than RETENTION_DAYS ago, however they ended, with their pictures."""
-        age = self._installation.settings.retention_days * DAY
+        age = self._context.settings.retention_days * DAY
         if age:
             for job_ids in self._store.ended_before(age):
                 self._forget(self._store.outputs_of(job_ids), job_ids, ended_before=age)
 
     def by_size(self) -> None:
         """The oldest pictures until there are RETENTION_MAX_IMAGES and RETENTION_MAX_BYTES at most."""
-        settings, totals = self._installation.settings, self._installation.outputs.totals()
+        settings, totals = self._context.settings, self._context.outputs.totals()
         done = self._gone if self.report.dry_run else ()
         surplus = totals["count"] - len(done) - settings.retention_max_images if settings.retention_max_images else 0
         excess = totals["bytes"] - (self._gone_bytes if done else 0) - settings.retention_max_bytes
@@ -77,7 +77,7 @@ class _Sweep:
         if surplus <= 0 and excess <= 0:
             return
         for portion in self._store.oldest_outputs():
-            chosen: list[Old] = []
+            chosen: list[OldJob] = []
             for old in portion:
                 if old.id not in self._gone and (surplus > 0 or excess > 0):
                     chosen.append(old)
@@ -86,7 +86,7 @@ class _Sweep:
             if surplus <= 0 and excess <= 0:
                 return
 
-    def _forget(self, old: Sequence[Old], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
+    def _forget(self, old: Sequence[OldJob], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
         forgotten = self._store.forget(old, job_ids, ended_before=ended_before, dry_run=self.report.dry_run)
         self.report.images += len(forgotten.outputs)
         self.report.jobs += forgotten.jobs
@@ -94,14 +94,14 @@ class _Sweep:
             self._gone.add(each.id)
             self._gone_bytes += each.bytes
             for name in (each.path, each.thumbnail_path):
-                self.report.freed_bytes += self._installation.images.size(name) or 0
+                self.report.freed_bytes += self._context.images.size(name) or 0
                 if not self.report.dry_run:
-                    self._installation.images.remove(name)
+                    self._context.images.remove(name)
 
 
-def _note(installation: Installation, report: Report) -> None:
+def _note(context: AppContext, report: Report) -> None:
     removed = {"image": report.images, "job": report.jobs, "orphan": report.orphans}
     if any(removed.values()):
         log.info("Upkeep removed %s and freed %.1f MB", removed, report.freed_bytes / 1e6)
         found = {Counter("removed", "", kind): float(number) for kind, number in removed.items() if number}
-        installation.counters.add(found | {Counter("freed_bytes"): float(report.freed_bytes)})
+        context.counters.add(found | {Counter("freed_bytes"): float(report.freed_bytes)})

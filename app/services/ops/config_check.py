@@ -40,7 +40,7 @@ def changes(read: Read) -> Iterator[str]:
         yield f"{name.upper()}={_shown(value)} (default {_shown(usual) or 'empty'}{source}): {field.description}"
 
 
-def doubts(read: Read, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def warnings_for(read: Read, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """What is allowed and probably not meant."""
     settings = read.settings
     yield from _doubts_about_access(settings)
@@ -65,7 +65,7 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def open_door(settings: Settings) -> str | None:
+def unauthenticated_exposure(settings: Settings) -> str | None:
     """What to say when everybody who can connect may do everything, and more than this machine can connect."""
     if is_loopback(settings.host) or settings.auth_mode != "none":
         return None
@@ -76,7 +76,7 @@ def open_door(settings: Settings) -> str | None:
 
 
 def _doubts_about_access(settings: Settings) -> Iterator[str]:
-    if doubt := open_door(settings):
+    if doubt := unauthenticated_exposure(settings):
         yield doubt
     if "*" in settings.cors_origin_list:
         yield "CORS_ORIGINS=* lets every web page that somebody here visits use this server. Name the origins."

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 from app.errors import DatabaseUnavailable
 from app.monitoring.resources import memory_percent
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.ops.cleanup import clean_up
-from app.store.db.vacuum import look_after
-from app.store.ops.periodic_tasks import ChoreStore
+from app.store.db.vacuum import vacuum_and_analyze
+from app.store.ops.periodic_tasks import PeriodicTaskStore
 
 RESCUE_EVERY_SECONDS = 3.0
 CLEAN_EVERY_SECONDS = 600.0
@@ -27,16 +27,16 @@ MEMORY_ALERT_EVERY_SECONDS = 600.0
 log = logging.getLogger("cyberimage.maintenance")
 
 
-def rescue(installation: Installation) -> int:
+def rescue(context: AppContext) -> int:
     """Give jobs whose worker is silent to somebody else, or fail them. Returns how many there were."""
-    rows = installation.claims.rescue()
+    rows = context.claims.rescue()
     for row in rows:
         log.warning(
             "Rescued after attempt %s (%s): now %s", row.attempt, row.error_code, row.status, extra={"job_id": row.id}
         )
-        installation.bell.ring("news", row.id)
+        context.notifications.ring("news", row.id)
     if rows:
-        installation.bell.ring("work")
+        context.notifications.ring("work")
     return len(rows)
 
 
@@ -53,10 +53,10 @@ class Maintenance(threading.Thread):
     """The chores, on their own thread, until the process ends. The rescue has another one to itself: it must come in
     time however long a cleaning takes, and even when one breaks."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, context: AppContext) -> None:
         super().__init__(name="maintenance", daemon=True)
-        self._installation = installation
-        self._chores = ChoreStore(installation.database)
+        self._context = context
+        self._periodic_tasks = PeriodicTaskStore(context.database)
         self._stopping = threading.Event()
         self._rescuer = threading.Thread(target=self._keep_rescuing, name="rescue", daemon=True)
 
@@ -68,10 +68,10 @@ class Maintenance(threading.Thread):
         while not self._stopping.wait(RESCUE_EVERY_SECONDS):  # the start of a process is no time for chores
             with _excused():
                 self._watch_memory()
-                if self._chores.take("clean up", CLEAN_EVERY_SECONDS):
+                if self._periodic_tasks.take("clean up", CLEAN_EVERY_SECONDS):
                     self._clean_up()
-                if self._chores.take("database", DATABASE_EVERY_SECONDS):
-                    look_after(self._installation.database)
+                if self._periodic_tasks.take("database", DATABASE_EVERY_SECONDS):
+                    vacuum_and_analyze(self._context.database)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -83,19 +83,19 @@ class Maintenance(threading.Thread):
     def _keep_rescuing(self) -> None:
         while True:
             with _excused():
-                rescue(self._installation)
+                rescue(self._context)
             if self._stopping.wait(RESCUE_EVERY_SECONDS):
                 return
 
     def _clean_up(self) -> None:
-        clean_up(self._installation)
-        self._installation.workers.forget_dead()
-        self._installation.previews.forget_ended()
-        self._installation.database.checkpoint()
+        clean_up(self._context)
+        self._context.workers.forget_dead()
+        self._context.previews.forget_ended()
+        self._context.database.checkpoint()
 
     def _watch_memory(self) -> None:
         """Warn while RAM is short: once in a while, and once per machine."""
-        limit, used = self._installation.settings.memory_alert_percent, memory_percent()
+        limit, used = self._context.settings.memory_alert_percent, memory_percent()
         name = f"memory alert {platform.node()}"[:64]
-        if limit and used >= limit and self._chores.take(name, MEMORY_ALERT_EVERY_SECONDS):
+        if limit and used >= limit and self._periodic_tasks.take(name, MEMORY_ALERT_EVERY_SECONDS):
             log.warning("%.0f %% of the memory is in use (MEMORY_ALERT_PERCENT is %g)", used, limit)

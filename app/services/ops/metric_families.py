@@ -37,7 +37,7 @@ _FAMILIES = {  # name in the database: (metric without _total, its further label
 WITHOUT_MODEL = frozenset({"removed", "freed_bytes"})
 
 
-def counted(counters: Mapping[Counter, float]) -> Iterator[Metric]:
+def metric_families(counters: Mapping[Counter, float]) -> Iterator[Metric]:
     """Every family, also those without a count yet: dashboards may name them."""
     for name, (metric, second, about) in _FAMILIES.items():
         labels = [*([] if name in WITHOUT_MODEL else ["model"]), *(second.split("/") if second else [])]

@@ -17,20 +17,20 @@ from prometheus_client.registry import Collector
 from app.core.catalog import Lane
 from app.errors import DatabaseUnavailable
 from app.monitoring.resources import Machine
-from app.services.context import Installation
-from app.services.ops.metric_families import counted
+from app.services.context import AppContext
+from app.services.ops.metric_families import metric_families
 from app.services.ops.stats import LaneState, lanes
-from app.store.queue.stats import Figures, FigureStore
+from app.store.queue.stats import QueueCounts, StatsStore
 from app.version import __version__
 
 
 class InstallationMetrics(Collector):
     """Asked by the registry at every scrape. With the database away it tells the rest."""
 
-    def __init__(self, installation: Installation, machine: Machine) -> None:
-        self._installation = installation
+    def __init__(self, context: AppContext, machine: Machine) -> None:
+        self._context = context
         self._machine = machine
-        self._figures = FigureStore(installation.database)
+        self._figures = StatsStore(context.database)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not ask the database."""
@@ -38,9 +38,9 @@ class InstallationMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("build_info", "Always 1; the labels say what runs.", [(_versions(), 1)])
-        yield from _machine(self._machine, self._installation)
+        yield from _machine(self._machine, self._context)
         try:
-            figures, workers = self._figures.read(), self._installation.workers.live()
+            figures, workers = self._figures.read(), self._context.workers.live()
         except DatabaseUnavailable:
             yield _gauge("database_up", "Whether the database answers.", 0)
             return
@@ -48,10 +48,10 @@ class InstallationMetrics(Collector):
         yield from _queue(figures)
         yield from _lanes(lanes(workers, figures.lanes))
         yield from _workers(workers)
-        yield from counted(figures.counters)
+        yield from metric_families(figures.counters)
 
 
-def _queue(figures: Figures) -> Iterator[Metric]:
+def _queue(figures: QueueCounts) -> Iterator[Metric]:
     by_status = [({"status": status.lower()}, number) for status, number in figures.jobs.items()]
     yield _gauge("jobs", "Jobs there are, by status.", by_status)
     yield _gauge("jobs_waiting", "Jobs in line, by model.", _by("model", figures.waiting))
@@ -92,9 +92,9 @@ def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     yield _gauge("models_parked", "Workers in whose main memory it waits.", _by("model", parked))
 
 
-def _machine(machine: Machine, installation: Installation) -> Iterator[Metric]:
-    settings, now = installation.settings, machine.read()
-    yield _gauge("disk_free_bytes", "Free on the pictures' disk.", installation.images.free_bytes())
+def _machine(machine: Machine, context: AppContext) -> Iterator[Metric]:
+    settings, now = context.settings, machine.read()
+    yield _gauge("disk_free_bytes", "Free on the pictures' disk.", context.images.free_bytes())
     yield _gauge("disk_floor_bytes", "Below this, new jobs are refused.", settings.disk_floor_bytes)
     yield _gauge("cpu_usage_ratio", "Of all cores together.", now.cpu_percent / 100)
     yield _gauge("memory_size_bytes", "RAM of this machine.", now.memory_bytes)

@@ -11,7 +11,7 @@ from typing import Any
 from app.errors import Gone, JobNotFound
 from app.files.metadata import read_manifest
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, TEMPORARY, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
-from app.services.context import Installation
+from app.services.context import AppContext
 
 ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
 _PORTION = 200
@@ -25,7 +25,7 @@ log = logging.getLogger("cyberimage.maintenance")
 
 
 def sweep_orphans(
-    installation: Installation, older_than: float = ORPHAN_AGE_SECONDS, *, dry_run: bool = False
+    context: AppContext, older_than: float = ORPHAN_AGE_SECONDS, *, dry_run: bool = False
 ) -> tuple[int, int]:
     """Remove files of ours that no row points to and that are older than `older_than` seconds.
 
@@ -33,27 +33,27 @@ def sweep_orphans(
     that this database never heard of: they belong to another one (an older backup, SQLite before PostgreSQL).
     """
     count = freed = 0
-    old = installation.images.older_than(older_than)
+    old = context.images.older_than(older_than)
     while names := list(islice((name for name in old if _OURS.fullmatch(name)), _PORTION)):
-        known = installation.outputs.known_paths(names)
+        known = context.outputs.known_paths(names)
         for name in names:
-            if name not in known and _is_litter(installation, name):
+            if name not in known and _is_litter(context, name):
                 for file in _with_thumbnail(name):
-                    size = installation.images.size(file)
+                    size = context.images.size(file)
                     count, freed = count + (size is not None), freed + (size or 0)
                     if size is not None and not dry_run:
-                        installation.images.remove(file)
+                        context.images.remove(file)
                         log.info("Removed the orphan %s", PurePosixPath(file).name)
     return count, freed
 
 
-def _is_litter(installation: Installation, name: str) -> bool:
+def _is_litter(context: AppContext, name: str) -> bool:
     """Whether the file `name`, which no row points to, is left over from a publication of this installation."""
     if PurePosixPath(name).name.startswith(TEMPORARY):
         return True
     if name.endswith((THUMBNAIL_SUFFIX, POSTER_SUFFIX)):
-        return not any(installation.images.path(of).exists() for of in _shown_by(name))
-    return _is_of_our_jobs(installation, name)
+        return not any(context.images.path(of).exists() for of in _shown_by(name))
+    return _is_of_our_jobs(context, name)
 
 
 def _with_thumbnail(name: str) -> list[str]:
@@ -70,12 +70,12 @@ def _shown_by(thumbnail: str) -> list[str]:
     return [thumbnail.removesuffix(POSTER_SUFFIX) + suffix for suffix in VIDEO_SUFFIXES.values()]
 
 
-def _is_of_our_jobs(installation: Installation, name: str) -> bool:
+def _is_of_our_jobs(context: AppContext, name: str) -> bool:
     try:
-        manifest = _manifest_in(installation.images.path(name))
+        manifest = _manifest_in(context.images.path(name))
         if manifest is None:
             return False
-        installation.jobs.get(str(manifest.get("job_id")))
+        context.jobs.get(str(manifest.get("job_id")))
     except Gone:
         return True
     except (JobNotFound, OSError, ValueError):  # the latter two: no picture that we wrote, or removed this moment

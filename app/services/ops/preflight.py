@@ -15,7 +15,7 @@ from pathlib import Path
 from app.config import ROOT, Settings
 
 
-def obstacles(settings: Settings) -> Iterator[str]:
+def startup_problems(settings: Settings) -> Iterator[str]:
     """One sentence for each thing that will not work, naming the setting."""
     path = settings.socket_path
     if problem := _cannot_listen_at(path) if path else _cannot_listen(settings.host, settings.port):

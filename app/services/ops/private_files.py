@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.config import ROOT, Settings
-from app.files.modes import GROUP, PRIVATE, Access, Place, restrict
+from app.files.modes import GROUP, PRIVATE, Access, ProtectedPath, restrict
 
 _MEDIA = r"\d{4}|\.partial-.*|\.gitkeep"
 _LOGS = r"(?:app|errors|models)\.log(?:\..*)?|\.__.*\.lock|run\.pid|\.gitkeep"
@@ -37,13 +37,13 @@ def protect_files(settings: Settings) -> None:
         log.warning("There are more; the next start goes on with them")
 
 
-def _places(settings: Settings) -> Iterator[Place]:
+def _places(settings: Settings) -> Iterator[ProtectedPath]:
     if settings.database_url.startswith("sqlite:///"):
         file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
-        yield Place(file.resolve().parent, own=rf"{re.escape(file.resolve().name)}.*|backups|\.gitkeep")
-    yield Place(settings.upgrade_backup_folder, own=r"\.?before-upgrade-.*")
-    yield Place(settings.images_dir, own=_MEDIA)
-    yield Place(settings.videos_dir, own=_MEDIA)
-    yield Place(settings.log_dir, own=_LOGS)
+        yield ProtectedPath(file.resolve().parent, own=rf"{re.escape(file.resolve().name)}.*|backups|\.gitkeep")
+    yield ProtectedPath(settings.upgrade_backup_folder, own=r"\.?before-upgrade-.*")
+    yield ProtectedPath(settings.images_dir, own=_MEDIA)
+    yield ProtectedPath(settings.videos_dir, own=_MEDIA)
+    yield ProtectedPath(settings.log_dir, own=_LOGS)
     cache = settings.model_cache_dir
-    yield Place(cache, own=".*" if cache.resolve().is_relative_to(ROOT) else _DOWNLOADS)
+    yield ProtectedPath(cache, own=".*" if cache.resolve().is_relative_to(ROOT) else _DOWNLOADS)

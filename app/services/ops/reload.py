@@ -14,16 +14,16 @@ from app.config import Settings
 from app.config.kinds import LIVE
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
-from app.services.context import Installation
+from app.services.context import AppContext
 
 log = logging.getLogger("cyberimage.settings")
 
 LIVE_SETTINGS = frozenset(name for name, field in Settings.model_fields.items() if field.json_schema_extra == LIVE)
 
 
-def reload_settings(installation: Installation) -> Sequence[str]:
+def reload_settings(context: AppContext) -> Sequence[str]:
     """Give `installation` the live settings as they are written now. Returns the names of those that changed."""
-    old = installation.settings
+    old = context.settings
     try:
         new = read_configuration().settings
     except ConfigurationError as error:
@@ -36,7 +36,7 @@ def reload_settings(installation: Installation) -> Sequence[str]:
             log.warning("%s changed; that takes effect at the next start", name.upper())
     for name in live:
         log.warning("%s is now %s (was %s)", name.upper(), _shown(new, name), _shown(old, name))
-    installation.settings = old.model_copy(update={name: getattr(new, name) for name in live})
+    context.settings = old.model_copy(update={name: getattr(new, name) for name in live})
     logging.getLogger("cyberimage").setLevel(new.log_level)
     return live
 

@@ -9,8 +9,8 @@ from typing import Any
 from app.core.catalog import LANES, Lane, ModelSpec
 from app.core.job import Job, JobStatus
 from app.core.tasks import Task
-from app.services.context import Installation
-from app.services.jobs.eta import Outlook, Speeds
+from app.services.context import AppContext
+from app.services.jobs.eta import EtaEstimator, Speeds
 from app.services.jobs.status import JobView, prediction_of
 from app.services.models.capabilities import known_spec, tasks_of
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
@@ -20,7 +20,7 @@ _LANE_OPTION = {"local": "", "remote": " --lane remote"}
 
 
 @dataclass(frozen=True)
-class QueueOverview:
+class QueueStats:
     """`waiting` are the heads of both lines, first served first. `speeds` are learned seconds by model and bucket."""
 
     counts: Mapping[JobStatus, int]
@@ -73,31 +73,31 @@ class Readiness:
         return all(state == "ok" for state in self.checks.values())
 
 
-def queue(installation: Installation, *, owner: str | None = None, limit: int = 50) -> QueueOverview:
+def queue(context: AppContext, *, owner: str | None = None, limit: int = 50) -> QueueStats:
     """`owner` narrows the jobs to theirs; counts and places are of the whole line all the same."""
-    outlook = Outlook(installation)
-    running = [job for job in outlook.running if owner in (None, job.client_id)]
-    line = [waits for lane in LANES for waits in _waiting(installation, outlook, lane, owner, limit)]
-    return QueueOverview(
-        counts=installation.jobs.counts(),
-        running=[JobView(job, None, outlook.eta(job, None), (), prediction_of(installation, job)) for job in running],
-        waiting=[JobView(job, place, outlook.eta(job, place), ()) for place, job in line],
-        speeds=outlook.speeds,
-        workers=_workers_for(owner, outlook.workers, running),
+    estimator = EtaEstimator(context)
+    running = [job for job in estimator.running if owner in (None, job.client_id)]
+    line = [waits for lane in LANES for waits in _waiting(context, estimator, lane, owner, limit)]
+    return QueueStats(
+        counts=context.jobs.counts(),
+        running=[JobView(job, None, estimator.eta(job, None), (), prediction_of(context, job)) for job in running],
+        waiting=[JobView(job, place, estimator.eta(job, place), ()) for place, job in line],
+        speeds=estimator.speeds,
+        workers=_workers_for(owner, estimator.workers, running),
     )
 
 
 def _waiting(
-    installation: Installation, outlook: Outlook, lane: Lane, owner: str | None, limit: int
+    context: AppContext, estimator: EtaEstimator, lane: Lane, owner: str | None, limit: int
 ) -> Iterator[tuple[int, Job]]:
     """The head of a line, or the first jobs of `owner` in it, with their places."""
-    head = outlook.line(lane).waiting
+    head = estimator.line(lane).waiting
     if owner is None:
         yield from enumerate(head[:limit], start=1)
         return
     places = {job.id: place for place, job in enumerate(head, start=1)}
-    for job in installation.jobs.waiting(limit, owner, lane=lane):
-        place = places.get(job.id) or installation.jobs.position(job)
+    for job in context.jobs.waiting(limit, owner, lane=lane):
+        place = places.get(job.id) or context.jobs.position(job)
         if place is not None:
             yield place, job
 
@@ -112,15 +112,15 @@ def _workers_for(
     return [{**worker, "job_id": worker["job_id"] if worker["job_id"] in own else None} for worker in workers]
 
 
-def summary(installation: Installation, *, owner: str | None = None) -> Summary:
+def summary(context: AppContext, *, owner: str | None = None) -> Summary:
     """`owner` sees only their own jobs at the workers."""
-    workers = installation.workers.live()
+    workers = context.workers.live()
     return Summary(
-        counts=installation.jobs.counts(),
-        workers=_workers_for(owner, workers, installation.jobs.running() if owner else ()),
-        lanes=lanes(workers, installation.jobs.counts_by_lane()),
-        images=installation.outputs.totals(),
-        free_bytes=installation.images.free_bytes(),
+        counts=context.jobs.counts(),
+        workers=_workers_for(owner, workers, context.jobs.running() if owner else ()),
+        lanes=lanes(workers, context.jobs.counts_by_lane()),
+        images=context.outputs.totals(),
+        free_bytes=context.images.free_bytes(),
     )
 
 
@@ -137,35 +137,35 @@ def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobS
     }
 
 
-def models(installation: Installation) -> list[ModelState]:
-    loaded = {model_id for worker in installation.workers.live() for model_id in ready_models(worker)}
-    under_way = downloads(installation)
+def models(context: AppContext) -> list[ModelState]:
+    loaded = {model_id for worker in context.workers.live() for model_id in ready_models(worker)}
+    under_way = downloads(context)
     return [
         ModelState(
-            spec=known_spec(installation, spec),
-            tasks=tasks_of(installation, spec),
-            files=files_of(installation, spec),
+            spec=known_spec(context, spec),
+            tasks=tasks_of(context, spec),
+            files=files_of(context, spec),
             loaded=spec.id in loaded,
             downloading=under_way.get(spec.id),
         )
-        for spec in installation.catalog
+        for spec in context.catalog
     ]
 
 
-def readiness(installation: Installation) -> Readiness:
+def readiness(context: AppContext) -> Readiness:
     """Whether a job that is sent now, and names no model, will be worked on.
 
     So a machine where only the remote lane lives is ready when its default model is a remote one. What each lane can do
     is in `lanes`.
     """
     checks = {"database": "ok", "workers": "ok", "disk": "ok"}
-    if installation.database.read_only:
+    if context.database.read_only:
         checks["database"] = "read-only; check its disk and who may write there"
-    lane = installation.catalog.get(None).lane
-    if not any(worker["lane"] == lane for worker in installation.workers.live()):
+    lane = context.catalog.get(None).lane
+    if not any(worker["lane"] == lane for worker in context.workers.live()):
         checks["workers"] = (
             f"no live worker for the default model; start one with: python worker.py{_LANE_OPTION[lane]}"
         )
-    if installation.images.free_bytes() < installation.settings.disk_floor_bytes:
+    if context.images.free_bytes() < context.settings.disk_floor_bytes:
         checks["disk"] = "less free space than DISK_FLOOR_BYTES; delete pictures or lower the floor"
     return Readiness(checks)

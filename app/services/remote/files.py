@@ -13,7 +13,7 @@ import httpx
 from app.errors import Cancelled, ImageNotFound
 from app.providers.files import FetchFailed, Upload
 from app.providers.ssrf_guard import AddressRefused, guarded_client, url_problem
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.media import gallery
 
 FETCH_SECONDS = 120.0
@@ -73,10 +73,10 @@ def _origin_of(url: httpx.URL) -> tuple[str, str, int]:
     return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
 
 
-def open_picture(installation: Installation, image_id: str) -> Upload:
+def open_picture(context: AppContext, image_id: str) -> Upload:
     """A picture of the gallery, to be sent to a provider. Raises ImageNotFound or Gone."""
-    output = installation.outputs.get(image_id)
-    file = gallery.open_file(installation, output)
+    output = context.outputs.get(image_id)
+    file = gallery.open_file(context, output)
     try:
         content = file.read_bytes()
     except FileNotFoundError:  # removed this moment

@@ -20,7 +20,7 @@ from app.errors import (
 )
 from app.providers.calls import ProviderFault, Refused, log
 from app.providers.replicate import MODEL, RemoteModel, Replicate
-from app.services.context import Installation
+from app.services.context import AppContext
 
 SOURCE: Source = "replicate"
 FRESH_SECONDS = 3600.0
@@ -64,9 +64,9 @@ class _Entry:
 class RemoteModels:
     """One per process; safe with threads. What the provider said is kept for an hour, and longer while it is away."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
-        settings = installation.settings
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        settings = context.settings
         token = settings.replicate_api_token.get_secret_value()
         self._api = Replicate(settings.replicate_base_url, token, timeout=TIMEOUT_SECONDS) if token else None
         self._known: dict[str, _Entry] = {}
@@ -119,13 +119,13 @@ class RemoteModels:
         return _Entry(value, 0.0 if away else time.time(), time.monotonic())
 
     def _curated(self, media: Media) -> list[str]:
-        settings = self._installation.settings
+        settings = self._context.settings
         own = [spec.repo for spec in self._catalogued(media)]
         listed = (reference.partition(":")[0] for reference in settings.curated_models(media))
         return list(dict.fromkeys([*own, *listed]))
 
     def _catalogued(self, media: Media) -> list[ModelSpec]:
-        return [spec for spec in self._installation.catalog if spec.source == SOURCE and spec.media == media]
+        return [spec for spec in self._context.catalog if spec.source == SOURCE and spec.media == media]
 
     def _all(self) -> Sequence[RemoteModel]:
         try:
@@ -145,7 +145,7 @@ class RemoteModels:
         return model
 
     def _listed(self, model: RemoteModel, media: Media) -> Listed:
-        spec = remote_spec(self._installation.catalog, SOURCE, model.model, media)
+        spec = remote_spec(self._context.catalog, SOURCE, model.model, media)
         return Listed(
             model=model.model,
             model_id=spec.id,
@@ -180,7 +180,7 @@ class RemoteModels:
     def check_offered(self, name: str, version: str = "") -> None:
         """Raises NoSuchModel when REPLICATE_ONLY_LISTED is set and the reference, its version included, is not listed:
         the provider runs a version whatever model's it is."""
-        if not self._installation.settings.replicate_only_listed:
+        if not self._context.settings.replicate_only_listed:
             return
         reference = f"{name}:{version}" if version else name
         if reference not in self._offered():
@@ -188,15 +188,15 @@ class RemoteModels:
 
     def _check_name(self, name: str) -> None:
         """What is offered in some version may be described. Raises NoSuchModel."""
-        only_listed = self._installation.settings.replicate_only_listed
+        only_listed = self._context.settings.replicate_only_listed
         if only_listed and name not in {reference.partition(":")[0] for reference in self._offered()}:
             raise NoSuchModel(f"{name!r} is not offered here (REPLICATE_ONLY_LISTED).")
 
     def _offered(self) -> set[str]:
         """The references in the settings' lists and the catalogue, whose models may be asked for by their version."""
-        specs = [spec for spec in self._installation.catalog if spec.source == SOURCE]
+        specs = [spec for spec in self._context.catalog if spec.source == SOURCE]
         pinned = {f"{spec.repo}:{spec.options.revision}" for spec in specs if spec.options.revision}
-        settings = self._installation.settings
+        settings = self._context.settings
         listed = (*settings.curated_models("image"), *settings.curated_models("video"))
         return {*listed, *(spec.repo for spec in specs), *pinned}
 

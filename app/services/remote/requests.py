@@ -14,7 +14,7 @@ from app.core.provider_input import NAMES, first_frame_of
 from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
 from app.core.tasks import TXT2IMG, Task, as_video
 from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.media.input_images import usable_image
 from app.services.remote.models import SOURCE, RemoteModels
 
@@ -32,7 +32,7 @@ class Prepared:
 
 
 def prepare_remote(
-    installation: Installation,
+    context: AppContext,
     models: RemoteModels,
     media: Media,
     model: str,
@@ -54,15 +54,15 @@ def prepare_remote(
         raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
     schema = InputSchema(described.document)
     if source_image_id is not None:
-        given = _started(installation, schema, described.model, given, source_image_id, client_id)
+        given = _started(context, schema, described.model, given, source_image_id, client_id)
     checked = schema.check(given)
-    pictures, refused = _admitted(installation, checked.input, client_id)
+    pictures, refused = _admitted(context, checked.input, client_id)
     problems = [*checked.errors, *_unstorable(checked), *refused]
     if problems:
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
-    spec = remote_spec(installation.catalog, SOURCE, described.model, media)
+    spec = remote_spec(context.catalog, SOURCE, described.model, media)
     begun = _begun(schema, checked.input)
-    source = _ours(installation, begun, client_id)
+    source = _ours(context, begun, client_id)
     warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
     call = RemoteCall(
         source=SOURCE,
@@ -77,7 +77,7 @@ def prepare_remote(
 
 
 def _started(
-    installation: Installation,
+    context: AppContext,
     schema: InputSchema,
     model: str,
     given: Mapping[str, Any],
@@ -92,7 +92,7 @@ def _started(
     if given.get(name) is not None:
         raise _bad_source(f"The picture is given twice: `input.{name}` is there already. Leave one of them out.")
     try:
-        picture = usable_image(installation, image_id, client_id=client_id)
+        picture = usable_image(context, image_id, client_id=client_id)
     except (ImageNotFound, Gone) as missing:
         raise _bad_source(missing.detail) from None
     if picture.media != "image":
@@ -108,11 +108,11 @@ def _begun(schema: InputSchema, input: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def _ours(installation: Installation, begun: str | None, client_id: str) -> InputRef | None:
+def _ours(context: AppContext, begun: str | None, client_id: str) -> InputRef | None:
     """What is told of a picture of the gallery. Its pixels stay there: it is uploaded when the model is run."""
     if begun is None or not begun.startswith(GALLERY):
         return None
-    picture = usable_image(installation, begun.removeprefix(GALLERY), client_id=client_id)
+    picture = usable_image(context, begun.removeprefix(GALLERY), client_id=client_id)
     return InputRef(sha256=picture.sha256, width=picture.width, height=picture.height, image_id=picture.id)
 
 
@@ -126,7 +126,7 @@ def _bad_source(message: str) -> InvalidRequest:
 
 
 def _admitted(
-    installation: Installation, input: Mapping[str, Any], client_id: str
+    context: AppContext, input: Mapping[str, Any], client_id: str
 ) -> tuple[tuple[str, ...], list[FieldError]]:
     """The ids of the pictures that `input` names, wherever they stand in it and whatever the schema says of the field;
     and what is wrong with those that are not there, or that `client_id` may not see."""
@@ -136,19 +136,19 @@ def _admitted(
         try:
             if not is_image_id(image_id):
                 raise ImageNotFound("There is no image with this id.")
-            usable_image(installation, image_id, client_id=client_id)
+            usable_image(context, image_id, client_id=client_id)
             admitted[image_id] = None
         except (ImageNotFound, Gone) as missing:
             refused.append(FieldError(field, missing.detail))
     return tuple(admitted), refused
 
 
-def with_admitted_pictures(installation: Installation, request: GenerationRequest, job_id: str) -> GenerationRequest:
+def with_admitted_pictures(context: AppContext, request: GenerationRequest, job_id: str) -> GenerationRequest:
     """`request`, of a job that a version accepted which did not write down the pictures that its owner may see."""
     call = request.remote
     if call is None or call.input is None or call.pictures is not None:
         return request
-    pictures, _ = _admitted(installation, call.input, installation.jobs.get(job_id).client_id)
+    pictures, _ = _admitted(context, call.input, context.jobs.get(job_id).client_id)
     return request.model_copy(update={"remote": call.model_copy(update={"pictures": pictures})})
 
 

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookV
 from app.errors import InvalidRequest, ModelUnavailable, NotFound, Unauthorized
 from app.providers.calls import Away, ProviderFault
 from app.providers.replicate import report_of
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.remote.models import SOURCE, RemoteModels
 
 ASK_AGAIN_SECONDS = 60.0
@@ -23,11 +23,11 @@ ASK_AGAIN_SECONDS = 60.0
 class ReplicateWebhooks:
     """Checks with REPLICATE_WEBHOOK_SECRET, or with what Replicate itself says it signs with."""
 
-    def __init__(self, installation: Installation, models: RemoteModels) -> None:
-        self._installation = installation
+    def __init__(self, context: AppContext, models: RemoteModels) -> None:
+        self._context = context
         self._models = models
         self._asked_at = float("-inf")
-        self._secret = installation.settings.replicate_webhook_secret.get_secret_value()
+        self._secret = context.settings.replicate_webhook_secret.get_secret_value()
 
     def receive(self, headers: Mapping[str, str], raw: bytes, *, intent: str | None) -> None:
         """Write down what a message says. Raises Unauthorized when it is not Replicate's or too old, InvalidRequest
@@ -37,10 +37,10 @@ class ReplicateWebhooks:
             report = report_of(json.loads(raw))
         except (ValueError, Away):
             raise InvalidRequest("The message is no prediction.") from None
-        job_id = self._installation.predictions.observed(SOURCE, report, intent=intent)
+        job_id = self._context.predictions.observed(SOURCE, report, intent=intent)
         if job_id is None:
             raise NotFound("There is no such prediction here.")
-        self._installation.bell.ring("news", job_id)
+        self._context.notifications.ring("news", job_id)
 
     def _check(self, headers: Mapping[str, str], raw: bytes) -> None:
         try:

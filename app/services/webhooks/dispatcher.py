@@ -21,9 +21,9 @@ import httpx
 from app.core.webhooks import Delivery, retry_delay
 from app.errors import DatabaseUnavailable
 from app.providers.ssrf_guard import AddressRefused, guarded_client
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.webhooks.signing import signed_headers, signing_secret
-from app.store.ops.webhooks import PassedOver, WebhookStore
+from app.store.ops.webhooks import SkippedReceivers, WebhookStore
 
 POLL_SECONDS = 1.0
 LEASE_EXTRA_SECONDS = 60.0  # past the timeout, for the resolver and a database that is slow to answer
@@ -46,11 +46,11 @@ class Outcome:
     timed_out: bool = False
 
 
-class Courier:
-    def __init__(self, installation: Installation) -> None:
-        settings = installation.settings
-        self._installation = installation
-        self._store = WebhookStore(installation.database)
+class WebhookDispatcher:
+    def __init__(self, context: AppContext) -> None:
+        settings = context.settings
+        self._context = context
+        self._store = WebhookStore(context.database)
         self._timeout = settings.webhook_timeout_seconds
         self._most = settings.webhook_concurrency
         self._client = guarded_client(
@@ -105,12 +105,12 @@ class Courier:
             log.warning("Cannot look for webhooks to deliver: %s", error.detail)
             return None
 
-    def _passed_over(self) -> PassedOver:
+    def _passed_over(self) -> SkippedReceivers:
         """Who has as many requests open as one may have."""
         under_way = [delivery for delivery, _ in self._under_way.values()]
         receivers = Counter(delivery.receiver for delivery in under_way)
         owners = Counter(delivery.owner for delivery in under_way)
-        return PassedOver(
+        return SkippedReceivers(
             endpoints=list(self._under_way),
             receivers=[name for name, number in receivers.items() if number >= max(1, self._most // 2)],
             owners=[name for name, number in owners.items() if number >= max(1, self._most * 7 // 8)],
@@ -168,7 +168,7 @@ class Courier:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "CyberImage-Webhooks/1",
-            **signed_headers(signing_secret(self._installation), delivery),
+            **signed_headers(signing_secret(self._context), delivery),
         }
         began = time.monotonic()
         try:

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 from app.core.webhooks import URL_MAX_CHARS, Delivery, DeliveryState
 from app.errors import FieldError, InvalidRequest
 from app.providers.ssrf_guard import url_problem
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.store.ops.webhooks import WebhookStore
 
 _KEY_BYTES = 32
@@ -30,19 +30,19 @@ class Page:
     next: int | None
 
 
-def check_url(installation: Installation, url: str) -> str:
+def check_url(context: AppContext, url: str) -> str:
     """`url`, if messages may be sent there as far as can be told without asking DNS. Raises InvalidRequest."""
     problem = f"has {len(url)} characters; at most {URL_MAX_CHARS} are allowed" if len(url) > URL_MAX_CHARS else None
-    problem = problem or url_problem(url, allow_private=installation.settings.webhook_allow_private)
+    problem = problem or url_problem(url, allow_private=context.settings.webhook_allow_private)
     if problem is not None:
         raise InvalidRequest(f"webhook_url {problem}.", errors=[FieldError("webhook_url", problem)])
     return url
 
 
-def signing_secret(installation: Installation) -> str:
+def signing_secret(context: AppContext) -> str:
     """What receivers check signatures with, as `whsec_…`: the configured one, else one made up once and kept."""
-    configured = installation.settings.webhook_secret.get_secret_value()
-    return configured or WebhookStore(installation.database).signing_key(_make_secret)
+    configured = context.settings.webhook_secret.get_secret_value()
+    return configured or WebhookStore(context.database).signing_key(_make_secret)
 
 
 def signed_headers(secret: str, delivery: Delivery) -> Mapping[str, str]:
@@ -56,7 +56,7 @@ def signed_headers(secret: str, delivery: Delivery) -> Mapping[str, str]:
 
 
 def page(
-    installation: Installation,
+    context: AppContext,
     *,
     job_id: str | None = None,
     state: DeliveryState | None = None,
@@ -65,16 +65,16 @@ def page(
     owner: str | None = None,
 ) -> Page:
     """The newest deliveries first, `limit` at a time; about jobs of `owner` only, if that is given."""
-    found = WebhookStore(installation.database).page(
+    found = WebhookStore(context.database).page(
         job_id=job_id, state=state, limit=limit + 1, before_seq=before_seq, owner=owner
     )
     deliveries = found[:limit]
     return Page(deliveries, deliveries[-1].seq if len(found) > limit else None)
 
 
-def replay(installation: Installation, delivery_id: str) -> Delivery:
+def replay(context: AppContext, delivery_id: str) -> Delivery:
     """Send a message again, whatever became of it. Raises DeliveryNotFound."""
-    return WebhookStore(installation.database).replay(delivery_id)
+    return WebhookStore(context.database).replay(delivery_id)
 
 
 def _make_secret() -> str:

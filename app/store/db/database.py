@@ -25,7 +25,7 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
-from app.store.db.writer_lock import gate
+from app.store.db.writer_lock import writer_lock
 
 log = logging.getLogger("cyberimage.store")
 
@@ -119,7 +119,7 @@ class Database:
 
         With `durable` the commit has reached the disk when the block has ended.
         """
-        with self._told(), translated(), gate(self._path), self.engine.connect() as connection:
+        with self._told(), translated(), writer_lock(self._path), self.engine.connect() as connection:
             if self.is_sqlite:
                 # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
                 level = "FULL" if durable else "NORMAL"

@@ -31,28 +31,28 @@ LONGEST_TMPDIR = 48  # bytes; a socket's path may have 107, on some systems 103
 log = logging.getLogger("cyberimage.store")
 
 
-class Listener(Protocol):
+class Subscription(Protocol):
     def wait(self, timeout: float) -> str | None:
         """The next message, or None after `timeout` seconds."""
 
     def close(self) -> None: ...
 
 
-class Doorbell(Protocol):
+class Notifier(Protocol):
     def ring(self, topic: Topic, message: str = "") -> None:
         """Wake everybody who listens to `topic`. Never blocks, never fails."""
 
-    def listen(self, topic: Topic) -> Listener: ...
+    def listen(self, topic: Topic) -> Subscription: ...
 
 
-def open_doorbell(url: URL) -> Doorbell:
+def open_notifier(url: URL) -> Notifier:
     """The doorbell that goes with the database at `url`."""
     if url.get_backend_name() == "sqlite":
-        return LocalDoorbell(Path(url.database or "").resolve())
-    return PostgresDoorbell(url)
+        return LocalNotifier(Path(url.database or "").resolve())
+    return PostgresNotifier(url)
 
 
-class LocalDoorbell:
+class LocalNotifier:
     """One datagram socket per listener, in a private folder named after the database."""
 
     def __init__(self, database_path: Path) -> None:
@@ -89,11 +89,11 @@ class LocalDoorbell:
             except OSError:  # full, or gone this moment: it will poll
                 continue
 
-    def listen(self, topic: Topic) -> Listener:
+    def listen(self, topic: Topic) -> Subscription:
         if not self._make_folder():  # temporary folders are tidied up now and then, and then somebody else was first
             log.warning("%s is not a folder of this user: work is found by polling. Remove it.", self._folder)
-            return _PollingListener()
-        return _LocalListener(self._folder / f"{topic}-{uuid.uuid4().hex[:12]}")
+            return _PollingSubscription()
+        return _LocalSubscription(self._folder / f"{topic}-{uuid.uuid4().hex[:12]}")
 
 
 def _short_temporary_folder() -> Path:
@@ -102,7 +102,7 @@ def _short_temporary_folder() -> Path:
     return usual if len(os.fsencode(usual)) <= LONGEST_TMPDIR else Path("/tmp")  # noqa: S108 - the folder in it is ours
 
 
-class _PollingListener:
+class _PollingSubscription:
     """Hears nothing: whoever waits looks when the time is up."""
 
     def wait(self, timeout: float) -> str | None:
@@ -113,7 +113,7 @@ class _PollingListener:
         pass
 
 
-class _LocalListener:
+class _LocalSubscription:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -131,7 +131,7 @@ class _LocalListener:
         self._path.unlink(missing_ok=True)
 
 
-class PostgresDoorbell:
+class PostgresNotifier:
     def __init__(self, url: URL) -> None:
         url = url.set(drivername="postgresql").update_query_dict({"connect_timeout": "3"})
         self._dsn = url.render_as_string(hide_password=False)
@@ -146,11 +146,11 @@ class PostgresDoorbell:
             log.warning("The doorbell is silent (%s); work is found by polling.", type(error).__name__)
             self._sender = None
 
-    def listen(self, topic: Topic) -> Listener:
-        return _PostgresListener(self._dsn, topic)
+    def listen(self, topic: Topic) -> Subscription:
+        return _PostgresSubscription(self._dsn, topic)
 
 
-class _PostgresListener:
+class _PostgresSubscription:
     """Connects again by itself: the database may be restarted under it."""
 
     def __init__(self, dsn: str, topic: Topic) -> None:

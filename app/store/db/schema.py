@@ -189,7 +189,7 @@ removals = Table(
 Index("ix_removals_removed_at", removals.c.removed_at)
 
 # Upkeep that one process at a time does, and when each is due again.
-chores = Table(
+periodic_tasks = Table(
     "chores",
     metadata,
     Column("name", String(64), primary_key=True),
@@ -352,7 +352,7 @@ webhook_pauses = Table(
 )
 
 # What workers are told to load or unload between two jobs. Orders are few, and old ones go with the next.
-model_orders = Table(
+load_requests = Table(
     "model_orders",
     metadata,
     Column("seq", _Big, primary_key=True, autoincrement=True),
@@ -375,8 +375,8 @@ model_orders = Table(
     CheckConstraint("state IN ('PENDING','TAKEN','DONE','FAILED')", name="state"),
     sqlite_autoincrement=True,
 )
-ORDERED = model_orders.c.state == literal_column("'PENDING'")
-Index("ix_model_orders_waiting", model_orders.c.seq, sqlite_where=ORDERED, postgresql_where=ORDERED)
+ORDERED = load_requests.c.state == literal_column("'PENDING'")
+Index("ix_model_orders_waiting", load_requests.c.seq, sqlite_where=ORDERED, postgresql_where=ORDERED)
 
 # What this installation made up for itself and has to remember, such as the key that signs webhooks.
 secrets = Table(

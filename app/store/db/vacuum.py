@@ -15,7 +15,7 @@ FREE_SHARE = 0.25  # with fewer free pages than this, leave them: they are about
 log = logging.getLogger("cyberimage.store")
 
 
-def look_after(database: Database) -> None:
+def vacuum_and_analyze(database: Database) -> None:
     """Raises DatabaseUnavailable."""
     if database.is_sqlite:
         _give_space_back(database)

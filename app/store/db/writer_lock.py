@@ -18,7 +18,7 @@ POLL_SECONDS = 0.001  # a commit takes a few: nobody should find the gate open a
 
 
 @contextmanager
-def gate(database: Path | None) -> Iterator[None]:
+def writer_lock(database: Path | None) -> Iterator[None]:
     """Hold the gate of the SQLite file `database`; None (another database) has none."""
     if database is None:
         yield

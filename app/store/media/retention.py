@@ -21,7 +21,7 @@ PORTION = 100
 
 
 @dataclass(frozen=True)
-class Old:
+class OldJob:
     """A picture that may go: its files, and whose it is."""
 
     id: str
@@ -33,10 +33,10 @@ class Old:
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class Deleted:
     """What a removal really removed: somebody else may have been at it too."""
 
-    outputs: Sequence[Old] = ()
+    outputs: Sequence[OldJob] = ()
     jobs: int = 0
 
 
@@ -63,12 +63,12 @@ class RetentionStore:
             rows = connection.execute(query.where(jobs.c.seq > seq).order_by(jobs.c.seq).limit(PORTION))
             return [_JobRow(*row) for row in rows]
 
-    def outputs_of(self, job_ids: Sequence[str]) -> list[Old]:
+    def outputs_of(self, job_ids: Sequence[str]) -> list[OldJob]:
         """Their pictures, but no favourites."""
         with self._database.read() as connection:
             return _outputs(connection, outputs.c.job_id.in_(job_ids))
 
-    def oldest_outputs(self) -> Iterator[list[Old]]:
+    def oldest_outputs(self) -> Iterator[list[OldJob]]:
         """All pictures but favourites, oldest first, in portions."""
         place = (outputs.c.created_at, outputs.c.id)
         after: tuple[float, str] = (0.0, "")
@@ -78,18 +78,18 @@ class RetentionStore:
                 rows = connection.execute(query.where(_COMMON).order_by(*place).limit(PORTION)).all()
             if not rows:
                 return
-            yield [Old(*row[: len(_OLD)]) for row in rows]
+            yield [OldJob(*row[: len(_OLD)]) for row in rows]
             after = (rows[-1][-2], rows[-1][-1])
 
     def forget(
-        self, old: Sequence[Old], job_ids: Sequence[str], *, ended_before: float = 0.0, dry_run: bool = False
-    ) -> Forgotten:
+        self, old: Sequence[OldJob], job_ids: Sequence[str], *, ended_before: float = 0.0, dry_run: bool = False
+    ) -> Deleted:
         """Remove pictures, and those of the jobs that ended more than `ended_before` seconds ago and have none left.
 
         One transaction, which a `dry_run` takes back: so it tells exactly what would happen. What became a favourite
         meanwhile stays, and so do jobs that were put back in line.
         """
-        forgotten = Forgotten()
+        forgotten = Deleted()
         with contextlib.suppress(_TakenBack), self._database.write(durable=not dry_run) as connection:
             forgotten = _forget(connection, [each.id for each in old], job_ids, ended_before)
             if dry_run:
@@ -126,7 +126,7 @@ class _TakenBack(Exception):
     """Rolls a dry run back."""
 
 
-def _forget(connection: Connection, output_ids: Sequence[str], job_ids: Sequence[str], age: float) -> Forgotten:
+def _forget(connection: Connection, output_ids: Sequence[str], job_ids: Sequence[str], age: float) -> Deleted:
     found = _outputs(connection, outputs.c.id.in_(output_ids))
     connection.execute(delete(outputs).where(outputs.c.id.in_([each.id for each in found])))
     _leave_traces(connection, [(each.id, each.owner) for each in found], "output")
@@ -134,7 +134,7 @@ def _forget(connection: Connection, output_ids: Sequence[str], job_ids: Sequence
     empty = and_(jobs.c.id.in_(job_ids), ENDED, ~has_pictures, jobs.c.completed_at <= now() - age)
     gone = [(row.id, row.client_id) for row in connection.execute(delete(jobs).where(empty).returning(*_GONE))]
     _leave_traces(connection, gone, "job")
-    return Forgotten(found, len(gone))
+    return Deleted(found, len(gone))
 
 
 _OLD = (outputs.c.id, outputs.c.job_id, outputs.c.path, outputs.c.thumbnail_path, outputs.c.bytes, outputs.c.owner)
@@ -142,8 +142,8 @@ _GONE = (jobs.c.id, jobs.c.client_id)
 _COMMON = outputs.c.favorite.is_(False)
 
 
-def _outputs(connection: Connection, which: ColumnElement[bool]) -> list[Old]:
-    return [Old(*row) for row in connection.execute(select(*_OLD).where(which, _COMMON))]
+def _outputs(connection: Connection, which: ColumnElement[bool]) -> list[OldJob]:
+    return [OldJob(*row) for row in connection.execute(select(*_OLD).where(which, _COMMON))]
 
 
 def _leave_traces(connection: Connection, gone: Sequence[tuple[str, str]], kind: str) -> None:

@@ -6,13 +6,13 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from app.store.db.clock import now
 from app.store.db.database import Database
-from app.store.db.schema import chores
+from app.store.db.schema import periodic_tasks
 from app.store.db.upsert import insert_into
 
 _SLACK_SECONDS = 60.0
 
 
-class ChoreStore:
+class PeriodicTaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -22,18 +22,18 @@ class ChoreStore:
         Whoever dies over a chore leaves it undone until then.
         """
         with self._database.read() as connection:  # nearly always the answer: no write lock for that
-            known = connection.scalar(select(chores.c.name).where(chores.c.name == name))
-            if known and connection.scalar(select(chores.c.name).where(_due(name, every))) is None:
+            known = connection.scalar(select(periodic_tasks.c.name).where(periodic_tasks.c.name == name))
+            if known and connection.scalar(select(periodic_tasks.c.name).where(_due(name, every))) is None:
                 return False
         with self._database.write(durable=False) as connection:
             if known is None:
-                first = insert_into(chores, connection).values(name=name, due_at=now() + every)
-                return connection.scalar(first.on_conflict_do_nothing().returning(chores.c.name)) is not None
-            taken = update(chores).where(_due(name, every)).values(due_at=now() + every)
+                first = insert_into(periodic_tasks, connection).values(name=name, due_at=now() + every)
+                return connection.scalar(first.on_conflict_do_nothing().returning(periodic_tasks.c.name)) is not None
+            taken = update(periodic_tasks).where(_due(name, every)).values(due_at=now() + every)
             return connection.execute(taken).rowcount == 1
 
 
 def _due(name: str, every: float) -> ColumnElement[bool]:
     """Past its time, or so far ahead of it that the clock must have been set back."""
-    late = or_(chores.c.due_at <= now(), chores.c.due_at > now() + every + _SLACK_SECONDS)
-    return and_(chores.c.name == name, late)
+    late = or_(periodic_tasks.c.due_at <= now(), periodic_tasks.c.due_at > now() + every + _SLACK_SECONDS)
+    return and_(periodic_tasks.c.name == name, late)

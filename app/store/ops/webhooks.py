@@ -32,7 +32,7 @@ _p = webhook_pauses.c
 
 
 @dataclass(frozen=True)
-class PassedOver:
+class SkippedReceivers:
     """Whose messages are not wanted now: to these endpoints, to these hosts, of these owners."""
 
     endpoints: Collection[str] = ()
@@ -40,14 +40,16 @@ class PassedOver:
     owners: Collection[str] = ()
 
 
-NOBODY = PassedOver()
+NOBODY = SkippedReceivers()
 
 
 class WebhookStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, *, lease_seconds: float, passed_over: PassedOver = NOBODY, retries: bool = True) -> Delivery | None:
+    def claim(
+        self, *, lease_seconds: float, passed_over: SkippedReceivers = NOBODY, retries: bool = True
+    ) -> Delivery | None:
         """Take the delivery that has been due for longest, first tries before retries, to and of anybody but those
         `passed_over`; None when nothing is due. Without `retries` only first tries are looked for."""
         choices = [_due(_d.tries_left == TRIES, passed_over)]
@@ -160,7 +162,7 @@ class WebhookStore:
         return secret(self._database, _SIGNING_KEY, make)
 
 
-def _due(which: ColumnElement[bool], passed_over: PassedOver) -> Select[tuple[int]]:
+def _due(which: ColumnElement[bool], passed_over: SkippedReceivers) -> Select[tuple[int]]:
     refused = (
         (_d.endpoint, passed_over.endpoints),
         (_d.receiver, passed_over.receivers),

@@ -33,7 +33,7 @@ _NEXT = (
 )
 
 
-def alike(connection: Connection, first: Claim, most: int) -> Sequence[str]:
+def batchable(connection: Connection, first: Claim, most: int) -> Sequence[str]:
     """The ids of up to `most` of them, the first in line first. Takes none: see `ClaimStore.claim_alike`.
 
     With and without a negative prompt do not mix: to SDXL none at all is something else than an empty one.

@@ -21,7 +21,7 @@ from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.db.clock import now
 from app.store.db.database import Database
 from app.store.db.schema import PENDING, jobs, outputs
-from app.store.queue.batching import MERGEABLE, alike
+from app.store.queue.batching import MERGEABLE, batchable
 from app.store.queue.durations import learn
 from app.store.queue.fence import OWNED, fence
 from app.store.queue.lease_expiry import (
@@ -30,17 +30,17 @@ from app.store.queue.lease_expiry import (
     BACKOFF_SECONDS,
     after_a_fault,
     earlier,
-    rescue_lost,
+    expire_leases,
 )
-from app.store.queue.next_job import AVAILABLE, pick
-from app.store.queue.outbox import announce
+from app.store.queue.next_job import AVAILABLE, pick_next
+from app.store.queue.outbox import enqueue_webhooks
 from app.store.queue.rows import REQUEST_COLUMNS, job_from_row, request_from_row
 
-__all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "Beat", "ClaimStore"]
+__all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "ClaimStore", "HeartbeatResult"]
 
 
 @dataclass(frozen=True)
-class Beat:
+class HeartbeatResult:
     """What a heartbeat learned about one job: whether we still own it, and whether somebody cancelled it."""
 
     owned: bool
@@ -62,7 +62,7 @@ class ClaimStore:
         if lane not in self._busy and not self._anything_waits(lane):  # an idle poll must not take the write lock
             return None
         with self._database.write() as connection:
-            job_id = pick(connection, loaded, lane)
+            job_id = pick_next(connection, loaded, lane)
             if job_id is None:
                 self._busy.discard(lane)
                 return None
@@ -76,7 +76,7 @@ class ClaimStore:
         """Take up to `most` more jobs that can be drawn in one call with `first`, in the order they wait. What somebody
         else has taken since we looked stays theirs."""
         with self._database.read() as connection:
-            chosen = alike(connection, first, most)
+            chosen = batchable(connection, first, most)
         if not chosen:
             return []
         with self._database.write() as connection:
@@ -103,23 +103,25 @@ class ClaimStore:
         with self._database.read() as connection:
             return connection.scalar(_ANYTHING, {"lane": lane}) is not None
 
-    def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, Beat]:
+    def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, HeartbeatResult]:
         """Extend the leases of `claims`, never past their deadlines; by job id, what became of each."""
-        found: dict[str, Beat] = {claim.job_id: Beat(owned=False, cancel_requested=False) for claim in claims}
+        found: dict[str, HeartbeatResult] = {
+            claim.job_id: HeartbeatResult(owned=False, cancel_requested=False) for claim in claims
+        }
         with self._database.write(durable=False) as connection:
             for claim in claims:
                 row = connection.execute(_BEAT, {"lease": self._lease, **fence(claim)}).one_or_none()
                 if row is not None:
-                    found[claim.job_id] = Beat(owned=True, cancel_requested=row.cancel_requested)
+                    found[claim.job_id] = HeartbeatResult(owned=True, cancel_requested=row.cancel_requested)
         return found
 
-    def look(self, claim: Claim) -> Beat:
+    def look(self, claim: Claim) -> HeartbeatResult:
         """Whether the job is still ours, and whether to stop. Writes nothing."""
         with self._database.read() as connection:
             row = connection.execute(_LOOK, fence(claim)).one_or_none()
-        return Beat(row is not None, bool(row and row.cancel_requested))
+        return HeartbeatResult(row is not None, bool(row and row.cancel_requested))
 
-    def progress(self, claim: Claim, progress: Progress) -> Beat:
+    def progress(self, claim: Claim, progress: Progress) -> HeartbeatResult:
         """Write down how far the job is. Not durable: a power cut may lose it, and nobody was promised it."""
         with self._database.write(durable=False) as connection:
             changes: dict[str, Any] = {"phase": progress.phase.value, "step": progress.step}
@@ -129,7 +131,7 @@ class ClaimStore:
             if progress.total_steps:
                 changes["total_steps"] = progress.total_steps
             row = connection.execute(_PROGRESS, changes | fence(claim)).one_or_none()
-        return Beat(row is not None, bool(row and row.cancel_requested))
+        return HeartbeatResult(row is not None, bool(row and row.cancel_requested))
 
     def complete(
         self,
@@ -171,7 +173,7 @@ class ClaimStore:
             learn(connection, claim.request, timings, merged)
             if row.webhook_url is not None:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
-                announce(connection, job_from_row(whole), published)
+                enqueue_webhooks(connection, job_from_row(whole), published)
 
     def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
         """End the attempt with `error`. With `retry_in` (seconds, at most BACKOFF_MAX_SECONDS) the job waits and is
@@ -214,9 +216,9 @@ class ClaimStore:
     def rescue(self) -> Sequence[Row[Any]]:
         """Take every job whose lease has run out away from its worker; gives their rows. See `lease_expiry`."""
         with self._database.write() as connection:
-            rescued = rescue_lost(connection, lease_seconds=self._lease, timeout_seconds=self._timeout)
+            rescued = expire_leases(connection, lease_seconds=self._lease, timeout_seconds=self._timeout)
             for row in rescued:
-                announce(connection, job_from_row(row))
+                enqueue_webhooks(connection, job_from_row(row))
         return rescued
 
     def _end(self, claim: Claim, **values: Any) -> Row[Any]:
@@ -224,7 +226,7 @@ class ClaimStore:
             statement = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1, **values).returning(jobs)
             row = connection.execute(statement, fence(claim)).one_or_none()
             if row is not None:
-                announce(connection, job_from_row(row))
+                enqueue_webhooks(connection, job_from_row(row))
         if row is None:
             raise LeaseLost(claim.job_id)
         return row

@@ -18,18 +18,18 @@ _WORK = (Phase.ENCODING, Phase.GENERATING, Phase.DECODING)
 _NEWEST = 0.3  # weight of the newest observation
 
 
-class SpeedStore:
+class DurationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def all(self) -> dict[tuple[str, str], float]:
-        """Seconds by (model_id, bucket); the bucket is LOAD or a `speed_bucket`, for one picture."""
+        """Seconds by (model_id, bucket); the bucket is LOAD or a `duration_bucket`, for one picture."""
         with self._database.read() as connection:
             rows = connection.execute(select(speeds.c.model_id, speeds.c.bucket, speeds.c.seconds))
             return {(row.model_id, row.bucket): row.seconds for row in rows}
 
 
-def speed_bucket(request: GenerationRequest) -> str:
+def duration_bucket(request: GenerationRequest) -> str:
     """Jobs of one model in the same bucket take about equally long per picture."""
     frames = f"x{request.num_frames}" if request.num_frames else ""
     return f"{request.width or 0}x{request.height or 0}x{request.steps_run}{frames}"
@@ -41,7 +41,7 @@ def learn(connection: Connection, request: GenerationRequest, timings: Mapping[s
     pictures = request.num_images * merged
     observed = {
         LOAD: timings.get(Phase.LOADING.value, 0.0),
-        speed_bucket(request): sum(timings.get(phase.value, 0.0) for phase in _WORK) / pictures,
+        duration_bucket(request): sum(timings.get(phase.value, 0.0) for phase in _WORK) / pictures,
     }
     rows = [
         {"model_id": request.model_id, "bucket": bucket, "seconds": seconds, "samples": 1}

@@ -21,8 +21,8 @@ from app.store.db.database import Database
 from app.store.db.schema import ENDED, PENDING, PROCESSING, THE_LINE, UNSUCCESSFUL, jobs, removals, tallies
 from app.store.queue.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, remember_answer
 from app.store.queue.inputs import keep_inputs
-from app.store.queue.outbox import announce
-from app.store.queue.predictions import put_aside_for_retry
+from app.store.queue.outbox import enqueue_webhooks
+from app.store.queue.predictions import supersede_for_retry
 from app.store.queue.rows import job_from_row
 from app.store.queue.turns import turn_for
 
@@ -201,7 +201,7 @@ class JobStore:
             )
             job = job_from_row(row) if row is not None else _find(connection, job_id)
             if row is not None:
-                announce(connection, job)
+                enqueue_webhooks(connection, job)
         if job.status.terminal and job.status is not JobStatus.CANCELLED:
             raise Conflict(f"The job is {job.status.value}; only a waiting or running job can be cancelled.")
         return job
@@ -235,7 +235,7 @@ class JobStore:
                 .returning(jobs)
             ).one_or_none()
             if row is not None:
-                put_aside_for_retry(connection, job_id)
+                supersede_for_retry(connection, job_id)
             job = job_from_row(row) if row is not None else _find(connection, job_id)
         if row is None:
             raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")

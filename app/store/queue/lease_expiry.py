@@ -17,7 +17,7 @@ BACKOFF_DOUBLINGS = 7
 BACKOFF_MAX_SECONDS = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
 
 
-def rescue_lost(connection: Connection, *, lease_seconds: float, timeout_seconds: float) -> Sequence[Row[Any]]:
+def expire_leases(connection: Connection, *, lease_seconds: float, timeout_seconds: float) -> Sequence[Row[Any]]:
     """Take every job whose lease has run out away from its worker, in one statement; gives their rows.
 
     Each waits again while attempts are left, else it FAILED: `timeout` when it used up its deadline, `worker_died`

@@ -32,7 +32,7 @@ _HEAD = (
 _WARM = _HEAD.where(jobs.c.model_id == bindparam("model"))
 
 
-def pick(connection: Connection, loaded: Collection[str], lane: Lane) -> str | None:
+def pick_next(connection: Connection, loaded: Collection[str], lane: Lane) -> str | None:
     """The id of the job of `lane` to run on a worker that holds the models `loaded`; None when nothing waits."""
     head = _first(connection, lane, None)
     if head is None:

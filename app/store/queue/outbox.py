@@ -15,7 +15,7 @@ from app.store.db.schema import webhook_deliveries, webhook_pauses
 from app.store.queue.predictions import newest_of
 
 
-def announce(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -> None:
+def enqueue_webhooks(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -> None:
     """Write down the message about `job`; nothing when it has no `webhook_url` or has not ended.
 
     The message is written out here and not when it is sent: by then the job may be in line again, or removed.

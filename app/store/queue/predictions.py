@@ -118,7 +118,7 @@ class PredictionStore:
 
     # --- what nobody waits for any more
 
-    def strays(self, source: str, limit: int = 20) -> list[Prediction]:
+    def abandoned(self, source: str, limit: int = 20) -> list[Prediction]:
         """Predictions under way whose job has ended: somebody cancelled it, or it ran out of time."""
         # Not a join: SQLite would begin with all the jobs that have ended.
         over = exists().where(jobs.c.id == predictions.c.job_id, ENDED)
@@ -131,7 +131,7 @@ class PredictionStore:
         with self._database.read() as connection:
             return [_prediction(row) for row in connection.execute(query)]
 
-    def put_aside(self, prediction: Prediction) -> None:
+    def supersede(self, prediction: Prediction) -> None:
         """Nobody will ask for it again."""
         with self._database.write(durable=False) as connection:
             connection.execute(update(predictions).where(predictions.c.id == prediction.id).values(superseded=True))
@@ -142,7 +142,7 @@ def newest_of(connection: Connection, job_id: str) -> Prediction | None:
     return None if row is None else _prediction(row)
 
 
-def put_aside_for_retry(connection: Connection, job_id: str) -> None:
+def supersede_for_retry(connection: Connection, job_id: str) -> None:
     """A person wants the job done again: what ended without a result must not be its result once more.
 
     What the provider finished stays, its files may still be there; so does what nobody knows the end of.

@@ -18,7 +18,7 @@ from app.store.queue.jobs import count_by_lane, count_by_status
 
 
 @dataclass(frozen=True)
-class Figures:
+class QueueCounts:
     """Ages are seconds, 0 when nothing waits. `outputs` are `{"count", "bytes"}` of everything published."""
 
     jobs: Mapping[JobStatus, int]
@@ -32,15 +32,15 @@ class Figures:
     counters: Mapping[Counter, float]
 
 
-class FigureStore:
+class StatsStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def read(self) -> Figures:
+    def read(self) -> QueueCounts:
         with self._database.read() as connection:
             waiting = list(connection.execute(_WAITING))
             webhooks, oldest_webhook = connection.execute(_WEBHOOKS).one()
-            return Figures(
+            return QueueCounts(
                 jobs=count_by_status(connection),
                 lanes=count_by_lane(connection),
                 waiting={row.model_id: row.number for row in waiting},

@@ -11,7 +11,7 @@ from app.store.db.schema import PENDING, jobs, outputs
 
 
 @dataclass(frozen=True)
-class Glance:
+class StatusProbe:
     """What a status needs fresh. `position` is None unless the job waits; `outputs` is how many there are now."""
 
     revision: int
@@ -19,17 +19,17 @@ class Glance:
     outputs: int
 
 
-class GlanceStore:
+class StatusProbeStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         compiled = _GLANCE.compile(dialect=database.engine.dialect)
         self._sql = compiled.string
         self._one_parameter = (lambda job_id: (job_id,)) if compiled.positional else (lambda job_id: {"job_id": job_id})
 
-    def glance(self, job_id: str) -> Glance | None:
+    def glance(self, job_id: str) -> StatusProbe | None:
         """None when there is no such job."""
         row = self._database.look_up(self._sql, self._one_parameter(job_id))
-        return None if row is None else Glance(*row)
+        return None if row is None else StatusProbe(*row)
 
 
 _other = jobs.alias("other")

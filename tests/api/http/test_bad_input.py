@@ -14,14 +14,14 @@ def app(settings_in, tmp_path_factory):
     """One for all: none of these requests may leave anything behind."""
     app = create_app(settings_in(tmp_path_factory.mktemp("bad_input")))
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind(app, installation):
+def nothing_is_left_behind(app, context):
     yield
-    assert sum(installation.jobs.counts().values()) == 0
-    assert not any(installation.images.root.rglob("*"))
+    assert sum(context.jobs.counts().values()) == 0
+    assert not any(context.images.root.rglob("*"))
 
 
 def settings(**values):

@@ -22,7 +22,7 @@ def app(settings_in, tmp_path):
     lines = {"MODEL_T": MODEL}
     app = create_app(settings_in(tmp_path, model_lines=lines, default_model_id="tiny", max_body_bytes=2048))
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def noise() -> bytes:
 
 
 def everything_is_back(here) -> bool:
-    bodies, pixels = here.large_bodies, here.installation.pixels
+    bodies, pixels = here.large_bodies, here.context.pixels
     return bodies._free == bodies.total and pixels._free == pixels.total
 
 
@@ -48,7 +48,7 @@ def test_it_is_given_back_however_a_request_ends(client, here, noise, monkeypatc
     take = Budget.take
     monkeypatch.setattr(Budget, "take", lambda self, amount: (taken.append(amount), take(self, amount)))
     picture = base64.b64encode(noise).decode()
-    limit = here.installation.settings.max_body_bytes + here.installation.settings.input_body_bytes
+    limit = here.context.settings.max_body_bytes + here.context.settings.input_body_bytes
     requests = [
         (202, {"json": {"prompt": "x", "image": picture}}),
         (400, {"json": {"prompt": "x", "image": picture, "colour": "red"}}),
@@ -80,15 +80,15 @@ def test_who_comes_when_all_is_taken_is_told_to_come_back(client, here, noise, p
         problem(answer, 503, "unavailable")
         assert int(answer.headers["Retry-After"]) > 0
         assert client.post("/api/generate", json={"prompt": "small"}).status_code == 202
-    here.installation.pixels = Budget(here.installation.pixels.total, most_waiting=1, patience=0.01)
-    with here.installation.pixels.taking(here.installation.pixels.total):
+    here.context.pixels = Budget(here.context.pixels.total, most_waiting=1, patience=0.01)
+    with here.context.pixels.taking(here.context.pixels.total):
         problem(client.post("/api/generate", json=body), 503, "unavailable")
     assert client.post("/api/generate", json=body).status_code == 202
     assert everything_is_back(here)
 
 
 @pytest.mark.parametrize("route", ["/v1/img2img", "/v1/inference/tiny"])
-def test_a_call_that_waits_for_its_picture_holds_no_body(app, here, installation, worker, noise, route):
+def test_a_call_that_waits_for_its_picture_holds_no_body(app, here, context, worker, noise, route):
     picture = base64.b64encode(noise).decode()
     body = {"prompt": "x", "image": picture}
     if "inference" in route:
@@ -96,7 +96,7 @@ def test_a_call_that_waits_for_its_picture_holds_no_body(app, here, installation
     answers = []
     thread = threading.Thread(target=lambda: answers.append(app.test_client().post(route, json=body)))
     thread.start()
-    wait_until(lambda: installation.jobs.count_pending() == 1, "it was not accepted")
+    wait_until(lambda: context.jobs.count_pending() == 1, "it was not accepted")
     wait_until(lambda: everything_is_back(here), "it holds its body while it waits")
     assert not answers
     worker.finish()

@@ -47,7 +47,7 @@ def test_every_route_is_described(app):
 
 
 @pytest.fixture
-def answers(client, submit, worker, next_job, installation):
+def answers(client, submit, worker, next_job, context):
     """One answer or more of every route: (method, path in the document, response)."""
     found = []
 
@@ -76,7 +76,7 @@ def answers(client, submit, worker, next_job, installation):
     for verb in ("load", "unload"):
         for model_id in ("demo", "unknown"):
             call("POST", f"/api/v1/models/{verb}", json={"model_id": model_id})
-    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
+    context.workers.beat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
     for path, body in (("load", {"model_id": "demo"}), ("load", {"model_id": "sd15", "timeout": 0}), ("load", {})):
         call("POST", f"/api/v1/models/{path}", json=body)
     for body in ({"model_id": "sd15"}, {"timeout": 0}, {"model": 1}):

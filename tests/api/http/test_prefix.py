@@ -26,7 +26,7 @@ def make(settings_in, tmp_path):
 
     yield create
     for app in made:
-        app.extensions["cyberimage"].installation.close()
+        app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture(params=["stripped", "passed on", "forwarded"])
@@ -53,7 +53,7 @@ def links_of(text: str) -> set[str]:
 
 
 def test_every_url_carries_the_prefix(proxied):
-    worker = Worker(proxied.app.extensions["cyberimage"].installation)
+    worker = Worker(proxied.app.extensions["cyberimage"].context)
     accepted = proxied("/cyberimage/api/generate", "POST", json={"prompt": "x"})
     job_id = accepted.json["job_id"]
     assert accepted.json["status_url"] == f"/cyberimage/api/status/{job_id}"
@@ -121,7 +121,7 @@ def test_a_prefix_of_nobody_trusted_is_not_used(make):
 def test_two_ways_in_do_not_mix(make):
     """The same job, asked for in turn through the proxy and past it."""
     app = make(trusted_proxies=1)
-    client, worker = app.test_client(), Worker(app.extensions["cyberimage"].installation)
+    client, worker = app.test_client(), Worker(app.extensions["cyberimage"].context)
     job_id = client.post("/api/generate", json={"prompt": "x"}).json["job_id"]
     worker.finish()
     for _ in range(2):

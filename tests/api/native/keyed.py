@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from app.core.access import Role
 from app.services.auth.api_keys import create_key
-from app.services.context import Installation
+from app.services.context import AppContext
 
 
 class Keyed:
@@ -18,7 +18,7 @@ class Keyed:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
-        self.installation: Installation = app.extensions["cyberimage"].installation
+        self.context: AppContext = app.extensions["cyberimage"].context
         self.nobody = app.test_client(use_cookies=False)
         self.ids: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
@@ -27,7 +27,7 @@ class Keyed:
         self.root = self.person("root", Role.ADMIN)
 
     def person(self, name: str, role: Role = Role.USER, **limits: str) -> FlaskClient:
-        key, token = create_key(self.installation, name, role, **limits)
+        key, token = create_key(self.context, name, role, **limits)
         self.ids[name], self.tokens[name] = key.identity.client_id, token
         return self.client(token)
 

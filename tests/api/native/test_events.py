@@ -97,31 +97,31 @@ def test_silence_is_broken_by_comments(submit, listen, monkeypatch):
     assert next(chunks).startswith(":")
 
 
-def test_a_stream_holds_no_database_connection_and_gives_its_place_back(app, submit, listen, installation):
+def test_a_stream_holds_no_database_connection_and_gives_its_place_back(app, submit, listen, context):
     here = app.extensions["cyberimage"]
     answer = listen(submit())
     next(iter_after_retry(answer))
-    assert installation.database.engine.pool.checkedout() == 0
-    assert here.desk.open_streams == 1
+    assert context.database.engine.pool.checkedout() == 0
+    assert here.stream_hub.open_streams == 1
     answer.close()
-    wait_until(lambda: here.desk.open_streams == 0, "the place was not given back")
-    assert not here.desk._listeners
-    assert not here.desk._revisions
+    wait_until(lambda: here.stream_hub.open_streams == 0, "the place was not given back")
+    assert not here.stream_hub._listeners
+    assert not here.stream_hub._revisions
 
 
 def test_a_client_that_is_gone_at_once_gives_its_place_back(app, submit, listen):
     here = app.extensions["cyberimage"]
     for reads_the_head in (True, False):
         answer = listen(submit())
-        assert here.desk.open_streams == 1
+        assert here.stream_hub.open_streams == 1
         if reads_the_head:
             next(answer.response)
         answer.close()
-        assert here.desk.open_streams == 0
+        assert here.stream_hub.open_streams == 0
 
 
 def test_too_many_streams_are_refused(app, submit, listen, problem):
-    app.extensions["cyberimage"].desk._most = 1
+    app.extensions["cyberimage"].stream_hub._most = 1
     job_id = submit()
     first = listen(job_id)
     refused = listen(job_id)
@@ -145,13 +145,13 @@ def test_many_listeners_hear_the_same_and_the_job_is_read_once(submit, worker, l
     assert len(reads) < 10
 
 
-def test_who_does_not_read_is_told_the_newest_state_later_and_holds_up_nobody(submit, worker, listen, installation):
+def test_who_does_not_read_is_told_the_newest_state_later_and_holds_up_nobody(submit, worker, listen, context):
     job_id = submit(settings={"num_inference_steps": 30})
     lazy, eager = iter_after_retry(listen(job_id)), iter_after_retry(listen(job_id))
     next(lazy), next(eager)
     claim = worker.claim()
     for step in range(1, 31):
-        installation.previews.put(job_id, Preview(claim.attempt, step, bytes(100_000)))
+        context.previews.put(job_id, Preview(claim.attempt, step, bytes(100_000)))
         worker.progress(claim, step)
         wait_until(lambda step=step: parse(next(eager))[-1].get("step") == step, "the eager one heard nothing")
     worker.finish(claim)
@@ -161,11 +161,11 @@ def test_who_does_not_read_is_told_the_newest_state_later_and_holds_up_nobody(su
     assert len([one for one in heard if one["event"] == "preview"]) < 30
 
 
-def test_a_job_that_is_removed_ends_its_streams(submit, worker, listen, installation, client):
+def test_a_job_that_is_removed_ends_its_streams(submit, worker, listen, context, client):
     job_id = submit()
     chunks = iter_after_retry(listen(job_id))
     next(chunks)
-    with installation.database.write() as connection:
+    with context.database.write() as connection:
         connection.execute(text("DELETE FROM jobs"))
     assert "event: problem" in "".join(chunks)
 
@@ -177,10 +177,10 @@ def test_a_stream_ends_when_the_server_stops(app, submit, listen):
     assert not list(chunks)
 
 
-def test_previews_come_with_the_progress_and_each_once(submit, worker, listen, installation):
+def test_previews_come_with_the_progress_and_each_once(submit, worker, listen, context):
     job_id = submit(settings={"num_inference_steps": 8})
     claim = worker.claim()
-    installation.previews.put(job_id, Preview(claim.attempt, 3, b"a picture"))
+    context.previews.put(job_id, Preview(claim.attempt, 3, b"a picture"))
     worker.progress(claim, 3)
     chunks = (chunk.decode() for chunk in listen(job_id).response)
     heard = [next(chunks) for _ in range(3)]

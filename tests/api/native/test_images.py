@@ -59,15 +59,15 @@ def test_the_metadata(client, image):
     assert (metadata["image_id"], metadata["width"], metadata["height"]) == (image, 64, 48)
 
 
-def test_the_end(client, image, installation, problem):
+def test_the_end(client, image, context, problem):
     assert client.delete(f"/api/image/{image}").status_code == 204
-    assert not [path for path in installation.images.root.rglob("*") if path.is_file()]
+    assert not [path for path in context.images.root.rglob("*") if path.is_file()]
     for method, path in (("GET", ""), ("GET", "/thumbnail"), ("GET", "/metadata"), ("DELETE", "")):
         problem(client.open(f"/api/image/{image}{path}", method=method), 410, "gone")
 
 
-def test_a_file_that_somebody_took_away(client, image, installation, problem):
-    for path in installation.images.root.rglob("*.png"):
+def test_a_file_that_somebody_took_away(client, image, context, problem):
+    for path in context.images.root.rglob("*.png"):
         path.unlink()
     problem(client.get(f"/api/image/{image}"), 404, "image_not_found")
 

@@ -33,7 +33,7 @@ def app(settings_in, tmp_path):
         settings_in(tmp_path, model_lines=lines, default_model_id="tiny", max_body_bytes=2048, input_max_bytes=60_000)
     )
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 def png(size=(64, 64), colour="red", mode="RGB") -> bytes:
@@ -57,14 +57,14 @@ def send(client):
 
 
 @pytest.fixture
-def accepted(send, client, installation):
+def accepted(send, client, context):
     """Send what must be accepted; gives the status, and the pixels that were kept."""
 
     def check(*pictures, **more):
         answer = send(*pictures, **more)
         assert answer.status_code == 202, answer.text
         job_id = answer.json["job_id"]
-        kept = {role: pixels_of(data) for role, data in installation.inputs.pngs(job_id).items()}
+        kept = {role: pixels_of(data) for role, data in context.inputs.pngs(job_id).items()}
         return client.get(f"/api/status/{job_id}").json, kept
 
     return check
@@ -133,7 +133,7 @@ def test_a_picture_of_the_gallery(accepted, submit, worker):
     assert (kept["image"] == 0).all()
 
 
-def test_an_upload(client, installation):
+def test_an_upload(client, context):
     form = {
         "prompt": "a boat",
         "settings": json.dumps({"strength": 0.5, "num_inference_steps": 20}),
@@ -145,7 +145,7 @@ def test_an_upload(client, installation):
     assert answer.status_code == 202, answer.text
     job = client.get(f"/api/status/{answer.json['job_id']}").json
     assert (job["task"], job["priority"], job["progress"]["total_steps"]) == ("inpaint", 3, 10)
-    assert is_red(pixels_of(installation.inputs.pngs(job["job_id"])["image"]))
+    assert is_red(pixels_of(context.inputs.pngs(job["job_id"])["image"]))
 
 
 def test_forms_say_what_is_wrong_with_them(client, problem):
@@ -186,9 +186,9 @@ def web():
 
 @pytest.fixture
 def allow_private(app, monkeypatch):
-    installation = app.extensions["cyberimage"].installation
-    allowing = installation.settings.model_copy(update={"input_allow_private": True, "input_fetch_seconds": 2.0})
-    object.__setattr__(installation, "settings", allowing)
+    context = app.extensions["cyberimage"].context
+    allowing = context.settings.model_copy(update={"input_allow_private": True, "input_fetch_seconds": 2.0})
+    object.__setattr__(context, "settings", allowing)
 
 
 def test_a_url(web, accepted, send, problem, allow_private):
@@ -239,11 +239,11 @@ def test_a_private_address_is_never_called(web, send, problem):
         ("A" * 90_000, "has more than 60,000 bytes"),
     ],
 )
-def test_bad_pictures_are_refused_and_nothing_is_kept(send, problem, installation, image, message):
+def test_bad_pictures_are_refused_and_nothing_is_kept(send, problem, context, image, message):
     found = problem(send(image), 400, "invalid_image")
     assert message in found["detail"]
     assert found["errors"][0]["field"] == "image"
-    assert installation.jobs.count_pending() == 0
+    assert context.jobs.count_pending() == 0
 
 
 def test_a_mask_of_another_shape_is_refused(send, problem):

@@ -67,10 +67,10 @@ def test_a_removed_picture_leaves_the_status_that_was_read_before(client, submit
 
 def test_the_place_in_line_follows_the_line(client, submit, worker):
     first, second, urgent = submit(), submit(), submit(priority=5)
-    place = lambda job_id: client.get(f"/api/status/{job_id}").json["position"]  # noqa: E731
-    assert [place(job) for job in (urgent, first, second)] == [1, 2, 3]
+    harness = lambda job_id: client.get(f"/api/status/{job_id}").json["position"]  # noqa: E731
+    assert [harness(job) for job in (urgent, first, second)] == [1, 2, 3]
     worker.claim()
-    assert [place(job) for job in (urgent, first, second)] == [None, 1, 2]
+    assert [harness(job) for job in (urgent, first, second)] == [None, 1, 2]
 
 
 def test_a_failure_says_why(client, submit, worker):
@@ -92,21 +92,21 @@ def test_cancel_and_retry(client, submit, worker, problem):
     problem(client.post(f"/api/jobs/{job_id}/cancel"), 409, "conflict")
 
 
-def test_a_job_whose_model_is_gone_is_not_retried(client, submit, installation, problem):
+def test_a_job_whose_model_is_gone_is_not_retried(client, submit, context, problem):
     job_id = submit(model_id="sana-sprint")
     client.post(f"/api/jobs/{job_id}/cancel")
-    others = [spec for spec in installation.catalog if spec.id != "sana-sprint"]
-    installation.catalog = Catalog(others, others[0].id)
+    others = [spec for spec in context.catalog if spec.id != "sana-sprint"]
+    context.catalog = Catalog(others, others[0].id)
     told = problem(client.post(f"/api/jobs/{job_id}/retry"), 400, "unknown_model")
     assert "sana-sprint is not in the catalogue any more" in told["detail"]
     assert client.get(f"/api/status/{job_id}").json["status"] == "CANCELLED"
 
 
-def test_a_job_whose_model_files_are_gone_is_not_retried(client, submit, installation, problem, tmp_path):
+def test_a_job_whose_model_files_are_gone_is_not_retried(client, submit, context, problem, tmp_path):
     job_id = submit(model_id="demo")
     client.post(f"/api/jobs/{job_id}/cancel")
-    moved = [spec.model_copy(update={"repo": str(tmp_path / "moved")}) for spec in installation.catalog]
-    installation.catalog = Catalog([spec.model_copy(update={"source": "local"}) for spec in moved], "demo")
+    moved = [spec.model_copy(update={"repo": str(tmp_path / "moved")}) for spec in context.catalog]
+    context.catalog = Catalog([spec.model_copy(update={"source": "local"}) for spec in moved], "demo")
     assert "are not there any more" in problem(client.post(f"/api/jobs/{job_id}/retry"), 409, "conflict")["detail"]
 
 
@@ -114,12 +114,12 @@ class TestIdempotencyKey:
     def send(self, client, **body):
         return client.post("/api/generate", json={"prompt": "x", **body}, headers={"Idempotency-Key": "key 1"})
 
-    def test_the_same_request_makes_one_job(self, client, installation):
+    def test_the_same_request_makes_one_job(self, client, context):
         first, second = self.send(client), self.send(client)
         assert first.status_code == second.status_code == 202
         assert first.json == second.json
         assert first.headers["Location"] == second.headers["Location"]
-        assert installation.jobs.counts()[JobStatus.PENDING] == 1
+        assert context.jobs.counts()[JobStatus.PENDING] == 1
 
     def test_it_is_the_same_answer_after_the_job_has_ended(self, client, submit, worker):
         submit()
@@ -137,10 +137,10 @@ class TestIdempotencyKey:
         problem(self.send(client, **other), 422, "idempotency_conflict")
 
 
-def test_a_full_queue_and_a_full_disk_are_told(client, problem, installation, monkeypatch):
-    monkeypatch.setattr(type(installation.jobs), "count_pending", lambda _: 10**6)
+def test_a_full_queue_and_a_full_disk_are_told(client, problem, context, monkeypatch):
+    monkeypatch.setattr(type(context.jobs), "count_pending", lambda _: 10**6)
     answer = client.post("/api/generate", json={"prompt": "x"})
     problem(answer, 429, "queue_full")
     assert int(answer.headers["Retry-After"]) > 0
-    monkeypatch.setattr(type(installation.images), "free_bytes", lambda _: -1)
+    monkeypatch.setattr(type(context.images), "free_bytes", lambda _: -1)
     problem(client.post("/api/generate", json={"prompt": "x"}), 507, "disk_full")

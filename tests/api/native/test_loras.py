@@ -59,7 +59,7 @@ def app(settings_in, tmp_path, folder):
         )
     )
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
@@ -123,11 +123,11 @@ def test_a_job_has_its_loras(client, send, worker):
     assert settings["loras"] == [{"id": "ink", "scale": 0.5}]
 
 
-def test_one_for_another_family_is_refused_before_it_is_queued(send, problem, installation):
+def test_one_for_another_family_is_refused_before_it_is_queued(send, problem, context):
     found = problem(send({"id": "styles/pixel"}), 400, "lora_incompatible")
     assert found["detail"] == "The LoRA styles/pixel does not fit flux: it was made for Stable Diffusion XL."
     assert found["errors"][0]["field"] == "settings.loras"
-    assert installation.jobs.count_pending() == 0
+    assert context.jobs.count_pending() == 0
     assert send({"id": "styles/pixel"}, model_id="unknown").status_code == 202  # its worker finds out
 
 
@@ -146,15 +146,15 @@ def test_one_that_cannot_be_used_is_refused(send, problem, lora_id, message):
     assert message in problem(send({"id": lora_id}), 400, "lora_unavailable")["detail"]
 
 
-def test_one_of_the_hub_is_left_to_the_worker_if_that_is_allowed(send, installation, problem):
+def test_one_of_the_hub_is_left_to_the_worker_if_that_is_allowed(send, context, problem):
     assert send({"id": "somebody/a-lora"}).status_code == 202
     assert send({"id": "somebody/a-lora/file.safetensors"}).status_code == 202
-    object.__setattr__(installation, "settings", installation.settings.model_copy(update={"lora_hub": False}))
+    object.__setattr__(context, "settings", context.settings.model_copy(update={"lora_hub": False}))
     problem(send({"id": "somebody/a-lora"}), 400, "lora_unavailable")
 
 
-def test_one_that_was_downloaded_is_judged_like_a_file(send, installation, problem):
-    snapshot = installation.settings.hub_cache / "models--somebody--xl" / "snapshots" / "abc"
+def test_one_that_was_downloaded_is_judged_like_a_file(send, context, problem):
+    snapshot = context.settings.hub_cache / "models--somebody--xl" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "a.safetensors").write_bytes(safetensors(SDXL))
     problem(send({"id": "somebody/xl"}), 400, "lora_incompatible")
@@ -170,30 +170,30 @@ def test_a_job_whose_lora_is_gone_is_not_retried(client, send, problem, folder):
     assert client.post(f"/api/jobs/{job_id}/retry").json["status"] == "PENDING"
 
 
-def test_a_name_given_by_hand(installation, listed, send, worker):
-    known = service.load(installation, "ink", "my-style")
+def test_a_name_given_by_hand(context, listed, send, worker):
+    known = service.load(context, "ink", "my-style")
     assert (known.id, known.stands_for, known.card.family) == ("my-style", "ink", "flux")
     assert listed()["my-style"]["stands_for"] == "ink"
     assert send({"id": "my-style", "scale": 2}).status_code == 202
     assert [(lora.id, lora.scale) for lora in worker.claim().request.loras] == [("ink", 2)]
-    service.load(installation, "somebody/a-lora", "my-style")  # means another one from now on
+    service.load(context, "somebody/a-lora", "my-style")  # means another one from now on
     assert listed()["my-style"]["available"] is False
-    assert service.unload(installation, "my-style") is True
-    assert service.unload(installation, "my-style") is False
+    assert service.unload(context, "my-style") is True
+    assert service.unload(context, "my-style") is False
     assert "my-style" not in listed()
 
 
-def test_what_cannot_be_used_gets_no_name(installation, listed):
+def test_what_cannot_be_used_gets_no_name(context, listed):
     for path in ("nobody", "pickle"):
         with pytest.raises(LoraUnavailable):
-            service.load(installation, path, "my-style")
+            service.load(context, path, "my-style")
     with pytest.raises(InvalidRequest):
-        service.load(installation, "ink", "no/good name")
+        service.load(context, "ink", "no/good name")
     assert "my-style" not in listed()
 
 
-def test_a_path_into_the_folder_names_the_file_and_one_out_of_it_does_not(installation, folder, tmp_path):
-    assert service.load(installation, str(folder / "ink.safetensors")).card.family == "flux"
+def test_a_path_into_the_folder_names_the_file_and_one_out_of_it_does_not(context, folder, tmp_path):
+    assert service.load(context, str(folder / "ink.safetensors")).card.family == "flux"
     (tmp_path / "outside.safetensors").write_bytes(safetensors(FLUX))
     with pytest.raises(LoraUnavailable):
-        service.load(installation, str(tmp_path / "outside.safetensors"))
+        service.load(context, str(tmp_path / "outside.safetensors"))

@@ -45,8 +45,8 @@ def test_the_queue_and_its_ends(submit, worker, sample):
     assert sample("database_up") == 1
 
 
-def test_durations_are_a_histogram(installation, sample):
-    installation.counters.add(
+def test_durations_are_a_histogram(context, sample):
+    context.counters.add(
         {
             Counter("phase_seconds", "demo", "generating"): 33.5,
             Counter("phase_bucket", "demo", "generating/2.5"): 2,
@@ -75,17 +75,17 @@ def test_requests_are_counted_by_route_and_never_by_what_clients_make_up(client,
     assert sample("http_requests_total", method="other", status="405") == 50
 
 
-def test_the_database_away_hides_only_itself(installation, sample, monkeypatch):
+def test_the_database_away_hides_only_itself(context, sample, monkeypatch):
     def away(*_):
         raise DatabaseUnavailable("Away.")
 
-    monkeypatch.setattr(installation.workers, "live", away)
+    monkeypatch.setattr(context.workers, "live", away)
     assert sample("database_up") == 0
     assert sample("disk_free_bytes") > 0
     assert sample("http_requests_total", route="/metrics") >= 1
 
 
-def test_the_status_tells_of_machine_and_requests(client, installation):
+def test_the_status_tells_of_machine_and_requests(client, context):
     for _ in range(3):
         client.get("/livez")
     body = client.get("/status").json

@@ -8,7 +8,7 @@ import pytest
 
 from app import create_app
 from app.core.job import Phase, Progress
-from app.core.model_orders import OrderAction
+from app.core.load_requests import LoadAction
 from app.errors import Conflict
 from app.files import hub_cache
 from app.services.models import model_files
@@ -20,7 +20,7 @@ def app(settings_in, tmp_path):
     """With a folder for models of its own."""
     app = create_app(settings_in(tmp_path, model_cache_dir=tmp_path / "models"))
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def model(client):
 
 
 @pytest.fixture
-def snapshot(installation):
+def snapshot(context):
     """A copy of sd15 as a download leaves it, with its index and one part, of two."""
-    folder = hub_cache.repo_folder(installation.settings.hub_cache, installation.catalog.get("sd15").repo)
+    folder = hub_cache.repo_folder(context.settings.hub_cache, context.catalog.get("sd15").repo)
     version = folder / "snapshots" / ("0" * 40)
     (version / "unet").mkdir(parents=True)
     parts = {"unet": ["diffusers", "A"], "vae": ["diffusers", "B"], "safety_checker": ["x", "C"], "other": [None, None]}
@@ -55,29 +55,29 @@ def test_a_download_that_broke_off_does_not_count_as_there(model, snapshot):
     assert model("sd15")["available"] is True
 
 
-def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, installation):
+def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, context):
     job_id = submit(model_id="sd15")
     claim = worker.claim()
     assert model("sd15")["downloading"] is None
     steps = claim.request.num_inference_steps
     download = Progress(Phase.DOWNLOADING, 0, steps, downloaded_bytes=1_200_000_000, total_bytes=34_000_000_000)
-    installation.claims.progress(claim, download)
+    context.claims.progress(claim, download)
     told = {"downloaded_bytes": 1_200_000_000, "total_bytes": 34_000_000_000}
     assert model("sd15")["downloading"] == told | {"eta_seconds": None}
     progress = client.get(f"/api/status/{job_id}").json["progress"]
     assert progress | told == progress
     assert (progress["phase"], progress["percent"]) == ("downloading_model", 0)
     with pytest.raises(Conflict, match="Cancel the job"):
-        model_files.remove(installation, installation.catalog.get("sd15"))
+        model_files.remove(context, context.catalog.get("sd15"))
     worker.progress(claim, 1)
     assert model("sd15")["downloading"] is None
     assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] is None
 
 
-def test_a_download_that_was_ordered_is_told_while_its_worker_lives(client, model, installation):
-    orders = installation.model_orders
-    orders.place(OrderAction.LOAD, "sd15", lifetime=60)
-    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+def test_a_download_that_was_ordered_is_told_while_its_worker_lives(client, model, context):
+    orders = context.load_requests
+    orders.place(LoadAction.LOAD, "sd15", lifetime=60)
+    context.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
     order = orders.take("w1")
     assert model("sd15")["downloading"] is None
     assert orders.progress(order, downloaded=1000, total=9000, per_second=None)
@@ -91,17 +91,17 @@ def test_a_download_that_was_ordered_is_told_while_its_worker_lives(client, mode
         {"status": "loading", "model_id": "sd15", "seconds": None, "worker_id": "w1", **told},
     )
     with pytest.raises(Conflict, match="unload the model"):
-        model_files.remove(installation, installation.catalog.get("sd15"))
-    installation.workers.remove("w1")
+        model_files.remove(context, context.catalog.get("sd15"))
+    context.workers.remove("w1")
     assert model("sd15")["downloading"] is None
 
 
 def test_the_bytes_of_a_lora_are_the_jobs_and_not_those_of_a_model_that_is_here(
-    client, model, submit, worker, installation, snapshot
+    client, model, submit, worker, context, snapshot
 ):
     (snapshot / "vae").mkdir()
     job_id = submit(model_id="sd15")
     claim = worker.claim()
-    installation.claims.progress(claim, Progress(Phase.DOWNLOADING, 0, 20, downloaded_bytes=1000, total_bytes=9000))
+    context.claims.progress(claim, Progress(Phase.DOWNLOADING, 0, 20, downloaded_bytes=1000, total_bytes=9000))
     assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] == 9000
     assert model("sd15")["downloading"] is None

@@ -51,11 +51,11 @@ def test_the_docs_show_every_route_and_code(client, app):
     assert 'id="prompt_too_long"' in text
 
 
-def test_health(client, installation, problem):
+def test_health(client, context, problem):
     assert client.get("/livez").json == {"status": "ok"}
     assert (client.get("/health").json["status"], client.get("/health").json["ready"]) == ("ok", False)
     assert "worker" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
-    installation.workers.beat(WorkerReport("w", "host", 1, "cpu", models=[{"model_id": "demo", "bytes": 1}]))
+    context.workers.beat(WorkerReport("w", "host", 1, "cpu", models=[{"model_id": "demo", "bytes": 1}]))
     assert client.get("/readyz").json["ready"] is True
     status = client.get("/status").json
     assert (status["workers"][0]["id"], status["images"], status["queue"]["PENDING"]) == (
@@ -67,16 +67,16 @@ def test_health(client, installation, problem):
     assert demo["loaded"] is True
 
 
-def test_a_server_whose_database_takes_no_writes_is_not_ready(client, installation, problem):
-    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
-    installation.database.read_only = True
+def test_a_server_whose_database_takes_no_writes_is_not_ready(client, context, problem):
+    context.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    context.database.read_only = True
     assert "database: read-only" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
-    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    context.workers.beat(WorkerReport("w", "host", 1, "cpu"))
     assert client.get("/readyz").json["ready"] is True
 
 
-def test_a_server_that_stops_is_not_ready(app, client, installation, problem):
-    installation.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+def test_a_server_that_stops_is_not_ready(app, client, context, problem):
+    context.workers.beat(WorkerReport("w", "host", 1, "cpu"))
     app.extensions["cyberimage"].draining.set()
     assert "stopping" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
     assert client.get("/livez").status_code == 200
@@ -107,11 +107,11 @@ def test_every_response_has_an_id(client, path):
         assert client.get(path, headers={"X-Request-Id": hostile}).headers["X-Request-Id"] != hostile
 
 
-def test_an_unexpected_error_shows_nothing_and_is_logged(client, installation, problem, monkeypatch, caplog):
+def test_an_unexpected_error_shows_nothing_and_is_logged(client, context, problem, monkeypatch, caplog):
     def explode(*_):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(type(installation.jobs), "counts", explode)
+    monkeypatch.setattr(type(context.jobs), "counts", explode)
     with caplog.at_level("ERROR", "cyberimage.api"):
         answer = client.get("/api/queue")
     problem(answer, 500, "internal")

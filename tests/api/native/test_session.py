@@ -26,7 +26,7 @@ def keyed_with(settings_in, tmp_path):
 
     yield make
     for app in made:
-        app.extensions["cyberimage"].installation.close()
+        app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_behind_https_the_cookie_is_for_https_only(keyed_with):
 
 def test_the_cookie_opens_pictures_and_streams(keyed, browser):
     job_id = submit(keyed.alice)
-    (image_id,) = Worker(keyed.installation).finish()
+    (image_id,) = Worker(keyed.context).finish()
     assert browser.get(f"/api/image/{image_id}/thumbnail").status_code == 200
     assert browser.get(f"/api/jobs/{job_id}/events").status_code == 200
     other = submit(keyed.bob)
@@ -90,7 +90,7 @@ def test_a_wrong_token_signs_nobody_in(keyed, problem):
 
 
 def test_a_revoked_key_ends_its_sessions(keyed, browser, problem):
-    ApiKeyStore(keyed.installation.database).revoke(1)
+    ApiKeyStore(keyed.context.database).revoke(1)
     problem(browser.get("/api/images"), 401, "unauthorized")
     assert browser.get("/api/session").json["signed_in"] is False
     assert browser.get("/").status_code == 200  # the page itself comes, and asks
@@ -126,7 +126,7 @@ def test_a_cookie_says_nothing_in_another_mode(keyed, settings_in, tmp_path, pro
     client = keyed.app.test_client()
     client.set_cookie(COOKIE, cookie)
     problem(client.get("/api/images"), 401, "unauthorized")
-    hub.extensions["cyberimage"].installation.close()
+    hub.extensions["cyberimage"].context.close()
 
 
 def test_a_cookie_of_keys_is_no_good_to_the_hub(keyed, browser, settings_in, tmp_path):
@@ -134,7 +134,7 @@ def test_a_cookie_of_keys_is_no_good_to_the_hub(keyed, browser, settings_in, tmp
     client = app.test_client()
     client.set_cookie(COOKIE, browser.get_cookie(COOKIE).value)
     assert client.get("/api/images").status_code == 401
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 # --- requests that other pages forge
@@ -220,4 +220,4 @@ def test_without_authentication_other_pages_still_change_nothing(client, problem
 def test_without_authentication_the_allowed_origins_may(settings_in, tmp_path, allowed, status):
     app = create_app(settings_in(tmp_path, cors_origins=allowed))
     assert app.test_client().post("/cleanup", headers=THEIRS).status_code == status
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()

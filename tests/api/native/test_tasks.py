@@ -36,7 +36,7 @@ def app(settings_in, tmp_path):
         lines[f"MODEL_{name}"] = f"{name};{folder};A model;local;false"
     app = create_app(settings_in(tmp_path, model_lines=lines, default_model_id="kontext"))
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ def test_what_it_does_is_accepted(client, problem, picture):
     problem(send("sana", image=picture), 400, "unsupported_task")
 
 
-def test_the_status_says_the_size_that_came(client, installation, worker):
+def test_the_status_says_the_size_that_came(client, context, worker):
     body = {"prompt": "x", "model_id": "kontext", "settings": {"width": 128, "height": 192}}
     url = client.post("/api/generate", json=body).json["status_url"]
     settings = client.get(url).json["settings"]
     assert (settings["width"], settings["height"]) == (128, 192)
     made = Made([Picture(np.zeros((1248, 832, 3), np.uint8), 1)], {}, {}, {}, warnings=("kontext drew 832 × 1248.",))
-    publish(installation, worker.claim(), made)
+    publish(context, worker.claim(), made)
     status = client.get(url).json
     assert (status["settings"]["width"], status["settings"]["height"]) == (832, 1248)
     assert status["warnings"] == ["kontext drew 832 × 1248."]

@@ -31,12 +31,12 @@ HARMLESS = {"filename", "model_id", "owner", "name"}
 def keyed(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="keys"))
     yield Keyed(app)
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
 def worker(keyed) -> Worker:
-    return Worker(keyed.installation)
+    return Worker(keyed.context)
 
 
 def rules(app) -> list[Rule]:
@@ -61,7 +61,7 @@ def test_every_route_is_public_by_list_or_refuses_who_has_no_token(keyed):
         if path in PUBLIC:
             continue
         for client in (keyed.nobody, keyed.client("ci_" + "x" * 43)):
-            keyed.app.extensions["cyberimage-door"]._guesses._wrong.clear()
+            keyed.app.extensions["cyberimage-door"]._login_throttle._wrong.clear()
             answer = ask(client, rule, method)
             assert answer.status_code == 401, (method, rule.rule, answer.status_code)
             assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="CyberImage"')
@@ -118,7 +118,7 @@ def test_no_list_of_today_or_tomorrow_tells_of_others(keyed, worker):
     worker.fail()
     keyed.alice.post(f"/api/jobs/{cancelled}/cancel")
     worker.claim()
-    keyed.installation.workers.beat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", running, running=1))
+    keyed.context.workers.beat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", running, running=1))
     hers = {finished, failed, cancelled, running, waiting, *images, marker}
     walked = set()
     for rule, method, path in asked(keyed.app):
@@ -183,7 +183,7 @@ def test_the_queue_tells_of_others_how_many_and_never_what(keyed, worker):
     his = submit(keyed.bob, "bob's own")
     claim = worker.claim()
     assert claim.job_id == hers[0]
-    keyed.installation.workers.beat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", claim.job_id, running=1))
+    keyed.context.workers.beat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", claim.job_id, running=1))
     seen = keyed.bob.get("/api/queue")
     assert "secret" not in seen.text
     assert hers[0] not in seen.text
@@ -214,10 +214,10 @@ def test_a_picture_to_start_from_must_be_ones_own(keyed, worker):
     submit(keyed.alice)
     (image_id,) = worker.finish()
     for name in ("alice", "root"):
-        assert usable_image(keyed.installation, image_id, client_id=keyed.ids[name]).id == image_id
+        assert usable_image(keyed.context, image_id, client_id=keyed.ids[name]).id == image_id
     for client_id in (keyed.ids["bob"], "key:99", "hf:root", "ip:127.0.0.1", "key:x"):
         with pytest.raises(ImageNotFound):
-            usable_image(keyed.installation, image_id, client_id=client_id)
+            usable_image(keyed.context, image_id, client_id=client_id)
     body = {"prompt": "x", "image": image_id, "settings": {"strength": 0.5}}
     theirs = keyed.bob.post("/api/generate", json=body)
     none = keyed.bob.post("/api/generate", json=body | {"image": SOMEBODY})
@@ -235,7 +235,7 @@ def test_an_idempotency_key_is_its_clients_own(keyed):
 
 
 def test_jobs_are_kept_under_the_key(keyed):
-    job = keyed.installation.jobs.get(submit(keyed.alice))
+    job = keyed.context.jobs.get(submit(keyed.alice))
     assert job.client_id == keyed.ids["alice"] == "key:1"
 
 
@@ -248,7 +248,7 @@ def test_only_an_administrator_jumps_the_line(keyed, problem):
 
 def test_a_revoked_key_is_refused_at_once(keyed, problem):
     assert keyed.alice.get("/api/models").status_code == 200
-    ApiKeyStore(keyed.installation.database).revoke(1)
+    ApiKeyStore(keyed.context.database).revoke(1)
     answer = keyed.alice.get("/api/models")
     problem(answer, 401, "unauthorized")
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
@@ -279,12 +279,12 @@ def test_a_revoked_key_ends_its_open_streams_and_no_others(keyed, monkeypatch):
     assert b"retry" in next(others)
     assert b"event: status" in next(others)
     assert b"still here" in next(heard)
-    ApiKeyStore(keyed.installation.database).revoke(1)
+    ApiKeyStore(keyed.context.database).revoke(1)
     told = b"".join(heard)  # ends by itself
     assert b"event: problem" in told
     assert b'"code": "unauthorized"' in told
     assert [next(others) for _ in range(12)][-1] == b": still here\n\n"
-    keyed.installation.jobs.cancel(job_id)
+    keyed.context.jobs.cancel(job_id)
     assert b"CANCELLED" in b"".join(others)
 
 
@@ -293,10 +293,10 @@ def test_a_revoked_key_ends_its_open_streams_and_no_others(keyed, monkeypatch):
 
 def test_guessing_is_slowed_down_and_does_not_lock_out_who_is_known(keyed, problem):
     assert keyed.alice.get("/api/models").status_code == 200
-    guesses = [keyed.client(f"ci_{number}") for number in range(25)]
-    statuses = [client.get("/api/models").status_code for client in guesses]
+    login_throttle = [keyed.client(f"ci_{number}") for number in range(25)]
+    statuses = [client.get("/api/models").status_code for client in login_throttle]
     assert statuses == [401] * 20 + [429] * 5
-    refused = guesses[0].get("/api/models")
+    refused = login_throttle[0].get("/api/models")
     problem(refused, 429, "rate_limited")
     assert 0 < int(refused.headers["Retry-After"]) <= 60
     assert keyed.alice.get("/api/models").status_code == 200  # known to be good
@@ -338,7 +338,7 @@ def test_a_key_may_have_limits_of_its_own(settings_in, tmp_path):
         assert statuses == [202] * most + [429 if most < 9 else 202]
     assert [busy.get("/api/models").status_code for _ in range(2)] == [200, 429]
     assert [keyed.alice.get("/api/models").status_code for _ in range(2)] == [200, 200]
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 # --- metrics
@@ -349,7 +349,7 @@ def test_metrics_need_a_token_unless_they_are_public(keyed, settings_in, tmp_pat
     assert keyed.alice.get(METRICS).status_code == 200
     app = create_app(settings_in(tmp_path / "other", auth_mode="keys", metrics_public=True))
     assert app.test_client().get(METRICS).status_code == 200
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 def test_what_is_public_is_written_down():
@@ -361,10 +361,10 @@ def test_what_is_public_is_written_down():
 # --- without authentication
 
 
-def test_by_default_everybody_may_do_everything(client, installation, worker, submit, problem):
+def test_by_default_everybody_may_do_everything(client, context, worker, submit, problem):
     submit()
     (image_id,) = worker.finish()
-    assert usable_image(installation, image_id, client_id="ip:192.0.2.9").id == image_id
+    assert usable_image(context, image_id, client_id="ip:192.0.2.9").id == image_id
     assert client.get("/api/models", headers={"Authorization": "Bearer whatever"}).status_code == 200
     assert client.post("/cleanup").status_code == 200
     assert client.post("/api/generate", json={"prompt": "x", "priority": 5}).status_code == 202

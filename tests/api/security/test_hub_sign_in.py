@@ -20,7 +20,7 @@ def hub(monkeypatch):
 def client(hub, settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="huggingface", hf_endpoint=f"{hub.url}/", auth_admins="root"))
     yield app.test_client()
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -45,8 +45,8 @@ def test_each_refusal(client, hub, problem):
 def test_a_user_has_jobs_of_their_own(client):
     made = client.post("/api/generate", json={"prompt": "x"}, headers=bearer("hf_alice"))
     job_id = made.json["job_id"]
-    installation = client.application.extensions["cyberimage"].installation
-    assert installation.jobs.get(job_id).client_id == "hf:alice"
+    context = client.application.extensions["cyberimage"].context
+    assert context.jobs.get(job_id).client_id == "hf:alice"
     assert client.get(f"/api/status/{job_id}", headers=bearer("hf_alice")).status_code == 200
     assert client.get(f"/api/status/{job_id}", headers=bearer("hf_root")).status_code == 200
 

@@ -31,7 +31,7 @@ def client_with(settings_in, tmp_path):
 
     yield make
     for app in made:
-        app.extensions["cyberimage"].installation.close()
+        app.extensions["cyberimage"].context.close()
 
 
 def ask(client: FlaskClient, images: int = 1, **request):

@@ -64,7 +64,7 @@ class Walk:
         for request in requests(self.keyed.app):
             for name in ("nobody", "alice", "root"):
                 self.ran.clear()
-                self.keyed.app.extensions["cyberimage-door"]._guesses._wrong.clear()
+                self.keyed.app.extensions["cyberimage-door"]._login_throttle._wrong.clear()
                 fault = self._fault(name, request, request.send(getattr(self.keyed, name)))
                 if fault:
                     yield f"{request.method} {request.path} of {name}: {fault}"

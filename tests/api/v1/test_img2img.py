@@ -20,7 +20,7 @@ MODEL = (
 def app(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, model_lines={"MODEL_T": MODEL}, default_model_id="tiny"))
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 def picture(size=(64, 64), colour="red") -> str:
@@ -30,31 +30,31 @@ def picture(size=(64, 64), colour="red") -> str:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/generate/img2img", "/api/v1/img2img", "/v1/generate/img2img", "/v1/img2img"])
-def test_every_spelling_starts_from_the_picture(client, worker, next_job, installation, path):
+def test_every_spelling_starts_from_the_picture(client, worker, next_job, context, path):
     with next_job(worker.finish):
         answer = client.post(path, json={"prompt": "a fox", "image": picture(), "strength": 0.5, "seed": 3})
     assert answer.status_code == 200, answer.text
-    request = installation.jobs.get(answer.json["job_id"]).request
+    request = context.jobs.get(answer.json["job_id"]).request
     assert (request.task, request.strength, request.seed) == ("img2img", 0.5, 3)
     assert base64.b64decode(answer.json["image"]).startswith(b"\x89PNG")
 
 
-def test_a_data_uri_a_gallery_picture_and_a_mask(client, worker, installation):
+def test_a_data_uri_a_gallery_picture_and_a_mask(client, worker, context):
     uri = f"data:image/png;base64,{picture()}"
     first = client.post("/v1/img2img", json={"prompt": "a fox", "image": uri, "timeout": 0})
     image_id = worker.finish()[0]
     body = {"prompt": "a fox", "image": image_id, "mask": picture((64, 48), "white"), "timeout": 0}
     second = client.post("/v1/img2img", json=body)
     assert (first.status_code, second.status_code) == (202, 202)
-    assert installation.jobs.get(second.json["job_id"]).request.task == "inpaint"
+    assert context.jobs.get(second.json["job_id"]).request.task == "inpaint"
 
 
-def test_a_form_with_a_file(client, installation):
+def test_a_form_with_a_file(client, context):
     form = {"prompt": "a fox", "strength": "0.5", "timeout": "0", "seed": "-1"}
     form["image"] = (io.BytesIO(base64.b64decode(picture())), "start.png")
     answer = client.post("/v1/img2img", data=form, content_type="multipart/form-data")
     assert answer.status_code == 202, answer.text
-    assert installation.jobs.get(answer.json["job_id"]).request.strength == 0.5
+    assert context.jobs.get(answer.json["job_id"]).request.strength == 0.5
 
 
 @pytest.mark.parametrize(

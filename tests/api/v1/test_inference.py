@@ -23,7 +23,7 @@ MODEL = (
 def app(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, model_lines={"MODEL_T": MODEL}, default_model_id="tiny"))
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def model(app):
 
 
 @pytest.fixture
-def last(installation):
-    return lambda: installation.jobs.newest([JobStatus.COMPLETED], limit=1)[0].request
+def last(context):
+    return lambda: context.jobs.newest([JobStatus.COMPLETED], limit=1)[0].request
 
 
 def test_text_to_image(model, worker, next_job, last):
@@ -80,8 +80,8 @@ def test_its_errors_are_in_its_words(model, worker, next_job):
         model("none").text_to_image("a fox")
 
 
-def test_one_that_is_late_is_no_picture(model, installation):
+def test_one_that_is_late_is_no_picture(model, context):
     with pytest.raises(HfHubHTTPError, match="the job goes on at /api/status/") as late:
         model().text_to_image("a fox", extra_body={"timeout": 0.05})
     assert late.value.response.status_code == 504
-    assert installation.jobs.count_pending() == 1
+    assert context.jobs.count_pending() == 1

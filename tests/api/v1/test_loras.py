@@ -13,8 +13,8 @@ FLAT = {"prompt": "a fox", "model_id": "flux", "timeout": 0}
 @pytest.fixture
 def app(settings_in, tmp_path):
     folder, model = tmp_path / "loras", tmp_path / "flux"
-    for place in (folder, model):
-        place.mkdir()
+    for harness in (folder, model):
+        harness.mkdir()
     (folder / "ink.safetensors").write_bytes(safetensors(FLUX))
     (folder / "pixel.safetensors").write_bytes(safetensors(SDXL))
     (folder / "broken.safetensors").write_bytes(b"PK\x03\x04" + b"\0" * 100)
@@ -26,7 +26,7 @@ def app(settings_in, tmp_path):
         )
     )
     yield app
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.mark.parametrize("path", ["/api/v1/loras", "/api/v1/loras/list", "/v1/loras", "/v1/loras/list"])
@@ -36,10 +36,10 @@ def test_the_list_is_ours(client, path):
 
 
 @pytest.mark.parametrize(("sent", "scale"), [({}, 1.0), ({"lora_scale": 0.5}, 0.5), ({"lora_scale": 0}, 0.0)])
-def test_a_lora_in_a_request(client, installation, sent, scale):
+def test_a_lora_in_a_request(client, context, sent, scale):
     answer = client.post("/v1/txt2img", json={**FLAT, "lora_path": "ink", **sent})
     assert answer.status_code == 202, answer.text
-    (lora,) = installation.jobs.get(answer.json["job_id"]).request.loras
+    (lora,) = context.jobs.get(answer.json["job_id"]).request.loras
     assert (lora.id, lora.scale) == ("ink", scale)
 
 
@@ -53,12 +53,12 @@ def test_one_that_cannot_be_used_is_named_as_it_was_sent(client, problem, lora, 
 
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/v1"])
-def test_a_name_is_given_used_and_taken_back(client, installation, prefix):
+def test_a_name_is_given_used_and_taken_back(client, context, prefix):
     answer = client.post(f"{prefix}/loras/load", json={"lora_path": "ink", "name": "mine"})
     assert (answer.status_code, answer.json["status"]) == (200, "loaded")
     assert (answer.json["lora"]["id"], answer.json["lora"]["stands_for"]) == ("mine", "ink")
     job = client.post("/v1/txt2img", json={**FLAT, "lora_path": "mine"}).json["job_id"]
-    assert installation.jobs.get(job).request.loras[0].id == "ink"
+    assert context.jobs.get(job).request.loras[0].id == "ink"
     gone = [client.post(f"{prefix}/loras/unload", json={"name": "mine"}).json["status"] for _ in range(2)]
     assert gone == ["unloaded", "not_loaded"]
     assert client.post("/v1/txt2img", json={**FLAT, "lora_path": "mine"}).status_code == 400

@@ -58,13 +58,13 @@ def hear_end(connection) -> tuple[dict, int]:
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1", "/v1"])
-def test_a_whole_life_with_a_preview(open_stream, worker, installation, prefix):
+def test_a_whole_life_with_a_preview(open_stream, worker, context, prefix):
     with open_stream(prefix) as connection:
         connection.send(json.dumps({**FLAT, "seed": 7}))
         first = hear(connection)
         assert (first["type"], first["status"], first["position"], first["step"]) == ("progress", "PENDING", 1, 0)
         claim = worker.claim()
-        installation.previews.put(claim.job_id, Preview(claim.attempt, 3, b"a picture"))
+        context.previews.put(claim.job_id, Preview(claim.attempt, 3, b"a picture"))
         worker.progress(claim, 3)
         while (told := hear(connection)).get("step") != 3:
             assert "preview" not in told
@@ -76,14 +76,14 @@ def test_a_whole_life_with_a_preview(open_stream, worker, installation, prefix):
     assert base64.b64decode(result["image"]).startswith(b"\x89PNG")
 
 
-def test_going_away_cancels_nothing_and_coming_back_goes_on(app, open_stream, worker, installation):
+def test_going_away_cancels_nothing_and_coming_back_goes_on(app, open_stream, worker, context):
     here = app.extensions["cyberimage"]
     free = here.streams._value
     with open_stream() as connection:
         connection.send(json.dumps(FLAT))
         job_id = hear(connection)["job_id"]
     wait_until(lambda: here.streams._value == free, "the thread still waits for a client that has gone")
-    assert installation.jobs.get(job_id).status == "PENDING"
+    assert context.jobs.get(job_id).status == "PENDING"
     with open_stream() as connection:
         connection.send(json.dumps({"job_id": job_id}))
         assert hear(connection)["job_id"] == job_id
@@ -126,7 +126,7 @@ def test_a_job_that_fails(open_stream, worker):
         (json.dumps({**FLAT, "model_id": "none"}), "unknown_model", None),
     ],
 )
-def test_a_bad_first_message(open_stream, installation, message, code, field):
+def test_a_bad_first_message(open_stream, context, message, code, field):
     with open_stream() as connection:
         connection.send(message)
         error, closed = hear_end(connection)
@@ -134,7 +134,7 @@ def test_a_bad_first_message(open_stream, installation, message, code, field):
     assert closed == (1008 if code == "invalid_request" else 1000)
     if field:
         assert [one["field"] for one in error["errors"]] == [field]
-    assert not installation.jobs.count_pending()
+    assert not context.jobs.count_pending()
 
 
 def test_whole_floats_and_nulls(open_stream):
@@ -143,11 +143,11 @@ def test_whole_floats_and_nulls(open_stream):
         assert hear(connection)["type"] == "progress"
 
 
-def test_an_oversized_message(open_stream, installation):
+def test_an_oversized_message(open_stream, context):
     with open_stream() as connection:
         connection.send("x" * 70_000)
         assert hear_end(connection) == (None, 1009)
-    assert not installation.jobs.count_pending()
+    assert not context.jobs.count_pending()
 
 
 def test_a_client_that_says_nothing(open_stream, monkeypatch):
@@ -177,7 +177,7 @@ def test_a_client_that_does_not_stop_talking_is_cut_off(open_stream):
             say_much(connection)
 
 
-def test_too_many_streams(app, open_stream, installation):
+def test_too_many_streams(app, open_stream, context):
     app.extensions["cyberimage"].streams = threading.BoundedSemaphore(1)
     app.extensions["cyberimage"].streams.acquire()
     with open_stream() as connection:
@@ -216,7 +216,7 @@ def test_with_keys_a_stream_needs_one_and_a_job_of_others_is_not_there(settings_
         with as_("alice") as connection:
             connection.send(json.dumps(FLAT))
             job_id = hear(connection)["job_id"]
-        assert keyed.installation.jobs.get(job_id).client_id == keyed.ids["alice"]
+        assert keyed.context.jobs.get(job_id).client_id == keyed.ids["alice"]
         with as_("bob") as connection:
             connection.send(json.dumps({"job_id": job_id}))
             assert hear_end(connection)[0]["code"] == "job_not_found"
@@ -226,9 +226,9 @@ def test_with_keys_a_stream_needs_one_and_a_job_of_others_is_not_there(settings_
         with as_("alice") as connection:
             connection.send(json.dumps({"job_id": job_id}))
             assert hear(connection)["job_id"] == job_id
-            ApiKeyStore(keyed.installation.database).revoke(1)
+            ApiKeyStore(keyed.context.database).revoke(1)
             assert hear_end(connection)[0]["code"] == "unauthorized"
-    keyed.installation.close()
+    keyed.context.close()
 
 
 def test_it_is_no_page(client, problem):

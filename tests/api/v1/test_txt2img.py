@@ -68,8 +68,8 @@ def test_a_failed_job_answers_its_own_error(client, worker, next_job, problem):
     assert client.get(f"/api/status/{answer.headers['X-Job-Id']}").json["status"] == "FAILED"
 
 
-def test_a_cancelled_job_says_so(client, installation, next_job, problem):
-    with next_job(lambda: client.post(f"/api/jobs/{installation.jobs.waiting()[0].id}/cancel")):
+def test_a_cancelled_job_says_so(client, context, next_job, problem):
+    with next_job(lambda: client.post(f"/api/jobs/{context.jobs.waiting()[0].id}/cancel")):
         answer = client.post("/v1/txt2img", json=FLAT)
     problem(answer, 409, "job_cancelled")
 
@@ -87,7 +87,7 @@ def test_the_place_of_who_waited_is_free_again(app, client, worker, next_job):
         with next_job(how):
             client.post("/v1/txt2img", json=FLAT)
     assert here.streams._value == free
-    assert not here.newsroom._followers
+    assert not here.notifier._followers
 
 
 def test_a_server_that_stops_lets_nobody_wait(app, client):
@@ -96,9 +96,9 @@ def test_a_server_that_stops_lets_nobody_wait(app, client):
 
 
 @pytest.mark.parametrize("path", ["/v1/txt2img", "/v1/models/load"])
-def test_nobody_waits_for_a_client_that_has_gone(app, installation, path):
+def test_nobody_waits_for_a_client_that_has_gone(app, context, path):
     here = app.extensions["cyberimage"]
-    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    context.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
     free = here.streams._value
     body = json.dumps(
         {"model_id": "demo", "timeout": 3600} | ({"prompt": "a fox"} if "txt2img" in path else {})
@@ -109,10 +109,10 @@ def test_nobody_waits_for_a_client_that_has_gone(app, installation, path):
             client.sendall(f"{head}\r\n\r\n".encode() + body)
             wait_until(lambda: here.streams._value == free - 1, "it does not wait")
         wait_until(lambda: here.streams._value == free, "it waits for nobody")
-    assert installation.jobs.count_pending() == ("txt2img" in path)  # the job goes on
+    assert context.jobs.count_pending() == ("txt2img" in path)  # the job goes on
 
 
-def test_the_same_key_gives_the_same_picture(client, worker, next_job, installation):
+def test_the_same_key_gives_the_same_picture(client, worker, next_job, context):
     headers = {"Idempotency-Key": "one"}
     with next_job(worker.finish):
         first = client.post("/v1/txt2img", json=FLAT, headers=headers).json
@@ -137,11 +137,11 @@ def test_the_same_key_gives_the_same_picture(client, worker, next_job, installat
         ({"prompt": " "}, "prompt"),
     ],
 )
-def test_what_is_wrong_is_named_as_it_was_sent(client, problem, installation, wrong, field):
+def test_what_is_wrong_is_named_as_it_was_sent(client, problem, context, wrong, field):
     body = problem(client.post("/v1/txt2img", json=FLAT | wrong), 400, "invalid_request")
     assert [one["field"] for one in body["errors"]] == [field]
     assert "settings." not in body["detail"]
-    assert not installation.jobs.count_pending()
+    assert not context.jobs.count_pending()
 
 
 def test_a_model_of_videos(settings_in, tmp_path, problem):
@@ -149,7 +149,7 @@ def test_a_model_of_videos(settings_in, tmp_path, problem):
     app = create_app(settings_in(tmp_path, model_lines={"MODEL_F": line}))
     found = problem(app.test_client().post("/v1/txt2img", json={**FLAT, "model_id": "film"}), 400, "unsupported_task")
     assert [one["field"] for one in found["errors"]] == ["model_id"]
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()
 
 
 def test_an_unknown_model(client, problem):
@@ -161,4 +161,4 @@ def test_it_counts_as_generating(settings_in, tmp_path):
     client = app.test_client()
     body = FLAT | {"timeout": 0, "num_images": 2}
     assert [client.post("/v1/txt2img", json=body).status_code for _ in range(2)] == [202, 429]
-    app.extensions["cyberimage"].installation.close()
+    app.extensions["cyberimage"].context.close()

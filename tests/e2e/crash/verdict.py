@@ -6,28 +6,28 @@ import hashlib
 from collections.abc import Iterator
 
 from app.core.job import Job, JobStatus
-from app.services.context import Installation
+from app.services.context import AppContext
 from app.services.ops.orphans import sweep_orphans
 from tests.e2e.crash.clients import Asked, Memory
 from tests.e2e.crash.worker_parts import MAKER
 
 
-def find_faults(installation: Installation, memory: Memory, *, strangers: bool = False) -> list[str]:
+def find_faults(context: AppContext, memory: Memory, *, strangers: bool = False) -> list[str]:
     """Everything that is wrong, one sentence each. With `strangers` there are also jobs of others, which may fail."""
     faults = list(memory.wrong)
-    faults += _lost(installation, memory, strangers)
+    faults += _lost(context, memory, strangers)
     by_id = {asked.job_id: asked for asked in memory.acknowledged()}
-    for job in _all_jobs(installation):
+    for job in _all_jobs(context):
         asked = by_id.get(job.id)
         if asked is not None or not strangers:
-            faults += _faults_of(installation, job, asked)
-    sweep_orphans(installation, older_than=0.0)
-    faults += _files(installation)
+            faults += _faults_of(context, job, asked)
+    sweep_orphans(context, older_than=0.0)
+    faults += _files(context)
     return faults
 
 
-def _lost(installation: Installation, memory: Memory, strangers: bool) -> Iterator[str]:
-    known = {job.id for job in _all_jobs(installation)}
+def _lost(context: AppContext, memory: Memory, strangers: bool) -> Iterator[str]:
+    known = {job.id for job in _all_jobs(context)}
     for asked in memory.acknowledged():
         if asked.job_id not in known:
             yield f"{asked.job_id} was acknowledged and is lost"
@@ -35,8 +35,8 @@ def _lost(installation: Installation, memory: Memory, strangers: bool) -> Iterat
         yield f"{len(memory.asked)} requests made {len(known)} jobs"
 
 
-def _faults_of(installation: Installation, job: Job, asked: Asked | None) -> Iterator[str]:
-    outputs = installation.outputs.of_job(job.id)
+def _faults_of(context: AppContext, job: Job, asked: Asked | None) -> Iterator[str]:
+    outputs = context.outputs.of_job(job.id)
     images = tuple(output.id for output in outputs)
     if not job.status.terminal:
         yield f"{job.id} never ended: it is {job.status.value}, attempt {job.attempt}"
@@ -54,15 +54,15 @@ def _faults_of(installation: Installation, job: Job, asked: Asked | None) -> Ite
             yield f"{job.id} was published by somebody who did not own it"
 
 
-def _files(installation: Installation) -> Iterator[str]:
+def _files(context: AppContext) -> Iterator[str]:
     """Each row's file is there and whole; after the sweep nothing else is."""
-    root = installation.settings.images_dir
+    root = context.settings.images_dir
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     known: set[str] = set()
-    for job in installation.jobs.newest([JobStatus.COMPLETED], limit=1_000_000):
-        for output in installation.outputs.of_job(job.id):
+    for job in context.jobs.newest([JobStatus.COMPLETED], limit=1_000_000):
+        for output in context.outputs.of_job(job.id):
             known |= {output.path, output.thumbnail_path}
-            path = installation.images.path(output.path)
+            path = context.images.path(output.path)
             if not path.exists():
                 yield f"{job.id} has a row without its file"
             elif hashlib.sha256(path.read_bytes()).hexdigest() != output.sha256:
@@ -71,5 +71,5 @@ def _files(installation: Installation) -> Iterator[str]:
     yield from (f"{name} is missing" for name in sorted(known - found))
 
 
-def _all_jobs(installation: Installation) -> list[Job]:
-    return installation.jobs.newest(list(JobStatus), limit=1_000_000)
+def _all_jobs(context: AppContext) -> list[Job]:
+    return context.jobs.newest(list(JobStatus), limit=1_000_000)

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.job import Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
-from app.services.jobs.eta import HEAD_OF_LINE, Outlook
+from app.services.jobs.eta import HEAD_OF_LINE, EtaEstimator
 from app.store.queue.durations import LOAD
 
 SPEEDS = {("demo", "64x64x16"): 10.0, ("demo", "128x64x16"): 40.0, ("other", "64x64x16"): 100.0, ("other", LOAD): 30.0}
@@ -42,7 +42,7 @@ def a_worker(resident: str = "", lane: str = "local", slots: int = 1) -> dict[st
     return {"models": [{"model_id": resident}], "lane": lane, "slots": slots}
 
 
-def outlook(
+def estimator(
     waiting: list[Job] | None = None,
     running: list[Job] | None = None,
     *,
@@ -51,8 +51,8 @@ def outlook(
     resident: str = "demo",
     speeds: dict[tuple[str, str], float] | None = None,
     merge_jobs: int = 1,
-) -> Outlook:
-    installation = SimpleNamespace(
+) -> EtaEstimator:
+    context = SimpleNamespace(
         settings=SimpleNamespace(merge_jobs=merge_jobs),
         speeds=SimpleNamespace(all=lambda: SPEEDS if speeds is None else speeds),
         workers=SimpleNamespace(live=lambda: [a_worker(resident) for _ in range(workers)] + (remote or [])),
@@ -61,111 +61,111 @@ def outlook(
             waiting=lambda limit, lane: [job for job in waiting or [] if job.lane == lane][:limit],
         ),
     )
-    return Outlook(installation)  # type: ignore[arg-type]
+    return EtaEstimator(context)  # type: ignore[arg-type]
 
 
-def etas(view: Outlook) -> list[float | None]:
+def etas(view: EtaEstimator) -> list[float | None]:
     """Of the whole line."""
-    return [view.eta(job, place) for place, job in enumerate(view.line("local").waiting, start=1)]
+    return [view.eta(job, harness) for harness, job in enumerate(view.line("local").waiting, start=1)]
 
 
 def test_a_running_job_needs_what_is_left_of_it() -> None:
-    view = outlook()
+    view = estimator()
     left = [view.eta(runs(step=step), None) for step in (0, 4, 8, 16)]
     assert left == pytest.approx([10.0, 7.6, 5.1, 0.2], abs=0.1)
     assert view.eta(runs(Phase.SAVING, 16), None) == pytest.approx(0.1)
 
 
 def test_a_running_job_that_still_loads_its_model_needs_that_too() -> None:
-    assert outlook().eta(runs(Phase.LOADING, model_id="other"), None) == 130.0
-    assert outlook().eta(runs(Phase.GENERATING, model_id="other"), None) == 100.0
+    assert estimator().eta(runs(Phase.LOADING, model_id="other"), None) == 130.0
+    assert estimator().eta(runs(Phase.GENERATING, model_id="other"), None) == 100.0
 
 
 def test_jobs_in_one_call_end_together() -> None:
     """What was learned of each is its share."""
     call = [replace(runs(step=8), id=str(number), worker_id="w1") for number in range(4)]
     elsewhere = replace(runs(), id="x", worker_id="w2")
-    view = outlook(running=[*call, elsewhere], merge_jobs=8)
+    view = estimator(running=[*call, elsewhere], merge_jobs=8)
     assert view.eta(call[0], None) == pytest.approx(4 * 5.1, abs=0.1)
     assert view.eta(elsewhere, None) == 10.0
     asked = [replace(job, lane="remote") for job in call]
-    assert outlook(running=asked, merge_jobs=8).eta(asked[0], None) == pytest.approx(5.1, abs=0.1)
+    assert estimator(running=asked, merge_jobs=8).eta(asked[0], None) == pytest.approx(5.1, abs=0.1)
 
 
 def test_size_steps_and_number_of_pictures_count() -> None:
-    view = outlook()
+    view = estimator()
     assert view.eta(waits(width=128), 1) == 40.0
     assert view.eta(waits(num_images=3), 1) == 30.0
     assert view.eta(waits(num_inference_steps=17), 1) is None
 
 
 def test_a_model_that_never_finished_anything_is_not_guessed() -> None:
-    view = outlook([waits("new")], [runs(model_id="new")])
+    view = estimator([waits("new")], [runs(model_id="new")])
     assert etas(view) == [None]
     assert view.eta(view.running[0], None) is None
 
 
 def test_without_a_live_worker_nobody_knows() -> None:
-    view = outlook([waits()], workers=0)
+    view = estimator([waits()], workers=0)
     assert etas(view) == [None]
-    assert outlook(running=[runs()], workers=0).eta(runs(), None) == 10.0  # its lease still runs
+    assert estimator(running=[runs()], workers=0).eta(runs(), None) == 10.0  # its lease still runs
 
 
 def test_one_worker_takes_the_line_one_by_one() -> None:
-    assert etas(outlook([waits(), waits(width=128), waits()])) == [10.0, 50.0, 60.0]
+    assert etas(estimator([waits(), waits(width=128), waits()])) == [10.0, 50.0, 60.0]
 
 
 def test_a_running_job_comes_first() -> None:
-    assert etas(outlook([waits(), waits()], [runs(step=8)])) == pytest.approx([15.1, 25.1], abs=0.1)
+    assert etas(estimator([waits(), waits()], [runs(step=8)])) == pytest.approx([15.1, 25.1], abs=0.1)
 
 
 def test_an_idle_worker_starts_the_first_in_line_at_once() -> None:
     """However long the other worker is still busy."""
-    assert etas(outlook([waits(), waits()], [runs(width=128)], workers=2)) == [10.0, 20.0]
+    assert etas(estimator([waits(), waits()], [runs(width=128)], workers=2)) == [10.0, 20.0]
 
 
 def test_each_job_goes_to_the_worker_that_is_free_first() -> None:
     line = [waits(width=128), waits(), waits(), waits(), waits(), waits()]
-    assert etas(outlook(line, workers=2)) == [40.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+    assert etas(estimator(line, workers=2)) == [40.0, 10.0, 20.0, 30.0, 40.0, 50.0]
 
 
 def test_busy_workers_take_the_line_as_they_become_free() -> None:
-    assert etas(outlook([waits()] * 5, [runs(), runs(width=128)], workers=2)) == [20.0, 30.0, 40.0, 50.0, 50.0]
+    assert etas(estimator([waits()] * 5, [runs(), runs(width=128)], workers=2)) == [20.0, 30.0, 40.0, 50.0, 50.0]
 
 
 def test_more_running_jobs_than_live_workers_queue_up() -> None:
     """A worker has just died; its job will be done again by the others."""
-    assert etas(outlook([waits()], [runs(), runs()], workers=1)) == [30.0]
+    assert etas(estimator([waits()], [runs(), runs()], workers=1)) == [30.0]
 
 
 def test_jobs_nobody_knows_count_like_the_one_that_asks() -> None:
-    view = outlook([waits("new"), waits(), waits("new"), waits(width=128)], [runs(model_id="new")])
+    view = estimator([waits("new"), waits(), waits("new"), waits(width=128)], [runs(model_id="new")])
     assert view.eta(view.line("local").waiting[1], 2) == 30.0
     assert view.eta(view.line("local").waiting[3], 4) == 40.0 + 40.0 + 10.0 + 40.0 + 40.0
 
 
 def test_a_cold_model_is_loaded_by_the_first_job_that_needs_it() -> None:
     line = [waits(), waits("other"), waits("other")]
-    assert etas(outlook(line)) == [10.0, 140.0, 240.0]
-    assert etas(outlook(line, resident="other")) == [10.0, 110.0, 210.0]
-    assert etas(outlook(line, [runs(model_id="other")])) == [110.0, 210.0, 310.0]
+    assert etas(estimator(line)) == [10.0, 140.0, 240.0]
+    assert etas(estimator(line, resident="other")) == [10.0, 110.0, 210.0]
+    assert etas(estimator(line, [runs(model_id="other")])) == [110.0, 210.0, 310.0]
 
 
 def test_far_back_each_place_costs_what_the_job_itself_costs() -> None:
-    view = outlook([waits()] * HEAD_OF_LINE, workers=2)
+    view = estimator([waits()] * HEAD_OF_LINE, workers=2)
     assert view.eta(waits(), HEAD_OF_LINE + 1) == HEAD_OF_LINE * 5 + 10
     assert view.eta(waits(), HEAD_OF_LINE + 101) == HEAD_OF_LINE * 5 + 100 * 5 + 10
 
 
 def test_the_next_end_is_that_of_the_running_job_that_is_furthest() -> None:
-    assert outlook(running=[runs(), runs(step=8), runs(model_id="new")]).next_end() == pytest.approx(5.1)
-    assert outlook(running=[runs(model_id="new")]).next_end() is None
-    assert outlook().next_end() is None
+    assert estimator(running=[runs(), runs(step=8), runs(model_id="new")]).next_end() == pytest.approx(5.1)
+    assert estimator(running=[runs(model_id="new")]).next_end() is None
+    assert estimator().next_end() is None
 
 
 def test_each_lane_is_dealt_out_to_its_own_workers() -> None:
     local, remote = [waits(), waits()], [replace(waits(), lane="remote") for _ in range(3)]
-    view = outlook(local + remote, [replace(runs(), lane="remote")], remote=[a_worker(lane="remote", slots=2)])
+    view = estimator(local + remote, [replace(runs(), lane="remote")], remote=[a_worker(lane="remote", slots=2)])
     assert etas(view) == [10.0, 20.0]
-    assert [view.eta(job, place) for place, job in enumerate(remote, start=1)] == [10.0, 20.0, 20.0]
-    assert outlook(remote).eta(remote[0], 1) is None
+    assert [view.eta(job, harness) for harness, job in enumerate(remote, start=1)] == [10.0, 20.0, 20.0]
+    assert estimator(remote).eta(remote[0], 1) is None

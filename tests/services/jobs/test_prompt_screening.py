@@ -8,14 +8,14 @@ import pytest
 
 from app.config import load_settings
 from app.errors import ConfigurationError, SuspiciousInput
-from app.services.jobs.prompt_screening import refuse_suspicious
+from app.services.jobs.prompt_screening import screen_prompts
 
 ATTACK = "<script>alert('secret words')</script>"
 
 
 def submit(prompt: str, negative: str = "", **environment: str) -> None:
     words = {"prompt": prompt, "negative_prompt": negative}
-    refuse_suspicious(load_settings(environment, None), words, client_id="ip:1.2.3.4", request_id="r1")
+    screen_prompts(load_settings(environment, None), words, client_id="ip:1.2.3.4", request_id="r1")
 
 
 def test_it_is_refused_by_field_and_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:

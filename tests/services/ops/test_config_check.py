@@ -8,7 +8,7 @@ import pytest
 
 from app.cli.run import main
 from app.config import Read, read_settings
-from app.services.ops.config_check import changes, doubts
+from app.services.ops.config_check import changes, warnings_for
 
 
 def read(tmp_path: Path, **environment: str) -> Read:
@@ -16,7 +16,7 @@ def read(tmp_path: Path, **environment: str) -> Read:
 
 
 def told(tmp_path: Path, **environment: str) -> str:
-    return "\n".join(doubts(read(tmp_path, **environment), environment))
+    return "\n".join(warnings_for(read(tmp_path, **environment), environment))
 
 
 def test_the_defaults_differ_in_nothing() -> None:
@@ -68,7 +68,7 @@ def test_everything_kept_on_a_small_disk(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_name_in_the_file_that_is_nobody_s(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PROT=99\nFAVOURITE_COLOUR=red\nHF_ENDPOINT=x\nMODEL_A=a;b;c;local;false\n")
-    found = list(doubts(read_settings({"IMAGES_DIR": str(tmp_path)}, tmp_path / ".env"), {}))
+    found = list(warnings_for(read_settings({"IMAGES_DIR": str(tmp_path)}, tmp_path / ".env"), {}))
     names = [line.partition(" in .env")[0] for line in found if " in .env" in line]
     assert names == ["PROT", "FAVOURITE_COLOUR"]
     assert any("Did you mean PORT?" in line for line in found)

@@ -10,8 +10,8 @@ import pytest
 
 from app.cli.run import main
 from app.config import Settings, load_settings
-from app.services.ops.config_check import is_loopback, open_door
-from app.services.ops.preflight import obstacles
+from app.services.ops.config_check import is_loopback, unauthenticated_exposure
+from app.services.ops.preflight import startup_problems
 
 
 def settings(tmp_path: Path, **given: str) -> Settings:
@@ -20,7 +20,7 @@ def settings(tmp_path: Path, **given: str) -> Settings:
 
 
 def told(tmp_path: Path, **given: str) -> str:
-    return "\n".join(obstacles(settings(tmp_path, **given)))
+    return "\n".join(startup_problems(settings(tmp_path, **given)))
 
 
 def test_nothing_is_in_the_way(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_who_can_reach_it(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "[::1]", "localhost", "127.5.5.5", f"unix:{tmp_path}/x"):
-        assert open_door(settings(tmp_path, HOST=host)) is None, host
+        assert unauthenticated_exposure(settings(tmp_path, HOST=host)) is None, host
     for host in ("0.0.0.0", "::", "192.0.2.1"):
-        assert "EVERYBODY" in (open_door(settings(tmp_path, HOST=host)) or ""), host
+        assert "EVERYBODY" in (unauthenticated_exposure(settings(tmp_path, HOST=host)) or ""), host
     assert not is_loopback("no.such.invalid")
 
 

@@ -11,9 +11,9 @@ import pytest
 from app.config import load_settings
 from app.core import webhooks as rules
 from app.core.request import GenerationRequest
-from app.services.context import Installation, open_installation
-from app.services.webhooks import dispatcher as courier_module
-from app.services.webhooks.dispatcher import Courier
+from app.services.context import AppContext, open_context
+from app.services.webhooks import dispatcher as dispatcher_module
+from app.services.webhooks.dispatcher import WebhookDispatcher
 from app.store.ops.webhooks import WebhookStore
 from tests.services.webhooks.receiver import Receiver, receiving
 from tests.store.harness import Store
@@ -22,13 +22,13 @@ from tests.waiting import PATIENCE
 SECRET = "whsec_" + "QUJD" * 10  # 30 bytes
 
 
-class House:
+class Harness:
     """An installation, and short words for what the tests do with it."""
 
-    def __init__(self, installation: Installation) -> None:
-        self.installation = installation
-        self.store = Store(installation.database)
-        self.webhooks = WebhookStore(installation.database)
+    def __init__(self, context: AppContext) -> None:
+        self.context = context
+        self.store = Store(context.database)
+        self.webhooks = WebhookStore(context.database)
 
     def submit(self, url: str | None, **values: object) -> str:
         request = GenerationRequest(model_id="demo", prompt="a red boat", num_inference_steps=16, seed=7)
@@ -57,11 +57,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def open_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+def open_harness(tmp_path: Path) -> Iterator[Callable[..., Harness]]:
     """Opens installations with any settings: SQLite, private addresses allowed, unless told otherwise."""
-    opened: list[Installation] = []
+    opened: list[AppContext] = []
 
-    def open_one(**settings: object) -> House:
+    def open_one(**settings: object) -> Harness:
         defaults = {
             "database_url": f"sqlite:///{tmp_path / 'queue.db'}",
             "images_dir": tmp_path / "images",
@@ -69,23 +69,23 @@ def open_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
             "webhook_secret": SECRET,
             "webhook_timeout_seconds": 2,
         }
-        opened.append(open_installation(load_settings({}, None, **(defaults | settings))))
-        return House(opened[-1])
+        opened.append(open_context(load_settings({}, None, **(defaults | settings))))
+        return Harness(opened[-1])
 
     yield open_one
-    for installation in opened:
-        installation.close()
+    for context in opened:
+        context.close()
 
 
 @pytest.fixture
-def house(open_house: Callable[..., House]) -> House:
-    return open_house()
+def harness(open_harness: Callable[..., Harness]) -> Harness:
+    return open_harness()
 
 
 @pytest.fixture
-def both(open_house: Callable[..., House], database_url: str) -> House:
+def both(open_harness: Callable[..., Harness], database_url: str) -> Harness:
     """A house on SQLite and one on PostgreSQL."""
-    return open_house(database_url=database_url)
+    return open_harness(database_url=database_url)
 
 
 @pytest.fixture
@@ -98,22 +98,22 @@ def receiver() -> Iterator[Receiver]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries within a blink."""
     monkeypatch.setattr(rules, "RETRY_DELAYS", (0.02,) * len(rules.RETRY_DELAYS))
-    monkeypatch.setattr(courier_module, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(dispatcher_module, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
-def hire(quick: None) -> Iterator[Callable[[House], Courier]]:
+def hire(quick: None) -> Iterator[Callable[[Harness], WebhookDispatcher]]:
     """Starts couriers, which stop with the test."""
-    hired: list[Courier] = []
+    hired: list[WebhookDispatcher] = []
 
-    def start(house: House) -> Courier:
-        hired.append(Courier(house.installation))
+    def start(harness: Harness) -> WebhookDispatcher:
+        hired.append(WebhookDispatcher(harness.context))
         hired[-1].start()
         return hired[-1]
 
     yield start
-    for courier in hired:
-        courier.stop(timeout=5)
+    for dispatcher in hired:
+        dispatcher.stop(timeout=5)
 
 
 def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -12,15 +12,15 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.config import load_settings
 from app.errors import ConfigurationError
-from app.services.webhooks.dispatcher import Courier
-from tests.services.webhooks.conftest import SECRET, House, eventually
+from app.services.webhooks.dispatcher import WebhookDispatcher
+from tests.services.webhooks.conftest import SECRET, Harness, eventually
 from tests.services.webhooks.receiver import Receiver
 
 PUBLIC = "https://hooks.example/made?key=s3cret"
 
 
 @pytest.fixture
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[FlaskClient, House]]:
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[FlaskClient, Harness]]:
     settings = load_settings(
         {},
         None,
@@ -31,9 +31,9 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Fla
         webhook_allow_private=getattr(request, "param", False),
     )
     app = create_app(settings)
-    house = House(app.extensions["cyberimage"].installation)
-    yield app.test_client(), house
-    house.installation.close()
+    harness = Harness(app.extensions["cyberimage"].context)
+    yield app.test_client(), harness
+    harness.context.close()
 
 
 def generate(client: FlaskClient, url: object, **headers: str) -> tuple[int, dict[str, object]]:
@@ -43,13 +43,13 @@ def generate(client: FlaskClient, url: object, **headers: str) -> tuple[int, dic
 
 @pytest.mark.parametrize("server", [True], indirect=True)
 def test_the_receiver_is_told_what_the_status_says(
-    server: tuple[FlaskClient, House], receiver: Receiver, hire: Callable[[House], Courier]
+    server: tuple[FlaskClient, Harness], receiver: Receiver, hire: Callable[[Harness], WebhookDispatcher]
 ) -> None:
-    client, house = server
+    client, harness = server
     status, accepted = generate(client, receiver.url())
     assert status == 202
-    house.store.complete(house.store.claim())
-    hire(house)
+    harness.store.complete(harness.store.claim())
+    hire(harness)
     eventually(lambda: receiver.calls)
     told = json.loads(receiver.calls[0].body)["data"]
     assert told == client.get(str(accepted["status_url"])).get_json()
@@ -72,20 +72,20 @@ def test_the_receiver_is_told_what_the_status_says(
         ["x"],
     ],
 )
-def test_what_is_no_public_address_is_refused_by_name(server: tuple[FlaskClient, House], url: object) -> None:
-    client, house = server
+def test_what_is_no_public_address_is_refused_by_name(server: tuple[FlaskClient, Harness], url: object) -> None:
+    client, harness = server
     status, problem = generate(client, url)
     assert (status, problem["code"]) == (400, "invalid_request")
     assert [error["field"] for error in problem["errors"]] == ["webhook_url"]  # type: ignore[attr-defined]
-    assert house.store.jobs.count_pending() == 0
+    assert harness.store.jobs.count_pending() == 0
 
 
-def test_the_longest_url_is_accepted(server: tuple[FlaskClient, House]) -> None:
+def test_the_longest_url_is_accepted(server: tuple[FlaskClient, Harness]) -> None:
     url = "https://hooks.example/"
     assert generate(server[0], url + "x" * (2048 - len(url)))[0] == 202
 
 
-def test_one_key_with_another_webhook_is_a_conflict(server: tuple[FlaskClient, House]) -> None:
+def test_one_key_with_another_webhook_is_a_conflict(server: tuple[FlaskClient, Harness]) -> None:
     client, _ = server
     first = generate(client, PUBLIC, **{"Idempotency-Key": "k"})
     assert generate(client, PUBLIC, **{"Idempotency-Key": "k"}) == first
@@ -93,9 +93,9 @@ def test_one_key_with_another_webhook_is_a_conflict(server: tuple[FlaskClient, H
     assert (status, problem["code"]) == (422, "idempotency_conflict")
 
 
-def test_deliveries_are_listed_without_the_secrets_of_their_urls(server: tuple[FlaskClient, House]) -> None:
-    client, house = server
-    jobs = [house.finish(PUBLIC) for _ in range(3)]
+def test_deliveries_are_listed_without_the_secrets_of_their_urls(server: tuple[FlaskClient, Harness]) -> None:
+    client, harness = server
+    jobs = [harness.finish(PUBLIC) for _ in range(3)]
     page = client.get("/api/webhooks/deliveries?limit=2").get_json()
     assert [delivery["job_id"] for delivery in page["deliveries"]] == jobs[:0:-1]
     last = client.get(f"/api/webhooks/deliveries?limit=2&cursor={page['next_cursor']}").get_json()
@@ -110,15 +110,15 @@ def test_deliveries_are_listed_without_the_secrets_of_their_urls(server: tuple[F
         assert client.get(f"/api/webhooks/deliveries?{query}").status_code == 400, query
 
 
-def test_a_delivery_can_be_sent_again(server: tuple[FlaskClient, House]) -> None:
-    client, house = server
-    delivery = house.only(house.finish(PUBLIC))
-    claimed = house.webhooks.claim(lease_seconds=60)
+def test_a_delivery_can_be_sent_again(server: tuple[FlaskClient, Harness]) -> None:
+    client, harness = server
+    delivery = harness.only(harness.finish(PUBLIC))
+    claimed = harness.webhooks.claim(lease_seconds=60)
     assert claimed is not None
-    house.webhooks.failed(claimed, "the receiver answered 410", response_status=410, retry_in=None)
+    harness.webhooks.failed(claimed, "the receiver answered 410", response_status=410, retry_in=None)
     answer = client.post(f"/api/webhooks/deliveries/{delivery.id}/replay")
     assert (answer.status_code, answer.get_json()["state"]) == (200, "PENDING")
-    again = house.webhooks.claim(lease_seconds=60)
+    again = harness.webhooks.claim(lease_seconds=60)
     assert again is not None
     assert again.id == delivery.id
     for unknown in ("0" * 32, "x", "a/b"):

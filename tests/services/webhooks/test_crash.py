@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import update
 
 from app.config import ROOT
-from app.services.webhooks.dispatcher import Courier
+from app.services.webhooks.dispatcher import WebhookDispatcher
 from app.store.db.schema import webhook_deliveries
-from tests.services.webhooks.conftest import SECRET, House, eventually
+from tests.services.webhooks.conftest import SECRET, Harness, eventually
 from tests.services.webhooks.receiver import Receiver
 
 pytestmark = pytest.mark.e2e
@@ -30,15 +30,15 @@ os.kill(os.getpid(), signal.SIGKILL)
 DELIVERS = """
 import time
 from app.config import load_settings
-from app.services.webhooks.dispatcher import Courier
-from app.services.context import open_installation
-Courier(open_installation(load_settings(env_file=None))).start()
+from app.services.webhooks.dispatcher import WebhookDispatcher
+from app.services.context import open_context
+WebhookDispatcher(open_context(load_settings(env_file=None))).start()
 time.sleep(60)
 """
 
 
-def start(house: House, code: str) -> subprocess.Popen[bytes]:
-    settings = house.installation.settings
+def start(harness: Harness, code: str) -> subprocess.Popen[bytes]:
+    settings = harness.context.settings
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -52,7 +52,7 @@ def start(house: House, code: str) -> subprocess.Popen[bytes]:
 
 
 def test_a_crash_between_the_end_of_the_job_and_the_delivery(
-    both: House, receiver: Receiver, hire: Callable[[House], Courier]
+    both: Harness, receiver: Receiver, hire: Callable[[Harness], WebhookDispatcher]
 ) -> None:
     job_id = both.submit(receiver.url())
     assert start(both, ENDS_A_JOB_AND_DIES).wait(60) == -signal.SIGKILL
@@ -62,7 +62,9 @@ def test_a_crash_between_the_end_of_the_job_and_the_delivery(
     assert len(receiver.calls) == 1
 
 
-def test_a_crash_in_the_middle_of_a_delivery(both: House, receiver: Receiver, hire: Callable[[House], Courier]) -> None:
+def test_a_crash_in_the_middle_of_a_delivery(
+    both: Harness, receiver: Receiver, hire: Callable[[Harness], WebhookDispatcher]
+) -> None:
     job_id = both.finish(receiver.url("/hang"))
     process = start(both, DELIVERS)
     try:
@@ -74,7 +76,7 @@ def test_a_crash_in_the_middle_of_a_delivery(both: House, receiver: Receiver, hi
     delivery = both.only(job_id)
     assert (delivery.state, delivery.attempt) == ("PENDING", 1)
     assert delivery.due_at > both.store.now() + 30  # leased: nobody else brought it meanwhile
-    with both.installation.database.write() as connection:
+    with both.context.database.write() as connection:
         connection.execute(update(webhook_deliveries).values(due_at=both.store.now()))  # a minute later
     hire(both)
     eventually(lambda: both.only(job_id).state == "DELIVERED")

@@ -11,25 +11,25 @@ from app.core import webhooks as rules
 from app.core.webhooks import RETRY_DELAYS, TRIES, Delivery, DeliveryState, endpoint_of, pause_after, retry_delay
 from app.errors import DeliveryNotFound
 from app.store.db.schema import webhook_deliveries
-from app.store.ops.webhooks import PassedOver, WebhookStore
-from tests.services.webhooks.conftest import House
+from app.store.ops.webhooks import SkippedReceivers, WebhookStore
+from tests.services.webhooks.conftest import Harness
 from tests.waiting import PATIENCE
 
 URL = "https://hooks.example/made"
 
 
-def claim(house: House, *not_to: str) -> Delivery:
-    delivery = house.webhooks.claim(lease_seconds=60, passed_over=PassedOver(endpoints=not_to))
+def claim(harness: Harness, *not_to: str) -> Delivery:
+    delivery = harness.webhooks.claim(lease_seconds=60, passed_over=SkippedReceivers(endpoints=not_to))
     assert delivery is not None, "nothing is due"
     return delivery
 
 
-def edit(house: House, delivery: Delivery, **values: object) -> None:
-    with house.installation.database.write() as connection:
+def edit(harness: Harness, delivery: Delivery, **values: object) -> None:
+    with harness.context.database.write() as connection:
         connection.execute(update(webhook_deliveries).where(webhook_deliveries.c.id == delivery.id).values(**values))
 
 
-def test_a_claimed_delivery_is_nobody_else_s_until_its_lease_ends(both: House) -> None:
+def test_a_claimed_delivery_is_nobody_else_s_until_its_lease_ends(both: Harness) -> None:
     job_id = both.finish(URL)
     first = claim(both)
     assert (first.job_id, first.attempt, first.tries_left) == (job_id, 1, TRIES - 1)
@@ -39,7 +39,7 @@ def test_a_claimed_delivery_is_nobody_else_s_until_its_lease_ends(both: House) -
     assert (second.id, second.payload, second.attempt) == (first.id, first.payload, 2)
 
 
-def test_many_couriers_share_the_work_and_none_is_done_twice(both: House) -> None:
+def test_many_couriers_share_the_work_and_none_is_done_twice(both: Harness) -> None:
     for _ in range(20):
         both.finish(URL)
     found: list[str] = []
@@ -58,7 +58,7 @@ def test_many_couriers_share_the_work_and_none_is_done_twice(both: House) -> Non
 
 
 @pytest.mark.parametrize("write", ["delivered", "failed"])
-def test_who_lost_the_lease_writes_nothing(both: House, write: str) -> None:
+def test_who_lost_the_lease_writes_nothing(both: Harness, write: str) -> None:
     both.finish(URL)
     stale = claim(both)
     edit(both, stale, due_at=both.store.now() - 1)
@@ -71,7 +71,7 @@ def test_who_lost_the_lease_writes_nothing(both: House, write: str) -> None:
     assert both.deliveries() == [before]
 
 
-def test_delivered_is_delivered(both: House) -> None:
+def test_delivered_is_delivered(both: Harness) -> None:
     both.finish(URL)
     assert both.webhooks.delivered(claim(both), 204)
     (delivery,) = both.deliveries()
@@ -81,7 +81,7 @@ def test_delivered_is_delivered(both: House) -> None:
     assert both.webhooks.claim(lease_seconds=60) is None
 
 
-def test_a_failed_try_is_due_again_after_its_delay(both: House) -> None:
+def test_a_failed_try_is_due_again_after_its_delay(both: Harness) -> None:
     both.finish(URL)
     assert both.webhooks.failed(claim(both), "x" * 5000, response_status=500, retry_in=300)
     (delivery,) = both.deliveries()
@@ -91,7 +91,7 @@ def test_a_failed_try_is_due_again_after_its_delay(both: House) -> None:
     assert both.webhooks.claim(lease_seconds=60) is None
 
 
-def test_without_another_try_it_is_dead(both: House) -> None:
+def test_without_another_try_it_is_dead(both: Harness) -> None:
     both.finish(URL)
     assert both.webhooks.failed(claim(both), "no", retry_in=None)
     (delivery,) = both.deliveries()
@@ -100,14 +100,14 @@ def test_without_another_try_it_is_dead(both: House) -> None:
     assert both.webhooks.claim(lease_seconds=60) is None
 
 
-def test_receivers_can_be_passed_over_and_the_longest_due_goes_first(both: House) -> None:
+def test_receivers_can_be_passed_over_and_the_longest_due_goes_first(both: Harness) -> None:
     late, early, other = both.finish(URL), both.finish(URL), both.finish("https://other.example/x")
     edit(both, both.only(early), due_at=1.0)
     assert claim(both, endpoint_of(URL)).job_id == other
     assert [claim(both).job_id for _ in range(2)] == [early, late]
 
 
-def test_a_first_try_goes_before_every_retry(both: House) -> None:
+def test_a_first_try_goes_before_every_retry(both: Harness) -> None:
     retried = both.finish(URL)
     both.webhooks.failed(claim(both), "no", retry_in=0)
     edit(both, both.only(retried), due_at=1.0)
@@ -117,7 +117,7 @@ def test_a_first_try_goes_before_every_retry(both: House) -> None:
     assert claim(both).job_id == retried
 
 
-def test_an_endpoint_that_times_out_is_paused_and_what_waits_keeps_its_tries(both: House) -> None:
+def test_an_endpoint_that_times_out_is_paused_and_what_waits_keeps_its_tries(both: Harness) -> None:
     for _ in range(2):
         both.finish(URL)
     both.webhooks.failed(claim(both), "slow", retry_in=0, timed_out=True)
@@ -130,7 +130,7 @@ def test_an_endpoint_that_times_out_is_paused_and_what_waits_keeps_its_tries(bot
 
 
 def test_the_pause_grows_with_every_time_and_ends_with_the_first_answer(
-    both: House, monkeypatch: pytest.MonkeyPatch
+    both: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "JITTER", 0.0)
     probe, waiting = both.finish(URL), both.finish(URL)
@@ -166,7 +166,7 @@ def test_the_delays_follow_the_table_with_jitter(monkeypatch: pytest.MonkeyPatch
     assert len({retry_delay(1) for _ in range(20)}) > 1
 
 
-def test_a_replay_starts_anew_under_the_same_id(both: House) -> None:
+def test_a_replay_starts_anew_under_the_same_id(both: Harness) -> None:
     both.finish(URL)
     first = claim(both)
     both.webhooks.failed(first, "no", retry_in=None)
@@ -177,12 +177,12 @@ def test_a_replay_starts_anew_under_the_same_id(both: House) -> None:
     assert not both.webhooks.delivered(first, 200)  # the number of the attempt never goes back
 
 
-def test_an_unknown_delivery_cannot_be_replayed(both: House) -> None:
+def test_an_unknown_delivery_cannot_be_replayed(both: Harness) -> None:
     with pytest.raises(DeliveryNotFound):
         both.webhooks.replay("0" * 32)
 
 
-def test_pages_are_newest_first_and_can_be_narrowed(both: House) -> None:
+def test_pages_are_newest_first_and_can_be_narrowed(both: Harness) -> None:
     jobs = [both.finish(URL) for _ in range(3)]
     both.webhooks.delivered(claim(both), 200)
     newest = both.webhooks.page(limit=2)
@@ -192,7 +192,7 @@ def test_pages_are_newest_first_and_can_be_narrowed(both: House) -> None:
     assert [delivery.job_id for delivery in both.webhooks.page(state=DeliveryState.DELIVERED)] == jobs[:1]
 
 
-def test_tidying_forgets_only_what_ended_long_ago(both: House) -> None:
+def test_tidying_forgets_only_what_ended_long_ago(both: Harness) -> None:
     for _ in range(4):
         both.finish(URL)
     old, young, dead = claim(both), claim(both), claim(both)
@@ -207,7 +207,7 @@ def test_tidying_forgets_only_what_ended_long_ago(both: House) -> None:
     assert {delivery.id for delivery in both.deliveries()} == {young.id, waiting.id}
 
 
-def test_a_clock_set_back_does_not_hold_a_message_up(both: House) -> None:
+def test_a_clock_set_back_does_not_hold_a_message_up(both: Harness) -> None:
     both.finish(URL)
     (delivery,) = both.deliveries()
     edit(both, delivery, due_at=both.store.now() + 400 * 86400)
@@ -215,8 +215,8 @@ def test_a_clock_set_back_does_not_hold_a_message_up(both: House) -> None:
     assert claim(both).id == delivery.id
 
 
-def test_the_signing_key_is_made_once_whoever_asks_first(both: House) -> None:
-    stores = [WebhookStore(both.installation.database) for _ in range(6)]
+def test_the_signing_key_is_made_once_whoever_asks_first(both: Harness) -> None:
+    stores = [WebhookStore(both.context.database) for _ in range(6)]
     keys: list[str] = []
     together = threading.Barrier(len(stores))
 

@@ -14,20 +14,20 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.core.webhooks import TRIES, DeliveryState
-from app.services.webhooks.dispatcher import Courier
+from app.services.webhooks.dispatcher import WebhookDispatcher
 from app.services.webhooks.signing import signing_secret
-from tests.services.webhooks.conftest import SECRET, House, eventually
+from tests.services.webhooks.conftest import SECRET, Harness, eventually
 from tests.services.webhooks.receiver import Receiver, nobody
 
-Hire = Callable[[House], Courier]
+Hire = Callable[[Harness], WebhookDispatcher]
 
 
-def settled(house: House, job_id: str) -> DeliveryState:
-    eventually(lambda: house.only(job_id).state is not DeliveryState.PENDING)
-    return house.only(job_id).state
+def settled(harness: Harness, job_id: str) -> DeliveryState:
+    eventually(lambda: harness.only(job_id).state is not DeliveryState.PENDING)
+    return harness.only(job_id).state
 
 
-def test_a_message_arrives_signed(both: House, receiver: Receiver, hire: Hire) -> None:
+def test_a_message_arrives_signed(both: Harness, receiver: Receiver, hire: Hire) -> None:
     job_id = both.finish(receiver.url("/made?key=1"))
     hire(both)
     assert settled(both, job_id) is DeliveryState.DELIVERED
@@ -42,28 +42,28 @@ def test_a_message_arrives_signed(both: House, receiver: Receiver, hire: Hire) -
         Webhook(SECRET).verify(call.body + b" ", call.headers)
 
 
-def test_text_beyond_ascii_keeps_its_signature(house: House, receiver: Receiver, hire: Hire) -> None:
-    job_id = house.submit(receiver.url())
-    house.store.edit(job_id, prompt="ein Schiff 🚢 \u2028 ü")
-    house.store.complete(house.store.claim())
-    hire(house)
-    assert settled(house, job_id) is DeliveryState.DELIVERED
+def test_text_beyond_ascii_keeps_its_signature(harness: Harness, receiver: Receiver, hire: Hire) -> None:
+    job_id = harness.submit(receiver.url())
+    harness.store.edit(job_id, prompt="ein Schiff 🚢 \u2028 ü")
+    harness.store.complete(harness.store.claim())
+    hire(harness)
+    assert settled(harness, job_id) is DeliveryState.DELIVERED
     assert Webhook(SECRET).verify(receiver.calls[0].body, receiver.calls[0].headers)["data"]["prompt"].endswith("ü")
 
 
 def test_without_a_configured_secret_one_is_made_up_and_stays(
-    open_house: Callable[..., House], receiver: Receiver, hire: Hire
+    open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire
 ) -> None:
-    house = open_house(webhook_secret="")
-    job_id = house.finish(receiver.url())
-    hire(house)
-    assert settled(house, job_id) is DeliveryState.DELIVERED
-    secret = signing_secret(open_house(webhook_secret="").installation)
+    harness = open_harness(webhook_secret="")
+    job_id = harness.finish(receiver.url())
+    hire(harness)
+    assert settled(harness, job_id) is DeliveryState.DELIVERED
+    secret = signing_secret(open_harness(webhook_secret="").context)
     assert secret.startswith("whsec_")
     assert Webhook(secret).verify(receiver.calls[0].body, receiver.calls[0].headers)
 
 
-def test_a_failing_receiver_is_tried_again_with_the_same_message(both: House, receiver: Receiver, hire: Hire) -> None:
+def test_a_failing_receiver_is_tried_again_with_the_same_message(both: Harness, receiver: Receiver, hire: Hire) -> None:
     receiver.answers["/"] = [500, 404, 429, 200]
     job_id = both.finish(receiver.url())
     hire(both)
@@ -75,112 +75,112 @@ def test_a_failing_receiver_is_tried_again_with_the_same_message(both: House, re
     assert both.only(job_id).attempt == 4
 
 
-def test_after_the_last_try_it_is_dead_and_can_be_replayed(house: House, receiver: Receiver, hire: Hire) -> None:
+def test_after_the_last_try_it_is_dead_and_can_be_replayed(harness: Harness, receiver: Receiver, hire: Hire) -> None:
     receiver.answers["/"] = [500]
-    job_id = house.finish(receiver.url())
-    hire(house)
-    assert settled(house, job_id) is DeliveryState.DEAD
+    job_id = harness.finish(receiver.url())
+    hire(harness)
+    assert settled(harness, job_id) is DeliveryState.DEAD
     assert len(receiver.calls) == TRIES
-    delivery = house.only(job_id)
+    delivery = harness.only(job_id)
     assert (delivery.response_status, delivery.error) == (500, "the receiver answered 500")
     receiver.answers["/"] = [200]
-    house.webhooks.replay(delivery.id)
-    assert settled(house, job_id) is DeliveryState.DELIVERED
+    harness.webhooks.replay(delivery.id)
+    assert settled(harness, job_id) is DeliveryState.DELIVERED
     assert {call.id for call in receiver.calls} == {delivery.id}
 
 
-def test_gone_stops_at_once(house: House, receiver: Receiver, hire: Hire) -> None:
+def test_gone_stops_at_once(harness: Harness, receiver: Receiver, hire: Hire) -> None:
     receiver.answers["/"] = [410]
-    job_id = house.finish(receiver.url())
-    hire(house)
-    assert settled(house, job_id) is DeliveryState.DEAD
+    job_id = harness.finish(receiver.url())
+    hire(harness)
+    assert settled(harness, job_id) is DeliveryState.DEAD
     assert len(receiver.calls) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_redirects_are_not_followed(house: House, receiver: Receiver, hire: Hire, status: int) -> None:
+def test_redirects_are_not_followed(harness: Harness, receiver: Receiver, hire: Hire, status: int) -> None:
     receiver.answers["/"] = [status, 200]
-    job_id = house.finish(receiver.url())
-    hire(house)
-    assert settled(house, job_id) is DeliveryState.DELIVERED  # by the second try
+    job_id = harness.finish(receiver.url())
+    hire(harness)
+    assert settled(harness, job_id) is DeliveryState.DELIVERED  # by the second try
     assert receiver.paths() == ["/", "/"]
 
 
 @pytest.mark.parametrize("path", ["/hang", "/drip"])
 def test_a_slow_receiver_is_left_in_time(
-    open_house: Callable[..., House], receiver: Receiver, hire: Hire, path: str
+    open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire, path: str
 ) -> None:
-    house = open_house(webhook_timeout_seconds=0.3)
-    job_id = house.finish(receiver.url(path))
-    hire(house)
-    eventually(lambda: house.only(job_id).error)
-    assert "Timeout" in (house.only(job_id).error or "")
+    harness = open_harness(webhook_timeout_seconds=0.3)
+    job_id = harness.finish(receiver.url(path))
+    hire(harness)
+    eventually(lambda: harness.only(job_id).error)
+    assert "Timeout" in (harness.only(job_id).error or "")
 
 
-def test_an_endless_answer_is_not_read(open_house: Callable[..., House], receiver: Receiver, hire: Hire) -> None:
-    house = open_house(webhook_timeout_seconds=30)
-    job_id = house.finish(receiver.url("/endless"))
-    hire(house)
-    assert settled(house, job_id) is DeliveryState.DELIVERED
+def test_an_endless_answer_is_not_read(open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire) -> None:
+    harness = open_harness(webhook_timeout_seconds=30)
+    job_id = harness.finish(receiver.url("/endless"))
+    hire(harness)
+    assert settled(harness, job_id) is DeliveryState.DELIVERED
 
 
-def test_nobody_there_is_a_failed_try(house: House, hire: Hire) -> None:
-    job_id = house.finish(nobody())
-    hire(house)
-    eventually(lambda: house.only(job_id).attempt > 1)
-    assert "ConnectError" in (house.only(job_id).error or "")
+def test_nobody_there_is_a_failed_try(harness: Harness, hire: Hire) -> None:
+    job_id = harness.finish(nobody())
+    hire(harness)
+    eventually(lambda: harness.only(job_id).attempt > 1)
+    assert "ConnectError" in (harness.only(job_id).error or "")
 
 
 def test_private_addresses_are_refused_for_good(
-    open_house: Callable[..., House], receiver: Receiver, hire: Hire
+    open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire
 ) -> None:
     """Also what was accepted when it was still allowed."""
-    house = open_house(webhook_allow_private=False)
-    jobs = [house.finish(receiver.url()), house.finish(f"http://localhost:{receiver.server_port}/")]
-    hire(house)
+    harness = open_harness(webhook_allow_private=False)
+    jobs = [harness.finish(receiver.url()), harness.finish(f"http://localhost:{receiver.server_port}/")]
+    hire(harness)
     for job_id in jobs:
-        assert settled(house, job_id) is DeliveryState.DEAD
-        assert "private address" in (house.only(job_id).error or "")
-        assert house.only(job_id).attempt == 1
+        assert settled(harness, job_id) is DeliveryState.DEAD
+        assert "private address" in (harness.only(job_id).error or "")
+        assert harness.only(job_id).attempt == 1
     assert receiver.calls == []
 
 
-def test_a_slow_receiver_holds_up_only_its_own_messages(house: House, receiver: Receiver, hire: Hire) -> None:
+def test_a_slow_receiver_holds_up_only_its_own_messages(harness: Harness, receiver: Receiver, hire: Hire) -> None:
     for _ in range(8):
-        house.finish(receiver.url("/hang"))
-    quick = [house.finish(receiver.url("/quick")) for _ in range(3)]  # another path of the same origin
-    hire(house)
+        harness.finish(receiver.url("/hang"))
+    quick = [harness.finish(receiver.url("/quick")) for _ in range(3)]  # another path of the same origin
+    hire(harness)
     for job_id in quick:
-        assert settled(house, job_id) is DeliveryState.DELIVERED
+        assert settled(harness, job_id) is DeliveryState.DELIVERED
     assert receiver.paths().count("/hang") == 1  # one at a time
     receiver.release.set()
-    eventually(lambda: all(delivery.state == "DELIVERED" for delivery in house.deliveries()))
+    eventually(lambda: all(delivery.state == "DELIVERED" for delivery in harness.deliveries()))
 
 
 def test_many_receivers_that_never_answer_hold_up_nobody(
-    open_house: Callable[..., House], receiver: Receiver, hire: Hire
+    open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire
 ) -> None:
     """With more of them than a small pool has threads, and a timeout that the test does not live to see."""
-    house = open_house(webhook_timeout_seconds=300)
-    hanging = [house.finish(receiver.url(f"/hang/{number}")) for number in range(60)]
-    hire(house)
-    assert settled(house, house.finish(receiver.url("/quick"))) is DeliveryState.DELIVERED
-    assert {house.only(job_id).state for job_id in hanging} == {DeliveryState.PENDING}
+    harness = open_harness(webhook_timeout_seconds=300)
+    hanging = [harness.finish(receiver.url(f"/hang/{number}")) for number in range(60)]
+    hire(harness)
+    assert settled(harness, harness.finish(receiver.url("/quick"))) is DeliveryState.DELIVERED
+    assert {harness.only(job_id).state for job_id in hanging} == {DeliveryState.PENDING}
 
 
 def test_retries_leave_half_of_the_connections_to_first_tries(
-    open_house: Callable[..., House], receiver: Receiver, hire: Hire
+    open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire
 ) -> None:
-    house = open_house(webhook_timeout_seconds=300, webhook_concurrency=8)
+    harness = open_harness(webhook_timeout_seconds=300, webhook_concurrency=8)
     for number in range(6):
-        house.finish(receiver.url(f"/hang/{number}"))
-        claimed = house.webhooks.claim(lease_seconds=60)
+        harness.finish(receiver.url(f"/hang/{number}"))
+        claimed = harness.webhooks.claim(lease_seconds=60)
         assert claimed is not None
-        house.webhooks.failed(claimed, "no", retry_in=0)
-    hire(house)
+        harness.webhooks.failed(claimed, "no", retry_in=0)
+    hire(harness)
     eventually(lambda: receiver.calls)
     assert (
-        settled(house, house.finish(receiver.url("/quick").replace("127.0.0.1", "localhost")))
+        settled(harness, harness.finish(receiver.url("/quick").replace("127.0.0.1", "localhost")))
         is DeliveryState.DELIVERED
     )
     assert len([path for path in receiver.paths() if path.startswith("/hang")]) == 4
@@ -188,29 +188,29 @@ def test_retries_leave_half_of_the_connections_to_first_tries(
 
 @pytest.mark.parametrize("of", ["one host", "one owner"])
 def test_nobody_takes_all_connections(
-    open_house: Callable[..., House], receiver: Receiver, hire: Hire, of: str
+    open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire, of: str
 ) -> None:
     """Not with one host that answers no path, nor with many hosts."""
-    house = open_house(webhook_timeout_seconds=300, webhook_concurrency=8)
+    harness = open_harness(webhook_timeout_seconds=300, webhook_concurrency=8)
     with ExitStack() as stack:
         hosts = [receiver.url("/hang").rsplit("/", 1)[0]] * 20
         if of == "one owner":
             silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(20)]
             hosts = [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in silent]
         for number, host in enumerate(hosts):
-            house.finish(f"{host}/hang/{number}")
-        hire(house)
+            harness.finish(f"{host}/hang/{number}")
+        hire(harness)
         other = receiver.url("/quick").replace("127.0.0.1", "localhost")
-        job_id = house.submit(other)
+        job_id = harness.submit(other)
         if of == "one owner":
-            house.store.edit(job_id, client_id="bob")
-        house.store.complete(house.store.claim())
-        assert settled(house, job_id) is DeliveryState.DELIVERED
+            harness.store.edit(job_id, client_id="bob")
+        harness.store.complete(harness.store.claim())
+        assert settled(harness, job_id) is DeliveryState.DELIVERED
         receiver.release.set()
 
 
 def test_a_system_without_a_thread_to_spare_delays_one_message_alone(
-    house: House, receiver: Receiver, hire: Hire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: Harness, receiver: Receiver, hire: Hire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     start, failed = threading.Thread.start, []
 
@@ -221,14 +221,14 @@ def test_a_system_without_a_thread_to_spare_delays_one_message_alone(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", short_of_threads)
-    late, next_one = house.finish(receiver.url("/late")), house.finish(receiver.url("/next"))
-    hire(house)
-    assert settled(house, next_one) is DeliveryState.DELIVERED
-    assert house.only(late).state is DeliveryState.PENDING
+    late, next_one = harness.finish(receiver.url("/late")), harness.finish(receiver.url("/next"))
+    hire(harness)
+    assert settled(harness, next_one) is DeliveryState.DELIVERED
+    assert harness.only(late).state is DeliveryState.PENDING
     assert "can't start new thread" in caplog.text
 
 
-def test_several_couriers_deliver_once(both: House, receiver: Receiver, hire: Hire) -> None:
+def test_several_couriers_deliver_once(both: Harness, receiver: Receiver, hire: Hire) -> None:
     jobs = {both.finish(receiver.url(f"/{number}")) for number in range(10)}
     for _ in range(3):
         hire(both)
@@ -237,26 +237,26 @@ def test_several_couriers_deliver_once(both: House, receiver: Receiver, hire: Hi
     assert len(receiver.calls) == len(jobs) == 10
 
 
-def test_a_stopped_courier_lets_what_is_under_way_finish(house: House, receiver: Receiver, hire: Hire) -> None:
-    job_id = house.finish(receiver.url("/hang"))
-    courier = hire(house)
+def test_a_stopped_courier_lets_what_is_under_way_finish(harness: Harness, receiver: Receiver, hire: Hire) -> None:
+    job_id = harness.finish(receiver.url("/hang"))
+    dispatcher = hire(harness)
     eventually(lambda: receiver.calls)
-    courier.stop(timeout=0.05)
+    dispatcher.stop(timeout=0.05)
     receiver.release.set()
-    assert settled(house, job_id) is DeliveryState.DELIVERED
-    later = house.finish(receiver.url("/later"))
+    assert settled(harness, job_id) is DeliveryState.DELIVERED
+    later = harness.finish(receiver.url("/later"))
     time.sleep(0.1)
-    assert house.only(later).attempt == 0
+    assert harness.only(later).attempt == 0
 
 
 def test_secrets_in_the_url_do_not_reach_the_log(
-    house: House, receiver: Receiver, hire: Hire, caplog: pytest.LogCaptureFixture
+    harness: Harness, receiver: Receiver, hire: Hire, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answers["/hook?key=s3cret"] = [410]
     with caplog.at_level(logging.INFO, logger="cyberimage"):
-        job_id = house.finish(receiver.url("/hook?key=s3cret"))
-        hire(house)
-        settled(house, job_id)
+        job_id = harness.finish(receiver.url("/hook?key=s3cret"))
+        hire(harness)
+        settled(harness, job_id)
     eventually(lambda: "given up" in caplog.text)
     assert "s3cret" not in caplog.text
-    assert "s3cret" not in json.dumps(house.only(job_id).error)
+    assert "s3cret" not in json.dumps(harness.only(job_id).error)

@@ -11,56 +11,56 @@ from sqlalchemy.exc import IntegrityError
 from app.core.job_body import job_body
 from app.core.webhooks import TRIES
 from app.errors import LeaseLost, ModelUnavailable
-from tests.services.webhooks.conftest import House
+from tests.services.webhooks.conftest import Harness
 from tests.store.harness import an_output
 
 URL = "https://Hooks.Example:8443/made?key=s3cret"
 
 
-def complete(house: House) -> None:
-    house.store.complete(house.store.claim())
+def complete(harness: Harness) -> None:
+    harness.store.complete(harness.store.claim())
 
 
-def fail(house: House) -> None:
-    house.store.claims.fail(house.store.claim(), ModelUnavailable("no such weights"))
+def fail(harness: Harness) -> None:
+    harness.store.claims.fail(harness.store.claim(), ModelUnavailable("no such weights"))
 
 
-def cancel_waiting(house: House) -> None:
-    (job,) = house.store.jobs.waiting()
-    house.store.jobs.cancel(job.id)
+def cancel_waiting(harness: Harness) -> None:
+    (job,) = harness.store.jobs.waiting()
+    harness.store.jobs.cancel(job.id)
 
 
-def cancel_running(house: House) -> None:
-    claim = house.store.claim()
-    house.store.jobs.cancel(claim.job_id)
-    assert house.deliveries() == []  # not ended yet
-    house.store.claims.cancelled(claim)
+def cancel_running(harness: Harness) -> None:
+    claim = harness.store.claim()
+    harness.store.jobs.cancel(claim.job_id)
+    assert harness.deliveries() == []  # not ended yet
+    harness.store.claims.cancelled(claim)
 
 
-def cancel_while_failing(house: House) -> None:
-    claim = house.store.claim()
-    house.store.jobs.cancel(claim.job_id)
-    house.store.claims.fail(claim, ModelUnavailable("x"), retry_in=1)
+def cancel_while_failing(harness: Harness) -> None:
+    claim = harness.store.claim()
+    harness.store.jobs.cancel(claim.job_id)
+    harness.store.claims.fail(claim, ModelUnavailable("x"), retry_in=1)
 
 
-def cancel_while_given_back(house: House) -> None:
-    claim = house.store.claim()
-    house.store.jobs.cancel(claim.job_id)
-    house.store.claims.release(claim)
+def cancel_while_given_back(harness: Harness) -> None:
+    claim = harness.store.claim()
+    harness.store.jobs.cancel(claim.job_id)
+    harness.store.claims.release(claim)
 
 
-def die_for_good(house: House) -> None:
-    claim = house.store.claim()
-    house.store.edit(claim.job_id, max_attempts=1)
-    house.store.expire(claim)
-    house.store.claims.rescue()
+def die_for_good(harness: Harness) -> None:
+    claim = harness.store.claim()
+    harness.store.edit(claim.job_id, max_attempts=1)
+    harness.store.expire(claim)
+    harness.store.claims.rescue()
 
 
-def die_cancelled(house: House) -> None:
-    claim = house.store.claim()
-    house.store.jobs.cancel(claim.job_id)
-    house.store.expire(claim)
-    house.store.claims.rescue()
+def die_cancelled(harness: Harness) -> None:
+    claim = harness.store.claim()
+    harness.store.jobs.cancel(claim.job_id)
+    harness.store.expire(claim)
+    harness.store.claims.rescue()
 
 
 ENDINGS = {
@@ -76,7 +76,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize(("end", "outcome"), ENDINGS.items(), ids=[end.__name__ for end in ENDINGS])
-def test_every_ending_is_announced_once(both: House, end: Callable[[House], None], outcome: str) -> None:
+def test_every_ending_is_announced_once(both: Harness, end: Callable[[Harness], None], outcome: str) -> None:
     job_id = both.submit(URL)
     end(both)
     delivery = both.only(job_id)
@@ -91,7 +91,7 @@ def test_every_ending_is_announced_once(both: House, end: Callable[[House], None
     assert message["data"]["status"] == outcome.upper()
 
 
-def test_the_message_holds_the_pictures_and_the_warnings_of_the_end(both: House) -> None:
+def test_the_message_holds_the_pictures_and_the_warnings_of_the_end(both: Harness) -> None:
     job_id = both.submit(URL, warnings=["early"])
     claim = both.store.claim()
     made = [an_output(job_id, index) for index in range(2)]
@@ -104,13 +104,13 @@ def test_the_message_holds_the_pictures_and_the_warnings_of_the_end(both: House)
 
 
 @pytest.mark.parametrize("end", ENDINGS, ids=[end.__name__ for end in ENDINGS])
-def test_jobs_without_a_webhook_are_nobody_s_business(house: House, end: Callable[[House], None]) -> None:
-    house.submit(None)
-    end(house)
-    assert house.deliveries() == []
+def test_jobs_without_a_webhook_are_nobody_s_business(harness: Harness, end: Callable[[Harness], None]) -> None:
+    harness.submit(None)
+    end(harness)
+    assert harness.deliveries() == []
 
 
-def test_what_does_not_end_a_job_is_not_announced(both: House) -> None:
+def test_what_does_not_end_a_job_is_not_announced(both: Harness) -> None:
     both.submit(URL)
     both.store.claims.release(both.store.claim())
     both.store.claims.fail(both.store.claim(), ModelUnavailable("x"), retry_in=0)
@@ -123,14 +123,14 @@ def test_what_does_not_end_a_job_is_not_announced(both: House) -> None:
     assert both.deliveries() == []
 
 
-def test_cancelling_twice_announces_once(both: House) -> None:
+def test_cancelling_twice_announces_once(both: Harness) -> None:
     job_id = both.submit(URL)
     both.store.jobs.cancel(job_id)
     both.store.jobs.cancel(job_id)
     assert both.only(job_id).event == "job.cancelled"
 
 
-def test_a_retried_job_is_announced_again_and_the_first_message_stays_as_it_was(both: House) -> None:
+def test_a_retried_job_is_announced_again_and_the_first_message_stays_as_it_was(both: Harness) -> None:
     job_id = both.submit(URL)
     fail(both)
     first = both.only(job_id)
@@ -143,7 +143,7 @@ def test_a_retried_job_is_announced_again_and_the_first_message_stays_as_it_was(
 
 @pytest.mark.parametrize("end", ENDINGS, ids=[end.__name__ for end in ENDINGS])
 def test_a_job_whose_message_cannot_be_written_has_not_ended(
-    both: House, end: Callable[[House], None], monkeypatch: pytest.MonkeyPatch
+    both: Harness, end: Callable[[Harness], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = both.submit(URL)
     monkeypatch.setattr("app.store.queue.outbox.event_of", lambda job: None)  # NOT NULL says no

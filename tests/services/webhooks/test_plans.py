@@ -9,41 +9,43 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from app.store.ops.webhooks import PassedOver
-from tests.services.webhooks.conftest import House
+from app.store.ops.webhooks import SkippedReceivers
+from tests.services.webhooks.conftest import Harness
 
 
 @contextmanager
-def overheard(house: House) -> Iterator[list[tuple[str, Any]]]:
+def overheard(harness: Harness) -> Iterator[list[tuple[str, Any]]]:
     heard: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.startswith(("SELECT", "UPDATE")):
             heard.append((statement, parameters))
 
-    engine = house.installation.database.engine
+    engine = harness.context.database.engine
     event.listen(engine, "before_cursor_execute", note)
     yield heard
     event.remove(engine, "before_cursor_execute", note)
 
 
 CALLS = {
-    "claim": lambda house: house.webhooks.claim(lease_seconds=60, passed_over=PassedOver(["other"], ["http://other"])),
-    "settle": lambda house: house.webhooks.delivered(house.webhooks.claim(lease_seconds=60), 200),
-    "of a job": lambda house: house.webhooks.page(job_id="x"),
-    "newest": lambda house: house.webhooks.page(limit=3),
-    "replay": lambda house: house.webhooks.replay(house.deliveries()[0].id),
+    "claim": lambda harness: harness.webhooks.claim(
+        lease_seconds=60, passed_over=SkippedReceivers(["other"], ["http://other"])
+    ),
+    "settle": lambda harness: harness.webhooks.delivered(harness.webhooks.claim(lease_seconds=60), 200),
+    "of a job": lambda harness: harness.webhooks.page(job_id="x"),
+    "newest": lambda harness: harness.webhooks.page(limit=3),
+    "replay": lambda harness: harness.webhooks.replay(harness.deliveries()[0].id),
 }
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_no_statement_walks_the_history(house: House, call: Any) -> None:
-    house.finish("https://hooks.example/")
-    with overheard(house) as heard:
-        call(house)
+def test_no_statement_walks_the_history(harness: Harness, call: Any) -> None:
+    harness.finish("https://hooks.example/")
+    with overheard(harness) as heard:
+        call(harness)
     assert heard
     for statement, parameters in heard:
-        with house.installation.database.read() as connection:
+        with harness.context.database.read() as connection:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
         steps = [row.detail for row in plan if "webhook_deliveries" in row.detail]
         limited = "ORDER BY webhook_deliveries.seq DESC" in statement  # the end of the table, and no further

@@ -16,7 +16,7 @@ import pytest
 from app.errors import DatabaseUnavailable
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
-from app.store.db.notify import open_doorbell
+from app.store.db.notify import open_notifier
 from tests.store.harness import Store, an_output
 from tests.waiting import PATIENCE
 
@@ -53,7 +53,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
     database = Database(server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
     migrate(database)
     store = Store(database)
-    listener = open_doorbell(database.url).listen("news")
+    listener = open_notifier(database.url).listen("news")
     accepted: list[str] = []
     submitting = threading.Event()
     submitting.set()
@@ -97,7 +97,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
         assert len(store.outputs.of_job(job_id)) == 1
     while listener.wait(0.05) is not None:
         pass
-    open_doorbell(database.url).ring("news", "still here")
+    open_notifier(database.url).ring("news", "still here")
     assert listener.wait(PATIENCE) == "still here"
     listener.close()
     database.close()

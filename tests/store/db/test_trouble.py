@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, text
 from app.core.job import JobStatus
 from app.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
 from app.store.db import database as database_module
-from app.store.db import writer_lock as gate_module
+from app.store.db import writer_lock as writer_lock_module
 from app.store.db.database import Database
 from tests.store.harness import Store
 from tests.store.queue.test_claims import check_each_once, hammer
@@ -75,7 +75,7 @@ def test_a_lock_held_for_too_long_is_told_and_writes_nothing(
 def test_writers_queue_at_the_gate_and_not_at_the_lock(sqlite_database: Database) -> None:
     """Whoever stands at the gate has not begun: SQLite's lock, whose waits are unfair, is free for its holder."""
     store = Store(sqlite_database)
-    with gate_module.gate(Path(str(sqlite_database.url.database))):
+    with writer_lock_module.writer_lock(Path(str(sqlite_database.url.database))):
         writer = threading.Thread(target=store.submit)
         writer.start()
         writer.join(0.5)
@@ -88,7 +88,7 @@ def test_writers_queue_at_the_gate_and_not_at_the_lock(sqlite_database: Database
 
 def test_without_the_gate_writers_are_still_alone(sqlite_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate is for fairness; correctness is BEGIN IMMEDIATE's. (A stopped process may hold the gate for ever.)"""
-    monkeypatch.setattr(gate_module, "TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(writer_lock_module, "TIMEOUT_SECONDS", 0.0)
     store = Store(sqlite_database)
     enqueued = {store.submit().id for _ in range(60)}
     taken: list[str] = []

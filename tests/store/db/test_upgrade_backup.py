@@ -46,7 +46,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     database.close()
 
 
-def chores(database: Database) -> list[str]:
+def periodic_tasks(database: Database) -> list[str]:
     with database.read() as connection:
         return list(connection.scalars(sa.text("SELECT name FROM chores")))
 
@@ -62,9 +62,9 @@ def test_an_upgrade_copies_first_and_a_restart_does_not(old: Database, tmp_path:
     assert copy.stat().st_mode & 0o077 == 0
     snapshot.load(copy, old)
     assert revision_of(old) == OLD
-    assert chores(old) == ["kept"]
+    assert periodic_tasks(old) == ["kept"]
     migrate(old, wish)  # and up again
-    assert chores(old) == ["kept"]
+    assert periodic_tasks(old) == ["kept"]
     Store(old).submit()
 
 
@@ -123,8 +123,8 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
     with pytest.raises(ConfigurationError, match="left as it was"):
         migrate(old, wish)
     assert revision_of(old) == OLD
-    assert chores(old) == ["kept"]
+    assert periodic_tasks(old) == ["kept"]
     monkeypatch.setattr(migrations.command, "upgrade", real)
     migrate(old, wish)
     assert revision_of(old) == HEAD
-    assert chores(old) == ["kept"]
+    assert periodic_tasks(old) == ["kept"]

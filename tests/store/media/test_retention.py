@@ -7,10 +7,10 @@ from sqlalchemy import func, insert, select, update
 
 from app.errors import Gone, ImageNotFound, JobNotFound, OutOfMemory
 from app.store.db.database import Database
-from app.store.db.schema import chores, idempotency_keys, jobs, outputs, removals
-from app.store.db.vacuum import look_after
-from app.store.media.retention import PORTION, Old, RetentionStore
-from app.store.ops.periodic_tasks import ChoreStore
+from app.store.db.schema import idempotency_keys, jobs, outputs, periodic_tasks, removals
+from app.store.db.vacuum import vacuum_and_analyze
+from app.store.media.retention import PORTION, OldJob, RetentionStore
+from app.store.ops.periodic_tasks import PeriodicTaskStore
 from tests.store.harness import Store, an_output
 
 DAY = 86400.0
@@ -157,26 +157,26 @@ def test_keys_and_traces_are_forgotten_by_age(store: Store, retention: Retention
 
 
 def test_a_chore_is_taken_by_one_and_comes_back(database: Database) -> None:
-    one, other = ChoreStore(database), ChoreStore(database)
+    one, other = PeriodicTaskStore(database), PeriodicTaskStore(database)
     assert one.take("sweep", every=100)
     assert not other.take("sweep", every=100)
     assert other.take("something else", every=100)
     with database.write() as connection:
-        connection.execute(update(chores).values(due_at=chores.c.due_at - 101))
+        connection.execute(update(periodic_tasks).values(due_at=periodic_tasks.c.due_at - 101))
     assert [each.take("sweep", every=100) for each in (other, one)] == [True, False]
 
 
 def test_a_clock_set_back_does_not_put_chores_off_for_ever(database: Database) -> None:
-    store = ChoreStore(database)
+    store = PeriodicTaskStore(database)
     store.take("sweep", every=100)
     with database.write() as connection:
-        connection.execute(update(chores).values(due_at=chores.c.due_at + 10_000))
+        connection.execute(update(periodic_tasks).values(due_at=periodic_tasks.c.due_at + 10_000))
     assert store.take("sweep", every=100)
 
 
 def test_the_database_is_looked_after_and_works_on(store: Store) -> None:
     done(store)
-    look_after(store.database)
+    vacuum_and_analyze(store.database)
     done(store)
     assert store.output_count() == 2
 
@@ -188,7 +188,7 @@ def test_the_space_of_what_was_removed_is_given_back(store: Store, sqlite_databa
         connection.execute(insert(removals), many)
     before = _pages(store.database)
     RetentionStore(store.database).forget_traces(0)
-    look_after(store.database)
+    vacuum_and_analyze(store.database)
     assert _pages(store.database) < before / 2
     with store.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(removals)) == 0
@@ -202,6 +202,6 @@ def _pages(database: Database) -> int:
 def test_an_old_picture_knows_its_files(store: Store, retention: RetentionStore) -> None:
     job_id, _ = done(store, 1)
     (old,) = retention.outputs_of([job_id])
-    assert isinstance(old, Old)
+    assert isinstance(old, OldJob)
     assert old.path.endswith(".png")
     assert old.thumbnail_path.endswith(".thumbnail.webp")

@@ -10,12 +10,12 @@ from app.core.job import JobStatus
 from app.errors import ModelUnavailable, OutOfMemory
 from app.store.db.schema import webhook_deliveries
 from app.store.ops.counters import Counter, CounterStore
-from app.store.queue.stats import Figures, FigureStore
+from app.store.queue.stats import QueueCounts, StatsStore
 from tests.store.harness import Store, a_request, an_output
 
 
-def figures(store: Store) -> Figures:
-    return FigureStore(store.database).read()
+def figures(store: Store) -> QueueCounts:
+    return StatsStore(store.database).read()
 
 
 def counted(store: Store, name: str) -> dict[str, float]:

@@ -134,14 +134,14 @@ def test_what_somebody_else_takes_meanwhile_stays_theirs(store: Store, monkeypat
     for _ in range(3):
         store.submit()
     first = store.claim("w1")
-    look, theirs = batching.alike, []
+    look, theirs = batching.batchable, []
 
     def slow_look(*arguments):
         chosen = look(*arguments)
         theirs.append(store.claim("w2"))
         return chosen
 
-    monkeypatch.setattr(claims, "alike", slow_look)
+    monkeypatch.setattr(claims, "batchable", slow_look)
     ours = store.claims.claim_alike(first, 7)
     assert len(ours) == 1
     assert store.row(theirs[0].job_id).worker_id == "w2"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.core.job import Job, JobStatus
-from app.store.queue.status_probe import GlanceStore
+from app.store.queue.status_probe import StatusProbeStore
 from tests.store.harness import Store, a_request
 
 
@@ -28,8 +28,8 @@ def test_positions_and_counts_are_of_the_lane(store: Store) -> None:
     remote = [submit(store, "remote") for _ in range(3)]
     assert [store.jobs.position(job) for job in local] == [1, 2]
     assert [store.jobs.position(job) for job in remote] == [1, 2, 3]
-    glances = GlanceStore(store.database)
-    assert [glance.position for job in remote if (glance := glances.glance(job.id))] == [1, 2, 3]
+    status_probes = StatusProbeStore(store.database)
+    assert [glance.position for job in remote if (glance := status_probes.glance(job.id))] == [1, 2, 3]
     assert [job.id for job in store.jobs.waiting(lane="remote")] == [job.id for job in remote]
     assert [job.id for job in store.jobs.waiting()] == [job.id for job in local]
     store.claims.claim("w", lane="remote")

@@ -18,14 +18,14 @@ from app.core.prediction import PredictionStatus, Report
 from app.errors import ModelUnavailable
 from app.store.db.database import Database
 from app.store.db.schema import jobs, outputs, predictions
-from app.store.db.vacuum import look_after
+from app.store.db.vacuum import vacuum_and_analyze
 from app.store.media.outputs import GalleryQuery
 from app.store.media.owners import OwnerStore
 from app.store.media.retention import RetentionStore
-from app.store.ops.webhooks import PassedOver, WebhookStore
+from app.store.ops.webhooks import SkippedReceivers, WebhookStore
 from app.store.queue.predictions import PredictionStore
-from app.store.queue.stats import FigureStore
-from app.store.queue.status_probe import GlanceStore
+from app.store.queue.stats import StatsStore
+from app.store.queue.status_probe import StatusProbeStore
 from tests.store.harness import Store, a_request, an_output
 
 SORTS = (
@@ -85,7 +85,7 @@ def store(request: pytest.FixtureRequest, sqlite_database: Database) -> Store:
     for number in range(20):
         store.submit(("cold", "warm")[number % 2], client=f"c{number % 3}")
     if request.param == "statistics":
-        look_after(sqlite_database)
+        vacuum_and_analyze(sqlite_database)
     return store
 
 
@@ -114,7 +114,10 @@ def a_timed_out_webhook(store: Store) -> None:
     delivery = webhooks.claim(lease_seconds=60)
     assert delivery is not None
     webhooks.failed(delivery, "slow", retry_in=5, timed_out=True)
-    assert webhooks.claim(lease_seconds=60, passed_over=PassedOver(["other"], ["http://other"], ["somebody"])) is None
+    assert (
+        webhooks.claim(lease_seconds=60, passed_over=SkippedReceivers(["other"], ["http://other"], ["somebody"]))
+        is None
+    )
 
 
 def forget_all(store: Store) -> None:
@@ -133,14 +136,14 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "enqueue with a key": (lambda store: store.submit_with_key("k"), set()),
     "rescue": (lambda store: store.claims.rescue(), {"ix_jobs_leases", "ix_jobs_held_back"}),
     "position": (lambda store: store.jobs.position(store.jobs.waiting()[9]), {"ix_jobs_line"}),
-    "glance": (lambda store: GlanceStore(store.database).glance(store.jobs.waiting()[9].id), {"ix_jobs_line"}),
+    "glance": (lambda store: StatusProbeStore(store.database).glance(store.jobs.waiting()[9].id), {"ix_jobs_line"}),
     "counts": (lambda store: store.jobs.counts(), set()),
     "prediction of a job": (lambda store: ask_a_provider(store).of_job("old1"), {"ix_predictions_job"}),
     "a provider's word": (
         lambda store: ask_a_provider(store).observed("replicate", Report("p1", PredictionStatus.SUCCEEDED)),
         set(),
     ),
-    "strays": (lambda store: ask_a_provider(store).strays("replicate"), {"ix_predictions_open"}),
+    "strays": (lambda store: ask_a_provider(store).abandoned("replicate"), {"ix_predictions_open"}),
     "counts by lane": (lambda store: store.jobs.counts_by_lane(), {"ix_jobs_line", "ix_jobs_leases"}),
     "count pending": (lambda store: store.jobs.count_pending(), set()),
     "running": (lambda store: store.jobs.running(), {"ix_jobs_leases"}),
@@ -172,7 +175,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
         lambda store: [OwnerStore(store.database).of_job("x"), OwnerStore(store.database).of_output("x")],
         set(),
     ),
-    "figures": (lambda store: FigureStore(store.database).read(), {"ix_jobs_model_line", "ix_webhook_deliveries_due"}),
+    "figures": (lambda store: StatsStore(store.database).read(), {"ix_jobs_model_line", "ix_webhook_deliveries_due"}),
     "old jobs": (lambda store: list(RetentionStore(store.database).ended_before(60)), set()),
     "old pictures": (lambda store: list(RetentionStore(store.database).oldest_outputs()), {"ix_outputs_newest"}),
     "forget": (lambda store: forget_all(store), set()),
@@ -183,7 +186,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
         a_timed_out_webhook,
         {"ix_webhook_deliveries_first", "ix_webhook_deliveries_due", "ix_webhook_deliveries_endpoint"},
     ),
-    "order": (lambda store: store.model_orders.take("w1"), {"ix_model_orders_waiting"}),
+    "order": (lambda store: store.load_requests.take("w1"), {"ix_model_orders_waiting"}),
     "heartbeat": (lambda store: store.claims.heartbeat([store.claim()]), set()),
     "progress": (lambda store: store.claims.progress(store.claim(), Progress(Phase.GENERATING, 1, 2)), set()),
     "complete": (lambda store: store.complete(store.claim(), generating=1.0), set()),

@@ -151,10 +151,10 @@ def test_strays(store: Store, predictions: PredictionStore) -> None:
     predictions.observed(SOURCE, ended("p2"))
     store.claims.cancelled(over)
     store.claims.cancelled(done)
-    (stray,) = predictions.strays(SOURCE)
+    (stray,) = predictions.abandoned(SOURCE)
     assert stray.job_id == over.job_id
-    predictions.put_aside(stray)
-    assert predictions.strays(SOURCE) == []
+    predictions.supersede(stray)
+    assert predictions.abandoned(SOURCE) == []
 
 
 def test_each_new_try_of_a_download_is_counted_once(store: Store, predictions: PredictionStore) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from app.core.job import Phase
 from app.store.db.schema import workers
-from app.store.queue.durations import LOAD, speed_bucket
+from app.store.queue.durations import LOAD, duration_bucket
 from app.store.queue.workers import WorkerReport
 from tests.store.harness import LEASE, Store, a_request
 
@@ -49,12 +49,12 @@ def test_the_dead_are_forgotten_and_the_living_are_not(store: Store) -> None:
 def test_speeds_are_learned_per_model_size_and_steps(store: Store) -> None:
     store.submit("flux-dev", num_images=2)
     store.complete(store.claim(), **{Phase.LOADING.value: 20.0, Phase.ENCODING.value: 1.0, Phase.GENERATING.value: 9.0})
-    bucket = speed_bucket(a_request("flux-dev"))
+    bucket = duration_bucket(a_request("flux-dev"))
     assert store.speeds.all() == {("flux-dev", LOAD): 20.0, ("flux-dev", bucket): 5.0}
     store.submit("flux-dev")
     store.complete(store.claim(), **{Phase.GENERATING.value: 15.0})
     assert store.speeds.all() == pytest.approx({("flux-dev", LOAD): 20.0, ("flux-dev", bucket): 8.0})
-    buckets = [speed_bucket(a_request(**other)) for other in ({}, {"width": 512}, {"num_inference_steps": 4})]
+    buckets = [duration_bucket(a_request(**other)) for other in ({}, {"width": 512}, {"num_inference_steps": 4})]
     assert len(set(buckets)) == 3
 
 

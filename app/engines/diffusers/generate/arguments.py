@@ -22,7 +22,7 @@ _WORTH_KNOWING = (  # defaults written into the manifest
 
 
 @dataclass(frozen=True)
-class Call:
+class PipelineArguments:
     """`arguments` for the pipeline (all but seed, output type and callback), `effective` with its own defaults filled
     in, and `warnings` about what it cannot use."""
 
@@ -31,7 +31,9 @@ class Call:
     warnings: tuple[str, ...] = ()
 
 
-def word_call(pipeline: Any, request: GenerationRequest, inputs: Inputs, max_sequence_length: int | None) -> Call:
+def pipeline_arguments(
+    pipeline: Any, request: GenerationRequest, inputs: Inputs, max_sequence_length: int | None
+) -> PipelineArguments:
     """The call of `pipeline` that answers `request`. None means: what the pipeline itself does."""
     takes = inspect.signature(pipeline.__call__).parameters
     warnings: list[str] = []
@@ -68,7 +70,7 @@ def word_call(pipeline: Any, request: GenerationRequest, inputs: Inputs, max_seq
     defaults = {name: takes[name].default for name in _WORTH_KNOWING if name in takes}
     effective = defaults | arguments
     warnings += _truncation(pipeline, request.prompt, effective.get("max_sequence_length"))
-    return Call(arguments | _pictures(inputs), effective, tuple(warnings))
+    return PipelineArguments(arguments | _pictures(inputs), effective, tuple(warnings))
 
 
 def _frames(pipeline: Any, request: GenerationRequest, warnings: list[str]) -> int | None:

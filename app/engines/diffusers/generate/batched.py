@@ -15,10 +15,10 @@ import torch
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Pixels
-from app.engines.diffusers.generate.arguments import Call, word_call
-from app.engines.diffusers.generate.generate import cached_parts, draw, sequence_length, to_pixels, told
+from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments
+from app.engines.diffusers.generate.generate import build_generation, cached_parts, draw, sequence_length, to_pixels
 from app.engines.diffusers.generate.preview import Previewer
-from app.engines.diffusers.generate.progress import Watch
+from app.engines.diffusers.generate.progress import ProgressHook
 from app.engines.diffusers.memory.loaded import LoadedModel
 
 PIPELINES = frozenset(
@@ -32,7 +32,7 @@ PIPELINES = frozenset(
 )
 
 
-class Everybody:
+class BatchControl:
     """One `Control` for several jobs that wait for the same: all are told, and it ends when all of them have."""
 
     def __init__(self, controls: Sequence[Control]) -> None:
@@ -65,9 +65,9 @@ def generate_merged(
 ) -> Sequence[Generation]:
     """One picture for each of `requests`. Raises what `generate` does; Cancelled when nobody wants it any more."""
     pipeline, first, count = model.pipeline, requests[0], len(requests)
-    calls = [word_call(pipeline, request, NO_INPUTS, sequence_length(model)) for request in requests]
+    calls = [pipeline_arguments(pipeline, request, NO_INPUTS, sequence_length(model)) for request in requests]
     previewer = Previewer(pipeline, first.width, first.height, count) if previews else None
-    watch = Watch(controls, first.steps_run, 1, previewer)
+    watch = ProgressHook(controls, first.steps_run, 1, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     watch.begin(0)
@@ -76,12 +76,12 @@ def generate_merged(
     made = []
     for request, call, drawn in zip(requests, calls, pictures, strict=True):
         image = GeneratedImage(to_pixels(drawn), request.seed)
-        generation = told(model, pipeline, request, call, [image], watch, count)
+        generation = build_generation(model, pipeline, request, call, [image], watch, count)
         made.append(dataclasses.replace(generation, merged=count))
     return made
 
 
-def _as_one(calls: Sequence[Call]) -> Mapping[str, Any]:
+def _as_one(calls: Sequence[PipelineArguments]) -> Mapping[str, Any]:
     """The arguments that all share, and the words of each."""
     shared = calls[0].arguments
     own = {name: [call.arguments[name] for call in calls] for name in ("prompt", "negative_prompt") if name in shared}

@@ -15,10 +15,10 @@ from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
 from app.core.videos import USUAL_FPS, VIDEO_FAMILIES
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, Pixels
-from app.engines.diffusers.generate.arguments import Call, word_call
+from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
-from app.engines.diffusers.generate.progress import Watch
+from app.engines.diffusers.generate.progress import ProgressHook
 from app.engines.diffusers.generate.task_pipelines import pipeline_for
 from app.engines.diffusers.generate.versions import versions_of
 from app.engines.diffusers.load.demo import vocabulary_warnings
@@ -41,12 +41,12 @@ def generate(
     """All pictures or videos of `request`, up to `together` in one call. Raises Cancelled, GenerationError,
     UnsupportedTask, NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, request.task)
-    call = word_call(pipeline, request, inputs, sequence_length(model))
+    call = pipeline_arguments(pipeline, request, inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
     previewer = Previewer(pipeline, request.width, request.height) if previews else None
     steps = request.steps_run if "strength" in call.arguments else request.num_inference_steps
-    watch = Watch([control], steps, request.num_images, previewer, at_once=is_video)
+    watch = ProgressHook([control], steps, request.num_images, previewer, at_once=is_video)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
@@ -61,16 +61,16 @@ def generate(
             else:
                 images.append(GeneratedImage(_kept_where_unmasked(to_pixels(drawn), inputs), seed))
     watch.enter(Phase.DONE)
-    return told(model, pipeline, request, call, images, watch, together, videos)
+    return build_generation(model, pipeline, request, call, images, watch, together, videos)
 
 
-def told(
+def build_generation(
     model: LoadedModel,
     pipeline: Any,
     request: GenerationRequest,
-    call: Call,
+    call: PipelineArguments,
     images: Sequence[GeneratedImage],
-    watch: Watch,
+    watch: ProgressHook,
     together: int,
     videos: Sequence[GeneratedVideo] = (),
 ) -> Generation:
@@ -96,7 +96,9 @@ def told(
     )
 
 
-def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watch: Watch) -> Sequence[FloatPixels]:
+def draw(
+    pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watch: ProgressHook
+) -> Sequence[FloatPixels]:
     """A picture for each seed, shape (height, width, 3), 0 to 1: exactly what the pipeline gives with
     `output_type="np"`; of a video its frames, shape (frames, height, width, 3). Each has a generator of its own, so
     that it is that of its seed alone, but for rounding.
@@ -150,7 +152,7 @@ def _film(frames: FloatPixels, seed: int, fps: int) -> GeneratedVideo:
     return GeneratedVideo(content, to_pixels(frames[0]), seed, seconds=len(frames) / fps, fps=fps)
 
 
-def _fps(pipeline: Any, request: GenerationRequest, call: Call) -> int:
+def _fps(pipeline: Any, request: GenerationRequest, call: PipelineArguments) -> int:
     """As asked for, else what the family was made for."""
     family = VIDEO_FAMILIES.get(type(pipeline).__name__)
     usual = family.fps if family is not None else int(call.effective.get("frame_rate") or USUAL_FPS)
@@ -202,7 +204,7 @@ def _size_warnings(request: GenerationRequest, width: int, height: int) -> tuple
     return (f"{request.model_id} drew {width} × {height}, not the {asked[0]} × {asked[1]} that were asked for.",)
 
 
-def _warnings(model: LoadedModel, pipeline: Any, call: Call) -> tuple[str, ...]:
+def _warnings(model: LoadedModel, pipeline: Any, call: PipelineArguments) -> tuple[str, ...]:
     if "negative_prompt" in call.arguments and getattr(pipeline, "do_classifier_free_guidance", True) is False:
         unused = f"{model.spec.id} reads a negative prompt only with a guidance_scale above 1; it was ignored."
         return (*call.warnings, unused)

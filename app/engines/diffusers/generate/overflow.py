@@ -53,7 +53,7 @@ class Widened:
                     self._known[spec.id] = before
 
 
-class Unheard:
+class SilentControl:
     """A `Control` for what nobody asked for: it passes on a cancel and nothing else."""
 
     def __init__(self, control: Control) -> None:
@@ -102,10 +102,10 @@ def overflow_error(
 
 def _advice(spec: ModelSpec, request: GenerationRequest) -> str:
     usual = spec.defaults.guidance_scale
-    worn = [lora.id for lora in request.loras if lora.scale]
+    applied = [lora.id for lora in request.loras if lora.scale]
     return " ".join(
         [
-            *([f"Lower the scale of its LoRAs ({', '.join(worn)}), or leave them out."] if worn else []),
+            *([f"Lower the scale of its LoRAs ({', '.join(applied)}), or leave them out."] if applied else []),
             *(
                 [f"Choose a guidance_scale below {request.guidance_scale:g}."]
                 if request.guidance_scale not in (None, usual)

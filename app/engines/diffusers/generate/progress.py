@@ -14,7 +14,7 @@ from app.engines.diffusers.generate.preview import Previewer
 from app.errors import Cancelled
 
 
-class Watch:
+class ProgressHook:
     """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures.
 
     Several `controls` are those of as many jobs in one call, which goes on as long as one of them wants it. `at_once`:

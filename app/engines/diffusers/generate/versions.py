@@ -25,5 +25,5 @@ def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
         "attention": model.attention,
         "device": str(model.device),
         "revision": model.checkpoint.revision,
-        **({"weights": told} if (told := model.treatment.compression.told) else {}),
+        **({"weights": told} if (told := model.load_plan.compression.told) else {}),
     }

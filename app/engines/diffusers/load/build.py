@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from app.core.catalog import ModelSpec
 from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint
 from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, load_error
-from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
 from app.engines.diffusers.load.quantization import cast_layers, load_gguf, quantization_config
 from app.engines.diffusers.load.weights import in_small_letters
@@ -32,7 +32,7 @@ def pipeline_class_name(spec: ModelSpec, checkpoint: Checkpoint) -> str:
 def build_pipeline(
     spec: ModelSpec,
     checkpoint: Checkpoint,
-    treatment: Treatment,
+    load_plan: LoadPlan,
     shared: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """The diffusers pipeline of `checkpoint`, where it belongs, with the parts `shared` instead of those in its files.
@@ -42,12 +42,12 @@ def build_pipeline(
     pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
     try:
         if checkpoint.is_single_file:
-            pipeline = _from_file(pipeline_class, checkpoint, treatment.dtype)
+            pipeline = _from_file(pipeline_class, checkpoint, load_plan.dtype)
         else:
-            pipeline = _from_folder(pipeline_class, checkpoint, treatment, shared)
+            pipeline = _from_folder(pipeline_class, checkpoint, load_plan, shared)
         _require_all_weights(pipeline, checkpoint)
-        cast_layers(pipeline, treatment.compression, treatment.dtype)
-        place(pipeline, treatment)
+        cast_layers(pipeline, load_plan.compression, load_plan.dtype)
+        place(pipeline, load_plan)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
             raise
@@ -67,14 +67,14 @@ def find_class(name: str) -> Any:
     return found
 
 
-def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, treatment: Treatment, shared: Mapping[str, Any]) -> Any:
-    dtype, compression = treatment.dtype, treatment.compression
+def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]) -> Any:
+    dtype, compression = load_plan.dtype, load_plan.compression
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
         skipped["requires_safety_checker"] = False
     return pipeline_class.from_pretrained(
         checkpoint.path,
-        dtype=treatment.dtypes,
+        dtype=load_plan.dtypes,
         variant=checkpoint.variant,
         use_safetensors=True,
         trust_remote_code=False,

@@ -117,15 +117,15 @@ def _fetch(repo: str, wanted: Sequence[DryRunFileInfo], control: Control, disk_f
     _require_room(repo, files[0].blob, total - done(), disk_floor_bytes)
     log.info("downloading %s: %s files, %s of %s bytes are here", repo, len(files), done(), total)
     control.downloaded(done(), total)
-    crew = _Crew(repo, sorted(files, key=lambda file: -file.size))
+    executor = _Crew(repo, sorted(files, key=lambda file: -file.size))
     try:
-        while crew.works(_LOOK_SECONDS):
+        while executor.works(_LOOK_SECONDS):
             control.downloaded(done(), total)
             if control.cancelled():
                 raise Cancelled
     finally:
-        crew.stop()
-    crew.raise_failure()
+        executor.stop()
+    executor.raise_failure()
     control.downloaded(done(), total)
 
 

@@ -12,7 +12,7 @@ from app.engines.diffusers.load.quantization import AS_IT_IS, Compression
 
 
 @dataclass(frozen=True)
-class Treatment:
+class LoadPlan:
     """`exact` are parts that run in float32 instead of `dtype`. `attention` is `native` or `xformers`; `tiles`: the VAE
     works in tiles from the start; `plan`: where the weights wait while they are not used; `compression`: which weights
     are kept in fewer bits."""

@@ -12,7 +12,7 @@ from diffusers.hooks import apply_group_offloading
 from app.core.offload import PLANS, Plan
 from app.core.request import GenerationRequest
 from app.engines.diffusers.load.checkpoint import DENOISERS
-from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.quantization import AS_IT_IS, Compression
 
 _CPU = torch.device("cpu")
@@ -32,23 +32,23 @@ def possible_plans(pipeline_class: Any, device: torch.device, compression: Compr
     return tuple(plan for plan in PLANS if plan not in refused)
 
 
-def place(pipeline: Any, treatment: Treatment) -> None:
+def place(pipeline: Any, load_plan: LoadPlan) -> None:
     """Bring a new pipeline to its device, as its plan says."""
-    device = treatment.device
-    if treatment.plan == "model":
+    device = load_plan.device
+    if load_plan.plan == "model":
         pipeline.enable_model_cpu_offload(device=device)
-    elif treatment.plan == "group":
+    elif load_plan.plan == "group":
         _offload_groups(pipeline, device)
-    elif treatment.plan == "sequential":
+    elif load_plan.plan == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
         pipeline.to(device)  # never with a dtype: that would break the parts that stay in float32
     vae: Any = getattr(pipeline, "vae", None)
-    if treatment.tiles and hasattr(vae, "enable_tiling"):
+    if load_plan.tiles and hasattr(vae, "enable_tiling"):
         vae.enable_tiling()
 
 
-def economise(pipeline: Any, device: torch.device, plan: Plan) -> tuple[str, Plan]:
+def apply_memory_savings(pipeline: Any, device: torch.device, plan: Plan) -> tuple[str, Plan]:
     """Have each part wait in main memory until it is its turn, so that only the largest must fit, if it does not yet.
     Gives that in words, empty when there is nothing left to save, and the plan that holds from now on: while the model
     is loaded. Pictures stay what they were, to the last bit."""

@@ -16,16 +16,16 @@ from app.core.loras import FAMILIES, LoraFile, fits
 from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory
 from app.engines.diffusers.load.log import log
 from app.engines.diffusers.load.precision import dtype_name
-from app.engines.diffusers.loras.hooks import Additions, Worn, denoiser_additions
+from app.engines.diffusers.loras.hooks import ActiveLoras, Additions, denoiser_additions
 from app.engines.diffusers.loras.tensors import Contents, misfit, read_contents
-from app.engines.diffusers.loras.text_encoders import Misfit, text_additions
+from app.engines.diffusers.loras.text_encoders import TextEncoderMismatch, text_additions
 from app.errors import LoraIncompatible
 
 Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LoraRequest:
     """A LoRA of a request: its file on this machine, what is in it, and how strongly it should work."""
 
     file: Path
@@ -39,7 +39,7 @@ class Wanted:
         return str(self.file), status.st_size, status.st_mtime_ns
 
 
-class LoraShelf:
+class LoraCache:
     """Keeps at most `most` LoRAs and `most_bytes` with `pipeline`."""
 
     def __init__(self, pipeline: Any, model_id: str, *, most: int, most_bytes: int, quantized: bool = False) -> None:
@@ -57,26 +57,28 @@ class LoraShelf:
         return len(self._kept)
 
     @contextmanager
-    def worn(self, wanted: Sequence[Wanted]) -> Iterator[None]:
+    def applied(self, wanted: Sequence[LoraRequest]) -> Iterator[None]:
         """Have the model draw with `wanted`, and be itself again afterwards. Raises LoraIncompatible before that."""
         found = [(self._get(lora), lora.scale) for lora in wanted]
         self._make_room(spared={lora.key for lora in wanted})
-        worn = Worn(self._pipeline, [(additions, scale) for additions, scale in found if scale])  # 0 is none at all
+        applied = ActiveLoras(
+            self._pipeline, [(additions, scale) for additions, scale in found if scale]
+        )  # 0 is none at all
         try:
             yield
         finally:
-            worn.take_off()
+            applied.take_off()
 
     def clear(self) -> None:
         self._kept.clear()
 
-    def _get(self, lora: Wanted) -> Additions:
+    def _get(self, lora: LoraRequest) -> Additions:
         key = lora.key
         additions = self._kept.pop(key) if key in self._kept else self._read(lora)
         self._kept[key] = additions  # the most recently used now
         return additions
 
-    def _read(self, lora: Wanted) -> Additions:
+    def _read(self, lora: LoraRequest) -> Additions:
         if self._quantized:
             raise LoraIncompatible(
                 f"{self._model_id} is quantised, and takes no LoRAs then. Ask a model for it that is not."
@@ -94,12 +96,12 @@ class LoraShelf:
         log.info("%s: took up the LoRA %s, %s layers", self._model_id, lora.card.id, len(additions))
         return additions
 
-    def _additions(self, lora: Wanted, contents: Contents) -> Additions:
+    def _additions(self, lora: LoraRequest, contents: Contents) -> Additions:
         pipeline, metadata = self._pipeline, contents.metadata
         try:
             additions = text_additions(pipeline, contents.text, metadata)
             additions |= denoiser_additions(pipeline, contents.tensors, contents.alphas, metadata)
-        except Misfit as problem:
+        except TextEncoderMismatch as problem:
             raise self._incompatible(lora, str(problem)) from None
         except LOAD_ERRORS as error:
             if is_out_of_memory(error):
@@ -116,7 +118,7 @@ class LoraShelf:
                 return
             del self._kept[key]
 
-    def _incompatible(self, lora: Wanted, problem: str) -> LoraIncompatible:
+    def _incompatible(self, lora: LoraRequest, problem: str) -> LoraIncompatible:
         made_for = f" It was made for {FAMILIES[lora.card.family]}." if lora.card.family else ""
         detail = f": {problem}" if problem else ""
         return LoraIncompatible(f"The LoRA {lora.card.id} does not fit {self._model_id}{detail}.{made_for}")

@@ -18,22 +18,22 @@ from app.engines.diffusers.load.downloads import fetch_file, require_size
 from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error
 from app.engines.diffusers.load.log import log
 from app.engines.diffusers.load.weights import fingerprint
-from app.engines.diffusers.loras.cache import Wanted
+from app.engines.diffusers.loras.cache import LoraRequest
 from app.engines.settings import EngineSettings
 from app.errors import GenerationError, LoraUnavailable
 from app.files import loras as files
 
 
-def find_loras(request: GenerationRequest, settings: EngineSettings, control: Control) -> Sequence[Wanted]:
+def find_loras(request: GenerationRequest, settings: EngineSettings, control: Control) -> Sequence[LoraRequest]:
     """The LoRAs of `request`, each a whole safetensors file on this machine now. Raises as `locate_lora` does."""
     found = []
     for choice in request.loras:
         file = locate_lora(choice.id, settings, control)
-        found.append(Wanted(file, files.inspect(file, choice.id), choice.scale))
+        found.append(LoraRequest(file, files.inspect(file, choice.id), choice.scale))
     return found
 
 
-def describe(loras: Sequence[Wanted]) -> list[dict[str, Any]]:
+def describe(loras: Sequence[LoraRequest]) -> list[dict[str, Any]]:
     """What a manifest says of them: the weights are told by a fingerprint, since a file may be changed."""
     return [
         {"id": lora.card.id, "scale": lora.scale, "revision": fingerprint(lora.file.parent, [lora.file])}

@@ -19,7 +19,7 @@ Place = tuple[str, str]  # the part of the pipeline, and the layer's path in it
 
 
 @dataclass(frozen=True)
-class Matrices:
+class LoraMatrices:
     """The layer's output grows by `up · down · input`; `up` holds the scale that the file states already."""
 
     down: torch.Tensor
@@ -34,16 +34,16 @@ class Matrices:
         return bool(torch.isfinite(self.down).all() and torch.isfinite(self.up).all())
 
 
-Additions = Mapping[Place, Matrices]
+Additions = Mapping[Place, LoraMatrices]
 
 
 def denoiser_additions(
     pipeline: Any, tensors: Mapping[str, torch.Tensor], alphas: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> dict[Place, Matrices]:
+) -> dict[Place, LoraMatrices]:
     """What `tensors`, in diffusers' names, add to each layer of `pipeline`, which is as it was when this returns or
     raises. `metadata` is peft's configuration; a file has that, or `alphas`, or neither."""
     adapter = "reading"
-    found: dict[Place, Matrices] = {}
+    found: dict[Place, LoraMatrices] = {}
     try:
         for name in dict.fromkeys(tensor.partition(".")[0] for tensor in tensors):
             part = getattr(pipeline, name)
@@ -66,11 +66,11 @@ def denoiser_additions(
     return found
 
 
-def _matrices(layer: Any, adapter: str, part: Any) -> Matrices:
+def _matrices(layer: Any, adapter: str, part: Any) -> LoraMatrices:
     dtype = working_dtype(layer.get_base_layer().weight, part)
     down, up = layer.lora_A[adapter].weight.detach(), layer.lora_B[adapter].weight.detach()
     scaled = up.float() * layer.scaling[adapter]
-    return Matrices(down.to(dtype).clone(), scaled.to(dtype))
+    return LoraMatrices(down.to(dtype).clone(), scaled.to(dtype))
 
 
 def working_dtype(weight: torch.Tensor, part: Any) -> torch.dtype:
@@ -78,11 +78,11 @@ def working_dtype(weight: torch.Tensor, part: Any) -> torch.dtype:
     return weight.dtype if weight.dtype.itemsize > 1 else part.dtype
 
 
-class Worn:
+class ActiveLoras:
     """LoRAs switched on in `pipeline`: each with how strongly it works. `take_off` leaves nothing behind."""
 
     def __init__(self, pipeline: Any, loras: Sequence[tuple[Additions, float]]) -> None:
-        by_place: dict[Place, list[tuple[Matrices, float]]] = {}
+        by_place: dict[Place, list[tuple[LoraMatrices, float]]] = {}
         for additions, scale in loras:
             for place, matrices in additions.items():
                 by_place.setdefault(place, []).append((matrices, scale))
@@ -99,7 +99,7 @@ class Worn:
 class _Addition:
     """A forward hook. Several LoRAs become one of the sum of their ranks."""
 
-    def __init__(self, pieces: Sequence[tuple[Matrices, float]]) -> None:
+    def __init__(self, pieces: Sequence[tuple[LoraMatrices, float]]) -> None:
         self._down = torch.cat([matrices.down for matrices, _ in pieces])
         self._up = torch.cat([matrices.up * scale for matrices, scale in pieces], dim=1)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from app.engines.diffusers.loras.hooks import Matrices, Place, working_dtype
+from app.engines.diffusers.loras.hooks import LoraMatrices, Place, working_dtype
 
 _PARTS = {  # by how a tensor's name begins
     "lora_te_": "text_encoder",
@@ -36,7 +36,7 @@ _OLD_LAYERS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "
 _DOWN = ("A", "down")
 
 
-class Misfit(Exception):
+class TextEncoderMismatch(Exception):
     """Says why a LoRA cannot be used, as the end of a sentence."""
 
 
@@ -46,7 +46,7 @@ def changes_text_encoder(name: str) -> bool:
 
 def text_additions(
     pipeline: Any, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
-) -> dict[Place, Matrices]:
+) -> dict[Place, LoraMatrices]:
     """What `tensors`, all of text encoders, add to the layers of `pipeline`. `metadata` is peft's configuration as
     diffusers writes it into a file, with the part before each name. Raises Misfit."""
     sides: dict[Place, dict[str, torch.Tensor]] = {}
@@ -58,7 +58,7 @@ def text_additions(
         if found is None:
             if not tensor.any():
                 continue  # it changes nothing, and trainers write such
-            raise Misfit(f"it changes {name}, which is not done here")
+            raise TextEncoderMismatch(f"it changes {name}, which is not done here")
         if part not in indexes:
             indexes[part] = _layers_of(pipeline, part, name)
         place = part, _layer(indexes[part], part, found["path"])
@@ -81,7 +81,7 @@ def _layers_of(pipeline: Any, part: str, name: str) -> dict[str, str]:
     """The paths of a text encoder's layers by those paths without separators."""
     encoder = getattr(pipeline, part, None) if part in getattr(pipeline, "_lora_loadable_modules", ()) else None
     if not isinstance(encoder, torch.nn.Module):
-        raise Misfit(f"the model has no part {part!r} to change ({name})")
+        raise TextEncoderMismatch(f"the model has no part {part!r} to change ({name})")
     return {
         _plain(path): path
         for path, module in encoder.named_modules()
@@ -98,28 +98,28 @@ def _layer(index: Mapping[str, str], part: str, path: str) -> str:
     old = f"{above}.{_OLD_LAYERS[last]}" if last in _OLD_LAYERS else path
     found = index.get(_plain(old))
     if found is None:
-        raise Misfit(f"{part} has no layer {path}")
+        raise TextEncoderMismatch(f"{part} has no layer {path}")
     return found
 
 
 def _matrices(
     encoder: Any, place: Place, sides: Mapping[str, torch.Tensor], alpha: float | None, metadata: Mapping[str, Any]
-) -> Matrices:
+) -> LoraMatrices:
     part, path = place
     if len(sides) < 2:
-        raise Misfit(f"it has only one of the two matrices of {part}.{path}")
+        raise TextEncoderMismatch(f"it has only one of the two matrices of {part}.{path}")
     down, up = sides["down"], sides["up"]
     layer = encoder.get_submodule(path)
     rows, columns = layer.weight.shape[:2]
     if down.shape[1:] != (columns,) or up.shape[:1] != (rows,) or up.shape[1:] != down.shape[:1]:
-        raise Misfit(
+        raise TextEncoderMismatch(
             f"{part} has {columns} inputs and {rows} outputs in {path}, and the LoRA is for"
             f" {down.shape[-1]} and {up.shape[0]}"
         )
     rank = down.shape[0]
     scaling = (_stated_alpha(metadata, part, path, rank) if alpha is None else alpha) / rank
     dtype = working_dtype(layer.weight, encoder)
-    return Matrices(down.to(dtype), (up.float() * scaling).to(dtype))
+    return LoraMatrices(down.to(dtype), (up.float() * scaling).to(dtype))
 
 
 def _stated_alpha(metadata: Mapping[str, Any], part: str, path: str, rank: int) -> float:

@@ -13,10 +13,10 @@ from app.core.catalog import ModelSpec
 from app.core.tasks import Task
 from app.engines.base import ResidentModel
 from app.engines.diffusers.load.checkpoint import Checkpoint
-from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.precision import dtype_name
-from app.engines.diffusers.loras.cache import LoraShelf
-from app.engines.diffusers.memory.shared_parts import PartCard
+from app.engines.diffusers.loras.cache import LoraCache
+from app.engines.diffusers.memory.shared_parts import PartRecord
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,25 @@ class LoadedModel:
     spec: ModelSpec
     checkpoint: Checkpoint
     pipeline: Any
-    treatment: Treatment
+    load_plan: LoadPlan
     part_bytes: Mapping[str, int]
-    loras: LoraShelf
+    loras: LoraCache
     needed_bytes: int = 0
-    cards: Mapping[str, PartCard] = field(default_factory=dict)
+    cards: Mapping[str, PartRecord] = field(default_factory=dict)
     siblings: dict[Task, Any] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
 
     @property
     def device(self) -> torch.device:
-        return self.treatment.device
+        return self.load_plan.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.treatment.dtype
+        return self.load_plan.dtype
 
     @property
     def attention(self) -> str:
-        return self.treatment.attention
+        return self.load_plan.attention
 
     @property
     def size(self) -> int:
@@ -67,7 +67,7 @@ class LoadedModel:
 
     def describe(self, shared_bytes: int = 0, *, parked: bool = False) -> ResidentModel:
         """`shared_bytes` of it are counted with another model; `parked`: it has left the GPU and waits."""
-        in_ram = parked or self.device.type == "cpu" or self.treatment.plan != "none"
+        in_ram = parked or self.device.type == "cpu" or self.load_plan.plan != "none"
         own = self.size - shared_bytes
         return ResidentModel(
             model_id=self.spec.id,
@@ -76,7 +76,7 @@ class LoadedModel:
             device_bytes=0 if in_ram else own,
             host_bytes=own if in_ram else 0,
             shared_bytes=shared_bytes,
-            offload=self.treatment.plan,
+            offload=self.load_plan.plan,
             needed_bytes=self.needed_bytes,
             parked=parked,
         )

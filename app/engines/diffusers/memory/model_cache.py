@@ -14,10 +14,10 @@ from app.engines.base import ResidentModel
 from app.engines.diffusers.load.log import log
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import free_bytes, gigabytes, release
-from app.engines.diffusers.memory.ram_cache import Parking
+from app.engines.diffusers.memory.ram_cache import RamCache
 
 
-class Residency:
+class ModelCache:
     """Which models are in memory on one device: at most `most`, or as many as fit when that is 0. With `park`, those
     that have to leave a GPU wait in main memory."""
 
@@ -25,7 +25,7 @@ class Residency:
         self._device = device
         self._most = most
         self._models: dict[str, LoadedModel] = {}  # least recently used first
-        self._parking = Parking(device, park)
+        self._parking = RamCache(device, park)
 
     def get(self, spec: ModelSpec) -> LoadedModel | None:
         """The model of `spec`, now the most recently used; None when it is not in memory as `spec` describes it, or
@@ -88,7 +88,7 @@ class Residency:
 
     def donors(self) -> Sequence[LoadedModel]:
         """Those whose parts another model may have too: offloaded ones are moved about by their own pipeline."""
-        return [*(model for model in self._models.values() if model.treatment.plan == "none"), *self._parking.models]
+        return [*(model for model in self._models.values() if model.load_plan.plan == "none"), *self._parking.models]
 
     def has_on_device(self, part: object) -> bool:
         """Whether a model on the device has it; one that is parked does not."""
@@ -98,7 +98,7 @@ class Residency:
         """What unloading all models would free on the device, but for the parts `held`: each part counts once."""
         weights: dict[int, int] = {}
         for model in self._models.values():
-            if model.treatment.plan == "none":
+            if model.load_plan.plan == "none":
                 weights |= model.weights
         return sum(size for part, size in weights.items() if part not in held)
 
@@ -145,4 +145,4 @@ class Residency:
         too_many = 0 < self._most <= len(self._models)
         if not too_many and free_bytes(self._device) >= needed:
             return None
-        return next((id for id, model in self._models.items() if too_many or model.treatment.plan == "none"), None)
+        return next((id for id, model in self._models.items() if too_many or model.load_plan.plan == "none"), None)

@@ -19,7 +19,7 @@ from app.engines.diffusers.memory.memory import free_bytes, gigabytes, ram_bytes
 _CPU = torch.device("cpu")
 
 
-class Parking:
+class RamCache:
     """The models that wait, those that came first first. `in_use` are always the parts of models on the GPU, by the
     identity of the object."""
 
@@ -33,7 +33,7 @@ class Parking:
 
     def take(self, model: LoadedModel, in_use: Collection[int]) -> bool:
         """Have `model`, which has left the GPU, wait here, and say whether there was room."""
-        if not self._open or not model.treatment.parkable:
+        if not self._open or not model.load_plan.parkable:
             return False
         here = {part for other in self._models.values() for part in other.weights}
         size = sum(size for part, size in model.weights.items() if part not in in_use and part not in here)

@@ -24,7 +24,7 @@ _SAYS_NOTHING = ("transformers_version", "torch_dtype", "dtype")  # in a config:
 
 
 @dataclass(frozen=True)
-class PartCard:
+class PartRecord:
     """What there is to know of a part without reading its files. Parts whose `look` differs differ; for equal ones the
     files are compared."""
 
@@ -36,13 +36,13 @@ class Donor(Protocol):
     """A model in memory: `cards` are those of its parts that may be given to another one."""
 
     @property
-    def cards(self) -> Mapping[str, PartCard]: ...
+    def cards(self) -> Mapping[str, PartRecord]: ...
 
     @property
     def pipeline(self) -> Any: ...
 
 
-def cards_of(checkpoint: Checkpoint, use: Callable[[str], str]) -> dict[str, PartCard]:
+def cards_of(checkpoint: Checkpoint, use: Callable[[str], str]) -> dict[str, PartRecord]:
     """The shareable parts of a folder by name; none of a single file. `use` says how each will be used."""
     if checkpoint.is_single_file:
         return {}
@@ -54,7 +54,7 @@ def cards_of(checkpoint: Checkpoint, use: Callable[[str], str]) -> dict[str, Par
     return {name: card for name, card in cards.items() if card is not None}
 
 
-def find_shared(cards: Mapping[str, PartCard], donors: Iterable[Donor], digests: Digests) -> dict[str, Any]:
+def find_shared(cards: Mapping[str, PartRecord], donors: Iterable[Donor], digests: Digests) -> dict[str, Any]:
     """The parts of `donors` that are those of `cards`, by name. A part stays what it is in its pipeline: two places of
     one pipeline are never filled with one object."""
     shared: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def find_shared(cards: Mapping[str, PartCard], donors: Iterable[Donor], digests:
     return shared
 
 
-def _card(folder: Path, kind: str, use: str, weights: Iterable[Path]) -> PartCard | None:
+def _card(folder: Path, kind: str, use: str, weights: Iterable[Path]) -> PartRecord | None:
     """None for a part that is not there."""
     if not folder.is_dir():
         return None
@@ -73,7 +73,7 @@ def _card(folder: Path, kind: str, use: str, weights: Iterable[Path]) -> PartCar
     if not files:
         return None
     look = hashlib.sha256(f"{kind}\0{use}\0{_config(folder)}\0{fingerprint(folder, files)}".encode())
-    return PartCard(look.hexdigest(), tuple(Stamp.of(file) for file in files))
+    return PartRecord(look.hexdigest(), tuple(Stamp.of(file) for file in files))
 
 
 def _config(folder: Path) -> str:
@@ -86,7 +86,7 @@ def _config(folder: Path) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
-def _is_same(one: PartCard, other: PartCard, digests: Digests) -> bool:
+def _is_same(one: PartRecord, other: PartRecord, digests: Digests) -> bool:
     if one.look != other.look or len(one.files) != len(other.files):
         return False
     if not all(stamp.holds() for stamp in other.files):  # changed since it was loaded: what is in memory is not known

@@ -56,7 +56,7 @@ def test_no_pipeline_is_taken_on_trust(engine, spec_of):
     compared = set()
     for family in FAMILIES:
         engine.load(spec_of(family), Recorder())
-        compared.add(type(engine._residency.get(spec_of(family)).pipeline).__name__)
+        compared.add(type(engine._model_cache.get(spec_of(family)).pipeline).__name__)
     assert compared == batched.PIPELINES
 
 
@@ -109,7 +109,7 @@ def test_what_is_not_in_memory_or_not_known_to_merge_is_left_alone(engine, spec_
     for family in ("flux", "lcm", "sana-sprint"):
         engine.load(spec_of(family), Recorder())
         assert engine.merges(spec_of(family)) is (family == "flux")
-    engine._residency.get(spec_of("flux")).pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
+    engine._model_cache.get(spec_of("flux")).pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
     assert not engine.merges(spec_of("flux"))
 
 
@@ -130,7 +130,7 @@ def test_without_memory_it_is_not_tried_again(engine, spec_of, some, monkeypatch
 def test_numbers_that_overflow_are_an_error_for_all(engine, spec_of, some):
     spec = spec_of("sd15")
     engine.load(spec, Recorder())
-    weight = next(engine._residency.get(spec).pipeline.unet.parameters())
+    weight = next(engine._model_cache.get(spec).pipeline.unet.parameters())
     with torch.no_grad():
         weight.fill_(float("nan"))
     with pytest.raises(GenerationError, match="no picture"):
@@ -157,7 +157,7 @@ def test_the_safety_checker_judges_each(settings, spec_of, some, monkeypatch):
 
 def test_what_all_wait_for_is_told_to_all_and_ends_when_nobody_wants_it():
     one, other = Recorder(), Recorder()
-    everybody = batched.Everybody([one, other])
+    everybody = batched.BatchControl([one, other])
     everybody.report(Phase.DOWNLOADING)
     everybody.downloaded(1, 2)
     assert [(each.phases(), each.downloads) for each in (one, other)] == [([Phase.DOWNLOADING], [(1, 2)])] * 2

@@ -68,7 +68,9 @@ def test_a_step_cache_draws_one_by_one(four_at_once, spec_of, ask, calls):
     from diffusers import FirstBlockCacheConfig
 
     four_at_once.load(spec_of("flux"), Recorder())
-    four_at_once._residency.get(spec_of("flux")).pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
+    four_at_once._model_cache.get(spec_of("flux")).pipeline.transformer.enable_cache(
+        FirstBlockCacheConfig(threshold=0.1)
+    )
     four_at_once.generate(spec_of("flux"), ask(num_images=2), Recorder())
     assert [seeds for seeds, _ in calls] == [[7], [8]]
 

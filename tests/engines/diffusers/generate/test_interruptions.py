@@ -75,7 +75,7 @@ def test_an_exception_out_of_a_step_does_not_spoil_a_step_cache(engine, flux, as
             return False
 
     engine.load(flux, Recorder())
-    transformer = engine._residency.get(flux).pipeline.transformer
+    transformer = engine._model_cache.get(flux).pipeline.transformer
     transformer.enable_cache(FirstBlockCacheConfig(threshold=10.0))
     wanted = engine.generate(flux, ask(), Recorder()).images[0].pixels
     with pytest.raises(LeaseLost):
@@ -86,7 +86,7 @@ def test_an_exception_out_of_a_step_does_not_spoil_a_step_cache(engine, flux, as
 @pytest.mark.parametrize("part", [FluxTransformer2DModel, AutoencoderKL])
 def test_out_of_memory_fails_the_job_and_frees_the_model(engine, flux, ask, monkeypatch, part):
     wanted = engine.generate(flux, ask(), Recorder()).images[0].pixels
-    pipeline = weakref.ref(engine._residency.get(flux).pipeline)
+    pipeline = weakref.ref(engine._model_cache.get(flux).pipeline)
     calls = count_calls(monkeypatch, part, "forward" if part is FluxTransformer2DModel else "decode")
     calls.fail_at, calls.error, calls.message = 1, torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate"
     calls.failures = 2

@@ -124,7 +124,7 @@ def test_another_picture_gives_another_picture(engine, spec_of, ask, start):
 def test_no_second_copy_in_memory_and_gone_with_the_model(engine, spec_of, start, family):
     start(family, "img2img")
     start(family, "inpaint")
-    model = engine._residency.get(spec_of(family))
+    model = engine._model_cache.get(spec_of(family))
     own = model.pipeline.components
     assert set(model.siblings) == {"img2img", "inpaint"}
     for sibling in model.siblings.values():

@@ -104,7 +104,7 @@ def test_each_video_of_a_job_is_the_one_that_its_seed_gives_alone(film):
 @pytest.mark.parametrize(("family", "task", "_"), CASES)
 def test_a_cancel_stops_it_between_two_steps(engine, spec_of, monkeypatch, film, family, task, _):
     film(family, task)
-    vae = engine._residency.get(spec_of(family, media="video")).pipeline.vae
+    vae = engine._model_cache.get(spec_of(family, media="video")).pipeline.vae
     with monkeypatch.context() as patch:
         patch.setattr(vae, "decode", lambda *_, **__: pytest.fail("it takes minutes, and nobody wants it"))
         control = Recorder(cancel_at=2)
@@ -162,7 +162,7 @@ def test_it_can_be_decoded_in_tiles(tiny, spec_of, ask, family):
 
 def test_when_memory_runs_out_it_is_tried_with_less(engine, spec_of, film, monkeypatch):
     film("ltx")
-    pipeline = engine._residency.get(spec_of("ltx", media="video")).pipeline
+    pipeline = engine._model_cache.get(spec_of("ltx", media="video")).pipeline
     whole = pipeline.vae.decode
 
     def decode(*arguments, **more):
@@ -180,7 +180,7 @@ def test_the_sibling_shares_all_weights(engine, spec_of, film):
     for family in ("ltx", "wan-ti2v"):
         film(family)
         film(family, "img2video")
-        model = engine._residency.get(spec_of(family, media="video"))
+        model = engine._model_cache.get(spec_of(family, media="video"))
         assert tensor_bytes(model.siblings["img2video"]) == tensor_bytes(model.pipeline)
         assert model.siblings["img2video"].transformer is model.pipeline.transformer
         assert model.siblings["txt2video"] is model.pipeline
@@ -229,7 +229,7 @@ def test_the_newer_checkpoints_of_ltx_do_both_with_one_pipeline(copy_of, film):
 def test_what_wan_sees_with_stays_in_float32(engine, spec_of, film):
     for repo in ("wan-i2v", "wan-ti2v"):
         made = film(repo, "img2video", options={"dtype": "bfloat16"})
-        pipeline = engine._residency.get(spec_of(repo, media="video", dtype="bfloat16")).pipeline
+        pipeline = engine._model_cache.get(spec_of(repo, media="video", dtype="bfloat16")).pipeline
         assert (pipeline.vae.dtype, pipeline.transformer.dtype) == (torch.float32, torch.bfloat16)
         assert getattr(pipeline, "image_encoder", None) is None or pipeline.image_encoder.dtype is torch.float32
         assert len(frames_of(made.videos[0])) == 9

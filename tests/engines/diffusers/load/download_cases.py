@@ -45,11 +45,11 @@ def partial_sizes(repo: str) -> list[int]:
 
 def attempt(repo: str, control: Recorder | None = None, **settings: int) -> dict[str, object]:
     spec = ModelSpec(id="model", name="model", repo=repo, description="", source="huggingface")
-    place = Path(sys.argv[1])
+    harness = Path(sys.argv[1])
     control = control or Recorder()
     result: dict[str, object] = {"error": None, "detail": ""}
     try:
-        found = locate(spec, EngineSettings(root=place, model_cache_dir=place, **settings), control)
+        found = locate(spec, EngineSettings(root=harness, model_cache_dir=harness, **settings), control)
         result["bytes"] = sum(file.stat().st_size for file in found.path.rglob("*") if file.is_file())
     except Cancelled:
         result["error"] = "Cancelled"
@@ -64,10 +64,10 @@ def attempt(repo: str, control: Recorder | None = None, **settings: int) -> dict
 
 def attempt_lora(repo: str, control: Recorder | None = None) -> dict[str, object]:
     """As `attempt`, of the LoRA that `repo` holds."""
-    place = Path(sys.argv[1])
+    harness = Path(sys.argv[1])
     control = control or Recorder()
     result: dict[str, object] = {"error": None}
-    settings = EngineSettings(root=place, model_cache_dir=place, loras_dir=place, lora_max_bytes=10_000_000)
+    settings = EngineSettings(root=harness, model_cache_dir=harness, loras_dir=harness, lora_max_bytes=10_000_000)
     try:
         found = locate_lora(repo, settings, control)
         result["bytes"] = found.stat().st_size

@@ -10,8 +10,8 @@ from diffusers import DiffusionPipeline
 
 from app.core.offload import PLANS
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.diffusers.load.load_plan import Treatment
-from app.engines.diffusers.load.offload import economise, place, possible_plans
+from app.engines.diffusers.load.load_plan import LoadPlan
+from app.engines.diffusers.load.offload import apply_memory_savings, place, possible_plans
 from tests.engines.diffusers.generate.control import Recorder
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
@@ -47,7 +47,7 @@ class Pipeline:
 )
 def test_the_plan_is_followed(plan, expected) -> None:
     pipeline = Pipeline()
-    place(pipeline, Treatment(GPU, torch.float16, plan=plan))
+    place(pipeline, LoadPlan(GPU, torch.float16, plan=plan))
     assert pipeline.asked == expected
 
 
@@ -61,16 +61,16 @@ def test_what_is_possible() -> None:
 
 def test_what_is_offloaded_already_is_not_offloaded_once_more() -> None:
     pipeline = Pipeline()
-    place(pipeline, Treatment(GPU, torch.float16, tiles=True, plan="sequential"))
+    place(pipeline, LoadPlan(GPU, torch.float16, tiles=True, plan="sequential"))
     pipeline.use_tiling = True
-    assert economise(pipeline, GPU, "sequential") == ("", "sequential")
+    assert apply_memory_savings(pipeline, GPU, "sequential") == ("", "sequential")
     assert pipeline.asked == ["enable_sequential_cpu_offload", "enable_tiling"]
 
 
 def test_short_of_memory_the_parts_wait_in_main_memory() -> None:
     pipeline = Pipeline()
     pipeline.use_tiling = True
-    assert economise(pipeline, GPU, "none") == ("its parts wait in main memory", "model")
+    assert apply_memory_savings(pipeline, GPU, "none") == ("its parts wait in main memory", "model")
     assert pipeline.asked == ["enable_model_cpu_offload"]
 
 
@@ -78,7 +78,7 @@ def test_tiling_is_on_from_the_start_when_it_is_asked_for(settings, spec_of, ask
     engine = DiffusersEngine(dataclasses.replace(settings, vae_tiling=True))
     spec = spec_of("sd15")
     engine.load(spec, Recorder())
-    assert engine._residency.get(spec).pipeline.vae.use_tiling
+    assert engine._model_cache.get(spec).pipeline.vae.use_tiling
     assert len(engine.generate(spec, ask(), Recorder()).images) == 1
 
 

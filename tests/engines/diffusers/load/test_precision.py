@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
-from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.log import warn_once
 from app.engines.diffusers.load.precision import choose_dtype, exact_parts, safer_dtype
 from app.errors import GenerationError
@@ -114,8 +114,8 @@ def test_damaged_numbers_are_an_error_not_a_black_picture(engine, spec_of, ask, 
 def test_what_wan_sees_with_runs_in_float32_and_is_not_taken_for_the_same_in_another_pipeline():
     parts = ("text_encoder", "transformer", "vae", "image_encoder")
     assert exact_parts("FluxPipeline", parts) == ()
-    wan = Treatment(CPU, torch.bfloat16, exact=exact_parts("WanImageToVideoPipeline", parts))
-    plain = Treatment(CPU, torch.bfloat16)
+    wan = LoadPlan(CPU, torch.bfloat16, exact=exact_parts("WanImageToVideoPipeline", parts))
+    plain = LoadPlan(CPU, torch.bfloat16)
     assert wan.exact == ("vae", "image_encoder")
     assert wan.dtypes == {"default": torch.bfloat16, "vae": torch.float32, "image_encoder": torch.float32}
     assert plain.dtypes is torch.bfloat16

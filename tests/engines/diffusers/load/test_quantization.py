@@ -21,7 +21,7 @@ from app.core.catalog import ModelOptions
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import quantization
 from app.engines.diffusers.load.checkpoint import inspect_folder
-from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import possible_plans
 from app.engines.diffusers.load.quantization import AS_IT_IS, Compression, choose_compression, quantization_config
 from app.engines.diffusers.load.weights import fingerprint
@@ -48,7 +48,7 @@ def draw(engine, ask):
 
 @pytest.fixture
 def pipeline(engine):
-    return lambda spec: engine._residency.get(spec).pipeline
+    return lambda spec: engine._model_cache.get(spec).pipeline
 
 
 def distance(one, other):
@@ -74,10 +74,10 @@ def test_a_lora_works_on_cast_layers(settings, spec_of, draw, tiny, tmp_path):
     engine = DiffusersEngine(dataclasses.replace(settings, loras_dir=tmp_path))
     cast, style = spec_of("flux", layerwise_casting=True), [{"id": "style"}]
     before = draw(cast, engine)
-    worn = draw(cast, engine, loras=style)
-    assert distance(worn, before) > 1
+    applied = draw(cast, engine, loras=style)
+    assert distance(applied, before) > 1
     assert distance(draw(cast, engine), before) == 0
-    assert distance(draw(spec_of("flux"), engine, loras=style), worn) < distance(worn, before)
+    assert distance(draw(spec_of("flux"), engine, loras=style), applied) < distance(applied, before)
 
 
 def test_the_estimate_knows_how_weights_are_kept(tiny):
@@ -85,8 +85,8 @@ def test_the_estimate_knows_how_weights_are_kept(tiny):
     numbers = {part: count.resized for part, count in checkpoint.weights.items()}
 
     def total(compression):
-        treatment = Treatment(GPU, torch.bfloat16, compression=compression)
-        return weight_sizes(checkpoint, treatment.item_bytes, (), compression.stored).all
+        load_plan = LoadPlan(GPU, torch.bfloat16, compression=compression)
+        return weight_sizes(checkpoint, load_plan.item_bytes, (), compression.stored).all
 
     plain, denoiser = total(AS_IT_IS), numbers["transformer"]
     assert plain == 2 * sum(numbers.values())
@@ -100,11 +100,11 @@ def test_a_part_kept_otherwise_is_not_shared_and_the_others_are(engine, spec_of,
     cast = spec_of(copy_of("flux"), layerwise_casting=True)
     engine.load(spec_of("flux"), Recorder())
     engine.load(cast, Recorder())
-    one, other = (engine._residency.get(spec).pipeline for spec in (spec_of("flux"), cast))
+    one, other = (engine._model_cache.get(spec).pipeline for spec in (spec_of("flux"), cast))
     assert one.vae is other.vae
     assert one.transformer is not other.transformer
     plain, kept = (
-        Treatment(CPU, torch.float32),
+        LoadPlan(CPU, torch.float32),
         Compression("torchao-int8", ("text_encoder_2",), denoiser="transformer"),
     )
     quantized = dataclasses.replace(plain, compression=kept)
@@ -117,8 +117,8 @@ def test_which_plans_go_with_which_way(tiny):
     cast, bits = Compression(casting=True, denoiser="transformer"), Compression("bitsandbytes-4bit", ("transformer",))
     assert possible_plans(flux, GPU, cast) == ("none", "model", "group")
     assert possible_plans(flux, GPU, bits) == ("none", "model")
-    assert Treatment(GPU, torch.bfloat16, compression=cast).parkable
-    assert not Treatment(GPU, torch.bfloat16, compression=bits).parkable
+    assert LoadPlan(GPU, torch.bfloat16, compression=cast).parkable
+    assert not LoadPlan(GPU, torch.bfloat16, compression=bits).parkable
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_quantised_model_takes_no_loras(settings, spec_of, draw, tiny, tmp_pat
     engine = DiffusersEngine(dataclasses.replace(settings, loras_dir=tmp_path))
     spec = spec_of("flux")
     engine.load(spec, Recorder())
-    engine._residency.get(spec).loras._quantized = True
+    engine._model_cache.get(spec).loras._quantized = True
     with pytest.raises(LoraIncompatible, match="flux is quantised"):
         draw(spec, engine, loras=[{"id": "style"}])
 
@@ -255,12 +255,12 @@ def test_vae_tiles_are_an_option_of_the_model_too(settings, spec_of, draw, setti
     engine = DiffusersEngine(dataclasses.replace(settings, vae_tiling=setting))
     spec = spec_of("sd15", vae_tiling=option)
     draw(spec, engine)
-    assert engine._residency.get(spec).pipeline.vae.use_tiling == tiles
+    assert engine._model_cache.get(spec).pipeline.vae.use_tiling == tiles
 
 
 def test_models_with_and_without_tiles_do_not_share_a_vae(engine, spec_of, copy_of, draw):
     tiled = spec_of(copy_of("sd15"), vae_tiling=True)
     plain = draw(spec_of("sd15"))
     draw(tiled)
-    assert not engine._residency.get(spec_of("sd15")).pipeline.vae.use_tiling
+    assert not engine._model_cache.get(spec_of("sd15")).pipeline.vae.use_tiling
     assert distance(draw(spec_of("sd15")), plain) == 0

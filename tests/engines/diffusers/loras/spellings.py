@@ -19,11 +19,11 @@ Spelling = Callable[[str, str, torch.Tensor, torch.Tensor], Tensors]
 
 def _kohya(prefix: str) -> Spelling:
     def spell(part: str, path: str, down: torch.Tensor, up: torch.Tensor) -> Tensors:
-        place = f"{prefix}text_model_{path.replace('.', '_')}"
+        harness = f"{prefix}text_model_{path.replace('.', '_')}"
         return {
-            f"{place}.lora_down.weight": down,
-            f"{place}.lora_up.weight": up,
-            f"{place}.alpha": torch.tensor(ALPHA),
+            f"{harness}.lora_down.weight": down,
+            f"{harness}.lora_up.weight": up,
+            f"{harness}.alpha": torch.tensor(ALPHA),
         }
 
     return spell
@@ -44,8 +44,12 @@ def _oldest(part: str, path: str, down: torch.Tensor, up: torch.Tensor) -> Tenso
 
 def _comfy(part: str, path: str, down: torch.Tensor, up: torch.Tensor) -> Tensors:
     encoder = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}[part]
-    place = f"text_encoders.{encoder}.transformer.text_model.{path}"
-    return {f"{place}.lora_down.weight": down, f"{place}.lora_up.weight": up, f"{place}.alpha": torch.tensor(ALPHA)}
+    harness = f"text_encoders.{encoder}.transformer.text_model.{path}"
+    return {
+        f"{harness}.lora_down.weight": down,
+        f"{harness}.lora_up.weight": up,
+        f"{harness}.alpha": torch.tensor(ALPHA),
+    }
 
 
 SPELLINGS: dict[str, tuple[Spelling, float]] = {  # with the share of `up · down` that reaches the weights

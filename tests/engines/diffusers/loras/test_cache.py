@@ -55,8 +55,8 @@ def distance(one, other) -> float:
     return float(np.abs(one - other).mean())
 
 
-def shelf(engine, spec_of, family="flux"):
-    return engine._residency.get(spec_of(family)).loras
+def lora_cache(engine, spec_of, family="flux"):
+    return engine._model_cache.get(spec_of(family)).loras
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -104,16 +104,16 @@ def in_kohyas_words(tiny, file, *, alpha: float) -> None:
     written = {}
     for name, tensor in load_file(file).items():
         path, side = name.removeprefix("unet.").removesuffix(".weight").rsplit(".", 1)
-        place = f"lora_unet_{path.replace('.', '_')}"
-        written[f"{place}.{'lora_down' if side == 'lora_A' else 'lora_up'}.weight"] = tensor
-        written[f"{place}.alpha"] = torch.tensor(alpha)
+        harness = f"lora_unet_{path.replace('.', '_')}"
+        written[f"{harness}.{'lora_down' if side == 'lora_A' else 'lora_up'}.weight"] = tensor
+        written[f"{harness}.alpha"] = torch.tensor(alpha)
     weights = next((tiny / "sd15" / "unet").glob("*.safetensors"))
     rows, columns, height, width = load_file(weights)["down_blocks.0.resnets.0.conv1.weight"].shape
-    place = "lora_unet_down_blocks_0_resnets_0_conv1"
+    harness = "lora_unet_down_blocks_0_resnets_0_conv1"
     numbers = torch.Generator().manual_seed(3)
-    written[f"{place}.lora_down.weight"] = torch.randn(4, columns, height, width, generator=numbers)
-    written[f"{place}.lora_up.weight"] = torch.randn(rows, 4, 1, 1, generator=numbers)
-    written[f"{place}.alpha"] = torch.tensor(alpha)
+    written[f"{harness}.lora_down.weight"] = torch.randn(4, columns, height, width, generator=numbers)
+    written[f"{harness}.lora_up.weight"] = torch.randn(rows, 4, 1, 1, generator=numbers)
+    written[f"{harness}.alpha"] = torch.tensor(alpha)
     save_file(written, file, {"format": "pt"})
 
 
@@ -173,12 +173,12 @@ def test_neither_a_lora_nor_its_scale_loads_the_base_again(draw, make, monkeypat
 
 def test_the_base_has_its_own_layers_and_weights_back(engine, spec_of, draw, make):
     draw()
-    transformer = engine._residency.get(spec_of("flux")).pipeline.transformer
+    transformer = engine._model_cache.get(spec_of("flux")).pipeline.transformer
     names = [name for name, _ in transformer.named_modules()]
     weights = {name: tensor.clone() for name, tensor in transformer.state_dict().items()}
     make("flux", strength=3.0)
     draw(loras={"style": 2})
-    assert len(shelf(engine, spec_of)) == 1
+    assert len(lora_cache(engine, spec_of)) == 1
     assert all(not module._forward_hooks for module in transformer.modules())
     assert [name for name, _ in transformer.named_modules()] == names
     after = transformer.state_dict()
@@ -209,7 +209,7 @@ def test_only_so_many_are_kept_and_the_oldest_used_go_first(settings, spec_of, a
         return engine.generate(spec_of("flux"), request, Recorder()).images[0].pixels
 
     def kept():
-        return [key[0].rpartition("/")[2].partition(".")[0] for key in shelf(engine, spec_of)._kept]
+        return [key[0].rpartition("/")[2].partition(".")[0] for key in lora_cache(engine, spec_of)._kept]
 
     first = draw("l0")
     for name, left in (("l1", ["l0", "l1"]), ("l0", ["l1", "l0"]), ("l2", ["l0", "l2"])):
@@ -226,7 +226,7 @@ def test_only_so_many_bytes_are_kept(settings, spec_of, ask, make):
     for name in ("a", "b"):
         make("flux", name)
         engine.generate(spec_of("flux"), ask(loras=[{"id": name}]), Recorder())
-    assert len(shelf(engine, spec_of)) == 1
+    assert len(lora_cache(engine, spec_of)) == 1
 
 
 def test_a_file_that_was_changed_is_read_again(draw, make):

@@ -60,12 +60,12 @@ def grown(tiny, tmp_path, spec_of, engine, ask):
 def test_it_is_drawn_with_and_leaves_nothing(engine, spec_of, tiny, tmp_path, draw, grown, family, part, spelling):
     growth = write_text_lora(tiny / family, part, tmp_path / "loras" / "words.safetensors", spelling)
     before = draw(family)
-    encoder = getattr(engine._residency.get(spec_of(family)).pipeline, part)
+    encoder = getattr(engine._model_cache.get(spec_of(family)).pipeline, part)
     weights = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     hooks = [list(module._forward_hooks) for module in encoder.modules()]  # transformers has some of its own
-    worn = draw(family, "words")
-    assert np.abs(worn - before).max() > 1
-    assert np.abs(worn - grown(family, part, growth)).max() <= 1
+    applied = draw(family, "words")
+    assert np.abs(applied - before).max() > 1
+    assert np.abs(applied - grown(family, part, growth)).max() <= 1
     after = encoder.state_dict()
     assert set(after) == set(weights)
     assert all(torch.equal(after[name], weights[name]) for name in weights)

@@ -59,7 +59,7 @@ def test_a_model_too_large_for_an_empty_machine_is_refused_before_loading(engine
 def test_the_estimate_before_loading_is_the_size_after_it(engine, spec_of, family, dtype):
     spec = spec_of(family, dtype=dtype)
     engine.load(spec, Recorder())
-    model = engine._residency.get(spec)
+    model = engine._model_cache.get(spec)
     assert engine.resident()[0].dtype == dtype
     estimate = model.checkpoint.bytes_at(model.dtype.itemsize)
     assert estimate == pytest.approx(tensor_bytes(model.pipeline), rel=0.08)

@@ -16,12 +16,12 @@ from app.engines.diffusers import loader as loader_module
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import build
 from app.engines.diffusers.load.checkpoint import inspect_file, inspect_folder
-from app.engines.diffusers.load.load_plan import Treatment
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.memory import memory
-from app.engines.diffusers.memory import model_cache as residency_module
-from app.engines.diffusers.memory.model_cache import Residency
+from app.engines.diffusers.memory import model_cache as model_cache_module
+from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.part_sizes import weight_sizes
 from app.errors import OutOfMemory
 from tests.engines.diffusers.generate.control import Recorder
@@ -87,7 +87,7 @@ def test_offloaded_in_groups_it_draws_the_same(engine, spec_of, ask, family, mon
     engine.unload(spec.id)
     monkeypatch.setattr(loader_module, "possible_plans", lambda *_: ("group",))
     made = engine.generate(spec, ask(num_inference_steps=2), Recorder())
-    model = engine._residency.get(spec)
+    model = engine._model_cache.get(spec)
     parts = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert all(_is_group_offload_enabled(part) for part in parts)
     assert np.array_equal(made.images[0].pixels, plain)
@@ -114,7 +114,7 @@ def test_a_part_that_cannot_be_offloaded_in_groups_goes_to_the_device_whole(tiny
     pipeline.vae._supports_group_offloading = False
     moved = []
     monkeypatch.setattr(pipeline.vae, "to", lambda device: moved.append(device))
-    place(pipeline, Treatment(CPU, torch.float32, plan="group"))
+    place(pipeline, LoadPlan(CPU, torch.float32, plan="group"))
     assert moved == [CPU]
     assert not _is_group_offload_enabled(pipeline.vae)
     assert _is_group_offload_enabled(pipeline.transformer)
@@ -126,23 +126,23 @@ def gpu(settings, spec_of, monkeypatch):
 
     class Gpu:
         total = 0
-        residency = Residency(GPU)
+        model_cache = ModelCache(GPU)
         asked: list = []
 
         def free(self, _):
-            return self.total - sum(model.device_bytes for model in self.residency.listing())
+            return self.total - sum(model.device_bytes for model in self.model_cache.listing())
 
         def load(self, repo, **options):
             spec = spec_of(repo, dtype="bfloat16", attention="native", **options)
-            Loader(self.settings, GPU, self.residency).load(spec, Recorder())
-            return self.residency.get(spec)
+            Loader(self.settings, GPU, self.model_cache).load(spec, Recorder())
+            return self.model_cache.get(spec)
 
     gpu = Gpu()
     gpu.settings = settings
-    for module in (loader_module, residency_module):
+    for module in (loader_module, model_cache_module):
         monkeypatch.setattr(module, "free_bytes", gpu.free)
     monkeypatch.setattr(loader_module, "least_working_bytes", lambda *_: WORKING)
-    monkeypatch.setattr(build, "place", lambda pipeline, treatment: gpu.asked.append(treatment.plan))
+    monkeypatch.setattr(build, "place", lambda pipeline, load_plan: gpu.asked.append(load_plan.plan))
     return gpu
 
 
@@ -157,7 +157,7 @@ def test_auto_loads_with_the_fastest_plan_that_fits(gpu, needed, plan, caplog):
     gpu.total = needed[plan]
     with caplog.at_level("INFO", "cyberimage.models"):
         model = gpu.load("flux")
-    assert (model.treatment.plan, model.needed_bytes) == (plan, needed[plan])
+    assert (model.load_plan.plan, model.needed_bytes) == (plan, needed[plan])
     assert gpu.asked == [plan]
     told = model.describe()
     assert (told.offload, told.needed_bytes) == (plan, needed[plan])
@@ -183,30 +183,30 @@ def test_a_wish_is_followed_or_refused_with_advice(gpu, needed, how):
         options = {"offload": "none"}
     with pytest.raises(OutOfMemory, match="Set OFFLOAD=auto"):
         gpu.load("flux", **options)
-    assert gpu.load("flux", offload="group").treatment.plan == "group"
+    assert gpu.load("flux", offload="group").load_plan.plan == "group"
 
 
 def test_others_leave_rather_than_that_it_is_slow(gpu):
     """What other models could give back counts as room."""
     gpu.total = 800_000  # either of them
     gpu.load("sd15")
-    assert gpu.load("flux").treatment.plan == "none"
-    assert [model.model_id for model in gpu.residency.listing()] == ["flux"]
+    assert gpu.load("flux").load_plan.plan == "none"
+    assert [model.model_id for model in gpu.model_cache.listing()] == ["flux"]
 
 
 def test_a_model_that_waits_in_main_memory_need_not_leave(gpu):
     gpu.total = 800_000
     gpu.load("sd15", offload="model")
     gpu.load("sd35")
-    assert gpu.load("flux").treatment.plan == "none"
-    assert [model.model_id for model in gpu.residency.listing()] == ["sd15", "flux"]
+    assert gpu.load("flux").load_plan.plan == "none"
+    assert [model.model_id for model in gpu.model_cache.listing()] == ["sd15", "flux"]
 
 
 def test_an_offloaded_model_takes_no_parts_of_another(gpu, needed, copy_of):
     gpu.total = 10 * needed["none"]
     flux, copy = gpu.load("flux").pipeline, copy_of("flux")
     assert gpu.load(copy).pipeline.vae is flux.vae
-    gpu.residency.remove(copy.name)
+    gpu.model_cache.remove(copy.name)
     assert gpu.load(copy, offload="model").pipeline.vae is not flux.vae
 
 

@@ -15,11 +15,11 @@ from app.engines.diffusers import engine as engine_module
 from app.engines.diffusers import loader as loader_module
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import build
-from app.engines.diffusers.load.load_plan import Treatment
-from app.engines.diffusers.memory import model_cache as residency_module
+from app.engines.diffusers.load.load_plan import LoadPlan
+from app.engines.diffusers.memory import model_cache as model_cache_module
 from app.engines.diffusers.memory import ram_cache
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.model_cache import Residency
+from app.engines.diffusers.memory.model_cache import ModelCache
 from tests.engines.diffusers.generate.control import Recorder
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
@@ -54,20 +54,20 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch):
     machine = Machine()
-    for module in (residency_module, ram_cache):
+    for module in (model_cache_module, ram_cache):
         monkeypatch.setattr(module, "free_bytes", machine.free)
     monkeypatch.setattr(ram_cache, "reserve_bytes", lambda _: RESERVE)
-    monkeypatch.setattr(residency_module, "release", lambda: None)  # what nobody holds is gone without it
+    monkeypatch.setattr(model_cache_module, "release", lambda: None)  # what nobody holds is gone without it
     return machine
 
 
 @pytest.fixture
-def residency():
-    return Residency(GPU, park=True)
+def model_cache():
+    return ModelCache(GPU, park=True)
 
 
 @pytest.fixture
-def load(residency, machine, spec_of):
+def load(model_cache, machine, spec_of):
     """Put a model of parts (name=bytes) on the GPU; `common` are parts that it has from others."""
 
     def one(name, common=None, plan="none", **sizes):
@@ -78,18 +78,18 @@ def load(residency, machine, spec_of):
         sizes |= {part: machine.parts[value] for part, value in (common or {}).items()}
         loras = SimpleNamespace(cleared=0)
         loras.clear = lambda: setattr(loras, "cleared", loras.cleared + 1)
-        model = LoadedModel(spec_of(name), None, pipeline, Treatment(GPU, torch.float16, plan=plan), sizes, loras)
-        residency.add(model)
+        model = LoadedModel(spec_of(name), None, pipeline, LoadPlan(GPU, torch.float16, plan=plan), sizes, loras)
+        model_cache.add(model)
         return spec_of(name)
 
     return one
 
 
-def facts(residency):
+def facts(model_cache):
     """Per model: where it is, and bytes on the GPU and in main memory."""
     return {
         model.model_id: ("parked" if model.parked else "ready", model.device_bytes, model.host_bytes)
-        for model in residency.listing()
+        for model in model_cache.listing()
     }
 
 
@@ -97,156 +97,156 @@ def places(model):
     return {name: getattr(model.pipeline, name).place.type for name in model.part_bytes}
 
 
-def test_who_leaves_the_gpu_waits_and_comes_back_as_it_was(residency, machine, load):
+def test_who_leaves_the_gpu_waits_and_comes_back_as_it_was(model_cache, machine, load):
     a = load("a", unet=500, vae=100)
-    pipeline = residency.get(a).pipeline
-    assert residency.make_room("b", 700) == 1000
-    assert facts(residency) == {"a": ("parked", 0, 600)}
-    assert residency.get(a) is None
-    model = residency.unpark(a)
+    pipeline = model_cache.get(a).pipeline
+    assert model_cache.make_room("b", 700) == 1000
+    assert facts(model_cache) == {"a": ("parked", 0, 600)}
+    assert model_cache.get(a) is None
+    model = model_cache.unpark(a)
     assert model.pipeline is pipeline
     assert places(model) == {"unet": "cpu", "vae": "cpu"}
     assert model.loras.cleared == 1
     model.move(GPU)
-    residency.add(model)
-    assert facts(residency) == {"a": ("ready", 600, 0)}
-    assert residency.get(a) is model
+    model_cache.add(model)
+    assert facts(model_cache) == {"a": ("ready", 600, 0)}
+    assert model_cache.get(a) is model
 
 
-def test_one_that_the_catalogue_describes_otherwise_now_does_not_come_back(residency, load, spec_of):
+def test_one_that_the_catalogue_describes_otherwise_now_does_not_come_back(model_cache, load, spec_of):
     load("a", unet=500)
-    residency.make_room("b", 1000)
-    assert residency.unpark(spec_of("a", dtype="float32")) is None
-    assert residency.unpark(spec_of("nobody")) is None
+    model_cache.make_room("b", 1000)
+    assert model_cache.unpark(spec_of("a", dtype="float32")) is None
+    assert model_cache.unpark(spec_of("nobody")) is None
 
 
-def test_the_oldest_that_waits_goes_when_another_one_comes(residency, machine, load):
+def test_the_oldest_that_waits_goes_when_another_one_comes(model_cache, machine, load):
     machine.ram = 1300 + RESERVE
     for name in ("a", "b", "c"):
         load(name, unet=600)
-        residency.make_room("next", 1000)
-    assert facts(residency) == {"b": ("parked", 0, 600), "c": ("parked", 0, 600)}
+        model_cache.make_room("next", 1000)
+    assert facts(model_cache) == {"b": ("parked", 0, 600), "c": ("parked", 0, 600)}
     assert machine.free(CPU) == 100 + RESERVE
 
 
-def test_without_room_it_is_dropped_and_frees_its_memory(residency, machine, load, monkeypatch):
+def test_without_room_it_is_dropped_and_frees_its_memory(model_cache, machine, load, monkeypatch):
     machine.ram = 599 + RESERVE
     load("a", unet=600)
-    gone = weakref.ref(residency._models["a"].pipeline.unet)
+    gone = weakref.ref(model_cache._models["a"].pipeline.unet)
     alive = []
-    monkeypatch.setattr(residency_module, "release", lambda: alive.append(gone() is not None))
-    assert residency.make_room("b", 1000) == 1000
-    assert facts(residency) == {}
+    monkeypatch.setattr(model_cache_module, "release", lambda: alive.append(gone() is not None))
+    assert model_cache.make_room("b", 1000) == 1000
+    assert facts(model_cache) == {}
     assert alive == [False]  # what is still held then is not given back to the GPU
 
 
-def test_leaving_frees_before_the_next_look(residency, machine, load):
+def test_leaving_frees_before_the_next_look(model_cache, machine, load):
     """Nobody may hold on to who has left: then more would leave than must."""
     machine.ram = 0
     load("a", unet=400)
     load("b", unet=400)
-    residency.make_room("c", 600)
-    assert facts(residency) == {"b": ("ready", 400, 0)}
+    model_cache.make_room("c", 600)
+    assert facts(model_cache) == {"b": ("ready", 400, 0)}
 
 
-def test_main_memory_that_runs_low_is_given_back(residency, machine, load):
+def test_main_memory_that_runs_low_is_given_back(model_cache, machine, load):
     for name in ("a", "b"):
         load(name, unet=600)
-        residency.make_room("next", 1000)
-    residency.spare_ram()
-    assert len(facts(residency)) == 2
+        model_cache.make_room("next", 1000)
+    model_cache.spare_ram()
+    assert len(facts(model_cache)) == 2
     machine.ram = 1200 + RESERVE - 1
-    residency.spare_ram()
-    assert facts(residency) == {"b": ("parked", 0, 600)}
-    residency.spare_ram(600)
-    assert facts(residency) == {}
+    model_cache.spare_ram()
+    assert facts(model_cache) == {"b": ("parked", 0, 600)}
+    model_cache.spare_ram(600)
+    assert facts(model_cache) == {}
 
 
-def test_a_part_that_another_one_uses_stays_on_the_gpu_until_it_is_not(residency, machine, load):
+def test_a_part_that_another_one_uses_stays_on_the_gpu_until_it_is_not(model_cache, machine, load):
     a = load("a", unet=300, vae=100)
-    vae = residency.get(a).pipeline.vae
+    vae = model_cache.get(a).pipeline.vae
     b = load("b", {"vae": vae}, unet=300)
-    residency.get(b)
-    residency.make_room("c", 600)
-    assert facts(residency) == {"a": ("parked", 0, 300), "b": ("ready", 400, 0)}
+    model_cache.get(b)
+    model_cache.make_room("c", 600)
+    assert facts(model_cache) == {"a": ("parked", 0, 300), "b": ("ready", 400, 0)}
     assert vae.place == GPU
-    residency.make_room("c", 1000)
-    assert facts(residency) == {"a": ("parked", 0, 400), "b": ("parked", 0, 300)}
+    model_cache.make_room("c", 1000)
+    assert facts(model_cache) == {"a": ("parked", 0, 400), "b": ("parked", 0, 300)}
     assert vae.place == CPU
-    back = residency.unpark(a)
-    assert residency.missing_bytes(back.weights.items()) == 400
+    back = model_cache.unpark(a)
+    assert model_cache.missing_bytes(back.weights.items()) == 400
     back.move(GPU)
-    residency.add(back)
-    assert residency.missing_bytes(residency.unpark(b).weights.items()) == 300
+    model_cache.add(back)
+    assert model_cache.missing_bytes(model_cache.unpark(b).weights.items()) == 300
 
 
-def test_unloading_the_last_user_brings_a_waiting_part_to_main_memory(residency, machine, load):
+def test_unloading_the_last_user_brings_a_waiting_part_to_main_memory(model_cache, machine, load):
     a = load("a", unet=300, vae=100)
-    vae = residency.get(a).pipeline.vae
+    vae = model_cache.get(a).pipeline.vae
     load("b", {"vae": vae}, unet=300)
-    residency.get(residency._models["b"].spec)
-    residency.make_room("c", 600)
+    model_cache.get(model_cache._models["b"].spec)
+    model_cache.make_room("c", 600)
     assert vae.place == GPU
-    assert residency.remove("b")
+    assert model_cache.remove("b")
     assert vae.place == CPU
-    assert facts(residency) == {"a": ("parked", 0, 400)}
+    assert facts(model_cache) == {"a": ("parked", 0, 400)}
 
 
-def test_parts_that_are_wanted_at_once_are_not_moved_to_and_fro(residency, machine, load):
+def test_parts_that_are_wanted_at_once_are_not_moved_to_and_fro(model_cache, machine, load):
     a = load("a", unet=300, vae=100)
-    vae = residency.get(a).pipeline.vae
-    residency.make_room("b", 900, held={id(vae)})
-    assert facts(residency)["a"][0] == "parked"
+    vae = model_cache.get(a).pipeline.vae
+    model_cache.make_room("b", 900, held={id(vae)})
+    assert facts(model_cache)["a"][0] == "parked"
     assert vae.moves == 0
 
 
-def test_unloading_forgets_those_that_wait_too(residency, load):
+def test_unloading_forgets_those_that_wait_too(model_cache, load):
     load("a", unet=300)
-    residency.make_room("b", 1000)
-    assert residency.remove("a")
-    assert not residency.remove("a")
-    assert facts(residency) == {}
+    model_cache.make_room("b", 1000)
+    assert model_cache.remove("a")
+    assert not model_cache.remove("a")
+    assert facts(model_cache) == {}
 
 
-def test_offloaded_models_do_not_wait_twice(residency, load):
+def test_offloaded_models_do_not_wait_twice(model_cache, load):
     load("a", unet=300, plan="model")
-    residency._most = 1
-    residency.make_room("b", 100)
-    assert facts(residency) == {}
+    model_cache._most = 1
+    model_cache.make_room("b", 100)
+    assert facts(model_cache) == {}
 
 
 @pytest.mark.parametrize(("device", "park"), [(CPU, True), (GPU, False)])
-def test_on_a_cpu_or_switched_off_nothing_waits(machine, load, residency, device, park):
+def test_on_a_cpu_or_switched_off_nothing_waits(machine, load, model_cache, device, park):
     load("a", unet=300)
-    plain = Residency(device, park=park)
-    plain.add(residency._models.pop("a"))
+    plain = ModelCache(device, park=park)
+    plain.add(model_cache._models.pop("a"))
     plain._most = 1
     plain.make_room("b", 100)
     assert plain.listing() == []
 
 
-def test_what_becomes_of_a_model_does_not_become_of_those_that_share_its_parts(residency, load):
+def test_what_becomes_of_a_model_does_not_become_of_those_that_share_its_parts(model_cache, load):
     """Before it is made to need less, or after it ran out of memory."""
     a = load("a", unet=200, vae=100)
-    vae = residency.get(a).pipeline.vae
+    vae = model_cache.get(a).pipeline.vae
     load("b", {"vae": vae}, unet=200)
     load("c", unet=200)
     load("d", {"vae": vae}, unet=100)
-    residency._evict("d")
-    assert residency.remove_others("a")
-    assert facts(residency) == {"a": ("ready", 300, 0), "c": ("parked", 0, 200)}
+    model_cache._evict("d")
+    assert model_cache.remove_others("a")
+    assert facts(model_cache) == {"a": ("ready", 300, 0), "c": ("parked", 0, 200)}
 
 
-def test_main_memory_that_runs_out_on_the_way_unloads_it(residency, load, monkeypatch):
+def test_main_memory_that_runs_out_on_the_way_unloads_it(model_cache, load, monkeypatch):
     a = load("a", unet=300)
-    pipeline = residency.get(a).pipeline
+    pipeline = model_cache.get(a).pipeline
 
     def full(_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     pipeline.unet.to = full
-    residency.make_room("b", 1000)
-    assert facts(residency) == {}
+    model_cache.make_room("b", 1000)
+    assert facts(model_cache) == {}
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def on_gpu(settings, monkeypatch):
     def free(device):
         return room[device.type] - sum(model.device_bytes for model in engine.resident() if device.type == "cuda")
 
-    for module in (residency_module, ram_cache, loader_module):
+    for module in (model_cache_module, ram_cache, loader_module):
         monkeypatch.setattr(module, "free_bytes", free)
     monkeypatch.setattr(engine_module, "_choose_device", lambda _: GPU)
     monkeypatch.setattr(build, "place", lambda *_: None)
@@ -274,7 +274,7 @@ def test_the_engine_brings_a_model_back_without_loading_it(on_gpu, spec_of, ask,
     flux, sd15 = spec_of("flux", **options), spec_of("sd15", **options)
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda _: None)
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda _: 0)
-    monkeypatch.setattr("app.engines.diffusers.generate.progress.Watch._keep_pace", lambda *_: None)
+    monkeypatch.setattr("app.engines.diffusers.generate.progress.ProgressHook._keep_pace", lambda *_: None)
     on_gpu.room["cuda"] = 1_600_000
     first = on_gpu.generate(flux, ask(), Recorder()).images[0].pixels
     on_gpu.load(sd15, Recorder())
@@ -306,7 +306,7 @@ def test_one_that_runs_out_of_memory_on_its_way_back_is_loaded_anew(on_gpu, spec
     on_gpu.room["cuda"] = 1_600_000
     on_gpu.load(flux, Recorder())
     on_gpu.load(sd15, Recorder())
-    pipeline = weakref.ref(on_gpu._residency._parking.models[0].pipeline)
+    pipeline = weakref.ref(on_gpu._model_cache._parking.models[0].pipeline)
 
     def full(self, device, spared=()):
         if device.type == "cuda":
@@ -326,7 +326,7 @@ def test_parts_of_a_parked_model_need_room_like_others(on_gpu, spec_of, copy_of)
         on_gpu.load(spec, Recorder())
     told = {model.model_id: model for model in on_gpu.resident()}
     assert (told["flux"].parked, told["sd15"].parked) == (True, True)
-    pipelines = [model.pipeline for model in on_gpu._residency.donors() if model.spec.id != "sd15"]
+    pipelines = [model.pipeline for model in on_gpu._model_cache.donors() if model.spec.id != "sd15"]
     assert pipelines[0].vae is pipelines[1].vae
     assert told[copy.id].needed_bytes == told["flux"].needed_bytes
 
@@ -338,5 +338,5 @@ def test_beside_its_donor_only_the_rest_needs_room(on_gpu, spec_of, copy_of):
     on_gpu.load(copy, Recorder())
     alone, beside = on_gpu.resident()
     assert beside.needed_bytes < 0.6 * alone.needed_bytes
-    held = {id(part) for part in on_gpu._residency.get(flux).pipeline.components.values()}
-    assert on_gpu._residency.reclaimable_bytes(held) == beside.device_bytes
+    held = {id(part) for part in on_gpu._model_cache.get(flux).pipeline.components.values()}
+    assert on_gpu._model_cache.reclaimable_bytes(held) == beside.device_bytes

@@ -44,7 +44,7 @@ def draw(engine, ask):
 
 @pytest.fixture
 def pipeline(engine):
-    return lambda spec: engine._residency.get(spec).pipeline
+    return lambda spec: engine._model_cache.get(spec).pipeline
 
 
 def common(one, two):
@@ -93,10 +93,10 @@ def test_shared_parts_are_counted_once(engine, spec_of, other, pipeline):
 
 def test_only_what_is_not_there_yet_needs_room(engine, spec_of, other, monkeypatch):
     asked = []
-    monkeypatch.setattr(engine._residency, "make_room", lambda _, needed, held: asked.append(needed) or 10**12)
+    monkeypatch.setattr(engine._model_cache, "make_room", lambda _, needed, held: asked.append(needed) or 10**12)
     for spec in (spec_of("flux"), spec_of(other)):
         engine.load(spec, Recorder())
-    weights = engine._residency.get(spec_of(other)).checkpoint.weights
+    weights = engine._model_cache.get(spec_of(other)).checkpoint.weights
     common = sum(weights[part].bytes_at(4) for part in COMMON if part in weights)
     assert asked[0] - asked[1] == pytest.approx(common * 1.05, abs=2)
 
@@ -179,8 +179,8 @@ def test_what_changed_on_the_disk_since_it_was_loaded_is_not_shared(
 def test_offloaded_parts_are_not_given_away(engine, spec_of, other, pipeline):
     flux, second = spec_of("flux"), spec_of(other)
     engine.load(flux, Recorder())
-    model = engine._residency.get(flux)
-    engine._residency.add(dataclasses.replace(model, treatment=dataclasses.replace(model.treatment, plan="model")))
+    model = engine._model_cache.get(flux)
+    engine._model_cache.add(dataclasses.replace(model, load_plan=dataclasses.replace(model.load_plan, plan="model")))
     engine.load(second, Recorder())
     assert common(pipeline(flux), pipeline(second)) == set()
 
@@ -204,7 +204,7 @@ def test_a_lora_on_a_shared_text_encoder_leaves_nothing_to_the_other(engine, set
     draw(sd15)
     with_lora = draw(sd15, loras=[{"id": "style"}])
     assert np.array_equal(draw(second), alone)
-    assert engine._residency.get(sd15).pipeline.text_encoder is engine._residency.get(second).pipeline.text_encoder
+    assert engine._model_cache.get(sd15).pipeline.text_encoder is engine._model_cache.get(second).pipeline.text_encoder
     assert np.array_equal(draw(sd15, loras=[{"id": "style"}]), with_lora)
     assert np.array_equal(draw(second), alone)
     assert not np.array_equal(draw(second, loras=[{"id": "style"}]), alone)

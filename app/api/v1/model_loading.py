@@ -7,10 +7,10 @@ from typing import Any
 from flask import Response
 from pydantic import Field
 
-from app.api.http.openapi import answers, blueprint
+from app.api.http.openapi import blueprint, responses
 from app.api.http.problems import problem
 from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
-from app.api.server.context import Server, server
+from app.api.server.context import ApiContext, api_context
 from app.api.v1.bodies import Timeout
 from app.api.v1.waiting import nobody_waits, patience
 from app.core.bodies import Body
@@ -25,7 +25,7 @@ from app.errors import (
     UnknownModel,
     WorkerDied,
 )
-from app.services.ops.model_loading import ModelOrders
+from app.services.ops.model_loading import ModelLoading
 
 api = blueprint("v1_model_orders", "v1")
 
@@ -47,7 +47,7 @@ class NoSuchModel(NotFound):
 
 @api.post(
     "/api/v1/models/load",
-    responses=answers(
+    responses=responses(
         {200: ModelLoaded, 202: ModelLoaded},
         LoadCalledOff,
         InvalidRequest,
@@ -64,7 +64,7 @@ class NoSuchModel(NotFound):
 )
 def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
     """Load a model into memory"""
-    here = server()
+    here = api_context()
     try:
         with patience(here, body.timeout) as seconds:
             loaded = _orders(here).load(body.model_id, seconds)
@@ -75,13 +75,13 @@ def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
 
 @api.post(
     "/api/v1/models/unload",
-    responses=answers({200: ModelsUnloaded, 202: ModelsUnloaded}, InvalidRequest, NoSuchModel, NoWorker),
+    responses=responses({200: ModelsUnloaded, 202: ModelsUnloaded}, InvalidRequest, NoSuchModel, NoWorker),
     description="Also `/v1/models/unload`. Every worker that holds the model frees its memory when its running job has"
     " ended, and who loads it just now stops. A job that asks for the model loads it again.",
 )
 def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
     """Free the memory of a model, or of all"""
-    here = server()
+    here = api_context()
     try:
         with patience(here, body.timeout) as seconds:
             unloaded = _orders(here).unload(body.model_id, seconds)
@@ -90,5 +90,5 @@ def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
     return {**vars(unloaded)}, 202 if unloaded.status == "unloading" else 200
 
 
-def _orders(here: Server) -> ModelOrders:
-    return ModelOrders(here.installation, here.newsroom, nobody_waits(here))
+def _orders(here: ApiContext) -> ModelLoading:
+    return ModelLoading(here.context, here.notifier, nobody_waits(here))

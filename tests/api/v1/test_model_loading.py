@@ -6,15 +6,15 @@ import threading
 
 import pytest
 
-from app.core.model_orders import OrderAction
+from app.core.load_requests import LoadAction
 from app.errors import ModelUnavailable
 from app.store.queue.workers import WorkerReport
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def alive(installation):
-    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
+def alive(context):
+    context.workers.beat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
 
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/v1"])
@@ -27,25 +27,25 @@ def test_what_is_there_already(client, alive, prefix):
     assert (answer.status_code, answer.json) == (200, {"status": "not_loaded", "models": [], "workers": 0})
 
 
-def test_past_the_timeout_the_order_stands(client, alive, installation):
+def test_past_the_timeout_the_order_stands(client, alive, context):
     answer = client.post("/v1/models/load", json={"model_id": "sd15", "timeout": 0})
     assert (answer.status_code, answer.json["status"]) == (202, "loading")
-    assert installation.model_orders.under_way(OrderAction.LOAD, "sd15")
+    assert context.load_requests.under_way(LoadAction.LOAD, "sd15")
 
 
-def test_unload_needs_no_body(client, alive, installation):
-    installation.settings.__dict__["sync_timeout_seconds"] = 0.05
+def test_unload_needs_no_body(client, alive, context):
+    context.settings.__dict__["sync_timeout_seconds"] = 0.05
     answer = client.post("/v1/models/unload")
     assert (answer.status_code, answer.json) == (202, {"status": "unloading", "models": ["demo"], "workers": 1})
 
 
-def test_what_the_engine_says_is_passed_on(client, alive, installation, problem):
+def test_what_the_engine_says_is_passed_on(client, alive, context, problem):
     def refuse() -> None:
-        wait_until(lambda: installation.model_orders.under_way(OrderAction.LOAD, "sd15"), "no order")
-        order = installation.model_orders.take("w1")
+        wait_until(lambda: context.load_requests.under_way(LoadAction.LOAD, "sd15"), "no order")
+        order = context.load_requests.take("w1")
         assert order is not None
-        installation.model_orders.failed(order, ModelUnavailable("A file is missing."))
-        installation.bell.ring("news", order.id)
+        context.load_requests.failed(order, ModelUnavailable("A file is missing."))
+        context.notifications.ring("news", order.id)
 
     thread = threading.Thread(target=refuse, daemon=True)
     thread.start()
@@ -55,10 +55,10 @@ def test_what_the_engine_says_is_passed_on(client, alive, installation, problem)
 
 
 @pytest.mark.parametrize("verb", ["load", "unload"])
-def test_what_cannot_be_done(client, problem, installation, verb):
+def test_what_cannot_be_done(client, problem, context, verb):
     path = f"/api/v1/models/{verb}"
     problem(client.post(path, json={"model_id": "demo"}), 503, "no_worker")
-    installation.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    context.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
     problem(client.post(path, json={"model_id": "none"}), 404, "unknown_model")
     problem(client.post(path, json={"model_id": 7}), 400, "invalid_request")
     problem(client.post(path, data="x"), 415, "unsupported_media_type")

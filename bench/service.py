@@ -21,7 +21,7 @@ START_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Place:
+class Service:
     """A running service: `process` is run.py (or the API alone), `folder` holds its database, images and logs."""
 
     url: str
@@ -40,7 +40,7 @@ class Place:
 
 
 @contextmanager
-def running(*command: str, **environment: str) -> Iterator[Place]:
+def running(*command: str, **environment: str) -> Iterator[Service]:
     """Start `command` (default: run.py with one worker) in a fresh folder; stop it by its own process id."""
     with tempfile.TemporaryDirectory(prefix="cyberimage-bench-") as name:
         folder, port = Path(name), free_port()
@@ -51,7 +51,7 @@ def running(*command: str, **environment: str) -> Iterator[Place]:
             stderr=(folder / "stderr").open("wb"),
         )
         try:
-            yield Place(wait_until_up(f"http://127.0.0.1:{port}", process, folder), folder, process)
+            yield Service(wait_until_up(f"http://127.0.0.1:{port}", process, folder), folder, process)
         finally:
             process.terminate()
             process.wait(60)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class OrderAction(StrEnum):
+class LoadAction(StrEnum):
     LOAD = "load"
     UNLOAD = "unload"
 
 
-class OrderState(StrEnum):
+class LoadState(StrEnum):
     PENDING = "PENDING"
     TAKEN = "TAKEN"
     DONE = "DONE"
@@ -19,11 +19,11 @@ class OrderState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return self in (OrderState.DONE, OrderState.FAILED)
+        return self in (LoadState.DONE, LoadState.FAILED)
 
 
 @dataclass(frozen=True)
-class ModelOrder:
+class LoadRequest:
     """`model_id` None means all models. `addressee` is the one worker it is meant for, None = whoever comes first.
 
     Times are seconds since the epoch by the database's clock. Nobody takes an order that is past `expires_at`. While
@@ -31,10 +31,10 @@ class ModelOrder:
     """
 
     id: str
-    action: OrderAction
+    action: LoadAction
     model_id: str | None
     addressee: str | None
-    state: OrderState
+    state: LoadState
     created_at: float
     expires_at: float
     worker_id: str | None = None

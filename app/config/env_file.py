@@ -39,7 +39,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     return {key: value for key, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}
 
 
-def oddities_in(path: Path) -> list[tuple[str, str]]:
+def misread_lines(path: Path) -> list[tuple[str, str]]:
     """Names in the file, each with a sentence about what it says and is not read as it stands."""
     if not path.exists():
         return []

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from app.config.env_file import oddities_in, read_env_file
+from app.config.env_file import misread_lines, read_env_file
 from app.config.kinds import ROOT
 from app.config.profiles import profile_defaults
 from app.config.settings import Settings
@@ -23,15 +23,15 @@ ENV_FILE = ROOT / ".env"
 class Read:
     """`settings` have a default in the place of every wrong value; `problems` say what is wrong.
 
-    `given` are the names of the settings that somebody set. `strangers` are variables of the file that no setting has
+    `given` are the names of the settings that somebody set. `unknown` are variables of the file that no setting has
     the name of.
     """
 
     settings: Settings
     problems: tuple[str, ...] = ()
     given: frozenset[str] = field(default_factory=frozenset)
-    strangers: tuple[str, ...] = ()
-    oddities: tuple[str, ...] = ()  # what the file says and python-dotenv reads as something else, in sentences
+    unknown: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what the file says and python-dotenv reads as something else, in sentences
 
 
 def load_settings(
@@ -65,9 +65,9 @@ def read_settings(
     profile = profile_defaults(str(given.get("environment", "")), str(given.get("preset", "")))
     values = {"model_lines": models, **profile, **given}
     settings, problems = _validate(values)
-    strangers = tuple(name for name in in_file if name.lower() not in Settings.model_fields and name not in models)
-    oddities = tuple(sentence for name, sentence in oddities_in(chosen) if name not in surroundings) if chosen else ()
-    return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, strangers, oddities)
+    unknown = tuple(name for name in in_file if name.lower() not in Settings.model_fields and name not in models)
+    warnings = tuple(sentence for name, sentence in misread_lines(chosen) if name not in surroundings) if chosen else ()
+    return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, unknown, warnings)
 
 
 def _chosen(env_file: Path, environment: Mapping[str, str]) -> Path:

@@ -1,4 +1,4 @@
-"""What a safety filter found about a picture, and what was done about it."""
+"""Results and policies of the safety filter."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ SafetyPolicy = Literal["block", "blur", "mark"]
 
 
 class SafetyResult(StrEnum):
-    """From the lightest to the gravest."""
+    """Ordered by severity."""
 
-    SKIPPED = "skipped"  # no filter looked at it
+    SKIPPED = "skipped"  # no filter was run
     PASSED = "passed"
     MARKED = "marked"  # flagged, and published as it is
     BLURRED = "blurred"  # flagged, and published unrecognisable
@@ -20,6 +20,6 @@ class SafetyResult(StrEnum):
 
 
 def gravest(results: Iterable[SafetyResult]) -> SafetyResult:
-    """What to say of several pictures at once."""
+    """The most severe result of several pictures."""
     order = list(SafetyResult)
     return max(results, key=order.index, default=SafetyResult.SKIPPED)

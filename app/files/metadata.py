@@ -59,7 +59,7 @@ def build_manifest(
     }
 
 
-def told_inside(manifest: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+def embedded_metadata(manifest: dict[str, Any], *, whole: bool) -> dict[str, Any]:
     """What of the manifest goes into the file: all of it, or just what ties the file to its job and marks it."""
     return manifest if whole else {name: manifest[name] for name in _ALWAYS_INSIDE}
 

@@ -180,7 +180,7 @@ class Runner:
         finally:
             self._heartbeat.let_go(job)
             self._drop_preview(job)
-            self._context.notifications.ring("news", job.claim.job_id)
+            self._context.notifications.publish("news", job.claim.job_id)
 
     def _drop_preview(self, job: RunningJob) -> None:
         if job.had_preview:

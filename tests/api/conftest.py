@@ -66,7 +66,7 @@ class Worker:
 
     def progress(self, claim: Claim, step: int) -> None:
         self.context.claims.progress(claim, Progress(Phase.GENERATING, step, claim.request.num_inference_steps))
-        self.context.notifications.ring("news", claim.job_id)
+        self.context.notifications.publish("news", claim.job_id)
 
     def finish(self, claim: Claim | None = None) -> list[str]:
         """Publish the pictures of `claim`, or of the next job; gives the image ids."""
@@ -81,7 +81,7 @@ class Worker:
     def fail(self, claim: Claim | None = None) -> None:
         claim = claim or self.claim()
         self.context.claims.fail(claim, OutOfMemory("Not enough memory; choose a smaller size."))
-        self.context.notifications.ring("news", claim.job_id)
+        self.context.notifications.publish("news", claim.job_id)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is shared is never exceeded, goes in turn, and nobody waits for ever."""
+"""What is shared is never exceeded, goes in turn, and full waits for ever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.waiting import PATIENCE, wait_until
 
 
 def test_no_more_than_the_whole_is_held_at_a_time() -> None:
-    budget = Budget(10, most_waiting=100, patience=PATIENCE)
+    budget = Budget(10, most_waiting=100, timeout=PATIENCE)
     held, peaks, lock = [0], [], threading.Lock()
 
     def use(amount: int) -> None:
@@ -35,7 +35,7 @@ def test_no_more_than_the_whole_is_held_at_a_time() -> None:
 
 
 def test_a_large_part_is_not_passed_by_small_ones() -> None:
-    budget = Budget(10, most_waiting=100, patience=PATIENCE)
+    budget = Budget(10, most_waiting=100, timeout=PATIENCE)
     order: list[int] = []
 
     def use(amount: int) -> None:
@@ -53,20 +53,20 @@ def test_a_large_part_is_not_passed_by_small_ones() -> None:
 
 
 def test_who_would_wait_too_long_or_behind_too_many_is_told_to_come_back() -> None:
-    budget = Budget(1, most_waiting=1, patience=0.01)
+    budget = Budget(1, most_waiting=1, timeout=0.01)
     with budget.taking(1):
         with pytest.raises(Unavailable) as refused:
-            budget.take(1)
+            budget.acquire(1)
         assert refused.value.retry_after
-    nobody = Budget(1, most_waiting=0, patience=PATIENCE)
+    full = Budget(1, most_waiting=0, timeout=PATIENCE)
     with pytest.raises(Unavailable):
-        nobody.take(1)
+        full.acquire(1)
     with budget.taking(1):
         pass
 
 
 def test_a_fault_gives_it_back() -> None:
-    budget = Budget(1, most_waiting=1, patience=0.01)
+    budget = Budget(1, most_waiting=1, timeout=0.01)
     with pytest.raises(ZeroDivisionError), budget.taking(1):
         raise ZeroDivisionError
     with budget.taking(1):

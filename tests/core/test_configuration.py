@@ -19,7 +19,7 @@ def test_mistakes_of_settings_and_of_model_lines_are_told_together() -> None:
 
 
 def test_a_misspelt_setting_that_looks_like_a_model_is_recognised() -> None:
-    with pytest.raises(ConfigurationError, match="did you mean MODEL_IDLE_SECONDS"):
+    with pytest.raises(ConfigurationError, match="Did you mean MODEL_IDLE_SECONDS"):
         read_configuration({"MODEL_IDLE_SECOND": "600"}, None)
 
 

@@ -115,7 +115,7 @@ def test_conversion_and_defaults(input: dict[str, Any], becomes: dict[str, Any])
         ({"prompt": "x", "num_outputs": 9}, "input.num_outputs", "must be 4 or less, not 9"),
         ({"prompt": "x", "num_outputs": "many"}, "input.num_outputs", "must be integer, not 'many'"),
         ({"prompt": "x", "aspect_ratio": "2:7"}, "input.aspect_ratio", "must be one of '1:1'"),
-        ({"prompt": "x", "image": "file:///etc/passwd"}, "input.image", "the id of a picture in the gallery"),
+        ({"prompt": "x", "image": "file:///etc/passwd"}, "input.image", "the id of a gallery picture"),
         ({"prompt": "x", "go_fast": "perhaps"}, "input.go_fast", "must be boolean"),
     ],
 )

@@ -304,7 +304,7 @@ def test_markup_that_is_not_read_is_told(prompt: str, words: list[str]) -> None:
         asked = GenerationInput(**{"prompt": "a boat", field: prompt})
         warnings = resolve(asked, SPEC, prompt_max_chars=500).warnings
         assert bool(warnings) == bool(words)
-        assert all(warning.startswith(f"{field} holds") for warning in warnings)
+        assert all(warning.startswith(f"{field} contains") for warning in warnings)
         assert all(word in " ".join(warnings) for word in words)
 
 

@@ -86,4 +86,4 @@ def test_what_to_send_is_told():
     assert needs(("txt2img", "img2img")) == "send no image"
     assert needs(("img2img",)) == "send an image"
     assert needs(("inpaint",)) == "send an image and a mask"
-    assert "control picture, cannot be sent" in needs(())
+    assert "such as a control picture" in needs(())

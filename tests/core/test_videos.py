@@ -90,7 +90,7 @@ def test_a_video_begins_with_a_picture_of_the_family_s_size() -> None:
     spec = a_spec()
     resolved = ask(spec, image="x", strength=0.5)
     assert (resolved.request.task, resolved.request.strength) == ("img2video", None)
-    assert "begins with the whole of it" in resolved.warnings[0]
+    assert "keeps its start image unchanged" in resolved.warnings[0]
     width, height = working_size((2000, 1000), (None, None), spec)
     assert (width % 32, height % 32) == (0, 0)
     assert 0.8 < width * height / (704 * 512) < 1.2

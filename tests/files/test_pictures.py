@@ -20,10 +20,10 @@ from app.files.metadata import (
     MANIFEST_KEY,
     PARAMETERS_KEY,
     build_manifest,
+    embedded_metadata,
     parameters_text,
     png_text,
     read_manifest,
-    told_inside,
     xmp_of,
 )
 
@@ -193,12 +193,12 @@ def test_a_picture_and_its_thumbnail_say_that_a_machine_made_them(task: str, kin
 
 
 def test_marking_and_metadata_are_two_things() -> None:
-    marked = told_inside(manifest_of("a secret"), whole=False)
+    marked = embedded_metadata(manifest_of("a secret"), whole=False)
     data = encode_png(pixels(), png_text(marked))
     assert "DigitalSourceType" in xmp_of_file(data)
     assert b"a secret" not in data
     assert b"job_id" in data
-    plain = encode_png(pixels(), png_text(told_inside(manifest_of("no secret", marked=False), whole=True)))
+    plain = encode_png(pixels(), png_text(embedded_metadata(manifest_of("no secret", marked=False), whole=True)))
     assert not xmp_of_file(plain)
     assert b"no secret" in plain
     assert not xmp_of_file(encode_thumbnail(pixels()))

@@ -11,7 +11,7 @@ import pytest
 
 from app.core.job import JobStatus
 from app.monitoring.failpoints import ENVIRONMENT_NAME, NAMES
-from app.services.ops.maintenance import rescue
+from app.services.ops.maintenance import expire_leases
 from tests.processes import Processes
 from tests.providers.replicate_server import Script, StandIn
 from tests.waiting import PATIENCE, wait_until
@@ -126,7 +126,7 @@ def test_killed_again_and_again(
         process.wait(PATIENCE)
         harness.context.workers.remove(harness.context.workers.live()[0]["id"])
         time.sleep(1.1)  # longer than a lease
-        rescue(harness.context)
+        expire_leases(harness.context)
         if all(harness.view(job).job.status.terminal for job in jobs):
             break
     assert {harness.view(job).job.status for job in jobs} == {JobStatus.COMPLETED}

@@ -110,7 +110,7 @@ def test_a_worker_uploads_only_what_was_admitted(people: Keyed, harness: Harness
     job, _ = harness.context.jobs.enqueue(
         request, client_id=people.ids["alice"], lane="remote", max_attempts=3, idempotency=None
     )
-    harness.context.notifications.ring("work")
+    harness.context.notifications.publish("work")
     body = ended(people.alice, job.id)
     assert (body["status"], body["error"]["code"]) == ("FAILED", "invalid_request")
     assert provider.files == uploaded
@@ -128,7 +128,7 @@ def test_a_job_that_waited_for_this_version_uploads_what_is_its_owners(
     job, _ = harness.context.jobs.enqueue(
         request, client_id=people.ids["bob"], lane="remote", max_attempts=3, idempotency=None
     )
-    harness.context.notifications.ring("work")
+    harness.context.notifications.publish("work")
     assert ended(people.bob, job.id)["status"] == "COMPLETED"
     (asked,) = provider.created_for("waited")
     assert not asked.input["deep"]["image"].startswith("cyberimage:")

@@ -81,7 +81,7 @@ def test_a_video(harness: Harness, provider: StandIn, worker: Worker, kind: str,
         (Script(output=[]), "made no file"),
         (Script(fetches=[404]), "answered 404"),
         (Script(fetches=["garbage"] * 5), "cannot be read as a picture"),
-        (Script(output="http://127.0.0.1:9/x.png"), "neither https nor the provider's own"),
+        (Script(output="http://127.0.0.1:9/x.png"), "neither https nor the provider's origin"),
         (Script(output="https://127.0.0.1:9/x.png"), "private address"),
     ],
 )

@@ -148,7 +148,7 @@ def test_the_first_frame_whatever_it_is_called(
     answer = client.post("/api/run-video-model", json=body)
     if name is None:
         assert [error["field"] for error in answer.json["errors"]] == ["source_image_id"]
-        assert "takes no picture" in answer.json["detail"]
+        assert "has no input for a picture" in answer.json["detail"]
         return
     wait_until(lambda: provider.created_for("go"), "it was never asked")
     (made,) = provider.created_for("go")
@@ -192,7 +192,7 @@ def test_a_video_in_our_words_begins_with_a_picture_too(client: FlaskClient, pro
     assert (clip["tasks"], clip["media"], clip["lane"]) == (["txt2video", "img2video"], "video", "remote")
     body = {"prompt": "it sails", "model_id": "clip", "image": image["image_id"], "settings": {"strength": 0.5}}
     answer = client.post("/api/generate", json=body)
-    assert "begins with the whole of it" in answer.json["warnings"][0]
+    assert "keeps its start image unchanged" in answer.json["warnings"][0]
     done = completed(client, answer.json["job_id"])
     assert (done["task"], done["images"][0]["media"]) == ("img2video", "video")
     (made,) = provider.created_for("it sails")
@@ -214,7 +214,7 @@ def test_a_source_that_cannot_be_one(client: FlaskClient, provider: StandIn, wor
         ({"source_image_id": "0" * 32}, "no image with this id"),
         ({"source_image_id": video["image_id"]}, "is a video"),
         ({"source_image_id": "../etc"}, "match"),
-        ({"model": "acme/silent"}, "name its input"),
+        ({"model": "acme/silent"}, "does not publish its inputs"),
     ]
     for wrong, words in cases:
         answer = client.post("/api/run-video-model", json=asked | wrong)

@@ -97,7 +97,7 @@ class Store:
     def lose(self, claim: Claim) -> None:
         """The lease runs out and the job is rescued at once."""
         self.expire(claim)
-        assert [row.id for row in self.claims.rescue()] == [claim.job_id]
+        assert [row.id for row in self.claims.expire_leases()] == [claim.job_id]
         if self.row(claim.job_id).status == "PENDING":
             self.edit(claim.job_id, available_at=None)
 

@@ -16,7 +16,7 @@ from app.api.v1.waiting import nobody_waits, patience
 from app.core.bodies import Body
 from app.errors import (
     InvalidRequest,
-    LoadCalledOff,
+    LoadCancelled,
     ModelRequiresAuth,
     ModelUnavailable,
     NotFound,
@@ -49,7 +49,7 @@ class NoSuchModel(NotFound):
     "/api/v1/models/load",
     responses=responses(
         {200: ModelLoaded, 202: ModelLoaded},
-        LoadCalledOff,
+        LoadCancelled,
         InvalidRequest,
         NoSuchModel,
         ModelRequiresAuth,

@@ -1,4 +1,4 @@
-"""What each model can do, as its files on this machine say: the class of its pipeline tells."""
+"""Tasks that each model supports, as far as its pipeline class on this machine shows."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _OF_PICTURES: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
 
 
 def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
-    """What `spec` can do for certain. A model that is not here yet may turn out to do more."""
+    """The tasks that `spec` certainly supports. A model not yet downloaded may support more."""
     certain = _certain(context, spec)
     return (_least(spec),) if certain is None else certain
 
 
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
-    """`spec` with the rules of its family of videos filled in, as far as its files on this machine tell it."""
+    """`spec` with the rules of its video family filled in, if its files on this machine identify the family."""
     if spec.media != "video" or spec.lane != "local":
         return spec
     return with_family(spec, pipeline_class_of(context, spec))
 
 
 def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
-    """Raise UnsupportedTask when it is certain that `spec` cannot do `task`; else its worker finds out."""
+    """Raise UnsupportedTask if `spec` certainly cannot do `task`; if unknown, its worker checks."""
     certain = _certain(context, spec)
     if certain is not None and task not in certain:
         instead = f" ({needs(certain)})" if task in _OF_PICTURES else ""
@@ -47,14 +47,14 @@ def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
 
 
 def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
-    """The diffusers pipeline of a model that runs here; None when nothing is known of it yet."""
+    """The diffusers pipeline class of a model that runs locally; None while unknown."""
     if spec.source not in ("local", "huggingface"):
         return None
     return spec.options.pipeline_class or _class_of(_index_file(context, spec))
 
 
 def _certain(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
-    """None when nothing is known of the model's pipeline."""
+    """None while the model's pipeline is unknown."""
     if spec.options.tasks is not None:
         return tuple(as_video(task) for task in spec.options.tasks) if spec.media == "video" else spec.options.tasks
     if spec.source not in ("local", "huggingface"):

@@ -58,7 +58,7 @@ def test_the_class_tells_the_tasks(client):
         ("inpainting", "cannot draw from words (send an image and a mask)"),
         ("refiner", "cannot draw from words (send an image)"),
         ("edit", "cannot draw from words (send an image)"),
-        ("control", "cannot draw from words (choose another model: what it needs, such as a control picture"),
+        ("control", "cannot draw from words (choose another model: it needs inputs that requests do not have"),
     ],
 )
 def test_what_a_class_does_not_do_is_refused_with_what_it_needs(client, problem, model_id, message):

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.job import Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
-from app.services.jobs.eta import HEAD_OF_LINE, EtaEstimator
+from app.services.jobs.eta import FORECAST_JOBS, EtaEstimator
 from app.store.queue.durations import LOAD
 
 SPEEDS = {("demo", "64x64x16"): 10.0, ("demo", "128x64x16"): 40.0, ("other", "64x64x16"): 100.0, ("other", LOAD): 30.0}
@@ -152,9 +152,9 @@ def test_a_cold_model_is_loaded_by_the_first_job_that_needs_it() -> None:
 
 
 def test_far_back_each_place_costs_what_the_job_itself_costs() -> None:
-    view = estimator([waits()] * HEAD_OF_LINE, workers=2)
-    assert view.eta(waits(), HEAD_OF_LINE + 1) == HEAD_OF_LINE * 5 + 10
-    assert view.eta(waits(), HEAD_OF_LINE + 101) == HEAD_OF_LINE * 5 + 100 * 5 + 10
+    view = estimator([waits()] * FORECAST_JOBS, workers=2)
+    assert view.eta(waits(), FORECAST_JOBS + 1) == FORECAST_JOBS * 5 + 10
+    assert view.eta(waits(), FORECAST_JOBS + 101) == FORECAST_JOBS * 5 + 100 * 5 + 10
 
 
 def test_the_next_end_is_that_of_the_running_job_that_is_furthest() -> None:

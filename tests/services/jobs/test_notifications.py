@@ -61,13 +61,13 @@ def test_every_state_is_seen_once_to_the_end(context: AppContext, store: Store) 
     follower = Follower(JobNotifier(context), job.id)
     assert follower.wait_for(1).job.status is JobStatus.PENDING
     claim = store.claim()
-    context.notifications.ring("news", job.id)
+    context.notifications.publish("news", job.id)
     assert follower.wait_for(2).job.status is JobStatus.PROCESSING
     store.claims.progress(claim, Progress(Phase.GENERATING, 4, 16))
-    context.notifications.ring("news", job.id)
+    context.notifications.publish("news", job.id)
     assert follower.wait_for(3).job.progress.step == 4
     store.complete(claim)
-    context.notifications.ring("news", job.id)
+    context.notifications.publish("news", job.id)
     done = follower.wait_for(4)
     assert done.job.status is JobStatus.COMPLETED
     assert len(done.outputs) == 1
@@ -115,7 +115,7 @@ def test_waiting_ends_with_the_job_or_with_patience(context: AppContext, store: 
 
     def work() -> None:
         store.complete(store.claim())
-        context.notifications.ring("news", job.id)
+        context.notifications.publish("news", job.id)
 
     timer = threading.Timer(0.1, work)
     timer.start()
@@ -131,7 +131,7 @@ def test_followers_of_one_job_do_not_disturb_each_other_nor_stay_behind(context:
         follower.wait_for(1)
     store.jobs.cancel(job.id)
     for ringing in (other.id, job.id):
-        context.notifications.ring("news", ringing)
+        context.notifications.publish("news", ringing)
     for follower in followers:
         assert follower.wait_for(2).job.status is JobStatus.CANCELLED
         follower.join(PATIENCE)

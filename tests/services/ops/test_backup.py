@@ -174,7 +174,7 @@ def test_by_command(harness: Harness, tmp_path: Path, settings_of, capsys) -> No
     harness.picture(0)
     assert restore_command.main([folder]) == 2  # it would lose a job
     assert "--replace" in capsys.readouterr().err
-    harness.context.workers.beat(WorkerReport("w", "here", 1, "cpu"))
+    harness.context.workers.heartbeat(WorkerReport("w", "here", 1, "cpu"))
     assert restore_command.main([folder, "--replace"]) == 2
     assert "Stop the service" in capsys.readouterr().err
     harness.context.workers.remove("w")

@@ -32,7 +32,7 @@ def test_nothing_is_in_the_way(tmp_path: Path) -> None:
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert f"PORT={port}: something listens on it already" in told(tmp_path, PORT=port)
+        assert f"PORT={port}: another program listens on it" in told(tmp_path, PORT=port)
 
 
 def test_an_address_that_is_another_machine_s(tmp_path: Path) -> None:
@@ -45,16 +45,18 @@ def test_a_socket_that_is_taken_and_one_that_was_left_behind(tmp_path: Path) -> 
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
-        assert "something listens there already" in told(tmp_path, HOST=f"unix:{path}")
+        assert "another program listens there" in told(tmp_path, HOST=f"unix:{path}")
     assert told(tmp_path, HOST=f"unix:{path}") == ""
     (tmp_path / "file").touch()
-    assert "a file that is no socket" in told(tmp_path, HOST=f"unix:{tmp_path}/file")
+    assert "this file is not a socket" in told(tmp_path, HOST=f"unix:{tmp_path}/file")
 
 
 @pytest.mark.parametrize("name", ["IMAGES_DIR", "VIDEOS_DIR", "LOG_DIR", "MODEL_CACHE_DIR"])
 def test_a_folder_that_is_none(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    assert f"{name}={tmp_path}/file/x: {tmp_path}/file is no folder" in told(tmp_path, **{name: f"{tmp_path}/file/x"})
+    assert f"{name}={tmp_path}/file/x: {tmp_path}/file is not a folder" in told(
+        tmp_path, **{name: f"{tmp_path}/file/x"}
+    )
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +69,8 @@ def test_who_can_reach_it(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "[::1]", "localhost", "127.5.5.5", f"unix:{tmp_path}/x"):
         assert unauthenticated_exposure(settings(tmp_path, HOST=host)) is None, host
     for host in ("0.0.0.0", "::", "192.0.2.1"):
-        assert "EVERYBODY" in (unauthenticated_exposure(settings(tmp_path, HOST=host)) or ""), host
+        warning = unauthenticated_exposure(settings(tmp_path, HOST=host)) or ""
+        assert "EVERY client" in warning, host
     assert not is_loopback("no.such.invalid")
 
 

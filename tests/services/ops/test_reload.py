@@ -51,7 +51,7 @@ def test_what_needs_a_restart_is_named_and_left(harness: Harness, caplog: pytest
     assert reload_settings(harness.context) == []
     assert harness.context.settings.port == 5050
     assert harness.context.settings.rate_limit_generate == ""  # nothing is there that could count
-    assert "PORT changed; that takes effect at the next start" in caplog.text
+    assert "PORT changed; it takes effect at the next start" in caplog.text
     assert "RATE_LIMIT_GENERATE changed" in caplog.text
 
 

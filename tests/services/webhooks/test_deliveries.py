@@ -19,7 +19,7 @@ URL = "https://hooks.example/made"
 
 
 def claim(harness: Harness, *not_to: str) -> Delivery:
-    delivery = harness.webhooks.claim(lease_seconds=60, passed_over=SkippedReceivers(endpoints=not_to))
+    delivery = harness.webhooks.claim(lease_seconds=60, skipped=SkippedReceivers(endpoints=not_to))
     assert delivery is not None, "nothing is due"
     return delivery
 

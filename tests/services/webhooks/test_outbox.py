@@ -53,14 +53,14 @@ def die_for_good(harness: Harness) -> None:
     claim = harness.store.claim()
     harness.store.edit(claim.job_id, max_attempts=1)
     harness.store.expire(claim)
-    harness.store.claims.rescue()
+    harness.store.claims.expire_leases()
 
 
 def die_cancelled(harness: Harness) -> None:
     claim = harness.store.claim()
     harness.store.jobs.cancel(claim.job_id)
     harness.store.expire(claim)
-    harness.store.claims.rescue()
+    harness.store.claims.expire_leases()
 
 
 ENDINGS = {

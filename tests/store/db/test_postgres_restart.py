@@ -53,7 +53,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
     database = Database(server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
     migrate(database)
     store = Store(database)
-    listener = open_notifier(database.url).listen("news")
+    listener = open_notifier(database.url).subscribe("news")
     accepted: list[str] = []
     submitting = threading.Event()
     submitting.set()
@@ -87,7 +87,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
     # Claims whose answer was lost belong to nobody; the rescue gives them to somebody, as it does for dead workers.
     for job in store.jobs.running():
         store.edit(job.id, lease_expires_at=store.now() - 1)
-    store.claims.rescue()
+    store.claims.expire_leases()
     for job in store.jobs.waiting(limit=1000):
         store.edit(job.id, available_at=None)
     while (claim := store.claims.claim("last")) is not None:
@@ -97,7 +97,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
         assert len(store.outputs.of_job(job_id)) == 1
     while listener.wait(0.05) is not None:
         pass
-    open_notifier(database.url).ring("news", "still here")
+    open_notifier(database.url).publish("news", "still here")
     assert listener.wait(PATIENCE) == "still here"
     listener.close()
     database.close()

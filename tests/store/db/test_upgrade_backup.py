@@ -120,7 +120,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 
     monkeypatch.setattr(migrations.command, "upgrade", break_off)
     wish = UpgradeBackups(tmp_path / "backups", keep=3)
-    with pytest.raises(ConfigurationError, match="left as it was"):
+    with pytest.raises(ConfigurationError, match="was not changed"):
         migrate(old, wish)
     assert revision_of(old) == OLD
     assert periodic_tasks(old) == ["kept"]

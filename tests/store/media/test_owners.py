@@ -60,7 +60,7 @@ def test_what_was_removed_keeps_its_owner(store: Store, owners: OwnerStore) -> N
     store.outputs.remove(by_hand)
     job_id = store.outputs.get(by_age).job_id
     retention = RetentionStore(store.database)
-    retention.forget(retention.outputs_of([job_id]), [job_id], ended_before=-60)
+    retention.delete(retention.outputs_of([job_id]), [job_id], ended_before=-60)
     assert owners.of_output(by_hand) == "key:1"
     assert owners.of_output(by_age) == owners.of_job(job_id) == "key:2"
 

@@ -29,7 +29,7 @@ def test_positions_and_counts_are_of_the_lane(store: Store) -> None:
     assert [store.jobs.position(job) for job in local] == [1, 2]
     assert [store.jobs.position(job) for job in remote] == [1, 2, 3]
     status_probes = StatusProbeStore(store.database)
-    assert [glance.position for job in remote if (glance := status_probes.glance(job.id))] == [1, 2, 3]
+    assert [probe.position for job in remote if (probe := status_probes.probe(job.id))] == [1, 2, 3]
     assert [job.id for job in store.jobs.waiting(lane="remote")] == [job.id for job in remote]
     assert [job.id for job in store.jobs.waiting()] == [job.id for job in local]
     store.claims.claim("w", lane="remote")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.core.load_requests import LoadAction, LoadRequest, LoadState
-from app.errors import LoadCalledOff, OutOfMemory
+from app.errors import LoadCancelled, OutOfMemory
 from app.store.db.schema import load_requests
 from tests.store.harness import Store
 
@@ -121,20 +121,20 @@ def test_how_far_a_download_is_only_its_worker_says(store: Store) -> None:
 
 @pytest.mark.parametrize("model_id", ["a", None])
 def test_a_load_that_is_called_off_is_nobodys(store: Store, model_id: str | None) -> None:
-    reason = LoadCalledOff("Enough.")
+    reason = LoadCancelled("Enough.")
     running = [order(store, "a"), order(store, "b")][0]
     taken = take(store)
     assert taken.id == running.id
-    assert store.load_requests.is_wanted(taken)
+    assert store.load_requests.is_active(taken)
     store.load_requests.place(UNLOAD, "a", lifetime=60)
-    ended = store.load_requests.call_off(model_id, reason)
+    ended = store.load_requests.cancel(model_id, reason)
     assert {each.model_id for each in ended} == ({"a"} if model_id else {"a", "b"})
-    assert not store.load_requests.is_wanted(taken)
+    assert not store.load_requests.is_active(taken)
     assert not store.load_requests.done(taken)
     assert not store.load_requests.release(taken)
     told = store.load_requests.get(taken.id)
     assert told is not None
     assert (told.state, told.error_code, told.error_message) == (LoadState.FAILED, "load_called_off", "Enough.")
-    assert store.load_requests.call_off(model_id, reason) == []
+    assert store.load_requests.cancel(model_id, reason) == []
     left = [take(store).action for _ in range(1 if model_id is None else 2)]
     assert left == ([UNLOAD] if model_id is None else [LOAD, UNLOAD])

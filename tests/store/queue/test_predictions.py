@@ -172,5 +172,5 @@ def test_they_go_with_their_job(store: Store, predictions: PredictionStore) -> N
     claim = claimed(store)
     intended(predictions, claim)
     store.claims.cancelled(claim)
-    assert RetentionStore(store.database).forget([], [claim.job_id], ended_before=-60).jobs == 1
+    assert RetentionStore(store.database).delete([], [claim.job_id], ended_before=-60).jobs == 1
     assert predictions.of_job(claim.job_id) is None

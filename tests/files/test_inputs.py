@@ -14,7 +14,7 @@ from app.files import inputs
 from app.files.inputs import UnusablePicture, decode, encode, match, pixels_of, resizing_note
 
 MOST = 1_000_000
-inputs._know_heif()  # so that these tests can write such files, too
+inputs._register_heif()  # so that these tests can write such files, too
 Image.init()  # Pillow loads its plugins late, and one of them loads a picture
 
 
@@ -72,7 +72,7 @@ def test_transparent_parts_are_laid_on_white():
     pixels, notes = read(file_of(picture))
     assert list(pixels[0, 0]) == RED
     assert list(pixels[0, 7]) == WHITE
-    assert notes == ("The image's transparent parts were laid on white.",)
+    assert notes == ("The image's transparent parts were replaced by white.",)
     assert read(file_of(halves("RGBA", "red", "blue")))[1] == ()  # an alpha channel that hides nothing
 
 
@@ -171,7 +171,7 @@ def test_the_other_kinds_are_turned_and_made_plain_too(kind):
     clear = file_of(Image.new("RGBA", (64, 64), (0, 0, 255, 0)), kind)
     pixels, notes = read(clear)
     assert pixels.min() > 250
-    assert notes == ("The image's transparent parts were laid on white.",)
+    assert notes == ("The image's transparent parts were replaced by white.",)
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "AVIF", "HEIF"])
@@ -207,7 +207,7 @@ def test_it_is_scaled_to_cover_and_cut_alike_on_both_sides():
 
 def test_what_was_done_is_told():
     assert resizing_note((64, 64), (64, 64)) is None
-    assert resizing_note((80, 40), (20, 20)) == "The image is 80 × 40 and was scaled and cut at its edges to 20 × 20."
+    assert resizing_note((80, 40), (20, 20)) == "The image is 80 × 40 and was scaled and cropped to 20 × 20."
     assert resizing_note((1000, 750), (512, 384)) == "The image is 1000 × 750 and was scaled to 512 × 384."
 
 
@@ -227,12 +227,12 @@ MASKS = {
     "white on black": (halves("L", 255, 0), []),
     "grey steps": (halves("L", 200, 30), []),
     "one bit": (halves("1", 1, 0), []),
-    "black everywhere": (Image.new("L", (8, 4), 0), ["nothing is painted anew"]),
-    "nearly black everywhere": (Image.new("RGB", (8, 4), (3, 3, 3)), ["nothing is painted anew"]),
-    "white everywhere": (Image.new("L", (8, 4), 255), ["the whole picture is painted anew"]),
-    "one bit, all set": (Image.new("1", (8, 4), 1), ["the whole picture is painted anew"]),
-    "values 0 and 1": (halves("L", 1, 0), ["only the values 0 and 1"]),
-    "black drawn on transparent": (_on_transparent("black"), ["count as black", "nothing is painted anew"]),
+    "black everywhere": (Image.new("L", (8, 4), 0), ["nothing is repainted"]),
+    "nearly black everywhere": (Image.new("RGB", (8, 4), (3, 3, 3)), ["nothing is repainted"]),
+    "white everywhere": (Image.new("L", (8, 4), 255), ["the whole picture is repainted"]),
+    "one bit, all set": (Image.new("1", (8, 4), 1), ["the whole picture is repainted"]),
+    "values 0 and 1": (halves("L", 1, 0), ["only has the values 0 and 1"]),
+    "black drawn on transparent": (_on_transparent("black"), ["count as black", "nothing is repainted"]),
     "white drawn on transparent": (_on_transparent("white"), ["count as black"]),
     "a photo with a hole": (_on_transparent("orange"), ["count as black"]),
     "an alpha channel that hides nothing": (halves("RGBA", "white", "black"), []),
@@ -269,7 +269,7 @@ def tiled_tiff(width: int, height: int, tile: int) -> bytes:
 
 def test_tiles_larger_than_their_picture_are_refused():
     assert read(tiled_tiff(64, 64, 256))[0].shape == (64, 64, 3)
-    with pytest.raises(UnusablePicture, match="tiles larger than itself"):
+    with pytest.raises(UnusablePicture, match="tiles larger than the picture"):
         inputs.measure(tiled_tiff(64, 64, 2048), max_pixels=MOST)
 
 

@@ -101,7 +101,7 @@ def test_no_spelling_of_a_private_address_gets_through(
     with pytest.raises(AddressRefused):
         client.get(url)
     assert connected == []
-    assert url_problem(url, allow_private=False) == "leads to a private address, which this server does not call"
+    assert url_problem(url, allow_private=False) == "leads to a private address, which is not allowed"
 
 
 def test_a_name_that_leads_to_a_private_address_is_refused(

@@ -104,7 +104,7 @@ def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoic
 def _known(context: AppContext, lora_id: str, name: str | None = None) -> KnownLora:
     settings = context.settings
     file, repo = files.find(settings.loras_folder, lora_id), files.repo_of(lora_id)
-    if file is None and files.is_lost_link(settings.loras_folder, lora_id):
+    if file is None and files.is_broken_link(settings.loras_folder, lora_id):
         problem = f"The LoRA {lora_id} is a link to a missing file. Repair the link in LORAS_DIR."
         return KnownLora(name or lora_id, lora_id if name else None, None, problem)
     if file is None and repo is not None and settings.lora_hub:

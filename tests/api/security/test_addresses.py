@@ -154,5 +154,5 @@ def test_what_the_file_says_and_is_read_as_something_else(tmp_path: Path) -> Non
     told = {sentence.partition(" in ")[0]: sentence for sentence in read.warnings}
     assert set(told) == {"DEFAULT_MODEL_ID", "MODEL_A"}
     assert "\\n in double quotes" in told["DEFAULT_MODEL_ID"]
-    assert "follows the #" in told["MODEL_A"]
+    assert "text after #" in told["MODEL_A"]
     assert read_settings({"DEFAULT_MODEL_ID": "demo", "MODEL_A": "x"}, file).warnings == ()  # the environment wins

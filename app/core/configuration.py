@@ -22,23 +22,23 @@ def read_configuration(environment: Mapping[str, str] | None = None, env_file: P
     try:
         catalog_of(read.settings)
     except ConfigurationError as error:
-        problems += [problem + _meant(problem.partition(":")[0]) for problem in error.problems]
+        problems += [problem + _suggestion(problem.partition(":")[0]) for problem in error.problems]
     if problems:
         problems += read.warnings  # may be the cause
         raise ConfigurationError(problems)
     return read
 
 
-def like(name: str, likeness: float = LIKENESS) -> str | None:
+def similar_setting(name: str, likeness: float = LIKENESS) -> str | None:
     """The setting with the most similar name, for "did you mean"; None if there is none."""
     known = [each.upper() for each in Settings.model_fields if each != "model_lines"]
     found = difflib.get_close_matches(name.upper(), known, n=1, cutoff=likeness)
     return found[0] if found else None
 
 
-def _meant(name: str) -> str:
+def _suggestion(name: str) -> str:
     """A hint for MODEL_… variables that are read as models but resemble a setting, such as MODEL_IDLE_SECOND."""
-    meant = like(name) if name.startswith("MODEL_") else None
+    meant = similar_setting(name) if name.startswith("MODEL_") else None
     return f" Did you mean {meant}?" if meant else ""
 
 

@@ -15,7 +15,7 @@ from app.errors import FieldError, InvalidRequest
 MOST_LEVELS = 64
 MOST_PROBLEMS = 20  # a body may contain a hundred thousand wrong values; the response must stay small
 LONGEST_NAME = 100
-_JUDGED_ELSEWHERE = frozenset(
+_SCREENED_FIELDS = frozenset(
     {"prompt", "negative_prompt"}
 )  # a NUL in one counts as an attack: app.core.prompt_screening
 
@@ -67,7 +67,7 @@ def _problems(data: Any) -> Iterator[FieldError]:
         if level > MOST_LEVELS:
             raise too_deep()
         if isinstance(value, str):
-            if problem := text_problem(value, may_hold_nul=path in _JUDGED_ELSEWHERE):
+            if problem := text_problem(value, may_hold_nul=path in _SCREENED_FIELDS):
                 yield FieldError(path, problem)
         elif isinstance(value, float):
             if not math.isfinite(value):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-_OURS = re.compile(r"(?:https?://[^/\s]+)?/api/image/([0-9a-f]{32})|([0-9a-f]{32})")
+_GALLERY_URL = re.compile(r"(?:https?://[^/\s]+)?/api/image/([0-9a-f]{32})|([0-9a-f]{32})")
 _URI = re.compile(r"(?:https?://\S+|(?i:data):[^,\s]*,\S+|" + re.escape(GALLERY) + r"[0-9a-f]{32})", re.ASCII)
 _SHOWN_CHARS = 80
 
@@ -40,7 +40,9 @@ class InputSchema:
     def __init__(self, document: Mapping[str, Any]) -> None:
         components = document.get("components") or {}
         schemas = components.get("schemas") or {}
-        self.schema: dict[str, Any] = _modern({**(schemas.get("Input") or {}), "components": {"schemas": schemas}})
+        self.schema: dict[str, Any] = _to_json_schema(
+            {**(schemas.get("Input") or {}), "components": {"schemas": schemas}}
+        )
         self.properties: Mapping[str, Any] = self.schema.get("properties") or {}
         self.required: frozenset[str] = frozenset(self.schema.get("required") or ())
         self.is_open = not self.properties
@@ -50,7 +52,7 @@ class InputSchema:
         input = {name: value for name, value in given.items() if value is not None and self.has(name)}
         input = {name: self._converted(name, value) for name, value in input.items()}
         input = self.defaults() | input
-        errors = tuple(error for problem in self.problems(input) for error in _explained(problem))
+        errors = tuple(error for problem in self.problems(input) for error in _field_errors(problem))
         return Checked(input, errors, tuple(name for name in given if not self.has(name)))
 
     def defaults(self) -> dict[str, Any]:
@@ -75,14 +77,14 @@ class InputSchema:
         ):  # nullable: the only other option
             found |= self.facts(part)
         if "$ref" in schema:
-            found |= self.facts(self._referred(schema["$ref"]))
+            found |= self.facts(self._resolve_ref(schema["$ref"]))
         return found | {name: value for name, value in schema.items() if name not in ("allOf", "$ref")}
 
     def files(self) -> list[str]:
         """The fields that hold a file or a list of files."""
         return [name for name in self.properties if self._is_file(name)]
 
-    def as_given(self, name: str, value: Any) -> Any:
+    def as_field_value(self, name: str, value: Any) -> Any:
         """`value` as the field expects it: in a list if the field is one."""
         return [value] if "items" in self.facts(self.properties.get(name, {})) else value
 
@@ -92,10 +94,14 @@ class InputSchema:
 
     def _converted(self, name: str, value: Any) -> Any:
         if self._is_file(name):
-            return [_address(one) for one in value] if isinstance(value, list) else _address(value)
+            return (
+                [_normalised_reference(one) for one in value]
+                if isinstance(value, list)
+                else _normalised_reference(value)
+            )
         return _converted(value, self.facts(self.properties.get(name, {})).get("type"))
 
-    def _referred(self, reference: str) -> Mapping[str, Any]:
+    def _resolve_ref(self, reference: str) -> Mapping[str, Any]:
         found: Any = self.schema
         for part in reference.removeprefix("#/").split("/"):
             found = found.get(part, {}) if isinstance(found, Mapping) else {}
@@ -115,9 +121,9 @@ def is_file_address(value: Any) -> bool:
     return not isinstance(value, str) or _URI.fullmatch(value) is not None
 
 
-def _address(value: Any) -> Any:
+def _normalised_reference(value: Any) -> Any:
     """Normalise references to gallery pictures; other values are returned unchanged."""
-    ours = _OURS.fullmatch(value.strip()) if isinstance(value, str) else None
+    ours = _GALLERY_URL.fullmatch(value.strip()) if isinstance(value, str) else None
     return value if ours is None else GALLERY + (ours[1] or ours[2])
 
 
@@ -138,13 +144,13 @@ def _converted(value: Any, wanted: Any) -> Any:
     return value
 
 
-def _modern(schema: Any) -> Any:
+def _to_json_schema(schema: Any) -> Any:
     """OpenAPI 3.0 converted to JSON Schema: `nullable`, and boolean exclusive bounds."""
     if isinstance(schema, list):
-        return [_modern(part) for part in schema]
+        return [_to_json_schema(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: _modern(part) for name, part in schema.items()}
+    found = {name: _to_json_schema(part) for name, part in schema.items()}
     for flag, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(found.get(flag), bool) and found.pop(flag) and bound in found:
             found[flag] = found.pop(bound)
@@ -156,7 +162,7 @@ def _modern(schema: Any) -> Any:
     return found
 
 
-def _explained(problem: ValidationError) -> Iterator[FieldError]:
+def _field_errors(problem: ValidationError) -> Iterator[FieldError]:
     path = ".".join(["input", *(str(part) for part in problem.absolute_path)])
     if problem.validator == "required":
         missing = [name for name in problem.validator_value if name not in problem.instance]

@@ -15,7 +15,7 @@ def reserve_bytes(total: int) -> int:
     return max(_LEAST_RESERVE, total // 10)
 
 
-def to_drop(waiting: Sequence[int], needed: int, free: int) -> int:
+def count_to_evict(waiting: Sequence[int], needed: int, free: int) -> int:
     """How many of the oldest must be evicted to have `needed` bytes free; all of them if even that is not enough."""
     count = 0
     while count < len(waiting) and free < needed:
@@ -24,9 +24,9 @@ def to_drop(waiting: Sequence[int], needed: int, free: int) -> int:
     return count
 
 
-def room_for(size: int, waiting: Sequence[int], free: int, reserve: int) -> int | None:
+def evictions_to_park(size: int, waiting: Sequence[int], free: int, reserve: int) -> int | None:
     """How many of the oldest must be evicted to park a model of `size` bytes and keep `reserve` free. None: it does not
     fit, so none is evicted for it."""
     if free + sum(waiting) < size + reserve:
         return None
-    return to_drop(waiting, size + reserve, free)
+    return count_to_evict(waiting, size + reserve, free)

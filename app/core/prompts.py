@@ -35,7 +35,7 @@ def check_prompt(text: str, field: str, max_chars: int, *, required: bool = True
     return text
 
 
-def unread_syntax(text: str, field: str) -> list[str]:
+def markup_warnings(text: str, field: str) -> list[str]:
     """A warning for each kind of prompt markup of other programs in `text`, which has no effect here."""
     found = []
     if tag := _TAG.search(text):

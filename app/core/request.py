@@ -27,7 +27,7 @@ from app.core.catalog import (
     Source,
 )
 from app.core.inputs import InputRef
-from app.core.prompts import check_prompt, unread_syntax
+from app.core.prompts import check_prompt, markup_warnings
 from app.core.rerun import RerunOf
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS, TXT2IMG, VIDEO_TASKS, Task, as_video, steps_run
 from app.core.videos import nearest_frames
@@ -197,7 +197,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         negative = None
 
     if spec.lane == "local":  # a provider's model may support such markup
-        warnings += unread_syntax(prompt, "prompt") + unread_syntax(negative or "", "negative_prompt")
+        warnings += markup_warnings(prompt, "prompt") + markup_warnings(negative or "", "negative_prompt")
 
     wanted, limits = asked.settings, spec.limits
     task = _task_of(asked, spec.media, problems)

@@ -19,7 +19,7 @@ class SafetyResult(StrEnum):
     BLOCKED = "blocked"  # flagged, and not published
 
 
-def gravest(results: Iterable[SafetyResult]) -> SafetyResult:
+def most_severe(results: Iterable[SafetyResult]) -> SafetyResult:
     """The most severe result of several pictures."""
     order = list(SafetyResult)
     return max(results, key=order.index, default=SafetyResult.SKIPPED)

@@ -29,7 +29,7 @@ def url(path: str) -> str:
 
 
 @contextmanager
-def served_under(prefix: str) -> Iterator[None]:
+def with_url_prefix(prefix: str) -> Iterator[None]:
     """URLs made in the block begin with `prefix`."""
     token = _prefix.set(prefix)
     try:

@@ -39,13 +39,15 @@ VIDEO_FAMILIES: Mapping[str, VideoFamily] = {
 }
 USUAL_FPS = 16  # for unknown families
 # For a model not yet on this machine: suits every family here, with any number of frames on request.
-_TO_COME = VideoFamily(VIDEO_TASKS, frame_step=1, multiple_of=32, width=704, height=480, num_frames=81, fps=USUAL_FPS)
+_NOT_DOWNLOADED = VideoFamily(
+    VIDEO_TASKS, frame_step=1, multiple_of=32, width=704, height=480, num_frames=81, fps=USUAL_FPS
+)
 
 
 def with_family(spec: ModelSpec, pipeline_class: str | None) -> ModelSpec:
     """`spec` of a local model, with its family's rules where the catalogue line has none. `pipeline_class` is None
     while unknown; an unknown class leaves `spec` unchanged."""
-    family = _TO_COME if pipeline_class is None else VIDEO_FAMILIES.get(pipeline_class)
+    family = _NOT_DOWNLOADED if pipeline_class is None else VIDEO_FAMILIES.get(pipeline_class)
     if family is None or spec.media != "video":
         return spec
     ruled = _with(spec, limits=_limits(spec.limits, family))

@@ -34,7 +34,7 @@ def most_connections() -> int:
     return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(256, min(MOST_CONNECTIONS, soft * 3 // 4))
 
 
-def share_arenas() -> None:
+def limit_malloc_arenas() -> None:
     """Limit glibc's malloc arenas, shared by all threads.
 
     By default each thread gets an arena, up to eight per core, and each keeps the most memory that its thread used:

@@ -36,7 +36,7 @@ class Busy(ProviderFault):
         self.retry_after = retry_after
 
 
-class Away(ProviderFault):
+class Unreachable(ProviderFault):
     """No usable answer. `maybe_done` is false if the request cannot have arrived."""
 
     def __init__(self, text: str, *, maybe_done: bool) -> None:
@@ -45,22 +45,22 @@ class Away(ProviderFault):
 
 
 def call(client: httpx.Client, method: str, path: str, *, provider: str, **request: Any) -> Any:
-    """The JSON response to a request. Raises Refused, Busy or Away."""
+    """The JSON response to a request. Raises Refused, Busy or Unreachable."""
     try:
         response = client.request(method, path, **request)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-        raise Away(f"{provider} cannot be reached ({type(error).__name__}).", maybe_done=False) from None
+        raise Unreachable(f"{provider} cannot be reached ({type(error).__name__}).", maybe_done=False) from None
     except httpx.HTTPError as error:
-        raise Away(f"{provider} did not answer in time ({type(error).__name__}).", maybe_done=True) from None
-    return _judge(response, provider)
+        raise Unreachable(f"{provider} did not answer in time ({type(error).__name__}).", maybe_done=True) from None
+    return _checked(response, provider)
 
 
-def _judge(response: httpx.Response, provider: str) -> Any:
+def _checked(response: httpx.Response, provider: str) -> Any:
     status = response.status_code
     if status == httpx.codes.TOO_MANY_REQUESTS:
         raise Busy(f"{provider} limits requests: {error_text(response)}", _retry_after(response))
     if status >= 500:
-        raise Away(f"{provider} answered {status}.", maybe_done=True)
+        raise Unreachable(f"{provider} answered {status}.", maybe_done=True)
     if status >= 300:
         raise Refused(status, f"{provider} answered {status}: {error_text(response)}")
     if not response.content:
@@ -68,7 +68,7 @@ def _judge(response: httpx.Response, provider: str) -> Any:
     try:
         return response.json()
     except ValueError:
-        raise Away(f"{provider} answered {status} with invalid JSON.", maybe_done=True) from None
+        raise Unreachable(f"{provider} answered {status} with invalid JSON.", maybe_done=True) from None
 
 
 def error_text(response: httpx.Response) -> str:

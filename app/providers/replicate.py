@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from app.core.prediction import PredictionStatus, Report
-from app.providers.calls import Away, call
+from app.providers.calls import Unreachable, call
 
 NAME = "Replicate"
 TIMEOUT_SECONDS = 60.0
@@ -34,7 +34,7 @@ class RemoteModel:
 
 
 class Replicate:
-    """All methods raise Refused, Busy or Away."""
+    """All methods raise Refused, Busy or Unreachable."""
 
     def __init__(self, base_url: str, token: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self._client = httpx.Client(
@@ -91,7 +91,7 @@ class Replicate:
         try:
             return str(found["urls"]["get"])
         except (KeyError, TypeError):
-            raise Away(f"{NAME} accepted a file but returned no URL for it.", maybe_done=True) from None
+            raise Unreachable(f"{NAME} accepted a file but returned no URL for it.", maybe_done=True) from None
 
     def webhook_secret(self) -> str:
         """The secret that Replicate signs webhooks with."""
@@ -103,12 +103,12 @@ class Replicate:
 
 
 def report_of(body: Any) -> Report:
-    """A prediction in Replicate's JSON, from a response or webhook. Raises Away if it is invalid."""
+    """A prediction in Replicate's JSON, from a response or webhook. Raises Unreachable if it is invalid."""
     try:
         status = PredictionStatus(body["status"])
         provider_id = str(body["id"])
     except (KeyError, TypeError, ValueError):
-        raise Away(f"{NAME} answered with an invalid prediction.", maybe_done=True) from None
+        raise Unreachable(f"{NAME} answered with an invalid prediction.", maybe_done=True) from None
     seconds = (body.get("metrics") or {}).get("predict_time")
     error = body.get("error")
     return Report(
@@ -138,7 +138,7 @@ def _model(body: Any) -> RemoteModel:
     try:
         name = f"{body['owner']}/{body['name']}"
     except (KeyError, TypeError):
-        raise Away(f"{NAME} answered with an invalid model.", maybe_done=False) from None
+        raise Unreachable(f"{NAME} answered with an invalid model.", maybe_done=False) from None
     version = body.get("latest_version") or {}
     return RemoteModel(
         model=name,

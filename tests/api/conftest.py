@@ -17,7 +17,7 @@ from app.config import Settings, load_settings
 from app.core.job import Claim, Phase, Progress
 from app.errors import OutOfMemory
 from app.services.context import AppContext
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -75,7 +75,7 @@ class Worker:
             Picture(np.full((48, 64, 3), 40 * index, np.uint8), claim.request.seed + index)
             for index in range(claim.request.num_images)
         ]
-        outputs = publish(self.context, claim, Made(pictures, {}, {"diffusers": "0"}, {"generate": 0.5}))
+        outputs = publish(self.context, claim, GenerationResult(pictures, {}, {"diffusers": "0"}, {"generate": 0.5}))
         return [output.id for output in outputs]
 
     def fail(self, claim: Claim | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.config import load_settings
-from app.core.configuration import catalog_of, like, read_configuration
+from app.core.configuration import catalog_of, read_configuration, similar_setting
 from app.core.request import GenerationInput, GenerationSettings, resolve
 from app.errors import ConfigurationError, InvalidRequest
 
@@ -24,9 +24,9 @@ def test_a_misspelt_setting_that_looks_like_a_model_is_recognised() -> None:
 
 
 def test_names_that_are_near_and_names_that_are_not() -> None:
-    assert like("LEASE_SECOND") == "LEASE_SECONDS"
-    assert like("queue_max_pendings") == "QUEUE_MAX_PENDING"
-    assert like("EDITOR") is None
+    assert similar_setting("LEASE_SECOND") == "LEASE_SECONDS"
+    assert similar_setting("queue_max_pendings") == "QUEUE_MAX_PENDING"
+    assert similar_setting("EDITOR") is None
 
 
 def asked(**settings: int) -> GenerationInput:

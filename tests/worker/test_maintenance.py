@@ -12,7 +12,7 @@ import pytest
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
 from app.services.media import gallery
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.orphans import sweep_orphans
 from tests.waiting import wait_until
@@ -38,7 +38,7 @@ def broken_publication(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Non
     def die(*_, **__):
         raise KeyboardInterrupt
 
-    made = Made([Picture(picture(1).pixels, 1)], {}, {}, {})
+    made = GenerationResult([Picture(picture(1).pixels, 1)], {}, {}, {})
     with monkeypatch.context() as patch:
         patch.setattr(harness.context.claims, "complete", die)
         with pytest.raises(KeyboardInterrupt):

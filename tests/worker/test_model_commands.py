@@ -240,7 +240,7 @@ def test_a_load_that_was_done_when_it_was_called_off_is_undone(harness: Harness)
 def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(harness: Harness, monkeypatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.model_commands.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    order = harness.context.load_requests.place(LoadAction.LOAD, "fake", lifetime=60)
+    order = harness.context.load_requests.create(LoadAction.LOAD, "fake", lifetime=60)
     taken = taken_by(harness, "w1")
     command = ModelCommand(taken, harness.context.load_requests, threading.Event(), 60)
 

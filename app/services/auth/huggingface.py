@@ -112,14 +112,14 @@ class HuggingFaceAuthority:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             log.warning("Could not check a token with the hub: %s", str(error)[:200])
             raise _unavailable() from None
-        return judge(body, self._settings)
+        return identity_from(body, self._settings)
 
 
 def _unavailable() -> AuthUnavailable:
     return AuthUnavailable("Hugging Face does not answer, so the token cannot be checked.", retry_after=PAUSE_SECONDS)
 
 
-def judge(whoami: Any, settings: Settings) -> Identity | CyberImageError:
+def identity_from(whoami: Any, settings: Settings) -> Identity | CyberImageError:
     """The identity in the hub's answer, or the error that refuses access."""
     name = whoami.get("name") if isinstance(whoami, Mapping) else None
     if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -65,7 +65,7 @@ def submit(
         if earlier is not None:  # accepted already: limits for new jobs do not apply
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     spec = known_spec(context, context.catalog.get(asked.model_id))
-    screen_prompts(settings, _words(asked, settings), client_id=client_id, request_id=request_id)
+    screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     check_task(context, spec, resolved.request.task)
     loras = check_loras(context, spec, resolved.request.loras)
@@ -116,7 +116,7 @@ def submit_remote(
         if earlier is not None:
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     ready = prepare_remote(context, models, media, model, input, client_id=client_id, source_image_id=source_image_id)
-    screen_prompts(context.settings, ready.words, client_id=client_id, request_id=request_id)
+    screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(context, webhook_url)
     _refuse_when_full(context)
@@ -161,7 +161,7 @@ def _store(
     return Submission(job.id, context.jobs.position(job), job.warnings, is_new)
 
 
-def _words(asked: GenerationInput, settings: Settings) -> dict[str, str]:
+def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:
     """The texts to screen. Longer ones are refused by `resolve` anyway and would only cost time."""
     given = {"prompt": asked.prompt.strip(), "negative_prompt": (asked.negative_prompt or "").strip()}
     return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
@@ -181,11 +181,11 @@ def _refuse_when_full(context: AppContext) -> None:
     if context.jobs.count_pending() >= settings.queue_max_pending:
         raise QueueFull(
             f"{settings.queue_max_pending} jobs are waiting already. Try again when some have finished.",
-            retry_after=_until_there_is_room(context),
+            retry_after=_seconds_until_space(context),
         )
 
 
-def _until_there_is_room(context: AppContext) -> float:
+def _seconds_until_space(context: AppContext) -> float:
     """Estimated seconds until the first running job ends."""
     seconds = EtaEstimator(context).next_end()
     return USUAL_WAIT_SECONDS if seconds is None else min(max(seconds, 1.0), LONGEST_WAIT_SECONDS)

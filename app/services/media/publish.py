@@ -55,7 +55,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Made:
+class GenerationResult:
     """The result of a generation to publish. `timings` are seconds by phase, shared by `merged` jobs."""
 
     pictures: Sequence[Picture]
@@ -73,7 +73,7 @@ class Made:
         return [*self.pictures, *self.clips]
 
 
-def publish(context: AppContext, claim: Claim, made: Made) -> Sequence[Output]:
+def publish(context: AppContext, claim: Claim, made: GenerationResult) -> Sequence[Output]:
     """Write the files and complete the job under `claim`.
 
     Raises LeaseLost, Cancelled or StorageFull, after removing the files. After any other error they stay for
@@ -104,7 +104,7 @@ def _complete(
     claim: Claim,
     outputs: Sequence[Output],
     timings: Mapping[str, float],
-    made: Made,
+    made: GenerationResult,
 ) -> None:
     """Commit, and retry while the database is unavailable: an outage shorter than a lease must not cost the work."""
     give_up_at = time.monotonic() + context.settings.lease_seconds
@@ -129,14 +129,14 @@ def _complete(
             time.sleep(TRY_AGAIN_SECONDS)
 
 
-def _steps(made: Made) -> int | None:
+def _steps(made: GenerationResult) -> int | None:
     """Steps over all pictures, as progress counts them."""
     steps = made.effective.get("steps_run")
     return steps * len(made.all) if isinstance(steps, int) else None
 
 
 def _prepare(
-    context: AppContext, claim: Claim, made: Made, one: Picture | Clip, index: int
+    context: AppContext, claim: Claim, made: GenerationResult, one: Picture | Clip, index: int
 ) -> tuple[Output, dict[str, bytes]]:
     output_id, now = new_id(), datetime.now(UTC)
     pixels = one.pixels if isinstance(one, Picture) else one.poster

@@ -13,20 +13,20 @@ from app.core.videos import VIDEO_FAMILIES, with_family
 from app.errors import FieldError, UnsupportedTask
 from app.services.context import AppContext
 
-_WORDS: dict[Task, str] = {
-    "txt2img": "draw from words",
+_TASK_NAMES: dict[Task, str] = {
+    "txt2img": "generate from a prompt alone",
     "img2img": "start from an image",
     "inpaint": "use a mask",
-    "txt2video": "make a video of words alone: it needs an image",
+    "txt2video": "make a video from a prompt alone: it needs an image",
     "img2video": "start a video from an image",
 }
-_OF_PICTURES: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
+_IMAGE_TASKS: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
 
 
 def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
     """The tasks that `spec` certainly supports. A model not yet downloaded may support more."""
-    certain = _certain(context, spec)
-    return (_least(spec),) if certain is None else certain
+    certain = _known_tasks(context, spec)
+    return (_minimum_task(spec),) if certain is None else certain
 
 
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
@@ -38,10 +38,12 @@ def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
 
 def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
     """Raise UnsupportedTask if `spec` certainly cannot do `task`; if unknown, its worker checks."""
-    certain = _certain(context, spec)
+    certain = _known_tasks(context, spec)
     if certain is not None and task not in certain:
-        instead = f" ({needs(certain)})" if task in _OF_PICTURES else ""
-        message = f"{spec.id} cannot {_WORDS[task]}{instead}; GET /api/models lists under tasks what each model can do"
+        instead = f" ({needs(certain)})" if task in _IMAGE_TASKS else ""
+        message = (
+            f"{spec.id} cannot {_TASK_NAMES[task]}{instead}; GET /api/models lists under tasks what each model can do"
+        )
         field = {"inpaint": "mask", "txt2img": "model_id"}.get(task, "image")
         raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
 
@@ -53,12 +55,12 @@ def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
     return spec.options.pipeline_class or _class_of(_index_file(context, spec))
 
 
-def _certain(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
+def _known_tasks(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
     """None while the model's pipeline is unknown."""
     if spec.options.tasks is not None:
         return tuple(as_video(task) for task in spec.options.tasks) if spec.media == "video" else spec.options.tasks
     if spec.source not in ("local", "huggingface"):
-        return (_least(spec),)
+        return (_minimum_task(spec),)
     pipeline_class = pipeline_class_of(context, spec)
     if pipeline_class is None:
         return None
@@ -68,7 +70,7 @@ def _certain(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
     return known.tasks_of(pipeline_class)
 
 
-def _least(spec: ModelSpec) -> Task:
+def _minimum_task(spec: ModelSpec) -> Task:
     return as_video(TXT2IMG) if spec.media == "video" else TXT2IMG
 
 

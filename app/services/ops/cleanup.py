@@ -17,7 +17,7 @@ from app.store.ops.counters import Counter
 
 DAY = 86400.0
 KEYS_KEPT_SECONDS = 30 * DAY  # a request repeated later makes a new job
-TRACES_KEPT_SECONDS = 365 * DAY  # after this, removed items answer 404, no longer 410
+REMOVALS_KEPT_SECONDS = 365 * DAY  # after this, removed items answer 404, no longer 410
 
 log = logging.getLogger("cyberimage.maintenance")
 
@@ -45,7 +45,7 @@ def clean_up(context: AppContext, *, dry_run: bool = False) -> Report:
     store = RetentionStore(context.database)
     report.idempotency_keys = (store.count_keys if dry_run else store.delete_keys)(KEYS_KEPT_SECONDS)
     if not dry_run:
-        store.delete_traces(TRACES_KEPT_SECONDS)
+        store.delete_removals(REMOVALS_KEPT_SECONDS)
         _note(context, report)
     return report
 

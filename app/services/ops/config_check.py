@@ -19,12 +19,12 @@ from app.config import Read, Settings
 from app.config.addresses import UNIX
 from app.config.profiles import profile_defaults
 from app.config.settings import GROUPS
-from app.core.configuration import like
+from app.core.configuration import similar_setting
 
 LIKENESS_IN_FILE = 0.7  # lower than for the environment: all names in the file are meant for CyberImage
 SMALL_DISK_BYTES = 50_000_000_000  # about 30,000 pictures of 1024 x 1024
 LIBRARIES = ("HF_", "TORCH_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "TRANSFORMERS_", "DIFFUSERS_", "COMPOSE_")
-_ENDS_OF_OTHERS = frozenset({"HOSTNAME", "HOME", "SHELL", "TMPDIR", "LANG", "PATH", "USER", "TERM", "PWD"})
+_SYSTEM_VARIABLES = frozenset({"HOSTNAME", "HOME", "SHELL", "TMPDIR", "LANG", "PATH", "USER", "TERM", "PWD"})
 
 
 def changes(read: Read) -> Iterator[str]:
@@ -149,9 +149,9 @@ def _limit_warnings(settings: Settings) -> Iterator[str]:
 def _unknown_variables(read: Read, environment: Mapping[str, str]) -> Iterator[str]:
     for name in read.unknown:
         if not name.startswith(LIBRARIES):
-            meant = like(name, LIKENESS_IN_FILE)
+            meant = similar_setting(name, LIKENESS_IN_FILE)
             yield f"{name} in .env is no setting of CyberImage." + (f" Did you mean {meant}?" if meant else "")
     known = {each.upper() for each in Settings.model_fields}
-    for name in sorted(set(environment) - known - set(read.unknown) - _ENDS_OF_OTHERS):
-        if not name.startswith((*LIBRARIES, "MODEL_")) and (meant := like(name)):
+    for name in sorted(set(environment) - known - set(read.unknown) - _SYSTEM_VARIABLES):
+        if not name.startswith((*LIBRARIES, "MODEL_")) and (meant := similar_setting(name)):
             yield f"{name} in the environment is no setting of CyberImage. Did you mean {meant}?"

@@ -65,7 +65,7 @@ class ModelLoading:
                 return Loaded("already_loaded", spec.id, worker_id=worker["id"])
         request = self._context.load_requests.under_way(LoadAction.LOAD, spec.id)
         if request is None or self._is_orphaned(request):
-            request = self._place(LoadAction.LOAD, spec.id)
+            request = self._create(LoadAction.LOAD, spec.id)
         request = self._wait(request, timeout)
         if request.state is not LoadState.DONE:
             here, total, eta = request.downloaded_bytes, request.total_bytes, request.eta_seconds
@@ -86,7 +86,7 @@ class ModelLoading:
         models = sorted({model for worker in holders for model in _matching(worker, known)} | cancelled)
         if not holders:
             return Unloaded("unloading" if cancelled else "not_loaded", models, 0)
-        requests = [self._place(LoadAction.UNLOAD, known, addressee=worker["id"]) for worker in holders]
+        requests = [self._create(LoadAction.UNLOAD, known, addressee=worker["id"]) for worker in holders]
         give_up_at = time.monotonic() + timeout
         settled = [self._wait(request, max(0.0, give_up_at - time.monotonic())) for request in requests]
         whole = all(request.state is LoadState.DONE or self._is_orphaned(request) for request in settled)
@@ -106,8 +106,8 @@ class ModelLoading:
             raise NoWorker("No worker is running. Start one with: python worker.py")
         return live
 
-    def _place(self, action: LoadAction, model_id: str | None, addressee: str | None = None) -> LoadRequest:
-        request = self._context.load_requests.place(action, model_id, lifetime=LIFETIME_SECONDS, addressee=addressee)
+    def _create(self, action: LoadAction, model_id: str | None, addressee: str | None = None) -> LoadRequest:
+        request = self._context.load_requests.create(action, model_id, lifetime=LIFETIME_SECONDS, addressee=addressee)
         self._context.notifications.publish("work")
         return request
 
@@ -138,11 +138,11 @@ class ModelLoading:
         return all(worker["id"] != worker_id for worker in self._context.workers.live())
 
 
-def _held(worker: dict[str, Any]) -> set[str]:
+def _model_ids(worker: dict[str, Any]) -> set[str]:
     """Ids of the worker's models, including parked ones."""
     return {model["model_id"] for model in worker["models"]}
 
 
 def _matching(worker: dict[str, Any], model_id: str | None) -> set[str]:
     """The worker's models that a request to unload `model_id` concerns."""
-    return _held(worker) if model_id is None else _held(worker) & {model_id}
+    return _model_ids(worker) if model_id is None else _model_ids(worker) & {model_id}

@@ -30,7 +30,7 @@ def reload_settings(context: AppContext) -> Sequence[str]:
         log.error("The settings were not reloaded because they are invalid: %s", "; ".join(error.problems))
         return ()
     changed = [name for name in Settings.model_fields if getattr(new, name) != getattr(old, name)]
-    live = [name for name in changed if name in LIVE_SETTINGS and not _needs_the_limiter(name, old)]
+    live = [name for name in changed if name in LIVE_SETTINGS and not _needs_restart(name, old)]
     for name in changed:
         if name not in live:
             log.warning("%s changed; it takes effect at the next start", name.upper())
@@ -41,7 +41,7 @@ def reload_settings(context: AppContext) -> Sequence[str]:
     return live
 
 
-def _needs_the_limiter(name: str, old: Settings) -> bool:
+def _needs_restart(name: str, old: Settings) -> bool:
     """True if the limit was off at start: then no limiter is installed. Changing or lifting a limit works."""
     return name in ("rate_limit_generate", "rate_limit_read") and not getattr(old, name)
 

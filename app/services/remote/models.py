@@ -28,7 +28,6 @@ AGAIN_SECONDS = 60.0  # until the next request after a failed one
 TIMEOUT_SECONDS = 15.0  # a client waits for the answer
 AT_ONCE = 8
 MOST_KNOWN = 500
-WORDS_MAX_CHARS = 10_000
 _VIDEO_WORDS = ("video", "clip", "animate")
 
 

@@ -18,16 +18,16 @@ from app.services.context import AppContext
 from app.services.media.input_images import usable_image
 from app.services.remote.models import SOURCE, RemoteModels
 
-WORDS_MAX_CHARS = 10_000
+PROMPT_MAX_CHARS = 10_000
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A validated request. `words` are its prompt texts, by field."""
+    """A validated request. `prompts` are its prompt texts, by field."""
 
     request: GenerationRequest
     spec: ModelSpec
-    words: Mapping[str, str]
+    prompts: Mapping[str, str]
     warnings: Sequence[str] = ()
 
 
@@ -73,7 +73,7 @@ def prepare_remote(
         pictures=pictures,
     )
     request = _request(spec, call).model_copy(update={"task": _task(media, begun), "image": source})
-    return Prepared(request, spec, _words(checked.input), warnings)
+    return Prepared(request, spec, _prompts(checked.input), warnings)
 
 
 def _with_source(
@@ -97,7 +97,7 @@ def _with_source(
         raise _bad_source(missing.detail) from None
     if picture.media != "image":
         raise _bad_source("It is a video; only a picture can be an input.")
-    return {**given, name: schema.as_given(name, image_id)}
+    return {**given, name: schema.as_field_value(name, image_id)}
 
 
 def _start_picture(schema: InputSchema, input: Mapping[str, Any]) -> str | None:
@@ -175,7 +175,7 @@ def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
     )
 
 
-def _words(input: Mapping[str, Any]) -> dict[str, str]:
+def _prompts(input: Mapping[str, Any]) -> dict[str, str]:
     given = {name: input.get(name) for name in (*NAMES["prompt"], *NAMES["negative_prompt"])}
     return {name: text for name, text in given.items() if isinstance(text, str)}
 
@@ -183,9 +183,9 @@ def _words(input: Mapping[str, Any]) -> dict[str, str]:
 def _unstorable(checked: Checked) -> list[FieldError]:
     """Errors for text that databases cannot store, and for prompts that are too long for logs."""
     long = [
-        FieldError(f"input.{name}", f"has {len(text)} characters; at most {WORDS_MAX_CHARS} are allowed")
-        for name, text in _words(checked.input).items()
-        if len(text) > WORDS_MAX_CHARS
+        FieldError(f"input.{name}", f"has {len(text)} characters; at most {PROMPT_MAX_CHARS} are allowed")
+        for name, text in _prompts(checked.input).items()
+        if len(text) > PROMPT_MAX_CHARS
     ]
     return long + [
         FieldError(f"input.{name}", "holds a character that cannot be stored")

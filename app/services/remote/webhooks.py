@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
 from app.errors import InvalidRequest, ModelUnavailable, NotFound, Unauthorized
-from app.providers.calls import Away, ProviderFault
+from app.providers.calls import ProviderFault, Unreachable
 from app.providers.replicate import report_of
 from app.services.context import AppContext
 from app.services.remote.models import SOURCE, RemoteModels
@@ -35,7 +35,7 @@ class ReplicateWebhooks:
         self._check(headers, raw)
         try:
             report = report_of(json.loads(raw))
-        except (ValueError, Away):
+        except (ValueError, Unreachable):
             raise InvalidRequest("The message is not a prediction.") from None
         job_id = self._context.predictions.observed(SOURCE, report, intent=intent)
         if job_id is None:

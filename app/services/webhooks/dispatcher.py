@@ -27,7 +27,7 @@ from app.store.ops.webhooks import SkippedReceivers, WebhookStore
 
 POLL_SECONDS = 1.0
 LEASE_EXTRA_SECONDS = 60.0  # beyond the timeout, for the resolver and a slow database
-TIDY_EVERY_SECONDS = 3600.0
+CLEAN_UP_EVERY_SECONDS = 3600.0
 ANSWER_MAX_BYTES = 65_536  # read so that the receiver can finish its response; never stored
 
 log = logging.getLogger("cyberimage.webhooks")
@@ -60,7 +60,7 @@ class WebhookDispatcher:
         self._under_way: dict[str, tuple[Delivery, threading.Thread]] = {}  # by endpoint
         self._ended = self._ended_before = 0  # ended deliveries, in total and at the last claim
         self._stopping = False
-        self._tidy_at = time.monotonic()
+        self._clean_up_at = time.monotonic()
         self._dispatcher = threading.Thread(target=self._dispatch, name="webhooks", daemon=True)
 
     def start(self) -> None:
@@ -95,9 +95,9 @@ class WebhookDispatcher:
         if self._stopping:
             return None
         try:
-            if time.monotonic() >= self._tidy_at:
-                self._tidy_at = time.monotonic() + TIDY_EVERY_SECONDS
-                self._store.tidy()
+            if time.monotonic() >= self._clean_up_at:
+                self._clean_up_at = time.monotonic() + CLEAN_UP_EVERY_SECONDS
+                self._store.clean_up()
             return self._store.claim(
                 lease_seconds=self._timeout + LEASE_EXTRA_SECONDS, skipped=skipped, retries=retries
             )
@@ -176,7 +176,7 @@ class WebhookDispatcher:
                 "POST", delivery.url, content=delivery.payload.encode(), headers=headers
             ) as response:
                 _read_some(response)
-                return _judge(response.status_code)
+                return _outcome_of(response.status_code)
         except AddressRefused as error:
             return Outcome(error=str(error), final=True)
         except httpx.InvalidURL as error:
@@ -187,7 +187,7 @@ class WebhookDispatcher:
             return Outcome(error=f"{type(error).__name__}: {error}", timed_out=timed_out)
 
 
-def _judge(status: int) -> Outcome:
+def _outcome_of(status: int) -> Outcome:
     if 200 <= status < 300:
         return Outcome(status)
     if status == httpx.codes.GONE:

@@ -105,7 +105,7 @@ class RetentionStore:
     def delete_keys(self, age: float) -> int:
         return self._delete_old(idempotency_keys, idempotency_keys.c.created_at < now() - age)
 
-    def delete_traces(self, age: float) -> int:
+    def delete_removals(self, age: float) -> int:
         """Delete removal records older than `age` seconds: requests for those ids answer 404 instead of 410 then."""
         return self._delete_old(removals, removals.c.removed_at < now() - age)
 

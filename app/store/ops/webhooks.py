@@ -143,7 +143,7 @@ class WebhookStore:
             raise DeliveryNotFound("There is no webhook delivery with this id.")
         return _delivery(row)
 
-    def tidy(self, kept_seconds: float = KEPT_SECONDS) -> int:
+    def clean_up(self, kept_seconds: float = KEPT_SECONDS) -> int:
         """Delete deliveries that ended more than `kept_seconds` ago, and reset due times in the far future, left by a
         clock set back. Returns how many were deleted."""
         ended = _d.state.in_([DeliveryState.DELIVERED.value, DeliveryState.DEAD.value])

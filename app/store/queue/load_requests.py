@@ -24,7 +24,7 @@ class LoadRequestStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def place(
+    def create(
         self, action: LoadAction, model_id: str | None, *, lifetime: float, addressee: str | None = None
     ) -> LoadRequest:
         """Store a request that may be taken within `lifetime` seconds; durable."""

@@ -195,7 +195,7 @@ def test_memory_is_bounded(hub, monkeypatch):
     assert found.has_accepted("hf_alice")
 
 
-def test_a_session_is_resumeed_until_the_hub_says_otherwise(hub, clock):
+def test_a_session_is_resumed_until_the_hub_says_otherwise(hub, clock):
     found = users(hub)
     recognised = found.sign_in("hf_alice")
     assert "hf_alice" not in recognised.subject

@@ -17,7 +17,7 @@ from app.files.media import read_video, read_video_manifest
 from app.services.context import AppContext, open_context
 from app.services.jobs.submit import submit
 from app.services.media import gallery
-from app.services.media.publish import Clip, Made, publish
+from app.services.media.publish import Clip, GenerationResult, publish
 from app.services.ops.backup import back_up, restore
 from app.services.ops.cleanup import clean_up
 from app.services.ops.orphans import sweep_orphans
@@ -36,7 +36,7 @@ class Harness:
         assert claim is not None
         content = media.video(kind)
         clip = Clip(content, f"video/{kind}", read_video(content).poster, 7, {"fps": 8.0})
-        return publish(self.context, claim, Made([], {}, {}, {}, clips=[clip]))[0]
+        return publish(self.context, claim, GenerationResult([], {}, {}, {}, clips=[clip]))[0]
 
     def files(self) -> set[str]:
         return {path.relative_to(self.videos).as_posix() for path in self.videos.rglob("*") if path.is_file()}

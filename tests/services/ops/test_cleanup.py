@@ -14,7 +14,7 @@ from app.core.request import GenerationInput
 from app.errors import Gone
 from app.services.context import AppContext, open_context
 from app.services.jobs.submit import submit
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 from app.services.ops.cleanup import DAY, clean_up
 from app.store.db.schema import jobs, outputs
 
@@ -35,7 +35,7 @@ class Harness:
         claim = self.context.claims.claim("w")
         assert claim is not None
         pictures = [Picture(np.full((side, side, 3), 9, np.uint8), seed) for seed in range(number)]
-        made = publish(self.context, claim, Made(pictures, {}, {}, {}))
+        made = publish(self.context, claim, GenerationResult(pictures, {}, {}, {}))
         with self.context.database.write() as connection:
             ago = days_ago * DAY
             times = {"created_at": jobs.c.created_at - ago, "completed_at": jobs.c.completed_at - ago}

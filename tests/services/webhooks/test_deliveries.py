@@ -203,7 +203,7 @@ def test_tidying_forgets_only_what_ended_long_ago(both: Harness) -> None:
     (waiting,) = [delivery for delivery in both.deliveries() if delivery.attempt == 0]
     for delivery in (old, dead, waiting):
         edit(both, delivery, attempted_at=long_ago, created_at=long_ago)
-    assert both.webhooks.tidy() == 2
+    assert both.webhooks.clean_up() == 2
     assert {delivery.id for delivery in both.deliveries()} == {young.id, waiting.id}
 
 
@@ -211,7 +211,7 @@ def test_a_clock_set_back_does_not_hold_a_message_up(both: Harness) -> None:
     both.finish(URL)
     (delivery,) = both.deliveries()
     edit(both, delivery, due_at=both.store.now() + 400 * 86400)
-    both.webhooks.tidy()
+    both.webhooks.clean_up()
     assert claim(both).id == delivery.id
 
 

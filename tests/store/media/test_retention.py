@@ -151,7 +151,7 @@ def test_keys_and_traces_are_forgotten_by_age(store: Store, retention: Retention
     assert store.submit_with_key("old")[1] is True
     with pytest.raises(Gone):
         store.jobs.get("f" * 32)
-    assert retention.delete_traces(365 * DAY) == 1
+    assert retention.delete_removals(365 * DAY) == 1
     with pytest.raises(JobNotFound):
         store.jobs.get("f" * 32)
 
@@ -187,7 +187,7 @@ def test_the_space_of_what_was_removed_is_given_back(store: Store, sqlite_databa
     with store.database.write() as connection:
         connection.execute(insert(removals), many)
     before = _pages(store.database)
-    RetentionStore(store.database).delete_traces(0)
+    RetentionStore(store.database).delete_removals(0)
     vacuum_and_analyze(store.database)
     assert _pages(store.database) < before / 2
     with store.database.read() as connection:

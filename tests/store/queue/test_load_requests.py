@@ -16,7 +16,7 @@ LOAD, UNLOAD = LoadAction.LOAD, LoadAction.UNLOAD
 
 
 def order(store: Store, model_id: str | None = "demo", *, addressee: str | None = None, lifetime: float = 60):
-    return store.load_requests.place(LOAD, model_id, lifetime=lifetime, addressee=addressee)
+    return store.load_requests.create(LOAD, model_id, lifetime=lifetime, addressee=addressee)
 
 
 def take(store: Store, worker: str = "w1") -> LoadRequest:
@@ -126,7 +126,7 @@ def test_a_load_that_is_called_off_is_nobodys(store: Store, model_id: str | None
     taken = take(store)
     assert taken.id == running.id
     assert store.load_requests.is_active(taken)
-    store.load_requests.place(UNLOAD, "a", lifetime=60)
+    store.load_requests.create(UNLOAD, "a", lifetime=60)
     ended = store.load_requests.cancel(model_id, reason)
     assert {each.model_id for each in ended} == ({"a"} if model_id else {"a", "b"})
     assert not store.load_requests.is_active(taken)

@@ -177,7 +177,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "old pictures": (lambda store: list(RetentionStore(store.database).oldest_outputs()), {"ix_outputs_newest"}),
     "forget": (lambda store: forget_all(store), set()),
     "old keys": (lambda store: RetentionStore(store.database).delete_keys(60), {"ix_idempotency_keys_created_at"}),
-    "old traces": (lambda store: RetentionStore(store.database).delete_traces(60), {"ix_removals_removed_at"}),
+    "old traces": (lambda store: RetentionStore(store.database).delete_removals(60), {"ix_removals_removed_at"}),
     "sweep": (lambda store: store.outputs.known_paths(["2026/01/02/abc.png"]), set()),
     "webhooks": (
         a_timed_out_webhook,

@@ -1,4 +1,4 @@
-"""What is shared is never exceeded, goes in turn, and full waits for ever."""
+"""A budget never exceeds its total, is granted in order, and does not block for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.errors import Unavailable
 from tests.waiting import PATIENCE, wait_until
 
 
-def test_no_more_than_the_whole_is_held_at_a_time() -> None:
+def test_no_more_than_the_total_is_in_use_at_a_time() -> None:
     budget = Budget(10, most_waiting=100, timeout=PATIENCE)
     held, peaks, lock = [0], [], threading.Lock()
 
@@ -34,7 +34,7 @@ def test_no_more_than_the_whole_is_held_at_a_time() -> None:
         pass
 
 
-def test_a_large_part_is_not_passed_by_small_ones() -> None:
+def test_small_requests_do_not_overtake_a_large_one() -> None:
     budget = Budget(10, most_waiting=100, timeout=PATIENCE)
     order: list[int] = []
 
@@ -52,7 +52,7 @@ def test_a_large_part_is_not_passed_by_small_ones() -> None:
     assert order == [10, 1]
 
 
-def test_who_would_wait_too_long_or_behind_too_many_is_told_to_come_back() -> None:
+def test_a_long_wait_or_a_full_queue_raises_unavailable_with_a_retry_time() -> None:
     budget = Budget(1, most_waiting=1, timeout=0.01)
     with budget.taking(1):
         with pytest.raises(Unavailable) as refused:
@@ -65,7 +65,7 @@ def test_who_would_wait_too_long_or_behind_too_many_is_told_to_come_back() -> No
         pass
 
 
-def test_a_fault_gives_it_back() -> None:
+def test_an_exception_releases_the_amount() -> None:
     budget = Budget(1, most_waiting=1, timeout=0.01)
     with pytest.raises(ZeroDivisionError), budget.taking(1):
         raise ZeroDivisionError

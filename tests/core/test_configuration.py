@@ -12,7 +12,7 @@ from app.errors import ConfigurationError, InvalidRequest
 WIDE = 'wide;r;A wide model;local;false;{"defaults": {"width": 1024, "height": 1024}, "limits": {"max_width": 4096}}'
 
 
-def test_mistakes_of_settings_and_of_model_lines_are_told_together() -> None:
+def test_mistakes_of_settings_and_model_lines_are_reported_together() -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_configuration({"PORT": "x", "MODEL_A": "one", "MODEL_B": "a;b;c;ftp;false"}, None)
     assert [problem.partition(":")[0] for problem in refused.value.problems] == ["PORT", "MODEL_A", "MODEL_B"]

@@ -1,4 +1,4 @@
-"""Inputs of remote models are judged as jsonschema judges them; what is wrong is told field by field."""
+"""Inputs of remote models are validated by jsonschema; errors are reported by field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def by_hand(schema: dict[str, Any]) -> dict[str, Any]:
-    """What OpenAPI 3.0 says, in today's words: written apart from the code under test."""
+    """OpenAPI 3.0 converted to JSON Schema, independently of the code under test."""
     found = dict(schema)
     if isinstance(found.get("exclusiveMaximum"), bool):
         excluded = found.pop("exclusiveMaximum")

@@ -1,4 +1,4 @@
-"""Which models may wait in main memory, and which have to go from there."""
+"""Models that may be parked in main memory, and those that are evicted."""
 
 from __future__ import annotations
 

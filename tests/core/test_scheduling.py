@@ -1,4 +1,4 @@
-"""What the scheduler promises, shown on a simulated line, and that each promise breaks without the rule behind it."""
+"""The scheduler's guarantees on a simulated queue, and that each fails without the rule behind it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def overtaken_seconds(jobs: Sequence[SimulatedJob]) -> float:
 
 
 def steady_stream_with_one_cold_job(chooser: Callable[..., Candidate]) -> float:
-    """A worker busy with one model for ever; somebody wants another. How long after its arrival is it served?"""
+    """A worker busy with one model for ever, and one job for another model: how long after its arrival does it run?"""
     cold = SimulatedJob("other", "cold", arrives=300.5)
     stream = [SimulatedJob("busy", "warm", arrives=second * 0.9 * JOB) for second in range(1000)]
     Simulation([*stream, cold], job_seconds=JOB, swap_seconds=SWAP, choose=chooser).run()

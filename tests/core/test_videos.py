@@ -1,4 +1,4 @@
-"""What a model of videos may be asked for: its catalogue line, else its family, within what the installation allows."""
+"""Limits and defaults of video models: the catalogue line, else the family, within the installation's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headers of weight files that say something absurd are refused before anything of their size is allocated."""
+"""Headers of weight files with absurd sizes are refused before memory is allocated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def safetensors(path: Path, header: object, data: int = 24, length: int | None =
 
 
 def sparse(path: Path, head: bytes, size: int) -> Path:
-    """A file that says it is large, and takes no room."""
+    """A sparse file: large, but with little content."""
     with path.open("wb") as file:
         file.write(head)
         file.truncate(size)

@@ -1,4 +1,4 @@
-"""Pictures that come in: every kind is read by a stated rule or refused by name, and never trusted."""
+"""Input pictures: each format is decoded by a stated rule or refused with a reason."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_content_counts_not_a_name_and_other_kinds_are_refused():
             read(data)
 
 
-def test_it_is_turned_as_its_exif_says():
+def test_the_exif_rotation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera lay on its side
     pixels, _ = read(file_of(halves(), "PNG", exif=exif))
@@ -116,7 +116,7 @@ def test_of_an_animation_the_first_frame_is_taken(kind):
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that says it is large, and has next to nothing in it."""
+    """A PNG whose header has a large size, with almost no content."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -126,7 +126,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def patched_size(kind: str, side: int) -> bytes:
-    """A small picture whose header says that it is large."""
+    """A small picture whose header has a large size."""
     data = bytearray(file_of(halves(size=(64, 64)), kind))
     if kind == "TIFF":
         for tag in (256, 257):  # ImageWidth, ImageLength
@@ -205,7 +205,7 @@ def test_it_is_scaled_to_cover_and_cut_alike_on_both_sides():
     assert np.abs(pixels[10, 17].astype(int) - BLUE).max() < 8
 
 
-def test_what_was_done_is_told():
+def test_resizing_note():
     assert resizing_note((64, 64), (64, 64)) is None
     assert resizing_note((80, 40), (20, 20)) == "The image is 80 × 40 and was scaled and cropped to 20 × 20."
     assert resizing_note((1000, 750), (512, 384)) == "The image is 1000 × 750 and was scaled to 512 × 384."
@@ -240,7 +240,7 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_a_mask_that_probably_means_something_else_is_read_as_ever_and_told(name):
+def test_a_probably_misunderstood_mask_is_used_with_a_note(name):
     picture, words = MASKS[name]
     _, notes = read(file_of(picture), "mask")
     assert len(notes) == len(words)
@@ -281,7 +281,7 @@ def test_a_jpeg_of_many_scans_is_refused():
 
 
 def test_an_avif_counts_as_much_as_any_picture_may():
-    """What its header says is not what the decoder goes by."""
+    """The decoder does not use the size in its header."""
     assert inputs.measure(file_of(halves(size=(16, 16)), "AVIF"), max_pixels=MOST) == MOST
 
 
@@ -305,7 +305,7 @@ def test_a_tile_size_that_only_the_decoder_can_read_is_refused(kind):
 
 
 def test_scans_are_counted_whatever_kind_of_jpeg_it_is():
-    """A JPEG with a segment of multi-picture files is another format to Pillow."""
+    """Pillow treats a JPEG with a multi-picture segment as another format."""
     several = io.BytesIO()
     halves().save(several, "MPO", save_all=True, append_images=[halves()])
     many = several.getvalue() + b"\xff\xda\0\x08\1\1\0\0\0\0" * 200

@@ -1,4 +1,4 @@
-"""A video that says that a machine made it is still the same video."""
+"""Marking a video as AI-generated does not change its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of an installation are for its user alone (or the group), also those that were there before."""
+"""Files of an installation are private to its user (or group), including existing ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(path: Path, data: bytes = b"x", mode: int = 0o644) -> Path:
 
 @pytest.fixture
 def open_umask() -> None:
-    """Whatever this process has: these tests make folders that all may read."""
+    """Independent of this process' umask: these tests create folders that all users may read."""
     os.umask(0o022)
 
 
@@ -96,7 +96,7 @@ def test_a_folder_for_everybodys_files_stays_open(tmp_path: Path, open_umask: No
     assert (mode(tmp_path / "tmp"), mode(ours)) == (0o1777, 0o600)
 
 
-def test_files_of_somebody_else_are_left_alone(images: ProtectedPath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_another_user_are_not_changed(images: ProtectedPath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.files.modes.os.geteuid", lambda: os.getuid() + 1)
     done = restrict([images], PRIVATE)
     assert (done.changed, done.failed) == (0, 0)

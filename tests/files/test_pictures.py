@@ -1,4 +1,4 @@
-"""What is inside a picture comes out again: pixels, manifest in any script, and the line that other tools read."""
+"""Data in a picture can be read back: pixels, manifest in any script, and the `parameters` text."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_manifest_makes_the_picture_again() -> None:
     assert (manifest["model_id"], manifest["job_id"], manifest["image_id"]) == ("flux-dev", "j" * 32, "i" * 32)
 
 
-def test_a_picture_of_somebody_else_has_no_manifest(tmp_path: Path) -> None:
+def test_a_picture_from_another_program_has_no_manifest(tmp_path: Path) -> None:
     for name, text in (
         ("plain", {}),
         ("foreign", {"parameters": "x"}),
@@ -110,7 +110,7 @@ def test_the_parameters_text() -> None:
     )
 
 
-def test_the_parameters_text_tells_of_loras_and_strength() -> None:
+def test_the_parameters_text_includes_loras_and_strength() -> None:
     text = parameters_text(manifest_of(loras=[{"id": "ink", "scale": 0.5}, {"id": "a/b"}], strength=0.75))
     assert 'LoRA: "ink:0.5, a/b:1", Denoising strength: 0.75, Model: flux-dev' in text
 

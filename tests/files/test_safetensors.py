@@ -1,4 +1,4 @@
-"""Headers of safetensors files that somebody made up: refused before anything is believed of them."""
+"""Invalid headers of safetensors files are refused before they are used."""
 
 from __future__ import annotations
 

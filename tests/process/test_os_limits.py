@@ -1,4 +1,4 @@
-"""What a process asks of the operating system and of the C library."""
+"""Operating system limits of a process."""
 
 from __future__ import annotations
 

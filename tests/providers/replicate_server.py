@@ -1,4 +1,4 @@
-"""A stand-in for Replicate on loopback: its HTTP, its states and its webhooks, and whatever can go wrong with them.
+"""A fake of Replicate on loopback: its HTTP API, states and webhooks, with faults on demand.
 
 What a prediction does stands in `scripts`, by the prompt that asks for it. Everything that was asked is kept, so that a
 test can count what would have been paid for.
@@ -33,7 +33,7 @@ TERMINAL = ("succeeded", "failed", "canceled", "aborted")
 
 @dataclass
 class Script:
-    """How a prediction goes. `fetches` are what the first fetches of an output get: a status, "cut" or "garbage"."""
+    """The course of a prediction. `fetches` are for the first fetches of an output: a status, "cut" or "garbage"."""
 
     seconds: float = 0.1
     ends: str = "succeeded"
@@ -113,7 +113,7 @@ class StandIn(ThreadingHTTPServer):
         }
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Ignore clients that hang up."""
 
     # --- the life of a prediction
 
@@ -146,7 +146,7 @@ class StandIn(ThreadingHTTPServer):
                 made.status, made.logs = status, logs or made.logs
 
     def tell(self, made: Prediction, what: str, *, secret: str = SECRET, at: float | None = None) -> int | None:
-        """Send a webhook about it, as it is now or as it was; gives what it was answered."""
+        """Send a webhook about it, with its current or an earlier state. Returns the response."""
         if made.webhook is None:
             return None
         body = made.body(self) | ({} if what == "end" else {"status": what, "output": None, "error": None})
@@ -296,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = announced is not None
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """Log nothing."""
 
 
 @contextmanager

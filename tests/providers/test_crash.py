@@ -1,4 +1,4 @@
-"""kill -9 of the remote worker between any two steps: nothing is asked twice, nothing is lost. The provider counts."""
+"""kill -9 of the remote worker between any two steps: no prediction is created twice or lost. The provider counts."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_twins_never_share_a_prediction(
     processes: Processes,  # noqa: F811
     hire: Callable,
 ) -> None:
-    """Two jobs with the very same input, both cut off between asking and writing down the answer."""
+    """Two jobs with the same input, both interrupted between the request and storing its answer."""
     harness = new_harness(**settings, **SHORT, REMOTE_CONCURRENCY="1")
     provider.echoes_webhooks = False
     provider.models["acme/painter"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"][
@@ -111,7 +111,7 @@ def test_killed_again_and_again(
     provider: StandIn,
     processes: Processes,  # noqa: F811
 ) -> None:
-    """Twenty jobs, side by side, under workers that live for seconds and die at any moment."""
+    """Twenty concurrent jobs, with workers that live for seconds and are killed at any moment."""
     chance = random.Random(5)
     harness = new_harness(**settings, **SHORT, MAX_ATTEMPTS="60")
     prompts = [f"job {number}" for number in range(20)]

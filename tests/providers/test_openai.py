@@ -1,4 +1,4 @@
-"""A second provider through the same lane: any server that speaks OpenAI's images API."""
+"""A second provider on the same lane: any server with OpenAI's images API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of the gallery in inputs of remote models: only those that the client may see leave this installation."""
+"""Gallery pictures in inputs of remote models: only those that the client may see are uploaded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def people(harness: Harness) -> Keyed:
 
 @pytest.fixture
 def bobs(people: Keyed, worker: Worker) -> str:
-    """The id of a picture of Bob's."""
+    """The id of one of Bob's pictures."""
     return str(completed(people.bob, run(people.bob, prompt="a still"))["images"][0]["image_id"])
 
 
@@ -55,7 +55,7 @@ def _ways(image_id: str) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
 
 
 @pytest.mark.parametrize("way", range(7))
-def test_a_picture_of_somebody_else_is_not_uploaded(people: Keyed, provider: StandIn, bobs: str, way: int) -> None:
+def test_a_picture_of_another_client_is_not_uploaded(people: Keyed, provider: StandIn, bobs: str, way: int) -> None:
     schema, input, field = _ways(bobs)[way]
     provider.add_model("acme/taker", schema)
     uploaded = dict(provider.files)
@@ -91,7 +91,7 @@ def test_a_reference_that_is_none(people: Keyed, provider: StandIn, reference: s
     assert answer.json["errors"][0]["field"] == "input.deep.0.image"
 
 
-def test_a_removed_picture_of_somebody_else_is_one_that_never_was(people: Keyed, provider: StandIn, bobs: str) -> None:
+def test_a_removed_picture_of_another_client_is_not_found(people: Keyed, provider: StandIn, bobs: str) -> None:
     provider.add_model("acme/taker", {})
     assert people.bob.delete(f"/api/image/{bobs}").status_code == 204
     for image_id in (bobs, "0" * 32):
@@ -101,7 +101,7 @@ def test_a_removed_picture_of_somebody_else_is_one_that_never_was(people: Keyed,
 
 
 def test_a_worker_uploads_only_what_was_admitted(people: Keyed, harness: Harness, provider: StandIn, bobs: str) -> None:
-    """Whatever got into a job's row: what was not admitted with the job is not looked up when it runs."""
+    """Even if a job's row was changed: pictures that were not admitted with the job are not read when it runs."""
     provider.add_model("acme/taker", {})
     input = {"prompt": "later", "deep": {"image": f"cyberimage://image/{bobs}"}}
     call = RemoteCall(source="replicate", model="acme/taker", input=input)
@@ -120,7 +120,7 @@ def test_a_worker_uploads_only_what_was_admitted(people: Keyed, harness: Harness
 def test_a_job_that_waited_for_this_version_uploads_what_is_its_owners(
     people: Keyed, harness: Harness, provider: StandIn, bobs: str
 ) -> None:
-    """Accepted before admitted pictures were written down with a job."""
+    """A job from a version that did not store admitted pictures."""
     provider.add_model("acme/taker", {})
     input = {"prompt": "waited", "deep": {"image": f"cyberimage://image/{bobs}"}}
     call = RemoteCall(source="replicate", model="acme/taker", input=input)
@@ -170,7 +170,7 @@ def test_only_listed_references(
         assert "REPLICATE_ONLY_LISTED" in answer.json["detail"]
 
 
-def test_a_rerun_asks_whose_the_picture_is(people: Keyed, harness: Harness, bobs: str) -> None:
+def test_a_rerun_checks_the_owner_of_the_picture(people: Keyed, harness: Harness, bobs: str) -> None:
     with pytest.raises(ImageNotFound):
         rerun(harness.context, bobs, client_id=people.ids["alice"])
     with pytest.raises(Conflict):  # his own, which a provider made

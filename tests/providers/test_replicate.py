@@ -1,4 +1,4 @@
-"""Generations at Replicate, in one process: how they succeed, how they fail, and that each is paid for once."""
+"""Generations at Replicate, in one process: success, failures, and that each is paid for once."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_refusal_is_passed_on(harness: Harness, provider: StandIn, worker: Wor
 
 
 def test_an_answer_that_is_lost_is_not_paid_for_twice(harness: Harness, provider: StandIn, worker: Worker) -> None:
-    """The provider did it, and the connection broke before it could say so. With the list's help it is found."""
+    """The provider created it, and the connection broke before the answer. It is found in the provider's list."""
     for number in range(7):  # more than a page of others
         provider.create("acme/painter", None, {"input": {"prompt": f"other {number}"}})
     provider.drop_creates = 1
@@ -246,8 +246,8 @@ def test_a_success_without_a_file_is_made_anew_on_request(harness: Harness, prov
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "not yet named"])
-def test_what_nobody_wants_any_more_is_cancelled(harness: Harness, provider: StandIn, hire, named: bool) -> None:
-    """Cancelled while no worker had it: between a crash and the next attempt."""
+def test_an_abandoned_prediction_is_cancelled(harness: Harness, provider: StandIn, hire, named: bool) -> None:
+    """Cancelled while no worker owned it: between a crash and the next attempt."""
     provider.scripts["orphan"] = Script(hold=threading.Event())
     job_id = harness.submit("orphan", model_id="painter")
     claim = harness.context.claims.claim("a worker that dies", lane="remote")

@@ -1,4 +1,4 @@
-"""Asking a provider for pictures and videos: the routes, over a provider on loopback and a remote worker."""
+"""The routes that run a provider's models, with a provider on loopback and a remote worker."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_is_refused(client: FlaskClient, provider: StandIn, body: object, c
     assert provider.predictions == {}
 
 
-def test_an_unknown_input_is_left_out_and_said(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
+def test_an_unknown_input_is_left_out_with_a_warning(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
     answer = client.post("/api/run-image-model", json={"model": "acme/painter", "input": {"prompt": "x", "promt": "y"}})
     assert answer.json["warnings"] == ["acme/painter has no input 'promt'; it was not used."]
     completed(client, answer.json["job_id"])
@@ -242,7 +242,7 @@ def test_a_failed_one_shows_why_and_is_retried(client: FlaskClient, provider: St
     assert 'cyberimage_remote_predict_seconds_total{model="painter",provider="replicate"} 3.0' in metrics
 
 
-def test_what_a_clients_own_webhook_is_told(client: FlaskClient, harness: Harness, worker: Worker) -> None:
+def test_the_message_to_a_clients_webhook(client: FlaskClient, harness: Harness, worker: Worker) -> None:
     body = {"model": "acme/painter", "input": {"prompt": "told"}, "webhook_url": "https://8.8.8.8/hook"}
     completed(client, client.post("/api/run-image-model", json=body).json["job_id"])
     with harness.context.database.read() as connection:

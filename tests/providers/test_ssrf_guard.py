@@ -1,4 +1,4 @@
-"""The guarded client: no way to a private address, by name, by spelling, by rebinding or by redirect."""
+"""The guarded client: no access to private addresses by name, notation, rebinding or redirect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Answers = list[list[str]]
 
 
 class Names:
-    """DNS under the test's command: each name's `answers` in turn, the last one for ever. Numbers stay numbers."""
+    """A fake DNS: each name's `answers` in turn, the last one repeatedly. Addresses are returned as they are."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answers] = {}
@@ -47,7 +47,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that connections were opened to. Public ones end up at nobody's."""
+    """The addresses that connections were opened to. Connections to public ones fail."""
     opened: list[str] = []
     real = socket.create_connection
 
@@ -126,7 +126,7 @@ def test_an_answer_that_mixes_public_and_private_is_refused_as_a_whole(
 def test_a_name_that_changes_its_mind_after_the_check_gains_nothing(
     client: httpx.Client, names: Names, connected: list[str], receiver: Receiver
 ) -> None:
-    """DNS rebinding: public when checked, loopback when connected to, if it were asked again."""
+    """DNS rebinding: public when checked, loopback if resolved again for the connection."""
     names.answers["rebind.example"] = [["93.184.215.14"], ["127.0.0.1"]]
     with pytest.raises(httpx.ConnectError):
         client.get(f"http://rebind.example:{receiver.server_port}/")
@@ -153,7 +153,7 @@ def test_a_redirect_to_a_private_address_is_refused(
 
 
 def test_proxies_of_the_environment_are_ignored(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy would do the connecting, unguarded."""
+    """A proxy would connect without the guard."""
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, nobody())
     with guarded_client(allow_private=True, total_seconds=2) as client:
@@ -174,7 +174,7 @@ def test_the_name_stays_in_the_host_header_and_the_next_address_is_tried(
 
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext, list[str | None]]]:
-    """Speaks TLS as hooks.example; gives its port, a context that trusts it, and the names it was asked for."""
+    """A TLS server for hooks.example. Returns its port, a context that trusts it, and the requested server names."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     openssl = shutil.which("openssl")
     if openssl is None:

@@ -1,4 +1,4 @@
-"""Replicate's webhooks: believed when signed, harmless when late or repeated, and of no use to others."""
+"""Replicate's webhooks: verified by signature, harmless if late or repeated, unusable by others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.worker.harness import Harness
 def hooked(
     new_harness: Callable[..., Harness], settings: dict[str, str], provider: StandIn, hire, monkeypatch
 ) -> Hooked:
-    """A worker that only ever hears by webhook, and a provider whose messages the test delivers."""
+    """A worker that gets reports by webhook only, and a provider whose messages the test delivers."""
     monkeypatch.setattr("app.engines.replicate.poll.POLL_PAUSES_WITH_WEBHOOK", (3600.0,))
     harness = new_harness(**settings, PUBLIC_URL="https://pictures.example")
     hire(harness)

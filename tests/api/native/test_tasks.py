@@ -58,7 +58,7 @@ def test_the_class_tells_the_tasks(client):
         ("inpainting", "cannot generate from a prompt alone (send an image and a mask)"),
         ("refiner", "cannot generate from a prompt alone (send an image)"),
         ("edit", "cannot generate from a prompt alone (send an image)"),
-        ("control", "cannot generate from a prompt alone (choose another model: it needs inputs that requests do not have"),
+        ("control", "cannot generate from a prompt alone (choose another model: it needs inputs"),
     ],
 )
 def test_what_a_class_does_not_do_is_refused_with_what_it_needs(client, problem, model_id, message):

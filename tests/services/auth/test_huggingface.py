@@ -1,4 +1,4 @@
-"""AUTH_MODE=huggingface: the hub says who somebody is; its answer is kept for a while, and the token is not."""
+"""AUTH_MODE=huggingface: the hub identifies users; its answers are cached, tokens are not stored."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """`clock[0]` is what time.monotonic says in there."""
+    """`clock[0]` is what time.monotonic returns in the module."""
     now = [1000.0]
     monkeypatch.setattr(huggingface.time, "monotonic", lambda: now[0])
     return now
@@ -50,7 +50,7 @@ def test_the_stand_in_is_a_hub_to_the_real_client(hub):
     assert refused.value.response.status_code == 401
 
 
-def test_who_it_is(hub):
+def test_identity_and_role(hub):
     found = users(hub, auth_admins="Bob, carol")
     alice, bob = found.identify("hf_alice"), found.identify("hf_bob")
     assert (alice.client_id, alice.name, alice.role) == ("hf:alice", "Alice", Role.USER)
@@ -195,7 +195,7 @@ def test_memory_is_bounded(hub, monkeypatch):
     assert found.has_accepted("hf_alice")
 
 
-def test_a_session_is_resumed_until_the_hub_says_otherwise(hub, clock):
+def test_a_session_is_valid_until_the_hub_refuses_its_token(hub, clock):
     found = users(hub)
     recognised = found.sign_in("hf_alice")
     assert "hf_alice" not in recognised.subject
@@ -208,7 +208,7 @@ def test_a_session_is_resumed_until_the_hub_says_otherwise(hub, clock):
         users(hub).resume(recognised.subject)
 
 
-def test_tokens_are_kept_of_those_only_who_signed_in(hub):
+def test_only_tokens_of_signed_in_users_are_stored(hub):
     found = users(hub)
     token = "".join(["hf_", "al", "ice"])  # not a literal of this test's code
     found.identify(token)

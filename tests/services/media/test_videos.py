@@ -1,4 +1,4 @@
-"""Videos live like pictures: published, found again, swept, removed and backed up, in a folder of their own."""
+"""Videos are published, listed, swept, removed and backed up like pictures, in a separate folder."""
 
 from __future__ import annotations
 

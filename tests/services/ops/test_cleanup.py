@@ -1,4 +1,4 @@
-"""Clean-up end to end, files and rows: by age, by count, by bytes; a dry run says exactly what the real one does."""
+"""Clean-up end to end, files and rows: by age, by count, by bytes; a dry run reports exactly what the real one does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.store.db.schema import jobs, outputs
 
 
 class Harness:
-    """An installation, and pictures of any age in it."""
+    """An installation with pictures of any age."""
 
     def __init__(self, folder: Path) -> None:
         self.places = {"database_url": f"sqlite:///{folder}/db", "images_dir": folder / "images", "disk_floor_bytes": 0}
@@ -30,7 +30,7 @@ class Harness:
         return open_context(load_settings({}, None, **self.places, **settings))
 
     def picture(self, days_ago: float, number: int = 1, side: int = 32) -> list[str]:
-        """The ids of a job's pictures, of which it makes `number`."""
+        """Create a job with `number` pictures. Returns their ids."""
         done = submit(self.context, GenerationInput(prompt="x"), client_id="c")
         claim = self.context.claims.claim("w")
         assert claim is not None

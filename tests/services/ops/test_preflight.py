@@ -1,4 +1,4 @@
-"""What is tried before a start: can the address be had, can the folders be written."""
+"""Startup checks: can the address be bound, can the folders be written."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
         assert f"{name}=" in told(tmp_path)
 
 
-def test_who_can_reach_it(tmp_path: Path) -> None:
+def test_unauthenticated_exposure(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "[::1]", "localhost", "127.5.5.5", f"unix:{tmp_path}/x"):
         assert unauthenticated_exposure(settings(tmp_path, HOST=host)) is None, host
     for host in ("0.0.0.0", "::", "192.0.2.1"):
@@ -74,7 +74,9 @@ def test_who_can_reach_it(tmp_path: Path) -> None:
     assert not is_loopback("no.such.invalid")
 
 
-def test_check_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_startup_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("LOG_DIR", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as other:
         monkeypatch.setenv("PORT", str(other.getsockname()[1]))

@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: what `webhook_url` takes, what the receiver is told, what can be listed and sent again."""
+"""Webhooks over HTTP: allowed `webhook_url`s, the message, listing and replaying deliveries."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def generate(client: FlaskClient, url: object, **headers: str) -> tuple[int, dic
 
 
 @pytest.mark.parametrize("server", [True], indirect=True)
-def test_the_receiver_is_told_what_the_status_says(
+def test_the_message_is_equal_to_the_status(
     server: tuple[FlaskClient, Harness], receiver: Receiver, hire: Callable[[Harness], WebhookDispatcher]
 ) -> None:
     client, harness = server

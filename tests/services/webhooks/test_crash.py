@@ -1,4 +1,4 @@
-"""A process that dies at the worst moment loses no message; receivers tell a repeat by its id."""
+"""A process killed at the worst moment loses no message; receivers detect a repeat by its id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outbox as a queue of its own: leases, fences, the order of tries, replays and forgetting."""
+"""The outbox as a queue: leases, fences, the order of attempts, replays and deletion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def edit(harness: Harness, delivery: Delivery, **values: object) -> None:
         connection.execute(update(webhook_deliveries).where(webhook_deliveries.c.id == delivery.id).values(**values))
 
 
-def test_a_claimed_delivery_is_nobody_else_s_until_its_lease_ends(both: Harness) -> None:
+def test_a_claimed_delivery_cannot_be_claimed_until_its_lease_ends(both: Harness) -> None:
     job_id = both.finish(URL)
     first = claim(both)
     assert (first.job_id, first.attempt, first.tries_left) == (job_id, 1, TRIES - 1)
@@ -58,7 +58,7 @@ def test_many_couriers_share_the_work_and_none_is_done_twice(both: Harness) -> N
 
 
 @pytest.mark.parametrize("write", ["delivered", "failed"])
-def test_who_lost_the_lease_writes_nothing(both: Harness, write: str) -> None:
+def test_writes_after_a_lost_lease_have_no_effect(both: Harness, write: str) -> None:
     both.finish(URL)
     stale = claim(both)
     edit(both, stale, due_at=both.store.now() - 1)
@@ -215,7 +215,7 @@ def test_a_clock_set_back_does_not_hold_a_message_up(both: Harness) -> None:
     assert claim(both).id == delivery.id
 
 
-def test_the_signing_key_is_made_once_whoever_asks_first(both: Harness) -> None:
+def test_the_signing_key_is_generated_once(both: Harness) -> None:
     stores = [WebhookStore(both.context.database) for _ in range(6)]
     keys: list[str] = []
     together = threading.Barrier(len(stores))

@@ -1,4 +1,4 @@
-"""The courier against a real receiver: what arrives, what is tried again, what is given up, and who waits for whom."""
+"""The dispatcher with a real receiver: deliveries, retries, failures, and fairness between receivers."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_an_endless_answer_is_not_read(open_harness: Callable[..., Harness], rec
     assert settled(harness, job_id) is DeliveryState.DELIVERED
 
 
-def test_nobody_there_is_a_failed_try(harness: Harness, hire: Hire) -> None:
+def test_a_refused_connection_is_a_failed_attempt(harness: Harness, hire: Hire) -> None:
     job_id = harness.finish(nobody())
     hire(harness)
     eventually(lambda: harness.only(job_id).attempt > 1)
@@ -134,7 +134,7 @@ def test_nobody_there_is_a_failed_try(harness: Harness, hire: Hire) -> None:
 def test_private_addresses_are_refused_for_good(
     open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire
 ) -> None:
-    """Also what was accepted when it was still allowed."""
+    """Including URLs accepted when it was still allowed."""
     harness = open_harness(webhook_allow_private=False)
     jobs = [harness.finish(receiver.url()), harness.finish(f"http://localhost:{receiver.server_port}/")]
     hire(harness)
@@ -157,10 +157,10 @@ def test_a_slow_receiver_holds_up_only_its_own_messages(harness: Harness, receiv
     eventually(lambda: all(delivery.state == "DELIVERED" for delivery in harness.deliveries()))
 
 
-def test_many_receivers_that_never_answer_hold_up_nobody(
+def test_many_unresponsive_receivers_do_not_delay_others(
     open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire
 ) -> None:
-    """With more of them than a small pool has threads, and a timeout that the test does not live to see."""
+    """With more of them than a small pool has threads, and a timeout longer than the test."""
     harness = open_harness(webhook_timeout_seconds=300)
     hanging = [harness.finish(receiver.url(f"/hang/{number}")) for number in range(60)]
     hire(harness)
@@ -187,10 +187,10 @@ def test_retries_leave_half_of_the_connections_to_first_tries(
 
 
 @pytest.mark.parametrize("of", ["one host", "one owner"])
-def test_nobody_takes_all_connections(
+def test_one_client_cannot_take_all_connections(
     open_harness: Callable[..., Harness], receiver: Receiver, hire: Hire, of: str
 ) -> None:
-    """Not with one host that answers no path, nor with many hosts."""
+    """Neither with one unresponsive host nor with many hosts."""
     harness = open_harness(webhook_timeout_seconds=300, webhook_concurrency=8)
     with ExitStack() as stack:
         hosts = [receiver.url("/hang").rsplit("/", 1)[0]] * 20

@@ -1,4 +1,4 @@
-"""Looking for work must not grow with the messages that were ever sent."""
+"""Polling the outbox must not cost more with more delivered messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server process brings the courier along, and lets it finish when it stops."""
+"""The server process starts the dispatcher, and lets it finish at shutdown."""
 
 from __future__ import annotations
 

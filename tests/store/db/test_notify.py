@@ -1,4 +1,4 @@
-"""The doorbell wakes whoever listens, loses nothing that matters, and never stands in the way."""
+"""Notifications wake all subscribers, may be lost without harm, and never block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOON, NOW = 5.0, 0.05
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What takes the place of /tmp; not pytest's own folder, whose name is too long for a socket."""
+    """Replaces /tmp; pytest's folder has a name too long for a socket."""
     folder = tempfile.mkdtemp(prefix="bell")
     monkeypatch.setattr(tempfile, "tempdir", folder)
     yield Path(folder)
@@ -35,7 +35,7 @@ def notifications(database: Database, folder: Path) -> Notifier:
     return open_notifier(database.url)
 
 
-def test_everybody_who_listens_to_the_topic_hears_and_nobody_else(notifications: Notifier) -> None:
+def test_all_subscribers_of_the_topic_and_no_others_are_notified(notifications: Notifier) -> None:
     first, second, other = (
         notifications.subscribe("news"),
         notifications.subscribe("news"),
@@ -69,7 +69,7 @@ def test_ringing_without_listeners_and_after_they_left_is_no_error(notifications
     notifications.publish("work")
 
 
-def test_a_listener_that_never_looks_does_not_hold_up_who_rings(notifications: Notifier) -> None:
+def test_a_subscriber_that_never_reads_does_not_block_the_publisher(notifications: Notifier) -> None:
     listener = notifications.subscribe("news")
     listener.wait(NOW)
     for number in range(2000):
@@ -161,9 +161,7 @@ def test_a_folder_that_is_not_ours_is_not_used(tmp_path: Path, monkeypatch: pyte
         LocalNotifier(tmp_path / "db.sqlite")
 
 
-def test_a_folder_that_somebody_else_made_meanwhile_is_left_alone(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_another_user_is_not_used(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notifications = LocalNotifier(tmp_path / "db.sqlite")
     monkeypatch.setattr(os, "getuid", lambda: -1)
     listener = notifications.subscribe("work")

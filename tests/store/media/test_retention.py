@@ -1,4 +1,4 @@
-"""What may be forgotten is found, oldest first; what is forgotten leaves a trace; favourites and live jobs stay."""
+"""Retention finds what may be deleted, oldest first, and records removals; favourites and live jobs stay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def retention(store: Store) -> RetentionStore:
 
 
 def done(store: Store, days_ago: float = 0.0, pictures: int = 1) -> tuple[str, list[str]]:
-    """A job that ended `days_ago`; gives its id and those of its pictures."""
+    """A job that ended `days_ago`. Returns its id and those of its pictures."""
     job = store.submit()
     made = [an_output(job.id, index) for index in range(pictures)]
     store.complete(store.claim(), *made)
@@ -69,7 +69,7 @@ def test_a_long_history_is_gone_through_in_portions(store: Store, retention: Ret
     assert ended(retention, 7) == [job_id]  # it has a picture
 
 
-def test_what_is_forgotten_is_gone_and_says_so(store: Store, retention: RetentionStore) -> None:
+def test_deleted_jobs_and_pictures_raise_gone(store: Store, retention: RetentionStore) -> None:
     job_id, (first, second) = done(store, 10, pictures=2)
     assert forget(retention, [job_id]) == (2, 1)
     with pytest.raises(Gone):
@@ -82,7 +82,7 @@ def test_what_is_forgotten_is_gone_and_says_so(store: Store, retention: Retentio
     assert forget(retention, [job_id]) == (0, 0)
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(store: Store, retention: RetentionStore) -> None:
+def test_a_dry_run_reports_the_same_and_changes_nothing(store: Store, retention: RetentionStore) -> None:
     job_id, _ = done(store, 10, pictures=2)
     assert forget(retention, [job_id], dry_run=True) == (2, 1)
     assert store.output_count() == 2

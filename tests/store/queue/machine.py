@@ -1,4 +1,4 @@
-"""The store as a state machine, beside a model of it that fits in the head: dictionaries and plain ifs."""
+"""The store as a state machine, compared with a simple model: dictionaries and plain ifs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
 
 @dataclass
 class Expected:
-    """What the model believes about one job."""
+    """The model's state of one job."""
 
     id: str
     client: str
@@ -200,7 +200,7 @@ class StoreMachine(RuleBasedStateMachine):
         after_a_cancel=st.sampled_from([False, False, True]),
     )
     def an_owner_writes(self, which: int, how: str, after_a_cancel: bool) -> None:
-        """Claims drawn from all ever made are mostly stale; this draws from the living."""
+        """Claims drawn from all ever made are mostly stale; this draws from current ones."""
         owners = self.owners()
         claim = owners[which % len(owners)]
         if after_a_cancel:

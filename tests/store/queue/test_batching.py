@@ -1,4 +1,4 @@
-"""Jobs that one call can draw together: who is taken, who is not, and that nobody is taken twice."""
+"""Jobs that can be merged into one call: which are claimed, which are not, and that none is claimed twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURE = InputRef(sha256="0" * 64, width=64, height=64)
 
 
 def taken(store: Store, most: int = 7, worker: str = "w1") -> list[str]:
-    """The ids of those that come with the head of the line."""
+    """The ids of jobs claimed with the first job in the queue."""
     return [claim.job_id for claim in store.claims.claim_batch(store.claim(worker), most)]
 
 
@@ -80,7 +80,7 @@ def test_loras_and_scales_must_be_the_same(store: Store) -> None:
 
 
 def test_only_first_attempts_come_along(store: Store) -> None:
-    """One that kills its worker takes the others with it once, and runs alone from then on."""
+    """A job that kills its worker affects the merged jobs once, and runs alone from then on."""
     for _ in range(2):
         store.submit()
     first = store.claim("w1")
@@ -103,7 +103,7 @@ def test_one_that_is_held_back_stays(store: Store) -> None:
     assert taken(store) == []
 
 
-def test_nobody_comes_forward_from_far_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_job_is_moved_forward_from_far_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "_NEXT", batching._NEXT.limit(3))
     store.submit()
     for width in (128, 64, 128, 64):
@@ -130,7 +130,7 @@ def test_each_is_fenced_and_ended_by_itself(store: Store) -> None:
     assert row.max_attempts - row.attempt == 3  # given back, it has as many as before
 
 
-def test_what_somebody_else_takes_meanwhile_stays_theirs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_claimed_by_another_worker_meanwhile_are_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         store.submit()
     first = store.claim("w1")
@@ -149,7 +149,7 @@ def test_what_somebody_else_takes_meanwhile_stays_theirs(store: Store, monkeypat
 
 
 def test_workers_that_want_the_same_jobs_each_get_others(store: Store) -> None:
-    """None twice, none lost, and nobody waits for anybody in a circle."""
+    """None twice, none lost, and no deadlock."""
     enqueued = {store.submit(client=f"c{n % 3}", seed=n).id for n in range(90)}
 
     def hammer(worker: str) -> list[str]:

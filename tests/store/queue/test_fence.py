@@ -1,4 +1,4 @@
-"""Once a lease is lost, nothing its worker says is written: not before the next claim, not after it, not ever."""
+"""After a lease is lost, its worker cannot write: neither before the next claim nor after it."""
 
 from __future__ import annotations
 

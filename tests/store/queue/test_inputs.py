@@ -1,4 +1,4 @@
-"""The pictures of a job come and go with it, in its own transactions."""
+"""Input pictures are inserted and deleted with their job, in the same transactions."""
 
 from __future__ import annotations
 

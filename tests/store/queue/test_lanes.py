@@ -1,4 +1,4 @@
-"""Jobs of remote providers wait in a line of their own: neither line sees the other."""
+"""Jobs of remote providers wait in a separate queue: neither affects the other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_positions_and_counts_are_of_the_lane(store: Store) -> None:
 
 
 def test_a_lane_that_stands_still_opens_no_past_in_the_other(store: Store) -> None:
-    """Nobody serves the remote lane: its old turns must not let newcomers of the local one in before others."""
+    """No worker serves the remote lane: its old turns must not let new clients of the local one overtake others."""
     submit(store, "remote")
     for _ in range(20):
         submit(store, "local")

@@ -1,4 +1,4 @@
-"""The lease follows the work: heartbeats, the rescue of silent workers' jobs, and the end of poison jobs."""
+"""Leases: heartbeats, expiry of leases of dead workers, and the end of jobs that kill workers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_heartbeat_and_progress_bring_the_news_of_a_cancel(store: Store) -> No
     assert store.claims.check(claim).cancel_requested
 
 
-def test_heartbeats_of_several_jobs_are_told_apart(store: Store) -> None:
+def test_heartbeats_of_several_jobs_have_separate_results(store: Store) -> None:
     for _ in range(3):
         store.submit()
     claims = [store.claim(f"w{number}") for number in range(3)]
@@ -58,7 +58,7 @@ def test_heartbeats_of_several_jobs_are_told_apart(store: Store) -> None:
     assert store.claims.heartbeat([]) == {}
 
 
-def test_a_live_job_is_not_rescued(store: Store) -> None:
+def test_the_lease_of_a_live_job_does_not_expire(store: Store) -> None:
     store.submit()
     store.claim()
     assert store.claims.expire_leases() == []
@@ -141,7 +141,7 @@ def test_a_cancelled_job_whose_worker_died_is_cancelled(store: Store) -> None:
     assert job.completed_at is not None
 
 
-def test_rescue_touches_only_lost_jobs(store: Store) -> None:
+def test_expire_leases_changes_only_lost_jobs(store: Store) -> None:
     for _ in range(4):
         store.submit()
     done, lost, alive = store.claim("w1"), store.claim("w2"), store.claim("w3")
@@ -184,7 +184,7 @@ def test_a_deadline_in_the_far_future_is_brought_back_though_the_worker_lives(st
     assert store.claims.heartbeat([claim])[claim.job_id].owned
 
 
-def test_nobody_waits_longer_than_the_longest_backoff(store: Store) -> None:
+def test_no_job_waits_longer_than_the_longest_backoff(store: Store) -> None:
     job = store.submit()
     store.edit(job.id, available_at=store.now() + BACKOFF_MAX_SECONDS + 60)
     store.claims.expire_leases()

@@ -1,4 +1,4 @@
-"""No query of the queue may grow with history: each uses the index meant for it, and never walks a table.
+"""No query of the queue may cost more with more history: each uses its index, and none scans a table.
 
 The statements are those the store really sends: they are overheard, and SQLite is asked how it would run them.
 """
@@ -70,7 +70,7 @@ def plan_of(database: Database, statement: str, parameters: Any) -> list[str]:
 
 @pytest.fixture(params=["no statistics", "statistics"])
 def store(request: pytest.FixtureRequest, sqlite_database: Database) -> Store:
-    """With and without what upkeep gathers for the planner: it must not tempt it away from the indexes."""
+    """With and without planner statistics: they must not make the planner ignore the indexes."""
     store = Store(sqlite_database)
     running = [store.submit(client="b") for _ in range(3)]
     for job in running:
@@ -94,7 +94,7 @@ def claim_and_lose(store: Store) -> None:
 
 
 def ask_a_provider(store: Store) -> PredictionStore:
-    """One prediction under way, after many that have ended."""
+    """One running prediction, after many that have ended."""
     with store.database.write() as connection:
         common = {"source": "replicate", "model": "a/b", "input": {}, "outputs": [], "created_at": 1.0}
         for number in range(300):

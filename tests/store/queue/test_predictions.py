@@ -1,4 +1,4 @@
-"""What was asked of providers: written under the job's claim, told by anybody, ended once."""
+"""Predictions: created under the job's claim, reported by any process, ended once."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_an_end_is_an_end_and_is_counted_once(store: Store, predictions: Predict
     assert Counter("remote_predictions", "demo", "replicate/failed") not in counted
 
 
-def test_a_start_that_is_told_late_takes_nothing_back(store: Store, predictions: PredictionStore) -> None:
+def test_a_late_start_report_does_not_revert_the_status(store: Store, predictions: PredictionStore) -> None:
     claim = claimed(store)
     predictions.created(claim, intended(predictions, claim), "p1")
     predictions.observed(SOURCE, Report("p1", PredictionStatus.PROCESSING))
@@ -109,7 +109,7 @@ def test_one_prediction_is_of_one_job(store: Store, predictions: PredictionStore
     assert found(predictions, second).provider_id is None
 
 
-def test_a_stranger_is_nobodys(store: Store, predictions: PredictionStore) -> None:
+def test_an_unknown_prediction_belongs_to_no_job(store: Store, predictions: PredictionStore) -> None:
     claim = claimed(store)
     prediction = intended(predictions, claim)
     assert predictions.observed(SOURCE, ended("nobody's")) is None

@@ -1,4 +1,4 @@
-"""Who is alive, and how long things take."""
+"""Live workers, and measured durations."""
 
 from __future__ import annotations
 

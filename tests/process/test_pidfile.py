@@ -13,8 +13,8 @@ from app.config import ROOT
 from app.process.pidfile import FILE, hold_pidfile, running_pid, signal_process
 from tests.waiting import PATIENCE
 
-HOLD = "import sys, time; from pathlib import Path; from app.process.pidfile import present\n" + (
-    "with present(Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
+HOLD = "import sys, time; from pathlib import Path; from app.process.pidfile import hold_pidfile\n" + (
+    "with hold_pidfile(Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
 )
 
 

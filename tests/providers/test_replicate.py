@@ -199,7 +199,7 @@ def test_native_settings_in_the_models_own_words(harness: Harness, provider: Sta
         "go_fast": True,
     }
     assert any("negative_prompt" in warning for warning in job.warnings)
-    assert any("1280x720 became 16:9" in warning for warning in job.warnings)
+    assert any("1280x720 was changed to 16:9" in warning for warning in job.warnings)
     sized = submit(harness.context, asked.model_copy(update={"model_id": "sized"}), client_id="x").job_id
     code, message = failed(harness, sized)
     assert (code, "input.width: must be 1024 or less" in message) == ("invalid_request", True)
@@ -212,7 +212,7 @@ def test_a_slider_that_goes_too_far(harness: Harness, provider: StandIn, worker:
     ]["maximum"] = 4
     job = harness.completed(submit(harness.context, asked, client_id="x").job_id).job
     assert provider.created_for("far")[0].input["steps"] == 4
-    assert job.warnings == ("steps goes from 1 to 4; 100 became 4.",)
+    assert job.warnings == ("steps goes from 1 to 4; 100 was changed to 4.",)
 
 
 def test_start_from_a_picture(new_harness, settings, provider: StandIn, hire) -> None:

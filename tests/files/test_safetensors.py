@@ -58,7 +58,7 @@ def test_what_cannot_be_is_refused(tmp_path, change):
 
 @pytest.mark.parametrize("header", [b"[" * 100_000, b"{" * 100_000, b"null", b"[]", b'{"a": 1}', b"\xff\xfe{}", b"{}}"])
 def test_what_is_no_header_is_refused(tmp_path, header):
-    with pytest.raises(DamagedFile, match="has an invalid entry|metadata"):
+    with pytest.raises(DamagedFile, match="cannot be read|has an invalid entry"):
         read_header(written(tmp_path, header))
 
 

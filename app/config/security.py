@@ -13,7 +13,7 @@ from app.config.kinds import Seconds
 class Security(BaseModel):
     auth_mode: Literal["none", "keys", "huggingface"] = Field(
         "none",
-        description="Who may use the API: everybody, holders of a key (see python -m app.cli.keys), or of a hub token.",
+        description="Who may use the API: everybody, holders of a key (see cyberimage keys), or of a hub token.",
     )
     auth_users: str = Field(
         "", description="Hugging Face users and organisations that may come in, separated by commas; empty = all."

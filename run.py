@@ -1,4 +1,4 @@
-"""Start CyberImage: `python run.py` runs the API and its workers and keeps them running."""
+"""Start CyberImage: `python run.py`, which is `cyberimage run`."""
 
 import sys
 

@@ -1,11 +1,8 @@
-"""Start one worker process: `python worker.py`. It takes jobs from the queue until it is told to stop.
-
-`python worker.py --lane remote` starts the one that talks to the providers of remote models.
-"""
+"""Start one worker process: `python worker.py`, which is `cyberimage worker`."""
 
 import sys
 
-from app.cli.worker import main
+from app.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main(arguments=sys.argv[1:]))
+    sys.exit(main(["worker", *sys.argv[1:]]))

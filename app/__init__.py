@@ -46,5 +46,5 @@ def create_app(settings: Settings) -> OpenAPI:
         allowed = [re.compile(f"^{re.escape(one)}$") if "[" in one else one for one in settings.cors_origin_list]
         CORS(app, origins=allowed, expose_headers=api.EXPOSED_HEADERS)
     server = app.extensions["cyberimage"] = ApiContext(open_context(settings))
-    app.extensions["cyberimage-door"] = AccessControl(server)
+    app.extensions["cyberimage-access-control"] = AccessControl(server)
     return app

@@ -47,9 +47,13 @@ def passes(capability: str | None, isa: str | None, threads: int, arguments: lis
         environment["ATEN_CPU_CAPABILITY"] = capability
     if isa is not None:
         environment["ONEDNN_MAX_CPU_ISA"] = isa
+    # More threads than cores, each spinning while it waits for the others, take ten times as long.
+    environment["OMP_WAIT_POLICY"] = "passive"
+    processes = max(1, (os.cpu_count() or 1) // threads)
     started = time.monotonic()
     ignored = [f"--ignore-glob=*/{name}.py" for name in NOT_NUMERICAL]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *TESTS, *ignored, *arguments]
+    options = ["-q", "--timeout", "900", "-n", str(processes)]
+    command = [sys.executable, "-m", "pytest", *options, *TESTS, *ignored, *arguments]
     print(f"\n== {named(capability, isa, threads)}", flush=True)
     code = subprocess.run(command, env=environment, check=False).returncode
     print(f"== {'passed' if code == 0 else f'pytest ended with {code}'} after {time.monotonic() - started:.0f} s")

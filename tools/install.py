@@ -39,6 +39,7 @@ def main(group: str) -> int:
             " To use another index: PIP_EXTRA_INDEX_URL=<its address> make run"
         )
     print(f"Installing {REQUIREMENTS[group]} …", flush=True)
+    write_command()
     if os.environ.get("UNVERIFIED") == "1":
         return 0 if pip("-r", str(ROOT / REQUIREMENTS[group])) else 1
     if pip("--require-hashes", *(f"--requirement={ROOT / lock}" for lock in locks(group, installed_torch()))):
@@ -47,6 +48,16 @@ def main(group: str) -> int:
         "If your package index serves other files than locks/ names, install without the check: UNVERIFIED=1 make run"
     )
     return 1
+
+
+def write_command() -> None:
+    """`.venv/bin/cyberimage`, which runs this checkout: what an editable install would make, without building."""
+    command = PYTHON.parent / "cyberimage"
+    command.write_text(
+        f"#!{PYTHON}\nimport sys\n\nsys.path.insert(0, {str(ROOT)!r})\nfrom app.cli.main import main\n\n"
+        "sys.exit(main())\n"
+    )
+    command.chmod(0o755)
 
 
 def locks(group: str, torch: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
-from app.api import v1
+from app.api import routing, v1
 from app.api.http import conditional, headers, prefix, problems, request_body
 from app.api.http.problems import refuse
 from app.api.http.request_body import ApiRequest
@@ -77,6 +77,8 @@ def register(app: OpenAPI, settings: Settings) -> None:
         app.register_api(resource.api)
     v1.register(app)
     app.register_blueprint(docs.pages)
+    routing.declare(routing.RoutePolicy(routing.Access.PUBLIC, budget=None))(app.view_functions["static"])
+    routing.collect(app)
     if settings.rate_limit_generate or settings.rate_limit_read or settings.auth_mode == "keys":
         from app.api.security import rate_limits  # only then: it costs megabytes
 

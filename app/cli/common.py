@@ -1,33 +1,32 @@
-"""What the commands have in common: open the installation, do the work, say plainly what went wrong."""
+"""What all commands share: exit statuses, output as JSON. It imports nothing heavy."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from app.config import load_settings
-from app.errors import ConfigurationError, CyberImageError
-from app.process.os_limits import keep_files_private
-from app.services.context import AppContext, open_context
-from app.services.ops.private_files import protect_files
+import click
 
 EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
+EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: no server answers, or the database is not there yet
+EXIT_INTERRUPTED = 130
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def run_command(work: Callable[[AppContext], None], failure_prefix: str = "") -> int:
-    """Do `work` on the installation that the settings name, and give the exit status. `lament` begins the sentence
-    about a failure."""
-    keep_files_private()
+def invoke(command: click.Command, arguments: Sequence[str] | None, name: str) -> int:
+    """Run a click command and return its exit status: 2 for wrong usage, 130 after Ctrl+C."""
     try:
-        settings = load_settings()
-        protect_files(settings)
-        context = open_context(settings)
-        work(context)
-        context.close()
-    except ConfigurationError as error:
-        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    except (CyberImageError, OSError) as error:
-        print(f"{failure_prefix}{error}", file=sys.stderr)
-        return EXIT_FAILED
-    return 0
+        result = command.main(arguments, prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))

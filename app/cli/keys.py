@@ -1,16 +1,18 @@
-"""The keys of AUTH_MODE=keys, by command: `python -m app.cli.keys create NAME [--admin]`, `list`, `revoke ID`; and with
-`webhook` the one that receivers check our webhooks with."""
+"""`cyberimage keys`: the API keys of AUTH_MODE=keys, and the secret that webhooks are signed with."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from app.cli.common import run_command
+import click
+
+from app.cli.common import json_option, print_json
+from app.cli.installation import run_command
 from app.config.rate_limits import check_limit
 from app.core.access import ApiKey, Role
+from app.core.job_body import iso_or_none
 from app.services.auth.api_keys import create_key
 from app.services.context import AppContext
 from app.services.webhooks.signing import signing_secret
@@ -19,36 +21,91 @@ from app.store.ops.api_keys import ApiKeyStore
 LONGEST_NAME = 100
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status. It may run while the service does."""
-    asked = _parser().parse_args(arguments)
-    return run_command(lambda context: asked.run(context, asked))
+def _name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    if not text.isprintable() or not 0 < len(text.strip()) <= LONGEST_NAME:
+        raise click.BadParameter(f"use 1 to {LONGEST_NAME} printable characters")
+    return text.strip()
 
 
-def _create(context: AppContext, asked: argparse.Namespace) -> None:
-    role = Role.ADMIN if asked.admin else Role.USER
-    limits = {"rate_limit_generate": asked.limit, "rate_limit_read": asked.limit_read}
-    key, token = create_key(context, asked.name, role, **limits)
-    print(token)
-    print(f"Key {key.id} for {key.name} ({key.role}). It is shown this once: keep it now.", file=sys.stderr)
-    if context.settings.auth_mode != "keys":
-        print("It is asked for when AUTH_MODE=keys is set.", file=sys.stderr)
+def _limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else check_limit(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
-def _list(context: AppContext, _asked: argparse.Namespace) -> None:
+@click.group()
+def command() -> None:
+    """Make, list and revoke API keys (AUTH_MODE=keys)."""
+
+
+@command.command()
+@click.argument("name", callback=_name)
+@click.option("--admin", is_flag=True, help="It may see everything, clean up, load and unload models.")
+@click.option("--limit", callback=_limit, help='Instead of RATE_LIMIT_GENERATE, as "10 per minute"; "" = none.')
+@click.option("--limit-read", callback=_limit, help='Instead of RATE_LIMIT_READ; "" = none.')
+def create(name: str, admin: bool, limit: str | None, limit_read: str | None) -> int:
+    """Make a key for NAME and print its token, once."""
+
+    def work(context: AppContext) -> None:
+        limits = {"rate_limit_generate": limit, "rate_limit_read": limit_read}
+        key, token = create_key(context, name, Role.ADMIN if admin else Role.USER, **limits)
+        print(token)
+        print(f"Key {key.id} for {key.name} ({key.role}). It is shown this once: keep it now.", file=sys.stderr)
+        if context.settings.auth_mode != "keys":
+            print("It is asked for when AUTH_MODE=keys is set.", file=sys.stderr)
+
+    return run_command(work)
+
+
+@command.command("list")
+@json_option
+def list_keys(as_json: bool) -> int:
+    """Show all keys, without their tokens."""
+
+    def work(context: AppContext) -> None:
+        keys = ApiKeyStore(context.database).all()
+        print_json([_as_json(key) for key in keys]) if as_json else _print_table(keys)
+
+    return run_command(work)
+
+
+@command.command()
+@click.argument("id", type=int)
+def revoke(id: int) -> int:
+    """Make the key ID worthless, from its next request on."""
+
+    def work(context: AppContext) -> None:
+        key = ApiKeyStore(context.database).revoke(id)
+        print(f"Key {key.id} ({key.name}) is revoked. Its jobs and pictures stay.")
+
+    return run_command(work)
+
+
+@command.command()
+def webhook() -> int:
+    """Print the secret that webhooks are signed with."""
+    return run_command(lambda context: print(signing_secret(context)))
+
+
+def _print_table(keys: list[ApiKey]) -> None:
     print(f"{'ID':>4}  {'NAME':<24} {'ROLE':<6} {'CREATED':<17} {'LAST USED':<17} {'REVOKED':<17} LIMITS")
-    for key in ApiKeyStore(context.database).all():
+    for key in keys:
         times = (f"{_when(at):<17}" for at in (key.created_at, key.last_used_at, key.revoked_at))
         print(f"{key.id:>4}  {key.name:<24} {key.role:<6} {' '.join(times)} {_limits(key)}".rstrip())
 
 
-def _revoke(context: AppContext, asked: argparse.Namespace) -> None:
-    key = ApiKeyStore(context.database).revoke(asked.id)
-    print(f"Key {key.id} ({key.name}) is revoked. Its jobs and pictures stay.")
-
-
-def _webhook(context: AppContext, _asked: argparse.Namespace) -> None:
-    print(signing_secret(context))
+def _as_json(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "role": key.role,
+        "created_at": iso_or_none(key.created_at),
+        "last_used_at": iso_or_none(key.last_used_at),
+        "revoked_at": iso_or_none(key.revoked_at),
+        "rate_limit_generate": key.rate_limit_generate,
+        "rate_limit_read": key.rate_limit_read,
+    }
 
 
 def _when(seconds: float | None) -> str:
@@ -58,37 +115,3 @@ def _when(seconds: float | None) -> str:
 def _limits(key: ApiKey) -> str:
     named = (("generate", key.rate_limit_generate), ("read", key.rate_limit_read))
     return ", ".join(f"{name}: {limit or 'none'}" for name, limit in named if limit is not None)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.cli.keys", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    create = commands.add_parser("create", help="make a key and print its token, once")
-    create.add_argument("name", type=_name, help="whose it is, for people")
-    create.add_argument("--admin", action="store_true", help="may see everything, clean up, load and unload models")
-    create.add_argument("--limit", type=_limit, help='instead of RATE_LIMIT_GENERATE, as "10 per minute"; "" = none')
-    create.add_argument("--limit-read", type=_limit, help='instead of RATE_LIMIT_READ; "" = none')
-    create.set_defaults(run=_create)
-    commands.add_parser("list", help="show all keys").set_defaults(run=_list)
-    revoke = commands.add_parser("revoke", help="make a key worthless, from its next request on")
-    revoke.add_argument("id", type=int, help="as `list` shows it")
-    revoke.set_defaults(run=_revoke)
-    commands.add_parser("webhook", help="print the secret that webhooks are signed with").set_defaults(run=_webhook)
-    return parser
-
-
-def _name(text: str) -> str:
-    if not text.isprintable() or not 0 < len(text.strip()) <= LONGEST_NAME:
-        raise argparse.ArgumentTypeError(f"use 1 to {LONGEST_NAME} printable characters")
-    return text.strip()
-
-
-def _limit(text: str) -> str:
-    try:
-        return check_limit(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,18 @@
-"""The models of the catalogue, by command: `python -m app.cli.models list`, `fetch MODEL_ID`, `remove MODEL_ID`."""
+"""`cyberimage models`: which models of the catalogue are here; download and delete them."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from typing import Any
 
-from app.cli.common import run_command
+import click
+
+from app.cli.common import json_option, print_json
+from app.cli.installation import run_command
 from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
@@ -20,27 +22,73 @@ from app.errors import InvalidRequest
 from app.services.context import AppContext
 from app.services.models import model_files
 
-EXIT_INTERRUPTED = 130
 _RATE_SECONDS = 10.0  # that the rate is an average over
 _LINE_SECONDS = 10.0  # between two lines when there is no terminal
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status. It may run while the service does."""
-    asked = _parser().parse_args(arguments)
+@click.group()
+def command() -> None:
+    """Show, download and delete the models of the catalogue. The service may run meanwhile."""
+
+
+@command.command("list")
+@json_option
+def list_models(as_json: bool) -> int:
+    """Show each model, and whether it is here."""
+
+    def work(context: AppContext) -> None:
+        if as_json:
+            print_json([_as_json(context, spec) for spec in context.catalog])
+            return
+        print(f"{'MODEL':<20} {'STATE':<8} {'ON DISK':>8}  {'NEEDS':<8} SOURCE")
+        for spec in context.catalog:
+            files = model_files.files_of(context, spec)
+            size = _gigabytes(files.bytes) if files.bytes else "-"
+            print(f"{spec.id:<20} {_state(files):<8} {size:>8}  {_needs(context, spec):<8} {spec.source}: {spec.repo}")
+
+    return run_command(work)
+
+
+@command.command()
+@click.argument("model_id")
+def fetch(model_id: str) -> int:
+    """Download MODEL_ID now, or go on where a download broke off."""
     try:
-        return run_command(lambda context: asked.run(context, asked))
+        return run_command(lambda context: _fetch(context, model_id))
     except KeyboardInterrupt:
         print("\nStopped. What came is kept; run the same command again to go on.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        raise click.Abort from None
 
 
-def _list(context: AppContext, _asked: argparse.Namespace) -> None:
-    print(f"{'MODEL':<20} {'STATE':<8} {'ON DISK':>8}  {'NEEDS':<8} SOURCE")
-    for spec in context.catalog:
-        files = model_files.files_of(context, spec)
-        size = _gigabytes(files.bytes) if files.bytes else "-"
-        print(f"{spec.id:<20} {_state(files):<8} {size:>8}  {_needs(context, spec):<8} {spec.source}: {spec.repo}")
+@command.command()
+@click.argument("model_id")
+def remove(model_id: str) -> int:
+    """Delete what was downloaded of MODEL_ID."""
+
+    def work(context: AppContext) -> None:
+        spec = context.catalog.get(model_id)
+        freed = model_files.remove(context, spec)
+        print(f"{_gigabytes(freed)} of {spec.repo} are deleted." if freed else f"Nothing of {spec.repo} is here.")
+        for other in context.catalog:
+            if (other.repo, other.source) == (spec.repo, spec.source) and other.id != spec.id:
+                print(f"{other.id} used the same files.")
+
+    return run_command(work)
+
+
+def _as_json(context: AppContext, spec: ModelSpec) -> dict[str, Any]:
+    files = model_files.files_of(context, spec)
+    needs = _needs(context, spec)
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "source": spec.source,
+        "repo": spec.repo,
+        "media": spec.media,
+        "available": files.available,
+        "bytes": files.bytes,
+        "needs": None if needs == "-" else needs,
+    }
 
 
 def _state(files: model_files.ModelFiles) -> str:
@@ -56,8 +104,8 @@ def _needs(context: AppContext, spec: ModelSpec) -> str:
     return "licence" if context.settings.hf_token.get_secret_value() else "HF_TOKEN"
 
 
-def _fetch(context: AppContext, asked: argparse.Namespace) -> None:
-    spec = context.catalog.get(asked.model_id)
+def _fetch(context: AppContext, model_id: str) -> None:
+    spec = context.catalog.get(model_id)
     if spec.lane == "remote":
         raise InvalidRequest(f"{spec.id} runs at a provider; there is nothing to fetch.")
     settings = context.settings
@@ -80,15 +128,6 @@ def _fetch(context: AppContext, asked: argparse.Namespace) -> None:
         line.end()
     size = model_files.files_of(context, spec).bytes or 0
     print(f"{spec.id} is here: {_gigabytes(size)}, revision {checkpoint.revision}.")
-
-
-def _remove(context: AppContext, asked: argparse.Namespace) -> None:
-    spec = context.catalog.get(asked.model_id)
-    freed = model_files.remove(context, spec)
-    print(f"{_gigabytes(freed)} of {spec.repo} are deleted." if freed else f"Nothing of {spec.repo} is here.")
-    for other in context.catalog:
-        if (other.repo, other.source) == (spec.repo, spec.source) and other.id != spec.id:
-            print(f"{other.id} used the same files.")
 
 
 class ProgressLine:
@@ -143,21 +182,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.cli.models", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("list", help="show each model, and whether it is here").set_defaults(run=_list)
-    for name, run, help in (
-        ("fetch", _fetch, "download a model now, or go on where a download broke off"),
-        ("remove", _remove, "delete what was downloaded of a model"),
-    ):
-        command = commands.add_parser(name, help=help)
-        command.add_argument("model_id", metavar="MODEL_ID", help="as `list` shows it")
-        command.set_defaults(run=run)
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,17 @@
-"""The start of everything: what `run.py` does."""
+"""`cyberimage run`, and run.py: start the API and the workers, or signal those that run."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
+import click
+
+from app.cli.common import EXIT_CONFIGURATION, invoke
 from app.cli.supervisor import Supervisor, children_of
-from app.cli.worker import EXIT_CONFIGURATION
 from app.config import Read, Settings, read_settings
 from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
@@ -27,21 +28,36 @@ STOP_EXTRA_SECONDS = 15.0  # for what has to be written and closed
 log = logging.getLogger("cyberimage.supervisor")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Start the API and the workers and keep them running. Returns the exit status."""
+@click.command()
+@click.option("--workers", metavar="N", help="Worker processes: auto, 0 or a number.")
+@click.option("--host", help="Address to listen on (default 127.0.0.1).")
+@click.option("--port", help="Port to listen on (default 5050).")
+@click.option("--check", is_flag=True, help="Check the configuration and explain it; start nothing.")
+@click.option("--stop", is_flag=True, help="Stop the one that runs: running jobs finish or go back to the queue.")
+@click.option("--reload", is_flag=True, help="Have the one that runs take over changed settings.")
+def command(check: bool, stop: bool, reload: bool, **options: str | None) -> int:
+    """Start the API and its workers, and keep them running."""
+    if check + stop + reload > 1:
+        raise click.UsageError("--check, --stop and --reload exclude each other.")
     keep_files_private()
-    asked = _parser().parse_args(arguments)
     # The environment, not only this process' settings: the children read it too.
-    os.environ.update({name: value for name, value in vars(asked).items() if name.isupper() and value is not None})
+    os.environ.update({name.upper(): value for name, value in options.items() if value is not None})
     try:
-        if asked.signal is not None:  # also when the settings are wrong by now
-            return _tell(read_settings().settings, asked.signal)
+        if stop or reload:  # also when the settings are wrong by now
+            return _signal(read_settings().settings, signal.SIGTERM if stop else signal.SIGHUP)
         read = read_configuration()
     except ConfigurationError as error:
         print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
         return EXIT_CONFIGURATION
-    if asked.check:
-        return _explain(read)
+    return explain(read) if check else _start(read)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """What run.py does with its arguments. Returns the exit status."""
+    return invoke(command, arguments, "run.py")
+
+
+def _start(read: Read) -> int:
     settings = read.settings
     configure_logging(settings, "run")
     protect_files(settings)
@@ -57,16 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return supervisor.run()
 
 
-def _tell(settings: Settings, number: signal.Signals) -> int:
+def _signal(settings: Settings, number: signal.Signals) -> int:
     """Stop or reload the run.py that runs already."""
     wait = settings.shutdown_grace_seconds + STOP_EXTRA_SECONDS if number is signal.SIGTERM else 0
     try:
         pid = signal_process(settings.log_dir, number, wait_seconds=wait)
     except OSError as error:  # not ours, or it does not end
-        print(f"It could not be told: {error}", file=sys.stderr)
+        print(f"Could not signal CyberImage: {error}", file=sys.stderr)
         return 1
     if pid is None:
-        print(f"CyberImage is not running (nobody holds {settings.log_dir / FILE}).", file=sys.stderr)
+        print(f"CyberImage is not running (no process holds {settings.log_dir / FILE}).", file=sys.stderr)
         return 0 if number is signal.SIGTERM else 1
     print(f"Process {pid} {'has stopped' if wait else 'reads its settings again; its log tells which'}.")
     return 0
@@ -92,33 +108,23 @@ def _has_terminal() -> bool:
         return False
 
 
-def _explain(read: Read) -> int:
-    """What differs from the defaults and why it matters, what is probably not meant, and what cannot work here."""
-    wrong = [] if running_pid(read.settings.log_dir) else list(startup_problems(read.settings))
+def explain(read: Read) -> int:
+    """Print what differs from the defaults, what is probably not meant, and what cannot work here."""
+    changed, warnings, errors = findings(read)
     for heading, lines in (
-        ("Other than the defaults:", changes(read)),
-        ("Worth a look:", warnings_for(read)),
-        ("This cannot work here:", wrong),
+        ("Other than the defaults:", changed),
+        ("Worth a look:", warnings),
+        ("This cannot work here:", errors),
     ):
-        found = list(lines)
-        if found:
-            print(heading, *found, sep="\n  ", end="\n\n")
-    if wrong:
+        if lines:
+            print(heading, *lines, sep="\n  ", end="\n\n")
+    if errors:
         return EXIT_CONFIGURATION
     print("The configuration is fine.")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="run.py", description="Start CyberImage: the API and its workers.")
-    parser.add_argument("--workers", dest="WORKERS", metavar="N", help="worker processes: auto, 0 or a number")
-    parser.add_argument("--host", dest="HOST", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", dest="PORT", help="port to listen on (default 5050)")
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--check", action="store_true", help="check the configuration and explain it")
-    for option, number, about in (
-        ("--stop", signal.SIGTERM, "stop the one that runs: what is in work finishes or goes back"),
-        ("--reload", signal.SIGHUP, "have the one that runs take over changed settings"),
-    ):
-        instead.add_argument(option, dest="signal", action="store_const", const=number, help=about)
-    return parser
+def findings(read: Read) -> tuple[list[str], list[str], list[str]]:
+    """What differs from the defaults, warnings, and errors: while the service runs, the port is taken by it."""
+    errors = [] if running_pid(read.settings.log_dir) else list(startup_problems(read.settings))
+    return list(changes(read)), list(warnings_for(read)), errors

@@ -1,8 +1,7 @@
-"""The start of a worker process."""
+"""`cyberimage worker`, and worker.py: one worker process."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -11,6 +10,9 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+import click
+
+from app.cli.common import EXIT_CONFIGURATION, EXIT_UNAVAILABLE
 from app.config import ROOT
 from app.core.catalog import LANES
 from app.core.configuration import read_configuration
@@ -27,8 +29,6 @@ from app.services.ops.private_files import protect_files
 from app.worker.loop import Worker
 from app.worker.prediction_ledger import remote_worker
 
-EXIT_CONFIGURATION = 2
-EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database is not there yet
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
 ORPHAN_GRACE_SECONDS = 1.0
 REMOTE_GRACE_SECONDS = 2.0  # whoever takes a remote job next goes on where it stood
@@ -36,14 +36,34 @@ REMOTE_GRACE_SECONDS = 2.0  # whoever takes a remote job next goes on where it s
 log = logging.getLogger("cyberimage.worker")
 
 
+@click.command()
+@click.option(
+    "--lane",
+    type=click.Choice(LANES),
+    default="local",
+    show_default=True,
+    help="local: models in memory; remote: models of providers.",
+)
+def command(lane: str) -> int:
+    """Run one worker until SIGTERM: it takes jobs from the queue. `cyberimage run` starts those that are needed."""
+    return run_worker(lane)
+
+
 def main(
     make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories,
     arguments: Sequence[str] = (),
 ) -> int:
+    """What worker.py does with its arguments; tests pass engines of their own. Returns the exit status."""
+    with command.make_context("worker.py", list(arguments)) as parsed:
+        return run_worker(parsed.params["lane"], make_factories)
+
+
+def run_worker(
+    lane: str, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories
+) -> int:
     """Run a worker until SIGTERM or SIGINT; one of the local lane has the engines of `make_factories`. Returns the exit
     status."""
     keep_files_private()
-    lane = _parser().parse_args(arguments).lane
     orphaned = parent_watch.watch_parent()
     try:
         settings = read_configuration().settings
@@ -95,14 +115,6 @@ def _local_worker(
         )
     )
     return Worker(context, factories, device="cuda" if gpu_count() else "cpu")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="worker.py", description="Start one worker of CyberImage.")
-    parser.add_argument(
-        "--lane", choices=LANES, default="local", help="local: models in memory (default); remote: those of providers"
-    )
-    return parser
 
 
 def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:

@@ -13,7 +13,7 @@ from app.config.kinds import Seconds
 class Security(BaseModel):
     auth_mode: Literal["none", "keys", "huggingface"] = Field(
         "none",
-        description="Who may use the API: everyone, clients with an API key (python -m app.cli.keys), or hub users.",
+        description="Who may use the API: everyone, clients with an API key (cyberimage keys), or hub users.",
     )
     auth_users: str = Field(
         "", description="Hugging Face users and organisations with access, separated by commas; empty = all."

@@ -39,7 +39,7 @@ def harness(new_harness, tmp_path: Path, way: str) -> Iterator[tuple[Harness, Pr
 
 
 def new_key(harness: Harness) -> str:
-    done = harness._processes.start("-m", "app.cli.keys", "create", "alice", **harness.environment)
+    done = harness._processes.start("-m", "app.cli", "keys", "create", "alice", **harness.environment)
     assert done.wait(60) == 0
     return next(word for word in harness._processes.said().split() if word.startswith("ci_"))
 

@@ -1,4 +1,4 @@
-"""`python -m app.cli.models`: what is here, fetching with a break in the middle, and removing."""
+"""`cyberimage models`: what is here, fetching with a break in the middle, and removing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(hub, tmp_path):
         prepare = SMALL_CHUNKS if arguments[0] == "fetch" else ""
         # Tests that run in the background of a shell are born deaf to Ctrl+C, and so would this be.
         hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        code = f"import sys; {hears}{prepare}from app.cli.models import main; sys.exit(main())"
+        code = f"import sys; {hears}{prepare}from app.cli.main import main; sys.exit(main(['models', *sys.argv[1:]]))"
         command = [sys.executable, "-c", code, *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)

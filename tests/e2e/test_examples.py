@@ -6,19 +6,23 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from app.config import ROOT
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
 from tests.services.auth.whoami_server import WhoamiServer, user
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("service")]
+README = (ROOT / "README.md").read_text()
 PAGE = (ROOT / "docs" / "V1.md").read_text()
 EXAMPLES = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.M | re.S)
 
@@ -75,7 +79,7 @@ def test_the_two_curls_run_with_a_key_too(new_service: MakeService, tmp_path: Pa
     service = new_service(AUTH_MODE="keys", DEFAULT_MODEL_ID="demo")
     service.start()
     made = subprocess.run(
-        [sys.executable, "-m", "app.cli.keys", "create", "somebody", "--admin"],
+        [sys.executable, "-m", "app.cli", "keys", "create", "somebody", "--admin"],
         cwd=ROOT,
         env={**os.environ, **service.environment},
         capture_output=True,
@@ -96,3 +100,26 @@ def test_the_two_curls_run_with_a_token_of_the_hub_too(new_service: MakeService,
         service.start()
         run_the_two_curls(service, tmp_path, "hf_of_alice")
         assert hub.asked == 1, "the hub's word is kept for a while"
+
+
+def test_the_command_of_the_readme_makes_a_picture(new_service: MakeService, tmp_path: Path) -> None:
+    line = re.search(r"^\.venv/bin/cyberimage (generate .*)$", README, re.MULTILINE)
+    assert line is not None
+    service = new_service(DEFAULT_MODEL_ID="demo")
+    service.start()
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", *shlex.split(line[1])],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "CYBERIMAGE_URL": f"http://127.0.0.1:{service.environment['PORT']}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "circle.png\n"), done.stderr
+    with Image.open(tmp_path / "circle.png") as opened:
+        assert opened.size == (256, 256)

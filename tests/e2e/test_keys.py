@@ -27,10 +27,10 @@ def service(new_service) -> Service:
 
 
 def keys(service: Service, *arguments: str) -> str:
-    """`python -m app.cli.keys`, as whoever runs the server would say it; gives what it prints."""
+    """`cyberimage keys`, as whoever runs the server would say it; gives what it prints."""
     environment = {"PATH": os.environ["PATH"], **service.environment}
     done = subprocess.run(
-        [sys.executable, "-m", "app.cli.keys", *arguments],
+        [sys.executable, "-m", "app.cli", "keys", *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -54,11 +54,14 @@ def test_each_command(new_service, tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     backup = tmp_path / "kept" / "backup"
     commands = (
-        ("app.cli.keys", "create", "alice"),
-        ("app.cli.models", "list"),
-        ("app.cli.cleanup",),
-        ("app.cli.backup", str(backup)),
-        ("app.cli.restore", str(backup)),
+        ("app.cli", "keys", "create", "alice"),
+        ("app.cli", "models", "list"),
+        (
+            "app.cli",
+            "cleanup",
+        ),
+        ("app.cli", "backup", str(backup)),
+        ("app.cli", "restore", str(backup)),
     )
     try:
         for module, *arguments in commands:

@@ -145,7 +145,9 @@ def patched_size(kind: str, side: int) -> bytes:
 def test_a_bomb_of_another_kind_is_refused_by_its_header(kind, side, monkeypatch):
     data = patched_size(kind, side)
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
-    with pytest.raises(UnusablePicture, match=r"pixels; at most 1,000,000 are allowed|is damaged|not in a supported format"):
+    with pytest.raises(
+        UnusablePicture, match=r"pixels; at most 1,000,000 are allowed|is damaged|not in a supported format"
+    ):
         read(data)
 
 

@@ -58,7 +58,7 @@ def test_what_cannot_be_is_refused(tmp_path, change):
 
 @pytest.mark.parametrize("header", [b"[" * 100_000, b"{" * 100_000, b"null", b"[]", b'{"a": 1}', b"\xff\xfe{}", b"{}}"])
 def test_what_is_no_header_is_refused(tmp_path, header):
-    with pytest.raises(DamagedFile, match="cannot be read|has an invalid entry"):
+    with pytest.raises(DamagedFile, match=r"cannot be read|has an invalid entry"):
         read_header(written(tmp_path, header))
 
 
@@ -83,5 +83,7 @@ def test_a_header_of_absurd_length_is_not_read(tmp_path):
 def test_a_lora_with_such_a_header_is_refused_by_its_name(tmp_path):
     name = "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight"
     file = written(tmp_path, {name: GOOD | {"shape": [2**40, 2**40]}})
-    with pytest.raises(LoraUnavailable, match=r"The LoRA mine cannot be used: its header has an invalid entry for transformer\.single"):
+    with pytest.raises(
+        LoraUnavailable, match=r"The LoRA mine cannot be used: its header has an invalid entry for transformer\.single"
+    ):
         loras.inspect(file, "mine")

@@ -57,7 +57,7 @@ class KeyedServer(HostileServer):
 
     def __init__(self, processes: Processes, folder, **environment: str) -> None:
         super().__init__(processes, folder, program="tests.hostile.patient", AUTH_MODE="keys", **environment)
-        done = processes.start("-m", "app.cli.keys", "create", "alice", DATABASE_URL=f"sqlite:///{folder}/db.sqlite")
+        done = processes.start("-m", "app.cli", "keys", "create", "alice", DATABASE_URL=f"sqlite:///{folder}/db.sqlite")
         assert done.wait(60) == 0
         self.token = next(word for word in processes.said().split() if word.startswith("ci_"))
 

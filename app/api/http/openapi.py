@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3 import Tag
 from pydantic import AfterValidator, BaseModel, Field
 
 from app.api.http.problems import MEDIA_TYPE
+from app.api.routing import Routes
 from app.errors import CyberImageError, DeliveryNotFound, ImageNotFound, JobNotFound
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -27,10 +28,10 @@ _GROUPS = {
 _ID_SCHEMA = {"pattern": "^[0-9a-f]{32}$"}
 
 
-def blueprint(name: str, group: str) -> APIBlueprint:
+def blueprint(name: str, group: str) -> Routes:
     """The routes of one file. `group` is the heading under which the documentation shows them."""
     tag = Tag(name=group, description=_GROUPS[group])
-    return APIBlueprint(name, __name__, abp_tags=[tag], operation_id_callback=lambda *, name, path, method: name)
+    return Routes(name, __name__, abp_tags=[tag], operation_id_callback=lambda *, name, path, method: name)
 
 
 def responses(good: dict[int, Any], *problems: type[CyberImageError]) -> dict[Any, Any]:

@@ -14,14 +14,11 @@ from typing import Any
 from flask import Flask, Request, current_app, request
 
 from app.api.http import large_bodies
+from app.api.routing import current_policy, policy_of
 from app.config import Settings
 from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
-# Whoever adds a route that takes pictures adds it here.
-TAKES_PICTURES = frozenset({"generate.generate", "v1_generate.v1_img2img", "v1_inference.v1_inference"})
-SIGN_IN = "session.sign_in"  # its body is read before it is known who sends it
-LARGEST_SIGN_IN = 16_384
 _PICTURES = ("image", "mask", "inputs")  # the members that hold them
 _FORM = "multipart/form-data"
 _NUMBERS = (
@@ -37,9 +34,10 @@ def register(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def make_room() -> None:
-        if request.endpoint == SIGN_IN:
-            request.max_content_length = LARGEST_SIGN_IN
-        elif request.endpoint in TAKES_PICTURES:
+        policy = current_policy()
+        if policy.max_body_bytes is not None:
+            request.max_content_length = policy.max_body_bytes
+        elif policy.accepts_files:
             request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
 
     app.before_request(_refuse_unusable_query)
@@ -61,7 +59,7 @@ class ApiRequest(Request):
     def _read(self, cache: bool) -> dict[str, Any]:
         if not self.mimetype and not self._whole(cache):
             return {}  # nothing was sent: whoever requires something says so
-        if self.mimetype == _FORM and self.endpoint in TAKES_PICTURES:
+        if self.mimetype == _FORM and policy_of(self.endpoint).accepts_files:
             return self._form()
         if not self.is_json:
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
@@ -105,7 +103,7 @@ class ApiRequest(Request):
 
     def _may_be_large(self) -> bool:
         usual = current_app.config["MAX_CONTENT_LENGTH"]
-        return self.endpoint in TAKES_PICTURES and (self.content_length is None or self.content_length > usual)
+        return policy_of(self.endpoint).accepts_files and (self.content_length is None or self.content_length > usual)
 
 
 def _check_rest(length: int, data: dict[str, Any]) -> None:

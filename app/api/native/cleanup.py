@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.server import CleanupBody
 from app.api.server.context import api_context
 from app.errors import Conflict, DatabaseUnavailable
@@ -23,6 +24,8 @@ class CleanupQuery(BaseModel):
 
 @api.post(
     "/cleanup",
+    access=Access.ADMIN,
+    budget="read",
     responses=responses({200: CleanupBody}, Conflict, DatabaseUnavailable),
     description="Removes what the settings `RETENTION_*` say, and files that belong to nothing. Favourites stay.",
 )

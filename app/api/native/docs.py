@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
+from app.api.routing import Access, RoutePolicy, declare
 from app.core.urls import url_prefix
 from app.errors import error_codes
 
@@ -20,12 +21,14 @@ class Operation(NamedTuple):
 
 
 @pages.get("/openapi.json")
+@declare(RoutePolicy(Access.PUBLIC, budget=None))
 def openapi() -> Response:
     document = current_app.api_doc  # type: ignore[attr-defined]
     return jsonify({**document, "servers": [{"url": url_prefix()}]} if url_prefix() else document)
 
 
 @pages.get("/docs")
+@declare(RoutePolicy(Access.PUBLIC, budget=None))
 def docs() -> str:
     document = current_app.api_doc  # type: ignore[attr-defined]
     return render_template(

@@ -16,6 +16,7 @@ from functools import partial
 from flask import Response, request
 
 from app.api.http.openapi import JobPath, blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.serializers import job_body
 from app.api.security.authorization import objection_to_go_on
 from app.api.server.context import api_context
@@ -41,6 +42,8 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
 
 @api.get(
     "/api/jobs/<path:job_id>/events",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: _STREAM, 204: _NOTHING_MORE}, JobNotFound, Gone, Unavailable),
     description="Honours `Last-Event-ID`. Ends after the terminal event.",
 )

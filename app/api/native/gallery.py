@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from app.api.http.cursor import decode, encode
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.images import GalleryBody
 from app.api.schemas.serializers import gallery_item
 from app.api.security.client_identity import identity
@@ -53,13 +54,13 @@ class GalleryFilter(BaseModel):
     )
 
 
-@api.get("/api/images", responses=responses({200: GalleryBody}, InvalidRequest))
+@api.get("/api/images", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
 def images(query: GalleryFilter) -> dict[str, Any]:
     """Page through the gallery, newest first"""
     return _page(query)
 
 
-@api.get("/api/videos", responses=responses({200: GalleryBody}, InvalidRequest))
+@api.get("/api/videos", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
 def videos(query: GalleryFilter) -> dict[str, Any]:
     """Page through the videos, newest first"""
     return _page(query.model_copy(update={"media": "video"}))

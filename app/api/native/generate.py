@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.api.http.openapi import blueprint, responses
 from app.api.http.request_id import request_id
+from app.api.routing import Access
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.serializers import accepted
 from app.api.security.client_identity import client_id, identity
@@ -59,6 +60,9 @@ class GenerateHeaders(BaseModel):
 
 @api.post(
     "/api/generate",
+    access=Access.USER,
+    budget="generate",
+    accepts_files=True,
     responses=responses(
         {202: Accepted},
         InvalidRequest,

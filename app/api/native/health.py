@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.serializers import machine_body, requests_body, worker_body
 from app.api.schemas.server import ChecksBody, HealthBody, StatusBody
 from app.api.security.client_identity import identity
@@ -18,20 +19,26 @@ from app.services.ops.versions import versions
 api = blueprint("health", "server")
 
 
-@api.get("/livez", responses=responses({200: HealthBody}), description="Looks at nothing but the process itself.")
+@api.get(
+    "/livez",
+    access=Access.PUBLIC,
+    budget=None,
+    responses=responses({200: HealthBody}),
+    description="Looks at nothing but the process itself.",
+)
 def livez() -> dict[str, Any]:
     """Is the process alive"""
     return {"status": "ok"}
 
 
-@api.get("/health", responses=responses({200: ChecksBody}, DatabaseUnavailable))
+@api.get("/health", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, DatabaseUnavailable))
 def health() -> dict[str, Any]:
     """Does the API work, and what would keep a job from being worked on"""
     checks = _checks()
     return {"status": "ok", "ready": _ready(checks), "checks": checks}
 
 
-@api.get("/readyz", responses=responses({200: ChecksBody}, Unavailable))
+@api.get("/readyz", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, Unavailable))
 def readyz() -> dict[str, Any]:
     """Will a job that is sent now be worked on"""
     checks = _checks()
@@ -41,7 +48,7 @@ def readyz() -> dict[str, Any]:
     return {"status": "ok", "ready": True, "checks": checks}
 
 
-@api.get("/status", responses=responses({200: StatusBody}, DatabaseUnavailable))
+@api.get("/status", access=Access.USER, budget="read", responses=responses({200: StatusBody}, DatabaseUnavailable))
 def server_status() -> dict[str, Any]:
     """How the server is doing"""
     here, checks = api_context(), _checks()

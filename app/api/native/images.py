@@ -11,6 +11,7 @@ from app.api.http import openapi
 from app.api.http.conditional import check_preconditions, conditional
 from app.api.http.openapi import ImagePath, blueprint, responses
 from app.api.http.request_id import request_id
+from app.api.routing import Access
 from app.api.schemas.images import FavoriteBody, ImageMetadata
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.serializers import accepted, image_metadata
@@ -46,6 +47,8 @@ class Download(BaseModel):
 
 @api.get(
     "/api/image/<path:image_id>",
+    access=Access.USER,
+    budget="read",
     responses=responses(
         {200: openapi.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
         ImageNotFound,
@@ -63,6 +66,8 @@ def image(path: ImagePath, query: Download) -> Response:
 
 @api.get(
     "/api/image/<path:image_id>/thumbnail",
+    access=Access.USER,
+    budget="read",
     responses=responses(
         {200: openapi.file("A WebP.", "image/webp"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
         ImageNotFound,
@@ -78,6 +83,8 @@ def image_thumbnail(path: ImagePath) -> Response:
 
 @api.get(
     "/api/image/<path:image_id>/metadata",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: ImageMetadata, 304: _UNCHANGED}, ImageNotFound, Gone, PreconditionFailed),
 )
 def image_metadata_(path: ImagePath) -> Response:
@@ -90,6 +97,8 @@ def image_metadata_(path: ImagePath) -> Response:
 
 @api.delete(
     "/api/image/<path:image_id>",
+    access=Access.USER,
+    budget="read",
     responses=responses({204: None}, ImageNotFound, Gone, PreconditionFailed),
     description="With `If-Match` only the file that has this ETag.",
 )
@@ -102,6 +111,8 @@ def delete_image(path: ImagePath) -> tuple[str, int]:
 
 @api.put(
     "/api/image/<path:image_id>/favorite",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
     description="Retention leaves favourites alone.",
 )
@@ -110,7 +121,12 @@ def mark_favorite(path: ImagePath) -> dict[str, Any]:
     return _mark(path.image_id, favorite=True)
 
 
-@api.delete("/api/image/<path:image_id>/favorite", responses=responses({200: FavoriteBody}, ImageNotFound, Gone))
+@api.delete(
+    "/api/image/<path:image_id>/favorite",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
+)
 def unmark_favorite(path: ImagePath) -> dict[str, Any]:
     """A picture like any other again"""
     return _mark(path.image_id, favorite=False)
@@ -118,6 +134,8 @@ def unmark_favorite(path: ImagePath) -> dict[str, Any]:
 
 @api.post(
     "/api/image/<path:image_id>/rerun",
+    access=Access.USER,
+    budget="generate",
     responses=responses(
         {202: Accepted},
         ImageNotFound,

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response
 
 from app.api.http.openapi import JobPath, blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.serializers import job_body
 from app.api.server.context import api_context, app_context
@@ -18,7 +19,12 @@ api = blueprint("jobs", "jobs")
 # The ids are `path` parameters so that one with slashes in it is an unknown job, not an unknown page.
 
 
-@api.get("/api/status/<path:job_id>", responses=responses({200: JobBody}, JobNotFound, Gone))
+@api.get(
+    "/api/status/<path:job_id>",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: JobBody}, JobNotFound, Gone),
+)
 def job_status(path: JobPath) -> Response:
     """How a job stands"""
     return Response(api_context().status_cache.answer(path.job_id), mimetype="application/json")
@@ -26,6 +32,8 @@ def job_status(path: JobPath) -> Response:
 
 @api.post(
     "/api/jobs/<path:job_id>/cancel",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: JobBody}, JobNotFound, Gone, Conflict),
     description="A waiting job is CANCELLED at once; a running one stops at its next step.",
 )
@@ -36,6 +44,8 @@ def cancel_job(path: JobPath) -> dict[str, Any]:
 
 @api.post(
     "/api/jobs/<path:job_id>/retry",
+    access=Access.USER,
+    budget="generate",
     responses=responses(
         {200: JobBody}, JobNotFound, Gone, Conflict, UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.loras import LorasBody
 from app.api.schemas.serializers import lora_body
 from app.api.server.context import app_context
@@ -15,6 +16,8 @@ api = blueprint("loras", "models")
 
 @api.get(
     "/api/loras",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: LorasBody}),
     description="The files of LORAS_DIR, and names that were given. Requests may also name a repo of the hub.",
 )

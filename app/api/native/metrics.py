@@ -8,6 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from app.api.http import openapi
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.server.context import api_context
 
 api = blueprint("metrics", "server")
@@ -15,6 +16,8 @@ api = blueprint("metrics", "server")
 
 @api.get(
     "/metrics",
+    access=Access.METRICS,
+    budget=None,
     responses=responses({200: openapi.text("Prometheus' text format.")}),
     description="Covers the API and all workers. Counters of jobs live in the database and survive restarts.",
 )

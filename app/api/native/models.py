@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.models import ModelsBody
 from app.api.schemas.serializers import model_body
 from app.api.server.context import app_context
@@ -14,7 +15,7 @@ from app.services.ops import stats
 api = blueprint("models", "models")
 
 
-@api.get("/api/models", responses=responses({200: ModelsBody}))
+@api.get("/api/models", access=Access.USER, budget="read", responses=responses({200: ModelsBody}))
 def models() -> dict[str, Any]:
     """The models, with the rules for their settings"""
     return models_body(app_context())

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response, make_response, render_template, request
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.server import RootBody
 from app.api.server.context import app_context
 from app.core.urls import url
@@ -27,7 +28,13 @@ _LINKS = {
 }
 
 
-@api.get("/", responses=responses({200: RootBody}), description="A browser gets the page, as text/html.")
+@api.get(
+    "/",
+    access=Access.PUBLIC,
+    budget=None,
+    responses=responses({200: RootBody}),
+    description="A browser gets the page, as text/html.",
+)
 def root() -> Response | dict[str, Any]:
     """The page, or where everything is"""
     choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")

@@ -6,6 +6,7 @@ from flask import request
 from pydantic import BaseModel, Field
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.server import HealthBody
 from app.api.server.context import api_context
 from app.errors import InvalidRequest, NotFound, PayloadTooLarge, Unauthorized
@@ -21,6 +22,8 @@ class Intent(BaseModel):
 
 @api.post(
     "/api/webhooks/replicate",
+    access=Access.PUBLIC,
+    budget="read",
     responses=responses({200: HealthBody}, InvalidRequest, Unauthorized, NotFound, PayloadTooLarge),
     description="Signed as the Standard Webhooks say. The same message may come twice, late, or after later ones.",
 )

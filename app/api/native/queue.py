@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.queue import QueueBody
 from app.api.schemas.serializers import queue_body
 from app.api.security.client_identity import identity
@@ -16,6 +17,8 @@ api = blueprint("queue", "server")
 
 @api.get(
     "/api/queue",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: QueueBody}),
     description="A user sees their own jobs, and of those of others only how many there are.",
 )

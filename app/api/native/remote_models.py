@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.http.request_id import request_id
 from app.api.native.generate import GenerateHeaders
+from app.api.routing import Access
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
 from app.api.schemas.serializers import accepted, remote_job_body, remote_models_body, remote_schema_body
@@ -79,49 +80,61 @@ _SCHEMA = responses({200: RemoteSchemaBody}, NoSuchModel, ModelUnavailable, Prov
 _GET = responses({200: RemoteJobBody}, JobNotFound, Gone)
 
 
-@api.get("/api/image-models", responses=responses({200: RemoteModelsBody}), description="Empty without a provider.")
+@api.get(
+    "/api/image-models",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: RemoteModelsBody}),
+    description="Empty without a provider.",
+)
 def image_models() -> dict[str, Any]:
     """The provider's models that make images"""
     return remote_models_body(api_context().remote_models.listing("image"))
 
 
-@api.get("/api/video-models", responses=responses({200: RemoteModelsBody}), description="Empty without a provider.")
+@api.get(
+    "/api/video-models",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: RemoteModelsBody}),
+    description="Empty without a provider.",
+)
 def video_models() -> dict[str, Any]:
     """The provider's models that make videos"""
     return remote_models_body(api_context().remote_models.listing("video"))
 
 
-@api.get("/api/image-models/<path:owner>/<path:name>/schema", responses=_SCHEMA)
+@api.get("/api/image-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def image_model_schema(path: RemoteModelPath) -> dict[str, Any]:
     """What a model takes"""
     return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
-@api.get("/api/video-models/<path:owner>/<path:name>/schema", responses=_SCHEMA)
+@api.get("/api/video-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def video_model_schema(path: RemoteModelPath) -> dict[str, Any]:
     """What a model takes that makes videos"""
     return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
-@api.post("/api/run-image-model", responses=_RUN, description=_RUN_ABOUT)
+@api.post("/api/run-image-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
 def run_image_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Enqueue a generation at the provider"""
     return _run("image", body, header)
 
 
-@api.post("/api/run-video-model", responses=_RUN, description=_RUN_ABOUT)
+@api.post("/api/run-video-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
 def run_video_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Enqueue a video at the provider"""
     return _run("video", body, header)
 
 
-@api.get("/api/images/<path:job_id>", responses=_GET)
+@api.get("/api/images/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
 def remote_image(path: JobPath) -> dict[str, Any]:
     """A generation, and how fetching its files went"""
     return remote_job_body(view(app_context(), path.job_id))
 
 
-@api.get("/api/videos/<path:job_id>", responses=_GET)
+@api.get("/api/videos/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
 def remote_video(path: JobPath) -> dict[str, Any]:
     """A generation of a video, and how fetching its files went"""
     return remote_job_body(view(app_context(), path.job_id))

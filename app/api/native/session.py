@@ -10,6 +10,7 @@ from flask import Response, jsonify, request
 from pydantic import Field
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.session import SessionBody
 from app.api.security.authorization import COOKIE, access_control
 from app.api.security.client_identity import address_id
@@ -24,6 +25,7 @@ log = logging.getLogger("cyberimage.access")
 
 api = blueprint("session", "session")
 
+LARGEST_SIGN_IN = 16_384  # bytes: this body is read before its sender is known
 REFUSALS = (InvalidToken, Forbidden, RateLimited, AuthUnavailable)
 
 
@@ -36,7 +38,7 @@ class SignIn(Body):
     )
 
 
-@api.get("/api/session", responses=responses({200: SessionBody}, AuthUnavailable))
+@api.get("/api/session", access=Access.PUBLIC, budget="read", responses=responses({200: SessionBody}, AuthUnavailable))
 def who_am_i() -> dict[str, Any]:
     """How one signs in here, and who is asking"""
     try:
@@ -47,6 +49,9 @@ def who_am_i() -> dict[str, Any]:
 
 @api.post(
     "/api/session",
+    access=Access.PUBLIC,
+    budget="read",
+    max_body_bytes=LARGEST_SIGN_IN,
     responses=responses({200: SessionBody}, InvalidRequest, *REFUSALS, NotFound),
     description="Sets a cookie for the browser. Programs send `Authorization: Bearer <token>` instead.",
 )
@@ -68,7 +73,7 @@ def sign_in(body: SignIn) -> Response:
     return response
 
 
-@api.delete("/api/session", responses=responses({204: None}))
+@api.delete("/api/session", access=Access.PUBLIC, budget="read", responses=responses({204: None}))
 def sign_out() -> Response:
     """Sign out"""
     response = Response(status=204)

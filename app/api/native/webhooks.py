@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.http.openapi import DeliveryPath, blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.serializers import delivery_body
 from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
 from app.api.security.client_identity import identity
@@ -27,7 +28,12 @@ class DeliveryFilter(BaseModel):
     cursor: int | None = Field(default=None, ge=1, lt=2**63, description="The `next_cursor` of the page before.")
 
 
-@api.get("/api/webhooks/deliveries", responses=responses({200: DeliveriesBody}, InvalidRequest))
+@api.get(
+    "/api/webhooks/deliveries",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: DeliveriesBody}, InvalidRequest),
+)
 def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
     """Page through the messages, newest first"""
     found = signing.page(
@@ -43,6 +49,8 @@ def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
 
 @api.post(
     "/api/webhooks/deliveries/<path:delivery_id>/replay",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: DeliveryBody}, DeliveryNotFound),
     description="With fresh tries and the same `webhook-id`, whatever became of it.",
 )

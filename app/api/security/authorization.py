@@ -1,8 +1,8 @@
-"""The door. Every request passes here before anything reads it: is it meant for us, who sent it, may they do this, and
-is what its path names theirs?
+"""Access control. Every request passes here before anything reads it: is its host ours, who sent it, may they call this
+route, and does what its path names belong to them?
 
-Whatever is not listed as public needs to be signed in for (AUTH_MODE permitting), also a route that is added tomorrow;
-whatever belongs to somebody else is answered like what never was. Routes stand here by path.
+A route is public only when it declares so (`app.api.routing`); what belongs to another client is answered like what
+does not exist.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TypeVar
 from flask import Flask, current_app, g, request
 from werkzeug.routing import Rule
 
+from app.api.routing import Access, current_policy
 from app.api.security.client_identity import address_id, identity
 from app.api.security.hosts import TrustedHosts
 from app.api.security.login_throttle import LoginThrottle
@@ -46,16 +47,6 @@ from app.store.media.owners import OwnerStore
 
 COOKIE = "cyberimage_session"
 MOST_OWNERS = 4096  # remembered, of jobs, pictures and messages together
-
-# Says nothing of anybody's work, or (the last one) is signed by whoever sends it.
-PUBLIC = frozenset({
-    "/", "/static/<path:filename>", "/docs", "/openapi.json", "/livez", "/readyz", "/health", "/api/session",
-    "/api/webhooks/replicate",
-})  # fmt: skip
-ADMIN = frozenset({
-    "/cleanup", "/api/v1/models/load", "/api/v1/models/unload", "/api/v1/loras/load", "/api/v1/loras/unload",
-})  # fmt: skip
-METRICS = "/metrics"
 
 # The parameters of paths that name something with an owner.
 OWNED: dict[str, tuple[Callable[[OwnerStore, str], str | None], NotFound]] = {
@@ -132,11 +123,11 @@ class AccessControl:
             return
         if self.authority is None or bearer_token() is None:  # a token is nothing that a browser sends by itself
             self._origins.check(by_cookie=self.authority is not None and COOKIE in request.cookies)
-        path = canonical(rule.rule)
-        if path in PUBLIC or (path == METRICS and self._settings.metrics_public):
+        access = current_policy().access
+        if access is Access.PUBLIC or (access is Access.METRICS and self._settings.metrics_public):
             return
         g.identity = identity = self.identify()
-        if path in ADMIN:
+        if access is Access.ADMIN:
             self._check_admin(identity)
         self._check_owner(identity)
 
@@ -203,13 +194,8 @@ def is_automatic(rule: Rule) -> bool:
 
 
 def access_control() -> AccessControl:
-    found: AccessControl = current_app.extensions["cyberimage-door"]
+    found: AccessControl = current_app.extensions["cyberimage-access-control"]
     return found
-
-
-def canonical(rule: str) -> str:
-    """The path that stands in the lists above for all spellings of a route."""
-    return f"/api{rule}" if rule.startswith("/v1/") else rule
 
 
 def bearer_token() -> str | None:

@@ -1,6 +1,6 @@
 """Rate limits per client: generations by the images they ask for, everything else by the request. Off by default.
 
-Health, metrics and what a browser needs to show the page are exempt. The two budgets are shared by their routes.
+Each route declares the budget that it draws on (`app.api.routing`); the routes of a budget share it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flask import Flask, Response, g, request
 from flask_limiter import Limiter, RequestLimit
 from limits.errors import StorageError
 
+from app.api.routing import policies_of
 from app.api.security.client_identity import limit_key
 from app.api.server.context import app_context
 from app.config import Settings
@@ -24,14 +25,6 @@ from app.core.access import Identity
 from app.core.provider_input import NAMES
 from app.errors import CyberImageError
 
-# Whoever adds a route that leads to a generation adds it here; all others are reads.
-GENERATING = frozenset({
-    "generate.generate", "jobs.retry_job", "images.rerun_image", "v1_generate.v1_txt2img", "v1_generate.v1_img2img",
-    "remote_models.run_image_model", "remote_models.run_video_model",
-    "v1_inference.v1_inference", "v1_stream.stream",
-})  # fmt: skip
-EXEMPT = frozenset({"static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics"})
-EXEMPT_BLUEPRINTS = frozenset({"docs"})
 OURS = ("num_images",)
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
 _EXCEEDED = {
@@ -63,10 +56,10 @@ class _Budget:
 def register(app: Flask, settings: Settings) -> None:
     """Wrap the routes of `app`, which must be there already."""
     budgets = list(_budgets(settings))
-    limiter = _limiter(app, settings)
+    limiter, policies = _limiter(app, settings), policies_of(app)
     for endpoint, view in list(app.view_functions.items()):
         for budget in budgets:
-            if budget.name == _budget_of(endpoint):
+            if budget.name == policies[endpoint].budget:
                 limited = limiter.shared_limit(
                     budget.limits,
                     scope=budget.name,
@@ -106,12 +99,6 @@ def _budgets(settings: Settings) -> Iterator[_Budget]:
     for name, cost in (("generate", _images), ("read", lambda: 1)):
         if settings.auth_mode == "keys" or getattr(settings, f"rate_limit_{name}"):
             yield _Budget(name, cost)
-
-
-def _budget_of(endpoint: str) -> str | None:
-    if endpoint in GENERATING:
-        return "generate"
-    return None if endpoint in EXEMPT or endpoint.partition(".")[0] in EXEMPT_BLUEPRINTS else "read"
 
 
 def _images() -> int:

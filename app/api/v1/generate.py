@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.api.http import large_bodies
 from app.api.http.openapi import blueprint, responses
 from app.api.native.generate import GenerateHeaders
+from app.api.routing import Access
 from app.api.schemas.v1 import Pictures, StillWorking
 from app.api.server.context import api_context
 from app.api.v1.asking import ask
@@ -77,6 +78,8 @@ _IMG2IMG = (
 
 @api.post(
     "/api/v1/generate/txt2img",
+    access=Access.USER,
+    budget="generate",
     responses=responses({200: Pictures, 202: StillWorking}, *GENERATION_PROBLEMS),
     description=_TXT2IMG,
 )
@@ -87,6 +90,9 @@ def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
 
 @api.post(
     "/api/v1/generate/img2img",
+    access=Access.USER,
+    budget="generate",
+    accepts_files=True,
     responses=responses({200: Pictures, 202: StillWorking}, InvalidImage, Unavailable, *GENERATION_PROBLEMS),
     description=_IMG2IMG,
 )

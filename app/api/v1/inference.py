@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.api.http import large_bodies, openapi
 from app.api.http.openapi import blueprint, responses
 from app.api.http.problems import refuse
+from app.api.routing import Access
 from app.api.server.context import api_context
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
@@ -62,6 +63,9 @@ class InferenceBody(Body):
 
 @api.post(
     "/api/v1/inference/<path:model_id>",
+    access=Access.USER,
+    budget="generate",
+    accepts_files=True,
     responses=responses(
         {200: openapi.file("The picture.", "image/png")}, InvalidImage, Unavailable, *GENERATION_PROBLEMS
     ),

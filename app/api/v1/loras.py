@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from app.api.http.openapi import blueprint, responses
+from app.api.routing import Access
 from app.api.schemas.loras import LorasBody
 from app.api.schemas.serializers import lora_body
 from app.api.schemas.v1 import LoraLoaded, LoraUnloaded
@@ -36,6 +37,8 @@ class LoraUnloadBody(Body):
 
 @api.get(
     "/api/v1/loras",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: LorasBody}),
     description="Also `/api/v1/loras/list`, and both under `/v1`. What `/api/loras` answers.",
 )
@@ -46,6 +49,8 @@ def v1_loras() -> dict[str, Any]:
 
 @api.post(
     "/api/v1/loras/load",
+    access=Access.ADMIN,
+    budget="read",
     responses=responses({200: LoraLoaded}, InvalidRequest, LoraUnavailable),
     description="Also `/v1/loras/load`. Checks the file and gives it a name, if you like. A worker takes it into memory"
     " with the first job that asks for it; one of the hub is fetched then too, and the status is `will_be_fetched`.",
@@ -58,6 +63,8 @@ def v1_load_lora(body: LoraLoadBody) -> dict[str, Any]:
 
 @api.post(
     "/api/v1/loras/unload",
+    access=Access.ADMIN,
+    budget="read",
     responses=responses({200: LoraUnloaded}, InvalidRequest),
     description="Also `/v1/loras/unload`. The file stays, and so do jobs that were accepted with it.",
 )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from app.api.http.openapi import blueprint, responses
 from app.api.http.problems import problem
+from app.api.routing import Access
 from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
 from app.api.server.context import ApiContext, api_context
 from app.api.v1.bodies import Timeout
@@ -47,6 +48,8 @@ class NoSuchModel(NotFound):
 
 @api.post(
     "/api/v1/models/load",
+    access=Access.ADMIN,
+    budget="read",
     responses=responses(
         {200: ModelLoaded, 202: ModelLoaded},
         LoadCancelled,
@@ -75,6 +78,8 @@ def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
 
 @api.post(
     "/api/v1/models/unload",
+    access=Access.ADMIN,
+    budget="read",
     responses=responses({200: ModelsUnloaded, 202: ModelsUnloaded}, InvalidRequest, NoSuchModel, NoWorker),
     description="Also `/v1/models/unload`. Every worker that holds the model frees its memory when its running job has"
     " ended, and who loads it just now stops. A job that asks for the model loads it again.",

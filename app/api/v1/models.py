@@ -6,6 +6,7 @@ from typing import Any
 
 from app.api.http.openapi import blueprint, responses
 from app.api.native.models import models_body
+from app.api.routing import Access
 from app.api.schemas.v1 import ModelList
 from app.api.server.context import api_context
 
@@ -14,6 +15,8 @@ api = blueprint("v1_models", "v1")
 
 @api.get(
     "/api/v1/models",
+    access=Access.USER,
+    budget="read",
     responses=responses({200: ModelList}),
     description="Also `/v1/models`. What `/api/models` answers, and besides it OpenAI's `object` and `data`.",
 )

@@ -20,6 +20,7 @@ from wsproto.frame_protocol import CloseReason
 
 from app.api.http.openapi import JobPath
 from app.api.http.problems import document, refuse
+from app.api.routing import Access, RoutePolicy, declare
 from app.api.security.authorization import objection_to_go_on
 from app.api.security.client_identity import identity
 from app.api.server.context import ApiContext, api_context
@@ -66,6 +67,7 @@ def free_slot(_: BaseException | None) -> None:
 
 
 @sock.route("/api/v1/stream/generate/txt2img", pages)
+@declare(RoutePolicy(Access.USER, budget="generate"))
 def stream(connection: Connection) -> None:
     """The whole conversation."""
     here = api_context()

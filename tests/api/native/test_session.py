@@ -122,7 +122,7 @@ def test_a_cookie_says_nothing_in_another_mode(keyed, settings_in, tmp_path, pro
     """Both are signed by the same installation, and what one calls 1 may be somebody to the other."""
     hub = create_app(settings_in(tmp_path, auth_mode="huggingface"))
     with hub.app_context():
-        cookie = hub.extensions["cyberimage-door"].sessions.begin("1")
+        cookie = hub.extensions["cyberimage-access-control"].sessions.begin("1")
     client = keyed.app.test_client()
     client.set_cookie(COOKIE, cookie)
     problem(client.get("/api/images"), 401, "unauthorized")

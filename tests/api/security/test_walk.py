@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app import create_app
+from app.api.routing import Access, RoutePolicy, Routes, collect, policies_of
 from app.api.security import authorization
-from app.api.security.authorization import canonical
 from tests.api.native.keyed import Keyed
-from tests.api.security.walk import PUBLIC, Walk, requests
+from tests.api.security.walk import ADMIN, PUBLIC, Walk, canonical, requests
 
 
 @pytest.fixture
@@ -26,7 +26,8 @@ def test_no_method_header_or_spelling_gets_in(keyed):
 
 
 def test_the_walk_sees_a_route_that_was_opened(keyed, monkeypatch):
-    monkeypatch.setattr(authorization, "PUBLIC", authorization.PUBLIC | {"/api/models"})
+    opened = RoutePolicy(Access.PUBLIC, "read")
+    monkeypatch.setitem(keyed.app.extensions["cyberimage-routes"], "models.models", opened)
     faults = list(Walk(keyed).faults())
     assert any("GET /api/models of nobody: ran models." in fault for fault in faults), faults[:3]
 
@@ -43,11 +44,30 @@ def test_the_walk_sees_a_view_that_runs_on_options(keyed, monkeypatch):
     assert "OPTIONS /planted of nobody: ran planted without a token" in faults
 
 
-def test_what_is_public_is_one_list(keyed):
-    named = {path for _, path in PUBLIC}
-    assert named == authorization.PUBLIC
-    routes = {(method, canonical(r.rule)) for r in keyed.app.url_map.iter_rules() for method in r.methods or ()}
-    assert {route for route in routes if route[1] in named and route[0] not in ("OPTIONS", "HEAD")} == PUBLIC
+def test_what_declares_itself_public_or_an_administrators_is_as_listed(keyed):
+    routes = {
+        (method, canonical(rule.rule), policies_of(keyed.app)[rule.endpoint].access)
+        for rule in keyed.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}
+    }
+    assert {(method, path) for method, path, access in routes if access is Access.PUBLIC} == PUBLIC
+    assert {path for _, path, access in routes if access is Access.ADMIN} == ADMIN
+    assert {path for _, path, access in routes if access is Access.METRICS} == {"/metrics"}
+
+
+def test_the_walk_sees_a_route_added_without_a_policy(keyed):
+    """It is treated like one that needs a user."""
+    keyed.app.add_url_rule("/planted", "planted", lambda: "")
+    assert list(Walk(keyed).faults()) == []
+    assert keyed.nobody.get("/planted").status_code == 401
+
+
+def test_a_route_that_declares_nothing_is_refused_at_start(keyed):
+    keyed.app.add_url_rule("/planted/<number>", "planted", lambda number: "")
+    with pytest.raises(TypeError, match=r"no access and no rate budget: planted \(/planted/<number>\)"):
+        collect(keyed.app)
+    with pytest.raises(TypeError, match="access"):
+        Routes("planted", __name__).get("/planted")(lambda: "")
 
 
 def test_the_walk_tries_every_method_and_spelling(keyed):

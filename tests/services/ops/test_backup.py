@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from app.cli import backup as back_up_command
-from app.cli import restore as restore_command
+from app.cli.main import main
 from app.config import Settings, load_settings
 from app.errors import Gone
 from app.services.context import AppContext, open_context
@@ -135,7 +134,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(harness: Harness, tmp_path: Pa
     settings_of(harness)
     (tmp_path / "backup").mkdir()
     (tmp_path / "backup" / "mine").write_text("x")
-    assert back_up_command.main([str(tmp_path / "backup")]) == 2
+    assert main(["backup", str(tmp_path / "backup")]) == 2
     assert "not empty" in capsys.readouterr().err
     assert os.listdir(tmp_path / "backup") == ["mine"]
 
@@ -158,8 +157,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch):
 
     def use(harness: Harness) -> Settings:
         settings = load_settings({}, None, **harness.places)
-        for module in ("app.cli.common", "app.cli.restore"):
-            monkeypatch.setattr(f"{module}.load_settings", lambda: settings)
+        monkeypatch.setattr("app.cli.installation.load_settings", lambda: settings)
         return settings
 
     return use
@@ -169,29 +167,29 @@ def test_by_command(harness: Harness, tmp_path: Path, settings_of, capsys) -> No
     settings_of(harness)
     harness.picture(1)
     folder = str(tmp_path / "backup")
-    assert back_up_command.main([folder]) == 0
+    assert main(["backup", folder]) == 0
     assert "2 files" in capsys.readouterr().out
     harness.picture(0)
-    assert restore_command.main([folder]) == 2  # it would lose a job
+    assert main(["restore", folder]) == 2  # it would lose a job
     assert "--replace" in capsys.readouterr().err
     harness.context.workers.heartbeat(WorkerReport("w", "here", 1, "cpu"))
-    assert restore_command.main([folder, "--replace"]) == 2
+    assert main(["restore", folder, "--replace"]) == 2
     assert "Stop the service" in capsys.readouterr().err
     harness.context.workers.remove("w")
     harness.context.close()
-    assert restore_command.main([folder, "--replace"]) == 0
+    assert main(["restore", folder, "--replace"]) == 0
     assert "Restored the state of" in capsys.readouterr().out
     assert whole(harness.open()) == 1
 
 
 def test_what_is_no_backup_or_a_newer_one_is_refused(harness: Harness, tmp_path: Path, settings_of, capsys) -> None:
     settings_of(harness)
-    assert restore_command.main([str(tmp_path)]) == 2
+    assert main(["restore", str(tmp_path)]) == 2
     assert "no backup" in capsys.readouterr().err
     back_up(harness.context, tmp_path / "backup")
     manifest = tmp_path / "backup" / "backup.json"
     manifest.write_text(re.sub(r'"\d{4}"', '"9999"', manifest.read_text()))
-    assert restore_command.main([str(tmp_path / "backup")]) == 2
+    assert main(["restore", str(tmp_path / "backup")]) == 2
     assert "newer" in capsys.readouterr().err
 
 
@@ -209,6 +207,6 @@ def test_a_damaged_backup_is_not_restored(tmp_path: Path, settings_of, capsys) -
     harness.picture(1)
     back_up(harness.context, tmp_path / "backup")
     (tmp_path / "backup" / "database.sqlite").write_bytes(b"no database at all" * 1000)
-    assert restore_command.main([str(tmp_path / "backup"), "--replace"]) == 1
+    assert main(["restore", str(tmp_path / "backup"), "--replace"]) == 1
     assert "Nothing was restored" in capsys.readouterr().err
     assert whole(harness.open()) == 1

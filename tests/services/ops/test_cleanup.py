@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from app.cli import cleanup as command
+from app.cli.main import main
 from app.config import load_settings
 from app.core.request import GenerationInput
 from app.errors import Gone
@@ -127,11 +127,11 @@ def test_favourites_beyond_the_limit_stay_and_nothing_turns_forever(harness: Har
 def test_by_command(harness: Harness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     harness.picture(9)
     settings = load_settings({}, None, **harness.places, retention_days=7)
-    monkeypatch.setattr("app.cli.common.load_settings", lambda: settings)
-    assert command.main(["--dry-run"]) == 0
+    monkeypatch.setattr("app.cli.installation.load_settings", lambda: settings)
+    assert main(["cleanup", "--dry-run"]) == 0
     assert "Would remove:\n  images                      1\n" in capsys.readouterr().out
     assert harness.files() == 2
-    assert command.main([]) == 0
+    assert main(["cleanup"]) == 0
     assert "Removed:\n  images                      1\n" in capsys.readouterr().out
     assert harness.files() == 0
 
@@ -139,6 +139,6 @@ def test_by_command(harness: Harness, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_by_command_with_a_database_that_cannot_be_opened(monkeypatch, tmp_path: Path, capsys) -> None:
     (tmp_path / "db").mkdir()
     settings = load_settings({}, None, database_url=f"sqlite:///{tmp_path}/db")
-    monkeypatch.setattr("app.cli.common.load_settings", lambda: settings)
-    assert command.main([]) == 1
+    monkeypatch.setattr("app.cli.installation.load_settings", lambda: settings)
+    assert main(["cleanup"]) == 1
     assert "could not finish" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""What a route declares where it stands: who may call it, which rate budget it draws on, whether it takes files.
+
+The guard, the rate limits and the reading of bodies look it up by endpoint, so every spelling of a route has the policy
+of that route. `collect` refuses an application with a route that declares nothing; one that is added later without a
+policy is treated like any other that needs a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+
+from flask import Flask, current_app, request
+from flask_openapi3 import APIBlueprint
+
+_ATTRIBUTE = "route_policy"
+_EXTENSION = "cyberimage-routes"
+
+View = TypeVar("View", bound=Callable[..., Any])
+Budget = Literal["generate", "read"]
+
+
+class Access(StrEnum):
+    """Who may call a route."""
+
+    PUBLIC = "public"  # anyone: it shows no client's work, or checks a signature itself
+    USER = "user"  # signed-in clients, as AUTH_MODE says; what belongs to another client does not exist for them
+    ADMIN = "admin"
+    METRICS = "metrics"  # PUBLIC with METRICS_PUBLIC, else USER
+
+
+@dataclass(frozen=True)
+class RoutePolicy:
+    """`budget` is the rate limit that a request counts against: `generate` by its images, `read` by the request, None
+    for no limit. `accepts_files` allows forms, and bodies up to MAX_BODY_BYTES plus the input pictures;
+    `max_body_bytes` is a smaller limit than MAX_BODY_BYTES."""
+
+    access: Access
+    budget: Budget | None
+    accepts_files: bool = False
+    max_body_bytes: int | None = None
+
+
+UNDECLARED = RoutePolicy(Access.USER, "read")
+
+
+def declare(policy: RoutePolicy) -> Callable[[View], View]:
+    """Decorator: the policy of a view that is not registered by `Routes`."""
+
+    def decorator(view: View) -> View:
+        setattr(view, _ATTRIBUTE, policy)
+        return view
+
+    return decorator
+
+
+class Routes(APIBlueprint):
+    """A blueprint whose routes must declare `access` and `budget`."""
+
+    def get(self, rule: str, **options: Any) -> Callable[[View], View]:
+        return self._route(super().get, rule, **options)
+
+    def post(self, rule: str, **options: Any) -> Callable[[View], View]:
+        return self._route(super().post, rule, **options)
+
+    def put(self, rule: str, **options: Any) -> Callable[[View], View]:
+        return self._route(super().put, rule, **options)
+
+    def patch(self, rule: str, **options: Any) -> Callable[[View], View]:
+        return self._route(super().patch, rule, **options)
+
+    def delete(self, rule: str, **options: Any) -> Callable[[View], View]:
+        return self._route(super().delete, rule, **options)
+
+    def _route(
+        self,
+        method: Callable[..., Callable[[View], View]],
+        rule: str,
+        *,
+        access: Access,
+        budget: Budget | None,
+        accepts_files: bool = False,
+        max_body_bytes: int | None = None,
+        **options: Any,
+    ) -> Callable[[View], View]:
+        policy = RoutePolicy(access, budget, accepts_files, max_body_bytes)
+        return lambda view: method(rule, **options)(declare(policy)(view))
+
+
+def collect(app: Flask) -> None:
+    """Look up the policy of every route of `app`. Raises TypeError with the names of those that declare none."""
+    found = {endpoint: getattr(view, _ATTRIBUTE, None) for endpoint, view in app.view_functions.items()}
+    rules = app.url_map.iter_rules()
+    undeclared = sorted(f"{rule.endpoint} ({rule.rule})" for rule in rules if found[rule.endpoint] is None)
+    if undeclared:
+        raise TypeError(f"These routes declare no access and no rate budget: {', '.join(undeclared)}")
+    app.extensions[_EXTENSION] = found
+
+
+def policies_of(app: Flask) -> Mapping[str, RoutePolicy]:
+    """The policies of all routes of `app`, by endpoint."""
+    found: Mapping[str, RoutePolicy] = app.extensions[_EXTENSION]
+    return found
+
+
+def policy_of(endpoint: str | None) -> RoutePolicy:
+    """The policy of a route of the current application."""
+    return policies_of(current_app).get(endpoint or "", UNDECLARED)
+
+
+def current_policy() -> RoutePolicy:
+    """The policy of the route that the current request leads to."""
+    return policy_of(request.endpoint)

@@ -1,0 +1,8 @@
+"""The old name of `cyberimage cleanup`, for scripts that say `python -m app.cleanup`."""
+
+import sys
+
+from app.cli.main import run_old_name
+
+if __name__ == "__main__":
+    sys.exit(run_old_name("cleanup"))

@@ -1,0 +1,32 @@
+"""Opening the installation for a command, with its errors as sentences and exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from app.cli.common import EXIT_CONFIGURATION, EXIT_FAILED
+from app.config import load_settings
+from app.errors import ConfigurationError, CyberImageError
+from app.process.os_limits import keep_files_private
+from app.services.context import AppContext, open_context
+from app.services.ops.private_files import protect_files
+
+
+def run_command(work: Callable[[AppContext], None], failure_prefix: str = "") -> int:
+    """Do `work` on the installation that the settings name, and return the exit status. An error is printed after
+    `failure_prefix`."""
+    keep_files_private()
+    try:
+        settings = load_settings()
+        protect_files(settings)
+        context = open_context(settings)
+        work(context)
+        context.close()
+    except ConfigurationError as error:
+        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except (CyberImageError, OSError) as error:
+        print(f"{failure_prefix}{error}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0

@@ -108,7 +108,7 @@ def test_conversion_and_defaults(input: dict[str, Any], becomes: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("input", "field", "told"),
+    ("input", "field", "message"),
     [
         ({}, "input.prompt", "is required"),
         ({"prompt": 3}, "input.prompt", "must be string"),
@@ -119,10 +119,10 @@ def test_conversion_and_defaults(input: dict[str, Any], becomes: dict[str, Any])
         ({"prompt": "x", "go_fast": "perhaps"}, "input.go_fast", "must be boolean"),
     ],
 )
-def test_what_is_wrong(input: dict[str, Any], field: str, told: str) -> None:
+def test_what_is_wrong(input: dict[str, Any], field: str, message: str) -> None:
     (error,) = InputSchema(PAINTER).check(input).errors
     assert error.field == field
-    assert told in error.message
+    assert message in error.message
 
 
 def test_files() -> None:

@@ -39,7 +39,7 @@ def test_the_oldest_go_and_no_more_than_needed(waiting, needed, free, dropped) -
         (10, [5, 7], 7, 1),
         (10, [5, 7], 6, 2),
         (10, [5, 7], 0, 2),
-        (11, [5, 7], 0, None),  # not even then: nobody goes for nothing
+        (11, [5, 7], 0, None),  # not enough even then: none is evicted
     ],
 )
 def test_a_model_may_wait_when_the_reserve_stays(size, waiting, free, dropped) -> None:

@@ -57,7 +57,7 @@ def test_a_line_longer_than_the_bound_does_not_fall_back_to_swapping_with_every_
     assert simulation.executor[0].swaps <= 2 + 2000 * JOB / BOUND
 
 
-# --- nobody starves
+# --- no starvation
 
 
 def overtaken_seconds(jobs: Sequence[SimulatedJob]) -> float:
@@ -161,7 +161,7 @@ def test_the_bound_in_small() -> None:
     ("own", "serving", "newest_seq", "turn"),
     [
         (None, None, 0, 0),  # the first job ever
-        (None, None, 41, 41),  # nobody waits: not behind what was served, nor before
+        (None, None, 41, 41),  # no job waits: not behind what was served, nor before
         (None, 7, 41, 7),  # a newcomer shares the turn being served
         (9, 7, 41, 10),  # a client's next job
         (3, 7, 41, 7),  # a client whose last turn is long past saves nothing up

@@ -81,7 +81,7 @@ def test_the_installation_s_limits_hold() -> None:
     narrow = ask(a_spec(', "limits": {"max_width": 320}')).request
     assert (narrow.width, narrow.height) == (320, 512)
     chosen = a_spec(', "defaults": {"num_frames": 81}', MAX_NUM_FRAMES="50")
-    assert ask(chosen).request.num_frames == 81  # whoever runs this chose it
+    assert ask(chosen).request.num_frames == 81  # the operator chose it
     (fault,) = faults(a_spec(), width=720, height=512)
     assert (fault.field, "multiple of 32" in fault.message) == ("settings.width", True)
 

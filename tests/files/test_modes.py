@@ -58,7 +58,7 @@ def test_a_closed_folder_is_not_walked_again(images: ProtectedPath, monkeypatch:
 def test_what_one_start_does_is_bounded_and_the_next_goes_on(images: ProtectedPath) -> None:
     first = restrict([images], PRIVATE, most=4)
     assert (first.changed, first.unfinished) == (4, True)
-    assert mode(images.folder) == 0o700  # before anything else: nobody gets past it
+    assert mode(images.folder) == 0o700  # changed first, so other users have no access below
     while restrict([images], PRIVATE, most=4).unfinished:
         pass
     assert {mode(path) for path in images.folder.rglob("*")} == {0o700, 0o600}

@@ -187,8 +187,8 @@ def test_a_picture_and_its_thumbnail_say_that_a_machine_made_them(task: str, kin
     for data in (encode_png(pixels(), png_text(manifest)), encode_thumbnail(pixels(), xmp_of(manifest))):
         root = ElementTree.fromstring(xmp_of_file(data))
         (about,) = root.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
-        told = about.attrib["{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"]
-        assert told == f"http://cv.iptc.org/newscodes/digitalsourcetype/{kind}"
+        found = about.attrib["{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"]
+        assert found == f"http://cv.iptc.org/newscodes/digitalsourcetype/{kind}"
     assert b"iTXtXML:com.adobe.xmp\x00" in encode_png(pixels(), png_text(manifest))
 
 

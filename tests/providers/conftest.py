@@ -61,7 +61,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hire(quick: None) -> Iterator[Callable[[Harness], Worker]]:
+def start_worker(quick: None) -> Iterator[Callable[[Harness], Worker]]:
     """Starts workers of the remote lane, which are stopped after the test."""
     hired: list[tuple[Worker, threading.Thread]] = []
 
@@ -80,5 +80,5 @@ def hire(quick: None) -> Iterator[Callable[[Harness], Worker]]:
 
 
 @pytest.fixture
-def worker(hire: Callable[[Harness], Worker], harness: Harness) -> Worker:
-    return hire(harness)
+def worker(start_worker: Callable[[Harness], Worker], harness: Harness) -> Worker:
+    return start_worker(harness)

@@ -40,7 +40,7 @@ class Script:
     error: str | None = None
     files: tuple[bytes, ...] = (media.picture(),)
     fetches: list[int | str] = field(default_factory=list)
-    webhooks: tuple[str, ...] = ("starting", "end")  # what is told, in this order; "end" may come twice
+    webhooks: tuple[str, ...] = ("starting", "end")  # sent in this order; "end" may come twice
     hold: threading.Event | None = None  # it does not end before this is set
     output: Any = None  # instead of the URLs of the files
     predict_seconds: float = 1.5
@@ -127,9 +127,9 @@ class StandIn(ThreadingHTTPServer):
 
     def _live(self, made: Prediction) -> None:
         script = made.script
-        told = list(script.webhooks)
-        if told and told[0] == "starting":
-            self.tell(made, told.pop(0))
+        messages = list(script.webhooks)
+        if messages and messages[0] == "starting":
+            self.send_webhook(made, messages.pop(0))
         time.sleep(script.seconds / 2)
         self._move(made, "processing", "50%|#####     | 2/4 [00:01<00:01]")
         time.sleep(script.seconds / 2)
@@ -137,15 +137,15 @@ class StandIn(ThreadingHTTPServer):
             script.hold.wait(120)
         if script.ends != "never":
             self._move(made, script.ends)
-            for what in told:
-                self.tell(made, what)
+            for what in messages:
+                self.send_webhook(made, what)
 
     def _move(self, made: Prediction, status: str, logs: str = "") -> None:
         with self.lock:
             if made.status not in TERMINAL:
                 made.status, made.logs = status, logs or made.logs
 
-    def tell(self, made: Prediction, what: str, *, secret: str = SECRET, at: float | None = None) -> int | None:
+    def send_webhook(self, made: Prediction, what: str, *, secret: str = SECRET, at: float | None = None) -> int | None:
         """Send a webhook about it, with its current or an earlier state. Returns the response."""
         if made.webhook is None:
             return None

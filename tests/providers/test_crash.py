@@ -21,7 +21,7 @@ from tests.worker.harness import Harness
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hurried")]
 
 SHORT = {"LEASE_SECONDS": "1", "HEARTBEAT_SECONDS": "0.3"}
-HOOKED = {"PUBLIC_URL": "http://127.0.0.1:9"}  # nobody there: the webhooks are lost
+HOOKED = {"PUBLIC_URL": "http://127.0.0.1:9"}  # unused port: the webhooks are lost
 
 
 def kill_at(where: str, harness: Harness, processes: Processes) -> None:  # noqa: F811
@@ -41,7 +41,7 @@ def test_asked_once_and_delivered_once(
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
-    hire: Callable,
+    start_worker: Callable,
     where: str,
     more: dict[str, str],
 ) -> None:
@@ -50,7 +50,7 @@ def test_asked_once_and_delivered_once(
     provider.scripts["a boat"] = Script(seconds=1.0 if where == "mid_generation" else 0.1)
     job_id = harness.submit("a boat", model_id="painter")
     kill_at(where, harness, processes)
-    hire(harness)
+    start_worker(harness)
     (output,) = harness.completed(job_id).outputs
     made = provider.created_for("a boat")
     assert len(made) == 1
@@ -67,13 +67,13 @@ def test_a_failure_that_was_heard_of_before_the_crash_is_none_twice(
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
-    hire: Callable,
+    start_worker: Callable,
 ) -> None:
     harness = new_harness(**settings, **SHORT)
     provider.scripts["a boat"] = Script(ends="failed", error="it sank")
     job_id = harness.submit("a boat", model_id="painter")
     kill_at("after_ended", harness, processes)
-    hire(harness)
+    start_worker(harness)
     job = harness.ended(job_id).job
     assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, "provider_error", "it sank")
     assert len(provider.created_for("a boat")) == 1
@@ -84,7 +84,7 @@ def test_twins_never_share_a_prediction(
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
-    hire: Callable,
+    start_worker: Callable,
 ) -> None:
     """Two jobs with the same input, both interrupted between the request and storing its answer."""
     harness = new_harness(**settings, **SHORT, REMOTE_CONCURRENCY="1")
@@ -96,7 +96,7 @@ def test_twins_never_share_a_prediction(
     for _ in jobs:
         kill_at("after_create", harness, processes)
     assert len(provider.created_for("twin")) == 2
-    hire(harness)
+    start_worker(harness)
     for job in jobs:
         harness.completed(job)
     wait_until(lambda: len(provider.created_for("twin")) == 2, "a third one")

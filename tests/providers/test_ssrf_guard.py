@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from app.providers.ssrf_guard import AddressRefused, guarded_client, url_problem
-from tests.services.webhooks.receiver import Receiver, nobody
+from tests.services.webhooks.receiver import Receiver, unused_url
 
 Answers = list[list[str]]
 
@@ -155,7 +155,7 @@ def test_a_redirect_to_a_private_address_is_refused(
 def test_proxies_of_the_environment_are_ignored(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy would connect without the guard."""
     for name in ("HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, nobody())
+        monkeypatch.setenv(name, unused_url())
     with guarded_client(allow_private=True, total_seconds=2) as client:
         assert client.get(receiver.url()).status_code == 200
 
@@ -166,7 +166,7 @@ def test_proxies_of_the_environment_are_ignored(receiver: Receiver, monkeypatch:
 def test_the_name_stays_in_the_host_header_and_the_next_address_is_tried(
     open_client: httpx.Client, names: Names, receiver: Receiver
 ) -> None:
-    names.answers["hooks.example"] = [["127.0.0.9", "127.0.0.1"]]  # nobody listens at the first
+    names.answers["hooks.example"] = [["127.0.0.9", "127.0.0.1"]]  # nothing listens at the first
     answer = open_client.get(f"http://hooks.example:{receiver.server_port}/x")
     assert answer.status_code == 200
     assert receiver.calls[0].headers["host"] == f"hooks.example:{receiver.server_port}"
@@ -210,7 +210,7 @@ def test_tls_asks_for_the_name_and_checks_it(
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             client.get(f"https://other.example:{port}/")
     with guarded_client(allow_private=True, total_seconds=2) as client, pytest.raises(httpx.ConnectError, match="CERT"):
-        client.get(f"https://hooks.example:{port}/")  # nobody vouches for it
+        client.get(f"https://hooks.example:{port}/")  # an untrusted certificate
 
 
 # --- time, and errors as users of httpx know them
@@ -240,7 +240,7 @@ def _hangs_up() -> str:
 @pytest.mark.parametrize(
     ("url", "error"),
     [
-        (nobody, httpx.ConnectError),
+        (unused_url, httpx.ConnectError),
         (_hangs_up, httpx.RemoteProtocolError),
         (lambda: "http://no-such-name.invalid/", httpx.ConnectError),
         (lambda: f"http://{'a' * 64}.example/", httpx.ConnectError),

@@ -67,7 +67,7 @@ def test_a_request_that_was_accepted_is_answered_though_the_queue_is_full(contex
     again = submit(context, ASKED, client_id="alice", idempotency_key="k")
     assert (again.job_id, again.is_new, again.position) == (first.job_id, False, 1)
     with pytest.raises(QueueFull):
-        submit(context, ASKED, client_id="bob", idempotency_key="k")  # somebody else's key is another key
+        submit(context, ASKED, client_id="bob", idempotency_key="k")  # keys are per client
     with pytest.raises(IdempotencyConflict):
         submit(context, ASKED, client_id="alice", idempotency_key="k", priority=1)
 

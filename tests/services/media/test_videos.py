@@ -76,7 +76,7 @@ def test_what_a_broken_publication_left_is_swept_and_strangers_stay(harness: Har
     harness.context.outputs.remove(lost.id)
     folder = harness.context.images.path(kept.path).parent
     (folder / f".partial-{'0' * 32}.mp4").write_bytes(b"half")
-    (folder / "mine.mp4").write_bytes(b"somebody's own")
+    (folder / "mine.mp4").write_bytes(b"another file")
     (folder / f"{'1' * 32}.mp4").write_bytes(media.video())  # of another installation: no manifest of ours
     hour_ago = time.time() - 7200
     for path in harness.videos.rglob("*"):

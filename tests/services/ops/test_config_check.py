@@ -15,7 +15,7 @@ def read(tmp_path: Path, **environment: str) -> Read:
     return read_settings({"IMAGES_DIR": str(tmp_path / "not" / "there"), **environment}, None)
 
 
-def told(tmp_path: Path, **environment: str) -> str:
+def warnings_of(tmp_path: Path, **environment: str) -> str:
     return "\n".join(warnings_for(read(tmp_path, **environment), environment))
 
 
@@ -56,14 +56,14 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     ],
 )
 def test_each_warning_is_given(tmp_path: Path, environment: dict[str, str], words: str) -> None:
-    assert words in told(tmp_path, **environment)
-    assert words not in told(tmp_path)
+    assert words in warnings_of(tmp_path, **environment)
+    assert words not in warnings_of(tmp_path)
 
 
 def test_everything_kept_on_a_small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.services.ops.config_check._space", lambda folder: (10**10, 10**11))
-    assert "Nothing is ever removed, and 10 GB are free" in told(tmp_path)
-    assert "Nothing is ever removed" not in told(tmp_path, RETENTION_DAYS="30")
+    assert "Nothing is ever removed, and 10 GB are free" in warnings_of(tmp_path)
+    assert "Nothing is ever removed" not in warnings_of(tmp_path, RETENTION_DAYS="30")
 
 
 def test_an_unknown_name_in_the_file(tmp_path: Path) -> None:

@@ -19,25 +19,25 @@ def settings(tmp_path: Path, **given: str) -> Settings:
     return load_settings({**places, "DATABASE_URL": f"sqlite:///{tmp_path}/db/x.db", "PORT": "0", **given}, None)
 
 
-def told(tmp_path: Path, **given: str) -> str:
+def problems_of(tmp_path: Path, **given: str) -> str:
     return "\n".join(startup_problems(settings(tmp_path, **given)))
 
 
 def test_nothing_is_in_the_way(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "localhost", "0.0.0.0", f"unix:{tmp_path}/run/api.sock"):
-        assert told(tmp_path, HOST=host) == ""
+        assert problems_of(tmp_path, HOST=host) == ""
     assert list(tmp_path.iterdir()) == []  # it only looks
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert f"PORT={port}: another program listens on it" in told(tmp_path, PORT=port)
+        assert f"PORT={port}: another program listens on it" in problems_of(tmp_path, PORT=port)
 
 
 def test_an_address_that_is_another_machine_s(tmp_path: Path) -> None:
-    assert "HOST=192.0.2.1: this machine has no such address" in told(tmp_path, HOST="192.0.2.1")
-    assert "HOST=no.such.invalid: this name has no address" in told(tmp_path, HOST="no.such.invalid")
+    assert "HOST=192.0.2.1: this machine has no such address" in problems_of(tmp_path, HOST="192.0.2.1")
+    assert "HOST=no.such.invalid: this name has no address" in problems_of(tmp_path, HOST="no.such.invalid")
 
 
 def test_a_socket_that_is_taken_and_one_that_was_left_behind(tmp_path: Path) -> None:
@@ -45,16 +45,16 @@ def test_a_socket_that_is_taken_and_one_that_was_left_behind(tmp_path: Path) -> 
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
-        assert "another program listens there" in told(tmp_path, HOST=f"unix:{path}")
-    assert told(tmp_path, HOST=f"unix:{path}") == ""
+        assert "another program listens there" in problems_of(tmp_path, HOST=f"unix:{path}")
+    assert problems_of(tmp_path, HOST=f"unix:{path}") == ""
     (tmp_path / "file").touch()
-    assert "this file is not a socket" in told(tmp_path, HOST=f"unix:{tmp_path}/file")
+    assert "this file is not a socket" in problems_of(tmp_path, HOST=f"unix:{tmp_path}/file")
 
 
 @pytest.mark.parametrize("name", ["IMAGES_DIR", "VIDEOS_DIR", "LOG_DIR", "MODEL_CACHE_DIR"])
 def test_a_folder_that_is_none(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    assert f"{name}={tmp_path}/file/x: {tmp_path}/file is not a folder" in told(
+    assert f"{name}={tmp_path}/file/x: {tmp_path}/file is not a folder" in problems_of(
         tmp_path, **{name: f"{tmp_path}/file/x"}
     )
 
@@ -62,7 +62,7 @@ def test_a_folder_that_is_none(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     for name in ("IMAGES_DIR", "LOG_DIR", "DATABASE_URL"):
-        assert f"{name}=" in told(tmp_path)
+        assert f"{name}=" in problems_of(tmp_path)
 
 
 def test_unauthenticated_exposure(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_providers_own_origin(origin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("/bytes/1001", "more than 1000 bytes"),
         ("/to/http://127.0.0.1:1/x", "neither https"),
@@ -61,8 +61,8 @@ def test_the_providers_own_origin(origin: str) -> None:
         ("/to//to//to//to//bytes/1", "redirected too often"),
     ],
 )
-def test_final_failures(origin: str, path: str, told: str) -> None:
-    with pytest.raises(FetchFailed, match=told) as failed:
+def test_final_failures(origin: str, path: str, message: str) -> None:
+    with pytest.raises(FetchFailed, match=message) as failed:
         fetch(origin, origin + path)
     assert failed.value.final
 

@@ -102,7 +102,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hire(quick: None) -> Iterator[Callable[[Harness], WebhookDispatcher]]:
+def start_dispatcher(quick: None) -> Iterator[Callable[[Harness], WebhookDispatcher]]:
     """Starts dispatchers, which are stopped after the test."""
     hired: list[WebhookDispatcher] = []
 

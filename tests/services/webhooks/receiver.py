@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def nobody() -> str:
+def unused_url() -> str:
     """The URL of a port without a listener."""
     return f"http://127.0.0.1:{free_port()}/"
 

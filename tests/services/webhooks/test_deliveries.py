@@ -34,7 +34,7 @@ def test_a_claimed_delivery_cannot_be_claimed_until_its_lease_ends(both: Harness
     first = claim(both)
     assert (first.job_id, first.attempt, first.tries_left) == (job_id, 1, TRIES - 1)
     assert both.webhooks.claim(lease_seconds=60) is None
-    edit(both, first, due_at=both.store.now() - 1)  # the courier died
+    edit(both, first, due_at=both.store.now() - 1)  # the dispatcher died
     second = claim(both)
     assert (second.id, second.payload, second.attempt) == (first.id, first.payload, 2)
 

@@ -84,7 +84,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
         thread.join()
 
     assert refusals, "the restart came too late to be noticed"
-    # Claims whose answer was lost belong to nobody; the rescue gives them to somebody, as it does for dead workers.
+    # Claims whose answer was lost have no worker; they return to the queue when their leases expire.
     for job in store.jobs.running():
         store.edit(job.id, lease_expires_at=store.now() - 1)
     store.claims.expire_leases()

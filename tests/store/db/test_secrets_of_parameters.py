@@ -29,6 +29,6 @@ def store_twice(database: Database, name: str | None) -> None:
 
 @pytest.mark.parametrize("name", [SECRET, SECRET + "\ud800", SECRET + "\0", SECRET * 50, None], ids=ascii)
 def test_an_error_shows_neither_parameters_nor_rows(database: Database, name: str | None) -> None:
-    told = complaint(database, name)
-    assert SECRET not in told
+    logged = complaint(database, name)
+    assert SECRET not in logged
     assert "Error" in told

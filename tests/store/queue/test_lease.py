@@ -114,9 +114,9 @@ def test_a_job_that_used_up_its_deadline_failed_by_timeout(store: Store, max_att
     past = store.now() - 1
     store.edit(job.id, lease_expires_at=past, deadline_at=past)
     store.claims.expire_leases()
-    rescued = store.jobs.get(job.id)
-    assert rescued.error_code == "timeout"
-    assert rescued.status is (JobStatus.FAILED if max_attempts == 1 else JobStatus.PENDING)
+    expired = store.jobs.get(job.id)
+    assert expired.error_code == "timeout"
+    assert expired.status is (JobStatus.FAILED if max_attempts == 1 else JobStatus.PENDING)
 
 
 def test_a_timeout_shorter_than_the_lease_is_a_timeout_too(database: Database) -> None:

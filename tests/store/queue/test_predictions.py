@@ -97,7 +97,7 @@ def test_what_a_worker_writes_is_fenced(store: Store, predictions: PredictionSto
     assert found(predictions, claim).download_attempted is False
     with pytest.raises(LeaseLost):
         predictions.created(claim, prediction, "p1")
-    assert found(predictions, claim).provider_id == "p1", "it is true, and whoever has the job now needs it"
+    assert found(predictions, claim).provider_id == "p1", "it is valid, and the current worker needs it"
 
 
 def test_one_prediction_is_of_one_job(store: Store, predictions: PredictionStore) -> None:
@@ -112,8 +112,8 @@ def test_one_prediction_is_of_one_job(store: Store, predictions: PredictionStore
 def test_an_unknown_prediction_belongs_to_no_job(store: Store, predictions: PredictionStore) -> None:
     claim = claimed(store)
     prediction = intended(predictions, claim)
-    assert predictions.observed(SOURCE, ended("nobody's")) is None
-    assert predictions.observed(SOURCE, ended("nobody's"), intent="0" * 32) is None
+    assert predictions.observed(SOURCE, ended("unknown")) is None
+    assert predictions.observed(SOURCE, ended("unknown"), intent="0" * 32) is None
     assert predictions.observed("openai", ended("p1"), intent=prediction.id) is None
     assert predictions.observed(SOURCE, ended("p1"), intent=prediction.id) == claim.job_id
     assert (found(predictions, claim).provider_id, found(predictions, claim).status) == ("p1", "succeeded")

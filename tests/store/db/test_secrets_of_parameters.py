@@ -31,4 +31,4 @@ def store_twice(database: Database, name: str | None) -> None:
 def test_an_error_shows_neither_parameters_nor_rows(database: Database, name: str | None) -> None:
     logged = complaint(database, name)
     assert SECRET not in logged
-    assert "Error" in told
+    assert "Error" in logged

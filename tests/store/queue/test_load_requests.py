@@ -134,7 +134,7 @@ def test_a_cancelled_load_can_no_longer_be_taken_or_ended(store: Store, model_id
     assert not store.load_requests.release(taken)
     ended = store.load_requests.get(taken.id)
     assert ended is not None
-    assert (ended.state, told.error_code, told.error_message) == (LoadState.FAILED, "load_called_off", "Enough.")
+    assert (ended.state, ended.error_code, ended.error_message) == (LoadState.FAILED, "load_called_off", "Enough.")
     assert store.load_requests.cancel(model_id, reason) == []
     left = [take(store).action for _ in range(1 if model_id is None else 2)]
     assert left == ([UNLOAD] if model_id is None else [LOAD, UNLOAD])

@@ -37,8 +37,8 @@ from app.config import Settings
 __all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "SECURITY_SCHEMES", "ApiRequest", "Problem", "refuse", "register"]
 
 DESCRIPTION = (
-    "Self-hosted image generation. Send a prompt, get a job; follow the job until it is COMPLETED; fetch its pictures. "
-    "Where the server asks who is there, send `Authorization: Bearer <token>`. Every error is an RFC 9457 problem "
+    "Self-hosted image generation. Send a prompt, get a job; follow the job until it is COMPLETED; fetch its images. "
+    "Where authentication is on, send `Authorization: Bearer <token>`. Every error is an RFC 9457 problem "
     "document with a stable `code`. All times are UTC, ISO 8601."
 )
 SECURITY_SCHEMES: dict[str, Any] = {
@@ -63,7 +63,7 @@ EXPOSED_HEADERS = [
 
 
 def register(app: OpenAPI, settings: Settings) -> None:
-    """Give `app` every route, the error documents, the headers of every response, and the limits."""
+    """Register every route, the error documents, the headers of every response, and the rate limits on `app`."""
     app.wsgi_app = prefix.PathPrefix(app.wsgi_app, settings)  # type: ignore[method-assign]
     client_identity.trust_proxies(app, settings.trusted_proxies)
     request_body.register(app, settings)

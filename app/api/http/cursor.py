@@ -1,4 +1,4 @@
-"""The gallery's cursor: where the next page starts, in a form that invites nobody to take it apart."""
+"""Pagination cursor of the gallery: where the next page starts, as an opaque string."""
 
 from __future__ import annotations
 

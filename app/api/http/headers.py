@@ -21,7 +21,7 @@ _FOR_PAGES = {
 
 
 def register(app: Flask, settings: Settings) -> None:
-    # Whether pages of other sites may show our pictures: without a sign-in anybody's browser would fetch them.
+    # Whether pages of other sites may embed our images: without authentication any browser could fetch them.
     shared = "cross-origin" if settings.cors_origin_list else "same-origin"
     app.after_request(lambda response: _complete(response, shared))
 

@@ -1,7 +1,7 @@
 """Bodies with pictures in them: received to a file, and taken into memory only so many at a time.
 
 A client may be slow to send one, and must not hold memory meanwhile; a body that is here costs four times its size
-while it is read. What a request holds is given back when it has been answered, or before, when it waits for its job.
+while it is read. What a request holds is released when it has been answered, or earlier, when it waits for its job.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How routes are declared, so that the OpenAPI document says what they do: parameters, answers, problems."""
+"""OpenAPI metadata of routes: groups, responses, path parameters."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from app.errors import CyberImageError, DeliveryNotFound, ImageNotFound, JobNotF
 _ID = re.compile(r"[0-9a-f]{32}")
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _GROUPS = {
-    "generate": "Ask for pictures.",
-    "v1": "One call that answers with the picture itself, and models by order: the versioned API.",
-    "jobs": "Watch, cancel and retry what was asked for.",
-    "images": "The pictures that were made.",
-    "models": "What can be generated with.",
-    "remote models": "Models that a provider runs, in their own words.",
-    "webhooks": "What was told to the `webhook_url` of jobs that ended.",
-    "session": "Sign in on the page.",
-    "server": "How the whole place stands.",
+    "generate": "Enqueue generations.",
+    "v1": "The versioned API: one call that answers with the image itself; loading and unloading models.",
+    "jobs": "Status, events, cancel and retry.",
+    "images": "Generated images and videos.",
+    "models": "The model catalogue and LoRAs.",
+    "remote models": "Models that a provider runs, with their own input schemas.",
+    "webhooks": "Messages sent to the `webhook_url` of jobs that ended.",
+    "session": "Browser sessions.",
+    "server": "Health, metrics, the queue and maintenance.",
 }
 _ID_SCHEMA = {"pattern": "^[0-9a-f]{32}$"}
 

@@ -29,7 +29,7 @@ _WRITTEN_AS_JSON = frozenset({"settings", "priority", *_NUMBERS})  # members tha
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Give the routes that take pictures room for them."""
+    """Set the size limit of each request's body."""
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
 
     @app.before_request
@@ -45,7 +45,7 @@ def register(app: Flask, settings: Settings) -> None:
 
 
 class ApiRequest(Request):
-    """Flask's request, except that a bad body is an error even where the caller asked to be told nothing.
+    """Flask's request, except that a bad body raises even with `silent=True`.
 
     flask-openapi3 reads bodies silently and takes None for an unreadable one; what was wrong would be lost.
     """
@@ -58,7 +58,7 @@ class ApiRequest(Request):
 
     def _read(self, cache: bool) -> dict[str, Any]:
         if not self.mimetype and not self._whole(cache):
-            return {}  # nothing was sent: whoever requires something says so
+            return {}  # nothing was sent: the route's model says what it requires
         if self.mimetype == _FORM and policy_of(self.endpoint).accepts_files:
             return self._form()
         if not self.is_json:
@@ -86,7 +86,7 @@ class ApiRequest(Request):
         if size := sum(file.stream.seek(0, os.SEEK_END) for file in self.files.values()):
             large_bodies.hold(size)
         for name, file in self.files.items(multi=True):
-            file.stream.seek(0)  # the form is read again by whoever counts images
+            file.stream.seek(0)  # the rate limits read the form again
             if content := file.stream.read():
                 _add(data, name, base64.b64encode(content).decode())
         refuse_unusable(data)

@@ -1,4 +1,4 @@
-"""Clean up now instead of at the next round."""
+"""POST /cleanup: retention and orphan files, now."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CleanupQuery(BaseModel):
     description="Removes what the settings `RETENTION_*` say, and files that belong to nothing. Favourites stay.",
 )
 def cleanup(query: CleanupQuery) -> dict[str, Any]:
-    """Do now what retention does every ten minutes"""
+    """Run the clean-up now"""
     here = api_context()
     if not here.cleaning.acquire(blocking=False):
         raise Conflict("A clean-up is under way already. Wait until it has ended.")

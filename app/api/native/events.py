@@ -18,7 +18,7 @@ from flask import Response, request
 from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.serializers import job_body
-from app.api.security.authorization import objection_to_go_on
+from app.api.security.authorization import revocation_check
 from app.api.server.context import api_context
 from app.api.server.event_streams import StreamListener
 from app.api.server.socket_handover import carry, hand_over
@@ -48,16 +48,16 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
     description="Honours `Last-Event-ID`. Ends after the terminal event.",
 )
 def job_events(path: JobPath) -> Response:
-    """Follow a job live"""
+    """Stream a job's events"""
     here = api_context()
     job = here.context.jobs.get(path.job_id)
     seen = min(_last_event_id(), job.revision)
     if job.status.terminal and seen == job.revision:
-        return Response(status=204)  # tells an EventSource to stop connecting again
+        return Response(status=204)  # an EventSource then stops reconnecting
     if request.method == "HEAD":
         return _response(iter(()))
     here.stream_hub.reserve()
-    listener = StreamListener(path.job_id, JobEventEncoder(seen), objection_to_go_on())
+    listener = StreamListener(path.job_id, JobEventEncoder(seen), revocation_check())
     pass_on = hand_over if here.gives_sockets_away else carry
     first = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
     response = _response(pass_on(first, partial(here.stream_hub.take, listener), listener.promise))
@@ -72,7 +72,7 @@ def _response(stream: Iterator[bytes]) -> Response:
 
 
 class JobEventEncoder:
-    """What one listener hears of a job; `seen` is the revision that it knows already."""
+    """Encodes the events of one client's stream; `seen` is the revision that the client has already."""
 
     def __init__(self, seen: int) -> None:
         self._seen = seen
@@ -107,7 +107,7 @@ def _event(view: JobView, *, whole: bool) -> bytes:
 
 
 def _preview_event(preview: Preview) -> bytes:
-    """Without an id: a preview that was missed is of no use to anybody."""
+    """Without an id: a missed preview is not sent again."""
     image = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
     return f"event: preview\ndata: {json.dumps({'step': preview.step, 'image': image})}\n\n".encode()
 

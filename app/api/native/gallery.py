@@ -1,4 +1,4 @@
-"""The gallery: everything that was made, newest first, and on request what was not made."""
+"""The gallery: outputs, newest first; with `status` also generations without output."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class GalleryFilter(BaseModel):
 
 @api.get("/api/images", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
 def images(query: GalleryFilter) -> dict[str, Any]:
-    """Page through the gallery, newest first"""
+    """List images and videos, newest first"""
     return _page(query)
 
 
 @api.get("/api/videos", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
 def videos(query: GalleryFilter) -> dict[str, Any]:
-    """Page through the videos, newest first"""
+    """List videos, newest first"""
     return _page(query.model_copy(update={"media": "video"}))
 
 

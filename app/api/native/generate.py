@@ -1,4 +1,4 @@
-"""Accept a generation."""
+"""POST /api/generate."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GenerateBody(GenerationInput):
     webhook_url: str | None = Field(
         default=None,
         max_length=URL_MAX_CHARS,
-        description="Told by a signed POST how the job ended; tried again for a day. http or https, a public address.",
+        description="Gets a signed POST when the job has ended, retried for a day. http or https, a public address.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how is it doing: for load balancers, watchdogs and whoever runs the box."""
+"""Liveness, readiness and server status, for load balancers, watchdogs and operators."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ api = blueprint("health", "server")
     description="Looks at nothing but the process itself.",
 )
 def livez() -> dict[str, Any]:
-    """Is the process alive"""
+    """Liveness"""
     return {"status": "ok"}
 
 
 @api.get("/health", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, DatabaseUnavailable))
 def health() -> dict[str, Any]:
-    """Does the API work, and what would keep a job from being worked on"""
+    """Health: does the API work, and is anything in the way of a job"""
     checks = _checks()
     return {"status": "ok", "ready": _ready(checks), "checks": checks}
 
 
 @api.get("/readyz", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, Unavailable))
 def readyz() -> dict[str, Any]:
-    """Will a job that is sent now be worked on"""
+    """Readiness: would a job sent now be worked on"""
     checks = _checks()
     if not _ready(checks):
         wrong = [FieldError(name, state) for name, state in checks.items() if state != "ok"]
@@ -50,7 +50,7 @@ def readyz() -> dict[str, Any]:
 
 @api.get("/status", access=Access.USER, budget="read", responses=responses({200: StatusBody}, DatabaseUnavailable))
 def server_status() -> dict[str, Any]:
-    """How the server is doing"""
+    """Server status"""
     here, checks = api_context(), _checks()
     summary = stats.summary(here.context, owner=identity().scope)
     return {

@@ -1,4 +1,4 @@
-"""One picture: its file, its thumbnail, its metadata, its end."""
+"""One image or video: file, thumbnail, metadata, favourite, deletion, rerun."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ api = blueprint("images", "images")
 _FOR_EVER = "private, max-age=31536000, immutable"
 _UNCHANGED = {"description": "The client has it already."}
 _PART = openapi.file("A part of it, as asked for by `Range`.", "image/png", "video/mp4")
-_NO_PART = {"description": "There are no such bytes; `Content-Range` tells how many there are."}
+_NO_PART = {"description": "There are no such bytes; `Content-Range` has their number."}
 
 
 class Download(BaseModel):
@@ -59,7 +59,7 @@ class Download(BaseModel):
     " touch; for parts that lie apart the whole is sent.",
 )
 def image(path: ImagePath, query: Download) -> Response:
-    """The file of a picture"""
+    """Get the file of an image or video"""
     output = app_context().outputs.get(path.image_id)
     return _send(output, etag=output.sha256, mime_type=output.mime_type, download=query.download)
 
@@ -76,7 +76,7 @@ def image(path: ImagePath, query: Download) -> Response:
     ),
 )
 def image_thumbnail(path: ImagePath) -> Response:
-    """A small version of a picture"""
+    """Get a thumbnail"""
     output = app_context().outputs.get(path.image_id)
     return _send(output, etag=f"{output.sha256}-thumbnail", mime_type="image/webp", thumbnail=True)
 
@@ -88,7 +88,7 @@ def image_thumbnail(path: ImagePath) -> Response:
     responses=responses({200: ImageMetadata, 304: _UNCHANGED}, ImageNotFound, Gone, PreconditionFailed),
 )
 def image_metadata_(path: ImagePath) -> Response:
-    """How a picture was made"""
+    """Get the metadata of an image"""
     response = jsonify(image_metadata(app_context().outputs.get(path.image_id)))
     response.add_etag()
     response.headers["Cache-Control"] = "private, no-cache"  # kept, but asked for each time
@@ -103,7 +103,7 @@ def image_metadata_(path: ImagePath) -> Response:
     description="With `If-Match` only the file that has this ETag.",
 )
 def delete_image(path: ImagePath) -> tuple[str, int]:
-    """Remove a picture for good"""
+    """Delete an image"""
     check_preconditions(app_context().outputs.get(path.image_id).sha256)
     gallery.remove(app_context(), path.image_id)
     return "", 204
@@ -117,7 +117,7 @@ def delete_image(path: ImagePath) -> tuple[str, int]:
     description="Retention leaves favourites alone.",
 )
 def mark_favorite(path: ImagePath) -> dict[str, Any]:
-    """Keep a picture whatever its age"""
+    """Mark an image as favourite"""
     return _mark(path.image_id, favorite=True)
 
 
@@ -128,7 +128,7 @@ def mark_favorite(path: ImagePath) -> dict[str, Any]:
     responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
 )
 def unmark_favorite(path: ImagePath) -> dict[str, Any]:
-    """A picture like any other again"""
+    """Unmark a favourite"""
     return _mark(path.image_id, favorite=False)
 
 
@@ -148,10 +148,10 @@ def unmark_favorite(path: ImagePath) -> dict[str, Any]:
         DiskFull,
     ),
     description="As a new job with the settings, the seed and the pictures it was made of. On the same machine with the"
-    " same versions the pixels are equal; what has changed since is told by the job's `warnings` when it is done.",
+    " same versions the pixels are equal; the job's `warnings` list what has changed since.",
 )
 def rerun_image(path: ImagePath) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Make a picture again"""
+    """Generate an image again"""
     submitted = rerun(app_context(), path.image_id, client_id=client_id(), request_id=request_id())
     answer = accepted(submitted)
     return answer, 202, {"Location": answer["status_url"]}
@@ -167,7 +167,7 @@ def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False,
     name = f"cyberimage-{output.id[:8]}{file.suffix}"
     try:
         response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=False)
-    except FileNotFoundError:  # removed between the look and the opening
+    except FileNotFoundError:  # removed between the query and the opening
         raise ImageNotFound("The image was removed.") from None
     response.headers["Cache-Control"] = _FOR_EVER
     return conditional(response, ranges=True)

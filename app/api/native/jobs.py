@@ -1,4 +1,4 @@
-"""How a job stands, and changing one's mind about it."""
+"""Job status, cancel and retry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ api = blueprint("jobs", "jobs")
     responses=responses({200: JobBody}, JobNotFound, Gone),
 )
 def job_status(path: JobPath) -> Response:
-    """How a job stands"""
+    """Get the status of a job"""
     return Response(api_context().status_cache.answer(path.job_id), mimetype="application/json")
 
 
@@ -53,5 +53,5 @@ def cancel_job(path: JobPath) -> dict[str, Any]:
     " its model or a LoRA of it is not here any more.",
 )
 def retry_job(path: JobPath) -> dict[str, Any]:
-    """Try a job again"""
+    """Retry a job"""
     return job_body(cancel.retry(app_context(), path.job_id))

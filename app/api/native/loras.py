@@ -1,4 +1,4 @@
-"""The LoRAs that can be asked for."""
+"""GET /api/loras."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ api = blueprint("loras", "models")
     description="The files of LORAS_DIR, and names that were given. Requests may also name a repo of the hub.",
 )
 def loras() -> dict[str, Any]:
-    """The LoRAs, and which models each is for"""
+    """List the LoRAs and the models that each fits"""
     return {"loras": [lora_body(known) for known in service.listing(app_context())]}

@@ -1,4 +1,4 @@
-"""Figures for Prometheus."""
+"""GET /metrics."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ api = blueprint("metrics", "server")
     description="Covers the API and all workers. Counters of jobs live in the database and survive restarts.",
 )
 def metrics() -> Response:
-    """Figures for Prometheus"""
+    """Prometheus metrics"""
     return Response(generate_latest(api_context().registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -1,4 +1,4 @@
-"""The models that can be asked for."""
+"""GET /api/models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ api = blueprint("models", "models")
 
 @api.get("/api/models", access=Access.USER, budget="read", responses=responses({200: ModelsBody}))
 def models() -> dict[str, Any]:
-    """The models, with the rules for their settings"""
+    """List the models and the rules for their settings"""
     return models_body(app_context())
 
 

@@ -1,4 +1,4 @@
-"""The front door: the page for a browser, a signpost for anything else."""
+"""GET /: the page for a browser, links for other clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LINKS = {
     description="A browser gets the page, as text/html.",
 )
 def root() -> Response | dict[str, Any]:
-    """The page, or where everything is"""
+    """The page, or links to the API"""
     choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
     body = (
         render_template("index.html", auth_mode=app_context().settings.auth_mode, root=request.script_root)

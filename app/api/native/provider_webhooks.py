@@ -1,4 +1,4 @@
-"""What providers tell us by webhook."""
+"""Webhooks that providers send us."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ class Intent(BaseModel):
     description="Signed as the Standard Webhooks say. The same message may come twice, late, or after later ones.",
 )
 def replicate_webhook(query: Intent) -> dict[str, str]:
-    """For Replicate: how a prediction stands"""
+    """Receive a prediction's state from Replicate"""
     api_context().provider_webhooks.receive(dict(request.headers), request.get_data(), intent=query.prediction)
     return {"status": "ok"}

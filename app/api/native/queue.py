@@ -23,5 +23,5 @@ api = blueprint("queue", "server")
     description="A user sees their own jobs, and of those of others only how many there are.",
 )
 def queue() -> dict[str, Any]:
-    """Who is running, who waits, how long things take"""
+    """Running and waiting jobs, workers, durations"""
     return queue_body(stats.queue(app_context(), owner=identity().scope))

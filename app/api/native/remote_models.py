@@ -1,4 +1,4 @@
-"""Models of a remote provider: which there are, what each takes, asking for one in its own words, what became of it."""
+"""Models of a remote provider: list, input schema, run, status."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _GET = responses({200: RemoteJobBody}, JobNotFound, Gone)
     description="Empty without a provider.",
 )
 def image_models() -> dict[str, Any]:
-    """The provider's models that make images"""
+    """List the provider's image models"""
     return remote_models_body(api_context().remote_models.listing("image"))
 
 
@@ -100,43 +100,43 @@ def image_models() -> dict[str, Any]:
     description="Empty without a provider.",
 )
 def video_models() -> dict[str, Any]:
-    """The provider's models that make videos"""
+    """List the provider's video models"""
     return remote_models_body(api_context().remote_models.listing("video"))
 
 
 @api.get("/api/image-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def image_model_schema(path: RemoteModelPath) -> dict[str, Any]:
-    """What a model takes"""
+    """Get the input schema of an image model"""
     return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
 @api.get("/api/video-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def video_model_schema(path: RemoteModelPath) -> dict[str, Any]:
-    """What a model takes that makes videos"""
+    """Get the input schema of a video model"""
     return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
 @api.post("/api/run-image-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
 def run_image_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Enqueue a generation at the provider"""
+    """Run an image model of the provider"""
     return _run("image", body, header)
 
 
 @api.post("/api/run-video-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
 def run_video_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Enqueue a video at the provider"""
+    """Run a video model of the provider"""
     return _run("video", body, header)
 
 
 @api.get("/api/images/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
 def remote_image(path: JobPath) -> dict[str, Any]:
-    """A generation, and how fetching its files went"""
+    """Get a generation, with the download of its files"""
     return remote_job_body(view(app_context(), path.job_id))
 
 
 @api.get("/api/videos/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
 def remote_video(path: JobPath) -> dict[str, Any]:
-    """A generation of a video, and how fetching its files went"""
+    """Get a generation of a video, with the download of its files"""
     return remote_job_body(view(app_context(), path.job_id))
 
 

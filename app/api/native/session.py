@@ -40,7 +40,7 @@ class SignIn(Body):
 
 @api.get("/api/session", access=Access.PUBLIC, budget="read", responses=responses({200: SessionBody}, AuthUnavailable))
 def who_am_i() -> dict[str, Any]:
-    """How one signs in here, and who is asking"""
+    """Get the authentication mode and the current identity"""
     try:
         return _body(access_control().identify())
     except (Unauthorized, Forbidden):

@@ -1,4 +1,4 @@
-"""What became of the messages to `webhook_url`s, and sending one again."""
+"""Webhook deliveries: list and replay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DeliveryFilter(BaseModel):
     responses=responses({200: DeliveriesBody}, InvalidRequest),
 )
 def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
-    """Page through the messages, newest first"""
+    """List webhook deliveries, newest first"""
     found = signing.page(
         app_context(),
         job_id=query.job_id,
@@ -52,8 +52,8 @@ def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
     access=Access.USER,
     budget="read",
     responses=responses({200: DeliveryBody}, DeliveryNotFound),
-    description="With fresh tries and the same `webhook-id`, whatever became of it.",
+    description="With fresh tries and the same `webhook-id`, whatever its state.",
 )
 def replay_webhook(path: DeliveryPath) -> dict[str, Any]:
-    """Send a message again"""
+    """Replay a webhook delivery"""
     return delivery_body(signing.replay(app_context(), path.delivery_id))

@@ -9,7 +9,7 @@ class LoraBody(BaseModel):
     id: str = Field(description="What a request names it by.")
     stands_for: str | None = Field(description="The file or repo behind a name that was given by hand.")
     available: bool = Field(description="It is on this machine and can be used.")
-    family: str | None = Field(description="The models it was made for, in words; null when its file does not tell.")
+    family: str | None = Field(description="The models it was made for, in words; null when its file does not say.")
     models: list[str] = Field(description="The ids of the models here that are of that family.")
     bytes: int | None
     rank: int | None

@@ -10,7 +10,7 @@ from app.core.access import Role
 
 
 class SessionBody(BaseModel):
-    mode: Literal["none", "keys", "huggingface"] = Field(description="AUTH_MODE. With `none` everybody is an admin.")
+    mode: Literal["none", "keys", "huggingface"] = Field(description="With `none` every client is an administrator.")
     signed_in: bool
     name: str | None = Field(description="Of the key or the user; null when not signed in.")
     role: Role | None

@@ -45,7 +45,7 @@ class ModelLoaded(BaseModel):
     status: Literal["loaded", "already_loaded", "loading"]
     model_id: str
     seconds: float | None = Field(description="What loading took; null when there was nothing to load, or not yet.")
-    worker_id: str | None = Field(description="Who has it in memory; null while nobody has taken the order.")
+    worker_id: str | None = Field(description="The worker that has it in memory; null until one has taken the request.")
     downloaded_bytes: int | None = Field(description="How much of it is here; null when nothing is downloaded.")
     total_bytes: int | None = Field(description="How much there will be.")
     eta_seconds: float | None = Field(description="Until all is downloaded; null before it is known.")

@@ -1,4 +1,4 @@
-"""What receivers were told."""
+"""Webhook deliveries."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Access control. Every request passes here before anything reads it: is its host ours, who sent it, may they call this
-route, and does what its path names belong to them?
+"""Access control. Every request passes here before anything reads it: is its Host ours, which identity sent it, may it
+call this route, and does what its path names belong to it?
 
 A route is public only when it declares so (`app.api.routing`); what belongs to another client is answered like what
 does not exist.
@@ -100,13 +100,13 @@ class AccessControl:
             raise
 
     def sign_in(self, token: str) -> SignedIn:
-        """Raises InvalidToken, Forbidden, RateLimited or AuthUnavailable; NotFound when nobody needs to."""
+        """Raises InvalidToken, Forbidden, RateLimited or AuthUnavailable; NotFound with AUTH_MODE=none."""
         if self.authority is None:
-            raise NotFound("Nobody needs to sign in here: AUTH_MODE is none.")
+            raise NotFound("There is no sign-in on this server: AUTH_MODE is none.")
         return self._tried(token, self.authority.sign_in)
 
     def identify(self) -> Identity:
-        """Who sent the present request. Raises Unauthorized, Forbidden, RateLimited or AuthUnavailable."""
+        """The identity of the current request. Raises Unauthorized, Forbidden, RateLimited or AuthUnavailable."""
         if self.authority is None:
             return Identity(address_id(), Role.ADMIN, "everybody")
         token, cookie = bearer_token(), request.cookies.get(COOKIE)
@@ -160,7 +160,7 @@ class AccessControl:
                     raise type(missing)(missing.detail)
 
     def _owner(self, name: str, value: str) -> str | None:
-        """Whose it is never changes: what was found once is not looked up again by whoever polls."""
+        """An owner never changes, so it is cached: clients poll."""
         known = self._known_owners.get(value)
         if known is None and (known := OWNED[name][0](self._owners, value)) is not None:
             self._known_owners.put(value, known)
@@ -171,20 +171,20 @@ def register(app: Flask) -> None:
     app.before_request(lambda: access_control().admit())
 
 
-def objection_to_go_on() -> Callable[[], CyberImageError | None]:
-    """For answers that go on for ever: tells, at any later time and in any thread, why whoever sent the present request
-    would be refused now; None when they would not."""
+def revocation_check() -> Callable[[], CyberImageError | None]:
+    """For streams: a function that returns, at any later time and in any thread, why the sender of the current request
+    would be refused now; None while it would not."""
     authority, known = access_control().authority, identity()
     if authority is None:
         return lambda: None
 
-    def objection() -> CyberImageError | None:
+    def revoked() -> CyberImageError | None:
         try:
             return None if authority.is_still_valid(known) else InvalidToken("The key was revoked.")
         except DatabaseUnavailable:
             return None
 
-    return objection
+    return revoked
 
 
 def is_automatic(rule: Rule) -> bool:

@@ -1,4 +1,4 @@
-"""Who is asking: the identity that ownership goes by, and the id that fairness, idempotency keys and limits go by."""
+"""The client of a request: its identity for ownership, its id for fairness, idempotency keys and rate limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUCKETS = 65_536  # limits in memory: two clients share one with a chance of 1 i
 
 def trust_proxies(app: Flask, count: int) -> None:
     """Take the client's address and scheme from the last `count` proxies' headers, and the path that is served under
-    from the last one's; with 0 nobody is believed."""
+    from the last one's; with 0 none is trusted."""
     if count:
         fixed = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_prefix=1)
 
@@ -37,7 +37,7 @@ def trust_proxies(app: Flask, count: int) -> None:
 
 
 def identity() -> Identity:
-    """Who sent the present request, as the authorization found out. Raises Unauthorized when it did not."""
+    """The identity that the authorization found for the current request. Raises Unauthorized without one."""
     found: Identity | None = g.get("identity")
     if found is None:
         raise Unauthorized("Sign in first.")
@@ -45,7 +45,7 @@ def identity() -> Identity:
 
 
 def client_id() -> str:
-    """Of whoever is known; of the address otherwise."""
+    """The id of the identity if there is one, else of the address."""
     known: Identity | None = g.get("identity")
     return address_id() if known is None else known.client_id
 
@@ -62,8 +62,8 @@ def address_id() -> str:
 def limit_key(*, by_address: bool) -> Callable[[], str]:
     """The name of the budget that the present request is counted on.
 
-    In the memory of the process there are only so many, picked by a hash that nobody can foresee: however many
-    addresses somebody sends from, memory stays bounded. With `by_address` they are as many as clients.
+    In the memory of the process there are only so many, picked by a salted hash: from however many addresses
+    requests come, memory stays bounded. With `by_address` they are as many as clients.
     """
     if by_address:
         return lambda: _network_of(client_id())
@@ -72,7 +72,7 @@ def limit_key(*, by_address: bool) -> Callable[[], str]:
 
 
 def bucketing() -> Callable[[str], str]:
-    """Sorts clients into BUCKETS by a hash that nobody can foresee."""
+    """Sorts clients into BUCKETS by a salted hash."""
     salt = secrets.token_bytes(16)
 
     def bucket(client: str) -> str:

@@ -1,5 +1,5 @@
-"""Which names the server answers to. A page of somebody else that points its own name at this machine (DNS rebinding)
-would otherwise read everything through its visitor's browser; that name is what gives it away.
+"""Host header check. A foreign page that points its own name at this machine (DNS rebinding) could otherwise read
+everything through its visitor's browser; the Host header then has that foreign name.
 """
 
 from __future__ import annotations

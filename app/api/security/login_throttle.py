@@ -1,4 +1,4 @@
-"""Token guessing: an address that sends wrong tokens is told to wait, and its further guesses are not looked at."""
+"""Throttles token guessing: after too many wrong tokens an address has to wait, and its guesses are not checked."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Requests that a page of somebody else makes its visitor's browser send. Browsers say where a request comes from; what
-changes something is refused unless it comes from our own page, from CORS_ORIGINS, or from no browser at all.
+"""Cross-site request check: requests that a foreign page makes its visitor's browser send. Browsers name the
+origin of a request; one that changes something is refused unless it comes from our own page, from CORS_ORIGINS, or from
+no browser at all.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _budgets(settings: Settings) -> Iterator[_Budget]:
 
 
 def _images() -> int:
-    """How many images the request asks for; 1 when it cannot be told, for it will be refused."""
+    """How many images the request asks for; 1 when that is unknown: such a request is refused."""
     job_id = (request.view_args or {}).get("job_id")
     try:
         if job_id is not None:

@@ -1,6 +1,6 @@
 """The versioned API: flat requests, answered with the picture itself.
 
-It translates, waits and answers; the work goes through the same queue as everybody's. Every path is served under
+It translates, waits and answers; the work goes through the same queue. Every path is served under
 `/api/v1`, where the OpenAPI document has it, and under `/v1`; some have a second spelling.
 """
 
@@ -15,7 +15,7 @@ SPELLINGS = {"/generate/txt2img": "/txt2img", "/generate/img2img": "/img2img", "
 
 
 def register(app: OpenAPI) -> None:
-    """Give `app` the routes under all their spellings: the same endpoints, so that whatever guards one guards all."""
+    """Register the routes under all their spellings: the same endpoints, so that they share one policy."""
     for resource in (generate, models, model_loading, loras, inference):
         app.register_api(resource.api)
     app.config["SOCK_SERVER_OPTIONS"] = stream.OPTIONS

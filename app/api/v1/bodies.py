@@ -1,4 +1,4 @@
-"""The flat requests of the versioned API, and how they become the request that everybody makes."""
+"""Flat request bodies of the versioned API, and their translation to a GenerationInput."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Flat(Body):
     timeout: Timeout = None
 
     def asked(self) -> GenerationInput:
-        """The same request in the words of everybody."""
+        """The same request as a GenerationInput."""
         sent = self.model_dump()
         known = {name: sent[name] for name in GenerationSettings.model_fields if name in sent}
         if self.lora_path is not None:

@@ -82,7 +82,7 @@ def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
     budget="read",
     responses=responses({200: ModelsUnloaded, 202: ModelsUnloaded}, InvalidRequest, NoSuchModel, NoWorker),
     description="Also `/v1/models/unload`. Every worker that holds the model frees its memory when its running job has"
-    " ended, and who loads it just now stops. A job that asks for the model loads it again.",
+    " ended, and a worker that is loading it stops. A job that asks for the model loads it again.",
 )
 def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
     """Free the memory of a model, or of all"""

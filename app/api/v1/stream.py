@@ -1,7 +1,7 @@
 """Text to picture over a WebSocket: the request goes in, progress with previews comes out, then the picture.
 
 The first message is the request, or `{"job_id"}` to go on with a job of an earlier connection. The connection is no
-part of the job: a client that goes away cancels nothing, one that reads slowly is told less often and slows nobody.
+part of the job: a client that goes away cancels nothing, one that reads slowly gets fewer messages and delays no other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wsproto.frame_protocol import CloseReason
 from app.api.http.openapi import JobPath
 from app.api.http.problems import document, refuse
 from app.api.routing import Access, RoutePolicy, declare
-from app.api.security.authorization import objection_to_go_on
+from app.api.security.authorization import revocation_check
 from app.api.security.client_identity import identity
 from app.api.server.context import ApiContext, api_context
 from app.api.server.socket_handover import lift_limits
@@ -50,8 +50,8 @@ GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that
 
 @pages.before_request
 def take_slot() -> None:
-    """Before the handshake: a WebSocket holds a thread. Some of those for which there is no room may hear of it by a
-    message, since browsers do not show the answer to a handshake; all others are refused without one."""
+    """Before the handshake: a WebSocket holds a thread. Some of those for which there is no room get a message, since
+    browsers do not show the response to a handshake; all others are refused without one."""
     here = api_context()
     for slots in (here.streams, here.refused_streams):
         if slots.acquire(blocking=False):
@@ -69,7 +69,7 @@ def free_slot(_: BaseException | None) -> None:
 @sock.route("/api/v1/stream/generate/txt2img", pages)
 @declare(RoutePolicy(Access.USER, budget="generate"))
 def stream(connection: Connection) -> None:
-    """The whole conversation."""
+    """Serve one WebSocket."""
     here = api_context()
     lift_limits.get()()  # only now: the client was let in, and has been answered 101
     connection.sock, connection.input_buffer = Wire(connection.sock), Inbox(connection.input_buffer)
@@ -95,10 +95,10 @@ def _hang_up(connection: Connection, patience: float = HANG_UP_SECONDS) -> None:
 
 
 def _converse(here: ApiContext, connection: Connection) -> None:
-    """Read the first message, tell how the job goes, and what it gave. Raises what is to be told as an error."""
+    """Read the first message, send progress, then the result. Raises CyberImageError, to be sent as an error."""
     job_id = _job_of(here, _first_message(connection))
     shown: Preview | None = None
-    objection = objection_to_go_on()
+    objection = revocation_check()
     for view in here.notifier.follow(job_id, idle_seconds=GLANCE_SECONDS):
         if not connection.connected:
             return
@@ -106,13 +106,13 @@ def _converse(here: ApiContext, connection: Connection) -> None:
             raise error
         if view is not None and view.job.status.terminal:
             raise_what_went_wrong(view)
-            _tell(connection, {"type": "result", **pictures_body(here.context, view)})
+            _send(connection, {"type": "result", **pictures_body(here.context, view)})
             connection.close(CloseReason.NORMAL_CLOSURE)
         elif view is not None:
             preview = _newer_preview(here, view, shown)
-            _tell(connection, _progress(view, preview))
+            _send(connection, _progress(view, preview))
             shown = preview or shown
-        _ignore_what_it_says(connection)
+        _discard_messages(connection)
         if here.draining.is_set():
             again = f'The server stops; the job goes on. Connect again and send {{"job_id": "{job_id}"}}.'
             _close_with(connection, Unavailable(again), CloseReason.SERVICE_RESTART)
@@ -135,7 +135,7 @@ def _job_of(here: ApiContext, message: dict[str, Any]) -> str:
     """The job that the first message asks for, or goes on with."""
     try:
         if set(message) == {"job_id"}:
-            return _if_theirs(here, JobPath.model_validate(message).job_id)
+            return _checked_owner(here, JobPath.model_validate(message).job_id)
         body = Txt2ImgBody.model_validate(message)
     except ValidationError as error:
         refuse(error)
@@ -145,8 +145,8 @@ def _job_of(here: ApiContext, message: dict[str, Any]) -> str:
     return ask(here.context, body).job_id
 
 
-def _if_theirs(here: ApiContext, job_id: str) -> str:
-    """The door knows paths alone; this job is named in a message."""
+def _checked_owner(here: ApiContext, job_id: str) -> str:
+    """The authorization checks paths; this job is named in a message."""
     if not identity().may_touch(OwnerStore(here.context.database).of_job(job_id)):
         raise JobNotFound("There is no job with this id.")
     return job_id
@@ -155,10 +155,10 @@ def _if_theirs(here: ApiContext, job_id: str) -> str:
 def _progress(view: JobView, preview: Preview | None) -> dict[str, Any]:
     job = view.job
     about = {"job_id": job.id, "status": job.status, "position": view.position, "eta_seconds": view.eta_seconds}
-    told = {"type": "progress", **about, **progress_body(job)}
+    message = {"type": "progress", **about, **progress_body(job)}
     if preview is not None:
-        told["preview"] = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
-    return told
+        message["preview"] = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
+    return message
 
 
 def _newer_preview(here: ApiContext, view: JobView, shown: Preview | None) -> Preview | None:
@@ -169,19 +169,19 @@ def _newer_preview(here: ApiContext, view: JobView, shown: Preview | None) -> Pr
     return here.context.previews.get(view.job.id, newer_than=known)
 
 
-def _tell(connection: Connection, message: dict[str, Any]) -> None:
+def _send(connection: Connection, message: dict[str, Any]) -> None:
     connection.send(json.dumps(message, ensure_ascii=False))
 
 
 def _close_with(connection: Connection, error: CyberImageError, reason: CloseReason) -> None:
-    told = document(error)
-    about = {name: told[name] for name in ("code", "status", "errors", "request_id")}
+    problem = document(error)
+    about = {name: problem[name] for name in ("code", "status", "errors", "request_id")}
     with contextlib.suppress(OSError):  # it reads nothing any more
-        _tell(connection, {"type": "error", "message": error.detail, **about})
+        _send(connection, {"type": "error", "message": error.detail, **about})
         connection.close(reason, error.code)
 
 
-def _ignore_what_it_says(connection: Connection) -> None:
+def _discard_messages(connection: Connection) -> None:
     """There is nothing more to say; but what is not read would stay in memory."""
     while connection.receive(timeout=0) is not None:
         pass

@@ -23,7 +23,7 @@ from app.services.jobs.status import JobView
 from app.services.jobs.submit import Submission
 from app.services.media import gallery
 
-LOOK_AGAIN_SECONDS = 2  # what a client that was told 202 should wait before it asks how the job stands
+LOOK_AGAIN_SECONDS = 2  # Retry-After of a 202
 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
 
@@ -31,7 +31,7 @@ Answer = tuple[dict[str, Any], int, dict[str, str]]
 def wait(here: ApiContext, job_id: str, timeout: float | None) -> JobView:
     """The job when it has ended, or as it stands after `timeout` seconds.
 
-    At once when as many requests wait as may, and soon when nobody waits any more.
+    At once when as many requests wait as may, and soon when the client has gone.
     """
     with patience(here, timeout) as seconds:
         if not seconds:
@@ -49,7 +49,7 @@ def nobody_waits(here: ApiContext) -> Callable[[], bool]:
 def patience(here: ApiContext, timeout: float | None) -> Iterator[float]:
     """How many seconds this request may wait: `timeout` (None = SYNC_TIMEOUT_SECONDS), or 0 when as many wait as may.
 
-    Who waits holds a thread, as an open event stream does, and shares their bound.
+    A waiting call holds a thread, as an open event stream does, and shares their bound.
     """
     seconds = here.context.settings.sync_timeout_seconds if timeout is None else timeout
     if seconds <= 0 or not here.streams.acquire(blocking=False):
@@ -62,7 +62,7 @@ def patience(here: ApiContext, timeout: float | None) -> Iterator[float]:
 
 
 def answer(here: ApiContext, submitted: Submission, timeout: float | None) -> Answer:
-    """What the client is told of the job it asked for. Raises the job's own error when it FAILED or was CANCELLED."""
+    """The response for the job of this call. Raises the job's own error when it FAILED or was CANCELLED."""
     name_job(submitted.job_id)
     view = wait(here, submitted.job_id, timeout)
     if view.job.status is JobStatus.COMPLETED:
@@ -76,7 +76,7 @@ def name_job(job_id: str) -> None:
     """Put the job's id into the present response's headers, whatever it will be: an error too is a job's."""
 
     @after_this_request
-    def tell(response: Response) -> Response:
+    def add_job_id(response: Response) -> Response:
         response.headers["X-Job-Id"] = job_id
         return response
 
@@ -95,7 +95,7 @@ def pictures_body(context: AppContext, view: JobView) -> dict[str, Any]:
     job, outputs = view.job, view.outputs
     pictures = [_encoded(context, output) for output in outputs]
     return {
-        "image": pictures[0] if pictures else None,  # none when somebody has deleted them all
+        "image": pictures[0] if pictures else None,  # none when all were deleted meanwhile
         "images": pictures,
         "seed": job.request.seed,
         "model_id": job.request.model_id,

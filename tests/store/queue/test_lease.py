@@ -184,7 +184,7 @@ def test_a_deadline_in_the_far_future_is_brought_back_though_the_worker_lives(st
     assert store.claims.heartbeat([claim])[claim.job_id].owned
 
 
-def test_nobody_waits_longer_than_the_longest_backoff(store: Store) -> None:
+def test_gives_up_longer_than_the_longest_backoff(store: Store) -> None:
     job = store.submit()
     store.edit(job.id, available_at=store.now() + BACKOFF_MAX_SECONDS + 60)
     store.claims.rescue()

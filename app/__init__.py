@@ -1,4 +1,4 @@
-"""CyberImage: a prompt becomes a picture, by way of a durable queue and separate worker processes."""
+"""CyberImage: image generation service with a durable queue and separate worker processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings) -> OpenAPI:
-    """The web application on top of one installation, which it opens: call it after a fork, never before.
+    """Create the web application and open its installation: call it after a fork, never before.
 
     Raises ConfigurationError.
     """
@@ -33,7 +33,7 @@ def create_app(settings: Settings) -> OpenAPI:
         security_schemes=api.SECURITY_SCHEMES,
         openapi_extensions={"security": [{}, *({name: []} for name in api.SECURITY_SCHEMES)]},
         doc_ui=False,  # its pages need a CDN; app.api.native.docs has its own
-        validation_error_status="default",  # every operation documents that one itself
+        validation_error_status="default",  # every operation documents this error itself
         validation_error_model=api.Problem,
         validation_error_callback=api.refuse,
     )
@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> OpenAPI:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     api.register(app, settings)
     if settings.cors_origin_list:
-        # It takes what has brackets (IPv6) for a pattern.
+        # Flask-CORS treats origins with brackets (IPv6) as patterns.
         allowed = [re.compile(f"^{re.escape(one)}$") if "[" in one else one for one in settings.cors_origin_list]
         CORS(app, origins=allowed, expose_headers=api.EXPOSED_HEADERS)
     server = app.extensions["cyberimage"] = ApiContext(open_context(settings))

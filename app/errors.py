@@ -1,8 +1,8 @@
-"""The errors every layer raises: a stable code, a message for a person, an HTTP status.
+"""Errors of all layers: a stable code, a message for people, an HTTP status.
 
-A message says what is wrong *and what to do about it*; it never holds a stack trace, a secret or a path outside the
-project. The codes are part of the API: clients branch on them, so a code is never renamed and never reused.
-This module knows nothing about Flask; `app.api.http.problems` turns an error into an RFC 9457 problem document.
+A message says what is wrong *and what to do about it*; it never contains a stack trace, a secret or a path outside the
+project. The codes are part of the API: clients branch on them, so a code is never renamed or reused. This module is
+independent of Flask; `app.api.http.problems` turns an error into an RFC 9457 problem document.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with one field of a request. `field` is a dotted path, e.g. `settings.width`."""
+    """A problem with one field of a request. `field` is a dotted path, e.g. `settings.width`."""
 
     field: str
     message: str
 
 
 class CyberImageError(Exception):
-    """Base of every error that a person or a client is meant to see.
+    """Base class of errors that are shown to clients.
 
-    `detail` is the sentence shown to people. `errors` lists the fields at fault, when there are any. `retry_after` is
-    in seconds and becomes the `Retry-After` header.
+    `detail` is a sentence for people. `errors` lists invalid fields, if any. `retry_after` is in seconds and becomes
+    the `Retry-After` header.
     """
 
     code: ClassVar[str] = "internal"
@@ -40,7 +40,7 @@ class CyberImageError(Exception):
         super().__init__(self.detail)
 
 
-# --- the request is at fault ------------------------------------------------------------------------------------------
+# --- invalid requests -------------------------------------------------------------------------------------------------
 
 
 class InvalidRequest(CyberImageError):
@@ -56,13 +56,13 @@ class SuspiciousInput(InvalidRequest):
 
 
 class InvalidImage(InvalidRequest):
-    """An input picture that cannot be read, fetched or used."""
+    """An input picture that cannot be decoded, fetched or used."""
 
     code, title = "invalid_image", "The input picture cannot be used"
 
 
 class UnsupportedTask(InvalidRequest):
-    code, title = "unsupported_task", "The model cannot do this"
+    code, title = "unsupported_task", "The model does not support this task"
 
 
 class UnknownModel(CyberImageError):
@@ -70,13 +70,13 @@ class UnknownModel(CyberImageError):
 
 
 class NoSuchModel(UnknownModel):
-    """The same, where the model stands in the address."""
+    """UnknownModel, where the model is in the URL."""
 
     status = 404
 
 
 class NotFound(CyberImageError):
-    code, status, title = "not_found", 404, "There is nothing here"
+    code, status, title = "not_found", 404, "There is no resource at this URL"
 
 
 class JobNotFound(NotFound):
@@ -96,11 +96,11 @@ class KeyNotFound(NotFound):
 
 
 class UntrustedHost(CyberImageError):
-    code, status, title = "untrusted_host", 400, "The server does not answer to this name"
+    code, status, title = "untrusted_host", 400, "The host name is not allowed"
 
 
 class MethodNotAllowed(CyberImageError):
-    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
+    code, status, title = "method_not_allowed", 405, "The method is not allowed for this URL"
 
 
 class Conflict(CyberImageError):
@@ -111,16 +111,16 @@ class JobCancelled(Conflict):
     code, title = "job_cancelled", "The job was cancelled"
 
 
-class LoadCalledOff(Conflict):
-    code, title = "load_called_off", "The model was unloaded while it was loaded"
+class LoadCancelled(Conflict):
+    code, title = "load_called_off", "Loading was cancelled because the model was unloaded"
 
 
 class Gone(CyberImageError):
-    code, status, title = "gone", 410, "It was removed"
+    code, status, title = "gone", 410, "The resource was removed"
 
 
 class PreconditionFailed(CyberImageError):
-    code, status, title = "precondition_failed", 412, "It is not the version that was meant"
+    code, status, title = "precondition_failed", 412, "The resource has another version"
 
 
 class PayloadTooLarge(CyberImageError):
@@ -140,7 +140,7 @@ class HeadersTooLarge(CyberImageError):
 
 
 class NotImplementedHere(CyberImageError):
-    code, status, title = "not_implemented", 501, "The server does not know this transfer coding"
+    code, status, title = "not_implemented", 501, "The transfer coding is not supported"
 
 
 class UnsupportedMediaType(CyberImageError):
@@ -174,10 +174,10 @@ class Forbidden(CyberImageError):
 
 
 class ForeignOrigin(Forbidden):
-    """A page of another site had its visitor's browser send this."""
+    """A browser sent this from a page of another site."""
 
 
-# --- the server cannot take it now ------------------------------------------------------------------------------------
+# --- temporarily unavailable ------------------------------------------------------------------------------------------
 
 
 class Unavailable(CyberImageError):
@@ -189,31 +189,31 @@ class NoWorker(Unavailable):
 
 
 class AuthUnavailable(Unavailable):
-    """Whether the token is good cannot be found out: the hub does not answer, and nothing is known of it."""
+    """The hub does not answer and the cache has no answer, so the token cannot be checked."""
 
     code, title = "auth_unavailable", "The token cannot be checked at the moment"
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer, or somebody else holds its lock for too long. What was committed is safe."""
+    """The database does not answer, or is locked for too long. Committed data is safe."""
 
     code, title = "database_unavailable", "The database does not answer"
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """Reading goes on, but nothing can be accepted, and no job's end written, until the database takes writes again."""
+    """Reads work, but no job can be accepted or finished until the database is writable again."""
 
     code, title = "database_read_only", "The database is read-only"
 
 
 class DatabaseFull(DatabaseUnavailable):
-    """The disk under the database is full: nothing can be accepted, and no job's end written, until there is room."""
+    """The disk of the database is full: no job can be accepted or finished until there is space."""
 
     code, status, title = "disk_full", 507, "The disk is full"
 
 
 class SnapshotFailed(CyberImageError):
-    """Backup or restore could not be done; the detail says why."""
+    """Backup or restore failed; the detail says why."""
 
     code, title = "snapshot_failed", "The database could not be copied"
 
@@ -222,11 +222,11 @@ class DiskFull(CyberImageError):
     code, status, title = "disk_full", 507, "The disk is full"
 
 
-# --- a job went wrong -------------------------------------------------------------------------------------------------
+# --- failed jobs ------------------------------------------------------------------------------------------------------
 
 
 class GenerationError(CyberImageError):
-    """A generation failed. `transient` faults may pass on their own and are retried while attempts are left."""
+    """A generation failed. `transient` errors may pass and are retried while attempts are left."""
 
     code, status, title = "generation_failed", 500, "The generation failed"
     transient: ClassVar[bool] = False
@@ -237,7 +237,7 @@ class ModelUnavailable(GenerationError):
 
 
 class ModelDownloadFailed(ModelUnavailable):
-    """The hub did not answer or the transfer broke: worth another try."""
+    """The hub did not answer or the transfer broke; retried."""
 
     transient = True
 
@@ -247,7 +247,7 @@ class ModelRequiresAuth(GenerationError):
 
 
 class LoraUnavailable(GenerationError):
-    """It is not there, cannot be fetched, or is no safetensors file that is whole."""
+    """The LoRA is missing, cannot be fetched, or is not a complete safetensors file."""
 
     code, status, title = "lora_unavailable", 400, "The LoRA cannot be used"
 
@@ -261,11 +261,11 @@ class OutOfMemory(GenerationError):
 
 
 class GenerationTimeout(GenerationError):
-    code, status, title = "timeout", 504, "The job took longer than it may"
+    code, status, title = "timeout", 504, "The job exceeded its time limit"
 
 
 class ContentBlocked(GenerationError):
-    code, status, title = "content_blocked", 422, "The safety filter held it back"
+    code, status, title = "content_blocked", 422, "The safety filter blocked the result"
 
 
 class WorkerDied(GenerationError):
@@ -277,13 +277,13 @@ class ProviderError(GenerationError):
 
 
 class StorageFull(GenerationError):
-    """The picture could not be written because the disk is full; a retry may find room."""
+    """The picture could not be written because the disk is full; retried."""
 
     code, status, title = "disk_full", 507, "The disk is full"
     transient = True
 
 
-# --- control flow that is no failure ----------------------------------------------------------------------------------
+# --- control flow -----------------------------------------------------------------------------------------------------
 
 
 class Cancelled(Exception):
@@ -291,7 +291,7 @@ class Cancelled(Exception):
 
 
 class LeaseLost(Exception):
-    """Another worker owns the job now: stop, delete your files, touch nothing else."""
+    """Another worker owns the job now: stop, delete your files, change nothing else."""
 
 
 class ConfigurationError(Exception):
@@ -303,16 +303,16 @@ class ConfigurationError(Exception):
 
 
 class DatabaseTooNew(ConfigurationError):
-    """The database was written by a newer CyberImage than this one."""
+    """The database is from a newer version of CyberImage."""
 
 
 def error_of(code: str, detail: str) -> CyberImageError:
-    """The error that a job's stored `code` stands for; one that nobody here knows is `internal`."""
+    """The error for a job's stored `code`; for an unknown code `internal`."""
     return error_codes().get(code, CyberImageError)(detail)
 
 
 def error_codes() -> Mapping[str, type[CyberImageError]]:
-    """Every stable code with the first class that carries it, for the API documentation."""
+    """All stable codes with the first class that has each, for the API documentation."""
     found: dict[str, type[CyberImageError]] = {}
     pending: list[type[CyberImageError]] = [CyberImageError]
     while pending:

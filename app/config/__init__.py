@@ -1,8 +1,8 @@
-"""Everything read from the environment and `.env`, once, frozen. Nothing else in the project reads the environment.
+"""Settings: everything read from the environment and `.env`, once, frozen. No other module reads the environment.
 
-One file per group of settings, its heading on the file's first line; `Settings` is all of them. The environment wins
-over `.env`. An empty value means "not set". Each field's description is the documentation: the tests hold
-`.env.example` and docs/CONFIGURATION.md to it.
+One file per group of settings, its heading on the file's first line; `Settings` combines them. The environment takes
+precedence over `.env`. An empty value means "not set". Field descriptions are the documentation: tests compare
+`.env.example` and docs/CONFIGURATION.md with them.
 """
 
 from app.config.kinds import ROOT

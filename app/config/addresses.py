@@ -1,5 +1,5 @@
-"""Addresses in settings: HOST, CORS_ORIGINS and TRUSTED_HOSTS are brought into the one form in which they are
-compared, or refused with a sentence."""
+"""Validation of addresses in settings: HOST, CORS_ORIGINS and TRUSTED_HOSTS are converted to the normal form that is
+compared."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def listening_host(text: str) -> str:
     if "://" in text:
         raise ValueError("use an address or a name without http://")
     if re.fullmatch(r"[^:]+:\d+|\[.*\]:\d+", text):
-        raise ValueError("use an address or a name alone; the port goes into PORT")
+        raise ValueError("use an address or a name only; set the port with PORT")
     if text == "*":
-        raise ValueError("use 0.0.0.0 for all IPv4 addresses, or :: for all there are")
+        raise ValueError("use 0.0.0.0 for all IPv4 addresses, or :: for all addresses")
     return host_name(text)
 
 
 def origins(text: str) -> str:
-    """CORS_ORIGINS as browsers write them in `Origin`. Raises ValueError."""
+    """CORS_ORIGINS in the form of the `Origin` header. Raises ValueError."""
     return ",".join(dict.fromkeys(_origin(one) for one in _parts(text)))
 
 
@@ -44,7 +44,7 @@ def trusted_hosts(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """An address or a name in the form it is compared in: lower case, punycode, no brackets. Raises ValueError."""
+    """An address or a name in normal form: lower case, punycode, no brackets. Raises ValueError."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     address, _, zone = bare.partition("%")
     try:
@@ -74,9 +74,9 @@ def _origin(text: str) -> str:
     if url.scheme not in _DEFAULT_PORTS or not url.hostname:
         raise ValueError(f"write {text[:80]!r} with its scheme, such as https://app.example")
     if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
-        raise ValueError(f"an origin is scheme, host and port alone: {text[:80]!r} has more")
+        raise ValueError(f"an origin has only scheme, host and port: {text[:80]!r} has more")
     if "*" in text:
-        raise ValueError(f"name each origin, or allow all with * alone: {text[:80]!r} is a pattern")
+        raise ValueError(f"list each origin, or allow all with a single *: {text[:80]!r} is a pattern")
     host, port = host_name(url.hostname), _port(url)
     shown = f"[{host}]" if ":" in host else host
     return f"{url.scheme}://{shown}" + ("" if port in (None, _DEFAULT_PORTS[url.scheme]) else f":{port}")
@@ -88,11 +88,11 @@ def _trusted_host(text: str) -> str:
     if text.startswith("*."):
         return "*." + host_name(text[2:])
     try:
-        return host_name(text)  # an address without brackets has colons too
+        return host_name(text)  # an IPv6 address without brackets has colons too
     except ValueError:
         url = _split(text if "://" in text else f"//{text}")
     if not url.hostname or url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
-        raise ValueError(f"use names such as img.example.org or *.example.org: {text[:80]!r} is none")
+        raise ValueError(f"use names such as img.example.org or *.example.org, not {text[:80]!r}")
     _port(url)
     return host_name(url.hostname)
 
@@ -101,14 +101,14 @@ def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
     except ValueError as error:
-        raise ValueError(f"{text[:80]!r} cannot be read: {error}") from None
+        raise ValueError(f"{text[:80]!r} cannot be parsed: {error}") from None
 
 
 def _port(url: SplitResult) -> int | None:
     try:
         return url.port
     except ValueError:
-        raise ValueError(f"{url.netloc[:80]!r} has a port that is none") from None
+        raise ValueError(f"{url.netloc[:80]!r} has an invalid port") from None
 
 
 def _punycode(name: str) -> str:
@@ -117,4 +117,4 @@ def _punycode(name: str) -> str:
     try:
         return idna.encode(name, uts46=True).decode().lower()
     except idna.IDNAError as error:
-        raise ValueError(f"{name[:80]!r} is no host name: {error}") from None
+        raise ValueError(f"{name[:80]!r} is not a host name: {error}") from None

@@ -1,4 +1,4 @@
-"""Read a `.env` file: python-dotenv's format, with nothing in it passed over in silence."""
+"""Reads `.env` files in python-dotenv's format, and reports lines that would be misread."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dotenv.parser import parse_stream
 
 from app.errors import ConfigurationError
 
-# `MODEL_X="…{\\"fixed_steps\\": 25}"`: some shells and notes double the backslashes of the quotes inside, and the quote
-# then ends the value for python-dotenv. Not the last one of a line: that one does end it.
+# `MODEL_X="…{\\"fixed_steps\\": 25}"`: some shells double the backslashes of inner quotes, which ends the value for
+# python-dotenv. The last quote of a line is left: it does end the value.
 _MODEL_LINE = re.compile(r"^\s*(?:export\s+)?MODEL_\w+\s*=\s*\".*$", re.MULTILINE)
 _ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\[abfnrtv])")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -20,16 +20,16 @@ _DOUBLED = re.compile(r'\\\\"(?!\s*(?:#.*)?$)')
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The settings of the file; none when there is no such file. Raises ConfigurationError for lines it cannot read."""
+    """The settings in the file; empty if it does not exist. Raises ConfigurationError for invalid lines."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path.name}: cannot be read as UTF-8 text ({error})"]) from None
-    text = _MODEL_LINE.sub(_mended, text)
+    text = _MODEL_LINE.sub(_undoubled, text)
     problems = [
-        f"{_name_of(binding.original.string)}: line {binding.original.line} of {path.name} is not understood;"
+        f"{_name_of(binding.original.string)}: line {binding.original.line} of {path.name} is invalid;"
         " look for a quote that is not closed, or closed too early"
         for binding in parse_stream(io.StringIO(text))
         if binding.error
@@ -39,28 +39,28 @@ def read_env_file(path: Path) -> dict[str, str]:
     return {key: value for key, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}
 
 
-def oddities_in(path: Path) -> list[tuple[str, str]]:
-    """Names in the file, each with a sentence about what it says and is not read as it stands."""
+def misread_lines(path: Path) -> list[tuple[str, str]]:
+    """Names of variables whose lines are read differently than written, each with an explanation."""
     if not path.exists():
         return []
     found = []
-    for binding in parse_stream(io.StringIO(_MODEL_LINE.sub(_mended, path.read_text(encoding="utf-8-sig")))):
-        oddity = _oddity(binding.key or "", binding.original.string.partition("=")[2].strip())
-        if oddity and binding.key:
-            found.append((binding.key, f"{binding.key} in {path.name}: {oddity}"))
+    for binding in parse_stream(io.StringIO(_MODEL_LINE.sub(_undoubled, path.read_text(encoding="utf-8-sig")))):
+        problem = _misreading(binding.key or "", binding.original.string.partition("=")[2].strip())
+        if problem and binding.key:
+            found.append((binding.key, f"{binding.key} in {path.name}: {problem}"))
     return found
 
 
-def _oddity(name: str, value: str) -> str | None:
+def _misreading(name: str, value: str) -> str | None:
     quoted = _QUOTED.match(value)
     if quoted and (escape := _ESCAPE.search(quoted[0])):
         return f"{escape[1]} in double quotes becomes a control character. Use single quotes, or double the backslash."
     if name.startswith("MODEL_") and value[:1] not in ("'", '"') and re.search(r"\s#", value):
-        return "what follows the # is read as a comment. Put the value in quotes."
+        return "the text after # is read as a comment. Put the value in quotes."
     return None
 
 
-def _mended(line: re.Match[str]) -> str:
+def _undoubled(line: re.Match[str]) -> str:
     return _DOUBLED.sub(r"\\" + '"', line[0])
 
 

@@ -1,4 +1,4 @@
-"""Input: what looks like an attack"""
+"""Input: prompt screening"""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from app.config.kinds import LIVE
 class Input(BaseModel):
     suspicious_input: Literal["refuse", "log", "off"] = Field(
         "refuse",
-        description="What happens to prompts that look like an attack: 400 suspicious_input, a line in the log only, or"
-        " nothing.",
+        description="What happens to prompts that match an attack pattern: refuse = 400 suspicious_input, log = only a"
+        " line in the log, off = no check.",
         json_schema_extra=LIVE,
     )
     suspicious_patterns: str = Field(
         "",
-        description='What does, as JSON {"name": "regular expression"}, case ignored; empty = the built-in list'
+        description='The patterns, as JSON {"name": "regular expression"}, case ignored; empty = the built-in list'
         " (core/prompt_screening.py): script tags, javascript: URIs, template injection, path traversal, null bytes.",
         json_schema_extra=LIVE,
     )
@@ -38,5 +38,5 @@ class Input(BaseModel):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"{name} is no regular expression: {error}") from None
+                raise ValueError(f"{name} is not a regular expression: {error}") from None
         return text

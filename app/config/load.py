@@ -1,4 +1,4 @@
-"""Read the settings of this installation."""
+"""Loads and validates the settings of this installation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from app.config.env_file import oddities_in, read_env_file
+from app.config.env_file import misread_lines, read_env_file
 from app.config.kinds import ROOT
 from app.config.profiles import profile_defaults
 from app.config.settings import Settings
@@ -21,17 +21,16 @@ ENV_FILE = ROOT / ".env"
 
 @dataclass(frozen=True)
 class Read:
-    """`settings` have a default in the place of every wrong value; `problems` say what is wrong.
+    """Result of reading the settings. Invalid values are replaced by defaults in `settings` and listed in `problems`.
 
-    `given` are the names of the settings that somebody set. `strangers` are variables of the file that no setting has
-    the name of.
+    `given` are the names of the settings that are set. `unknown` are variables of the file that are not settings.
     """
 
     settings: Settings
     problems: tuple[str, ...] = ()
     given: frozenset[str] = field(default_factory=frozenset)
-    strangers: tuple[str, ...] = ()
-    oddities: tuple[str, ...] = ()  # what the file says and python-dotenv reads as something else, in sentences
+    unknown: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # lines that python-dotenv reads differently than written
 
 
 def load_settings(
@@ -39,7 +38,7 @@ def load_settings(
 ) -> Settings:
     """Read `.env` and the environment (which wins); `overrides` win over both.
 
-    Raises ConfigurationError that lists every mistake at once.
+    Raises ConfigurationError listing every mistake.
     """
     read = read_settings(environment, env_file, **overrides)
     if read.problems:
@@ -50,9 +49,9 @@ def load_settings(
 def read_settings(
     environment: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE, **overrides: Any
 ) -> Read:
-    """What `load_settings` does, for who wants to know more. Raises ConfigurationError only for an unreadable file.
+    """As `load_settings`, with details. Raises ConfigurationError only for an unreadable file.
 
-    The environment's ENV_FILE names another file than the usual one.
+    ENV_FILE in the environment selects another file.
     """
     surroundings = os.environ if environment is None else environment
     chosen = _chosen(env_file, surroundings) if env_file is not None else None
@@ -65,9 +64,9 @@ def read_settings(
     profile = profile_defaults(str(given.get("environment", "")), str(given.get("preset", "")))
     values = {"model_lines": models, **profile, **given}
     settings, problems = _validate(values)
-    strangers = tuple(name for name in in_file if name.lower() not in Settings.model_fields and name not in models)
-    oddities = tuple(sentence for name, sentence in oddities_in(chosen) if name not in surroundings) if chosen else ()
-    return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, strangers, oddities)
+    unknown = tuple(name for name in in_file if name.lower() not in Settings.model_fields and name not in models)
+    warnings = tuple(sentence for name, sentence in misread_lines(chosen) if name not in surroundings) if chosen else ()
+    return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, unknown, warnings)
 
 
 def _chosen(env_file: Path, environment: Mapping[str, str]) -> Path:
@@ -82,29 +81,29 @@ def _is_model_line(name: str) -> bool:
 
 
 def _validate(values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
-    """Validates again without the wrong values, so that what is wrong with several together shows as well."""
+    """Validate repeatedly without the invalid values, so that mistakes across several settings are reported too."""
     problems: list[str] = []
     while True:
         try:
             return Settings(**values), problems
         except ValidationError as error:
-            complaints = error.errors()
-        problems += [_explain(complaint) for complaint in complaints]
-        wrong = set(_names_of(complaints))
-        if not wrong & set(values):  # a rule that somebody's value broke with another one's default
+            invalid = error.errors()
+        problems += [_explain(problem) for problem in invalid]
+        wrong = set(_names_of(invalid))
+        if not wrong & set(values):  # a valid value conflicts with another setting's default
             return Settings(model_lines=values["model_lines"]), problems
         values = {name: value for name, value in values.items() if name not in wrong}
 
 
-def _names_of(complaints: Iterable[Any]) -> Iterable[str]:
-    """The settings at fault. What is wrong with several together names one of them in its message."""
-    for complaint in complaints:
-        yield str(complaint["loc"][0]) if complaint["loc"] else _explain(complaint).partition(":")[0].lower()
+def _names_of(problems: Iterable[Any]) -> Iterable[str]:
+    """Names of the invalid settings. A mistake across several settings has one of their names in its message."""
+    for problem in problems:
+        yield str(problem["loc"][0]) if problem["loc"] else _explain(problem).partition(":")[0].lower()
 
 
 def _explain(problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
-    if not problem["loc"]:  # of several settings together: it names them itself
+    if not problem["loc"]:  # across several settings: the message names them
         return message
     name = str(problem["loc"][0]).upper()
     field = Settings.model_fields.get(name.lower())

@@ -16,13 +16,15 @@ class Monitoring(BaseModel):
         "INFO", description="Least severe level logged.", json_schema_extra=LIVE
     )
     log_prompts: bool = Field(
-        True, description="Whether the log line of a finished job tells its prompt.", json_schema_extra=LIVE
+        True, description="Include the prompt in the log line of a finished job.", json_schema_extra=LIVE
     )
-    log_format: Literal["text", "json"] = Field("text", description="Log lines for people (text) or machines (json).")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Format of log lines: text for people, json for log collectors."
+    )
     memory_alert_percent: float = Field(
         90,
         ge=0,
         le=100,
-        description="RAM use past which log and metrics raise an alarm; 0 = never.",
+        description="RAM use above which logs and metrics raise an alarm; 0 = never.",
         json_schema_extra=LIVE,
     )

@@ -1,4 +1,4 @@
-"""Environment and preset: what other defaults follow from"""
+"""Environment and preset, which set other defaults"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 class Profile(BaseModel):
     environment: Literal["development", "production"] = Field(
         "development",
-        description="What this installation is for. production logs for machines, keeps prompts out of the log, and"
-        " refuses CORS_ORIGINS=* and WEBHOOK_ALLOW_PRIVATE=true.",
+        description="Purpose of this installation. production logs as JSON, keeps prompts out of the log, and refuses"
+        " CORS_ORIGINS=* and WEBHOOK_ALLOW_PRIVATE=true.",
     )
     preset: Literal["low", "balanced", "high"] = Field(
         "balanced", description="Size of the machine; sets the defaults of several other settings (see the table)."

@@ -1,6 +1,6 @@
-"""What ENVIRONMENT and PRESET stand for: other defaults. A setting that is set itself always wins.
+"""Defaults by ENVIRONMENT and PRESET. Settings that are set explicitly take precedence.
 
-Below both lie the defaults of the fields; where the two name the same setting, the preset decides.
+Other settings keep the defaults of their fields; if both set the same one, the preset decides.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def profile_defaults(environment: str, preset: str) -> dict[str, Any]:
-    """The defaults that the two set together. An unknown name sets nothing: its own field refuses it."""
+    """The defaults of both. An unknown name has none: its own field refuses it."""
     return {**ENVIRONMENTS.get(environment, {}), **PRESETS.get(preset, {})}
 
 
 def profiled_settings() -> Iterator[str]:
-    """The names of all settings that some environment or preset sets, each once."""
+    """The names of all settings that an environment or preset changes, each once."""
     profiles = (*ENVIRONMENTS.values(), *PRESETS.values())
     yield from dict.fromkeys(name for profile in profiles for name in profile)

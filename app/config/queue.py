@@ -9,10 +9,10 @@ from app.config.kinds import LIVE, Seconds
 
 class Queue(BaseModel):
     queue_max_pending: int = Field(
-        10_000, ge=1, description="Waiting jobs past which new ones get queue_full.", json_schema_extra=LIVE
+        10_000, ge=1, description="Most waiting jobs; more are refused (queue_full).", json_schema_extra=LIVE
     )
-    lease_seconds: Seconds = Field(30, description="How long a worker owns a job without a sign of life.")
-    heartbeat_seconds: Seconds = Field(5, description="How often a worker gives a sign of life.")
-    job_timeout_seconds: Seconds = Field(1800, description="Longest a single attempt of a job may take.")
+    lease_seconds: Seconds = Field(30, description="How long a worker owns a job without a heartbeat.")
+    heartbeat_seconds: Seconds = Field(5, description="Interval of a worker's heartbeats.")
+    job_timeout_seconds: Seconds = Field(1800, description="Time limit of one attempt of a job.")
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it is FAILED.")
-    worker_poll_seconds: Seconds = Field(1.0, description="How often an idle worker looks for work unasked.")
+    worker_poll_seconds: Seconds = Field(1.0, description="How often an idle worker polls for jobs.")

@@ -10,16 +10,16 @@ from app.config.kinds import LIVE
 class RateLimits(BaseModel):
     rate_limit_generate: str = Field(
         "",
-        description="Images that a client may ask for, e.g. 10 per minute; 200 per day. Empty = no limit.",
+        description="Images that a client may request, e.g. 10 per minute; 200 per day. Empty = no limit.",
         json_schema_extra=LIVE,
     )
     rate_limit_read: str = Field(
         "",
-        description="Other requests of a client, e.g. 600 per minute. A gallery page makes fifty. Empty = no limit.",
+        description="Other requests of a client, e.g. 600 per minute. A gallery page sends fifty. Empty = no limit.",
         json_schema_extra=LIVE,
     )
     rate_limit_storage_url: SecretStr = Field(
-        SecretStr(""), description="Where limits are counted, as redis://host:6379/0; empty = in the API's memory."
+        SecretStr(""), description="Redis to count requests in, as redis://host:6379/0; empty = the API's memory."
     )
 
     @field_validator("rate_limit_generate", "rate_limit_read")
@@ -31,7 +31,7 @@ class RateLimits(BaseModel):
     @classmethod
     def _limits_storage(cls, url: SecretStr) -> SecretStr:
         if url.get_secret_value() and not url.get_secret_value().startswith(("redis://", "rediss://", "redis+unix://")):
-            raise ValueError("use redis://host:6379/0, rediss:// or redis+unix://, or nothing")
+            raise ValueError("use redis://host:6379/0, rediss:// or redis+unix://, or leave it empty")
         return url
 
     @property
@@ -40,12 +40,12 @@ class RateLimits(BaseModel):
 
 
 def check_limit(text: str) -> str:
-    """`text`, if it is empty or Flask-Limiter's notation. Raises ValueError."""
+    """Returns `text` if it is empty or in Flask-Limiter's notation. Raises ValueError."""
     if text:
-        from limits import parse_many  # here: workers have no use for it
+        from limits import parse_many  # imported here: workers do not need it
 
         try:
             parse_many(text)
         except ValueError:
-            raise ValueError('use "10 per minute", or several between semicolons') from None
+            raise ValueError('use "10 per minute", or several limits separated by semicolons') from None
     return text

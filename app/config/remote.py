@@ -9,49 +9,49 @@ from app.config.kinds import Seconds
 
 class Remote(BaseModel):
     replicate_api_token: SecretStr = Field(
-        SecretStr(""), description="Replicate's token; empty = no Replicate. Each generation costs money. Never logged."
+        SecretStr(""), description="Replicate's API token; empty = off. Each generation costs money. Never logged."
     )
-    replicate_base_url: str = Field("https://api.replicate.com", description="Where Replicate's API is.")
+    replicate_base_url: str = Field("https://api.replicate.com", description="URL of Replicate's API.")
     openai_api_key: SecretStr = Field(
-        SecretStr(""), description="Key for models with the source openai, if their server wants one. Never logged."
+        SecretStr(""), description="API key for models with the source openai, if required. Never logged."
     )
     openai_base_url: str = Field(
-        "", description="OpenAI-compatible server for models with the source openai, up to and with /v1; empty = none."
+        "", description="OpenAI-compatible server for models with the source openai, including /v1; empty = none."
     )
     public_url: str = Field(
         "",
-        description="Where this server is reached from outside, as https://example.org or https://example.org/cyberimage:"
-        " by browsers, and by providers; empty = providers have to be asked.",
+        description="Public URL of this server for browsers and providers, as https://example.org or"
+        " https://example.org/cyberimage; empty = no webhooks from providers, which are polled.",
     )
     replicate_webhook_secret: SecretStr = Field(
         SecretStr(""),
-        description="What Replicate signs webhooks with, as whsec_ and base64; empty = it is asked.",
+        description="Replicate's webhook signing secret, as whsec_ and base64; empty = fetched from Replicate.",
     )
     replicate_image_models: str = Field(
         "black-forest-labs/flux-schnell,black-forest-labs/flux-dev,black-forest-labs/flux-1.1-pro,"
         "black-forest-labs/flux-kontext-pro,google/nano-banana,google/imagen-4,bytedance/seedream-4,"
         "ideogram-ai/ideogram-v3-turbo,recraft-ai/recraft-v3,qwen/qwen-image",
-        description="Models of Replicate that /api/image-models lists, beside those of MODEL_ lines.",
+        description="Replicate's models in /api/image-models, besides those of MODEL_ lines.",
     )
     replicate_video_models: str = Field(
         "wan-video/wan-2.2-i2v-fast,wan-video/wan-2.2-t2v-fast,bytedance/seedance-1-lite,bytedance/seedance-1-pro,"
         "minimax/hailuo-02,kwaivgi/kling-v2.1,lightricks/ltx-video,google/veo-3-fast",
-        description="Models of Replicate that /api/video-models lists, beside those of MODEL_ lines.",
+        description="Replicate's models in /api/video-models, besides those of MODEL_ lines.",
     )
     replicate_only_listed: bool = Field(
         False,
-        description="Whether only listed models may be run, and a version only where it is listed as"
-        " owner/name:version; otherwise any that Replicate has, at its price.",
+        description="Allow only listed models, and a version only if it is listed as owner/name:version; otherwise"
+        " every model of Replicate, at its price.",
     )
     remote_concurrency: int = Field(
-        10, ge=0, le=100, description="Remote generations under way at a time; 0 = run.py starts no worker for them."
+        10, ge=0, le=100, description="Remote generations at a time; 0 = run.py starts no worker for them."
     )
     remote_timeout_seconds: Seconds = Field(
-        900, description="Longest a remote generation may take, its wait at the provider included."
+        900, description="Time limit of a remote generation, including its wait at the provider."
     )
 
     remote_output_max_bytes: int = Field(
-        268_435_456, ge=1024, description="Largest file that is taken over from a provider, in bytes."
+        268_435_456, ge=1024, description="Largest output file to fetch from a provider, in bytes."
     )
 
     @field_validator("replicate_base_url", "openai_base_url", "public_url")
@@ -67,13 +67,13 @@ class Remote(BaseModel):
         return url.removesuffix("/v1")
 
     def has_key_for(self, source: str) -> bool:
-        """Whether the provider of the remote `source` can be asked."""
+        """True if the provider of the remote `source` is configured."""
         if source == "replicate":
             return bool(self.replicate_api_token.get_secret_value())
         return source == "openai" and bool(self.openai_base_url)
 
     def curated_models(self, media: str) -> list[str]:
-        """Names at Replicate, in the order they are shown."""
+        """Names of Replicate's models, in display order."""
         names = self.replicate_video_models if media == "video" else self.replicate_image_models
         return [name.strip() for name in names.split(",") if name.strip()]
 

@@ -1,4 +1,4 @@
-"""Retention: what goes, oldest first; favourites stay"""
+"""Retention: removes the oldest first, except favourites"""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Retention(BaseModel):
         json_schema_extra=LIVE,
     )
     retention_max_images: int = Field(
-        0, ge=0, description="Pictures past which the oldest are removed; 0 = no limit.", json_schema_extra=LIVE
+        0, ge=0, description="Most pictures; the oldest beyond are removed; 0 = no limit.", json_schema_extra=LIVE
     )
     retention_max_bytes: int = Field(
         0,
         ge=0,
-        description="Bytes of pictures past which the oldest are removed; 0 = no limit.",
+        description="Most bytes of pictures; the oldest beyond are removed; 0 = no limit.",
         json_schema_extra=LIVE,
     )

@@ -13,25 +13,25 @@ from app.config.kinds import Seconds
 class Security(BaseModel):
     auth_mode: Literal["none", "keys", "huggingface"] = Field(
         "none",
-        description="Who may use the API: everybody, holders of a key (see cyberimage keys), or of a hub token.",
+        description="Who may use the API: everyone, clients with an API key (cyberimage keys), or hub users.",
     )
     auth_users: str = Field(
-        "", description="Hugging Face users and organisations that may come in, separated by commas; empty = all."
+        "", description="Hugging Face users and organisations with access, separated by commas; empty = all."
     )
     auth_admins: str = Field("", description="Hugging Face users that are admins, separated by commas.")
-    auth_cache_seconds: Seconds = Field(600, description="How long the hub's word about a token is believed.")
+    auth_cache_seconds: Seconds = Field(600, description="How long the hub's answer about a token is cached.")
     auth_failures_per_minute: int = Field(
-        20, ge=0, description="Wrong tokens per address and minute; past that unknown tokens get 429. 0 = no limit."
+        20, ge=0, description="Invalid tokens per address and minute; after that unknown tokens get 429. 0 = no limit."
     )
     session_hours: float = Field(
-        168, gt=0, le=24 * 365, description="How long somebody who signed in on the page stays signed in."
+        168, gt=0, le=24 * 365, description="How long a session of a user signed in on the page lasts."
     )
     trusted_hosts: str = Field(
         "",
-        description="Names that the server answers to, besides localhost and HOST, separated by commas: the Host header"
-        " of browsers. *.example.org takes all below, * anything. On a wildcard HOST it answers to addresses too.",
+        description="Host names that the server accepts in requests, besides localhost and HOST, separated by commas."
+        " *.example.org allows all subdomains, * any name. On a wildcard HOST, IP addresses are accepted too.",
     )
-    metrics_public: bool = Field(False, description="Whether /metrics needs no token although AUTH_MODE is set.")
+    metrics_public: bool = Field(False, description="Serve /metrics without a token even if AUTH_MODE is set.")
 
     @property
     def auth_user_names(self) -> frozenset[str]:
@@ -52,5 +52,5 @@ class Security(BaseModel):
 
 
 def _names(text: str) -> frozenset[str]:
-    """Names that do not care for case, as it is with users of the hub and with hosts."""
+    """Case-insensitive names, such as users of the hub and hosts."""
     return frozenset(name.strip().lower() for name in text.split(",") if name.strip())

@@ -1,4 +1,4 @@
-"""All groups in one."""
+"""Settings: all groups combined."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Settings(
     Remote,
     Webhooks,
 ):
-    """The configuration of one installation. Field names are the environment's names in lower case."""
+    """The configuration of one installation. Field names are the environment variables in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), validate_default=True)
 
-    # The MODEL_<KEY> lines as they stand; app.core.catalog reads them.
+    # The MODEL_<KEY> lines, unparsed; app.core.catalog parses them.
     model_lines: Mapping[str, str] = Field(default_factory=dict, exclude=True, repr=False)
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
         if self.heartbeat_seconds * 2 > self.lease_seconds:
-            raise ValueError("LEASE_SECONDS: must be at least twice HEARTBEAT_SECONDS, or live jobs are rescued")
+            raise ValueError("LEASE_SECONDS: must be at least twice HEARTBEAT_SECONDS, or leases of live jobs expire")
         return self
 
     @model_validator(mode="after")
@@ -62,4 +62,4 @@ class Settings(
         return self
 
 
-GROUPS: tuple[type[BaseModel], ...] = Settings.__bases__  # in the order that the documentation shows them
+GROUPS: tuple[type[BaseModel], ...] = Settings.__bases__  # in the documentation's order

@@ -16,17 +16,17 @@ class Storage(BaseModel):
         3,
         ge=0,
         le=100,
-        description="How many copies of the database are kept that were taken before upgrades; 0 = none is taken.",
+        description="How many copies of the database made before upgrades are kept; 0 = none is made.",
     )
     upgrade_backup_dir: PathText = Field(
-        "", description="Folder of those copies; empty = backups, beside SQLite's file or in db."
+        "", description="Folder of those copies; empty = backups, next to SQLite's file or in db."
     )
     images_dir: Folder = Field(Path("images"), description="Folder of the pictures, in date folders.")
     videos_dir: Folder = Field(Path("videos"), description="Folder of the videos, in date folders.")
     file_mode: Literal["private", "group"] = Field(
         "private",
-        description="Who on this machine may read database, logs, media, backups and downloads: private = the user that"
-        " runs this, group = that user's group too. Files from before are changed at start.",
+        description="Access to database, logs, media, backups and downloads on this machine: private = the user that"
+        " runs CyberImage, group = that user's group too. Existing files are changed at start.",
     )
     disk_floor_bytes: int = Field(
         536_870_912,

@@ -11,16 +11,14 @@ from app.config.kinds import Seconds
 
 class Webhooks(BaseModel):
     webhook_secret: SecretStr = Field(
-        SecretStr(""), description="Key that signs webhooks, as whsec_ and base64; empty = one is made up and kept."
+        SecretStr(""), description="Webhook signing secret, as whsec_ and base64; empty = generated and stored."
     )
     webhook_allow_private: bool = Field(
-        False, description="Whether webhooks may go to private and loopback addresses. Then clients reach your network."
+        False, description="Allow webhooks to private and loopback addresses. Clients can then reach your network."
     )
-    webhook_timeout_seconds: Seconds = Field(10, description="How long a webhook's receiver may take to answer.")
+    webhook_timeout_seconds: Seconds = Field(10, description="Time limit of a webhook request.")
 
-    webhook_concurrency: int = Field(
-        256, ge=2, le=1024, description="Webhook requests open at a time; each holds a thread while it is."
-    )
+    webhook_concurrency: int = Field(256, ge=2, le=1024, description="Most open webhook requests; each uses a thread.")
 
     @field_validator("webhook_secret")
     @classmethod
@@ -28,7 +26,7 @@ class Webhooks(BaseModel):
         text = secret.get_secret_value()
         prefix, _, key = text.partition("_")
         if text and (prefix != "whsec" or not 24 <= _decoded_length(key) <= 64):
-            raise ValueError("use whsec_ followed by the base64 of 24 to 64 random bytes, or nothing")
+            raise ValueError("use whsec_ followed by the base64 of 24 to 64 random bytes, or leave it empty")
         return secret
 
 

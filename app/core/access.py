@@ -1,4 +1,4 @@
-"""Who is asking, and what they may see: the one place where ownership is decided. Knows neither tokens nor HTTP."""
+"""Identities, roles and ownership checks. Independent of tokens and HTTP."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Identity:
-    """Whoever sent the present request. With AUTH_MODE=none everybody is an admin, told apart by address.
+    """The client that sent the request. With AUTH_MODE=none all clients are admins, distinguished by address.
 
-    `client_id` is what their jobs are kept under: `key:<id>`, `hf:<name>` or `ip:<address>`. `name` is for people. The
-    limits are Flask-Limiter's notation; None = the general ones, empty = no limit.
+    `client_id` owns their jobs: `key:<id>`, `hf:<name>` or `ip:<address>`. `name` is for display. Limits are in
+    Flask-Limiter's notation; None = the general limit, empty = no limit.
     """
 
     client_id: str
@@ -31,11 +31,11 @@ class Identity:
 
     @property
     def scope(self) -> str | None:
-        """The owner that every list is narrowed to; None = everything."""
+        """The owner that every list is filtered by; None = no filter."""
         return None if self.is_admin else self.client_id
 
     def may_touch(self, owner: str | None) -> bool:
-        """Whether something of `owner` exists for them at all. None is the owner of nothing."""
+        """True if this identity may see a resource of `owner`; None (unknown owner) is visible to admins only."""
         return self.is_admin or owner == self.client_id
 
 

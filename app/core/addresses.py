@@ -1,17 +1,17 @@
-"""Which IP addresses lie on the public internet, and so may be connected to because a stranger asked for it."""
+"""Checks whether IP addresses are public, for connections that clients ask for."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-# Python's own `is_global` follows the IANA registry, but not the same edition in every version.
+# Python's `is_global` follows the IANA registry, but its edition differs between versions.
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _REFUSED = tuple(
     ip_network(block)
     for block in (
         "192.0.0.0/24",  # protocol assignments; some clouds keep their metadata there
         "192.88.99.0/24",  # 6to4 relays
-        "168.63.129.16/32",  # answers only inside Azure, about the machine
+        "168.63.129.16/32",  # Azure's metadata service
         "3fff::/20",  # documentation
     )
 )
@@ -19,7 +19,7 @@ _TRANSLATED = ip_network("64:ff9b::/96")  # NAT64: the last 32 bits are an IPv4 
 
 
 def is_public(address: str) -> bool:
-    """Whether `address` is of one machine on the public internet, whatever form it hides in."""
+    """True if `address` is a unicast address on the public internet, also when embedded in IPv6."""
     found = ip_address(address)
     if isinstance(found, IPv6Address):
         inner = _inside(found)
@@ -31,7 +31,7 @@ def is_public(address: str) -> bool:
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that packets to `address` end up at, if it is one of the forms that carry one."""
+    """The IPv4 address embedded in `address` (mapped, 6to4 or NAT64), if any."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:

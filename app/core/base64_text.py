@@ -1,4 +1,4 @@
-"""Base64 and data URIs in every spelling that clients use."""
+"""Decodes base64 and data URIs in all variants that clients use."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import re
 from urllib.parse import unquote, unquote_to_bytes
 
 _HEAD = re.compile(r"data:([^,]{0,500}),", re.IGNORECASE)
-MOST_ESCAPES = 10_000  # each becomes an object of its own while it is read
+MOST_ESCAPES = 10_000  # each becomes an object while decoding
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def decode_base64(text: str) -> bytes:
-    """With or without padding and line breaks, in either alphabet. Raises ValueError."""
+    """Decode with or without padding and line breaks, in either alphabet. Raises ValueError."""
     compact = "".join(text.split())
     if "-" in compact or "_" in compact:
         compact = compact.translate(_URL_SAFE)
-    if len(compact) % 4 or compact.endswith("=="):  # not twice in memory without need
+    if len(compact) % 4 or compact.endswith("=="):  # avoids a second copy in memory
         compact = compact.rstrip("=")
         compact += "=" * (-len(compact) % 4)
     try:
@@ -31,8 +31,8 @@ def is_data_uri(text: str) -> bool:
 
 
 def decode_data_uri(uri: str) -> tuple[str, bytes]:
-    """The media type that it names and its content: base64, perhaps percent-encoded, or the bytes percent-encoded.
-    Raises ValueError."""
+    """The media type and content of a data URI: base64, optionally percent-encoded, or percent-encoded bytes. Raises
+    ValueError."""
     head = _HEAD.match(uri)
     if head is None:
         raise ValueError("it does not begin with data: and a comma")

@@ -1,4 +1,4 @@
-"""What all bodies of requests have in common: strict types, unknown members refused, null for what is absent."""
+"""Base class of request bodies: strict types, unknown members refused, null treated as absent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 _ABOUT = ("title", "description", "default")
-_LARGEST = 2**53  # up to here a float tells every integer from its neighbours
+_LARGEST = 2**53  # floats represent all integers up to this
 
 
 def _whole(value: Any) -> Any:
-    """For JSON Schema 7.0 is an integer, and some clients know no other numbers."""
+    """Accept integral floats: in JSON Schema 7.0 is an integer, and some clients send all numbers as floats."""
     return int(value) if isinstance(value, float) and abs(value) <= _LARGEST and value.is_integer() else value
 
 
@@ -23,7 +23,7 @@ FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Body(BaseModel):
-    """A body, or a part of one."""
+    """A request body, or a part of one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
@@ -37,7 +37,7 @@ class Body(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """With null among the types of every member that may be absent."""
+        """The JSON schema, with null as a type of every optional member."""
         written = handler(schema)
         resolved = handler.resolve_ref_schema(written)
         required = resolved.get("required", ())

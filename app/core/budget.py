@@ -1,4 +1,4 @@
-"""A bounded amount of something, memory as a rule, that the threads of a process share."""
+"""A budget of a bounded resource, such as memory, shared by the threads of a process."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ RETRY_AFTER_SECONDS = 2
 
 
 class Budget:
-    """`total` may be taken at a time, first come, first served. At most `most_waiting` threads wait for their part, and
-    none longer than `patience` seconds: whoever would is told to come back."""
+    """`total` may be in use at a time, granted in order of requests. At most `most_waiting` threads wait, none longer
+    than `timeout` seconds; others get Unavailable with a retry time."""
 
-    def __init__(self, total: int, *, most_waiting: int, patience: float) -> None:
+    def __init__(self, total: int, *, most_waiting: int, timeout: float) -> None:
         self._total = total
         self._free = total
         self._most_waiting = most_waiting
-        self._patience = patience
+        self._timeout = timeout
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
 
     @contextmanager
     def taking(self, amount: int) -> Iterator[None]:
-        """Hold `amount` of it; more than the whole counts as the whole. Raises Unavailable."""
+        """Hold `amount`, at most the total, for the block. Raises Unavailable."""
         amount = min(amount, self._total)
-        self.take(amount)
+        self.acquire(amount)
         try:
             yield
         finally:
-            self.give_back(amount)
+            self.release(amount)
 
-    def take(self, amount: int) -> None:
-        """For whoever gives it back elsewhere: at most the whole. Raises Unavailable."""
+    def acquire(self, amount: int) -> None:
+        """Take `amount`, at most the total, until `release`. Raises Unavailable."""
         ticket = object()
         with self._changed:
             if len(self._waiting) >= self._most_waiting:
                 raise _busy()
             self._waiting.append(ticket)
             try:
-                if not self._changed.wait_for(lambda: self._is_next(ticket, amount), self._patience):
+                if not self._changed.wait_for(lambda: self._is_next(ticket, amount), self._timeout):
                     raise _busy()
                 self._free -= amount
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
 
-    def give_back(self, amount: int) -> None:
+    def release(self, amount: int) -> None:
         with self._changed:
             self._free += amount
             self._changed.notify_all()
@@ -64,5 +64,5 @@ class Budget:
 
 def _busy() -> Unavailable:
     return Unavailable(
-        "Too many large pictures are coming in at once. Send yours again in a moment.", retry_after=RETRY_AFTER_SECONDS
+        "Too many large pictures are being processed. Send yours again in a moment.", retry_after=RETRY_AFTER_SECONDS
     )

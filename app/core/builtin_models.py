@@ -1,11 +1,11 @@
-"""The models offered out of the box, written exactly as a person writes theirs in `.env`.
+"""The built-in models, as MODEL_ lines like those in `.env`.
 
-Sizes, guidance and steps are those of the models' own cards. A line of the environment with the same name replaces one.
+Sizes, guidance and steps follow the models' cards. A MODEL_ line in the environment with the same name replaces one.
 """
 
 DEFAULT_MODEL_ID = "demo"
 
-_OWN = (  # what holds for both models that come with the project
+_OWN = (  # common options of the bundled demo models
     '"steps": {"min": 4, "max": 50, "default": 20},'
     ' "defaults": {"width": 256, "height": 256, "guidance_scale": 2.5, "max_sequence_length": 64},'
     ' "limits": {"min_width": 128, "min_height": 128, "max_width": 512, "max_height": 512, "multiple_of": 32,'

@@ -1,8 +1,8 @@
-"""The model catalogue: one `ModelSpec` per model, and the parser of the `MODEL_<KEY>=…` lines that add to it.
+"""The model catalogue: one `ModelSpec` per model, and the parser of the `MODEL_<KEY>=…` lines.
 
     MODEL_<KEY>=<name>;<repo>;<description>;<source>;<requires_auth>[;<options_json>]
 
-Pure: it knows strings, not files, networks or weights. Whether a model is downloaded or loaded is asked elsewhere.
+Pure: no files, network or weights. Whether a model is downloaded or loaded is determined elsewhere.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Quantization = Literal["bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8",
 LANES: tuple[Lane, ...] = ("local", "remote")
 REMOTE_SOURCES = frozenset({"replicate", "openai"})
 
-STEPS_MIN, STEPS_MAX = 1, 100  # what any model may be asked for when its catalogue line states no rule
+STEPS_MIN, STEPS_MAX = 1, 100  # limits for models without a step rule
 MOST_FRAMES = 10_000
-_SLIDER = (20, 50, 30)  # what a slider shows for such a model: min, max, default
+_SLIDER = (20, 50, 30)  # of a slider for such a model: min, max, default
 
 
 class _Frozen(BaseModel):
@@ -40,7 +40,7 @@ class _Frozen(BaseModel):
 class StepRule(_Frozen):
     """How many denoising steps a model takes: a `fixed` number, or `min`..`max` with a `default`.
 
-    `declared` is false when the catalogue line is silent: then min and max only advise a slider and 1-100 is accepted.
+    `declared` is false without a rule in the catalogue line: then min and max are for a slider only, 1-100 is accepted.
     """
 
     fixed: int | None = Field(default=None, ge=1, le=1000)
@@ -56,14 +56,14 @@ class StepRule(_Frozen):
         return self
 
     def describe(self) -> dict[str, int]:
-        """The shape clients see: `{"fixed": 25}` or `{"min", "max", "default"}`."""
+        """The rule in API responses: `{"fixed": 25}` or `{"min", "max", "default"}`."""
         if self.fixed is not None:
             return {"fixed": self.fixed}
         return {"min": self.min, "max": self.max, "default": self.default}
 
 
 class Defaults(_Frozen):
-    """What a request gets when it does not say. None means: what the pipeline itself defaults to."""
+    """Settings for requests that leave them out. None: the pipeline's default."""
 
     width: int | None = Field(default=None, ge=8, le=8192)
     height: int | None = Field(default=None, ge=8, le=8192)
@@ -74,8 +74,8 @@ class Defaults(_Frozen):
 
 
 class Limits(_Frozen):
-    """The sizes (pixels) and guidance a model accepts. `multiple_of` is what its VAE and patches need; `num_frames` of
-    a video is one more than a multiple of `frame_step`."""
+    """The sizes (pixels) and guidance a model accepts. `multiple_of` is required by its VAE and patches; `num_frames`
+    of a video is one more than a multiple of `frame_step`."""
 
     min_width: int = Field(default=64, ge=8)
     max_width: int = Field(default=2048, le=8192)
@@ -101,7 +101,7 @@ class Limits(_Frozen):
 
 
 class ModelOptions(_Frozen):
-    """The optional JSON at the end of a `MODEL_…` line. Without `tasks` the model's files say what it can do."""
+    """The optional JSON at the end of a `MODEL_…` line. Without `tasks`, they are read from the model's files."""
 
     fixed_steps: int | None = Field(default=None, ge=1, le=1000)
     steps: dict[Literal["min", "max", "default"], int] | None = None
@@ -129,28 +129,28 @@ class ModelOptions(_Frozen):
     @model_validator(mode="after")
     def _one_step_rule(self) -> ModelOptions:
         if self.fixed_steps is not None and self.steps is not None:
-            raise ValueError("give either fixed_steps or steps, not both")
+            raise ValueError("set either fixed_steps or steps, not both")
         return self
 
     @model_validator(mode="after")
     def _one_way_to_keep_weights(self) -> ModelOptions:
         ways = (self.quantization is not None, self.layerwise_casting, self.gguf is not None)
         if sum(ways) > 1:
-            raise ValueError("give one of quantization, layerwise_casting and gguf")
+            raise ValueError("set only one of quantization, layerwise_casting and gguf")
         if self.quantized_parts and self.quantization is None:
             raise ValueError("quantized_parts needs quantization")
         return self
 
     @model_validator(mode="after")
     def _defaults_within_limits(self) -> ModelOptions:
-        """Or every request that leaves the size to the model would fail in the pipeline."""
+        """Otherwise every request without a size would fail in the pipeline."""
         for what in ("width", "height", "guidance_scale"):
             value = getattr(self.defaults, what)
             low, high = getattr(self.limits, f"min_{what}"), getattr(self.limits, f"max_{what}")
             if value is not None and not low <= value <= high:
                 raise ValueError(f"the default {what} {value:g} is outside the limits {low:g} to {high:g}")
             if what != "guidance_scale" and value is not None and value % self.limits.multiple_of:
-                raise ValueError(f"the default {what} {value:g} is no multiple of {self.limits.multiple_of}")
+                raise ValueError(f"the default {what} {value:g} is not a multiple of {self.limits.multiple_of}")
         return self
 
     def step_rule(self) -> StepRule:
@@ -164,8 +164,8 @@ class ModelOptions(_Frozen):
 
 
 class ModelSpec(_Frozen):
-    """One entry of the catalogue. `id` is what clients send as `model_id`; `repo` is where the weights are, or what
-    a provider calls it. Only a provider's model that is in no catalogue line has an id with a slash."""
+    """One entry of the catalogue. `id` is the `model_id` of the API; `repo` is where the weights are, or the provider's
+    name of the model. Only a provider's model without a catalogue line has an id with a slash."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9._-]+)?$", max_length=100)]
     name: str
@@ -182,7 +182,7 @@ class ModelSpec(_Frozen):
 
     @property
     def lane(self) -> Lane:
-        """Which workers run it: those with the models in memory, or those that only talk to a provider."""
+        """Which workers run it: those that load models, or those that call providers."""
         return "remote" if self.source in REMOTE_SOURCES else "local"
 
     @property
@@ -195,13 +195,13 @@ class ModelSpec(_Frozen):
 
 
 class Catalog:
-    """The models of this installation by id, in the order they are shown, and which is the default."""
+    """The models of this installation by id, in display order, and the default model."""
 
     def __init__(self, specs: Iterable[ModelSpec], default_id: str) -> None:
         self._specs = {spec.id: spec for spec in specs}
         if default_id not in self._specs:
             raise ConfigurationError(
-                [f"DEFAULT_MODEL_ID: there is no model {default_id!r}; choose one of {', '.join(self._specs)}"]
+                [f"DEFAULT_MODEL_ID: there is no model {default_id!r}. Choose one of {', '.join(self._specs)}"]
             )
         self.default_id = default_id
 
@@ -212,7 +212,7 @@ class Catalog:
         return len(self._specs)
 
     def get(self, model_id: str | None) -> ModelSpec:
-        """The spec of `model_id`, or of the default model when it is None. Raises UnknownModel."""
+        """The spec of `model_id`, or of the default model if None. Raises UnknownModel."""
         spec = self._specs.get(model_id if model_id is not None else self.default_id)
         if spec is None:
             known = ", ".join(self._specs)
@@ -221,7 +221,7 @@ class Catalog:
 
 
 def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:
-    """The built-in models, with those of `lines` added or, under the same name, put in their place.
+    """The built-in models, with those of `lines` added or, under the same name, replaced.
 
     Raises ConfigurationError listing every bad line, or an unknown default.
     """
@@ -241,7 +241,7 @@ def parse_models(lines: Mapping[str, str]) -> list[ModelSpec]:
             problems.append(f"{key}: {error}")
             continue
         if spec.id in specs:
-            problems.append(f"{key}: the name {spec.name!r} is used by another MODEL_ line too; give it its own")
+            problems.append(f"{key}: the name {spec.name!r} is used by another MODEL_ line too; use a different name")
         specs[spec.id] = spec
     if problems:
         raise ConfigurationError(problems)
@@ -249,7 +249,7 @@ def parse_models(lines: Mapping[str, str]) -> list[ModelSpec]:
 
 
 def parse_model_line(line: str) -> ModelSpec:
-    """One catalogue line, quoted or not. Raises ValueError with a sentence that says what is wrong."""
+    """Parse one catalogue line, quoted or not. Raises ValueError with a sentence about the mistake."""
     fields = [part.strip() for part in _unquote(line.strip()).split(";", 5)]
     if len(fields) < 5:
         raise ValueError(
@@ -260,7 +260,7 @@ def parse_model_line(line: str) -> ModelSpec:
     if not name or not repo:
         raise ValueError("the name and the repo must not be empty")
     if source not in ("huggingface", "local", "replicate", "openai"):
-        raise ValueError(f"the source {source!r} is not known; use huggingface, local, replicate or openai")
+        raise ValueError(f"the source {source!r} is unknown; use huggingface, local, replicate or openai")
     if requires_auth.lower() not in ("true", "false"):
         raise ValueError(f"requires_auth must be true or false, not {requires_auth!r}")
     options = _parse_options(fields[5] if len(fields) > 5 else "")
@@ -285,7 +285,7 @@ def _parse_options(text: str) -> ModelOptions:
     try:
         data = _load_escaped_json(text)
     except ValueError as error:
-        raise ValueError(f"the options are not valid JSON ({error}); they read {text[:80]!r}") from None
+        raise ValueError(f"the options are not valid JSON ({error}): {text[:80]!r}") from None
     if not isinstance(data, dict):
         raise ValueError('the options must be a JSON object such as {"fixed_steps": 25}')
     try:
@@ -295,7 +295,7 @@ def _parse_options(text: str) -> ModelOptions:
 
 
 def _load_escaped_json(text: str) -> Any:
-    """JSON whose quotes may still carry the backslashes a shell, an env_file or a note left on them."""
+    """Parse JSON whose quotes may still be escaped by a shell, an env_file or a note."""
     try:
         return json.loads(text)
     except ValueError as first:
@@ -309,7 +309,7 @@ def _load_escaped_json(text: str) -> Any:
 
 
 def _unquote(text: str) -> str:
-    """Some tools (docker's env_file) keep the quotes around a value: take one pair off."""
+    """Remove one pair of quotes around a value, which some tools (docker's env_file) keep."""
     return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
 
 

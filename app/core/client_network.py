@@ -1,4 +1,4 @@
-"""Which addresses count as one client where something is shared out by address."""
+"""Maps addresses to clients for limits per address."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 
 def client_network(address: str) -> str:
-    """An IPv6 client has a whole /64 of addresses to choose from: it counts as one."""
+    """The address itself; of an IPv6 address its /64, since one client may use all of it."""
     try:
         found = ip_address(address)
     except ValueError:

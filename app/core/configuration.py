@@ -1,4 +1,4 @@
-"""The settings and the catalogue together: read at once, so that all mistakes of both are told at once."""
+"""Reads settings and catalogue together, so that the mistakes of both are reported at once."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from app.config.load import ENV_FILE
 from app.core.catalog import Catalog, ModelSpec, StepRule, build_catalog
 from app.errors import ConfigurationError
 
-LIKENESS = 0.84  # of two names, by difflib: one letter too many or too few
+LIKENESS = 0.84  # of two names, by difflib: about one letter of difference
 
 
 def read_configuration(environment: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE) -> Read:
-    """The settings of this installation, found good. Raises ConfigurationError that lists every mistake, also those of
-    MODEL_ lines."""
+    """Read and validate the settings and the catalogue. Raises ConfigurationError listing every mistake, including
+    those of MODEL_ lines."""
     read = read_settings(environment, env_file)
     problems = list(read.problems)
     try:
         catalog_of(read.settings)
     except ConfigurationError as error:
-        problems += [problem + _meant(problem.partition(":")[0]) for problem in error.problems]
+        problems += [problem + _suggestion(problem.partition(":")[0]) for problem in error.problems]
     if problems:
-        problems += read.oddities  # may be why
+        problems += read.warnings  # may be the cause
         raise ConfigurationError(problems)
     return read
 
 
-def like(name: str, likeness: float = LIKENESS) -> str | None:
-    """The setting that somebody who wrote the variable `name` may have meant."""
+def similar_setting(name: str, likeness: float = LIKENESS) -> str | None:
+    """The setting with the most similar name, for "did you mean"; None if there is none."""
     known = [each.upper() for each in Settings.model_fields if each != "model_lines"]
     found = difflib.get_close_matches(name.upper(), known, n=1, cutoff=likeness)
     return found[0] if found else None
 
 
-def _meant(name: str) -> str:
-    """Any MODEL_… that is no setting is read as a model: MODEL_IDLE_SECOND=5 too."""
-    meant = like(name) if name.startswith("MODEL_") else None
-    return f" Or did you mean {meant}?" if meant else ""
+def _suggestion(name: str) -> str:
+    """A hint for MODEL_… variables that are read as models but resemble a setting, such as MODEL_IDLE_SECOND."""
+    meant = similar_setting(name) if name.startswith("MODEL_") else None
+    return f" Did you mean {meant}?" if meant else ""
 
 
 def catalog_of(settings: Settings) -> Catalog:
-    """The models of this installation, none of which allows more than the settings do. Raises ConfigurationError."""
+    """The models of this installation, limited by its settings. Raises ConfigurationError."""
     catalog = build_catalog(settings.model_lines, settings.default_model_id)
     return Catalog([_within(spec, settings) for spec in catalog], catalog.default_id)
 
 
 def _within(spec: ModelSpec, settings: Settings) -> ModelSpec:
-    """`spec` with the limits of the installation. Its own default size, length and fixed steps stay: whoever runs this
-    chose them."""
+    """`spec` with the limits of the installation. Its default size, length and fixed steps are kept: the operator chose
+    them."""
     limits, defaults = spec.limits, spec.defaults
     pixels = _least(limits.max_pixels, settings.max_pixels)
     tightened = limits.model_copy(

@@ -1,4 +1,4 @@
-"""References to pictures of the gallery in the inputs of remote models, at any depth of an input."""
+"""References to gallery pictures in the input of remote models, at any depth."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-GALLERY = "cyberimage://image/"  # before an id: a picture of ours, to be uploaded when the model is run
+GALLERY = "cyberimage://image/"  # before an id: a gallery picture to upload when the model runs
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 def references(value: Any, path: str = "input") -> Iterator[tuple[str, str]]:
-    """Each reference in `value`: the path of its field, and the id, which may be none."""
+    """Yields each reference in `value`: the path of its field, and the id, which may be invalid."""
     if isinstance(value, str):
         if value.startswith(GALLERY):
             yield path, value.removeprefix(GALLERY)
@@ -28,7 +28,7 @@ def is_image_id(text: str) -> bool:
 
 
 def replace_strings(value: Any, replaced: Callable[[str], str]) -> Any:
-    """`value` with each of its strings, at any depth, as `replaced` gives it."""
+    """`value` with `replaced` applied to each string, at any depth."""
     if isinstance(value, str):
         return replaced(value)
     if isinstance(value, Mapping):

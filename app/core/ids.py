@@ -1,7 +1,7 @@
-"""Names for jobs and pictures: 32 hexadecimal digits that nobody can guess and that sort by age.
+"""Ids of jobs and pictures: 32 hexadecimal digits, unguessable and sorted by creation time.
 
-By age, as in UUID version 7, so that an index over a million of them grows at its end: random ones would touch a page
-of their own with every job, and each of those has to be read and written back.
+Sorted by time, as in UUID version 7, so that a large index grows at its end: random ids would read and write a
+different index page for every job.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ import time
 
 
 def new_id() -> str:
-    """48 bits of milliseconds, 80 of chance."""
+    """48 bits of milliseconds, 80 random bits."""
     return f"{time.time_ns() // 1_000_000 & 0xFFFF_FFFF_FFFF:012x}{secrets.token_hex(10)}"

@@ -1,4 +1,4 @@
-"""The pictures a job starts from: what is kept of them while the job lives, and what is told about them."""
+"""Input pictures of a job: what is stored and what is reported about them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Role = Literal["image", "mask"]
 
 
 class InputRef(BaseModel):
-    """What a job, a manifest and a status say of an input. `sha256` is of the file as it was sent, `width` and `height`
-    are those it is used at; `image_id` is set when it came from the gallery."""
+    """Reference to an input picture in jobs, manifests and statuses. `sha256` is of the file as sent, `width` and
+    `height` as used; `image_id` is set if it came from the gallery."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,7 +24,7 @@ class InputRef(BaseModel):
 
 @dataclass(frozen=True)
 class InputPicture:
-    """An input, ready to be used: `png` is RGB for an `image`, grey for a `mask` (white = paint anew)."""
+    """A prepared input: `png` is RGB for an `image`, grey for a `mask` (white = repaint)."""
 
     role: Role
     ref: InputRef

@@ -1,4 +1,4 @@
-"""A job: a generation request with a life. The states, who may move between them, and what a job looks like."""
+"""Jobs: their states, phases, progress, and the claim of a worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
 from app.errors import ContentBlocked
 
-STOP_GRACE_SECONDS = 10.0  # for a job past its timeout to stop by itself; then its worker is taken for stuck
+STOP_GRACE_SECONDS = 10.0  # for a job past its timeout to stop; after that its worker counts as stuck
 
 
 class JobStatus(StrEnum):
@@ -27,7 +27,7 @@ class JobStatus(StrEnum):
 
 
 class Phase(StrEnum):
-    """What a PROCESSING job is doing just now, in the order it happens."""
+    """What a PROCESSING job is doing, in order."""
 
     STARTING = "starting"
     DOWNLOADING = "downloading_model"
@@ -41,10 +41,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """`step` of `total_steps` denoising steps are done, each in about `seconds_per_step` (None before it is known).
+    """`step` of `total_steps` denoising steps are done, in about `seconds_per_step` each (None while unknown).
 
-    While its model is downloaded `downloaded_bytes` of `total_bytes` are here; None when nothing is, or before the
-    sizes are known. `percent` is 0-100 over the whole job.
+    During a download of the model `downloaded_bytes` of `total_bytes` are done; None without one, or while the sizes
+    are unknown. `percent` is 0-100 over the whole job.
     """
 
     phase: Phase
@@ -67,7 +67,7 @@ class Progress:
 class Claim:
     """The right to work on a job: every write made under it is fenced on `worker_id` and `attempt`.
 
-    `deadline_in` is how many seconds after the claim the lease ends for good: the job's timeout and STOP_GRACE_SECONDS.
+    `deadline_in` is how many seconds after the claim the lease finally ends: the job's timeout plus STOP_GRACE_SECONDS.
     """
 
     job_id: str
@@ -82,9 +82,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Job:
-    """One row of the queue as everybody above the store sees it. Times are seconds since the epoch, UTC.
+    """One job of the queue. Times are seconds since the epoch, UTC.
 
-    `available_at` is set while the job is held back after a fault; None = at once.
+    `available_at` is set while the job waits after a failure; None = available.
     """
 
     id: str
@@ -109,7 +109,7 @@ class Job:
     error_message: str | None = None
     warnings: tuple[str, ...] = ()
     timings: dict[str, Any] = field(default_factory=dict)
-    webhook_url: str | None = None  # told when the job ends; never shown, it may hold a secret
+    webhook_url: str | None = None  # notified when the job ends; never shown, it may contain a secret
     request_id: str | None = None  # of the request that submitted it
     vram_peak_bytes: int | None = None  # measured, when COMPLETED
     safety: SafetyResult | None = None  # of its pictures, when COMPLETED
@@ -117,5 +117,5 @@ class Job:
 
     @property
     def safety_filter_result(self) -> SafetyResult | None:
-        """None before the pictures are there."""
+        """None before the pictures are finished."""
         return SafetyResult.BLOCKED if self.error_code == ContentBlocked.code else self.safety

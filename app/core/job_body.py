@@ -1,4 +1,4 @@
-"""A job as the outside sees it, in plain JSON types: what the status endpoint answers and what webhooks carry."""
+"""JSON representation of a job, for the status endpoint and webhooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.urls import url
 
 
 def iso(seconds: float) -> str:
-    """`2026-11-20T17:59:00.123Z`: the millisecond in which it was, so that what is listed `since` then is found."""
+    """`2026-11-20T17:59:00.123Z`, rounded down to the millisecond, so that a listing `since` this time includes it."""
     milliseconds = int(seconds * 1000)
     if milliseconds / 1000 > seconds:  # the product was rounded up
         milliseconds -= 1
@@ -62,12 +62,12 @@ def job_body(
 
 
 def _drawn_size(outputs: Sequence[Output]) -> dict[str, int]:
-    """What came, once it is there: not every pipeline keeps to the size that is asked for."""
+    """The size of the outputs: not every pipeline keeps the requested size."""
     return {"width": outputs[0].width, "height": outputs[0].height} if outputs else {}
 
 
 def remote_body(job: Job, prediction: Prediction | None) -> dict[str, Any] | None:
-    """What was asked of a provider; null for a job of a model here."""
+    """The call to a provider; null for a job of a local model."""
     call = job.request.remote
     if call is None:
         return None
@@ -84,7 +84,7 @@ def remote_body(job: Job, prediction: Prediction | None) -> dict[str, Any] | Non
 
 
 def download_body(prediction: Prediction | None) -> dict[str, Any]:
-    """How fetching the files went."""
+    """The state of fetching the provider's files."""
     return {
         "download_attempted": prediction is not None and prediction.download_attempted,
         "download_retries": 0 if prediction is None else prediction.download_retries,
@@ -106,7 +106,7 @@ def progress_body(job: Job) -> dict[str, Any]:
 
 
 def error_body(job: Job) -> dict[str, str] | None:
-    """What went wrong, of a FAILED job or of the last attempt of one that is tried again."""
+    """The error of a FAILED job, or of the last attempt of one that is retried."""
     if job.error_code is None:
         return None
     return {"code": job.error_code, "message": job.error_message or ""}

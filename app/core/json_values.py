@@ -1,6 +1,6 @@
-"""JSON from outside: read it, and find the values in it that nothing behind could store or send on.
+"""Reads JSON from clients, and finds values that cannot be stored or forwarded.
 
-Text with a NUL fits into no PostgreSQL column, a lone surrogate into no UTF-8, an infinite number into no JSON.
+PostgreSQL stores no text with NUL, UTF-8 encodes no lone surrogates, JSON has no infinite numbers.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 from app.errors import FieldError, InvalidRequest
 
 MOST_LEVELS = 64
-MOST_PROBLEMS = 20  # a body can hold a hundred thousand wrong values; its answer cannot
+MOST_PROBLEMS = 20  # a body may contain a hundred thousand wrong values; the response must stay small
 LONGEST_NAME = 100
-_JUDGED_ELSEWHERE = frozenset(
+_SCREENED_FIELDS = frozenset(
     {"prompt", "negative_prompt"}
 )  # a NUL in one counts as an attack: app.core.prompt_screening
 
 
 def read_json(text: str | bytes) -> Any:
-    """Raises InvalidRequest for what is no JSON, and what `refuse_unusable` refuses."""
+    """Parse JSON. Raises InvalidRequest if it is invalid, or as `refuse_unusable` does."""
     try:
         data = json.loads(text)
     except RecursionError:
@@ -33,7 +33,7 @@ def read_json(text: str | bytes) -> Any:
 
 
 def refuse_unusable(data: Any) -> None:
-    """Raises InvalidRequest that names the field of each value that could not be stored."""
+    """Raises InvalidRequest naming the field of each value that cannot be stored."""
     problems: list[FieldError] = []
     for problem in _problems(data):
         problems.append(problem)
@@ -44,20 +44,20 @@ def refuse_unusable(data: Any) -> None:
 
 
 def text_problem(text: str, *, may_hold_nul: bool = False) -> str | None:
-    """What is wrong with `text` as something to store; None = nothing."""
+    """Why `text` cannot be stored; None if it can."""
     if "\0" in text and not may_hold_nul:
-        return "holds the character U+0000, which cannot be stored; remove it"
+        return "contains the character U+0000, which cannot be stored; remove it"
     if text.isascii():
         return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"holds U+{ord(text[error.start]):04X}, half of a character; remove it"
+        return f"contains U+{ord(text[error.start]):04X}, half of a character; remove it"
     return None
 
 
 def too_deep() -> InvalidRequest:
-    return InvalidRequest(f"The body is nested too deeply; at most {MOST_LEVELS} levels are read.")
+    return InvalidRequest(f"The body is nested too deeply; at most {MOST_LEVELS} levels are allowed.")
 
 
 def _problems(data: Any) -> Iterator[FieldError]:
@@ -67,7 +67,7 @@ def _problems(data: Any) -> Iterator[FieldError]:
         if level > MOST_LEVELS:
             raise too_deep()
         if isinstance(value, str):
-            if problem := text_problem(value, may_hold_nul=path in _JUDGED_ELSEWHERE):
+            if problem := text_problem(value, may_hold_nul=path in _SCREENED_FIELDS):
                 yield FieldError(path, problem)
         elif isinstance(value, float):
             if not math.isfinite(value):
@@ -86,6 +86,6 @@ def _bad_names(path: str, names: Iterable[str]) -> Iterator[FieldError]:
 
 
 def _below(path: str, name: str) -> str:
-    """Also of a name that cannot be written down."""
+    """The path of a member, with unprintable characters of its name escaped."""
     shown = name[:LONGEST_NAME].encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
     return f"{path}.{shown}" if path else shown

@@ -1,4 +1,4 @@
-"""An order to the workers: load a model, or unload one, without a restart and without touching running jobs."""
+"""Requests to workers to load or unload a model, between jobs and without a restart."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class LoadState(StrEnum):
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """`model_id` None means all models. `addressee` is the one worker it is meant for, None = whoever comes first.
+    """`model_id` None means all models. `addressee` is the id of the only worker that may take it, None = any worker.
 
-    Times are seconds since the epoch by the database's clock. Nobody takes an order that is past `expires_at`. While
-    the model is downloaded, `downloaded_bytes` of `total_bytes` are here, and as many come a second as was measured.
+    Times are seconds since the epoch by the database's clock. A request is not taken after `expires_at`. During a
+    download `downloaded_bytes` of `total_bytes` are done, at the measured `bytes_per_second`.
     """
 
     id: str
@@ -40,7 +40,7 @@ class LoadRequest:
     worker_id: str | None = None
     taken_at: float | None = None
     ended_at: float | None = None
-    was_resident: bool = False  # there was nothing to load
+    was_resident: bool = False  # it was loaded already
     error_code: str | None = None
     error_message: str | None = None
     downloaded_bytes: int | None = None
@@ -49,14 +49,14 @@ class LoadRequest:
 
     @property
     def seconds(self) -> float | None:
-        """How long the worker took, once it is done."""
+        """How long the worker took; None until it is done."""
         if self.taken_at is None or self.ended_at is None:
             return None
         return max(0.0, self.ended_at - self.taken_at)
 
     @property
     def eta_seconds(self) -> float | None:
-        """Until all is downloaded; None when nothing is, or before it is known how fast it comes."""
+        """Seconds until the download is done; None without one, or while its rate is unknown."""
         if self.downloaded_bytes is None or self.total_bytes is None or not self.bytes_per_second:
             return None
         return max(0, self.total_bytes - self.downloaded_bytes) / self.bytes_per_second

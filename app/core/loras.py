@@ -1,7 +1,7 @@
-"""What a LoRA was made for, told from the names and shapes of its tensors; and whether that fits a model.
+"""Detects the model family of a LoRA from its tensors' names and shapes, and whether it fits a model.
 
-The names are those that trainers write: diffusers' own, kohya's (`lora_unet_…`) and the original code's. Where names
-and widths do not settle it, nothing is said, and the engine compares tensor by tensor before anything is drawn.
+Recognised are the names of diffusers, kohya (`lora_unet_…`) and the original code. Where names and widths are
+ambiguous, the family is unknown, and the engine compares tensor by tensor before generating.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FAMILIES = {
     "unet": "a Stable Diffusion model with a UNet",
 }
 _BY_TEXT_WIDTH = {768: "sd15", 1024: "sd21", 2048: "sdxl"}  # columns of a UNet's cross-attention keys
-_BY_PIPELINE = (  # the first that a class begins with
+_BY_PIPELINE = (  # the first prefix of the class name that matches
     ("Flux", ("flux",)),
     ("StableDiffusion3", ("sd3",)),
     ("StableDiffusionXL", ("sdxl", "unet")),
@@ -47,18 +47,18 @@ _SANA = re.compile(r"^(transformer\.)?transformer_blocks\.\d+\.attn[12]\.")
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A LoRA on this machine. `id` is what requests name it by, `family` a key of FAMILIES, None when it cannot be
-    told; `bytes` is the file's size, `rank` its largest."""
+    """A LoRA file on this machine. `id` is its name in requests, `family` a key of FAMILIES or None if unknown; `bytes`
+    is the file's size, `rank` its largest rank."""
 
     id: str
     family: str | None
     bytes: int
     rank: int | None
-    base_model: str | None = None  # as its maker wrote it down
+    base_model: str | None = None  # from the file's metadata
 
 
 def other_kind(shapes: Shapes) -> str | None:
-    """What it is, when it is of a kind that would only be used in part; None for a plain LoRA, or for none at all."""
+    """The kind of adapter, if it is one that is only partly supported; None for a plain LoRA or none at all."""
     return next((kind for mark, kind in _OTHER_KINDS.items() if any(mark in name for name in shapes)), None)
 
 
@@ -67,7 +67,7 @@ def is_lora(shapes: Shapes) -> bool:
 
 
 def family_of(shapes: Shapes) -> str | None:
-    """The family of a LoRA with these tensors; None when they do not settle it."""
+    """The family of a LoRA with these tensors; None if they are ambiguous."""
     names = list(shapes)
     if any(_UNET.search(name) for name in names):
         return _unet_family(shapes)
@@ -76,7 +76,7 @@ def family_of(shapes: Shapes) -> str | None:
     if any(_SANA.search(name) for name in names):
         return "sana"
     if any(_SD3.search(name) for name in names) and not any("norm1_context" in name for name in names):
-        # FLUX has the same names in its double blocks; its width of 3072 is no SD 3's.
+        # FLUX has the same names in its double blocks; its width of 3072 does not occur in SD 3.
         widths = {shapes[name][-1] for name in names if "add_q_proj" in name and _DOWN.search(name)}
         return "sd3" if any("joint_blocks" in name for name in names) or widths & {1536, 2432} else None
     return None
@@ -88,12 +88,12 @@ def rank_of(shapes: Shapes) -> int | None:
 
 
 def families_of_pipeline(pipeline_class: str) -> Sequence[str] | None:
-    """The families whose LoRAs may fit; None when nothing is known of it."""
+    """The families whose LoRAs may fit; None for an unknown pipeline."""
     return next((families for start, families in _BY_PIPELINE if pipeline_class.startswith(start)), None)
 
 
 def fits(family: str | None, pipeline_class: str) -> bool:
-    """False only when it is certain that the LoRA is for another model."""
+    """False only if the LoRA is certainly for another model."""
     families = families_of_pipeline(pipeline_class)
     return family is None or families is None or family in families
 

@@ -1,6 +1,6 @@
-"""Which waiting jobs one call of a pipeline can draw together: those that differ in nothing but their words and seed.
+"""Rules for merging jobs into one pipeline call: they may differ in prompt and seed only.
 
-Pure: who asks for what is looked up in `app.store.queue.batching`, what a pipeline can do in the engine.
+Pure: `app.store.queue.batching` finds the jobs, the engine knows what a pipeline supports.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from app.core.tasks import TXT2IMG
 
 
 def can_merge(request: GenerationRequest) -> bool:
-    """Whether others may be drawn with it. A rerun may not: it is to be the same picture to the last bit."""
+    """Whether other jobs may be merged with it. Not with a rerun, whose picture must be identical bit by bit."""
     alone = request.num_images > 1 or request.rerun_of is not None or request.remote is not None
     return request.task == TXT2IMG and not alone
 
 
 def call_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What all of one call share of a request's `stored()` settings."""
+    """The part of a request's `stored()` settings that all jobs of one call share."""
     return {name: value for name, value in settings.items() if name != "seed"}

@@ -1,7 +1,7 @@
-"""Inputs of remote models, judged by the model's own OpenAPI document.
+"""Validates inputs of remote models against the OpenAPI document of the model.
 
-The judging is jsonschema's. Here the document is only brought into a form that it reads, values that came as text are
-turned into what the schema wants, and what is wrong is said field by field.
+jsonschema does the validation. This module converts the document to a form that it supports, converts text values to
+the schema's types, and reports errors by field.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-_OURS = re.compile(r"(?:https?://[^/\s]+)?/api/image/([0-9a-f]{32})|([0-9a-f]{32})")
+_GALLERY_URL = re.compile(r"(?:https?://[^/\s]+)?/api/image/([0-9a-f]{32})|([0-9a-f]{32})")
 _URI = re.compile(r"(?:https?://\S+|(?i:data):[^,\s]*,\S+|" + re.escape(GALLERY) + r"[0-9a-f]{32})", re.ASCII)
 _SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An input as it can be sent, its defaults filled in; or what is wrong with it. `unknown` are names that the model
-    does not have; they are left out."""
+    """A validated input with defaults filled in, or its errors. `unknown` are names that the model does not have; they
+    are left out."""
 
     input: dict[str, Any]
     errors: tuple[FieldError, ...] = ()
@@ -35,52 +35,57 @@ class Checked:
 
 
 class InputSchema:
-    """What a model takes. `document` is its OpenAPI document; without an Input schema in it anything is taken."""
+    """The input schema of a model. `document` is its OpenAPI document; without an Input schema it accepts any input."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         components = document.get("components") or {}
         schemas = components.get("schemas") or {}
-        self.schema: dict[str, Any] = _modern({**(schemas.get("Input") or {}), "components": {"schemas": schemas}})
+        self.schema: dict[str, Any] = _to_json_schema(
+            {**(schemas.get("Input") or {}), "components": {"schemas": schemas}}
+        )
         self.properties: Mapping[str, Any] = self.schema.get("properties") or {}
         self.required: frozenset[str] = frozenset(self.schema.get("required") or ())
         self.is_open = not self.properties
 
     def check(self, given: Mapping[str, Any]) -> Checked:
-        """`given` as the model wants it. Fields that are null count as not given."""
+        """Validate `given`. Fields that are null count as absent."""
         input = {name: value for name, value in given.items() if value is not None and self.has(name)}
         input = {name: self._converted(name, value) for name, value in input.items()}
         input = self.defaults() | input
-        errors = tuple(error for problem in self.problems(input) for error in _explained(problem))
+        errors = tuple(error for problem in self.problems(input) for error in _field_errors(problem))
         return Checked(input, errors, tuple(name for name in given if not self.has(name)))
 
     def defaults(self) -> dict[str, Any]:
-        """What is sent where nothing is given."""
+        """The schema's defaults, sent for absent fields."""
         found = {name: self.facts(schema).get("default") for name, schema in self.properties.items()}
         return {name: default for name, default in found.items() if default is not None}
 
     def problems(self, input: Mapping[str, Any]) -> list[ValidationError]:
-        """What jsonschema says of `input`."""
+        """jsonschema's errors for `input`, sorted by path."""
         return sorted(self._validator.iter_errors(dict(input)), key=lambda problem: [str(p) for p in problem.path])
 
     def has(self, name: str) -> bool:
         return self.is_open or name in self.properties
 
     def facts(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """`schema` with what it refers to: a default or an enum may stand there or here."""
+        """`schema` merged with the schemas it refers to: either may have the default or enum."""
         found: dict[str, Any] = {}
         options = [part for part in schema.get("anyOf") or () if part.get("type") != "null"]
-        for part in (*(schema.get("allOf") or ()), *(options if len(options) == 1 else ())):  # one, or null: that one
+        for part in (
+            *(schema.get("allOf") or ()),
+            *(options if len(options) == 1 else ()),
+        ):  # nullable: the only other option
             found |= self.facts(part)
         if "$ref" in schema:
-            found |= self.facts(self._referred(schema["$ref"]))
+            found |= self.facts(self._resolve_ref(schema["$ref"]))
         return found | {name: value for name, value in schema.items() if name not in ("allOf", "$ref")}
 
     def files(self) -> list[str]:
-        """The fields that hold files: one, or a list of them."""
+        """The fields that hold a file or a list of files."""
         return [name for name in self.properties if self._is_file(name)]
 
-    def as_given(self, name: str, value: Any) -> Any:
-        """One `value` as the field takes it: some want a list of them."""
+    def as_field_value(self, name: str, value: Any) -> Any:
+        """`value` as the field expects it: in a list if the field is one."""
         return [value] if "items" in self.facts(self.properties.get(name, {})) else value
 
     def _is_file(self, name: str) -> bool:
@@ -89,10 +94,14 @@ class InputSchema:
 
     def _converted(self, name: str, value: Any) -> Any:
         if self._is_file(name):
-            return [_address(one) for one in value] if isinstance(value, list) else _address(value)
+            return (
+                [_normalised_reference(one) for one in value]
+                if isinstance(value, list)
+                else _normalised_reference(value)
+            )
         return _converted(value, self.facts(self.properties.get(name, {})).get("type"))
 
-    def _referred(self, reference: str) -> Mapping[str, Any]:
+    def _resolve_ref(self, reference: str) -> Mapping[str, Any]:
         found: Any = self.schema
         for part in reference.removeprefix("#/").split("/"):
             found = found.get(part, {}) if isinstance(found, Mapping) else {}
@@ -100,7 +109,7 @@ class InputSchema:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
-        from jsonschema import Draft202012Validator, FormatChecker  # here: most processes never need it
+        from jsonschema import Draft202012Validator, FormatChecker  # imported here: most processes never need it
 
         formats = FormatChecker(formats=())
         formats.checks("uri")(is_file_address)
@@ -108,18 +117,18 @@ class InputSchema:
 
 
 def is_file_address(value: Any) -> bool:
-    """What can stand for a file: a URL, a data URI, or a picture of the gallery."""
+    """True for a URL, a data URI or a gallery reference, and for values that are not strings."""
     return not isinstance(value, str) or _URI.fullmatch(value) is not None
 
 
-def _address(value: Any) -> Any:
-    """Our own pictures, however they are named, by one name."""
-    ours = _OURS.fullmatch(value.strip()) if isinstance(value, str) else None
+def _normalised_reference(value: Any) -> Any:
+    """Normalise references to gallery pictures; other values are returned unchanged."""
+    ours = _GALLERY_URL.fullmatch(value.strip()) if isinstance(value, str) else None
     return value if ours is None else GALLERY + (ours[1] or ours[2])
 
 
 def _converted(value: Any, wanted: Any) -> Any:
-    """Text as the number or truth that the schema wants, where it is one; else `value`, for the schema to refuse."""
+    """Text converted to the number or boolean that the schema expects, if possible; else `value`."""
     wanted = next((kind for kind in wanted if kind != "null"), None) if isinstance(wanted, list) else wanted
     if isinstance(value, float) and wanted == "integer" and value.is_integer():
         return int(value)
@@ -135,13 +144,13 @@ def _converted(value: Any, wanted: Any) -> Any:
     return value
 
 
-def _modern(schema: Any) -> Any:
-    """OpenAPI 3.0's own words in those of JSON Schema: `nullable`, and bounds that are excluded by a flag."""
+def _to_json_schema(schema: Any) -> Any:
+    """OpenAPI 3.0 converted to JSON Schema: `nullable`, and boolean exclusive bounds."""
     if isinstance(schema, list):
-        return [_modern(part) for part in schema]
+        return [_to_json_schema(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: _modern(part) for name, part in schema.items()}
+    found = {name: _to_json_schema(part) for name, part in schema.items()}
     for flag, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(found.get(flag), bool) and found.pop(flag) and bound in found:
             found[flag] = found.pop(bound)
@@ -153,7 +162,7 @@ def _modern(schema: Any) -> Any:
     return found
 
 
-def _explained(problem: ValidationError) -> Iterator[FieldError]:
+def _field_errors(problem: ValidationError) -> Iterator[FieldError]:
     path = ".".join(["input", *(str(part) for part in problem.absolute_path)])
     if problem.validator == "required":
         missing = [name for name in problem.validator_value if name not in problem.instance]
@@ -173,8 +182,8 @@ def _message(problem: ValidationError) -> str:
         "exclusiveMaximum": lambda: f"must be less than {rule}",
         "minLength": lambda: f"must have {rule} characters or more",
         "maxLength": lambda: f"must have {rule} characters or less",
-        "format": lambda: "must be a URL, a data URI or the id of a picture in the gallery",
+        "format": lambda: "must be a URL, a data URI or the id of a gallery picture",
     }
-    told = words.get(str(problem.validator), lambda: problem.message)()
+    message = words.get(str(problem.validator), lambda: problem.message)()
     shown = repr(problem.instance)
-    return f"{told[:500]}, not {shown[:_SHOWN_CHARS]}" if problem.validator in words else told[:500]
+    return f"{message[:500]}, not {shown[:_SHOWN_CHARS]}" if problem.validator in words else message[:500]

@@ -1,11 +1,11 @@
-"""Where the weights of a model wait while it draws on a GPU, chosen by what there is room for.
+"""Chooses the offload plan of a model: where its weights are while it runs on a GPU.
 
-Pure: it knows sizes in bytes, not GPUs. The plans, from fast to small:
+Pure: sizes in bytes, no GPU access. The plans, from the fastest to the smallest:
 
     none        all weights are on the GPU
-    model       each part (text encoders, denoiser, VAE) comes to the GPU for its turn
-    group       of the denoiser two blocks at a time, of everything else a layer
-    sequential  a layer at a time, of everything
+    model       each part (text encoders, denoiser, VAE) is moved to the GPU when it runs
+    group       two blocks of the denoiser at a time, one layer of everything else
+    sequential  one layer at a time
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Offload = Literal["auto", "none", "model", "group", "sequential"]
 
 PLANS: tuple[Plan, ...] = get_args(Plan)
 _MARGIN = 1.05  # buffers, alignment and parts that stay in a wider precision
-_LEAST_WORKING_BYTES = 1_000_000_000  # of a GPU: kernels' workspaces, the denoiser's activations
-_NUMBERS_PER_PIXEL = 1024  # the VAE at full size: about four tensors of 256 channels live at once
+_LEAST_WORKING_BYTES = 1_000_000_000  # on a GPU: workspaces of kernels, activations of the denoiser
+_NUMBERS_PER_PIXEL = 1024  # the VAE at full size: about four tensors of 256 channels at a time
 
 
 @dataclass(frozen=True)
 class WeightSizes:
-    """Bytes of the weights that must be on the GPU at the same time under each plan. `all` leaves out what is there
-    already, as part of another model."""
+    """Bytes of weights that must be on the GPU at the same time under each plan. `all` excludes parts shared with a
+    model that is there already."""
 
     all: int
     largest_part: int
@@ -35,21 +35,21 @@ class WeightSizes:
 
 
 def working_bytes(width: int, height: int, item_bytes: int) -> int:
-    """What drawing a picture of this size takes beside the weights, roughly, when numbers take `item_bytes`."""
+    """Estimated memory for generating a picture of this size, without weights; numbers take `item_bytes`."""
     return max(_LEAST_WORKING_BYTES, width * height * _NUMBERS_PER_PIXEL * item_bytes)
 
 
 def needs(sizes: WeightSizes, working: int) -> dict[Plan, int]:
-    """What the GPU must have free under each plan: weights with a margin, and `working` bytes."""
+    """Free GPU memory required under each plan: weights with a margin, plus `working` bytes."""
     weights = (sizes.all, sizes.largest_part, sizes.largest_group, sizes.largest_layer)
     return {plan: int(size * _MARGIN) + working for plan, size in zip(PLANS, weights, strict=True)}
 
 
 def choose_plan(wish: Offload, needed: Mapping[Plan, int], free: int, possible: Collection[Plan] = PLANS) -> Plan:
-    """`wish` itself, or for `auto` the fastest of the `possible` plans for which `free` bytes suffice.
+    """`wish` itself, or for `auto` the fastest of the `possible` plans that fits into `free` bytes.
 
-    When none suffices it is the smallest: whether to try is the caller's decision. What is wished for and not possible
-    is replaced by the next smaller one that is, if there is one.
+    If none fits it is the smallest: the caller decides whether to try. A `wish` that is not possible is replaced by the
+    next smaller possible plan, if there is one.
     """
     allowed = [plan for plan in PLANS if plan in possible]
     if wish == "auto":

@@ -1,4 +1,4 @@
-"""One published picture or video: its file, its checksum, and the metadata that makes it again."""
+"""A published picture or video: file, checksum and metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.safety import SafetyResult
 class Output:
     """A row of the outputs table. `path` and `thumbnail_path` are relative to the media root, with forward slashes.
 
-    `bytes` is the size of the file, `sha256` its hexadecimal digest. `manifest` is everything needed to make it again.
+    `bytes` is the size of the file, `sha256` its hexadecimal digest. `manifest` has all that is needed to repeat it.
     `owner` is the `client_id` of the job; the store fills it in.
     """
 

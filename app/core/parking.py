@@ -1,6 +1,6 @@
-"""Whether a model that leaves the GPU may wait in main memory, and which of those that wait there have to go.
+"""Decides which models stay parked in main memory after leaving the GPU.
 
-Pure: it knows sizes in bytes. Those that wait are given oldest first, and the oldest go first.
+Pure: sizes in bytes. Parked models are given oldest first, and evicted in this order.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ _LEAST_RESERVE = 2_000_000_000
 
 
 def reserve_bytes(total: int) -> int:
-    """What of `total` main memory stays free for everything else."""
+    """How much of `total` main memory must stay free."""
     return max(_LEAST_RESERVE, total // 10)
 
 
-def to_drop(waiting: Sequence[int], needed: int, free: int) -> int:
-    """How many of the oldest must go so that `needed` bytes are free; all of them when even that does not suffice."""
+def count_to_evict(waiting: Sequence[int], needed: int, free: int) -> int:
+    """How many of the oldest must be evicted to have `needed` bytes free; all of them if even that is not enough."""
     count = 0
     while count < len(waiting) and free < needed:
         free += waiting[count]
@@ -24,9 +24,9 @@ def to_drop(waiting: Sequence[int], needed: int, free: int) -> int:
     return count
 
 
-def room_for(size: int, waiting: Sequence[int], free: int, reserve: int) -> int | None:
-    """How many of the oldest must go so that a model of `size` bytes may wait too and `reserve` stays free. None: it
-    may not, and then nobody has to go for it."""
+def evictions_to_park(size: int, waiting: Sequence[int], free: int, reserve: int) -> int | None:
+    """How many of the oldest must be evicted to park a model of `size` bytes and keep `reserve` free. None: it does not
+    fit, so none is evicted for it."""
     if free + sum(waiting) < size + reserve:
         return None
-    return to_drop(waiting, size + reserve, free)
+    return count_to_evict(waiting, size + reserve, free)

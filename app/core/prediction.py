@@ -1,4 +1,4 @@
-"""A generation at a provider: asked for once, followed until it ends, and what came of fetching its files."""
+"""A prediction: a generation at a provider, its status and the download of its files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class PredictionStatus(StrEnum):
-    """The provider's word for it. INTENDED is ours: it was about to be asked for; nobody knows yet whether it was."""
+    """The provider's status. INTENDED is ours: the request was about to be sent; whether it was is not known yet."""
 
     INTENDED = "intended"
     STARTING = "starting"
@@ -25,7 +25,7 @@ class PredictionStatus(StrEnum):
 
 
 def shown(value: Any) -> Any:
-    """An input's value for people: a file that stands in it itself is not repeated."""
+    """An input's value for display: data URIs are shortened."""
     if isinstance(value, list):
         return [shown(one) for one in value]
     return f"{value[:40]}…" if isinstance(value, str) and value[:5].lower() == "data:" else value
@@ -33,8 +33,8 @@ def shown(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Report:
-    """What a provider says of a prediction, in an answer or a webhook. `outputs` are URLs of files that vanish soon;
-    `predict_seconds` is the time that is paid for."""
+    """A provider's report about a prediction. `outputs` are URLs of files that expire soon; `predict_seconds` is the
+    billed time."""
 
     provider_id: str
     status: PredictionStatus
@@ -46,9 +46,9 @@ class Report:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What we know of it. `id` is our own name for it, from before it was asked for; `provider_id` the provider's.
+    """The stored state of a prediction. `id` is ours, from before the request; `provider_id` the provider's.
 
-    Times are seconds since the epoch, by the database's clock; `age` is how long ago it was intended.
+    Times are seconds since the epoch, by the database's clock; `age` is seconds since `created_at`.
     """
 
     id: str

@@ -1,12 +1,12 @@
-"""Text that looks like an attack on some program rather than like a wish for a picture.
+"""Screens prompts for text that looks like an attack on a program rather than a description of a picture.
 
-A tripwire, not a wall: nothing here runs, renders or opens what a prompt says, and every output is escaped. It tells
-whoever runs this that somebody is probing, and keeps such text away from what else may read the database or the log.
+It only detects: nothing in this application executes, renders or opens prompts, and all output is escaped. It shows
+operators that attacks are tried, and protects other programs that read the database or the log.
 
-The patterns must leave what people really write alone: `{red|blue}`, `{{masterpiece}}`, `{{miku_(vocaloid)}}`,
-`<lora:name:1>`, "JavaScript: the good parts", `cd ../../src`, "day.../night" (tests/core/honest_prompts.txt holds 200
-such). So braces count only with code in them, and `../` only on its way to a folder of the system. Quantifiers are
-bounded, so that no text takes long.
+The patterns must not match what people write: `{red|blue}`, `{{masterpiece}}`, `{{miku_(vocaloid)}}`,
+`<lora:name:1>`, "JavaScript: the good parts", `cd ../../src`, "day.../night" (tests/core/honest_prompts.txt has 200
+such). So braces match only with code in them, and `../` only before a system folder. Quantifiers are bounded, so that
+no text takes long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CODE = (
     rf"(?:__(?:{_DUNDERS})__|\b(?:{_OBJECTS})\s{{0,5}}(?:\.\s{{0,5}}[a-z_]|\[\s{{0,5}}['\"]|\|\s{{0,5}}attr\b)"
     r"|['\")\]\w]\.[a-z_]\w{0,40}\(\s{0,5}(?:\)|['\"]))"  # x.popen('id'), ''.join()
 )
-_PRODUCT = r"\s{0,5}\d{1,9}\s{0,5}\*\s{0,5}['\"]?\d{1,9}['\"]?\s{0,5}"  # what probes a template: 7*7, 7*'7'
+_PRODUCT = r"\s{0,5}\d{1,9}\s{0,5}\*\s{0,5}['\"]?\d{1,9}['\"]?\s{0,5}"  # template probes: 7*7, 7*'7'
 _HANDLERS = (
     "error|load|unload|begin|end|click|dblclick|toggle|submit|input|change|blur|drop|scroll|wheel|copy|cut|paste|resize"
     "|select|start|finish|show|message|hashchange|focus(?:in|out)?|(?:mouse|key|drag|touch|pointer|animation|transition"
@@ -62,20 +62,20 @@ DEFAULT_PATTERNS: Mapping[str, str] = {
 
 
 def compiled(patterns: Mapping[str, str]) -> Patterns:
-    """Raises re.error."""
+    """Compile the patterns. Raises re.error."""
     return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in patterns.items()}
 
 
 @dataclass(frozen=True)
 class PatternMatch:
-    """The name of a pattern, and the beginning of what it matched."""
+    """The name of a pattern, and the beginning of the match."""
 
     pattern: str
     matched: str
 
 
 def find_attack(text: str, patterns: Patterns) -> PatternMatch | None:
-    """The first of `patterns` that `text` matches, letters of other widths read as the usual ones."""
+    """The first match of `patterns` in `text` after NFKC normalisation."""
     plain = unicodedata.normalize("NFKC", text)
     for name, pattern in patterns.items():
         if found := pattern.search(plain):
@@ -84,7 +84,7 @@ def find_attack(text: str, patterns: Patterns) -> PatternMatch | None:
 
 
 def refusal_message(field: str, found: PatternMatch) -> SuspiciousInput:
-    message = f"holds {found.matched!r}, which looks like an attack ({found.pattern}); word it differently"
+    message = f"was rejected by the input filter ({found.pattern}); remove or reword {found.matched!r}"
     return SuspiciousInput(f"{field} {message}.", errors=[FieldError(field, message)])
 
 

@@ -1,4 +1,4 @@
-"""A native request in the words of a remote model's own schema. What does not fit becomes a warning, never silence."""
+"""Translates a native request to the input schema of a remote model. What does not fit becomes a warning."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ _OTHER_PICTURES = frozenset(
 def provider_input(
     schema: InputSchema, request: GenerationRequest, chosen: Iterable[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The input for `request`, and warnings. Of the settings only those in `chosen` (and the seed) are sent: the model
-    knows its own defaults better than we do."""
+    """The input for `request`, and warnings. Only the settings in `chosen` and the seed are sent: for others the
+    model's own defaults are better."""
     wanted = {name: value for name in chosen if (value := getattr(request, name, None)) is not None}
     wanted |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt, "strength": request.strength}
     input: dict[str, Any] = {}
@@ -66,21 +66,21 @@ def provider_input(
             warnings.append(f"{request.model_id} has no {name}; it was not used.")
         else:
             input[own] = _within(schema, own, value, warnings)
-    _word_seed(schema, request, input)
+    _set_seed(schema, request, input)
     if "width" in wanted or "height" in wanted:
-        _word_size(schema, request, input, warnings)
+        _set_size(schema, request, input, warnings)
     if "png" in _choices(schema, "output_format"):
-        input["output_format"] = "png"  # nothing is lost on the way
+        input["output_format"] = "png"  # lossless
     return input, warnings
 
 
 def add_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, Any]) -> dict[str, Any]:
-    """`input` with the seed that was drawn for it, where the model takes one and none was given; -1 is none."""
-    return input if input.get("seed") not in (None, RANDOM_SEED) else _word_seed(schema, request, dict(input))
+    """`input` with the request's seed, if the model has one and none was given (or -1)."""
+    return input if input.get("seed") not in (None, RANDOM_SEED) else _set_seed(schema, request, dict(input))
 
 
 def first_frame_of(schema: InputSchema) -> str | None:
-    """The field that takes a picture to start from: a file, by its usual names, else by what its name says."""
+    """The field for a picture to start from: by common names, else the first file field whose name fits."""
     if schema.is_open:
         return "image"
     files = schema.files()
@@ -98,18 +98,18 @@ def name_in(schema: InputSchema, names: Iterable[str]) -> str | None:
 
 
 def _within(schema: InputSchema, name: str, value: Any, warnings: list[str]) -> Any:
-    """A number as near as the model goes: a slider knows no model's own bounds."""
+    """A number limited to the model's bounds, with a warning if changed."""
     facts = schema.facts(schema.properties.get(name, {}))
     low, high = facts.get("minimum"), facts.get("maximum")
     if isinstance(value, str) or low is None or high is None or low <= value <= high:
         return value
     nearest = low if value < low else high
-    warnings.append(f"{name} goes from {low} to {high}; {value} became {nearest}.")
+    warnings.append(f"{name} goes from {low} to {high}; {value} was changed to {nearest}.")
     return nearest
 
 
-def _word_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, Any]) -> dict[str, Any]:
-    """A schema that names no bound for its seeds often has that of a signed number."""
+def _set_seed(schema: InputSchema, request: GenerationRequest, input: dict[str, Any]) -> dict[str, Any]:
+    """Set the seed, reduced to the schema's bounds; without any, those of a signed 32-bit number are assumed."""
     if "seed" in schema.properties:
         facts = schema.facts(schema.properties["seed"])
         low, high = int(facts.get("minimum") or 0), int(facts.get("maximum") or 2**31 - 1)
@@ -117,11 +117,11 @@ def _word_seed(schema: InputSchema, request: GenerationRequest, input: dict[str,
     return input
 
 
-def _word_size(schema: InputSchema, request: GenerationRequest, input: dict[str, Any], warnings: list[str]) -> None:
+def _set_size(schema: InputSchema, request: GenerationRequest, input: dict[str, Any], warnings: list[str]) -> None:
     if schema.has("width") and schema.has("height"):
         given = {"width": request.width, "height": request.height}
         input |= {name: value for name, value in given.items() if value is not None}
-        if "custom" in _choices(schema, "aspect_ratio"):  # else such models pass over width and height
+        if "custom" in _choices(schema, "aspect_ratio"):  # otherwise such models ignore width and height
             input["aspect_ratio"] = "custom"
         return
     size = f"{request.width}x{request.height}"
@@ -131,10 +131,10 @@ def _word_size(schema: InputSchema, request: GenerationRequest, input: dict[str,
             return
     ratio = _nearest(_choices(schema, "aspect_ratio"), request)
     if ratio is None:
-        warnings.append(f"{request.model_id} takes no width and height; they were not used.")
+        warnings.append(f"{request.model_id} has no width and height; they were not used.")
         return
     input["aspect_ratio"] = ratio
-    warnings.append(f"{request.model_id} knows aspect ratios and no sizes; {size} became {ratio}.")
+    warnings.append(f"{request.model_id} has aspect ratios instead of sizes; {size} was changed to {ratio}.")
 
 
 def _nearest(ratios: Iterable[Any], request: GenerationRequest) -> str | None:

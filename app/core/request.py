@@ -1,7 +1,7 @@
-"""What somebody asked for. `GenerationInput` is as asked, with gaps; `resolve` fills and checks it against a model
-and gives the frozen `GenerationRequest` that is stored, run and written into the picture.
+"""Generation requests. `GenerationInput` is the client's request, with gaps; `resolve` validates it against a model and
+returns the frozen `GenerationRequest` that is stored, run and written into the picture's metadata.
 
-Every façade builds a `GenerationInput` and nothing else; the rules live here once.
+All façades build a `GenerationInput`; the rules are here, once.
 """
 
 from __future__ import annotations
@@ -27,69 +27,69 @@ from app.core.catalog import (
     Source,
 )
 from app.core.inputs import InputRef
-from app.core.prompts import check_prompt, unread_syntax
+from app.core.prompts import check_prompt, markup_warnings
 from app.core.rerun import RerunOf
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS, TXT2IMG, VIDEO_TASKS, Task, as_video, steps_run
 from app.core.videos import nearest_frames
 from app.errors import FieldError, InvalidRequest
 
-SEED_MAX = 2**32 - 1  # what every peer and every file format can carry
+SEED_MAX = 2**32 - 1  # supported by all providers and file formats
 RANDOM_SEED = -1
 MOST_LORAS = 8
 
 
 class LoraChoice(Body):
-    """One LoRA of a request. Scale 1 is its full effect, 0 none."""
+    """One LoRA of a request. Scale 1 is full effect, 0 none."""
 
-    id: str = Field(min_length=1, max_length=300, description="A name of GET /api/loras, or a repo of the hub.")
-    scale: FiniteFloat = Field(default=1.0, ge=0, le=2, description="How strongly it works.")
+    id: str = Field(min_length=1, max_length=300, description="A name from GET /api/loras, or a hub repo.")
+    scale: FiniteFloat = Field(default=1.0, ge=0, le=2, description="Strength of its effect.")
 
 
 class GenerationSettings(Body):
-    """The numbers of a generation, in diffusers' names. Everything is optional; the model's defaults fill the rest."""
+    """The settings of a generation, in diffusers' names. All are optional; the model's defaults fill the rest."""
 
-    num_inference_steps: Integer | None = Field(default=None, description="Denoising steps; each model has its rule.")
+    num_inference_steps: Integer | None = Field(default=None, description="Denoising steps; each model has a range.")
     guidance_scale: FiniteFloat | None = Field(default=None, description="How closely the prompt is followed.")
     width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     seed: Integer | None = Field(
-        default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent draws one; the used seed is reported."
+        default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent: random; the seed used is reported."
     )
-    num_images: Integer = Field(default=1, ge=1, le=8, description="Pictures of this job; image i uses seed + i.")
+    num_images: Integer = Field(default=1, ge=1, le=8, description="Number of pictures; picture i uses seed + i.")
     strength: FiniteFloat | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="With an image: how far to leave it. 1 keeps nothing; 0 is refused.",
+        description="With an image: how much to change it. 1 keeps nothing; 0 is refused.",
     )
-    num_frames: Integer | None = Field(default=None, ge=1, description="Of a video; each model has its rule.")
+    num_frames: Integer | None = Field(default=None, ge=1, description="Of a video; the range depends on the model.")
     fps: Integer | None = Field(default=None, ge=1, description="Of a video: frames per second.")
     loras: tuple[LoraChoice, ...] = Field(
         default=(), max_length=MOST_LORAS, strict=False, description="Applied together, in this order."
     )
 
 
-PICTURE = "Base64, a data URI, the id of a picture of the gallery, or a public http(s) URL."
+PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
 
 
 class GenerationInput(Body):
-    """A request as a client words it, before the model's rules are applied."""
+    """A client's request, before the model's rules are applied."""
 
     prompt: str
     negative_prompt: str | None = None
     model_id: str | None = None
     settings: GenerationSettings = GenerationSettings()
     image: str | None = Field(default=None, description=f"{PICTURE} The picture to start from.")
-    mask: str | None = Field(default=None, description=f"{PICTURE} With an image: what is white is painted anew.")
+    mask: str | None = Field(default=None, description=f"{PICTURE} With an image: white areas are repainted.")
 
 
 class RemoteCall(BaseModel):
-    """What of a request only its provider understands.
+    """The part of a request for its provider.
 
-    `model` is what the provider calls it. `input` is in the model's own words, checked against its schema; None: the
-    request is to be worded when it is sent, and of its settings only those in `chosen` were somebody's choice.
-    `pictures` are the ids of the gallery that `input` names and its owner may see: no other is uploaded. None: the job
-    is from a version that did not write them down.
+    `model` is the provider's name of it. `input` is in the model's schema and validated; None: it is translated when
+    the request is sent, and of its settings only those in `chosen` were set explicitly. `pictures` are the ids of
+    gallery pictures in `input` that its owner may see: no other is uploaded. None: the job is from a
+    version that did not store them.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -104,11 +104,11 @@ class RemoteCall(BaseModel):
 
 
 class GenerationRequest(BaseModel):
-    """A complete, checked request. `width`, `height`, `guidance_scale`, `num_frames` and `fps` may be None: the
-    pipeline's own default.
+    """A complete, validated request. `width`, `height`, `guidance_scale`, `num_frames` and `fps` may be None: the
+    pipeline's default.
 
-    There is no `image` unless `task` starts from one; `inpaint` has a `mask` too. The pixels of both are kept beside
-    the job (store.queue.inputs). `strength` is None unless the image is left by degrees; a video begins with all of it.
+    `image` is None unless `task` starts from one; `inpaint` has a `mask` too. The pixels of both are stored with the
+    job (store.queue.inputs). `strength` is None unless the task uses it; a video keeps its start image unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -134,25 +134,25 @@ class GenerationRequest(BaseModel):
 
     @property
     def steps_run(self) -> int:
-        """Denoising steps of one picture that really happen: a start from a picture skips the first ones."""
+        """Denoising steps that are actually run per picture: starting from a picture skips the first ones."""
         return steps_run(self.num_inference_steps, self.strength)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as clients see them in a status, and may send them again. A picture has no length."""
+        """The settings as shown in a status, which clients may send again. Pictures have no length."""
         length = set() if self.task in VIDEO_TASKS else {"num_frames", "fps"}
         return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - length)
 
     def inputs(self) -> dict[str, Any]:
-        """What is told about the pictures it starts from, by role; empty without one."""
+        """References to the input pictures by role; empty without any."""
         return self.model_dump(mode="json", include={"image", "mask"}, exclude_none=True)
 
     def stored(self) -> dict[str, Any]:
-        """All but the words and the model, as it is kept in a job's row."""
+        """Everything except prompts and model, as stored in a job's row."""
         return self.model_dump(mode="json", exclude={"model_id", "prompt", "negative_prompt"}, exclude_defaults=True)
 
 
 def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:
-    """The model of `request`: of the catalogue, or one of a provider's that stands in no catalogue of ours. Raises
+    """The model of `request`: from the catalogue, or a provider's model without an entry. Raises
     UnknownModel."""
     call = request.remote
     if call is None:
@@ -161,7 +161,7 @@ def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:
 
 
 def remote_spec(catalog: Catalog, source: Source, model: str, media: Media) -> ModelSpec:
-    """The catalogue's entry for a provider's `model`, else one as good as the name."""
+    """The catalogue's entry for a provider's `model`, else one made from its name."""
     listed = (spec for spec in catalog if (spec.source, spec.repo) == (source, model))
     bare = ModelSpec(
         id=re.sub(r"[^a-z0-9._/-]+", "-", model.lower())[:100],
@@ -176,17 +176,17 @@ def remote_spec(catalog: Catalog, source: Source, model: str, media: Media) -> M
 
 @dataclass(frozen=True)
 class Resolved:
-    """A request that can be enqueued, and what the client should know about how it was read."""
+    """A request that can be enqueued, and warnings for the client."""
 
     request: GenerationRequest
     warnings: tuple[str, ...] = ()
 
 
 def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -> Resolved:
-    """Check `asked` against the rules of `spec` and fill the gaps.
+    """Validate `asked` against the rules of `spec` and fill the gaps.
 
-    Raises InvalidRequest (or PromptTooLong) listing every field at fault. Nothing is ignored silently: what a model
-    cannot use comes back as a warning.
+    Raises InvalidRequest (or PromptTooLong) listing all invalid fields. What a model cannot use is reported as a
+    warning.
     """
     warnings: list[str] = []
     problems: list[FieldError] = []
@@ -196,12 +196,12 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         warnings.append(f"{spec.id} has no negative prompt; it was ignored.")
         negative = None
 
-    if spec.lane == "local":  # a provider's model may read them
-        warnings += unread_syntax(prompt, "prompt") + unread_syntax(negative or "", "negative_prompt")
+    if spec.lane == "local":  # a provider's model may support such markup
+        warnings += markup_warnings(prompt, "prompt") + markup_warnings(negative or "", "negative_prompt")
 
     wanted, limits = asked.settings, spec.limits
     task = _task_of(asked, spec.media, problems)
-    # With a picture the size follows it, once it was read: see app.core.sizes.
+    # With an image, the size is derived from it once it is decoded: see app.core.sizes.
     own = spec.defaults if task in TEXT_TASKS else Defaults()
     width = wanted.width if wanted.width is not None else own.width
     height = wanted.height if wanted.height is not None else own.height
@@ -209,22 +209,22 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
     problems += _check_size("height", wanted.height, limits.min_height, limits.max_height, limits.multiple_of)
     problems += _check_pixels(width, height, limits.max_pixels)
     if task in TEXT_TASKS and (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
-        problems.append(FieldError("settings", f"give width and height together: {spec.id} states no default size"))
+        problems.append(FieldError("settings", f"set width and height together: {spec.id} has no default size"))
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
     strength = _resolve_strength(wanted.strength, task, steps, warnings, problems)
     num_frames, fps = _resolve_length(wanted, spec, warnings, problems)
     if len({lora.id for lora in wanted.loras}) < len(wanted.loras):
-        problems.append(FieldError("settings.loras", "names a LoRA twice; give it once, with the scale it should have"))
+        problems.append(FieldError("settings.loras", "has a LoRA twice; list it once, with the intended scale"))
     guidance = wanted.guidance_scale if wanted.guidance_scale is not None else spec.defaults.guidance_scale
     if wanted.guidance_scale is not None and not (
         limits.min_guidance_scale <= wanted.guidance_scale <= limits.max_guidance_scale
     ):
         span = f"{limits.min_guidance_scale:g} to {limits.max_guidance_scale:g}"
-        problems.append(FieldError("settings.guidance_scale", f"{spec.id} takes {span}"))
+        problems.append(FieldError("settings.guidance_scale", f"must be {span} for {spec.id}"))
     if wanted.num_images > limits.max_images:
-        problems.append(FieldError("settings.num_images", f"{spec.id} makes at most {limits.max_images} at once"))
+        problems.append(FieldError("settings.num_images", f"must be at most {limits.max_images} for {spec.id}"))
     if wanted.seed is not None and wanted.seed + wanted.num_images - 1 > SEED_MAX:
-        problems.append(FieldError("settings.seed", f"seed + num_images - 1 must not pass {SEED_MAX}"))
+        problems.append(FieldError("settings.seed", f"seed + num_images - 1 must not exceed {SEED_MAX}"))
     if problems:
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     request = GenerationRequest(
@@ -264,7 +264,7 @@ def _remote_call(wanted: GenerationSettings, spec: ModelSpec) -> RemoteCall:
 
 
 def _draw_seed(seed: int | None, num_images: int) -> int:
-    """The seed of the first picture. Drawn ones leave room so that seed + i stays within 32 bits."""
+    """The seed of the first picture. Random ones leave room so that seed + i fits 32 bits."""
     return draw_seed(num_images) if seed is None or seed == RANDOM_SEED else seed
 
 
@@ -282,31 +282,32 @@ def _check_pixels(width: int | None, height: int | None, most: int | None) -> li
     pixels = (width or 0) * (height or 0)
     if most is None or pixels <= most:
         return []
-    return [FieldError("settings", f"{width} x {height} are {pixels:,} pixels; at most {most:,} are allowed")]
+    return [FieldError("settings", f"{width} x {height} is {pixels:,} pixels; at most {most:,} are allowed")]
 
 
 def _resolve_steps(asked: int | None, spec: ModelSpec, warnings: list[str], problems: list[FieldError]) -> int:
     rule = spec.steps
     if rule.fixed is not None:
         if asked is not None and asked != rule.fixed:
-            warnings.append(f"{spec.id} always takes {rule.fixed} steps; num_inference_steps={asked} was not used.")
+            warnings.append(f"{spec.id} always uses {rule.fixed} steps; num_inference_steps={asked} was not used.")
         return rule.fixed
     if asked is None:
         return rule.default
     low, high = (rule.min, rule.max) if rule.declared else (STEPS_MIN, STEPS_MAX)
     high = min(high, spec.limits.max_steps or high)
     if not low <= asked <= high:
-        problems.append(FieldError("settings.num_inference_steps", f"{spec.id} takes {low} to {high}, not {asked}"))
+        message = f"must be {low} to {high} for {spec.id}, not {asked}"
+        problems.append(FieldError("settings.num_inference_steps", message))
     return asked
 
 
 def _resolve_length(
     wanted: GenerationSettings, spec: ModelSpec, warnings: list[str], problems: list[FieldError]
 ) -> tuple[int | None, int | None]:
-    """How many frames, and how many of them a second; None of a picture, and where the pipeline decides."""
+    """Number of frames and frames per second; None for pictures, and where the pipeline decides."""
     if spec.media != "video":
-        told = [name for name in ("num_frames", "fps") if getattr(wanted, name) is not None]
-        warnings += [f"{spec.id} makes pictures; {name} was not used." for name in told]
+        given = [name for name in ("num_frames", "fps") if getattr(wanted, name) is not None]
+        warnings += [f"{spec.id} makes pictures; {name} was not used." for name in given]
         return None, None
     limits, frames, fps = spec.limits, wanted.num_frames, wanted.fps
     most = nearest_frames(limits.max_frames or MOST_FRAMES, limits.frame_step)
@@ -321,10 +322,10 @@ def _resolve_length(
 
 def _task_of(asked: GenerationInput, media: Media, problems: list[FieldError]) -> Task:
     if asked.mask is not None and asked.image is None:
-        problems.append(FieldError("mask", "needs an image, a part of which it says to paint anew"))
+        problems.append(FieldError("mask", "needs an image; the mask marks the part to repaint"))
     if media == "video":
         if asked.mask is not None:
-            problems.append(FieldError("mask", "cannot be used: a video is made whole"))
+            problems.append(FieldError("mask", "cannot be used: videos cannot be repainted in part"))
         return as_video(TXT2IMG if asked.image is None else "img2img")
     if asked.image is None:
         return TXT2IMG
@@ -336,8 +337,8 @@ def _resolve_strength(
 ) -> float | None:
     if task not in DEFAULT_STRENGTH:
         if asked is not None:
-            why = "and there is none" if task in TEXT_TASKS else "and a video begins with the whole of it"
-            warnings.append(f"strength was not used: it says how far to leave an image, {why}.")
+            why = "and there is none" if task in TEXT_TASKS else "and a video keeps its start image unchanged"
+            warnings.append(f"strength was not used: it says how much to change an image, {why}.")
         return None
     strength = DEFAULT_STRENGTH[task] if asked is None else asked
     if steps_run(steps, strength) < 1:
@@ -345,7 +346,7 @@ def _resolve_strength(
         problems.append(
             FieldError(
                 "settings.strength",
-                f"{strength:g} of {steps} steps leaves none, so that nothing would change; use {least:g} or more",
+                f"{strength:g} of {steps} steps leaves none to run, so nothing would change; use {least:g} or more",
             )
         )
     return strength

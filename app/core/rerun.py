@@ -1,4 +1,4 @@
-"""Making a picture again: which one, and with what it was made then."""
+"""Reruns: which picture is generated again, and the versions it was made with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class RerunOf(BaseModel):
-    """`versions` are those of the manifest: libraries, weights, device. `notes` is what can be told beforehand."""
+    """`versions` are those of the manifest: libraries, weights, device. `notes` are warnings known at submission."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -18,6 +18,6 @@ class RerunOf(BaseModel):
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A warning for each thing that is known of both times and was another one."""
+    """A warning for each version that is in both and differs."""
     changed = (name for name in sorted(then.keys() & now.keys()) if then[name] != now[name])
-    return [f"{name} was {then[name]} and is {now[name]} now: the picture may differ." for name in changed]
+    return [f"{name} was {then[name]} and is now {now[name]}: the picture may differ." for name in changed]

@@ -1,4 +1,4 @@
-"""What a safety filter found about a picture, and what was done about it."""
+"""Results and policies of the safety filter."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ SafetyPolicy = Literal["block", "blur", "mark"]
 
 
 class SafetyResult(StrEnum):
-    """From the lightest to the gravest."""
+    """Ordered by severity."""
 
-    SKIPPED = "skipped"  # no filter looked at it
+    SKIPPED = "skipped"  # no filter was run
     PASSED = "passed"
     MARKED = "marked"  # flagged, and published as it is
     BLURRED = "blurred"  # flagged, and published unrecognisable
     BLOCKED = "blocked"  # flagged, and not published
 
 
-def gravest(results: Iterable[SafetyResult]) -> SafetyResult:
-    """What to say of several pictures at once."""
+def most_severe(results: Iterable[SafetyResult]) -> SafetyResult:
+    """The most severe result of several pictures."""
     order = list(SafetyResult)
     return max(results, key=order.index, default=SafetyResult.SKIPPED)

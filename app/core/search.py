@@ -1,4 +1,4 @@
-"""Searching in prompts: what counts as the same letters, on every database."""
+"""Text search in prompts, with the same normalisation on all databases."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import unicodedata
 
 
 def folded(text: str) -> str:
-    """`text` with differences of case and width taken away, by Unicode's rules; accents stay."""
+    """`text` without differences of case and width, by Unicode's rules; accents are kept."""
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return plain.replace("i\u0307", "i")  # what becomes of the Turkish capital I with a dot
+    return plain.replace("i\u0307", "i")  # from the Turkish capital I with a dot
 
 
 def words_of(search: str) -> list[str]:
-    """The parts that all have to be in a text, in any order."""
+    """The search terms, which all must occur in a text, in any order."""
     return list(dict.fromkeys(folded(search).split()))
 
 

@@ -1,4 +1,4 @@
-"""At which size an input picture is used: the one rule, for every way a picture can come in."""
+"""Calculates the size at which an input picture is used."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from math import sqrt
 
 from app.core.catalog import ModelSpec
 
-LARGEST_UNSTATED = 1024  # side of the square that a picture is fitted to when the model states no size of its own
+LARGEST_UNSTATED = 1024  # side of the square that limits a picture's area if the model has no default size
 
 
 def working_size(own: tuple[int, int], asked: tuple[int | None, int | None], spec: ModelSpec) -> tuple[int, int]:
-    """Width and height (pixels) at which a picture of `own` size is used by `spec`.
+    """Width and height (pixels) at which `spec` uses a picture of size `own`.
 
-    What was asked for wins; a side that was not follows the picture's shape. With neither, the picture keeps its size
-    unless it has more pixels than the model draws by itself; then it is scaled down to that many. Sides are brought
-    within the model's limits and to the nearest multiple that it takes.
+    A requested size is used as it is; a missing side follows the picture's aspect ratio. With neither, the picture
+    keeps its size unless it has more pixels than the model's default; then it is scaled down to that many. Sides are
+    limited to the model's range and rounded to the nearest allowed multiple.
     """
     limits, (width, height) = spec.limits, own
     if asked[0] is not None:

@@ -1,9 +1,9 @@
-"""What can be done with a model, beside drawing from words alone: start from a picture, or repaint a part of one.
+"""Tasks of pipelines besides text to image: starting from an image, repainting a part, making videos.
 
-Which pipelines do that themselves, and which have a sibling for it, is diffusers' knowledge (calls of its classes, its
-AutoPipeline tables); it is written down here, so that the API can tell without importing diffusers, and tests/engines
-holds it to the installed version. A class that is not written down is left to the worker, which asks its call.
-Families of videos have more rules than that: see `videos.py`.
+Which pipelines support them themselves or through a sibling class is defined in diffusers (signatures of its classes,
+its AutoPipeline tables). It is copied here, so that the API needs no import of diffusers; tests/engines compares it to
+the installed version. For unlisted classes the worker inspects the call's signature. Video families have more rules:
+see `videos.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PART: tuple[Task, ...] = ("inpaint",)
 _IMG2IMG: tuple[Task, ...] = (*_WORDS, *_START)
 _BOTH: tuple[Task, ...] = (*_IMG2IMG, *_PART)
 _BY_PIPELINE: dict[str, tuple[Task, ...]] = {
-    # weights that draw from words, and with a sibling of their class from a picture too
+    # text to image, with sibling classes for images
     "FluxPipeline": _BOTH,
     "StableDiffusion3Pipeline": _BOTH,
     "StableDiffusionXLPipeline": _BOTH,
@@ -34,7 +34,7 @@ _BY_PIPELINE: dict[str, tuple[Task, ...]] = {
     "KolorsPipeline": _IMG2IMG,
     "LatentConsistencyModelPipeline": _IMG2IMG,
     "SanaSprintPipeline": _IMG2IMG,
-    # classes that take a picture themselves, if they are given one
+    # classes that accept an image themselves
     "FluxKontextPipeline": _BOTH,
     "Flux2Pipeline": _IMG2IMG,
     "Flux2KleinPipeline": _IMG2IMG,
@@ -42,7 +42,7 @@ _BY_PIPELINE: dict[str, tuple[Task, ...]] = {
     "GlmImagePipeline": _IMG2IMG,
     "QwenImage21Pipeline": _IMG2IMG,
     "ZImageOmniPipeline": _IMG2IMG,
-    # words alone
+    # text only
     **dict.fromkeys(
         (
             *("AuraFlowPipeline", "ChromaPipeline", "CogView3PlusPipeline", "CogView4Pipeline", "HunyuanDiTPipeline"),
@@ -53,8 +53,8 @@ _BY_PIPELINE: dict[str, tuple[Task, ...]] = {
         _WORDS,
     ),
 }
-_BY_NAME: tuple[tuple[str, tuple[Task, ...]], ...] = (  # the first that is found in the name of another class
-    # what they need cannot be sent: a control picture, embeddings, a second prompt
+_BY_NAME: tuple[tuple[str, tuple[Task, ...]], ...] = (  # for other classes: the first pattern found in the name
+    # these need inputs that requests do not have: a control picture, embeddings, a second prompt
     (r"Control(Net)?|Adapter|Prior|Decoder|SuperResolution|LatentUpscale|DiffEdit|Variation|Marigold|VisualCloze", ()),
     (
         r"^(Kandinsky(V22)?(Img2Img|Inpaint)|PaintByExample|RePaint|ShapEImg2Img|JoyImageEditPlus)|Layered|Redux|Audio",
@@ -70,15 +70,15 @@ DEFAULT_STRENGTH: dict[Task, float] = {"img2img": 0.75, "inpaint": 1.0}
 
 
 def tasks_of(pipeline_class: str) -> tuple[Task, ...] | None:
-    """What a model of this diffusers pipeline can do here; None when nothing is known of it, and `()` when it needs
-    what cannot be sent."""
+    """The tasks of a diffusers pipeline; None if it is unknown, and `()` if it needs inputs that requests do not
+    have."""
     if pipeline_class in _BY_PIPELINE:
         return _BY_PIPELINE[pipeline_class]
     return next((tasks for pattern, tasks in _BY_NAME if re.search(pattern, pipeline_class)), None)
 
 
 def tasks_of_call(takes: Collection[str]) -> tuple[Task, ...]:
-    """What a pipeline does itself whose call takes these arguments."""
+    """The tasks of a pipeline whose call has these arguments."""
     if "prompt" not in takes or not _NOT_SENT.isdisjoint(takes):
         return ()
     if "image" not in takes:
@@ -89,24 +89,24 @@ def tasks_of_call(takes: Collection[str]) -> tuple[Task, ...]:
 
 
 def needs(tasks: Collection[Task]) -> str:
-    """What must be sent to a model that does `tasks`, in words."""
+    """The inputs for a model that supports `tasks`, as a sentence."""
     if TXT2IMG in tasks:
         return "send no image"
     if "img2img" in tasks:
         return "send an image"
     if "inpaint" in tasks:
         return "send an image and a mask"
-    return "choose another model: what it needs, such as a control picture, cannot be sent"
+    return "choose another model: it needs inputs that requests do not have, such as a control picture"
 
 
 def as_video(task: Task) -> Task:
-    """What a model of videos means by `task`."""
+    """The corresponding task of a video model."""
     return _OF_VIDEOS.get(task, task)
 
 
 def steps_run(num_inference_steps: int, strength: float | None) -> int:
-    """Of the steps asked for, those that a start from a picture leaves: the first ones are skipped.
+    """The number of steps that run: starting from a picture skips the first ones.
 
-    Rounded down, as most families do it; some run one more. 0 means that nothing is left to do.
+    Rounded down, as in most families; some run one more. 0 means that there is nothing to do.
     """
     return num_inference_steps if strength is None else min(int(num_inference_steps * strength), num_inference_steps)

@@ -1,4 +1,4 @@
-"""The path that everything is served under: empty, or `/cyberimage` behind a proxy at https://host/cyberimage/."""
+"""The URL path prefix of the application: empty, or `/cyberimage` behind a proxy at https://host/cyberimage/."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _prefix: ContextVar[str] = ContextVar("url_prefix", default="")
 
 
 def clean_prefix(text: str) -> str:
-    """`text` as a prefix of paths, without a slash at its end. Empty when it is none: what stands in links must never
-    lead to another host."""
+    """`text` as a path prefix, without a trailing slash. Empty if it is invalid: links must never lead to another
+    host."""
     path = text.rstrip("/")
     return path if _PREFIX.fullmatch(path) else ""
 
 
 def url_prefix() -> str:
-    """Of the present request."""
+    """The prefix of the current request."""
     return _prefix.get()
 
 
 def url(path: str) -> str:
-    """`path` of this server, as clients have to write it."""
+    """`path` with the prefix, for clients."""
     return _prefix.get() + path
 
 
 @contextmanager
-def served_under(prefix: str) -> Iterator[None]:
-    """What is made within has URLs that begin with `prefix`."""
+def with_url_prefix(prefix: str) -> Iterator[None]:
+    """URLs made in the block begin with `prefix`."""
     token = _prefix.set(prefix)
     try:
         yield

@@ -1,7 +1,7 @@
-"""The families of models that make videos here: what each takes, in the words of its diffusers pipeline.
+"""Families of local video models, with the rules of their diffusers pipelines.
 
-It is written down so that the API can tell without importing diffusers; tests/engines holds it to the installed
-version. A catalogue line wins over it.
+Copied here so that the API needs no import of diffusers; tests/engines compares it to the installed version. A
+catalogue line overrides it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from app.core.tasks import VIDEO_TASKS, Task
 @dataclass(frozen=True)
 class VideoFamily:
     """`num_frames` is one more than a multiple of `frame_step`, sizes are multiples of `multiple_of` pixels; the rest
-    is what the family was made for. `fps`: frames per second."""
+    are the family's defaults. `fps`: frames per second."""
 
     tasks: tuple[Task, ...]
     frame_step: int
@@ -37,15 +37,17 @@ VIDEO_FAMILIES: Mapping[str, VideoFamily] = {
     "WanPipeline": _WAN,
     "WanImageToVideoPipeline": replace(_WAN, tasks=("img2video",)),
 }
-USUAL_FPS = 16  # of a family that nobody knows
-# Of a model that is not on this machine yet: what suits every family here, and any number of frames on request.
-_TO_COME = VideoFamily(VIDEO_TASKS, frame_step=1, multiple_of=32, width=704, height=480, num_frames=81, fps=USUAL_FPS)
+USUAL_FPS = 16  # for unknown families
+# For a model not yet on this machine: suits every family here, with any number of frames on request.
+_NOT_DOWNLOADED = VideoFamily(
+    VIDEO_TASKS, frame_step=1, multiple_of=32, width=704, height=480, num_frames=81, fps=USUAL_FPS
+)
 
 
 def with_family(spec: ModelSpec, pipeline_class: str | None) -> ModelSpec:
-    """`spec`, which runs here, with the rules of its family where its catalogue line says nothing. `pipeline_class` is
-    None while it is not known; itself when the family is a strange one."""
-    family = _TO_COME if pipeline_class is None else VIDEO_FAMILIES.get(pipeline_class)
+    """`spec` of a local model, with its family's rules where the catalogue line has none. `pipeline_class` is None
+    while unknown; an unknown class leaves `spec` unchanged."""
+    family = _NOT_DOWNLOADED if pipeline_class is None else VIDEO_FAMILIES.get(pipeline_class)
     if family is None or spec.media != "video":
         return spec
     ruled = _with(spec, limits=_limits(spec.limits, family))
@@ -53,7 +55,7 @@ def with_family(spec: ModelSpec, pipeline_class: str | None) -> ModelSpec:
 
 
 def nearest_frames(asked: int, step: int) -> int:
-    """The largest number of frames that is no more than `asked` and one more than a multiple of `step`."""
+    """The largest number of frames that is at most `asked` and one more than a multiple of `step`."""
     return (max(asked, 1) - 1) // step * step + 1
 
 
@@ -63,7 +65,7 @@ def _limits(stated: Limits, family: VideoFamily) -> Limits:
 
 
 def _defaults(spec: ModelSpec, family: VideoFamily) -> dict[str, int]:
-    """What the line leaves open, within its limits and those of the installation."""
+    """Defaults that the catalogue line leaves open, within its limits and those of the installation."""
     stated, limits = spec.defaults, spec.limits
     own: dict[str, int] = {}
     if stated.num_frames is None:

@@ -1,4 +1,4 @@
-"""What is told to a job's `webhook_url`, and when it is tried again: the rules of delivery, without network or SQL."""
+"""Rules of webhook delivery: messages, retry delays and pauses. No network or SQL."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.core.prediction import Prediction
 
 URL_MAX_CHARS = 2048
 
-# Seconds between the tries: close together while a restart may be all that is wrong, then over a whole day.
+# Seconds between attempts: short at first, in case the receiver restarts, then over a whole day.
 RETRY_DELAYS = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 28800.0, 28800.0)
 TRIES = len(RETRY_DELAYS) + 1
-JITTER = 0.2  # so that what failed together does not come back together
+JITTER = 0.2  # so that simultaneous failures are not retried simultaneously
 
-# Seconds without a request to an endpoint that let one time out: doubled with each further time, up to the longest.
+# Seconds to pause an endpoint after a timeout: doubled with each consecutive one, up to the longest.
 FIRST_PAUSE = 10.0
 LONGEST_PAUSE = 3600.0
 
@@ -37,9 +37,9 @@ class DeliveryState(StrEnum):
 class Delivery:
     """One message to one receiver. Times are seconds since the epoch, UTC.
 
-    `id` is what receivers tell repeats by. `receiver` is scheme, host and port of the `url`, `endpoint` a digest of
-    these and the path. `due_at` is when the next try may start. `response_status` and `error` are of the last try.
-    `owner` is the `client_id` of the job.
+    `id` is the same for all attempts, so that receivers detect repeats. `receiver` is scheme, host and port of the
+    `url`, `endpoint` a digest of these and the path. `due_at` is the earliest time of the next attempt.
+    `response_status` and `error` are of the last attempt. `owner` is the `client_id` of the job.
     """
 
     seq: int
@@ -63,7 +63,7 @@ class Delivery:
 
     @property
     def is_retry(self) -> bool:
-        """Whether it was tried before the try under way. A replayed message starts anew."""
+        """Whether there was an attempt before the current one. A replayed message starts again."""
         return self.tries_left < TRIES - 1
 
 
@@ -73,7 +73,7 @@ def event_of(job: Job) -> str:
 
 
 def payload_of(job: Job, outputs: Sequence[Output], prediction: Prediction | None = None) -> str:
-    """The message about a job that has ended. Every try sends these same characters."""
+    """The message about a job that has ended. All attempts send the same characters."""
     message = {
         "type": event_of(job),
         "timestamp": iso(job.completed_at or 0.0),
@@ -83,25 +83,25 @@ def payload_of(job: Job, outputs: Sequence[Output], prediction: Prediction | Non
 
 
 def receiver_of(url: str) -> str:
-    """Scheme, host and port of a `webhook_url`: what may be shown of it, for the rest can hold a secret."""
+    """Scheme, host and port of a `webhook_url`: the part that may be shown, as the rest may contain a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def endpoint_of(url: str) -> str:
-    """What answers at `url`: a digest of its scheme, host, port and path. Two endpoints never wait for each other."""
+    """A digest of the URL's scheme, host, port and path. Deliveries to different endpoints are independent."""
     return hashlib.sha256(f"{receiver_of(url)}{urlsplit(url).path or '/'}".encode()).hexdigest()[:32]
 
 
 def pause_after(timeouts: int) -> float:
-    """Seconds to leave an endpoint alone that has let so many requests in a row time out."""
+    """Seconds to pause an endpoint after so many consecutive timeouts."""
     longest = LONGEST_PAUSE * (1 - JITTER)
     pause: float = min(longest, FIRST_PAUSE * 2 ** min(timeouts - 1, 16))
     return pause * random.uniform(1, 1 + JITTER)
 
 
 def retry_delay(tries_left: int) -> float | None:
-    """Seconds until the next try of a delivery that has just failed; None when it has had its last."""
+    """Seconds until the next attempt of a delivery that has just failed; None after the last attempt."""
     if tries_left <= 0:
         return None
     delay = RETRY_DELAYS[max(0, len(RETRY_DELAYS) - tries_left)]

@@ -21,7 +21,7 @@ from app.engines.base import NO_INPUTS, Control, Generation, Inputs
 from app.engines.remote import NothingResident, OutputDownloads, Outputs, RemoteSettings, call_of, ledger_of, wait
 from app.errors import ProviderError
 from app.files.media import Unreadable
-from app.providers.calls import Away, Busy, Refused, call
+from app.providers.calls import Busy, Refused, Unreachable, call
 
 SOURCE = "openai"
 BUSY_PAUSE_SECONDS = 5.0
@@ -77,7 +77,7 @@ class OpenAIEngine(NothingResident):
             except Refused as refused:
                 ledger_of(control).observed(SOURCE, Report(asked.id, PredictionStatus.FAILED, error=refused.text))
                 raise ProviderError(refused.text) from None
-            except (Busy, Away) as fault:
+            except (Busy, Unreachable) as fault:
                 if not left:
                     raise ProviderError(f"{fault.text} Retry when it answers again.") from None
                 wait(control, getattr(fault, "retry_after", None) or BUSY_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""What of a hub repo is on this machine: is it whole, how large is it, and getting rid of it. It asks no network."""
+"""The local Hugging Face cache: whether a repo is complete, its size, deleting it. No network access."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-PARTIAL = ".partial"  # a blob that is still being fetched
+PARTIAL = ".partial"  # a blob that is being downloaded
 _NOT_NEEDED = frozenset({"safety_checker"})  # never a part of the pipeline here
 
 
 def repo_folder(cache: Path, repo: str) -> Path:
-    """Where huggingface_hub keeps `repo` in its cache."""
+    """The folder of `repo` in huggingface_hub's cache."""
     return cache / f"models--{repo.replace('/', '--')}"
 
 
 def snapshots(cache: Path, repo: str) -> list[Path]:
-    """The versions of `repo` that are here and whole, as diffusers folders."""
-    return sorted(folder.parent for folder in _indexes(cache, repo) if _is_whole(folder))
+    """The complete local versions of `repo`, as diffusers folders."""
+    return sorted(folder.parent for folder in _indexes(cache, repo) if _is_complete(folder))
 
 
 def _indexes(cache: Path, repo: str) -> Iterator[Path]:
     return (repo_folder(cache, repo) / "snapshots").glob("*/model_index.json")
 
 
-def _is_whole(index: Path) -> bool:
-    """Whether every part that the index lists is there: a download begins with the index and links the rest last."""
+def _is_complete(index: Path) -> bool:
+    """Whether every part that the index lists exists: downloads start with the index and link the rest last."""
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -37,20 +37,20 @@ def _is_whole(index: Path) -> bool:
 
 
 def bytes_of(path: Path) -> int:
-    """The size of a file, or of all files under a folder; 0 when it is not there."""
+    """The size of a file, or of all files in a folder; 0 if it does not exist."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def bytes_kept(cache: Path, repo: str) -> int:
-    """All that `repo` takes on the disk, also of downloads that broke off."""
+    """The size of `repo` on the disk, including interrupted downloads."""
     files = (path for path in repo_folder(cache, repo).rglob("*") if not path.is_symlink())
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def remove(cache: Path, repo: str) -> int:
-    """Delete every version of `repo`. Returns the bytes that this freed; raises OSError."""
+    """Delete all versions of `repo`. Returns the bytes freed; raises OSError."""
     freed = bytes_kept(cache, repo)
     folder = repo_folder(cache, repo)
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""Pixels to files: PNG with its metadata inside, and a small WebP to look through."""
+"""Encodes pixels: PNG with metadata, and WebP thumbnails."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ THUMBNAIL_QUALITY = 80
 
 
 def encode_png(pixels: npt.NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
-    """A PNG of `pixels` (uint8, height × width × 3, or 4 with alpha) with `text` chunks (Latin-1 as tEXt, the rest as
+    """A PNG of `pixels` (uint8, height × width × 3, or 4 with alpha) with `text` chunks (tEXt for Latin-1, otherwise
     iTXt)."""
     info = PngInfo()
     for key, value in text.items():
-        if key == XMP_KEY:  # looked for in an iTXt only
+        if key == XMP_KEY:  # readers expect it in an iTXt chunk
             info.add_itxt(key, value)
         else:
             info.add_text(key, value)
@@ -32,7 +32,7 @@ def encode_png(pixels: npt.NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
 
 
 def encode_thumbnail(pixels: npt.NDArray[np.uint8], xmp: str = "") -> bytes:
-    """A WebP of `pixels`, at most THUMBNAIL_PIXELS on its longest side; never enlarged. `xmp` goes inside."""
+    """A WebP of `pixels`, at most THUMBNAIL_PIXELS on its longest side, never enlarged, with `xmp` metadata."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""LoRA files in the folder of LoRAs: which there are, what a name means, and what is inside one."""
+"""LoRA files in the LoRA folder: list, find by name, inspect."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from app.errors import LoraUnavailable
 from app.files.safetensors import DamagedFile, read_header
 
 SUFFIX = ".safetensors"
-USUAL_NAME = "pytorch_lora_weights.safetensors"  # as diffusers calls it
+USUAL_NAME = "pytorch_lora_weights.safetensors"  # diffusers' name
 _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/([\w./-]+\.(?i:safetensors)))?", re.ASCII)
 
 
 def find(folder: Path, lora_id: str) -> Path | None:
-    """The file in `folder` that `lora_id` names, with or without its suffix; None when there is none.
+    """The file in `folder` named `lora_id`, with or without suffix; None if there is none.
 
-    A path that leads to it, from anywhere on this machine, names it too. No name leaves `folder`; where links in it
-    lead is the word of who put them there.
+    An absolute or relative path to it is accepted too. No name leaves `folder`; symbolic links in it are followed,
+    because its owner made them.
     """
     for place in _places(folder, lora_id):
-        with contextlib.suppress(OSError):  # a name longer than names may be
+        with contextlib.suppress(OSError):  # the name is too long for the file system
             if (file := _file_at(place)) is not None:
                 return file
     return None
 
 
-def is_lost_link(folder: Path, lora_id: str) -> bool:
-    """Whether `lora_id` names a link in `folder` that leads nowhere."""
+def is_broken_link(folder: Path, lora_id: str) -> bool:
+    """Whether `lora_id` names a broken link in `folder`."""
     for place in _places(folder, lora_id):
         with contextlib.suppress(OSError):
             if any(each.is_symlink() and not each.exists() for each in (place, _with_suffix(place))):
@@ -40,10 +40,10 @@ def is_lost_link(folder: Path, lora_id: str) -> bool:
 
 
 def _places(folder: Path, lora_id: str) -> Iterator[Path]:
-    """Where in `folder` the file might be. It goes by the names alone: `..` is taken away before a link is followed."""
+    """Candidate paths in `folder`, computed from names only: `..` is resolved before links are followed."""
     if "\0" in lora_id:
         return
-    root = Path(os.path.abspath(folder))  # links stay what they are
+    root = Path(os.path.abspath(folder))  # without resolving links
     for base in (root, Path.cwd()):
         place = Path(os.path.normpath(base / lora_id))
         for known in (root, folder.resolve()):
@@ -52,49 +52,49 @@ def _places(folder: Path, lora_id: str) -> Iterator[Path]:
 
 
 def _file_at(place: Path) -> Path | None:
-    """The file that `place` names, whatever the case of its suffix."""
+    """The file at `place`, ignoring the case of its suffix."""
     exact = place if place.suffix.lower() == SUFFIX else _with_suffix(place)
     if exact.is_file():
         return exact
     if not exact.parent.is_dir():
         return None
-    alike = (file for file in exact.parent.iterdir() if file.stem == exact.stem and is_named_so(file))
-    return next((file for file in alike if file.is_file()), None)
+    similar = (file for file in exact.parent.iterdir() if file.stem == exact.stem and has_lora_suffix(file))
+    return next((file for file in similar if file.is_file()), None)
 
 
 def _with_suffix(place: Path) -> Path:
     return place.with_name(f"{place.name}{SUFFIX}")
 
 
-def is_named_so(file: Path) -> bool:
-    """Whether its name is that of a safetensors file: some programs write the suffix in capitals."""
+def has_lora_suffix(file: Path) -> bool:
+    """True for safetensors files; some programs write the suffix in upper case."""
     return file.suffix.lower() == SUFFIX
 
 
 def name_of(folder: Path, file: Path) -> str:
-    """What requests call a file of `folder`: its relative path, without the suffix."""
+    """The name of a file of `folder` in requests: its relative path without suffix."""
     return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def repo_of(lora_id: str) -> tuple[str, str | None] | None:
-    """`owner/repo` and the file in it that `lora_id` names, if it names a repo of the hub at all."""
+    """`owner/repo` and the file in it, if `lora_id` names a hub repo; else None."""
     found = _REPO.fullmatch(lora_id)
     return None if found is None or ".." in lora_id else (found[1], found[2])
 
 
 def in_hub_cache(cache: Path, repo: str, name: str | None) -> Path | None:
-    """The file of a repo that was downloaded before; without a name, the usual one, or the only one that is there."""
+    """The downloaded file of a repo; without a name, the usual one, or the only one present."""
     snapshots = cache / f"models--{repo.replace('/', '--')}" / "snapshots"
-    candidates = snapshots.glob(f"*/{name}") if name else (file for file in snapshots.glob("*/*") if is_named_so(file))
+    candidates = snapshots.glob(f"*/{name}") if name else (f for f in snapshots.glob("*/*") if has_lora_suffix(f))
     found = sorted(candidates, key=lambda path: path.stat().st_mtime_ns)
     usual = [path for path in found if path.name == USUAL_NAME]
     if name is None and not usual and len({path.name for path in found}) > 1:
-        return None  # which one is meant, the hub has to be asked
+        return None  # ambiguous: only the hub's list of files can decide
     return (usual or found)[-1] if found else None
 
 
 def all_files(folder: Path) -> Iterator[Path]:
-    """Every LoRA file, and links that should lead to one, sorted by name. Links to folders are followed, each folder
+    """All LoRA files, and links with such a name, sorted by name. Links to folders are followed, each folder
     once."""
     found: list[Path] = []
     seen: set[str] = set()
@@ -105,12 +105,12 @@ def all_files(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         files = (Path(place, name) for name in names)
-        found += [file for file in files if is_named_so(file) and (file.is_file() or file.is_symlink())]
+        found += [file for file in files if has_lora_suffix(file) and (file.is_file() or file.is_symlink())]
     yield from sorted(found)
 
 
 def inspect(file: Path, lora_id: str) -> LoraFile:
-    """What `file` is. Raises LoraUnavailable, saying what is wrong with it."""
+    """Read the properties of `file`. Raises LoraUnavailable with the problem."""
     try:
         header = read_header(file)
         size = file.stat().st_size
@@ -119,9 +119,9 @@ def inspect(file: Path, lora_id: str) -> LoraFile:
     except OSError:
         raise LoraUnavailable(f"The LoRA {lora_id} cannot be read.") from None
     if kind := other_kind(header.shapes):
-        raise LoraUnavailable(f"{lora_id} is {kind}, which cannot be used here. Use a plain LoRA.")
+        raise LoraUnavailable(f"{lora_id} is {kind}, which is not supported. Use a plain LoRA.")
     if not is_lora(header.shapes):
-        raise LoraUnavailable(f"{lora_id} is no LoRA: none of its {len(header.tensors)} tensors belongs to one.")
+        raise LoraUnavailable(f"{lora_id} is not a LoRA: none of its {len(header.tensors)} tensors belongs to one.")
     base = header.metadata.get("ss_base_model_version") or header.metadata.get("modelspec.architecture")
     family, rank = family_of(header.shapes), rank_of(header.shapes)
     return LoraFile(lora_id, family, size, rank, str(base)[:100] if base else None)

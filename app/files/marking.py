@@ -1,6 +1,6 @@
-"""Say inside a file that a machine made it: IPTC's DigitalSourceType, in XMP, where picture tools and the law look.
+"""Marks files as AI-generated: IPTC's DigitalSourceType in XMP, as tools and laws expect.
 
-It says nothing about the prompt or the settings, and is there whether or not those are.
+Independent of prompt and settings, and written whether or not those are embedded.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from app.core.tasks import TEXT_TASKS, Task
 
 XMP_KEY = "XML:com.adobe.xmp"  # the keyword of the PNG chunk
 _TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the name that XMP has in MP4
-FROM_WORDS = _TYPES + "trainedAlgorithmicMedia"
-FROM_A_PICTURE = _TYPES + "compositeWithTrainedAlgorithmicMedia"
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # UUID of XMP in MP4
+FROM_TEXT = _TYPES + "trainedAlgorithmicMedia"
+FROM_IMAGE = _TYPES + "compositeWithTrainedAlgorithmicMedia"
 
 
 def digital_source_type(task: Task) -> str:
-    """IPTC's name for what came of `task`: drawn from words alone, or made of somebody's picture."""
-    return FROM_WORDS if task in TEXT_TASKS else FROM_A_PICTURE
+    """IPTC's type for the result of `task`: generated from text only, or from an existing picture."""
+    return FROM_TEXT if task in TEXT_TASKS else FROM_IMAGE
 
 
 def xmp_packet(source_type: str, creator: str) -> str:
-    """The XMP that says so. `creator` is the program's name and version."""
+    """An XMP packet with this type. `creator` is the program's name and version."""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -38,6 +38,6 @@ def xmp_packet(source_type: str, creator: str) -> str:
 
 
 def marked_mp4(content: bytes, xmp: str) -> bytes:
-    """The same MP4 with `xmp` in a box of its own at the end, where players look past it."""
+    """The MP4 with `xmp` in a box at the end, which players skip."""
     packet = xmp.encode()
     return content + struct.pack(">I4s", 8 + len(_XMP_BOX) + len(packet), b"uuid") + _XMP_BOX + packet

@@ -1,4 +1,4 @@
-"""Files from elsewhere: what they really are, whatever their name says, and whether they can be shown."""
+"""Reads and writes pictures and videos from providers, by content and not by name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 MANIFEST_TAG = "comment"
-_H264 = {  # crf is of 0 to 51: hardly to be told from the frames as they were made
+_H264 = {  # crf of 0 to 51: visually nearly lossless
     "crf": "17",
     "preset": "medium",
-    "x264-params": "cpu-independent=1",  # else its SIMD reads bytes that nobody wrote, and the same frames differ
+    "x264-params": "cpu-independent=1",  # otherwise SIMD reads uninitialised bytes, and results differ between runs
 }
 MAX_PIXELS = 100_000_000
 _IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
 
 
 class Unreadable(Exception):
-    """The bytes are no picture or video that can be shown; the message says why."""
+    """The bytes are not a supported picture or video; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class VideoFacts:
 
 
 def is_video(content: bytes) -> bool:
-    """By its first bytes: MP4 and its kin, or WebM."""
+    """True for MP4 (and related formats) or WebM, by the first bytes."""
     is_mp4 = content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis", b"heic", b"mif1")
     return is_mp4 or content[:4] == b"\x1aE\xdf\xa3"
 
 
 def read_image(content: bytes) -> npt.NDArray[np.uint8]:
-    """The pixels: uint8 RGB, or RGBA where something is transparent; of a moving picture the first. Raises
+    """The pixels: uint8 RGB, or RGBA with transparency; of an animation the first frame. Raises
     Unreadable."""
     try:
         with Image.open(io.BytesIO(content), formats=_IMAGE_FORMATS) as picture:
@@ -58,8 +58,8 @@ def read_image(content: bytes) -> npt.NDArray[np.uint8]:
 
 
 def read_video(content: bytes) -> VideoFacts:
-    """Raises Unreadable."""
-    import av  # here: 60 MB that only whoever meets a video needs
+    """Properties and first frame of a video. Raises Unreadable."""
+    import av  # imported here: takes 60 MB, needed for videos only
 
     try:
         with av.open(io.BytesIO(content), "r") as container:
@@ -75,8 +75,8 @@ def read_video(content: bytes) -> VideoFacts:
 
 
 def encode_mp4(frames: Iterable[npt.NDArray[np.uint8]], fps: int) -> bytes:
-    """H.264 that every browser plays, of `frames`: uint8 RGB with even sides, at least one. The same frames give the
-    same bytes, on any CPU."""
+    """H.264 playable in all browsers, of `frames`: uint8 RGB with even sides, at least one. The same frames result in
+    the same bytes, on any CPU."""
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
@@ -87,7 +87,7 @@ def encode_mp4(frames: Iterable[npt.NDArray[np.uint8]], fps: int) -> bytes:
                 stream = container.add_stream("libx264", rate=fps, options=dict(_H264))
                 stream.height, stream.width = pixels.shape[:2]
                 stream.pix_fmt = "yuv420p"
-                context = stream.codec_context  # or players guess the colours by the size of the picture
+                context = stream.codec_context  # otherwise players guess the colour space by the size of the picture
                 context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
                 context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -98,7 +98,7 @@ def encode_mp4(frames: Iterable[npt.NDArray[np.uint8]], fps: int) -> bytes:
 
 
 def read_frames(content: bytes) -> Iterator[npt.NDArray[np.uint8]]:
-    """Every frame of a video of ours, in order: uint8 RGB."""
+    """Yields the frames of a published video: uint8 RGB."""
     import av
 
     with av.open(io.BytesIO(content), "r") as container:
@@ -107,12 +107,12 @@ def read_frames(content: bytes) -> Iterator[npt.NDArray[np.uint8]]:
 
 
 def with_manifest(content: bytes, mime_type: str, manifest: Mapping[str, Any]) -> bytes:
-    """The same video, not encoded again, with its manifest inside and its index in front, where browsers want it."""
+    """Remux a video without re-encoding, with its manifest inside and its index at the front, for streaming."""
     import av
 
     kind = "webm" if mime_type == "video/webm" else "mp4"
     options = {"movflags": "faststart+use_metadata_tags"} if kind == "mp4" else {}
-    with tempfile.NamedTemporaryFile(suffix=f".{kind}") as file:  # putting the index in front needs a real file
+    with tempfile.NamedTemporaryFile(suffix=f".{kind}") as file:  # moving the index to the front needs a real file
         with av.open(io.BytesIO(content)) as source, av.open(file.name, "w", format=kind, options=options) as target:
             target.metadata[MANIFEST_TAG] = json.dumps(manifest, ensure_ascii=False, sort_keys=True)
             _copy(source, target)
@@ -120,7 +120,7 @@ def with_manifest(content: bytes, mime_type: str, manifest: Mapping[str, Any]) -
 
 
 def _copy(source: Any, target: Any) -> None:
-    """Picture and sound, packet by packet."""
+    """Copy video and audio, packet by packet."""
     wanted = [stream for stream in source.streams if stream.type in ("video", "audio")]
     copies = {stream.index: target.add_stream_from_template(stream) for stream in wanted}
     for packet in source.demux(wanted):
@@ -130,7 +130,7 @@ def _copy(source: Any, target: Any) -> None:
 
 
 def read_video_manifest(path: str) -> dict[str, Any] | None:
-    """The manifest inside one of our videos; None when there is none."""
+    """The manifest in a published video; None if there is none."""
     import av
 
     try:

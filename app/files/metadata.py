@@ -1,4 +1,4 @@
-"""What is written inside a picture: the `parameters` line that other tools read, and a manifest that makes it again.
+"""Metadata in pictures: the `parameters` text that other tools read, and the manifest for reruns.
 
 The `parameters` text follows AUTOMATIC1111's format, which galleries, ComfyUI and civitai read: the prompt, an optional
 `Negative prompt:` line, then one line of `Key: value` pairs, values holding `,`, `:` or a line break JSON-quoted.
@@ -18,7 +18,7 @@ from app.version import __version__
 MANIFEST_KEY = "cyberimage"
 PARAMETERS_KEY = "parameters"
 MANIFEST_VERSION = 1
-_ALWAYS_INSIDE = ("manifest_version", "image_id", "job_id", "digital_source_type")
+_ALWAYS_EMBEDDED = ("manifest_version", "image_id", "job_id", "digital_source_type")
 
 
 def build_manifest(
@@ -35,9 +35,9 @@ def build_manifest(
     safety_filter_result: SafetyResult = SafetyResult.SKIPPED,
     marked: bool = True,
 ) -> dict[str, Any]:
-    """Everything needed to make the picture again. `effective` are the pipeline's arguments as really used.
+    """The data for generating the picture again. `effective` are the pipeline's actual arguments.
 
-    `marked`: say in words that machines read that a machine made it.
+    `marked`: include the machine-readable mark that it is AI-generated.
     """
     again = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
     return {
@@ -59,13 +59,13 @@ def build_manifest(
     }
 
 
-def told_inside(manifest: dict[str, Any], *, whole: bool) -> dict[str, Any]:
-    """What of the manifest goes into the file: all of it, or just what ties the file to its job and marks it."""
-    return manifest if whole else {name: manifest[name] for name in _ALWAYS_INSIDE}
+def embedded_metadata(manifest: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+    """The part of the manifest to embed: all of it, or only the ids and the AI mark."""
+    return manifest if whole else {name: manifest[name] for name in _ALWAYS_EMBEDDED}
 
 
 def png_text(manifest: dict[str, Any]) -> dict[str, str]:
-    """The text chunks of a picture with this manifest, whole or not."""
+    """The text chunks of a picture with this manifest, complete or reduced."""
     found = {MANIFEST_KEY: json.dumps(manifest, ensure_ascii=False, sort_keys=True)}
     if "settings" in manifest:
         found = {PARAMETERS_KEY: parameters_text(manifest)} | found
@@ -75,7 +75,7 @@ def png_text(manifest: dict[str, Any]) -> dict[str, str]:
 
 
 def xmp_of(manifest: dict[str, Any]) -> str:
-    """The XMP that marks the file; empty when it is not to be marked."""
+    """The XMP packet that marks the file; empty if it is not to be marked."""
     if not manifest.get("digital_source_type"):
         return ""
     return xmp_packet(manifest["digital_source_type"], f"CyberImage {__version__}")
@@ -103,14 +103,14 @@ def parameters_text(manifest: dict[str, Any]) -> str:
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest inside one of our pictures; None when there is none."""
-    from PIL import Image  # here, because the API process imports this module and opens no picture
+    """The manifest in a published picture; None if there is none."""
+    from PIL import Image  # imported here: the API process imports this module but opens no picture
 
     with Image.open(path) as picture:
         text = getattr(picture, "text", {}).get(MANIFEST_KEY)
     try:
         manifest = json.loads(text or "null")
-    except ValueError:  # somebody else's
+    except ValueError:  # from another program
         return None
     return manifest if isinstance(manifest, dict) else None
 

@@ -1,7 +1,7 @@
-"""Who on this machine may read the files of an installation: file modes, for new files and for those that exist.
+"""File modes of an installation's files, for new files and existing ones.
 
-A folder is changed after all that is in it, so one that is as it should be needs no walk: a start lists only the top of
-each place. The top itself is closed first of all. Links are not followed, and files of other users stay as they are.
+A folder is changed after its content, so a folder with the right mode needs no walk: a start lists only the top of each
+path. The top itself is changed first of all. Links are not followed, and files of other users are left.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_CHANGES = 500_000  # of one start; on a slow network drive some minutes
+MOST_CHANGES = 500_000  # per start; some minutes on a slow network drive
 
 
 @dataclass(frozen=True)
 class Access:
-    """`umask` is for new files; of existing ones others lose all rights, and the group gets its owner's or none."""
+    """`umask` is for new files. Existing ones lose all rights for others; the group gets its owner's or none."""
 
     umask: int
     group: bool
@@ -34,8 +34,8 @@ GROUP = Access(0o007, group=True)
 
 @dataclass(frozen=True)
 class ProtectedPath:
-    """A folder that a setting names. `own` is a pattern of the names in it that are ours: when there are others, the
-    folder is shared, and it stays open."""
+    """A folder of a setting. `own` is a pattern of the names that belong to CyberImage: with other names in it, the
+    folder is shared, and its own mode is not changed."""
 
     folder: Path
     own: str
@@ -43,7 +43,7 @@ class ProtectedPath:
 
 @dataclass
 class Restricted:
-    """What was done. `unfinished`: there was more than one start does."""
+    """The result. `unfinished`: there were more changes than the limit per start."""
 
     changed: int = 0
     failed: int = 0
@@ -51,7 +51,7 @@ class Restricted:
 
 
 def restrict(places: Iterable[ProtectedPath], access: Access, *, most: int = MOST_CHANGES) -> Restricted:
-    """Give what is in `places`, and the folders themselves, the modes that `access` wants; at most `most` of them."""
+    """Set the modes of `access` on `places` and their content; at most `most` changes."""
     walk = _Walk(access, most)
     for place in places:
         walk.place(place)
@@ -78,12 +78,12 @@ class _Walk:
             self._entry(entry)
 
     def _entry(self, entry: os.DirEntry[str]) -> bool:
-        """Whether it is as it should be now, all that is in it included."""
+        """Whether it has the right mode now, including its content."""
         if self.done.unfinished:
             return False
         try:
             known = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # removed this moment
+        except FileNotFoundError:  # just removed
             return True
         if stat.S_ISLNK(known.st_mode) or not self._is_wrong(known):
             return True
@@ -111,14 +111,14 @@ class _Walk:
             self._set(path)
         except FileNotFoundError:
             return True
-        except OSError:  # a drive without modes, one that is read-only, or a link that took its place
+        except OSError:  # a drive without modes or read-only, or a link was put in its place
             self.done.failed += 1
             return True
         self.done.changed += 1
         return True
 
     def _set(self, path: str | Path) -> None:
-        """By descriptor, so that a link put there meanwhile is not followed."""
+        """By descriptor, so that a link created meanwhile is not followed."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if self._is_wrong(known := os.fstat(descriptor)):

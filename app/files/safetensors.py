@@ -1,6 +1,6 @@
-"""Look at .safetensors files without loading them: what tensors they hold, and whether they are whole.
+"""Reads headers of .safetensors files without loading them, and checks that they are complete.
 
-It knows the layout of the file and nothing of torch.
+Independent of torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 MOST_TENSORS = 100_000  # the largest models have some thousands
-_HEADER_LIMIT = 16_000_000  # bytes; the largest models take one, and Python some thirty times as much to read it
+_HEADER_LIMIT = 16_000_000  # bytes; the largest models have 1 MB, and Python needs thirty times as much memory
 _MOST_DIMENSIONS = 64
 _LARGEST = 2**63
 _UNREADABLE = "its header cannot be read"
@@ -39,12 +39,12 @@ _PICKLES = (b"PK\x03\x04", b"\x80")  # torch's zip of a pickle, and a bare one
 
 
 class DamagedFile(Exception):
-    """Says what is wrong, as the end of a sentence that begins with the file's name."""
+    """The message completes a sentence that begins with the file's name."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """`tensors` by name: dtype, shape and data_offsets. `metadata` is what the file's maker wrote down."""
+    """`tensors` by name: dtype, shape and data_offsets. `metadata` from the file."""
 
     tensors: Mapping[str, Mapping[str, Any]]
     metadata: Mapping[str, str]
@@ -55,22 +55,22 @@ class Header:
 
 
 def read_header(file: Path) -> Header:
-    """The header of a file whose data is there to its last byte. Raises DamagedFile, or OSError."""
+    """The header of a complete file. Raises DamagedFile, or OSError."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if length > size - 8:
             pickled = "; it is a pickle, which can run code and is never loaded" if start.startswith(_PICKLES) else ""
-            raise DamagedFile(f"it does not begin like a safetensors file{pickled}")
+            raise DamagedFile(f"it is not a safetensors file{pickled}")
         if length > _HEADER_LIMIT:
-            raise DamagedFile(f"its header has {length:,} bytes; at most {_HEADER_LIMIT:,} are read")
+            raise DamagedFile(f"its header has {length:,} bytes; at most {_HEADER_LIMIT:,} are supported")
         header = _parsed(stream.read(length))
     tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
     if len(tensors) > MOST_TENSORS:
-        raise DamagedFile(f"it names {len(tensors):,} tensors; at most {MOST_TENSORS:,} are read")
+        raise DamagedFile(f"it has {len(tensors):,} tensors; at most {MOST_TENSORS:,} are supported")
     if (wrong := next((name for name, tensor in tensors.items() if not _is_tensor(tensor)), None)) is not None:
-        raise DamagedFile(f"its header says of {wrong[:100]} what cannot be")
+        raise DamagedFile(f"its header has an invalid entry for {wrong[:100]}")
     end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     if 8 + length + end != size:
         raise DamagedFile(f"it has {size:,} bytes and should have {8 + length + end:,}")
@@ -89,8 +89,8 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 
 def _is_tensor(tensor: Any) -> bool:
-    """Whether shape and place of a tensor can be, and agree. Of kinds of numbers that are not known here, the latter is
-    not asked."""
+    """Whether shape and offsets of a tensor are valid and match. For unknown dtypes the match is not
+    checked."""
     if not isinstance(tensor, dict) or not isinstance(tensor.get("dtype"), str):
         return False
     shape, offsets = tensor.get("shape"), tensor.get("data_offsets")

@@ -1,6 +1,6 @@
-"""The media folders: files appear whole and on the disk, or not at all.
+"""Media storage: files appear complete and synced to disk, or not at all.
 
-A local folder is the one storage there is; another (an object store) would offer the same four calls.
+A local folder is the only implementation; an object store would implement the same methods.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ TEMPORARY = ".partial-"
 
 
 class MediaStorage:
-    """Files under `root`, named by relative paths with forward slashes. Those whose suffix says that they belong to a
-    video are under `videos`, if there is such a folder."""
+    """Files under `root`, named by relative paths with forward slashes. Files with the suffix of a video or poster are
+    under `videos`, if given."""
 
     def __init__(self, root: Path, videos: Path | None = None) -> None:
         self.root = root
         self._videos = videos or root
 
     def publish(self, files: Mapping[str, bytes]) -> None:
-        """Write every file of `files` (relative path → content) so that each is whole and on the disk.
+        """Write all `files` (relative path → content), complete and synced.
 
-        Temporary file → fsync → rename → fsync of the folder. On any failure none of them is left behind, and what was
-        there before stays. Raises StorageFull when the disk is full.
+        Temporary file → fsync → rename → fsync of the folder. On any failure none of them is left, and existing files
+        are kept. Raises StorageFull if the disk is full.
         """
         targets = {self.path(name): data for name, data in files.items()}
-        ours: list[Path] = []  # what to take away again
+        ours: list[Path] = []  # to remove on failure
         try:
             temporaries: dict[Path, Path] = {}
             for final, data in targets.items():
                 _make_folder(final.parent)
-                kept = _video_suffix(final.name)  # it tells where the file lies
+                kept = _video_suffix(final.name)  # it determines the folder
                 temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{kept}")
                 ours.append(temporary)
                 _write_synced(temporary, data)
@@ -63,42 +63,42 @@ class MediaStorage:
             raise
 
     def path(self, name: str) -> Path:
-        """The file called `name`. Raises ValueError when it would lie outside the root."""
+        """The path of the file `name`. Raises ValueError if it is outside the root."""
         relative = PurePosixPath(name)
         if not relative.parts or relative.is_absolute() or ".." in relative.parts or "\0" in name:
             raise ValueError(f"{name!r} is not a path inside the media folder")
         return (self._videos if _video_suffix(relative.name) else self.root) / relative
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
         self.path(name).unlink(missing_ok=True)
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None when it is not there."""
+        """Bytes of a file; None if it does not exist."""
         try:
             return self.path(name).stat().st_size
         except FileNotFoundError:
             return None
 
     def older_than(self, seconds: float) -> Iterator[str]:
-        """Every file last changed more than `seconds` ago, temporary ones too, as relative names."""
+        """All files last changed more than `seconds` ago, including temporary ones, as relative names."""
         newest = datetime.now(UTC).timestamp() - seconds
         for root in dict.fromkeys((self.root, self._videos)):
             for path in root.rglob("*"):
                 name = path.relative_to(root).as_posix()
                 if path.name == ".gitkeep" or not path.is_file() or self.path(name) != path:
                     continue
-                with contextlib.suppress(FileNotFoundError):  # somebody else removed it this moment
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     if path.stat().st_mtime < newest:
                         yield name
 
     def free_bytes(self) -> int:
-        """Free space of the disk that holds the root, or of its nearest existing parent; of two, the fuller one's."""
+        """Free space of the disk of the root, or of its nearest existing parent; with two disks, of the fuller one."""
         return min(_free(folder) for folder in (self.root, self._videos))
 
 
 def _video_suffix(name: str) -> str:
-    """The suffix of a file that belongs to a video; empty for any other."""
+    """The suffix of a video or poster; empty for other files."""
     return next((suffix for suffix in (POSTER_SUFFIX, *VIDEO_SUFFIXES.values()) if name.endswith(suffix)), "")
 
 
@@ -114,7 +114,7 @@ def dated_name(output_id: str, suffix: str, when: datetime | None = None) -> str
 
 
 def _make_folder(folder: Path) -> None:
-    """Make `folder` and its parents, their names on the disk: a power cut must not take away a whole date folder."""
+    """Create `folder` and its parents, synced: a power cut must not lose a whole date folder."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for place in reversed(missing):

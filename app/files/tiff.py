@@ -1,5 +1,5 @@
-"""The sizes in a TIFF's first directory, as libtiff reads them and not as Pillow does: Pillow passes over tags whose
-number type it does not know, and libtiff then works with a size that nobody checked (TIFF 6.0, section 2)."""
+"""Checks sizes in a TIFF's first directory as libtiff reads them: Pillow skips tags with unknown number types, but
+libtiff then uses these unchecked sizes (TIFF 6.0, section 2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_TAGS = 4096
 
 
 def sizes_are_plain(data: bytes) -> bool:
-    """Whether each size stands there at most once, as one number of a usual type. False for what is no TIFF."""
+    """True if each size occurs at most once, as one number of a common type. False if it is not a TIFF."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2], "")
     try:
         (version,) = struct.unpack_from(f"{order}H", data, 2)

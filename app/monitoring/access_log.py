@@ -1,4 +1,4 @@
-"""How often somebody was refused at the door, for Prometheus."""
+"""Prometheus counter of requests refused by authentication and origin checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class Refusal(StrEnum):
-    """Why. `anonymous` is no attempt at anything: pages ask before anybody has signed in."""
+    """Reason for a refusal. `anonymous` is no attack: pages send requests before the user has signed in."""
 
     ANONYMOUS = "anonymous"
     INVALID = "invalid"
@@ -23,11 +23,11 @@ class RefusalMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._refused = Counter(
             "cyberimage_auth_failures",
-            "Requests refused for who sent them or from where, by this API process.",
+            "Requests refused because of their token, host or origin, by this API process.",
             ["reason"],
             registry=registry,
         )
-        for reason in Refusal:  # so that a rate has something to start from
+        for reason in Refusal:  # so that rates start at 0
             self._refused.labels(reason.value)
 
     def refused(self, reason: Refusal) -> None:

@@ -1,12 +1,12 @@
-"""Named places where a crash test may kill or freeze this process. Inert unless CYBERIMAGE_FAILPOINTS arms them.
+"""Named places where a crash test may kill or freeze this process. Inert unless CYBERIMAGE_FAILPOINTS is set.
 
-For tests only, hence no setting of `app.config`. The variable is read when the first failpoint is passed:
+For tests only, hence not a setting in `app.config`. The variable is read when the first failpoint is passed:
 
     CYBERIMAGE_FAILPOINTS="before_commit=kill:0.05,after_file_rename=stop:0.1"
 
-`kill` is SIGKILL and `stop` is SIGSTOP to this very process, with the probability behind the colon. The places, in the
-order a job passes them: after_claim, mid_generation, after_file_rename, before_commit, after_commit; of a remote job
-between the first two: after_intent, after_create, after_created_stored, after_ended, after_download.
+`kill` is SIGKILL and `stop` is SIGSTOP to this process, with the probability after the colon. The places, in the order
+of a job: after_claim, mid_generation, after_file_rename, before_commit, after_commit; of a remote job between the first
+two: after_intent, after_create, after_created_stored, after_ended, after_download.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 @dataclass(frozen=True)
 class Failpoint:
-    """What happens at an armed place, and how likely."""
+    """The signal at an armed place, and its probability."""
 
     signal: signal.Signals
     probability: float
 
 
 def failpoint(name: str) -> None:
-    """Pass the place `name`: nothing happens unless a test armed it."""
+    """Send the configured signal at the place `name`; does nothing unless a test configured it."""
     armed = _armed().get(name)
     if armed is not None and random.random() < armed.probability:
         os.kill(os.getpid(), armed.signal)
 
 
 def parse(text: str) -> dict[str, Failpoint]:
-    """`name=action:probability` pairs between commas. Raises ValueError: a test that arms nothing proves nothing."""
+    """`name=action:probability` pairs between commas. Raises ValueError for any mistake."""
     found: dict[str, Failpoint] = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, _, rest = pair.partition("=")

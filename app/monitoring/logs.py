@@ -1,7 +1,7 @@
 """Log files that several processes may write at once: app.log (all), errors.log (errors), models.log (engines).
 
-Each rotates at 1 MB and keeps five old ones. Lines are for people (`text`) or machines (`json`); a record's
-`job_id` and `request_id`, given with `extra=`, stand in both.
+Each rotates at 1 MB and keeps five old ones. Lines are for people (`text`) or log collectors (`json`); both include a
+record's `job_id` and `request_id`, passed with `extra=`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How durations of a job's phases are sorted into a histogram, by whoever measures them and whoever shows them."""
+"""Histogram buckets for the durations of job phases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 6
 
 
 def bound_of(seconds: float) -> str:
-    """The upper bound of the bucket that `seconds` falls into, as Prometheus writes it."""
+    """The upper bound of the bucket for `seconds`, as Prometheus writes it."""
     return label(BOUNDS[bisect_left(BOUNDS, seconds)])
 
 

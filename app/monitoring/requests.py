@@ -1,4 +1,4 @@
-"""How many requests this API process answered, and how fast: totals for Prometheus, the last thousand for people."""
+"""Request metrics of this API process: totals for Prometheus, and figures of the last thousand requests."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 
 LAST_REQUESTS = 1000
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# Labels must not grow with what clients make up.
+# Labels must not grow with values that clients invent.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 
 
 @dataclass(frozen=True)
 class Recent:
-    """Of the last `count` requests: the share that ended in a 5xx, and seconds by percentile."""
+    """Figures of the last `count` requests: the share with status 5xx, and seconds by percentile."""
 
     count: int
     error_rate: float
@@ -28,10 +28,10 @@ class Recent:
 
 
 class RequestMetrics:
-    """Safe with threads. Its metrics are in `registry`."""
+    """Thread-safe. Its metrics are in `registry`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()  # when a counter began: noise, which doubles the answer
+        disable_created_metrics()  # creation times of counters would double the response
         self._requests = Counter(
             "cyberimage_http_requests",
             "Requests answered by this API process.",
@@ -40,18 +40,18 @@ class RequestMetrics:
         )
         self._seconds = Histogram(
             "cyberimage_http_request_duration_seconds",
-            "Until the answer began; event streams go on after that.",
+            "Time until the response starts; event streams continue after that.",
             ["method", "route"],
             buckets=BUCKETS,
             registry=registry,
         )
-        # One observation takes a microsecond when the labels need not be looked up anew.
+        # An observation takes a microsecond if the labels are not looked up each time.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._lock = threading.Lock()
         self._last: deque[tuple[float, bool]] = deque(maxlen=LAST_REQUESTS)
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """`route` is the rule that the request matched; None when it matched none."""
+        """`route` is the rule that matched; None if none did."""
         key = (method if method in METHODS else OTHER, route or OTHER, status)
         meters = self._known.get(key)
         if meters is None:

@@ -1,4 +1,4 @@
-"""What this machine and this process use: CPU, RAM, GPUs. Never imports torch: the API and the supervisor ask too."""
+"""Resource usage of the machine and process: CPU, RAM, GPUs. Without torch: the API and the supervisor use it too."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import NamedTuple
 import psutil
 import pynvml
 
-FRESH_SECONDS = 1.0  # figures may be this old: however many people look, the machine is asked once
+FRESH_SECONDS = 1.0  # maximum age of a reading, shared by all callers
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA GPU. What the driver does not tell (some do not know their load or temperature) is None."""
+    """An NVIDIA GPU. Figures that its driver does not report (load or temperature of some) are None."""
 
     index: int
     name: str
@@ -30,7 +30,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Reading:
-    """`cpu_percent` is of all cores together, since the reading before."""
+    """`cpu_percent` is of all cores together, since the previous reading."""
 
     cpu_percent: float
     cpu_count: int
@@ -45,7 +45,7 @@ class Reading:
 
 
 class Machine:
-    """Reads the machine at most once a second. One per process; safe with threads."""
+    """Reads the machine at most once a second. One per process; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class Machine:
             return self._reading
 
     def _cpu_percent(self) -> float:
-        """Since the reading before, whichever thread made it; psutil's own remembers that for each thread apart."""
+        """Since the previous reading by any thread; psutil's function keeps that per thread."""
         before, self._cpu = self._cpu, _cpu_seconds()
         passed = self._cpu.total - before.total
         return 100.0 * min(1.0, max(0.0, (self._cpu.busy - before.busy) / passed)) if passed > 0 else 0.0
@@ -72,7 +72,7 @@ class _CpuSeconds(NamedTuple):
 
 
 def _cpu_seconds() -> _CpuSeconds:
-    """Of all cores together, since the machine started."""
+    """Of all cores together, since boot."""
     times = psutil.cpu_times()
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # user and nice hold those
     return _CpuSeconds(total - times.idle - getattr(times, "iowait", 0.0), total)
@@ -91,12 +91,12 @@ def _read(cpu_percent: float) -> Reading:
 
 
 def memory_percent() -> float:
-    """How much of the RAM is in use."""
+    """Percentage of the RAM in use."""
     return float(psutil.virtual_memory().percent)
 
 
 def gpu_count() -> int:
-    """How many NVIDIA GPUs the driver shows; 0 without a driver."""
+    """Number of NVIDIA GPUs that the driver reports; 0 without a driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -108,7 +108,7 @@ def gpu_count() -> int:
 
 
 def gpus() -> Iterator[Gpu]:
-    """Every NVIDIA GPU; none without a driver. One that stops answering is left out."""
+    """All NVIDIA GPUs; none without a driver. GPUs that do not respond are left out."""
     if not _nvml_works():
         return
     for index in range(pynvml.nvmlDeviceGetCount()):
@@ -130,7 +130,7 @@ def _gpu(index: int) -> Gpu:
 
 @cache
 def _nvml_works() -> bool:
-    """Whether there is a driver; it is asked once per process, and kept open."""
+    """Whether there is a driver; initialised once per process, and kept open."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

@@ -1,4 +1,4 @@
-"""What a process asks of the operating system and of the C library: files, connections, memory."""
+"""Operating system limits of a process: umask, open files, connections, malloc arenas."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _M_ARENA_MAX = -8  # of glibc's mallopt(3)
 
 
 def keep_files_private() -> None:
-    """Let nobody else read what this process writes, whatever umask it was started with. The first thing that a process
-    does: log files are made before the settings have been read. FILE_MODE may widen it then."""
+    """Set a umask that denies access to other users. The first thing that a process does: log files are created before
+    the settings are read. FILE_MODE may allow more later."""
     os.umask(PRIVATE_UMASK)
 
 
 def allow_many_files() -> None:
-    """Every open connection is one. Many systems start programs with 1024."""
+    """Raise the limit of open files, which includes connections. Many systems start programs with 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -29,16 +29,16 @@ def allow_many_files() -> None:
 
 
 def most_connections() -> int:
-    """How many connections this process may hold. An idle one costs a few kilobytes and a file."""
+    """The most connections that this process may hold. An idle one costs a few kilobytes and a file descriptor."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(256, min(MOST_CONNECTIONS, soft * 3 // 4))
 
 
-def share_arenas() -> None:
-    """Let all threads take memory from the same few places.
+def limit_malloc_arenas() -> None:
+    """Limit glibc's malloc arenas, shared by all threads.
 
-    By default glibc gives each thread its own, eight for a core, and each keeps what its thread once needed: in five
-    minutes of load 14 MB lay idle, against 6 MB with two. Other C libraries have no such call, or heed it not.
+    By default each thread gets an arena, up to eight per core, and each keeps the most memory that its thread used:
+    in five minutes of load 14 MB stayed idle, against 6 MB with two. Other C libraries lack this call, or ignore it.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)

@@ -1,7 +1,7 @@
-"""A child that notices when its parent is gone, however it went.
+"""Detects the death of the parent process, however it ended.
 
-The parent keeps the writing end of a pipe; a thread in the child waits at the reading end. When the parent dies, even
-by SIGKILL, the operating system closes the pipe, and the child stops itself. No polling, and no Linux-only call.
+The parent holds the write end of a pipe; a thread in the child blocks on the read end. When the parent dies, even by
+SIGKILL, the operating system closes the pipe, and the child stops. No polling, and no Linux-only call.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ EXIT_ORPHANED = 71
 
 
 def watch_parent() -> threading.Event:
-    """In a child: stop this process (SIGTERM, and for good a little later) when the parent is gone.
+    """In a child: stop this process when the parent is gone, by SIGTERM, and by exiting a little later.
 
-    Gives an event that is set just before the SIGTERM. Without a parent that handed over a lifeline it never is.
+    Returns an event that is set just before the SIGTERM; never without a parent that passed the pipe.
     """
     orphaned = threading.Event()
     descriptor = os.environ.pop(ENVIRONMENT_NAME, "")
     if descriptor:
         os.set_inheritable(int(descriptor), False)
-        threading.Thread(target=_wait, args=(int(descriptor), orphaned), name="lifeline", daemon=True).start()
+        threading.Thread(target=_wait, args=(int(descriptor), orphaned), name="parent-watch", daemon=True).start()
     return orphaned
 
 

@@ -1,6 +1,6 @@
-"""The file that says which run.py serves an installation, so that `run.py --stop` and `--reload` find it.
+"""The PID file of run.py for an installation, used by `run.py --stop` and `--reload`.
 
-Its lock is held as long as run.py lives, however it ends: a file that a crash left behind fools nobody.
+It is locked as long as run.py lives, so a file left by a crash is recognised as stale.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FILE = "run.pid"
-LOOK_EVERY_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 @contextmanager
 def hold_pidfile(folder: Path) -> Iterator[None]:
-    """Be the run.py of the installation that logs into `folder`. When there is one already, it keeps the file."""
+    """Hold the PID file in `folder` for the block. If another run.py holds it already, that one keeps it."""
     descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
         if _lock(descriptor):
@@ -31,7 +31,7 @@ def hold_pidfile(folder: Path) -> Iterator[None]:
 
 
 def running_pid(folder: Path) -> int | None:
-    """The process id of the run.py that serves `folder`; None when there is none."""
+    """The process id of the run.py that holds the PID file in `folder`; None if none does."""
     try:
         descriptor = os.open(folder / FILE, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -46,9 +46,9 @@ def running_pid(folder: Path) -> int | None:
 
 
 def signal_process(folder: Path, number: signal.Signals, *, wait_seconds: float = 0) -> int | None:
-    """Send a signal to that run.py and wait until it has ended. Gives its process id, None when nobody is there.
+    """Send a signal to that run.py and wait until it has ended. Returns its process id, None if none is running.
 
-    Raises PermissionError when it is somebody else's, TimeoutError when it is still there after `wait_seconds`.
+    Raises PermissionError if it belongs to another user, TimeoutError if it still runs after `wait_seconds`.
     """
     pid = running_pid(folder)
     if pid is None:
@@ -57,8 +57,8 @@ def signal_process(folder: Path, number: signal.Signals, *, wait_seconds: float 
     give_up_at = time.monotonic() + wait_seconds
     while wait_seconds and running_pid(folder) == pid:
         if time.monotonic() >= give_up_at:
-            raise TimeoutError(f"process {pid} is still there after {wait_seconds:g} seconds")
-        time.sleep(LOOK_EVERY_SECONDS)
+            raise TimeoutError(f"process {pid} is still running after {wait_seconds:g} seconds")
+        time.sleep(POLL_SECONDS)
     return pid
 
 

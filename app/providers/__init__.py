@@ -1,1 +1,1 @@
-"""The HTTP of remote providers. It knows no SQL, no Flask and no files of ours."""
+"""HTTP clients of remote providers. Independent of SQL, Flask and the media folders."""

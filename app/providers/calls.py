@@ -1,4 +1,4 @@
-"""One call to a provider: what may go wrong with it, told apart by what is to be done about it."""
+"""Calls to providers, with one exception type for each way to handle a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("cyberimage.remote")
 
 
 class ProviderFault(Exception):
-    """`text` is for a person, and holds no secret."""
+    """Base class. `text` is for people, and contains no secrets."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -21,7 +21,7 @@ class ProviderFault(Exception):
 
 
 class Refused(ProviderFault):
-    """The provider answered that it will not, with the HTTP `status`: asking again is no use."""
+    """The provider refused with the HTTP `status`: repeating the request is useless."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -29,15 +29,15 @@ class Refused(ProviderFault):
 
 
 class Busy(ProviderFault):
-    """Too many requests: nothing was done. Ask again after `retry_after` seconds, if it said so."""
+    """Too many requests: nothing was done. Retry after `retry_after` seconds, if given."""
 
     def __init__(self, text: str, retry_after: float | None) -> None:
         super().__init__(text)
         self.retry_after = retry_after
 
 
-class Away(ProviderFault):
-    """No usable answer. `maybe_done` is false when the request cannot have arrived."""
+class Unreachable(ProviderFault):
+    """No usable answer. `maybe_done` is false if the request cannot have arrived."""
 
     def __init__(self, text: str, *, maybe_done: bool) -> None:
         super().__init__(text)
@@ -45,38 +45,38 @@ class Away(ProviderFault):
 
 
 def call(client: httpx.Client, method: str, path: str, *, provider: str, **request: Any) -> Any:
-    """The JSON answer to a request. Raises Refused, Busy or Away."""
+    """The JSON response to a request. Raises Refused, Busy or Unreachable."""
     try:
         response = client.request(method, path, **request)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-        raise Away(f"{provider} cannot be reached ({type(error).__name__}).", maybe_done=False) from None
+        raise Unreachable(f"{provider} cannot be reached ({type(error).__name__}).", maybe_done=False) from None
     except httpx.HTTPError as error:
-        raise Away(f"{provider} did not answer in time ({type(error).__name__}).", maybe_done=True) from None
-    return _judge(response, provider)
+        raise Unreachable(f"{provider} did not answer in time ({type(error).__name__}).", maybe_done=True) from None
+    return _checked(response, provider)
 
 
-def _judge(response: httpx.Response, provider: str) -> Any:
+def _checked(response: httpx.Response, provider: str) -> Any:
     status = response.status_code
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise Busy(f"{provider} says: {said(response)}", _retry_after(response))
+        raise Busy(f"{provider} limits requests: {error_text(response)}", _retry_after(response))
     if status >= 500:
-        raise Away(f"{provider} answered {status}.", maybe_done=True)
+        raise Unreachable(f"{provider} answered {status}.", maybe_done=True)
     if status >= 300:
-        raise Refused(status, f"{provider} answered {status}: {said(response)}")
+        raise Refused(status, f"{provider} answered {status}: {error_text(response)}")
     if not response.content:
         return None
     try:
         return response.json()
     except ValueError:
-        raise Away(f"{provider} answered {status} with something that is not JSON.", maybe_done=True) from None
+        raise Unreachable(f"{provider} answered {status} with invalid JSON.", maybe_done=True) from None
 
 
-def said(response: httpx.Response) -> str:
-    """The provider's own words for what is wrong, whatever shape it gives them."""
+def error_text(response: httpx.Response) -> str:
+    """The provider's error message, in any common format."""
     try:
         body = response.json()
     except ValueError:
-        return response.text.strip()[:_TEXT_MAX_CHARS] or "nothing more"
+        return response.text.strip()[:_TEXT_MAX_CHARS] or "no message"
     if isinstance(body, dict):
         error = body.get("error")
         inner = error if isinstance(error, dict) else body
@@ -87,7 +87,7 @@ def said(response: httpx.Response) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds; a date is taken for nothing said."""
+    """Seconds; dates are ignored."""
     try:
         return max(0.0, float(response.headers.get("Retry-After", "")))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Files that go to providers and come from them, as engines see them; services fetch and read them."""
+"""Types for files sent to and fetched from providers, for engines; services implement them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Upload:
 
 
 class FetchFailed(Exception):
-    """A file could not be fetched; `final` when trying again is no use: it is gone, or may not be fetched at all."""
+    """A file could not be fetched; `final` if retrying is useless: it is gone, or must not be fetched at all."""
 
     def __init__(self, text: str, *, final: bool = False) -> None:
         self.text = text
@@ -22,6 +22,6 @@ class FetchFailed(Exception):
         super().__init__(text)
 
 
-# The file at a URL, unless the second argument says to stop; raises FetchFailed or Cancelled.
+# Fetches a URL until the second argument returns true; raises FetchFailed or Cancelled.
 Fetch = Callable[[str, Callable[[], bool]], bytes]
-OpenPicture = Callable[[str], Upload]  # a picture of the gallery by its id; raises ImageNotFound or Gone
+OpenPicture = Callable[[str], Upload]  # a gallery picture by its id; raises ImageNotFound or Gone

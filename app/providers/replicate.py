@@ -1,4 +1,4 @@
-"""Replicate's HTTP API, as far as it is needed. One client for any number of threads."""
+"""Client of Replicate's HTTP API. Thread-safe."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import httpx
 
 from app.core.prediction import PredictionStatus, Report
-from app.providers.calls import Away, call
+from app.providers.calls import Unreachable, call
 
 NAME = "Replicate"
 TIMEOUT_SECONDS = 60.0
-PAGES = 20  # of the newest predictions that are looked through: 2000
+PAGES = 20  # of predictions to search, newest first: 2000 in all
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model as its provider describes it. `document` is its OpenAPI document, empty when it shows none; `version` is
-    None when the provider chooses it."""
+    """A provider's description of a model. `document` is its OpenAPI document, empty if there is none; `version` is
+    None if the provider chooses it."""
 
     model: str
     description: str = ""
@@ -34,7 +34,7 @@ class RemoteModel:
 
 
 class Replicate:
-    """Every method raises Refused, Busy or Away."""
+    """All methods raise Refused, Busy or Unreachable."""
 
     def __init__(self, base_url: str, token: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self._client = httpx.Client(
@@ -46,11 +46,11 @@ class Replicate:
         )
 
     def model(self, name: str) -> RemoteModel:
-        """`name` is `owner/name`."""
+        """Fetch a model; `name` is `owner/name`."""
         return _model(self._call("GET", f"/v1/models/{name}"))
 
     def models(self) -> list[RemoteModel]:
-        """The first page of all public ones, newest first."""
+        """The first page of all public models, newest first."""
         found = self._call("GET", "/v1/models")
         return [_model(one) for one in _results(found) if one.get("owner") and one.get("name")]
 
@@ -72,7 +72,7 @@ class Replicate:
         return report_of(self._call("POST", f"/v1/predictions/{provider_id}/cancel"))
 
     def newest(self, since: float) -> Iterator[Mapping[str, Any]]:
-        """The account's predictions as the provider lists them, newest first, back to `since` (seconds since the
+        """The account's predictions in the provider's format, newest first, back to `since` (seconds since the
         epoch, by our clock)."""
         path = "/v1/predictions"
         for _ in range(PAGES):
@@ -83,18 +83,18 @@ class Replicate:
                 yield listed
             if not page.get("next"):
                 return
-            path = httpx.URL(page["next"]).raw_path.decode()  # not its host: the token goes to the base URL alone
+            path = httpx.URL(page["next"]).raw_path.decode()  # without its host: the token is sent to the base URL only
 
     def upload(self, name: str, content: bytes, media_type: str) -> str:
-        """The URL by which models read the file."""
+        """Upload a file. Returns the URL by which models read it."""
         found = self._call("POST", "/v1/files", files={"content": (name, content, media_type)})
         try:
             return str(found["urls"]["get"])
         except (KeyError, TypeError):
-            raise Away(f"{NAME} took a file and told no address for it.", maybe_done=True) from None
+            raise Unreachable(f"{NAME} accepted a file but returned no URL for it.", maybe_done=True) from None
 
     def webhook_secret(self) -> str:
-        """What it signs webhooks with."""
+        """The secret that Replicate signs webhooks with."""
         found = self._call("GET", "/v1/webhooks/default/secret")
         return str(found.get("key") or "") if isinstance(found, dict) else ""
 
@@ -103,12 +103,12 @@ class Replicate:
 
 
 def report_of(body: Any) -> Report:
-    """A prediction as Replicate shows it, in an answer or in a webhook. Raises Away when it is none."""
+    """A prediction in Replicate's JSON, from a response or webhook. Raises Unreachable if it is invalid."""
     try:
         status = PredictionStatus(body["status"])
         provider_id = str(body["id"])
     except (KeyError, TypeError, ValueError):
-        raise Away(f"{NAME} answered with something that is no prediction.", maybe_done=True) from None
+        raise Unreachable(f"{NAME} answered with an invalid prediction.", maybe_done=True) from None
     seconds = (body.get("metrics") or {}).get("predict_time")
     error = body.get("error")
     return Report(
@@ -122,7 +122,7 @@ def report_of(body: Any) -> Report:
 
 
 def _urls(output: Any) -> Iterator[str]:
-    """Every URL in an output, in order: it is one, a list of them, or an object that holds some."""
+    """All URLs in an output, in order: a single one, or nested in lists and objects."""
     if isinstance(output, str):
         if output.startswith(("http://", "https://")):
             yield output
@@ -138,7 +138,7 @@ def _model(body: Any) -> RemoteModel:
     try:
         name = f"{body['owner']}/{body['name']}"
     except (KeyError, TypeError):
-        raise Away(f"{NAME} answered with something that is no model.", maybe_done=False) from None
+        raise Unreachable(f"{NAME} answered with an invalid model.", maybe_done=False) from None
     version = body.get("latest_version") or {}
     return RemoteModel(
         model=name,

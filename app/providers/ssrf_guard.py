@@ -1,11 +1,11 @@
-"""HTTP to addresses that strangers chose: webhook receivers, pictures by URL.
+"""SSRF guard: HTTP client for addresses chosen by clients, such as webhook receivers and picture URLs.
 
-A name is resolved once, every address of the answer is checked, and the connection goes to one of those very
-addresses, so that a name cannot answer differently between the check and the connection. The check sits below the
-HTTP client: a redirect that a caller follows is checked like the first request. `Host`, TLS server name and certificate
-check keep the name.
+A name is resolved once, all addresses of the answer are checked, and the connection is made to one of these addresses,
+so that a name cannot resolve differently between the check and the connection. The check is below the HTTP client, so
+redirects are checked like the first request. `Host`, TLS server name and certificate check keep the name.
 
-This module knows nothing of webhooks.
+
+Independent of webhooks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LONGEST_HOST, LONGEST_LABEL = 253, 63  # of DNS
 
 
 class AddressRefused(httpx.TransportError):
-    """The host is not on the public internet, and only that may be connected to."""
+    """The host is not on the public internet, and only public hosts are allowed."""
 
 
 def guarded_client(
@@ -37,11 +37,11 @@ def guarded_client(
     ssl_context: ssl.SSLContext | None = None,
     connections: int = 10,
 ) -> httpx.Client:
-    """A client whose every connection is checked and ends after `total_seconds`, however slowly the other side drips;
-    at most `connections` at a time.
+    """A client that checks each connection and ends it after `total_seconds`, however slow the other side is; at most
+    `connections` at a time.
 
-    It follows no redirects unless told, and takes no proxy or password from the environment. Read bodies with
-    `iter_raw` and a bound: nothing here limits them, and `read` also decompresses.
+    It follows no redirects by default, and uses no proxy or password from the environment. Read bodies with `iter_raw`
+    and a limit: the client does not limit them, and `read` also decompresses.
     """
     context = ssl_context or httpx.create_ssl_context()
     transport = GuardedTransport(allow_private, total_seconds, context, connections)
@@ -49,28 +49,28 @@ def guarded_client(
 
 
 def url_problem(url: str, *, allow_private: bool) -> str | None:
-    """What is wrong with `url` as the address of a web server, as far as can be told without asking DNS."""
+    """Why `url` is not allowed as a web server's address, as far as can be checked without DNS; None if it is."""
     try:
         parsed = httpx.URL(url)
-        urlsplit(url)  # which others read it with, and which refuses other things
+        urlsplit(url)  # the parser of other libraries, which refuses other things
         host = parsed.host  # decodes IDNA
-    except (httpx.InvalidURL, ValueError):  # ValueError: bad IDNA, or half a character
+    except (httpx.InvalidURL, ValueError):  # ValueError: bad IDNA, or a lone surrogate
         return "is not a URL"
     if parsed.scheme not in ("http", "https"):
         return "must begin with http:// or https://"
     if not host or "%" in host or not _is_host(parsed.raw_host):
         return "has no valid host"
     if parsed.userinfo:
-        return "must not hold a user name or password"
+        return "must not contain a user name or password"
     if parsed.port is not None and not 0 < parsed.port < 65536:
         return "has no valid port"
     if not allow_private and not _may_be_public(host):
-        return "leads to a private address, which this server does not call"
+        return "leads to a private address, which is not allowed"
     return None
 
 
 def _is_host(host: bytes) -> bool:
-    """An address, or a name as long as DNS allows, of labels as long as DNS allows."""
+    """True for an address, or a name whose length and labels are within DNS limits."""
     labels = host.removesuffix(b".").split(b".")
     return b":" in host or (len(host) <= LONGEST_HOST and all(0 < len(label) <= LONGEST_LABEL for label in labels))
 
@@ -80,10 +80,10 @@ def _may_be_public(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return False
     try:
-        # Also the spellings that only the system's resolver takes for addresses, such as 2130706433 or 0x7f.1.
+        # Includes notations that only the system's resolver accepts as addresses, such as 2130706433 or 0x7f.1.
         addresses = resolve(host, 0, flags=socket.AI_NUMERICHOST)
     except OSError:
-        return True  # a name: judged when it is connected to
+        return True  # a name: checked when connecting
     return all(is_public(address) for address in addresses)
 
 
@@ -97,7 +97,7 @@ def resolve(host: str, port: int, *, flags: int = 0) -> list[str]:
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """What httpx.HTTPTransport is, over a network that checks addresses. One connection per request."""
+    """httpx.HTTPTransport on a network backend that checks addresses. One connection per request."""
 
     def __init__(
         self, allow_private: bool, total_seconds: float, ssl_context: ssl.SSLContext, connections: int = 10
@@ -105,7 +105,7 @@ class GuardedTransport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
             max_connections=connections,
-            max_keepalive_connections=0,  # each connection's time is one request's
+            max_keepalive_connections=0,  # the time limit of a connection is for one request
             network_backend=_GuardedNetwork(allow_private, total_seconds),
         )
 
@@ -175,14 +175,14 @@ class _GuardedNetwork(httpcore.NetworkBackend):
             addresses = resolve(host, port)
         except OSError as error:
             raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from error
-        # One private address condemns the whole answer: a name of the public internet has none.
+        # One private address refuses the whole answer: public names have none.
         if not self._allow_private and not all(is_public(address) for address in addresses):
             raise AddressRefused(f"{host} leads to a private address")
         return addresses
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection that times out at `deadline`, and not only when a single read or write takes long."""
+    """A connection that times out at `deadline`, not only when a single read or write takes long."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream = stream
@@ -210,13 +210,13 @@ class _TimedStream(httpcore.NetworkStream):
 def _left(deadline: float, error: type[httpcore.TimeoutException]) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise error("it took too long")
+        raise error("the time limit was exceeded")
     return left
 
 
 @contextmanager
 def _as_httpx() -> Iterator[None]:
-    """httpcore's errors as the ones of the same name that users of httpx expect."""
+    """Raise httpcore's errors as the httpx errors of the same name."""
     try:
         yield
     except (

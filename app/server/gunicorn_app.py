@@ -18,7 +18,7 @@ from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.process import parent_watch
-from app.process.os_limits import allow_many_files, keep_files_private, most_connections, share_arenas
+from app.process.os_limits import allow_many_files, keep_files_private, limit_malloc_arenas, most_connections
 from app.server.gunicorn_worker import ServerProcess
 from app.services.context import open_context
 from app.services.ops.config_check import unauthenticated_exposure
@@ -110,7 +110,7 @@ def serve(settings: Settings) -> None:
     open_context(settings).close()  # whatever is wrong shows here, and not in a process that is started again
     os.environ.pop("SCRIPT_NAME", None)  # gunicorn would take it for the path that it is served under
     allow_many_files()
-    share_arenas()
+    limit_malloc_arenas()
     if doubt := unauthenticated_exposure(settings):
         logging.getLogger("cyberimage.server").warning(doubt)
     if settings.socket_path:

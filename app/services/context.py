@@ -1,4 +1,4 @@
-"""The parts of one installation, opened once per process and handed to whoever needs them."""
+"""AppContext: the services and stores of one installation, opened once per process."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from app.store.queue.predictions import PredictionStore
 from app.store.queue.previews import PreviewStore
 from app.store.queue.workers import WorkerStore
 
-PIXELS_PATIENCE_SECONDS = 10.0
+PIXELS_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass
 class AppContext:
-    """`settings` may be replaced while everything runs (app/services/ops/reload.py): ask for them anew each time."""
+    """`settings` may be replaced at run time (app/services/ops/reload.py): read them anew each time."""
 
     settings: Settings
     catalog: Catalog
@@ -48,8 +48,8 @@ class AppContext:
     load_requests: LoadRequestStore
     images: MediaStorage
     notifications: Notifier
-    pixels: Budget  # of pictures that come in, decoded at a time: 16 bytes each
-    fetches: threading.BoundedSemaphore  # of pictures by URL: each holds a request thread while its host takes its time
+    pixels: Budget  # of input pictures decoded at a time: 16 bytes each
+    fetches: threading.BoundedSemaphore  # of input URLs: each blocks a request thread until its host answers
 
     def close(self) -> None:
         self.database.close()
@@ -65,7 +65,7 @@ def open_context(settings: Settings) -> AppContext:
     settings.images_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
-    # The lease outlives the timeout a little, so that a job that stops in time ends as `timeout` and is not rescued.
+    # The lease outlives the timeout a little, so a job that stops in time ends as `timeout`, not as an expired lease.
     lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
     return AppContext(
         settings=settings,
@@ -84,7 +84,7 @@ def open_context(settings: Settings) -> AppContext:
         images=MediaStorage(settings.images_dir, settings.videos_dir),
         notifications=open_notifier(database.url),
         pixels=Budget(
-            settings.input_max_pixels, most_waiting=settings.server_threads // 2, patience=PIXELS_PATIENCE_SECONDS
+            settings.input_max_pixels, most_waiting=settings.server_threads // 2, timeout=PIXELS_TIMEOUT_SECONDS
         ),
         fetches=threading.BoundedSemaphore(max(1, settings.server_threads // 4)),
     )

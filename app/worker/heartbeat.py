@@ -91,7 +91,7 @@ class Heartbeat(CriticalThread):
     def write_row(self) -> None:
         """Write the worker's own row. One at a time: what was seen earlier must not be written later."""
         with self._writing_row:
-            self._context.workers.beat(self._describe())
+            self._context.workers.heartbeat(self._describe())
 
     def write_counts(self) -> None:
         """Put what was counted into the database; what cannot be written waits for the next time."""
@@ -109,9 +109,9 @@ class Heartbeat(CriticalThread):
         if progress != job.written:
             beat = self._context.claims.progress(claim, progress)
             job.written = progress
-            self._context.notifications.ring("news", claim.job_id)
+            self._context.notifications.publish("news", claim.job_id)
         else:
-            beat = self._context.claims.look(claim)
+            beat = self._context.claims.check(claim)
         _heed(job, beat)
 
     def _write_preview(self, job: RunningJob) -> None:

@@ -91,7 +91,7 @@ class Worker:
 
         Returns whether the process gave up early because a fresh one should replace it.
         """
-        listener = self._context.notifications.listen("work")
+        listener = self._context.notifications.subscribe("work")
         self._heartbeat.start()
         self._watchdog.start()
         self._maintenance.start()
@@ -125,7 +125,7 @@ class Worker:
         Not for a signal handler: it takes locks that the interrupted thread may hold.
         """
         self._draining.set()
-        self._context.notifications.ring("work")  # wakes our own wait
+        self._context.notifications.publish("work")  # wakes our own wait
         self._heartbeat.beat_soon()
         timer = threading.Timer(grace, self._give_back)
         timer.daemon = True
@@ -145,7 +145,7 @@ class Worker:
             log.info("Claimed, attempt %s: %s", each.attempt, each.request.model_id, extra={"job_id": each.job_id})
         failpoint("after_claim")
         for each in claims:
-            self._context.notifications.ring("news", each.job_id)
+            self._context.notifications.publish("news", each.job_id)
         if self._draining.is_set():  # we were told to stop while we asked
             for each in claims:
                 self._runner.give_back(each)
@@ -159,7 +159,7 @@ class Worker:
         if most == 1 or claim.request.model_id not in _ids(self._resident) or not self._runner.may_merge(claim):
             return ()
         try:
-            return self._context.claims.claim_alike(claim, most - 1)
+            return self._context.claims.claim_batch(claim, most - 1)
         except DatabaseUnavailable as error:  # if they were ours after all, their leases run out
             log.warning("Cannot ask for jobs to merge: %s", error.detail)
             return ()
@@ -188,7 +188,7 @@ class Worker:
         finally:
             self._on_errand = False
             self._heartbeat.beat_soon()
-        self._context.notifications.ring("news", order.id)
+        self._context.notifications.publish("news", order.id)
         return True
 
     def _carry_out(self, order: LoadRequest) -> None:

@@ -53,12 +53,12 @@ class ModelCommand:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY_SECONDS
-            self._ask(lambda: self._orders.is_wanted(self._order))
+            self._ask(lambda: self._orders.is_active(self._order))
         return self._called_off or self._draining.is_set() or now >= self._deadline
 
     def called_off(self) -> bool:
         """Asked anew."""
-        self._ask(lambda: self._orders.is_wanted(self._order))
+        self._ask(lambda: self._orders.is_active(self._order))
         return self._called_off
 
     def _ask(self, whether_wanted: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.core.job import Phase
 from app.services.context import AppContext
-from app.services.media.publish import Made, publish
+from app.services.media.publish import GenerationResult, publish
 from app.worker.critical_thread import CriticalThread, log
 from app.worker.running_job import RunningJob
 
@@ -20,7 +20,7 @@ class Finished:
     """A generation on its way to the disk."""
 
     job: RunningJob
-    made: Made
+    made: GenerationResult
 
 
 class Publisher(CriticalThread):

@@ -24,7 +24,7 @@ from app.errors import (
     OutOfMemory,
 )
 from app.services.context import AppContext
-from app.services.media.publish import Clip, Made, Picture
+from app.services.media.publish import Clip, GenerationResult, Picture
 from app.services.remote.requests import with_admitted_pictures
 from app.store.queue.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import job_log
@@ -107,7 +107,7 @@ class Runner:
         """Wait for publications under way."""
         self._publisher.finish(timeout)
 
-    def _generate(self, job: RunningJob) -> Made:
+    def _generate(self, job: RunningJob) -> GenerationResult:
         spec = spec_for(self._context.catalog, job.claim.request)
         try:
             with self._limit(job):
@@ -128,7 +128,7 @@ class Runner:
         with self._limit(jobs[0]):  # it was claimed first
             return engine.generate_merged(spec, requests, jobs)
 
-    def _finished(self, job: RunningJob, generation: Generation) -> Made:
+    def _finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
         if job.stop_reason not in (None, StopReason.DRAINING):  # what is finished is not given back
             raise Cancelled(job.claim.job_id)
         job.timings |= generation.timings
@@ -165,7 +165,7 @@ class Runner:
         job.stop(StopReason.DRAINING)
         self.settle(job, Cancelled())
 
-    def _publish(self, job: RunningJob, made: Made) -> None:
+    def _publish(self, job: RunningJob, made: GenerationResult) -> None:
         job.report(Phase.SAVING, job.claim.request.steps_run)
         self._publisher.put(Finished(job, made))
 
@@ -180,7 +180,7 @@ class Runner:
         finally:
             self._heartbeat.let_go(job)
             self._drop_preview(job)
-            self._context.notifications.ring("news", job.claim.job_id)
+            self._context.notifications.publish("news", job.claim.job_id)
 
     def _drop_preview(self, job: RunningJob) -> None:
         if job.had_preview:
@@ -251,9 +251,9 @@ def as_known(error: BaseException, context: Mapping[str, str]) -> CyberImageErro
     return GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
 
 
-def _made(generation: Generation, rerun_of: RerunOf | None) -> Made:
+def _made(generation: Generation, rerun_of: RerunOf | None) -> GenerationResult:
     changes = differences(rerun_of.versions, generation.versions) if rerun_of is not None else []
-    return Made(
+    return GenerationResult(
         pictures=[Picture(image.pixels, image.seed, image.safety) for image in generation.images],
         effective=generation.effective,
         versions=generation.versions,

@@ -21,7 +21,7 @@ class JobWakeups(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        listener = self._context.notifications.listen("news")
+        listener = self._context.notifications.subscribe("news")
         try:
             while not self._stopping.is_set():
                 job_id = listener.wait(LISTEN_SECONDS)

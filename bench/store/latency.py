@@ -78,7 +78,7 @@ def _calls(stores: Stores, context: AppContext) -> dict[str, Callable[[], object
         "gallery, two pages": second_page,
         "gallery of one model": lambda: gallery.page(context, GalleryQuery(model_id="model-3")),
         "gallery of videos (there are none)": lambda: gallery.page(context, GalleryQuery(media="video")),
-        "rescue": lambda: stores.claims.rescue(),
+        "expire leases": lambda: stores.claims.expire_leases(),
     }
 
 

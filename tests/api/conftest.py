@@ -17,7 +17,7 @@ from app.config import Settings, load_settings
 from app.core.job import Claim, Phase, Progress
 from app.errors import OutOfMemory
 from app.services.context import AppContext
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -66,7 +66,7 @@ class Worker:
 
     def progress(self, claim: Claim, step: int) -> None:
         self.context.claims.progress(claim, Progress(Phase.GENERATING, step, claim.request.num_inference_steps))
-        self.context.notifications.ring("news", claim.job_id)
+        self.context.notifications.publish("news", claim.job_id)
 
     def finish(self, claim: Claim | None = None) -> list[str]:
         """Publish the pictures of `claim`, or of the next job; gives the image ids."""
@@ -75,13 +75,13 @@ class Worker:
             Picture(np.full((48, 64, 3), 40 * index, np.uint8), claim.request.seed + index)
             for index in range(claim.request.num_images)
         ]
-        outputs = publish(self.context, claim, Made(pictures, {}, {"diffusers": "0"}, {"generate": 0.5}))
+        outputs = publish(self.context, claim, GenerationResult(pictures, {}, {"diffusers": "0"}, {"generate": 0.5}))
         return [output.id for output in outputs]
 
     def fail(self, claim: Claim | None = None) -> None:
         claim = claim or self.claim()
         self.context.claims.fail(claim, OutOfMemory("Not enough memory; choose a smaller size."))
-        self.context.notifications.ring("news", claim.job_id)
+        self.context.notifications.publish("news", claim.job_id)
 
 
 @pytest.fixture

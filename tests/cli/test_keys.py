@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from app.cli.main import main
 from app.config import ROOT
-from app.services.auth.api_keys import KeyHolders
+from app.services.auth.api_keys import ApiKeyAuthority
 from app.services.context import open_context
 from app.services.webhooks.signing import signing_secret
 from app.store.ops.api_keys import ApiKeyStore
@@ -47,7 +47,7 @@ def test_a_key_from_birth_to_end(command, settings_in_folder, tmp_path):
     assert "Key 1 for alice (user)" in err
     assert command("create", "root", "--admin")[0] == 0
     context = open_context(settings_in_folder)
-    identity = KeyHolders(context).identify(token)
+    identity = ApiKeyAuthority(context).identify(token)
     assert (identity.client_id, identity.rate_limit_generate, identity.rate_limit_read) == ("key:1", "5 per hour", "")
     status, out, _ = command("list")
     heading, alice, root = out.splitlines()

@@ -1,4 +1,4 @@
-"""Settings: the environment before `.env`, empty means not set, every mistake is named at once, no secret shown."""
+"""Settings: the environment overrides `.env`, empty means unset, all mistakes are reported, no secret is shown."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def test_relative_folders_start_at_the_project_s(tmp_path: Path) -> None:
         ("PROMPT_MAX_CHARS", "0"),
     ],
 )
-def test_a_wrong_value_is_told_by_name(name: str, value: str) -> None:
+def test_an_invalid_value_is_reported_with_its_name(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load_settings({name: value}, None)
     assert all(problem.startswith(f"{name}: ") for problem in refused.value.problems)
     assert "Traceback" not in str(refused.value)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(ConfigurationError) as refused:
         load_settings({"PORT": "x", "LOG_FORMAT": "xml"}, None)
     assert sorted(problem.partition(":")[0] for problem in refused.value.problems) == ["LOG_FORMAT", "PORT"]

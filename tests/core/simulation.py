@@ -1,4 +1,4 @@
-"""A line and its workers, simulated event by event over the functions of `app.core.scheduling`.
+"""Event-based simulation of a queue and its workers, using the functions of `app.core.scheduling`.
 
 It keeps the line as the store does: by priority, turn and sequence number; a head's `overtaken_at` is set when it is
 first passed over. The functions can be replaced, to see what would become of the line without them.
@@ -43,7 +43,7 @@ NextTurn = Callable[[int | None, int | None, int], int]
 
 @dataclass
 class Simulation:
-    """`job_seconds` is what every job takes, `swap_seconds` what loading a model takes before it."""
+    """`job_seconds` is the duration of each job, `swap_seconds` the time for loading a model before it."""
 
     jobs: list[SimulatedJob]
     workers: int = 1
@@ -56,7 +56,7 @@ class Simulation:
     seq: int = 0
 
     def run(self) -> float:
-        """Serve everybody; gives the time when the last job ended."""
+        """Run until the queue is empty. Returns when the last job ended."""
         self.executor = [Worker() for _ in range(self.workers)]
         to_come = sorted(self.jobs, key=lambda job: job.arrives)
         while to_come or self.waiting:

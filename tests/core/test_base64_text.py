@@ -1,4 +1,4 @@
-"""Base64 and data URIs as clients write them."""
+"""Base64 and data URIs in the forms that clients send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shared is never exceeded, goes in turn, and nobody waits for ever."""
+"""A budget never exceeds its total, is granted in order, and does not block for ever."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from app.errors import Unavailable
 from tests.waiting import PATIENCE, wait_until
 
 
-def test_no_more_than_the_whole_is_held_at_a_time() -> None:
-    budget = Budget(10, most_waiting=100, patience=PATIENCE)
+def test_no_more_than_the_total_is_in_use_at_a_time() -> None:
+    budget = Budget(10, most_waiting=100, timeout=PATIENCE)
     held, peaks, lock = [0], [], threading.Lock()
 
     def use(amount: int) -> None:
@@ -34,8 +34,8 @@ def test_no_more_than_the_whole_is_held_at_a_time() -> None:
         pass
 
 
-def test_a_large_part_is_not_passed_by_small_ones() -> None:
-    budget = Budget(10, most_waiting=100, patience=PATIENCE)
+def test_small_requests_do_not_overtake_a_large_one() -> None:
+    budget = Budget(10, most_waiting=100, timeout=PATIENCE)
     order: list[int] = []
 
     def use(amount: int) -> None:
@@ -52,21 +52,21 @@ def test_a_large_part_is_not_passed_by_small_ones() -> None:
     assert order == [10, 1]
 
 
-def test_who_would_wait_too_long_or_behind_too_many_is_told_to_come_back() -> None:
-    budget = Budget(1, most_waiting=1, patience=0.01)
+def test_a_long_wait_or_a_full_queue_raises_unavailable_with_a_retry_time() -> None:
+    budget = Budget(1, most_waiting=1, timeout=0.01)
     with budget.taking(1):
         with pytest.raises(Unavailable) as refused:
-            budget.take(1)
+            budget.acquire(1)
         assert refused.value.retry_after
-    nobody = Budget(1, most_waiting=0, patience=PATIENCE)
+    full = Budget(1, most_waiting=0, timeout=PATIENCE)
     with pytest.raises(Unavailable):
-        nobody.take(1)
+        full.acquire(1)
     with budget.taking(1):
         pass
 
 
-def test_a_fault_gives_it_back() -> None:
-    budget = Budget(1, most_waiting=1, patience=0.01)
+def test_an_exception_releases_the_amount() -> None:
+    budget = Budget(1, most_waiting=1, timeout=0.01)
     with pytest.raises(ZeroDivisionError), budget.taking(1):
         raise ZeroDivisionError
     with budget.taking(1):

@@ -1,4 +1,4 @@
-"""MODEL_ lines as people write them: quoted or not, escaped or not; and every way to get one wrong, by its name."""
+"""MODEL_ lines: quoted or not, escaped or not; and an error for every kind of mistake."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_bad_line_is_named_and_explained(line: str, what: str) -> None:
     assert "\n" not in problem
 
 
-def test_all_bad_lines_are_told_at_once() -> None:
+def test_all_bad_lines_are_reported_at_once() -> None:
     with pytest.raises(ConfigurationError) as refused:
         build_catalog({"MODEL_A": "x", "MODEL_B": "a;b;c;huggingface;perhaps"}, "demo")
     assert [problem.partition(":")[0] for problem in refused.value.problems] == ["MODEL_A", "MODEL_B"]

@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 
 from app.config import load_settings
-from app.core.configuration import catalog_of, like, read_configuration
+from app.core.configuration import catalog_of, read_configuration, similar_setting
 from app.core.request import GenerationInput, GenerationSettings, resolve
 from app.errors import ConfigurationError, InvalidRequest
 
 WIDE = 'wide;r;A wide model;local;false;{"defaults": {"width": 1024, "height": 1024}, "limits": {"max_width": 4096}}'
 
 
-def test_mistakes_of_settings_and_of_model_lines_are_told_together() -> None:
+def test_mistakes_of_settings_and_model_lines_are_reported_together() -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_configuration({"PORT": "x", "MODEL_A": "one", "MODEL_B": "a;b;c;ftp;false"}, None)
     assert [problem.partition(":")[0] for problem in refused.value.problems] == ["PORT", "MODEL_A", "MODEL_B"]
 
 
 def test_a_misspelt_setting_that_looks_like_a_model_is_recognised() -> None:
-    with pytest.raises(ConfigurationError, match="did you mean MODEL_IDLE_SECONDS"):
+    with pytest.raises(ConfigurationError, match="Did you mean MODEL_IDLE_SECONDS"):
         read_configuration({"MODEL_IDLE_SECOND": "600"}, None)
 
 
 def test_names_that_are_near_and_names_that_are_not() -> None:
-    assert like("LEASE_SECOND") == "LEASE_SECONDS"
-    assert like("queue_max_pendings") == "QUEUE_MAX_PENDING"
-    assert like("EDITOR") is None
+    assert similar_setting("LEASE_SECOND") == "LEASE_SECONDS"
+    assert similar_setting("queue_max_pendings") == "QUEUE_MAX_PENDING"
+    assert similar_setting("EDITOR") is None
 
 
 def asked(**settings: int) -> GenerationInput:

@@ -1,4 +1,4 @@
-"""Ids are of one shape, sort by age and never meet."""
+"""Ids have one format, sort by age and are unique."""
 
 from __future__ import annotations
 

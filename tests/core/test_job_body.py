@@ -1,4 +1,4 @@
-"""How a job is written as JSON."""
+"""The JSON representation of a job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_time_is_written_to_the_millisecond_in_which_it_was(seconds: float, wr
 
 
 def test_a_time_read_back_is_never_later_and_less_than_a_millisecond_earlier() -> None:
-    """Else a list `since` the time of one of its own entries leaves that out."""
+    """Otherwise a list `since` the time of one of its entries would leave that entry out."""
     chosen = random.Random(5)
     for _ in range(20_000):
         near = chosen.randrange(1_700_000_000_000, 1_900_000_000_000) / 1000

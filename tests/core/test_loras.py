@@ -1,4 +1,4 @@
-"""What a LoRA is for is told by its tensors, in the names of every trainer; and doubt is told as such."""
+"""The family of a LoRA, from its tensors' names by any trainer; None where it is ambiguous."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_is_no_lora() -> None:
         ("lora_unet_x.alpha", None),
     ],
 )
-def test_what_would_only_be_used_in_part_is_told_apart(name, kind) -> None:
+def test_partly_supported_kinds_are_recognised(name, kind) -> None:
     assert other_kind(lora("transformer.transformer_blocks.0.attn.to_q") | {name: [1]}) == kind
 
 

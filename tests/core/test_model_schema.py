@@ -1,4 +1,4 @@
-"""Inputs of remote models are judged as jsonschema judges them; what is wrong is told field by field."""
+"""Inputs of remote models are validated by jsonschema; errors are reported by field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def by_hand(schema: dict[str, Any]) -> dict[str, Any]:
-    """What OpenAPI 3.0 says, in today's words: written apart from the code under test."""
+    """OpenAPI 3.0 converted to JSON Schema, independently of the code under test."""
     found = dict(schema)
     if isinstance(found.get("exclusiveMaximum"), bool):
         excluded = found.pop("exclusiveMaximum")
@@ -108,21 +108,21 @@ def test_conversion_and_defaults(input: dict[str, Any], becomes: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("input", "field", "told"),
+    ("input", "field", "message"),
     [
         ({}, "input.prompt", "is required"),
         ({"prompt": 3}, "input.prompt", "must be string"),
         ({"prompt": "x", "num_outputs": 9}, "input.num_outputs", "must be 4 or less, not 9"),
         ({"prompt": "x", "num_outputs": "many"}, "input.num_outputs", "must be integer, not 'many'"),
         ({"prompt": "x", "aspect_ratio": "2:7"}, "input.aspect_ratio", "must be one of '1:1'"),
-        ({"prompt": "x", "image": "file:///etc/passwd"}, "input.image", "the id of a picture in the gallery"),
+        ({"prompt": "x", "image": "file:///etc/passwd"}, "input.image", "the id of a gallery picture"),
         ({"prompt": "x", "go_fast": "perhaps"}, "input.go_fast", "must be boolean"),
     ],
 )
-def test_what_is_wrong(input: dict[str, Any], field: str, told: str) -> None:
+def test_what_is_wrong(input: dict[str, Any], field: str, message: str) -> None:
     (error,) = InputSchema(PAINTER).check(input).errors
     assert error.field == field
-    assert told in error.message
+    assert message in error.message
 
 
 def test_files() -> None:

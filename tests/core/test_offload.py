@@ -1,4 +1,4 @@
-"""Which offload plan is taken for how much free memory."""
+"""The offload plan chosen for an amount of free memory."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ def test_what_a_pipeline_cannot_do_is_passed_over() -> None:
 
 
 def test_parts_that_are_there_already_need_no_room() -> None:
-    """A second FLUX whose text encoders and VAE are another one's."""
+    """A second FLUX that shares the first one's text encoders and VAE."""
     second = WeightSizes(24 * GB, 24 * GB, 2 * GB, GB // 4)
     assert choose_plan("auto", needs(second, WORKING), 30 * GB) == "none"

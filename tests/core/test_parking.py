@@ -1,10 +1,10 @@
-"""Which models may wait in main memory, and which have to go from there."""
+"""Models that may be parked in main memory, and those that are evicted."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.core.parking import reserve_bytes, room_for, to_drop
+from app.core.parking import count_to_evict, evictions_to_park, reserve_bytes
 
 GB = 1_000_000_000
 
@@ -27,7 +27,7 @@ def test_a_tenth_and_at_least_two_gigabytes_stay_free(total, reserve) -> None:
     ],
 )
 def test_the_oldest_go_and_no_more_than_needed(waiting, needed, free, dropped) -> None:
-    assert to_drop(waiting, needed, free) == dropped
+    assert count_to_evict(waiting, needed, free) == dropped
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_the_oldest_go_and_no_more_than_needed(waiting, needed, free, dropped) -
         (10, [5, 7], 7, 1),
         (10, [5, 7], 6, 2),
         (10, [5, 7], 0, 2),
-        (11, [5, 7], 0, None),  # not even then: nobody goes for nothing
+        (11, [5, 7], 0, None),  # not enough even then: none is evicted
     ],
 )
 def test_a_model_may_wait_when_the_reserve_stays(size, waiting, free, dropped) -> None:
-    assert room_for(size, waiting, free, reserve=2) == dropped
+    assert evictions_to_park(size, waiting, free, reserve=2) == dropped

@@ -1,4 +1,4 @@
-"""What looks like an attack, what only a hasty pattern takes for one, and that no text takes long."""
+"""Prompts that match an attack pattern, ordinary prompts that must not, and bounded run time."""
 
 from __future__ import annotations
 

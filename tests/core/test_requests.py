@@ -1,4 +1,4 @@
-"""From what a client asks to what is run: every fault is named, and nothing is ignored silently."""
+"""Resolving requests: all invalid fields are reported, and nothing is ignored silently."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_guidance_and_number_of_images_keep_the_model_s_limits() -> None:
     assert ask(LARGE, guidance_scale=1, num_images=4).request.guidance_scale == 1.0
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     faults = fields_at_fault(LARGE, width=7, height=7, num_inference_steps=99, guidance_scale=99.0, num_images=8)
     assert {fault.removeprefix("settings.") for fault in faults} == {
         "width",
@@ -242,7 +242,7 @@ def test_strength_leaves_at_least_one_step() -> None:
         assert with_picture(strength=least, num_inference_steps=steps).request.steps_run == 1
 
 
-def test_strength_without_a_picture_is_told() -> None:
+def test_strength_without_a_picture_causes_a_warning() -> None:
     resolved = ask(strength=0.5)
     assert resolved.request.strength is None
     assert "strength was not used" in resolved.warnings[0]
@@ -299,12 +299,12 @@ def test_a_lora_is_named_once() -> None:
         ("<sks> boat, <object> on a <table>", []),
     ],
 )
-def test_markup_that_is_not_read_is_told(prompt: str, words: list[str]) -> None:
+def test_unsupported_markup_causes_a_warning(prompt: str, words: list[str]) -> None:
     for field in ("prompt", "negative_prompt"):
         asked = GenerationInput(**{"prompt": "a boat", field: prompt})
         warnings = resolve(asked, SPEC, prompt_max_chars=500).warnings
         assert bool(warnings) == bool(words)
-        assert all(warning.startswith(f"{field} holds") for warning in warnings)
+        assert all(warning.startswith(f"{field} contains") for warning in warnings)
         assert all(word in " ".join(warnings) for word in words)
 
 

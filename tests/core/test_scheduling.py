@@ -1,4 +1,4 @@
-"""What the scheduler promises, shown on a simulated line, and that each promise breaks without the rule behind it."""
+"""The scheduler's guarantees on a simulated queue, and that each fails without the rule behind it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_line_longer_than_the_bound_does_not_fall_back_to_swapping_with_every_
     assert simulation.executor[0].swaps <= 2 + 2000 * JOB / BOUND
 
 
-# --- nobody starves
+# --- no starvation
 
 
 def overtaken_seconds(jobs: Sequence[SimulatedJob]) -> float:
@@ -67,7 +67,7 @@ def overtaken_seconds(jobs: Sequence[SimulatedJob]) -> float:
 
 
 def steady_stream_with_one_cold_job(chooser: Callable[..., Candidate]) -> float:
-    """A worker busy with one model for ever; somebody wants another. How long after its arrival is it served?"""
+    """A worker busy with one model for ever, and one job for another model: how long after its arrival does it run?"""
     cold = SimulatedJob("other", "cold", arrives=300.5)
     stream = [SimulatedJob("busy", "warm", arrives=second * 0.9 * JOB) for second in range(1000)]
     Simulation([*stream, cold], job_seconds=JOB, swap_seconds=SWAP, choose=chooser).run()
@@ -161,7 +161,7 @@ def test_the_bound_in_small() -> None:
     ("own", "serving", "newest_seq", "turn"),
     [
         (None, None, 0, 0),  # the first job ever
-        (None, None, 41, 41),  # nobody waits: not behind what was served, nor before
+        (None, None, 41, 41),  # no job waits: not behind what was served, nor before
         (None, 7, 41, 7),  # a newcomer shares the turn being served
         (9, 7, 41, 10),  # a client's next job
         (3, 7, 41, 7),  # a client whose last turn is long past saves nothing up

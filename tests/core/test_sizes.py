@@ -1,4 +1,4 @@
-"""The size that an input picture is used at: what is asked for wins, and every result is one that the model takes."""
+"""The size at which an input picture is used: requested sizes win, and every result is valid for the model."""
 
 from __future__ import annotations
 

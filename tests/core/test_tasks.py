@@ -1,4 +1,4 @@
-"""What a pipeline's class says about its tasks, against every class of the installed diffusers."""
+"""The tasks of pipeline classes, compared with all classes of the installed diffusers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = {kind.__name__: family for family, kind in auto_pipeline.AUTO_TEXT2IMAGE
 
 
 def _calls():
-    """Every pipeline of pictures that diffusers has, with what its call takes."""
+    """All image pipelines of diffusers, with the arguments of their calls."""
     for name in sorted(dir(diffusers)):
         kind = getattr(diffusers, name) if name.endswith("Pipeline") else None
         if isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline):
@@ -33,14 +33,14 @@ CALLS = dict(_calls())
 
 
 def _with_siblings(name):
-    """What the weights of a class that draws from words do besides, by the tables of diffusers and ours."""
+    """The other tasks of a text-to-image class, by the tables of diffusers and ours."""
     family = WORDS.get(name)
     listed = {task for task, table in TABLES.items() if family in table}
     return listed | {task for other, task in task_pipelines.BEYOND_AUTO if other == name}
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_no_class_is_said_to_do_what_it_does_not(name):
+def test_no_class_has_a_task_that_it_does_not_support(name):
     takes, stated = CALLS[name], tasks_of(name)
     if not stated:
         return
@@ -53,8 +53,8 @@ def test_no_class_is_said_to_do_what_it_does_not(name):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_no_class_that_must_have_a_picture_is_said_to_draw_from_words(name):
-    """Those whose names say so; of the others the table knows better than their calls, where a picture may be left out
+def test_no_class_that_requires_a_picture_has_the_task_txt2img(name):
+    """Classes with such names; for others the table is right and not the call, where a picture may be left out
     of any."""
     marks = ("Img2Img", "Inpaint", "Fill", "Pix2PixPipeline", "Edit", "ControlNet", "Upscale", "Refiner", "Depth2Img")
     if "image" in CALLS[name] and any(mark in name for mark in marks):
@@ -73,7 +73,7 @@ def test_what_we_add_to_the_tables_of_diffusers_is_still_missing_there():
         assert family is None or family not in TABLES[task]
 
 
-def test_a_class_that_nobody_knows_is_left_to_its_call():
+def test_an_unknown_class_is_judged_by_its_call():
     assert tasks_of("FancyNewPipeline") is None
     assert tasks_of_call({"prompt"}) == ("txt2img",)
     assert tasks_of_call({"prompt", "image"}) == ("txt2img", "img2img")
@@ -82,8 +82,8 @@ def test_a_class_that_nobody_knows_is_left_to_its_call():
     assert tasks_of_call({"prompt", "control_image"}) == tasks_of_call({"image"}) == ()
 
 
-def test_what_to_send_is_told():
+def test_needs_names_the_inputs_to_send():
     assert needs(("txt2img", "img2img")) == "send no image"
     assert needs(("img2img",)) == "send an image"
     assert needs(("inpaint",)) == "send an image and a mask"
-    assert "control picture, cannot be sent" in needs(())
+    assert "such as a control picture" in needs(())

@@ -1,4 +1,4 @@
-"""What a model of videos may be asked for: its catalogue line, else its family, within what the installation allows."""
+"""Limits and defaults of video models: the catalogue line, else the family, within the installation's limits."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_installation_s_limits_hold() -> None:
     narrow = ask(a_spec(', "limits": {"max_width": 320}')).request
     assert (narrow.width, narrow.height) == (320, 512)
     chosen = a_spec(', "defaults": {"num_frames": 81}', MAX_NUM_FRAMES="50")
-    assert ask(chosen).request.num_frames == 81  # whoever runs this chose it
+    assert ask(chosen).request.num_frames == 81  # the operator chose it
     (fault,) = faults(a_spec(), width=720, height=512)
     assert (fault.field, "multiple of 32" in fault.message) == ("settings.width", True)
 
@@ -90,7 +90,7 @@ def test_a_video_begins_with_a_picture_of_the_family_s_size() -> None:
     spec = a_spec()
     resolved = ask(spec, image="x", strength=0.5)
     assert (resolved.request.task, resolved.request.strength) == ("img2video", None)
-    assert "begins with the whole of it" in resolved.warnings[0]
+    assert "keeps its start image unchanged" in resolved.warnings[0]
     width, height = working_size((2000, 1000), (None, None), spec)
     assert (width % 32, height % 32) == (0, 0)
     assert 0.8 < width * height / (704 * 512) < 1.2

@@ -47,12 +47,12 @@ def test_settings_change_while_everything_runs(new_service, tmp_path) -> None:
         wait_until(lambda: log.read_text().count("MODEL_IDLE_SECONDS is now 1.0") == 2, "the worker did not hear of it")
         assert any("COMPLETED" in line for line in lines)
     assert service.client.get("/api/models").headers["X-RateLimit-Limit"] == "2000"
-    assert "HEARTBEAT_SECONDS changed; that takes effect at the next start" in log.read_text()
+    assert "HEARTBEAT_SECONDS changed; it takes effect at the next start" in log.read_text()
     wait_until(lambda: "has been idle for 1 s" in log.read_text(), "the model was kept")
 
     file.write_text("PROMPT_MAX_CHARS=none\n")
     service.run.send_signal(signal.SIGHUP)
-    wait_until(lambda: log.read_text().count("The settings are not reloaded") == 2, "nobody complained")
+    wait_until(lambda: log.read_text().count("The settings were not reloaded") == 2, "nobody complained")
     assert prompt_of_twenty() == 202
     assert {process.pid for process in service.family()} == family
     assert run_py(service, "--stop") == 0

@@ -1,4 +1,4 @@
-"""Headers of weight files that say something absurd are refused before anything of their size is allocated."""
+"""Headers of weight files with absurd sizes are refused before memory is allocated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def safetensors(path: Path, header: object, data: int = 24, length: int | None =
 
 
 def sparse(path: Path, head: bytes, size: int) -> Path:
-    """A file that says it is large, and takes no room."""
+    """A sparse file: large, but with little content."""
     with path.open("wb") as file:
         file.write(head)
         file.truncate(size)
@@ -41,7 +41,7 @@ OFFSETS: list[object] = [[24, 0], [-24, 24], [0, 1e300], [0, 24.0], [0], [0, 24,
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape)[:20])
 def test_a_shape_that_is_none(tmp_path: Path, shape: object) -> None:
-    with pytest.raises(DamagedFile, match="header says of x what cannot be"):
+    with pytest.raises(DamagedFile, match="header has an invalid entry for x"):
         read_header(safetensors(tmp_path / "a", {"x": FLOAT | {"shape": shape}}))
 
 

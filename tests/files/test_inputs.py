@@ -1,4 +1,4 @@
-"""Pictures that come in: every kind is read by a stated rule or refused by name, and never trusted."""
+"""Input pictures: each format is decoded by a stated rule or refused with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.files import inputs
 from app.files.inputs import UnusablePicture, decode, encode, match, pixels_of, resizing_note
 
 MOST = 1_000_000
-inputs._know_heif()  # so that these tests can write such files, too
+inputs._register_heif()  # so that these tests can write such files, too
 Image.init()  # Pillow loads its plugins late, and one of them loads a picture
 
 
@@ -54,11 +54,11 @@ def test_kinds_of_files(kind):
 
 def test_the_content_counts_not_a_name_and_other_kinds_are_refused():
     for data in (b"", b"GIF89a", b"<svg/>", b"\x89PNG\r\n\x1a\n", file_of(halves(), "PPM"), file_of(halves(), "ICO")):
-        with pytest.raises(UnusablePicture, match=r"is no picture that can be read|is damaged"):
+        with pytest.raises(UnusablePicture, match=r"is not in a supported format|is damaged"):
             read(data)
 
 
-def test_it_is_turned_as_its_exif_says():
+def test_the_exif_rotation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera lay on its side
     pixels, _ = read(file_of(halves(), "PNG", exif=exif))
@@ -72,7 +72,7 @@ def test_transparent_parts_are_laid_on_white():
     pixels, notes = read(file_of(picture))
     assert list(pixels[0, 0]) == RED
     assert list(pixels[0, 7]) == WHITE
-    assert notes == ("The image's transparent parts were laid on white.",)
+    assert notes == ("The image's transparent parts were replaced by white.",)
     assert read(file_of(halves("RGBA", "red", "blue")))[1] == ()  # an alpha channel that hides nothing
 
 
@@ -116,7 +116,7 @@ def test_of_an_animation_the_first_frame_is_taken(kind):
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that says it is large, and has next to nothing in it."""
+    """A PNG whose header has a large size, with almost no content."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -126,7 +126,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def patched_size(kind: str, side: int) -> bytes:
-    """A small picture whose header says that it is large."""
+    """A small picture whose header has a large size."""
     data = bytearray(file_of(halves(size=(64, 64)), kind))
     if kind == "TIFF":
         for tag in (256, 257):  # ImageWidth, ImageLength
@@ -145,7 +145,9 @@ def patched_size(kind: str, side: int) -> bytes:
 def test_a_bomb_of_another_kind_is_refused_by_its_header(kind, side, monkeypatch):
     data = patched_size(kind, side)
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
-    with pytest.raises(UnusablePicture, match=r"pixels; at most 1,000,000 are allowed|is damaged|no picture"):
+    with pytest.raises(
+        UnusablePicture, match=r"pixels; at most 1,000,000 are allowed|is damaged|not in a supported format"
+    ):
         read(data)
 
 
@@ -171,7 +173,7 @@ def test_the_other_kinds_are_turned_and_made_plain_too(kind):
     clear = file_of(Image.new("RGBA", (64, 64), (0, 0, 255, 0)), kind)
     pixels, notes = read(clear)
     assert pixels.min() > 250
-    assert notes == ("The image's transparent parts were laid on white.",)
+    assert notes == ("The image's transparent parts were replaced by white.",)
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "AVIF", "HEIF"])
@@ -179,7 +181,7 @@ def test_a_file_of_another_kind_cut_off(kind):
     noise = Image.effect_noise((128, 128), 50).convert("RGB")
     whole = file_of(noise, kind)
     for length in (20, len(whole) // 2, len(whole) - 60):
-        with pytest.raises(UnusablePicture, match=r"damaged|no picture"):
+        with pytest.raises(UnusablePicture, match=r"damaged|not in a supported format"):
             read(whole[:length])
 
 
@@ -205,9 +207,9 @@ def test_it_is_scaled_to_cover_and_cut_alike_on_both_sides():
     assert np.abs(pixels[10, 17].astype(int) - BLUE).max() < 8
 
 
-def test_what_was_done_is_told():
+def test_resizing_note():
     assert resizing_note((64, 64), (64, 64)) is None
-    assert resizing_note((80, 40), (20, 20)) == "The image is 80 × 40 and was scaled and cut at its edges to 20 × 20."
+    assert resizing_note((80, 40), (20, 20)) == "The image is 80 × 40 and was scaled and cropped to 20 × 20."
     assert resizing_note((1000, 750), (512, 384)) == "The image is 1000 × 750 and was scaled to 512 × 384."
 
 
@@ -227,12 +229,12 @@ MASKS = {
     "white on black": (halves("L", 255, 0), []),
     "grey steps": (halves("L", 200, 30), []),
     "one bit": (halves("1", 1, 0), []),
-    "black everywhere": (Image.new("L", (8, 4), 0), ["nothing is painted anew"]),
-    "nearly black everywhere": (Image.new("RGB", (8, 4), (3, 3, 3)), ["nothing is painted anew"]),
-    "white everywhere": (Image.new("L", (8, 4), 255), ["the whole picture is painted anew"]),
-    "one bit, all set": (Image.new("1", (8, 4), 1), ["the whole picture is painted anew"]),
-    "values 0 and 1": (halves("L", 1, 0), ["only the values 0 and 1"]),
-    "black drawn on transparent": (_on_transparent("black"), ["count as black", "nothing is painted anew"]),
+    "black everywhere": (Image.new("L", (8, 4), 0), ["nothing is repainted"]),
+    "nearly black everywhere": (Image.new("RGB", (8, 4), (3, 3, 3)), ["nothing is repainted"]),
+    "white everywhere": (Image.new("L", (8, 4), 255), ["the whole picture is repainted"]),
+    "one bit, all set": (Image.new("1", (8, 4), 1), ["the whole picture is repainted"]),
+    "values 0 and 1": (halves("L", 1, 0), ["only has the values 0 and 1"]),
+    "black drawn on transparent": (_on_transparent("black"), ["count as black", "nothing is repainted"]),
     "white drawn on transparent": (_on_transparent("white"), ["count as black"]),
     "a photo with a hole": (_on_transparent("orange"), ["count as black"]),
     "an alpha channel that hides nothing": (halves("RGBA", "white", "black"), []),
@@ -240,7 +242,7 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_a_mask_that_probably_means_something_else_is_read_as_ever_and_told(name):
+def test_a_probably_misunderstood_mask_is_used_with_a_note(name):
     picture, words = MASKS[name]
     _, notes = read(file_of(picture), "mask")
     assert len(notes) == len(words)
@@ -254,7 +256,7 @@ def test_a_mask_of_the_same_shape_is_scaled_and_of_another_refused():
     scaled = match(mask, (64, 32))
     assert scaled.size == (64, 32)
     assert scaled.notes == ("The mask was 16 × 8 and was scaled to the image's 64 × 32.",)
-    with pytest.raises(UnusablePicture, match="is 16 × 8 and the image 64 × 64; make them the same size"):
+    with pytest.raises(UnusablePicture, match="is 16 × 8 and the image 64 × 64; use the same size"):
         match(mask, (64, 64))
 
 
@@ -269,7 +271,7 @@ def tiled_tiff(width: int, height: int, tile: int) -> bytes:
 
 def test_tiles_larger_than_their_picture_are_refused():
     assert read(tiled_tiff(64, 64, 256))[0].shape == (64, 64, 3)
-    with pytest.raises(UnusablePicture, match="tiles larger than itself"):
+    with pytest.raises(UnusablePicture, match="tiles larger than the picture"):
         inputs.measure(tiled_tiff(64, 64, 2048), max_pixels=MOST)
 
 
@@ -281,7 +283,7 @@ def test_a_jpeg_of_many_scans_is_refused():
 
 
 def test_an_avif_counts_as_much_as_any_picture_may():
-    """What its header says is not what the decoder goes by."""
+    """The decoder does not use the size in its header."""
     assert inputs.measure(file_of(halves(size=(16, 16)), "AVIF"), max_pixels=MOST) == MOST
 
 
@@ -305,7 +307,7 @@ def test_a_tile_size_that_only_the_decoder_can_read_is_refused(kind):
 
 
 def test_scans_are_counted_whatever_kind_of_jpeg_it_is():
-    """A JPEG with a segment of multi-picture files is another format to Pillow."""
+    """Pillow treats a JPEG with a multi-picture segment as another format."""
     several = io.BytesIO()
     halves().save(several, "MPO", save_all=True, append_images=[halves()])
     many = several.getvalue() + b"\xff\xda\0\x08\1\1\0\0\0\0" * 200

@@ -1,10 +1,10 @@
-"""A video that says that a machine made it is still the same video."""
+"""Marking a video as AI-generated does not change its content."""
 
 from __future__ import annotations
 
 import struct
 
-from app.files.marking import FROM_WORDS, marked_mp4, xmp_packet
+from app.files.marking import FROM_TEXT, marked_mp4, xmp_packet
 from app.files.media import read_video, read_video_manifest, with_manifest
 from tests.providers.media import video
 
@@ -23,7 +23,7 @@ def boxes(content: bytes) -> list[tuple[bytes, bytes]]:
 
 def test_an_mp4_is_marked_in_a_box_of_its_own(tmp_path) -> None:
     plain = with_manifest(video(), "video/mp4", {"prompt": "a boat"})
-    marked = marked_mp4(plain, xmp_packet(FROM_WORDS, "CyberImage"))
+    marked = marked_mp4(plain, xmp_packet(FROM_TEXT, "CyberImage"))
     assert boxes(marked)[:-1] == boxes(plain)
     kind, content = boxes(marked)[-1]
     assert kind == b"uuid"

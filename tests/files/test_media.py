@@ -1,4 +1,4 @@
-"""Videos that are encoded here: H.264 that keeps frames, colours and times."""
+"""Encoded videos: H.264 that keeps frames, colours and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of an installation are for its user alone (or the group), also those that were there before."""
+"""Files of an installation are private to its user (or group), including existing ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(path: Path, data: bytes = b"x", mode: int = 0o644) -> Path:
 
 @pytest.fixture
 def open_umask() -> None:
-    """Whatever this process has: these tests make folders that all may read."""
+    """Independent of this process' umask: these tests create folders that all users may read."""
     os.umask(0o022)
 
 
@@ -58,7 +58,7 @@ def test_a_closed_folder_is_not_walked_again(images: ProtectedPath, monkeypatch:
 def test_what_one_start_does_is_bounded_and_the_next_goes_on(images: ProtectedPath) -> None:
     first = restrict([images], PRIVATE, most=4)
     assert (first.changed, first.unfinished) == (4, True)
-    assert mode(images.folder) == 0o700  # before anything else: nobody gets past it
+    assert mode(images.folder) == 0o700  # changed first, so other users have no access below
     while restrict([images], PRIVATE, most=4).unfinished:
         pass
     assert {mode(path) for path in images.folder.rglob("*")} == {0o700, 0o600}
@@ -96,7 +96,7 @@ def test_a_folder_for_everybodys_files_stays_open(tmp_path: Path, open_umask: No
     assert (mode(tmp_path / "tmp"), mode(ours)) == (0o1777, 0o600)
 
 
-def test_files_of_somebody_else_are_left_alone(images: ProtectedPath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_another_user_are_not_changed(images: ProtectedPath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.files.modes.os.geteuid", lambda: os.getuid() + 1)
     done = restrict([images], PRIVATE)
     assert (done.changed, done.failed) == (0, 0)

@@ -1,4 +1,4 @@
-"""What is inside a picture comes out again: pixels, manifest in any script, and the line that other tools read."""
+"""Data in a picture can be read back: pixels, manifest in any script, and the `parameters` text."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from app.files.metadata import (
     MANIFEST_KEY,
     PARAMETERS_KEY,
     build_manifest,
+    embedded_metadata,
     parameters_text,
     png_text,
     read_manifest,
-    told_inside,
     xmp_of,
 )
 
@@ -84,7 +84,7 @@ def test_the_manifest_makes_the_picture_again() -> None:
     assert (manifest["model_id"], manifest["job_id"], manifest["image_id"]) == ("flux-dev", "j" * 32, "i" * 32)
 
 
-def test_a_picture_of_somebody_else_has_no_manifest(tmp_path: Path) -> None:
+def test_a_picture_from_another_program_has_no_manifest(tmp_path: Path) -> None:
     for name, text in (
         ("plain", {}),
         ("foreign", {"parameters": "x"}),
@@ -110,7 +110,7 @@ def test_the_parameters_text() -> None:
     )
 
 
-def test_the_parameters_text_tells_of_loras_and_strength() -> None:
+def test_the_parameters_text_includes_loras_and_strength() -> None:
     text = parameters_text(manifest_of(loras=[{"id": "ink", "scale": 0.5}, {"id": "a/b"}], strength=0.75))
     assert 'LoRA: "ink:0.5, a/b:1", Denoising strength: 0.75, Model: flux-dev' in text
 
@@ -187,18 +187,18 @@ def test_a_picture_and_its_thumbnail_say_that_a_machine_made_them(task: str, kin
     for data in (encode_png(pixels(), png_text(manifest)), encode_thumbnail(pixels(), xmp_of(manifest))):
         root = ElementTree.fromstring(xmp_of_file(data))
         (about,) = root.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
-        told = about.attrib["{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"]
-        assert told == f"http://cv.iptc.org/newscodes/digitalsourcetype/{kind}"
+        found = about.attrib["{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"]
+        assert found == f"http://cv.iptc.org/newscodes/digitalsourcetype/{kind}"
     assert b"iTXtXML:com.adobe.xmp\x00" in encode_png(pixels(), png_text(manifest))
 
 
 def test_marking_and_metadata_are_two_things() -> None:
-    marked = told_inside(manifest_of("a secret"), whole=False)
+    marked = embedded_metadata(manifest_of("a secret"), whole=False)
     data = encode_png(pixels(), png_text(marked))
     assert "DigitalSourceType" in xmp_of_file(data)
     assert b"a secret" not in data
     assert b"job_id" in data
-    plain = encode_png(pixels(), png_text(told_inside(manifest_of("no secret", marked=False), whole=True)))
+    plain = encode_png(pixels(), png_text(embedded_metadata(manifest_of("no secret", marked=False), whole=True)))
     assert not xmp_of_file(plain)
     assert b"no secret" in plain
     assert not xmp_of_file(encode_thumbnail(pixels()))

@@ -1,4 +1,4 @@
-"""Files appear whole and on the disk or not at all, and never outside their folder."""
+"""Files appear complete and synced or not at all, and never outside their folder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_data_reaches_the_disk_before_its_name_and_its_name_before_we_return(
 
 
 def failing_write(fail_at: int, error: BaseException):
-    """Stands in for os.fsync: the `fail_at`th call raises."""
+    """Replaces os.fsync: the `fail_at`th call raises."""
     calls = 0
     real = os.fsync
 

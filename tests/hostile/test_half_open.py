@@ -13,7 +13,7 @@ import pytest
 
 from app.config import load_settings
 from app.services.context import open_context
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 from tests.hostile.server import HostileServer
 from tests.processes import Processes
 from tests.waiting import wait_until
@@ -72,7 +72,7 @@ class KeyedServer(HostileServer):
             claim = context.claims.claim("worker-1")
             assert claim is not None
             noise = np.random.default_rng(1).integers(0, 256, (2048, 2048, 3), np.uint8)
-            return publish(context, claim, Made([Picture(noise, 1)], {}, {}, {}))[0].id
+            return publish(context, claim, GenerationResult([Picture(noise, 1)], {}, {}, {}))[0].id
         finally:
             context.close()
 

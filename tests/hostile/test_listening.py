@@ -84,7 +84,7 @@ def test_a_unix_socket(processes: Processes, tmp_path: Path) -> None:
         assert json.loads(stream.recv(60))["type"] == "progress"
     again = processes.start("run.py", "--check", **environment(tmp_path, f"unix:{path}"))
     assert again.wait(60) == 2
-    assert "something listens there already" in processes.said()
+    assert "another program listens there" in processes.said()
     server.terminate()
     assert server.wait(60) == 0
     assert not os.path.exists(path)

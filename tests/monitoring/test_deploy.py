@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules name only metrics, and labels, that a server really shows."""
+"""The dashboard and the alert rules use only metrics and labels that a server exports."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def test_every_family_is_named_as_it_should_be(families: dict[str, Metric]) -> N
 
 
 def test_every_label_is_known(families: dict[str, Metric]) -> None:
-    """An id in a label would be a new series for every job."""
+    """An id in a label would create a series for every job."""
     for metric in families.values():
         for sample in metric.samples:
             assert set(sample.labels) <= LABELS | LABELS_BY_PROMETHEUS | {"version", "python"}, sample
 
 
-def test_every_rule_says_what_it_means() -> None:
+def test_every_rule_has_an_explanation() -> None:
     for rule in RULES:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"].endswith((".", "?"))

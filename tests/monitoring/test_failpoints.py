@@ -1,4 +1,4 @@
-"""Failpoints do nothing unless a crash test arms them, and then exactly what it asks for."""
+"""Failpoints do nothing unless a crash test configures them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_probability_of_nought_never_happens() -> None:
     assert process.returncode == 0
 
 
-def test_stop_freezes_until_somebody_continues_it() -> None:
+def test_stop_freezes_until_continued() -> None:
     process = passing("after_claim=stop:1.0")
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
@@ -61,6 +61,6 @@ def test_stop_freezes_until_somebody_continues_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["before_comit=kill", "before_commit=explode", "before_commit", "after_claim=kill:2"])
-def test_a_slip_in_arming_is_told(text: str) -> None:
+def test_invalid_failpoints_raise(text: str) -> None:
     with pytest.raises(ValueError, match=ENVIRONMENT_NAME):
         parse(text)

@@ -1,4 +1,4 @@
-"""The log files: whole lines however many processes write, at most 1 MB each and five old ones, text or JSON."""
+"""The log files: complete lines with any number of processes, at most 1 MB each and five old ones, text or JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ for number in range(int(sys.argv[2])):
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """Take the handlers away again."""
+    """Remove the handlers again."""
     logger = logging.getLogger("cyberimage")
     before = logger.propagate, logger.level
     yield

@@ -1,4 +1,4 @@
-"""GPUs by NVML, with and without a driver, and with one that does not tell everything."""
+"""GPUs by NVML, with and without a driver, and with missing figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _ask_anew():
 
 
 class Driver:
-    """Two GPUs; the second does not know its load, and `broken` ones answer nothing."""
+    """Two GPUs; the second reports no load, and `broken` ones fail."""
 
     def __init__(self, broken: int | None = None) -> None:
         self.broken = broken
@@ -57,7 +57,7 @@ class Driver:
         return 61
 
 
-def test_what_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readings_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     Driver().install(monkeypatch)
     first, second = Machine().read().gpus
     assert (first.name, first.memory_bytes, first.used_bytes) == ("GPU 0", 24_000, 6_000)
@@ -85,8 +85,8 @@ def test_many_lookers_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < machine.read().memory_percent < 100
 
 
-def test_the_cpu_is_that_of_the_time_since_the_last_reading_by_whoever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """psutil's own cpu_percent answers 0 to each thread that asks for the first time; requests come on many."""
+def test_cpu_percent_is_since_the_last_reading_by_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil's cpu_percent returns 0 at the first call of each thread; requests are served by many."""
     times = iter([(100.0, 0.0), (130.0, 10.0), (130.0, 110.0)])  # busy and idle seconds
 
     def cpu_times() -> Times:

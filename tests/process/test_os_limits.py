@@ -1,4 +1,4 @@
-"""What a process asks of the operating system and of the C library."""
+"""Operating system limits of a process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 HEAPS_OF_TWELVE_THREADS = """
 import ctypes, sys, threading
-from app.process.os_limits import share_arenas
+from app.process.os_limits import limit_malloc_arenas
 if {share}:
-    share_arenas()
+    limit_malloc_arenas()
 libc, held, gathered = ctypes.CDLL(None), [], threading.Barrier(12)
 libc.malloc.restype = ctypes.c_void_p
 

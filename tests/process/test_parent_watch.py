@@ -1,4 +1,4 @@
-"""When the supervisor is gone, even by SIGKILL, nothing of it stays behind."""
+"""When the supervisor dies, even by SIGKILL, its children stop."""
 
 from __future__ import annotations
 

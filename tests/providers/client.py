@@ -1,4 +1,4 @@
-"""What a client of the remote models' routes does."""
+"""Requests to the routes for remote models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A provider on loopback, and an installation with a worker of the remote lane that knows no other."""
+"""A provider on loopback, and an installation with a worker of the remote lane that uses only this provider."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def client(harness: Harness) -> FlaskClient:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asks, polls and tries again within a blink."""
+    """Shortens intervals of polling and retries."""
     for name in ("retry.ASK_PAUSES", "poll.POLL_PAUSES", "poll.POLL_PAUSES_WITH_WEBHOOK"):
         monkeypatch.setattr(f"app.engines.replicate.{name}", (0.05,))
     monkeypatch.setattr("app.engines.remote.FETCH_PAUSE_SECONDS", 0.02)
@@ -61,8 +61,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hire(quick: None) -> Iterator[Callable[[Harness], Worker]]:
-    """Starts workers of the remote lane, which stop with the test."""
+def start_worker(quick: None) -> Iterator[Callable[[Harness], Worker]]:
+    """Starts workers of the remote lane, which are stopped after the test."""
     hired: list[tuple[Worker, threading.Thread]] = []
 
     def start(harness: Harness) -> Worker:
@@ -80,5 +80,5 @@ def hire(quick: None) -> Iterator[Callable[[Harness], Worker]]:
 
 
 @pytest.fixture
-def worker(hire: Callable[[Harness], Worker], harness: Harness) -> Worker:
-    return hire(harness)
+def worker(start_worker: Callable[[Harness], Worker], harness: Harness) -> Worker:
+    return start_worker(harness)

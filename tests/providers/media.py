@@ -1,4 +1,4 @@
-"""Small real files that a provider may give out."""
+"""Small real files as outputs of a provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stand-in for a server with OpenAI's images API. `answers` are given first; after them it does as it is asked."""
+"""A fake of a server with OpenAI's images API. `answers` are returned first; after them it generates as requested."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """Log nothing."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A stand-in for Replicate on loopback: its HTTP, its states and its webhooks, and whatever can go wrong with them.
+"""A fake of Replicate on loopback: its HTTP API, states and webhooks, with faults on demand.
 
 What a prediction does stands in `scripts`, by the prompt that asks for it. Everything that was asked is kept, so that a
 test can count what would have been paid for.
@@ -33,14 +33,14 @@ TERMINAL = ("succeeded", "failed", "canceled", "aborted")
 
 @dataclass
 class Script:
-    """How a prediction goes. `fetches` are what the first fetches of an output get: a status, "cut" or "garbage"."""
+    """The course of a prediction. `fetches` are for the first fetches of an output: a status, "cut" or "garbage"."""
 
     seconds: float = 0.1
     ends: str = "succeeded"
     error: str | None = None
     files: tuple[bytes, ...] = (media.picture(),)
     fetches: list[int | str] = field(default_factory=list)
-    webhooks: tuple[str, ...] = ("starting", "end")  # what is told, in this order; "end" may come twice
+    webhooks: tuple[str, ...] = ("starting", "end")  # sent in this order; "end" may come twice
     hold: threading.Event | None = None  # it does not end before this is set
     output: Any = None  # instead of the URLs of the files
     predict_seconds: float = 1.5
@@ -113,7 +113,7 @@ class StandIn(ThreadingHTTPServer):
         }
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Ignore clients that hang up."""
 
     # --- the life of a prediction
 
@@ -127,9 +127,9 @@ class StandIn(ThreadingHTTPServer):
 
     def _live(self, made: Prediction) -> None:
         script = made.script
-        told = list(script.webhooks)
-        if told and told[0] == "starting":
-            self.tell(made, told.pop(0))
+        messages = list(script.webhooks)
+        if messages and messages[0] == "starting":
+            self.send_webhook(made, messages.pop(0))
         time.sleep(script.seconds / 2)
         self._move(made, "processing", "50%|#####     | 2/4 [00:01<00:01]")
         time.sleep(script.seconds / 2)
@@ -137,16 +137,16 @@ class StandIn(ThreadingHTTPServer):
             script.hold.wait(120)
         if script.ends != "never":
             self._move(made, script.ends)
-            for what in told:
-                self.tell(made, what)
+            for what in messages:
+                self.send_webhook(made, what)
 
     def _move(self, made: Prediction, status: str, logs: str = "") -> None:
         with self.lock:
             if made.status not in TERMINAL:
                 made.status, made.logs = status, logs or made.logs
 
-    def tell(self, made: Prediction, what: str, *, secret: str = SECRET, at: float | None = None) -> int | None:
-        """Send a webhook about it, as it is now or as it was; gives what it was answered."""
+    def send_webhook(self, made: Prediction, what: str, *, secret: str = SECRET, at: float | None = None) -> int | None:
+        """Send a webhook about it, with its current or an earlier state. Returns the response."""
         if made.webhook is None:
             return None
         body = made.body(self) | ({} if what == "end" else {"status": what, "output": None, "error": None})
@@ -296,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = announced is not None
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """Log nothing."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""kill -9 of the remote worker between any two steps: nothing is asked twice, nothing is lost. The provider counts."""
+"""kill -9 of the remote worker between any two steps: no prediction is created twice or lost. The provider counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from app.core.job import JobStatus
 from app.monitoring.failpoints import ENVIRONMENT_NAME, NAMES
-from app.services.ops.maintenance import rescue
+from app.services.ops.maintenance import expire_leases
 from tests.processes import Processes
 from tests.providers.replicate_server import Script, StandIn
 from tests.waiting import PATIENCE, wait_until
@@ -21,7 +21,7 @@ from tests.worker.harness import Harness
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hurried")]
 
 SHORT = {"LEASE_SECONDS": "1", "HEARTBEAT_SECONDS": "0.3"}
-HOOKED = {"PUBLIC_URL": "http://127.0.0.1:9"}  # nobody there: the webhooks are lost
+HOOKED = {"PUBLIC_URL": "http://127.0.0.1:9"}  # unused port: the webhooks are lost
 
 
 def kill_at(where: str, harness: Harness, processes: Processes) -> None:  # noqa: F811
@@ -41,7 +41,7 @@ def test_asked_once_and_delivered_once(
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
-    hire: Callable,
+    start_worker: Callable,
     where: str,
     more: dict[str, str],
 ) -> None:
@@ -50,7 +50,7 @@ def test_asked_once_and_delivered_once(
     provider.scripts["a boat"] = Script(seconds=1.0 if where == "mid_generation" else 0.1)
     job_id = harness.submit("a boat", model_id="painter")
     kill_at(where, harness, processes)
-    hire(harness)
+    start_worker(harness)
     (output,) = harness.completed(job_id).outputs
     made = provider.created_for("a boat")
     assert len(made) == 1
@@ -67,13 +67,13 @@ def test_a_failure_that_was_heard_of_before_the_crash_is_none_twice(
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
-    hire: Callable,
+    start_worker: Callable,
 ) -> None:
     harness = new_harness(**settings, **SHORT)
     provider.scripts["a boat"] = Script(ends="failed", error="it sank")
     job_id = harness.submit("a boat", model_id="painter")
     kill_at("after_ended", harness, processes)
-    hire(harness)
+    start_worker(harness)
     job = harness.ended(job_id).job
     assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, "provider_error", "it sank")
     assert len(provider.created_for("a boat")) == 1
@@ -84,9 +84,9 @@ def test_twins_never_share_a_prediction(
     settings: dict[str, str],
     provider: StandIn,
     processes: Processes,  # noqa: F811
-    hire: Callable,
+    start_worker: Callable,
 ) -> None:
-    """Two jobs with the very same input, both cut off between asking and writing down the answer."""
+    """Two jobs with the same input, both interrupted between the request and storing its answer."""
     harness = new_harness(**settings, **SHORT, REMOTE_CONCURRENCY="1")
     provider.echoes_webhooks = False
     provider.models["acme/painter"]["latest_version"]["openapi_schema"]["components"]["schemas"]["Input"][
@@ -96,7 +96,7 @@ def test_twins_never_share_a_prediction(
     for _ in jobs:
         kill_at("after_create", harness, processes)
     assert len(provider.created_for("twin")) == 2
-    hire(harness)
+    start_worker(harness)
     for job in jobs:
         harness.completed(job)
     wait_until(lambda: len(provider.created_for("twin")) == 2, "a third one")
@@ -111,7 +111,7 @@ def test_killed_again_and_again(
     provider: StandIn,
     processes: Processes,  # noqa: F811
 ) -> None:
-    """Twenty jobs, side by side, under workers that live for seconds and die at any moment."""
+    """Twenty concurrent jobs, with workers that live for seconds and are killed at any moment."""
     chance = random.Random(5)
     harness = new_harness(**settings, **SHORT, MAX_ATTEMPTS="60")
     prompts = [f"job {number}" for number in range(20)]
@@ -126,7 +126,7 @@ def test_killed_again_and_again(
         process.wait(PATIENCE)
         harness.context.workers.remove(harness.context.workers.live()[0]["id"])
         time.sleep(1.1)  # longer than a lease
-        rescue(harness.context)
+        expire_leases(harness.context)
         if all(harness.view(job).job.status.terminal for job in jobs):
             break
     assert {harness.view(job).job.status for job in jobs} == {JobStatus.COMPLETED}

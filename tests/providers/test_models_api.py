@@ -1,4 +1,4 @@
-"""Which models a provider has, and what they take: the routes, over a provider on loopback."""
+"""The routes that list a provider's models and their schemas, with a provider on loopback."""
 
 from __future__ import annotations
 

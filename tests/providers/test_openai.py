@@ -1,4 +1,4 @@
-"""A second provider through the same lane: any server that speaks OpenAI's images API."""
+"""A second provider on the same lane: any server with OpenAI's images API."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_server_that_stumbles_is_asked_again_under_the_same_key(
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ({"data": []}, "without a picture"),
         ({"data": [{"b64_json": "AAAA"}]}, "cannot be read"),
@@ -68,7 +68,7 @@ def test_a_server_that_stumbles_is_asked_again_under_the_same_key(
         ({"data": [{"url": "http://127.0.0.1:9/x.png"}]}, "neither https"),
     ],
 )
-def test_nonsense(harness: Harness, server: OpenAIServer, worker: Worker, answer: object, told: str) -> None:
+def test_nonsense(harness: Harness, server: OpenAIServer, worker: Worker, answer: object, message: str) -> None:
     server.answers = [(200, answer)]
     job = harness.ended(harness.submit("x", model_id="far")).job
-    assert (job.error_code, told in (job.error_message or "")) == ("provider_error", True), job.error_message
+    assert (job.error_code, message in (job.error_message or "")) == ("provider_error", True), job.error_message

@@ -1,4 +1,4 @@
-"""Pictures of the gallery in inputs of remote models: only those that the client may see leave this installation."""
+"""Gallery pictures in inputs of remote models: only those that the client may see are uploaded."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def people(harness: Harness) -> Keyed:
 
 
 @pytest.fixture
-def bobs(people: Keyed, worker: Worker) -> str:
-    """The id of a picture of Bob's."""
+def bobs_image(people: Keyed, worker: Worker) -> str:
+    """The id of one of Bob's pictures."""
     return str(completed(people.bob, run(people.bob, prompt="a still"))["images"][0]["image_id"])
 
 
@@ -55,8 +55,10 @@ def _ways(image_id: str) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
 
 
 @pytest.mark.parametrize("way", range(7))
-def test_a_picture_of_somebody_else_is_not_uploaded(people: Keyed, provider: StandIn, bobs: str, way: int) -> None:
-    schema, input, field = _ways(bobs)[way]
+def test_a_picture_of_another_client_is_not_uploaded(
+    people: Keyed, provider: StandIn, bobs_image: str, way: int
+) -> None:
+    schema, input, field = _ways(bobs_image)[way]
     provider.add_model("acme/taker", schema)
     uploaded = dict(provider.files)
     body = {"model": "acme/taker", "input": {"prompt": "steal", **input}}
@@ -70,14 +72,16 @@ def test_a_picture_of_somebody_else_is_not_uploaded(people: Keyed, provider: Sta
 
 
 @pytest.mark.parametrize("way", range(7))
-def test_ones_own_picture_and_an_administrators_are(people: Keyed, provider: StandIn, bobs: str, way: int) -> None:
-    schema, input, _ = _ways(bobs)[way]
+def test_ones_own_picture_and_an_administrators_are(
+    people: Keyed, provider: StandIn, bobs_image: str, way: int
+) -> None:
+    schema, input, _ = _ways(bobs_image)[way]
     provider.add_model("acme/taker", schema)
-    picture = people.bob.get(f"/api/image/{bobs}").data
+    picture = people.bob.get(f"/api/image/{bobs_image}").data
     for who, prompt in ((people.bob, "mine"), (people.root, "any")):
         completed(who, run(who, "acme/taker", prompt=prompt, **input))
         (made,) = provider.created_for(prompt)
-        assert bobs not in str(made.input)
+        assert bobs_image not in str(made.input)
         assert any(f"{provider.url}/files/{name}" in str(made.input) for name, data in provider.files.items()
                    if data == picture)  # fmt: skip
 
@@ -91,26 +95,28 @@ def test_a_reference_that_is_none(people: Keyed, provider: StandIn, reference: s
     assert answer.json["errors"][0]["field"] == "input.deep.0.image"
 
 
-def test_a_removed_picture_of_somebody_else_is_one_that_never_was(people: Keyed, provider: StandIn, bobs: str) -> None:
+def test_a_removed_picture_of_another_client_is_not_found(people: Keyed, provider: StandIn, bobs_image: str) -> None:
     provider.add_model("acme/taker", {})
-    assert people.bob.delete(f"/api/image/{bobs}").status_code == 204
-    for image_id in (bobs, "0" * 32):
+    assert people.bob.delete(f"/api/image/{bobs_image}").status_code == 204
+    for image_id in (bobs_image, "0" * 32):
         body = {"model": "acme/taker", "input": {"prompt": "x", "image": f"cyberimage://image/{image_id}"}}
         answer = people.alice.post("/api/run-image-model", json=body)
         assert answer.json["errors"] == [{"field": "input.image", "message": "There is no image with this id."}]
 
 
-def test_a_worker_uploads_only_what_was_admitted(people: Keyed, harness: Harness, provider: StandIn, bobs: str) -> None:
-    """Whatever got into a job's row: what was not admitted with the job is not looked up when it runs."""
+def test_a_worker_uploads_only_what_was_admitted(
+    people: Keyed, harness: Harness, provider: StandIn, bobs_image: str
+) -> None:
+    """Even if a job's row was changed: pictures that were not admitted with the job are not read when it runs."""
     provider.add_model("acme/taker", {})
-    input = {"prompt": "later", "deep": {"image": f"cyberimage://image/{bobs}"}}
+    input = {"prompt": "later", "deep": {"image": f"cyberimage://image/{bobs_image}"}}
     call = RemoteCall(source="replicate", model="acme/taker", input=input)
     request = GenerationRequest(model_id="acme/taker", prompt="later", num_inference_steps=1, seed=1, remote=call)
     uploaded = dict(provider.files)
     job, _ = harness.context.jobs.enqueue(
         request, client_id=people.ids["alice"], lane="remote", max_attempts=3, idempotency=None
     )
-    harness.context.notifications.ring("work")
+    harness.context.notifications.publish("work")
     body = ended(people.alice, job.id)
     assert (body["status"], body["error"]["code"]) == ("FAILED", "invalid_request")
     assert provider.files == uploaded
@@ -118,17 +124,17 @@ def test_a_worker_uploads_only_what_was_admitted(people: Keyed, harness: Harness
 
 
 def test_a_job_that_waited_for_this_version_uploads_what_is_its_owners(
-    people: Keyed, harness: Harness, provider: StandIn, bobs: str
+    people: Keyed, harness: Harness, provider: StandIn, bobs_image: str
 ) -> None:
-    """Accepted before admitted pictures were written down with a job."""
+    """A job from a version that did not store admitted pictures."""
     provider.add_model("acme/taker", {})
-    input = {"prompt": "waited", "deep": {"image": f"cyberimage://image/{bobs}"}}
+    input = {"prompt": "waited", "deep": {"image": f"cyberimage://image/{bobs_image}"}}
     call = RemoteCall(source="replicate", model="acme/taker", input=input)
     request = GenerationRequest(model_id="acme/taker", prompt="waited", num_inference_steps=1, seed=1, remote=call)
     job, _ = harness.context.jobs.enqueue(
         request, client_id=people.ids["bob"], lane="remote", max_attempts=3, idempotency=None
     )
-    harness.context.notifications.ring("work")
+    harness.context.notifications.publish("work")
     assert ended(people.bob, job.id)["status"] == "COMPLETED"
     (asked,) = provider.created_for("waited")
     assert not asked.input["deep"]["image"].startswith("cyberimage:")
@@ -170,8 +176,8 @@ def test_only_listed_references(
         assert "REPLICATE_ONLY_LISTED" in answer.json["detail"]
 
 
-def test_a_rerun_asks_whose_the_picture_is(people: Keyed, harness: Harness, bobs: str) -> None:
+def test_a_rerun_checks_the_owner_of_the_picture(people: Keyed, harness: Harness, bobs_image: str) -> None:
     with pytest.raises(ImageNotFound):
-        rerun(harness.context, bobs, client_id=people.ids["alice"])
+        rerun(harness.context, bobs_image, client_id=people.ids["alice"])
     with pytest.raises(Conflict):  # his own, which a provider made
-        rerun(harness.context, bobs, client_id=people.ids["bob"])
+        rerun(harness.context, bobs_image, client_id=people.ids["bob"])

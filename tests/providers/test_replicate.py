@@ -1,4 +1,4 @@
-"""Generations at Replicate, in one process: how they succeed, how they fail, and that each is paid for once."""
+"""Generations at Replicate, in one process: success, failures, and that each is paid for once."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_video(harness: Harness, provider: StandIn, worker: Worker, kind: str,
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         (Script(ends="failed", error="NSFW content detected"), "NSFW content detected"),
         (Script(ends="failed"), "gave no reason"),
@@ -81,15 +81,15 @@ def test_a_video(harness: Harness, provider: StandIn, worker: Worker, kind: str,
         (Script(output=[]), "made no file"),
         (Script(fetches=[404]), "answered 404"),
         (Script(fetches=["garbage"] * 5), "cannot be read as a picture"),
-        (Script(output="http://127.0.0.1:9/x.png"), "neither https nor the provider's own"),
+        (Script(output="http://127.0.0.1:9/x.png"), "neither https nor the provider's origin"),
         (Script(output="https://127.0.0.1:9/x.png"), "private address"),
     ],
 )
-def test_how_it_fails(harness: Harness, provider: StandIn, worker: Worker, script: Script, told: str) -> None:
+def test_how_it_fails(harness: Harness, provider: StandIn, worker: Worker, script: Script, message: str) -> None:
     provider.scripts["bad"] = script
-    code, message = failed(harness, harness.submit("bad", model_id="painter"))
+    code, text = failed(harness, harness.submit("bad", model_id="painter"))
     assert code == "provider_error"
-    assert told in message
+    assert message in text
     assert len(provider.created_for("bad")) == 1
     assert harness.files() == []
 
@@ -142,7 +142,7 @@ def test_a_refusal_is_passed_on(harness: Harness, provider: StandIn, worker: Wor
 
 
 def test_an_answer_that_is_lost_is_not_paid_for_twice(harness: Harness, provider: StandIn, worker: Worker) -> None:
-    """The provider did it, and the connection broke before it could say so. With the list's help it is found."""
+    """The provider created it, and the connection broke before the answer. It is found in the provider's list."""
     for number in range(7):  # more than a page of others
         provider.create("acme/painter", None, {"input": {"prompt": f"other {number}"}})
     provider.drop_creates = 1
@@ -159,26 +159,26 @@ def test_a_cancel_is_passed_on(harness: Harness, provider: StandIn, worker: Work
     assert provider.cancels == [provider.created_for("slow")[0].id]
 
 
-def test_what_takes_too_long_is_cancelled(new_harness, settings, provider: StandIn, hire) -> None:
+def test_what_takes_too_long_is_cancelled(new_harness, settings, provider: StandIn, start_worker) -> None:
     harness = new_harness(**settings | {"REMOTE_TIMEOUT_SECONDS": "0.5"})
     provider.scripts["slow"] = Script(hold=threading.Event())
-    hire(harness)
+    start_worker(harness)
     code, message = failed(harness, harness.submit("slow", model_id="painter"))
     assert (code, "REMOTE_TIMEOUT_SECONDS" in message) == ("timeout", True)
     assert len(provider.cancels) == 1
 
 
-def test_a_stop_leaves_the_prediction_to_the_next_worker(harness: Harness, provider: StandIn, hire) -> None:
+def test_a_stop_leaves_the_prediction_to_the_next_worker(harness: Harness, provider: StandIn, start_worker) -> None:
     hold = threading.Event()
     provider.scripts["handed over"] = Script(hold=hold)
-    first = hire(harness)
+    first = start_worker(harness)
     job_id = harness.submit("handed over", model_id="painter")
     wait_until(lambda: harness.context.predictions.of_job(job_id), "nothing was written down")
     wait_until(lambda: harness.context.predictions.of_job(job_id).provider_id, "no id was written down")
     first.stop(0)
     harness.until(job_id, lambda seen: seen.job.status is JobStatus.PENDING)
     hold.set()
-    hire(harness)
+    start_worker(harness)
     harness.completed(job_id)
     assert (len(provider.created_for("handed over")), provider.cancels) == (1, [])
 
@@ -199,7 +199,7 @@ def test_native_settings_in_the_models_own_words(harness: Harness, provider: Sta
         "go_fast": True,
     }
     assert any("negative_prompt" in warning for warning in job.warnings)
-    assert any("1280x720 became 16:9" in warning for warning in job.warnings)
+    assert any("1280x720 was changed to 16:9" in warning for warning in job.warnings)
     sized = submit(harness.context, asked.model_copy(update={"model_id": "sized"}), client_id="x").job_id
     code, message = failed(harness, sized)
     assert (code, "input.width: must be 1024 or less" in message) == ("invalid_request", True)
@@ -212,13 +212,13 @@ def test_a_slider_that_goes_too_far(harness: Harness, provider: StandIn, worker:
     ]["maximum"] = 4
     job = harness.completed(submit(harness.context, asked, client_id="x").job_id).job
     assert provider.created_for("far")[0].input["steps"] == 4
-    assert job.warnings == ("steps goes from 1 to 4; 100 became 4.",)
+    assert job.warnings == ("steps goes from 1 to 4; 100 was changed to 4.",)
 
 
-def test_start_from_a_picture(new_harness, settings, provider: StandIn, hire) -> None:
+def test_start_from_a_picture(new_harness, settings, provider: StandIn, start_worker) -> None:
     line = 'painter;acme/painter;A painter;replicate;false;{"tasks": ["txt2img", "img2img"]}'
     harness = new_harness(**settings | {"MODEL_PAINTER": line})
-    hire(harness)
+    start_worker(harness)
     image = base64.b64encode(media.picture("PNG", 64, (9, 9, 200))).decode()
     asked = GenerationInput(prompt="from", model_id="painter", image=image)
     harness.completed(submit(harness.context, asked, client_id="x").job_id)
@@ -246,8 +246,8 @@ def test_a_success_without_a_file_is_made_anew_on_request(harness: Harness, prov
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "not yet named"])
-def test_what_nobody_wants_any_more_is_cancelled(harness: Harness, provider: StandIn, hire, named: bool) -> None:
-    """Cancelled while no worker had it: between a crash and the next attempt."""
+def test_an_abandoned_prediction_is_cancelled(harness: Harness, provider: StandIn, start_worker, named: bool) -> None:
+    """Cancelled while no worker owned it: between a crash and the next attempt."""
     provider.scripts["orphan"] = Script(hold=threading.Event())
     job_id = harness.submit("orphan", model_id="painter")
     claim = harness.context.claims.claim("a worker that dies", lane="remote")
@@ -259,7 +259,7 @@ def test_what_nobody_wants_any_more_is_cancelled(harness: Harness, provider: Sta
         harness.context.predictions.created(claim, intended, made.id)
     harness.context.claims.release(claim)
     cancel.cancel(harness.context, job_id)
-    hire(harness)
+    start_worker(harness)
     wait_until(lambda: provider.cancels == [made.id], "it runs on")
     wait_until(lambda: not harness.context.predictions.abandoned("replicate"), "it is still a stray")
 

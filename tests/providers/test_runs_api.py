@@ -1,4 +1,4 @@
-"""Asking a provider for pictures and videos: the routes, over a provider on loopback and a remote worker."""
+"""The routes that run a provider's models, with a provider on loopback and a remote worker."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_is_refused(client: FlaskClient, provider: StandIn, body: object, c
     assert provider.predictions == {}
 
 
-def test_an_unknown_input_is_left_out_and_said(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
+def test_an_unknown_input_is_left_out_with_a_warning(client: FlaskClient, provider: StandIn, worker: Worker) -> None:
     answer = client.post("/api/run-image-model", json={"model": "acme/painter", "input": {"prompt": "x", "promt": "y"}})
     assert answer.json["warnings"] == ["acme/painter has no input 'promt'; it was not used."]
     completed(client, answer.json["job_id"])
@@ -148,7 +148,7 @@ def test_the_first_frame_whatever_it_is_called(
     answer = client.post("/api/run-video-model", json=body)
     if name is None:
         assert [error["field"] for error in answer.json["errors"]] == ["source_image_id"]
-        assert "takes no picture" in answer.json["detail"]
+        assert "has no input for a picture" in answer.json["detail"]
         return
     wait_until(lambda: provider.created_for("go"), "it was never asked")
     (made,) = provider.created_for("go")
@@ -192,7 +192,7 @@ def test_a_video_in_our_words_begins_with_a_picture_too(client: FlaskClient, pro
     assert (clip["tasks"], clip["media"], clip["lane"]) == (["txt2video", "img2video"], "video", "remote")
     body = {"prompt": "it sails", "model_id": "clip", "image": image["image_id"], "settings": {"strength": 0.5}}
     answer = client.post("/api/generate", json=body)
-    assert "begins with the whole of it" in answer.json["warnings"][0]
+    assert "keeps its start image unchanged" in answer.json["warnings"][0]
     done = completed(client, answer.json["job_id"])
     assert (done["task"], done["images"][0]["media"]) == ("img2video", "video")
     (made,) = provider.created_for("it sails")
@@ -214,7 +214,7 @@ def test_a_source_that_cannot_be_one(client: FlaskClient, provider: StandIn, wor
         ({"source_image_id": "0" * 32}, "no image with this id"),
         ({"source_image_id": video["image_id"]}, "is a video"),
         ({"source_image_id": "../etc"}, "match"),
-        ({"model": "acme/silent"}, "name its input"),
+        ({"model": "acme/silent"}, "does not publish its inputs"),
     ]
     for wrong, words in cases:
         answer = client.post("/api/run-video-model", json=asked | wrong)
@@ -242,7 +242,7 @@ def test_a_failed_one_shows_why_and_is_retried(client: FlaskClient, provider: St
     assert 'cyberimage_remote_predict_seconds_total{model="painter",provider="replicate"} 3.0' in metrics
 
 
-def test_what_a_clients_own_webhook_is_told(client: FlaskClient, harness: Harness, worker: Worker) -> None:
+def test_the_message_to_a_clients_webhook(client: FlaskClient, harness: Harness, worker: Worker) -> None:
     body = {"model": "acme/painter", "input": {"prompt": "told"}, "webhook_url": "https://8.8.8.8/hook"}
     completed(client, client.post("/api/run-image-model", json=body).json["job_id"])
     with harness.context.database.read() as connection:

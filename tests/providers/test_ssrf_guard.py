@@ -1,4 +1,4 @@
-"""The guarded client: no way to a private address, by name, by spelling, by rebinding or by redirect."""
+"""The guarded client: no access to private addresses by name, notation, rebinding or redirect."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import httpx
 import pytest
 
 from app.providers.ssrf_guard import AddressRefused, guarded_client, url_problem
-from tests.services.webhooks.receiver import Receiver, nobody
+from tests.services.webhooks.receiver import Receiver, unused_url
 
 Answers = list[list[str]]
 
 
 class Names:
-    """DNS under the test's command: each name's `answers` in turn, the last one for ever. Numbers stay numbers."""
+    """A fake DNS: each name's `answers` in turn, the last one repeatedly. Addresses are returned as they are."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answers] = {}
@@ -47,7 +47,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that connections were opened to. Public ones end up at nobody's."""
+    """The addresses that connections were opened to. Connections to public ones fail."""
     opened: list[str] = []
     real = socket.create_connection
 
@@ -101,7 +101,7 @@ def test_no_spelling_of_a_private_address_gets_through(
     with pytest.raises(AddressRefused):
         client.get(url)
     assert connected == []
-    assert url_problem(url, allow_private=False) == "leads to a private address, which this server does not call"
+    assert url_problem(url, allow_private=False) == "leads to a private address, which is not allowed"
 
 
 def test_a_name_that_leads_to_a_private_address_is_refused(
@@ -126,7 +126,7 @@ def test_an_answer_that_mixes_public_and_private_is_refused_as_a_whole(
 def test_a_name_that_changes_its_mind_after_the_check_gains_nothing(
     client: httpx.Client, names: Names, connected: list[str], receiver: Receiver
 ) -> None:
-    """DNS rebinding: public when checked, loopback when connected to, if it were asked again."""
+    """DNS rebinding: public when checked, loopback if resolved again for the connection."""
     names.answers["rebind.example"] = [["93.184.215.14"], ["127.0.0.1"]]
     with pytest.raises(httpx.ConnectError):
         client.get(f"http://rebind.example:{receiver.server_port}/")
@@ -153,9 +153,9 @@ def test_a_redirect_to_a_private_address_is_refused(
 
 
 def test_proxies_of_the_environment_are_ignored(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy would do the connecting, unguarded."""
+    """A proxy would connect without the guard."""
     for name in ("HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, nobody())
+        monkeypatch.setenv(name, unused_url())
     with guarded_client(allow_private=True, total_seconds=2) as client:
         assert client.get(receiver.url()).status_code == 200
 
@@ -166,7 +166,7 @@ def test_proxies_of_the_environment_are_ignored(receiver: Receiver, monkeypatch:
 def test_the_name_stays_in_the_host_header_and_the_next_address_is_tried(
     open_client: httpx.Client, names: Names, receiver: Receiver
 ) -> None:
-    names.answers["hooks.example"] = [["127.0.0.9", "127.0.0.1"]]  # nobody listens at the first
+    names.answers["hooks.example"] = [["127.0.0.9", "127.0.0.1"]]  # nothing listens at the first
     answer = open_client.get(f"http://hooks.example:{receiver.server_port}/x")
     assert answer.status_code == 200
     assert receiver.calls[0].headers["host"] == f"hooks.example:{receiver.server_port}"
@@ -174,7 +174,7 @@ def test_the_name_stays_in_the_host_header_and_the_next_address_is_tried(
 
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[tuple[int, ssl.SSLContext, list[str | None]]]:
-    """Speaks TLS as hooks.example; gives its port, a context that trusts it, and the names it was asked for."""
+    """A TLS server for hooks.example. Returns its port, a context that trusts it, and the requested server names."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -210,7 +210,7 @@ def test_tls_asks_for_the_name_and_checks_it(
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             client.get(f"https://other.example:{port}/")
     with guarded_client(allow_private=True, total_seconds=2) as client, pytest.raises(httpx.ConnectError, match="CERT"):
-        client.get(f"https://hooks.example:{port}/")  # nobody vouches for it
+        client.get(f"https://hooks.example:{port}/")  # an untrusted certificate
 
 
 # --- time, and errors as users of httpx know them
@@ -240,7 +240,7 @@ def _hangs_up() -> str:
 @pytest.mark.parametrize(
     ("url", "error"),
     [
-        (nobody, httpx.ConnectError),
+        (unused_url, httpx.ConnectError),
         (_hangs_up, httpx.RemoteProtocolError),
         (lambda: "http://no-such-name.invalid/", httpx.ConnectError),
         (lambda: f"http://{'a' * 64}.example/", httpx.ConnectError),

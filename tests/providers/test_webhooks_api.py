@@ -1,4 +1,4 @@
-"""Replicate's webhooks: believed when signed, harmless when late or repeated, and of no use to others."""
+"""Replicate's webhooks: verified by signature, harmless if late or repeated, unusable by others."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.worker.harness import Harness
 
 @pytest.fixture
 def hooked(
-    new_harness: Callable[..., Harness], settings: dict[str, str], provider: StandIn, hire, monkeypatch
+    new_harness: Callable[..., Harness], settings: dict[str, str], provider: StandIn, start_worker, monkeypatch
 ) -> Hooked:
-    """A worker that only ever hears by webhook, and a provider whose messages the test delivers."""
+    """A worker that gets reports by webhook only, and a provider whose messages the test delivers."""
     monkeypatch.setattr("app.engines.replicate.poll.POLL_PAUSES_WITH_WEBHOOK", (3600.0,))
     harness = new_harness(**settings, PUBLIC_URL="https://pictures.example")
-    hire(harness)
+    start_worker(harness)
     return Hooked(harness, create_app(harness.context.settings).test_client(), provider)
 
 
@@ -62,20 +62,20 @@ class Hooked:
 def test_a_webhook_ends_it(hooked: Hooked) -> None:
     job_id, made = hooked.run("told")
     assert hooked.client.get(f"/api/status/{job_id}").json["status"] == "PROCESSING"
-    assert hooked.provider.tell(made, "end") == 200
+    assert hooked.provider.send_webhook(made, "end") == 200
     completed(hooked.client, job_id)
     assert ("GET", f"/v1/predictions/{made.id}") not in hooked.provider.asked
 
 
 def test_webhooks_twice_late_and_out_of_order(hooked: Hooked) -> None:
     job_id, made = hooked.run("often")
-    told = [hooked.provider.tell(made, what) for what in ("end", "starting", "processing", "end", "end")]
-    assert told == [200] * 5
+    statuses = [hooked.provider.send_webhook(made, what) for what in ("end", "starting", "processing", "end", "end")]
+    assert statuses == [200] * 5
     before = completed(hooked.client, job_id)
     assert len(hooked.provider.fetched) == 1
-    assert hooked.provider.tell(made, "processing") == 200
+    assert hooked.provider.send_webhook(made, "processing") == 200
     made.status, made.script.error = "failed", "changed its mind"
-    assert hooked.provider.tell(made, "end") == 200
+    assert hooked.provider.send_webhook(made, "end") == 200
     assert completed(hooked.client, job_id) == before
 
 
@@ -83,7 +83,7 @@ def test_webhook_and_poll_together_fetch_once(hooked: Hooked, monkeypatch) -> No
     monkeypatch.setattr("app.engines.replicate.poll.POLL_PAUSES_WITH_WEBHOOK", (0.01,))
     for number in range(5):
         job_id, made = hooked.run(f"race {number}")
-        threads = [threading.Thread(target=hooked.provider.tell, args=(made, "end")) for _ in range(4)]
+        threads = [threading.Thread(target=hooked.provider.send_webhook, args=(made, "end")) for _ in range(4)]
         for thread in threads:
             thread.start()
         completed(hooked.client, job_id)
@@ -130,18 +130,18 @@ def test_messages_that_are_not_believed(hooked: Hooked, what: str) -> None:
     }
     assert answers[what]() == 401
     assert hooked.client.get(f"/api/status/{job_id}").json["remote"] == before
-    assert hooked.provider.tell(made, "end") == 200
+    assert hooked.provider.send_webhook(made, "end") == 200
     completed(hooked.client, job_id)
 
 
 def test_what_is_not_ours_leaves_no_trace(hooked: Hooked, caplog) -> None:
     url = "https://pictures.example/api/webhooks/replicate"
-    text = json.dumps({"id": "somebody elses", "status": "succeeded", "output": None})
+    text = json.dumps({"id": "of another account", "status": "succeeded", "output": None})
     assert hooked.deliver(url, text) == 404
     assert hooked.deliver(f"{url}?prediction={'0' * 32}", text) == 404
     assert hooked.deliver(url, json.dumps({"hello": "world"})) == 400
-    assert "somebody elses" not in caplog.text
-    assert hooked.harness.context.predictions.taken("replicate", ["somebody elses"]) == set()
+    assert "of another account" not in caplog.text
+    assert hooked.harness.context.predictions.taken("replicate", ["of another account"]) == set()
 
 
 def test_the_key_is_asked_for_when_none_is_set(new_harness, settings: dict[str, str], provider: StandIn) -> None:

@@ -1,4 +1,4 @@
-"""One suite, two databases: every test that asks for `database` (or `store`) runs on SQLite and on PostgreSQL."""
+"""One suite, two databases: tests with `database` (or `store`) run on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.store.harness import Store
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the schema and no rows, to be copied."""
+    """A database file with the schema and no rows, to be copied."""
     path = tmp_path_factory.mktemp("template") / "template.db"
     database = Database(f"sqlite:///{path}")
     migrate(database)
@@ -52,7 +52,7 @@ def postgres_database(migrated_postgres: Database) -> Database:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Database:
-    """An empty database with the present schema."""
+    """An empty database with the current schema."""
     chosen: Database = request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")
     return chosen
 

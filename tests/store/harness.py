@@ -1,4 +1,4 @@
-"""The stores over one database, and short words for what the tests do with them."""
+"""The stores on one database, with shortcuts for the tests."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ class Store:
             assert connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values)).rowcount == 1
 
     def expire(self, claim: Claim) -> None:
-        """The worker has been silent for longer than its lease."""
+        """Let the lease of a claim expire."""
         self.edit(claim.job_id, lease_expires_at=self.now() - 1)
 
     def lose(self, claim: Claim) -> None:
-        """The lease runs out and the job is rescued at once."""
+        """Let the lease expire and return the job to the queue."""
         self.expire(claim)
-        assert [row.id for row in self.claims.rescue()] == [claim.job_id]
+        assert [row.id for row in self.claims.expire_leases()] == [claim.job_id]
         if self.row(claim.job_id).status == "PENDING":
             self.edit(claim.job_id, available_at=None)
 

@@ -56,7 +56,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and rescue within fractions of a second."""
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr("app.services.ops.maintenance.RESCUE_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("app.services.ops.maintenance.EXPIRE_EVERY_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_away_while_asking_for_work(harness: Harness, engine: FakeEngine, monkey
     assert len(calls) >= 3
 
 
-@pytest.mark.parametrize("name", ["heartbeat", "progress", "look"])
+@pytest.mark.parametrize("name", ["heartbeat", "progress", "check"])
 def test_away_while_the_keeper_beats(harness: Harness, engine: FakeEngine, monkeypatch, name: str) -> None:
     gate = engine.behaviours["a boat"] = Gate()
     harness.start(engine)

@@ -61,7 +61,7 @@ def test_a_job_that_hangs_every_time_fails_as_timeout(harness: Harness) -> None:
     """Its worker is gone at the deadline, having beaten until then: that is no `worker_died`."""
     from sqlalchemy import text
 
-    from app.services.ops.maintenance import rescue
+    from app.services.ops.maintenance import expire_leases
 
     job_id = harness.submit()
     for _ in range(3):
@@ -70,6 +70,6 @@ def test_a_job_that_hangs_every_time_fails_as_timeout(harness: Harness) -> None:
         assert harness.context.claims.claim("a worker that hangs") is not None
         with harness.context.database.write() as connection:
             connection.execute(text("UPDATE jobs SET lease_expires_at = 5, deadline_at = 5"))
-        rescue(harness.context)
+        expire_leases(harness.context)
     job = harness.view(job_id).job
     assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "timeout", 3)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.job import JobStatus
-from app.services.ops.maintenance import rescue
+from app.services.ops.maintenance import expire_leases
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.harness import Harness
@@ -17,15 +17,15 @@ pytestmark = pytest.mark.usefixtures("hurried")
 def run_out(harness: Harness, job_id: str) -> None:
     """The lease of the job ends this moment, as if its worker had been silent. A heartbeat in between saves it."""
 
-    def it_is_rescued() -> bool:
+    def lease_expires() -> bool:
         with harness.context.database.write() as connection:
             connection.execute(text("UPDATE jobs SET lease_expires_at = 1 WHERE id = :id"), {"id": job_id})
-        rescue(harness.context)
+        expire_leases(harness.context)
         job = harness.view(job_id).job
         return (job.status, job.attempt) != (held.status, held.attempt)
 
     held = harness.view(job_id).job
-    wait_until(it_is_rescued, "its worker would not let go")
+    wait_until(lease_expires, "its worker would not let go")
 
 
 def test_a_job_longer_than_its_lease_keeps_it(new_harness) -> None:

@@ -12,7 +12,7 @@ import pytest
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
 from app.services.media import gallery
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.orphans import sweep_orphans
 from tests.waiting import wait_until
@@ -38,7 +38,7 @@ def broken_publication(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Non
     def die(*_, **__):
         raise KeyboardInterrupt
 
-    made = Made([Picture(picture(1).pixels, 1)], {}, {}, {})
+    made = GenerationResult([Picture(picture(1).pixels, 1)], {}, {}, {})
     with monkeypatch.context() as patch:
         patch.setattr(harness.context.claims, "complete", die)
         with pytest.raises(KeyboardInterrupt):
@@ -98,15 +98,15 @@ def test_it_goes_on_after_the_database_was_away(new_harness, monkeypatch: pytest
     harness = new_harness(LEASE_SECONDS="0.5")
     job_id = harness.submit()
     assert harness.context.claims.claim("a worker that dies") is not None
-    calls, rescue = [], harness.context.claims.rescue
+    calls, expire_leases = [], harness.context.claims.expire_leases
 
     def away_at_first():
         calls.append(1)
         if len(calls) < 3:
             raise DatabaseUnavailable("Away.")
-        return rescue()
+        return expire_leases()
 
-    monkeypatch.setattr(harness.context.claims, "rescue", away_at_first)
+    monkeypatch.setattr(harness.context.claims, "expire_leases", away_at_first)
     periodic_tasks = Maintenance(harness.context)
     periodic_tasks.start()
     wait_until(lambda: harness.view(job_id).job.status is JobStatus.PENDING, "the job was not rescued")
@@ -135,7 +135,7 @@ def test_a_chore_that_breaks_or_takes_for_ever_holds_up_no_rescue(new_harness, m
 
 
 def test_of_several_processes_one_cleans_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.ops.maintenance.RESCUE_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("app.services.ops.maintenance.EXPIRE_EVERY_SECONDS", 0.05)
     done: list[object] = []
     monkeypatch.setattr("app.services.ops.maintenance.clean_up", done.append)
     monkeypatch.setattr("app.services.ops.maintenance.vacuum_and_analyze", done.append)
@@ -151,7 +151,7 @@ def test_of_several_processes_one_cleans_up(harness: Harness, monkeypatch: pytes
 
 
 def test_retention_works_by_itself(new_harness, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.ops.maintenance.RESCUE_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("app.services.ops.maintenance.EXPIRE_EVERY_SECONDS", 0.05)
     harness = new_harness(RETENTION_MAX_IMAGES="1")
     harness.start(engine)
     for _ in range(3):

@@ -59,6 +59,6 @@ def test_running_out_of_memory_while_encoding_counts_too(harness: Harness, engin
     running = harness.start(engine)
     job = harness.ended(harness.submit()).job
     assert job.error_code == "out_of_memory"
-    harness.context.notifications.ring("work")
+    harness.context.notifications.publish("work")
     running.join()
     assert running.recycled is True

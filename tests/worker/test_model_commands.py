@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.core.load_requests import LoadAction, LoadRequest
-from app.errors import LoadCalledOff, ModelUnavailable, NoWorker, OutOfMemory, UnknownModel, WorkerDied
+from app.errors import LoadCancelled, ModelUnavailable, NoWorker, OutOfMemory, UnknownModel, WorkerDied
 from app.services.jobs.notifications import JobNotifier
 from app.services.ops import metrics, stats
 from app.services.ops.model_loading import Loaded, ModelLoading, Unloaded
@@ -180,17 +180,17 @@ def test_a_providers_model_needs_no_worker(new_harness) -> None:
 
 def test_a_worker_that_dies_over_it_is_told(harness: Harness) -> None:
     workers = harness.context.workers
-    workers.beat(WorkerReport("doomed", "here", 1, "cpu"))
+    workers.heartbeat(WorkerReport("doomed", "here", 1, "cpu"))
     waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
     taken_by(harness, "doomed")
     workers.remove("doomed")
     with pytest.raises(WorkerDied):
         waiting.result(PATIENCE)
-    workers.beat(WorkerReport("fresh", "here", 1, "cpu"))
+    workers.heartbeat(WorkerReport("fresh", "here", 1, "cpu"))
     waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
     order = taken_by(harness, "fresh")  # another one: the dead worker's is not waited for again
     harness.context.load_requests.done(order)
-    harness.context.notifications.ring("news", order.id)
+    harness.context.notifications.publish("news", order.id)
     assert waiting.result(PATIENCE).worker_id == "fresh"
 
 
@@ -217,7 +217,7 @@ def test_a_load_is_called_off_by_unloading_the_model(harness: Harness) -> None:
     (order,) = harness.context.load_requests.being_loaded()
     assert (order.downloaded_bytes, order.total_bytes) == (1000, 9000)
     assert stream_hub(harness).unload("fake", PATIENCE) == Unloaded("unloading", ["fake"], 0)
-    with pytest.raises(LoadCalledOff, match="Load it again"):
+    with pytest.raises(LoadCancelled, match="Load it again"):
         waiting.result(PATIENCE)
     wait_until(lambda: harness.context.workers.live()[0]["state"] == "idle", "it goes on loading")
     assert engine.resident() == []
@@ -227,12 +227,12 @@ def test_a_load_is_called_off_by_unloading_the_model(harness: Harness) -> None:
 
 def test_a_load_that_was_done_when_it_was_called_off_is_undone(harness: Harness) -> None:
     def load(_: object) -> None:
-        harness.context.load_requests.call_off("fake", LoadCalledOff("Enough."))
+        harness.context.load_requests.cancel("fake", LoadCancelled("Enough."))
 
     engine = Loading(load)
     harness.start(engine)
     live(harness)
-    with pytest.raises(LoadCalledOff):
+    with pytest.raises(LoadCancelled):
         stream_hub(harness).load("fake", PATIENCE)
     wait_until(lambda: not engine.resident(), "it stayed")
 
@@ -240,7 +240,7 @@ def test_a_load_that_was_done_when_it_was_called_off_is_undone(harness: Harness)
 def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(harness: Harness, monkeypatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.model_commands.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    order = harness.context.load_requests.place(LoadAction.LOAD, "fake", lifetime=60)
+    order = harness.context.load_requests.create(LoadAction.LOAD, "fake", lifetime=60)
     taken = taken_by(harness, "w1")
     command = ModelCommand(taken, harness.context.load_requests, threading.Event(), 60)
 
@@ -256,7 +256,7 @@ def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(harness: Harness,
     assert told(102, 6000) == (6000, 6.0)
     assert told(102.1, 9000) == (9000, 0.0)  # the last word is always told
     assert not command.cancelled()
-    harness.context.load_requests.call_off("fake", LoadCalledOff("Enough."))
+    harness.context.load_requests.cancel("fake", LoadCancelled("Enough."))
     clock[0] = 104
     assert command.cancelled()
 
@@ -283,7 +283,7 @@ def test_what_was_seen_before_a_load_is_not_written_after_it(harness: Harness, e
     """A heartbeat that is slow to write must not undo the row that the order wrote."""
     heartbeat, workers = harness.start(engine).worker._heartbeat, harness.context.workers
     live(harness)
-    describe, beat, slow, written = heartbeat._describe, workers.beat, Gate(obeys=False), []
+    describe, beat, slow, written = heartbeat._describe, workers.heartbeat, Gate(obeys=False), []
 
     def slowly():
         report = describe()
@@ -296,7 +296,7 @@ def test_what_was_seen_before_a_load_is_not_written_after_it(harness: Harness, e
         beat(report)
         written.append(len(report.models))
 
-    monkeypatch.setattr(workers, "beat", write)
+    monkeypatch.setattr(workers, "heartbeat", write)
     monkeypatch.setattr(heartbeat, "_describe", slowly)
     slow.wait()
     assert stream_hub(harness).load("fake", PATIENCE).status == "loaded"

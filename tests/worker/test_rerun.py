@@ -57,7 +57,7 @@ def test_what_has_changed_since_is_told(harness: Harness, engine: FakeEngine) ->
     running.stop()
     harness.start(Newer())
     again = harness.completed(rerun(harness.context, image_id, client_id="somebody").job_id)
-    assert again.job.warnings == ("fake was 1 and is 2 now: the picture may differ.",)
+    assert again.job.warnings == ("fake was 1 and is now 2: the picture may differ.",)
 
 
 class Together(FakeEngine):
@@ -72,12 +72,12 @@ def test_one_that_was_drawn_with_others_may_differ(harness: Harness) -> None:
     submitted = rerun(harness.context, made(harness), client_id="somebody")
     again = harness.completed(submitted.job_id)
     assert [*submitted.warnings] == [*again.job.warnings]
-    assert "drawn together with others" in again.job.warnings[0]
+    assert "generated together with others" in again.job.warnings[0]
 
 
 def test_only_what_both_know_is_compared() -> None:
     assert differences({"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"}) == [
-        "b was 1 and is 2 now: the picture may differ."
+        "b was 1 and is now 2: the picture may differ."
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_model_that_is_gone(harness: Harness, engine: FakeEngine) -> None:
     harness.start(engine)
     image_id = made(harness)
     without = harness.open(without=["MODEL_FAKE"], DEFAULT_MODEL_ID="other")
-    with pytest.raises(UnknownModel, match="fake, which is not in the catalogue any more"):
+    with pytest.raises(UnknownModel, match="fake, which is no longer in the catalogue"):
         rerun(without, image_id, client_id="somebody")
 
 

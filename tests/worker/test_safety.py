@@ -9,7 +9,7 @@ import pytest
 
 from app.api.schemas.serializers import gallery_item, job_body
 from app.core.job import JobStatus
-from app.core.safety import SafetyResult, gravest
+from app.core.safety import SafetyResult, most_severe
 from app.engines.base import Generation
 from app.errors import ContentBlocked
 from app.services.media import gallery
@@ -33,7 +33,7 @@ class Judged(FakeEngine):
         kept = [image for image in images if image.safety is not SafetyResult.BLOCKED]
         if not kept:
             raise ContentBlocked("The safety filter held it back.")
-        return dataclasses.replace(made, images=kept, safety=gravest(self._results))
+        return dataclasses.replace(made, images=kept, safety=most_severe(self._results))
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:

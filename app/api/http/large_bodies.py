@@ -35,7 +35,7 @@ def hold(size: int) -> None:
     """Wait until so many bytes may be in memory. Raises Unavailable."""
     budget = api_context().large_bodies
     size = min(size, budget.total - g.get(_HELD, 0))
-    budget.take(size)
+    budget.acquire(size)
     setattr(g, _HELD, g.get(_HELD, 0) + size)
 
 
@@ -43,7 +43,7 @@ def give_back() -> None:
     """The body of the present request is needed no more."""
     held = g.pop(_HELD, 0)
     if held:
-        api_context().large_bodies.give_back(held)
+        api_context().large_bodies.release(held)
 
 
 def forget(*pictures: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.config import Settings
-from app.core.urls import clean_prefix, served_under
+from app.core.urls import clean_prefix, with_url_prefix
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -30,5 +30,5 @@ class PathPrefix:
             if path == prefix or path.startswith(f"{prefix}/"):
                 environ["PATH_INFO"] = path[len(prefix) :]
         environ["SCRIPT_NAME"] = prefix
-        with served_under(prefix):  # answers that go on for longer remember it themselves
+        with with_url_prefix(prefix):  # answers that go on for longer remember it themselves
             return self._app(environ, start_response)

@@ -24,7 +24,7 @@ from app.api.server.event_streams import StreamListener
 from app.api.server.socket_handover import carry, hand_over
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
-from app.core.urls import served_under, url_prefix
+from app.core.urls import url_prefix, with_url_prefix
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
 from app.services.jobs.status import JobView
 from app.store.queue.previews import Preview
@@ -82,7 +82,7 @@ class JobEventEncoder:
 
     def tell(self, state: JobView, preview: Preview | None) -> Iterator[bytes]:
         if state.job.revision > self._seen:
-            with served_under(self._prefix):
+            with with_url_prefix(self._prefix):
                 event = _event(state, whole=state.job.status is not self._told)
             yield event
             self._seen, self._told = state.job.revision, state.job.status

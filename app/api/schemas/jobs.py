@@ -88,7 +88,9 @@ class JobBody(BaseModel):
     eta_seconds: float | None = Field(description="Until it is done; null when nothing like it was seen yet.")
     progress: ProgressBody
     images: list[ImageRef]
-    safety_filter_result: SafetyResult | None = Field(description="The gravest of its pictures; null before the end.")
+    safety_filter_result: SafetyResult | None = Field(
+        description="The most_severe of its pictures; null before the end."
+    )
     error: ErrorBody | None
     warnings: list[str]
     timings: dict[str, Any] = Field(description="Seconds by phase, when COMPLETED.")

@@ -38,10 +38,10 @@ from app.errors import (
     UntrustedHost,
 )
 from app.monitoring.access_log import Refusal
-from app.services.auth.api_keys import KeyHolders
-from app.services.auth.authority import LONGEST_TOKEN, Authority, Recognised
-from app.services.auth.huggingface import HubUsers
-from app.services.auth.lru import Remembered
+from app.services.auth.api_keys import ApiKeyAuthority
+from app.services.auth.authority import LONGEST_TOKEN, Authority, SignedIn
+from app.services.auth.huggingface import HuggingFaceAuthority
+from app.services.auth.lru import LRUCache
 from app.services.auth.sessions import Sessions
 from app.store.media.owners import OwnerStore
 
@@ -78,16 +78,16 @@ class AccessControl:
         self._meter = here.refusal_metrics
         self._settings = context.settings
         self._owners = OwnerStore(context.database)
-        self._known_owners: Remembered[str] = Remembered(MOST_OWNERS)
+        self._known_owners: LRUCache[str] = LRUCache(MOST_OWNERS)
         self._hosts = TrustedHosts(self._settings)
         self._origins = OwnOrigin(self._settings)
         self._login_throttle = LoginThrottle(self._settings.auth_failures_per_minute)
         self.sessions = Sessions(context)
         self.authority: Authority | None = None
         if self._settings.auth_mode == "keys":
-            self.authority = KeyHolders(context)
+            self.authority = ApiKeyAuthority(context)
         elif self._settings.auth_mode == "huggingface":
-            self.authority = HubUsers(self._settings)
+            self.authority = HuggingFaceAuthority(self._settings)
 
     def admit(self) -> None:
         """Let the present request in, with `g.identity` set, or raise what keeps it out."""
@@ -99,7 +99,7 @@ class AccessControl:
                 self._meter.refused(reason)
             raise
 
-    def sign_in(self, token: str) -> Recognised:
+    def sign_in(self, token: str) -> SignedIn:
         """Raises InvalidToken, Forbidden, RateLimited or AuthUnavailable; NotFound with AUTH_MODE=none."""
         if self.authority is None:
             raise NotFound("There is no sign-in on this server: AUTH_MODE is none.")
@@ -113,7 +113,7 @@ class AccessControl:
         if token is not None:
             return self._tried(token, self.authority.identify)
         if cookie is not None:
-            return self.authority.recall(self.sessions.subject(cookie))
+            return self.authority.resume(self.sessions.subject(cookie))
         raise Unauthorized("Send a token as Authorization: Bearer, or sign in on the page.")
 
     def _admit(self) -> None:
@@ -134,7 +134,7 @@ class AccessControl:
     def _tried(self, token: str, way: Callable[[str], Answer]) -> Answer:
         """`way(token)`, unless the address has guessed enough. Tokens known to be good are never held up."""
         address = address_id()
-        if self.authority is not None and not self.authority.knows(token):
+        if self.authority is not None and not self.authority.has_accepted(token):
             self._login_throttle.check(address)
         try:
             return way(token)
@@ -180,7 +180,7 @@ def revocation_check() -> Callable[[], CyberImageError | None]:
 
     def revoked() -> CyberImageError | None:
         try:
-            return None if authority.endures(known) else InvalidToken("The key was revoked.")
+            return None if authority.is_still_valid(known) else InvalidToken("The key was revoked.")
         except DatabaseUnavailable:
             return None
 

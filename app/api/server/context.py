@@ -52,7 +52,7 @@ class ApiContext:
         self.large_bodies = Budget(
             LARGE_BODIES * (context.settings.max_body_bytes + context.settings.input_body_bytes),
             most_waiting=context.settings.server_threads // 2,
-            patience=BODY_PATIENCE_SECONDS,
+            timeout=BODY_PATIENCE_SECONDS,
         )
         self.streams = threading.BoundedSemaphore(max(1, context.settings.server_threads - THREADS_KEPT_FREE))
         self.refused_streams = threading.BoundedSemaphore(THREADS_KEPT_FREE // 2)  # WebSockets that are just told so

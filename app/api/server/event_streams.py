@@ -159,7 +159,7 @@ class EventStreamHub:
                 self._waker.setblocking(False)
                 self._sleeper.setblocking(False)
                 self._selector.register(self._sleeper, selectors.EVENT_READ)
-                self._notifier.on_news(self._hear)
+                self._notifier.on_change(self._hear)
                 self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
                 self._thread.start()
 

@@ -17,7 +17,7 @@ from app.api.v1.waiting import has_given_up, patience
 from app.core.bodies import Body
 from app.errors import (
     InvalidRequest,
-    LoadCalledOff,
+    LoadCancelled,
     ModelRequiresAuth,
     ModelUnavailable,
     NotFound,
@@ -52,7 +52,7 @@ class NoSuchModel(NotFound):
     budget="read",
     responses=responses(
         {200: ModelLoaded, 202: ModelLoaded},
-        LoadCalledOff,
+        LoadCancelled,
         InvalidRequest,
         NoSuchModel,
         ModelRequiresAuth,

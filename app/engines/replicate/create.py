@@ -11,7 +11,7 @@ from app.engines.base import Ledger
 from app.engines.replicate import SOURCE
 from app.errors import LeaseLost
 from app.monitoring.failpoints import failpoint
-from app.providers.calls import Away, Refused, log
+from app.providers.calls import Refused, Unreachable, log
 from app.providers.replicate import RemoteModel, Replicate
 
 CLOCK_SKEW_SECONDS = 300.0
@@ -48,13 +48,13 @@ class PredictionRequest:
             return found
         try:
             report = self._api.create(self._model, self._intended.input, version=self._version, webhook=self._hook)
-        except Away as away:
+        except Unreachable as away:
             self._unsure |= away.maybe_done
             raise
         failpoint("after_create")
         self._unsure = True  # should another job have taken it from the list meanwhile
         if not self._ledger.created(self._intended, report.provider_id):
-            raise Away("The prediction was taken by a twin.", maybe_done=True)
+            raise Unreachable("The prediction was taken by a twin.", maybe_done=True)
         failpoint("after_created_stored")
         return known_to(self._ledger, self._intended)
 

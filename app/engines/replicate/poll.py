@@ -13,7 +13,7 @@ from app.engines.replicate import SOURCE
 from app.engines.replicate.create import known_to
 from app.engines.replicate.retry import RetryDeadline, pauses
 from app.errors import DatabaseUnavailable, ProviderError
-from app.providers.calls import Away, Busy, Refused, log
+from app.providers.calls import Busy, Refused, Unreachable, log
 from app.providers.replicate import Replicate
 
 POLL_PAUSES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -60,7 +60,7 @@ class PredictionPoll:
             self._refusals += 1
             if self._refusals >= REFUSALS:
                 raise ProviderError(refused.text) from None
-        except (Busy, Away, DatabaseUnavailable) as fault:
+        except (Busy, Unreachable, DatabaseUnavailable) as fault:
             log.warning("Cannot follow a prediction just now: %s", fault)
 
     def _look(self, known: Prediction) -> Prediction:

@@ -10,7 +10,7 @@ from app.engines.base import Control
 from app.engines.remote import ledger_of
 from app.engines.replicate import SOURCE
 from app.errors import Cancelled, DatabaseUnavailable, GenerationTimeout, ProviderError
-from app.providers.calls import Away, Busy, ProviderFault, Refused, log
+from app.providers.calls import Busy, ProviderFault, Refused, Unreachable, log
 from app.providers.replicate import Replicate
 
 ASK_SECONDS = 120.0  # how long a provider that cannot be reached is tried
@@ -45,7 +45,7 @@ class RetryDeadline:
                 fault: ProviderFault = busy
                 pause = max(pause, busy.retry_after or 0.0)
                 give_up_at = max(give_up_at, min(self._deadline, time.monotonic() + pause + 1.0))
-            except Away as away:
+            except Unreachable as away:
                 fault = away
             log.warning("%s Trying again in %.0f s.", fault.text, pause)
             if time.monotonic() + pause > give_up_at:

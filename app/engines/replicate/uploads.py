@@ -44,7 +44,7 @@ def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[s
         name = first_frame_of(schema) if role == "image" else name_in(schema, (role,))
         if name is None:
             raise InvalidRequest(f"The model takes no {role}.", errors=[FieldError(role, "the model takes none")])
-        found[name] = schema.as_given(name, api.upload(f"{role}.png", encode_png(pixels, {}), "image/png"))
+        found[name] = schema.as_field_value(name, api.upload(f"{role}.png", encode_png(pixels, {}), "image/png"))
     return found
 
 

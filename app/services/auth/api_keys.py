@@ -1,4 +1,4 @@
-"""API keys: made by command, kept as a hash, checked against the database with every request."""
+"""API keys: created by command, stored as a hash, checked against the database with every request."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 
 from app.core.access import ApiKey, Identity, Role
 from app.errors import DatabaseUnavailable, InvalidToken
-from app.services.auth.authority import Recognised, digest
-from app.services.auth.lru import Remembered
+from app.services.auth.authority import SignedIn, digest
+from app.services.auth.lru import LRUCache
 from app.services.context import AppContext
 from app.store.ops.api_keys import USED_RESOLUTION_SECONDS, ApiKeyStore
 
-PREFIX = "ci_"  # recognisable, for people and for scanners of leaked secrets
+PREFIX = "ci_"  # recognisable to people and to scanners for leaked secrets
 TOKEN_BYTES = 32
-MOST_REMEMBERED = 4096
+CACHE_ENTRIES = 4096
 
 
 def create_key(
@@ -26,7 +26,7 @@ def create_key(
     rate_limit_generate: str | None = None,
     rate_limit_read: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its token, which exists nowhere else."""
+    """Create a key. Returns it with its token, which is stored nowhere."""
     token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     key = ApiKeyStore(context.database).create(
         name, digest(token), role, rate_limit_generate=rate_limit_generate, rate_limit_read=rate_limit_read
@@ -34,43 +34,43 @@ def create_key(
     return key, token
 
 
-class KeyHolders:
+class ApiKeyAuthority:
     """AUTH_MODE=keys. A revoked key is refused from the next request on."""
 
     def __init__(self, context: AppContext) -> None:
         self._keys = ApiKeyStore(context.database)
-        self._good: Remembered[bool] = Remembered(MOST_REMEMBERED)
+        self._accepted: LRUCache[bool] = LRUCache(CACHE_ENTRIES)
 
     def identify(self, token: str) -> Identity:
         return self._use(self._key_of(token))
 
-    def sign_in(self, token: str) -> Recognised:
+    def sign_in(self, token: str) -> SignedIn:
         key = self._key_of(token)
-        return Recognised(self._use(key), str(key.id))
+        return SignedIn(self._use(key), str(key.id))
 
-    def recall(self, subject: str) -> Identity:
+    def resume(self, subject: str) -> Identity:
         key = self._keys.by_id(int(subject))
         if key is None:
             raise InvalidToken("The key of this session was revoked. Sign in with another.")
         return self._use(key)
 
-    def endures(self, identity: Identity) -> bool:
+    def is_still_valid(self, identity: Identity) -> bool:
         return self._keys.by_id(int(identity.client_id.partition(":")[2])) is not None
 
-    def knows(self, token: str) -> bool:
-        return self._good.get(digest(token)) is not None
+    def has_accepted(self, token: str) -> bool:
+        return self._accepted.get(digest(token)) is not None
 
     def _key_of(self, token: str) -> ApiKey:
         hashed = digest(token)
         key = self._keys.by_hash(hashed) if token.startswith(PREFIX) else None
         if key is None:
-            self._good.forget(hashed)
+            self._accepted.remove(hashed)
             raise InvalidToken("This key is unknown or was revoked.")
-        self._good.put(hashed, True)
+        self._accepted.put(hashed, True)
         return key
 
     def _use(self, key: ApiKey) -> Identity:
         if key.last_used_at is None or time.time() - key.last_used_at > USED_RESOLUTION_SECONDS:
-            with contextlib.suppress(DatabaseUnavailable):  # a full disk must not keep anybody from reading
+            with contextlib.suppress(DatabaseUnavailable):  # a full disk must not block reads
                 self._keys.used(key)
         return key.identity

@@ -1,4 +1,4 @@
-"""Whose token is it? What keys and Hugging Face have in common; the two ways are `keys.py` and `hub_users.py`."""
+"""Interface of token authentication; implemented for API keys (`api_keys.py`) and Hugging Face (`huggingface.py`)."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from app.core.access import Identity
 LONGEST_TOKEN = 512
 
 
-class Recognised(NamedTuple):
-    """`subject` is what a session remembers instead of the token."""
+class SignedIn(NamedTuple):
+    """An authenticated identity. `subject` is what a session cookie stores instead of the token."""
 
     identity: Identity
     subject: str
 
 
 class Authority(Protocol):
-    """One of AUTH_MODE's ways to tell who somebody is. Safe with threads."""
+    """Authenticates tokens for one AUTH_MODE. Thread-safe."""
 
     def identify(self, token: str) -> Identity:
-        """Raises InvalidToken, Forbidden (it is good, but not for this), or AuthUnavailable."""
+        """Raises InvalidToken, Forbidden (valid token without the needed permission), or AuthUnavailable."""
 
-    def sign_in(self, token: str) -> Recognised:
-        """`identify`, and be ready to recall it. Raises the same."""
+    def sign_in(self, token: str) -> SignedIn:
+        """`identify` a token and prepare for `resume` of its subject. Raises the same."""
 
-    def recall(self, subject: str) -> Identity:
-        """Who signed in earlier, if that still holds. Raises the same."""
+    def resume(self, subject: str) -> Identity:
+        """The identity of a session's `subject`, if it is still valid. Raises the same."""
 
-    def endures(self, identity: Identity) -> bool:
-        """Whether somebody recognised a while ago still is, as far as can be told without leaving the house."""
+    def is_still_valid(self, identity: Identity) -> bool:
+        """False if the identity is known to be revoked; checked without network access."""
 
-    def knows(self, token: str) -> bool:
-        """Whether `identify` found this very token good a while ago; asks nobody."""
+    def has_accepted(self, token: str) -> bool:
+        """True if `identify` accepted this token recently; makes no database or network call."""
 
 
 def digest(token: str) -> str:
-    """What is kept of a token: with 256 bits of chance in it, a plain hash cannot be turned back."""
+    """The stored form of a token. A plain hash is enough: 256 random bits cannot be guessed."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A dictionary that holds so much and no more: what was not used for longest goes first. Safe with threads."""
+"""Thread-safe LRU cache with a fixed capacity."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Remembered(Generic[Value]):
-    def __init__(self, most: int) -> None:
-        self._most = most
+class LRUCache(Generic[Value]):
+    """Maps names to values; drops the least recently used entry beyond `capacity` entries."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._lock = threading.Lock()
         self._values: OrderedDict[str, Value] = OrderedDict()
 
@@ -25,10 +27,10 @@ class Remembered(Generic[Value]):
         with self._lock:
             self._values[name] = value
             self._values.move_to_end(name)
-            if len(self._values) > self._most:
+            if len(self._values) > self._capacity:
                 self._values.popitem(last=False)
 
-    def forget(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         with self._lock:
             self._values.pop(name, None)
 

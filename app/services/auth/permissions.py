@@ -1,4 +1,4 @@
-"""Whether a client may use what another one made, where only its `client_id` is at hand: in a request's own words."""
+"""Permission checks where only a `client_id` is known, not a request's identity."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from app.store.ops.api_keys import ApiKeyStore
 
 
 def may_use(context: AppContext, client_id: str, owner: str) -> bool:
-    """The same rule as at the door (`app.core.access`): one's own, or everything for an administrator."""
+    """The rule of `app.core.access`: clients may use their own resources, administrators all."""
     return context.settings.auth_mode == "none" or client_id == owner or is_admin(context, client_id)
 
 
 def is_admin(context: AppContext, client_id: str) -> bool:
-    """Whether the key or user of this name is one now."""
+    """True if this key or user is an administrator now."""
     kind, _, name = client_id.partition(":")
     if kind == "hf":
         return name in context.settings.auth_admin_names

@@ -1,4 +1,4 @@
-"""Signed words for a browser's cookie: who signed in, and until when. They hold no token."""
+"""Signed session cookies: the user and the time of signing in. They hold no token."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NAME = "session_signing_key"
 
 
 class Sessions:
-    """`seconds` is how long a session lasts. The key that signs is made up once and kept in the database: delete that
-    row and everybody is signed out."""
+    """Signs and verifies session cookies, valid for `seconds`. The signing key is generated once and kept in the
+    database: deleting that row ends all sessions."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
@@ -24,11 +24,11 @@ class Sessions:
         self._signer: URLSafeTimedSerializer | None = None
 
     def begin(self, subject: str) -> str:
-        """The value of the cookie. `subject` is the authority's word for who it is."""
+        """The cookie's value. `subject` is the authority's name of the user."""
         return str(self._signing().dumps([self._context.settings.auth_mode, subject]))
 
     def subject(self, cookie: str) -> str:
-        """Who the cookie is of. Raises InvalidToken when we did not make it, or too long ago, or in another mode."""
+        """The subject of a cookie. Raises InvalidToken if it is forged, expired or of another AUTH_MODE."""
         try:
             mode, subject = self._signing().loads(cookie, max_age=self.seconds)
         except (BadData, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Change one's mind about a job: cancel it, or try it again."""
+"""Cancel a job, or retry an ended one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from app.services.models.model_files import files_of
 
 
 def cancel(context: AppContext, job_id: str) -> JobView:
-    """A waiting job is CANCELLED at once; a running one stops at its next step. Raises JobNotFound, Gone, Conflict."""
+    """Cancel a job: at once if waiting, at the next step if running. Raises JobNotFound, Gone, Conflict."""
     return _changed(context, view_of(context, context.jobs.cancel(job_id)))
 
 
 def retry(context: AppContext, job_id: str) -> JobView:
-    """A FAILED or CANCELLED job goes back in line, with fresh attempts. Raises JobNotFound, Gone, Conflict, and what
-    says that it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible."""
+    """Put a FAILED or CANCELLED job back in the queue, with fresh attempts. Raises JobNotFound, Gone, Conflict, and if
+    it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible."""
     _check_can_run(context, context.jobs.get(job_id))
     job = context.jobs.retry(job_id, max_attempts=context.settings.max_attempts)
     return _changed(context, view_of(context, job))
 
 
 def _check_can_run(context: AppContext, job: Job) -> None:
-    """Whether the job's model and LoRAs, and what it asks of them, are still here. Others say no by their state."""
+    """Raise if the job's model, task or LoRAs are no longer available. Jobs in other states are left to `retry`."""
     if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return
     request = job.request
@@ -34,17 +34,17 @@ def _check_can_run(context: AppContext, job: Job) -> None:
         spec = spec_for(context.catalog, request)
     except UnknownModel:
         raise UnknownModel(
-            f"The job's model {request.model_id} is not in the catalogue any more. Add its MODEL_ line, or send the"
+            f"The job's model {request.model_id} is no longer in the catalogue. Add its MODEL_ line, or send the"
             " prompt to another model."
         ) from None
     if spec.source == "local" and not files_of(context, spec).available:
-        raise Conflict(f"The files of {spec.id} are not there any more. Put them back, or choose another model.")
+        raise Conflict(f"The files of {spec.id} are missing. Restore them, or choose another model.")
     if request.remote is None:
         check_task(context, spec, request.task)
         check_loras(context, spec, request.loras)
 
 
 def _changed(context: AppContext, view: JobView) -> JobView:
-    context.notifications.ring("work")
-    context.notifications.ring("news", view.job.id)
+    context.notifications.publish("work")
+    context.notifications.publish("news", view.job.id)
     return view

@@ -1,4 +1,4 @@
-"""When a job should be done: each lane's line is dealt out to its live workers in order, each job to the first free."""
+"""Estimates when jobs end, by simulating each lane's queue: jobs in order, each to the worker that is free first."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 
 class once(Generic[T]):
-    """functools.cached_property as it is since Python 3.12. Before, one lock was shared by all objects of a class, and
-    whoever computed a value kept all other threads from theirs."""
+    """functools.cached_property as of Python 3.12. Before, one lock was shared by all objects of a class, so one
+    thread's computation blocked all other threads."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute = compute
@@ -28,15 +28,15 @@ class once(Generic[T]):
         self._name = name
 
     def __get__(self, instance: Any, owner: type) -> T:
-        value = instance.__dict__[self._name] = self._compute(instance)  # found there before this the next time
+        value = instance.__dict__[self._name] = self._compute(instance)  # found before this descriptor next time
         return value
 
 
-HEAD_OF_LINE = 200  # jobs further back count like the one that asks
+FORECAST_JOBS = 200  # jobs further back are assumed to take as long as the one estimated
 
 
 class EtaEstimator:
-    """What an estimate needs to know: read when first needed, then kept for any number of jobs."""
+    """Estimates for any number of jobs. What they need is read from the database once, on first use."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
@@ -60,17 +60,17 @@ class EtaEstimator:
         return self._lines[lane]
 
     def eta(self, job: Job, position: int | None) -> float | None:
-        """Seconds until `job` is done; None when nothing like it has finished yet, or nobody is there to run it."""
+        """Seconds until `job` ends; None if no similar job has finished yet, or no worker is live."""
         return self.line(job.lane).eta(job, position)
 
     def next_end(self) -> float | None:
-        """Seconds until the first of the running jobs ends; None when that cannot be told."""
+        """Seconds until the first of the running jobs ends; None when unknown."""
         expected = [(job, expected_seconds(job, self.speeds)) for job in self.running]
         return min((seconds_left(job, seconds) for job, seconds in expected if seconds is not None), default=None)
 
 
 class LaneForecast:
-    """Who waits in one lane, and who serves it."""
+    """The queue and the workers of one lane."""
 
     def __init__(self, estimator: EtaEstimator, lane: Lane, context: AppContext) -> None:
         self._estimator = estimator
@@ -83,7 +83,7 @@ class LaneForecast:
 
     @once
     def slots(self) -> int:
-        """How many jobs of the lane can run at a time."""
+        """How many jobs the lane can run at a time."""
         return sum(worker["slots"] for worker in self.workers)
 
     @once
@@ -92,8 +92,8 @@ class LaneForecast:
 
     @once
     def waiting(self) -> Sequence[Job]:
-        """The head of the line, first served first."""
-        return self._context.jobs.waiting(limit=HEAD_OF_LINE, lane=self._lane)
+        """The first jobs in the queue, next one first."""
+        return self._context.jobs.waiting(limit=FORECAST_JOBS, lane=self._lane)
 
     def eta(self, job: Job, position: int | None) -> float | None:
         own = expected_seconds(job, self._estimator.speeds)
@@ -108,17 +108,17 @@ class LaneForecast:
         return round(self._starts(own)[place] + further_back + self._load_seconds(job, place) + own, 1)
 
     def _shared(self, job: Job) -> float:
-        """Seconds that the others take in whose call `job` is drawn, each of which has learned but its share of it. A
-        worker of models here has no others, but for those that it merged or is just saving."""
+        """Seconds for the other jobs in the same merged call; each job's measured time is only its share of the call. A
+        local worker runs several jobs only when they are merged, or while one is being saved."""
         if self._lane != "local" or self._context.settings.merge_jobs == 1:
             return 0.0
         others = [other for other in self.running if other.worker_id == job.worker_id and other.id != job.id]
         return sum(seconds_left(other, expected_seconds(other, self._estimator.speeds) or 0.0) for other in others)
 
     def _starts(self, unknown: float) -> Sequence[float]:
-        """For each place in line, and the one after the last, in how many seconds a worker gets to it.
+        """For each place in the queue, and the one after the last: seconds until a worker is free for it.
 
-        `unknown` is what a job takes of which nothing like it has finished yet.
+        `unknown` is the assumed duration of jobs for which no similar job has finished yet.
         """
         if unknown not in self._starts_by_unknown:
             speeds = self._estimator.speeds
@@ -135,7 +135,7 @@ class LaneForecast:
         return self._starts_by_unknown[unknown]
 
     def _load_seconds(self, job: Job, place: int) -> float:
-        """What loading its model adds, when `job` is at `place` and no worker will have the model by then."""
+        """Seconds for loading the job's model, if no worker will have it in memory when the job at `place` starts."""
         model_id = job.request.model_id
         if model_id in self._warm or self._first_places.get(model_id, place) < place:
             return 0.0
@@ -152,17 +152,17 @@ class LaneForecast:
 
     @once
     def _first_places(self) -> Mapping[str, int]:
-        """Where in line each model comes first."""
+        """The first place in the queue of each model."""
         return {job.request.model_id: place for place, job in reversed(list(enumerate(self.waiting)))}
 
 
 def seconds_left(job: Job, seconds: float) -> float:
-    """Of `seconds` in all, by the job's own progress."""
+    """The remaining part of `seconds`, by the job's progress."""
     return max(0.0, seconds * (1 - job.progress.percent / 100))
 
 
 def expected_seconds(job: Job, speeds: Speeds) -> float | None:
-    """How long the job takes once its model is loaded; None when nothing like it has finished yet."""
+    """How long the job takes once its model is loaded; None if no similar job has finished yet."""
     per_picture = speeds.get((job.request.model_id, duration_bucket(job.request)))
     if per_picture is None:
         return None

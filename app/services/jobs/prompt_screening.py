@@ -1,4 +1,4 @@
-"""Refuse, or only log, requests whose text looks like an attack. The log never holds the text itself."""
+"""Refuse, or only log, requests whose text matches attack patterns. The text itself is never logged."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ log = logging.getLogger("cyberimage.security")
 
 
 def screen_prompts(settings: Settings, texts: Mapping[str, str], *, client_id: str, request_id: str | None) -> None:
-    """Look through the whole of `texts`, by field, as they will be used. Raises SuspiciousInput, when SUSPICIOUS_INPUT
-    says so. Their length is bounded by who calls."""
+    """Match `texts`, by field, against the patterns. Raises SuspiciousInput if SUSPICIOUS_INPUT=refuse. The caller
+    bounds their length."""
     if settings.suspicious_input == "off":
         return
     for field, text in texts.items():
@@ -34,5 +34,5 @@ def screen_prompts(settings: Settings, texts: Mapping[str, str], *, client_id: s
 
 @lru_cache(maxsize=4)
 def _patterns(written: str) -> Patterns:
-    """The patterns of SUSPICIOUS_PATTERNS, which the settings have checked; empty: the built-in ones."""
+    """The compiled SUSPICIOUS_PATTERNS (validated with the settings), or the built-in ones if empty."""
     return compiled(json.loads(written) if written else DEFAULT_PATTERNS)

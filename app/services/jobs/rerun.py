@@ -1,4 +1,4 @@
-"""Make a picture of the gallery again, from its manifest, as a new job."""
+"""Generate a gallery picture again from its manifest, as a new job."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from app.services.media.input_images import usable_image
 
 
 def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str | None = None) -> Submission:
-    """Enqueue what made the picture, seed and all. What has changed since then is told by the job's warnings.
+    """Enqueue the picture's request again with its seed. The job's warnings list what has changed since then.
 
-    Raises ImageNotFound, Gone, Conflict when it cannot be made again, and whatever `submit` raises.
+    Raises ImageNotFound, Gone, Conflict if it cannot be generated again, and all that `submit` raises.
     """
     output = usable_image(context, image_id, client_id=client_id)
     manifest = output.manifest
@@ -28,10 +28,12 @@ def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str
         spec = context.catalog.get(str(manifest.get("model_id")))
     except UnknownModel:
         raise UnknownModel(
-            f"The picture was made with {output.model_id}, which is not in the catalogue any more. Add its MODEL_ line."
+            f"The picture was made with {output.model_id}, which is no longer in the catalogue. Add its MODEL_ line."
         ) from None
     if spec.lane != "local":
-        raise Conflict(f"{spec.id} runs at a provider, who may change it at any time: no picture can be made again.")
+        raise Conflict(
+            f"{spec.id} runs at a provider, which may change it any time: its pictures cannot be made again."
+        )
     asked = _as_asked(manifest, _inputs(context, output))
     versions = {name: str(value) for name, value in manifest.get("versions", {}).items()}
     return submit(
@@ -62,15 +64,15 @@ def _as_asked(manifest: dict[str, Any], inputs: dict[str, str]) -> GenerationInp
 def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
     if manifest.get("effective", {}).get("drawn_together", 1) == 1:
         return ()
-    return ("The picture was drawn together with others; drawn alone it may differ by a rounding.",)
+    return ("The picture was generated together with others; generated alone it may differ by rounding.",)
 
 
 def _inputs(context: AppContext, output: Output) -> dict[str, str]:
-    """The pictures that it was made of, as they were used."""
+    """The stored input pictures of the output's job, by role, as base64."""
     if output.manifest.get("task", TXT2IMG) in TEXT_TASKS:
         return {}
     kept = context.inputs.pngs(output.job_id)
     missing = [role for role in output.manifest.get("inputs", {}) if role not in kept]
     if missing or not kept:
-        raise Conflict(f"The {' and '.join(missing) or 'image'} that this picture was made of is not kept any more.")
+        raise Conflict(f"The {' and '.join(missing) or 'image'} that this picture was made from is no longer stored.")
     return {role: base64.b64encode(png).decode() for role, png in kept.items()}

@@ -1,4 +1,4 @@
-"""How a job stands: its row, its place in line, when it should be done, and what it made."""
+"""Status of a job: its row, queue position, estimated end and outputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class JobView:
 
 
 def view(context: AppContext, job_id: str, estimator: EtaEstimator | None = None) -> JobView:
-    """`outlook` is one read a moment ago, for who asks often. Raises JobNotFound or Gone."""
+    """`estimator` may be passed in by callers that poll often. Raises JobNotFound or Gone."""
     return view_of(context, context.jobs.get(job_id), estimator)
 
 
 def prediction_of(context: AppContext, job: Job) -> Prediction | None:
-    """What was asked of a provider for `job`, if anything."""
+    """The provider prediction of `job`, if it has one."""
     return None if job.request.remote is None else context.predictions.of_job(job.id)
 
 

@@ -1,4 +1,4 @@
-"""Accept a request: check it against the model, the queue and the disk, store it, wake a worker."""
+"""Submit a request: check it against the model, the queue and the disk, store it, wake a worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger("cyberimage.access")
 
 @dataclass(frozen=True)
 class Submission:
-    """What the client is told. `is_new` is false when an Idempotency-Key had the first answer given again."""
+    """The answer to the client. `is_new` is false for a repeated Idempotency-Key: then it is the first answer."""
 
     job_id: str
     position: int | None
@@ -52,7 +52,7 @@ def submit(
     request_id: str | None = None,
     rerun_of: RerunOf | None = None,
 ) -> Submission:
-    """Enqueue `asked`. When this returns the job survives any crash. `rerun_of` is the picture that it makes again.
+    """Enqueue `asked`. Once this returns, the job survives any crash. `rerun_of` is the picture to generate again.
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
     LoraUnavailable, LoraIncompatible, IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
@@ -62,10 +62,10 @@ def submit(
     if idempotency_key is not None:
         idempotency = IdempotencyKey(idempotency_key, _digest(asked, priority, webhook_url))
         earlier = context.jobs.first_answer(client_id, idempotency)
-        if earlier is not None:  # it was accepted: that there is no room for a new one is no answer to this
+        if earlier is not None:  # accepted already: limits for new jobs do not apply
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     spec = known_spec(context, context.catalog.get(asked.model_id))
-    screen_prompts(settings, _words(asked, settings), client_id=client_id, request_id=request_id)
+    screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     check_task(context, spec, resolved.request.task)
     loras = check_loras(context, spec, resolved.request.loras)
@@ -102,21 +102,21 @@ def submit_remote(
     webhook_url: str | None = None,
     request_id: str | None = None,
 ) -> Submission:
-    """Enqueue a generation by the provider's `model` with `input` in its own words, and with a picture of the gallery
-    where it takes one to start from.
+    """Enqueue a generation by the provider's `model` with `input` in its native schema, optionally starting from a
+    gallery picture.
 
-    Raises what `submit` does, ProviderError when the provider cannot be asked what the model takes, and
-    ModelUnavailable without a provider.
+    Raises what `submit` does, ProviderError if the model's schema cannot be fetched, and ModelUnavailable without a
+    provider.
     """
     idempotency = None
     if idempotency_key is not None:
-        told = json.dumps([media, model, input, priority, webhook_url or "", source_image_id], sort_keys=True)
-        idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(told.encode()).hexdigest())
+        asked = json.dumps([media, model, input, priority, webhook_url or "", source_image_id], sort_keys=True)
+        idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(asked.encode()).hexdigest())
         earlier = context.jobs.first_answer(client_id, idempotency)
         if earlier is not None:
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     ready = prepare_remote(context, models, media, model, input, client_id=client_id, source_image_id=source_image_id)
-    screen_prompts(context.settings, ready.words, client_id=client_id, request_id=request_id)
+    screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(context, webhook_url)
     _refuse_when_full(context)
@@ -142,7 +142,7 @@ def _store(
     idempotency: IdempotencyKey | None,
     **more: Any,
 ) -> Submission:
-    """Put a request that is found good in line, and wake a worker."""
+    """Enqueue a validated request and wake a worker."""
     job, is_new = context.jobs.enqueue(
         request,
         client_id=client_id,
@@ -153,39 +153,39 @@ def _store(
     )
     if is_new:
         if context.settings.auth_mode != "none":
-            log.info("%s asks for a picture", client_id, extra={"job_id": job.id, "request_id": job.request_id})
-        context.notifications.ring("work")
-        context.notifications.ring("news", job.id)
-    if idempotency is not None and (told := context.jobs.first_answer(client_id, idempotency)) is not None:
-        return Submission(told.job_id, told.position, told.warnings, is_new)
+            log.info("%s submitted a job", client_id, extra={"job_id": job.id, "request_id": job.request_id})
+        context.notifications.publish("work")
+        context.notifications.publish("news", job.id)
+    if idempotency is not None and (first := context.jobs.first_answer(client_id, idempotency)) is not None:
+        return Submission(first.job_id, first.position, first.warnings, is_new)
     return Submission(job.id, context.jobs.position(job), job.warnings, is_new)
 
 
-def _words(asked: GenerationInput, settings: Settings) -> dict[str, str]:
-    """What is to be looked through. Longer texts are refused for that, and would only cost time."""
+def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:
+    """The texts to screen. Longer ones are refused by `resolve` anyway and would only cost time."""
     given = {"prompt": asked.prompt.strip(), "negative_prompt": (asked.negative_prompt or "").strip()}
     return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
 
 
 def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
-    """Of everything that makes it this request: its pictures as they were sent, a URL as it is written."""
+    """Digest of the whole request: pictures as sent, URLs as written."""
     pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
-    told = asked.model_dump_json(exclude={"image", "mask"})
-    return hashlib.sha256("|".join([told, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
+    fields = asked.model_dump_json(exclude={"image", "mask"})
+    return hashlib.sha256("|".join([fields, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
 
 
 def _refuse_when_full(context: AppContext) -> None:
     settings = context.settings
     if context.images.free_bytes() < settings.disk_floor_bytes:
-        raise DiskFull("The disk is almost full: new jobs are refused until there is room. Delete some pictures.")
+        raise DiskFull("The disk is almost full: new jobs are refused until there is space. Delete some pictures.")
     if context.jobs.count_pending() >= settings.queue_max_pending:
         raise QueueFull(
             f"{settings.queue_max_pending} jobs are waiting already. Try again when some have finished.",
-            retry_after=_until_there_is_room(context),
+            retry_after=_seconds_until_space(context),
         )
 
 
-def _until_there_is_room(context: AppContext) -> float:
-    """Seconds until the first running job should end, as learned from finished ones."""
+def _seconds_until_space(context: AppContext) -> float:
+    """Estimated seconds until the first running job ends."""
     seconds = EtaEstimator(context).next_end()
     return USUAL_WAIT_SECONDS if seconds is None else min(max(seconds, 1.0), LONGEST_WAIT_SECONDS)

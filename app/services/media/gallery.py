@@ -1,4 +1,4 @@
-"""The gallery: page through the pictures, and through the generations that have none; open one, remove one."""
+"""The gallery: list pictures, and generations without pictures; open or remove a picture."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from app.errors import ImageNotFound, UnknownModel
 from app.services.context import AppContext
 from app.store.media.outputs import GalleryQuery
 
-JOBS_PER_LOOK = 200  # how many jobs are looked through at once for the few that a filter wants
-LOOKS = 5  # then the page ends, however short; its cursor goes on
+JOBS_PER_QUERY = 200  # jobs read per query while filtering
+MAX_QUERIES = 5  # queries per page; then the page ends even if short, and its cursor continues
 
 Place = tuple[float, str]  # where a page ended: the order (created_at, or a job's seq) and id of its last item
 
 
 @dataclass(frozen=True)
 class Page:
-    """`next` is the `after` of the page that follows, None on the last one."""
+    """`next` is the `after` of the following page, None on the last one."""
 
     outputs: Sequence[Output]
     next: tuple[float, str] | None
@@ -32,7 +32,7 @@ class Page:
 
 def page(context: AppContext, query: GalleryQuery) -> Page:
     """The newest outputs first, `query.limit` at a time."""
-    found = context.outputs.page(replace(query, limit=query.limit + 1))  # one more tells whether more follow
+    found = context.outputs.page(replace(query, limit=query.limit + 1))  # one more, to see whether more follow
     outputs = found[: query.limit]
     more = len(found) > query.limit
     return Page(outputs, (outputs[-1].created_at, outputs[-1].id) if more else None)
@@ -40,8 +40,8 @@ def page(context: AppContext, query: GalleryQuery) -> Page:
 
 @dataclass(frozen=True)
 class Filter:
-    """None lets everything through. `search` are words that are all in the prompt, in any order and case; `owner` a
-    client_id; `since` and `until` are seconds since the epoch, the former included, the latter not."""
+    """None matches everything. `search`: words that must all occur in the prompt, in any order and case; `owner`: a
+    client_id; `since` (inclusive) and `until` (exclusive): seconds since the epoch."""
 
     model_id: str | None = None
     media: Media | None = None
@@ -59,7 +59,7 @@ class ImageItem:
 
 @dataclass(frozen=True)
 class JobItem:
-    """A generation without a picture: waiting, running, failed or cancelled."""
+    """A generation without a picture: pending, running, failed or cancelled."""
 
     job: Job
     media: Media
@@ -67,7 +67,7 @@ class JobItem:
 
 @dataclass(frozen=True)
 class Listing:
-    """`next` is the `after` of the listing that follows, None at the end."""
+    """`next` is the `after` of the following page, None at the end."""
 
     items: Sequence[ImageItem | JobItem]
     next: Place | None
@@ -76,7 +76,7 @@ class Listing:
 def browse(
     context: AppContext, wanted: Filter, *, status: JobStatus, limit: int, after: Place | None = None
 ) -> Listing:
-    """The newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
+    """Newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
     if status is not JobStatus.COMPLETED:
         return _browse_jobs(context, wanted, status, limit, after)
     found = page(context, GalleryQuery(limit, after, **vars(wanted)))
@@ -86,15 +86,15 @@ def browse(
 def _browse_jobs(context: AppContext, wanted: Filter, status: JobStatus, limit: int, after: Place | None) -> Listing:
     items: list[JobItem] = []
     before = None if after is None else min(int(after[0]), 2**62)
-    for _ in range(LOOKS):
-        jobs = context.jobs.newest([status], limit=JOBS_PER_LOOK, before_seq=before, client_id=wanted.owner)
+    for _ in range(MAX_QUERIES):
+        jobs = context.jobs.newest([status], limit=JOBS_PER_QUERY, before_seq=before, client_id=wanted.owner)
         for job in jobs:
             item = JobItem(job, _media_of(context, job))
-            if _lets_through(wanted, item):
+            if _matches_filter(wanted, item):
                 if len(items) == limit:
                     return Listing(items, _place(items[-1].job))
                 items.append(item)
-        if len(jobs) < JOBS_PER_LOOK:
+        if len(jobs) < JOBS_PER_QUERY:
             return Listing(items, None)
         before = jobs[-1].seq
     return Listing(items, _place(jobs[-1]))
@@ -104,7 +104,7 @@ def _place(job: Job) -> Place:
     return float(job.seq), job.id
 
 
-def _lets_through(wanted: Filter, item: JobItem) -> bool:
+def _matches_filter(wanted: Filter, item: JobItem) -> bool:
     request = item.job.request
     return (
         wanted.model_id in (None, request.model_id)
@@ -117,12 +117,12 @@ def _lets_through(wanted: Filter, item: JobItem) -> bool:
 def _media_of(context: AppContext, job: Job) -> Media:
     try:
         return spec_for(context.catalog, job.request).media
-    except UnknownModel:  # it was taken out of the catalogue
+    except UnknownModel:  # removed from the catalogue
         return "image"
 
 
 def open_file(context: AppContext, output: Output, *, thumbnail: bool = False) -> Path:
-    """The file of `output`. Raises ImageNotFound when somebody removed it behind our back."""
+    """The path of `output`'s file. Raises ImageNotFound if the file is missing from the disk."""
     path = context.images.path(output.thumbnail_path if thumbnail else output.path)
     if not path.is_file():
         raise ImageNotFound("The file of this image is missing from the images folder.")
@@ -130,7 +130,7 @@ def open_file(context: AppContext, output: Output, *, thumbnail: bool = False) -
 
 
 def remove(context: AppContext, image_id: str) -> None:
-    """Remove row and files. The row goes first: there is never a row without its file. Raises ImageNotFound, Gone."""
+    """Remove row and files, the row first: a row never lacks its file. Raises ImageNotFound, Gone."""
     output = context.outputs.get(image_id)
     context.outputs.remove(image_id)
     context.images.remove(output.path)

@@ -1,4 +1,4 @@
-"""Read the pictures that a request starts from, wherever they come from, and make them ready for its model."""
+"""Read the input pictures of a request from any source, and prepare them for its model."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from app.services.context import AppContext
 from app.services.media import gallery
 from app.store.media.owners import OwnerStore
 
-if TYPE_CHECKING:  # Pillow and numpy: megabytes that an API without pictures coming in never needs
+if TYPE_CHECKING:  # Pillow and numpy use much memory: import them only for input pictures
     from app.files.inputs import Decoded
 
 URL_MAX_CHARS = 2048
-NOBODY = ""  # the owner of what nobody owns
+NO_OWNER = ""  # of pictures without a known owner
 MOST_REDIRECTS = 3
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """`request` with size and references filled in, the pictures to be kept, and what the client should know."""
+    """The request with size and input references filled in, the pictures to store, and warnings for the client."""
 
     request: GenerationRequest
     pictures: Sequence[InputPicture] = ()
@@ -51,15 +51,15 @@ class _Sent:
 def prepare(
     context: AppContext, asked: GenerationInput, request: GenerationRequest, spec: ModelSpec, *, client_id: str
 ) -> Prepared:
-    """Read the pictures of `asked`, and scale and cut them as `spec` and the size asked for want it.
+    """Read the pictures of `asked`, and scale and crop them for `spec` and the requested size.
 
-    Raises InvalidImage, naming the field and saying what is wrong.
+    Raises InvalidImage, naming the field and the problem.
     """
     if request.task in TEXT_TASKS or asked.image is None:
         return Prepared(request)
     sent = _fetch(context, "image", asked.image, client_id)
     mask = None if asked.mask is None else _fetch(context, "mask", asked.mask, client_id)
-    # All at once: two requests that each hold one picture and wait for their mask would wait for ever.
+    # Acquired at once: two requests that each hold one picture and wait for their mask would deadlock.
     pixels = _measure(context, "image", sent) + (0 if mask is None else _measure(context, "mask", mask))
     with context.pixels.taking(pixels):
         return _prepared(context, request, spec, sent, mask)
@@ -82,14 +82,14 @@ def _prepared(
 
 
 def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Output:
-    """The picture `image_id` of the gallery, if `client_id` may start from it. Raises ImageNotFound or Gone.
+    """The gallery picture `image_id`, if `client_id` may use it as input. Raises ImageNotFound or Gone.
 
-    The one place where that right is asked for: whoever may see a picture may use it.
+    The only check of that permission: a client may use every picture that it may see.
     """
     try:
         output = context.outputs.get(image_id)
-    except Gone:  # to others it is one that never was
-        if not may_use(context, client_id, OwnerStore(context.database).of_output(image_id) or NOBODY):
+    except Gone:  # other clients must not learn that it existed
+        if not may_use(context, client_id, OwnerStore(context.database).of_output(image_id) or NO_OWNER):
             raise ImageNotFound("There is no image with this id.") from None
         raise
     if not may_use(context, client_id, output.owner):
@@ -110,9 +110,7 @@ def _from_base64(context: AppContext, role: Role, text: str) -> bytes:
     try:
         data = decode_data_uri(text)[1] if is_data_uri(text) else decode_base64(text)
     except ValueError:
-        raise _invalid(
-            role, "is neither base64, a data URI, the id of a picture of the gallery, nor an http(s) URL"
-        ) from None
+        raise _invalid(role, "is neither base64, a data URI, the id of a gallery picture, nor an http(s) URL") from None
     if not data:
         raise _invalid(role, "is empty")
     return data
@@ -122,7 +120,7 @@ def _from_gallery(context: AppContext, role: Role, image_id: str, client_id: str
     try:
         output = usable_image(context, image_id, client_id=client_id)
         if output.media != "image":
-            raise _invalid(role, "is a video; only a picture can be a start")
+            raise _invalid(role, "is a video; only a picture can be an input")
         return gallery.open_file(context, output).read_bytes()
     except (ImageNotFound, Gone, FileNotFoundError):
         raise _invalid(role, f"names the picture {image_id}, which is not in the gallery") from None
@@ -168,7 +166,7 @@ def _whole(context: AppContext, role: Role, response: httpx.Response) -> bytes:
 
 
 def _measure(context: AppContext, role: Role, sent: _Sent) -> int:
-    """Pixels, by the header."""
+    """The number of pixels, from the file's header."""
     from app.files.inputs import UnusablePicture, measure
 
     if len(sent.data) > context.settings.input_max_bytes:

@@ -1,6 +1,6 @@
-"""Publish what a generation made: the files first, whole and on the disk, then rows and COMPLETED in one transaction.
+"""Publish the outputs of a generation: first the files, synced to disk, then rows and COMPLETED in one transaction.
 
-A crash in between leaves files without rows, which maintenance sweeps; never a row without its file.
+A crash in between leaves files without rows, which maintenance removes; never a row without its file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
 from app.files.marking import marked_mp4
 from app.files.media import with_manifest
-from app.files.metadata import build_manifest, png_text, told_inside, xmp_of
+from app.files.metadata import build_manifest, embedded_metadata, png_text, xmp_of
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.context import AppContext
@@ -35,7 +35,7 @@ TRY_AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels (uint8 RGB or RGBA, height × width × channels) and the seed they come from."""
+    """Pixels (uint8 RGB or RGBA, height × width × channels) and their seed."""
 
     pixels: npt.NDArray[np.uint8]
     seed: int
@@ -44,7 +44,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Clip:
-    """A video file, whole; a frame to show for it; and the seed it comes from."""
+    """A complete video file, a poster frame and the seed."""
 
     content: bytes
     mime_type: str
@@ -55,8 +55,8 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a generation hands over to be published. `timings` are seconds by phase, which `merged` jobs shared."""
+class GenerationResult:
+    """The result of a generation to publish. `timings` are seconds by phase, shared by `merged` jobs."""
 
     pictures: Sequence[Picture]
     effective: dict[str, Any]
@@ -73,10 +73,10 @@ class Made:
         return [*self.pictures, *self.clips]
 
 
-def publish(context: AppContext, claim: Claim, made: Made) -> Sequence[Output]:
+def publish(context: AppContext, claim: Claim, made: GenerationResult) -> Sequence[Output]:
     """Write the files and complete the job under `claim`.
 
-    Raises LeaseLost, Cancelled or StorageFull; the files are gone again then. After anything else they stay for
+    Raises LeaseLost, Cancelled or StorageFull, after removing the files. After any other error they stay for
     maintenance to judge: the commit may have happened.
     """
     started = time.perf_counter()
@@ -91,11 +91,11 @@ def publish(context: AppContext, claim: Claim, made: Made) -> Sequence[Output]:
     timings = {**made.timings, "queued": claim.queued_seconds, Phase.SAVING.value: time.perf_counter() - started}
     try:
         _complete(context, claim, outputs, timings, made)
-    except (LeaseLost, Cancelled):  # only then is it certain that no row points to them
+    except (LeaseLost, Cancelled):  # only these make certain that no row refers to the files
         for name in files:
             context.images.remove(name)
         raise
-    context.notifications.ring("news", claim.job_id)
+    context.notifications.publish("news", claim.job_id)
     return outputs
 
 
@@ -104,9 +104,9 @@ def _complete(
     claim: Claim,
     outputs: Sequence[Output],
     timings: Mapping[str, float],
-    made: Made,
+    made: GenerationResult,
 ) -> None:
-    """Commit, and try again while the database is away: an outage shorter than a lease must not cost the work."""
+    """Commit, and retry while the database is unavailable: an outage shorter than a lease must not cost the work."""
     give_up_at = time.monotonic() + context.settings.lease_seconds
     while True:
         try:
@@ -129,14 +129,14 @@ def _complete(
             time.sleep(TRY_AGAIN_SECONDS)
 
 
-def _steps(made: Made) -> int | None:
-    """Over all pictures, as progress counts them."""
+def _steps(made: GenerationResult) -> int | None:
+    """Steps over all pictures, as progress counts them."""
     steps = made.effective.get("steps_run")
     return steps * len(made.all) if isinstance(steps, int) else None
 
 
 def _prepare(
-    context: AppContext, claim: Claim, made: Made, one: Picture | Clip, index: int
+    context: AppContext, claim: Claim, made: GenerationResult, one: Picture | Clip, index: int
 ) -> tuple[Output, dict[str, bytes]]:
     output_id, now = new_id(), datetime.now(UTC)
     pixels = one.pixels if isinstance(one, Picture) else one.poster
@@ -156,7 +156,7 @@ def _prepare(
     )
     if isinstance(one, Clip):
         manifest["video"] = dict(one.facts)
-    inside = told_inside(manifest, whole=context.settings.embed_metadata)
+    inside = embedded_metadata(manifest, whole=context.settings.embed_metadata)
     kind = _kind_of(one, inside)
     path, thumbnail_path = dated_name(output_id, kind.suffix, now), dated_name(output_id, kind.thumbnail_suffix, now)
     output = Output(
@@ -188,11 +188,11 @@ class _File:
 
 
 def _kind_of(one: Picture | Clip, inside: dict[str, Any]) -> _File:
-    """The file to write, with what is to be told inside."""
+    """The file to write, with `inside` as embedded metadata."""
     if isinstance(one, Picture):
         content = encode_png(one.pixels, png_text(inside))
         return _File("image", "image/png", IMAGE_SUFFIX, THUMBNAIL_SUFFIX, content)
     content = with_manifest(one.content, one.mime_type, inside)
-    if one.mime_type == "video/mp4" and (xmp := xmp_of(inside)):  # WebM has no place for it but the manifest
+    if one.mime_type == "video/mp4" and (xmp := xmp_of(inside)):  # WebM carries the manifest only
         content = marked_mp4(content, xmp)
     return _File("video", one.mime_type, VIDEO_SUFFIXES[one.mime_type], POSTER_SUFFIX, content)

@@ -1,4 +1,4 @@
-"""What each model can do, as its files on this machine say: the class of its pipeline tells."""
+"""Tasks that each model supports, as far as its pipeline class on this machine shows."""
 
 from __future__ import annotations
 
@@ -13,52 +13,54 @@ from app.core.videos import VIDEO_FAMILIES, with_family
 from app.errors import FieldError, UnsupportedTask
 from app.services.context import AppContext
 
-_WORDS: dict[Task, str] = {
-    "txt2img": "draw from words",
+_TASK_NAMES: dict[Task, str] = {
+    "txt2img": "generate from a prompt alone",
     "img2img": "start from an image",
     "inpaint": "use a mask",
-    "txt2video": "make a video of words alone: it needs an image",
+    "txt2video": "make a video from a prompt alone: it needs an image",
     "img2video": "start a video from an image",
 }
-_OF_PICTURES: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
+_IMAGE_TASKS: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
 
 
 def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
-    """What `spec` can do for certain. A model that is not here yet may turn out to do more."""
-    certain = _certain(context, spec)
-    return (_least(spec),) if certain is None else certain
+    """The tasks that `spec` certainly supports. A model not yet downloaded may support more."""
+    certain = _known_tasks(context, spec)
+    return (_minimum_task(spec),) if certain is None else certain
 
 
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
-    """`spec` with the rules of its family of videos filled in, as far as its files on this machine tell it."""
+    """`spec` with the rules of its video family filled in, if its files on this machine identify the family."""
     if spec.media != "video" or spec.lane != "local":
         return spec
     return with_family(spec, pipeline_class_of(context, spec))
 
 
 def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
-    """Raise UnsupportedTask when it is certain that `spec` cannot do `task`; else its worker finds out."""
-    certain = _certain(context, spec)
+    """Raise UnsupportedTask if `spec` certainly cannot do `task`; if unknown, its worker checks."""
+    certain = _known_tasks(context, spec)
     if certain is not None and task not in certain:
-        instead = f" ({needs(certain)})" if task in _OF_PICTURES else ""
-        message = f"{spec.id} cannot {_WORDS[task]}{instead}; GET /api/models lists under tasks what each model can do"
+        instead = f" ({needs(certain)})" if task in _IMAGE_TASKS else ""
+        message = (
+            f"{spec.id} cannot {_TASK_NAMES[task]}{instead}; GET /api/models lists under tasks what each model can do"
+        )
         field = {"inpaint": "mask", "txt2img": "model_id"}.get(task, "image")
         raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
 
 
 def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
-    """The diffusers pipeline of a model that runs here; None when nothing is known of it yet."""
+    """The diffusers pipeline class of a model that runs locally; None while unknown."""
     if spec.source not in ("local", "huggingface"):
         return None
     return spec.options.pipeline_class or _class_of(_index_file(context, spec))
 
 
-def _certain(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
-    """None when nothing is known of the model's pipeline."""
+def _known_tasks(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
+    """None while the model's pipeline is unknown."""
     if spec.options.tasks is not None:
         return tuple(as_video(task) for task in spec.options.tasks) if spec.media == "video" else spec.options.tasks
     if spec.source not in ("local", "huggingface"):
-        return (_least(spec),)
+        return (_minimum_task(spec),)
     pipeline_class = pipeline_class_of(context, spec)
     if pipeline_class is None:
         return None
@@ -68,7 +70,7 @@ def _certain(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
     return known.tasks_of(pipeline_class)
 
 
-def _least(spec: ModelSpec) -> Task:
+def _minimum_task(spec: ModelSpec) -> Task:
     return as_video(TXT2IMG) if spec.media == "video" else TXT2IMG
 
 

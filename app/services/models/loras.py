@@ -1,7 +1,7 @@
-"""LoRAs: which there are, what they are for, and whether a request may have them with its model.
+"""LoRAs: list them, name them, and check that they fit a request's model.
 
-What a LoRA is for is read from its file's header, without loading it; its worker compares it tensor by tensor with the
-model before anything is drawn.
+The model family of a LoRA is read from its file's header, without loading it; the worker compares it tensor by
+tensor with the model before generating.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 
 @dataclass(frozen=True)
 class KnownLora:
-    """A LoRA that requests may name by `id`. `stands_for` is what a name given by hand means.
+    """A LoRA that requests may name by `id`. `stands_for` is the file or repo behind a name given with `load`.
 
-    `card` is None while it is not on this machine, or when it cannot be used, which `problem` explains. `models` are
-    those of the catalogue that it is for, as far as its family tells.
+    `card` is None while it is not on this machine, or if it cannot be used, which `problem` explains. `models` are
+    the catalogue's models that fit its family.
     """
 
     id: str
@@ -44,7 +44,7 @@ class KnownLora:
 
 
 def listing(context: AppContext) -> list[KnownLora]:
-    """The files of LORAS_DIR and the names that were given, each sorted by name."""
+    """The files of LORAS_DIR and the registered names, each sorted by name."""
     folder = context.settings.loras_folder
     named = LoraStore(context.database).all()
     own = dict.fromkeys(files.name_of(folder, file) for file in files.all_files(folder))
@@ -54,10 +54,10 @@ def listing(context: AppContext) -> list[KnownLora]:
 
 
 def load(context: AppContext, lora_path: str, name: str | None = None) -> KnownLora:
-    """Make sure that requests can have the LoRA `lora_path` (a file of LORAS_DIR or a repo of the hub), as `name`.
+    """Register the LoRA `lora_path` (a file of LORAS_DIR or a hub repo) for requests, optionally under `name`.
 
-    A file is looked at now; one of the hub is fetched by the worker that first needs it. Workers take it into memory
-    with the first job that names it. Raises LoraUnavailable, or InvalidRequest for a name that cannot be one.
+    A file is checked now; a hub LoRA is downloaded by the worker that first needs it. Workers load it with the first
+    job that uses it. Raises LoraUnavailable, or InvalidRequest for an invalid name.
     """
     known = _known(context, lora_path, name)
     if known.problem is not None:
@@ -71,22 +71,22 @@ def load(context: AppContext, lora_path: str, name: str | None = None) -> KnownL
 
 
 def unload(context: AppContext, name: str) -> bool:
-    """Forget a name that `load` gave, and say whether there was one.
+    """Delete a name registered by `load`. Returns whether it existed.
 
-    Files stay, and so do jobs that were accepted with it; workers drop what is unused for longest by themselves.
+    Files and accepted jobs are kept; workers evict LoRAs by themselves, least recently used first.
     """
     return LoraStore(context.database).remove(name)
 
 
 def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoice]) -> tuple[LoraChoice, ...]:
-    """`wanted` with names put for what they stand for, if `spec` may have them as far as can be told by now.
+    """`wanted` with registered names resolved, if they fit `spec` as far as is known by now.
 
     Raises LoraUnavailable or LoraIncompatible.
     """
     if not wanted:
         return ()
     if spec.source not in ("local", "huggingface"):
-        raise _refused(LoraIncompatible, f"{spec.id} runs elsewhere and takes no LoRAs")
+        raise _refused(LoraIncompatible, f"{spec.id} runs elsewhere and does not support LoRAs")
     named = LoraStore(context.database).all()
     pipeline_class = pipeline_class_of(context, spec)
     meant: list[LoraChoice] = []
@@ -104,15 +104,15 @@ def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoic
 def _known(context: AppContext, lora_id: str, name: str | None = None) -> KnownLora:
     settings = context.settings
     file, repo = files.find(settings.loras_folder, lora_id), files.repo_of(lora_id)
-    if file is None and files.is_lost_link(settings.loras_folder, lora_id):
-        problem = f"The LoRA {lora_id} is a link to a file that is not there. Mend the link in LORAS_DIR."
+    if file is None and files.is_broken_link(settings.loras_folder, lora_id):
+        problem = f"The LoRA {lora_id} is a link to a missing file. Repair the link in LORAS_DIR."
         return KnownLora(name or lora_id, lora_id if name else None, None, problem)
     if file is None and repo is not None and settings.lora_hub:
         file = files.in_hub_cache(settings.hub_cache, *repo)
         if file is None:
             return KnownLora(name or lora_id, lora_id if name else None, None, None)
     if file is None:
-        problem = f"There is no LoRA {lora_id!r}. Put its .safetensors file into LORAS_DIR, or name a repo of the hub."
+        problem = f"There is no LoRA {lora_id!r}. Put its .safetensors file into LORAS_DIR, or name a hub repo."
         return KnownLora(name or lora_id, lora_id if name else None, None, problem)
     try:
         status = file.stat()
@@ -124,7 +124,7 @@ def _known(context: AppContext, lora_id: str, name: str | None = None) -> KnownL
 
 
 def _models_for(context: AppContext, card: LoraFile) -> Sequence[str]:
-    """Those whose pipeline is known and of the LoRA's family."""
+    """Models whose pipeline is known and of the LoRA's family."""
     if card.family is None:
         return ()
     classes = {spec.id: pipeline_class_of(context, spec) for spec in context.catalog}

@@ -1,4 +1,4 @@
-"""What of a model's weights is on this machine. Nothing is opened but a list of parts, and nobody is asked."""
+"""Which model weights are on this machine, read from the file system only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.services.context import AppContext
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """`available`: they are here and whole; of a remote model, there is a key for its provider. `bytes` is what they
-    take on the disk, also those of a download that broke off; None of a remote model."""
+    """`available`: complete on this machine; of a remote model: the provider's API key is set. `bytes`: size on the
+    disk, including interrupted downloads; None for remote models."""
 
     available: bool
     bytes: int | None
@@ -22,7 +22,7 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class Download:
-    """`eta_seconds` is until all is here, None when that is not known."""
+    """Progress of a download. `eta_seconds` is None when unknown."""
 
     downloaded_bytes: int
     total_bytes: int
@@ -44,30 +44,31 @@ def _is_here(context: AppContext, spec: ModelSpec) -> bool:
 
 
 def downloads(context: AppContext) -> dict[str, Download]:
-    """By model, how far the job or order is that downloads it just now. A job whose model is here fetches a LoRA."""
+    """Progress of the download of each model, by a job or load request. Jobs with a complete model download a LoRA."""
     fetching = {
         job.request.model_id: Download(job.progress.downloaded_bytes or 0, job.progress.total_bytes)
         for job in context.jobs.running()
         if job.progress.phase is Phase.DOWNLOADING and job.progress.total_bytes is not None
     }
     live = {worker["id"] for worker in context.workers.live()}
-    for order in context.load_requests.being_loaded():
-        if order.model_id is not None and order.total_bytes is not None and order.worker_id in live:
-            fetching[order.model_id] = Download(order.downloaded_bytes or 0, order.total_bytes, order.eta_seconds)
+    for request in context.load_requests.being_loaded():
+        if request.model_id is not None and request.total_bytes is not None and request.worker_id in live:
+            progress = Download(request.downloaded_bytes or 0, request.total_bytes, request.eta_seconds)
+            fetching[request.model_id] = progress
     missing = {spec.id for spec in context.catalog if spec.id in fetching and not _is_here(context, spec)}
     return {model_id: progress for model_id, progress in fetching.items() if model_id in missing}
 
 
 def remove(context: AppContext, spec: ModelSpec) -> int:
-    """Delete the files of a hub model, in every version. Returns the bytes that this freed.
+    """Delete all versions of a hub model's files. Returns the bytes freed.
 
-    Raises InvalidRequest for a model that does not come from the hub, Conflict while a job downloads it, OSError.
+    Raises InvalidRequest for a model that is not from the hub, Conflict while it is being downloaded, OSError.
     """
     if spec.source == "local":
         path = context.settings.local_path(spec.repo)
-        raise InvalidRequest(f"{spec.id} is yours, not a download: delete {path} yourself.")
+        raise InvalidRequest(f"{spec.id} was not downloaded by CyberImage: delete {path} yourself.")
     if spec.source != "huggingface":
-        raise InvalidRequest(f"{spec.id} runs at a provider; nothing of it is here.")
+        raise InvalidRequest(f"{spec.id} runs at a provider; it has no files here.")
     under_way = downloads(context)
     if any(other.repo == spec.repo and other.id in under_way for other in context.catalog):
         raise Conflict(f"{spec.repo} is being downloaded. Cancel the job, or unload the model, first.")

@@ -1,8 +1,8 @@
-"""Backup and restore: a folder with the database and every picture that it knows, whole or not there at all.
+"""Backup and restore: a folder with the database and all of its pictures, written completely or not at all.
 
-The database is copied first and then the pictures that it knows: they never change, so they are linked where the disk
-allows it, and nothing has to stop meanwhile. A picture that is removed between the two is missing from the backup;
-restoring forgets its row.
+The database is copied first, then its pictures: they never change, so they are hard-linked where the disk allows it,
+and nothing has to stop meanwhile. A picture that is removed in between is missing from the backup; restoring deletes
+its row.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PAGE = 500
 
 @dataclass(frozen=True)
 class Backup:
-    """What backup.json says."""
+    """The content of backup.json."""
 
     version: str
     revision: str | None
@@ -66,17 +66,17 @@ def back_up(context: AppContext, folder: Path) -> Backup:
 
 
 def restore(context: AppContext, folder: Path) -> tuple[Backup, int]:
-    """Put the backup in `folder` in the place of what is there; gives it, and how many pictures it lacked.
+    """Replace the database by the backup in `folder`. Returns the backup and how many pictures it lacked.
 
-    Pictures that are there stay; the sweep removes them in time if they belong to nothing. Raises as `back_up` does.
+    Existing pictures stay; the orphan sweep removes those without rows in time. Raises as `back_up` does.
     """
     backup = read(folder)
     for path in (folder / IMAGES).rglob("*"):
         if path.is_file():
             _link(path, context.images.path(path.relative_to(folder / IMAGES).as_posix()))
     snapshot.load(folder / backup.database, context.database)
-    context.database.close()  # what is known of the tables belongs to the old ones
-    return backup, _forget_missing(context)
+    context.database.close()  # its connections and cached schema belong to the old tables
+    return backup, _delete_missing(context)
 
 
 def read(folder: Path) -> Backup:
@@ -88,7 +88,7 @@ def read(folder: Path) -> Backup:
 
 
 def _files(context: AppContext) -> Iterator[str]:
-    """The names of all files that the database knows."""
+    """The names of all files in the database."""
     after = None
     while page := context.outputs.page(GalleryQuery(limit=_PAGE, after=after)):
         for output in page:
@@ -98,7 +98,7 @@ def _files(context: AppContext) -> Iterator[str]:
 
 
 def _take(context: AppContext, name: str, folder: Path) -> int | None:
-    """Link or copy a picture into the backup; None when it was removed meanwhile."""
+    """Link or copy a picture into the backup. Returns its size, or None if it was removed meanwhile."""
     source = context.images.path(name)
     try:
         _link(source, folder / IMAGES / name)
@@ -115,11 +115,11 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except FileNotFoundError:
         raise
-    except OSError:  # another disk, or one that knows no links
+    except OSError:  # another disk, or no support for hard links
         shutil.copy2(source, target)
 
 
-def _forget_missing(context: AppContext) -> int:
+def _delete_missing(context: AppContext) -> int:
     missing = {Path(name).name.partition(".")[0] for name in _files(context) if not context.images.path(name).is_file()}
     for output_id in missing:
         context.outputs.remove(output_id)

@@ -1,7 +1,7 @@
-"""Retention: pictures and jobs go when they are too old, too many or too large together; favourites stay.
+"""Retention: removes pictures and jobs that are too old, too many or too large together; favourites stay.
 
-The rows go first, then the files: never a row without its file. A crash in between leaves orphans, which are swept.
-Two that clean up at the same time do no harm: each removes, and counts, what it finds.
+Rows are removed before files, so no row lacks its file. A crash in between leaves orphans, which are swept. Processes
+may clean up concurrently: each removes, and counts, what it finds.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from app.store.ops.counters import Counter
 
 DAY = 86400.0
 KEYS_KEPT_SECONDS = 30 * DAY  # a request repeated later makes a new job
-TRACES_KEPT_SECONDS = 365 * DAY  # asking for what was removed earlier answers 404, no longer 410
+REMOVALS_KEPT_SECONDS = 365 * DAY  # after this, removed items answer 404, no longer 410
 
 log = logging.getLogger("cyberimage.maintenance")
 
 
 @dataclass
 class Report:
-    """What was removed, or would have been by a `dry_run`. `freed_bytes` counts pictures, thumbnails and orphans."""
+    """What was removed, or would be in a `dry_run`. `freed_bytes` counts pictures, thumbnails and orphans."""
 
     dry_run: bool
     images: int = 0
@@ -35,7 +35,7 @@ class Report:
 
 
 def clean_up(context: AppContext, *, dry_run: bool = False) -> Report:
-    """Do what retention asks for, sweep orphans, forget old Idempotency-Keys. Raises DatabaseUnavailable."""
+    """Apply the retention settings, sweep orphans, delete old Idempotency-Keys. Raises DatabaseUnavailable."""
     sweep = _Sweep(context, dry_run)
     sweep.by_age()
     sweep.by_size()
@@ -43,32 +43,32 @@ def clean_up(context: AppContext, *, dry_run: bool = False) -> Report:
     report.orphans, freed = sweep_orphans(context, dry_run=dry_run)
     report.freed_bytes += freed
     store = RetentionStore(context.database)
-    report.idempotency_keys = (store.count_keys if dry_run else store.forget_keys)(KEYS_KEPT_SECONDS)
+    report.idempotency_keys = (store.count_keys if dry_run else store.delete_keys)(KEYS_KEPT_SECONDS)
     if not dry_run:
-        store.forget_traces(TRACES_KEPT_SECONDS)
+        store.delete_removals(REMOVALS_KEPT_SECONDS)
         _note(context, report)
     return report
 
 
 class _Sweep:
-    """One pass over what is too old, and one over what is too much."""
+    """Removes what is too old, then what is too much."""
 
     def __init__(self, context: AppContext, dry_run: bool) -> None:
         self._context = context
         self._store = RetentionStore(context.database)
-        self._gone: set[str] = set()  # what a dry run would have removed already
+        self._gone: set[str] = set()  # ids removed so far, also in a dry run
         self._gone_bytes = 0
         self.report = Report(dry_run)
 
     def by_age(self) -> None:
-        """Jobs that ended more than RETENTION_DAYS ago, however they ended, with their pictures."""
+        """Remove jobs that ended more than RETENTION_DAYS ago, in any state, with their pictures."""
         age = self._context.settings.retention_days * DAY
         if age:
             for job_ids in self._store.ended_before(age):
-                self._forget(self._store.outputs_of(job_ids), job_ids, ended_before=age)
+                self._delete(self._store.outputs_of(job_ids), job_ids, ended_before=age)
 
     def by_size(self) -> None:
-        """The oldest pictures until there are RETENTION_MAX_IMAGES and RETENTION_MAX_BYTES at most."""
+        """Remove the oldest pictures beyond RETENTION_MAX_IMAGES and RETENTION_MAX_BYTES."""
         settings, totals = self._context.settings, self._context.outputs.totals()
         done = self._gone if self.report.dry_run else ()
         surplus = totals["count"] - len(done) - settings.retention_max_images if settings.retention_max_images else 0
@@ -82,15 +82,15 @@ class _Sweep:
                 if old.id not in self._gone and (surplus > 0 or excess > 0):
                     chosen.append(old)
                     surplus, excess = surplus - 1, excess - old.bytes
-            self._forget(chosen, sorted({old.job_id for old in chosen}))
+            self._delete(chosen, sorted({old.job_id for old in chosen}))
             if surplus <= 0 and excess <= 0:
                 return
 
-    def _forget(self, old: Sequence[OldJob], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
-        forgotten = self._store.forget(old, job_ids, ended_before=ended_before, dry_run=self.report.dry_run)
-        self.report.images += len(forgotten.outputs)
-        self.report.jobs += forgotten.jobs
-        for each in forgotten.outputs:
+    def _delete(self, old: Sequence[OldJob], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
+        deleted = self._store.delete(old, job_ids, ended_before=ended_before, dry_run=self.report.dry_run)
+        self.report.images += len(deleted.outputs)
+        self.report.jobs += deleted.jobs
+        for each in deleted.outputs:
             self._gone.add(each.id)
             self._gone_bytes += each.bytes
             for name in (each.path, each.thumbnail_path):
@@ -102,6 +102,6 @@ class _Sweep:
 def _note(context: AppContext, report: Report) -> None:
     removed = {"image": report.images, "job": report.jobs, "orphan": report.orphans}
     if any(removed.values()):
-        log.info("Upkeep removed %s and freed %.1f MB", removed, report.freed_bytes / 1e6)
+        log.info("Clean-up removed %s and freed %.1f MB", removed, report.freed_bytes / 1e6)
         found = {Counter("removed", "", kind): float(number) for kind, number in removed.items() if number}
         context.counters.add(found | {Counter("freed_bytes"): float(report.freed_bytes)})

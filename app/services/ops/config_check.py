@@ -1,6 +1,6 @@
-"""What `run.py --check` tells about a configuration that is valid: what was changed, and what looks like a mistake.
+"""Report of `run.py --check` for a valid configuration: changed settings, and likely mistakes.
 
-Each piece of advice names its setting, says what would happen, and what to do.
+Each warning names its setting, the consequence and the remedy.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from app.config import Read, Settings
 from app.config.addresses import UNIX
 from app.config.profiles import profile_defaults
 from app.config.settings import GROUPS
-from app.core.configuration import like
+from app.core.configuration import similar_setting
 
-LIKENESS_IN_FILE = 0.7  # the file is ours: a name in it is nobody else's
-SMALL_DISK_BYTES = 50_000_000_000  # some 30,000 pictures of 1024 x 1024
+LIKENESS_IN_FILE = 0.7  # lower than for the environment: all names in the file are meant for CyberImage
+SMALL_DISK_BYTES = 50_000_000_000  # about 30,000 pictures of 1024 x 1024
 LIBRARIES = ("HF_", "TORCH_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "TRANSFORMERS_", "DIFFUSERS_", "COMPOSE_")
-_ENDS_OF_OTHERS = frozenset({"HOSTNAME", "HOME", "SHELL", "TMPDIR", "LANG", "PATH", "USER", "TERM", "PWD"})
+_SYSTEM_VARIABLES = frozenset({"HOSTNAME", "HOME", "SHELL", "TMPDIR", "LANG", "PATH", "USER", "TERM", "PWD"})
 
 
 def changes(read: Read) -> Iterator[str]:
-    """One line for each setting that is not at the default of its field, and where its value comes from."""
+    """One line for each setting that differs from its default, with the source of its value."""
     settings = read.settings
     profile = profile_defaults(settings.environment, settings.preset)
     defaults = Settings()
@@ -41,13 +41,13 @@ def changes(read: Read) -> Iterator[str]:
 
 
 def warnings_for(read: Read, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """What is allowed and probably not meant."""
+    """Warnings about settings that are valid but probably a mistake."""
     settings = read.settings
-    yield from _doubts_about_access(settings)
-    yield from _doubts_about_the_disk(settings)
-    yield from _doubts_about_limits(settings)
-    yield from read.oddities
-    yield from _strangers(read, os.environ if environment is None else environment)
+    yield from _access_warnings(settings)
+    yield from _disk_warnings(settings)
+    yield from _limit_warnings(settings)
+    yield from read.warnings
+    yield from _unknown_variables(read, os.environ if environment is None else environment)
 
 
 def _source(settings: Settings, name: str, profile: Mapping[str, Any]) -> str:
@@ -66,34 +66,34 @@ def _shown(value: Any) -> str:
 
 
 def unauthenticated_exposure(settings: Settings) -> str | None:
-    """What to say when everybody who can connect may do everything, and more than this machine can connect."""
+    """A warning if clients from other machines can use everything without authentication, else None."""
     if is_loopback(settings.host) or settings.auth_mode != "none":
         return None
     return (
-        f"HOST={settings.host} lets EVERYBODY who reaches this machine generate, read and delete: there is no"
+        f"HOST={settings.host} lets EVERY client that reaches this machine generate, read and delete: there is no"
         " authentication. Set AUTH_MODE (see docs/SECURITY.md), or bind to 127.0.0.1."
     )
 
 
-def _doubts_about_access(settings: Settings) -> Iterator[str]:
-    if doubt := unauthenticated_exposure(settings):
-        yield doubt
+def _access_warnings(settings: Settings) -> Iterator[str]:
+    if warning := unauthenticated_exposure(settings):
+        yield warning
     if "*" in settings.cors_origin_list:
-        yield "CORS_ORIGINS=* lets every web page that somebody here visits use this server. Name the origins."
+        yield "CORS_ORIGINS=* lets every web page that a local user visits use this server. Name the origins."
     if settings.webhook_allow_private:
-        yield "WEBHOOK_ALLOW_PRIVATE=true lets clients send requests into your network. Set it only among friends."
+        yield "WEBHOOK_ALLOW_PRIVATE=true lets clients send requests into your network. Use it for trusted clients."
     folder = settings.socket_path.parent if settings.socket_path else None
     if folder is not None and folder.is_dir() and folder.stat().st_mode & 0o002:
-        yield f"HOST={settings.host}: everybody may write to {folder}, and listen there first. Use a folder of its own."
+        yield f"HOST={settings.host}: every user may write to {folder}, and listen there first. Use a private folder."
     if settings.trusted_proxies and not is_loopback(settings.host):
         yield (
-            f"TRUSTED_PROXIES={settings.trusted_proxies} with HOST={settings.host}: whoever goes round the proxy can"
+            f"TRUSTED_PROXIES={settings.trusted_proxies} with HOST={settings.host}: clients that bypass the proxy can"
             " forge an address. Make sure that only the proxy can connect."
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is reached from this machine alone, also by another name of it, or as a Unix socket."""
+    """True if `host` is reachable from this machine only: a loopback address or name, or a Unix socket."""
     if host.startswith(UNIX):
         return True
     try:
@@ -110,7 +110,7 @@ def _resolves_to_loopback(name: str) -> bool:
     return all(ip_address(address.partition("%")[0]).is_loopback for address in found)
 
 
-def _doubts_about_the_disk(settings: Settings) -> Iterator[str]:
+def _disk_warnings(settings: Settings) -> Iterator[str]:
     free, total = _space(settings.images_dir)
     keeps_all = not (settings.retention_days or settings.retention_max_images or settings.retention_max_bytes)
     if free < settings.disk_floor_bytes:
@@ -128,30 +128,30 @@ def _doubts_about_the_disk(settings: Settings) -> Iterator[str]:
 
 
 def _space(folder: Path) -> tuple[int, int]:
-    """Free and all bytes of the disk that `folder` is, or will be, on."""
+    """Free and total bytes of the disk that holds `folder`, existing or not."""
     while not folder.exists():
         folder = folder.parent
     usage = shutil.disk_usage(folder)
     return usage.free, usage.total
 
 
-def _doubts_about_limits(settings: Settings) -> Iterator[str]:
+def _limit_warnings(settings: Settings) -> Iterator[str]:
     if settings.shutdown_grace_seconds > settings.job_timeout_seconds:
         yield "SHUTDOWN_GRACE_SECONDS is longer than JOB_TIMEOUT_SECONDS, the longest that a job may take at all."
     if settings.rate_limit_generate and not settings.trusted_proxies and not is_loopback(settings.host):
         yield "RATE_LIMIT_GENERATE counts by address; behind a proxy set TRUSTED_PROXIES, or all clients are one."
     if settings.server_threads > 32 and settings.preset == "low":
-        yield f"SERVER_THREADS={settings.server_threads} is much for PRESET=low; each takes memory."
+        yield f"SERVER_THREADS={settings.server_threads} is high for PRESET=low; each thread takes memory."
     if settings.environment == "production" and settings.log_level == "DEBUG":
-        yield "LOG_LEVEL=DEBUG with ENVIRONMENT=production writes much, and fills the log files in minutes."
+        yield "LOG_LEVEL=DEBUG with ENVIRONMENT=production fills the log files in minutes. Use INFO."
 
 
-def _strangers(read: Read, environment: Mapping[str, str]) -> Iterator[str]:
-    for name in read.strangers:
+def _unknown_variables(read: Read, environment: Mapping[str, str]) -> Iterator[str]:
+    for name in read.unknown:
         if not name.startswith(LIBRARIES):
-            meant = like(name, LIKENESS_IN_FILE)
+            meant = similar_setting(name, LIKENESS_IN_FILE)
             yield f"{name} in .env is no setting of CyberImage." + (f" Did you mean {meant}?" if meant else "")
     known = {each.upper() for each in Settings.model_fields}
-    for name in sorted(set(environment) - known - set(read.strangers) - _ENDS_OF_OTHERS):
-        if not name.startswith((*LIBRARIES, "MODEL_")) and (meant := like(name)):
+    for name in sorted(set(environment) - known - set(read.unknown) - _SYSTEM_VARIABLES):
+        if not name.startswith((*LIBRARIES, "MODEL_")) and (meant := similar_setting(name)):
             yield f"{name} in the environment is no setting of CyberImage. Did you mean {meant}?"

@@ -1,7 +1,7 @@
-"""What keeps the place in order by itself: rescue jobs of dead workers, clean up, look after the database and memory.
+"""Background maintenance: expire leases of dead workers, clean up, vacuum the database, watch memory.
 
-Every worker and the API run it, so that it works whichever of them lives; of the slower chores each is done by one of
-them at a time. Each chore is idempotent.
+Every worker and the API run it, so any one live process is enough; each of the slower tasks runs in one process at a
+time. All tasks are idempotent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.services.ops.cleanup import clean_up
 from app.store.db.vacuum import vacuum_and_analyze
 from app.store.ops.periodic_tasks import PeriodicTaskStore
 
-RESCUE_EVERY_SECONDS = 3.0
+EXPIRE_EVERY_SECONDS = 3.0
 CLEAN_EVERY_SECONDS = 600.0
 DATABASE_EVERY_SECONDS = 6 * 3600.0
 MEMORY_ALERT_EVERY_SECONDS = 600.0
@@ -27,22 +27,22 @@ MEMORY_ALERT_EVERY_SECONDS = 600.0
 log = logging.getLogger("cyberimage.maintenance")
 
 
-def rescue(context: AppContext) -> int:
-    """Give jobs whose worker is silent to somebody else, or fail them. Returns how many there were."""
-    rows = context.claims.rescue()
+def expire_leases(context: AppContext) -> int:
+    """Return jobs with an expired lease to the queue, or fail them. Returns how many there were."""
+    rows = context.claims.expire_leases()
     for row in rows:
         log.warning(
-            "Rescued after attempt %s (%s): now %s", row.attempt, row.error_code, row.status, extra={"job_id": row.id}
+            "Lease expired, attempt %s (%s): now %s", row.attempt, row.error_code, row.status, extra={"job_id": row.id}
         )
-        context.notifications.ring("news", row.id)
+        context.notifications.publish("news", row.id)
     if rows:
-        context.notifications.ring("work")
+        context.notifications.publish("work")
     return len(rows)
 
 
 @contextmanager
-def _excused() -> Iterator[None]:
-    """What is out of reach now will be there the next time."""
+def _retry_next_time() -> Iterator[None]:
+    """Logs failures of the database and file system; the task runs again at its next turn."""
     try:
         yield
     except (DatabaseUnavailable, OSError) as error:
@@ -50,23 +50,23 @@ def _excused() -> Iterator[None]:
 
 
 class Maintenance(threading.Thread):
-    """The chores, on their own thread, until the process ends. The rescue has another one to itself: it must come in
-    time however long a cleaning takes, and even when one breaks."""
+    """Runs the periodic tasks on its thread until the process ends. Leases expire on another thread: in time however
+    long a clean-up takes, and even if one fails."""
 
     def __init__(self, context: AppContext) -> None:
         super().__init__(name="maintenance", daemon=True)
         self._context = context
         self._periodic_tasks = PeriodicTaskStore(context.database)
         self._stopping = threading.Event()
-        self._rescuer = threading.Thread(target=self._keep_rescuing, name="rescue", daemon=True)
+        self._lease_thread = threading.Thread(target=self._expire_leases, name="lease-expiry", daemon=True)
 
     def start(self) -> None:
-        self._rescuer.start()
+        self._lease_thread.start()
         super().start()
 
     def run(self) -> None:
-        while not self._stopping.wait(RESCUE_EVERY_SECONDS):  # the start of a process is no time for chores
-            with _excused():
+        while not self._stopping.wait(EXPIRE_EVERY_SECONDS):  # first run after the process has started
+            with _retry_next_time():
                 self._watch_memory()
                 if self._periodic_tasks.take("clean up", CLEAN_EVERY_SECONDS):
                     self._clean_up()
@@ -78,23 +78,23 @@ class Maintenance(threading.Thread):
 
     def join(self, timeout: float | None = None) -> None:
         super().join(timeout)
-        self._rescuer.join(timeout)
+        self._lease_thread.join(timeout)
 
-    def _keep_rescuing(self) -> None:
+    def _expire_leases(self) -> None:
         while True:
-            with _excused():
-                rescue(self._context)
-            if self._stopping.wait(RESCUE_EVERY_SECONDS):
+            with _retry_next_time():
+                expire_leases(self._context)
+            if self._stopping.wait(EXPIRE_EVERY_SECONDS):
                 return
 
     def _clean_up(self) -> None:
         clean_up(self._context)
-        self._context.workers.forget_dead()
-        self._context.previews.forget_ended()
+        self._context.workers.delete_dead()
+        self._context.previews.delete_ended()
         self._context.database.checkpoint()
 
     def _watch_memory(self) -> None:
-        """Warn while RAM is short: once in a while, and once per machine."""
+        """Warn while RAM is short, at most once per interval and machine."""
         limit, used = self._context.settings.memory_alert_percent, memory_percent()
         name = f"memory alert {platform.node()}"[:64]
         if limit and used >= limit and self._periodic_tasks.take(name, MEMORY_ALERT_EVERY_SECONDS):

@@ -1,4 +1,4 @@
-"""The counters of the database as Prometheus' families."""
+"""Prometheus metric families for the counters in the database."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from app.monitoring.phases import BOUNDS, label
 from app.store.ops.counters import Counter
 
-_FAMILIES = {  # name in the database: (metric without _total, its further labels, about)
-    "jobs_accepted": ("jobs_accepted", None, "Jobs that were taken into the queue."),
+_FAMILIES = {  # name in the database: (metric without _total, further labels, help text)
+    "jobs_accepted": ("jobs_accepted", None, "Jobs accepted into the queue."),
     "jobs_ended": ("jobs_ended", "outcome", "Jobs that ended: completed, cancelled, or the code of their error."),
-    "jobs_returned": ("jobs_returned", "reason", "Attempts that put the job back in line; worker_died: a rescue."),
+    "jobs_returned": (
+        "jobs_returned",
+        "reason",
+        "Attempts that returned the job to the queue; worker_died: lost lease.",
+    ),
     "steps": ("steps", None, "Denoising steps of published jobs."),
     "images": ("images_published", None, "Pictures and videos published."),
     "model_loads": ("model_loads", None, "Times a worker loaded the model."),
-    "model_unloads": ("model_unloads", None, "Times a worker dropped the model from memory."),
-    "model_swaps": ("model_swaps", None, "Loads for which another model had to go."),
-    "jobs_merged": ("jobs_merged", None, "Published jobs that were drawn in one call with others (MERGE_JOBS)."),
+    "model_unloads": ("model_unloads", None, "Times a worker removed the model from memory."),
+    "model_swaps": ("model_swaps", None, "Loads that evicted another model."),
+    "jobs_merged": ("jobs_merged", None, "Published jobs that were generated in one call with others (MERGE_JOBS)."),
     "remote_predictions": (
         "remote_predictions",
         "provider/outcome",
-        "Generations at providers, by the provider's own word for their end.",
+        "Generations at providers, by the provider's final status.",
     ),
-    "remote_predict_seconds": ("remote_predict_seconds", "provider", "Time at providers that is paid for."),
+    "remote_predict_seconds": ("remote_predict_seconds", "provider", "Billed time at providers."),
     "remote_download_retries": (
         "remote_download_retries",
         "provider",
-        "Files that had to be fetched again.",
+        "Repeated downloads of files from providers.",
     ),
     "removed": ("upkeep_removed", "kind", "What retention and clean-up removed."),
-    "freed_bytes": ("upkeep_freed_bytes", None, "Disk space that they freed."),
+    "freed_bytes": ("upkeep_freed_bytes", None, "Disk space freed by retention and clean-up."),
 }
 WITHOUT_MODEL = frozenset({"removed", "freed_bytes"})
 
 
 def metric_families(counters: Mapping[Counter, float]) -> Iterator[Metric]:
-    """Every family, also those without a count yet: dashboards may name them."""
+    """All families, including those without counts yet, so that dashboards may refer to them."""
     for name, (metric, second, about) in _FAMILIES.items():
         labels = [*([] if name in WITHOUT_MODEL else ["model"]), *(second.split("/") if second else [])]
         family = CounterMetricFamily(f"cyberimage_{metric}", about, labels=labels)
@@ -63,7 +67,7 @@ def _phases(counters: Mapping[Counter, float]) -> Metric:
 
 
 def _buckets(counters: Mapping[Counter, float], key: Counter) -> list[tuple[str, float]]:
-    """Prometheus' buckets are cumulative; ours hold each observation once."""
+    """Cumulative buckets, as Prometheus expects; the database counts each observation in one bucket."""
     total, found = 0.0, []
     for bound in BOUNDS:
         total += counters.get(Counter("phase_bucket", key.model_id, f"{key.detail}/{label(bound)}"), 0.0)

@@ -1,8 +1,8 @@
-"""Every metric that is read when Prometheus asks: the queue, the workers, what they counted, and the machine.
+"""Prometheus collector of the installation: queue, workers, their counters, and the machine.
 
-What the whole installation shares comes from the database, so that one scrape covers the API and all workers. With
-several API processes each tells the same of it: aggregate by max, not by sum. What a scrape costs does not grow with
-history. Names have base units and no ids in labels; tests/monitoring checks them against deploy/.
+Figures of the whole installation come from the database, so one scrape covers the API and all workers. Several API
+processes all report the same: aggregate by max, not by sum. The cost of a scrape does not grow with history. Names
+have base units and no ids in labels; tests/monitoring checks them against deploy/.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from app.version import __version__
 
 
 class InstallationMetrics(Collector):
-    """Asked by the registry at every scrape. With the database away it tells the rest."""
+    """Collected at every scrape. While the database is unavailable, its figures are left out."""
 
     def __init__(self, context: AppContext, machine: Machine) -> None:
         self._context = context
@@ -33,7 +33,7 @@ class InstallationMetrics(Collector):
         self._figures = StatsStore(context.database)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask the database."""
+        """Empty: registering must not query the database."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -53,20 +53,20 @@ class InstallationMetrics(Collector):
 
 def _queue(figures: QueueCounts) -> Iterator[Metric]:
     by_status = [({"status": status.lower()}, number) for status, number in figures.jobs.items()]
-    yield _gauge("jobs", "Jobs there are, by status.", by_status)
-    yield _gauge("jobs_waiting", "Jobs in line, by model.", _by("model", figures.waiting))
-    yield _gauge("jobs_running", "Jobs that a worker has, by model.", _by("model", figures.running))
-    yield _gauge("oldest_waiting_job_age_seconds", "How long the oldest job in line is there.", figures.oldest_job_age)
-    yield _gauge("images", "Pictures and videos there are.", figures.outputs["count"])
-    yield _gauge("images_bytes", "What they take, without thumbnails.", figures.outputs["bytes"])
-    yield _gauge("webhooks_waiting", "Messages not delivered yet, and not given up.", figures.webhooks)
-    yield _gauge("oldest_webhook_overdue_seconds", "How long the oldest is overdue.", figures.oldest_webhook_age)
+    yield _gauge("jobs", "Jobs in the database, by status.", by_status)
+    yield _gauge("jobs_waiting", "Jobs in the queue, by model.", _by("model", figures.waiting))
+    yield _gauge("jobs_running", "Jobs that a worker runs, by model.", _by("model", figures.running))
+    yield _gauge("oldest_waiting_job_age_seconds", "Age of the oldest job in the queue.", figures.oldest_job_age)
+    yield _gauge("images", "Published pictures and videos.", figures.outputs["count"])
+    yield _gauge("images_bytes", "Size of published pictures and videos, without thumbnails.", figures.outputs["bytes"])
+    yield _gauge("webhooks_waiting", "Webhook messages waiting for delivery.", figures.webhooks)
+    yield _gauge("oldest_webhook_overdue_seconds", "How long the oldest one is overdue.", figures.oldest_webhook_age)
 
 
 def _lanes(states: Mapping[Lane, LaneState]) -> Iterator[Metric]:
-    yield _gauge("lane_jobs_waiting", "Jobs in the line of each lane.", _of_lanes(states, "waiting"))
-    yield _gauge("lane_jobs_running", "Jobs that the workers of each lane have.", _of_lanes(states, "running"))
-    yield _gauge("lane_slots", "Jobs that the live workers of each lane run at a time.", _of_lanes(states, "slots"))
+    yield _gauge("lane_jobs_waiting", "Jobs in the queue of each lane.", _of_lanes(states, "waiting"))
+    yield _gauge("lane_jobs_running", "Jobs that the workers of each lane run.", _of_lanes(states, "running"))
+    yield _gauge("lane_slots", "Jobs that the live workers of each lane can run at a time.", _of_lanes(states, "slots"))
 
 
 def _of_lanes(states: Mapping[Lane, LaneState], name: str) -> list[tuple[dict[str, str], float]]:
@@ -87,26 +87,26 @@ def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
             held[model["model_id"]] = held.get(model["model_id"], 0) + 1
     yield _gauge("workers", "Live workers, by state.", _by("state", states))
     yield _gauge("worker_resident_memory_bytes", "Memory of the live workers.", _by("device", rss))
-    yield _gauge("worker_vram_bytes", "GPU memory that their models hold.", _by("device", vram))
-    yield _gauge("models_loaded", "Workers that hold the model.", _by("model", loaded))
-    yield _gauge("models_parked", "Workers in whose main memory it waits.", _by("model", parked))
+    yield _gauge("worker_vram_bytes", "GPU memory of the live workers' models.", _by("device", vram))
+    yield _gauge("models_loaded", "Workers that have the model on their device.", _by("model", loaded))
+    yield _gauge("models_parked", "Workers that have the model parked in main memory.", _by("model", parked))
 
 
 def _machine(machine: Machine, context: AppContext) -> Iterator[Metric]:
     settings, now = context.settings, machine.read()
-    yield _gauge("disk_free_bytes", "Free on the pictures' disk.", context.images.free_bytes())
+    yield _gauge("disk_free_bytes", "Free space on the disk of the pictures.", context.images.free_bytes())
     yield _gauge("disk_floor_bytes", "Below this, new jobs are refused.", settings.disk_floor_bytes)
-    yield _gauge("cpu_usage_ratio", "Of all cores together.", now.cpu_percent / 100)
+    yield _gauge("cpu_usage_ratio", "CPU use of all cores together.", now.cpu_percent / 100)
     yield _gauge("memory_size_bytes", "RAM of this machine.", now.memory_bytes)
-    yield _gauge("memory_available_bytes", "RAM that programs can still get.", now.available_bytes)
+    yield _gauge("memory_available_bytes", "RAM available to programs.", now.available_bytes)
     alert = settings.memory_alert_percent
     over = bool(alert) and now.memory_percent >= alert
     yield _gauge("memory_alert", "1 while RAM use is past MEMORY_ALERT_PERCENT.", over)
     gpus = [({"gpu": str(gpu.index)}, gpu) for gpu in now.gpus]
     yield _gauge("gpu_memory_size_bytes", "Memory of the GPU.", [(at, gpu.memory_bytes) for at, gpu in gpus])
-    yield _gauge("gpu_memory_used_bytes", "By all programs.", [(at, gpu.used_bytes) for at, gpu in gpus])
+    yield _gauge("gpu_memory_used_bytes", "Used by all programs.", [(at, gpu.used_bytes) for at, gpu in gpus])
     loads = [(at, gpu.utilization_percent / 100) for at, gpu in gpus if gpu.utilization_percent is not None]
-    yield _gauge("gpu_usage_ratio", "Share of the time that it computed.", loads)
+    yield _gauge("gpu_usage_ratio", "Share of the time that the GPU was busy.", loads)
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Files that no row points to: what a broken publication or removal left behind."""
+"""Removes orphans: files without a row, left by an interrupted publication or removal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.files.metadata import read_manifest
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, TEMPORARY, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
 from app.services.context import AppContext
 
-ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds; what is older than this belongs to nobody
+ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds: an older file without a row is an orphan
 _PORTION = 200
 
 _ID = "[0-9a-f]{32}"
@@ -27,17 +27,17 @@ log = logging.getLogger("cyberimage.maintenance")
 def sweep_orphans(
     context: AppContext, older_than: float = ORPHAN_AGE_SECONDS, *, dry_run: bool = False
 ) -> tuple[int, int]:
-    """Remove files of ours that no row points to and that are older than `older_than` seconds.
+    """Remove files of this installation that have no row and are older than `older_than` seconds.
 
-    Returns how many there were, and their bytes. Files that somebody else put there stay, and so do pictures of jobs
-    that this database never heard of: they belong to another one (an older backup, SQLite before PostgreSQL).
+    Returns their number and bytes. Foreign files stay, and so do pictures of jobs that this database never had: they
+    belong to another one (an older backup, SQLite before PostgreSQL).
     """
     count = freed = 0
     old = context.images.older_than(older_than)
     while names := list(islice((name for name in old if _OURS.fullmatch(name)), _PORTION)):
         known = context.outputs.known_paths(names)
         for name in names:
-            if name not in known and _is_litter(context, name):
+            if name not in known and _is_orphan(context, name):
                 for file in _with_thumbnail(name):
                     size = context.images.size(file)
                     count, freed = count + (size is not None), freed + (size or 0)
@@ -47,8 +47,8 @@ def sweep_orphans(
     return count, freed
 
 
-def _is_litter(context: AppContext, name: str) -> bool:
-    """Whether the file `name`, which no row points to, is left over from a publication of this installation."""
+def _is_orphan(context: AppContext, name: str) -> bool:
+    """Whether `name`, a file without a row, is left from a publication of this installation."""
     if PurePosixPath(name).name.startswith(TEMPORARY):
         return True
     if name.endswith((THUMBNAIL_SUFFIX, POSTER_SUFFIX)):
@@ -64,7 +64,7 @@ def _with_thumbnail(name: str) -> list[str]:
 
 
 def _shown_by(thumbnail: str) -> list[str]:
-    """The files that it may be the thumbnail of."""
+    """The files that `thumbnail` may belong to."""
     if thumbnail.endswith(THUMBNAIL_SUFFIX):
         return [thumbnail.removesuffix(THUMBNAIL_SUFFIX) + IMAGE_SUFFIX]
     return [thumbnail.removesuffix(POSTER_SUFFIX) + suffix for suffix in VIDEO_SUFFIXES.values()]
@@ -78,7 +78,7 @@ def _is_of_our_jobs(context: AppContext, name: str) -> bool:
         context.jobs.get(str(manifest.get("job_id")))
     except Gone:
         return True
-    except (JobNotFound, OSError, ValueError):  # the latter two: no picture that we wrote, or removed this moment
+    except (JobNotFound, OSError, ValueError):  # the latter two: no picture of ours, or just removed
         return False
     return True
 
@@ -86,6 +86,6 @@ def _is_of_our_jobs(context: AppContext, name: str) -> bool:
 def _manifest_in(path: Path) -> dict[str, Any] | None:
     if path.suffix == IMAGE_SUFFIX:
         return read_manifest(path)
-    from app.files.media import read_video_manifest  # here: the API process meets no other video
+    from app.files.media import read_video_manifest  # here, because the API process needs it for nothing else
 
     return read_video_manifest(str(path))

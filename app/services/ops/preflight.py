@@ -1,6 +1,6 @@
-"""What would keep a valid configuration from working on this machine: tried out, not read off.
+"""Startup checks: tries whether a valid configuration works on this machine.
 
-`run.py --check` tells it, and so does the start, before anything runs.
+Used by `run.py --check`, and at start before anything else runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.config import ROOT, Settings
 
 
 def startup_problems(settings: Settings) -> Iterator[str]:
-    """One sentence for each thing that will not work, naming the setting."""
+    """One sentence for each problem, naming the setting."""
     path = settings.socket_path
     if problem := _cannot_listen_at(path) if path else _cannot_listen(settings.host, settings.port):
         yield problem
@@ -37,9 +37,9 @@ def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 def _cannot_write(folder: Path) -> str | None:
     while not folder.exists() and folder != folder.parent:
-        folder = folder.parent  # it will be made
+        folder = folder.parent  # it will be created
     if not folder.is_dir():
-        return f"{folder} is no folder"
+        return f"{folder} is not a folder"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"user {os.geteuid()} may not write to {folder}"
     return None
@@ -63,12 +63,12 @@ def _cannot_listen(host: str, port: int) -> str | None:
 
 def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"PORT={port}: something listens on it already. Stop that, or choose another port."
+        return f"PORT={port}: another program listens on it. Stop that, or choose another port."
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"HOST={host}: this machine has no such address. 0.0.0.0 and :: stand for all that it has."
+        return f"HOST={host}: this machine has no such address. Use one of its addresses, or 0.0.0.0 or :: for all."
     if error.errno == errno.EACCES:
         return f"PORT={port}: user {os.geteuid()} may not listen below 1024. Choose a higher port."
-    return f"HOST={host}: it cannot be listened on ({error.strerror})."
+    return f"HOST={host}: cannot listen there ({error.strerror})."
 
 
 def _cannot_listen_at(path: Path) -> str | None:
@@ -77,10 +77,10 @@ def _cannot_listen_at(path: Path) -> str | None:
     if not path.exists():
         return None
     if not stat.S_ISSOCK(path.stat().st_mode):
-        return f"HOST=unix:{path}: there is a file that is no socket. Remove it, or choose another path."
+        return f"HOST=unix:{path}: this file is not a socket. Remove it, or choose another path."
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
         except OSError:
-            return None  # left behind; it is replaced
-    return f"HOST=unix:{path}: something listens there already. Stop that, or choose another path."
+            return None  # stale; it is replaced
+    return f"HOST=unix:{path}: another program listens there. Stop that, or choose another path."

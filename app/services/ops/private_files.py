@@ -1,5 +1,5 @@
-"""Close the files of this installation to other users of the machine (FILE_MODE): database, logs, media, backups,
-downloads. New ones by the process' umask, those from before by changing their modes at start."""
+"""Restricts the installation's files to its user or group (FILE_MODE): database, logs, media, backups, downloads.
+New files by the process' umask, existing ones by changing their modes at start."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def access_of(settings: Settings) -> Access:
 
 
 def protect_files(settings: Settings) -> None:
-    """Set the umask of this process, and change what exists. Call it at the start of every process."""
+    """Set this process' umask and change the modes of existing files. Call it at the start of every process."""
     access = access_of(settings)
     os.umask(access.umask)
     done = restrict(_places(settings), access)
-    to_whom = "its user and group" if access.group else "its user"
+    allowed = "its user and group" if access.group else "its user"
     if done.changed:
-        log.warning("%s files and folders were open to others; only %s may use them now", f"{done.changed:,}", to_whom)
+        log.warning("%s files and folders were open to others; now only %s may use them", f"{done.changed:,}", allowed)
     if done.failed:
         log.warning("The modes of %s files and folders could not be changed", f"{done.failed:,}")
     if done.unfinished:
-        log.warning("There are more; the next start goes on with them")
+        log.warning("More files remain; the next start continues")
 
 
 def _places(settings: Settings) -> Iterator[ProtectedPath]:

@@ -1,6 +1,6 @@
-"""Take over changed settings while everything runs: those that are marked as safe for it, and no others.
+"""Reload settings at run time: only those that are marked as live.
 
-`.env` and the environment are read again. What is wrong changes nothing; what needs a restart is named and left.
+`.env` and the environment are read again. Invalid settings change nothing; others need a restart and are logged.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ LIVE_SETTINGS = frozenset(name for name, field in Settings.model_fields.items() 
 
 
 def reload_settings(context: AppContext) -> Sequence[str]:
-    """Give `installation` the live settings as they are written now. Returns the names of those that changed."""
+    """Apply the current values of the live settings to `context`. Returns the names of those that changed."""
     old = context.settings
     try:
         new = read_configuration().settings
     except ConfigurationError as error:
-        log.error("The settings are not reloaded, for they are wrong now: %s", "; ".join(error.problems))
+        log.error("The settings were not reloaded because they are invalid: %s", "; ".join(error.problems))
         return ()
     changed = [name for name in Settings.model_fields if getattr(new, name) != getattr(old, name)]
-    live = [name for name in changed if name in LIVE_SETTINGS and not _needs_the_limiter(name, old)]
+    live = [name for name in changed if name in LIVE_SETTINGS and not _needs_restart(name, old)]
     for name in changed:
         if name not in live:
-            log.warning("%s changed; that takes effect at the next start", name.upper())
+            log.warning("%s changed; it takes effect at the next start", name.upper())
     for name in live:
         log.warning("%s is now %s (was %s)", name.upper(), _shown(new, name), _shown(old, name))
     context.settings = old.model_copy(update={name: getattr(new, name) for name in live})
@@ -41,8 +41,8 @@ def reload_settings(context: AppContext) -> Sequence[str]:
     return live
 
 
-def _needs_the_limiter(name: str, old: Settings) -> bool:
-    """A limit can be changed and lifted, but where none was set at the start nothing is there to count."""
+def _needs_restart(name: str, old: Settings) -> bool:
+    """True if the limit was off at start: then no limiter is installed. Changing or lifting a limit works."""
     return name in ("rate_limit_generate", "rate_limit_read") and not getattr(old, name)
 
 

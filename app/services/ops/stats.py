@@ -1,4 +1,4 @@
-"""How the whole place stands: the queue, the workers, the models, and whether it is ready for work."""
+"""State of the installation: queue, workers, models, readiness."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LANE_OPTION = {"local": "", "remote": " --lane remote"}
 
 @dataclass(frozen=True)
 class QueueStats:
-    """`waiting` are the heads of both lines, first served first. `speeds` are learned seconds by model and bucket."""
+    """`waiting`: the first jobs of both lanes, next one first. `speeds`: measured seconds by model and bucket."""
 
     counts: Mapping[JobStatus, int]
     running: Sequence[JobView]
@@ -32,7 +32,7 @@ class QueueStats:
 
 @dataclass(frozen=True)
 class ModelState:
-    """`loaded`: a live worker holds it in memory. `downloading`: how far its download is, if it is fetched just now."""
+    """`loaded`: in memory of a live worker. `downloading`: progress of its download, if one is running."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
@@ -43,7 +43,7 @@ class ModelState:
 
 @dataclass(frozen=True)
 class Summary:
-    """`images` are the `{"count", "bytes"}` of everything published."""
+    """`images`: the `{"count", "bytes"}` of all published outputs."""
 
     counts: Mapping[JobStatus, int]
     workers: Sequence[dict[str, Any]]
@@ -54,7 +54,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class LaneState:
-    """`slots` is how many jobs its live workers run at a time."""
+    """`slots`: how many jobs the lane's live workers can run at a time."""
 
     workers: int
     slots: int
@@ -64,7 +64,7 @@ class LaneState:
 
 @dataclass(frozen=True)
 class Readiness:
-    """`checks` says of each check "ok" or what is wrong; `ready` is whether all of them are ok."""
+    """`checks`: "ok" or the problem, by check. `ready`: all are ok."""
 
     checks: Mapping[str, str]
 
@@ -74,7 +74,7 @@ class Readiness:
 
 
 def queue(context: AppContext, *, owner: str | None = None, limit: int = 50) -> QueueStats:
-    """`owner` narrows the jobs to theirs; counts and places are of the whole line all the same."""
+    """`owner` limits the jobs to this client; counts and positions are of the whole queue all the same."""
     estimator = EtaEstimator(context)
     running = [job for job in estimator.running if owner in (None, job.client_id)]
     line = [waits for lane in LANES for waits in _waiting(context, estimator, lane, owner, limit)]
@@ -90,7 +90,7 @@ def queue(context: AppContext, *, owner: str | None = None, limit: int = 50) -> 
 def _waiting(
     context: AppContext, estimator: EtaEstimator, lane: Lane, owner: str | None, limit: int
 ) -> Iterator[tuple[int, Job]]:
-    """The head of a line, or the first jobs of `owner` in it, with their places."""
+    """The first jobs in the lane's queue (of `owner`, if given), with their positions."""
     head = estimator.line(lane).waiting
     if owner is None:
         yield from enumerate(head[:limit], start=1)
@@ -105,7 +105,7 @@ def _waiting(
 def _workers_for(
     owner: str | None, workers: Sequence[dict[str, Any]], running: Sequence[Job]
 ) -> Sequence[dict[str, Any]]:
-    """What workers work on is nobody's business but its owner's."""
+    """The workers; with `owner`, only the owner's job ids are included."""
     if owner is None:
         return workers
     own = {job.id for job in running if job.client_id == owner}
@@ -113,7 +113,7 @@ def _workers_for(
 
 
 def summary(context: AppContext, *, owner: str | None = None) -> Summary:
-    """`owner` sees only their own jobs at the workers."""
+    """With `owner`, workers show only this client's jobs."""
     workers = context.workers.live()
     return Summary(
         counts=context.jobs.counts(),
@@ -125,7 +125,7 @@ def summary(context: AppContext, *, owner: str | None = None) -> Summary:
 
 
 def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobStatus], int]) -> dict[Lane, LaneState]:
-    """What each lane has to do, and with how many `workers` of which kind."""
+    """Queue counts and worker capacity of each lane."""
     return {
         lane: LaneState(
             workers=sum(worker["lane"] == lane for worker in workers),
@@ -153,14 +153,14 @@ def models(context: AppContext) -> list[ModelState]:
 
 
 def readiness(context: AppContext) -> Readiness:
-    """Whether a job that is sent now, and names no model, will be worked on.
+    """Whether a job sent now for the default model would be run.
 
-    So a machine where only the remote lane lives is ready when its default model is a remote one. What each lane can do
-    is in `lanes`.
+    So an installation with only the remote lane is ready if its default model is remote. `lanes` has the state of each
+    lane.
     """
     checks = {"database": "ok", "workers": "ok", "disk": "ok"}
     if context.database.read_only:
-        checks["database"] = "read-only; check its disk and who may write there"
+        checks["database"] = "read-only; check free space on its disk and the file permissions"
     lane = context.catalog.get(None).lane
     if not any(worker["lane"] == lane for worker in context.workers.live()):
         checks["workers"] = (

@@ -1,4 +1,4 @@
-"""What runs here, by version. Reads what is installed and imports none of it."""
+"""Versions of the application and of its main packages, read without importing them."""
 
 from __future__ import annotations
 

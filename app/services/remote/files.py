@@ -1,6 +1,6 @@
-"""Files between this installation and providers: outputs come in under guard, pictures of the gallery go out.
+"""File transfer with providers: downloads of outputs behind the SSRF guard, uploads of gallery pictures.
 
-Outputs are fetched from public https hosts, or from the provider's own origin. No token is ever sent along.
+Outputs are fetched from public https hosts, or from the provider's origin. No token is sent with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GONE = (401, 403, 404, 410)
 
 
 class OutputFetcher:
-    """`origin` is the base URL of the provider whose own files may also come by http and from a private address."""
+    """Downloads outputs. Files of the provider's `origin` may also come by http and from a private address."""
 
     def __init__(self, *, origin: str, max_bytes: int) -> None:
         self._origin = _origin_of(httpx.URL(origin)) if origin else None
@@ -31,7 +31,7 @@ class OutputFetcher:
         self._own = guarded_client(allow_private=True, total_seconds=FETCH_SECONDS)
 
     def __call__(self, url: str, cancelled: Callable[[], bool]) -> bytes:
-        """The whole file. Raises FetchFailed or Cancelled."""
+        """The file's content. Raises FetchFailed or Cancelled."""
         for _ in range(REDIRECTS + 1):
             client = self._client_for(url)
             try:
@@ -52,7 +52,7 @@ class OutputFetcher:
         if _origin_of(httpx.URL(url)) == self._origin:
             return self._own
         if not url.startswith("https://"):
-            raise FetchFailed("its address is neither https nor the provider's own", final=True)
+            raise FetchFailed("its address is neither https nor the provider's origin", final=True)
         return self._public
 
     def _read(self, response: httpx.Response, cancelled: Callable[[], bool]) -> bytes:
@@ -74,7 +74,7 @@ def _origin_of(url: httpx.URL) -> tuple[str, str, int]:
 
 
 def open_picture(context: AppContext, image_id: str) -> Upload:
-    """A picture of the gallery, to be sent to a provider. Raises ImageNotFound or Gone."""
+    """A gallery picture as an upload for a provider. Raises ImageNotFound or Gone."""
     output = context.outputs.get(image_id)
     file = gallery.open_file(context, output)
     try:

@@ -1,4 +1,4 @@
-"""The models of Replicate: which there are, and what each takes."""
+"""Replicate's models: a cached list, and the input schema of each."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ from app.services.context import AppContext
 
 SOURCE: Source = "replicate"
 FRESH_SECONDS = 3600.0
-AGAIN_SECONDS = 60.0  # before a provider that was away is asked again
-TIMEOUT_SECONDS = 15.0  # somebody waits for the answer
+AGAIN_SECONDS = 60.0  # until the next request after a failed one
+TIMEOUT_SECONDS = 15.0  # a client waits for the answer
 AT_ONCE = 8
 MOST_KNOWN = 500
-WORDS_MAX_CHARS = 10_000
 _VIDEO_WORDS = ("video", "clip", "animate")
 
 
 @dataclass(frozen=True)
 class Listed:
-    """`model_id` is what jobs of it go by; `first_frame` the input that takes a picture to start from."""
+    """`model_id` is the id in jobs; `first_frame` the input for a picture to start from."""
 
     model: str
     model_id: str
@@ -48,7 +47,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Listing:
-    """`refreshed_at` is when the provider last said so (seconds since the epoch); None: it has not yet."""
+    """`refreshed_at`: when the provider last answered (seconds since the epoch); None: never."""
 
     models: Sequence[Listed]
     refreshed_at: float | None = None
@@ -62,7 +61,7 @@ class _Entry:
 
 
 class RemoteModels:
-    """One per process; safe with threads. What the provider said is kept for an hour, and longer while it is away."""
+    """Cache of the provider's models, one per process; thread-safe. Kept for an hour, longer while unreachable."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
@@ -77,13 +76,13 @@ class RemoteModels:
     def api(self) -> Replicate:
         """Raises ModelUnavailable without a token."""
         if self._api is None:
-            raise ModelUnavailable("There is no provider of remote models here; set REPLICATE_API_TOKEN.")
+            raise ModelUnavailable("No provider of remote models is configured. Set REPLICATE_API_TOKEN.")
         return self._api
 
-    # --- what there is
+    # --- the list
 
     def listing(self, media: Media) -> Listing:
-        """Those of the catalogue, then the curated ones that the provider knows. Empty without a provider."""
+        """Models of the catalogue, then the curated ones that the provider has. Empty without a provider."""
         if self._api is None:
             return Listing(())
         entry = self._lists.get(media)
@@ -92,7 +91,7 @@ class RemoteModels:
         return Listing(entry.value, entry.at or None)
 
     def _refreshed_once(self, media: Media, old: _Entry | None) -> _Entry:
-        """By one thread at a time; what is known already must not make the others wait."""
+        """Refresh in one thread at a time; the others use the old list if there is one."""
         if not self._refreshing.acquire(blocking=old is None) and old is not None:
             return old
         try:
@@ -111,11 +110,11 @@ class RemoteModels:
         if away and before is not None:
             return _Entry(before.value, before.at, time.monotonic())
         found = [answer for answer in answers if isinstance(answer, RemoteModel)]
-        if not found:  # a provider that knows none of them has a list of its own
+        if not found:  # a compatible provider without these models: use its list
             found = [model for model in self._all() if _is_video(model) == (media == "video")]
         value = [self._listed(model, media) for model in found]
         known = {entry.model for entry in value}
-        value += [_unasked(spec) for spec in self._catalogued(media) if away and spec.repo not in known]
+        value += [_from_catalogue(spec) for spec in self._catalogued(media) if away and spec.repo not in known]
         return _Entry(value, 0.0 if away else time.time(), time.monotonic())
 
     def _curated(self, media: Media) -> list[str]:
@@ -131,7 +130,7 @@ class RemoteModels:
         try:
             return self.api.models()
         except ProviderFault as fault:
-            log.warning("The provider's list cannot be read: %s", fault.text)
+            log.warning("Could not read the provider's list of models: %s", fault.text)
             return ()
 
     def _try(self, name: str) -> RemoteModel | ProviderFault:
@@ -157,12 +156,12 @@ class RemoteModels:
             first_frame=first_frame_of(InputSchema(model.document)) if model.document else None,
         )
 
-    # --- what one of them takes
+    # --- one model
 
     def describe(self, name: str) -> RemoteModel:
         """Raises NoSuchModel, ProviderError or ModelUnavailable."""
         if not MODEL.fullmatch(name):
-            raise NoSuchModel("A model is called owner/name.")
+            raise NoSuchModel("A model name must be owner/name.")
         entry = self._known.get(name)
         if entry is not None and not _is_due(entry):
             return entry.value  # type: ignore[no-any-return]
@@ -175,11 +174,11 @@ class RemoteModels:
         if entry is not None:
             entry.failed_at = time.monotonic()
             return entry.value  # type: ignore[no-any-return]
-        raise ProviderError(answer.text if answer is not None else "The provider said nothing.")
+        raise ProviderError(answer.text if answer is not None else "The provider did not answer.")
 
     def check_offered(self, name: str, version: str = "") -> None:
-        """Raises NoSuchModel when REPLICATE_ONLY_LISTED is set and the reference, its version included, is not listed:
-        the provider runs a version whatever model's it is."""
+        """Raises NoSuchModel if REPLICATE_ONLY_LISTED is set and the reference, including its version, is not listed:
+        the provider runs a version no matter which model it belongs to."""
         if not self._context.settings.replicate_only_listed:
             return
         reference = f"{name}:{version}" if version else name
@@ -187,13 +186,13 @@ class RemoteModels:
             raise NoSuchModel(f"{reference!r} is not offered here (REPLICATE_ONLY_LISTED).")
 
     def _check_name(self, name: str) -> None:
-        """What is offered in some version may be described. Raises NoSuchModel."""
+        """Raises NoSuchModel unless the model is offered in some version."""
         only_listed = self._context.settings.replicate_only_listed
         if only_listed and name not in {reference.partition(":")[0] for reference in self._offered()}:
             raise NoSuchModel(f"{name!r} is not offered here (REPLICATE_ONLY_LISTED).")
 
     def _offered(self) -> set[str]:
-        """The references in the settings' lists and the catalogue, whose models may be asked for by their version."""
+        """References in the settings' lists and the catalogue, including pinned versions."""
         specs = [spec for spec in self._context.catalog if spec.source == SOURCE]
         pinned = {f"{spec.repo}:{spec.options.revision}" for spec in specs if spec.options.revision}
         settings = self._context.settings
@@ -201,7 +200,7 @@ class RemoteModels:
         return {*listed, *(spec.repo for spec in specs), *pinned}
 
 
-def _unasked(spec: ModelSpec) -> Listed:
+def _from_catalogue(spec: ModelSpec) -> Listed:
     return Listed(spec.repo, spec.id, spec.name, spec.media, spec.description)
 
 
@@ -210,5 +209,5 @@ def _is_due(entry: _Entry) -> bool:
 
 
 def _is_video(model: RemoteModel) -> bool:
-    told = f"{model.model} {model.description}".lower()
-    return any(word in told for word in _VIDEO_WORDS)
+    text = f"{model.model} {model.description}".lower()
+    return any(word in text for word in _VIDEO_WORDS)

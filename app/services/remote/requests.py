@@ -1,4 +1,4 @@
-"""Asking for a provider's model in its own words: its schema judges the input before anything is stored."""
+"""Prepare requests in a provider's native input: validated by the model's schema before anything is stored."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from app.services.context import AppContext
 from app.services.media.input_images import usable_image
 from app.services.remote.models import SOURCE, RemoteModels
 
-WORDS_MAX_CHARS = 10_000
+PROMPT_MAX_CHARS = 10_000
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """`words` are the texts of the input that say what to draw, by field."""
+    """A validated request. `prompts` are its prompt texts, by field."""
 
     request: GenerationRequest
     spec: ModelSpec
-    words: Mapping[str, str]
+    prompts: Mapping[str, str]
     warnings: Sequence[str] = ()
 
 
@@ -41,8 +41,8 @@ def prepare_remote(
     client_id: str,
     source_image_id: str | None = None,
 ) -> Prepared:
-    """`given` as a request that can be stored. `model` is `owner/name`, perhaps with `:version`; `source_image_id` the
-    picture of the gallery that it starts from, whatever the model calls that.
+    """Validate `given` for `model` (`owner/name`, optionally with `:version`). `source_image_id` is the gallery picture
+    to start from, whatever the model's input for it is called.
 
     Raises InvalidRequest with an error per field, UnknownModel, ProviderError or ModelUnavailable.
     """
@@ -54,15 +54,15 @@ def prepare_remote(
         raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
     schema = InputSchema(described.document)
     if source_image_id is not None:
-        given = _started(context, schema, described.model, given, source_image_id, client_id)
+        given = _with_source(context, schema, described.model, given, source_image_id, client_id)
     checked = schema.check(given)
     pictures, refused = _admitted(context, checked.input, client_id)
     problems = [*checked.errors, *_unstorable(checked), *refused]
     if problems:
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     spec = remote_spec(context.catalog, SOURCE, described.model, media)
-    begun = _begun(schema, checked.input)
-    source = _ours(context, begun, client_id)
+    begun = _start_picture(schema, checked.input)
+    source = _source_ref(context, begun, client_id)
     warnings = [f"{described.model} has no input {name!r}; it was not used." for name in checked.unknown]
     call = RemoteCall(
         source=SOURCE,
@@ -73,10 +73,10 @@ def prepare_remote(
         pictures=pictures,
     )
     request = _request(spec, call).model_copy(update={"task": _task(media, begun), "image": source})
-    return Prepared(request, spec, _words(checked.input), warnings)
+    return Prepared(request, spec, _prompts(checked.input), warnings)
 
 
-def _started(
+def _with_source(
     context: AppContext,
     schema: InputSchema,
     model: str,
@@ -84,32 +84,32 @@ def _started(
     image_id: str,
     client_id: str,
 ) -> dict[str, Any]:
-    """`given` with the picture in the model's own place for it."""
+    """`given` with the picture in the model's input for it."""
     name = None if schema.is_open else first_frame_of(schema)
     if name is None:
-        unsure = "does not say what it takes; name its input for pictures in `input`"
-        raise _bad_source(f"{model} {unsure if schema.is_open else 'takes no picture to start from'}.")
+        unsure = "does not publish its inputs; set the one for pictures in `input`"
+        raise _bad_source(f"{model} {unsure if schema.is_open else 'has no input for a picture to start from'}.")
     if given.get(name) is not None:
-        raise _bad_source(f"The picture is given twice: `input.{name}` is there already. Leave one of them out.")
+        raise _bad_source(f"The picture is given twice: `input.{name}` is set too. Remove one of them.")
     try:
         picture = usable_image(context, image_id, client_id=client_id)
     except (ImageNotFound, Gone) as missing:
         raise _bad_source(missing.detail) from None
     if picture.media != "image":
-        raise _bad_source("It is a video; only a picture can be started from.")
-    return {**given, name: schema.as_given(name, image_id)}
+        raise _bad_source("It is a video; only a picture can be an input.")
+    return {**given, name: schema.as_field_value(name, image_id)}
 
 
-def _begun(schema: InputSchema, input: Mapping[str, Any]) -> str | None:
-    """The picture that it starts from, as the input has it: ours, a URL or a data URI."""
+def _start_picture(schema: InputSchema, input: Mapping[str, Any]) -> str | None:
+    """The input's start picture: a gallery reference, a URL or a data URI."""
     name = None if schema.is_open else first_frame_of(schema)
     value = input.get(name) if name is not None else None
     found = value[0] if isinstance(value, list) and value else value
     return found if isinstance(found, str) and found else None
 
 
-def _ours(context: AppContext, begun: str | None, client_id: str) -> InputRef | None:
-    """What is told of a picture of the gallery. Its pixels stay there: it is uploaded when the model is run."""
+def _source_ref(context: AppContext, begun: str | None, client_id: str) -> InputRef | None:
+    """The reference of a gallery picture. Its pixels are uploaded when the model runs."""
     if begun is None or not begun.startswith(GALLERY):
         return None
     picture = usable_image(context, begun.removeprefix(GALLERY), client_id=client_id)
@@ -128,8 +128,8 @@ def _bad_source(message: str) -> InvalidRequest:
 def _admitted(
     context: AppContext, input: Mapping[str, Any], client_id: str
 ) -> tuple[tuple[str, ...], list[FieldError]]:
-    """The ids of the pictures that `input` names, wherever they stand in it and whatever the schema says of the field;
-    and what is wrong with those that are not there, or that `client_id` may not see."""
+    """The ids of gallery pictures anywhere in `input`, whatever the schema says of the field; and errors for those
+    that do not exist or that `client_id` may not see."""
     admitted: dict[str, None] = {}
     refused: list[FieldError] = []
     for field, image_id in references(input):
@@ -144,7 +144,7 @@ def _admitted(
 
 
 def with_admitted_pictures(context: AppContext, request: GenerationRequest, job_id: str) -> GenerationRequest:
-    """`request`, of a job that a version accepted which did not write down the pictures that its owner may see."""
+    """`request` of a job from a version that did not store which pictures its owner may use: with these added."""
     call = request.remote
     if call is None or call.input is None or call.pictures is not None:
         return request
@@ -153,7 +153,7 @@ def with_admitted_pictures(context: AppContext, request: GenerationRequest, job_
 
 
 def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
-    """What of the call's input has a name of ours, and all of it in the model's."""
+    """The call as a request: the inputs that have standard names, and all of it in the model's names."""
     input = call.input or {}
 
     def number(name: str, least: int) -> int | None:
@@ -175,17 +175,17 @@ def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
     )
 
 
-def _words(input: Mapping[str, Any]) -> dict[str, str]:
+def _prompts(input: Mapping[str, Any]) -> dict[str, str]:
     given = {name: input.get(name) for name in (*NAMES["prompt"], *NAMES["negative_prompt"])}
     return {name: text for name, text in given.items() if isinstance(text, str)}
 
 
 def _unstorable(checked: Checked) -> list[FieldError]:
-    """Text that no database could hold, and prompts that no log should."""
+    """Errors for text that databases cannot store, and for prompts that are too long for logs."""
     long = [
-        FieldError(f"input.{name}", f"has {len(text)} characters; at most {WORDS_MAX_CHARS} are allowed")
-        for name, text in _words(checked.input).items()
-        if len(text) > WORDS_MAX_CHARS
+        FieldError(f"input.{name}", f"has {len(text)} characters; at most {PROMPT_MAX_CHARS} are allowed")
+        for name, text in _prompts(checked.input).items()
+        if len(text) > PROMPT_MAX_CHARS
     ]
     return long + [
         FieldError(f"input.{name}", "holds a character that cannot be stored")

@@ -1,10 +1,10 @@
-"""The courier: takes messages out of the outbox and brings each to its receiver, on a thread of its own.
+"""Webhook dispatcher: a background thread that claims messages from the outbox and delivers them.
 
-Neither workers nor requests ever wait for it. Any number of processes may run one: a delivery is claimed by a lease.
-An endpoint (a URL without its query) gets one message at a time from this process. At most WEBHOOK_CONCURRENCY requests
-are open; retries take no more than half of these, and only when no first try is due; one host no more than half, and
-one owner of jobs no more than seven eighths. So receivers which do not answer are waited for beside the others and not
-before them, whoever names them and however many.
+Workers and requests never wait for it. Any number of processes may run one: a delivery is claimed by a lease. An
+endpoint (a URL without its query) gets one message at a time from this process. At most WEBHOOK_CONCURRENCY requests
+are open; retries take no more than half of these, and only when no first attempt is due; one host no more than half,
+and one owner of jobs no more than seven eighths. So unresponsive receivers delay only their own messages, however many
+there are and whichever clients name them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from app.services.webhooks.signing import signed_headers, signing_secret
 from app.store.ops.webhooks import SkippedReceivers, WebhookStore
 
 POLL_SECONDS = 1.0
-LEASE_EXTRA_SECONDS = 60.0  # past the timeout, for the resolver and a database that is slow to answer
-TIDY_EVERY_SECONDS = 3600.0
-ANSWER_MAX_BYTES = 65_536  # read so that the receiver can finish its answer; never kept
+LEASE_EXTRA_SECONDS = 60.0  # beyond the timeout, for the resolver and a slow database
+CLEAN_UP_EVERY_SECONDS = 3600.0
+ANSWER_MAX_BYTES = 65_536  # read so that the receiver can finish its response; never stored
 
 log = logging.getLogger("cyberimage.webhooks")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`status` is the receiver's answer, if there was one; `error` is None when it took the message.
+    """`status` is the receiver's response, if any; `error` is None if it accepted the message.
 
-    `final` means that trying again is no use, `timed_out` that the receiver held the connection without an answer.
+    `final`: retrying is useless. `timed_out`: the receiver held the connection without a response.
     """
 
     status: int | None = None
@@ -56,18 +56,18 @@ class WebhookDispatcher:
         self._client = guarded_client(
             allow_private=settings.webhook_allow_private, total_seconds=self._timeout, connections=self._most
         )
-        self._changed = threading.Condition()  # guards what follows; notified when a delivery has ended
+        self._changed = threading.Condition()  # guards the following; notified when a delivery ends
         self._under_way: dict[str, tuple[Delivery, threading.Thread]] = {}  # by endpoint
-        self._ended = self._ended_before = 0  # deliveries, in all and when work was last looked for
+        self._ended = self._ended_before = 0  # ended deliveries, in total and at the last claim
         self._stopping = False
-        self._tidy_at = time.monotonic()
+        self._clean_up_at = time.monotonic()
         self._dispatcher = threading.Thread(target=self._dispatch, name="webhooks", daemon=True)
 
     def start(self) -> None:
         self._dispatcher.start()
 
     def stop(self, timeout: float = 0.0) -> None:
-        """Take no more messages, and give those under way `timeout` seconds. What is cut short is sent again later."""
+        """Claim no more messages, and wait `timeout` seconds for open ones. Interrupted ones are sent again later."""
         give_up_at = time.monotonic() + timeout
         with self._changed:
             self._stopping = True
@@ -82,31 +82,31 @@ class WebhookDispatcher:
             if delivery is not None:
                 self._begin(delivery)
                 continue
-            with self._changed:  # whatever ended since it was looked may have freed an endpoint that has more to send
+            with self._changed:  # a delivery that ended meanwhile may have freed an endpoint with more messages
                 self._changed.wait_for(lambda: self._stopping or self._ended != self._ended_before, POLL_SECONDS)
 
     def _claim(self) -> Delivery | None:
-        """The next message to bring, once there is room for it; None when nothing is due."""
+        """Wait for a free slot, then claim the next message; None if nothing is due."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or len(self._under_way) < self._most)
             retries = sum(delivery.is_retry for delivery, _ in self._under_way.values()) < self._most // 2
-            passed_over = self._passed_over()
+            skipped = self._at_limit()
             self._ended_before = self._ended
         if self._stopping:
             return None
         try:
-            if time.monotonic() >= self._tidy_at:
-                self._tidy_at = time.monotonic() + TIDY_EVERY_SECONDS
-                self._store.tidy()
+            if time.monotonic() >= self._clean_up_at:
+                self._clean_up_at = time.monotonic() + CLEAN_UP_EVERY_SECONDS
+                self._store.clean_up()
             return self._store.claim(
-                lease_seconds=self._timeout + LEASE_EXTRA_SECONDS, passed_over=passed_over, retries=retries
+                lease_seconds=self._timeout + LEASE_EXTRA_SECONDS, skipped=skipped, retries=retries
             )
         except DatabaseUnavailable as error:
-            log.warning("Cannot look for webhooks to deliver: %s", error.detail)
+            log.warning("Could not read the webhook outbox: %s", error.detail)
             return None
 
-    def _passed_over(self) -> SkippedReceivers:
-        """Who has as many requests open as one may have."""
+    def _at_limit(self) -> SkippedReceivers:
+        """Endpoints, hosts and owners that already have the most requests open that one may have."""
         under_way = [delivery for delivery, _ in self._under_way.values()]
         receivers = Counter(delivery.receiver for delivery in under_way)
         owners = Counter(delivery.owner for delivery in under_way)
@@ -122,15 +122,15 @@ class WebhookDispatcher:
             self._under_way[delivery.endpoint] = delivery, thread
         try:
             thread.start()
-        except RuntimeError as error:  # the system has no thread left: the lease runs out, and it is delivered then
-            log.error("A webhook has to wait: %s", error, extra=_context(delivery))
+        except RuntimeError as error:  # no thread available: delivered when the lease expires
+            log.error("Could not start a thread for a webhook; it is sent later: %s", error, extra=_context(delivery))
             self._end(delivery)
 
     def _run(self, delivery: Delivery) -> None:
         try:
             self.deliver(delivery)
-        except DatabaseUnavailable as error:  # the lease runs out, and it is delivered again
-            log.error("What came of a delivery could not be written: %s", error.detail, extra=_context(delivery))
+        except DatabaseUnavailable as error:  # the lease expires, and it is delivered again
+            log.error("Could not store the result of a webhook delivery: %s", error.detail, extra=_context(delivery))
         finally:
             self._end(delivery)
 
@@ -141,11 +141,11 @@ class WebhookDispatcher:
             self._changed.notify_all()
 
     def deliver(self, delivery: Delivery) -> None:
-        """Send the message and write down what came of it. Raises DatabaseUnavailable."""
+        """Send the message and store the result. Raises DatabaseUnavailable."""
         outcome = self._send(delivery)
         if outcome.error is None:
             self._store.delivered(delivery, outcome.status or 0)
-            log.info("Delivered %s, try %s", delivery.event, delivery.attempt, extra=_context(delivery))
+            log.info("Delivered %s, attempt %s", delivery.event, delivery.attempt, extra=_context(delivery))
             return
         retry_in = None if outcome.final else retry_delay(delivery.tries_left)
         self._store.failed(
@@ -156,7 +156,7 @@ class WebhookDispatcher:
             timed_out=outcome.timed_out,
         )
         log.warning(
-            "%s was not delivered to %s: %s; %s",
+            "%s could not be delivered to %s: %s; %s",
             delivery.event,
             delivery.receiver,
             outcome.error,
@@ -176,29 +176,29 @@ class WebhookDispatcher:
                 "POST", delivery.url, content=delivery.payload.encode(), headers=headers
             ) as response:
                 _read_some(response)
-                return _judge(response.status_code)
+                return _outcome_of(response.status_code)
         except AddressRefused as error:
             return Outcome(error=str(error), final=True)
         except httpx.InvalidURL as error:
             return Outcome(error=f"not a URL: {error}", final=True)
         except httpx.TransportError as error:
-            slow = time.monotonic() - began > self._timeout / 2  # a resolver that hangs says ConnectError in the end
+            slow = time.monotonic() - began > self._timeout / 2  # a hanging resolver ends in ConnectError
             timed_out = slow or isinstance(error, httpx.TimeoutException)
             return Outcome(error=f"{type(error).__name__}: {error}", timed_out=timed_out)
 
 
-def _judge(status: int) -> Outcome:
+def _outcome_of(status: int) -> Outcome:
     if 200 <= status < 300:
         return Outcome(status)
     if status == httpx.codes.GONE:
-        return Outcome(status, "the receiver answered 410: it wants no more of this", final=True)
+        return Outcome(status, "the receiver answered 410: it wants no more messages", final=True)
     if 300 <= status < 400:
         return Outcome(status, f"the receiver answered {status}; redirects are not followed")
     return Outcome(status, f"the receiver answered {status}")
 
 
 def _read_some(response: httpx.Response) -> None:
-    """Read a short answer to its end. The status has come already: however the rest goes, it counts."""
+    """Read a short response to its end. The status counts, even if reading the body fails."""
     seen = 0
     with contextlib.suppress(httpx.TransportError):
         for chunk in response.iter_raw():

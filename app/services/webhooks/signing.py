@@ -1,6 +1,6 @@
-"""Webhooks out: which addresses are accepted, how a message is signed, and what became of the messages.
+"""Outgoing webhooks: check URLs, sign messages, list and replay deliveries.
 
-Who sends them is `courier.py`; who promises them is `app.store.queue.outbox`.
+`dispatcher.py` sends the messages; `app.store.queue.outbox` creates them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Page:
-    """`next` is the `before_seq` of the page that follows, None on the last one."""
+    """`next` is the `before_seq` of the following page, None on the last one."""
 
     deliveries: Sequence[Delivery]
     next: int | None
 
 
 def check_url(context: AppContext, url: str) -> str:
-    """`url`, if messages may be sent there as far as can be told without asking DNS. Raises InvalidRequest."""
+    """Return `url` if webhooks may be sent to it, as far as can be checked without DNS. Raises InvalidRequest."""
     problem = f"has {len(url)} characters; at most {URL_MAX_CHARS} are allowed" if len(url) > URL_MAX_CHARS else None
     problem = problem or url_problem(url, allow_private=context.settings.webhook_allow_private)
     if problem is not None:
@@ -40,13 +40,13 @@ def check_url(context: AppContext, url: str) -> str:
 
 
 def signing_secret(context: AppContext) -> str:
-    """What receivers check signatures with, as `whsec_…`: the configured one, else one made up once and kept."""
+    """The secret for verifying signatures, as `whsec_…`: the configured one, or one generated once and stored."""
     configured = context.settings.webhook_secret.get_secret_value()
     return configured or WebhookStore(context.database).signing_key(_make_secret)
 
 
 def signed_headers(secret: str, delivery: Delivery) -> Mapping[str, str]:
-    """The headers of a try that is made now; the message's id stays the same over all tries."""
+    """The headers of an attempt made now; the message's id is the same for all attempts."""
     now = datetime.now(UTC)
     return {
         "webhook-id": delivery.id,
@@ -64,7 +64,7 @@ def page(
     before_seq: int | None = None,
     owner: str | None = None,
 ) -> Page:
-    """The newest deliveries first, `limit` at a time; about jobs of `owner` only, if that is given."""
+    """The newest deliveries first, `limit` at a time; only for jobs of `owner`, if given."""
     found = WebhookStore(context.database).page(
         job_id=job_id, state=state, limit=limit + 1, before_seq=before_seq, owner=owner
     )
@@ -73,7 +73,7 @@ def page(
 
 
 def replay(context: AppContext, delivery_id: str) -> Delivery:
-    """Send a message again, whatever became of it. Raises DeliveryNotFound."""
+    """Send a message again, in whatever state it is. Raises DeliveryNotFound."""
     return WebhookStore(context.database).replay(delivery_id)
 
 

@@ -1,4 +1,4 @@
-"""The database's own clock, so that leases agree even when the machines' clocks do not."""
+"""`now()`: the database's clock in SQL, so that leases agree even if the clocks of machines differ."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class now(FunctionElement[float]):
-    """Seconds since the epoch, UTC, when the statement began (SQLite: milliseconds; PostgreSQL: microseconds).
+    """Seconds since the epoch, UTC, at the start of the statement (SQLite: milliseconds; PostgreSQL: microseconds).
 
-    Every `now()` of one statement is the same moment: limits reckoned from it can be compared to the last digit.
+    Every `now()` in one statement is the same moment: limits computed from it compare exactly.
     """
 
-    inherit_cache = True  # works for functions only: a ColumnElement of our own would be compiled anew every time
+    inherit_cache = True  # works for functions only: a ColumnElement subclass would be compiled on every use
     type = Double()
 
 

@@ -1,11 +1,11 @@
-"""The connection to SQLite or PostgreSQL: how a read, a write and a promise are made on each.
+"""Connections and transactions on SQLite or PostgreSQL.
 
-`read()` is autocommit: no transaction stays open behind a caller, so the WAL can always be checkpointed.
+`read()` is autocommit: no transaction stays open, so the WAL can always be checkpointed.
 `write()` is one short transaction. On SQLite it starts with BEGIN IMMEDIATE (a deferred BEGIN that reads and then
-writes fails with SQLITE_BUSY_SNAPSHOT whatever the busy timeout), behind a gate: SQLite's own lock waits are unfair,
-and a queue of writers at a file lock brings the worst wait from seconds to milliseconds.
-`write(durable=False)` is for what nobody was promised (progress, heartbeats): it survives a crash of the process, and
-may be lost by a power cut.
+writes fails with SQLITE_BUSY_SNAPSHOT whatever the busy timeout), behind a writer lock: SQLite's own lock waits are
+unfair, and queueing writers at a file lock cuts the longest wait from seconds to milliseconds.
+`write(durable=False)` is for what was not promised to a client (progress, heartbeats): it survives a crash of the
+process, but may be lost in a power cut.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from app.store.db.writer_lock import writer_lock
 log = logging.getLogger("cyberimage.store")
 
 _PG_DISK_FULL, _PG_READ_ONLY = "53100", "25006"
-_JSON: dict[str, Any] = {  # pydantic's: several times as fast as Python's own, and every job holds four
+_JSON: dict[str, Any] = {  # pydantic's: several times as fast as Python's, and every job row has four
     "json_serializer": lambda value: to_json(value).decode(),
     "json_deserializer": from_json,
 }
 
 BUSY_TIMEOUT_SECONDS = 30.0
-CHECKPOINT_PATIENCE_SECONDS = 0.5  # while it waits for readers, nobody can write
+CHECKPOINT_TIMEOUT_SECONDS = 0.5  # while it waits for readers, all writers are blocked
 CONNECT_TIMEOUT_SECONDS = 5
-WAL_PAGES = 4000  # 16 MB: the queue rewrites the same pages over and over, and a checkpoint writes each only once
+WAL_PAGES = 4000  # 16 MB: the queue keeps rewriting the same pages, and a checkpoint writes each only once
 WAL_BUG_FIXED = (3, 51, 3)  # https://sqlite.org/wal.html#walresetbug
 
 
 def sqlite_module() -> ModuleType:
-    """The newest SQLite at hand: the pinned `pysqlite3` wheel, else Python's own.
+    """The newest SQLite available: the pinned `pysqlite3` wheel, else Python's.
 
     Versions 3.7.0 to 3.51.2 can, rarely, corrupt a database that several processes write and checkpoint at once, and
-    Python usually links the distribution's old one. Hence the wheel; without it we warn and go on.
+    Python usually links the distribution's old one. Without the wheel a warning is logged.
     """
     try:
         import pysqlite3
@@ -68,8 +68,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._path: Path | None = None  # of SQLite's file
-        self.read_only = False  # what the last write found
+        self._path: Path | None = None  # of the SQLite file
+        self.read_only = False  # result of the last write
         if self.is_sqlite:
             path = Path(self.url.database or "").resolve()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,25 +78,25 @@ class Database:
         else:
             self.engine = create_engine(
                 self.url,
-                hide_parameters=True,  # they hold prompts, which the log may not
+                hide_parameters=True,  # parameters hold prompts, which must not be logged
                 pool_size=8,
-                max_overflow=24,  # PostgreSQL gives out 100 connections by default, to all our processes together
+                max_overflow=24,  # PostgreSQL allows 100 connections by default, shared by all processes
                 **_JSON,
-                pool_pre_ping=True,  # the server may have been restarted since
+                pool_pre_ping=True,  # the server may have been restarted
                 connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "cyberimage"},
             )
             event.listen(self.engine, "handle_error", _hide_row)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for SELECTs, each seeing the latest commit."""
+        """A connection for SELECTs, each of which sees the latest commit."""
         options: dict[str, Any] = {"reads": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         with translated(), self.engine.connect().execution_options(**options) as connection:
             yield connection
 
-    def look_up(self, sql: str, parameters: Any) -> Any:
-        """The first row of a SELECT in the driver's own words, or None: for what is asked a thousand times a
-        second, where SQLAlchemy's part would cost as much as the rest."""
+    def fetch_one(self, sql: str, parameters: Any) -> Any:
+        """The first row of a SELECT by the driver alone, or None: for queries that run a thousand times a second, where
+        SQLAlchemy would double the cost."""
         if not self.is_sqlite:
             with self.read() as connection:
                 return connection.exec_driver_sql(sql, parameters).first()
@@ -106,7 +106,7 @@ class Database:
                 cursor = pooled.cursor()
                 cursor.execute(sql, parameters)
                 row = cursor.fetchone()
-                cursor.close()  # an open one would hold up the checkpoint
+                cursor.close()  # an open cursor would block the checkpoint
                 return row
             except sqlite_module().Error as error:
                 raise OperationalError(sql, parameters, error, hide_parameters=True) from error
@@ -117,9 +117,9 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """One transaction: committed when the block ends, rolled back when it raises.
 
-        With `durable` the commit has reached the disk when the block has ended.
+        With `durable` the commit is on the disk when the block has ended.
         """
-        with self._told(), translated(), writer_lock(self._path), self.engine.connect() as connection:
+        with self._track_read_only(), translated(), writer_lock(self._path), self.engine.connect() as connection:
             if self.is_sqlite:
                 # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
                 level = "FULL" if durable else "NORMAL"
@@ -130,8 +130,8 @@ class Database:
                 yield connection
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Remember whether the database takes writes, and log it when that changes: workers try twice a second."""
+    def _track_read_only(self) -> Iterator[None]:
+        """Store whether the database is read-only. Log only changes: workers retry twice a second."""
         try:
             yield
         except DatabaseReadOnly as error:
@@ -140,13 +140,13 @@ class Database:
             self.read_only = True
             raise
         if self.read_only:
-            log.info("The database takes writes again")
+            log.info("The database is writable again")
             self.read_only = False
 
     def checkpoint(self) -> None:
-        """Move what is in SQLite's WAL to the database, and cut it short if it has grown. A reader may postpone it.
+        """Checkpoint SQLite's WAL, and truncate it if it has grown. Readers may delay it.
 
-        Not always: a WAL that keeps its size is overwritten in place, which commits faster than growing it again.
+        Not truncated always: a WAL that keeps its size is overwritten in place, which commits faster.
         """
         if self._path is None:
             return
@@ -154,7 +154,7 @@ class Database:
         grown = wal.exists() and wal.stat().st_size > WAL_PAGES * 4096
         with self.read() as connection:
             driver = connection.connection.dbapi_connection
-            _execute_raw(driver, f"PRAGMA busy_timeout={CHECKPOINT_PATIENCE_SECONDS * 1000:.0f}")
+            _execute_raw(driver, f"PRAGMA busy_timeout={CHECKPOINT_TIMEOUT_SECONDS * 1000:.0f}")
             try:
                 _execute_raw(driver, f"PRAGMA wal_checkpoint({'TRUNCATE' if grown else 'PASSIVE'})")
             finally:
@@ -166,7 +166,7 @@ class Database:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """The driver's complaints as ours. After a write that ends so, the commit may or may not have happened."""
+    """Translate the driver's errors into `app.errors`. After such an error the commit may or may not have happened."""
     try:
         yield
     except (OperationalError, InterfaceError) as error:
@@ -187,7 +187,7 @@ def translated() -> Iterator[None]:
 
 
 def _hide_row(context: ExceptionContext) -> None:
-    """PostgreSQL's DETAIL and CONTEXT quote the row or the JSON that it refused, prompts included."""
+    """Remove PostgreSQL's DETAIL and CONTEXT from errors: they quote the refused row or JSON, including prompts."""
     original, wrapped = context.original_exception, context.sqlalchemy_exception
     primary = getattr(getattr(original, "diag", None), "message_primary", None)
     if primary:
@@ -198,7 +198,7 @@ def _hide_row(context: ExceptionContext) -> None:
 
 def _read_only() -> DatabaseReadOnly:
     return DatabaseReadOnly(
-        "The database is read-only, so nothing can be accepted or finished. Check its disk and who may write there.",
+        "The database is read-only, so no job can be accepted or finished. Check its disk and the file permissions.",
         retry_after=5,
     )
 
@@ -212,13 +212,13 @@ def _sqlite_engine(path: Path) -> Engine:
         module=module,
         pool_size=8,
         max_overflow=56,
-        pool_reset_on_return=None,  # every connection comes back between transactions
+        pool_reset_on_return=None,  # connections are returned between transactions
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        if not path.exists() or not path.stat().st_size:  # later it changes nothing, but would wait for writers
+        if not path.exists() or not path.stat().st_size:  # on an existing file it has no effect, but waits for writers
             _execute_raw(connection, "PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in (
             "journal_mode=WAL",
@@ -231,9 +231,9 @@ def _sqlite_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # Not SQLAlchemy's AUTOCOMMIT level: putting that back would restore the driver's own implicit BEGINs.
+        # Not SQLAlchemy's AUTOCOMMIT level: resetting it would restore the driver's implicit BEGINs.
         if not connection.get_execution_options().get("reads"):
-            try:  # the raw cursor again: this is in the way of every write
+            try:  # a raw cursor, because it runs in every write
                 _execute_raw(connection.connection.dbapi_connection, "BEGIN IMMEDIATE")
             except module.OperationalError as error:
                 raise OperationalError("BEGIN IMMEDIATE", None, error) from error

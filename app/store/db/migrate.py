@@ -1,4 +1,4 @@
-"""Bring the database to the schema of this code, once, however many processes start at the same time."""
+"""Schema migration: applied once, however many processes start at the same time."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LOCK_NUMBER = 0x43594245  # "CYBE": PostgreSQL advisory locks are numbers
 
 
 def migrate(database: Database, backups: UpgradeBackups | None = None) -> None:
-    """Apply what is missing, all of it or nothing. A database that holds something is copied first, as `backups` say.
+    """Apply missing migrations, all or none. A non-empty database is copied first, as `backups` says.
 
-    Raises DatabaseTooNew when the database comes from a newer version than this code, and ConfigurationError when it
-    cannot be copied or upgraded; it is then as it was.
+    Raises DatabaseTooNew if the database is from a newer version than this code, and ConfigurationError if it cannot be
+    copied or upgraded; it is then unchanged.
     """
     config = _config()
     head = ScriptDirectory.from_config(config).get_current_head()
@@ -47,35 +47,35 @@ def migrate(database: Database, backups: UpgradeBackups | None = None) -> None:
 
 @contextmanager
 def _all_or_nothing(current: str | None, head: str | None) -> Iterator[None]:
-    """A step that fails leaves the block, and the transaction around it is rolled back."""
+    """Translate the errors of a failed migration; the transaction around the block is rolled back."""
     try:
         yield
     except (OperationalError, InterfaceError):
-        raise  # the database is away or locked: that passes
+        raise  # unavailable or locked: transient
     except SQLAlchemyError as error:
         log.error("The upgrade from %s to %s failed", current, head, exc_info=error)
         raise ConfigurationError(
             [
                 f"DATABASE_URL: the database could not be upgraded from {current} to {head} ({type(error).__name__})."
-                " It was left as it was, for the version of CyberImage that it has served. See errors.log."
+                " It was not changed and still works with the previous version of CyberImage. See errors.log."
             ]
         ) from error
 
 
 def revision_of(database: Database) -> str | None:
-    """Which migration the database is at; None when it has no table yet."""
+    """The database's migration revision; None if it has no tables yet."""
     with database.read() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def check_known(revision: str | None) -> None:
-    """Raises DatabaseTooNew when this version does not know `revision`."""
+    """Raises DatabaseTooNew if `revision` is unknown to this version."""
     scripts = ScriptDirectory.from_config(_config())
     if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
         raise DatabaseTooNew(
             [
-                f"DATABASE_URL: the database is at revision {revision}, which this version does not know: a newer"
-                " CyberImage has used it. Upgrade CyberImage, or restore the backup made before the upgrade."
+                f"DATABASE_URL: the database is at revision {revision}, which is unknown to this version: a newer"
+                " CyberImage was used with it. Upgrade CyberImage, or restore the backup made before the upgrade."
             ]
         )
 
@@ -93,7 +93,7 @@ def _one_at_a_time(database: Database) -> Iterator[Connection]:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
             yield connection
         return
-    lock = os.open(f"{database.url.database}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # less the umask
+    lock = os.open(f"{database.url.database}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # minus the umask
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with translated(), database.engine.begin() as connection:

@@ -1,9 +1,9 @@
-"""A doorbell between processes: after a COMMIT somebody rings, and whoever waits looks at the database at once.
+"""Notifications between processes: publish after a COMMIT, so that subscribers query the database at once.
 
-It is a hint and nothing more. A lost ring costs one slow poll, never a job. On one machine with SQLite it is a Unix
-datagram per listener (0.3 ms, no idle cost); with PostgreSQL it is LISTEN/NOTIFY.
+Only a hint: a lost notification costs one poll interval, never a job. With SQLite it is a Unix datagram per subscriber
+(0.3 ms, no cost when idle), with PostgreSQL LISTEN/NOTIFY.
 
-Topics: `work` (there is something to claim or to cancel) and `news` (a job changed; the message is its id).
+Topics: `work` (something to claim or to cancel) and `news` (a job changed; the message is its id).
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ class Subscription(Protocol):
 
 
 class Notifier(Protocol):
-    def ring(self, topic: Topic, message: str = "") -> None:
-        """Wake everybody who listens to `topic`. Never blocks, never fails."""
+    def publish(self, topic: Topic, message: str = "") -> None:
+        """Wake all subscribers of `topic`. Never blocks, never fails."""
 
-    def listen(self, topic: Topic) -> Subscription: ...
+    def subscribe(self, topic: Topic) -> Subscription: ...
 
 
 def open_notifier(url: URL) -> Notifier:
-    """The doorbell that goes with the database at `url`."""
+    """The notifier for the database at `url`."""
     if url.get_backend_name() == "sqlite":
         return LocalNotifier(Path(url.database or "").resolve())
     return PostgresNotifier(url)
 
 
 class LocalNotifier:
-    """One datagram socket per listener, in a private folder named after the database."""
+    """One datagram socket per subscriber, in a private folder named after the database."""
 
     def __init__(self, database_path: Path) -> None:
-        # Not beside the database: a socket's path may have 107 bytes at most, and a project may lie deep.
+        # Not next to the database: the path of a socket may have 107 bytes at most, and projects may be nested deeper.
         digest = hashlib.sha256(str(database_path).encode()).hexdigest()[:16]
         self._folder = _short_temporary_folder() / f"cyberimage-{os.getuid()}-{digest}"
         if not self._make_folder():
-            raise ConfigurationError([f"{self._folder} is not a folder of this user: remove it, or set TMPDIR."])
-        self._folder.chmod(0o700)  # whatever the umask was
+            raise ConfigurationError([f"{self._folder} is not a folder of this user. Remove it, or set TMPDIR."])
+        self._folder.chmod(0o700)  # regardless of the umask
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sender.setblocking(False)
 
     def _make_folder(self) -> bool:
-        """Whether it is there and ours. Everybody may write to the folder that it lies in."""
+        """Create the folder; true if it belongs to this user. Its parent is writable by every user."""
         with contextlib.suppress(FileExistsError):
             self._folder.mkdir(mode=0o700)
         return self._is_ours()
@@ -78,32 +78,32 @@ class LocalNotifier:
             return False
         return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
-    def ring(self, topic: Topic, message: str = "") -> None:
+    def publish(self, topic: Topic, message: str = "") -> None:
         if not self._is_ours():
             return
         for path in self._folder.glob(f"{topic}-*"):
             try:
                 self._sender.sendto(message.encode(), str(path))
-            except ConnectionRefusedError:  # its listener died without saying goodbye
+            except ConnectionRefusedError:  # its subscriber crashed
                 path.unlink(missing_ok=True)
-            except OSError:  # full, or gone this moment: it will poll
+            except OSError:  # full, or just closed: the subscriber polls
                 continue
 
-    def listen(self, topic: Topic) -> Subscription:
-        if not self._make_folder():  # temporary folders are tidied up now and then, and then somebody else was first
-            log.warning("%s is not a folder of this user: work is found by polling. Remove it.", self._folder)
+    def subscribe(self, topic: Topic) -> Subscription:
+        if not self._make_folder():  # temporary folders get cleaned up, and another user may have created it since
+            log.warning("%s is not a folder of this user, so work is found by polling. Remove it.", self._folder)
             return _PollingSubscription()
         return _LocalSubscription(self._folder / f"{topic}-{uuid.uuid4().hex[:12]}")
 
 
 def _short_temporary_folder() -> Path:
-    """TMPDIR, unless a socket's whole path would not fit."""
+    """TMPDIR, unless a socket's path in it would be too long."""
     usual = Path(tempfile.gettempdir())
-    return usual if len(os.fsencode(usual)) <= LONGEST_TMPDIR else Path("/tmp")  # noqa: S108 - the folder in it is ours
+    return usual if len(os.fsencode(usual)) <= LONGEST_TMPDIR else Path("/tmp")  # noqa: S108 - in a private folder
 
 
 class _PollingSubscription:
-    """Hears nothing: whoever waits looks when the time is up."""
+    """Never receives a message: `wait` always times out, so that the caller polls."""
 
     def wait(self, timeout: float) -> str | None:
         time.sleep(timeout)
@@ -137,40 +137,40 @@ class PostgresNotifier:
         self._dsn = url.render_as_string(hide_password=False)
         self._sender: psycopg.Connection | None = None
 
-    def ring(self, topic: Topic, message: str = "") -> None:
+    def publish(self, topic: Topic, message: str = "") -> None:
         try:
             if self._sender is None or self._sender.closed:
                 self._sender = psycopg.connect(self._dsn, autocommit=True)
             self._sender.execute("SELECT pg_notify(%s, %s)", (f"cyberimage_{topic}", message))
         except psycopg.Error as error:
-            log.warning("The doorbell is silent (%s); work is found by polling.", type(error).__name__)
+            log.warning("Notifications failed (%s); work is found by polling.", type(error).__name__)
             self._sender = None
 
-    def listen(self, topic: Topic) -> Subscription:
+    def subscribe(self, topic: Topic) -> Subscription:
         return _PostgresSubscription(self._dsn, topic)
 
 
 class _PostgresSubscription:
-    """Connects again by itself: the database may be restarted under it."""
+    """Reconnects by itself after a restart of the database."""
 
     def __init__(self, dsn: str, topic: Topic) -> None:
         self._dsn, self._topic = dsn, topic
         self._connection: psycopg.Connection | None = None
-        self._heard: deque[str] = deque()  # several rings may come in one packet
+        self._received: deque[str] = deque()  # several may come in one packet
 
     def wait(self, timeout: float) -> str | None:
-        if self._heard:
-            return self._heard.popleft()
+        if self._received:
+            return self._received.popleft()
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(self._dsn, autocommit=True)
                 self._connection.execute(f"LISTEN cyberimage_{self._topic}")
-            self._heard.extend(note.payload for note in self._connection.notifies(timeout=timeout, stop_after=1))
+            self._received.extend(note.payload for note in self._connection.notifies(timeout=timeout, stop_after=1))
         except psycopg.Error:
             self._connection = None
-            # The caller polls; wait out its pause so that a database that is away is not hammered.
+            # The caller polls; wait its interval, so that an unavailable database is not flooded.
             time.sleep(timeout)
-        return self._heard.popleft() if self._heard else None
+        return self._received.popleft() if self._received else None
 
     def close(self) -> None:
         if self._connection is not None:

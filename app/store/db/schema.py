@@ -1,8 +1,8 @@
-"""The tables. Times are seconds since the epoch, UTC, by the database's own clock (see `app.store.db.clock`).
+"""The tables. Times are seconds since the epoch, UTC, by the database's clock (see `app.store.db.clock`).
 
-Every index over waiting or running jobs is *partial with the status as a literal*, so that it holds only those rows: a
-claim costs the same with a million finished jobs behind it. Queries must spell the status the same way (`PENDING` and
-`PROCESSING` below), or SQLite cannot see that the index applies; tests/store/queue/test_plans.py watches over that.
+Every index on pending or running jobs is *partial with the status as a literal*, so that it holds only those rows: a
+claim costs the same with a million finished jobs. Queries must spell the status the same way (`PENDING` and
+`PROCESSING` below), or SQLite does not use the index; tests/store/queue/test_plans.py checks this.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ metadata = MetaData(
     }
 )
 
-_Big = BigInteger().with_variant(Integer, "sqlite")  # SQLite gives AUTOINCREMENT to INTEGER keys only
+_Big = BigInteger().with_variant(Integer, "sqlite")  # SQLite supports AUTOINCREMENT for INTEGER keys only
 
 jobs = Table(
     "jobs",
@@ -55,7 +55,7 @@ jobs = Table(
     Column("settings", JSON, nullable=False),
     Column("warnings", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("available_at", Double),  # set only after a fault: a clock set back must not hold up anybody else
+    Column("available_at", Double),  # set only after a failure: a clock set back must not delay other jobs
     Column("started_at", Double),
     Column("heartbeat_at", Double),
     Column("lease_expires_at", Double),
@@ -73,13 +73,13 @@ jobs = Table(
     Column("error_message", Text),
     Column("timings", JSON, nullable=False),
     Column("webhook_url", Text),
-    Column("overtaken_at", Double),  # since when, as the head of the line, it is passed over by jobs of loaded models
+    Column("overtaken_at", Double),  # since when, as the first job, it has been overtaken by jobs of loaded models
     Column("request_id", String(64)),  # of the request that submitted it, for the log
     Column("vram_peak_bytes", _Big),
     Column("lane", String(8), nullable=False, server_default="local"),
     Column("safety_filter_result", String(8)),  # when COMPLETED
-    Column("seconds_per_step", Double),  # of the present attempt, measured
-    Column("downloaded_bytes", _Big),  # both while its model is downloaded, else null
+    Column("seconds_per_step", Double),  # of the current attempt, measured
+    Column("downloaded_bytes", _Big),  # both only while its model is being downloaded
     Column("total_bytes", _Big),
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
@@ -91,14 +91,14 @@ PENDING = jobs.c.status == literal_column("'PENDING'")
 PROCESSING = jobs.c.status == literal_column("'PROCESSING'")
 ENDED = jobs.c.status.in_([literal_column(f"'{status}'") for status in ("COMPLETED", "FAILED", "CANCELLED")])
 
-THE_LINE = (jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)  # who is served first, in each lane
+QUEUE_ORDER = (jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)  # in each lane
 
-Index("ix_jobs_line", jobs.c.lane, *THE_LINE, sqlite_where=PENDING, postgresql_where=PENDING)
+Index("ix_jobs_line", jobs.c.lane, *QUEUE_ORDER, sqlite_where=PENDING, postgresql_where=PENDING)
 Index(
     "ix_jobs_model_line",
     jobs.c.model_id,
-    jobs.c.lane,  # or the line's own index would look as good, and a claim would walk the line for the model
-    *THE_LINE,
+    jobs.c.lane,  # or the index of the whole lane would look as good, and a claim would scan it for the model
+    *QUEUE_ORDER,
     sqlite_where=PENDING,
     postgresql_where=PENDING,
 )
@@ -106,17 +106,17 @@ Index(
     "ix_jobs_client_line",
     jobs.c.client_id,
     jobs.c.lane,
-    *THE_LINE,
+    *QUEUE_ORDER,
     sqlite_where=PENDING,
     postgresql_where=PENDING,
 )
 Index("ix_jobs_leases", jobs.c.lease_expires_at, sqlite_where=PROCESSING, postgresql_where=PROCESSING)
-_HELD_BACK = and_(PENDING, jobs.c.available_at.is_not(None))
-Index("ix_jobs_held_back", jobs.c.available_at, sqlite_where=_HELD_BACK, postgresql_where=_HELD_BACK)
-# Partial too, though it holds nearly everything: as a plain index it would look better to SQLite than the line's own
-# whenever a query says `status = 'PENDING'`, and a claim would sort all waiting jobs.
+_DELAYED = and_(PENDING, jobs.c.available_at.is_not(None))
+Index("ix_jobs_held_back", jobs.c.available_at, sqlite_where=_DELAYED, postgresql_where=_DELAYED)
+# Partial too, although it holds most rows: SQLite would prefer a plain index to that of the queue whenever a query says
+# `status = 'PENDING'`, and a claim would sort all waiting jobs.
 Index("ix_jobs_ended", jobs.c.status, jobs.c.seq, sqlite_where=ENDED, postgresql_where=ENDED)
-# For a client's own list. Without COMPLETED, so that a job that ends well does not pay: those are listed as outputs.
+# For lists of one client. Without COMPLETED, so that successful jobs cost nothing here: those are listed as outputs.
 UNSUCCESSFUL = jobs.c.status.in_([literal_column("'FAILED'"), literal_column("'CANCELLED'")])
 Index(
     "ix_jobs_client_unsuccessful",
@@ -145,9 +145,9 @@ outputs = Table(
     Column("seed", _Big, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("manifest", JSON, nullable=False),
-    Column("favorite", Boolean, nullable=False, server_default=false()),  # retention leaves it alone
+    Column("favorite", Boolean, nullable=False, server_default=false()),  # kept by retention
     Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
-    Column("search_text", Text, nullable=False, server_default=""),  # its prompt, folded (app.core.search)
+    Column("search_text", Text, nullable=False, server_default=""),  # the prompt, case-folded (app.core.search)
     UniqueConstraint("job_id", "index"),
 )
 Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)
@@ -155,8 +155,8 @@ Index("ix_outputs_model_newest", outputs.c.model_id, outputs.c.created_at, outpu
 Index("ix_outputs_media_newest", outputs.c.media, outputs.c.created_at, outputs.c.id)
 Index("ix_outputs_owner_newest", outputs.c.owner, outputs.c.created_at, outputs.c.id)
 
-# How many ended jobs (subject = their status) and outputs (subject = 'outputs') there are: sums over the shards.
-# Triggers keep it (migration 0003), so that no statement has to; waiting and running jobs are counted by their indexes.
+# Counts of ended jobs (subject = their status) and outputs (subject = 'outputs'): sums over the shards. Maintained by
+# triggers (migration 0003), so that no statement has to; pending and running jobs are counted by their indexes.
 tallies = Table(
     "tallies",
     metadata,
@@ -177,7 +177,7 @@ counters = Table(
     Column("value", Double, nullable=False),
 )
 
-# What was here once: asking for it answers 410, not 404, to those who may know of it.
+# Removed jobs and outputs: requests for them answer 410, not 404, to clients that may know of them.
 removals = Table(
     "removals",
     metadata,
@@ -188,7 +188,7 @@ removals = Table(
 )
 Index("ix_removals_removed_at", removals.c.removed_at)
 
-# Upkeep that one process at a time does, and when each is due again.
+# Maintenance tasks that one process at a time runs, and when each is due again.
 periodic_tasks = Table(
     "chores",
     metadata,
@@ -196,7 +196,7 @@ periodic_tasks = Table(
     Column("due_at", Double, nullable=False),
 )
 
-# A client's Idempotency-Key and the answer it got; written in the same transaction as the job.
+# Idempotency-Keys with the first answer; written in the same transaction as the job.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -229,7 +229,7 @@ workers = Table(
     Column("running", Integer, nullable=False, server_default="0"),
 )
 
-# Learned seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.
+# Measured seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.
 speeds = Table(
     "speeds",
     metadata,
@@ -239,7 +239,7 @@ speeds = Table(
     Column("samples", Integer, nullable=False),
 )
 
-# Names given to LoRAs by hand.
+# Registered names of LoRAs.
 loras = Table(
     "loras",
     metadata,
@@ -248,7 +248,7 @@ loras = Table(
     Column("created_at", Double, nullable=False),
 )
 
-# What a job starts from. Kept until the job itself goes, so that a retry has it; never part of a listing.
+# Input pictures of jobs. Kept as long as the job, so that it can be retried; never part of a listing.
 inputs = Table(
     "inputs",
     metadata,
@@ -260,8 +260,8 @@ inputs = Table(
     Column("png", LargeBinary, nullable=False),
 )
 
-# What was asked of providers of remote models. A row is written before the provider is asked ('intended'), so that
-# after a crash somebody looks for it instead of paying twice. `superseded`: a retry asks anew.
+# Predictions at providers of remote models. A row is written before the request is sent ('intended'), so that after a
+# crash the prediction is looked up instead of paid for twice. `superseded`: a retry creates a new one.
 predictions = Table(
     "predictions",
     metadata,
@@ -286,7 +286,7 @@ OPEN = predictions.c.status.in_([literal_column(f"'{status}'") for status in ("i
 Index("ix_predictions_job", predictions.c.job_id, predictions.c.id)
 Index("ix_predictions_open", predictions.c.source, predictions.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 
-# What a running job looks like so far; its keeper writes it and takes it away.
+# The latest preview of each running job; written and removed by its worker's heartbeat.
 previews = Table(
     "previews",
     metadata,
@@ -296,15 +296,15 @@ previews = Table(
     Column("webp", LargeBinary, nullable=False),
 )
 
-# The outbox: what `webhook_url`s are to be told, written in the transaction that ended the job. `attempt` only grows
-# and fences the writes of whoever delivers; `due_at` is the next try, or the end of the lease while one is under way.
+# The outbox: messages for `webhook_url`s, written in the transaction that ended the job. `attempt` only grows and
+# fences the writes of dispatchers; `due_at` is the next attempt, or the end of the lease of the current one.
 # `endpoint` is a digest of the URL without its query.
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
     Column("seq", _Big, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
-    Column("job_id", String(32), nullable=False),  # no foreign key: retention must not take back what was promised
+    Column("job_id", String(32), nullable=False),  # no foreign key: retention must not delete undelivered messages
     Column("event", String(32), nullable=False),
     Column("url", Text, nullable=False),
     Column("receiver", Text, nullable=False),
@@ -342,7 +342,7 @@ Index(
 Index("ix_webhook_deliveries_job", webhook_deliveries.c.job_id, webhook_deliveries.c.seq)
 Index("ix_webhook_deliveries_owner", webhook_deliveries.c.owner, webhook_deliveries.c.seq)
 
-# Endpoints that let requests time out: how many in a row, and until when they are left alone.
+# Endpoints that time out: consecutive timeouts, and until when they are paused.
 webhook_pauses = Table(
     "webhook_pauses",
     metadata,
@@ -351,7 +351,7 @@ webhook_pauses = Table(
     Column("until", Double, nullable=False),
 )
 
-# What workers are told to load or unload between two jobs. Orders are few, and old ones go with the next.
+# Requests to workers to load or unload models between two jobs. Old ones are deleted with the next.
 load_requests = Table(
     "model_orders",
     metadata,
@@ -375,10 +375,10 @@ load_requests = Table(
     CheckConstraint("state IN ('PENDING','TAKEN','DONE','FAILED')", name="state"),
     sqlite_autoincrement=True,
 )
-ORDERED = load_requests.c.state == literal_column("'PENDING'")
-Index("ix_model_orders_waiting", load_requests.c.seq, sqlite_where=ORDERED, postgresql_where=ORDERED)
+REQUESTED = load_requests.c.state == literal_column("'PENDING'")
+Index("ix_model_orders_waiting", load_requests.c.seq, sqlite_where=REQUESTED, postgresql_where=REQUESTED)
 
-# What this installation made up for itself and has to remember, such as the key that signs webhooks.
+# Generated secrets, such as the webhook signing key.
 secrets = Table(
     "secrets",
     metadata,
@@ -386,7 +386,7 @@ secrets = Table(
     Column("value", Text, nullable=False),
 )
 
-# Who may ask, with AUTH_MODE=keys. The token itself is nowhere; `id` is never given twice, so nobody inherits pictures.
+# API keys for AUTH_MODE=keys. The token is not stored; an `id` is never reused, so no key inherits pictures.
 api_keys = Table(
     "api_keys",
     metadata,
@@ -394,7 +394,7 @@ api_keys = Table(
     Column("name", String(100), nullable=False),
     Column("sha256", String(64), nullable=False, unique=True),
     Column("role", String(8), nullable=False),
-    Column("rate_limit_generate", String(200)),  # instead of the general ones; NULL = those
+    Column("rate_limit_generate", String(200)),  # NULL = the general limit
     Column("rate_limit_read", String(200)),
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),

@@ -1,6 +1,6 @@
-"""A whole database into a file, consistent while everybody works, and back again.
+"""Snapshots: copy a whole database to a file, consistently and while it is in use, and restore it.
 
-SQLite copies by its own online backup, PostgreSQL by pg_dump, pg_restore and psql of the machine it runs on.
+SQLite uses its online backup API, PostgreSQL the programs pg_dump, pg_restore and psql.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def file_name(database: Database) -> str:
 
 
 def save(database: Database, file: Path) -> None:
-    """Copy `database` to the new `file`, which is on the disk when this returns. Raises SnapshotFailed."""
+    """Copy `database` to the new `file`, synced to disk. Raises SnapshotFailed."""
     if database.is_sqlite:
         _copy_sqlite(Path(database.url.database or ""), file)
         with closing(sqlite_module().connect(file)) as copy:
-            copy.execute("PRAGMA journal_mode=DELETE")  # one file, which can be read where nothing can be written
+            copy.execute("PRAGMA journal_mode=DELETE")  # a single file, readable on read-only media
     else:
         _run("pg_dump", ["--format=custom", "--no-owner", f"--file={file}"], database.url)
     with file.open("rb") as written:
@@ -37,14 +37,14 @@ def save(database: Database, file: Path) -> None:
 
 
 def load(file: Path, database: Database) -> None:
-    """Replace all of `database` by the copy in `file`, in one transaction. Raises SnapshotFailed."""
+    """Replace all of `database` by the snapshot in `file`, in one transaction. Raises SnapshotFailed."""
     if database.is_sqlite:
         _copy_sqlite(file, Path(database.url.database or ""))
         return
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "restore.sql")
         _run("pg_restore", ["--clean", "--if-exists", "--no-owner", f"--file={script}", str(file)], database.url)
-        # An older backup knows nothing of tables that came later and hold on to those that it is to replace.
+        # An older backup does not contain later tables, whose foreign keys would block replacing the older ones.
         tables = ", ".join(table.name for table in metadata.sorted_tables)
         script.write_text(f"DROP TABLE IF EXISTS {tables} CASCADE;\n{script.read_text()}")
         quiet = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
@@ -52,12 +52,12 @@ def load(file: Path, database: Database) -> None:
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
-    """Through SQLite, which sees to it that readers and writers of both notice nothing but a wait."""
+    """Copy with SQLite's backup API: concurrent readers and writers of both files only have to wait."""
     module = sqlite_module()
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with closing(module.connect(source, timeout=30)) as old, closing(module.connect(target, timeout=30)) as new:
-            old.backup(new)  # in one step: in several, every write of somebody else would make it begin anew
+            old.backup(new)  # in one step: in several, every concurrent write would restart it
             if (answer := new.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
                 raise SnapshotFailed(f"The copy of the database is damaged: {answer}")
     except module.Error as error:
@@ -67,7 +67,7 @@ def _copy_sqlite(source: Path, target: Path) -> None:
 def _run(program: str, options: list[str], url: URL) -> None:
     if shutil.which(program) is None:
         raise SnapshotFailed(
-            f"{program} is not on PATH. Install PostgreSQL's client programs, of the server's version or a newer one."
+            f"{program} is not on PATH. Install PostgreSQL's client programs of the server's version or newer."
         )
     done = subprocess.run([program, *options], env=_environment(url), capture_output=True, text=True)
     if done.returncode:
@@ -75,7 +75,7 @@ def _run(program: str, options: list[str], url: URL) -> None:
 
 
 def _environment(url: URL) -> Mapping[str, str]:
-    """The connection as libpq reads it: on the command line everybody on the machine could read the password."""
+    """Connection parameters for libpq as environment: on the command line all users could read the password."""
     known = {
         "PGHOST": url.host or str(url.query.get("host", "")),
         "PGPORT": str(url.port or ""),

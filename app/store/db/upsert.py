@@ -1,4 +1,4 @@
-"""INSERT … ON CONFLICT, which SQLAlchemy spells once per database."""
+"""INSERT … ON CONFLICT for both databases; SQLAlchemy has one per dialect."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 
 def insert_into(table: Table, connection: Connection) -> Any:
-    """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    """An INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

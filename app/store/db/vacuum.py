@@ -1,4 +1,4 @@
-"""What a database wants now and then: fresh statistics, and on SQLite the space of removed rows given back."""
+"""Periodic database maintenance: update planner statistics; on SQLite return the space of deleted rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sqlalchemy import text
 from app.store.db.database import Database
 from app.store.db.schema import metadata
 
-PAGES_PER_STEP = 1000  # 4 MB: a fraction of a second for whoever wants to write meanwhile
-FREE_SHARE = 0.25  # with fewer free pages than this, leave them: they are about to be used again
+PAGES_PER_STEP = 1000  # 4 MB: blocks writers for a fraction of a second
+FREE_SHARE = 0.25  # fewer free pages are kept: they are soon used again
 
 log = logging.getLogger("cyberimage.store")
 
@@ -18,18 +18,18 @@ log = logging.getLogger("cyberimage.store")
 def vacuum_and_analyze(database: Database) -> None:
     """Raises DatabaseUnavailable."""
     if database.is_sqlite:
-        _give_space_back(database)
+        _vacuum(database)
         with database.write(durable=False) as connection:
             connection.execute(text("PRAGMA analysis_limit=400"))
-            connection.execute(text("PRAGMA optimize=0x10002"))  # all tables, not only those this connection knows
+            connection.execute(text("PRAGMA optimize=0x10002"))  # all tables, not only those that this connection used
         return
     with database.read() as connection:  # autocommit
         for table in metadata.sorted_tables:
             connection.execute(text(f"ANALYZE {table.name}"))
 
 
-def _give_space_back(database: Database) -> None:
-    """Shrink the file step by step, when much of it is free and it was made for that (by `Database`, since 0.1)."""
+def _vacuum(database: Database) -> None:
+    """Shrink the file in steps, if many pages are free and it was created with auto_vacuum (by `Database`)."""
     while True:
         with database.write(durable=False) as connection:
             mode, pages, free = (
@@ -38,5 +38,5 @@ def _give_space_back(database: Database) -> None:
             )
             if mode != 2 or free < PAGES_PER_STEP or free < FREE_SHARE * pages:
                 return
-            driver = connection.connection.dbapi_connection  # fetching moves it on; SQLAlchemy sees nothing to fetch
+            driver = connection.connection.dbapi_connection  # it advances by fetching, which SQLAlchemy would not do
             driver.execute(f"PRAGMA incremental_vacuum({PAGES_PER_STEP})").fetchall()  # type: ignore[union-attr]

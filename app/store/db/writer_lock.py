@@ -1,7 +1,7 @@
-"""The gate in front of SQLite's write lock: whoever wants to write waits here, in turn and not for long.
+"""File lock in front of SQLite's write lock, to make writers take turns.
 
-SQLite's own lock waits are unfair: under four writers one may wait for seconds. Here it is milliseconds. The gate is
-for fairness only; that writers are alone is BEGIN IMMEDIATE's to see to, so a stopped process may keep it for ever.
+SQLite's own lock waits are unfair: with four writers one may wait for seconds; here it is milliseconds. The lock is for
+fairness only. BEGIN IMMEDIATE ensures exclusive writes, so a stopped process may hold this lock for ever.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TIMEOUT_SECONDS = 5.0  # then go on without it
-POLL_SECONDS = 0.001  # a commit takes a few: nobody should find the gate open and unused
+TIMEOUT_SECONDS = 5.0  # then continue without the lock
+POLL_SECONDS = 0.001  # a commit takes a few milliseconds: the lock should not stay unused for longer
 
 
 @contextmanager
 def writer_lock(database: Path | None) -> Iterator[None]:
-    """Hold the gate of the SQLite file `database`; None (another database) has none."""
+    """Hold the writer lock of the SQLite file `database`; None (another database) has none."""
     if database is None:
         yield
         return
-    descriptor = os.open(f"{database}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # less the umask
+    descriptor = os.open(f"{database}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # minus the umask
     try:
         _lock_within(descriptor, TIMEOUT_SECONDS)
         yield
@@ -32,7 +32,7 @@ def writer_lock(database: Path | None) -> Iterator[None]:
 
 
 def _lock_within(descriptor: int, seconds: float) -> bool:
-    """Take the file lock, or give up: a stopped process must not stop everybody else."""
+    """Acquire the file lock, or give up: a stopped process must not block all others."""
     give_up_at = time.monotonic() + seconds
     pause = 0.0001
     while True:

@@ -1,4 +1,4 @@
-"""Published pictures and videos: look up, page through the gallery, remove. They are inserted by `claims.complete`."""
+"""Published pictures and videos: get, list, remove. `claims.complete` inserts them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from app.store.db.clock import now
 from app.store.db.database import Database
 from app.store.db.schema import outputs, removals, tallies
 
-IDS_PER_LOOK = 500
+IDS_PER_QUERY = 500
 _SHOWN = [column for column in outputs.c if column.name != "search_text"]
 
 
 @dataclass(frozen=True)
 class GalleryQuery:
-    """Which outputs to list. `after` is the (created_at, id) of the last one on the page before; `since` and `until`
-    are seconds since the epoch, the former included, the latter not."""
+    """Filter of a gallery page. `after`: the (created_at, id) of the last output on the previous page; `since`
+    (inclusive) and `until` (exclusive): seconds since the epoch."""
 
     limit: int = 50
     after: tuple[float, str] | None = None
@@ -41,7 +41,7 @@ class OutputStore:
         self._database = database
 
     def get(self, output_id: str) -> Output:
-        """Raises ImageNotFound, or Gone when it was here once and was removed."""
+        """Raises ImageNotFound, or Gone if it was removed."""
         with self._database.read() as connection:
             row = connection.execute(select(*_SHOWN).where(outputs.c.id == output_id)).one_or_none()
             if row is not None:
@@ -57,7 +57,7 @@ class OutputStore:
             return [_output(row) for row in rows]
 
     def page(self, query: GalleryQuery) -> list[Output]:
-        """The newest outputs first."""
+        """One page of outputs, newest first."""
         newest_first = (outputs.c.created_at, outputs.c.id)
         statement = select(*_SHOWN).order_by(*(column.desc() for column in newest_first)).limit(query.limit)
         if query.after is not None:
@@ -78,35 +78,35 @@ class OutputStore:
             return [_output(row) for row in connection.execute(statement)]
 
     def remove(self, output_id: str) -> None:
-        """Forget an output, leaving the trace that makes later requests answer `gone`."""
+        """Delete an output, and record the removal so that later requests answer `gone`."""
         with self._database.write() as connection:
-            forgotten = delete(outputs).where(outputs.c.id == output_id).returning(outputs.c.owner)
-            row = connection.execute(forgotten).one_or_none()
+            deleted = delete(outputs).where(outputs.c.id == output_id).returning(outputs.c.owner)
+            row = connection.execute(deleted).one_or_none()
             if row is not None:
-                trace = {"id": output_id, "kind": "output", "removed_at": now(), "owner": row.owner}
-                connection.execute(insert(removals).values(**trace))
+                removal = {"id": output_id, "kind": "output", "removed_at": now(), "owner": row.owner}
+                connection.execute(insert(removals).values(**removal))
 
     def mark(self, output_id: str, *, favorite: bool) -> None:
-        """Make it a favourite, or no longer. Raises ImageNotFound or Gone."""
+        """Set or clear the favourite flag. Raises ImageNotFound or Gone."""
         with self._database.write() as connection:
-            marked = update(outputs).where(outputs.c.id == output_id).values(favorite=favorite)
-            changed = connection.execute(marked).rowcount
+            changes = update(outputs).where(outputs.c.id == output_id).values(favorite=favorite)
+            changed = connection.execute(changes).rowcount
         if not changed:
             self.get(output_id)
 
     def known_paths(self, paths: Sequence[str]) -> set[str]:
-        """Those of `paths` that a row points to, as picture or as thumbnail. Files are named after their output's id
-        (`app.files.storage.dated_name`), so this looks at no other rows."""
+        """Those of `paths` that a row refers to, as picture or as thumbnail. Files are named after their output's id
+        (`app.files.storage.dated_name`), so no other rows are read."""
         ids = sorted({PurePosixPath(path).name.partition(".")[0] for path in paths})
         known: set[str] = set()
         with self._database.read() as connection:
-            for chunk in (ids[start : start + IDS_PER_LOOK] for start in range(0, len(ids), IDS_PER_LOOK)):
+            for chunk in (ids[start : start + IDS_PER_QUERY] for start in range(0, len(ids), IDS_PER_QUERY)):
                 query = select(outputs.c.path, outputs.c.thumbnail_path).where(outputs.c.id.in_(chunk))
                 known.update(*connection.execute(query))
         return known & set(paths)
 
     def totals(self) -> dict[str, int]:
-        """`{"count", "bytes"}` of everything published."""
+        """`{"count", "bytes"}` of all published outputs."""
         with self._database.read() as connection:
             return count_outputs(connection)
 

@@ -1,4 +1,4 @@
-"""Whose is it? One look by primary key, also for what was removed."""
+"""Owners of jobs, outputs and deliveries, including removed ones, by one primary key lookup."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.store.db.schema import jobs, outputs, removals, webhook_deliveries
 
 
 class OwnerStore:
-    """Each answer is a `client_id`, or None when there is no such thing and was none that is remembered."""
+    """All methods return a `client_id`, or None if the id is unknown."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

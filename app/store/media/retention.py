@@ -1,7 +1,7 @@
-"""Forgetting: which pictures and jobs are old enough, and removing them with a trace, so that asking answers `gone`.
+"""Retention: finds old pictures and jobs, and deletes them with a removal record, so that requests answer `gone`.
 
-Looking and forgetting are apart, so that a dry run looks the same way. Both go through the past in small portions: no
-transaction is long, and no look reads more of history than it removes, favourites apart.
+Finding and deleting are separate, so that a dry run finds the same. Both work in small portions: no transaction is
+long, and no query reads more of history than is deleted, apart from favourites.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PORTION = 100
 
 @dataclass(frozen=True)
 class OldJob:
-    """A picture that may go: its files, and whose it is."""
+    """A picture that may be removed, with its files and owner."""
 
     id: str
     job_id: str
@@ -34,7 +34,7 @@ class OldJob:
 
 @dataclass(frozen=True)
 class Deleted:
-    """What a removal really removed: somebody else may have been at it too."""
+    """What was actually removed: another process may have removed some."""
 
     outputs: Sequence[OldJob] = ()
     jobs: int = 0
@@ -51,11 +51,11 @@ class RetentionStore:
             after = rows[-1].seq
             if found := [row.id for row in rows if row.old]:
                 yield found
-            if rows[-1].young:  # whatever comes later was not even asked for by then
+            if rows[-1].young:  # all later jobs are younger still
                 return
 
     def _after(self, seq: int, age: float) -> Sequence[_JobRow]:
-        """In the order they came, whatever became of them: rare endings lie too far apart to look for them alone."""
+        """Jobs after `seq`, in any state: filtering by rare states would read too much of the table."""
         limit = now() - age
         old = and_(ENDED, jobs.c.completed_at < limit)
         query = select(jobs.c.seq, jobs.c.id, old, jobs.c.created_at >= limit)
@@ -64,12 +64,12 @@ class RetentionStore:
             return [_JobRow(*row) for row in rows]
 
     def outputs_of(self, job_ids: Sequence[str]) -> list[OldJob]:
-        """Their pictures, but no favourites."""
+        """The pictures of these jobs, except favourites."""
         with self._database.read() as connection:
             return _outputs(connection, outputs.c.job_id.in_(job_ids))
 
     def oldest_outputs(self) -> Iterator[list[OldJob]]:
-        """All pictures but favourites, oldest first, in portions."""
+        """All pictures except favourites, oldest first, in portions."""
         place = (outputs.c.created_at, outputs.c.id)
         after: tuple[float, str] = (0.0, "")
         while True:
@@ -81,32 +81,32 @@ class RetentionStore:
             yield [OldJob(*row[: len(_OLD)]) for row in rows]
             after = (rows[-1][-2], rows[-1][-1])
 
-    def forget(
+    def delete(
         self, old: Sequence[OldJob], job_ids: Sequence[str], *, ended_before: float = 0.0, dry_run: bool = False
     ) -> Deleted:
-        """Remove pictures, and those of the jobs that ended more than `ended_before` seconds ago and have none left.
+        """Delete pictures, and those of the jobs that ended more than `ended_before` seconds ago and have none left.
 
-        One transaction, which a `dry_run` takes back: so it tells exactly what would happen. What became a favourite
-        meanwhile stays, and so do jobs that were put back in line.
+        In one transaction, which a `dry_run` rolls back: so it reports exactly what would happen. New favourites and
+        retried jobs are kept.
         """
-        forgotten = Deleted()
-        with contextlib.suppress(_TakenBack), self._database.write(durable=not dry_run) as connection:
-            forgotten = _forget(connection, [each.id for each in old], job_ids, ended_before)
+        deleted = Deleted()
+        with contextlib.suppress(_RolledBack), self._database.write(durable=not dry_run) as connection:
+            deleted = _delete(connection, [each.id for each in old], job_ids, ended_before)
             if dry_run:
-                raise _TakenBack
-        return forgotten
+                raise _RolledBack
+        return deleted
 
     def count_keys(self, age: float) -> int:
-        """Idempotency-Keys first used more than `age` seconds ago."""
+        """The number of Idempotency-Keys first used more than `age` seconds ago."""
         with self._database.read() as connection:
             old = idempotency_keys.c.created_at < now() - age
             return connection.scalar(select(func.count()).select_from(idempotency_keys).where(old)) or 0
 
-    def forget_keys(self, age: float) -> int:
+    def delete_keys(self, age: float) -> int:
         return self._delete_old(idempotency_keys, idempotency_keys.c.created_at < now() - age)
 
-    def forget_traces(self, age: float) -> int:
-        """What was removed more than `age` seconds ago answers 404 from now on, and no longer 410."""
+    def delete_removals(self, age: float) -> int:
+        """Delete removal records older than `age` seconds: requests for those ids answer 404 instead of 410 then."""
         return self._delete_old(removals, removals.c.removed_at < now() - age)
 
     def _delete_old(self, table: Table, old: ColumnElement[bool]) -> int:
@@ -122,18 +122,18 @@ class _JobRow:
     young: bool
 
 
-class _TakenBack(Exception):
-    """Rolls a dry run back."""
+class _RolledBack(Exception):
+    """Rolls back a dry run."""
 
 
-def _forget(connection: Connection, output_ids: Sequence[str], job_ids: Sequence[str], age: float) -> Deleted:
+def _delete(connection: Connection, output_ids: Sequence[str], job_ids: Sequence[str], age: float) -> Deleted:
     found = _outputs(connection, outputs.c.id.in_(output_ids))
     connection.execute(delete(outputs).where(outputs.c.id.in_([each.id for each in found])))
-    _leave_traces(connection, [(each.id, each.owner) for each in found], "output")
+    _record_removals(connection, [(each.id, each.owner) for each in found], "output")
     has_pictures = exists().where(outputs.c.job_id == jobs.c.id)
     empty = and_(jobs.c.id.in_(job_ids), ENDED, ~has_pictures, jobs.c.completed_at <= now() - age)
     gone = [(row.id, row.client_id) for row in connection.execute(delete(jobs).where(empty).returning(*_GONE))]
-    _leave_traces(connection, gone, "job")
+    _record_removals(connection, gone, "job")
     return Deleted(found, len(gone))
 
 
@@ -146,8 +146,8 @@ def _outputs(connection: Connection, which: ColumnElement[bool]) -> list[OldJob]
     return [OldJob(*row) for row in connection.execute(select(*_OLD).where(which, _COMMON))]
 
 
-def _leave_traces(connection: Connection, gone: Sequence[tuple[str, str]], kind: str) -> None:
-    """Of what is `gone`: its id and its owner."""
+def _record_removals(connection: Connection, gone: Sequence[tuple[str, str]], kind: str) -> None:
+    """Record id and owner of each removed row."""
     if gone:
-        trace = insert_into(removals, connection).values(kind=kind, removed_at=now()).on_conflict_do_nothing()
-        connection.execute(trace, [{"id": each, "owner": owner} for each, owner in gone])
+        removal = insert_into(removals, connection).values(kind=kind, removed_at=now()).on_conflict_do_nothing()
+        connection.execute(removal, [{"id": each, "owner": owner} for each, owner in gone])

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `app.store.db.migrate` hands over, inside its transaction."""
+"""Alembic environment: runs on the connection passed by `app.store.db.migrate`, inside its transaction."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, looked up by the hash of their token."""
+"""API keys: create, list, revoke, find by the hash of the token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ApiKeyStore:
         rate_limit_generate: str | None = None,
         rate_limit_read: str | None = None,
     ) -> ApiKey:
-        """`sha256` is the hexadecimal hash of the token, which nobody else has."""
+        """`sha256` is the hexadecimal hash of the token, which must be unique."""
         values = {"name": name, "sha256": sha256, "role": role.value}
         limits = {"rate_limit_generate": rate_limit_generate, "rate_limit_read": rate_limit_read}
         with self._database.write() as connection:
@@ -41,12 +41,12 @@ class ApiKeyStore:
         return _key(row)
 
     def all(self) -> list[ApiKey]:
-        """Revoked ones too, oldest first."""
+        """All keys including revoked ones, oldest first."""
         with self._database.read() as connection:
             return [_key(row) for row in connection.execute(select(api_keys).order_by(_k.id))]
 
     def revoke(self, key_id: int) -> ApiKey:
-        """From the next request on it is worth nothing. Revoking twice does no harm. Raises KeyNotFound."""
+        """Revoke a key, effective from the next request on. Idempotent. Raises KeyNotFound."""
         with self._database.write() as connection:
             row = connection.execute(
                 update(api_keys)
@@ -60,33 +60,33 @@ class ApiKeyStore:
 
     def by_hash(self, sha256: str) -> ApiKey | None:
         """The key whose token has this hash, unless it is revoked."""
-        found = self._look(_BY_HASH, sha256)
-        # The index has compared the hashes already, and not in constant time; but a hash is nothing one can steer.
+        found = self._find(_BY_HASH, sha256)
+        # The index lookup is not constant-time either; but clients cannot choose a hash's value.
         return found if found is not None and hmac.compare_digest(found.sha256, sha256) else None
 
     def by_id(self, key_id: int) -> ApiKey | None:
         """The key, unless it is revoked."""
-        return self._look(_BY_ID, key_id)
+        return self._find(_BY_ID, key_id)
 
     def used(self, key: ApiKey) -> None:
-        """Note that it was used now, if the last note is old."""
+        """Set last_used_at, if its value is old."""
         old = or_(_k.last_used_at.is_(None), _k.last_used_at < now() - USED_RESOLUTION_SECONDS)
         with self._database.write(durable=False) as connection:
             connection.execute(update(api_keys).where(_k.id == key.id, old).values(last_used_at=now()))
 
-    def _look(self, statement: Any, value: Any) -> ApiKey | None:
+    def _find(self, statement: Any, value: Any) -> ApiKey | None:
         with self._database.read() as connection:
             row = connection.execute(statement, {"value": value}).one_or_none()
         return None if row is None else _key(row)
 
 
-def _living(which: ColumnElement[bool]) -> Any:
+def _not_revoked(which: ColumnElement[bool]) -> Any:
     return select(api_keys).where(which, _k.revoked_at.is_(None))
 
 
-# Built once: every request asks one of them.
-_BY_HASH = _living(_k.sha256 == bindparam("value"))
-_BY_ID = _living(_k.id == bindparam("value"))
+# Built once: every request runs one of them.
+_BY_HASH = _not_revoked(_k.sha256 == bindparam("value"))
+_BY_ID = _not_revoked(_k.id == bindparam("value"))
 
 
 def _key(row: Row[Any]) -> ApiKey:

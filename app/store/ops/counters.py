@@ -1,7 +1,7 @@
-"""Totals for monitoring that only grow. Triggers count what happens to jobs; workers add what only they know.
+"""Totals for monitoring that only grow. Triggers count job events; workers add what only they can measure.
 
-Losing the last seconds of a killed process is fine, hence never durable. On PostgreSQL each connection counts on a row
-of its own (`shard`), so that nobody waits for somebody else's commit.
+Losing the last seconds of a killed process is acceptable, so writes are not durable. On PostgreSQL each connection
+uses a separate row (`shard`), so that no connection waits for another's commit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEY = ["name", "model_id", "detail", "shard"]
 
 
 class Counter(NamedTuple):
-    """`detail` is what else the count is split by, such as an outcome; empty when by nothing."""
+    """`detail` is a further label such as an outcome; empty if there is none."""
 
     name: str
     model_id: str = ""
@@ -32,7 +32,7 @@ class CounterStore:
         self._database = database
 
     def add(self, increments: Mapping[Counter, float]) -> None:
-        """Add to the counters, all or none."""
+        """Add to the counters, in one transaction."""
         if increments:
             with self._database.write(durable=False) as connection:
                 count(connection, increments)
@@ -46,7 +46,7 @@ def count(connection: Connection, increments: Mapping[Counter, float]) -> None:
 
 
 def totals(connection: Connection) -> dict[Counter, float]:
-    """Every counter, summed over the shards."""
+    """All counters, summed over the shards."""
     return {Counter(*row[:3]): float(row[3]) for row in connection.execute(_TOTALS)}
 
 

@@ -1,4 +1,4 @@
-"""Names that LoRAs were given by hand, each for what a request would otherwise have to spell out."""
+"""Registered names of LoRAs, each for a file or repo."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class LoraStore:
         self._database = database
 
     def all(self) -> Mapping[str, str]:
-        """What each name stands for, in the order of the names."""
+        """The LoRA id of each name, sorted by name."""
         with self._database.read() as connection:
             rows = connection.execute(select(loras.c.name, loras.c.lora_id).order_by(loras.c.name))
             return {row.name: row.lora_id for row in rows}
 
     def put(self, name: str, lora_id: str) -> None:
-        """Let `name` stand for `lora_id`, whatever it stood for before."""
+        """Set the LoRA id of `name`, replacing an earlier one."""
         with self._database.write() as connection:
             statement = insert_into(loras, connection).values(name=name, lora_id=lora_id, created_at=now())
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"lora_id": lora_id}))
 
     def remove(self, name: str) -> bool:
-        """Forget a name, and say whether it was known."""
+        """Delete a name. Returns whether it existed."""
         with self._database.write() as connection:
             return connection.execute(delete(loras).where(loras.c.name == name)).rowcount > 0

@@ -1,4 +1,4 @@
-"""Which upkeep is due: of all processes that look after the place, one does each chore."""
+"""Schedule of periodic tasks: one process at a time runs each task."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class PeriodicTaskStore:
         self._database = database
 
     def take(self, name: str, every: float) -> bool:
-        """Whether the chore `name` is due now, and the caller's to do; then it is due again in `every` seconds.
+        """Whether the task `name` is due, and claimed for the caller; it is due again in `every` seconds.
 
-        Whoever dies over a chore leaves it undone until then.
+        If the caller crashes, the task is not run until then.
         """
-        with self._database.read() as connection:  # nearly always the answer: no write lock for that
+        with self._database.read() as connection:  # usually not due: avoids the write lock
             known = connection.scalar(select(periodic_tasks.c.name).where(periodic_tasks.c.name == name))
             if known and connection.scalar(select(periodic_tasks.c.name).where(_due(name, every))) is None:
                 return False
@@ -34,6 +34,6 @@ class PeriodicTaskStore:
 
 
 def _due(name: str, every: float) -> ColumnElement[bool]:
-    """Past its time, or so far ahead of it that the clock must have been set back."""
+    """Past its time, or so far in the future that the clock must have been set back."""
     late = or_(periodic_tasks.c.due_at <= now(), periodic_tasks.c.due_at > now() + every + _SLACK_SECONDS)
     return and_(periodic_tasks.c.name == name, late)

@@ -1,10 +1,10 @@
-"""The outbox from the side of whoever delivers: claim what is due, write down what came of it; list and replay.
+"""The webhook outbox for dispatchers: claim due deliveries, store results; list and replay.
 
-Messages get in through `outbox.announce`. Claiming is a lease: `due_at` moves past the time that a delivery may take,
-so after a crash the message is due again (receivers tell repeats by its id). Writes are fenced on `attempt`.
+`outbox.enqueue_webhooks` inserts messages. Claiming is a lease: `due_at` moves past the longest possible delivery, so
+after a crash the message is due again (receivers detect repeats by its id). Writes are fenced on `attempt`.
 
-An endpoint that lets a request time out is paused: none of its messages is due before the pause ends, and those that
-were not tried meanwhile keep all their tries. The first request that is answered ends it.
+An endpoint that times out is paused: none of its messages is due before the pause ends, and those not attempted
+meanwhile keep all their attempts. The first response ends the pause.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.store.db.schema import UNDELIVERED, webhook_deliveries, webhook_pauses
 from app.store.db.upsert import insert_into
 from app.store.ops.secrets import secret
 
-KEPT_SECONDS = 30 * 86400.0  # how long what was delivered, or given up, can be looked up and replayed
+KEPT_SECONDS = 30 * 86400.0  # how long ended deliveries can be listed and replayed
 _LONGEST_WAIT = max(RETRY_DELAYS) * (1 + JITTER)
 _ERROR_MAX_CHARS = 300
 _SIGNING_KEY = "webhook_signing_key"
@@ -33,14 +33,14 @@ _p = webhook_pauses.c
 
 @dataclass(frozen=True)
 class SkippedReceivers:
-    """Whose messages are not wanted now: to these endpoints, to these hosts, of these owners."""
+    """Endpoints, hosts and job owners whose messages must not be claimed now."""
 
     endpoints: Collection[str] = ()
     receivers: Collection[str] = ()
     owners: Collection[str] = ()
 
 
-NOBODY = SkippedReceivers()
+NONE_SKIPPED = SkippedReceivers()
 
 
 class WebhookStore:
@@ -48,14 +48,14 @@ class WebhookStore:
         self._database = database
 
     def claim(
-        self, *, lease_seconds: float, passed_over: SkippedReceivers = NOBODY, retries: bool = True
+        self, *, lease_seconds: float, skipped: SkippedReceivers = NONE_SKIPPED, retries: bool = True
     ) -> Delivery | None:
-        """Take the delivery that has been due for longest, first tries before retries, to and of anybody but those
-        `passed_over`; None when nothing is due. Without `retries` only first tries are looked for."""
-        choices = [_due(_d.tries_left == TRIES, passed_over)]
+        """Claim the delivery that has been due for longest, first attempts before retries, except for `skipped`; None
+        if nothing is due. Without `retries` only first attempts are claimed."""
+        choices = [_due(_d.tries_left == TRIES, skipped)]
         if retries:
-            choices.append(_due(_d.tries_left < TRIES, passed_over))
-        with self._database.read() as connection:  # an idle look must not take the write lock
+            choices.append(_due(_d.tries_left < TRIES, skipped))
+        with self._database.read() as connection:  # an idle poll must not take the write lock
             found = next((due for due in choices if connection.scalar(due) is not None), None)
         if found is None:
             return None
@@ -75,7 +75,7 @@ class WebhookStore:
         return None if row is None else _delivery(row)
 
     def delivered(self, delivery: Delivery, response_status: int) -> bool:
-        """Done. False when somebody else has taken the delivery over meanwhile."""
+        """Mark as delivered. False if another dispatcher has claimed the delivery meanwhile."""
         with self._database.write() as connection:
             _end_pause(connection, delivery.endpoint)
             return _settle(
@@ -96,17 +96,17 @@ class WebhookStore:
         retry_in: float | None,
         timed_out: bool = False,
     ) -> bool:
-        """Not delivered; due again in `retry_in` seconds, or DEAD. `timed_out` pauses the endpoint, any other failure
-        ends its pause. False when somebody else has taken the delivery over."""
+        """Store a failed attempt; due again in `retry_in` seconds, or DEAD. `timed_out` pauses the endpoint, any other
+        failure ends its pause. False if another dispatcher has claimed the delivery."""
         dead = {"state": DeliveryState.DEAD.value} if retry_in is None else {"due_at": now() + retry_in}
         with self._database.write() as connection:
             written = {"error": error[:_ERROR_MAX_CHARS], "response_status": response_status, **dead}
-            still_ours = _settle(connection, delivery, **written)
+            still_owned = _settle(connection, delivery, **written)
             if timed_out:
                 _pause(connection, delivery.endpoint)
             else:
                 _end_pause(connection, delivery.endpoint)
-        return still_ours
+        return still_owned
 
     def page(
         self,
@@ -131,7 +131,7 @@ class WebhookStore:
             return [_delivery(row) for row in connection.execute(query)]
 
     def replay(self, delivery_id: str) -> Delivery:
-        """Make a delivery due now, with fresh tries, whatever became of it. Raises DeliveryNotFound."""
+        """Make a delivery due now, with fresh attempts, in whatever state it is. Raises DeliveryNotFound."""
         with self._database.write() as connection:
             row = connection.execute(
                 update(webhook_deliveries)
@@ -143,9 +143,9 @@ class WebhookStore:
             raise DeliveryNotFound("There is no webhook delivery with this id.")
         return _delivery(row)
 
-    def tidy(self, kept_seconds: float = KEPT_SECONDS) -> int:
-        """Forget what ended more than `kept_seconds` ago, and bring back what a clock set back left in the far future.
-        Returns how many were forgotten."""
+    def clean_up(self, kept_seconds: float = KEPT_SECONDS) -> int:
+        """Delete deliveries that ended more than `kept_seconds` ago, and reset due times in the far future, left by a
+        clock set back. Returns how many were deleted."""
         ended = _d.state.in_([DeliveryState.DELIVERED.value, DeliveryState.DEAD.value])
         with self._database.write() as connection:
             connection.execute(
@@ -158,23 +158,23 @@ class WebhookStore:
             return connection.execute(old).rowcount
 
     def signing_key(self, make: Callable[[], str]) -> str:
-        """The key this installation signs with; made by `make` when it is first asked for."""
+        """The key for signing webhooks; generated by `make` on first use."""
         return secret(self._database, _SIGNING_KEY, make)
 
 
-def _due(which: ColumnElement[bool], passed_over: SkippedReceivers) -> Select[tuple[int]]:
+def _due(which: ColumnElement[bool], skipped: SkippedReceivers) -> Select[tuple[int]]:
     refused = (
-        (_d.endpoint, passed_over.endpoints),
-        (_d.receiver, passed_over.receivers),
-        (_d.owner, passed_over.owners),
+        (_d.endpoint, skipped.endpoints),
+        (_d.receiver, skipped.receivers),
+        (_d.owner, skipped.owners),
     )
     others = [column.not_in(list(values)) for column, values in refused if values]
     return select(_d.seq).where(UNDELIVERED, which, _d.due_at <= now(), *others).order_by(_d.due_at).limit(1)
 
 
 def _settle(connection: Connection, delivery: Delivery, **values: Any) -> bool:
-    still_ours = and_(_d.seq == delivery.seq, _d.attempt == delivery.attempt, UNDELIVERED)
-    return connection.execute(update(webhook_deliveries).where(still_ours).values(**values)).rowcount == 1
+    still_owned = and_(_d.seq == delivery.seq, _d.attempt == delivery.attempt, UNDELIVERED)
+    return connection.execute(update(webhook_deliveries).where(still_owned).values(**values)).rowcount == 1
 
 
 def _pause(connection: Connection, endpoint: str) -> None:
@@ -188,7 +188,7 @@ def _pause(connection: Connection, endpoint: str) -> None:
 
 
 def _end_pause(connection: Connection, endpoint: str) -> None:
-    """The endpoint answers again: what waited for its first try may go."""
+    """Delete the endpoint's pause, and make messages without an attempt due now."""
     if connection.execute(delete(webhook_pauses).where(_p.endpoint == endpoint)).rowcount:
         waiting = UNDELIVERED, _d.endpoint == endpoint, _d.tries_left == TRIES, _d.due_at > now()
         connection.execute(update(webhook_deliveries).where(*waiting).values(due_at=now()))

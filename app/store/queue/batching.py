@@ -1,8 +1,8 @@
-"""The waiting jobs that can be drawn in one call with a job that a worker has just claimed.
+"""Waiting jobs that can be merged into one call with a job just claimed.
 
-Only the next LOOK_AHEAD jobs of the model are looked at, with the same priority: so the look-up costs the same however
-long the line is, and nobody comes forward from far behind. Only first attempts: after a crash each runs alone, so that
-one that kills its worker takes the others with it once and no more. And only jobs that have another attempt left.
+Only the next LOOK_AHEAD jobs of the model with the same priority are considered: so the query costs the same however
+long the queue is, and no job is moved forward from far behind. Only first attempts: after a crash each job runs alone,
+so that a job that crashes its worker affects others only once. And only jobs that have another attempt left.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NEXT = (
 
 
 def batchable(connection: Connection, first: Claim, most: int) -> Sequence[str]:
-    """The ids of up to `most` of them, the first in line first. Takes none: see `ClaimStore.claim_alike`.
+    """The ids of up to `most` such jobs, in queue order. Claims none: see `ClaimStore.claim_batch`.
 
-    With and without a negative prompt do not mix: to SDXL none at all is something else than an empty one.
+    Jobs with and without a negative prompt are not mixed: SDXL treats none differently from an empty one.
     """
     request = first.request
     wanted = call_of(request.stored()), request.negative_prompt is None

@@ -1,7 +1,7 @@
-"""What workers do to the queue: claim, heartbeat, progress, complete, fail, release, and the rescue of lost leases.
+"""The queue for workers: claim, heartbeat, progress, complete, fail, release, and expiry of leases.
 
-Every write here is fenced: `worker_id` and `attempt` stand in its WHERE. No row changed means the lease is lost, and
-the worker must stop and touch nothing else. `attempt` only ever grows, so an old owner can never look like the new one.
+All writes here are fenced: `worker_id` and `attempt` are in their WHERE. No row changed means the lease is lost, and
+the worker must stop and touch nothing else. `attempt` only grows, so an old owner is never mistaken for the new one.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from app.store.db.clock import now
 from app.store.db.database import Database
 from app.store.db.schema import PENDING, jobs, outputs
 from app.store.queue.batching import MERGEABLE, batchable
-from app.store.queue.durations import learn
+from app.store.queue.durations import update_durations
 from app.store.queue.fence import OWNED, fence
 from app.store.queue.lease_expiry import (
     BACKOFF_DOUBLINGS,
     BACKOFF_MAX_SECONDS,
     BACKOFF_SECONDS,
-    after_a_fault,
     earlier,
     expire_leases,
+    status_after_failure,
 )
 from app.store.queue.next_job import AVAILABLE, pick_next
 from app.store.queue.outbox import enqueue_webhooks
@@ -41,25 +41,25 @@ __all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "Claim
 
 @dataclass(frozen=True)
 class HeartbeatResult:
-    """What a heartbeat learned about one job: whether we still own it, and whether somebody cancelled it."""
+    """Result of a heartbeat for one job: is it still owned, and was it cancelled?"""
 
     owned: bool
     cancel_requested: bool
 
 
 class ClaimStore:
-    """`lease_seconds` is how long a claim lasts without a heartbeat, `timeout_seconds` how long an attempt may last."""
+    """`lease_seconds`: how long a claim lasts without a heartbeat; `timeout_seconds`: how long an attempt may last."""
 
     def __init__(self, database: Database, *, lease_seconds: float, timeout_seconds: float) -> None:
         self._database = database
         self._lease = lease_seconds
         self._timeout = timeout_seconds
-        self._busy: set[Lane] = set()  # where something waited when we last asked
+        self._busy: set[Lane] = set()  # lanes with pending jobs at the last claim
 
     def claim(self, worker_id: str, loaded: Collection[str] = (), *, lane: Lane = "local") -> Claim | None:
-        """Take the job of `lane` that is to run next on a worker that holds the models `loaded`; None when nothing
-        waits there."""
-        if lane not in self._busy and not self._anything_waits(lane):  # an idle poll must not take the write lock
+        """Claim the next job of `lane` for a worker that has the models `loaded` in memory; None if no job is
+        available."""
+        if lane not in self._busy and not self._has_pending(lane):  # an idle poll must not take the write lock
             return None
         with self._database.write() as connection:
             job_id = pick_next(connection, loaded, lane)
@@ -67,24 +67,24 @@ class ClaimStore:
                 self._busy.discard(lane)
                 return None
             self._busy.add(lane)
-            row = connection.execute(_TAKE, {"chosen": job_id, **self._taking(worker_id)}).one_or_none()
-        if row is None:  # PostgreSQL: somebody else changed it between the look and the update
+            row = connection.execute(_TAKE, {"chosen": job_id, **self._claim_values(worker_id)}).one_or_none()
+        if row is None:  # PostgreSQL: changed between the SELECT and the UPDATE
             return None
         return self._claim(row, worker_id)
 
-    def claim_alike(self, first: Claim, most: int) -> Sequence[Claim]:
-        """Take up to `most` more jobs that can be drawn in one call with `first`, in the order they wait. What somebody
-        else has taken since we looked stays theirs."""
+    def claim_batch(self, first: Claim, most: int) -> Sequence[Claim]:
+        """Claim up to `most` more jobs that can be merged into one call with `first`, in queue order. Jobs that other
+        workers have claimed meanwhile are left out."""
         with self._database.read() as connection:
             chosen = batchable(connection, first, most)
         if not chosen:
             return []
         with self._database.write() as connection:
-            rows = connection.execute(_TAKE_ALIKE, {"chosen": chosen, **self._taking(first.worker_id)}).all()
+            rows = connection.execute(_TAKE_BATCH, {"chosen": chosen, **self._claim_values(first.worker_id)}).all()
         claims = [self._claim(row, first.worker_id) for row in rows]
         return sorted(claims, key=lambda claim: chosen.index(claim.job_id))
 
-    def _taking(self, worker_id: str) -> dict[str, Any]:
+    def _claim_values(self, worker_id: str) -> dict[str, Any]:
         return {"worker_id": worker_id, "lease": min(self._lease, self._timeout), "timeout": self._timeout}
 
     def _claim(self, row: Row[Any], worker_id: str) -> Claim:
@@ -99,30 +99,30 @@ class ClaimStore:
             request_id=row.request_id,
         )
 
-    def _anything_waits(self, lane: Lane) -> bool:
+    def _has_pending(self, lane: Lane) -> bool:
         with self._database.read() as connection:
-            return connection.scalar(_ANYTHING, {"lane": lane}) is not None
+            return connection.scalar(_PENDING_JOB, {"lane": lane}) is not None
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, HeartbeatResult]:
-        """Extend the leases of `claims`, never past their deadlines; by job id, what became of each."""
+        """Extend the leases of `claims`, never past their deadlines. Returns the result by job id."""
         found: dict[str, HeartbeatResult] = {
             claim.job_id: HeartbeatResult(owned=False, cancel_requested=False) for claim in claims
         }
         with self._database.write(durable=False) as connection:
             for claim in claims:
-                row = connection.execute(_BEAT, {"lease": self._lease, **fence(claim)}).one_or_none()
+                row = connection.execute(_HEARTBEAT, {"lease": self._lease, **fence(claim)}).one_or_none()
                 if row is not None:
                     found[claim.job_id] = HeartbeatResult(owned=True, cancel_requested=row.cancel_requested)
         return found
 
-    def look(self, claim: Claim) -> HeartbeatResult:
-        """Whether the job is still ours, and whether to stop. Writes nothing."""
+    def check(self, claim: Claim) -> HeartbeatResult:
+        """As `heartbeat`, without writing."""
         with self._database.read() as connection:
-            row = connection.execute(_LOOK, fence(claim)).one_or_none()
+            row = connection.execute(_CHECK, fence(claim)).one_or_none()
         return HeartbeatResult(row is not None, bool(row and row.cancel_requested))
 
     def progress(self, claim: Claim, progress: Progress) -> HeartbeatResult:
-        """Write down how far the job is. Not durable: a power cut may lose it, and nobody was promised it."""
+        """Store the job's progress. Not durable: a power cut may lose it."""
         with self._database.write(durable=False) as connection:
             changes: dict[str, Any] = {"phase": progress.phase.value, "step": progress.step}
             changes |= {"downloaded_bytes": progress.downloaded_bytes, "total_bytes": progress.total_bytes}
@@ -145,15 +145,15 @@ class ClaimStore:
         safety: SafetyResult = SafetyResult.SKIPPED,
         merged: int = 1,
     ) -> None:
-        """Publish: the output rows and COMPLETED, together, on the disk when this returns. `total_steps` are the steps
-        that really happened, None when that is not known. `merged` jobs shared the time in `timings`.
+        """Publish: output rows and COMPLETED in one durable transaction. `total_steps` is the number of steps actually
+        run, None if unknown. `merged` jobs shared the time in `timings`.
 
-        Raises LeaseLost when the job is no longer ours, Cancelled when a cancel came first; nothing is written then.
-        After DatabaseUnavailable nobody knows whether the commit happened: ask again with the same outputs, it does no
-        harm. Never delete their files on any other word than LeaseLost or Cancelled.
+        Raises LeaseLost if the job is owned by another attempt, Cancelled if a cancel came first; nothing is written
+        then. After DatabaseUnavailable the commit may or may not have happened: repeat with the same outputs, which is
+        safe. Delete their files only after LeaseLost or Cancelled.
         """
         if not published or any(output.job_id != claim.job_id for output in published):
-            raise ValueError("a job is completed with outputs, and with its own")
+            raise ValueError("a job needs outputs to be completed, all with its own job_id")
         with self._database.write() as connection:
             measured = {
                 "timings": dict(timings),
@@ -165,30 +165,30 @@ class ClaimStore:
             if row is None:
                 _explain_refusal(connection, claim, published)
                 return
-            told = list(dict.fromkeys([*row.warnings, *warnings]))
-            if told != row.warnings:
-                connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=told))
+            all_warnings = list(dict.fromkeys([*row.warnings, *warnings]))
+            if all_warnings != row.warnings:
+                connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=all_warnings))
             more = {"owner": row.client_id, "search_text": folded(claim.request.prompt)}
             connection.execute(_PUBLISH, [_values(output) | more for output in published])
-            learn(connection, claim.request, timings, merged)
+            update_durations(connection, claim.request, timings, merged)
             if row.webhook_url is not None:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
                 enqueue_webhooks(connection, job_from_row(whole), published)
 
     def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
         """End the attempt with `error`. With `retry_in` (seconds, at most BACKOFF_MAX_SECONDS) the job waits and is
-        tried again, if it has attempts left. Gives its new state.
+        retried, if it has attempts left. Returns its new status.
 
-        A job that somebody cancelled meanwhile is CANCELLED instead. Raises LeaseLost.
+        A job that was cancelled meanwhile becomes CANCELLED instead. Raises LeaseLost.
         """
         if retry_in is None:
-            fate = case((jobs.c.cancel_requested, JobStatus.CANCELLED.value), else_=JobStatus.FAILED.value)
+            new_status = case((jobs.c.cancel_requested, JobStatus.CANCELLED.value), else_=JobStatus.FAILED.value)
         else:
-            fate = after_a_fault()
-        waits = fate == JobStatus.PENDING.value
+            new_status = status_after_failure()
+        waits = new_status == JobStatus.PENDING.value
         row = self._end(
             claim,
-            status=fate,
+            status=new_status,
             error_code=case((jobs.c.cancel_requested, None), else_=error.code),
             error_message=case((jobs.c.cancel_requested, None), else_=error.detail),
             completed_at=case((waits, None), else_=now()),
@@ -199,27 +199,27 @@ class ClaimStore:
         return JobStatus(row.status)
 
     def cancelled(self, claim: Claim) -> None:
-        """The engine stopped because of a cancel: the job is CANCELLED for good. Raises LeaseLost."""
+        """Mark a job as CANCELLED after the engine stopped because of a cancel. Raises LeaseLost."""
         self._end(claim, status=JobStatus.CANCELLED.value, completed_at=now(), worker_id=None, lease_expires_at=None)
 
     def release(self, claim: Claim) -> None:
-        """Give the job back unharmed (the worker stops): the attempt does not count. Raises LeaseLost."""
+        """Return the job to the queue because the worker stops: the attempt does not count. Raises LeaseLost."""
         self._end(
             claim,
             status=case((jobs.c.cancel_requested, JobStatus.CANCELLED.value), else_=JobStatus.PENDING.value),
             completed_at=case((jobs.c.cancel_requested, now()), else_=None),
-            max_attempts=jobs.c.max_attempts + 1,  # attempt itself must never go back: it is the fence
+            max_attempts=jobs.c.max_attempts + 1,  # attempt itself must never decrease: it is the fence
             worker_id=None,
             lease_expires_at=None,
         )
 
-    def rescue(self) -> Sequence[Row[Any]]:
-        """Take every job whose lease has run out away from its worker; gives their rows. See `lease_expiry`."""
+    def expire_leases(self) -> Sequence[Row[Any]]:
+        """Take jobs with an expired lease from their workers. Returns their rows. See `lease_expiry`."""
         with self._database.write() as connection:
-            rescued = expire_leases(connection, lease_seconds=self._lease, timeout_seconds=self._timeout)
-            for row in rescued:
+            expired = expire_leases(connection, lease_seconds=self._lease, timeout_seconds=self._timeout)
+            for row in expired:
                 enqueue_webhooks(connection, job_from_row(row))
-        return rescued
+        return expired
 
     def _end(self, claim: Claim, **values: Any) -> Row[Any]:
         with self._database.write() as connection:
@@ -237,19 +237,19 @@ def _values(output: Output) -> dict[str, Any]:
 
 
 def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[Output]) -> None:
-    """Why complete changed no row: it was done before, and only its answer was lost; or it may not be done."""
-    if connection.execute(_LOOK, fence(claim)).one_or_none() is not None:
+    """After `complete` changed no row: return if it was done before and only the answer was lost; else raise why."""
+    if connection.execute(_CHECK, fence(claim)).one_or_none() is not None:
         raise Cancelled(claim.job_id)
     ids = [output.id for output in published]
     if connection.scalar(select(func.count()).select_from(outputs).where(outputs.c.id.in_(ids))) != len(ids):
         raise LeaseLost(claim.job_id)
 
 
-# The statements that every job needs are built once: building one costs as much as running it.
+# Statements that every job needs are built once: building one costs as much as running it.
 
-_ANYTHING = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
+_PENDING_JOB = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
 
-_TAKING = (
+_CLAIM = (
     update(jobs)
     .values(
         status=JobStatus.PROCESSING.value,
@@ -268,7 +268,7 @@ _TAKING = (
         error_message=None,
         revision=jobs.c.revision + 1,
     )
-    .returning(  # no more than a Claim holds: the rest would be fetched and decoded for nothing
+    .returning(  # only what a Claim needs: other columns would cost time to fetch and decode
         *REQUEST_COLUMNS,
         jobs.c.id,
         jobs.c.attempt,
@@ -279,18 +279,18 @@ _TAKING = (
         jobs.c.created_at,
     )
 )
-_TAKE = _TAKING.where(jobs.c.id == bindparam("chosen"), PENDING)
-_STILL_THERE = (
+_TAKE = _CLAIM.where(jobs.c.id == bindparam("chosen"), PENDING)
+_STILL_PENDING = (
     select(jobs.c.id)
     .where(jobs.c.id.in_(bindparam("chosen", expanding=True)), MERGEABLE)
-    .with_for_update(skip_locked=True)  # PostgreSQL: two workers that want the same jobs must not wait for each other
+    .with_for_update(skip_locked=True)  # PostgreSQL: two workers that claim the same jobs must not wait for each other
     .correlate(None)
 )
-_TAKE_ALIKE = _TAKING.where(jobs.c.id.in_(_STILL_THERE))
+_TAKE_BATCH = _CLAIM.where(jobs.c.id.in_(_STILL_PENDING))
 
-_LOOK = select(jobs.c.cancel_requested).where(OWNED)
+_CHECK = select(jobs.c.cancel_requested).where(OWNED)
 
-_BEAT = (
+_HEARTBEAT = (
     update(jobs)
     .where(OWNED, now() < jobs.c.deadline_at)
     .values(

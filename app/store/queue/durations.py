@@ -1,4 +1,4 @@
-"""How long things took: exponential averages of seconds per model, learned from finished jobs (see `claims.py`)."""
+"""Measured durations: exponential averages of seconds per model, from finished jobs (see `claims.py`)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ class DurationStore:
         self._database = database
 
     def all(self) -> dict[tuple[str, str], float]:
-        """Seconds by (model_id, bucket); the bucket is LOAD or a `duration_bucket`, for one picture."""
+        """Seconds by (model_id, bucket); the bucket is LOAD, or a `duration_bucket` for one picture."""
         with self._database.read() as connection:
             rows = connection.execute(select(speeds.c.model_id, speeds.c.bucket, speeds.c.seconds))
             return {(row.model_id, row.bucket): row.seconds for row in rows}
 
 
 def duration_bucket(request: GenerationRequest) -> str:
-    """Jobs of one model in the same bucket take about equally long per picture."""
+    """Jobs of one model in the same bucket take about the same time per picture."""
     frames = f"x{request.num_frames}" if request.num_frames else ""
     return f"{request.width or 0}x{request.height or 0}x{request.steps_run}{frames}"
 
 
-def learn(connection: Connection, request: GenerationRequest, timings: Mapping[str, Any], merged: int) -> None:
-    """Fold a finished job's seconds by phase into the averages, in the caller's transaction; `merged` jobs shared
+def update_durations(
+    connection: Connection, request: GenerationRequest, timings: Mapping[str, Any], merged: int
+) -> None:
+    """Add a finished job's seconds by phase to the averages, in the caller's transaction; `merged` jobs shared
     them."""
     pictures = request.num_images * merged
     observed = {
@@ -49,11 +51,11 @@ def learn(connection: Connection, request: GenerationRequest, timings: Mapping[s
         if seconds > 0
     ]
     if rows:
-        connection.execute(_LEARN[connection.dialect.name], rows)
+        connection.execute(_UPDATE[connection.dialect.name], rows)
 
 
 def _upsert(dialect: Any) -> Any:
-    """An upsert, because two workers may see a model finish for the first time at the same moment."""
+    """An upsert, because two workers may finish the first job of a model at the same time."""
     statement = dialect.insert(speeds)
     averaged = speeds.c.seconds * (1 - _NEWEST) + statement.excluded.seconds * _NEWEST
     return statement.on_conflict_do_update(
@@ -62,11 +64,11 @@ def _upsert(dialect: Any) -> Any:
     )
 
 
-_LEARN = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
+_UPDATE = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
 
 
 def load_seconds(connection: Connection, model_id: str) -> float | None:
-    """How long the model takes to load, if that was ever seen."""
+    """Average load time of the model, None if it was never measured."""
     seconds: float | None = connection.scalar(_LOAD_SECONDS, {"model": model_id})
     return seconds
 

@@ -1,4 +1,4 @@
-"""The fence: what stands in the WHERE of every write by a worker."""
+"""The fence: the condition in the WHERE of every write by a worker."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Idempotency-Keys: the same key of the same client is the same request, however often it is sent, and gets the same
-answer, whatever became of the job meanwhile."""
+"""Idempotency-Keys: requests of one client with the same key are the same request and get the same answer, whatever
+the job's status is by then."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.store.db.upsert import insert_into
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """A client's promise that requests with the same `key` are the same request; `body_sha256` checks it."""
+    """A client's key for repeated requests; `body_sha256` checks that the bodies are equal."""
 
     key: str
     body_sha256: str
@@ -24,7 +24,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class FirstAnswer:
-    """What the first request was told: its job, which was PENDING at `position`, and the warnings."""
+    """The answer to the first request: its job, which was PENDING at `position`, and the warnings."""
 
     job_id: str
     position: int | None
@@ -32,10 +32,10 @@ class FirstAnswer:
 
 
 def is_first_use(connection: Connection, client_id: str, idempotency: IdempotencyKey, job_id: str) -> bool:
-    """Write the key down for `job_id`, unless it is there already.
+    """Insert the key for `job_id`. Returns False if it exists already.
 
-    Call it before the job is inserted: of two requests that come at the same moment, PostgreSQL lets the second wait
-    here for the first one's commit (SQLite does at the start of the transaction).
+    Call it before the job is inserted: of two concurrent requests, PostgreSQL blocks the second here until the first
+    one's commit (SQLite at the start of the transaction).
     """
     written = connection.scalar(
         insert_into(idempotency_keys, connection)
@@ -52,10 +52,10 @@ def is_first_use(connection: Connection, client_id: str, idempotency: Idempotenc
     return written is not None
 
 
-def remember_answer(
+def store_answer(
     connection: Connection, client_id: str, idempotency: IdempotencyKey, *, position: int, warnings: Sequence[str]
 ) -> None:
-    """Keep what the answer to the first request says and the job will not say for ever."""
+    """Store the parts of the first answer that the job itself does not keep."""
     connection.execute(
         update(idempotency_keys)
         .where(_row_of(client_id, idempotency))
@@ -64,7 +64,7 @@ def remember_answer(
 
 
 def first_answer(connection: Connection, client_id: str, idempotency: IdempotencyKey) -> FirstAnswer | None:
-    """What the first request with this key was told. Raises IdempotencyConflict when its body was another."""
+    """The answer to the first request with this key. Raises IdempotencyConflict if its body was different."""
     row = connection.execute(
         select(
             idempotency_keys.c.body_sha256,
@@ -76,7 +76,7 @@ def first_answer(connection: Connection, client_id: str, idempotency: Idempotenc
     if row is None:
         return None
     if row.body_sha256 != idempotency.body_sha256:
-        raise IdempotencyConflict("This Idempotency-Key was used with another body. Use a fresh key for a new request.")
+        raise IdempotencyConflict("This Idempotency-Key was used with another body. Use a new key for a new request.")
     return FirstAnswer(row.job_id, row.position, tuple(row.warnings or ()))
 
 

@@ -1,4 +1,4 @@
-"""The pictures that jobs start from: written with the job, gone with it, and never looked at by a listing."""
+"""Input pictures of jobs: inserted and deleted with the job, and never read by a listing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class InputStore:
         self._database = database
 
     def pngs(self, job_id: str) -> dict[str, bytes]:
-        """The PNGs of a job by role; empty for a job that starts from none."""
+        """The PNGs of a job by role; empty for a job without inputs."""
         with self._database.read() as connection:
             return {row.role: row.png for row in connection.execute(_PNGS, {"job": job_id})}
 
 
-def keep_inputs(connection: Connection, job_id: str, pictures: Sequence[InputPicture]) -> None:
-    """Write the pictures of a new job, in the transaction that makes it."""
+def store_inputs(connection: Connection, job_id: str, pictures: Sequence[InputPicture]) -> None:
+    """Insert the pictures of a new job, in the transaction that creates it."""
     if not pictures:
         return
     rows = [

@@ -1,7 +1,7 @@
-"""The queue as clients see it: enqueue, look up, count, cancel, retry. What workers do to it is in `claims.py`.
+"""The queue for clients: enqueue, get, count, cancel, retry. The operations of workers are in `claims.py`.
 
-A new way to ask about jobs goes here; a new write by a worker goes to `claims.py` and must be fenced. Both are tested
-by the contract suite in tests/store, on SQLite and on PostgreSQL.
+A new query for jobs goes here; a new write by a worker goes to `claims.py` and must be fenced. Both are tested by the
+contract suite in tests/store, on SQLite and on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from app.core.request import GenerationRequest
 from app.errors import Conflict, Gone, JobNotFound
 from app.store.db.clock import now
 from app.store.db.database import Database
-from app.store.db.schema import ENDED, PENDING, PROCESSING, THE_LINE, UNSUCCESSFUL, jobs, removals, tallies
-from app.store.queue.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, remember_answer
-from app.store.queue.inputs import keep_inputs
+from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, jobs, removals, tallies
+from app.store.queue.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, store_answer
+from app.store.queue.inputs import store_inputs
 from app.store.queue.outbox import enqueue_webhooks
 from app.store.queue.predictions import supersede_for_retry
 from app.store.queue.rows import job_from_row
@@ -33,7 +33,7 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # --- coming in
+    # --- enqueue
 
     def enqueue(
         self,
@@ -49,17 +49,16 @@ class JobStore:
         request_id: str | None = None,
         pictures: Sequence[InputPicture] = (),
     ) -> tuple[Job, bool]:
-        """Store a job, with the `pictures` it starts from, and give it and whether it is new. When this returns, all
-        of it is on the disk.
+        """Store a job with its input `pictures`, durably. Returns the job and whether it is new.
 
-        An `idempotency` key seen before gives the job it made then. Raises IdempotencyConflict when it was used for
+        A known `idempotency` key returns the job that it created. Raises IdempotencyConflict if it was used with
         another body.
         """
         job_id = new_id()
         with self._database.write() as connection:
             if idempotency is not None and not is_first_use(connection, client_id, idempotency, job_id):
                 earlier = first_answer(connection, client_id, idempotency)
-                assert earlier is not None, "the key was there a moment ago"
+                assert earlier is not None, "the key exists, so its answer does"
                 return _find(connection, earlier.job_id), False
             row = connection.execute(
                 _ENQUEUE,
@@ -81,32 +80,32 @@ class JobStore:
                     "request_id": request_id,
                 },
             ).one()
-            keep_inputs(connection, job_id, pictures)
+            store_inputs(connection, job_id, pictures)
             job = job_from_row(row)
             if idempotency is not None:
                 place = _place(connection, job)
-                remember_answer(connection, client_id, idempotency, position=place, warnings=warnings)
+                store_answer(connection, client_id, idempotency, position=place, warnings=warnings)
         return job, True
 
     def first_answer(self, client_id: str, idempotency: IdempotencyKey) -> FirstAnswer | None:
-        """What the first request with this key was told; None when there was none. Raises IdempotencyConflict."""
+        """The answer to the first request with this key, or None. Raises IdempotencyConflict."""
         with self._database.read() as connection:
             return first_answer(connection, client_id, idempotency)
 
-    # --- looking
+    # --- query
 
     def get(self, job_id: str) -> Job:
-        """Raises JobNotFound, or Gone when it was here once and was removed."""
+        """Raises JobNotFound, or Gone if it was removed."""
         with self._database.read() as connection:
             return _find(connection, job_id)
 
     def revision(self, job_id: str) -> int | None:
-        """A number that grows with every change of the job; None when there is no such job. Cheap enough to poll."""
+        """A number that grows with every change of the job; None if it does not exist. Cheap enough to poll."""
         with self._database.read() as connection:
             return connection.scalar(select(jobs.c.revision).where(jobs.c.id == job_id))
 
     def revisions(self, job_ids: Sequence[str]) -> dict[str, int]:
-        """The revisions of many jobs, of those that there are."""
+        """The revisions of those of `job_ids` that exist."""
         found: dict[str, int] = {}
         with self._database.read() as connection:
             for start in range(0, len(job_ids), _IDS_AT_A_TIME):
@@ -116,15 +115,15 @@ class JobStore:
         return found
 
     def position(self, job: Job) -> int | None:
-        """1 for the job of its lane that is served next, by priority and turn; None when the job is not waiting."""
+        """The place in the lane's queue, 1 for the next job, by priority and turn; None if it is not pending."""
         if job.status is not JobStatus.PENDING:
             return None
         with self._database.read() as connection:
             return _place(connection, job)
 
     def waiting(self, limit: int = 50, client_id: str | None = None, *, lane: Lane = "local") -> list[Job]:
-        """The head of the line of `lane`, first served first; of one client only, if that is given."""
-        line = select(jobs).where(PENDING, jobs.c.lane == lane).order_by(*THE_LINE).limit(limit)
+        """The first jobs in the queue of `lane`, next one first; only of `client_id`, if given."""
+        line = select(jobs).where(PENDING, jobs.c.lane == lane).order_by(*QUEUE_ORDER).limit(limit)
         if client_id is not None:
             line = line.where(jobs.c.client_id == client_id)
         with self._database.read() as connection:
@@ -132,10 +131,10 @@ class JobStore:
             return [job_from_row(row) for row in rows]
 
     def running(self) -> list[Job]:
-        """In the order they came."""
+        """Running jobs, in order of submission."""
         with self._database.read() as connection:
             found = [job_from_row(row) for row in connection.execute(select(jobs).where(PROCESSING))]
-        return sorted(found, key=lambda job: job.seq)  # an ORDER BY would draw SQLite to the table itself
+        return sorted(found, key=lambda job: job.seq)  # with ORDER BY, SQLite would scan the table instead of the index
 
     def newest(
         self,
@@ -145,11 +144,11 @@ class JobStore:
         before_seq: int | None = None,
         client_id: str | None = None,
     ) -> list[Job]:
-        """Jobs in any of `statuses`, newest first; `before_seq` continues an earlier page. Of one client only, if that
-        is given: not COMPLETED ones then, which are listed by their outputs."""
+        """Jobs in any of `statuses`, newest first; `before_seq` continues an earlier page. With `client_id` only jobs
+        of this client, and then not for COMPLETED ones, which are listed by their outputs."""
         found: list[Job] = []
         with self._database.read() as connection:
-            for status in set(statuses):  # one at a time: each is the end of an index, however rare the status is
+            for status in set(statuses):  # one query each: it reads the end of an index, however rare the status is
                 newest = select(jobs.c.seq).where(_in_status(status)).order_by(jobs.c.seq.desc()).limit(limit)
                 if before_seq is not None:
                     newest = newest.where(jobs.c.seq < before_seq)
@@ -163,21 +162,21 @@ class JobStore:
             return connection.scalar(select(func.count()).select_from(jobs).where(PENDING)) or 0
 
     def counts(self) -> dict[JobStatus, int]:
-        """How many jobs there are in each status: exact, at one moment, and without looking at history."""
+        """How many jobs are in each status: exact, consistent, and without reading history."""
         with self._database.read() as connection:
             return count_by_status(connection)
 
     def counts_by_lane(self) -> dict[tuple[Lane, JobStatus], int]:
-        """How many jobs wait and run in each lane."""
+        """How many jobs are pending and running in each lane."""
         with self._database.read() as connection:
             return count_by_lane(connection)
 
-    # --- changing one's mind
+    # --- cancel and retry
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a waiting job at once, or ask the worker of a running one to stop.
+        """Cancel a pending job at once, or request the worker of a running one to stop.
 
-        Raises Conflict when the job has ended, unless it ended by being cancelled.
+        Raises Conflict if the job has ended, unless it was cancelled.
         """
         with self._database.write() as connection:
             row = (
@@ -203,13 +202,13 @@ class JobStore:
             if row is not None:
                 enqueue_webhooks(connection, job)
         if job.status.terminal and job.status is not JobStatus.CANCELLED:
-            raise Conflict(f"The job is {job.status.value}; only a waiting or running job can be cancelled.")
+            raise Conflict(f"The job is {job.status.value}; only a pending or running job can be cancelled.")
         return job
 
     def retry(self, job_id: str, *, max_attempts: int) -> Job:
-        """Put a FAILED or CANCELLED job back at the end of its client's line, with `max_attempts` fresh attempts.
+        """Put a FAILED or CANCELLED job back at the end of its client's queue, with `max_attempts` new attempts.
 
-        Not at the place it had: cancel and retry would be a way past everybody else.
+        Not at its former place, or cancel and retry would be a way to overtake other clients.
         """
         with self._database.write() as connection:
             known = _find(connection, job_id)
@@ -280,14 +279,14 @@ _COUNTS_BY_LANE = union_all(
 
 
 def _in_status(status: JobStatus) -> ColumnElement[bool]:
-    """In the words of the partial indexes."""
+    """The condition as the partial indexes spell it."""
     if status.terminal:
         return and_(ENDED, jobs.c.status == status.value)
     return PENDING if status is JobStatus.PENDING else PROCESSING
 
 
 def _of_client(client_id: str, status: JobStatus) -> ColumnElement[bool]:
-    """In the words of the partial indexes by client."""
+    """The condition as the partial indexes by client spell it."""
     own = jobs.c.client_id == client_id
     return and_(own, UNSUCCESSFUL) if status.terminal else own
 
@@ -302,7 +301,7 @@ def _find(connection: Connection, job_id: str) -> Job:
 
 
 def _place(connection: Connection, job: Job) -> int:
-    """1 for the job of its lane that is served next."""
+    """The place in the lane's queue, 1 for the next job."""
     earlier_turn = or_(jobs.c.turn < job.turn, and_(jobs.c.turn == job.turn, jobs.c.seq < job.seq))
     ahead = or_(jobs.c.priority > job.priority, and_(jobs.c.priority == job.priority, earlier_turn))
     return 1 + (

@@ -1,4 +1,4 @@
-"""The rescue of jobs whose worker has fallen silent, and how long a job waits after a fault."""
+"""Expiry of leases of jobs whose worker sends no heartbeats, and the backoff after failures."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ BACKOFF_MAX_SECONDS = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
 
 
 def expire_leases(connection: Connection, *, lease_seconds: float, timeout_seconds: float) -> Sequence[Row[Any]]:
-    """Take every job whose lease has run out away from its worker, in one statement; gives their rows.
+    """Take all jobs with an expired lease from their workers, in one statement. Returns their rows.
 
-    Each waits again while attempts are left, else it FAILED: `timeout` when it used up its deadline, `worker_died`
+    Each is PENDING again while it has attempts left, else FAILED: `timeout` if it reached its deadline, `worker_died`
     otherwise.
     """
-    _mend_after_a_clock_set_back(connection, lease_seconds, timeout_seconds)
-    fate = after_a_fault()
-    waits = fate == JobStatus.PENDING.value
+    _correct_future_times(connection, lease_seconds, timeout_seconds)
+    new_status = status_after_failure()
+    waits = new_status == JobStatus.PENDING.value
     timed_out = jobs.c.lease_expires_at >= jobs.c.deadline_at
     doublings = earlier(jobs.c.attempt - 1, literal(BACKOFF_DOUBLINGS))
-    backoff = literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is an option of SQLite's build
+    backoff = literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is a compile-time option of SQLite
     return connection.execute(
         update(jobs)
         .where(PROCESSING, jobs.c.lease_expires_at <= now())
         .values(
-            status=fate,
+            status=new_status,
             error_code=case(
                 (jobs.c.cancel_requested, None), (timed_out, GenerationTimeout.code), else_=WorkerDied.code
             ),
@@ -52,8 +52,8 @@ def expire_leases(connection: Connection, *, lease_seconds: float, timeout_secon
     ).all()
 
 
-def after_a_fault() -> Case[Any]:
-    """What becomes of a running job after a fault that may pass: in line again, unless cancelled or out of attempts."""
+def status_after_failure() -> Case[Any]:
+    """The status of a running job after a transient failure: PENDING, unless cancelled or out of attempts."""
     return case(
         (jobs.c.cancel_requested, JobStatus.CANCELLED.value),
         (jobs.c.attempt >= jobs.c.max_attempts, JobStatus.FAILED.value),
@@ -62,12 +62,12 @@ def after_a_fault() -> Case[Any]:
 
 
 def earlier(a: ColumnElement[Any], b: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The smaller of two: SQLite's min() of two and PostgreSQL's least() have no common name."""
+    """The smaller of two: SQLite's min(a, b) and PostgreSQL's least(a, b) have no common name."""
     return case((a < b, a), else_=b)
 
 
-def _mend_after_a_clock_set_back(connection: Connection, lease_seconds: float, timeout_seconds: float) -> None:
-    """Times then lie too far in the future: nobody may wait or run longer than if they had been set just now."""
+def _correct_future_times(connection: Connection, lease_seconds: float, timeout_seconds: float) -> None:
+    """After a clock was set back: no job may wait or run longer than if its times had been set just now."""
     connection.execute(
         update(jobs).where(PENDING, jobs.c.available_at > now() + BACKOFF_MAX_SECONDS + 1).values(available_at=None)
     )

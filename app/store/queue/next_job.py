@@ -1,4 +1,4 @@
-"""Which waiting job a worker takes: looks up what `app.core.scheduling.choose` needs, in the claim's transaction."""
+"""Selects the next job for a worker: queries what `app.core.scheduling.choose` needs, in the claim's transaction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sqlalchemy import Connection, bindparam, case, or_, select, update
 from app.core.catalog import Lane
 from app.core.scheduling import Candidate, affinity_bound, choose
 from app.store.db.clock import now
-from app.store.db.schema import PENDING, THE_LINE, jobs
+from app.store.db.schema import PENDING, QUEUE_ORDER, jobs
 from app.store.queue.durations import load_seconds
 
-AVAILABLE = or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now())  # not held back after a fault
+AVAILABLE = or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now())  # not waiting after a failure
 
 _HEAD = (
     select(
@@ -24,16 +24,16 @@ _HEAD = (
         case((jobs.c.overtaken_at.is_(None), 0.0), else_=now() - jobs.c.overtaken_at),
     )
     .where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE)
-    .order_by(*THE_LINE)
+    .order_by(*QUEUE_ORDER)
     .limit(1)
-    .with_for_update(skip_locked=True)  # PostgreSQL; SQLite's writers are alone already
+    .with_for_update(skip_locked=True)  # PostgreSQL; in SQLite writers are exclusive already
 )
-# One model at a time: with several in one IN, a database would have to sort all their waiting jobs.
+# One model at a time: with several in one IN, the database would have to sort all their pending jobs.
 _WARM = _HEAD.where(jobs.c.model_id == bindparam("model"))
 
 
 def pick_next(connection: Connection, loaded: Collection[str], lane: Lane) -> str | None:
-    """The id of the job of `lane` to run on a worker that holds the models `loaded`; None when nothing waits."""
+    """The id of the job of `lane` to run on a worker that has the models `loaded`; None if none is available."""
     head = _first(connection, lane, None)
     if head is None:
         return None

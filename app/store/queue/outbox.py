@@ -1,4 +1,4 @@
-"""The promise to tell a job's `webhook_url` how it ended, written by whoever ends the job, in the same transaction."""
+"""Outbox: inserts the webhook message about a job's end, in the transaction that ends the job."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from app.store.queue.predictions import newest_of
 
 
 def enqueue_webhooks(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -> None:
-    """Write down the message about `job`; nothing when it has no `webhook_url` or has not ended.
+    """Insert the message about `job`, unless it has no `webhook_url` or has not ended.
 
-    The message is written out here and not when it is sent: by then the job may be in line again, or removed.
+    The payload is rendered here, not when it is sent: by then the job may have been retried or removed.
     """
     if job.webhook_url is None or not job.status.terminal:
         return

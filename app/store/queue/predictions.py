@@ -1,5 +1,5 @@
-"""Predictions: what was asked of providers. A worker's steps are fenced like all its writes; what a provider says of a
-prediction is a fact about that prediction, whoever owns the job by now, and is written down by whoever hears it.
+"""Predictions at providers. Writes by a worker about its job are fenced; a provider's report about a prediction is
+valid whichever worker owns the job, and is stored by any process that receives it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ERROR_MAX_CHARS = 2000
 
 
 class AlreadyTaken(Exception):
-    """Another job took this very prediction for its own, after a crash."""
+    """Another job has claimed this prediction after a crash."""
 
 
 class PredictionStore:
@@ -32,16 +32,16 @@ class PredictionStore:
         self._database = database
 
     def of_job(self, job_id: str) -> Prediction | None:
-        """The one that counts: the newest that no retry has put aside."""
+        """The current prediction: the newest that is not superseded."""
         with self._database.read() as connection:
             return newest_of(connection, job_id)
 
-    # --- by the worker that has the job
+    # --- by the worker that owns the job
 
     def intend(self, claim: Claim, *, source: str, model: str, input: Mapping[str, Any]) -> Prediction:
-        """Write down that `input` is about to be sent; on the disk when this returns. Raises LeaseLost."""
+        """Store that `input` is about to be sent; durable. Raises LeaseLost."""
         with self._database.write() as connection:
-            _own(connection, claim)
+            _check_owned(connection, claim)
             made = insert(predictions).values(
                 id=new_id(),
                 job_id=claim.job_id,
@@ -57,10 +57,10 @@ class PredictionStore:
         return _prediction(row)
 
     def created(self, claim: Claim, prediction: Prediction, provider_id: str) -> None:
-        """Write down what the provider calls it; on the disk when this returns.
+        """Store the provider's id; durable.
 
-        Written even when the lease was lost meanwhile, for whoever has the job now; then raises LeaseLost. Raises
-        AlreadyTaken when another job goes by this id.
+        It is stored even if the lease was lost meanwhile, for the job's new worker; then LeaseLost is raised. Raises
+        AlreadyTaken if another job has this id.
         """
         try:
             with self._database.write() as connection:
@@ -76,10 +76,10 @@ class PredictionStore:
             raise LeaseLost(claim.job_id)
 
     def note_download(self, claim: Claim, prediction: Prediction, *, retries: int, error: str | None) -> None:
-        """Its files are being fetched, for the time `retries` + 1; `error` is why the last time was not enough."""
+        """Store the state of its file downloads: attempt number `retries` + 1, and the last attempt's `error`."""
         noted = {"download_attempted": True, "download_retries": retries, "download_error": error}
         with self._database.write(durable=False) as connection:
-            _own(connection, claim)
+            _check_owned(connection, claim)
             this = predictions.c.id == prediction.id
             again = retries - (connection.scalar(select(predictions.c.download_retries).where(this)) or 0)
             connection.execute(update(predictions).where(this).values(**noted))
@@ -87,19 +87,19 @@ class PredictionStore:
                 counter = Counter("remote_download_retries", claim.request.model_id, prediction.source)
                 count(connection, {counter: float(again)})
 
-    # --- by whoever hears from the provider
+    # --- by any process that receives a report
 
     def taken(self, source: str, provider_ids: list[str]) -> set[str]:
-        """Those of `provider_ids` that some job goes by already."""
+        """Those of `provider_ids` that belong to a job already."""
         known = and_(predictions.c.source == source, predictions.c.provider_id.in_(provider_ids))
         with self._database.read() as connection:
             return set(connection.scalars(select(predictions.c.provider_id).where(known)))
 
     def observed(self, source: str, report: Report, *, intent: str | None = None) -> str | None:
-        """Write down what the provider says; gives the id of the job, None when the prediction is not one of ours.
+        """Store the provider's report. Returns the job's id, None if the prediction is unknown.
 
-        An ended prediction stays as it ended, whatever arrives late. `intent` is our own id for it, where the provider
-        gives it back: then the provider's id becomes known by this, too.
+        An ended prediction keeps its state, whatever arrives late. `intent` is our id for it, if the provider returns
+        it: then the provider's id is stored by this, too.
         """
         with self._database.write() as connection:
             ours = and_(predictions.c.source == source, predictions.c.provider_id == report.provider_id)
@@ -113,14 +113,14 @@ class PredictionStore:
                     .returning(predictions.c.job_id)
                 )
             if job_id is not None:
-                _write_down(connection, ours, source, job_id, report)
+                _store_report(connection, ours, source, job_id, report)
         return job_id
 
-    # --- what nobody waits for any more
+    # --- abandoned predictions
 
     def abandoned(self, source: str, limit: int = 20) -> list[Prediction]:
-        """Predictions under way whose job has ended: somebody cancelled it, or it ran out of time."""
-        # Not a join: SQLite would begin with all the jobs that have ended.
+        """Running predictions whose job has ended: it was cancelled or timed out."""
+        # Not a join: SQLite would start with all ended jobs.
         over = exists().where(jobs.c.id == predictions.c.job_id, ENDED)
         query = (
             select(*_COLUMNS)
@@ -132,7 +132,7 @@ class PredictionStore:
             return [_prediction(row) for row in connection.execute(query)]
 
     def supersede(self, prediction: Prediction) -> None:
-        """Nobody will ask for it again."""
+        """Mark a prediction that is not needed any more."""
         with self._database.write(durable=False) as connection:
             connection.execute(update(predictions).where(predictions.c.id == prediction.id).values(superseded=True))
 
@@ -143,21 +143,21 @@ def newest_of(connection: Connection, job_id: str) -> Prediction | None:
 
 
 def supersede_for_retry(connection: Connection, job_id: str) -> None:
-    """A person wants the job done again: what ended without a result must not be its result once more.
+    """Supersede predictions that ended without a usable result, so that a retry creates a new one.
 
-    What the provider finished stays, its files may still be there; so does what nobody knows the end of.
+    Finished ones are kept, since their files may still be available; so are those whose end is unknown.
     """
     ended = predictions.c.status.in_(["failed", "canceled", "aborted"])
     useless = ended | ((predictions.c.status == "succeeded") & predictions.c.download_error.is_not(None))
     connection.execute(update(predictions).where(predictions.c.job_id == job_id, useless).values(superseded=True))
 
 
-def _own(connection: Connection, claim: Claim) -> None:
+def _check_owned(connection: Connection, claim: Claim) -> None:
     if connection.execute(_TOUCH, fence(claim)).one_or_none() is None:
         raise LeaseLost(claim.job_id)
 
 
-def _write_down(connection: Connection, ours: Any, source: str, job_id: str, report: Report) -> None:
+def _store_report(connection: Connection, ours: Any, source: str, job_id: str, report: Report) -> None:
     values: dict[str, Any] = {"status": report.status.value}
     if report.status.terminal:
         values |= {

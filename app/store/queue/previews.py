@@ -1,4 +1,4 @@
-"""The latest preview of each running job: one small WebP, never durable, gone when the job ends."""
+"""The latest preview of each running job: one small WebP, not durable, deleted when the job ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.store.db.upsert import insert_into
 
 @dataclass(frozen=True)
 class Preview:
-    """What a job looks like after `step` steps of attempt `attempt`. `webp` is a whole WebP file."""
+    """The preview after `step` steps of attempt `attempt`. `webp` is a complete WebP file."""
 
     attempt: int
     step: int
@@ -30,7 +30,7 @@ class PreviewStore:
             connection.execute(statement.on_conflict_do_update(index_elements=["job_id"], set_=vars(preview)))
 
     def get(self, job_id: str, *, newer_than: tuple[int, int] = (0, 0)) -> Preview | None:
-        """The preview of a job, if it has one of a later (attempt, step) than `newer_than`."""
+        """The preview of a job, if its (attempt, step) is later than `newer_than`."""
         with self._database.read() as connection:
             row = connection.execute(
                 select(previews.c.attempt, previews.c.step, previews.c.webp).where(previews.c.job_id == job_id)
@@ -41,8 +41,8 @@ class PreviewStore:
         with self._database.write(durable=False) as connection:
             connection.execute(delete(previews).where(previews.c.job_id == job_id))
 
-    def forget_ended(self) -> None:
-        """Drop previews of jobs that do not run: their worker had no time to."""
+    def delete_ended(self) -> None:
+        """Delete previews of jobs that are not running, left by crashed workers."""
         with self._database.write(durable=False) as connection:
             running = select(jobs.c.id).where(PROCESSING)
             connection.execute(delete(previews).where(previews.c.job_id.not_in(running)))

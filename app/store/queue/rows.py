@@ -1,4 +1,4 @@
-"""Rows of `jobs` as the domain's words."""
+"""Converts rows of `jobs` to domain objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.store.db.schema import jobs
 
 
 def job_from_row(row: Row[Any]) -> Job:
-    """A row of `jobs`, whole, as the domain's Job."""
+    """The Job of a complete row of `jobs`."""
     return Job(
         id=row.id,
         seq=row.seq,
@@ -48,7 +48,7 @@ def job_from_row(row: Row[Any]) -> Job:
 def _progress(row: Row[Any]) -> Progress:
     if row.status == JobStatus.COMPLETED.value:
         return Progress(Phase.DONE, row.total_steps, row.total_steps, row.seconds_per_step)
-    if row.status == JobStatus.PENDING.value:  # what an earlier attempt got done counts for nothing
+    if row.status == JobStatus.PENDING.value:  # progress of an earlier attempt does not count
         return Progress(Phase.STARTING, 0, row.total_steps)
     download = (row.downloaded_bytes, row.total_bytes)
     return Progress(Phase(row.phase), row.step, row.total_steps, row.seconds_per_step, *download)

@@ -1,4 +1,4 @@
-"""How the whole place stands, in numbers, at a cost that does not grow with history: monitoring asks all the time."""
+"""Figures of the whole installation for monitoring, at a cost that does not grow with history."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from app.store.queue.jobs import count_by_lane, count_by_status
 
 @dataclass(frozen=True)
 class QueueCounts:
-    """Ages are seconds, 0 when nothing waits. `outputs` are `{"count", "bytes"}` of everything published."""
+    """Ages are seconds, 0 if nothing waits. `outputs` are `{"count", "bytes"}` of all published outputs."""
 
     jobs: Mapping[JobStatus, int]
-    lanes: Mapping[tuple[Lane, JobStatus], int]  # those that wait and run
+    lanes: Mapping[tuple[Lane, JobStatus], int]  # pending and running
     waiting: Mapping[str, int]  # by model
     running: Mapping[str, int]  # by model
     oldest_job_age: float
@@ -54,13 +54,13 @@ class StatsStore:
 
 
 def _age_of(connection: Connection, seq: int | None) -> float:
-    """Seconds since the job `seq` came."""
+    """Seconds since the job `seq` was submitted."""
     if seq is None:
         return 0.0
     return max(0.0, connection.scalar(select(now() - jobs.c.created_at).where(jobs.c.seq == seq)) or 0.0)
 
 
-# The oldest by seq, not by time: seq stands in the index, so that no row has to be looked at.
+# The oldest by seq, not by time: seq is in the index, so no row has to be read.
 _WAITING = (
     select(jobs.c.model_id, func.count().label("number"), func.min(jobs.c.seq).label("oldest"))
     .where(PENDING)

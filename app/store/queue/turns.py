@@ -1,7 +1,7 @@
-"""The turn of a job that joins the line: looks up what `app.core.scheduling.next_turn` needs.
+"""The turn of a new job in the queue: queries what `app.core.scheduling.next_turn` needs.
 
-On PostgreSQL two jobs of one client that are enqueued at the very same moment may get the same turn; `seq` still orders
-them. A lock would cost each enqueue a wait for the other's commit, for a difference of one place.
+On PostgreSQL two jobs of one client that are enqueued at the same moment may get the same turn; `seq` still orders
+them. A lock would make each enqueue wait for the other's commit, for a difference of one place.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which worker processes live: each writes its row with every heartbeat, and is live while that is fresh."""
+"""Live workers: each updates its row with every heartbeat, and is live while that is fresh."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from app.store.db.schema import workers
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker says of itself. `models` are its resident models; bytes are measured. It takes jobs of `lane`,
-    `slots` at a time; `running` it has now, of which `job_id` is the oldest."""
+    """State of a worker. `models` are its resident models; bytes are measured. It takes jobs of `lane`, `slots` at a
+    time; `running` is how many it runs now, of which `job_id` is the oldest."""
 
     id: str
     host: str
     pid: int
     device: str
-    state: str = "idle"  # idle | busy | draining
+    state: str = "idle"  # idle | busy | loading | draining
     job_id: str | None = None
     models: Sequence[dict[str, Any]] = field(default_factory=tuple)
     rss_bytes: int = 0
@@ -34,7 +34,7 @@ class WorkerReport:
 
 
 def ready_models(worker: Mapping[str, Any]) -> set[str]:
-    """The models that a worker can draw with at once: one that is parked has to come back to the GPU first."""
+    """Models that a worker can run at once: a parked one has to be moved to the GPU first."""
     return {model["model_id"] for model in worker["models"] if not model.get("parked")}
 
 
@@ -43,8 +43,8 @@ class WorkerStore:
         self._database = database
         self._lease = lease_seconds
 
-    def beat(self, report: WorkerReport) -> None:
-        """Write the worker's row anew."""
+    def heartbeat(self, report: WorkerReport) -> None:
+        """Insert or update the worker's row."""
         values = vars(report) | {"models": list(report.models), "heartbeat_at": now()}
         with self._database.write(durable=False) as connection:
             if not connection.execute(update(workers).where(workers.c.id == report.id).values(**values)).rowcount:
@@ -55,14 +55,14 @@ class WorkerStore:
             connection.execute(delete(workers).where(workers.c.id == worker_id))
 
     def live(self) -> list[dict[str, Any]]:
-        """The rows of the workers that gave a sign of life within one lease, oldest first."""
+        """Rows of the workers with a heartbeat within one lease, oldest first."""
         fresh = workers.c.heartbeat_at > now() - self._lease
         with self._database.read() as connection:
             rows = connection.execute(select(workers).where(fresh).order_by(workers.c.started_at))
             return [dict(row._mapping) for row in rows]
 
-    def forget_dead(self) -> None:
-        """Drop rows of workers that have been silent for ten leases, or whose clock ran far ahead of ours."""
+    def delete_dead(self) -> None:
+        """Delete rows of workers without a heartbeat for ten leases, or with one far in the future."""
         with self._database.write(durable=False) as connection:
             connection.execute(
                 delete(workers).where(

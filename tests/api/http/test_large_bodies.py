@@ -73,14 +73,14 @@ def test_it_is_given_back_however_a_request_ends(client, here, noise, monkeypatc
 
 
 def test_who_comes_when_all_is_taken_is_told_to_come_back(client, here, noise, problem):
-    here.large_bodies = Budget(here.large_bodies.total, most_waiting=1, patience=0.01)
+    here.large_bodies = Budget(here.large_bodies.total, most_waiting=1, timeout=0.01)
     body = {"prompt": "x", "image": base64.b64encode(noise).decode()}
     with here.large_bodies.taking(here.large_bodies.total):
         answer = client.post("/api/generate", json=body)
         problem(answer, 503, "unavailable")
         assert int(answer.headers["Retry-After"]) > 0
         assert client.post("/api/generate", json={"prompt": "small"}).status_code == 202
-    here.context.pixels = Budget(here.context.pixels.total, most_waiting=1, patience=0.01)
+    here.context.pixels = Budget(here.context.pixels.total, most_waiting=1, timeout=0.01)
     with here.context.pixels.taking(here.context.pixels.total):
         problem(client.post("/api/generate", json=body), 503, "unavailable")
     assert client.post("/api/generate", json=body).status_code == 202

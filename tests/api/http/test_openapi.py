@@ -76,7 +76,7 @@ def answers(client, submit, worker, next_job, context):
     for verb in ("load", "unload"):
         for model_id in ("demo", "unknown"):
             call("POST", f"/api/v1/models/{verb}", json={"model_id": model_id})
-    context.workers.beat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
+    context.workers.heartbeat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
     for path, body in (("load", {"model_id": "demo"}), ("load", {"model_id": "sd15", "timeout": 0}), ("load", {})):
         call("POST", f"/api/v1/models/{path}", json=body)
     for body in ({"model_id": "sd15"}, {"timeout": 0}, {"model": 1}):

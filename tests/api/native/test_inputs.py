@@ -108,7 +108,7 @@ def test_a_mask_makes_it_inpainting(accepted):
     assert kept["mask"].shape == (64, 64)
     assert job["warnings"] == [
         "The image is 96 × 96 and was scaled to 64 × 64.",
-        "The mask is white everywhere: the whole picture is painted anew.",
+        "The mask is white everywhere: the whole picture is repainted.",
     ]
 
 
@@ -116,7 +116,7 @@ def test_the_size_asked_for_wins(accepted):
     job, kept = accepted(coded(png()), width=96, height=48)
     assert kept["image"].shape == (48, 96, 3)
     assert (job["settings"]["width"], job["settings"]["height"]) == (96, 48)
-    assert "was scaled and cut at its edges to 96 × 48" in job["warnings"][0]
+    assert "was scaled and cropped to 96 × 48" in job["warnings"][0]
 
 
 def test_strength_counts_the_steps(accepted):
@@ -229,10 +229,10 @@ def test_a_private_address_is_never_called(web, send, problem):
         ("not base64!", "is neither base64, a data URI"),
         ("ünïcode", "is neither base64"),
         ("abcde", "is neither base64"),
-        ("data:image/png,abc", "is no picture that can be read"),
+        ("data:image/png,abc", "is not in a supported format"),
         ("data:image/png;base64,abc~", "is neither base64"),
         ("data:image/png;base64,", "is empty"),
-        (coded(b"no picture"), "is no picture that can be read"),
+        (coded(b"no picture"), "is not in a supported format"),
         (coded(png()[:-50]), "is damaged"),
         ("0" * 32, "which is not in the gallery"),
         (coded(b"\0" * 61_000), "has more than 60,000 bytes"),
@@ -248,7 +248,7 @@ def test_bad_pictures_are_refused_and_nothing_is_kept(send, problem, context, im
 
 def test_a_mask_of_another_shape_is_refused(send, problem):
     found = problem(send(coded(png()), coded(png((64, 32), 0, "L"))), 400, "invalid_image")
-    assert (found["errors"][0]["field"], "same shape" in found["detail"]) == ("mask", True)
+    assert (found["errors"][0]["field"], "same aspect ratio" in found["detail"]) == ("mask", True)
 
 
 def test_a_hundred_megapixels_are_refused(send, problem):

@@ -98,7 +98,7 @@ def test_a_job_whose_model_is_gone_is_not_retried(client, submit, context, probl
     others = [spec for spec in context.catalog if spec.id != "sana-sprint"]
     context.catalog = Catalog(others, others[0].id)
     told = problem(client.post(f"/api/jobs/{job_id}/retry"), 400, "unknown_model")
-    assert "sana-sprint is not in the catalogue any more" in told["detail"]
+    assert "sana-sprint is no longer in the catalogue" in told["detail"]
     assert client.get(f"/api/status/{job_id}").json["status"] == "CANCELLED"
 
 
@@ -107,7 +107,7 @@ def test_a_job_whose_model_files_are_gone_is_not_retried(client, submit, context
     client.post(f"/api/jobs/{job_id}/cancel")
     moved = [spec.model_copy(update={"repo": str(tmp_path / "moved")}) for spec in context.catalog]
     context.catalog = Catalog([spec.model_copy(update={"source": "local"}) for spec in moved], "demo")
-    assert "are not there any more" in problem(client.post(f"/api/jobs/{job_id}/retry"), 409, "conflict")["detail"]
+    assert "are missing" in problem(client.post(f"/api/jobs/{job_id}/retry"), 409, "conflict")["detail"]
 
 
 class TestIdempotencyKey:

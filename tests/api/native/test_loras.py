@@ -104,9 +104,7 @@ def test_links_and_capitals_are_listed_and_may_be_named(listed, send, problem, f
         assert found[name]["family"] == "FLUX.1"
         assert send({"id": name}).status_code == 202
     assert "linkdir/back/ink" not in found
-    assert (
-        found["lost"]["problem"] == "The LoRA lost is a link to a file that is not there. Mend the link in LORAS_DIR."
-    )
+    assert found["lost"]["problem"] == "The LoRA lost is a link to a missing file. Repair the link in LORAS_DIR."
     problem(send({"id": "lost"}), 400, "lora_unavailable")
 
 

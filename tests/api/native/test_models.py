@@ -76,8 +76,8 @@ def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, 
 
 def test_a_download_that_was_ordered_is_told_while_its_worker_lives(client, model, context):
     orders = context.load_requests
-    orders.place(LoadAction.LOAD, "sd15", lifetime=60)
-    context.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    orders.create(LoadAction.LOAD, "sd15", lifetime=60)
+    context.workers.heartbeat(WorkerReport("w1", "here", 1, "cpu"))
     order = orders.take("w1")
     assert model("sd15")["downloading"] is None
     assert orders.progress(order, downloaded=1000, total=9000, per_second=None)

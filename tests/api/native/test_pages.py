@@ -55,7 +55,7 @@ def test_health(client, context, problem):
     assert client.get("/livez").json == {"status": "ok"}
     assert (client.get("/health").json["status"], client.get("/health").json["ready"]) == ("ok", False)
     assert "worker" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
-    context.workers.beat(WorkerReport("w", "host", 1, "cpu", models=[{"model_id": "demo", "bytes": 1}]))
+    context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu", models=[{"model_id": "demo", "bytes": 1}]))
     assert client.get("/readyz").json["ready"] is True
     status = client.get("/status").json
     assert (status["workers"][0]["id"], status["images"], status["queue"]["PENDING"]) == (
@@ -68,15 +68,15 @@ def test_health(client, context, problem):
 
 
 def test_a_server_whose_database_takes_no_writes_is_not_ready(client, context, problem):
-    context.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu"))
     context.database.read_only = True
     assert "database: read-only" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
-    context.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu"))
     assert client.get("/readyz").json["ready"] is True
 
 
 def test_a_server_that_stops_is_not_ready(app, client, context, problem):
-    context.workers.beat(WorkerReport("w", "host", 1, "cpu"))
+    context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu"))
     app.extensions["cyberimage"].draining.set()
     assert "stopping" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
     assert client.get("/livez").status_code == 200

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from app import create_app
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 
 CLASSES = {
     "fill": ("FluxFillPipeline", ["inpaint"]),
@@ -54,11 +54,11 @@ def test_the_class_tells_the_tasks(client):
 @pytest.mark.parametrize(
     ("model_id", "message"),
     [
-        ("fill", "cannot draw from words (send an image and a mask)"),
-        ("inpainting", "cannot draw from words (send an image and a mask)"),
-        ("refiner", "cannot draw from words (send an image)"),
-        ("edit", "cannot draw from words (send an image)"),
-        ("control", "cannot draw from words (choose another model: what it needs, such as a control picture"),
+        ("fill", "cannot generate from a prompt alone (send an image and a mask)"),
+        ("inpainting", "cannot generate from a prompt alone (send an image and a mask)"),
+        ("refiner", "cannot generate from a prompt alone (send an image)"),
+        ("edit", "cannot generate from a prompt alone (send an image)"),
+        ("control", "cannot generate from a prompt alone (choose another model: it needs inputs"),
     ],
 )
 def test_what_a_class_does_not_do_is_refused_with_what_it_needs(client, problem, model_id, message):
@@ -84,7 +84,9 @@ def test_the_status_says_the_size_that_came(client, context, worker):
     url = client.post("/api/generate", json=body).json["status_url"]
     settings = client.get(url).json["settings"]
     assert (settings["width"], settings["height"]) == (128, 192)
-    made = Made([Picture(np.zeros((1248, 832, 3), np.uint8), 1)], {}, {}, {}, warnings=("kontext drew 832 × 1248.",))
+    made = GenerationResult(
+        [Picture(np.zeros((1248, 832, 3), np.uint8), 1)], {}, {}, {}, warnings=("kontext drew 832 × 1248.",)
+    )
     publish(context, worker.claim(), made)
     status = client.get(url).json
     assert (status["settings"]["width"], status["settings"]["height"]) == (832, 1248)

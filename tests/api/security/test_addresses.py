@@ -151,8 +151,8 @@ def test_what_the_file_says_and_is_read_as_something_else(tmp_path: Path) -> Non
         'LOG_LEVEL="INFO" # "quoted\\n"\n'
     )
     read = read_settings({}, file)
-    told = {sentence.partition(" in ")[0]: sentence for sentence in read.oddities}
+    told = {sentence.partition(" in ")[0]: sentence for sentence in read.warnings}
     assert set(told) == {"DEFAULT_MODEL_ID", "MODEL_A"}
     assert "\\n in double quotes" in told["DEFAULT_MODEL_ID"]
-    assert "follows the #" in told["MODEL_A"]
-    assert read_settings({"DEFAULT_MODEL_ID": "demo", "MODEL_A": "x"}, file).oddities == ()  # the environment wins
+    assert "text after #" in told["MODEL_A"]
+    assert read_settings({"DEFAULT_MODEL_ID": "demo", "MODEL_A": "x"}, file).warnings == ()  # the environment wins

@@ -120,7 +120,7 @@ def test_no_list_of_today_or_tomorrow_tells_of_others(keyed, worker):
     worker.fail()
     keyed.alice.post(f"/api/jobs/{cancelled}/cancel")
     worker.claim()
-    keyed.context.workers.beat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", running, running=1))
+    keyed.context.workers.heartbeat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", running, running=1))
     hers = {finished, failed, cancelled, running, waiting, *images, marker}
     walked = set()
     for rule, method, _ in asked(keyed.app):
@@ -185,7 +185,7 @@ def test_the_queue_tells_of_others_how_many_and_never_what(keyed, worker):
     his = submit(keyed.bob, "bob's own")
     claim = worker.claim()
     assert claim.job_id == hers[0]
-    keyed.context.workers.beat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", claim.job_id, running=1))
+    keyed.context.workers.heartbeat(WorkerReport("worker-1", "gpu", 1, "cpu", "busy", claim.job_id, running=1))
     seen = keyed.bob.get("/api/queue")
     assert "secret" not in seen.text
     assert hers[0] not in seen.text
@@ -203,7 +203,7 @@ def test_the_queue_tells_of_others_how_many_and_never_what(keyed, worker):
 
 
 def test_a_place_far_back_is_right_too(keyed, monkeypatch):
-    monkeypatch.setattr("app.services.jobs.eta.HEAD_OF_LINE", 2)
+    monkeypatch.setattr("app.services.jobs.eta.FORECAST_JOBS", 2)
     for _ in range(4):
         submit(keyed.alice, priority=0)
     last = submit(keyed.alice, priority=-5)

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def alive(context):
-    context.workers.beat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
+    context.workers.heartbeat(WorkerReport("w1", "here", 1, "cpu", models=[{"model_id": "demo"}]))
 
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/v1"])
@@ -45,7 +45,7 @@ def test_what_the_engine_says_is_passed_on(client, alive, context, problem):
         order = context.load_requests.take("w1")
         assert order is not None
         context.load_requests.failed(order, ModelUnavailable("A file is missing."))
-        context.notifications.ring("news", order.id)
+        context.notifications.publish("news", order.id)
 
     thread = threading.Thread(target=refuse, daemon=True)
     thread.start()
@@ -58,7 +58,7 @@ def test_what_the_engine_says_is_passed_on(client, alive, context, problem):
 def test_what_cannot_be_done(client, problem, context, verb):
     path = f"/api/v1/models/{verb}"
     problem(client.post(path, json={"model_id": "demo"}), 503, "no_worker")
-    context.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    context.workers.heartbeat(WorkerReport("w1", "here", 1, "cpu"))
     problem(client.post(path, json={"model_id": "none"}), 404, "unknown_model")
     problem(client.post(path, json={"model_id": 7}), 400, "invalid_request")
     problem(client.post(path, data="x"), 415, "unsupported_media_type")

@@ -96,7 +96,7 @@ def test_a_server_that_stops_lets_nobody_wait(app, client):
 
 
 @pytest.mark.parametrize("path", ["/v1/txt2img", "/v1/models/load"])
-def test_gives_up_for_a_client_that_has_gone(app, context, path):
+def test_a_call_ends_when_its_client_has_gone(app, context, path):
     here = app.extensions["cyberimage"]
     context.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
     free = here.streams._value

@@ -24,6 +24,6 @@ def hurry() -> None:
     lease_expiry.BACKOFF_SECONDS = 0.1
     runner.BACKOFF_SECONDS = 0.1
     publish.TRY_AGAIN_SECONDS = 0.1
-    maintenance.RESCUE_EVERY_SECONDS = 0.4
+    maintenance.EXPIRE_EVERY_SECONDS = 0.4
     maintenance.CLEAN_EVERY_SECONDS = 4.0
     orphans.sweep_orphans.__defaults__ = (ORPHAN_AGE_SECONDS,)

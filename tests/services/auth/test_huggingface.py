@@ -1,4 +1,4 @@
-"""AUTH_MODE=huggingface: the hub says who somebody is; its word is kept for a while, and the token is not."""
+"""AUTH_MODE=huggingface: the hub identifies users; its answers are cached, tokens are not stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.config import load_settings
 from app.core.access import Role
 from app.errors import AuthUnavailable, Forbidden, InvalidToken
 from app.services.auth import huggingface
-from app.services.auth.huggingface import HubUsers
+from app.services.auth.huggingface import HuggingFaceAuthority
 from tests.services.auth.whoami_server import WhoamiServer, user
 from tests.waiting import PATIENCE
 
@@ -31,14 +31,14 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """`clock[0]` is what time.monotonic says in there."""
+    """`clock[0]` is what time.monotonic returns in the module."""
     now = [1000.0]
     monkeypatch.setattr(huggingface.time, "monotonic", lambda: now[0])
     return now
 
 
-def users(hub, **settings) -> HubUsers:
-    return HubUsers(load_settings({}, None, hf_endpoint=hub.url, **settings))
+def users(hub, **settings) -> HuggingFaceAuthority:
+    return HuggingFaceAuthority(load_settings({}, None, hf_endpoint=hub.url, **settings))
 
 
 def test_the_stand_in_is_a_hub_to_the_real_client(hub):
@@ -50,7 +50,7 @@ def test_the_stand_in_is_a_hub_to_the_real_client(hub):
     assert refused.value.response.status_code == 401
 
 
-def test_who_it_is(hub):
+def test_identity_and_role(hub):
     found = users(hub, auth_admins="Bob, carol")
     alice, bob = found.identify("hf_alice"), found.identify("hf_bob")
     assert (alice.client_id, alice.name, alice.role) == ("hf:alice", "Alice", Role.USER)
@@ -183,32 +183,32 @@ def test_a_page_full_of_requests_asks_once(hub):
 
 
 def test_memory_is_bounded(hub, monkeypatch):
-    monkeypatch.setattr(huggingface, "MOST_REMEMBERED", 10)
+    monkeypatch.setattr(huggingface, "CACHE_ENTRIES", 10)
     found = users(hub)
     found.identify("hf_alice")
     for number in range(30):
         with pytest.raises(InvalidToken):
             found.identify(f"hf_{number}")
-    assert len(found._words) == 10
-    assert not found.knows("hf_alice")
+    assert len(found._answers) == 10
+    assert not found.has_accepted("hf_alice")
     assert found.identify("hf_alice").name == "Alice"
-    assert found.knows("hf_alice")
+    assert found.has_accepted("hf_alice")
 
 
-def test_a_session_is_recalled_until_the_hub_says_otherwise(hub, clock):
+def test_a_session_is_valid_until_the_hub_refuses_its_token(hub, clock):
     found = users(hub)
     recognised = found.sign_in("hf_alice")
     assert "hf_alice" not in recognised.subject
-    assert found.recall(recognised.subject).name == "Alice"
+    assert found.resume(recognised.subject).name == "Alice"
     clock[0] += 601
     del hub.users["hf_alice"]
     with pytest.raises(InvalidToken):
-        found.recall(recognised.subject)
+        found.resume(recognised.subject)
     with pytest.raises(InvalidToken, match="restarted"):
-        users(hub).recall(recognised.subject)
+        users(hub).resume(recognised.subject)
 
 
-def test_tokens_are_kept_of_those_only_who_signed_in(hub):
+def test_only_tokens_of_signed_in_users_are_stored(hub):
     found = users(hub)
     token = "".join(["hf_", "al", "ice"])  # not a literal of this test's code
     found.identify(token)

@@ -1,4 +1,4 @@
-"""As much of the Hugging Face hub as a check of tokens needs, on 127.0.0.1, with the hub's own paths and answers."""
+"""A fake of the Hugging Face hub's token check on 127.0.0.1, with the hub's paths and answers."""
 
 from __future__ import annotations
 

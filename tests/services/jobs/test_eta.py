@@ -1,4 +1,4 @@
-"""When a job should be done: what was learned, who is free, what is ahead."""
+"""Estimates of when jobs end: from measured durations, live workers and the queue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from app.core.job import Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
-from app.services.jobs.eta import HEAD_OF_LINE, EtaEstimator
+from app.services.jobs.eta import FORECAST_JOBS, EtaEstimator
 from app.store.queue.durations import LOAD
 
 SPEEDS = {("demo", "64x64x16"): 10.0, ("demo", "128x64x16"): 40.0, ("other", "64x64x16"): 100.0, ("other", LOAD): 30.0}
@@ -65,7 +65,7 @@ def estimator(
 
 
 def etas(view: EtaEstimator) -> list[float | None]:
-    """Of the whole line."""
+    """Of the whole queue."""
     return [view.eta(job, harness) for harness, job in enumerate(view.line("local").waiting, start=1)]
 
 
@@ -82,7 +82,7 @@ def test_a_running_job_that_still_loads_its_model_needs_that_too() -> None:
 
 
 def test_jobs_in_one_call_end_together() -> None:
-    """What was learned of each is its share."""
+    """The measured duration of each is its share."""
     call = [replace(runs(step=8), id=str(number), worker_id="w1") for number in range(4)]
     elsewhere = replace(runs(), id="x", worker_id="w2")
     view = estimator(running=[*call, elsewhere], merge_jobs=8)
@@ -105,7 +105,7 @@ def test_a_model_that_never_finished_anything_is_not_guessed() -> None:
     assert view.eta(view.running[0], None) is None
 
 
-def test_without_a_live_worker_nobody_knows() -> None:
+def test_without_a_live_worker_there_is_no_estimate() -> None:
     view = estimator([waits()], workers=0)
     assert etas(view) == [None]
     assert estimator(running=[runs()], workers=0).eta(runs(), None) == 10.0  # its lease still runs
@@ -120,7 +120,7 @@ def test_a_running_job_comes_first() -> None:
 
 
 def test_an_idle_worker_starts_the_first_in_line_at_once() -> None:
-    """However long the other worker is still busy."""
+    """Regardless of how long the other worker is busy."""
     assert etas(estimator([waits(), waits()], [runs(width=128)], workers=2)) == [10.0, 20.0]
 
 
@@ -134,11 +134,11 @@ def test_busy_workers_take_the_line_as_they_become_free() -> None:
 
 
 def test_more_running_jobs_than_live_workers_queue_up() -> None:
-    """A worker has just died; its job will be done again by the others."""
+    """A worker has just died; another will run its job again."""
     assert etas(estimator([waits()], [runs(), runs()], workers=1)) == [30.0]
 
 
-def test_jobs_nobody_knows_count_like_the_one_that_asks() -> None:
+def test_unknown_jobs_count_like_the_estimated_one() -> None:
     view = estimator([waits("new"), waits(), waits("new"), waits(width=128)], [runs(model_id="new")])
     assert view.eta(view.line("local").waiting[1], 2) == 30.0
     assert view.eta(view.line("local").waiting[3], 4) == 40.0 + 40.0 + 10.0 + 40.0 + 40.0
@@ -152,9 +152,9 @@ def test_a_cold_model_is_loaded_by_the_first_job_that_needs_it() -> None:
 
 
 def test_far_back_each_place_costs_what_the_job_itself_costs() -> None:
-    view = estimator([waits()] * HEAD_OF_LINE, workers=2)
-    assert view.eta(waits(), HEAD_OF_LINE + 1) == HEAD_OF_LINE * 5 + 10
-    assert view.eta(waits(), HEAD_OF_LINE + 101) == HEAD_OF_LINE * 5 + 100 * 5 + 10
+    view = estimator([waits()] * FORECAST_JOBS, workers=2)
+    assert view.eta(waits(), FORECAST_JOBS + 1) == FORECAST_JOBS * 5 + 10
+    assert view.eta(waits(), FORECAST_JOBS + 101) == FORECAST_JOBS * 5 + 100 * 5 + 10
 
 
 def test_the_next_end_is_that_of_the_running_job_that_is_furthest() -> None:

@@ -1,4 +1,4 @@
-"""Past the configured depth new jobs are refused, politely, and only new ones."""
+"""Above the configured limit new jobs are refused with Retry-After, and only new ones."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def test_a_full_queue_refuses_until_a_job_was_taken(context: AppContext) -> None
 
 
 @pytest.mark.parametrize(("seconds", "retry_after"), [(0.01, 1.0), (60.0, 60.0), (9000.0, 300.0)])
-def test_it_says_to_come_back_when_a_running_job_should_end(
-    context: AppContext, seconds: float, retry_after: float
-) -> None:
+def test_retry_after_is_when_a_running_job_should_end(context: AppContext, seconds: float, retry_after: float) -> None:
     store = Store(context.database)
     submit(context, ASKED, client_id="alice")
     store.complete(store.claim(), **{Phase.GENERATING.value: seconds})
@@ -69,7 +67,7 @@ def test_a_request_that_was_accepted_is_answered_though_the_queue_is_full(contex
     again = submit(context, ASKED, client_id="alice", idempotency_key="k")
     assert (again.job_id, again.is_new, again.position) == (first.job_id, False, 1)
     with pytest.raises(QueueFull):
-        submit(context, ASKED, client_id="bob", idempotency_key="k")  # somebody else's key is another key
+        submit(context, ASKED, client_id="bob", idempotency_key="k")  # keys are per client
     with pytest.raises(IdempotencyConflict):
         submit(context, ASKED, client_id="alice", idempotency_key="k", priority=1)
 

@@ -1,4 +1,4 @@
-"""Following a job: every state it has, none twice, and an end; with the doorbell, and without it."""
+"""Following a job: all its states, each once, until the end; with and without notifications."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store(context: AppContext) -> Store:
 
 
 class Follower(threading.Thread):
-    """Follows a job on a thread of its own; `seen` fills as it goes."""
+    """Follows a job in a thread; `seen` collects the states."""
 
     def __init__(self, notifier: JobNotifier, job_id: str, **options: float) -> None:
         super().__init__(daemon=True)
@@ -61,13 +61,13 @@ def test_every_state_is_seen_once_to_the_end(context: AppContext, store: Store) 
     follower = Follower(JobNotifier(context), job.id)
     assert follower.wait_for(1).job.status is JobStatus.PENDING
     claim = store.claim()
-    context.notifications.ring("news", job.id)
+    context.notifications.publish("news", job.id)
     assert follower.wait_for(2).job.status is JobStatus.PROCESSING
     store.claims.progress(claim, Progress(Phase.GENERATING, 4, 16))
-    context.notifications.ring("news", job.id)
+    context.notifications.publish("news", job.id)
     assert follower.wait_for(3).job.progress.step == 4
     store.complete(claim)
-    context.notifications.ring("news", job.id)
+    context.notifications.publish("news", job.id)
     done = follower.wait_for(4)
     assert done.job.status is JobStatus.COMPLETED
     assert len(done.outputs) == 1
@@ -85,7 +85,7 @@ def test_without_a_ring_the_slow_poll_finds_the_change(context: AppContext, stor
     assert follower.wait_for(2).job.status is JobStatus.CANCELLED
 
 
-def test_who_comes_back_is_told_only_what_is_new(context: AppContext, store: Store) -> None:
+def test_a_returning_follower_gets_only_newer_states(context: AppContext, store: Store) -> None:
     job = store.submit()
     store.complete(store.claim())
     revision = store.jobs.revision(job.id)
@@ -95,14 +95,14 @@ def test_who_comes_back_is_told_only_what_is_new(context: AppContext, store: Sto
     assert list(notifier.follow(job.id, after_revision=revision)) == []
 
 
-def test_silence_is_told_too(context: AppContext, store: Store) -> None:
+def test_idle_followers_get_none(context: AppContext, store: Store) -> None:
     states = JobNotifier(context).follow(store.submit().id, idle_seconds=0.01)
     assert next(states) is not None
     assert next(states) is None
     states.close()
 
 
-def test_an_unknown_job_is_told_at_once(context: AppContext) -> None:
+def test_an_unknown_job_raises_at_once(context: AppContext) -> None:
     with pytest.raises(JobNotFound):
         next(JobNotifier(context).follow("nothing"))
 
@@ -115,7 +115,7 @@ def test_waiting_ends_with_the_job_or_with_patience(context: AppContext, store: 
 
     def work() -> None:
         store.complete(store.claim())
-        context.notifications.ring("news", job.id)
+        context.notifications.publish("news", job.id)
 
     timer = threading.Timer(0.1, work)
     timer.start()
@@ -131,7 +131,7 @@ def test_followers_of_one_job_do_not_disturb_each_other_nor_stay_behind(context:
         follower.wait_for(1)
     store.jobs.cancel(job.id)
     for ringing in (other.id, job.id):
-        context.notifications.ring("news", ringing)
+        context.notifications.publish("news", ringing)
     for follower in followers:
         assert follower.wait_for(2).job.status is JobStatus.CANCELLED
         follower.join(PATIENCE)

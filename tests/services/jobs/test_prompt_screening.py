@@ -1,4 +1,4 @@
-"""Suspicious requests are refused or logged as the settings say, and the log does not repeat them."""
+"""Suspicious requests are refused or logged according to the settings, and the log does not contain them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos live like pictures: published, found again, swept, removed and backed up, in a folder of their own."""
+"""Videos are published, listed, swept, removed and backed up like pictures, in a separate folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.files.media import read_video, read_video_manifest
 from app.services.context import AppContext, open_context
 from app.services.jobs.submit import submit
 from app.services.media import gallery
-from app.services.media.publish import Clip, Made, publish
+from app.services.media.publish import Clip, GenerationResult, publish
 from app.services.ops.backup import back_up, restore
 from app.services.ops.cleanup import clean_up
 from app.services.ops.orphans import sweep_orphans
@@ -36,7 +36,7 @@ class Harness:
         assert claim is not None
         content = media.video(kind)
         clip = Clip(content, f"video/{kind}", read_video(content).poster, 7, {"fps": 8.0})
-        return publish(self.context, claim, Made([], {}, {}, {}, clips=[clip]))[0]
+        return publish(self.context, claim, GenerationResult([], {}, {}, {}, clips=[clip]))[0]
 
     def files(self) -> set[str]:
         return {path.relative_to(self.videos).as_posix() for path in self.videos.rglob("*") if path.is_file()}
@@ -76,7 +76,7 @@ def test_what_a_broken_publication_left_is_swept_and_strangers_stay(harness: Har
     harness.context.outputs.remove(lost.id)
     folder = harness.context.images.path(kept.path).parent
     (folder / f".partial-{'0' * 32}.mp4").write_bytes(b"half")
-    (folder / "mine.mp4").write_bytes(b"somebody's own")
+    (folder / "mine.mp4").write_bytes(b"another file")
     (folder / f"{'1' * 32}.mp4").write_bytes(media.video())  # of another installation: no manifest of ours
     hour_ago = time.time() - 7200
     for path in harness.videos.rglob("*"):

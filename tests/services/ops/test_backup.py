@@ -1,4 +1,4 @@
-"""A backup made while jobs come and go holds a whole: every row has its file, and restoring gives it back."""
+"""A backup made while jobs are running is consistent: every row has its file, and it can be restored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def whole(context: AppContext) -> int:
-    """How many pictures there are; every one has its files."""
+    """The number of pictures, after checking that each has its files."""
     found = context.outputs.page(GalleryQuery(limit=10_000))
     for output in found:
         for name in (output.path, output.thumbnail_path):
@@ -104,7 +104,7 @@ def test_while_pictures_come_and_go(harness: Harness, tmp_path: Path) -> None:
 
 
 def test_a_picture_that_the_backup_lacks_is_marked_as_gone(harness: Harness, tmp_path: Path) -> None:
-    """It was removed after the database was copied and before its turn to be linked."""
+    """Removed after the database was copied and before its file was linked."""
     (gone,), (kept,) = harness.picture(2), harness.picture(1)
     back_up(harness.context, tmp_path / "backup")
     path = harness.context.outputs.get(gone).path
@@ -153,7 +153,7 @@ def test_a_backup_that_fails_leaves_nothing(harness: Harness, tmp_path: Path, mo
 
 @pytest.fixture
 def settings_of(monkeypatch: pytest.MonkeyPatch):
-    """The commands then work on the installation of the house given."""
+    """Make the commands use the given installation."""
 
     def use(harness: Harness) -> Settings:
         settings = load_settings({}, None, **harness.places)
@@ -172,7 +172,7 @@ def test_by_command(harness: Harness, tmp_path: Path, settings_of, capsys) -> No
     harness.picture(0)
     assert main(["restore", folder]) == 2  # it would lose a job
     assert "--replace" in capsys.readouterr().err
-    harness.context.workers.beat(WorkerReport("w", "here", 1, "cpu"))
+    harness.context.workers.heartbeat(WorkerReport("w", "here", 1, "cpu"))
     assert main(["restore", folder, "--replace"]) == 2
     assert "Stop the service" in capsys.readouterr().err
     harness.context.workers.remove("w")
@@ -193,7 +193,7 @@ def test_what_is_no_backup_or_a_newer_one_is_refused(harness: Harness, tmp_path:
     assert "newer" in capsys.readouterr().err
 
 
-def test_without_pg_dump_it_says_what_to_install(harness: Harness, tmp_path: Path, monkeypatch) -> None:
+def test_without_pg_dump_the_error_names_what_to_install(harness: Harness, tmp_path: Path, monkeypatch) -> None:
     if harness.context.database.is_sqlite:
         pytest.skip("SQLite needs no program")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Clean-up end to end, files and rows: by age, by count, by bytes; a dry run says exactly what the real one does."""
+"""Clean-up end to end, files and rows: by age, by count, by bytes; a dry run reports exactly what the real one does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from app.core.request import GenerationInput
 from app.errors import Gone
 from app.services.context import AppContext, open_context
 from app.services.jobs.submit import submit
-from app.services.media.publish import Made, Picture, publish
+from app.services.media.publish import GenerationResult, Picture, publish
 from app.services.ops.cleanup import DAY, clean_up
 from app.store.db.schema import jobs, outputs
 
 
 class Harness:
-    """An installation, and pictures of any age in it."""
+    """An installation with pictures of any age."""
 
     def __init__(self, folder: Path) -> None:
         self.places = {"database_url": f"sqlite:///{folder}/db", "images_dir": folder / "images", "disk_floor_bytes": 0}
@@ -30,12 +30,12 @@ class Harness:
         return open_context(load_settings({}, None, **self.places, **settings))
 
     def picture(self, days_ago: float, number: int = 1, side: int = 32) -> list[str]:
-        """The ids of a job's pictures, of which it makes `number`."""
+        """Create a job with `number` pictures. Returns their ids."""
         done = submit(self.context, GenerationInput(prompt="x"), client_id="c")
         claim = self.context.claims.claim("w")
         assert claim is not None
         pictures = [Picture(np.full((side, side, 3), 9, np.uint8), seed) for seed in range(number)]
-        made = publish(self.context, claim, Made(pictures, {}, {}, {}))
+        made = publish(self.context, claim, GenerationResult(pictures, {}, {}, {}))
         with self.context.database.write() as connection:
             ago = days_ago * DAY
             times = {"created_at": jobs.c.created_at - ago, "completed_at": jobs.c.completed_at - ago}

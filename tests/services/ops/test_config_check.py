@@ -1,4 +1,4 @@
-"""What --check tells: every change with its source, every doubt with what to do, no secret."""
+"""Output of --check: each changed setting with its source, each warning with a remedy, no secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read(tmp_path: Path, **environment: str) -> Read:
     return read_settings({"IMAGES_DIR": str(tmp_path / "not" / "there"), **environment}, None)
 
 
-def told(tmp_path: Path, **environment: str) -> str:
+def warnings_of(tmp_path: Path, **environment: str) -> str:
     return "\n".join(warnings_for(read(tmp_path, **environment), environment))
 
 
@@ -23,7 +23,7 @@ def test_the_defaults_differ_in_nothing() -> None:
     assert list(changes(read_settings({}, None))) == []
 
 
-def test_each_change_tells_default_and_source(tmp_path: Path) -> None:
+def test_each_change_has_its_default_and_source(tmp_path: Path) -> None:
     lines = "\n".join(changes(read(tmp_path, PRESET="low", PREVIEWS="true", PORT="99", ENVIRONMENT="production")))
     assert "PORT=99 (default 5050): Port of the API." in lines
     assert "MAX_LOADED_MODELS=1 (default 0, by PRESET=low)" in lines
@@ -55,18 +55,18 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
         ({"LEASE_SECOND": "4"}, "Did you mean LEASE_SECONDS?"),
     ],
 )
-def test_each_doubt_is_told(tmp_path: Path, environment: dict[str, str], words: str) -> None:
-    assert words in told(tmp_path, **environment)
-    assert words not in told(tmp_path)
+def test_each_warning_is_given(tmp_path: Path, environment: dict[str, str], words: str) -> None:
+    assert words in warnings_of(tmp_path, **environment)
+    assert words not in warnings_of(tmp_path)
 
 
 def test_everything_kept_on_a_small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.services.ops.config_check._space", lambda folder: (10**10, 10**11))
-    assert "Nothing is ever removed, and 10 GB are free" in told(tmp_path)
-    assert "Nothing is ever removed" not in told(tmp_path, RETENTION_DAYS="30")
+    assert "Nothing is ever removed, and 10 GB are free" in warnings_of(tmp_path)
+    assert "Nothing is ever removed" not in warnings_of(tmp_path, RETENTION_DAYS="30")
 
 
-def test_a_name_in_the_file_that_is_nobody_s(tmp_path: Path) -> None:
+def test_an_unknown_name_in_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PROT=99\nFAVOURITE_COLOUR=red\nHF_ENDPOINT=x\nMODEL_A=a;b;c;local;false\n")
     found = list(warnings_for(read_settings({"IMAGES_DIR": str(tmp_path)}, tmp_path / ".env"), {}))
     names = [line.partition(" in .env")[0] for line in found if " in .env" in line]

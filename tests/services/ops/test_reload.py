@@ -1,4 +1,4 @@
-"""Settings that change while everything runs: the safe ones, from what is written now, and nothing by half."""
+"""Reloading settings at run time: only live ones, from their current values, all or none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness
     harness.context.close()
 
 
-def test_what_changed_is_taken_over_and_told(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_settings_are_applied_and_logged(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     harness.write("QUEUE_MAX_PENDING=7\nRETENTION_DAYS=3\nRATE_LIMIT_READ=9 per minute\nLOG_LEVEL=DEBUG\n")
     with caplog.at_level(logging.INFO, LOGGER):
         assert set(reload_settings(harness.context)) == {"queue_max_pending", "retention_days", "log_level"}
@@ -51,7 +51,7 @@ def test_what_needs_a_restart_is_named_and_left(harness: Harness, caplog: pytest
     assert reload_settings(harness.context) == []
     assert harness.context.settings.port == 5050
     assert harness.context.settings.rate_limit_generate == ""  # nothing is there that could count
-    assert "PORT changed; that takes effect at the next start" in caplog.text
+    assert "PORT changed; it takes effect at the next start" in caplog.text
     assert "RATE_LIMIT_GENERATE changed" in caplog.text
 
 

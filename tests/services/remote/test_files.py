@@ -1,4 +1,4 @@
-"""Fetching a provider's files: from public https hosts or its own origin, whole, not too large, never with a token."""
+"""Fetching a provider's files: from public https hosts or its origin, with a size limit, never with a token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"x" * size)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_providers_own_origin(origin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("/bytes/1001", "more than 1000 bytes"),
         ("/to/http://127.0.0.1:1/x", "neither https"),
@@ -61,8 +61,8 @@ def test_the_providers_own_origin(origin: str) -> None:
         ("/to//to//to//to//bytes/1", "redirected too often"),
     ],
 )
-def test_what_is_given_up_at_once(origin: str, path: str, told: str) -> None:
-    with pytest.raises(FetchFailed, match=told) as failed:
+def test_final_failures(origin: str, path: str, message: str) -> None:
+    with pytest.raises(FetchFailed, match=message) as failed:
         fetch(origin, origin + path)
     assert failed.value.final
 
@@ -72,12 +72,12 @@ def test_another_port_is_another_origin(origin: str) -> None:
         fetch("http://127.0.0.1:1", f"{origin}/bytes/1")
 
 
-def test_nobody_there_may_pass(origin: str) -> None:
+def test_a_refused_connection_is_not_final(origin: str) -> None:
     with pytest.raises(FetchFailed) as failed:
         fetch("http://127.0.0.1:1", "http://127.0.0.1:1/x")
     assert not failed.value.final
 
 
-def test_it_stops_when_told_to(origin: str) -> None:
+def test_it_stops_when_cancelled(origin: str) -> None:
     with pytest.raises(Cancelled):
         fetch(origin, f"{origin}/bytes/10", cancelled=True)

@@ -1,4 +1,4 @@
-"""An installation over either database, a receiver, and a courier that does not take a day."""
+"""An installation on either database, a webhook receiver, and a dispatcher with short retry delays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "whsec_" + "QUJD" * 10  # 30 bytes
 
 
 class Harness:
-    """An installation, and short words for what the tests do with it."""
+    """An installation with shortcuts for the tests."""
 
     def __init__(self, context: AppContext) -> None:
         self.context = context
@@ -35,7 +35,7 @@ class Harness:
         return self.store.jobs.enqueue(request, client_id="alice", webhook_url=url, **values)[0].id
 
     def finish(self, url: str | None) -> str:
-        """A job that completed, and so has something to tell `url`."""
+        """A completed job, so that a message to `url` is due."""
         job_id = self.submit(url)
         self.store.complete(self.store.claim())
         return job_id
@@ -58,7 +58,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def open_harness(tmp_path: Path) -> Iterator[Callable[..., Harness]]:
-    """Opens installations with any settings: SQLite, private addresses allowed, unless told otherwise."""
+    """Opens installations with any settings; by default SQLite and private addresses allowed."""
     opened: list[AppContext] = []
 
     def open_one(**settings: object) -> Harness:
@@ -84,7 +84,7 @@ def harness(open_harness: Callable[..., Harness]) -> Harness:
 
 @pytest.fixture
 def both(open_harness: Callable[..., Harness], database_url: str) -> Harness:
-    """A house on SQLite and one on PostgreSQL."""
+    """An installation on SQLite and one on PostgreSQL."""
     return open_harness(database_url=database_url)
 
 
@@ -96,14 +96,14 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries within a blink."""
+    """Shortens retry delays."""
     monkeypatch.setattr(rules, "RETRY_DELAYS", (0.02,) * len(rules.RETRY_DELAYS))
     monkeypatch.setattr(dispatcher_module, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
-def hire(quick: None) -> Iterator[Callable[[Harness], WebhookDispatcher]]:
-    """Starts couriers, which stop with the test."""
+def start_dispatcher(quick: None) -> Iterator[Callable[[Harness], WebhookDispatcher]]:
+    """Starts dispatchers, which are stopped after the test."""
     hired: list[WebhookDispatcher] = []
 
     def start(harness: Harness) -> WebhookDispatcher:

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback. What it answers depends on the path that is called."""
+"""A receiver of webhooks on loopback. Its answers depend on the requested path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Call:
 
 
 class Receiver(ThreadingHTTPServer):
-    """`answers[path]` are the statuses to give, one after the other, the last one for ever; 200 where none are."""
+    """`answers[path]` are the statuses to return in turn, the last one repeatedly; 200 without any."""
 
     daemon_threads = True
 
@@ -43,7 +43,7 @@ class Receiver(ThreadingHTTPServer):
         return [call.path for call in self.calls]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A sender that hangs up is no news."""
+        """Ignore senders that hang up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -72,18 +72,18 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST
 
     def _drip(self) -> None:
-        """A header that never ends, a byte now and then: no single read takes long."""
+        """An endless header, a byte at a time: no single read takes long."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
         while not self.server.release.wait(0.05):
             self.wfile.write(b"x")
             self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """Log nothing."""
 
 
-def nobody() -> str:
-    """The URL of a port that nobody listens at."""
+def unused_url() -> str:
+    """The URL of a port without a listener."""
     return f"http://127.0.0.1:{free_port()}/"
 
 

@@ -1,4 +1,4 @@
-"""Which addresses are public: the same answer for every form an address can hide in."""
+"""Public and private addresses, in every notation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: what `webhook_url` takes, what the receiver is told, what can be listed and sent again."""
+"""Webhooks over HTTP: allowed `webhook_url`s, the message, listing and replaying deliveries."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def generate(client: FlaskClient, url: object, **headers: str) -> tuple[int, dic
 
 
 @pytest.mark.parametrize("server", [True], indirect=True)
-def test_the_receiver_is_told_what_the_status_says(
-    server: tuple[FlaskClient, Harness], receiver: Receiver, hire: Callable[[Harness], WebhookDispatcher]
+def test_the_message_is_equal_to_the_status(
+    server: tuple[FlaskClient, Harness], receiver: Receiver, start_dispatcher: Callable[[Harness], WebhookDispatcher]
 ) -> None:
     client, harness = server
     status, accepted = generate(client, receiver.url())
     assert status == 202
     harness.store.complete(harness.store.claim())
-    hire(harness)
+    start_dispatcher(harness)
     eventually(lambda: receiver.calls)
-    told = json.loads(receiver.calls[0].body)["data"]
-    assert told == client.get(str(accepted["status_url"])).get_json()
-    assert len(told["images"]) == 1
+    data = json.loads(receiver.calls[0].body)["data"]
+    assert data == client.get(str(accepted["status_url"])).get_json()
+    assert len(data["images"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A process that dies at the worst moment loses no message; receivers tell a repeat by its id."""
+"""A process killed at the worst moment loses no message; receivers detect a repeat by its id."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def start(harness: Harness, code: str) -> subprocess.Popen[bytes]:
 
 
 def test_a_crash_between_the_end_of_the_job_and_the_delivery(
-    both: Harness, receiver: Receiver, hire: Callable[[Harness], WebhookDispatcher]
+    both: Harness, receiver: Receiver, start_dispatcher: Callable[[Harness], WebhookDispatcher]
 ) -> None:
     job_id = both.submit(receiver.url())
     assert start(both, ENDS_A_JOB_AND_DIES).wait(60) == -signal.SIGKILL
     assert both.store.row(job_id).status == "COMPLETED"
-    hire(both)
+    start_dispatcher(both)
     eventually(lambda: both.only(job_id).state == "DELIVERED")
     assert len(receiver.calls) == 1
 
 
 def test_a_crash_in_the_middle_of_a_delivery(
-    both: Harness, receiver: Receiver, hire: Callable[[Harness], WebhookDispatcher]
+    both: Harness, receiver: Receiver, start_dispatcher: Callable[[Harness], WebhookDispatcher]
 ) -> None:
     job_id = both.finish(receiver.url("/hang"))
     process = start(both, DELIVERS)
@@ -75,10 +75,10 @@ def test_a_crash_in_the_middle_of_a_delivery(
     receiver.release.set()
     delivery = both.only(job_id)
     assert (delivery.state, delivery.attempt) == ("PENDING", 1)
-    assert delivery.due_at > both.store.now() + 30  # leased: nobody else brought it meanwhile
+    assert delivery.due_at > both.store.now() + 30  # leased: not delivered by another process meanwhile
     with both.context.database.write() as connection:
         connection.execute(update(webhook_deliveries).values(due_at=both.store.now()))  # a minute later
-    hire(both)
+    start_dispatcher(both)
     eventually(lambda: both.only(job_id).state == "DELIVERED")
     first, second = receiver.calls
     assert (first.id, first.body) == (second.id, second.body)

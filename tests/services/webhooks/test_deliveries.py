@@ -1,4 +1,4 @@
-"""The outbox as a queue of its own: leases, fences, the order of tries, replays and forgetting."""
+"""The outbox as a queue: leases, fences, the order of attempts, replays and deletion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ URL = "https://hooks.example/made"
 
 
 def claim(harness: Harness, *not_to: str) -> Delivery:
-    delivery = harness.webhooks.claim(lease_seconds=60, passed_over=SkippedReceivers(endpoints=not_to))
+    delivery = harness.webhooks.claim(lease_seconds=60, skipped=SkippedReceivers(endpoints=not_to))
     assert delivery is not None, "nothing is due"
     return delivery
 
@@ -29,12 +29,12 @@ def edit(harness: Harness, delivery: Delivery, **values: object) -> None:
         connection.execute(update(webhook_deliveries).where(webhook_deliveries.c.id == delivery.id).values(**values))
 
 
-def test_a_claimed_delivery_is_nobody_else_s_until_its_lease_ends(both: Harness) -> None:
+def test_a_claimed_delivery_cannot_be_claimed_until_its_lease_ends(both: Harness) -> None:
     job_id = both.finish(URL)
     first = claim(both)
     assert (first.job_id, first.attempt, first.tries_left) == (job_id, 1, TRIES - 1)
     assert both.webhooks.claim(lease_seconds=60) is None
-    edit(both, first, due_at=both.store.now() - 1)  # the courier died
+    edit(both, first, due_at=both.store.now() - 1)  # the dispatcher died
     second = claim(both)
     assert (second.id, second.payload, second.attempt) == (first.id, first.payload, 2)
 
@@ -58,7 +58,7 @@ def test_many_couriers_share_the_work_and_none_is_done_twice(both: Harness) -> N
 
 
 @pytest.mark.parametrize("write", ["delivered", "failed"])
-def test_who_lost_the_lease_writes_nothing(both: Harness, write: str) -> None:
+def test_writes_after_a_lost_lease_have_no_effect(both: Harness, write: str) -> None:
     both.finish(URL)
     stale = claim(both)
     edit(both, stale, due_at=both.store.now() - 1)
@@ -203,7 +203,7 @@ def test_tidying_forgets_only_what_ended_long_ago(both: Harness) -> None:
     (waiting,) = [delivery for delivery in both.deliveries() if delivery.attempt == 0]
     for delivery in (old, dead, waiting):
         edit(both, delivery, attempted_at=long_ago, created_at=long_ago)
-    assert both.webhooks.tidy() == 2
+    assert both.webhooks.clean_up() == 2
     assert {delivery.id for delivery in both.deliveries()} == {young.id, waiting.id}
 
 
@@ -211,11 +211,11 @@ def test_a_clock_set_back_does_not_hold_a_message_up(both: Harness) -> None:
     both.finish(URL)
     (delivery,) = both.deliveries()
     edit(both, delivery, due_at=both.store.now() + 400 * 86400)
-    both.webhooks.tidy()
+    both.webhooks.clean_up()
     assert claim(both).id == delivery.id
 
 
-def test_the_signing_key_is_made_once_whoever_asks_first(both: Harness) -> None:
+def test_the_signing_key_is_generated_once(both: Harness) -> None:
     stores = [WebhookStore(both.context.database) for _ in range(6)]
     keys: list[str] = []
     together = threading.Barrier(len(stores))

@@ -1,4 +1,4 @@
-"""Whatever ends a job promises the message in the same transaction, and says in it what the status says."""
+"""Every end of a job inserts the message in the same transaction, with the same content as the status."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def die_for_good(harness: Harness) -> None:
     claim = harness.store.claim()
     harness.store.edit(claim.job_id, max_attempts=1)
     harness.store.expire(claim)
-    harness.store.claims.rescue()
+    harness.store.claims.expire_leases()
 
 
 def die_cancelled(harness: Harness) -> None:
     claim = harness.store.claim()
     harness.store.jobs.cancel(claim.job_id)
     harness.store.expire(claim)
-    harness.store.claims.rescue()
+    harness.store.claims.expire_leases()
 
 
 ENDINGS = {
@@ -104,7 +104,7 @@ def test_the_message_holds_the_pictures_and_the_warnings_of_the_end(both: Harnes
 
 
 @pytest.mark.parametrize("end", ENDINGS, ids=[end.__name__ for end in ENDINGS])
-def test_jobs_without_a_webhook_are_nobody_s_business(harness: Harness, end: Callable[[Harness], None]) -> None:
+def test_jobs_without_a_webhook_have_no_deliveries(harness: Harness, end: Callable[[Harness], None]) -> None:
     harness.submit(None)
     end(harness)
     assert harness.deliveries() == []

@@ -1,4 +1,4 @@
-"""Looking for work must not grow with the messages that were ever sent."""
+"""Polling the outbox must not cost more with more delivered messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def overheard(harness: Harness) -> Iterator[list[tuple[str, Any]]]:
 
 CALLS = {
     "claim": lambda harness: harness.webhooks.claim(
-        lease_seconds=60, passed_over=SkippedReceivers(["other"], ["http://other"])
+        lease_seconds=60, skipped=SkippedReceivers(["other"], ["http://other"])
     ),
     "settle": lambda harness: harness.webhooks.delivered(harness.webhooks.claim(lease_seconds=60), 200),
     "of a job": lambda harness: harness.webhooks.page(job_id="x"),

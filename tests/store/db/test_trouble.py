@@ -1,4 +1,4 @@
-"""The database is locked, full, restarted, or its connections break: callers are told, and what was accepted stays."""
+"""The database is locked, full, restarted, or its connections break: callers get errors, and accepted jobs stay."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_lock_held_by_another_process_delays_and_loses_nothing(sqlite_database
     check_each_once(store, enqueued, taken + hammer(store, "w2"))
 
 
-def test_a_lock_held_for_too_long_is_told_and_writes_nothing(
+def test_a_lock_held_for_too_long_raises_and_writes_nothing(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.1)
@@ -73,7 +73,7 @@ def test_a_lock_held_for_too_long_is_told_and_writes_nothing(
 
 
 def test_writers_queue_at_the_gate_and_not_at_the_lock(sqlite_database: Database) -> None:
-    """Whoever stands at the gate has not begun: SQLite's lock, whose waits are unfair, is free for its holder."""
+    """While waiting for the writer lock no transaction has begun: SQLite's lock stays free for the writer."""
     store = Store(sqlite_database)
     with writer_lock_module.writer_lock(Path(str(sqlite_database.url.database))):
         writer = threading.Thread(target=store.submit)
@@ -87,7 +87,7 @@ def test_writers_queue_at_the_gate_and_not_at_the_lock(sqlite_database: Database
 
 
 def test_without_the_gate_writers_are_still_alone(sqlite_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate is for fairness; correctness is BEGIN IMMEDIATE's. (A stopped process may hold the gate for ever.)"""
+    """The writer lock is for fairness; BEGIN IMMEDIATE is for correctness. (A stopped process may hold it for ever.)"""
     monkeypatch.setattr(writer_lock_module, "TIMEOUT_SECONDS", 0.0)
     store = Store(sqlite_database)
     enqueued = {store.submit().id for _ in range(60)}
@@ -100,7 +100,7 @@ def test_without_the_gate_writers_are_still_alone(sqlite_database: Database, mon
     check_each_once(store, enqueued, taken)
 
 
-def test_a_full_disk_is_told_and_leaves_the_queue_as_it_was(sqlite_database: Database) -> None:
+def test_a_full_disk_raises_and_leaves_the_queue_unchanged(sqlite_database: Database) -> None:
     store = Store(sqlite_database)
     job = store.submit()
 
@@ -118,8 +118,8 @@ def test_a_full_disk_is_told_and_leaves_the_queue_as_it_was(sqlite_database: Dat
     assert store.jobs.counts()[JobStatus.PENDING] == before
 
 
-def test_a_database_that_turns_read_only_is_told_and_needs_no_restart(database: Database) -> None:
-    """As when a file system is mounted anew after a fault, or a PostgreSQL server has become a standby."""
+def test_a_database_that_turns_read_only_raises_and_needs_no_restart(database: Database) -> None:
+    """As when a file system is remounted after an error, or a PostgreSQL server has become a standby."""
     store = Store(database)
     job = store.submit()
     claim = store.claim()
@@ -147,8 +147,8 @@ def test_a_database_that_turns_read_only_is_told_and_needs_no_restart(database: 
     assert store.jobs.get(job.id).status is JobStatus.COMPLETED
 
 
-def test_broken_connections_are_told_and_replaced(postgres_database: Database) -> None:
-    """As when PostgreSQL is restarted: every connection of the pool is dead, some in the middle of a transaction."""
+def test_broken_connections_raise_and_are_replaced(postgres_database: Database) -> None:
+    """As when PostgreSQL is restarted: all pooled connections are dead, some in the middle of a transaction."""
     store = Store(postgres_database)
     accepted: set[str] = set()
     failures: list[DatabaseUnavailable] = []

@@ -1,4 +1,4 @@
-"""Before the schema changes there is a copy; when the change fails, the database is as it was."""
+"""Before the schema changes the database is copied; if the change fails, the database is unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OLD = "0009"
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """A database of an earlier version, with something in it."""
+    """A database of an earlier version, with data."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/queue.db"
     else:
@@ -99,7 +99,9 @@ def test_without_room_nothing_is_changed(old: Database, tmp_path: Path, monkeypa
     assert revision_of(old) == OLD
 
 
-def test_without_pg_dump_the_way_out_is_told(old: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pg_dump_the_error_names_the_remedy(
+    old: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if old.is_sqlite:
         pytest.skip("SQLite needs no program")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -109,7 +111,7 @@ def test_without_pg_dump_the_way_out_is_told(old: Database, tmp_path: Path, monk
     assert not list((tmp_path / "backups").iterdir())
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(
+def test_a_failed_migration_leaves_the_database_unchanged(
     old: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = command.upgrade
@@ -120,7 +122,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 
     monkeypatch.setattr(migrations.command, "upgrade", break_off)
     wish = UpgradeBackups(tmp_path / "backups", keep=3)
-    with pytest.raises(ConfigurationError, match="left as it was"):
+    with pytest.raises(ConfigurationError, match="was not changed"):
         migrate(old, wish)
     assert revision_of(old) == OLD
     assert periodic_tasks(old) == ["kept"]

@@ -1,4 +1,4 @@
-"""The gallery: newest first, in pages that neither skip nor repeat while pictures come and go."""
+"""The gallery: newest first, in pages that neither skip nor repeat while pictures are added and removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose is it: jobs, pictures and messages keep the client that asked for them, also when they are gone."""
+"""Owners of jobs, pictures and messages: the client that requested them, also after their removal."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def owners(store: Store) -> OwnerStore:
 
 
 def make(store: Store, client: str) -> str:
-    """A job of `client` that has made a picture; gives the picture's id."""
+    """A job of `client` with a picture. Returns the picture's id."""
     output = an_output(store.submit(client=client).id)
     store.complete(store.claim(), output)
     return output.id
 
 
-def test_a_picture_belongs_to_who_asked_for_it(store: Store, owners: OwnerStore) -> None:
+def test_a_picture_belongs_to_the_client_that_requested_it(store: Store, owners: OwnerStore) -> None:
     hers, his = make(store, "key:1"), make(store, "hf:bob")
     assert (owners.of_output(hers), owners.of_output(his)) == ("key:1", "hf:bob")
     assert owners.of_job(store.outputs.get(hers).job_id) == "key:1"
@@ -60,7 +60,7 @@ def test_what_was_removed_keeps_its_owner(store: Store, owners: OwnerStore) -> N
     store.outputs.remove(by_hand)
     job_id = store.outputs.get(by_age).job_id
     retention = RetentionStore(store.database)
-    retention.forget(retention.outputs_of([job_id]), [job_id], ended_before=-60)
+    retention.delete(retention.outputs_of([job_id]), [job_id], ended_before=-60)
     assert owners.of_output(by_hand) == "key:1"
     assert owners.of_output(by_age) == owners.of_job(job_id) == "key:2"
 
@@ -83,7 +83,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[D
     database.close()
 
 
-def test_an_upgrade_gives_pictures_the_owner_of_their_job(
+def test_an_upgrade_sets_the_owner_of_pictures_to_that_of_their_job(
     empty_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade = command.upgrade

@@ -1,4 +1,4 @@
-"""What may be forgotten is found, oldest first; what is forgotten leaves a trace; favourites and live jobs stay."""
+"""Retention finds what may be deleted, oldest first, and records removals; favourites and live jobs stay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def retention(store: Store) -> RetentionStore:
 
 
 def done(store: Store, days_ago: float = 0.0, pictures: int = 1) -> tuple[str, list[str]]:
-    """A job that ended `days_ago`; gives its id and those of its pictures."""
+    """A job that ended `days_ago`. Returns its id and those of its pictures."""
     job = store.submit()
     made = [an_output(job.id, index) for index in range(pictures)]
     store.complete(store.claim(), *made)
@@ -38,7 +38,7 @@ def ended(retention: RetentionStore, days: float) -> list[str]:
 
 
 def forget(retention: RetentionStore, job_ids: list[str], **how) -> tuple[int, int]:
-    found = retention.forget(retention.outputs_of(job_ids), job_ids, **how)
+    found = retention.delete(retention.outputs_of(job_ids), job_ids, **how)
     return len(found.outputs), found.jobs
 
 
@@ -65,11 +65,11 @@ def test_a_long_history_is_gone_through_in_portions(store: Store, retention: Ret
     assert len(portions) > 2
     assert sum(map(len, portions)) == 2 * PORTION + 6
     for portion in portions:
-        retention.forget([], portion, ended_before=7 * DAY)
+        retention.delete([], portion, ended_before=7 * DAY)
     assert ended(retention, 7) == [job_id]  # it has a picture
 
 
-def test_what_is_forgotten_is_gone_and_says_so(store: Store, retention: RetentionStore) -> None:
+def test_deleted_jobs_and_pictures_raise_gone(store: Store, retention: RetentionStore) -> None:
     job_id, (first, second) = done(store, 10, pictures=2)
     assert forget(retention, [job_id]) == (2, 1)
     with pytest.raises(Gone):
@@ -82,7 +82,7 @@ def test_what_is_forgotten_is_gone_and_says_so(store: Store, retention: Retentio
     assert forget(retention, [job_id]) == (0, 0)
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(store: Store, retention: RetentionStore) -> None:
+def test_a_dry_run_reports_the_same_and_changes_nothing(store: Store, retention: RetentionStore) -> None:
     job_id, _ = done(store, 10, pictures=2)
     assert forget(retention, [job_id], dry_run=True) == (2, 1)
     assert store.output_count() == 2
@@ -107,7 +107,7 @@ def test_one_that_became_a_favourite_after_the_look_stays(store: Store, retentio
     job_id, (output_id,) = done(store, 10)
     old = retention.outputs_of([job_id])
     store.outputs.mark(output_id, favorite=True)
-    assert retention.forget(old, [job_id]).outputs == []
+    assert retention.delete(old, [job_id]).outputs == []
     store.outputs.get(output_id)
 
 
@@ -117,9 +117,9 @@ def test_a_job_that_was_put_back_in_line_after_the_look_stays(store: Store, rete
     store.edit(job.id, created_at=store.now() - 10 * DAY, completed_at=store.now() - 10 * DAY)
     (portion,) = retention.ended_before(7 * DAY)
     store.jobs.retry(job.id, max_attempts=1)
-    assert retention.forget([], portion, ended_before=7 * DAY).jobs == 0
+    assert retention.delete([], portion, ended_before=7 * DAY).jobs == 0
     store.claims.fail(store.claim(), OutOfMemory())  # ended again, but just now
-    assert retention.forget([], portion, ended_before=7 * DAY).jobs == 0
+    assert retention.delete([], portion, ended_before=7 * DAY).jobs == 0
     store.jobs.get(job.id)
 
 
@@ -146,12 +146,12 @@ def test_keys_and_traces_are_forgotten_by_age(store: Store, retention: Retention
         connection.execute(update(idempotency_keys).where(old).values(created_at=store.now() - 31 * DAY))
         connection.execute(insert(removals).values(id="f" * 32, kind="job", removed_at=store.now() - 400 * DAY))
     assert retention.count_keys(30 * DAY) == 1
-    assert retention.forget_keys(30 * DAY) == 1
+    assert retention.delete_keys(30 * DAY) == 1
     assert store.submit_with_key("new")[1] is False
     assert store.submit_with_key("old")[1] is True
     with pytest.raises(Gone):
         store.jobs.get("f" * 32)
-    assert retention.forget_traces(365 * DAY) == 1
+    assert retention.delete_removals(365 * DAY) == 1
     with pytest.raises(JobNotFound):
         store.jobs.get("f" * 32)
 
@@ -187,7 +187,7 @@ def test_the_space_of_what_was_removed_is_given_back(store: Store, sqlite_databa
     with store.database.write() as connection:
         connection.execute(insert(removals), many)
     before = _pages(store.database)
-    RetentionStore(store.database).forget_traces(0)
+    RetentionStore(store.database).delete_removals(0)
     vacuum_and_analyze(store.database)
     assert _pages(store.database) < before / 2
     with store.database.read() as connection:

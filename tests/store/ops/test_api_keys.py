@@ -1,4 +1,4 @@
-"""API keys in the database: looked up by hash, dead once revoked, used at a coarse resolution."""
+"""API keys in the database: found by hash, invalid once revoked, last use stored at a coarse resolution."""
 
 from __future__ import annotations
 

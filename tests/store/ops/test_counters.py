@@ -1,4 +1,4 @@
-"""What monitoring counts: each acceptance, end and return of a job once, whoever it was; and what workers add."""
+"""Counters for monitoring: each acceptance, end and return of a job once; and what workers add."""
 
 from __future__ import annotations
 

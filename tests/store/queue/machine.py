@@ -1,4 +1,4 @@
-"""The store as a state machine, beside a model of it that fits in the head: dictionaries and plain ifs."""
+"""The store as a state machine, compared with a simple model: dictionaries and plain ifs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
 
 @dataclass
 class Expected:
-    """What the model believes about one job."""
+    """The model's state of one job."""
 
     id: str
     client: str
@@ -35,7 +35,7 @@ class Expected:
     def is_owned_by(self, claim: Claim) -> bool:
         return (self.status, self.worker, self.attempt) == (PROCESSING, claim.worker_id, claim.attempt)
 
-    def after_a_fault(self) -> None:
+    def status_after_failure(self) -> None:
         if self.cancel_requested:
             self.status = CANCELLED
         else:
@@ -154,7 +154,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         status = self.store.claims.fail(claim, ModelUnavailable(), retry_in=retry_in)
         if retry_in is not None:
-            expected.after_a_fault()
+            expected.status_after_failure()
         else:
             expected.status = CANCELLED if expected.cancel_requested else FAILED
         assert status is expected.status
@@ -187,7 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
         for beat in (
             self.store.claims.heartbeat([claim])[claim.job_id],
             self.store.claims.progress(claim, Progress(Phase.GENERATING, 1, 4)),
-            self.store.claims.look(claim),
+            self.store.claims.check(claim),
         ):
             assert (beat.owned, beat.cancel_requested) == (owned, owned and expected.cancel_requested)
 
@@ -200,7 +200,7 @@ class StoreMachine(RuleBasedStateMachine):
         after_a_cancel=st.sampled_from([False, False, True]),
     )
     def an_owner_writes(self, which: int, how: str, after_a_cancel: bool) -> None:
-        """Claims drawn from all ever made are mostly stale; this draws from the living."""
+        """Claims drawn from all ever made are mostly stale; this draws from current ones."""
         owners = self.owners()
         claim = owners[which % len(owners)]
         if after_a_cancel:
@@ -222,10 +222,10 @@ class StoreMachine(RuleBasedStateMachine):
         expected = self.model[job_id]
         if expected.status is PROCESSING:
             self.store.edit(job_id, lease_expires_at=self.store.now() - 1)
-            expected.after_a_fault()
-            assert [row.id for row in self.store.claims.rescue()] == [job_id]
+            expected.status_after_failure()
+            assert [row.id for row in self.store.claims.expire_leases()] == [job_id]
         else:
-            assert self.store.claims.rescue() == []
+            assert self.store.claims.expire_leases() == []
 
     @rule(job_id=jobs)
     def the_backoff_passes(self, job_id: str) -> None:

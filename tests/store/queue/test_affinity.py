@@ -1,4 +1,4 @@
-"""A worker prefers the models it holds, and the head of the line cannot be passed over for ever."""
+"""A worker prefers loaded models, and the first job in the queue cannot be overtaken for ever."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_head_passed_over_for_long_enough_is_taken(store: Store) -> None:
 
 
 def test_waiting_in_a_long_line_is_not_being_passed_over(store: Store) -> None:
-    """Else a backlog older than the bound would swap models with every job, just when there is most to do."""
+    """Otherwise a backlog older than the bound would swap models with every job under the highest load."""
     head, warm = store.submit("cold"), store.submit("warm")
     store.edit(head.id, created_at=store.now() - 100 * MIN_AFFINITY_BOUND)
     assert store.claim("w1", "warm").job_id == warm.id

@@ -1,4 +1,4 @@
-"""Jobs that one call can draw together: who is taken, who is not, and that nobody is taken twice."""
+"""Jobs that can be merged into one call: which are claimed, which are not, and that none is claimed twice."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PICTURE = InputRef(sha256="0" * 64, width=64, height=64)
 
 
 def taken(store: Store, most: int = 7, worker: str = "w1") -> list[str]:
-    """The ids of those that come with the head of the line."""
-    return [claim.job_id for claim in store.claims.claim_alike(store.claim(worker), most)]
+    """The ids of jobs claimed with the first job in the queue."""
+    return [claim.job_id for claim in store.claims.claim_batch(store.claim(worker), most)]
 
 
 def test_those_that_differ_in_words_and_seed_come_along_in_the_order_they_wait(store: Store) -> None:
     jobs = [store.submit(prompt=f"boat {n}", seed=n, client=f"c{n % 2}") for n in range(5)]
     first = store.claim("w1")
-    others = store.claims.claim_alike(first, 3)
+    others = store.claims.claim_batch(first, 3)
     line = [first.job_id, *[claim.job_id for claim in others], *[job.id for job in store.jobs.waiting()]]
     assert len(others) == 3
     assert sorted(line) == sorted(job.id for job in jobs)
@@ -61,7 +61,7 @@ def test_those_that_differ_in_more_stay(store: Store, other: dict) -> None:
     store.submit(**other)
     first = store.claim("w1")
     assert first.job_id == head.id
-    assert store.claims.claim_alike(first, 7) == []
+    assert store.claims.claim_batch(first, 7) == []
     assert store.jobs.count_pending() == 1
 
 
@@ -80,14 +80,14 @@ def test_loras_and_scales_must_be_the_same(store: Store) -> None:
 
 
 def test_only_first_attempts_come_along(store: Store) -> None:
-    """One that kills its worker takes the others with it once, and runs alone from then on."""
+    """A job that kills its worker affects the merged jobs once, and runs alone from then on."""
     for _ in range(2):
         store.submit()
     first = store.claim("w1")
-    (other,) = store.claims.claim_alike(first, 7)
+    (other,) = store.claims.claim_batch(first, 7)
     store.lose(other)
     store.submit()
-    assert len(store.claims.claim_alike(first, 7)) == 1
+    assert len(store.claims.claim_batch(first, 7)) == 1
     assert [job.id for job in store.jobs.waiting()] == [other.job_id]
 
 
@@ -103,7 +103,7 @@ def test_one_that_is_held_back_stays(store: Store) -> None:
     assert taken(store) == []
 
 
-def test_nobody_comes_forward_from_far_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_job_is_moved_forward_from_far_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "_NEXT", batching._NEXT.limit(3))
     store.submit()
     for width in (128, 64, 128, 64):
@@ -115,7 +115,7 @@ def test_each_is_fenced_and_ended_by_itself(store: Store) -> None:
     for _ in range(4):
         store.submit()
     first = store.claim("w1")
-    cancelled, failed, back = store.claims.claim_alike(first, 7)
+    cancelled, failed, back = store.claims.claim_batch(first, 7)
     assert all(beat.owned for beat in store.claims.heartbeat([first, cancelled, failed, back]).values())
     store.jobs.cancel(cancelled.job_id)
     beats = store.claims.heartbeat([first, cancelled])
@@ -130,7 +130,7 @@ def test_each_is_fenced_and_ended_by_itself(store: Store) -> None:
     assert row.max_attempts - row.attempt == 3  # given back, it has as many as before
 
 
-def test_what_somebody_else_takes_meanwhile_stays_theirs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_claimed_by_another_worker_meanwhile_are_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         store.submit()
     first = store.claim("w1")
@@ -142,20 +142,20 @@ def test_what_somebody_else_takes_meanwhile_stays_theirs(store: Store, monkeypat
         return chosen
 
     monkeypatch.setattr(claims, "batchable", slow_look)
-    ours = store.claims.claim_alike(first, 7)
+    ours = store.claims.claim_batch(first, 7)
     assert len(ours) == 1
     assert store.row(theirs[0].job_id).worker_id == "w2"
     assert len({first.job_id, theirs[0].job_id, ours[0].job_id}) == 3
 
 
 def test_workers_that_want_the_same_jobs_each_get_others(store: Store) -> None:
-    """None twice, none lost, and nobody waits for anybody in a circle."""
+    """None twice, none lost, and no deadlock."""
     enqueued = {store.submit(client=f"c{n % 3}", seed=n).id for n in range(90)}
 
     def hammer(worker: str) -> list[str]:
         mine = []
         while (first := store.claims.claim(worker)) is not None:
-            for claim in (first, *store.claims.claim_alike(first, 4)):
+            for claim in (first, *store.claims.claim_batch(first, 4)):
                 mine.append(claim.job_id)
                 store.complete(claim)
         return mine

@@ -28,7 +28,7 @@ def test_a_running_job_is_asked_to_stop_and_no_other(store: Store) -> None:
     asked = store.jobs.cancel(mine.job_id)
     assert (asked.status, asked.cancel_requested) == (JobStatus.PROCESSING, True)
     assert store.row(other.job_id) == before
-    assert not store.claims.look(other).cancel_requested
+    assert not store.claims.check(other).cancel_requested
     store.claims.cancelled(mine)
     assert store.jobs.get(mine.job_id).status is JobStatus.CANCELLED
     store.complete(other)

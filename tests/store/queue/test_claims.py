@@ -1,4 +1,4 @@
-"""One claim, one owner: whoever hammers the queue, no job is claimed twice and none is left."""
+"""One claim, one owner: under concurrency no job is claimed twice and none is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.store.harness import LEASE, TIMEOUT, Store, a_request
 JOBS = 120
 
 
-def test_an_empty_queue_gives_nothing(store: Store) -> None:
+def test_an_empty_queue_returns_none(store: Store) -> None:
     assert store.claims.claim("w1") is None
     assert store.claims.claim("w1", ["demo"]) is None
 

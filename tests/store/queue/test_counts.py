@@ -1,4 +1,4 @@
-"""The counts are exact whatever happens, though nothing is counted over history."""
+"""The counts are always exact, although no query reads history."""
 
 from __future__ import annotations
 

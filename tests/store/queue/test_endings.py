@@ -1,4 +1,4 @@
-"""How an attempt ends: published whole or not at all, failed, cancelled, given back."""
+"""How an attempt ends: published completely or not at all, failed, cancelled, released."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_complete_refuses_a_job_that_was_cancelled_first(store: Store) -> None:
 
 
 def test_complete_may_be_repeated_when_its_answer_was_lost(store: Store) -> None:
-    """A connection that breaks during the commit leaves the worker not knowing: it must be able to ask again."""
+    """After a connection broke during the commit the worker does not know the result: it must be able to repeat it."""
     store.submit()
     claim = store.claim()
     output = an_output(claim.job_id)
@@ -105,7 +105,7 @@ def test_a_passing_fault_is_tried_again_later_and_its_trace_goes_with_the_next_a
 
 
 def test_a_passing_fault_on_the_last_attempt_is_final(store: Store) -> None:
-    """The bound on attempts is the store's to keep, whatever a worker asks for."""
+    """The store enforces the limit of attempts, whatever a worker requests."""
     job = store.submit()
     store.edit(job.id, max_attempts=1)
     assert store.claims.fail(store.claim(), ModelUnavailable(), retry_in=1) is JobStatus.FAILED
@@ -126,7 +126,7 @@ def test_a_failure_of_a_cancelled_job_is_a_cancel(store: Store, retry_in: float 
     assert job.completed_at is not None
 
 
-def test_release_gives_the_job_back_unharmed_however_often(store: Store) -> None:
+def test_release_returns_the_job_without_counting_the_attempt(store: Store) -> None:
     job = store.submit()
     for attempt in range(1, 8):
         claim = store.claim(f"w{attempt}")

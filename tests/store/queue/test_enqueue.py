@@ -1,4 +1,4 @@
-"""Accepted means durable; an Idempotency-Key makes one job however often and however concurrently it is sent."""
+"""Accepted means durable; an Idempotency-Key creates one job however often and concurrently it is sent."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
         store.jobs.get("x")
 
 
-def test_an_unknown_job_and_a_removed_one_are_told_apart(store: Store) -> None:
+def test_an_unknown_job_and_a_removed_one_raise_different_errors(store: Store) -> None:
     with pytest.raises(JobNotFound):
         store.jobs.get("nothing")
     assert store.jobs.revision("nothing") is None

@@ -1,4 +1,4 @@
-"""Once a lease is lost, nothing its worker says is written: not before the next claim, not after it, not ever."""
+"""After a lease is lost, its worker cannot write: neither before the next claim nor after it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_sign_of_life_after_the_lease_was_lost_changes_nothing(store: Store, s
     before = store.row(stale.job_id)
     assert not store.claims.heartbeat([stale])[stale.job_id].owned
     assert not store.claims.progress(stale, Progress(Phase.GENERATING, 3, 9)).owned
-    assert not store.claims.look(stale).owned
+    assert not store.claims.check(stale).owned
     assert store.row(stale.job_id) == before
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a job come and go with it, in its own transactions."""
+"""Input pictures are inserted and deleted with their job, in the same transactions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_they_go_with_the_job(store: Store) -> None:
     assert kept(store) == 4  # a cancelled job can be retried
     assert store.jobs.retry(job.id, max_attempts=1).status is JobStatus.PENDING
     store.jobs.cancel(job.id)
-    RetentionStore(store.database).forget([], [job.id])
+    RetentionStore(store.database).delete([], [job.id])
     assert store.inputs.pngs(job.id) == {}
     assert set(store.inputs.pngs(other.id)) == {"image", "mask"}
 

@@ -1,4 +1,4 @@
-"""Jobs of remote providers wait in a line of their own: neither line sees the other."""
+"""Jobs of remote providers wait in a separate queue: neither affects the other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_positions_and_counts_are_of_the_lane(store: Store) -> None:
     assert [store.jobs.position(job) for job in local] == [1, 2]
     assert [store.jobs.position(job) for job in remote] == [1, 2, 3]
     status_probes = StatusProbeStore(store.database)
-    assert [glance.position for job in remote if (glance := status_probes.glance(job.id))] == [1, 2, 3]
+    assert [probe.position for job in remote if (probe := status_probes.probe(job.id))] == [1, 2, 3]
     assert [job.id for job in store.jobs.waiting(lane="remote")] == [job.id for job in remote]
     assert [job.id for job in store.jobs.waiting()] == [job.id for job in local]
     store.claims.claim("w", lane="remote")
@@ -42,7 +42,7 @@ def test_positions_and_counts_are_of_the_lane(store: Store) -> None:
 
 
 def test_a_lane_that_stands_still_opens_no_past_in_the_other(store: Store) -> None:
-    """Nobody serves the remote lane: its old turns must not let newcomers of the local one in before others."""
+    """No worker serves the remote lane: its old turns must not let new clients of the local one overtake others."""
     submit(store, "remote")
     for _ in range(20):
         submit(store, "local")

@@ -1,4 +1,4 @@
-"""The lease follows the work: heartbeats, the rescue of silent workers' jobs, and the end of poison jobs."""
+"""Leases: heartbeats, expiry of leases of dead workers, and the end of jobs that kill workers."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def test_a_heartbeat_and_progress_bring_the_news_of_a_cancel(store: Store) -> No
     store.jobs.cancel(claim.job_id)
     assert store.claims.heartbeat([claim])[claim.job_id].cancel_requested
     assert store.claims.progress(claim, Progress(Phase.GENERATING, 1, 9)).cancel_requested
-    assert store.claims.look(claim).cancel_requested
+    assert store.claims.check(claim).cancel_requested
 
 
-def test_heartbeats_of_several_jobs_are_told_apart(store: Store) -> None:
+def test_heartbeats_of_several_jobs_have_separate_results(store: Store) -> None:
     for _ in range(3):
         store.submit()
     claims = [store.claim(f"w{number}") for number in range(3)]
@@ -58,20 +58,20 @@ def test_heartbeats_of_several_jobs_are_told_apart(store: Store) -> None:
     assert store.claims.heartbeat([]) == {}
 
 
-def test_a_live_job_is_not_rescued(store: Store) -> None:
+def test_the_lease_of_a_live_job_does_not_expire(store: Store) -> None:
     store.submit()
     store.claim()
-    assert store.claims.rescue() == []
+    assert store.claims.expire_leases() == []
 
 
 def test_a_silent_worker_s_job_waits_again_behind_a_backoff(store: Store) -> None:
     store.submit()
     claim = store.claim()
     store.expire(claim)
-    assert [(row.id, row.status, row.attempt, row.error_code) for row in store.claims.rescue()] == [
+    assert [(row.id, row.status, row.attempt, row.error_code) for row in store.claims.expire_leases()] == [
         (claim.job_id, "PENDING", 1, "worker_died")
     ]
-    assert store.claims.rescue() == []
+    assert store.claims.expire_leases() == []
     row = store.row(claim.job_id)
     assert row.worker_id is None
     assert row.lease_expires_at is None
@@ -86,7 +86,7 @@ def test_the_backoff_doubles_up_to_its_bound(store: Store) -> None:
     for _ in range(10):
         claim = store.claim()
         store.expire(claim)
-        store.claims.rescue()
+        store.claims.expire_leases()
         waits.append(store.row(job.id).available_at - store.now())
         store.edit(job.id, available_at=None)
     expected = [min(BACKOFF_SECONDS * 2**n, BACKOFF_MAX_SECONDS) for n in range(10)]
@@ -113,10 +113,10 @@ def test_a_job_that_used_up_its_deadline_failed_by_timeout(store: Store, max_att
     store.claim()
     past = store.now() - 1
     store.edit(job.id, lease_expires_at=past, deadline_at=past)
-    store.claims.rescue()
-    rescued = store.jobs.get(job.id)
-    assert rescued.error_code == "timeout"
-    assert rescued.status is (JobStatus.FAILED if max_attempts == 1 else JobStatus.PENDING)
+    store.claims.expire_leases()
+    expired = store.jobs.get(job.id)
+    assert expired.error_code == "timeout"
+    assert expired.status is (JobStatus.FAILED if max_attempts == 1 else JobStatus.PENDING)
 
 
 def test_a_timeout_shorter_than_the_lease_is_a_timeout_too(database: Database) -> None:
@@ -126,7 +126,7 @@ def test_a_timeout_shorter_than_the_lease_is_a_timeout_too(database: Database) -
         claim = store.claim()
         row = store.row(job.id)
         store.edit(job.id, max_attempts=1, lease_expires_at=row.lease_expires_at - 60, deadline_at=row.deadline_at - 60)
-        assert [row.error_code for row in store.claims.rescue()] == ["timeout"]
+        assert [row.error_code for row in store.claims.expire_leases()] == ["timeout"]
         assert claim.deadline_in == 10
         store.jobs.retry(job.id, max_attempts=1)
 
@@ -141,14 +141,14 @@ def test_a_cancelled_job_whose_worker_died_is_cancelled(store: Store) -> None:
     assert job.completed_at is not None
 
 
-def test_rescue_touches_only_lost_jobs(store: Store) -> None:
+def test_expire_leases_changes_only_lost_jobs(store: Store) -> None:
     for _ in range(4):
         store.submit()
     done, lost, alive = store.claim("w1"), store.claim("w2"), store.claim("w3")
     store.complete(done)
     before = {id: store.row(id) for id in (done.job_id, alive.job_id)}
     store.expire(lost)
-    assert [row.id for row in store.claims.rescue()] == [lost.job_id]
+    assert [row.id for row in store.claims.expire_leases()] == [lost.job_id]
     assert {id: store.row(id) for id in before} == before
 
 
@@ -168,7 +168,7 @@ def test_a_lease_in_the_far_future_still_ends_within_a_lease(store: Store) -> No
     store.submit()
     claim = store.claim()
     store.edit(claim.job_id, lease_expires_at=store.now() + 9000, deadline_at=store.now() + 9500)
-    assert store.claims.rescue() == []
+    assert store.claims.expire_leases() == []
     row = store.row(claim.job_id)
     assert row.lease_expires_at <= store.now() + LEASE
     assert row.deadline_at <= store.now() + TIMEOUT
@@ -179,15 +179,15 @@ def test_a_deadline_in_the_far_future_is_brought_back_though_the_worker_lives(st
     claim = store.claim()
     store.edit(claim.job_id, deadline_at=store.now() + 9500)
     store.claims.heartbeat([claim])
-    store.claims.rescue()
+    store.claims.expire_leases()
     assert store.row(claim.job_id).deadline_at <= store.now() + TIMEOUT
     assert store.claims.heartbeat([claim])[claim.job_id].owned
 
 
-def test_gives_up_longer_than_the_longest_backoff(store: Store) -> None:
+def test_no_job_waits_longer_than_the_longest_backoff(store: Store) -> None:
     job = store.submit()
     store.edit(job.id, available_at=store.now() + BACKOFF_MAX_SECONDS + 60)
-    store.claims.rescue()
+    store.claims.expire_leases()
     assert store.claim().job_id == job.id
 
 

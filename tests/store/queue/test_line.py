@@ -1,4 +1,4 @@
-"""Turns and positions: who is served when, across clients, and what a waiting client is told about it."""
+"""Turns and positions: the order of jobs across clients, and the positions reported to them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_newcomer_is_served_next_however_long_the_flood_has_been_running(store
 
 
 def test_having_been_idle_saves_up_no_turns(store: Store) -> None:
-    """A client that comes back after a while gets its share from now on, not what it could have had before."""
+    """A client that returns after a while gets its share from now on, not what it could have had before."""
     for _ in range(20):
         store.submit(client="steady")
     for _ in range(10):
@@ -66,7 +66,7 @@ def test_priorities_have_turns_of_their_own(store: Store) -> None:
 
 
 def test_a_job_left_from_a_busy_day_is_served_before_newcomers(store: Store) -> None:
-    """Turns never start again from nothing: a job that comes back does not find itself behind a new line."""
+    """Turns never restart at zero: a returned job is not put behind a new queue."""
     for _ in range(30):
         last = store.submit(client="flood")
     while (claim := store.claim()).job_id != last.id:
@@ -78,7 +78,7 @@ def test_a_job_left_from_a_busy_day_is_served_before_newcomers(store: Store) -> 
 
 
 def test_a_job_that_comes_back_does_not_open_the_past_to_newcomers(store: Store) -> None:
-    """The turn being served now is not that of a rescued job, or a new flood would be put before everybody."""
+    """The turn being served is not that of a returned job, or new floods would be put before all other jobs."""
     lost = store.submit(client="unlucky")
     claim = store.claim()
     for _ in range(20):
@@ -98,7 +98,7 @@ def test_a_job_that_comes_back_does_not_open_the_past_to_newcomers(store: Store)
 
 
 def test_a_retried_job_goes_to_the_end_of_its_client_s_line(store: Store) -> None:
-    """Else cancel and retry would be a way past everybody: every cancelled job keeps its early turn."""
+    """Otherwise clients could overtake others by cancel and retry: every cancelled job would keep its early turn."""
     cancelled = []
     for _ in range(5):
         job = store.submit(client="sly")

@@ -1,4 +1,4 @@
-"""Orders to load and unload: each carried out once, by whom it is meant for, and in time or never."""
+"""Load requests: each carried out once, by its addressee, and not after it has expired."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.core.load_requests import LoadAction, LoadRequest, LoadState
-from app.errors import LoadCalledOff, OutOfMemory
+from app.errors import LoadCancelled, OutOfMemory
 from app.store.db.schema import load_requests
 from tests.store.harness import Store
 
@@ -16,7 +16,7 @@ LOAD, UNLOAD = LoadAction.LOAD, LoadAction.UNLOAD
 
 
 def order(store: Store, model_id: str | None = "demo", *, addressee: str | None = None, lifetime: float = 60):
-    return store.load_requests.place(LOAD, model_id, lifetime=lifetime, addressee=addressee)
+    return store.load_requests.create(LOAD, model_id, lifetime=lifetime, addressee=addressee)
 
 
 def take(store: Store, worker: str = "w1") -> LoadRequest:
@@ -52,27 +52,27 @@ def test_the_oldest_first_and_each_once(store: Store) -> None:
     assert store.load_requests.take("w1") is None
 
 
-def test_of_many_who_reach_for_one_only_one_gets_it(store: Store) -> None:
+def test_of_many_workers_only_one_takes_a_request(store: Store) -> None:
     order(store)
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(store.load_requests.take, [f"w{number}" for number in range(8)]))
     assert sum(one is not None for one in got) == 1
 
 
-def test_one_that_is_meant_for_somebody_waits_for_them(store: Store) -> None:
+def test_a_request_with_an_addressee_waits_for_that_worker(store: Store) -> None:
     order(store, addressee="w2")
     assert store.load_requests.take("w1") is None
     assert take(store, "w2").addressee == "w2"
 
 
-def test_past_its_time_nobody_takes_it(store: Store) -> None:
+def test_an_expired_request_is_not_taken(store: Store) -> None:
     order(store, lifetime=-1)
     assert store.load_requests.take("w1") is None
     assert store.load_requests.under_way(LOAD, "demo") is None
 
 
 @pytest.mark.parametrize("end", ["done", "release"])
-def test_only_who_took_it_may_end_it(store: Store, end: str) -> None:
+def test_only_the_worker_that_took_it_may_end_it(store: Store, end: str) -> None:
     order(store)
     first = take(store)
     store.load_requests.release(first)
@@ -105,7 +105,7 @@ def test_old_ones_are_forgotten(store: Store) -> None:
     assert store.load_requests.get(old.id) is None
 
 
-def test_how_far_a_download_is_only_its_worker_says(store: Store) -> None:
+def test_only_its_worker_may_store_download_progress(store: Store) -> None:
     order(store)
     taken = take(store)
     assert store.load_requests.progress(taken, downloaded=1, total=9, per_second=None)
@@ -120,21 +120,21 @@ def test_how_far_a_download_is_only_its_worker_says(store: Store) -> None:
 
 
 @pytest.mark.parametrize("model_id", ["a", None])
-def test_a_load_that_is_called_off_is_nobodys(store: Store, model_id: str | None) -> None:
-    reason = LoadCalledOff("Enough.")
+def test_a_cancelled_load_can_no_longer_be_taken_or_ended(store: Store, model_id: str | None) -> None:
+    reason = LoadCancelled("Enough.")
     running = [order(store, "a"), order(store, "b")][0]
     taken = take(store)
     assert taken.id == running.id
-    assert store.load_requests.is_wanted(taken)
-    store.load_requests.place(UNLOAD, "a", lifetime=60)
-    ended = store.load_requests.call_off(model_id, reason)
+    assert store.load_requests.is_active(taken)
+    store.load_requests.create(UNLOAD, "a", lifetime=60)
+    ended = store.load_requests.cancel(model_id, reason)
     assert {each.model_id for each in ended} == ({"a"} if model_id else {"a", "b"})
-    assert not store.load_requests.is_wanted(taken)
+    assert not store.load_requests.is_active(taken)
     assert not store.load_requests.done(taken)
     assert not store.load_requests.release(taken)
-    told = store.load_requests.get(taken.id)
-    assert told is not None
-    assert (told.state, told.error_code, told.error_message) == (LoadState.FAILED, "load_called_off", "Enough.")
-    assert store.load_requests.call_off(model_id, reason) == []
+    ended = store.load_requests.get(taken.id)
+    assert ended is not None
+    assert (ended.state, ended.error_code, ended.error_message) == (LoadState.FAILED, "load_called_off", "Enough.")
+    assert store.load_requests.cancel(model_id, reason) == []
     left = [take(store).action for _ in range(1 if model_id is None else 2)]
     assert left == ([UNLOAD] if model_id is None else [LOAD, UNLOAD])

@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, the store and a simple model of it agree.
+"""After any sequence of operations, the store and a simple model of it agree.
 
 `HYPOTHESIS_PROFILE=thorough` looks longer.
 """

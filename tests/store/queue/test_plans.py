@@ -1,4 +1,4 @@
-"""No query of the queue may grow with history: each uses the index meant for it, and never walks a table.
+"""No query of the queue may cost more with more history: each uses its index, and none scans a table.
 
 The statements are those the store really sends: they are overheard, and SQLite is asked how it would run them.
 """
@@ -70,7 +70,7 @@ def plan_of(database: Database, statement: str, parameters: Any) -> list[str]:
 
 @pytest.fixture(params=["no statistics", "statistics"])
 def store(request: pytest.FixtureRequest, sqlite_database: Database) -> Store:
-    """With and without what upkeep gathers for the planner: it must not tempt it away from the indexes."""
+    """With and without planner statistics: they must not make the planner ignore the indexes."""
     store = Store(sqlite_database)
     running = [store.submit(client="b") for _ in range(3)]
     for job in running:
@@ -94,7 +94,7 @@ def claim_and_lose(store: Store) -> None:
 
 
 def ask_a_provider(store: Store) -> PredictionStore:
-    """One prediction under way, after many that have ended."""
+    """One running prediction, after many that have ended."""
     with store.database.write() as connection:
         common = {"source": "replicate", "model": "a/b", "input": {}, "outputs": [], "created_at": 1.0}
         for number in range(300):
@@ -114,29 +114,26 @@ def a_timed_out_webhook(store: Store) -> None:
     delivery = webhooks.claim(lease_seconds=60)
     assert delivery is not None
     webhooks.failed(delivery, "slow", retry_in=5, timed_out=True)
-    assert (
-        webhooks.claim(lease_seconds=60, passed_over=SkippedReceivers(["other"], ["http://other"], ["somebody"]))
-        is None
-    )
+    assert webhooks.claim(lease_seconds=60, skipped=SkippedReceivers(["other"], ["http://other"], ["somebody"])) is None
 
 
 def forget_all(store: Store) -> None:
     retention = RetentionStore(store.database)
     ids = [job_id for portion in retention.ended_before(-60) for job_id in portion]
     assert ids
-    assert retention.forget(retention.outputs_of(ids[:50]), ids[:50]).jobs == 50
+    assert retention.delete(retention.outputs_of(ids[:50]), ids[:50]).jobs == 50
 
 
 ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "idle poll and claim": (lambda store: store.claim(), {"ix_jobs_line"}),
     "claim in the other lane": (lambda store: store.claims.claim("w", lane="remote"), {"ix_jobs_line"}),
     "claim with models": (lambda store: store.claim("w", "warm", "other"), {"ix_jobs_line", "ix_jobs_model_line"}),
-    "claim what is alike": (lambda store: store.claims.claim_alike(store.claim(), 7), {"ix_jobs_model_line"}),
+    "claim what is alike": (lambda store: store.claims.claim_batch(store.claim(), 7), {"ix_jobs_model_line"}),
     "enqueue": (lambda store: store.submit(client="c1"), {"ix_jobs_line", "ix_jobs_client_line"}),
     "enqueue with a key": (lambda store: store.submit_with_key("k"), set()),
-    "rescue": (lambda store: store.claims.rescue(), {"ix_jobs_leases", "ix_jobs_held_back"}),
+    "expire leases": (lambda store: store.claims.expire_leases(), {"ix_jobs_leases", "ix_jobs_held_back"}),
     "position": (lambda store: store.jobs.position(store.jobs.waiting()[9]), {"ix_jobs_line"}),
-    "glance": (lambda store: StatusProbeStore(store.database).glance(store.jobs.waiting()[9].id), {"ix_jobs_line"}),
+    "probe": (lambda store: StatusProbeStore(store.database).probe(store.jobs.waiting()[9].id), {"ix_jobs_line"}),
     "counts": (lambda store: store.jobs.counts(), set()),
     "prediction of a job": (lambda store: ask_a_provider(store).of_job("old1"), {"ix_predictions_job"}),
     "a provider's word": (
@@ -179,8 +176,8 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "old jobs": (lambda store: list(RetentionStore(store.database).ended_before(60)), set()),
     "old pictures": (lambda store: list(RetentionStore(store.database).oldest_outputs()), {"ix_outputs_newest"}),
     "forget": (lambda store: forget_all(store), set()),
-    "old keys": (lambda store: RetentionStore(store.database).forget_keys(60), {"ix_idempotency_keys_created_at"}),
-    "old traces": (lambda store: RetentionStore(store.database).forget_traces(60), {"ix_removals_removed_at"}),
+    "old keys": (lambda store: RetentionStore(store.database).delete_keys(60), {"ix_idempotency_keys_created_at"}),
+    "old traces": (lambda store: RetentionStore(store.database).delete_removals(60), {"ix_removals_removed_at"}),
     "sweep": (lambda store: store.outputs.known_paths(["2026/01/02/abc.png"]), set()),
     "webhooks": (
         a_timed_out_webhook,

@@ -1,4 +1,4 @@
-"""What was asked of providers: written under the job's claim, told by anybody, ended once."""
+"""Predictions: created under the job's claim, reported by any process, ended once."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_an_end_is_an_end_and_is_counted_once(store: Store, predictions: Predict
     assert Counter("remote_predictions", "demo", "replicate/failed") not in counted
 
 
-def test_a_start_that_is_told_late_takes_nothing_back(store: Store, predictions: PredictionStore) -> None:
+def test_a_late_start_report_does_not_revert_the_status(store: Store, predictions: PredictionStore) -> None:
     claim = claimed(store)
     predictions.created(claim, intended(predictions, claim), "p1")
     predictions.observed(SOURCE, Report("p1", PredictionStatus.PROCESSING))
@@ -97,7 +97,7 @@ def test_what_a_worker_writes_is_fenced(store: Store, predictions: PredictionSto
     assert found(predictions, claim).download_attempted is False
     with pytest.raises(LeaseLost):
         predictions.created(claim, prediction, "p1")
-    assert found(predictions, claim).provider_id == "p1", "it is true, and whoever has the job now needs it"
+    assert found(predictions, claim).provider_id == "p1", "it is valid, and the current worker needs it"
 
 
 def test_one_prediction_is_of_one_job(store: Store, predictions: PredictionStore) -> None:
@@ -109,11 +109,11 @@ def test_one_prediction_is_of_one_job(store: Store, predictions: PredictionStore
     assert found(predictions, second).provider_id is None
 
 
-def test_a_stranger_is_nobodys(store: Store, predictions: PredictionStore) -> None:
+def test_an_unknown_prediction_belongs_to_no_job(store: Store, predictions: PredictionStore) -> None:
     claim = claimed(store)
     prediction = intended(predictions, claim)
-    assert predictions.observed(SOURCE, ended("nobody's")) is None
-    assert predictions.observed(SOURCE, ended("nobody's"), intent="0" * 32) is None
+    assert predictions.observed(SOURCE, ended("unknown")) is None
+    assert predictions.observed(SOURCE, ended("unknown"), intent="0" * 32) is None
     assert predictions.observed("openai", ended("p1"), intent=prediction.id) is None
     assert predictions.observed(SOURCE, ended("p1"), intent=prediction.id) == claim.job_id
     assert (found(predictions, claim).provider_id, found(predictions, claim).status) == ("p1", "succeeded")
@@ -172,5 +172,5 @@ def test_they_go_with_their_job(store: Store, predictions: PredictionStore) -> N
     claim = claimed(store)
     intended(predictions, claim)
     store.claims.cancelled(claim)
-    assert RetentionStore(store.database).forget([], [claim.job_id], ended_before=-60).jobs == 1
+    assert RetentionStore(store.database).delete([], [claim.job_id], ended_before=-60).jobs == 1
     assert predictions.of_job(claim.job_id) is None

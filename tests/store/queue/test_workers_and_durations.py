@@ -1,4 +1,4 @@
-"""Who is alive, and how long things take."""
+"""Live workers, and measured durations."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def move(store: Store, id: str, seconds: float) -> None:
 
 
 def test_a_worker_is_live_while_it_beats(store: Store) -> None:
-    store.workers.beat(report())
-    store.workers.beat(report(state="busy", job_id="j", models=[{"model_id": "demo"}], rss_bytes=5, vram_bytes=2**40))
+    store.workers.heartbeat(report())
+    store.workers.heartbeat(
+        report(state="busy", job_id="j", models=[{"model_id": "demo"}], rss_bytes=5, vram_bytes=2**40)
+    )
     (row,) = store.workers.live()
     assert (row["id"], row["state"], row["job_id"], row["vram_bytes"]) == ("w1", "busy", "j", 2**40)
     assert row["models"] == [{"model_id": "demo"}]
     move(store, "w1", -LEASE - 1)
     assert store.workers.live() == []
-    store.workers.beat(report())
+    store.workers.heartbeat(report())
     assert len(store.workers.live()) == 1
     store.workers.remove("w1")
     assert store.workers.live() == []
@@ -39,9 +41,9 @@ def test_a_worker_is_live_while_it_beats(store: Store) -> None:
 
 def test_the_dead_are_forgotten_and_the_living_are_not(store: Store) -> None:
     for id, moved in (("alive", 0.0), ("silent", -2 * LEASE), ("dead", -11 * LEASE), ("from the future", 11 * LEASE)):
-        store.workers.beat(report(id))
+        store.workers.heartbeat(report(id))
         move(store, id, moved)
-    store.workers.forget_dead()
+    store.workers.delete_dead()
     with store.database.read() as connection:
         assert {row.id for row in connection.execute(workers.select())} == {"alive", "silent"}
 

@@ -49,7 +49,7 @@ def locate_lora(lora_id: str, settings: EngineSettings, control: Control) -> Pat
     local = files.find(settings.loras_dir, lora_id)
     if local is not None:
         return local
-    if files.is_lost_link(settings.loras_dir, lora_id):
+    if files.is_broken_link(settings.loras_dir, lora_id):
         raise LoraUnavailable(
             f"The LoRA {lora_id} is a link to a file that is not there. Mend the link in {settings.loras_dir.name}/"
             " (LORAS_DIR)."
@@ -85,7 +85,7 @@ def _download(repo: str, name: str | None, settings: EngineSettings, control: Co
 
 
 def _only_lora(repo: str, names: list[str]) -> str:
-    candidates = [name for name in names if files.is_named_so(Path(name))]
+    candidates = [name for name in names if files.has_lora_suffix(Path(name))]
     if files.USUAL_NAME in candidates:
         return files.USUAL_NAME
     if len(candidates) == 1:

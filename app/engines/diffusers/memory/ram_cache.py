@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from app.core.catalog import ModelSpec
-from app.core.parking import reserve_bytes, room_for, to_drop
+from app.core.parking import count_to_evict, evictions_to_park, reserve_bytes
 from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory
 from app.engines.diffusers.load.log import log
 from app.engines.diffusers.memory.loaded import LoadedModel
@@ -37,7 +37,7 @@ class RamCache:
             return False
         here = {part for other in self._models.values() for part in other.weights}
         size = sum(size for part, size in model.weights.items() if part not in in_use and part not in here)
-        too_many = room_for(size, self._sizes(in_use), free_bytes(_CPU), reserve_bytes(ram_bytes()))
+        too_many = evictions_to_park(size, self._sizes(in_use), free_bytes(_CPU), reserve_bytes(ram_bytes()))
         if too_many is None:
             log.info("%s: no room to wait in main memory (%s)", model.spec.id, gigabytes(size))
             return False
@@ -73,7 +73,7 @@ class RamCache:
         """Drop the oldest until `size` bytes of main memory are free beside the reserve, or none is left."""
         if self._models:
             needed = size + reserve_bytes(ram_bytes())
-            self._drop_oldest(to_drop(self._sizes(in_use), needed, free_bytes(_CPU)))
+            self._drop_oldest(count_to_evict(self._sizes(in_use), needed, free_bytes(_CPU)))
 
     def _sizes(self, in_use: Collection[int]) -> list[int]:
         """What is freed with each when all older ones are gone."""

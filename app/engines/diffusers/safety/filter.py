@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
-from app.core.safety import SafetyPolicy, SafetyResult, gravest
+from app.core.safety import SafetyPolicy, SafetyResult, most_severe
 from app.engines.base import GeneratedImage, GeneratedVideo, Generation, Pixels
 from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory
 from app.engines.diffusers.load.hub_names import plain_names_only
@@ -80,7 +80,7 @@ class Safety:
             generation,
             images=[image for image in images if image.safety is not SafetyResult.BLOCKED],
             videos=[video for video in videos if video.safety is not SafetyResult.BLOCKED],
-            safety=gravest(one.safety for one in judged),
+            safety=most_severe(one.safety for one in judged),
             timings={**generation.timings, "safety": time.perf_counter() - started},
             warnings=(*generation.warnings, *_told(judged)),
         )

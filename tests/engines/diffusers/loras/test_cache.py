@@ -331,7 +331,7 @@ def test_files_that_are_no_loras_are_refused(draw, folder, make):
     for name, message in (
         ("pickle", "it is a pickle, which can run code and is never loaded"),
         ("cut", "it has [0-9,]+ bytes and should have"),
-        ("empty", "does not begin like a safetensors file"),
+        ("empty", "is not a safetensors file"),
         ("model", "is no LoRA: none of its 1 tensors"),
         ("nobody", r"There is no LoRA 'nobody'\. Put its \.safetensors file into loras/"),
         ("other.ckpt", "There is no LoRA"),

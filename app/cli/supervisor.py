@@ -1,7 +1,7 @@
 """The supervisor: starts the API and the workers as processes of their own, and a fresh one when one dies.
 
 It runs no request and no generation, so nothing they do can take it down. When it dies itself, even by SIGKILL, its
-children notice through their lifeline and stop.
+children notice it through a pipe and stop.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Supervisor:
         self._grace = grace
         self._stopping = False
         self._reloading = False
-        self._lifeline_end, self._lifeline = os.pipe()  # held open, never written
+        self._watched_end, self._held_end = os.pipe()  # held open, never written
         self.exit_status = 0
 
     def run(self) -> int:
@@ -108,8 +108,8 @@ class Supervisor:
             child.process = subprocess.Popen(
                 child.command,
                 cwd=ROOT,
-                env={**os.environ, **child.environment, parent_watch.ENVIRONMENT_NAME: str(self._lifeline_end)},
-                pass_fds=[self._lifeline_end],
+                env={**os.environ, **child.environment, parent_watch.ENVIRONMENT_NAME: str(self._watched_end)},
+                pass_fds=[self._watched_end],
                 preexec_fn=_ignore_hangup,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops them in order
             )

@@ -31,7 +31,7 @@ from app.worker.prediction_ledger import remote_worker
 
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
 ORPHAN_GRACE_SECONDS = 1.0
-REMOTE_GRACE_SECONDS = 2.0  # whoever takes a remote job next goes on where it stood
+REMOTE_GRACE_SECONDS = 2.0  # the next worker goes on where a remote job stood
 
 log = logging.getLogger("cyberimage.worker")
 

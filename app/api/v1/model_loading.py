@@ -13,7 +13,7 @@ from app.api.routing import Access
 from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
 from app.api.server.context import ApiContext, api_context
 from app.api.v1.bodies import Timeout
-from app.api.v1.waiting import nobody_waits, patience
+from app.api.v1.waiting import has_given_up, patience
 from app.core.bodies import Body
 from app.errors import (
     InvalidRequest,
@@ -96,4 +96,4 @@ def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
 
 
 def _orders(here: ApiContext) -> ModelLoading:
-    return ModelLoading(here.context, here.notifier, nobody_waits(here))
+    return ModelLoading(here.context, here.notifier, has_given_up(here))

@@ -45,7 +45,7 @@ TOO_MANY = "Too many streams are open. Send the request to /api/generate and pol
 FIRST_MESSAGE_SECONDS = 15.0
 HANG_UP_SECONDS = 5.0
 HURRIED_SECONDS = 0.5  # where threads are short already
-GLANCE_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
+CHECK_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
 
 
 @pages.before_request
@@ -99,7 +99,7 @@ def _converse(here: ApiContext, connection: Connection) -> None:
     job_id = _job_of(here, _first_message(connection))
     shown: Preview | None = None
     objection = revocation_check()
-    for view in here.notifier.follow(job_id, idle_seconds=GLANCE_SECONDS):
+    for view in here.notifier.follow(job_id, idle_seconds=CHECK_SECONDS):
         if not connection.connected:
             return
         if (error := objection()) is not None:
@@ -121,8 +121,8 @@ def _converse(here: ApiContext, connection: Connection) -> None:
 def _first_message(connection: Connection) -> dict[str, Any]:
     give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
     text = None
-    while text is None and time.monotonic() < give_up_at:  # in glances: it may say late that the client has gone
-        text = connection.receive(timeout=min(GLANCE_SECONDS, FIRST_MESSAGE_SECONDS))
+    while text is None and time.monotonic() < give_up_at:  # in short waits: it notices late that the client has gone
+        text = connection.receive(timeout=min(CHECK_SECONDS, FIRST_MESSAGE_SECONDS))
     if text is None:
         raise InvalidRequest(f"No request came within {FIRST_MESSAGE_SECONDS:g} seconds. Send it as the first message.")
     message = read_json(text)

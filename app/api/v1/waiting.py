@@ -36,10 +36,10 @@ def wait(here: ApiContext, job_id: str, timeout: float | None) -> JobView:
     with patience(here, timeout) as seconds:
         if not seconds:
             return status.view(here.context, job_id)
-        return here.notifier.wait_until_done(job_id, seconds, give_up=nobody_waits(here))
+        return here.notifier.wait_until_done(job_id, seconds, give_up=has_given_up(here))
 
 
-def nobody_waits(here: ApiContext) -> Callable[[], bool]:
+def has_given_up(here: ApiContext) -> Callable[[], bool]:
     """Whether there is no use in waiting on: the server is to stop, or the client of the present request has gone."""
     gone = has_gone()
     return lambda: here.draining.is_set() or gone()

@@ -43,7 +43,7 @@ def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
     running = supervisor.Supervisor(children, grace=5.0)
     ForkedProcess.mains = {"api": gunicorn_app.main, "worker": lambda: run_worker(lambda _: {"local": make_engine})}
     ForkedProcess.roles = str(Path(folder, "roles"))
-    ForkedProcess.not_theirs = [running._lifeline]
+    ForkedProcess.not_theirs = [running._held_end]
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
     return running.run()
 

@@ -332,7 +332,7 @@ def test_files_that_are_no_loras_are_refused(draw, folder, make):
         ("pickle", "it is a pickle, which can run code and is never loaded"),
         ("cut", "it has [0-9,]+ bytes and should have"),
         ("empty", "is not a safetensors file"),
-        ("model", "is no LoRA: none of its 1 tensors"),
+        ("model", "is not a LoRA: none of its 1 tensors"),
         ("nobody", r"There is no LoRA 'nobody'\. Put its \.safetensors file into loras/"),
         ("other.ckpt", "There is no LoRA"),
         ("../loras/good/../../secret", "There is no LoRA"),

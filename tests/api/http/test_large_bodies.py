@@ -45,8 +45,8 @@ def everything_is_back(here) -> bool:
 
 def test_it_is_given_back_however_a_request_ends(client, here, noise, monkeypatch):
     taken = []
-    take = Budget.take
-    monkeypatch.setattr(Budget, "take", lambda self, amount: (taken.append(amount), take(self, amount)))
+    acquire = Budget.acquire
+    monkeypatch.setattr(Budget, "acquire", lambda self, amount: (taken.append(amount), acquire(self, amount)))
     picture = base64.b64encode(noise).decode()
     limit = here.context.settings.max_body_bytes + here.context.settings.input_body_bytes
     requests = [

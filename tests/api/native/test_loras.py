@@ -133,7 +133,7 @@ def test_one_for_another_family_is_refused_before_it_is_queued(send, problem, co
     ("lora_id", "message"),
     [
         ("pickle", "it is a pickle, which can run code and is never loaded"),
-        ("dora", "dora is a DoRA, which cannot be used here"),
+        ("dora", "dora is a DoRA, which is not supported"),
         ("nobody", "There is no LoRA 'nobody'"),
         ("../ink", "There is no LoRA"),
         ("notes.txt", "There is no LoRA"),

@@ -133,7 +133,7 @@ class Generation:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     vram_peak_bytes: int = 0
-    safety: SafetyResult = SafetyResult.SKIPPED  # the most_severe, also of pictures that were held back
+    safety: SafetyResult = SafetyResult.SKIPPED  # the most severe result, also of pictures that were held back
     videos: Sequence[GeneratedVideo] = ()
     merged: int = 1  # how many jobs shared the call, and with it the timings
 

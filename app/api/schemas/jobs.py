@@ -89,7 +89,7 @@ class JobBody(BaseModel):
     progress: ProgressBody
     images: list[ImageRef]
     safety_filter_result: SafetyResult | None = Field(
-        description="The most_severe of its pictures; null before the end."
+        description="The most severe result of its pictures; null before the end."
     )
     error: ErrorBody | None
     warnings: list[str]

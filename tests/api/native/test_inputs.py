@@ -206,7 +206,7 @@ def test_a_url(web, accepted, send, problem, allow_private):
         ("/round", "could not be fetched"),
         ("/gone", "the server answered 404"),
         ("/large", "has more than 60,000 bytes"),
-        ("/page", "not in a supported format"),
+        ("/page", "is not in a supported format"),
         ("/file", "could not be fetched"),
     ):
         assert message in problem(send(web.url + path), 400, "invalid_image")["detail"]

@@ -98,7 +98,7 @@ def test_a_server_that_stops_lets_nobody_wait(app, client):
 @pytest.mark.parametrize("path", ["/v1/txt2img", "/v1/models/load"])
 def test_a_call_ends_when_its_client_has_gone(app, context, path):
     here = app.extensions["cyberimage"]
-    context.workers.beat(WorkerReport("w1", "here", 1, "cpu"))
+    context.workers.heartbeat(WorkerReport("w1", "here", 1, "cpu"))
     free = here.streams._value
     body = json.dumps(
         {"model_id": "demo", "timeout": 3600} | ({"prompt": "a fox"} if "txt2img" in path else {})

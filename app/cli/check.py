@@ -8,8 +8,8 @@ import click
 
 from app.cli.common import EXIT_CONFIGURATION, json_option, print_json
 from app.cli.run import explain, findings
-from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
+from app.services.configuration import read_configuration
 
 
 @click.command()

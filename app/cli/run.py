@@ -13,12 +13,12 @@ import click
 from app.cli.common import EXIT_CONFIGURATION, invoke
 from app.cli.supervisor import Supervisor, children_of
 from app.config import Read, Settings, read_settings
-from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.process.os_limits import keep_files_private
 from app.process.pidfile import FILE, hold_pidfile, running_pid, signal_process
+from app.services.configuration import read_configuration
 from app.services.ops.config_check import changes, warnings_for
 from app.services.ops.preflight import startup_problems
 from app.services.ops.private_files import protect_files

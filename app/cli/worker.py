@@ -15,7 +15,6 @@ import click
 from app.cli.common import EXIT_CONFIGURATION, EXIT_UNAVAILABLE
 from app.config import ROOT
 from app.core.catalog import LANES
-from app.core.configuration import read_configuration
 from app.engines.base import EngineFactory
 from app.engines.registry import engine_factories
 from app.engines.settings import EngineSettings
@@ -24,6 +23,7 @@ from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.process import parent_watch
 from app.process.os_limits import keep_files_private
+from app.services.configuration import read_configuration
 from app.services.context import AppContext, open_context
 from app.services.ops.private_files import protect_files
 from app.worker.loop import Worker

@@ -14,12 +14,12 @@ from gunicorn.glogging import Logger
 
 from app import create_app
 from app.config import Settings
-from app.core.configuration import read_configuration
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.process import parent_watch
 from app.process.os_limits import allow_many_files, keep_files_private, limit_malloc_arenas, most_connections
 from app.server.gunicorn_worker import ServerProcess
+from app.services.configuration import read_configuration
 from app.services.context import open_context
 from app.services.ops.config_check import unauthenticated_exposure
 from app.services.ops.maintenance import Maintenance

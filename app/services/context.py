@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.config import Settings
 from app.core.budget import Budget
 from app.core.catalog import Catalog
-from app.core.configuration import catalog_of
+from app.core.catalog_limits import catalog_of
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
 from app.store.db.database import Database

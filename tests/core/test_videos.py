@@ -6,7 +6,7 @@ import pytest
 
 from app.config import load_settings
 from app.core.catalog import ModelSpec
-from app.core.configuration import catalog_of
+from app.core.catalog_limits import catalog_of
 from app.core.request import GenerationInput, GenerationSettings, Resolved, resolve
 from app.core.sizes import working_size
 from app.core.videos import VIDEO_FAMILIES, nearest_frames, with_family

@@ -15,7 +15,7 @@ import yaml
 
 from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.config import ROOT, Settings, load_settings
-from app.core.configuration import catalog_of
+from app.core.catalog_limits import catalog_of
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -22,6 +22,7 @@ from app.api.security.login_throttle import LoginThrottle
 from app.api.security.origins import OwnOrigin
 from app.api.server.context import ApiContext
 from app.core.access import Identity, Role
+from app.core.lru_cache import LRUCache
 from app.errors import (
     AuthUnavailable,
     CyberImageError,
@@ -41,7 +42,6 @@ from app.monitoring.access_log import Refusal
 from app.services.auth.api_keys import ApiKeyAuthority
 from app.services.auth.authority import LONGEST_TOKEN, Authority, SignedIn
 from app.services.auth.huggingface import HuggingFaceAuthority
-from app.services.auth.lru import LRUCache
 from app.services.auth.sessions import Sessions
 from app.store.media.owners import OwnerStore
 
@@ -78,7 +78,7 @@ class AccessControl:
         self._meter = here.refusal_metrics
         self._settings = context.settings
         self._owners = OwnerStore(context.database)
-        self._known_owners: LRUCache[str] = LRUCache(MOST_OWNERS)
+        self._known_owners: LRUCache[str, str] = LRUCache(MOST_OWNERS)
         self._hosts = TrustedHosts(self._settings)
         self._origins = OwnOrigin(self._settings)
         self._login_throttle = LoginThrottle(self._settings.auth_failures_per_minute)

@@ -7,9 +7,9 @@ import secrets
 import time
 
 from app.core.access import ApiKey, Identity, Role
+from app.core.lru_cache import LRUCache
 from app.errors import DatabaseUnavailable, InvalidToken
 from app.services.auth.authority import SignedIn, digest
-from app.services.auth.lru import LRUCache
 from app.services.context import AppContext
 from app.store.ops.api_keys import USED_RESOLUTION_SECONDS, ApiKeyStore
 
@@ -39,7 +39,7 @@ class ApiKeyAuthority:
 
     def __init__(self, context: AppContext) -> None:
         self._keys = ApiKeyStore(context.database)
-        self._accepted: LRUCache[bool] = LRUCache(CACHE_ENTRIES)
+        self._accepted: LRUCache[str, bool] = LRUCache(CACHE_ENTRIES)
 
     def identify(self, token: str) -> Identity:
         return self._use(self._key_of(token))

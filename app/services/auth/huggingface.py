@@ -18,9 +18,9 @@ import httpx
 
 from app.config import Settings
 from app.core.access import Identity, Role
+from app.core.lru_cache import LRUCache
 from app.errors import AuthUnavailable, CyberImageError, Forbidden, InvalidToken
 from app.services.auth.authority import SignedIn, digest
-from app.services.auth.lru import LRUCache
 
 WHOAMI = "/api/whoami-v2"
 TIMEOUT_SECONDS = 10.0
@@ -58,8 +58,8 @@ class HuggingFaceAuthority:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = httpx.Client(base_url=settings.hf_endpoint.rstrip("/"), timeout=TIMEOUT_SECONDS)
-        self._answers: LRUCache[_CachedAnswer] = LRUCache(CACHE_ENTRIES)
-        self._tokens: LRUCache[str] = LRUCache(CACHE_ENTRIES)  # by hash; of signed-in users
+        self._answers: LRUCache[str, _CachedAnswer] = LRUCache(CACHE_ENTRIES)
+        self._tokens: LRUCache[str, str] = LRUCache(CACHE_ENTRIES)  # by hash; of signed-in users
         self._locks = [threading.Lock() for _ in range(32)]  # by hash: a page's parallel requests ask the hub once
         self._paused_until = 0.0
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from app.core.lru_cache import LRUCache
 from app.core.urls import url_prefix
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
@@ -35,8 +34,7 @@ class StatusCache:
         self._context = context
         self._render = render
         self._status_probes = StatusProbeStore(context.database)
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._known: LRUCache[tuple[str, str], _Entry] = LRUCache(CACHE_ENTRIES)
         self._estimator: tuple[float, EtaEstimator] | None = None
 
     def answer(self, job_id: str) -> bytes:
@@ -54,11 +52,7 @@ class StatusCache:
 
     def _put(self, job_id: str, view: JobView) -> _Entry:
         entry = _Entry(view, self._render(view))
-        with self._lock:
-            self._known[url_prefix(), job_id] = entry
-            self._known.move_to_end((url_prefix(), job_id))
-            if len(self._known) > CACHE_ENTRIES:
-                self._known.popitem(last=False)
+        self._known.put((url_prefix(), job_id), entry)
         return entry
 
     def _now(self) -> EtaEstimator:

@@ -19,7 +19,7 @@ from app.config import Read, Settings
 from app.config.addresses import UNIX
 from app.config.profiles import profile_defaults
 from app.config.settings import GROUPS
-from app.core.configuration import similar_setting
+from app.services.configuration import similar_setting
 
 LIKENESS_IN_FILE = 0.7  # lower than for the environment: all names in the file are meant for CyberImage
 SMALL_DISK_BYTES = 50_000_000_000  # about 30,000 pictures of 1024 x 1024

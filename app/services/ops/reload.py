@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from app.config import Settings
 from app.config.kinds import LIVE
-from app.core.configuration import read_configuration
 from app.errors import ConfigurationError
+from app.services.configuration import read_configuration
 from app.services.context import AppContext
 
 log = logging.getLogger("cyberimage.settings")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.config import load_settings
-from app.core.configuration import catalog_of, read_configuration, similar_setting
+from app.core.catalog_limits import catalog_of
 from app.core.request import GenerationInput, GenerationSettings, resolve
 from app.errors import ConfigurationError, InvalidRequest
+from app.services.configuration import read_configuration, similar_setting
 
 WIDE = 'wide;r;A wide model;local;false;{"defaults": {"width": 1024, "height": 1024}, "limits": {"max_width": 4096}}'
 

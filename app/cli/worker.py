@@ -27,7 +27,7 @@ from app.services.configuration import read_configuration
 from app.services.context import AppContext, open_context
 from app.services.ops.private_files import protect_files
 from app.worker.loop import Worker
-from app.worker.prediction_ledger import remote_worker
+from app.worker.remote_worker import remote_worker
 
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
 ORPHAN_GRACE_SECONDS = 1.0

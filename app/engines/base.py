@@ -1,7 +1,7 @@
-"""The contract of an engine: load + generate + unload. It knows no HTTP, no SQL and no files of ours.
+"""The engine protocol: load, generate, unload. Independent of HTTP, SQL and this application's files.
 
-An engine is used by one thread at a time; those of remote sources by many. It reports through `Control` and is stopped
-through it; it raises the `GenerationError`s of `app.errors`, `Cancelled`, and nothing else on purpose.
+A local engine is used by one thread at a time, a remote one by many. Progress and cancellation go through `Control`;
+engines raise the `GenerationError`s of `app.errors` and `Cancelled`, and nothing else on purpose.
 """
 
 from __future__ import annotations
@@ -29,65 +29,66 @@ NO_INPUTS: Inputs = MappingProxyType({})
 
 
 class Control(Protocol):
-    """How a running generation talks to whoever runs it. Every call is cheap and never blocks the engine."""
+    """Progress and cancellation of a running generation. Every call is cheap and never blocks the engine."""
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
-        """Say what is happening. `step` of `total_steps` denoising steps are done."""
+        """Report the phase. `step` of `total_steps` denoising steps are done."""
 
     def downloaded(self, done: int, total: int) -> None:
-        """Say that `done` of the `total` bytes of the model are on this machine, while it is DOWNLOADING."""
+        """Report that `done` of the `total` bytes of the model are on this machine, while it is DOWNLOADING."""
 
     def preview(self, pixels: Pixels, step: int) -> None:
-        """Show what the picture looks like after `step` steps: small, uint8 RGB, shape (height, width, 3)."""
+        """Publish a preview after `step` steps: small, uint8 RGB, shape (height, width, 3)."""
 
     def cancelled(self) -> bool:
-        """Whether to stop: asked between steps, and between the parts of a load."""
+        """Whether to stop. Called between steps, and between the parts of a load."""
 
 
 @runtime_checkable
 class RemoteControl(Control, Protocol):
-    """Of a job whose engine asks a provider."""
+    """`Control` of a job that runs at a provider."""
 
     @property
     def ledger(self) -> Ledger:
-        """What must be remembered even if this process dies."""
+        """The job's persistent prediction record."""
 
 
 class Ledger(Protocol):
-    """What was asked of a provider for this job. Whatever is written here is on the disk when the call returns, and is
-    there for the next attempt. A call may raise LeaseLost: let it through."""
+    """Persistent record of a job's prediction at a provider. Writes are durable when the call returns, and visible to
+    the next attempt. A call may raise LeaseLost: let it propagate."""
 
     def find(self) -> Prediction | None:
-        """What an earlier attempt asked for, or what a webhook told since."""
+        """The job's prediction, as recorded by an earlier attempt and updated by webhooks; None if there is none."""
 
     def intend(self, *, source: str, model: str, input: Mapping[str, Any]) -> Prediction:
-        """Before the provider is asked: `input` is what it will be sent."""
+        """Record the intent before the provider's API is called; `input` is what will be sent."""
 
     def created(self, prediction: Prediction, provider_id: str) -> bool:
-        """After it was asked. False when another job took this very one for its own, after a crash."""
+        """Record the provider's id after the call. False if another job already claimed this prediction after a
+        crash."""
 
     def taken(self, source: str, provider_ids: Sequence[str]) -> Collection[str]:
-        """Those of `provider_ids` that are known to be some job's."""
+        """Those of `provider_ids` that belong to a job."""
 
     def observed(self, source: str, report: Report) -> None:
-        """What the provider says now. An end stays an end, whatever comes later."""
+        """Record the state that the provider reports. A terminal state is never overwritten."""
 
     def note_download(self, prediction: Prediction, *, retries: int, error: str | None) -> None:
-        """Its files are being fetched, after `retries` failures, the last of which was `error`."""
+        """Record that its files are being downloaded, after `retries` failures, the last of which was `error`."""
 
     def wanted(self) -> bool:
-        """Whether anybody still wants the result, when `cancelled` says to stop: it may only be this process' end."""
+        """False if the prediction should be cancelled too when `cancelled` is true; True if only this worker drains."""
 
     def wait(self, seconds: float) -> None:
-        """Wait that long, or until there may be news."""
+        """Wait `seconds`, or until a notification about the job."""
 
 
 @dataclass(frozen=True)
 class ResidentModel:
-    """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known). What
-    another model holds too is counted once: `shared_bytes` of this one are in the other's numbers. `offload` is where
-    its weights wait; `needed_bytes` is what it was estimated to need on the device to draw (0 = not estimated). One
-    that is `parked` waits in main memory, and has to come back to the device before it draws."""
+    """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known).
+    Shared parts are counted once: `shared_bytes` of this model are in another's numbers. `offload` is its offload plan;
+    `needed_bytes` the estimated device memory to run it (0 = not estimated). A `parked` model is in the RAM cache, and
+    has to be moved back to the device before it runs."""
 
     model_id: str
     device: str
@@ -102,7 +103,7 @@ class ResidentModel:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """One picture: uint8 RGB, shape (height, width, 3), and the seed that made it."""
+    """One image: uint8 RGB, shape (height, width, 3), and its seed."""
 
     pixels: Pixels
     seed: int
@@ -124,8 +125,8 @@ class GeneratedVideo:
 
 @dataclass(frozen=True)
 class Generation:
-    """What a request gave. `effective` are the call arguments as really used (defaults filled in), for the manifest;
-    `versions` the libraries and weights behind them; `timings` seconds by phase; `vram_peak_bytes` 0 without a GPU."""
+    """The result of a request. `effective` are the call arguments as used (defaults filled in), for the manifest;
+    `versions` the libraries and weights; `timings` seconds by phase; `vram_peak_bytes` 0 without a GPU."""
 
     images: Sequence[GeneratedImage]
     effective: dict[str, Any] = field(default_factory=dict)
@@ -133,7 +134,7 @@ class Generation:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     vram_peak_bytes: int = 0
-    safety: SafetyResult = SafetyResult.SKIPPED  # the most severe result, also of pictures that were held back
+    safety: SafetyResult = SafetyResult.SKIPPED  # the most severe result, blocked outputs included
     videos: Sequence[GeneratedVideo] = ()
     merged: int = 1  # how many jobs shared the call, and with it the timings
 
@@ -142,16 +143,16 @@ class Engine(Protocol):
     """Runs the models of one or more catalogue sources."""
 
     def load(self, spec: ModelSpec, control: Control) -> None:
-        """Make `spec` resident, unloading others to make room. Does nothing when it already is."""
+        """Load `spec` into memory, unloading others to make room. Does nothing when it is loaded already."""
 
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
-        """Run `request` on `spec`, loading it first if need be. `inputs` are the pictures that its task starts from,
-        of the request's size."""
+        """Run `request` on `spec`, loading it first if necessary. `inputs` are its input images, of the request's
+        size."""
 
     def unload(self, model_id: str) -> None:
-        """Free the memory of a model; unknown ids are ignored."""
+        """Free a model's memory; unknown ids are ignored."""
 
     def resident(self) -> Sequence[ResidentModel]:
         """The models in memory, most recently used last."""
@@ -159,18 +160,18 @@ class Engine(Protocol):
 
 @runtime_checkable
 class MergingEngine(Engine, Protocol):
-    """One that can draw for several jobs in one call."""
+    """An engine that can run several jobs in one call."""
 
     def merges(self, spec: ModelSpec) -> bool:
-        """Whether it can do so with `spec` just now: only with a model in memory, whose pipeline is known to draw each
-        picture as it would alone, but for rounding."""
+        """Whether `spec` can be merged now: only if it is in memory, and its pipeline is known to produce each image as
+        in a call of its own, but for rounding."""
 
     def generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation | CyberImageError]:
-        """What each of `requests`, alike in all but words and seed, gave; one picture each. Every control is asked at
-        every step: who is cancelled may leave, and the call goes on for the others. Raises Cancelled when nobody is
-        left, and what else ends the call for all."""
+        """Run `requests`, which differ only in prompts and seed, in one call; one image each, or its error. Every
+        control is checked at every step; the call continues until all are cancelled. Raises Cancelled then, and what
+        else ends the call for all."""
 
 
 EngineFactory = Callable[[], Engine]

@@ -1,7 +1,7 @@
-"""Models of any server that speaks OpenAI's images API: one request, which is answered with the pictures themselves.
+"""Engine for servers with OpenAI's images API: one synchronous request that returns the images.
 
-There is nothing to come back to after a crash: the same request is sent again, under the same Idempotency-Key, which
-spares those that heed it doing it twice.
+A request cannot be resumed after a crash: it is sent again with the same Idempotency-Key, so that servers that support
+the header do not run it twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from app.core.job import Phase
 from app.core.prediction import Prediction, PredictionStatus, Report
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
-from app.engines.remote import NothingResident, OutputDownloads, Outputs, RemoteSettings, call_of, ledger_of, wait
+from app.engines.remote import (
+    NoResidentModels,
+    OutputDownloads,
+    Outputs,
+    RemoteSettings,
+    ledger_of,
+    remote_model_of,
+    wait,
+)
 from app.errors import ProviderError
 from app.files.media import Unreadable
 from app.providers.calls import Busy, Refused, Unreachable, call
@@ -29,7 +37,7 @@ TRIES = 5
 _UNKNOWN_HERE = ("num_inference_steps", "guidance_scale", "negative_prompt", "seed")
 
 
-class OpenAIEngine(NothingResident):
+class OpenAIEngine(NoResidentModels):
     def __init__(self, settings: RemoteSettings) -> None:
         key = settings.openai_key
         self._settings = settings
@@ -43,9 +51,9 @@ class OpenAIEngine(NothingResident):
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
-        """Safe with threads. A cancel is heeded before and after the request, which cannot be broken off."""
+        """Thread-safe. Cancellation is checked before and after the HTTP request, which cannot be aborted."""
         started = time.perf_counter()
-        ledger, (model, _) = ledger_of(control), call_of(request)
+        ledger, (model, _) = ledger_of(control), remote_model_of(request)
         asked = ledger.find() or ledger.intend(source=SOURCE, model=model, input=_body(request, model))
         ledger.created(asked, asked.id)
         control.report(Phase.GENERATING)
@@ -58,7 +66,7 @@ class OpenAIEngine(NothingResident):
             for one in answer:
                 _add_inline(one, outputs, request.seed)
             if not outputs.images and not outputs.videos:
-                raise ProviderError("The server answered without a picture.")
+                raise ProviderError("The server answered without an image.")
         except ProviderError as error:
             ledger.note_download(asked, retries=0, error=error.detail)  # so that a retry asks anew
             raise
@@ -90,7 +98,7 @@ class OpenAIEngine(NothingResident):
         )
         found = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(found, list):
-            raise ProviderError("The server answered with something that is no list of pictures.")
+            raise ProviderError("The server's answer has no list of images.")
         return [one for one in found if isinstance(one, dict)]
 
 
@@ -106,11 +114,11 @@ def _add_inline(one: dict[str, Any], outputs: Outputs, seed: int) -> None:
         try:
             outputs.add(base64.b64decode(one["b64_json"]), seed)
         except (binascii.Error, TypeError, Unreadable) as error:
-            raise ProviderError(f"The server sent a picture that cannot be read: {error}") from None
+            raise ProviderError(f"The server sent an image that cannot be read: {error}") from None
 
 
 def _warnings(request: GenerationRequest) -> list[str]:
-    """This API has few settings."""
+    """Warnings for settings that this API does not have."""
     chosen = {*request.remote.chosen} if request.remote else set()
     chosen |= {"negative_prompt"} if request.negative_prompt else set()
     unused = [name for name in _UNKNOWN_HERE if name in chosen]

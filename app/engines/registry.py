@@ -1,4 +1,4 @@
-"""Which engine runs which catalogue source. Heavy engines are imported when the first of their models is asked for."""
+"""Registry of engines by catalogue source. Heavy engines are imported on the first use of one of their models."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from app.errors import ModelUnavailable
 
 
 def engine_factories(settings: EngineSettings) -> Mapping[str, EngineFactory]:
-    """One factory per source that this installation can run. A factory gives the same engine every time it is called;
-    `huggingface` and `local` share one, so that their models make room for each other."""
+    """One factory per source of the local lane. A factory returns the same engine every time; `huggingface` and `local`
+    share one, so that their models make room for each other."""
 
     @cache
     def diffusers_engine() -> Engine:
-        logging.getLogger("xformers").setLevel(logging.ERROR)  # it laments without CUDA; attention.py says what matters
+        logging.getLogger("xformers").setLevel(logging.ERROR)  # it warns without CUDA; attention.py logs what matters
         from app.engines.diffusers.engine import DiffusersEngine  # imports torch: seconds, and hundreds of megabytes
 
         return DiffusersEngine(settings)
@@ -30,7 +30,7 @@ def engine_factories(settings: EngineSettings) -> Mapping[str, EngineFactory]:
 
 
 def remote_factories(settings: RemoteSettings) -> Mapping[str, EngineFactory]:
-    """One factory per source that a provider serves. Their engines are safe with threads."""
+    """One factory per configured source of the remote lane. Their engines are thread-safe."""
 
     @cache
     def replicate_engine() -> Engine:

@@ -1,4 +1,4 @@
-"""What engines of remote providers share: their settings, and making outputs of files that lie at a provider's."""
+"""Common parts of remote engines: settings, and downloading a provider's output files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FETCH_PAUSE_SECONDS = 1.0  # doubling
 
 @dataclass(frozen=True)
 class RemoteSettings:
-    """`public_url` is where providers reach this installation; empty = they do not. Tokens are shown nowhere."""
+    """`public_url` is where providers reach this installation; empty = they do not. Tokens are left out of `repr`."""
 
     fetch: Fetch
     open_picture: OpenPicture
@@ -31,23 +31,25 @@ class RemoteSettings:
     public_url: str = ""
 
 
-class NothingResident:
-    """The part of the `Engine` contract that means nothing to whoever holds no model in memory."""
+class NoResidentModels:
+    """Mixin: the `load`, `unload` and `resident` of an engine that holds no models in memory."""
 
     def load(self, spec: object, control: Control) -> None:
-        """There is nothing to load."""
+        """Does nothing."""
 
     def unload(self, model_id: str) -> None:
-        """Nor to unload."""
+        """Does nothing."""
 
     def resident(self) -> Sequence[ResidentModel]:
         return ()
 
 
-def call_of(request: GenerationRequest) -> tuple[str, str | None]:
+def remote_model_of(request: GenerationRequest) -> tuple[str, str | None]:
     """The provider's name for the model, and its version. Raises ModelUnavailable for a request of another lane."""
     if request.remote is None:
-        raise ModelUnavailable(f"{request.model_id} was no remote model when this was asked for. Ask for it anew.")
+        raise ModelUnavailable(
+            f"{request.model_id} was not a remote model when this job was submitted. Submit it again."
+        )
     return request.remote.model, request.remote.version
 
 
@@ -57,7 +59,7 @@ class Outputs:
     videos: list[GeneratedVideo] = field(default_factory=list)
 
     def add(self, content: bytes, seed: int) -> None:
-        """Raises Unreadable."""
+        """Decode and add an image or video. Raises Unreadable."""
         seed += len(self.images) + len(self.videos)
         if not is_video(content):
             self.images.append(GeneratedImage(read_image(content), seed))
@@ -68,13 +70,13 @@ class Outputs:
 
 def ledger_of(control: Control) -> Ledger:
     if not isinstance(control, RemoteControl):
-        raise TypeError("whoever runs a remote engine must remember what was asked")
+        raise TypeError("a remote engine needs a control with a ledger")
     return control.ledger
 
 
 class OutputDownloads:
-    """Brings the files of a prediction here. Only who has the job does this, so each is fetched once, however the end
-    of the prediction became known."""
+    """Downloads the output files of a prediction. Only the job's worker does this, so each is fetched once, whether a
+    poll or a webhook reported the end."""
 
     def __init__(self, fetch: Fetch, control: Control, prediction: Prediction, seed: int) -> None:
         self._fetch = fetch
@@ -86,7 +88,7 @@ class OutputDownloads:
         self._failures = 0
 
     def all(self, urls: Iterable[str]) -> Outputs:
-        """Whole and readable. Raises ProviderError when one cannot be had, Cancelled."""
+        """Download and decode all of `urls`. Raises ProviderError when one cannot be fetched, Cancelled."""
         self._note(None)
         outputs = Outputs()
         for url in urls:
@@ -100,11 +102,11 @@ class OutputDownloads:
                 outputs.add(self._fetch(url, self._control.cancelled), self._seed)
                 return
             except FetchFailed as failed:
-                self._again(failed.text, final=failed.final)
-            except Unreadable as unreadable:  # cut short, perhaps
-                self._again(str(unreadable))
+                self._retry(failed.text, final=failed.final)
+            except Unreadable as unreadable:  # perhaps truncated
+                self._retry(str(unreadable))
 
-    def _again(self, text: str, *, final: bool = False) -> None:
+    def _retry(self, text: str, *, final: bool = False) -> None:
         """Count the failure and wait, or give up."""
         self._failures += 1
         if final or self._failures >= FETCHES:
@@ -119,7 +121,7 @@ class OutputDownloads:
 
 
 def wait(control: Control, seconds: float) -> None:
-    """Raises Cancelled as soon as the job is to stop."""
+    """Wait `seconds`. Raises Cancelled as soon as the job is stopped."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if control.cancelled():

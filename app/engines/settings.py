@@ -1,4 +1,4 @@
-"""What an engine needs to know of the installation. It imports no torch, so that anybody may make one."""
+"""Settings of the local engines. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ class EngineSettings:
 
     `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
     the CPU), `cpu`, or a torch device such as `cuda:0`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are
-    read from the environment by huggingface_hub itself. `previews`: show the picture while it is drawn.
+    read from the environment by huggingface_hub itself. `previews`: publish previews while an image is generated.
     `safety_checker` (empty = none) and `safety_policy` hold for every model whose catalogue line states none.
 
-    The rest is what the settings of the same names say (app/config/models.py, loras.py and storage.py); 0 means no
-    bound of ours.
+    The others are the settings of the same names (app/config/models.py, loras.py and storage.py); 0 means no limit.
     """
 
     root: Path
@@ -45,6 +44,6 @@ class EngineSettings:
     disk_floor_bytes: int = 0
 
     def places_of(self, name: str) -> tuple[Path, ...]:
-        """Where a local model or file that a catalogue line names may be, in the order in which it is looked for."""
+        """The paths at which a local model or file named in the catalogue may be, in search order."""
         relative = Path(name).expanduser()
         return tuple(dict.fromkeys((self.root / relative, self.model_cache_dir / relative)))

@@ -1,7 +1,7 @@
-"""Predictions that nobody waits for any more are cancelled at their provider, where each second of them costs.
+"""Cancels provider predictions whose job has already ended; they would keep accruing cost.
 
 Most are cancelled by the worker that runs them. These are the others: the job was cancelled while it waited for another
-worker, or ran out of time when its worker was dead.
+worker, or timed out after its worker had died.
 """
 
 from __future__ import annotations
@@ -14,36 +14,38 @@ from app.errors import DatabaseUnavailable
 from app.providers.calls import ProviderFault, Refused, log
 from app.services.context import AppContext
 
-LOOK_EVERY_SECONDS = 10.0
+SWEEP_SECONDS = 10.0
 
 
 class AbandonedPredictions(threading.Thread):
+    """Background thread: sweeps for abandoned predictions every SWEEP_SECONDS."""
+
     def __init__(self, context: AppContext, engine: ReplicateEngine) -> None:
-        super().__init__(name="strays", daemon=True)
+        super().__init__(name="abandoned-predictions", daemon=True)
         self._predictions = context.predictions
         self._engine = engine
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+        while not self._stopping.wait(SWEEP_SECONDS):
             try:
                 self.sweep()
             except (DatabaseUnavailable, ProviderFault) as fault:
-                log.warning("Predictions that nobody wants could not be cancelled yet: %s", fault)
+                log.warning("Could not cancel abandoned predictions, trying again in %g s: %s", SWEEP_SECONDS, fault)
 
     def stop(self) -> None:
         self._stopping.set()
 
     def sweep(self) -> None:
-        """Raises DatabaseUnavailable or ProviderFault."""
-        for stray in self._predictions.abandoned(SOURCE):
+        """Cancel all abandoned predictions. Raises DatabaseUnavailable or ProviderFault."""
+        for prediction in self._predictions.abandoned(SOURCE):
             try:
-                report = self._engine.withdraw(stray, lambda ids: self._predictions.taken(SOURCE, ids))
-            except Refused as refused:  # the provider knows no such thing
+                report = self._engine.cancel_abandoned(prediction, lambda ids: self._predictions.taken(SOURCE, ids))
+            except Refused as refused:  # the provider has no such prediction
                 log.warning("A prediction could not be cancelled: %s", refused.text)
                 report = None
             if report is None:
-                self._predictions.supersede(stray)
+                self._predictions.supersede(prediction)
             else:
-                self._predictions.observed(SOURCE, report, intent=stray.id)
-                log.info("Cancelled the prediction %s, which nobody wants any more", report.provider_id)
+                self._predictions.observed(SOURCE, report, intent=prediction.id)
+                log.info("Cancelled the abandoned prediction %s", report.provider_id)

@@ -1,7 +1,7 @@
-"""Threads that a worker cannot live without, and how a worker dies when one breaks.
+"""Base class of threads whose failure ends the worker process.
 
-A worker without its keeper would hold jobs that nobody beats for; one without its publisher would never end one. Better
-no worker at all: its leases run out, its jobs are rescued, and the supervisor starts a fresh process.
+A worker without its heartbeat would lose its leases while it works; one without its publisher would never end a job.
+When the process exits instead, its leases expire, its jobs are requeued and the supervisor starts a new process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ log = logging.getLogger("cyberimage.worker")
 
 
 class CriticalThread(threading.Thread):
-    """Does `work` and, when that raises, ends the process at once."""
+    """Daemon thread that runs `work` and exits the process with EXIT_BROKEN when it raises."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -30,13 +30,13 @@ class CriticalThread(threading.Thread):
         try:
             self.work()
             broken = False
-        finally:  # not `except`: whatever it was, it is not handled here
+        finally:  # not `except`: no exception is handled here
             if broken:
-                log.critical("The %s broke; exiting hard", self.name, exc_info=True)
+                log.critical("The %s thread failed; exiting the process", self.name, exc_info=True)
                 exit_hard(EXIT_BROKEN)
 
 
 def exit_hard(status: int) -> NoReturn:
-    """End this process now, without waiting for any thread."""
+    """Exit this process immediately, without waiting for its threads."""
     logging.shutdown()
     os._exit(status)

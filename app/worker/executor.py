@@ -1,4 +1,4 @@
-"""How many jobs a worker runs at a time, and on which threads."""
+"""Executors: how many jobs a worker runs concurrently, and on which threads."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ class JobExecutor(Protocol):
     slots: int
 
     def has_room(self, timeout: float) -> bool:
-        """Whether one more job can be taken; waits up to `timeout` seconds for it."""
+        """True if a slot is free; waits up to `timeout` seconds for one."""
 
-    def do(self, work: Work) -> None:
-        """Do `work`, now or beside others. There must be room."""
+    def submit(self, work: Work) -> None:
+        """Run `work` inline or on a thread of the pool. A slot must be free."""
 
     def finish(self) -> None:
-        """Wait for all that was begun."""
+        """Wait for all submitted work."""
 
 
 class InlineExecutor:
-    """One job at a time, on the thread that claims: a model must not meet two threads."""
+    """Runs one job at a time on the claiming thread: a model must only be used by one thread."""
 
     slots = 1
 
     def has_room(self, timeout: float) -> bool:
         return True
 
-    def do(self, work: Work) -> None:
+    def submit(self, work: Work) -> None:
         work()
 
     def finish(self) -> None:
-        """Nothing is under way."""
+        """No work is pending after `submit` returns."""
 
 
 class ThreadedExecutor:
-    """`slots` jobs at a time, each on a thread of its own: they do little but wait for somebody else's machine."""
+    """Pool of `slots` threads for remote jobs, which mostly wait for a provider."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._room = threading.Semaphore(slots)
+        self._free_slots = threading.Semaphore(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="remote")
 
     def has_room(self, timeout: float) -> bool:
-        if not self._room.acquire(timeout=timeout):
+        if not self._free_slots.acquire(timeout=timeout):
             return False
-        self._room.release()
+        self._free_slots.release()
         return True
 
-    def do(self, work: Work) -> None:
-        self._room.acquire()
-        self._threads.submit(self._do, work)
+    def submit(self, work: Work) -> None:
+        self._free_slots.acquire()
+        self._threads.submit(self._run, work)
 
     def finish(self) -> None:
         self._threads.shutdown(wait=True)
 
-    def _do(self, work: Work) -> None:
+    def _run(self, work: Work) -> None:
         broken = True
         try:
             work()
             broken = False
         finally:
-            if broken:  # it would be swallowed by the pool, and its job beaten for ever
-                log.critical("A thread of the remote lane broke; exiting hard", exc_info=True)
+            if broken:  # the pool would swallow the exception, and the heartbeat renew the job's lease for ever
+                log.critical("A thread of the remote lane failed; exiting the process", exc_info=True)
                 exit_hard(EXIT_BROKEN)
-            self._room.release()
+            self._free_slots.release()

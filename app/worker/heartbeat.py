@@ -1,6 +1,6 @@
-"""The keeper: a thread that keeps the worker's promises while the engine is busy.
+"""Background thread: renews job leases, writes progress and previews, detects cancellation while the engine runs.
 
-It extends leases (on its own connection), writes progress and learns of cancels. Deadlines are the watchdog's.
+It uses its own database connection. Deadlines are enforced by the watchdog.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ TICK_SECONDS = 0.1
 
 
 class Heartbeat(CriticalThread):
-    """`describe` gives the worker's own row for the heartbeat; `counts` are written with it."""
+    """`report` returns the worker's row, written with each heartbeat; so are the metrics in `counts`."""
 
-    def __init__(self, context: AppContext, describe: Callable[[], WorkerReport], counts: MetricsBuffer) -> None:
-        super().__init__("keeper")
+    def __init__(self, context: AppContext, report: Callable[[], WorkerReport], counts: MetricsBuffer) -> None:
+        super().__init__("heartbeat")
         self._context = context
         self._counts = counts
-        self._describe = describe
-        self._held: dict[str, RunningJob] = {}
+        self._report = report
+        self._jobs: dict[str, RunningJob] = {}
         self._changed = threading.Condition()
         self._writing_row = threading.Lock()
         self._stopping = False
         self._last_beat = float("-inf")
 
-    def hold(self, job: RunningJob) -> None:
+    def add(self, job: RunningJob) -> None:
         with self._changed:
-            self._held[job.claim.job_id] = job
+            self._jobs[job.claim.job_id] = job
             self._changed.notify()
 
-    def let_go(self, job: RunningJob) -> None:
+    def remove(self, job: RunningJob) -> None:
         with self._changed:
-            if self._held.get(job.claim.job_id) is job:  # not a later attempt of the same job
-                del self._held[job.claim.job_id]
+            if self._jobs.get(job.claim.job_id) is job:  # not a later attempt of the same job
+                del self._jobs[job.claim.job_id]
 
-    def held(self) -> list[RunningJob]:
+    def jobs(self) -> list[RunningJob]:
         with self._changed:
-            return list(self._held.values())
+            return list(self._jobs.values())
 
-    def beat_soon(self) -> None:
-        """Write the worker's row anew at the next tick: its state changed."""
+    def request_beat(self) -> None:
+        """Write the worker's row at the next tick, because its state changed."""
         with self._changed:
             self._last_beat = float("-inf")
             self._changed.notify()
@@ -65,36 +65,37 @@ class Heartbeat(CriticalThread):
         while not self._stopping:
             try:
                 self._tick()
-            except DatabaseUnavailable as error:  # the lease runs on; there is time for several more tries
-                log.warning("The keeper could not reach the database: %s", error.detail)
+            except DatabaseUnavailable as error:  # the lease is long enough for several more tries
+                log.warning("The heartbeat could not reach the database: %s", error.detail)
             with self._changed:
                 if not self._stopping:
                     beat_due = self._last_beat + self._context.settings.heartbeat_seconds - time.monotonic()
-                    self._changed.wait(TICK_SECONDS if self._held else max(TICK_SECONDS, beat_due))
+                    self._changed.wait(TICK_SECONDS if self._jobs else max(TICK_SECONDS, beat_due))
 
     def _tick(self) -> None:
         if time.monotonic() - self._last_beat >= self._context.settings.heartbeat_seconds:
             self._last_beat = time.monotonic()
             self._beat()
-        for job in self.held():
+        for job in self.jobs():
             self._write_progress(job)
 
     def _beat(self) -> None:
-        held = self.held()
-        if held:
-            beats = self._context.claims.heartbeat([job.claim for job in held])
-            for job in held:
-                _heed(job, beats[job.claim.job_id])
+        jobs = self.jobs()
+        if jobs:
+            beats = self._context.claims.heartbeat([job.claim for job in jobs])
+            for job in jobs:
+                _apply_result(job, beats[job.claim.job_id])
         self.write_row()
         self.write_counts()
 
     def write_row(self) -> None:
-        """Write the worker's own row. One at a time: what was seen earlier must not be written later."""
+        """Write the worker's own row. Serialised: an older state must not overwrite a newer one."""
         with self._writing_row:
-            self._context.workers.heartbeat(self._describe())
+            self._context.workers.heartbeat(self._report())
 
     def write_counts(self) -> None:
-        """Put what was counted into the database; what cannot be written waits for the next time."""
+        """Write the buffered metrics to the database; what cannot be written stays buffered. Raises
+        DatabaseUnavailable."""
         counted = self._counts.take()
         try:
             self._context.counters.add(counted)
@@ -103,7 +104,7 @@ class Heartbeat(CriticalThread):
             raise
 
     def _write_progress(self, job: RunningJob) -> None:
-        """Write what changed since the last tick; look for a cancel either way."""
+        """Write what changed since the last tick; check for cancellation in either case."""
         claim, progress = job.claim, job.progress
         self._write_preview(job)
         if progress != job.written:
@@ -112,17 +113,17 @@ class Heartbeat(CriticalThread):
             self._context.notifications.publish("news", claim.job_id)
         else:
             beat = self._context.claims.check(claim)
-        _heed(job, beat)
+        _apply_result(job, beat)
 
     def _write_preview(self, job: RunningJob) -> None:
-        shown, job.preview_shown = job.preview_shown, None
-        if shown is not None:
-            webp = encode_thumbnail(shown.pixels)
-            self._context.previews.put(job.claim.job_id, Preview(job.claim.attempt, shown.step, webp))
+        preview, job.pending_preview = job.pending_preview, None
+        if preview is not None:
+            webp = encode_thumbnail(preview.pixels)
+            self._context.previews.put(job.claim.job_id, Preview(job.claim.attempt, preview.step, webp))
             job.had_preview = True
 
 
-def _heed(job: RunningJob, beat: HeartbeatResult) -> None:
+def _apply_result(job: RunningJob, beat: HeartbeatResult) -> None:
     if not beat.owned:
         job.stop(StopReason.LOST)
     elif beat.cancel_requested:

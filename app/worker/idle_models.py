@@ -1,4 +1,4 @@
-"""Which models have had nothing to do for too long."""
+"""Tracks when each model was last used, to unload idle ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 
 class IdleModels:
-    """`limit` gives MODEL_IDLE_SECONDS as it is now; 0 = no model is ever idle for too long."""
+    """`limit` returns the current MODEL_IDLE_SECONDS; 0 disables unloading."""
 
     def __init__(self, limit: Callable[[], float]) -> None:
         self._limit = limit
@@ -17,7 +17,7 @@ class IdleModels:
         self._used_at[model_id] = time.monotonic()
 
     def overdue(self, resident: Sequence[str]) -> list[str]:
-        """Those of the `resident` models that were last used more than the limit ago."""
+        """The `resident` models whose last use is at least the limit ago."""
         limit = self._limit()
         if not limit:
             return []

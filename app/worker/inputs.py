@@ -1,4 +1,4 @@
-"""The pictures that a claimed job starts from, as its engine wants them."""
+"""Reads a claimed job's input images as arrays for its engine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.services.context import AppContext
 
 
 def read_inputs(context: AppContext, claim: Claim) -> Inputs:
-    """Empty for a job that starts from words alone, and for one in a provider's own words, which name the picture.
-    Raises GenerationError when one is missing."""
+    """The job's input images by role. Empty for text-only jobs and for those with a provider's native input, which
+    names its images itself. Raises GenerationError when one is missing."""
     remote = claim.request.remote
     if remote is not None and remote.input is not None:
         return NO_INPUTS

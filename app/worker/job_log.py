@@ -1,4 +1,4 @@
-"""One line in the log for every job that ended in this worker: what was asked for, how long it took, what it needed."""
+"""Job log: one line for each job that ended in this worker, with request, duration and memory use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("cyberimage.jobs")
 
 
 def log_ended(job: RunningJob, outcome: str, *, show_prompt: bool) -> None:
-    """Write down that `job` is `outcome`: completed, cancelled, or the code of the error it FAILED with."""
+    """Log the end of `job`. `outcome` is completed, cancelled, or the code of the error it FAILED with."""
     request = job.claim.request
     facts: dict[str, Any] = {
         "outcome": outcome,
@@ -27,12 +27,12 @@ def log_ended(job: RunningJob, outcome: str, *, show_prompt: bool) -> None:
     }
     if show_prompt:
         facts["prompt"] = request.prompt
-    # As JSON, so that a line break in a prompt cannot write a log line of its own.
-    told = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in facts.items())
-    log.info("Job ended: %s", told, extra={**facts, **log_context(job)})
+    # As JSON, so that a line break in a prompt cannot forge a log line.
+    fields = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in facts.items())
+    log.info("Job ended: %s", fields, extra={**facts, **log_context(job)})
 
 
 def log_context(job: RunningJob) -> dict[str, str]:
-    """What ties a log line to the job and to the request that submitted it."""
+    """The job's id, and the id of the request that submitted it when known, as `extra` of a log line."""
     found = {"job_id": job.claim.job_id}
     return found if job.claim.request_id is None else found | {"request_id": job.claim.request_id}

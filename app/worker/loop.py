@@ -1,4 +1,4 @@
-"""A worker: claim, run, repeat. One process and one lane; how many jobs at a time is its crew's to say."""
+"""The worker loop: claims and runs jobs of one lane. Concurrency is decided by its executor."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from app.worker.heartbeat import Heartbeat
 from app.worker.idle_models import IdleModels
 from app.worker.metrics_buffer import MetricsBuffer
 from app.worker.model_commands import ModelCommands
-from app.worker.runner import Runner, as_known
+from app.worker.runner import Runner, to_public_error
 from app.worker.running_job import RunningJob, StopReason
 from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")
 
 
-class Companion(Protocol):
-    """A thread of its own beside the work. It can be given up at any moment."""
+class BackgroundThread(Protocol):
+    """A daemon thread that is started and stopped with the worker."""
 
     def start(self) -> None: ...
 
@@ -43,7 +43,7 @@ class Companion(Protocol):
 
 
 class Worker:
-    """`factories` make the engines; `device` is what it is called in reports. It takes jobs of `lane` alone."""
+    """Claims jobs of `lane` only. `factories` create the engines; `device` is its name in reports."""
 
     def __init__(
         self,
@@ -65,8 +65,8 @@ class Worker:
         self._draining = threading.Event()
         self._counts = MetricsBuffer()
         self._idle = IdleModels(lambda: context.settings.model_idle_seconds)
-        self._heartbeat = Heartbeat(context, self._describe, self._counts)
-        self._watchdog = Watchdog(self._heartbeat.held)
+        self._heartbeat = Heartbeat(context, self._report, self._counts)
+        self._watchdog = Watchdog(self._heartbeat.jobs)
         self._runner = Runner(
             context,
             self._heartbeat,
@@ -75,93 +75,95 @@ class Worker:
             limit=time_limit if lane == "local" else unlimited,
         )
         self._commands = ModelCommands(context, self.id, self._draining, self._engine_of, self._engines)
-        self._on_errand = False
+        self._loading = False
         self._maintenance = Maintenance(context)
-        self._companions: list[Companion] = []
+        self._threads: list[BackgroundThread] = []
 
-    def add_companion(self, companion: Companion) -> None:
-        """Start and stop `companion` with this worker."""
-        self._companions.append(companion)
+    def add_thread(self, thread: BackgroundThread) -> None:
+        """Start and stop `thread` with this worker."""
+        self._threads.append(thread)
 
-    def held(self) -> list[RunningJob]:
-        return self._heartbeat.held()
+    def jobs(self) -> list[RunningJob]:
+        """The jobs that this worker is running."""
+        return self._heartbeat.jobs()
 
     def run(self) -> bool:
-        """Work until `stop` was called and the running job has ended or was given back.
+        """Claim and run jobs until `stop` was called and the running jobs have ended or were requeued.
 
-        Returns whether the process gave up early because a fresh one should replace it.
+        Returns True if it stopped early because a new process should replace this one.
         """
         listener = self._context.notifications.subscribe("work")
         self._heartbeat.start()
         self._watchdog.start()
         self._maintenance.start()
-        for companion in self._companions:
-            companion.start()
+        for thread in self._threads:
+            thread.start()
         log.info("Worker %s is ready on %s", self.id, self._device)
         try:
             while not self._draining.is_set() and not self._runner.must_recycle:
                 ran = self._executor.has_room(self._context.settings.worker_poll_seconds) and self._run_next()
                 self._unload_idle()
-                if self._lane == "local":  # models of the other are in nobody's memory
-                    ran |= self._run_errand(busy=ran)
+                if self._lane == "local":  # remote models have no memory to load into
+                    ran |= self._run_model_command(busy=ran)
                 if not ran and self._executor.has_room(0):
                     listener.wait(self._context.settings.worker_poll_seconds)
         except Exception:
-            log.exception("The worker broke down")  # into the log files; a fresh process may do better
+            log.exception("The worker failed")  # into the log files; the supervisor starts a new process
             raise
         finally:
             listener.close()
-            self._leave()
+            self._shut_down()
         return self._runner.must_recycle
 
     def reload(self) -> None:
-        """Take over changed settings. Like `stop`, not for a signal handler."""
+        """Apply changed settings. Like `stop`, not to be called from a signal handler."""
         log.info("Reading the settings again")
         reload_settings(self._context)
 
     def stop(self, grace: float) -> None:
-        """Take no more jobs; a running one may finish within `grace` seconds, then it goes back to the queue.
+        """Claim no more jobs; running ones may finish within `grace` seconds, then they are requeued.
 
-        Not for a signal handler: it takes locks that the interrupted thread may hold.
+        Not to be called from a signal handler: it takes locks that the interrupted thread may hold.
         """
         self._draining.set()
         self._context.notifications.publish("work")  # wakes our own wait
-        self._heartbeat.beat_soon()
-        timer = threading.Timer(grace, self._give_back)
+        self._heartbeat.request_beat()
+        timer = threading.Timer(grace, self._release_jobs)
         timer.daemon = True
         timer.start()
 
     def _run_next(self) -> bool:
         try:
-            claim = self._context.claims.claim(self.id, _ids(self._resident), lane=self._lane)
+            claim = self._context.claims.claim(self.id, _ready_ids(self._resident), lane=self._lane)
         except DatabaseUnavailable as error:
-            log.warning("Cannot ask for work: %s", error.detail)
+            log.warning("Cannot claim a job: %s", error.detail)
             self._draining.wait(self._context.settings.worker_poll_seconds)
             return False
         if claim is None:
             return False
-        claims = [claim, *self._claim_alike(claim)]
+        claims = [claim, *self._claim_batch(claim)]
         for each in claims:
             log.info("Claimed, attempt %s: %s", each.attempt, each.request.model_id, extra={"job_id": each.job_id})
         failpoint("after_claim")
         for each in claims:
             self._context.notifications.publish("news", each.job_id)
-        if self._draining.is_set():  # we were told to stop while we asked
+        if self._draining.is_set():  # `stop` was called while the database answered
             for each in claims:
-                self._runner.give_back(each)
+                self._runner.release(each)
         else:
-            self._executor.do(lambda: self._run(claims))
+            self._executor.submit(lambda: self._run(claims))
         return True
 
-    def _claim_alike(self, claim: Claim) -> Sequence[Claim]:
-        """Jobs to be drawn in one call with `claim`. Only with a model in memory: the one that loads it is alone."""
+    def _claim_batch(self, claim: Claim) -> Sequence[Claim]:
+        """Jobs to merge into one call with `claim`. None while the model is not in memory: the job that loads it runs
+        alone."""
         most = self._context.settings.merge_jobs
-        if most == 1 or claim.request.model_id not in _ids(self._resident) or not self._runner.may_merge(claim):
+        if most == 1 or claim.request.model_id not in _ready_ids(self._resident) or not self._runner.may_merge(claim):
             return ()
         try:
             return self._context.claims.claim_batch(claim, most - 1)
-        except DatabaseUnavailable as error:  # if they were ours after all, their leases run out
-            log.warning("Cannot ask for jobs to merge: %s", error.detail)
+        except DatabaseUnavailable as error:  # if they were claimed nevertheless, their leases expire
+            log.warning("Cannot claim jobs to merge: %s", error.detail)
             return ()
 
     def _run(self, claims: Sequence[Claim]) -> None:
@@ -170,59 +172,59 @@ class Worker:
         else:
             self._runner.run_merged(claims)
         self._idle.used(claims[0].request.model_id)
-        self._look_at_engines()
+        self._update_resident()
 
-    def _run_errand(self, *, busy: bool) -> bool:
-        """Load or unload what somebody ordered; says whether there was an order. Between jobs, like everything here."""
+    def _run_model_command(self, *, busy: bool) -> bool:
+        """Carry out one load or unload request, between jobs; True if there was one."""
         try:
-            order = None if self._draining.is_set() else self._commands.next(busy=busy)
-            if order is None:
+            request = None if self._draining.is_set() else self._commands.next(busy=busy)
+            if request is None:
                 return False
-            log.info("Ordered to %s %s", order.action.value, order.model_id or "everything")
-            self._on_errand = True
-            self._heartbeat.beat_soon()
-            self._carry_out(order)
-        except DatabaseUnavailable as error:  # the order expires, and whoever waits for it is told so
-            log.warning("Cannot carry out orders: %s", error.detail)
+            log.info("Load request: %s %s", request.action.value, request.model_id or "all models")
+            self._loading = True
+            self._heartbeat.request_beat()
+            self._carry_out(request)
+        except DatabaseUnavailable as error:  # the request expires, and its client gets an error
+            log.warning("Cannot carry out load requests: %s", error.detail)
             return False
         finally:
-            self._on_errand = False
-            self._heartbeat.beat_soon()
-        self._context.notifications.publish("news", order.id)
+            self._loading = False
+            self._heartbeat.request_beat()
+        self._context.notifications.publish("news", request.id)
         return True
 
-    def _carry_out(self, order: LoadRequest) -> None:
-        orders = self._context.load_requests
+    def _carry_out(self, request: LoadRequest) -> None:
+        requests = self._context.load_requests
         try:
-            was_resident = self._commands.carry_out(order, _ids(self._resident))
+            was_resident = self._commands.carry_out(request, _ready_ids(self._resident))
         except Cancelled:
-            self._look_at_engines()
-            orders.release(order)
+            self._update_resident()
+            requests.release(request)
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the order must end with a result
-            known = as_known(error, {})
-            log.error("Could not %s %s: %s", order.action.value, order.model_id, known.detail)
+        except Exception as error:  # noqa: BLE001 - the request must end with a result
+            known = to_public_error(error, {})
+            log.error("Could not %s %s: %s", request.action.value, request.model_id, known.detail)
             self._runner.must_recycle |= isinstance(known, OutOfMemory)
-            self._look_at_engines()
-            orders.failed(order, known)
+            self._update_resident()
+            requests.failed(request, known)
             return
-        if order.model_id is not None:
-            self._idle.used(order.model_id)
-        self._look_at_engines()
-        self._heartbeat.write_row()  # before the order is done: who asks next sees it
-        orders.done(order, was_resident=was_resident)
+        if request.model_id is not None:
+            self._idle.used(request.model_id)
+        self._update_resident()
+        self._heartbeat.write_row()  # before the request is done, so that the next reader sees the model
+        requests.done(request, was_resident=was_resident)
 
-    def _give_back(self) -> None:
-        for job in self._heartbeat.held():
+    def _release_jobs(self) -> None:
+        for job in self._heartbeat.jobs():
             job.stop(StopReason.DRAINING)
 
-    def _leave(self) -> None:
-        if not self._draining.is_set():  # it broke, or a fresh one is to take over
-            self._give_back()
+    def _shut_down(self) -> None:
+        if not self._draining.is_set():  # it failed, or a new process is to replace it
+            self._release_jobs()
         self._executor.finish()
         self._runner.finish(timeout=60)
-        for companion in (*self._companions, self._maintenance):
-            companion.stop()
+        for thread in (*self._threads, self._maintenance):
+            thread.stop()
         self._watchdog.stop()
         self._heartbeat.stop()
         self._heartbeat.join(timeout=5)
@@ -230,7 +232,7 @@ class Worker:
             self._heartbeat.write_counts()
             self._context.workers.remove(self.id)
         except DatabaseUnavailable:
-            log.warning("Could not sign off; the row expires by itself")
+            log.warning("Could not remove the worker's row; it expires by itself")
         log.info("Worker %s has stopped", self.id)
 
     def _engine_of(self, spec: ModelSpec) -> Engine:
@@ -239,13 +241,13 @@ class Worker:
             self._engines.append(engine)
         return engine
 
-    def _look_at_engines(self) -> None:
-        """Note what is in memory. Here, between jobs: an engine is used by one thread, and the keeper is another."""
+    def _update_resident(self) -> None:
+        """Update the list of models in memory. Called between jobs: the heartbeat's thread must not use an engine."""
         resident = [vars(model) for engine in self._engines for model in engine.resident()]
         if resident != self._resident:
-            self._counts.resident(_ids(self._resident), _ids(resident))
+            self._counts.resident(_ready_ids(self._resident), _ready_ids(resident))
             self._resident = resident
-            self._heartbeat.beat_soon()
+            self._heartbeat.request_beat()
 
     def _unload_idle(self) -> None:
         overdue = self._idle.overdue([model["model_id"] for model in self._resident])
@@ -258,28 +260,28 @@ class Worker:
             for engine in self._engines:
                 engine.unload(model_id)
         if overdue:
-            self._look_at_engines()
+            self._update_resident()
 
-    def _describe(self) -> WorkerReport:
-        held = self._heartbeat.held()
+    def _report(self) -> WorkerReport:
+        jobs = self._heartbeat.jobs()
         models = self._resident
-        state = "draining" if self._draining.is_set() else "busy" if held else "loading" if self._on_errand else "idle"
+        state = "draining" if self._draining.is_set() else "busy" if jobs else "loading" if self._loading else "idle"
         return WorkerReport(
             id=self.id,
             host=platform.node(),
             pid=os.getpid(),
             device=self._device,
             state=state,
-            job_id=held[0].claim.job_id if held else None,
+            job_id=jobs[0].claim.job_id if jobs else None,
             models=models,
             rss_bytes=rss_bytes(),
             vram_bytes=sum(model["device_bytes"] for model in models),
             lane=self._lane,
             slots=self._executor.slots,
-            running=len(held),
+            running=len(jobs),
         )
 
 
-def _ids(models: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Those that can draw at once: one that is parked has to come back first."""
+def _ready_ids(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ids of models ready to run: parked ones have to return to the device first."""
     return [model["model_id"] for model in models if not model["parked"]]

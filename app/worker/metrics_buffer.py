@@ -1,4 +1,4 @@
-"""What a worker counts for monitoring between two heartbeats: steps, pictures, seconds by phase, models in and out."""
+"""Metrics buffered between two heartbeats: steps, images, seconds by phase, model loads and unloads."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from app.store.ops.counters import Counter
 
 
 class MetricsBuffer:
-    """Filled by the worker's threads, emptied by the keeper into the database."""
+    """Thread-safe; filled by the worker's threads, flushed to the database by the heartbeat."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._totals: Totals[Counter] = Totals()
 
     def completed(self, model_id: str, *, steps: int, images: int, timings: Mapping[str, float]) -> None:
-        """A job of `model_id` was published; `timings` are its seconds by phase."""
+        """Count a published job of `model_id`; `timings` are its seconds by phase."""
         found: Totals[Counter] = Totals({Counter("steps", model_id): steps, Counter("images", model_id): images})
         for phase, seconds in timings.items():
             found[Counter("phase_seconds", model_id, phase)] += seconds  # type: ignore[assignment]
@@ -26,15 +26,16 @@ class MetricsBuffer:
         self.add(found)
 
     def merged(self, model_id: str) -> None:
-        """A job of `model_id` that was drawn in one call with others was published."""
+        """Count a published job of `model_id` that was merged with others into one call."""
         self.add({Counter("jobs_merged", model_id): 1})
 
     def resident(self, before: Collection[str], after: Collection[str]) -> None:
-        """The models in memory changed from `before` to `after` by running a job."""
-        came, went = set(after) - set(before), set(before) - set(after)
-        found = [Counter("model_loads", model) for model in came] + [Counter("model_unloads", model) for model in went]
-        if came and went:  # one had to go for the other
-            found += [Counter("model_swaps", model) for model in came]
+        """Count the change of the models in memory from `before` to `after` by running a job."""
+        loaded, unloaded = set(after) - set(before), set(before) - set(after)
+        found = [Counter("model_loads", model) for model in loaded]
+        found += [Counter("model_unloads", model) for model in unloaded]
+        if loaded and unloaded:  # one was unloaded to make room for the other
+            found += [Counter("model_swaps", model) for model in loaded]
         self.add(Totals(found))
 
     def add(self, found: Mapping[Counter, float]) -> None:
@@ -42,7 +43,7 @@ class MetricsBuffer:
             self._totals.update(found)
 
     def take(self) -> Mapping[Counter, float]:
-        """Everything counted since the last time. Give it back by `add` when it could not be written."""
+        """Empty the buffer and return its contents. Return them with `add` when they could not be written."""
         with self._lock:
             taken, self._totals = self._totals, Totals()
         return taken

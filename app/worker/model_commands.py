@@ -1,4 +1,4 @@
-"""What a worker is told to do between two jobs: load a model, or unload one."""
+"""Model load and unload requests, carried out by a worker between two jobs."""
 
 from __future__ import annotations
 
@@ -16,58 +16,60 @@ from app.services.context import AppContext
 from app.store.queue.load_requests import LoadRequestStore
 from app.worker.watchdog import time_limit
 
-LOOK_EVERY_SECONDS = 0.5  # while there are jobs to do: one more look at the database for each would cost
+LOOK_EVERY_SECONDS = 0.5  # while there are jobs: a query after each one would cost too much
 
 
 class ModelCommand:
-    """The engine's `Control` of a load that nobody's job asked for: it stops when the worker is to, in time, and when
-    the order was called off."""
+    """The engine's `Control` of a load that belongs to no job: cancelled when the worker drains, after `seconds`, and
+    when the request was withdrawn."""
 
-    def __init__(self, order: LoadRequest, orders: LoadRequestStore, draining: threading.Event, seconds: float) -> None:
-        self._order = order
-        self._orders = orders
+    def __init__(
+        self, request: LoadRequest, requests: LoadRequestStore, draining: threading.Event, seconds: float
+    ) -> None:
+        self._request = request
+        self._requests = requests
         self._draining = draining
         self._next_look = 0.0
-        self._came: tuple[float, int] | None = None  # when the first bytes were told, and how many were here then
-        self._called_off = False
+        self._first_report: tuple[float, int] | None = None  # its time, and the bytes on this machine then
+        self._withdrawn = False
         self._deadline = time.monotonic() + seconds
         self.hard_deadline = self._deadline + STOP_GRACE_SECONDS
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
-        """Nobody follows it."""
+        """Ignored: load requests report only their download."""
 
     def downloaded(self, done: int, total: int) -> None:
-        """Written down for whoever asks, not more often than they look."""
+        """Write the progress of the download to the database, at most once in LOOK_EVERY_SECONDS."""
         now = time.monotonic()
-        self._came = self._came or (now, done)
+        self._first_report = self._first_report or (now, done)
         if done == total or now >= self._next_look:
             self._next_look = now + LOOK_EVERY_SECONDS
-            since, before = self._came
-            pace = (done - before) / (now - since) if now > since else None
-            self._ask(lambda: self._orders.progress(self._order, downloaded=done, total=total, per_second=pace))
+            since, before = self._first_report
+            rate = (done - before) / (now - since) if now > since else None
+            self._check(lambda: self._requests.progress(self._request, downloaded=done, total=total, per_second=rate))
 
     def preview(self, pixels: Pixels, step: int) -> None:
-        """There is none."""
+        """Ignored: loading makes no previews."""
 
     def cancelled(self) -> bool:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY_SECONDS
-            self._ask(lambda: self._orders.is_active(self._order))
-        return self._called_off or self._draining.is_set() or now >= self._deadline
+            self._check(lambda: self._requests.is_active(self._request))
+        return self._withdrawn or self._draining.is_set() or now >= self._deadline
 
-    def called_off(self) -> bool:
-        """Asked anew."""
-        self._ask(lambda: self._orders.is_active(self._order))
-        return self._called_off
+    def is_withdrawn(self) -> bool:
+        """Query the database whether the request was withdrawn."""
+        self._check(lambda: self._requests.is_active(self._request))
+        return self._withdrawn
 
-    def _ask(self, whether_wanted: Callable[[], bool]) -> None:
-        with suppress(DatabaseUnavailable):  # then it goes on: the order's end will tell
-            self._called_off |= not whether_wanted()
+    def _check(self, is_wanted: Callable[[], bool]) -> None:
+        with suppress(DatabaseUnavailable):  # the load continues; it is checked again at its end
+            self._withdrawn |= not is_wanted()
 
 
 class ModelCommands:
-    """`engine_of` gives the engine of a model, `engines` those in use."""
+    """Takes and carries out load requests. `engine_of` returns a model's engine, `engines` are those in use."""
 
     def __init__(
         self,
@@ -85,31 +87,32 @@ class ModelCommands:
         self._looked_at = float("-inf")
 
     def next(self, *, busy: bool) -> LoadRequest | None:
-        """An order for this worker, now its own. Looks rarely while the worker is `busy`."""
+        """Take a request for this worker; None if there is none. Polls rarely while the worker is `busy`."""
         if busy and time.monotonic() - self._looked_at < LOOK_EVERY_SECONDS:
             return None
         self._looked_at = time.monotonic()
         return self._context.load_requests.take(self._worker_id)
 
-    def carry_out(self, order: LoadRequest, resident: Sequence[str]) -> bool:
-        """Do it; gives whether there was nothing to load, since `resident` are the models that can draw at once. Raises
-        what the engine raises; Cancelled when the worker is to stop, or the order was called off."""
-        if order.action is LoadAction.UNLOAD:
+    def carry_out(self, request: LoadRequest, resident: Sequence[str]) -> bool:
+        """Load or unload the model; True if it was loaded already, `resident` being the models ready to run.
+
+        Raises what the engine raises; Cancelled when the worker drains, or the request was withdrawn."""
+        if request.action is LoadAction.UNLOAD:
             for engine in self._engines:
-                held = [model.model_id for model in engine.resident()]
-                for model_id in held if order.model_id is None else [order.model_id]:
+                loaded = [model.model_id for model in engine.resident()]
+                for model_id in loaded if request.model_id is None else [request.model_id]:
                     engine.unload(model_id)
             return False
-        spec = self._context.catalog.get(order.model_id)
+        spec = self._context.catalog.get(request.model_id)
         seconds = self._context.settings.job_timeout_seconds
-        command = ModelCommand(order, self._context.load_requests, self._draining, seconds)
+        command = ModelCommand(request, self._context.load_requests, self._draining, seconds)
         engine, was_resident, stopped = self._engine_of(spec), spec.id in resident, False
         try:
             with time_limit(command):
                 engine.load(spec, command)
         except Cancelled:
             stopped = True
-        if command.called_off():
+        if command.is_withdrawn():
             if not was_resident:
                 engine.unload(spec.id)
             raise Cancelled

@@ -1,4 +1,4 @@
-"""One job from claim to end: run the engine, hand the result to the publisher, end every failure with its status."""
+"""Runs claimed jobs: calls the engine, passes the result to the publisher, ends every failure with its status."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ log = logging.getLogger("cyberimage.worker")
 
 
 class Runner:
-    """`engine_of` gives the engine of a model, `limit` guards a run of it. `must_recycle` turns true when this process
-    should not go on."""
+    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline. `must_recycle` is set when this
+    process should be replaced."""
 
     def __init__(
         self,
@@ -55,56 +55,56 @@ class Runner:
         self._counts = counts
         self._engine_of = engine_of
         self._limit = limit
-        self._publisher = Publisher(context, self.settle)
+        self._publisher = Publisher(context, self.end_job)
         self._publisher.start()
-        self._unmerged: set[str] = set()  # models whose call for several jobs broke or was late: never again
+        self._merging_disabled: set[str] = set()  # models whose merged call failed or timed out
         self.must_recycle = False
 
     def run(self, claim: Claim) -> None:
-        """Run the job; its publication may still be under way when this returns."""
+        """Run the job; its publication may be pending when this returns."""
         job = RunningJob(claim, self._context.predictions)
-        self._heartbeat.hold(job)
+        self._heartbeat.add(job)
         try:
             made = self._generate(job)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the job must end with a status
-            self.settle(job, error)
+        except Exception as error:  # noqa: BLE001 - the job must end with a status
+            self.end_job(job, error)
             return
         self._publish(job, made)
 
     def may_merge(self, claim: Claim) -> bool:
-        """Whether others may be drawn in one call with this job, here and now. See `store.queue.batching` for who."""
+        """Whether this job may be merged with others now. `store.queue.batching` decides with which."""
         request = claim.request
         fresh = claim.attempt == 1 < claim.max_attempts
-        if not (fresh and can_merge(request)) or request.model_id in self._unmerged:
+        if not (fresh and can_merge(request)) or request.model_id in self._merging_disabled:
             return False
         try:
             spec = spec_for(self._context.catalog, request)
             engine = self._engine_of(spec)
-        except CyberImageError:  # the job itself will tell
+        except CyberImageError:  # running the job raises it again
             return False
         return isinstance(engine, MergingEngine) and engine.merges(spec)
 
     def run_merged(self, claims: Sequence[Claim]) -> None:
-        """Run jobs that are alike in one call. Each ends by itself; when the call fails, all that are left go back to
-        the queue unharmed, and run alone from then on: whose fault it was shows then."""
-        jobs = [MergedJob(claim, self._leave) for claim in claims]
+        """Run jobs with equal settings in one call. Each ends by itself; when the call fails, the remaining ones are
+        requeued without losing an attempt and then run alone, so that only the one at fault fails."""
+        jobs = [MergedJob(claim, self._end_stopped) for claim in claims]
         for job in jobs:
-            self._heartbeat.hold(job)
+            self._heartbeat.add(job)
         try:
             results = self._generate_merged(jobs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the jobs must end with a status
-            self._part(jobs, error)
+        except Exception as error:  # noqa: BLE001 - the jobs must end with a status
+            self._end_merged_call(jobs, error)
             return
         for job, result in zip(jobs, results, strict=True):
-            if not job.gone:
-                self._hand_over(job, result)
+            if not job.ended:
+                self._publish_result(job, result)
 
-    def give_back(self, claim: Claim) -> None:
-        """Return a job that was not begun to the queue."""
-        self._give_back(RunningJob(claim))
+    def release(self, claim: Claim) -> None:
+        """Return a job that was not started to the queue."""
+        self._release(RunningJob(claim))
 
     def finish(self, timeout: float) -> None:
-        """Wait for publications under way."""
+        """Wait up to `timeout` seconds for pending publications."""
         self._publisher.finish(timeout)
 
     def _generate(self, job: RunningJob) -> GenerationResult:
@@ -116,7 +116,7 @@ class Runner:
                 generation = self._engine_of(spec).generate(spec, request, job, inputs)
         except Cancelled:
             if job.stop_reason is None:
-                raise RuntimeError("the engine stopped although nobody asked it to") from None
+                raise RuntimeError("the engine raised Cancelled without a stop reason") from None
             raise
         return self._finished(job, generation)
 
@@ -129,48 +129,48 @@ class Runner:
             return engine.generate_merged(spec, requests, jobs)
 
     def _finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
-        if job.stop_reason not in (None, StopReason.DRAINING):  # what is finished is not given back
+        if job.stop_reason not in (None, StopReason.DRAINING):  # a finished job is published even while draining
             raise Cancelled(job.claim.job_id)
         job.timings |= generation.timings
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety
-        return _made(generation, job.claim.request.rerun_of)
+        return _to_made(generation, job.claim.request.rerun_of)
 
-    def _hand_over(self, job: MergedJob, result: Generation | CyberImageError) -> None:
+    def _publish_result(self, job: MergedJob, result: Generation | CyberImageError) -> None:
         try:
             if isinstance(result, CyberImageError):
                 raise result
             self._publish(job, self._finished(job, result))
         except (CyberImageError, Cancelled) as error:
-            self.settle(job, error)
+            self.end_job(job, error)
 
-    def _part(self, jobs: Sequence[MergedJob], error: Exception) -> None:
-        """What came of a call that ended early for all."""
-        model_id, left = jobs[0].claim.request.model_id, [job for job in jobs if not job.gone]
+    def _end_merged_call(self, jobs: Sequence[MergedJob], error: Exception) -> None:
+        """Requeue the remaining jobs of a merged call that raised `error`."""
+        model_id, left = jobs[0].claim.request.model_id, [job for job in jobs if not job.ended]
         if any(job.stop_reason is StopReason.EXPIRED for job in jobs):
             log.warning("%s jobs of %s took too long in one call (JOB_TIMEOUT_SECONDS)", len(jobs), model_id)
-            self._unmerged.add(model_id)
+            self._merging_disabled.add(model_id)
         elif left:
-            known = as_known(error, job_log.log_context(left[0]))
+            known = to_public_error(error, job_log.log_context(left[0]))
             log.warning("%s jobs of %s failed in one call; each runs alone: %s", len(jobs), model_id, known.detail)
-            if known is not error:  # nobody expected it
-                self._unmerged.add(model_id)
+            if known is not error:  # an unexpected exception
+                self._merging_disabled.add(model_id)
         for job in left:
-            self._give_back(job)
+            self._release(job)
 
-    def _leave(self, job: RunningJob) -> None:
-        self.settle(job, Cancelled())
+    def _end_stopped(self, job: RunningJob) -> None:
+        self.end_job(job, Cancelled())
 
-    def _give_back(self, job: RunningJob) -> None:
+    def _release(self, job: RunningJob) -> None:
         job.stop(StopReason.DRAINING)
-        self.settle(job, Cancelled())
+        self.end_job(job, Cancelled())
 
     def _publish(self, job: RunningJob, made: GenerationResult) -> None:
         job.report(Phase.SAVING, job.claim.request.steps_run)
         self._publisher.put(Finished(job, made))
 
-    def settle(self, job: RunningJob, error: BaseException | None) -> None:
-        """End the job as `error` says (None: it was published), and let go of it."""
+    def end_job(self, job: RunningJob, error: BaseException | None) -> None:
+        """Write the job's end as `error` says (None: it was published), and stop renewing its lease."""
         try:
             self._end(job, error)
         except LeaseLost:
@@ -178,7 +178,7 @@ class Runner:
         except DatabaseUnavailable as unreachable:  # the lease will run out, and the job is rescued
             log.error("The job's end could not be written: %s", unreachable.detail, extra=job_log.log_context(job))
         finally:
-            self._heartbeat.let_go(job)
+            self._heartbeat.remove(job)
             self._drop_preview(job)
             self._context.notifications.publish("news", job.claim.job_id)
 
@@ -193,9 +193,9 @@ class Runner:
             self._completed(job)
         elif isinstance(error, LeaseLost) or job.stop_reason is StopReason.LOST:
             raise LeaseLost(claim.job_id)
-        elif isinstance(error, Cancelled) and job.stop_reason in _back_to_the_queue(job):
+        elif isinstance(error, Cancelled) and job.stop_reason in _release_reasons(job):
             claims.release(claim)
-            log.info("Given back to the queue", extra=job_log.log_context(job))
+            log.info("Returned to the queue", extra=job_log.log_context(job))
         elif isinstance(error, Cancelled) and job.stop_reason is StopReason.EXPIRED:
             seconds = self._context.settings.job_timeout_seconds
             self._fail(job, GenerationTimeout(f"The job took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS)."))
@@ -206,7 +206,7 @@ class Runner:
             self._fail(job, error)
 
     def _fail(self, job: RunningJob, error: BaseException) -> None:
-        claim, known = job.claim, as_known(error, job_log.log_context(job))
+        claim, known = job.claim, to_public_error(error, job_log.log_context(job))
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         transient = passing and claim.attempt < claim.max_attempts
         status = self._context.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
@@ -236,22 +236,22 @@ class Runner:
         job_log.log_ended(job, outcome, show_prompt=self._context.settings.log_prompts)
 
 
-def _back_to_the_queue(job: RunningJob) -> Sequence[StopReason]:
-    """The reasons to stop that are not the job's own: alone it might have been in time."""
+def _release_reasons(job: RunningJob) -> Sequence[StopReason]:
+    """Stop reasons after which the job is requeued. A merged job also when late: alone it might be in time."""
     return (StopReason.DRAINING, StopReason.EXPIRED) if isinstance(job, MergedJob) else (StopReason.DRAINING,)
 
 
-def as_known(error: BaseException, context: Mapping[str, str]) -> CyberImageError:
-    """`error` as one that may be shown; what nobody expected goes to the log, with `context`, and not further."""
+def to_public_error(error: BaseException, context: Mapping[str, str]) -> CyberImageError:
+    """`error` as one that may be shown to users; an unexpected one is logged with `context` and replaced."""
     if isinstance(error, CyberImageError):
         return error
     if isinstance(error, MemoryError):
-        return OutOfMemory("The main memory ran out. Ask for a smaller or for fewer pictures.")
+        return OutOfMemory("Main memory ran out. Request smaller or fewer images.")
     log.error("Unexpected error", exc_info=error, extra=context)
     return GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
 
 
-def _made(generation: Generation, rerun_of: RerunOf | None) -> GenerationResult:
+def _to_made(generation: Generation, rerun_of: RerunOf | None) -> GenerationResult:
     changes = differences(rerun_of.versions, generation.versions) if rerun_of is not None else []
     return GenerationResult(
         pictures=[Picture(image.pixels, image.seed, image.safety) for image in generation.images],

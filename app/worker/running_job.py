@@ -1,4 +1,4 @@
-"""A job that this worker holds: what the engine reports about it, and the reasons to stop."""
+"""In-memory state of a claimed job: progress reported by the engine and the pending stop reason."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from app.store.queue.predictions import AlreadyTaken, PredictionStore
 
 
 class StopReason(StrEnum):
-    """Why a running job should stop, in the order of what decides."""
+    """Why a running job should stop, most important first."""
 
-    LOST = "lost"  # somebody else owns it: touch nothing
+    LOST = "lost"  # the lease is another worker's: write nothing
     CANCELLED = "cancelled"
     EXPIRED = "expired"  # past its deadline
-    DRAINING = "draining"  # the worker is to go: give it back
+    DRAINING = "draining"  # the worker stops: requeue the job
 
 
 @dataclass(frozen=True)
 class PendingPreview:
-    """A preview after `step` steps."""
+    """A preview after `step` steps, not yet written to the database."""
 
     pixels: Pixels
     step: int
 
 
 class StepRate:
-    """How many seconds a step takes: the average since drawing began, without the time between two pictures."""
+    """Average seconds per denoising step, without the time between two images."""
 
     def __init__(self) -> None:
         self._begun: tuple[int, float] | None = None  # the step and time that are counted from
         self._seconds: float | None = None
 
-    def after(self, phase: Phase, step: int) -> float | None:
-        """Note that `step` steps are done by now; gives the seconds per step, None before there was one."""
+    def update(self, phase: Phase, step: int) -> float | None:
+        """Record that `step` steps are done; returns the seconds per step, None before the first one."""
         if phase is not Phase.GENERATING:
             self._begun = None
         elif self._begun is None or step < self._begun[0]:
@@ -53,75 +53,75 @@ class StepRate:
 
 
 class RunningJob:
-    """The engine's `Control`. The engine's thread writes it, the keeper's reads it: both swap whole values.
+    """The engine's `Control`. Written by the engine's thread, read by the heartbeat's; attributes are replaced whole.
 
-    Past `deadline` the job is asked to stop; at `hard_deadline` its lease has run out and the worker must be gone.
+    Past `deadline` the job is asked to stop; at `hard_deadline` its lease has expired and the process must have exited.
     """
 
     def __init__(self, claim: Claim, predictions: PredictionStore | None = None) -> None:
         self.claim = claim
         self._predictions = predictions
-        self.news = threading.Event()  # something about it changed: a webhook came, or it is to stop
+        self.wakeup = threading.Event()  # set on a notification, such as a webhook, and on a stop
         self.started = time.monotonic()
         self.hard_deadline = self.started + claim.deadline_in
         self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
         self.progress = Progress(Phase.STARTING, 0, claim.request.steps_run)
-        self.written = self.progress  # what the database knows; the keeper's own note
-        self.preview_shown: PendingPreview | None = None  # not yet written
+        self.written = self.progress  # what the database has; used by the heartbeat only
+        self.pending_preview: PendingPreview | None = None
         self.had_preview = False
         self.stop_reason: StopReason | None = None
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
         self.vram_peak_bytes = 0
         self.safety = SafetyResult.SKIPPED
-        self._pace = StepRate()
+        self._step_rate = StepRate()
         self._lock = threading.Lock()
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
         if phase is Phase.GENERATING:
             failpoint("mid_generation")
-        pace = self._pace.after(phase, step)
-        self.progress = Progress(phase, step, total_steps or self.claim.request.steps_run, pace)
+        rate = self._step_rate.update(phase, step)
+        self.progress = Progress(phase, step, total_steps or self.claim.request.steps_run, rate)
 
     def downloaded(self, done: int, total: int) -> None:
         steps = self.claim.request.steps_run
         self.progress = Progress(Phase.DOWNLOADING, 0, steps, downloaded_bytes=done, total_bytes=total)
 
     def preview(self, pixels: Pixels, step: int) -> None:
-        self.preview_shown = PendingPreview(pixels, step)
+        self.pending_preview = PendingPreview(pixels, step)
 
     def cancelled(self) -> bool:
         return self.stop_reason is not None
 
     def stop(self, reason: StopReason) -> None:
-        """Ask the job to stop; a graver reason replaces a lighter one."""
+        """Ask the job to stop; a more important reason replaces a less important one."""
         order = list(StopReason)
         with self._lock:
             if self.stop_reason is None or order.index(reason) < order.index(self.stop_reason):
                 self.stop_reason = reason
-        self.news.set()
+        self.wakeup.set()
 
     @property
     def ledger(self) -> Ledger:
-        """Where a remote engine writes down what must outlive this process."""
+        """The persistent record of this job's prediction, for remote engines."""
         if self._predictions is None:
             raise RuntimeError("this job has no ledger")
         return JobLedger(self, self._predictions)
 
 
 class MergedJob(RunningJob):
-    """One of several jobs in one call. When it is to stop it leaves at once, through `leave`; after the one write that
-    this takes the others go on."""
+    """A job merged with others into one call. When stopped it ends at once, through `on_stop`, while the others
+    continue after that one write."""
 
-    def __init__(self, claim: Claim, leave: Callable[[RunningJob], None]) -> None:
+    def __init__(self, claim: Claim, on_stop: Callable[[RunningJob], None]) -> None:
         super().__init__(claim)
-        self._leave = leave
-        self.gone = False
+        self._on_stop = on_stop
+        self.ended = False
 
     def cancelled(self) -> bool:
-        if self.stop_reason is not None and not self.gone:
-            self.gone = True
-            self._leave(self)
-        return self.gone
+        if self.stop_reason is not None and not self.ended:
+            self.ended = True
+            self._on_stop(self)
+        return self.ended
 
 
 class JobLedger:
@@ -157,5 +157,5 @@ class JobLedger:
         return self._job.stop_reason not in (StopReason.CANCELLED, StopReason.EXPIRED)
 
     def wait(self, seconds: float) -> None:
-        if self._job.news.wait(seconds):
-            self._job.news.clear()
+        if self._job.wakeup.wait(seconds):
+            self._job.wakeup.clear()

@@ -1,4 +1,4 @@
-"""Hears of news about the jobs in this worker's hands, such as a provider's webhook, and wakes who waits for it."""
+"""Wake-up listener: wakes the threads of running jobs on notifications, such as a provider's webhook."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LISTEN_SECONDS = 1.0
 
 
 class JobWakeups(threading.Thread):
-    """A hint and nothing more: without it they look for themselves after a while. `held` gives the jobs."""
+    """An optimisation: without it the jobs' threads poll. `jobs` returns the jobs that this worker is running."""
 
-    def __init__(self, context: AppContext, held: Callable[[], Sequence[RunningJob]]) -> None:
-        super().__init__(name="mail", daemon=True)
+    def __init__(self, context: AppContext, jobs: Callable[[], Sequence[RunningJob]]) -> None:
+        super().__init__(name="wakeups", daemon=True)
         self._context = context
-        self._held = held
+        self._jobs = jobs
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -25,9 +25,9 @@ class JobWakeups(threading.Thread):
         try:
             while not self._stopping.is_set():
                 job_id = listener.wait(LISTEN_SECONDS)
-                for job in self._held() if job_id else ():
+                for job in self._jobs() if job_id else ():
                     if job.claim.job_id == job_id:
-                        job.news.set()
+                        job.wakeup.set()
         finally:
             listener.close()
 

@@ -1,7 +1,7 @@
-"""The watchdog: stops jobs that are past their deadline, and the whole process when one does not obey.
+"""Watchdog thread: stops jobs past their deadline, and exits the process when a job does not stop.
 
-It touches neither the database nor the engine, so that neither can hang it. C code that never gives the interpreter
-back would hang every Python thread, this one too: against that stands `time_limit`, whose timer is a thread of C.
+It uses neither the database nor the engine, so that neither can block it. C code that never releases the GIL would
+block every Python thread, this one too; `time_limit` covers that case with a timer in C.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from app.worker.running_job import RunningJob, StopReason
 
 LOOK_EVERY_SECONDS = 0.2
 LOOK_WHEN_IDLE_SECONDS = 1.0
-INTERPRETER_GRACE_SECONDS = 2.0  # more than a look: who can still run Python ends by itself, and says why
+INTERPRETER_GRACE_SECONDS = 2.0  # longer than a look: if Python still runs, the watchdog exits first and logs why
 EXIT_STUCK = 70
 
 
 class HasDeadline(Protocol):
-    """`hard_deadline` is of the monotonic clock."""
+    """`hard_deadline` is in seconds of `time.monotonic`."""
 
     hard_deadline: float
 
 
 class Watchdog(CriticalThread):
-    """`held` gives the jobs in this worker's hands."""
+    """`jobs` returns the jobs that this worker is running."""
 
-    def __init__(self, held: Callable[[], Sequence[RunningJob]]) -> None:
+    def __init__(self, jobs: Callable[[], Sequence[RunningJob]]) -> None:
         super().__init__("watchdog")
-        self._held = held
+        self._jobs = jobs
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -42,30 +42,33 @@ class Watchdog(CriticalThread):
     def work(self) -> None:
         pause = LOOK_WHEN_IDLE_SECONDS
         while not self._stopping.wait(pause):
-            held = self._held()
-            for job in held:
-                self._look_at(job)
-            pause = LOOK_EVERY_SECONDS if held else LOOK_WHEN_IDLE_SECONDS
+            jobs = self._jobs()
+            for job in jobs:
+                self._check(job)
+            pause = LOOK_EVERY_SECONDS if jobs else LOOK_WHEN_IDLE_SECONDS
 
-    def _look_at(self, job: RunningJob) -> None:
+    def _check(self, job: RunningJob) -> None:
         now = time.monotonic()
         if now >= job.deadline:
             job.stop(StopReason.EXPIRED)
         if now >= job.hard_deadline:
-            log.critical("Stuck past the job's deadline; exiting hard", extra={"job_id": job.claim.job_id})
+            log.critical(
+                "The job did not stop after its deadline (JOB_TIMEOUT_SECONDS); exiting the process",
+                extra={"job_id": job.claim.job_id},
+            )
             exit_hard(EXIT_STUCK)
 
 
 @contextmanager
 def unlimited(_: HasDeadline) -> Iterator[None]:
-    """For jobs side by side, which `time_limit` cannot tell apart. They run no C code that could hang; the watchdog
-    sees to the rest."""
+    """No limit, for concurrent jobs: `time_limit` has one timer per process. Remote jobs run no C code that could hang;
+    the watchdog covers the rest."""
     yield
 
 
 @contextmanager
 def time_limit(work: HasDeadline) -> Iterator[None]:
-    """End the process, saying where it hung, when the block goes on past the hard deadline of `work`."""
+    """Dump all stacks and exit the process when the block runs past the hard deadline of `work`."""
     left = work.hard_deadline - time.monotonic()
     faulthandler.dump_traceback_later(max(0.0, left) + INTERPRETER_GRACE_SECONDS, exit=True)
     try:

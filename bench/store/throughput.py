@@ -44,7 +44,7 @@ def measure(histories: list[int], *, seconds: float, rounds: int, sync_ms: float
 
 
 def _take_turns(folder: Path, workers: int, history: int, seconds: float, rounds: int) -> Rate:
-    with _Crew(folder, workers) as executor:
+    with _DownloadPool(folder, workers) as executor:
         seen = [{name: executor.cycles(name, seconds) / seconds for name in CONTENDERS} for _ in range(rounds)]
     median = statistics.median
     return Rate(
@@ -56,7 +56,7 @@ def _take_turns(folder: Path, workers: int, history: int, seconds: float, rounds
     )
 
 
-class _Crew:
+class _DownloadPool:
     """Worker processes that wait for orders, so that starting them is not measured."""
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -67,7 +67,7 @@ class _Crew:
             spawn.Process(target=_work, args=(folder, orders, self._start, self._results)) for orders in self._orders
         ]
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> _DownloadPool:
         for process in self._processes:
             process.start()
         return self

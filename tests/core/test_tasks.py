@@ -36,7 +36,7 @@ def _with_siblings(name):
     """The other tasks of a text-to-image class, by the tables of diffusers and ours."""
     family = WORDS.get(name)
     listed = {task for task, table in TABLES.items() if family in table}
-    return listed | {task for other, task in task_pipelines.BEYOND_AUTO if other == name}
+    return listed | {task for other, task in task_pipelines.EXTRA_PIPELINES if other == name}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -68,7 +68,7 @@ def test_what_is_written_down_is_all_that_diffusers_has(name):
 
 
 def test_what_we_add_to_the_tables_of_diffusers_is_still_missing_there():
-    for name, task in task_pipelines.BEYOND_AUTO:
+    for name, task in task_pipelines.EXTRA_PIPELINES:
         family = WORDS.get(name)
         assert family is None or family not in TABLES[task]
 

@@ -28,7 +28,7 @@ def test_a_source_without_an_engine_is_refused(settings, spec_of):
 
 
 def test_a_gpu_that_is_not_there_is_a_configuration_error(settings, spec_of):
-    with pytest.raises(ConfigurationError, match="'cuda:99' is not there"):
+    with pytest.raises(ConfigurationError, match="'cuda:99' does not exist"):
         engine_for(spec_of("flux"), engine_factories(dataclasses.replace(settings, device="cuda:99")))
 
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.worker.loop import Worker
-from app.worker.prediction_ledger import remote_worker
+from app.worker.remote_worker import remote_worker
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
 from tests.services.webhooks.conftest import receiver  # noqa: F401 - a fixture
 from tests.waiting import PATIENCE

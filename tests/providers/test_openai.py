@@ -62,9 +62,9 @@ def test_a_server_that_stumbles_is_asked_again_under_the_same_key(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"data": []}, "without a picture"),
+        ({"data": []}, "without an image"),
         ({"data": [{"b64_json": "AAAA"}]}, "cannot be read"),
-        ({"hello": "world"}, "no list of pictures"),
+        ({"hello": "world"}, "no list of images"),
         ({"data": [{"url": "http://127.0.0.1:9/x.png"}]}, "neither https"),
     ],
 )

@@ -231,7 +231,7 @@ def test_a_provider_that_keeps_no_list(harness: Harness, provider: StandIn, work
     def refuse(*_: object) -> None:
         raise Refused(404, "no list")
 
-    monkeypatch.setattr("app.engines.replicate.create.alike_ones", refuse)
+    monkeypatch.setattr("app.engines.replicate.create.matching_predictions", refuse)
     provider.drop_creates = 1
     harness.completed(harness.submit("lost", model_id="painter"))
 

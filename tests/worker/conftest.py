@@ -1,4 +1,4 @@
-"""A place to work in for every test of the worker."""
+"""Fixtures of the worker tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def new_harness(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Harness]]:
-    """Makes a place with the settings given, once per test."""
+    """Factory of a harness with the given settings, once per test."""
     made: list[Harness] = []
 
     def make(**environment: str) -> Harness:
@@ -53,7 +53,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backoff and rescue within fractions of a second."""
+    """Shortens backoff and lease expiry to fractions of a second."""
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.services.ops.maintenance.EXPIRE_EVERY_SECONDS", 0.1)

@@ -1,4 +1,4 @@
-"""An engine without weights: it makes a plain picture of the request's seed, and otherwise does what a test scripts."""
+"""An engine without weights: draws a plain image from the request's seed and runs scripted behaviours."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SIDE = 64
 
 
 class FakeEngine:
-    """`behaviours` are run, by prompt, before the first step. `ran` are the prompts that were begun, in order, `inputs`
-    their pictures, `merged` the prompts of each call for several jobs."""
+    """`behaviours` are run, by prompt, before the first step. `ran` are the started prompts in order, `inputs` their
+    images, `merged` the prompts of each merged call."""
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.behaviours: dict[str, Behaviour] = {}
@@ -64,11 +64,13 @@ class FakeEngine:
         self.ran += self.merged[-1]
         results: list[Generation | CyberImageError] = []
         for request, control in zip(requests, controls, strict=True):
-            told = {"guidance_scale": 1.0, "drawn_together": len(requests)}
+            effective = {"guidance_scale": 1.0, "drawn_together": len(requests)}
             seconds = {Phase.GENERATING.value: 0.01}
             try:
                 self.behave(request.prompt, control)
-                results.append(Generation([picture(request.seed)], told, {"fake": "1"}, seconds, merged=len(requests)))
+                results.append(
+                    Generation([picture(request.seed)], effective, {"fake": "1"}, seconds, merged=len(requests))
+                )
             except ContentBlocked as error:
                 results.append(error)
         for step in range(requests[0].num_inference_steps):

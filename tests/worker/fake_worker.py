@@ -1,6 +1,7 @@
-"""A worker process with a fake engine. What a job does stands in its prompt, what else is wrong in the arguments.
+"""A worker process with a fake engine. The prompt selects a job's behaviour, the arguments other faults.
 
-python -m tests.worker.fake_worker [stop_grace=SECONDS] [last_chance=SECONDS] [breaks=keeper|publisher|loop] [gate=FILE]
+python -m tests.worker.fake_worker [stop_grace=SECONDS] [last_chance=SECONDS] [gate=FILE]
+                                   [breaks=heartbeat|publisher|loop]
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from app.process import parent_watch
 
 def main(arguments: list[str]) -> int:
     asked = dict(argument.split("=", 1) for argument in arguments)
-    job.STOP_GRACE_SECONDS = float(asked.get("stop_grace", job.STOP_GRACE_SECONDS))  # before anybody takes the figure
+    job.STOP_GRACE_SECONDS = float(asked.get("stop_grace", job.STOP_GRACE_SECONDS))  # before it is imported
     parent_watch.LAST_CHANCE_SECONDS = float(asked.get("last_chance", parent_watch.LAST_CHANCE_SECONDS))
 
     from app.cli.worker import main as run_worker
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
     watchdog.INTERPRETER_GRACE_SECONDS = 0.5
     breaks = asked.get("breaks")
-    if breaks == "keeper":
+    if breaks == "heartbeat":
         heartbeat.Heartbeat._tick = broken  # type: ignore[method-assign]
     elif breaks == "publisher":
         publisher.Publisher._publish = broken  # type: ignore[method-assign]
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     engine = FakeEngine()
     engine.behaviours = {
         "hang": lambda _: time.sleep(600),
-        "hang in C": lambda _: ctypes.PyDLL(None).sleep(600),  # never gives the interpreter back
+        "hang in C": lambda _: ctypes.PyDLL(None).sleep(600),  # never releases the GIL
         "huge": fails(OutOfMemory("The memory ran out.")),
         "deadly": deadly,
         "a while": lambda _: time.sleep(1.0),

@@ -1,4 +1,4 @@
-"""A cancel ends the right job, at whatever point it is, and no other."""
+"""A cancel ends its job in any phase, and no other job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.harness import Harness
 
 
-def test_a_waiting_job_is_never_begun(harness: Harness, engine: FakeEngine) -> None:
+def test_a_waiting_job_is_never_started(harness: Harness, engine: FakeEngine) -> None:
     cancelled, kept = harness.submit("unwanted"), harness.submit("wanted")
     assert cancel(harness.context, cancelled).job.status is JobStatus.CANCELLED
     harness.start(engine)
@@ -56,7 +56,7 @@ def test_a_job_that_is_being_saved_leaves_no_file(harness: Harness, engine: Fake
     assert harness.files() == []
 
 
-def test_a_cancel_that_comes_late_stops_nobody_else(harness: Harness, engine: FakeEngine) -> None:
+def test_a_late_cancel_stops_no_other_job(harness: Harness, engine: FakeEngine) -> None:
     first, second = Gate(), Gate()
     engine.behaviours |= {"first": first, "second": second}
     harness.start(engine)

@@ -1,4 +1,4 @@
-"""A database that goes away in the middle costs time, never a job and never a second publication."""
+"""A database outage delays jobs, but loses none and publishes none twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def breaks(monkeypatch: pytest.MonkeyPatch, store: object, name: str, times: int, *, after: bool = False) -> list[str]:
-    """Have `store.name` fail the first `times` times, before or `after` its work was done. Gives the calls."""
+    """Have `store.name` fail the first `times` times, before or `after` its work was done. Returns the calls."""
     honest, calls = getattr(store, name), []
 
     def broken(*arguments, **keywords):
@@ -50,7 +50,7 @@ def test_away_while_completing(harness: Harness, engine: FakeEngine, monkeypatch
 
 
 def test_away_for_longer_than_a_lease(new_harness, engine: FakeEngine, monkeypatch) -> None:
-    """The job is made anew; the first files stay until the sweep knows that nobody points to them."""
+    """The job is made anew; the first files stay until the sweep finds no row that refers to them."""
     harness = new_harness(LEASE_SECONDS="0.6")
     calls, complete, fail = [], harness.context.claims.complete, harness.context.claims.fail
 
@@ -84,13 +84,13 @@ def test_away_while_asking_for_work(harness: Harness, engine: FakeEngine, monkey
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "progress", "check"])
-def test_away_while_the_keeper_beats(harness: Harness, engine: FakeEngine, monkeypatch, name: str) -> None:
+def test_away_during_a_heartbeat(harness: Harness, engine: FakeEngine, monkeypatch, name: str) -> None:
     gate = engine.behaviours["a boat"] = Gate()
     harness.start(engine)
     job_id = harness.submit()
     gate.wait()
     calls = breaks(monkeypatch, harness.context.claims, name, 2)
-    wait_until(lambda: len(calls) > 2 or name == "progress", "the keeper gave up")
+    wait_until(lambda: len(calls) > 2 or name == "progress", "the heartbeat stopped")
     gate.opened.set()
     assert harness.completed(job_id).job.attempt == 1
 
@@ -109,7 +109,7 @@ def test_away_while_a_failure_is_written(new_harness, engine: FakeEngine, monkey
     assert harness.completed(harness.submit()).job.attempt == 2
 
 
-def test_away_when_the_worker_signs_off(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_away_when_the_worker_removes_its_row(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     breaks(monkeypatch, harness.context.workers, "remove", 1)
     running = harness.start(engine)
     assert harness.completed(harness.submit()).job.status is JobStatus.COMPLETED

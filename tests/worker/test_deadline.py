@@ -31,7 +31,7 @@ def test_a_rescue_does_not_come_before_the_job_had_time_to_stop(new_harness, eng
     running = harness.start(engine)
     job_id = harness.submit("slow")
     wait_until(
-        lambda: [str(job.stop_reason) for job in running.worker._heartbeat.held()] == ["expired"], "never expired"
+        lambda: [str(job.stop_reason) for job in running.worker._heartbeat.jobs()] == ["expired"], "never expired"
     )
     wait_until(lambda: not gate.opened.wait(1.5), "")  # longer than a lease
     gate.opened.set()
@@ -52,7 +52,7 @@ def test_a_hung_engine_ends_the_process_and_the_job_is_rescued(
     if prompt == "hang in C":
         assert "most recent call first" in processes.said()  # where it hung
     else:
-        assert "exiting hard" in (harness.folder / "logs" / "errors.log").read_text()
+        assert "did not stop after its deadline" in (harness.folder / "logs" / "errors.log").read_text()
     harness.start(engine)
     assert harness.completed(job_id).job.attempt == 2
 

@@ -1,4 +1,4 @@
-"""A job whose model is downloaded: its bytes are told while it lasts, and a cancel stops it."""
+"""A job whose model is downloaded: its progress is reported, and a cancel stops it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.worker.fake_engine import FakeEngine
 from tests.worker.harness import Harness
 
 
-def test_bytes_are_told_and_a_cancel_stops_it(harness: Harness) -> None:
+def test_bytes_are_reported_and_a_cancel_stops_it(harness: Harness) -> None:
     def download(control: Control) -> None:
         control.report(Phase.DOWNLOADING)
         control.downloaded(1_200_000_000, 34_000_000_000)
@@ -24,7 +24,7 @@ def test_bytes_are_told_and_a_cancel_stops_it(harness: Harness) -> None:
     engine.behaviours["large"] = download
     harness.start(engine)
     job_id = harness.submit("large")
-    wait_until(lambda: harness.view(job_id).job.progress.total_bytes, "no bytes were told")
+    wait_until(lambda: harness.view(job_id).job.progress.total_bytes, "no bytes were reported")
     progress = harness.view(job_id).job.progress
     assert (progress.phase, progress.downloaded_bytes) == (Phase.DOWNLOADING, 1_200_000_000)
     harness.context.jobs.cancel(job_id)

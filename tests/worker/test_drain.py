@@ -1,4 +1,4 @@
-"""A worker that is told to stop finishes its job within the grace, or gives it back unharmed."""
+"""A stopping worker finishes its job within the grace period, or requeues it without using up an attempt."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_a_generation_that_is_done_when_the_grace_ends_is_published(harness: Har
     job_id = harness.submit()
     gate.wait()
     running.worker.stop(grace=0)
-    wait_until(lambda: [job.stop_reason for job in running.worker._heartbeat.held()] != [None], "was not asked to stop")
-    running.worker._heartbeat.held()[0].cancelled = lambda: False  # it looks no more: it is past its last step
+    wait_until(lambda: [job.stop_reason for job in running.worker._heartbeat.jobs()] != [None], "was not asked to stop")
+    running.worker._heartbeat.jobs()[0].cancelled = lambda: False  # it looks no more: it is past its last step
     gate.opened.set()
     running.join()
     assert harness.view(job_id).job.status is JobStatus.COMPLETED

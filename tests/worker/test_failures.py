@@ -1,4 +1,4 @@
-"""Every failure ends its job with a status that can be trusted; only passing ones are tried again."""
+"""Every failure ends its job with the right status; only transient ones are retried."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
     "error",
     [ModelUnavailable("The weights are damaged."), ModelRequiresAuth("Ask for access."), GenerationError("NaN.")],
 )
-def test_what_no_retry_can_mend_is_not_retried(harness: Harness, engine: FakeEngine, error: GenerationError) -> None:
+def test_a_permanent_error_is_not_retried(harness: Harness, engine: FakeEngine, error: GenerationError) -> None:
     engine.behaviours["a boat"] = fails(error)
     harness.start(engine)
     job = harness.ended(harness.submit()).job
@@ -38,7 +38,7 @@ def test_what_no_retry_can_mend_is_not_retried(harness: Harness, engine: FakeEng
     assert engine.ran == ["a boat"]
 
 
-def test_a_passing_fault_is_retried_after_a_pause(harness: Harness, engine: FakeEngine) -> None:
+def test_a_transient_error_is_retried_after_a_pause(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(ModelDownloadFailed("The hub did not answer."), times=2)
     harness.start(engine)
     job = harness.completed(harness.submit()).job
@@ -56,7 +56,7 @@ def test_while_it_waits_for_its_retry_others_run(harness: Harness, engine: FakeE
     assert (job.status, job.error_code) == (JobStatus.PENDING, "model_unavailable")
 
 
-def test_a_passing_fault_that_does_not_pass_uses_up_the_attempts(harness: Harness, engine: FakeEngine) -> None:
+def test_a_repeated_transient_error_uses_up_the_attempts(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(ModelDownloadFailed("The hub did not answer."))
     harness.start(engine)
     job_id = harness.submit()
@@ -75,7 +75,7 @@ def test_backoff_doubles_and_never_overflows() -> None:
     assert _backoff(100_000) <= 1.25 * BACKOFF_SECONDS * 2**7
 
 
-def test_an_unexpected_error_tells_the_client_nothing_and_the_log_everything(
+def test_an_unexpected_error_is_logged_and_hidden_from_the_client(
     harness: Harness, engine: FakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.behaviours["a boat"] = fails(RuntimeError("secret path /home/somebody/x.safetensors"))
@@ -105,7 +105,7 @@ def test_a_source_without_an_engine_fails_its_jobs(harness: Harness, engine: Fak
     assert (job.status, job.error_code) == (JobStatus.FAILED, "model_unavailable")
 
 
-def test_a_full_disk_is_retried_and_leaves_nothing_half(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_a_full_disk_is_retried_and_leaves_no_partial_file(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     publish, refusals = harness.context.images.publish, [StorageFull("Full."), StorageFull("Full.")]
 
     def full_at_first(files):
@@ -120,7 +120,7 @@ def test_a_full_disk_is_retried_and_leaves_nothing_half(harness: Harness, engine
     assert len(harness.files()) == 2
 
 
-def test_a_disk_that_stays_full_says_so_and_promises_nothing(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_a_disk_that_stays_full_fails_the_job(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -132,14 +132,14 @@ def test_a_disk_that_stays_full_says_so_and_promises_nothing(harness: Harness, e
     assert harness.files() == []
 
 
-def test_an_engine_cannot_cancel_on_its_own_account(harness: Harness, engine: FakeEngine) -> None:
+def test_an_engine_that_raises_cancelled_without_a_stop_fails_the_job(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(Cancelled())
     harness.start(engine)
     job = harness.ended(harness.submit()).job
     assert (job.status, job.error_code) == (JobStatus.FAILED, "generation_failed")
 
 
-def test_the_database_out_of_reach_is_a_passing_fault(harness: Harness, engine: FakeEngine) -> None:
+def test_an_unreachable_database_is_a_transient_error(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(DatabaseUnavailable("Away."), times=1)
     harness.start(engine)
     assert harness.completed(harness.submit()).job.attempt == 2

@@ -1,4 +1,4 @@
-"""A model that nobody has asked for in MODEL_IDLE_SECONDS is dropped, and loaded again when somebody does."""
+"""Models idle for MODEL_IDLE_SECONDS are unloaded, and loaded again by the next job."""
 
 from __future__ import annotations
 

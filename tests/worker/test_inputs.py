@@ -1,4 +1,4 @@
-"""A job's pictures reach the engine, in every attempt, as they were sent."""
+"""A job's input images reach the engine unchanged, in every attempt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def send(harness: Harness, prompt: str = "a boat") -> str:
 
 
 @pytest.mark.usefixtures("hurried")
-def test_every_attempt_has_them(harness: Harness, engine: FakeEngine) -> None:
+def test_every_attempt_gets_the_input_images(harness: Harness, engine: FakeEngine) -> None:
     engine.behaviours["a boat"] = fails(ModelDownloadFailed("not now"), times=1)
     job_id = send(harness)
     harness.start(engine)
@@ -41,7 +41,7 @@ def test_every_attempt_has_them(harness: Harness, engine: FakeEngine) -> None:
     assert manifest["settings"]["strength"] == 0.75
 
 
-def test_without_its_picture_a_job_fails_and_says_so(harness: Harness, engine: FakeEngine) -> None:
+def test_a_job_without_its_input_image_fails(harness: Harness, engine: FakeEngine) -> None:
     job_id = send(harness)
     with harness.context.database.write() as connection:
         connection.execute(text("DELETE FROM inputs"))

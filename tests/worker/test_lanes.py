@@ -1,4 +1,4 @@
-"""The remote lane: many jobs side by side, and never a wait for the local one, or the reverse."""
+"""The remote lane: runs jobs concurrently, independent of the local lane."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def harness(new_harness) -> Harness:
 
 
 @pytest.fixture
-def team(harness: Harness, engine: FakeEngine):
+def remote_worker(harness: Harness, engine: FakeEngine):
     """A worker of the remote lane with three slots."""
     worker = Worker(
         harness.context, {"replicate": lambda: engine}, "remote", lane="remote", executor=ThreadedExecutor(3)
@@ -40,25 +40,25 @@ def running(harness: Harness) -> int:
     return summary(harness.context).lanes["remote"].running
 
 
-def test_it_runs_as_many_as_it_has_slots_and_no_more(harness: Harness, engine: FakeEngine, team: Worker) -> None:
-    writer_locks = {str(number): Gate() for number in range(4)}
-    engine.behaviours = dict(writer_locks)
-    jobs = [harness.submit(name, model_id="far") for name in writer_locks]
+def test_it_runs_as_many_jobs_as_it_has_slots(harness: Harness, engine: FakeEngine, remote_worker: Worker) -> None:
+    gates = {str(number): Gate() for number in range(4)}
+    engine.behaviours = dict(gates)
+    jobs = [harness.submit(name, model_id="far") for name in gates]
     for name in ("0", "1", "2"):
-        writer_locks[name].wait()
+        gates[name].wait()
     wait_until(lambda: [w["running"] for w in harness.context.workers.live()] == [3], "it never said so")
     lanes = summary(harness.context).lanes
     assert vars(lanes["remote"]) == {"workers": 1, "slots": 3, "waiting": 1, "running": 3}
     assert vars(lanes["local"]) == {"workers": 0, "slots": 0, "waiting": 0, "running": 0}
-    writer_locks["1"].opened.set()
+    gates["1"].opened.set()
     harness.completed(jobs[1])
-    writer_locks["3"].wait()
-    for gate in writer_locks.values():
+    gates["3"].wait()
+    for gate in gates.values():
         gate.opened.set()
     assert all(harness.completed(job).outputs for job in jobs)
 
 
-def test_neither_lane_waits_for_the_other(harness: Harness, engine: FakeEngine, team: Worker) -> None:
+def test_neither_lane_waits_for_the_other(harness: Harness, engine: FakeEngine, remote_worker: Worker) -> None:
     remote, local, near = Gate(), Gate(), FakeEngine()
     engine.behaviours, near.behaviours = {"slow": remote}, {"slow": local}
     harness.start(near)
@@ -75,23 +75,23 @@ def test_neither_lane_waits_for_the_other(harness: Harness, engine: FakeEngine, 
     assert (engine.ran, near.ran) == (["slow", "quick"], ["slow", "quick"])
 
 
-def test_a_stop_gives_all_of_them_back(harness: Harness, engine: FakeEngine, team: Worker) -> None:
+def test_a_stop_requeues_all_running_jobs(harness: Harness, engine: FakeEngine, remote_worker: Worker) -> None:
     engine.behaviours = {str(number): Gate() for number in range(3)}
     jobs = [harness.submit(name, model_id="far") for name in engine.behaviours]
     wait_until(lambda: running(harness) == 3, "not all were taken")
-    team.stop(0)
+    remote_worker.stop(0)
     wait_until(lambda: running(harness) == 0, "not all were given back")
     assert {harness.view(job).job.status for job in jobs} == {JobStatus.PENDING}
 
 
-def test_ready_means_that_the_default_model_is_served(harness: Harness, engine: FakeEngine, team: Worker) -> None:
-    wait_until(lambda: harness.context.workers.live(), "it never signed on")
+def test_readiness_requires_the_default_model(harness: Harness, engine: FakeEngine, remote_worker: Worker) -> None:
+    wait_until(lambda: harness.context.workers.live(), "the worker never registered")
     assert "default model" in readiness(harness.context).checks["workers"]
     remote_only = harness.open(DEFAULT_MODEL_ID="far")
     assert readiness(remote_only).ready
 
 
-def test_a_thread_that_breaks_gives_its_slot_back_only_with_the_process(monkeypatch) -> None:
+def test_a_failing_thread_exits_the_process(monkeypatch) -> None:
     ended: list[int] = []
     done = threading.Event()
 
@@ -100,11 +100,11 @@ def test_a_thread_that_breaks_gives_its_slot_back_only_with_the_process(monkeypa
         done.set()
 
     monkeypatch.setattr("app.worker.executor.exit_hard", exit_hard)
-    team = ThreadedExecutor(1)
+    remote_worker = ThreadedExecutor(1)
 
     def broken() -> None:
         raise RuntimeError("broken on purpose")
 
-    team.do(broken)
+    remote_worker.submit(broken)
     assert done.wait(PATIENCE)
     assert ended == [72]

@@ -1,4 +1,4 @@
-"""The lease: extended while the work goes on, and once lost, nothing of the old owner's is published."""
+"""The lease: renewed while the job runs; after it is lost, the old owner publishes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
 
 
 def run_out(harness: Harness, job_id: str) -> None:
-    """The lease of the job ends this moment, as if its worker had been silent. A heartbeat in between saves it."""
+    """The lease of the job expires now, as if its worker had sent no heartbeat. A heartbeat in between saves it."""
 
     def lease_expires() -> bool:
         with harness.context.database.write() as connection:
@@ -67,7 +67,7 @@ def test_files_written_under_a_lost_lease_are_gone_again(harness: Harness, engin
 
 
 def test_the_new_owner_publishes_and_the_old_one_does_not(harness: Harness) -> None:
-    """The old worker holds on without looking; another one makes the picture; then the old one is done too."""
+    """The old worker continues without checking; another one publishes; then the old one finishes too."""
     slow, quick = FakeEngine(), FakeEngine()
     gate = slow.behaviours["a boat"] = Gate(obeys=False)
     old = harness.start(slow)
@@ -84,7 +84,7 @@ def test_the_new_owner_publishes_and_the_old_one_does_not(harness: Harness) -> N
     assert harness.files() == sorted([seen.outputs[0].path, seen.outputs[0].thumbnail_path])
 
 
-def test_a_job_that_kills_its_worker_three_times_is_poison(harness: Harness) -> None:
+def test_a_job_that_kills_its_worker_three_times_fails(harness: Harness) -> None:
     job_id = harness.submit()
     for attempt in range(1, 4):
         claim = None

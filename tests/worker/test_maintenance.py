@@ -1,4 +1,4 @@
-"""The chores: jobs of silent workers are rescued; of all files, only what a broken publication left is removed."""
+"""Maintenance: requeues jobs of dead workers, and removes only files left by failed publications."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def broken_publication(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Non
             publish(harness.context, claim, made)
 
 
-def test_what_a_broken_publication_left_is_swept(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_a_failed_publication_are_swept(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     broken_publication(harness, monkeypatch)
     write(harness, "2026/01/02/.partial-" + "0" * 32)
     assert len(harness.files()) == 3
@@ -64,7 +64,7 @@ def test_published_pictures_stay(harness: Harness, engine: FakeEngine) -> None:
     assert harness.files() == before
 
 
-def test_what_somebody_else_put_there_stays(harness: Harness) -> None:
+def test_foreign_files_stay(harness: Harness) -> None:
     for name in ("holiday.png", "2026/01/02/cat.png", "2026/01/02/notes.txt", f"{'a' * 32}.png", ".gitkeep"):
         write(harness, name)
     write(harness, f"2026/01/02/{hashlib.md5(b'x', usedforsecurity=False).hexdigest()}.png")  # ours only by its name
@@ -73,7 +73,7 @@ def test_what_somebody_else_put_there_stays(harness: Harness) -> None:
 
 
 def test_pictures_of_another_database_stay(harness: Harness, engine: FakeEngine) -> None:
-    """Somebody moves from SQLite to PostgreSQL, or restores last week's backup: the gallery must not melt away."""
+    """After a move to PostgreSQL, or a restored backup, files unknown to the database must not be deleted."""
     harness.start(engine)
     harness.completed(harness.submit())
     before = harness.files()
@@ -82,7 +82,7 @@ def test_pictures_of_another_database_stay(harness: Harness, engine: FakeEngine)
     assert harness.files() == before
 
 
-def test_what_a_broken_removal_left_is_swept(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_files_of_a_failed_removal_are_swept(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     harness.start(engine)
     output = harness.completed(harness.submit()).outputs[0]
     with monkeypatch.context() as patch:
@@ -117,7 +117,7 @@ def test_it_goes_on_after_the_database_was_away(new_harness, monkeypatch: pytest
 
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_chore_that_breaks_or_takes_for_ever_holds_up_no_rescue(new_harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_or_endless_task_delays_no_lease_expiry(new_harness, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_) -> None:
         raise KeyError("a mistake")
 
@@ -142,7 +142,7 @@ def test_of_several_processes_one_cleans_up(harness: Harness, monkeypatch: pytes
     periodic_tasks = [Maintenance(harness.open()) for _ in range(3)]
     for each in periodic_tasks:
         each.start()
-    wait_until(lambda: len(done) >= 2, "nobody did it")
+    wait_until(lambda: len(done) >= 2, "no process did it")
     periodic_tasks[0].join(0.5)
     for each in periodic_tasks:
         each.stop()
@@ -162,7 +162,7 @@ def test_retention_works_by_itself(new_harness, engine: FakeEngine, monkeypatch:
     wait_until(lambda: len(harness.files()) == 2, "the files stayed")
 
 
-def test_short_memory_is_told_once_in_a_while(new_harness, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+def test_low_memory_is_logged_at_intervals(new_harness, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     harness = new_harness(MEMORY_ALERT_PERCENT="80")
     monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
     used = iter([79.0, 80.0, 95.0, 96.0])
@@ -170,8 +170,8 @@ def test_short_memory_is_told_once_in_a_while(new_harness, monkeypatch: pytest.M
     several = [Maintenance(harness.context), Maintenance(harness.context)]
     for periodic_tasks in several * 2:
         periodic_tasks._watch_memory()
-    told = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
-    assert told == ["80 % of the memory is in use (MEMORY_ALERT_PERCENT is 80)"]
+    logged = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert logged == ["80 % of the memory is in use (MEMORY_ALERT_PERCENT is 80)"]
 
 
 def test_no_alert_where_none_is_wanted(new_harness, monkeypatch: pytest.MonkeyPatch, caplog) -> None:

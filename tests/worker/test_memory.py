@@ -1,4 +1,4 @@
-"""Out of memory is a contract: the job fails with its own code, and the process makes way for a fresh one."""
+"""Out of memory: the job fails with `out_of_memory`, and the process is replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs in one call: each keeps a life of its own, and what befalls the call befalls none of them for good."""
+"""Merged jobs: each ends independently, and a failed call costs none of them an attempt."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def busy(harness: Harness, engine: FakeEngine):
 
 
 class Held:
-    """A behaviour in the middle of a call: goes on when it is opened, or when nobody wants it."""
+    """A behaviour in the middle of a call: goes on when it is opened, or when all jobs are cancelled."""
 
     def __init__(self) -> None:
         self.reached, self.opened = threading.Event(), threading.Event()
@@ -61,7 +61,7 @@ def submit(harness: Harness, prompts: Sequence[str]) -> dict[str, str]:
 
 
 def complete_another_three(harness: Harness, engine: FakeEngine) -> None:
-    """They wait together, on a worker that has the model."""
+    """Submits jobs that wait together, on a worker that has loaded the model."""
     gate = engine.behaviours["wait"] = Gate()
     harness.submit("wait")
     gate.wait()
@@ -118,7 +118,7 @@ def test_off_nothing_is_merged(new_harness, engine: FakeEngine) -> None:
     assert engine.merged == []
 
 
-def test_others_keep_their_place(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_jobs_of_other_models_keep_their_place(harness: Harness, engine: FakeEngine, busy) -> None:
     """A job of another model waits for one call, not for all that are alike."""
     gate = busy()
     alike = [harness.submit(f"a{n}") for n in range(2)]
@@ -133,7 +133,7 @@ def test_others_keep_their_place(harness: Harness, engine: FakeEngine, busy) -> 
     assert [len(call) for call in engine.merged] == [4, 4]
 
 
-def test_a_cancelled_one_leaves_at_once_and_the_others_go_on(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_a_cancelled_job_ends_at_once_and_the_others_continue(harness: Harness, engine: FakeEngine, busy) -> None:
     held = engine.behaviours["d"] = Held()
     gate = busy()
     jobs = submit(harness, "abcd")
@@ -151,7 +151,7 @@ def test_a_cancelled_one_leaves_at_once_and_the_others_go_on(harness: Harness, e
     assert len(harness.files()) == 8
 
 
-def test_a_cancel_is_heeded_while_the_call_goes_on(harness: Harness, busy) -> None:
+def test_a_cancel_takes_effect_during_the_call(harness: Harness, busy) -> None:
     class Slow(FakeEngine):
         finish = threading.Event()
 
@@ -193,9 +193,7 @@ def test_when_all_are_cancelled_the_call_ends(harness: Harness, engine: FakeEngi
 
 
 @pytest.mark.parametrize("error", [OutOfMemory("Memory ran out."), GenerationError("No."), RuntimeError("broken")])
-def test_what_ends_the_call_costs_nobody_an_attempt(
-    harness: Harness, engine: FakeEngine, busy, error: Exception
-) -> None:
+def test_a_failed_call_costs_no_job_an_attempt(harness: Harness, engine: FakeEngine, busy, error: Exception) -> None:
     engine.behaviours["b"] = fails(error, times=1)
     gate = busy()
     jobs = submit(harness, "abc")
@@ -207,7 +205,7 @@ def test_what_ends_the_call_costs_nobody_an_attempt(
     assert gate.running.recycled is None
 
 
-def test_bad_input_of_one_fails_that_one(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_bad_input_fails_only_its_job(harness: Harness, engine: FakeEngine, busy) -> None:
     engine.behaviours["b"] = fails(GenerationError("This cannot be drawn."))
     gate = busy()
     jobs = submit(harness, "abc")
@@ -219,7 +217,7 @@ def test_bad_input_of_one_fails_that_one(harness: Harness, engine: FakeEngine, b
     assert engine.ran.count("b") == 2
 
 
-def test_what_broke_unexpectedly_is_not_tried_again_with_that_model(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_an_unexpected_error_disables_merging_for_that_model(harness: Harness, engine: FakeEngine, busy) -> None:
     engine.behaviours["b"] = fails(RuntimeError("broken"), times=1)
     gate = busy()
     jobs = submit(harness, "abc")
@@ -230,7 +228,7 @@ def test_what_broke_unexpectedly_is_not_tried_again_with_that_model(harness: Har
     assert engine.merged == [["a", "b", "c"]]
 
 
-def test_what_the_safety_filter_holds_back_is_one_jobs_matter(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_content_blocked_fails_only_its_job(harness: Harness, engine: FakeEngine, busy) -> None:
     engine.behaviours["b"] = fails(ContentBlocked("Held back."))
     gate = busy()
     jobs = submit(harness, "abc")
@@ -252,7 +250,7 @@ def test_too_slow_together_each_has_its_time_alone(new_harness, engine: FakeEngi
     jobs = submit(harness, "abc")
     gate.opened.set()
     assert held.reached.wait(PATIENCE)
-    for job in running.worker.held():
+    for job in running.worker.jobs():
         job.deadline = time.monotonic()
     wait_until(lambda: engine.ran.count("b") == 2, "it was not tried again")
     held.opened.set()
@@ -262,7 +260,7 @@ def test_too_slow_together_each_has_its_time_alone(new_harness, engine: FakeEngi
     assert len(engine.merged) == 1  # it is not tried again with that model
 
 
-def test_a_drain_gives_all_of_them_back(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_a_drain_requeues_all_merged_jobs(harness: Harness, engine: FakeEngine, busy) -> None:
     held = engine.behaviours["c"] = Held()
     gate = busy()
     jobs = submit(harness, "abc")
@@ -277,7 +275,7 @@ def test_a_drain_gives_all_of_them_back(harness: Harness, engine: FakeEngine, bu
         harness.completed(job_id)
 
 
-def test_a_lost_one_is_not_published_and_the_others_are(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_a_job_with_a_lost_lease_is_not_published(harness: Harness, engine: FakeEngine, busy) -> None:
     held = engine.behaviours["c"] = Held()
     gate = busy()
     jobs = submit(harness, "abc")
@@ -288,7 +286,7 @@ def test_a_lost_one_is_not_published_and_the_others_are(harness: Harness, engine
             text("UPDATE jobs SET attempt = 2, worker_id = 'other' WHERE id = :id"),
             {"id": jobs["a"]},
         )
-    (lost,) = [job for job in gate.running.worker.held() if job.claim.job_id == jobs["a"]]
+    (lost,) = [job for job in gate.running.worker.jobs() if job.claim.job_id == jobs["a"]]
     wait_until(lambda: lost.stop_reason is StopReason.LOST, "it was not seen to be lost")
     held.opened.set()
     harness.completed(jobs["b"])
@@ -297,7 +295,7 @@ def test_a_lost_one_is_not_published_and_the_others_are(harness: Harness, engine
     assert len(harness.files()) == 6
 
 
-def test_one_that_kills_its_worker_takes_the_others_with_it_once(new_harness, processes: Processes) -> None:
+def test_a_job_that_kills_its_worker_affects_the_others_once(new_harness, processes: Processes) -> None:
     harness = new_harness(MERGE_JOBS="4", LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.3", MAX_ATTEMPTS="2")
     jobs = submit(harness, ["a while", "x", "deadly", "y"])
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What a worker leaves for monitoring: counters in the database, and one line in the log for each job that ended."""
+"""Monitoring data of a worker: counters in the database, and the job log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.worker.harness import Harness
 
 
 @pytest.fixture
-def journal(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+def job_log_lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
     """The lines about jobs that ended."""
     monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
     caplog.set_level("INFO", "cyberimage.jobs")
@@ -42,7 +42,7 @@ def test_a_published_job_is_counted_with_the_next_heartbeat(harness: Harness, en
     wait_until(lambda: counters(harness).get(Counter("model_loads", "fake")) == 1, "the load was not counted")
 
 
-def test_a_worker_that_stops_leaves_nothing_uncounted(new_harness, engine: FakeEngine) -> None:
+def test_a_stopping_worker_writes_its_counters(new_harness, engine: FakeEngine) -> None:
     harness = new_harness(HEARTBEAT_SECONDS="10", LEASE_SECONDS="60")
     running = harness.start(engine)
     harness.completed(harness.submit())
@@ -78,12 +78,12 @@ def test_what_could_not_be_written_is_written_later(harness: Harness, engine: Fa
     assert len(failures) == 3
 
 
-def test_the_line_of_a_finished_job(harness: Harness, engine: FakeEngine, journal) -> None:
+def test_the_log_line_of_a_finished_job(harness: Harness, engine: FakeEngine, job_log_lines) -> None:
     harness.start(engine)
     job_id = harness.submit('a "boat"\nand a sea')
     seed = harness.completed(job_id).job.request.seed
-    wait_until(journal, "no line")
-    (line,) = journal()
+    wait_until(job_log_lines, "no line")
+    (line,) = job_log_lines()
     assert line.job_id == job_id
     assert (line.outcome, line.model_id, line.seed, line.vram_peak_mb) == ("completed", "fake", seed, 0)
     assert line.safety_filter_result == "skipped"
@@ -92,15 +92,13 @@ def test_the_line_of_a_finished_job(harness: Harness, engine: FakeEngine, journa
     assert json.dumps('a "boat"\nand a sea') in line.getMessage()
 
 
-def test_the_line_of_a_failed_job_and_of_a_prompt_that_is_nobodys_business(
-    new_harness, engine: FakeEngine, journal
-) -> None:
+def test_the_log_line_of_a_failed_job_has_no_prompt_by_default(new_harness, engine: FakeEngine, job_log_lines) -> None:
     harness = new_harness(LOG_PROMPTS="false")
     engine.behaviours["my secret"] = fails(OutOfMemory())
     harness.start(engine)
     harness.ended(harness.submit("my secret"))
-    wait_until(journal, "no line")
-    (line,) = journal()
+    wait_until(job_log_lines, "no line")
+    (line,) = job_log_lines()
     assert line.outcome == "out_of_memory"
     assert "secret" not in line.getMessage()
     assert not hasattr(line, "prompt")

@@ -1,4 +1,4 @@
-"""Models loaded and unloaded by order while a worker runs: with what answer, and without touching its jobs."""
+"""Load and unload requests to running workers: their results, and running jobs undisturbed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def taken_by(harness: Harness, worker_id: str) -> LoadRequest:
         taken[0] = harness.context.load_requests.take(worker_id)
         return taken[0] is not None
 
-    wait_until(take, "no order came")
+    wait_until(take, "no request was taken")
     assert taken[0] is not None
     return taken[0]
 
@@ -64,20 +64,20 @@ def later(work: Callable[[], object]) -> Future:
     return future
 
 
-def test_load_unload_and_what_is_told(harness: Harness, engine: FakeEngine) -> None:
+def test_load_and_unload_results(harness: Harness, engine: FakeEngine) -> None:
     harness.start(engine)
     live(harness)
-    orders = stream_hub(harness)
-    loaded = orders.load("fake", PATIENCE)
+    requests = stream_hub(harness)
+    loaded = requests.load("fake", PATIENCE)
     assert (loaded.status, loaded.model_id) == ("loaded", "fake")
     assert loaded.seconds is not None
     assert resident(harness) == [{"fake"}]
-    assert orders.load("fake", PATIENCE).status == "already_loaded"
-    assert orders.load("other", PATIENCE).status == "loaded"
-    assert orders.unload("fake", PATIENCE) == Unloaded("unloaded", ["fake"], 1)
+    assert requests.load("fake", PATIENCE).status == "already_loaded"
+    assert requests.load("other", PATIENCE).status == "loaded"
+    assert requests.unload("fake", PATIENCE) == Unloaded("unloaded", ["fake"], 1)
     assert resident(harness) == [{"other"}]
-    assert orders.unload("fake", PATIENCE) == Unloaded("not_loaded", [], 0)
-    assert orders.unload(None, PATIENCE) == Unloaded("unloaded", ["other"], 1)
+    assert requests.unload("fake", PATIENCE) == Unloaded("not_loaded", [], 0)
+    assert requests.unload(None, PATIENCE) == Unloaded("unloaded", ["other"], 1)
     assert resident(harness) == [set()]
     harness.completed(harness.submit())  # and it is loaded again by who needs it
 
@@ -88,29 +88,29 @@ def test_a_model_that_waits_in_main_memory_is_brought_back_and_unloaded_like_oth
     engine.park("fake")
     harness.start(engine)
     live(harness)
-    orders = stream_hub(harness)
-    orders.load("other", PATIENCE)
-    wait_until(lambda: resident(harness) == [{"fake", "other"}], "they are not both told")
+    requests = stream_hub(harness)
+    requests.load("other", PATIENCE)
+    wait_until(lambda: resident(harness) == [{"fake", "other"}], "not both are listed")
     assert {state.spec.id for state in stats.models(harness.context) if state.loaded} == {"other"}
     gauges = {metric.name: metric for metric in metrics._workers(harness.context.workers.live())}
     held = [[sample.labels for sample in gauges[f"cyberimage_models_{name}"].samples] for name in ("loaded", "parked")]
     assert held == [[{"model": "other"}], [{"model": "fake"}]]
-    assert orders.load("fake", PATIENCE).status == "loaded"
+    assert requests.load("fake", PATIENCE).status == "loaded"
     engine.park("other")
-    assert orders.unload(None, PATIENCE) == Unloaded("unloaded", ["fake", "other"], 1)
+    assert requests.unload(None, PATIENCE) == Unloaded("unloaded", ["fake", "other"], 1)
     assert engine.resident() == []
 
 
 def test_every_worker_that_holds_it_unloads_it(harness: Harness) -> None:
     engines = [FakeEngine(), FakeEngine()]
-    writer_locks = [Gate(), Gate()]
-    for engine, gate in zip(engines, writer_locks, strict=True):
+    gates = [Gate(), Gate()]
+    for engine, gate in zip(engines, gates, strict=True):
         engine.behaviours = {f"job {other}": gate for other in range(2)}
         harness.start(engine)
     jobs = [harness.submit(f"job {number}") for number in range(2)]
-    for gate in writer_locks:
+    for gate in gates:
         gate.wait()
-    for gate in writer_locks:
+    for gate in gates:
         gate.opened.set()
     for job in jobs:
         harness.completed(job)
@@ -132,7 +132,7 @@ def test_a_running_job_is_not_touched(harness: Harness, engine: FakeEngine) -> N
     harness.completed(job_id)
 
 
-def test_two_who_order_the_same_share_one_load(harness: Harness) -> None:
+def test_two_equal_requests_share_one_load(harness: Harness) -> None:
     gate = Gate()
     loads: list[object] = []
     engine = Loading(lambda control: (loads.append(1), gate(control)))
@@ -148,7 +148,7 @@ def test_two_who_order_the_same_share_one_load(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("It is missing."), RuntimeError("odd"), OutOfMemory("Large.")])
-def test_what_cannot_be_loaded_says_why(harness: Harness, error: Exception) -> None:
+def test_a_failed_load_returns_its_error(harness: Harness, error: Exception) -> None:
     def fail(_: object) -> None:
         raise error
 
@@ -178,7 +178,7 @@ def test_a_providers_model_needs_no_worker(new_harness) -> None:
     assert stream_hub(harness).load("far", 1) == Loaded("already_loaded", "far")
 
 
-def test_a_worker_that_dies_over_it_is_told(harness: Harness) -> None:
+def test_a_worker_that_dies_while_loading_is_reported(harness: Harness) -> None:
     workers = harness.context.workers
     workers.heartbeat(WorkerReport("doomed", "here", 1, "cpu"))
     waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
@@ -188,13 +188,13 @@ def test_a_worker_that_dies_over_it_is_told(harness: Harness) -> None:
         waiting.result(PATIENCE)
     workers.heartbeat(WorkerReport("fresh", "here", 1, "cpu"))
     waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
-    order = taken_by(harness, "fresh")  # another one: the dead worker's is not waited for again
-    harness.context.load_requests.done(order)
-    harness.context.notifications.publish("news", order.id)
+    request = taken_by(harness, "fresh")  # another one: the dead worker's is not waited for again
+    harness.context.load_requests.done(request)
+    harness.context.notifications.publish("news", request.id)
     assert waiting.result(PATIENCE).worker_id == "fresh"
 
 
-def test_a_worker_that_stops_gives_its_order_to_another(harness: Harness) -> None:
+def test_a_stopping_worker_releases_its_request(harness: Harness) -> None:
     gate = Gate()
     first = harness.start(Loading(gate))
     live(harness)
@@ -207,15 +207,15 @@ def test_a_worker_that_stops_gives_its_order_to_another(harness: Harness) -> Non
     assert second.resident()
 
 
-def test_a_load_is_called_off_by_unloading_the_model(harness: Harness) -> None:
+def test_unloading_withdraws_a_load_request(harness: Harness) -> None:
     gate = Gate()
     engine = Loading(lambda control: (control.downloaded(1000, 9000), gate(control)))
     harness.start(engine)
     live(harness)
     waiting = later(lambda: stream_hub(harness).load("fake", PATIENCE))
     gate.wait()
-    (order,) = harness.context.load_requests.being_loaded()
-    assert (order.downloaded_bytes, order.total_bytes) == (1000, 9000)
+    (request,) = harness.context.load_requests.being_loaded()
+    assert (request.downloaded_bytes, request.total_bytes) == (1000, 9000)
     assert stream_hub(harness).unload("fake", PATIENCE) == Unloaded("unloading", ["fake"], 0)
     with pytest.raises(LoadCancelled, match="Load it again"):
         waiting.result(PATIENCE)
@@ -225,7 +225,7 @@ def test_a_load_is_called_off_by_unloading_the_model(harness: Harness) -> None:
     assert stream_hub(harness).load("fake", PATIENCE).status == "loaded"  # it is as good as before
 
 
-def test_a_load_that_was_done_when_it_was_called_off_is_undone(harness: Harness) -> None:
+def test_a_finished_load_that_was_withdrawn_is_undone(harness: Harness) -> None:
     def load(_: object) -> None:
         harness.context.load_requests.cancel("fake", LoadCancelled("Enough."))
 
@@ -240,21 +240,21 @@ def test_a_load_that_was_done_when_it_was_called_off_is_undone(harness: Harness)
 def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(harness: Harness, monkeypatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.model_commands.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    order = harness.context.load_requests.create(LoadAction.LOAD, "fake", lifetime=60)
+    request = harness.context.load_requests.create(LoadAction.LOAD, "fake", lifetime=60)
     taken = taken_by(harness, "w1")
     command = ModelCommand(taken, harness.context.load_requests, threading.Event(), 60)
 
-    def told(seconds: float, done: int) -> tuple[int | None, float | None]:
+    def reported(seconds: float, done: int) -> tuple[int | None, float | None]:
         clock[0] = seconds
         command.downloaded(done, 9000)
-        seen = harness.context.load_requests.get(order.id)
+        seen = harness.context.load_requests.get(request.id)
         assert seen is not None
         return seen.downloaded_bytes, seen.eta_seconds
 
-    assert told(100, 5000) == (5000, None)  # they were here already
-    assert told(100.1, 5100) == (5000, None)  # not more often than anybody looks
-    assert told(102, 6000) == (6000, 6.0)
-    assert told(102.1, 9000) == (9000, 0.0)  # the last word is always told
+    assert reported(100, 5000) == (5000, None)  # they were here already
+    assert reported(100.1, 5100) == (5000, None)  # not more often than LOOK_EVERY_SECONDS
+    assert reported(102, 6000) == (6000, 6.0)
+    assert reported(102.1, 9000) == (9000, 0.0)  # the last report is always written
     assert not command.cancelled()
     harness.context.load_requests.cancel("fake", LoadCancelled("Enough."))
     clock[0] = 104
@@ -269,8 +269,8 @@ def test_loading_that_takes_too_long_is_stopped(new_harness) -> None:
         stream_hub(harness).load("fake", PATIENCE)
 
 
-def test_orders_are_seen_between_jobs_that_never_end(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
-    """A worker that always has work looks for orders too."""
+def test_requests_are_carried_out_between_jobs(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+    """A worker that always has jobs checks for requests too."""
     monkeypatch.setattr("app.worker.model_commands.LOOK_EVERY_SECONDS", 0.05)
     jobs = [harness.submit(f"job {number}") for number in range(200)]
     harness.start(engine)
@@ -279,11 +279,11 @@ def test_orders_are_seen_between_jobs_that_never_end(harness: Harness, engine: F
     assert len(engine.ran) < len(jobs)
 
 
-def test_what_was_seen_before_a_load_is_not_written_after_it(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
-    """A heartbeat that is slow to write must not undo the row that the order wrote."""
+def test_an_older_row_does_not_overwrite_a_newer_one(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+    """A heartbeat that is slow to write must not undo the row that the load request wrote."""
     heartbeat, workers = harness.start(engine).worker._heartbeat, harness.context.workers
     live(harness)
-    describe, beat, slow, written = heartbeat._describe, workers.heartbeat, Gate(obeys=False), []
+    describe, beat, slow, written = heartbeat._report, workers.heartbeat, Gate(obeys=False), []
 
     def slowly():
         report = describe()
@@ -297,7 +297,7 @@ def test_what_was_seen_before_a_load_is_not_written_after_it(harness: Harness, e
         written.append(len(report.models))
 
     monkeypatch.setattr(workers, "heartbeat", write)
-    monkeypatch.setattr(heartbeat, "_describe", slowly)
+    monkeypatch.setattr(heartbeat, "_report", slowly)
     slow.wait()
     assert stream_hub(harness).load("fake", PATIENCE).status == "loaded"
     wait_until(lambda: len(written) >= 4, "no more heartbeats")

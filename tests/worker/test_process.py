@@ -1,4 +1,4 @@
-"""A worker as a process: signals, exit statuses, and a fresh one after it had to give up."""
+"""A worker as a process: signals, exit statuses, and its replacement after it gave up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_signal_lets_the_running_job_finish(harness: Harness, processes: Proce
     assert harness.context.workers.live() == []
 
 
-def test_a_signal_is_heard_even_while_the_engine_is_deep_in_its_work(new_harness, processes: Processes) -> None:
+def test_a_signal_is_handled_while_the_engine_blocks_the_main_thread(new_harness, processes: Processes) -> None:
     """The engine sleeps on the main thread, where Python's own handlers would wait for it to come back."""
     harness = new_harness(SHUTDOWN_GRACE_SECONDS="30")
     job_id = harness.submit("hang")
@@ -46,7 +46,7 @@ def test_a_signal_is_heard_even_while_the_engine_is_deep_in_its_work(new_harness
     process.kill()
 
 
-def test_a_worker_out_of_memory_makes_way_and_the_next_job_succeeds(harness: Harness, processes: Processes) -> None:
+def test_a_worker_out_of_memory_is_replaced_and_the_next_job_succeeds(harness: Harness, processes: Processes) -> None:
     huge, small = harness.submit("huge"), harness.submit("small")
     process = processes.start_worker(harness.environment)
     assert process.wait(60) == EXIT_RECYCLE, processes.said()
@@ -56,8 +56,8 @@ def test_a_worker_out_of_memory_makes_way_and_the_next_job_succeeds(harness: Har
     harness.completed(small)
 
 
-@pytest.mark.parametrize(("what", "status"), [("keeper", EXIT_BROKEN), ("publisher", EXIT_BROKEN), ("loop", 1)])
-def test_a_worker_that_lost_a_vital_part_ends(harness: Harness, processes: Processes, what: str, status: int) -> None:
+@pytest.mark.parametrize(("what", "status"), [("heartbeat", EXIT_BROKEN), ("publisher", EXIT_BROKEN), ("loop", 1)])
+def test_a_failed_thread_ends_the_process(harness: Harness, processes: Processes, what: str, status: int) -> None:
     harness.submit()
     process = processes.start_worker(harness.environment, f"breaks={what}")
     assert process.wait(60) == status, processes.said()
@@ -66,7 +66,7 @@ def test_a_worker_that_lost_a_vital_part_ends(harness: Harness, processes: Proce
     assert "Traceback" in logged
 
 
-def test_a_wrong_configuration_is_told_in_words(harness: Harness, processes: Processes) -> None:
+def test_a_wrong_configuration_is_reported(harness: Harness, processes: Processes) -> None:
     process = processes.start_worker(harness.environment | {"LEASE_SECONDS": "soon"})
     assert process.wait(60) == EXIT_CONFIGURATION
     assert "LEASE_SECONDS" in processes.said()

@@ -1,4 +1,4 @@
-"""Making a picture again: the same request as a new job, a warning for what has changed, a clear word for what cannot
+"""Rerun of an image: the same request as a new job, warnings for what has changed, errors for what cannot
 be."""
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Newer(FakeEngine):
         return generation
 
 
-def test_what_has_changed_since_is_told(harness: Harness, engine: FakeEngine) -> None:
+def test_changed_versions_become_warnings(harness: Harness, engine: FakeEngine) -> None:
     running = harness.start(engine)
     image_id = made(harness)
     running.stop()
@@ -67,7 +67,7 @@ class Together(FakeEngine):
         return generation
 
 
-def test_one_that_was_drawn_with_others_may_differ(harness: Harness) -> None:
+def test_a_merged_image_may_differ(harness: Harness) -> None:
     harness.start(Together())
     submitted = rerun(harness.context, made(harness), client_id="somebody")
     again = harness.completed(submitted.job_id)
@@ -89,7 +89,7 @@ def test_a_model_that_is_gone(harness: Harness, engine: FakeEngine) -> None:
         rerun(without, image_id, client_id="somebody")
 
 
-def test_a_picture_that_does_not_say_how_it_was_made(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_an_image_without_a_manifest(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     harness.start(engine)
     output = harness.context.outputs.get(made(harness))
     output.manifest.pop("prompt")

@@ -15,11 +15,11 @@ from tests.worker.harness import Harness
 def test_the_average_since_drawing_began_without_what_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.running_job.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    pace = StepRate()
+    rate = StepRate()
 
     def after(seconds: float, phase: Phase, step: int) -> float | None:
         clock[0] += seconds
-        return pace.after(phase, step)
+        return rate.update(phase, step)
 
     assert after(50, Phase.LOADING, 0) is None
     assert after(1, Phase.GENERATING, 0) is None
@@ -30,7 +30,7 @@ def test_the_average_since_drawing_began_without_what_lies_between(monkeypatch: 
     assert after(5, Phase.GENERATING, 3) == 5
 
 
-def test_it_is_told_with_the_progress(harness: Harness) -> None:
+def test_the_step_rate_is_in_the_progress(harness: Harness) -> None:
     engine = FakeEngine(step_seconds=0.05)
     gate = engine.behaviours["slow"] = Gate(Phase.LOADING)
     harness.start(engine)
@@ -39,4 +39,4 @@ def test_it_is_told_with_the_progress(harness: Harness) -> None:
     assert harness.view(job_id).job.progress.seconds_per_step is None
     gate.opened.set()
     seconds = harness.completed(job_id).job.progress.seconds_per_step
-    assert seconds is None or seconds > 0.04  # two steps may pass between two looks of the keeper
+    assert seconds is None or seconds > 0.04  # two steps may pass between two heartbeat ticks

@@ -1,4 +1,4 @@
-"""What the safety filter found is in the job, in each picture's manifest, in the gallery's item and in the log."""
+"""Safety filter results in the job, each manifest, the gallery item and the log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found()
 
 
-def test_it_is_told_everywhere(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_result_is_reported_everywhere(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     harness.start(Judged(SafetyResult.PASSED, SafetyResult.BLURRED))
     view = harness.completed(harness.submit(num_images=2))
@@ -59,7 +59,7 @@ def test_it_is_told_everywhere(harness: Harness, caplog: pytest.LogCaptureFixtur
     assert logged(caplog) == ["blurred"]
 
 
-def test_one_that_was_held_back_is_told_with_those_that_were_not(harness: Harness) -> None:
+def test_a_blocked_image_is_reported_with_the_others(harness: Harness) -> None:
     harness.start(Judged(SafetyResult.PASSED, SafetyResult.BLOCKED))
     view = harness.completed(harness.submit(num_images=2))
     assert [output.safety_filter_result for output in view.outputs] == [SafetyResult.PASSED]

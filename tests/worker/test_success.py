@@ -1,4 +1,4 @@
-"""What a job that goes well leaves behind."""
+"""A successful job: rows, files, metadata and progress."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_progress_and_the_workers_own_row_are_written_while_it_runs(harness: Har
 
 
 def test_the_engine_is_used_by_one_thread(harness: Harness) -> None:
-    """Its models come and go while it works: another thread that reads them breaks, and once it was the keeper."""
+    """Its models come and go while it works: reading them from another thread, such as the heartbeat, would fail."""
     threads = set()
 
     class OneThreadEngine(FakeEngine):

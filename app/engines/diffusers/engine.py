@@ -1,7 +1,7 @@
-"""The engine that runs diffusers pipelines: load on demand, keep warm, make room, generate, survive what goes wrong.
+"""DiffusersEngine: loads diffusers pipelines on demand, caches them, generates, recovers from out of memory.
 
-After running out of memory the except block is left first (its traceback keeps tensors alive), then everything of the
-failed attempt is dropped; the model itself goes too, since pipelines that carried on were seen to give spoiled ones.
+After out of memory the except block is left first (its traceback keeps tensors alive), then everything of the failed
+attempt is dropped; the model too, since pipelines that continued were seen to return corrupted images.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
     NotFinite,
     SilentControl,
-    Widened,
-    ordinary,
-    ordinary_inputs,
+    WidenedDtypes,
+    default_request,
+    neutral_inputs,
     overflow_error,
 )
 from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory
@@ -56,12 +56,12 @@ class DiffusersEngine:
         self._model_cache = ModelCache(self._device, most=settings.max_loaded_models, park=settings.park_models)
         self._loader = Loader(settings, self._device, self._model_cache)
         self._safety = Safety(settings)
-        self._one_by_one: set[str] = set()  # models that had no memory for several pictures at once
-        self._tiles_from: dict[str, int] = {}  # models that had no memory to decode so many pixels at once
-        self._widened = Widened()
+        self._unbatched: set[str] = set()  # models that ran out of memory on a batch
+        self._tiles_from: dict[str, int] = {}  # models that ran out of memory decoding so many pixels
+        self._widened = WidenedDtypes()
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
-        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are meant
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are intended
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
         huggingface_hub.utils.disable_progress_bars()
@@ -82,66 +82,66 @@ class DiffusersEngine:
 
     def merges(self, spec: ModelSpec) -> bool:
         model = self._model_cache.get(spec)
-        return model is not None and spec.id not in self._one_by_one and can_merge(model)
+        return model is not None and spec.id not in self._unbatched and can_merge(model)
 
     def generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation | CyberImageError]:
         self._safety.prepare(spec)
-        self._model_cache.spare_ram()
+        self._model_cache.free_ram()
         made: list[Generation] = []
-        if not _survives(lambda: made.extend(self._generate_merged(spec, requests, controls))):
-            self._one_by_one.add(spec.id)
+        if not _fits_in_memory(lambda: made.extend(self._generate_merged(spec, requests, controls))):
+            self._unbatched.add(spec.id)
             release()
-            raise OutOfMemory(f"Memory on {self._device} ran out while {spec.id} drew for {len(requests)} jobs.")
-        return [self._judged(spec, generation) for generation in made]
+            raise OutOfMemory(f"Memory on {self._device} ran out while {spec.id} ran {len(requests)} jobs in one call.")
+        return [self._filtered(spec, generation) for generation in made]
 
     def unload(self, model_id: str) -> None:
         self._model_cache.remove(model_id)
 
     def resident(self) -> Sequence[ResidentModel]:
-        return self._model_cache.listing()
+        return self._model_cache.resident_models()
 
     def _load(self, spec: ModelSpec, control: Control) -> bool:
-        """Make `spec` resident and say whether it had to be loaded."""
-        self._model_cache.spare_ram()
+        """Make `spec` resident; True if it had to be loaded."""
+        self._model_cache.free_ram()
         if self._model_cache.get(spec) is not None:
             return False
-        woken: list[bool] = []
-        if _survives(lambda: woken.append(self._loader.wake(spec, control))) and woken[0]:
+        restored: list[bool] = []
+        if _fits_in_memory(lambda: restored.append(self._loader.restore(spec, control))) and restored[0]:
             return True
-        self._model_cache.remove(spec.id)  # as an older catalogue line described it
-        if not _survives(lambda: self._load_cold(spec, control)):
+        self._model_cache.remove(spec.id)  # it may be loaded as an older catalogue line described it
+        if not _fits_in_memory(lambda: self._load_from_disk(spec, control)):
             others = self._model_cache.remove_others(spec.id)
             release()
-            if not (others and _survives(lambda: self._load_cold(spec, control))):
+            if not (others and _fits_in_memory(lambda: self._load_from_disk(spec, control))):
                 release()
                 raise OutOfMemory(
                     f"Memory on {self._device} ran out while {spec.id} was loaded."
-                    " Choose a smaller model or a narrower dtype, or stop what else uses that memory."
+                    " Choose a smaller model or a narrower dtype, or stop other programs that use that memory."
                 )
         return True
 
-    def _load_cold(self, spec: ModelSpec, control: Control) -> None:
+    def _load_from_disk(self, spec: ModelSpec, control: Control) -> None:
         self._loader.load(spec, control, self._widened.of(spec))
 
     def _generate_within_memory(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
         results: list[Generation] = []
-        if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+        if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
             return results[0]
         log.warning("%s: memory on %s ran out", spec.id, self._device)
-        if min(self._together(spec), request.num_images) > 1:
-            self._one_by_one.add(spec.id)
+        if min(self._batch_size(spec), request.num_images) > 1:
+            self._unbatched.add(spec.id)
             release()
-            if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+            if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 return results[0]
         made_room = self._model_cache.remove_others(spec.id)
-        tiles, saved = self._tile(spec, request), self._economise(spec)
+        tiles, saved = self._tile(spec, request), self._save_memory(spec)
         if made_room or tiles or saved:
             release()
-            if _survives(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+            if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 note = f"Memory ran short, so {spec.id} now works with less: {saved}." if saved else ""
                 return dataclasses.replace(results[0], warnings=(*results[0].warnings, *filter(None, [note])))
         if tiles:
@@ -150,15 +150,15 @@ class DiffusersEngine:
         release()
         raise OutOfMemory(
             f"Memory on {self._device} ran out while {spec.id} was drawing."
-            " Ask for a smaller picture, choose a smaller model, or stop what else uses that memory."
+            " Request a smaller image, choose a smaller model, or stop other programs that use that memory."
         )
 
-    def _together(self, spec: ModelSpec) -> int:
-        return 1 if spec.id in self._one_by_one else self._settings.images_per_batch
+    def _batch_size(self, spec: ModelSpec) -> int:
+        return 1 if spec.id in self._unbatched else self._settings.images_per_batch
 
     def _tile(self, spec: ModelSpec, request: GenerationRequest) -> bool:
-        """Have the VAE decode pictures as large as that of `request` in tiles from now on, and say whether that is new:
-        smaller ones stay what they were, to the last bit."""
+        """Decode images of the size of `request` and larger in tiles from now on; True if that is new. Smaller images
+        stay bit-identical."""
         model = self._model_cache.get(spec)
         if model is None or not can_tile(model.pipeline):
             return False
@@ -168,23 +168,24 @@ class DiffusersEngine:
         self._tiles_from[spec.id] = size
         return True
 
-    def _economise(self, spec: ModelSpec) -> str:
+    def _save_memory(self, spec: ModelSpec) -> str:
         model = self._model_cache.get(spec)
         if model is None:
             return ""
         saved, plan = apply_memory_savings(model.pipeline, self._device, model.load_plan.plan)
-        if saved:  # its parts are no longer what another model would make of the same files
+        if saved:  # its offloaded parts can no longer be shared
             load_plan = dataclasses.replace(model.load_plan, plan=plan)
-            self._model_cache.add(dataclasses.replace(model, load_plan=load_plan, cards={}))
+            self._model_cache.add(dataclasses.replace(model, load_plan=load_plan, records={}))
         return saved
 
     def _generate_finite(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
-        """Generate; a model that overflows by itself is loaded in a wider precision, and stays there if that helps."""
+        """Generate; a model that overflows with default settings is reloaded in a wider dtype, and kept so if that
+        helps."""
         self._load(spec, control)
         try:
-            return self._generate_warm(spec, request, control, inputs)
+            return self._generate_loaded(spec, request, control, inputs)
         except NotFinite:
             dtype = self._dtype_of(spec)
         wider = safer_dtype(dtype, self._device)
@@ -198,51 +199,51 @@ class DiffusersEngine:
     def _overflows_by_itself(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> bool:
-        """Whether the model gives no picture either when `request` has nothing of its own but words, seed and size."""
+        """Whether the model overflows also with default settings, keeping only prompt, seed and size of `request`."""
         try:
-            self._generate_warm(spec, ordinary(spec, request), SilentControl(control), ordinary_inputs(inputs))
+            self._generate_loaded(spec, default_request(spec, request), SilentControl(control), neutral_inputs(inputs))
         except NotFinite:
             return True
         except GenerationError as error:
-            log.info("%s: cannot tell whether it overflows by itself: %s", spec.id, error)
+            log.info("%s: could not check whether it overflows with default settings: %s", spec.id, error)
         return False
 
     def _generate_wider(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs, dtype: torch.dtype
     ) -> Generation:
-        """Generate in `dtype`, which holds from now on if that gives a picture; else the model is put back."""
+        """Generate in `dtype`, and keep it if that succeeds; else the next job loads the configured dtype."""
         self._model_cache.remove(spec.id)
         try:
-            with self._widened.tried(spec, dtype):
-                self._load_cold(spec, control)
-                return self._generate_warm(spec, request, control, inputs)
+            with self._widened.trying(spec, dtype):
+                self._load_from_disk(spec, control)
+                return self._generate_loaded(spec, request, control, inputs)
         except NotFinite:
             raise overflow_error(spec, request, dtype, model_draws=False) from None
         finally:
-            if self._widened.of(spec) is not dtype:  # it did not help: the next job loads what is configured
+            if self._widened.of(spec) is not dtype:  # it did not help
                 self._model_cache.remove(spec.id)
 
-    def _generate_warm(
+    def _generate_loaded(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control)
         tiles = pixels_of(model.pipeline, request) >= self._tiles_from.get(spec.id, sys.maxsize)
         with model.loras.applied(loras), tiled(model.pipeline, tiles):
-            together, previews = self._together(spec), self._previews(spec)
-            generation = generate(model, request, control, inputs, previews=previews, together=together)
-        return _wearing(loras, _told(generation, self._changes(spec, request, tiles)))
+            batch_size, previews = self._batch_size(spec), self._previews(spec)
+            generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+        return _with_loras(loras, _with_warnings(generation, self._change_warnings(spec, request, tiles)))
 
-    def _changes(self, spec: ModelSpec, request: GenerationRequest, tiles: bool = False) -> Sequence[str]:
-        """What earlier jobs have changed about how `spec` draws, as far as it shows in the picture of `request`."""
-        told: list[str] = []
+    def _change_warnings(self, spec: ModelSpec, request: GenerationRequest, tiles: bool = False) -> Sequence[str]:
+        """Warnings for changes to `spec` made by earlier jobs' failures that affect the image of `request`."""
+        warnings: list[str] = []
         if (wider := self._widened.of(spec)) is not None:
-            told.append(f"{spec.id} overflows in its usual precision; it was run in {dtype_name(wider)}.")
+            warnings.append(f"{spec.id} overflows in its configured precision; it was run in {dtype_name(wider)}.")
         if tiles:
-            told.append(f"Memory ran short, so {spec.id} decodes pictures of this size in tiles.")
-        if spec.id in self._one_by_one and min(self._settings.images_per_batch, request.num_images) > 1:
-            told.append(f"Memory ran short, so {spec.id} draws one picture at a time.")
-        return told
+            warnings.append(f"Memory ran short, so {spec.id} decodes pictures of this size in tiles.")
+        if spec.id in self._unbatched and min(self._settings.images_per_batch, request.num_images) > 1:
+            warnings.append(f"Memory ran short, so {spec.id} draws one picture at a time.")
+        return warnings
 
     def _generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
@@ -253,14 +254,14 @@ class DiffusersEngine:
             with model.loras.applied(loras):
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
         except NotFinite:
-            raise GenerationError(f"{spec.id} gave numbers that are no picture, for one of them at least.") from None
-        changes = self._changes(spec, requests[0])
-        return [_wearing(loras, _told(generation, changes)) for generation in made]
+            raise GenerationError(f"{spec.id} returned NaN or infinity for at least one of the merged jobs.") from None
+        changes = self._change_warnings(spec, requests[0])
+        return [_with_loras(loras, _with_warnings(generation, changes)) for generation in made]
 
-    def _judged(self, spec: ModelSpec, generation: Generation) -> Generation | CyberImageError:
+    def _filtered(self, spec: ModelSpec, generation: Generation) -> Generation | CyberImageError:
         try:
             return self._safety.judge(spec, generation)
-        except CyberImageError as error:  # what is held back is one job's, not that of all
+        except CyberImageError as error:  # blocked content fails its own job only
             return error
 
     def _resident(self, spec: ModelSpec) -> LoadedModel:
@@ -277,13 +278,13 @@ class DiffusersEngine:
         return torch.float32 if model is None else model.dtype
 
 
-def _wearing(loras: Sequence[LoraRequest], generation: Generation) -> Generation:
+def _with_loras(loras: Sequence[LoraRequest], generation: Generation) -> Generation:
     if not loras:
         return generation
     return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
 
 
-def _told(generation: Generation, changes: Sequence[str]) -> Generation:
+def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation:
     return dataclasses.replace(generation, warnings=(*generation.warnings, *changes)) if changes else generation
 
 
@@ -291,12 +292,12 @@ def _choose_device(wish: str) -> torch.device:
     gpus = torch.cuda.device_count()
     device = torch.device(wish if wish != "auto" else "cuda:0" if gpus else "cpu")
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise ConfigurationError([f"the device {wish!r} is not there: torch sees {gpus} GPUs. Use auto or cpu."])
+        raise ConfigurationError([f"the device {wish!r} does not exist: torch sees {gpus} GPUs. Use auto or cpu."])
     return device
 
 
-def _survives(work: Callable[[], None]) -> bool:
-    """Do `work` and say whether memory sufficed. When it did not, the exception and its frames are gone on return."""
+def _fits_in_memory(work: Callable[[], None]) -> bool:
+    """Run `work`; False if memory ran out. The exception and its frames are released on return."""
     try:
         work()
     except MEMORY_ERRORS as error:

@@ -1,6 +1,6 @@
-"""Bring a model into memory: find its files, decide how it will run, make room, build it.
+"""Loads a model into memory: locates its files, makes its load plan, frees memory, builds the pipeline.
 
-It decides in which order things happen; each decision is made by the module that knows about it.
+Only the order of the steps is decided here; each decision is made by the module of its subject.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.part_sizes import weight_sizes
-from app.engines.diffusers.memory.shared_parts import cards_of, find_shared
+from app.engines.diffusers.memory.shared_parts import find_shared, part_records
 from app.engines.settings import EngineSettings
 from app.errors import Cancelled, OutOfMemory
 
@@ -39,7 +39,7 @@ _DIGESTS = ".part-digests.json"  # in MODEL_CACHE_DIR
 
 
 class Loader:
-    """Loads models for one device into `residency`."""
+    """Loads models for one device into `model_cache`."""
 
     def __init__(self, settings: EngineSettings, device: torch.device, model_cache: ModelCache) -> None:
         self._settings = settings
@@ -48,22 +48,22 @@ class Loader:
         self._digests = Digests(settings.model_cache_dir / _DIGESTS)
 
     def load(self, spec: ModelSpec, control: Control, dtype: torch.dtype | None = None) -> None:
-        """Make `spec` resident, in `dtype` or what is configured. Raises what its steps raise, and Cancelled."""
+        """Load `spec` in `dtype`, or the configured one. Raises what its steps raise, and Cancelled."""
         started = time.perf_counter()
         control.report(Phase.LOADING)
         checkpoint = locate(spec, self._settings, control)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
         load_plan = self._load_plan(spec, checkpoint, dtype)
-        cards = cards_of(checkpoint, load_plan.use)
-        shared = find_shared(cards, self._model_cache.donors(), self._digests)
+        records = part_records(checkpoint, load_plan.use)
+        shared = find_shared(records, self._model_cache.shareable_models(), self._digests)
         compression = load_plan.compression
         plan, needed = self._make_room(spec, checkpoint, load_plan, shared)
-        self._model_cache.spare_ram(checkpoint.bytes_at(load_plan.dtype.itemsize))
+        self._model_cache.free_ram(checkpoint.bytes_at(load_plan.dtype.itemsize))
         load_plan = dataclasses.replace(load_plan, plan=plan)
         if plan != "none":
-            shared = {}  # offloaded parts are moved about by their own pipeline
-            self._model_cache.settle()
+            shared = {}  # offloaded parts are moved by their own pipeline
+            self._model_cache.move_parked_to_ram()
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
         load_plan = dataclasses.replace(load_plan, attention=apply_attention(pipeline, load_plan.attention))
@@ -76,29 +76,29 @@ class Loader:
             part_bytes=part_bytes(pipeline),
             loras=LoraCache(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=compression.quantized),
             needed_bytes=needed,
-            cards=cards,
+            records=records,
         )
         self._model_cache.add(model)
         log.info(
             "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, offload %s, revision %s%s%s",
             *(spec.id, type(pipeline).__name__, self._device, time.perf_counter() - started, gigabytes(model.size)),
             *(dtype_name(model.dtype), model.attention, plan, checkpoint.revision),
-            f", {compression.told}" if compression.told else "",
+            f", {compression.description}" if compression.description else "",
             f", shared with others: {', '.join(shared)}" if shared else "",
         )
         _stop_if_cancelled(control)
 
-    def wake(self, spec: ModelSpec, control: Control) -> bool:
-        """Bring `spec` back from main memory, if it waits there, and say whether it is resident now."""
+    def restore(self, spec: ModelSpec, control: Control) -> bool:
+        """Move `spec` from the RAM cache back to the device; True if it is resident now."""
         started = time.perf_counter()
-        model = self._model_cache.unpark(spec)
+        model = self._model_cache.pop_parked(spec)
         if model is None:
             return False
         control.report(Phase.LOADING)
         needed = self._model_cache.missing_bytes(model.weights.items())
         needed += least_working_bytes(spec, model.dtype, self._device)
         if self._model_cache.make_room(spec.id, needed, held=model.weights) < needed:
-            log.info("%s: there is no room any more as it was; it is loaded anew", spec.id)
+            log.info("%s: not enough memory to restore it as it was; loading it again", spec.id)
             return False
         model.move(self._device)
         self._model_cache.add(model)
@@ -106,7 +106,7 @@ class Loader:
         return True
 
     def _load_plan(self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None) -> LoadPlan:
-        """All but the plan, which depends on what is in memory."""
+        """The load plan without its offload plan, which depends on what is in memory."""
         settings, options = self._settings, spec.options
         class_name = pipeline_class_name(spec, checkpoint)
         asked = options.dtype if options.dtype != "auto" else settings.dtype
@@ -122,8 +122,8 @@ class Loader:
     def _make_room(
         self, spec: ModelSpec, checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]
     ) -> tuple[Plan, int]:
-        """Choose the plan by what is free and what other models could give back, and have them give it back. Gives the
-        plan, and what it was estimated to need.
+        """Choose the offload plan by the memory that is free or reclaimable, and reclaim it. Returns the plan and its
+        estimated bytes.
 
         Raises OutOfMemory when it does not fit with nothing left to unload.
         """
@@ -137,7 +137,7 @@ class Loader:
         reachable = free_bytes(self._device) + self._model_cache.reclaimable_bytes(held)
         plan = choose_plan(wish, needed, reachable, possible)
         free = self._model_cache.make_room(spec.id, needed[plan], held)
-        plan = choose_plan(wish, needed, free, possible)  # again: not all came back perhaps
+        plan = choose_plan(wish, needed, free, possible)  # again: perhaps not all was freed
         if len(possible) > 1:
             estimates = ", ".join(f"{name} {gigabytes(needed[name])}" for name in possible)
             log.info("%s: offload %s, %s free (needed: %s)", spec.id, plan, gigabytes(free), estimates)
@@ -151,7 +151,7 @@ class Loader:
 
 def _advice(plan: Plan, possible: Sequence[Plan]) -> str:
     offload = "Set OFFLOAD=auto, choose" if plan != possible[-1] else "Choose"
-    return f"{offload} a smaller model or a narrower dtype, or stop what else uses that memory."
+    return f"{offload} a smaller model or a narrower dtype, or stop other programs that use that memory."
 
 
 def _stop_if_cancelled(control: Control) -> None:

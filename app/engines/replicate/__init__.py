@@ -1,8 +1,8 @@
-"""Models at Replicate: ask once, follow until it ends, bring the files here.
+"""Engine for Replicate: create a prediction once, poll until it ends, download its files.
 
-What was asked is on the disk before it is asked, and the provider's id for it before anything waits for it. So whoever
-has the job after a crash goes on with the same prediction. In the gap between the two, the provider's own list tells
-whether it was asked for: by our id in the webhook's address, or by the input, the drawn seed included.
+The intent is stored before the prediction is created, and the provider's id before waiting for it, so that the next
+attempt after a crash continues with the same prediction. For a crash between the two, the prediction is looked up in
+the provider's list: by our id in the webhook's URL, or by its input, which includes the seed.
 """
 
 SOURCE = "replicate"

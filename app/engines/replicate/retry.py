@@ -1,4 +1,4 @@
-"""Waiting for a provider: how long, how often it is asked again, and how a wait is broken off."""
+"""Retries of provider calls: time limits, pauses, and cancellation while waiting."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from app.errors import Cancelled, DatabaseUnavailable, GenerationTimeout, Provid
 from app.providers.calls import Busy, ProviderFault, Refused, Unreachable, log
 from app.providers.replicate import Replicate
 
-ASK_SECONDS = 120.0  # how long a provider that cannot be reached is tried
+ASK_SECONDS = 120.0  # how long an unreachable provider is retried
 ASK_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 T = TypeVar("T")
 
 
 class RetryDeadline:
-    """Of one job. `seconds` is how long all of it may take."""
+    """Time limit and retries of one job's calls. `seconds` is how long the whole job may take."""
 
     def __init__(self, api: Replicate, control: Control, model: str, seconds: float) -> None:
         self._api = api
@@ -29,16 +29,16 @@ class RetryDeadline:
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
 
-    def used_up(self, seconds: float) -> None:
-        """An earlier attempt took so much of it."""
+    def subtract(self, seconds: float) -> None:
+        """Subtract the seconds that an earlier attempt used."""
         self._deadline -= seconds
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """The answer to `question`, asked again while the provider is busy or away. Raises ProviderError."""
+    def call(self, request: Callable[[], T]) -> T:
+        """Call `request`, retrying while the provider is busy or unreachable. Raises ProviderError."""
         give_up_at = min(self._deadline, time.monotonic() + ASK_SECONDS)
         for pause in pauses(ASK_PAUSES):
             try:
-                return question()
+                return request()
             except Refused as refused:
                 raise ProviderError(refused.text) from None
             except Busy as busy:
@@ -54,28 +54,29 @@ class RetryDeadline:
         raise AssertionError("the pauses never end")
 
     def pause(self, seconds: float, provider_id: str | None = None) -> None:
-        """Wait. Raises Cancelled or GenerationTimeout, after telling the provider that nobody wants it any more."""
+        """Wait `seconds`. Cancels the prediction `provider_id` and raises Cancelled or GenerationTimeout when the job
+        is stopped or late."""
         self._ledger.wait(seconds)
         late = time.monotonic() >= self._deadline
         if not late and not self._control.cancelled():
             return
         if provider_id is not None and (late or not self._ledger.wanted()):
-            self._withdraw(provider_id)
+            self._cancel_prediction(provider_id)
         if late:
             raise GenerationTimeout(
                 f"{self._model} took longer than {self._seconds:g} seconds (REMOTE_TIMEOUT_SECONDS)."
             )
         raise Cancelled
 
-    def _withdraw(self, provider_id: str) -> None:
+    def _cancel_prediction(self, provider_id: str) -> None:
         try:
             self._ledger.observed(SOURCE, self._api.cancel(provider_id))
-        except (ProviderFault, DatabaseUnavailable) as fault:  # whoever looks for strays tries again
+        except (ProviderFault, DatabaseUnavailable) as fault:  # AbandonedPredictions tries again
             log.warning("A prediction could not be cancelled yet: %s", fault)
 
 
 def pauses(steps: tuple[float, ...]) -> Iterator[float]:
-    """`steps`, the last of them for ever."""
+    """`steps`, then the last of them for ever."""
     yield from steps
     while True:
         yield steps[-1]

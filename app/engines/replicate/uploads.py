@@ -1,4 +1,4 @@
-"""Files in an input, where the provider can read them: pictures of ours and large data URIs are uploaded."""
+"""Uploads the files in an input to the provider: gallery images and large data URIs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from app.files.images import encode_png
 from app.providers.files import OpenPicture, Upload
 from app.providers.replicate import Replicate
 
-INLINE_CHARS = 250_000  # longer data URIs than that are refused by many models
+INLINE_CHARS = 250_000  # many models refuse longer data URIs
 
 
 def with_uploads(
     input: dict[str, Any], api: Replicate, open_picture: OpenPicture, admitted: Collection[str]
 ) -> dict[str, Any]:
-    """`input` with addresses that the provider can read. Of the gallery only the pictures `admitted` with the job are
-    opened. Raises InvalidRequest, ImageNotFound or Gone."""
+    """`input` with URLs that the provider can read. Only the gallery images `admitted` with the job are opened. Raises
+    InvalidRequest, ImageNotFound or Gone."""
     for field, image_id in references(input):
         if image_id not in admitted:
-            problem = FieldError(field, "names a picture that was not admitted with this job; submit it again")
+            problem = FieldError(field, "names an image that was not admitted with this job; submit it again")
             raise InvalidRequest(f"{problem.field} {problem.message}.", errors=[problem])
 
     def placed(name: str, value: str) -> str:
@@ -37,8 +37,8 @@ def with_uploads(
 
 
 def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[str, Any]:
-    """The pictures that a native request starts from, by the model's own names. Raises InvalidRequest when it takes
-    none."""
+    """The input images of a native request, uploaded, by the model's field names. Raises InvalidRequest when the model
+    takes none."""
     found: dict[str, Any] = {}
     for role, pixels in inputs.items():
         name = first_frame_of(schema) if role == "image" else name_in(schema, (role,))

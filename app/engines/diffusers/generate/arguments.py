@@ -1,4 +1,4 @@
-"""Word a request as the arguments of a pipeline's call. What a pipeline cannot use becomes a warning, never silence."""
+"""Builds a pipeline's call arguments from a request. Every setting that the pipeline cannot use becomes a warning."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _WORTH_KNOWING = (  # defaults written into the manifest
 
 @dataclass(frozen=True)
 class PipelineArguments:
-    """`arguments` for the pipeline (all but seed, output type and callback), `effective` with its own defaults filled
-    in, and `warnings` about what it cannot use."""
+    """`arguments` for the pipeline (all but seed, output type and callback), `effective` with the pipeline's defaults
+    filled in, and `warnings` about settings that it cannot use."""
 
     arguments: Mapping[str, Any]
     effective: Mapping[str, Any]
@@ -34,7 +34,7 @@ class PipelineArguments:
 def pipeline_arguments(
     pipeline: Any, request: GenerationRequest, inputs: Inputs, max_sequence_length: int | None
 ) -> PipelineArguments:
-    """The call of `pipeline` that answers `request`. None means: what the pipeline itself does."""
+    """The arguments of `pipeline` for `request`. A setting that is None is left to the pipeline's default."""
     takes = inspect.signature(pipeline.__call__).parameters
     warnings: list[str] = []
     arguments: dict[str, Any] = {"prompt": request.prompt, "num_inference_steps": request.num_inference_steps}
@@ -53,15 +53,15 @@ def pipeline_arguments(
         if name in takes:
             arguments[name] = value
         elif request.task not in TEXT_TASKS and name in ("width", "height"):
-            continue  # the picture has them already
+            continue  # given by the input image
         elif name == "strength" and value == DEFAULT_STRENGTH.get(request.task):
-            continue  # nobody asked for it
-        elif name not in ("max_sequence_length", "frame_rate"):  # defaults of ours, not a client's wish
+            continue  # a default, not requested
+        elif name not in ("max_sequence_length", "frame_rate"):  # our defaults, not requested
             warnings.append(f"{request.model_id} takes no {name}; it was not used.")
     if "max_area" in takes and request.width and request.height:
         arguments["max_area"] = request.width * request.height  # Kontext would scale the size to its own area
         if "mask_image" in takes and "_auto_resize" in takes:
-            arguments["_auto_resize"] = False  # and take the picture's instead, once scaled, for the part to repaint
+            arguments["_auto_resize"] = False  # and use the scaled image's size for the masked area
     if request.negative_prompt:
         if _uses_negative_prompt(takes):
             arguments["negative_prompt"] = request.negative_prompt
@@ -74,7 +74,8 @@ def pipeline_arguments(
 
 
 def _frames(pipeline: Any, request: GenerationRequest, warnings: list[str]) -> int | None:
-    """As many as the family can make: of a model that was not here when it was asked for, only now it is known."""
+    """The number of frames rounded to what the family supports. Checked here because the family may have been unknown
+    at submission, before the model was downloaded."""
     family = VIDEO_FAMILIES.get(type(pipeline).__name__)
     if request.num_frames is None or family is None:
         return request.num_frames
@@ -86,23 +87,23 @@ def _frames(pipeline: Any, request: GenerationRequest, warnings: list[str]) -> i
 
 
 def _pictures(inputs: Inputs) -> dict[str, Any]:
-    """As PIL, the one kind that every pipeline of diffusers takes."""
+    """The input images as PIL, which every diffusers pipeline accepts."""
     names = {"image": "image", "mask": "mask_image"}
     return {names[role]: Image.fromarray(pixels) for role, pixels in inputs.items()}
 
 
 def _uses_negative_prompt(takes: Mapping[str, inspect.Parameter]) -> bool:
-    """FLUX takes one and then ignores it, unless a second, true guidance is switched on."""
+    """FLUX accepts one but ignores it unless true_cfg_scale is above 1."""
     true_guidance = takes.get("true_cfg_scale")
     return "negative_prompt" in takes and (true_guidance is None or true_guidance.default > 1)
 
 
 def _truncation(pipeline: Any, prompt: str, max_sequence_length: int | None) -> list[str]:
-    """A warning when not even the text encoder with the longest reach reads the whole prompt."""
+    """A warning when the prompt is too long for every text encoder."""
     shortfalls: list[tuple[int, int]] = []
     for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
         tokenizer = getattr(pipeline, name, None)
-        if not isinstance(tokenizer, PreTrainedTokenizerBase):  # some families have a processor of pictures there
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):  # some families have an image processor there
             continue
         is_clip = "CLIP" in type(tokenizer).__name__
         reach = tokenizer.model_max_length if is_clip or max_sequence_length is None else max_sequence_length

@@ -1,7 +1,7 @@
-"""Draw for several jobs in one call: each has its own words, seed, progress and previews; the rest they share.
+"""Runs several jobs in one pipeline call: each has its own prompt, seed, progress and previews; the rest is shared.
 
-Only with pipelines that read every prompt at one length, whatever stands beside it: with them a picture is the one that
-its seed gives alone, but for rounding (tests/engines/diffusers/generate/test_batched.py compares each).
+Only for pipelines that pad every prompt to one length, independent of the others: their images equal those of separate
+calls, but for rounding (tests/engines/diffusers/generate/test_batched.py compares each).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PIPELINES = frozenset(
 
 
 class BatchControl:
-    """One `Control` for several jobs that wait for the same: all are told, and it ends when all of them have."""
+    """One `Control` for several jobs: reports go to all, and it is cancelled when all are."""
 
     def __init__(self, controls: Sequence[Control]) -> None:
         self._controls = controls
@@ -51,38 +51,38 @@ class BatchControl:
             control.preview(pixels, step)
 
     def cancelled(self) -> bool:
-        ended = [control.cancelled() for control in self._controls]  # each is asked: one that ends leaves at once
+        ended = [control.cancelled() for control in self._controls]  # call each: a cancelled job ends in this call
         return all(ended)
 
 
 def can_merge(model: LoadedModel) -> bool:
-    """A step cache decides once for all pictures of a call: then it is one job at a time."""
+    """False for pipelines with a step cache, which makes one decision for all images of a call."""
     return type(model.pipeline).__name__ in PIPELINES and not cached_parts(model.pipeline)
 
 
 def generate_merged(
     model: LoadedModel, requests: Sequence[GenerationRequest], controls: Sequence[Control], *, previews: bool
 ) -> Sequence[Generation]:
-    """One picture for each of `requests`. Raises what `generate` does; Cancelled when nobody wants it any more."""
+    """One image for each of `requests`. Raises what `generate` does; Cancelled when all jobs are cancelled."""
     pipeline, first, count = model.pipeline, requests[0], len(requests)
     calls = [pipeline_arguments(pipeline, request, NO_INPUTS, sequence_length(model)) for request in requests]
     previewer = Previewer(pipeline, first.width, first.height, count) if previews else None
-    watch = ProgressHook(controls, first.steps_run, 1, previewer)
+    progress = ProgressHook(controls, first.steps_run, 1, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
-    watch.begin(0)
-    pictures = draw(pipeline, _as_one(calls), [request.seed for request in requests], watch)
-    watch.enter(Phase.DONE)
+    progress.begin(0)
+    pictures = draw(pipeline, _as_one(calls), [request.seed for request in requests], progress)
+    progress.enter(Phase.DONE)
     made = []
     for request, call, drawn in zip(requests, calls, pictures, strict=True):
         image = GeneratedImage(to_pixels(drawn), request.seed)
-        generation = build_generation(model, pipeline, request, call, [image], watch, count)
+        generation = build_generation(model, pipeline, request, call, [image], progress, count)
         made.append(dataclasses.replace(generation, merged=count))
     return made
 
 
 def _as_one(calls: Sequence[PipelineArguments]) -> Mapping[str, Any]:
-    """The arguments that all share, and the words of each."""
+    """The shared arguments, with the prompts of all calls as lists."""
     shared = calls[0].arguments
     own = {name: [call.arguments[name] for call in calls] for name in ("prompt", "negative_prompt") if name in shared}
     return {**shared, **own}

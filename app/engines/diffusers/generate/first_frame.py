@@ -1,4 +1,4 @@
-"""The first frame in the latents of a video, and what it looks like: the one that a VAE of videos decodes alone."""
+"""Extracts and decodes the first frame of a video's latents, which a video VAE can decode on its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 
 
 def first_frame(pipeline: Any, latents: torch.Tensor, size: tuple[int | None, int | None]) -> torch.Tensor | None:
-    """Its latents as (videos, channels, height, width); None when they cannot be told apart. `size` is the width and
-    height of the video in pixels; LTX-Video lays all latents in one row."""
+    """Latents of the first frame as (videos, channels, height, width); None when the layout is unknown. `size` is the
+    width and height of the video in pixels; LTX-Video packs all latents in one row."""
     if latents.ndim == 5:
         return latents[:, :, 0]
     width, height = size
@@ -24,7 +24,7 @@ def first_frame(pipeline: Any, latents: torch.Tensor, size: tuple[int | None, in
 
 
 def decode_frame(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """(videos, 3, height, width), -1 to 1, of the `latents` that `first_frame` gave."""
+    """Decode the `latents` from `first_frame` to (videos, 3, height, width), -1 to 1."""
     channels = (1, -1, 1, 1)
     mean, deviation = (_statistic(vae, name, latents).view(channels) for name in ("latents_mean", "latents_std"))
     plain = latents * deviation / getattr(vae.config, "scaling_factor", 1.0) + mean
@@ -33,6 +33,6 @@ def decode_frame(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def _statistic(vae: Any, name: str, like: torch.Tensor) -> torch.Tensor:
-    """Wan's stands in its configuration, LTX-Video's among its weights."""
+    """A latent statistic of the VAE: in Wan's configuration, among LTX-Video's weights."""
     found = getattr(vae, name, None)
     return torch.as_tensor(getattr(vae.config, name) if found is None else found).to(like)

@@ -1,4 +1,4 @@
-"""Run a loaded pipeline for a request. It draws one picture at a time: each equals the one its seed gives alone."""
+"""Runs a loaded pipeline for a request. Each image depends on its own seed only, whatever the batch size."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def generate(
     inputs: Inputs,
     *,
     previews: bool = True,
-    together: int = 1,
+    batch_size: int = 1,
 ) -> Generation:
-    """All pictures or videos of `request`, up to `together` in one call. Raises Cancelled, GenerationError,
+    """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, GenerationError,
     UnsupportedTask, NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, request.task)
     call = pipeline_arguments(pipeline, request, inputs, sequence_length(model))
@@ -46,22 +46,22 @@ def generate(
     previews = previews and request.task != "img2video"  # its first frame is known
     previewer = Previewer(pipeline, request.width, request.height) if previews else None
     steps = request.steps_run if "strength" in call.arguments else request.num_inference_steps
-    watch = ProgressHook([control], steps, request.num_images, previewer, at_once=is_video)
+    progress = ProgressHook([control], steps, request.num_images, previewer, at_once=is_video)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
     videos: list[GeneratedVideo] = []
-    together = _most_together(pipeline, request, together)
-    for index in range(0, request.num_images, together):
-        seeds = [request.seed + i for i in range(index, min(index + together, request.num_images))]
-        watch.begin(index, len(seeds))
-        for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, watch), strict=True):
+    batch_size = _batch_size(pipeline, request, batch_size)
+    for index in range(0, request.num_images, batch_size):
+        seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
+        progress.begin(index, len(seeds))
+        for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, progress), strict=True):
             if is_video:
-                videos.append(_film(drawn, seed, _fps(pipeline, request, call)))
+                videos.append(_encode_video(drawn, seed, _fps(pipeline, request, call)))
             else:
-                images.append(GeneratedImage(_kept_where_unmasked(to_pixels(drawn), inputs), seed))
-    watch.enter(Phase.DONE)
-    return build_generation(model, pipeline, request, call, images, watch, together, videos)
+                images.append(GeneratedImage(_restore_unmasked(to_pixels(drawn), inputs), seed))
+    progress.enter(Phase.DONE)
+    return build_generation(model, pipeline, request, call, images, progress, batch_size, videos)
 
 
 def build_generation(
@@ -70,23 +70,22 @@ def build_generation(
     request: GenerationRequest,
     call: PipelineArguments,
     images: Sequence[GeneratedImage],
-    watch: ProgressHook,
-    together: int,
+    progress: ProgressHook,
+    batch_size: int,
     videos: Sequence[GeneratedVideo] = (),
 ) -> Generation:
-    """`images` or `videos` of `request`, with all that is known about how they were made, up to `together` in one
-    call."""
+    """The Generation of `images` or `videos`, with effective arguments, versions, timings and warnings."""
     height, width, _ = (images[0].pixels if images else videos[0].poster).shape
     return Generation(
         images=images,
         videos=videos,
         effective=dict(call.effective)
         | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images}
-        | {"steps_run": watch.steps}
-        | ({"drawn_together": together} if together > 1 else {})
+        | {"steps_run": progress.steps}
+        | ({"drawn_together": batch_size} if batch_size > 1 else {})
         | ({"fps": int(videos[0].fps), "num_frames": round(videos[0].seconds * videos[0].fps)} if videos else {}),
         versions=versions_of(model, pipeline),
-        timings=dict(watch.seconds),
+        timings=dict(progress.seconds),
         warnings=(
             *_warnings(model, pipeline, call),
             *_size_warnings(request, width, height),
@@ -97,19 +96,19 @@ def build_generation(
 
 
 def draw(
-    pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], watch: ProgressHook
+    pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], progress: ProgressHook
 ) -> Sequence[FloatPixels]:
-    """A picture for each seed, shape (height, width, 3), 0 to 1: exactly what the pipeline gives with
-    `output_type="np"`; of a video its frames, shape (frames, height, width, 3). Each has a generator of its own, so
-    that it is that of its seed alone, but for rounding.
+    """An image for each seed, shape (height, width, 3), 0 to 1: the pipeline's output with `output_type="np"`; for a
+    video its frames, shape (frames, height, width, 3). Each has its own generator, so that it depends on its seed only,
+    but for rounding.
 
     Raises Cancelled, GenerationError when the pipeline refuses its arguments, and NotFinite.
     """
     denoiser = _denoiser(pipeline)
     watched = "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
-    hook = denoiser.register_forward_pre_hook(watch.before_denoiser) if denoiser is not None else None
+    hook = denoiser.register_forward_pre_hook(progress.before_denoiser) if denoiser is not None else None
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    own_words = not isinstance(arguments["prompt"], str)  # each picture has its own
+    own_words = not isinstance(arguments["prompt"], str)  # one prompt per image
     many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 and not own_words else {}
     try:
         with torch.inference_mode():
@@ -118,42 +117,42 @@ def draw(
                 **many,
                 generator=generators if len(seeds) > 1 else generators[0],
                 output_type="np",
-                **({"callback_on_step_end": watch.on_step_end} if watched else {}),
+                **({"callback_on_step_end": progress.on_step_end} if watched else {}),
             )
     except ValueError as error:
-        raise GenerationError(f"The pipeline does not take this request: {error}") from error
-    except UnboundLocalError:  # Sana's pipelines make a warning of it and go on without a picture
-        raise torch.OutOfMemoryError("out of memory while the picture was decoded") from None
-    except Cancelled:  # from within a step, so that the pipeline could not do this
+        raise GenerationError(f"The pipeline does not accept this request: {error}") from error
+    except UnboundLocalError:  # Sana's pipelines log out of memory as a warning and continue without an image
+        raise torch.OutOfMemoryError("out of memory while the image was decoded") from None
+    except Cancelled:  # raised within a step, so that the pipeline skipped this
         pipeline.maybe_free_model_hooks()
         raise
     finally:
         if hook is not None:
             hook.remove()
-        _forget_cached_steps(pipeline)
-    if watch.cancelled:
+        _reset_step_caches(pipeline)
+    if progress.cancelled:
         raise Cancelled
     pictures: Sequence[FloatPixels] = output.frames if "frames" in output else output.images
-    if not (watch.finite and all(np.isfinite(pixels).all() for pixels in pictures)):
+    if not (progress.finite and all(np.isfinite(pixels).all() for pixels in pictures)):
         raise NotFinite
     return pictures
 
 
-def _most_together(pipeline: Any, request: GenerationRequest, wish: int) -> int:
-    """How many pictures one call may draw. From a picture, all would share one encoding of it; a step cache decides
-    once for all of them: then it is one at a time."""
+def _batch_size(pipeline: Any, request: GenerationRequest, wish: int) -> int:
+    """How many images one call may generate. One with an input image, whose encoding all would share, and with a step
+    cache, which makes one decision for all images."""
     alone = request.task != TXT2IMG or cached_parts(pipeline)
     takes = inspect.signature(pipeline.__call__).parameters
     return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(wish, request.num_images))
 
 
-def _film(frames: FloatPixels, seed: int, fps: int) -> GeneratedVideo:
+def _encode_video(frames: FloatPixels, seed: int, fps: int) -> GeneratedVideo:
     content = encode_mp4((to_pixels(frame) for frame in frames), fps)
     return GeneratedVideo(content, to_pixels(frames[0]), seed, seconds=len(frames) / fps, fps=fps)
 
 
 def _fps(pipeline: Any, request: GenerationRequest, call: PipelineArguments) -> int:
-    """As asked for, else what the family was made for."""
+    """The requested frame rate, else that of the family."""
     family = VIDEO_FAMILIES.get(type(pipeline).__name__)
     usual = family.fps if family is not None else int(call.effective.get("frame_rate") or USUAL_FPS)
     return request.fps or usual
@@ -164,8 +163,8 @@ def to_pixels(picture: FloatPixels) -> npt.NDArray[np.uint8]:
     return (picture * 255).round().astype(np.uint8)
 
 
-def _kept_where_unmasked(picture: Pixels, inputs: Inputs) -> Pixels:
-    """What the mask leaves black stays as it was, to the last bit: the VAE would change it a little. Grey blends."""
+def _restore_unmasked(picture: Pixels, inputs: Inputs) -> Pixels:
+    """Restore the input image where the mask is black, bit-identical: the VAE changes it slightly. Grey blends."""
     if "mask" not in inputs or picture.shape != inputs["image"].shape:
         return picture
     weight = inputs["mask"][..., None].astype(np.float32) / 255
@@ -181,8 +180,8 @@ def _denoiser(pipeline: Any) -> torch.nn.Module | None:
     return None
 
 
-def _forget_cached_steps(pipeline: Any) -> None:
-    """A step cache left by a call that ended early would silently spoil the next picture of the same size."""
+def _reset_step_caches(pipeline: Any) -> None:
+    """Reset step caches: the state of a call that ended early would corrupt the next image of the same size."""
     for part in cached_parts(pipeline):
         part._reset_stateful_cache()
 
@@ -197,11 +196,11 @@ def sequence_length(model: LoadedModel) -> int | None:
 
 
 def _size_warnings(request: GenerationRequest, width: int, height: int) -> tuple[str, ...]:
-    """Not every pipeline keeps to the size that is asked for."""
+    """A warning when the pipeline returned another size than requested."""
     asked = (request.width or width, request.height or height)
     if asked == (width, height):
         return ()
-    return (f"{request.model_id} drew {width} × {height}, not the {asked[0]} × {asked[1]} that were asked for.",)
+    return (f"{request.model_id} drew {width} × {height}, not the requested {asked[0]} × {asked[1]}.",)
 
 
 def _warnings(model: LoadedModel, pipeline: Any, call: PipelineArguments) -> tuple[str, ...]:

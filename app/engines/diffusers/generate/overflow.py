@@ -1,7 +1,7 @@
-"""Numbers that are no picture (NaN, infinity): whether the model is at fault or what one job asked of it.
+"""Numeric overflow (NaN, infinity): finds out whether the model's dtype or the job's settings cause it.
 
-A narrow precision that does not hold a model's numbers overflows with ordinary requests too. So the job is repeated
-with nothing of its own but words, seed and size: what overflows then is the model's doing, anything else the job's.
+A dtype too narrow for a model overflows with default settings too. So the job is repeated with only its prompt, seed
+and size: if that overflows, the dtype is the cause, otherwise the job's settings are.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _GRAY, _WHITE = 128, 255
 
 
 class NotFinite(Exception):
-    """The pipeline gave NaN or infinity."""
+    """The pipeline's output has NaN or infinity."""
 
 
-class Widened:
-    """The precision of models that overflow by themselves in the configured one, and were helped by a wider one."""
+class WidenedDtypes:
+    """The wider dtypes of models that overflow in the configured one."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[ModelSpec, torch.dtype]] = {}
 
     def of(self, spec: ModelSpec) -> torch.dtype | None:
-        """None when the configured one holds its numbers, or another model has that id now."""
+        """The wider dtype of `spec`; None if the configured one works, or the spec has changed since."""
         known, dtype = self._known.get(spec.id, (None, None))
         return dtype if known == spec else None
 
     @contextmanager
-    def tried(self, spec: ModelSpec, dtype: torch.dtype) -> Iterator[None]:
-        """`dtype` is that of `spec` from now on, unless an exception comes through here: then it is as before."""
+    def trying(self, spec: ModelSpec, dtype: torch.dtype) -> Iterator[None]:
+        """Set the dtype of `spec`; an exception in the block restores the previous one."""
         before, helped = self._known.get(spec.id), False
         self._known[spec.id] = spec, dtype
         try:
@@ -54,7 +54,7 @@ class Widened:
 
 
 class SilentControl:
-    """A `Control` for what nobody asked for: it passes on a cancel and nothing else."""
+    """A `Control` for internal runs: forwards cancellation, drops reports and previews."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -69,8 +69,8 @@ class SilentControl:
         return self._control.cancelled()
 
 
-def ordinary(spec: ModelSpec, request: GenerationRequest) -> GenerationRequest:
-    """`request` for one picture without LoRAs, with the model's default guidance, steps and strength."""
+def default_request(spec: ModelSpec, request: GenerationRequest) -> GenerationRequest:
+    """`request` for one image without LoRAs, with the model's default guidance, steps and strength."""
     usual = {
         "loras": (),
         "guidance_scale": spec.defaults.guidance_scale,
@@ -81,19 +81,19 @@ def ordinary(spec: ModelSpec, request: GenerationRequest) -> GenerationRequest:
     return request.model_copy(update=usual)
 
 
-def ordinary_inputs(inputs: Inputs) -> Inputs:
-    """Pictures of the same size with nothing in them, and masks that paint everything anew."""
+def neutral_inputs(inputs: Inputs) -> Inputs:
+    """Uniformly grey images and all-white masks of the same size."""
     return {role: np.full_like(pixels, _WHITE if role == "mask" else _GRAY) for role, pixels in inputs.items()}
 
 
 def overflow_error(
     spec: ModelSpec, request: GenerationRequest, dtype: torch.dtype, *, model_draws: bool
 ) -> GenerationError:
-    """What to tell when `request` gave no picture in `dtype`. `model_draws`: with ordinary settings it does."""
-    what = f"{spec.id} gave numbers that are no picture (NaN or infinity) in {dtype_name(dtype)}"
+    """The error for `request` that overflowed in `dtype`. `model_draws`: with default settings it does not."""
+    what = f"{spec.id} returned NaN or infinity instead of an image in {dtype_name(dtype)}"
     advice = _advice(spec, request)
     if model_draws:
-        return GenerationError(f"{what}; with its usual settings it draws. {advice or 'Choose other settings.'}")
+        return GenerationError(f"{what}; with its default settings it works. {advice or 'Choose other settings.'}")
     damaged = "its weights are damaged: fetch the model again"
     if advice:
         return GenerationError(f"{what}. {advice} If that does not help, {damaged}.")

@@ -1,11 +1,11 @@
-"""A small picture of what is being drawn, from the latents of a step: cheap enough to make while drawing goes on.
+"""Previews: small images decoded from the latents of a step, cheap enough to make during generation.
 
-Latents half way are mostly noise. With a flow-matching scheduler two of them in a row give the velocity v = dx/dσ, and
-x − σ·v is where the model is heading (the x₀ estimate of Lipman et al., 2023, "Flow Matching for Generative Modeling"),
-so that the preview sharpens step by step. Other schedulers show the latents as they are.
+Intermediate latents are mostly noise. With a flow-matching scheduler two consecutive ones give the velocity v = dx/dσ,
+and x − σ·v estimates the result (the x₀ estimate of Lipman et al., 2023, "Flow Matching for Generative Modeling"), so
+that the preview sharpens step by step. With other schedulers the latents are shown as they are.
 
-It decodes with the model's own VAE, on latents pooled to a few hundred values, so that it needs no table per family. Of
-a video it shows the first frame.
+Decodes with the model's own VAE, on latents pooled to a few hundred values, so that no table per family is needed. For
+a video, the first frame is shown.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from app.engines.diffusers.load.log import log
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
 FIRST_AFTER_SECONDS = 0.4
-SHOWN_AT_LEAST_SECONDS = 0.4  # one that the finished picture replaces sooner is not worth its cost
+SHOWN_AT_LEAST_SECONDS = 0.4  # a preview that the result replaces sooner is not worth its cost
 PAUSE_COSTS = 40.0  # wait this many times what a preview cost: at most 2.5 % of the time goes into previews
 PAUSE_SECONDS = 0.25
-_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)  # of latents that are laid out otherwise
+_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)  # of latents with an unknown layout
 
 
 class Previewer:
-    """Draws previews of the first `pictures` of a call, of `width` × `height` (None: the pipeline's own size)."""
+    """Decodes previews of the first `pictures` images of a call, of `width` × `height` (None: the pipeline's
+    default)."""
 
     def __init__(self, pipeline: Any, width: int | None, height: int | None, pictures: int = 1) -> None:
         self._pipeline = pipeline
@@ -43,11 +44,11 @@ class Previewer:
         self._next_at = self._stepped_at + FIRST_AFTER_SECONDS
 
     def after_step(self, step: int, latents: torch.Tensor) -> Sequence[Pixels]:
-        """Previews (uint8 RGB, height × width × 3) after 0-based `step`, or none when it is too early for more."""
+        """Previews (uint8 RGB, height × width × 3) after 0-based `step`; empty until the next one is due."""
         started = time.perf_counter()
         pace, self._stepped_at = started - self._stepped_at, started
         if step == 0:
-            self._last = None  # that was another picture's
+            self._last = None  # of another image
         previews: Sequence[Pixels] = ()
         if started >= self._next_at and self._seconds_left(step, pace) >= SHOWN_AT_LEAST_SECONDS:
             previews = self._try(step, latents)
@@ -57,7 +58,7 @@ class Previewer:
         return previews
 
     def _try(self, step: int, latents: torch.Tensor) -> Sequence[Pixels]:
-        """None from now on once it went wrong: latents of a family that is not known here are no reason to fail."""
+        """Previews; disabled after the first error, since an unknown family's latents must not fail the job."""
         if self._failed:
             return ()
         try:
@@ -70,16 +71,18 @@ class Previewer:
             return ()
 
     def _seconds_left(self, step: int, pace: float) -> float:
-        """Until the last step, at the pace of this one; a while when the scheduler does not tell how many there are."""
+        """Estimated seconds until the last step; SHOWN_AT_LEAST_SECONDS when the scheduler has no step count."""
         steps = len(getattr(self._pipeline.scheduler, "timesteps", ()))
         if not steps:
             return SHOWN_AT_LEAST_SECONDS
         return (steps - step - 1) * pace
 
     def _heading(self, step: int, latents: torch.Tensor) -> torch.Tensor:
-        """Where the latents are heading; themselves when that cannot be told."""
+        """The x₀ estimate of the latents; the latents themselves when there is none."""
         sigmas = getattr(self._pipeline.scheduler, "sigmas", None)
-        step += getattr(self._pipeline.scheduler, "begin_index", None) or 0  # a start from a picture skips the first
+        step += (
+            getattr(self._pipeline.scheduler, "begin_index", None) or 0
+        )  # with an input image the first steps are skipped
         is_flow = "FlowMatch" in type(self._pipeline.scheduler).__name__
         if not is_flow or sigmas is None or self._last is None or step + 1 >= len(sigmas):
             return latents

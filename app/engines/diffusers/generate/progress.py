@@ -1,4 +1,4 @@
-"""Watch a pipeline while it draws: phases and steps to `Control`, a cancel back into the pipeline, seconds by phase."""
+"""Pipeline callbacks: report phases and steps to `Control`, interrupt on cancellation, measure seconds by phase."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from app.errors import Cancelled
 
 
 class ProgressHook:
-    """Follows `images` runs of `steps` denoising steps each; the steps are reported as one count over all pictures.
+    """Tracks `images` runs of `steps` denoising steps each; the steps are reported as one count over all images.
 
-    Several `controls` are those of as many jobs in one call, which goes on as long as one of them wants it. `at_once`:
-    a cancel does not wait for what the pipeline would still decode; whoever called it must tidy up.
+    Several `controls` are those of merged jobs; the call continues until all are cancelled. `at_once`: a cancel raises
+    instead of waiting for the pipeline to decode; the caller must free the pipeline's hooks.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class ProgressHook:
         self._steps, self._images = steps, images
         self._image, self._together = 0, 1
         self._phase, self._since = Phase.STARTING, time.perf_counter()
-        self._pace: Any = None
+        self._last_event: Any = None
         self.seconds: dict[str, float] = {}
         self.finite = True
         self.cancelled = False
 
     def enter(self, phase: Phase) -> None:
-        """Report `phase` and book the seconds since the last one to that last one."""
+        """Report `phase` and add the elapsed seconds to the previous one."""
         now = time.perf_counter()
         if self._phase is not Phase.STARTING:
             self.seconds[self._phase.value] = self.seconds.get(self._phase.value, 0.0) + now - self._since
@@ -51,28 +51,28 @@ class ProgressHook:
             self._report(phase, self._image * self._steps)
 
     def begin(self, index: int, together: int = 1) -> None:
-        """Picture `index` is next, and the following ones that are drawn `together` with it. Raises Cancelled."""
-        if self._unwanted():
+        """Start the call for image `index` and the following, `together` in all. Raises Cancelled."""
+        if self._all_cancelled():
             raise Cancelled
         self._image, self._together = index, together
         self.enter(Phase.ENCODING)
 
     def before_denoiser(self, *_: Any) -> None:
-        """A forward pre-hook: the first time it is called, the prompt has been encoded."""
+        """Forward pre-hook of the denoiser: its first call marks the end of prompt encoding."""
         if self._phase is Phase.ENCODING:
             self.enter(Phase.GENERATING)
 
     def on_step_end(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        """diffusers' callback_on_step_end. A cancel goes through `_interrupt`, which each call sets back itself."""
+        """diffusers' callback_on_step_end. Cancels through `_interrupt`, which every pipeline call resets."""
         self.before_denoiser()
         self._steps = getattr(pipeline, "num_timesteps", None) or self._steps  # some schedulers take more
         latents = tensors.get("latents")
         if isinstance(latents, torch.Tensor):
-            self._keep_pace(latents.device)
+            self._synchronize(latents.device)
         done = self._image * self._steps + (step + 1) * self._together
         self._report(Phase.GENERATING, done)
-        self._show(step, done, latents)
-        if self._unwanted():
+        self._send_preview(step, done, latents)
+        if self._all_cancelled():
             self._stop(pipeline)
         elif step + 1 == self._steps:
             if isinstance(latents, torch.Tensor):
@@ -85,20 +85,20 @@ class ProgressHook:
         for control in self._controls:
             control.report(phase, step, self._total)
 
-    def _unwanted(self) -> bool:
-        asked = [control.cancelled() for control in self._controls]  # each, whatever the others say: it may leave then
+    def _all_cancelled(self) -> bool:
+        asked = [control.cancelled() for control in self._controls]  # call each: a cancelled job ends in this call
         return all(asked)
 
-    def _show(self, step: int, done: int, latents: Any) -> None:
+    def _send_preview(self, step: int, done: int, latents: Any) -> None:
         if self._previewer is None or not isinstance(latents, torch.Tensor) or step + 1 == self._steps:
             return
         previews = self._previewer.after_step(step, latents)
-        for control, preview in zip(self._controls, previews, strict=False):  # none when it is too early
+        for control, preview in zip(self._controls, previews, strict=False):  # empty when none is due
             control.preview(preview, done)
 
     @property
     def steps(self) -> int:
-        """Denoising steps of one picture, as the pipeline has counted them since the first."""
+        """Denoising steps of one image, as counted by the pipeline once it runs."""
         return self._steps
 
     @property
@@ -111,11 +111,11 @@ class ProgressHook:
             raise Cancelled
         pipeline._interrupt = True
 
-    def _keep_pace(self, device: torch.device) -> None:
-        """Let Python run at most one step ahead of a GPU, so that steps are reported when they happen."""
+    def _synchronize(self, device: torch.device) -> None:
+        """Let Python run at most one step ahead of the GPU, so that steps are reported when they happen."""
         if device.type != "cuda":
             return
-        if self._pace is not None:
-            self._pace.synchronize()
-        self._pace = torch.cuda.Event()
-        self._pace.record(torch.cuda.current_stream(device))
+        if self._last_event is not None:
+            self._last_event.synchronize()
+        self._last_event = torch.cuda.Event()
+        self._last_event.record(torch.cuda.current_stream(device))

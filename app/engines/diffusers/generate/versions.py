@@ -1,4 +1,4 @@
-"""What made a picture, for its manifest: libraries, classes, weights and the choices of this machine."""
+"""Versions for an image's manifest: libraries, classes, weights and this machine's settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.engines.diffusers.memory.loaded import LoadedModel
 
 
 def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
-    """`pipeline` is the one that drew; `revision` the hub's commit hash, or `sampled-sha256:…` over local weights (see
-    `weights.fingerprint`)."""
+    """Versions by name. `pipeline` is the one that ran; `revision` the hub's commit hash, or `sampled-sha256:…` over
+    local weights (see `weights.fingerprint`)."""
     return {
         "diffusers": diffusers.__version__,
         "torch": torch.__version__,
@@ -25,5 +25,5 @@ def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
         "attention": model.attention,
         "device": str(model.device),
         "revision": model.checkpoint.revision,
-        **({"weights": told} if (told := model.load_plan.compression.told) else {}),
+        **({"weights": told} if (told := model.load_plan.compression.description) else {}),
     }

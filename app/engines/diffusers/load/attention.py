@@ -1,8 +1,8 @@
-"""Which attention kernels a pipeline uses.
+"""Selects and installs a pipeline's attention kernels.
 
 `set_attention_backend` of diffusers does nothing on SD 3, SDXL, SD 1.5 and Sana and yet changes the whole process, so
 it is not used. `enable_xformers_memory_efficient_attention` works on FLUX, SD 3 and the UNets; on Sana it silently
-replaces linear attention by another model, so only families known to be safe get it.
+replaces linear attention by a different computation, so it is used only for families known to be safe.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NATIVE_IS_FASTER = (9, 0)  # Hopper and later: cuDNN and flash kernels behind t
 
 
 def choose_attention(asked: str, pipeline_class: str, device: torch.device) -> str:
-    """`native` or `xformers`. `asked` is one of them or `auto`; a wish that cannot be met is told in the log once."""
+    """`native` or `xformers`. `asked` is one of them or `auto`; an unsupported choice is logged once."""
     if asked == "native":
         return "native"
     if device.type != "cuda":
@@ -35,7 +35,7 @@ def choose_attention(asked: str, pipeline_class: str, device: torch.device) -> s
 
 
 def apply_attention(pipeline: Any, attention: str) -> str:
-    """Install `attention` in `pipeline` and give what is really in use: `native` when xformers does not work here."""
+    """Install `attention` in `pipeline`; returns what is really in use: `native` when xformers does not work here."""
     if attention != "xformers":
         return "native"
     try:

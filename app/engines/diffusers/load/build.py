@@ -1,7 +1,4 @@
-"""Make a pipeline of a checkpoint that is on this machine.
-
-Safetensors only and no code from a repo. It neither looks for files nor decides how the pipeline will run.
-"""
+"""Builds a diffusers pipeline from a checkpoint on this machine: safetensors only, no code from a repo."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, loa
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
 from app.engines.diffusers.load.quantization import cast_layers, load_gguf, quantization_config
-from app.engines.diffusers.load.weights import in_small_letters
+from app.engines.diffusers.load.weights import with_lowercase_suffix
 from app.errors import ModelUnavailable
 
 
@@ -35,7 +32,7 @@ def build_pipeline(
     load_plan: LoadPlan,
     shared: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
-    """The diffusers pipeline of `checkpoint`, where it belongs, with the parts `shared` instead of those in its files.
+    """The diffusers pipeline of `checkpoint` on its device, with the parts `shared` instead of those in its files.
 
     Raises ModelUnavailable; out of memory passes through.
     """
@@ -57,7 +54,7 @@ def build_pipeline(
 
 
 def find_class(name: str) -> Any:
-    """The pipeline of diffusers that is called `name`. Raises ModelUnavailable."""
+    """The diffusers pipeline class `name`. Raises ModelUnavailable."""
     found = getattr(diffusers, name, None)
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         raise ModelUnavailable(
@@ -87,7 +84,7 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
 
 
 def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
-    """transformers fills what a file lacks with random numbers and goes on: refuse a part larger than its files."""
+    """Refuse a part larger than its files: transformers fills missing weights with random numbers."""
     for name, count in checkpoint.weights.items():
         part = getattr(pipeline, name, None) if name else None
         if not isinstance(part, torch.nn.Module):
@@ -103,7 +100,7 @@ def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
 def _from_file(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     if not hasattr(pipeline_class, "from_single_file"):
         raise ModelUnavailable(f"{pipeline_class.__name__} cannot be loaded from one file; use a diffusers folder.")
-    with in_small_letters(checkpoint.path) as file:
+    with with_lowercase_suffix(checkpoint.path) as file:
         return pipeline_class.from_single_file(
             str(file), config=str(checkpoint.config), dtype=dtype, local_files_only=True
         )

@@ -1,7 +1,6 @@
-"""A checkpoint on this machine, looked at before it is loaded: its parts, its weights, its class, its revision.
+"""Inspects a checkpoint on this machine before it is loaded: its parts, weights, pipeline class and revision.
 
-Everything that can be said about a model without loading it is said here, so that a missing shard, a pickle or a
-damaged file is reported by name instead of as an exception from deep inside a library.
+A missing shard, a pickle or a damaged file is thus reported by name instead of as an exception from a library.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from app.engines.diffusers.load.weights import TensorCount, count_tensors, finge
 from app.errors import ModelUnavailable
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-SKIPPED_PARTS = ("safety_checker",)  # judged elsewhere, when an installation wants it: not a part of the pipeline here
+SKIPPED_PARTS = ("safety_checker",)  # the safety filter runs outside the pipeline (safety/filter.py)
 DENOISERS = ("transformer", "unet")  # and transformer_2, …
 _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extractor")
 
@@ -27,9 +26,9 @@ _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extracto
 class Checkpoint:
     """`path` is a diffusers folder or one .safetensors file; `config` the folder of model_index.json (for a file, the
     folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
-    `weights` counts the numbers in the files of each that has some (of a single file: all of them under ""). `demo` is
-    what a built-in model says of itself. `kinds` names library and class of the parts of a folder, `files` the files of
-    those that `weights` counts, and `variant` which of several kinds of files these are, such as `fp16`.
+    `weights` counts the numbers in each part's files (for a single file: all of them under ""). `demo` is the card of a
+    built-in model. `kinds` maps the parts of a folder to library and class, `files` those in `weights` to their files;
+    `variant` is that of the files, such as `fp16`.
     """
 
     path: Path
@@ -55,9 +54,9 @@ class Checkpoint:
 def inspect_folder(
     folder: Path, variant: str | None, revision: str | None = None, *, own_denoiser: bool = True
 ) -> Checkpoint:
-    """Look at a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`, which are also taken
+    """Inspect a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`, which are also used
     where there are no others; `revision` is the hub's. Without `own_denoiser` that part's weights come from elsewhere,
-    and none are wanted here.
+    and none are required here.
 
     Raises ModelUnavailable naming what is missing, damaged, or not safe to load.
     """
@@ -81,7 +80,7 @@ def inspect_folder(
 
 
 def inspect_file(file: Path, config: Path) -> Checkpoint:
-    """Look at a single .safetensors file that the folder `config` describes. Raises ModelUnavailable."""
+    """Inspect a single .safetensors file that the folder `config` describes. Raises ModelUnavailable."""
     index = _read_index(config)
     return Checkpoint(
         path=file,
@@ -110,22 +109,22 @@ def _read_index(folder: Path) -> dict[str, Any]:
 def _class_of(index: dict[str, Any], folder: Path) -> str:
     name = index.get("_class_name")
     if not isinstance(name, str):  # a list names code in the repo itself
-        raise ModelUnavailable(f"{folder} wants to run Python code of its own, which is never done here.")
+        raise ModelUnavailable(f"{folder} needs Python code of its own, which is never run. Use another model.")
     return name
 
 
 def _part_names(index: dict[str, Any]) -> tuple[str, ...]:
-    """Every part that the pipeline's constructor takes, also those left empty."""
+    """All parts of the pipeline's constructor, empty ones included."""
     return tuple(name for name, value in index.items() if isinstance(value, list) and not name.startswith("_"))
 
 
 def _weight_parts(index: dict[str, Any]) -> list[str]:
-    """The parts that should bring weights or vocabularies along."""
+    """The parts that should have weights or vocabularies."""
     return [name for name in _part_names(index) if index[name] and index[name][0] and name not in SKIPPED_PARTS]
 
 
 def _weights_of(folder: Path, class_name: str, variant: str | None) -> list[Path]:
-    """The files that one part is loaded from; none for tokenizers and schedulers."""
+    """The weight files of one part; none for tokenizers and schedulers."""
     if not folder.is_dir():
         raise ModelUnavailable(f"The model lacks the folder {folder}. Fetch the model again.")
     if class_name.endswith(_WEIGHTLESS):
@@ -145,12 +144,12 @@ def _weights_of(folder: Path, class_name: str, variant: str | None) -> list[Path
     if any(name.endswith(".safetensors") for name in others):
         raise ModelUnavailable(f"{folder} has {', '.join(others)} only. Choose one of these by the option variant.")
     if others:
-        raise ModelUnavailable(f"{folder / others[0]} must end in .safetensors, in small letters. Rename it.")
+        raise ModelUnavailable(f"{folder / others[0]} must end in lowercase .safetensors. Rename it.")
     raise ModelUnavailable(f"There is no .safetensors file in {folder}. Fetch the model again.")
 
 
 def _of_variant(files: list[Path], variant: str | None) -> list[Path]:
-    """Those of `variant`, else the plain."""
+    """The files of `variant`, else those without a variant."""
     variants = {file: variant_of(file.name) for file in files}
     wanted = [file for file, its in variants.items() if variant and its == variant]
     return wanted or [file for file, its in variants.items() if its is None]
@@ -163,7 +162,7 @@ def variant_of(name: str) -> str | None:
 
 
 def _only_variant(folder: Path, parts: Iterable[str]) -> str | None:
-    """The variant that must be meant since some part has no other weights; None when each has plain ones."""
+    """The only variant of the parts without plain weights; None when every part has plain ones."""
     only: list[set[str]] = []
     for part in parts:
         its = {variant_of(file.name) for file in (folder / part).glob("*.safetensors")}
@@ -179,7 +178,7 @@ def _only_variant(folder: Path, parts: Iterable[str]) -> str | None:
 
 
 def _require_shards(folder: Path, variant: str | None) -> None:
-    """Raise ModelUnavailable when a file that the index of shards lists is not there."""
+    """Raise ModelUnavailable when a file listed in the shard index is missing."""
     variants = (f"*.safetensors.index.{variant}.json", "*.safetensors.index.json")
     indexes = [file for pattern in variants for file in sorted(folder.glob(pattern))]
     if not indexes:

@@ -1,4 +1,4 @@
-"""What the built-in model's folder says of itself (`demo.json`), and which words of a prompt it does not know."""
+"""The built-in models' card (`demo.json`), and warnings for prompt words outside their vocabulary."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class DemoCard:
-    """`max_sequence_length` is the text length (tokens) it was trained with, `can_draw` a sentence for people."""
+    """`max_sequence_length` is the text length (tokens) it was trained with, `can_draw` a sentence for users."""
 
     max_sequence_length: int | None = None
     can_draw: str = ""
 
 
 def read_demo_card(folder: Path) -> DemoCard | None:
-    """The card in `folder`; None when the model is not one of ours, or the card is no card."""
+    """The card in `folder`; None when there is none or it is invalid."""
     try:
         card = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -32,8 +32,8 @@ def read_demo_card(folder: Path) -> DemoCard | None:
 
 
 def vocabulary_warnings(pipeline: Any, prompt: str, card: DemoCard | None) -> list[str]:
-    """Tell which words a small model does not know, and what it can draw: an honest small model."""
-    # T5's, which says what it does not know: the third of SD 3, the second of FLUX.
+    """A warning that names the words unknown to a built-in model, and what it can draw."""
+    # T5's, which has an unknown token: the third of SD 3, the second of FLUX.
     tokenizer = getattr(pipeline, "tokenizer_3", None) or getattr(pipeline, "tokenizer_2", None)
     if card is None or not card.can_draw or tokenizer is None:
         return []

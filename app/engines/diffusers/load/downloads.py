@@ -1,8 +1,8 @@
-"""Fetch files of a hub repo so that a cut costs nothing: what came stays, and the next run goes on where it broke off.
+"""Resumable downloads of a hub repo's files: an interrupted download keeps its bytes, and the next run continues.
 
-huggingface_hub writes each file under a name of its own and throws it away unless it comes whole: a cancel would cost
-gigabytes. So the bytes are fetched here, into `blobs/<etag>.partial` of its cache, and named `<etag>` when they are all
-there; the library then finds its blobs and only links them. Which files are wanted is not decided here.
+huggingface_hub deletes incomplete files: a cancel would cost gigabytes. So the bytes are fetched here, into
+`blobs/<etag>.partial` of its cache, and renamed to `<etag>` when complete; the library then finds its blobs and only
+links them. Which files are needed is not decided here.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from app.errors import Cancelled, GenerationError, LoraUnavailable, ModelDownloa
 from app.files.hub_cache import PARTIAL
 
 _AT_ONCE = 4  # files
-_CHUNK_BYTES = 2**20  # what a cut may cost, of each; the library would gather ten times as much
+_CHUNK_BYTES = 2**20  # what an interruption may lose per file; the library's default is ten times as large
 _LOOK_SECONDS = 0.2
-_STOP_SECONDS = 2.0  # for the threads to write what they hold; one that waits for the network is left behind
+_STOP_SECONDS = 2.0  # for the threads to write their buffers; one that waits for the network is not joined
 _SHA256_DIGITS = 64
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file that is wanted, of `size` bytes; several names may share a blob."""
+    """A file to download, of `size` bytes; several names may share a blob."""
 
     name: str
     url: str
@@ -67,12 +67,12 @@ class _File:
 
 @contextmanager
 def resumable_downloads(control: Control, disk_floor_bytes: int) -> Iterator[None]:
-    """Have diffusers, which alone knows which files of a repo a pipeline needs, download them through this module.
+    """Patch diffusers, which alone knows which files of a repo a pipeline needs, to download through this module.
 
-    It takes neither a callback nor a way to stop; so the function that it calls with its list of files is replaced
-    while this lasts. Cancelled and StorageFull may come out of it too.
+    It has neither a callback nor a way to cancel; so the function that it calls with its list of files is replaced
+    within the block. Also raises Cancelled and StorageFull.
     """
-    huggingface_hub.utils.disable_progress_bars()  # `control` is told instead
+    huggingface_hub.utils.disable_progress_bars()  # `control` gets the progress instead
 
     def download(repo: str, **asked: Any) -> str:
         if not asked.get("local_files_only"):
@@ -89,7 +89,7 @@ def resumable_downloads(control: Control, disk_floor_bytes: int) -> Iterator[Non
 
 
 def fetch_file(repo: str, name: str, control: Control, disk_floor_bytes: int, most_bytes: int) -> Path:
-    """One file of a repo, on this machine now. Told, cancelled and taken up again as a model is. Raises Cancelled,
+    """Download one file of a repo, with progress, cancellation and resumption like a model's. Raises Cancelled,
     StorageFull, ModelDownloadFailed, LoraUnavailable for one that is too large, or what huggingface_hub raises."""
     constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
     with plain_names_only():
@@ -117,7 +117,7 @@ def _fetch(repo: str, wanted: Sequence[DryRunFileInfo], control: Control, disk_f
     _require_room(repo, files[0].blob, total - done(), disk_floor_bytes)
     log.info("downloading %s: %s files, %s of %s bytes are here", repo, len(files), done(), total)
     control.downloaded(done(), total)
-    executor = _Crew(repo, sorted(files, key=lambda file: -file.size))
+    executor = _DownloadPool(repo, sorted(files, key=lambda file: -file.size))
     try:
         while executor.works(_LOOK_SECONDS):
             control.downloaded(done(), total)
@@ -130,7 +130,8 @@ def _fetch(repo: str, wanted: Sequence[DryRunFileInfo], control: Control, disk_f
 
 
 def _fits_http(each: DryRunFileInfo) -> bool:
-    """The hub gives larger files only through a protocol that huggingface_hub speaks: they are left to it."""
+    """False for files above the hub's limit for plain HTTP, which huggingface_hub fetches itself by another
+    protocol."""
     return (each.file_size or 0) <= int(constants.MAX_HTTP_DOWNLOAD_SIZE)
 
 
@@ -138,7 +139,7 @@ def _describe(repo: str, each: DryRunFileInfo) -> _File:
     url = hf_hub_url(repo, each.filename, revision=each.commit_hash)
     about = get_hf_file_metadata(url)
     if about.etag is None or about.size is None:
-        raise ModelDownloadFailed(f"The hub does not say how large {repo}/{each.filename} is. Try again later.")
+        raise ModelDownloadFailed(f"The hub did not send the size of {repo}/{each.filename}. Try again later.")
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
     return _File(each.filename, url, about.size, folder / "blobs" / about.etag)
 
@@ -149,13 +150,13 @@ def _require_room(repo: str, place: Path, needed: int, disk_floor_bytes: int) ->
     if needed > free - disk_floor_bytes:
         raise StorageFull(
             f"{repo} needs {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free, of which"
-            f" {disk_floor_bytes / 1e9:.1f} GB are to stay so (DISK_FLOOR_BYTES). Free some space in MODEL_CACHE_DIR."
+            f" {disk_floor_bytes / 1e9:.1f} GB must stay free (DISK_FLOOR_BYTES). Free some space in MODEL_CACHE_DIR."
         )
 
 
-class _Crew:
-    """Threads that fetch `files`, in their order. One that hangs in the network cannot be ended, but is not waited for
-    either: it sees that it is to stop when the next bytes come, or the network gives up on it."""
+class _DownloadPool:
+    """Pool of threads that download `files` in order. A thread blocked in the network cannot be stopped and is not
+    joined: it checks for the stop when the next bytes arrive, or times out."""
 
     def __init__(self, repo: str, files: Sequence[_File]) -> None:
         self._waiting = iter(files)
@@ -170,7 +171,7 @@ class _Crew:
             thread.start()
 
     def works(self, seconds: float) -> bool:
-        """Wait up to `seconds`; whether there is still work, and nothing has failed."""
+        """Wait up to `seconds`; True while files are left and nothing has failed."""
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(seconds)
@@ -194,7 +195,7 @@ class _Crew:
                         self._get(file)
         except _Stopped:
             pass
-        except (*DOWNLOAD_ERRORS, GenerationError) as error:  # the business of whoever waits for this thread
+        except (*DOWNLOAD_ERRORS, GenerationError) as error:  # raised by `raise_failure` in the waiting thread
             self._failures.append(error)
 
     def _take(self) -> _File | None:
@@ -218,18 +219,18 @@ class _Crew:
                     tqdm_class=cast(Any, bar),
                 )
             _require_whole(file)
-        except ModelDownloadFailed:  # what came is not what was said: nothing of it is worth going on with
+        except ModelDownloadFailed:  # size or digest differ: the bytes cannot be resumed from
             file.partial.unlink(missing_ok=True)
             raise
         file.partial.replace(file.blob)
 
 
 class _Stopped(Exception):
-    """The download is not wanted any more."""
+    """The download was cancelled."""
 
 
 class _Bar:
-    """What http_get takes for a progress bar: the one place where it can be stopped, before it writes."""
+    """A progress bar for http_get: its only hook that can stop a download, called before each write."""
 
     stop: threading.Event
     file: _File
@@ -252,10 +253,10 @@ class _Bar:
 
 
 def _require_whole(file: _File) -> None:
-    """The etag of a large file is its SHA-256."""
+    """Raise ModelDownloadFailed if the file's SHA-256 differs from its etag, which large files have."""
     if len(file.blob.name) != _SHA256_DIGITS:
         return
     with file.partial.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != file.blob.name:
-        raise ModelDownloadFailed(f"{file.name} came damaged; it is fetched anew at the next try.")
+        raise ModelDownloadFailed(f"{file.name} was damaged in transfer; the next attempt downloads it again.")

@@ -1,4 +1,4 @@
-"""Turn what torch, diffusers and huggingface_hub raise into errors that say what to do. It decides nothing else."""
+"""Maps exceptions of torch, diffusers and huggingface_hub to errors that say what to do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from app.core.catalog import ModelSpec
 from app.errors import GenerationError, ModelDownloadFailed, ModelRequiresAuth, ModelUnavailable, StorageFull
 
-# What the libraries raise when files are missing, damaged, or of a kind they do not know. HTTPError is the base of the
-# HTTP library that huggingface_hub happens to use.
+# What the libraries raise when files are missing, damaged, or of an unknown kind. HTTPError is the base class of the
+# HTTP library that huggingface_hub uses.
 DOWNLOAD_ERRORS = (OSError, ValueError, hub.HTTPError, hub.EntryNotFoundError, hub.RevisionResolutionError)
 LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 _UNREACHABLE = (hub.HTTPError, ConnectionError, TimeoutError, hub.EntryNotFoundError)
@@ -20,7 +20,7 @@ MEMORY_ERRORS = (RuntimeError, MemoryError)  # torch.OutOfMemoryError is a Runti
 
 
 def download_error(error: BaseException, spec: ModelSpec) -> GenerationError:
-    """What to tell about a model that could not be fetched from the hub."""
+    """The error for a model that could not be downloaded from the hub."""
     repo, causes = spec.repo, list(_chain(error))
     if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
         return StorageFull(f"The disk is full; {repo} could not be downloaded. Free some space in MODEL_CACHE_DIR.")
@@ -30,13 +30,13 @@ def download_error(error: BaseException, spec: ModelSpec) -> GenerationError:
             return known
     if any(isinstance(cause, hub.OfflineModeIsEnabled) for cause in causes):
         return ModelUnavailable(
-            f"{repo} is not on this machine and HF_HUB_OFFLINE forbids to fetch it. Unset it, or copy the model here."
+            f"{repo} is not on this machine and HF_HUB_OFFLINE forbids a download. Unset it, or copy the model here."
         )
     unreachable = [cause for cause in causes if isinstance(cause, _UNREACHABLE)]
     if unreachable:
         return ModelDownloadFailed(
             f"{repo} is not on this machine and the hub could not be reached ({_first_line(unreachable[-1])})."
-            " Check the network, or copy the model here and give its folder as a local model."
+            " Check the network, or copy the model here and configure its folder as a local model."
         )
     if "safetensors" in str(error):
         return ModelUnavailable(
@@ -47,7 +47,7 @@ def download_error(error: BaseException, spec: ModelSpec) -> GenerationError:
 
 
 def _hub_answer(error: BaseException, spec: ModelSpec) -> GenerationError | None:
-    """The meaning of an answer of the hub, None when `error` is not one. The order matters: gated is also not found."""
+    """The error for a hub response, None when `error` is not one. The order matters: gated is also not found."""
     repo = spec.repo
     if isinstance(error, hub.GatedRepoError):
         return ModelRequiresAuth(
@@ -56,7 +56,7 @@ def _hub_answer(error: BaseException, spec: ModelSpec) -> GenerationError | None
         )
     if isinstance(error, hub.RepositoryNotFoundError):
         if spec.requires_auth:
-            return ModelRequiresAuth(f"The hub hides {repo} from us. Put a token with access into .env as HF_TOKEN.")
+            return ModelRequiresAuth(f"The hub denies access to {repo}. Put a token with access into .env as HF_TOKEN.")
         return ModelUnavailable(
             f"The hub has no {repo}, or it is private. Check the repo in the MODEL_ line; if private, set HF_TOKEN."
         )
@@ -73,13 +73,13 @@ def _hub_answer(error: BaseException, spec: ModelSpec) -> GenerationError | None
 
 
 def load_error(error: BaseException, spec: ModelSpec) -> ModelUnavailable:
-    """What to tell about files that are here and could not be made into a pipeline."""
+    """The error for local files that could not be loaded as a pipeline."""
     missing = f"{error.filename} is missing" if isinstance(error, FileNotFoundError) and error.filename else None
     return ModelUnavailable(f"{spec.id} ({spec.repo}) cannot be loaded: {missing or _first_line(error)}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that RAM or GPU memory ran out."""
+    """Whether `error` means that RAM or GPU memory ran out."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error)
@@ -87,7 +87,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """`error` and what led to it; libraries wrap the answer of the hub in an EnvironmentError."""
+    """`error` and its causes; libraries wrap the hub's response in an EnvironmentError."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -1,7 +1,7 @@
-"""A bound on what the hub may answer. huggingface_hub reads listings into memory and small files onto the disk to their
-end, and a hub, or whoever stands in its place, may never come to one.
+"""Limits the size of the hub's responses. huggingface_hub reads listings into memory and small files onto the disk
+without a limit, and a hub, or a server in its place, may send an endless one.
 
-Weights are fetched by transfer.py, which knows how large each of them is.
+Weights are downloaded by downloads.py, which knows the size of each file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import httpx2  # of huggingface_hub, which hands its client out
 from huggingface_hub.utils import set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 
-MOST_BYTES = 64_000_000  # of an answer that does not say its length, or of a listing; the longest have a few millions
+MOST_BYTES = 64_000_000  # of a response without a length, or of a listing; the longest have a few millions
 
 
 def bound_hub_answers() -> None:
-    """Have huggingface_hub make its clients here."""
+    """Make huggingface_hub use clients with a response limit."""
     set_client_factory(_bounded_client)
 
 
@@ -28,7 +28,7 @@ def _bounded_client() -> httpx2.Client:
 
 
 def _bound(response: httpx2.Response) -> None:
-    """Called when the head of an answer has come and its body has not."""
+    """Response hook, called after the headers and before the body."""
     says_its_length = "content-length" in response.headers
     if "/api/" in response.request.url.path or not says_its_length:
         response.stream = _BoundedStream(response)

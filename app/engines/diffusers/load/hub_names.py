@@ -1,6 +1,6 @@
-"""Refuse checksums of a hub that are none: huggingface_hub makes file names of them, whatever they hold.
+"""Validates the ETags of a hub: huggingface_hub uses them as file names without checking.
 
-A hub, or whoever answers in its place, could otherwise have files written anywhere.
+A malicious hub, or a server in its place, could otherwise write files anywhere.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _PLAIN = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,199}")
 
 @contextmanager
 def plain_names_only() -> Iterator[None]:
-    """While this lasts, an ETag that could name a file elsewhere raises ModelDownloadFailed."""
+    """Within the block, an ETag that could name a file elsewhere raises ModelDownloadFailed."""
     plain = file_download._normalize_etag
 
     def checked(etag: str | None) -> str | None:
         name: str | None = plain(etag)
         if name is not None and not _PLAIN.fullmatch(name):
-            raise ModelDownloadFailed(f"The hub sent a checksum that is none: {name[:100]!r}. Check HF_ENDPOINT.")
+            raise ModelDownloadFailed(f"The hub sent an invalid checksum: {name[:100]!r}. Check HF_ENDPOINT.")
         return name
 
     file_download._normalize_etag = checked

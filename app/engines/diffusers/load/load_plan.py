@@ -1,4 +1,4 @@
-"""How a pipeline is made and kept: what was decided about it before it is loaded."""
+"""LoadPlan: dtype, attention, offloading and compression of a pipeline, decided before it is loaded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 import torch
 
 from app.core.offload import Plan
-from app.engines.diffusers.load.quantization import AS_IT_IS, Compression
+from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression
 
 
 @dataclass(frozen=True)
 class LoadPlan:
     """`exact` are parts that run in float32 instead of `dtype`. `attention` is `native` or `xformers`; `tiles`: the VAE
-    works in tiles from the start; `plan`: where the weights wait while they are not used; `compression`: which weights
-    are kept in fewer bits."""
+    always works in tiles; `plan` is the offload plan; `compression`: which weights are stored in fewer bits."""
 
     device: torch.device
     dtype: torch.dtype
@@ -23,7 +22,7 @@ class LoadPlan:
     attention: str = "native"
     tiles: bool = False
     plan: Plan = "none"
-    compression: Compression = AS_IT_IS
+    compression: Compression = UNCOMPRESSED
 
     @property
     def parkable(self) -> bool:
@@ -32,15 +31,15 @@ class LoadPlan:
 
     @property
     def dtypes(self) -> Any:
-        """As `from_pretrained` takes them."""
+        """The `dtype` argument of `from_pretrained`."""
         return {"default": self.dtype, **dict.fromkeys(self.exact, torch.float32)} if self.exact else self.dtype
 
     def use(self, part: str) -> str:
-        """What two pipelines must have in common for `part` of one to be what it would be in the other."""
+        """How `part` is used, as a string; two pipelines can share it only if these are equal."""
         return f"{self._dtype(part)} {self.attention} tiles {self.tiles} {self.compression.of(part)}"
 
     def item_bytes(self, part: str) -> float:
-        """What one number of `part` takes in memory."""
+        """Bytes that one number of `part` takes in memory."""
         return self.compression.item_bytes(part, self._dtype(part).itemsize)
 
     def _dtype(self, part: str) -> torch.dtype:

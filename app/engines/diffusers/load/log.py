@@ -1,4 +1,4 @@
-"""The log of the models, and telling something only once in a process."""
+"""The logger of the diffusers engine, and warnings that are logged once per process."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ log = logging.getLogger("cyberimage.models")
 
 @cache
 def warn_once(message: str) -> None:
-    """Log `message` as a warning the first time it is said."""
+    """Log `message` as a warning on the first call with it."""
     log.warning(message)

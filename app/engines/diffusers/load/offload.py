@@ -1,4 +1,4 @@
-"""Ways to need less memory, at some cost in time: those that are set from the start, and those left when it ran out."""
+"""Offloading and VAE tiling: less memory for more time, chosen at load or after memory ran out."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from app.core.offload import PLANS, Plan
 from app.core.request import GenerationRequest
 from app.engines.diffusers.load.checkpoint import DENOISERS
 from app.engines.diffusers.load.load_plan import LoadPlan
-from app.engines.diffusers.load.quantization import AS_IT_IS, Compression
+from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression
 
 _CPU = torch.device("cpu")
-_USUAL_SIDE = 1024  # pixels, of a pipeline that does not tell
+_USUAL_SIDE = 1024  # pixels, of a pipeline without a default size
 
 
-def possible_plans(pipeline_class: Any, device: torch.device, compression: Compression = AS_IT_IS) -> tuple[Plan, ...]:
-    """There is nothing to offload from a CPU, some pipelines do not say in what order their parts are used, and not all
-    ways to keep weights small go with all plans."""
+def possible_plans(
+    pipeline_class: Any, device: torch.device, compression: Compression = UNCOMPRESSED
+) -> tuple[Plan, ...]:
+    """The offload plans that work: only "none" on a CPU; "model" needs a pipeline with `model_cpu_offload_seq`; some
+    kinds of compression exclude some plans."""
     if device.type != "cuda":
         return ("none",)
     refused: set[Plan] = set() if getattr(pipeline_class, "model_cpu_offload_seq", None) else {"model"}
-    if compression.told:
+    if compression.description:
         refused.add("sequential")
     if not compression.movable:
         refused.add("group")
@@ -33,7 +35,7 @@ def possible_plans(pipeline_class: Any, device: torch.device, compression: Compr
 
 
 def place(pipeline: Any, load_plan: LoadPlan) -> None:
-    """Bring a new pipeline to its device, as its plan says."""
+    """Move a new pipeline to its device according to its offload plan."""
     device = load_plan.device
     if load_plan.plan == "model":
         pipeline.enable_model_cpu_offload(device=device)
@@ -49,24 +51,23 @@ def place(pipeline: Any, load_plan: LoadPlan) -> None:
 
 
 def apply_memory_savings(pipeline: Any, device: torch.device, plan: Plan) -> tuple[str, Plan]:
-    """Have each part wait in main memory until it is its turn, so that only the largest must fit, if it does not yet.
-    Gives that in words, empty when there is nothing left to save, and the plan that holds from now on: while the model
-    is loaded. Pictures stay what they were, to the last bit."""
+    """Switch to the offload plan "model", under which only the largest part must fit the device, if possible. Returns a
+    description, empty when nothing changed, and the plan from now on. Images stay bit-identical."""
     if plan != "none" or "model" not in possible_plans(pipeline, device):
         return "", plan
     pipeline.enable_model_cpu_offload(device=device)
-    return "its parts wait in main memory", "model"
+    return "its parts are offloaded to main memory", "model"
 
 
 def can_tile(pipeline: Any) -> bool:
-    """Whether the VAE could work in tiles (its peak is what large pictures fail on), and does not yet."""
+    """Whether the VAE supports tiling (its memory peak limits the image size) and does not use it yet."""
     vae = getattr(pipeline, "vae", None)
     return hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", False)
 
 
 @contextmanager
 def tiled(pipeline: Any, wanted: bool) -> Iterator[None]:
-    """Have the VAE work in tiles, if that is `wanted`, and as before afterwards: large pictures come out otherwise."""
+    """Enable VAE tiling within the block if `wanted`. Tiling changes large images, so it is disabled afterwards."""
     if not wanted or not can_tile(pipeline):
         yield
         return
@@ -78,15 +79,15 @@ def tiled(pipeline: Any, wanted: bool) -> Iterator[None]:
 
 
 def pixels_of(pipeline: Any, request: GenerationRequest) -> int:
-    """Of one picture of `request`; where it does not say, of the pipeline's own size."""
+    """Pixels of one image of `request`; sizes it leaves out are the pipeline's default."""
     sample, factor = getattr(pipeline, "default_sample_size", None), getattr(pipeline, "vae_scale_factor", None)
     own = sample * factor if isinstance(sample, int) and isinstance(factor, int) else _USUAL_SIDE
     return (request.width or own) * (request.height or own)
 
 
 def _offload_groups(pipeline: Any, device: torch.device) -> None:
-    """The denoiser's blocks come one after the other, the next one while the last one works: its layers are always used
-    in the same order. The other parts work once or twice, and not always from their beginning: layer by layer."""
+    """Group offloading: by block for the denoiser, with prefetch, since its layers always run in the same order; by
+    layer for the other parts, which run once or twice and not always from their first layer."""
     for name, part in pipeline.components.items():
         if not isinstance(part, torch.nn.Module):
             continue

@@ -1,4 +1,4 @@
-"""Which precision a model runs in, and which to take when it overflows.
+"""Chooses the dtype of a model, and a wider one when it overflows.
 
 FP16 reaches ±65504. The UNets of SD 1.5 and SDXL were trained for it (SDXL's VAE upcasts itself). FLUX clips its
 activations, so FP16 runs; the weights of FLUX, SD 3 and Sana were made in bfloat16, which is therefore what `auto`
@@ -19,7 +19,7 @@ _MADE_IN_FLOAT16 = re.compile(r"StableDiffusion(?!3)|LatentConsistency")  # how 
 
 
 def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch.dtype:
-    """The precision to load in. `asked` is `auto` or a name; `pipeline_class` tells the family."""
+    """The precision to load in. `asked` is `auto` or a name; `pipeline_class` identifies the family."""
     if device.type == "cpu":
         if asked == "float16":
             warn_once("float16 needs a GPU: models run in float32 on the CPU.")
@@ -32,15 +32,14 @@ def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch
 
 
 def exact_parts(pipeline_class: str, parts: Iterable[str]) -> tuple[str, ...]:
-    """Those of `parts` that run in float32 whatever the rest does: what Wan sees pictures with was made for it, and is
-    small."""
+    """The parts that always run in float32: Wan's VAE and image encoder, which were trained in it and are small."""
     if not pipeline_class.startswith("Wan"):
         return ()
     return tuple(part for part in parts if part in ("vae", "image_encoder"))
 
 
 def safer_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
-    """What to try when `dtype` gave NaN or infinity; None when there is nothing wider worth trying."""
+    """The dtype to try when `dtype` overflowed; None when there is no wider one."""
     if dtype is torch.float32:
         return None
     return torch.bfloat16 if dtype is torch.float16 and _has_bfloat16(device) else torch.float32

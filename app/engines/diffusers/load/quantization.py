@@ -1,7 +1,6 @@
-"""Weights that are kept in fewer bits than they are computed with: quantised while they are loaded, or stored so.
+"""Quantised weights: quantised while loading, layer-wise float8 storage, or GGUF files.
 
-None of the packages is needed otherwise (requirements-quantization.txt). What is missing is said before anything is
-loaded, with what to do.
+The packages are optional (requirements-quantization.txt). A missing one is reported before anything is loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
 
 from app.core.catalog import ModelSpec
 from app.engines.diffusers.load.checkpoint import DENOISERS, Checkpoint
-from app.engines.diffusers.load.weights import fingerprint, in_small_letters
+from app.engines.diffusers.load.weights import fingerprint, with_lowercase_suffix
 from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
 from app.files.gguf import check_gguf
@@ -31,7 +30,7 @@ STORED_DTYPE = torch.float8_e4m3fn  # of layer-wise casting
 
 @dataclass(frozen=True)
 class _Method:
-    """`item_bytes` is what one number takes in memory, its scales included."""
+    """`item_bytes` are the bytes per number in memory, its scales included."""
 
     package: str
     item_bytes: float
@@ -48,8 +47,8 @@ _METHODS: Mapping[str, _Method] = {
 
 @dataclass(frozen=True)
 class Compression:
-    """What of a model is kept small. `method` (empty = none) holds for `parts`, `casting` and `gguf` for `denoiser`;
-    `revision` says which weights the GGUF file holds."""
+    """Compression of a model's weights. `method` (empty = none) applies to `parts`, `casting` and `gguf` to `denoiser`;
+    `revision` is the fingerprint of the GGUF file."""
 
     method: str = ""
     parts: tuple[str, ...] = ()
@@ -64,11 +63,11 @@ class Compression:
 
     @property
     def movable(self) -> bool:
-        """Whether its weights can go to main memory and back: bitsandbytes ties them to the GPU."""
+        """Whether the weights can be moved to main memory and back: those of bitsandbytes are bound to the GPU."""
         return not self.method.startswith("bitsandbytes")
 
     def of(self, part: str) -> str:
-        """How the weights of `part` are kept; empty: as they are computed with."""
+        """How the weights of `part` are stored; empty for the compute dtype."""
         if part in self.parts:
             return self.method
         if part != self.denoiser:
@@ -76,24 +75,24 @@ class Compression:
         return "gguf" if self.gguf else "float8" if self.casting else ""
 
     def item_bytes(self, part: str, computed: int) -> float:
-        """What one number of `part` takes in memory, when it is computed with `computed` bytes."""
+        """Bytes that one number of `part` takes in memory; `computed` are those of the compute dtype."""
         kept = self.of(part)
         return 1 if kept == "float8" else _METHODS[kept].item_bytes if kept else computed
 
     @property
     def stored(self) -> dict[str, int]:
-        """Parts that come from a file of their own, and its size."""
+        """Parts loaded from a separate file, and its size in bytes."""
         return {self.denoiser: self.gguf.stat().st_size} if self.gguf else {}
 
     @property
-    def told(self) -> str:
-        """For the log and for manifests; empty for a model as it is."""
+    def description(self) -> str:
+        """For the log and for manifests; empty for an uncompressed model."""
         kept = {part: self.of(part) for part in (*self.parts, self.denoiser)}
-        told = ", ".join(f"{part} in {how}" for part, how in kept.items() if how)
-        return f"{told} {self.revision}".rstrip()
+        parts = ", ".join(f"{part} in {how}" for part, how in kept.items() if how)
+        return f"{parts} {self.revision}".rstrip()
 
 
-AS_IT_IS = Compression()
+UNCOMPRESSED = Compression()
 
 
 def choose_compression(
@@ -102,7 +101,7 @@ def choose_compression(
     """What the options of `spec` ask for. Raises ModelUnavailable when this machine or this checkpoint cannot do it."""
     options = spec.options
     if not (options.quantization or options.layerwise_casting or options.gguf):
-        return AS_IT_IS
+        return UNCOMPRESSED
     if checkpoint.is_single_file:
         raise ModelUnavailable(
             f"{spec.id}: quantization, layerwise_casting and gguf need a diffusers folder or a hub repo, not one file."
@@ -121,7 +120,7 @@ def choose_compression(
 
 
 def quantization_config(compression: Compression, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """diffusers' configuration for `from_pretrained`; None when nothing is quantised while it is loaded."""
+    """diffusers' configuration for `from_pretrained`; None when nothing is quantised while loading."""
     if not compression.method:
         return None
     configs: dict[str, Any] = {}
@@ -132,11 +131,11 @@ def quantization_config(compression: Compression, checkpoint: Checkpoint, dtype:
 
 
 def load_gguf(compression: Compression, checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Any]:
-    """The denoiser out of its GGUF file, by name; nothing when there is none."""
+    """The denoiser loaded from its GGUF file, by name; empty when there is none."""
     if compression.gguf is None:
         return {}
     part_class = getattr(diffusers, checkpoint.kinds[compression.denoiser].split(".")[-1])
-    with in_small_letters(compression.gguf) as file:
+    with with_lowercase_suffix(compression.gguf) as file:
         part = part_class.from_single_file(
             str(file),
             config=str(checkpoint.path),
@@ -149,7 +148,7 @@ def load_gguf(compression: Compression, checkpoint: Checkpoint, dtype: torch.dty
 
 
 def cast_layers(pipeline: Any, compression: Compression, dtype: torch.dtype) -> None:
-    """Keep the denoiser's weights in float8 and widen each layer's while it works."""
+    """Store the denoiser's weights in float8 and upcast each layer's while it runs."""
     if compression.casting:
         part = getattr(pipeline, compression.denoiser)
         part.enable_layerwise_casting(storage_dtype=STORED_DTYPE, compute_dtype=dtype)
@@ -169,7 +168,7 @@ def _require(method: str, spec: ModelSpec, device: torch.device) -> None:
     needed = _METHODS[method]
     if needed.gpu_only and device.type != "cuda":
         raise ModelUnavailable(
-            f"{spec.id}: {method} needs a GPU. Take torchao-int8, or leave quantization out of the model's options."
+            f"{spec.id}: {method} needs a GPU. Use torchao-int8, or remove quantization from the model's options."
         )
     _require_package(needed.package, method, spec)
 
@@ -178,7 +177,7 @@ def _require_package(package: str, what: str, spec: ModelSpec) -> None:
     if importlib.util.find_spec(package) is None:
         raise ModelUnavailable(
             f"{spec.id}: {what} needs the package {package}. Install it with: pip install -r"
-            " requirements-quantization.txt, and restart the worker; or leave that option out."
+            " requirements-quantization.txt, and restart the worker; or remove that option."
         )
 
 

@@ -1,7 +1,7 @@
-"""Find the checkpoint of a catalogue entry: on the hub (downloaded when it is not here), in a folder, or in one file.
+"""Locates the checkpoint of a catalogue entry: on the hub (downloaded if necessary), in a folder, or in one file.
 
-What was downloaded once is used without asking the hub again, so that a model neither changes nor fails when the
-network does; a pinned `revision` in the model's options says which version is meant.
+A downloaded model is used without another request to the hub, so that it neither changes nor depends on the network;
+`revision` in the model's options pins a version.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _CONFIG_FILES = ["*.json", "**/*.json", "*.txt", "**/*.txt", "**/*.model"]  # ki
 
 
 def locate(spec: ModelSpec, settings: EngineSettings, control: Control) -> Checkpoint:
-    """The checkpoint of `spec`, on this machine. What has to be fetched first is reported to `control`, which may
-    cancel it; what came by then is kept for the next time.
+    """The checkpoint of `spec`, on this machine. A download is reported to `control`, which may cancel it; its bytes
+    are kept for the next time.
 
     Raises ModelUnavailable, ModelDownloadFailed, ModelRequiresAuth, StorageFull or Cancelled.
     """
@@ -61,9 +61,9 @@ def _local_path(spec: ModelSpec, settings: EngineSettings) -> Path:
         if place.exists():
             return place
         if place.is_symlink():
-            raise ModelUnavailable(f"The model {spec.id} is not there: {place} is a link that leads nowhere. Mend it.")
+            raise ModelUnavailable(f"The model {spec.id} is missing: {place} is a broken link. Correct the link.")
     raise ModelUnavailable(
-        f"The model {spec.id} is not there: looked for {' and '.join(map(str, places))}."
+        f"The model {spec.id} is missing: neither found at {' nor at '.join(map(str, places))}."
         " Put the folder or .safetensors file there, or correct the MODEL_ line."
     )
 
@@ -74,7 +74,7 @@ def _from_hub(spec: ModelSpec, settings: EngineSettings, control: Control) -> Ch
     except DOWNLOAD_ERRORS:
         log.info("%s: %s is not on this machine", spec.id, spec.repo)
     except ModelUnavailable as problem:
-        log.info("%s: the copy of %s on this machine is not whole: %s", spec.id, spec.repo, problem)
+        log.info("%s: the copy of %s on this machine is incomplete: %s", spec.id, spec.repo, problem)
     control.report(Phase.DOWNLOADING)
     try:
         with resumable_downloads(control, settings.disk_floor_bytes):
@@ -85,7 +85,7 @@ def _from_hub(spec: ModelSpec, settings: EngineSettings, control: Control) -> Ch
 
 
 def _fetch(spec: ModelSpec, *, local_files_only: bool) -> Path:
-    """The snapshot folder of the hub's cache, with all that the pipeline needs and nothing that is a pickle."""
+    """The snapshot folder in the hub's cache, with all files that the pipeline needs and no pickles."""
     folder = DiffusionPipeline.download(
         spec.repo,
         revision=spec.options.revision,
@@ -99,7 +99,7 @@ def _fetch(spec: ModelSpec, *, local_files_only: bool) -> Path:
 
 
 def _file_names(spec: ModelSpec, local_files_only: bool) -> list[str]:
-    """The files of a repository; as they were when it was fetched if the hub is not to be asked."""
+    """The file names of a repository; with `local_files_only` as they were at download time."""
     repo, revision = spec.repo, spec.options.revision
     if not local_files_only:
         return list(HfApi().list_repo_files(repo, revision=revision))
@@ -110,7 +110,7 @@ def _file_names(spec: ModelSpec, local_files_only: bool) -> list[str]:
 
 
 def _only_variant(names: Iterable[str]) -> str | None:
-    """The variant of a repository whose parts have weights in that one only; diffusers would fetch none of them."""
+    """The variant of a repository that has weights in one variant only, of which diffusers would download none."""
     by_part: dict[str, set[str | None]] = {}
     for part, _, name in (name.rpartition("/") for name in names if name.endswith(".safetensors")):
         by_part.setdefault(part, set()).add(variant_of(name))
@@ -125,7 +125,7 @@ def _inspect_snapshot(folder: Path, spec: ModelSpec) -> Checkpoint:
 
 
 def _config_folder(file: Path, spec: ModelSpec, control: Control) -> Path:
-    """The folder that says how a single file is built: the one beside it with its name, or the hub's for its family."""
+    """The configuration folder of a single file: the one beside it with its name, or the hub's for its family."""
     beside = file.with_suffix("")
     if (beside / "model_index.json").is_file():
         return beside
@@ -153,5 +153,6 @@ def _fetch_config(repo: str, *, local_files_only: bool) -> Path:
 def _without_config(file: Path, repo: str, reason: GenerationError) -> str:
     return (
         f"{file} looks like a model of the family of {repo}, whose configuration is needed to load it. Put the JSON and"
-        f" text files of that repo into the folder {file.with_suffix('')}, or let this machine fetch them: {reason}"
+        f" text files of that repo into the folder {file.with_suffix('')}, or enable this machine to download them:"
+        f" {reason}"
     )

@@ -1,6 +1,6 @@
-"""Look at .safetensors files without loading them: are they whole, how large will they be, which are they.
+"""Inspects .safetensors files without loading them: completeness, size in memory, fingerprint.
 
-It knows files and the safetensors layout, nothing of torch or diffusers.
+Independent of torch and diffusers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SAMPLES, _SAMPLE_BYTES = 16, 65_536
 
 @dataclass(frozen=True)
 class TensorCount:
-    """How many numbers a set of files holds: `resized` take on the precision asked for, `kept_bytes` stay."""
+    """Numbers in a set of files: `resized` are converted to the requested dtype, `kept_bytes` keep their size."""
 
     resized: int
     kept_bytes: int
@@ -51,8 +51,8 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
 
 
 @contextmanager
-def in_small_letters(file: Path) -> Iterator[Path]:
-    """A path to `file` whose suffix is in small letters: diffusers takes `MODEL.SAFETENSORS` for a pickle."""
+def with_lowercase_suffix(file: Path) -> Iterator[Path]:
+    """A path to `file` with a lowercase suffix: diffusers takes `MODEL.SAFETENSORS` for a pickle."""
     if file.suffix == file.suffix.lower():
         yield file
         return
@@ -70,7 +70,7 @@ def _count(tensor: Mapping[str, Any]) -> TensorCount:
 
 
 def _read_header(file: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The tensors of a file by name. The data must be there to its last byte."""
+    """The tensors of a file by name. Raises ModelUnavailable unless the data is complete."""
     try:
         return read_header(file).tensors
     except DamagedFile as problem:
@@ -78,14 +78,14 @@ def _read_header(file: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _damaged(file: Path, how: str) -> ModelUnavailable:
-    return ModelUnavailable(f"The weights file {file} is damaged: {how}. Delete it and fetch it again.")
+    return ModelUnavailable(f"The weights file {file} is damaged: {how}. Delete it and download it again.")
 
 
 def fingerprint(folder: Path, files: Iterable[Path]) -> str:
-    """A name for these weights that is cheap even for 30 GB: `sampled-sha256:` and 16 hex digits.
+    """Fingerprint of weights that is cheap even for 30 GB: `sampled-sha256:` and 16 hex digits.
 
-    Taken over each file's name, size, and 16 evenly spread samples of 64 KiB (all of a file up to 1 MiB), so that it is
-    the same on every machine and another after any training, though not proof against somebody who means to deceive.
+    Hashes each file's name, size, and 16 evenly spaced samples of 64 KiB (all of a file up to 1 MiB), so that it is the
+    same on every machine and changes with any training, but does not resist deliberate manipulation.
     """
     digest = hashlib.sha256()
     for file in sorted(files):

@@ -1,7 +1,7 @@
-"""The LoRAs of one loaded model: put on for a generation, taken off after it, kept near for the next one.
+"""LRU cache of one loaded model's LoRAs, applied for a generation and removed after it.
 
-The base's weights are never written to: without LoRAs the model is itself again, to the last bit, and changing one or
-its scale loads nothing. At most so many, and so many bytes, are kept; the one unused for longest goes first.
+The base weights are never written: without LoRAs the model is bit-identical again, and changing a LoRA's scale loads
+nothing. The cache is limited in number and bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class LoraRequest:
-    """A LoRA of a request: its file on this machine, what is in it, and how strongly it should work."""
+    """A LoRA of a request: its file on this machine, its description, and its scale."""
 
     file: Path
     card: LoraFile
@@ -34,13 +34,13 @@ class LoraRequest:
 
     @property
     def key(self) -> Key:
-        """Another one when the file was changed."""
+        """The cache key, which changes with the file."""
         status = self.file.stat()
         return str(self.file), status.st_size, status.st_mtime_ns
 
 
 class LoraCache:
-    """Keeps at most `most` LoRAs and `most_bytes` with `pipeline`."""
+    """Caches at most `most` LoRAs of at most `most_bytes` for `pipeline`."""
 
     def __init__(self, pipeline: Any, model_id: str, *, most: int, most_bytes: int, quantized: bool = False) -> None:
         self._pipeline = pipeline
@@ -58,16 +58,16 @@ class LoraCache:
 
     @contextmanager
     def applied(self, wanted: Sequence[LoraRequest]) -> Iterator[None]:
-        """Have the model draw with `wanted`, and be itself again afterwards. Raises LoraIncompatible before that."""
+        """Apply `wanted` to the model within the block. Raises LoraIncompatible before anything is changed."""
         found = [(self._get(lora), lora.scale) for lora in wanted]
         self._make_room(spared={lora.key for lora in wanted})
         applied = ActiveLoras(
             self._pipeline, [(additions, scale) for additions, scale in found if scale]
-        )  # 0 is none at all
+        )  # a scale of 0 has no effect
         try:
             yield
         finally:
-            applied.take_off()
+            applied.remove()
 
     def clear(self) -> None:
         self._kept.clear()
@@ -75,13 +75,13 @@ class LoraCache:
     def _get(self, lora: LoraRequest) -> Additions:
         key = lora.key
         additions = self._kept.pop(key) if key in self._kept else self._read(lora)
-        self._kept[key] = additions  # the most recently used now
+        self._kept[key] = additions  # now the most recently used
         return additions
 
     def _read(self, lora: LoraRequest) -> Additions:
         if self._quantized:
             raise LoraIncompatible(
-                f"{self._model_id} is quantised, and takes no LoRAs then. Ask a model for it that is not."
+                f"{self._model_id} is quantised, and quantised models take no LoRAs. Choose another model."
             )
         if not fits(lora.card.family, type(self._pipeline).__name__):
             raise self._incompatible(lora, "")
@@ -93,7 +93,7 @@ class LoraCache:
             if not matrices.finite:
                 narrow = dtype_name(matrices.up.dtype)
                 raise self._incompatible(lora, f"its numbers for {part}.{path} are too large for {narrow}")
-        log.info("%s: took up the LoRA %s, %s layers", self._model_id, lora.card.id, len(additions))
+        log.info("%s: loaded the LoRA %s, %s layers", self._model_id, lora.card.id, len(additions))
         return additions
 
     def _additions(self, lora: LoraRequest, contents: Contents) -> Additions:
@@ -112,7 +112,7 @@ class LoraCache:
         return additions
 
     def _make_room(self, spared: set[Key]) -> None:
-        """Let the oldest go while there are too many. Those that are wanted now stay, be they too many themselves."""
+        """Evict the least recently used while over the limits. `spared` ones stay, even above the limits."""
         for key in [key for key in self._kept if key not in spared]:
             if len(self._kept) <= self._most and self.bytes <= self._most_bytes:
                 return

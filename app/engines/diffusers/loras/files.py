@@ -1,4 +1,4 @@
-"""The file of a LoRA, on this machine: in the folder of LoRAs, or from the hub, downloaded when it is not here."""
+"""Locates LoRA files: in LORAS_DIR, or on the hub, downloaded if necessary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.files import loras as files
 
 
 def find_loras(request: GenerationRequest, settings: EngineSettings, control: Control) -> Sequence[LoraRequest]:
-    """The LoRAs of `request`, each a whole safetensors file on this machine now. Raises as `locate_lora` does."""
+    """The LoRAs of `request`, each a complete safetensors file on this machine. Raises what `locate_lora` does."""
     found = []
     for choice in request.loras:
         file = locate_lora(choice.id, settings, control)
@@ -34,7 +34,7 @@ def find_loras(request: GenerationRequest, settings: EngineSettings, control: Co
 
 
 def describe(loras: Sequence[LoraRequest]) -> list[dict[str, Any]]:
-    """What a manifest says of them: the weights are told by a fingerprint, since a file may be changed."""
+    """LoRAs for the manifest: id, scale and a fingerprint of the weights, since a file may be changed."""
     return [
         {"id": lora.card.id, "scale": lora.scale, "revision": fingerprint(lora.file.parent, [lora.file])}
         for lora in loras
@@ -42,7 +42,7 @@ def describe(loras: Sequence[LoraRequest]) -> list[dict[str, Any]]:
 
 
 def locate_lora(lora_id: str, settings: EngineSettings, control: Control) -> Path:
-    """What has to be fetched first is reported to `control`, which may cancel it; what came by then is kept.
+    """The path of a LoRA. A download is reported to `control`, which may cancel it; its bytes are kept.
 
     Raises LoraUnavailable, ModelDownloadFailed, ModelRequiresAuth, StorageFull or Cancelled.
     """
@@ -51,8 +51,7 @@ def locate_lora(lora_id: str, settings: EngineSettings, control: Control) -> Pat
         return local
     if files.is_broken_link(settings.loras_dir, lora_id):
         raise LoraUnavailable(
-            f"The LoRA {lora_id} is a link to a file that is not there. Mend the link in {settings.loras_dir.name}/"
-            " (LORAS_DIR)."
+            f"The LoRA {lora_id} is a broken link. Correct it in {settings.loras_dir.name}/ (LORAS_DIR)."
         )
     named = files.repo_of(lora_id)
     if named is None or not settings.lora_hub:
@@ -71,7 +70,7 @@ def locate_lora(lora_id: str, settings: EngineSettings, control: Control) -> Pat
             f"The hub has no {repo}, or it is private. Check the LoRA's name; if it is private, set HF_TOKEN."
         ) from None
     except DOWNLOAD_ERRORS as error:
-        raise _told(error, repo) from error
+        raise _lora_error(error, repo) from error
 
 
 def _download(repo: str, name: str | None, settings: EngineSettings, control: Control) -> Path:
@@ -96,6 +95,6 @@ def _only_lora(repo: str, names: list[str]) -> str:
     raise LoraUnavailable(f"{repo} has no .safetensors file. Pickles can run code and are never loaded.")
 
 
-def _told(error: BaseException, repo: str) -> GenerationError:
-    """What is told about models holds here too: the network, the token, the disk."""
+def _lora_error(error: BaseException, repo: str) -> GenerationError:
+    """The error for a failed download: the same as for a model's (network, token, disk)."""
     return download_error(error, ModelSpec(id="lora", name="lora", repo=repo, description="", source="huggingface"))

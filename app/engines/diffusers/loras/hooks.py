@@ -1,8 +1,8 @@
-"""What a LoRA adds to each layer, as two small matrices, and adding it while the layer works.
+"""A LoRA as two small matrices per layer, and forward hooks that add their product to the layer's output.
 
-diffusers and peft bring a denoiser's tensors to their layers; then those are taken out again and only the matrices are
-kept. They are added by hooks on the base's own layers: cheaper than peft's layers, one addition for several LoRAs, and
-nothing at all is left in the model once the hooks are gone.
+diffusers and peft assign a denoiser's tensors to layers; then the adapters are unloaded and only the matrices are kept.
+Forward hooks on the base's layers are cheaper than peft's layers, need one addition for several LoRAs, and leave
+nothing in the model after their removal.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch.nn import functional
 
-Place = tuple[str, str]  # the part of the pipeline, and the layer's path in it
+LayerKey = tuple[str, str]  # the pipeline's part, and the layer's path in it
 
 
 @dataclass(frozen=True)
 class LoraMatrices:
-    """The layer's output grows by `up · down · input`; `up` holds the scale that the file states already."""
+    """The layer's output is increased by `up · down · input`; `up` includes the scale stated in the file."""
 
     down: torch.Tensor
     up: torch.Tensor
@@ -34,16 +34,16 @@ class LoraMatrices:
         return bool(torch.isfinite(self.down).all() and torch.isfinite(self.up).all())
 
 
-Additions = Mapping[Place, LoraMatrices]
+Additions = Mapping[LayerKey, LoraMatrices]
 
 
 def denoiser_additions(
     pipeline: Any, tensors: Mapping[str, torch.Tensor], alphas: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> dict[Place, LoraMatrices]:
-    """What `tensors`, in diffusers' names, add to each layer of `pipeline`, which is as it was when this returns or
+) -> dict[LayerKey, LoraMatrices]:
+    """The matrices of `tensors`, in diffusers' names, by layer of `pipeline`, which is unchanged when this returns or
     raises. `metadata` is peft's configuration; a file has that, or `alphas`, or neither."""
     adapter = "reading"
-    found: dict[Place, LoraMatrices] = {}
+    found: dict[LayerKey, LoraMatrices] = {}
     try:
         for name in dict.fromkeys(tensor.partition(".")[0] for tensor in tensors):
             part = getattr(pipeline, name)
@@ -74,30 +74,30 @@ def _matrices(layer: Any, adapter: str, part: Any) -> LoraMatrices:
 
 
 def working_dtype(weight: torch.Tensor, part: Any) -> torch.dtype:
-    """The precision that a layer works in: that of `part` when its own weight is only stored in a narrower one."""
+    """The compute dtype of a layer: that of `part` when the weight is stored in a narrower one."""
     return weight.dtype if weight.dtype.itemsize > 1 else part.dtype
 
 
 class ActiveLoras:
-    """LoRAs switched on in `pipeline`: each with how strongly it works. `take_off` leaves nothing behind."""
+    """LoRAs applied to `pipeline` by forward hooks, each with its scale. `remove` removes the hooks."""
 
     def __init__(self, pipeline: Any, loras: Sequence[tuple[Additions, float]]) -> None:
-        by_place: dict[Place, list[tuple[LoraMatrices, float]]] = {}
+        by_layer: dict[LayerKey, list[tuple[LoraMatrices, float]]] = {}
         for additions, scale in loras:
             for place, matrices in additions.items():
-                by_place.setdefault(place, []).append((matrices, scale))
+                by_layer.setdefault(place, []).append((matrices, scale))
         self._hooks = [
             getattr(pipeline, part).get_submodule(path).register_forward_hook(_Addition(pieces))
-            for (part, path), pieces in by_place.items()
+            for (part, path), pieces in by_layer.items()
         ]
 
-    def take_off(self) -> None:
+    def remove(self) -> None:
         for hook in self._hooks:
             hook.remove()
 
 
 class _Addition:
-    """A forward hook. Several LoRAs become one of the sum of their ranks."""
+    """Forward hook of a layer. Several LoRAs are concatenated to one with the sum of their ranks."""
 
     def __init__(self, pieces: Sequence[tuple[LoraMatrices, float]]) -> None:
         self._down = torch.cat([matrices.down for matrices, _ in pieces])
@@ -105,7 +105,7 @@ class _Addition:
 
     def __call__(self, layer: Any, arguments: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
         given = arguments[0]
-        if self._down.device != given.device:  # the model works elsewhere than its weights wait
+        if self._down.device != given.device:  # the layer is offloaded and runs on another device
             self._down, self._up = self._down.to(given.device), self._up.to(given.device)
         if isinstance(layer, torch.nn.Conv2d):
             small = functional.conv2d(given, self._down, None, layer.stride, layer.padding, layer.dilation)

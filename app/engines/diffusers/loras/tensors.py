@@ -1,7 +1,7 @@
-"""The tensors of a LoRA in diffusers' own names, and whether each has its place in a pipeline.
+"""Reads a LoRA's tensors, converts their names to diffusers', and checks that each matches a layer of the pipeline.
 
-diffusers goes on with a warning where a name leads nowhere, and for FLUX it even widens the model's own layers: so
-everything is compared before it may touch the model.
+diffusers only warns about unknown names, and for FLUX it even widens the model's layers: so everything is checked
+before the model is touched.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _KEY_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, Runt
 
 @dataclass(frozen=True)
 class Contents:
-    """What a LoRA's file holds. `tensors` are of the denoiser, by `<part>.<module>.lora_A.weight`, with their `alphas`;
-    `text` those of text encoders, as the file names them. `metadata` is peft's configuration, `{}` when it states none.
+    """Contents of a LoRA file. `tensors` are the denoiser's, by `<part>.<module>.lora_A.weight`, with their `alphas`;
+    `text` the text encoders', by their names in the file. `metadata` is peft's configuration, `{}` when there is none.
     """
 
     tensors: Tensors
@@ -40,7 +40,7 @@ class Contents:
 
 
 def read_contents(pipeline: Any, file: Path) -> Contents:
-    """Raises LoraIncompatible when it holds NaN or infinity, or diffusers cannot make sense of its names."""
+    """Read a LoRA file. Raises LoraIncompatible when it has NaN or infinity, or names that diffusers cannot convert."""
     if not hasattr(pipeline, "load_lora_weights"):
         raise LoraIncompatible(f"{type(pipeline).__name__} takes no LoRAs.")
     try:
@@ -81,13 +81,13 @@ def _in_diffusers_names(
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    """Also of those eight bits wide, which torch cannot ask themselves."""
+    """False if `tensor` has NaN or infinity. 8-bit dtypes, which torch.isfinite does not support, are widened."""
     numbers = tensor.float() if tensor.itemsize == 1 else tensor
     return bool(torch.isfinite(numbers).all())
 
 
 def _adapter_metadata(stated: Mapping[str, str]) -> Mapping[str, Any]:
-    """What diffusers writes beside the tensors of peft's LoRAs, which other makers do not."""
+    """peft's configuration, which diffusers writes into the file's metadata and other trainers do not."""
     try:
         found = json.loads(stated.get(LORA_ADAPTER_METADATA_KEY, "{}"))
     except ValueError:
@@ -96,8 +96,7 @@ def _adapter_metadata(stated: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def misfit(pipeline: Any, tensors: Tensors) -> str:
-    """Why `tensors` of a denoiser cannot be used with `pipeline`, empty when each has its place. Names the first at
-    fault."""
+    """Why `tensors` of a denoiser do not fit `pipeline`, naming the first mismatch; empty when all fit."""
     for name, tensor in tensors.items():
         part_name, _, rest = name.partition(".")
         part = getattr(pipeline, part_name, None) if part_name in pipeline._lora_loadable_modules else None

@@ -1,7 +1,7 @@
-"""The tensors of a LoRA that change a text encoder, in every spelling that trainers write, as matrices of its layers.
+"""Maps a LoRA's text encoder tensors, in all naming schemes of trainers, to matrices of the encoder's layers.
 
-diffusers is not asked: it loses the alphas of these tensors, and knows some spellings only of older text encoders,
-whose layers lay one level deeper (`text_model.encoder…`). A layer is found by its path without that level and without
+diffusers is not used for this: it loses the alphas of these tensors, and knows some names only for older text encoders,
+whose layers were one level deeper (`text_model.encoder…`). A layer is found by its path without that level and without
 separators, so that `text_model.encoder.layers.0` and `text_model_encoder_layers_0` name the same one.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from app.engines.diffusers.loras.hooks import LoraMatrices, Place, working_dtype
+from app.engines.diffusers.loras.hooks import LayerKey, LoraMatrices, working_dtype
 
 _PARTS = {  # by how a tensor's name begins
     "lora_te_": "text_encoder",
@@ -37,7 +37,7 @@ _DOWN = ("A", "down")
 
 
 class TextEncoderMismatch(Exception):
-    """Says why a LoRA cannot be used, as the end of a sentence."""
+    """The LoRA does not fit the text encoder; the message is the end of a sentence."""
 
 
 def changes_text_encoder(name: str) -> bool:
@@ -46,18 +46,18 @@ def changes_text_encoder(name: str) -> bool:
 
 def text_additions(
     pipeline: Any, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
-) -> dict[Place, LoraMatrices]:
-    """What `tensors`, all of text encoders, add to the layers of `pipeline`. `metadata` is peft's configuration as
-    diffusers writes it into a file, with the part before each name. Raises Misfit."""
-    sides: dict[Place, dict[str, torch.Tensor]] = {}
-    alphas: dict[Place, float] = {}
+) -> dict[LayerKey, LoraMatrices]:
+    """The matrices of `tensors`, all of text encoders, by layer of `pipeline`. `metadata` is peft's configuration as
+    diffusers writes it into a file, with the part before each name. Raises TextEncoderMismatch."""
+    sides: dict[LayerKey, dict[str, torch.Tensor]] = {}
+    alphas: dict[LayerKey, float] = {}
     indexes: dict[str, dict[str, str]] = {}
     for name, tensor in tensors.items():
         part, rest = _part_of(name)
         found = _SIDE.fullmatch(rest) or _ALPHA.fullmatch(rest)
         if found is None:
             if not tensor.any():
-                continue  # it changes nothing, and trainers write such
+                continue  # all zero: has no effect, and trainers write such tensors
             raise TextEncoderMismatch(f"it changes {name}, which is not done here")
         if part not in indexes:
             indexes[part] = _layers_of(pipeline, part, name)
@@ -103,7 +103,7 @@ def _layer(index: Mapping[str, str], part: str, path: str) -> str:
 
 
 def _matrices(
-    encoder: Any, place: Place, sides: Mapping[str, torch.Tensor], alpha: float | None, metadata: Mapping[str, Any]
+    encoder: Any, place: LayerKey, sides: Mapping[str, torch.Tensor], alpha: float | None, metadata: Mapping[str, Any]
 ) -> LoraMatrices:
     part, path = place
     if len(sides) < 2:
@@ -123,7 +123,7 @@ def _matrices(
 
 
 def _stated_alpha(metadata: Mapping[str, Any], part: str, path: str, rank: int) -> float:
-    """The alpha of a layer in peft's configuration; its rank, which means a scale of 1, where it states none."""
+    """The alpha of a layer in peft's configuration; its rank, which means a scale of 1, where there is none."""
     stated = metadata.get(f"{part}.lora_alpha")
     patterns: Mapping[str, float] = metadata.get(f"{part}.alpha_pattern") or {}
     for name, alpha in patterns.items():

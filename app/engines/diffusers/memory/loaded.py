@@ -1,4 +1,4 @@
-"""A model in memory: its pipeline, and all that was decided and measured about it."""
+"""LoadedModel: a pipeline in memory with its load plan and measured sizes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from app.engines.diffusers.memory.shared_parts import PartRecord
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A pipeline in memory, and all that was decided about it. `part_bytes` is measured, `needed_bytes` was estimated.
-    `cards` are of the parts that other models may have too (`sharing.py`). `siblings` do other tasks with the same
-    weights (`siblings.py`)."""
+    """A pipeline in memory. `part_bytes` is measured, `needed_bytes` was estimated. `records` are those of its
+    shareable parts (`shared_parts.py`). `task_pipelines` run other tasks with the same weights
+    (`task_pipelines.py`)."""
 
     spec: ModelSpec
     checkpoint: Checkpoint
@@ -32,8 +32,8 @@ class LoadedModel:
     part_bytes: Mapping[str, int]
     loras: LoraCache
     needed_bytes: int = 0
-    cards: Mapping[str, PartRecord] = field(default_factory=dict)
-    siblings: dict[Task, Any] = field(default_factory=dict)
+    records: Mapping[str, PartRecord] = field(default_factory=dict)
+    task_pipelines: dict[Task, Any] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -50,23 +50,23 @@ class LoadedModel:
 
     @property
     def size(self) -> int:
-        """In bytes, shared parts included."""
+        """Bytes, shared parts included."""
         return sum(self.part_bytes.values())
 
     @property
     def weights(self) -> dict[int, int]:
-        """The bytes of each part that has some, by the identity of the object."""
+        """Bytes of each part with weights, by the object's id."""
         return {id(getattr(self.pipeline, name)): size for name, size in self.part_bytes.items()}
 
     def move(self, device: torch.device, spared: Collection[int] = ()) -> None:
-        """Bring its weights to `device`, but for the parts `spared`. Never with a dtype, as in `economy.place`."""
+        """Move the weights to `device`, except for the parts `spared`. Never with a dtype, as in `offload.place`."""
         for name in self.part_bytes:
             part = getattr(self.pipeline, name)
             if id(part) not in spared:
                 part.to(device)
 
     def describe(self, shared_bytes: int = 0, *, parked: bool = False) -> ResidentModel:
-        """`shared_bytes` of it are counted with another model; `parked`: it has left the GPU and waits."""
+        """The model for listings. `shared_bytes` are counted with another model; `parked`: it is in the RAM cache."""
         in_ram = parked or self.device.type == "cpu" or self.load_plan.plan != "none"
         own = self.size - shared_bytes
         return ResidentModel(

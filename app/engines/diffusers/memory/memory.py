@@ -1,4 +1,4 @@
-"""How much memory there is and how much a pipeline holds. On a CPU worker, memory is RAM. All sizes are bytes."""
+"""Measures free memory and the memory of a pipeline, in bytes. On a CPU worker, memory is RAM."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.core.catalog import ModelSpec
 from app.core.offload import working_bytes
 
 _CPU_WORKING_BYTES = 256_000_000
-_USUAL_SIDE = 1024  # pixels, of a model whose catalogue line states no size
+_USUAL_SIDE = 1024  # pixels, of a model without a default size
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a model could still take on `device`."""
+    """Free memory on `device`, including torch's unused cache, or within the container's limit."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -30,7 +30,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def ram_bytes() -> int:
-    """Main memory that this machine, or the container, has."""
+    """Total main memory of this machine, or of the container."""
     total = int(psutil.virtual_memory().total)
     try:
         limit = (_CGROUP / "memory.max").read_text().strip()
@@ -40,7 +40,7 @@ def ram_bytes() -> int:
 
 
 def _container_room() -> int | None:
-    """What the container's own limit leaves, page cache counted as free; None when there is no limit."""
+    """Free memory below the container's limit, page cache counted as free; None when there is no limit."""
     try:
         limit = (_CGROUP / "memory.max").read_text().strip()
         used = int((_CGROUP / "memory.current").read_text())
@@ -51,7 +51,7 @@ def _container_room() -> int | None:
 
 
 def part_bytes(pipeline: Any) -> dict[str, int]:
-    """Size of the weights and buffers of each part of `pipeline`; a storage that two have is counted with the first."""
+    """Size of the weights and buffers of each part of `pipeline`; a shared storage is counted with the first part."""
     sizes: dict[str, int] = {}
     seen: set[int] = set()
     for name, part in pipeline.components.items():
@@ -67,7 +67,7 @@ def part_bytes(pipeline: Any) -> dict[str, int]:
 
 
 def _plain(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensors that hold the numbers: a quantised one is made of several."""
+    """The plain tensors inside `tensor`: a quantised one consists of several."""
     if not hasattr(tensor, "__tensor_flatten__"):
         yield tensor
         return
@@ -82,7 +82,7 @@ def tensor_bytes(pipeline: Any) -> int:
 
 
 def least_working_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> int:
-    """What drawing a picture of the model's default size takes beside its weights, roughly."""
+    """Estimated working memory, without weights, for one image of the model's default size."""
     if device.type != "cuda":
         return _CPU_WORKING_BYTES
     width, height = spec.defaults.width or _USUAL_SIDE, spec.defaults.height or _USUAL_SIDE
@@ -90,7 +90,7 @@ def least_working_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.devic
 
 
 def release() -> None:
-    """Give memory of dropped models back. Call it outside of any except block: a traceback keeps tensors alive."""
+    """Free the memory of dropped models. Call it outside of any except block: a traceback keeps tensors alive."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""How large the pieces of a checkpoint are that an offload plan moves to the GPU at a time, from its files' headers."""
+"""Sizes of the parts, blocks and layers that offload plans move to the GPU at a time, from the files' headers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from app.core.offload import WeightSizes
 from app.engines.diffusers.load.checkpoint import DENOISERS, Checkpoint
 from app.engines.diffusers.load.weights import tensor_sizes
 
-_AHEAD = 2  # blocks of the denoiser that are on the GPU at a time: one works, the next one comes
-_IN_ONE_FILE = {  # by how the names in a single file begin; the rest is its denoiser
+_AHEAD = 2  # blocks of the denoiser on the GPU at a time: the running one and the prefetched one
+_IN_ONE_FILE = {  # by name prefix in a single file; the rest is the denoiser
     "first_stage_model": "vae",
     "vae": "vae",
     "cond_stage_model": "text_encoder",
@@ -24,7 +24,8 @@ _IN_ONE_FILE = {  # by how the names in a single file begin; the rest is its den
 
 @dataclass(frozen=True)
 class _Part:
-    """Bytes. `blocks` are its largest repeated blocks, `outside` what is in none, `layer` the largest tensor."""
+    """Bytes of a part: `blocks` of its largest repeated blocks, `outside` of the rest, `layer` of the largest
+    tensor."""
 
     whole: int
     outside: int
@@ -38,8 +39,8 @@ def weight_sizes(
     shared: Collection[str],
     stored: Mapping[str, int] = MappingProxyType({}),
 ) -> WeightSizes:
-    """For each plan, when each number of a part takes `item_bytes`, and the parts `shared` are in memory already. Parts
-    that are `stored` elsewhere take the bytes that they take there; what is in them is not known."""
+    """The sizes for all plans, with `item_bytes` per number of a part, and the parts `shared` in memory already. Parts
+    `stored` in other files have the bytes given there, and no known blocks."""
     parts = {
         name: _measure(sizes)
         for part, files in checkpoint.files.items()
@@ -58,7 +59,7 @@ def weight_sizes(
 
 
 def _by_part(part: str, files: Collection[Path], item_bytes: Callable[[str], float]) -> dict[str, dict[str, int]]:
-    """The tensors of `files` by part; those of a single file (part "") without the part's name before theirs."""
+    """Tensor sizes of `files` by part; in a single file (part "") the parts are told apart by name prefix."""
     parts: dict[str, dict[str, int]] = defaultdict(dict)
     for file in files:
         for name, size in tensor_sizes(file, item_bytes(part)).items():

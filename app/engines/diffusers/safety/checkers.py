@@ -1,6 +1,4 @@
-"""The kinds of safety checkers: each is loaded from a folder, from safetensors alone, and gives a function that says of
-each picture whether it is to be held back.
-"""
+"""Safety checkers: each is loaded from a folder, safetensors only, as a function that flags images."""
 
 from __future__ import annotations
 
@@ -22,13 +20,13 @@ _BAD_LABELS = frozenset({"nsfw", "unsafe", "porn", "hentai", "sexy", "explicit",
 
 
 def clip_checker(folder: Path) -> Checker:
-    """The one of the Stable Diffusion family: how near is the picture, in CLIP's space, to what must not be?"""
+    """The Stable Diffusion safety checker: flags images near blocked concepts in CLIP's embedding space."""
     model = _whole(StableDiffusionSafetyChecker, folder)
     processor = _clip_processor(folder, int(model.config.vision_config.image_size))
 
     def check(pictures: Sequence[Pixels]) -> Sequence[bool]:
         seen = processor(images=list(pictures), return_tensors="pt").pixel_values
-        black = np.zeros((len(pictures), 1, 1, 3))  # it paints over what it flags; ours it must not
+        black = np.zeros((len(pictures), 1, 1, 3))  # the checker overwrites flagged images: pass dummies
         _, flags = model(clip_input=seen, images=black)
         return [bool(flag) for flag in flags]
 
@@ -36,7 +34,7 @@ def clip_checker(folder: Path) -> Checker:
 
 
 def label_checker(folder: Path) -> Checker:
-    """A classifier whose labels say what must not be, such as `nsfw`: the likeliest one decides."""
+    """An image classifier with labels such as `nsfw`: flags an image when its most likely label is a blocked one."""
     model = _whole(AutoModelForImageClassification, folder)
     processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     labels = [str(model.config.id2label[index]).lower() for index in range(model.config.num_labels)]
@@ -54,7 +52,7 @@ def label_checker(folder: Path) -> Checker:
 
 
 def _whole(kind: Any, folder: Path) -> Any:
-    """The model, all of it: transformers fills what a file lacks with random numbers and goes on."""
+    """The complete model. Checked because transformers fills missing weights with random numbers."""
     model, report = kind.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True
     )
@@ -65,7 +63,8 @@ def _whole(kind: Any, folder: Path) -> Any:
 
 
 def _clip_processor(folder: Path, side: int) -> Any:
-    """As it stands beside the checker, or beside its folder as in a pipeline's; else CLIP's own with the right size."""
+    """The processor in the checker's folder, or in a pipeline's feature_extractor; else CLIP's default of size
+    `side`."""
     for place in (folder, folder.parent / "feature_extractor"):
         if (place / "preprocessor_config.json").is_file():
             return CLIPImageProcessor.from_pretrained(place, local_files_only=True)

@@ -1,8 +1,8 @@
-"""Look at finished pictures and videos with a safety checker, and do with what it flags as the policy says.
+"""Safety filter: runs a safety checker on finished images and videos, and applies the policy to flagged ones.
 
-Which checker is configuration (a model's option, or SAFETY_CHECKER); what kind it is its files say. It works on the CPU
-in float32: its word does not depend on the GPU, and it takes no memory from the models there. A checker that cannot be
-loaded fails the job before anything is drawn: nothing is published unseen.
+The checker is configured (a model's option, or SAFETY_CHECKER); its kind is read from its files. It runs on the CPU in
+float32, so that results do not depend on the GPU and no GPU memory is used. A checker that cannot be loaded fails the
+job before generation: nothing is published unchecked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from app.engines.settings import EngineSettings
 from app.errors import ContentBlocked, ModelUnavailable
 from app.files.media import encode_mp4, read_frames
 
-# By the architecture that a checker's config.json names. A new kind is one line here and one function there.
+# By the architecture in a checker's config.json. A new kind needs a line here and a function in checkers.py.
 KINDS: Mapping[str, Callable[[Path], Checker]] = {
     "StableDiffusionSafetyChecker": clip_checker,
     "ViTForImageClassification": label_checker,
@@ -37,7 +37,7 @@ KINDS: Mapping[str, Callable[[Path], Checker]] = {
 _FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "model_index.json"]
 _PARTS = ["safety_checker/config.json", "safety_checker/model.safetensors", "feature_extractor/*.json"]
 _FRAMES_LOOKED_AT = 16  # of a video
-_BLURRED_SIDE = 12  # pixels that a blurred picture has on its longest side before it is enlarged again
+_BLURRED_SIDE = 12  # pixels of a blurred image's longest side before it is enlarged again
 _OUTCOME: Mapping[SafetyPolicy, SafetyResult] = {
     "mark": SafetyResult.MARKED,
     "blur": SafetyResult.BLURRED,
@@ -46,24 +46,24 @@ _OUTCOME: Mapping[SafetyPolicy, SafetyResult] = {
 
 
 class Safety:
-    """The checkers in use, loaded when first needed and kept."""
+    """The safety filter; checkers are loaded on first use and cached."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._checkers: dict[str, Checker] = {}
 
     def prepare(self, spec: ModelSpec) -> None:
-        """Have the checker of `spec` in memory, if it has one. Raises ModelUnavailable or what a download raises."""
+        """Load the checker of `spec`, if it has one. Raises ModelUnavailable or what a download raises."""
         name = self._name(spec)
         if name and name not in self._checkers:
             self._checkers[name] = self._load(name, spec)
 
     def allows_previews(self, spec: ModelSpec) -> bool:
-        """What may be held back must not be shown half way."""
+        """False when the policy may block or blur the result: a preview would show it."""
         return not self._name(spec) or self._policy(spec) == "mark"
 
     def judge(self, spec: ModelSpec, generation: Generation) -> Generation:
-        """`generation` as it may be published. Raises ContentBlocked when nothing of it may."""
+        """`generation` with the policy applied. Raises ContentBlocked when all outputs are blocked."""
         name = self._name(spec)
         if not name or not (generation.images or generation.videos):
             return generation
@@ -75,14 +75,14 @@ class Safety:
         videos = [_judged_video(video, check, policy) for video in generation.videos]
         judged: list[GeneratedImage | GeneratedVideo] = [*images, *videos]
         if all(one.safety is SafetyResult.BLOCKED for one in judged):
-            raise ContentBlocked("The safety filter held back all that was drawn. Try another prompt or seed.")
+            raise ContentBlocked("The safety filter blocked all outputs. Try another prompt or seed.")
         return dataclasses.replace(
             generation,
             images=[image for image in images if image.safety is not SafetyResult.BLOCKED],
             videos=[video for video in videos if video.safety is not SafetyResult.BLOCKED],
             safety=most_severe(one.safety for one in judged),
             timings={**generation.timings, "safety": time.perf_counter() - started},
-            warnings=(*generation.warnings, *_told(judged)),
+            warnings=(*generation.warnings, *_warnings(judged)),
         )
 
     def _name(self, spec: ModelSpec) -> str:
@@ -133,7 +133,7 @@ def _judged(image: GeneratedImage, flagged: bool, policy: SafetyPolicy) -> Gener
 
 
 def blurred(pixels: Pixels) -> Pixels:
-    """The picture's colours without its shapes."""
+    """A strong blur that keeps only colours."""
     picture = Image.fromarray(pixels)
     small = picture.copy()
     small.thumbnail((_BLURRED_SIDE, _BLURRED_SIDE), Image.Resampling.BOX)
@@ -142,7 +142,7 @@ def blurred(pixels: Pixels) -> Pixels:
 
 
 def _judged_video(video: GeneratedVideo, check: Checker, policy: SafetyPolicy) -> GeneratedVideo:
-    """By frames spread over its length; one that is flagged flags the whole."""
+    """Check evenly spaced frames of a video; one flagged frame flags the whole video."""
     frames = list(read_frames(video.content))
     looked_at = np.unique(np.linspace(0, len(frames) - 1, _FRAMES_LOOKED_AT).round().astype(int))
     flagged = any(check([frames[index] for index in looked_at]))
@@ -153,7 +153,7 @@ def _judged_video(video: GeneratedVideo, check: Checker, policy: SafetyPolicy) -
     return dataclasses.replace(video, content=content, poster=blurred(video.poster), safety=result)
 
 
-def _told(judged: Sequence[GeneratedImage | GeneratedVideo]) -> list[str]:
-    words = {SafetyResult.MARKED: "flagged", SafetyResult.BLURRED: "blurred", SafetyResult.BLOCKED: "held back"}
+def _warnings(judged: Sequence[GeneratedImage | GeneratedVideo]) -> list[str]:
+    words = {SafetyResult.MARKED: "flagged", SafetyResult.BLURRED: "blurred", SafetyResult.BLOCKED: "blocked"}
     counts = {result: sum(image.safety is result for image in judged) for result in words}
     return [f"The safety filter: {n} of {len(judged)} {words[result]}." for result, n in counts.items() if n]

@@ -92,7 +92,7 @@ def test_a_size_that_does_not_come_is_told(engine, spec_of, ask, monkeypatch):
     stubborn.__signature__ = __import__("inspect").signature(real)
     monkeypatch.setattr(diffusers.FluxPipeline, "__call__", stubborn)
     made = engine.generate(spec_of("flux"), ask(**SIZE), Recorder())
-    assert made.warnings == ("m drew 64 × 64, not the 96 × 64 that were asked for.",)
+    assert made.warnings == ("m drew 64 × 64, not the requested 96 × 64.",)
     assert (made.effective["width"], made.effective["height"]) == (64, 64)
 
 

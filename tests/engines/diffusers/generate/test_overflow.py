@@ -76,7 +76,7 @@ def test_a_model_that_overflows_by_itself_is_widened_and_every_later_picture_say
     exact = DiffusersEngine(EngineSettings(root=tiny, model_cache_dir=tiny))
     wanted = exact.generate(spec_of("flux"), ask(), Recorder()).images[0].pixels
     overflowing(torch.bfloat16)
-    told = ("flux overflows in its usual precision; it was run in float32.",)
+    told = ("flux overflows in its configured precision; it was run in float32.",)
     for _ in range(2):
         made = engine.generate(spec_of("flux"), ask(), Recorder())
         assert (made.versions["dtype"], made.warnings) == ("float32", told)
@@ -137,10 +137,14 @@ def test_a_wider_precision_that_is_not_tried_to_its_end_is_not_kept(
         (
             {"loras": [{"id": "strong", "scale": 2}] * 8},
             GenerationError,
-            r"usual settings it draws\. Lower the scale of",
+            r"default settings it works\. Lower the scale of",
         ),
-        ({"guidance_scale": HUGE}, GenerationError, r"usual settings it draws\. Choose a guidance_scale below 1e\+38"),
-        ({"num_inference_steps": 1, "guidance_scale": HUGE}, GenerationError, "usual settings it draws"),
+        (
+            {"guidance_scale": HUGE},
+            GenerationError,
+            r"default settings it works\. Choose a guidance_scale below 1e\+38",
+        ),
+        ({"num_inference_steps": 1, "guidance_scale": HUGE}, GenerationError, "default settings it works"),
     ],
 )
 def test_the_error_names_what_the_job_asked_for_and_the_model_stays(engine, spec_of, ask, changes, error, message):
@@ -161,7 +165,7 @@ def test_a_start_picture_that_overflows_is_the_jobs_fault(engine, spec_of, ask, 
 
     monkeypatch.setattr(AutoencoderKL, "encode", encode)
     request = ask(task="img2img", strength=0.5)
-    with pytest.raises(GenerationError, match=r"with its usual settings it draws\. Choose other settings"):
+    with pytest.raises(GenerationError, match=r"with its default settings it works\. Choose other settings"):
         engine.generate(spec_of("flux"), request, Recorder(), {"image": np.zeros_like(PICTURE)})
     assert engine.generate(spec_of("flux"), ask(), Recorder()).versions["dtype"] == "bfloat16"
 

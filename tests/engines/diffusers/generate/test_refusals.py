@@ -104,7 +104,7 @@ def without_index(folder):
         (without_a_tensor("text_encoder", "final_layer_norm.weight"), r"text_encoder lacks weights"),
         (with_other_shapes, r"cannot be loaded: "),
         (unknown_class, r"has no pipeline 'FancyNewPipeline'\. Correct pipeline_class"),
-        (code_of_its_own, r"wants to run Python code of its own"),
+        (code_of_its_own, r"needs Python code of its own"),
         (unknown_part_class, r"cannot be loaded: .*FancyNewModel"),
         (bad_index, r"model_index\.json is not valid JSON"),
         (without_index, r"has no model_index\.json"),
@@ -121,7 +121,7 @@ def test_a_damaged_folder_is_refused_by_name(engine, spec_of, copy_of, damage, m
 
 
 def test_a_missing_folder_says_where_it_was_looked_for(engine, spec_of, tiny):
-    with pytest.raises(ModelUnavailable, match=f"looked for {tiny}/nowhere.*correct the MODEL_ line"):
+    with pytest.raises(ModelUnavailable, match=f"neither found at {tiny}/nowhere.*correct the MODEL_ line"):
         engine.load(spec_of("nowhere"), Recorder())
 
 
@@ -154,7 +154,7 @@ def test_a_variant_is_loaded_and_counted(engine, spec_of, ask, copy_of):
 
 
 def test_a_request_the_pipeline_refuses_is_a_stated_error(engine, spec_of, ask):
-    with pytest.raises(GenerationError, match=r"does not take this request.*divisible by 8"):
+    with pytest.raises(GenerationError, match=r"does not accept this request.*divisible by 8"):
         engine.generate(spec_of("sd15"), ask(width=60), Recorder())
 
 

@@ -126,13 +126,13 @@ def test_no_second_copy_in_memory_and_gone_with_the_model(engine, spec_of, start
     start(family, "inpaint")
     model = engine._model_cache.get(spec_of(family))
     own = model.pipeline.components
-    assert set(model.siblings) == {"img2img", "inpaint"}
-    for sibling in model.siblings.values():
+    assert set(model.task_pipelines) == {"img2img", "inpaint"}
+    for sibling in model.task_pipelines.values():
         weights = {name: part for name, part in sibling.components.items() if isinstance(part, torch.nn.Module)}
         assert weights
         assert all(part is own[name] for name, part in weights.items())
         assert tensor_bytes(sibling) == tensor_bytes(model.pipeline)
-    watched = [weakref.ref(part) for part in (*model.siblings.values(), *weights.values())]
+    watched = [weakref.ref(part) for part in (*model.task_pipelines.values(), *weights.values())]
     del model, own, sibling, weights
     engine.unload(family)
     gc.collect()

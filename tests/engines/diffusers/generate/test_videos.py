@@ -182,9 +182,9 @@ def test_the_sibling_shares_all_weights(engine, spec_of, film):
         film(family)
         film(family, "img2video")
         model = engine._model_cache.get(spec_of(family, media="video"))
-        assert tensor_bytes(model.siblings["img2video"]) == tensor_bytes(model.pipeline)
-        assert model.siblings["img2video"].transformer is model.pipeline.transformer
-        assert model.siblings["txt2video"] is model.pipeline
+        assert tensor_bytes(model.task_pipelines["img2video"]) == tensor_bytes(model.pipeline)
+        assert model.task_pipelines["img2video"].transformer is model.pipeline.transformer
+        assert model.task_pipelines["txt2video"] is model.pipeline
 
 
 def test_another_picture_gives_another_video(engine, spec_of, ask, film):

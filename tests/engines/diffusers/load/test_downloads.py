@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 LIES = {  # what a hub may lie about, and what is told then
-    "etag": ("ModelDownloadFailed", "a checksum that is none"),
-    "hash": ("ModelDownloadFailed", "came damaged"),
+    "etag": ("ModelDownloadFailed", "an invalid checksum"),
+    "hash": ("ModelDownloadFailed", "was damaged in transfer"),
     "size": ("LoraUnavailable", "1,000,000,000,000 bytes; at most 10,000,000 are downloaded"),
     "endless": ("ModelDownloadFailed", "is larger than the hub said"),
     "listing": ("ModelDownloadFailed", "could not be reached"),

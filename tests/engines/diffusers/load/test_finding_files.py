@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from app.config import Settings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import quantization
-from app.engines.diffusers.load.weights import in_small_letters
+from app.engines.diffusers.load.weights import with_lowercase_suffix
 from app.errors import ModelUnavailable
 from tests.engines.diffusers.generate.control import Recorder
 
@@ -97,7 +97,7 @@ def test_capitals_in_a_folder_are_told(draw, copy_of):
     folder = copy_of("sd15")
     file = next((folder / "vae").glob("*.safetensors"))
     file.rename(file.with_suffix(".SAFETENSORS"))
-    with pytest.raises(ModelUnavailable, match=r"must end in \.safetensors, in small letters\. Rename it"):
+    with pytest.raises(ModelUnavailable, match=r"must end in lowercase \.safetensors\. Rename it"):
         draw(folder)
 
 
@@ -124,7 +124,7 @@ def test_a_folder_whose_files_are_links(draw, tiny, tmp_path):
 
 def test_a_link_that_leads_nowhere_is_told(draw, tmp_path):
     (tmp_path / "lost").symlink_to(tmp_path / "gone")
-    with pytest.raises(ModelUnavailable, match=r"lost is a link that leads nowhere\. Mend it"):
+    with pytest.raises(ModelUnavailable, match=r"lost is a broken link\. Correct the link"):
         draw(tmp_path / "lost")
 
 
@@ -141,9 +141,9 @@ def test_the_home_folder_and_the_model_cache_are_looked_in_by_all(tiny, spec_of,
 def test_a_gguf_file_in_capitals_is_looked_at_and_handed_on_in_small_letters(engine, spec_of, tmp_path, monkeypatch):
     file = tmp_path / "UNET.GGUF"
     file.write_bytes(b"GGUF and more")
-    with in_small_letters(file) as small:
+    with with_lowercase_suffix(file) as small:
         assert (small.name, small.read_bytes()) == ("UNET.gguf", file.read_bytes())
-    with in_small_letters(small) as same:
+    with with_lowercase_suffix(small) as same:
         assert same == small
     file.write_bytes(b"PK\x03\x04")
     monkeypatch.setattr(quantization, "_require_package", lambda *_: None)

@@ -70,7 +70,7 @@ def test_what_is_offloaded_already_is_not_offloaded_once_more() -> None:
 def test_short_of_memory_the_parts_wait_in_main_memory() -> None:
     pipeline = Pipeline()
     pipeline.use_tiling = True
-    assert apply_memory_savings(pipeline, GPU, "none") == ("its parts wait in main memory", "model")
+    assert apply_memory_savings(pipeline, GPU, "none") == ("its parts are offloaded to main memory", "model")
     assert pipeline.asked == ["enable_model_cpu_offload"]
 
 

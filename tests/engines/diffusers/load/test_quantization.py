@@ -23,7 +23,7 @@ from app.engines.diffusers.load import quantization
 from app.engines.diffusers.load.checkpoint import inspect_folder
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import possible_plans
-from app.engines.diffusers.load.quantization import AS_IT_IS, Compression, choose_compression, quantization_config
+from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression, choose_compression, quantization_config
 from app.engines.diffusers.load.weights import fingerprint
 from app.engines.diffusers.memory.memory import part_bytes
 from app.engines.diffusers.memory.part_sizes import weight_sizes
@@ -88,7 +88,7 @@ def test_the_estimate_knows_how_weights_are_kept(tiny):
         load_plan = LoadPlan(GPU, torch.bfloat16, compression=compression)
         return weight_sizes(checkpoint, load_plan.item_bytes, (), compression.stored).all
 
-    plain, denoiser = total(AS_IT_IS), numbers["transformer"]
+    plain, denoiser = total(UNCOMPRESSED), numbers["transformer"]
     assert plain == 2 * sum(numbers.values())
     assert total(Compression(casting=True, denoiser="transformer")) == plain - denoiser
     quantized = Compression("bitsandbytes-4bit", ("transformer", "text_encoder_2"), denoiser="transformer")
@@ -181,7 +181,7 @@ def test_bitsandbytes_is_configured_by_part_and_library(settings, tiny, spec_of,
     for config in configs.values():
         assert (config.load_in_8bit, config.load_in_4bit) == (bits == 8, bits == 4)
         assert bits == 8 or config.bnb_4bit_compute_dtype is torch.bfloat16
-    assert compression.told == f"transformer in bitsandbytes-{bits}bit, text_encoder_2 in bitsandbytes-{bits}bit"
+    assert compression.description == f"transformer in bitsandbytes-{bits}bit, text_encoder_2 in bitsandbytes-{bits}bit"
 
 
 def test_a_quantised_model_takes_no_loras(settings, spec_of, draw, tiny, tmp_path):

@@ -358,7 +358,7 @@ def test_links_of_the_administrator_and_capitals_are_drawn_with(draw, folder, ma
     pictures = [draw(loras={name: 1}) for name in names]
     assert distance(pictures[0], before) > 0
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
-    with pytest.raises(LoraUnavailable, match=r"lost is a link to a file that is not there\. Mend the link"):
+    with pytest.raises(LoraUnavailable, match=r"lost is a broken link\. Correct it"):
         draw(loras={"lost": 1})
 
 

@@ -130,7 +130,7 @@ def gpu(settings, spec_of, monkeypatch):
         asked: list = []
 
         def free(self, _):
-            return self.total - sum(model.device_bytes for model in self.model_cache.listing())
+            return self.total - sum(model.device_bytes for model in self.model_cache.resident_models())
 
         def load(self, repo, **options):
             spec = spec_of(repo, dtype="bfloat16", attention="native", **options)
@@ -191,7 +191,7 @@ def test_others_leave_rather_than_that_it_is_slow(gpu):
     gpu.total = 800_000  # either of them
     gpu.load("sd15")
     assert gpu.load("flux").load_plan.plan == "none"
-    assert [model.model_id for model in gpu.model_cache.listing()] == ["flux"]
+    assert [model.model_id for model in gpu.model_cache.resident_models()] == ["flux"]
 
 
 def test_a_model_that_waits_in_main_memory_need_not_leave(gpu):
@@ -199,7 +199,7 @@ def test_a_model_that_waits_in_main_memory_need_not_leave(gpu):
     gpu.load("sd15", offload="model")
     gpu.load("sd35")
     assert gpu.load("flux").load_plan.plan == "none"
-    assert [model.model_id for model in gpu.model_cache.listing()] == ["sd15", "flux"]
+    assert [model.model_id for model in gpu.model_cache.resident_models()] == ["sd15", "flux"]
 
 
 def test_an_offloaded_model_takes_no_parts_of_another(gpu, needed, copy_of):

@@ -89,7 +89,7 @@ def facts(model_cache):
     """Per model: where it is, and bytes on the GPU and in main memory."""
     return {
         model.model_id: ("parked" if model.parked else "ready", model.device_bytes, model.host_bytes)
-        for model in model_cache.listing()
+        for model in model_cache.resident_models()
     }
 
 
@@ -103,7 +103,7 @@ def test_who_leaves_the_gpu_waits_and_comes_back_as_it_was(model_cache, machine,
     assert model_cache.make_room("b", 700) == 1000
     assert facts(model_cache) == {"a": ("parked", 0, 600)}
     assert model_cache.get(a) is None
-    model = model_cache.unpark(a)
+    model = model_cache.pop_parked(a)
     assert model.pipeline is pipeline
     assert places(model) == {"unet": "cpu", "vae": "cpu"}
     assert model.loras.cleared == 1
@@ -116,8 +116,8 @@ def test_who_leaves_the_gpu_waits_and_comes_back_as_it_was(model_cache, machine,
 def test_one_that_the_catalogue_describes_otherwise_now_does_not_come_back(model_cache, load, spec_of):
     load("a", unet=500)
     model_cache.make_room("b", 1000)
-    assert model_cache.unpark(spec_of("a", dtype="float32")) is None
-    assert model_cache.unpark(spec_of("nobody")) is None
+    assert model_cache.pop_parked(spec_of("a", dtype="float32")) is None
+    assert model_cache.pop_parked(spec_of("nobody")) is None
 
 
 def test_the_oldest_that_waits_goes_when_another_one_comes(model_cache, machine, load):
@@ -153,12 +153,12 @@ def test_main_memory_that_runs_low_is_given_back(model_cache, machine, load):
     for name in ("a", "b"):
         load(name, unet=600)
         model_cache.make_room("next", 1000)
-    model_cache.spare_ram()
+    model_cache.free_ram()
     assert len(facts(model_cache)) == 2
     machine.ram = 1200 + RESERVE - 1
-    model_cache.spare_ram()
+    model_cache.free_ram()
     assert facts(model_cache) == {"b": ("parked", 0, 600)}
-    model_cache.spare_ram(600)
+    model_cache.free_ram(600)
     assert facts(model_cache) == {}
 
 
@@ -173,11 +173,11 @@ def test_a_part_that_another_one_uses_stays_on_the_gpu_until_it_is_not(model_cac
     model_cache.make_room("c", 1000)
     assert facts(model_cache) == {"a": ("parked", 0, 400), "b": ("parked", 0, 300)}
     assert vae.place == CPU
-    back = model_cache.unpark(a)
+    back = model_cache.pop_parked(a)
     assert model_cache.missing_bytes(back.weights.items()) == 400
     back.move(GPU)
     model_cache.add(back)
-    assert model_cache.missing_bytes(model_cache.unpark(b).weights.items()) == 300
+    assert model_cache.missing_bytes(model_cache.pop_parked(b).weights.items()) == 300
 
 
 def test_unloading_the_last_user_brings_a_waiting_part_to_main_memory(model_cache, machine, load):
@@ -274,7 +274,7 @@ def test_the_engine_brings_a_model_back_without_loading_it(on_gpu, spec_of, ask,
     flux, sd15 = spec_of("flux", **options), spec_of("sd15", **options)
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda _: None)
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda _: 0)
-    monkeypatch.setattr("app.engines.diffusers.generate.progress.ProgressHook._keep_pace", lambda *_: None)
+    monkeypatch.setattr("app.engines.diffusers.generate.progress.ProgressHook._synchronize", lambda *_: None)
     on_gpu.room["cuda"] = 1_600_000
     first = on_gpu.generate(flux, ask(), Recorder()).images[0].pixels
     on_gpu.load(sd15, Recorder())
@@ -306,7 +306,7 @@ def test_one_that_runs_out_of_memory_on_its_way_back_is_loaded_anew(on_gpu, spec
     on_gpu.room["cuda"] = 1_600_000
     on_gpu.load(flux, Recorder())
     on_gpu.load(sd15, Recorder())
-    pipeline = weakref.ref(on_gpu._model_cache._parking.models[0].pipeline)
+    pipeline = weakref.ref(on_gpu._model_cache._ram_cache.models[0].pipeline)
 
     def full(self, device, spared=()):
         if device.type == "cuda":
@@ -326,7 +326,7 @@ def test_parts_of_a_parked_model_need_room_like_others(on_gpu, spec_of, copy_of)
         on_gpu.load(spec, Recorder())
     told = {model.model_id: model for model in on_gpu.resident()}
     assert (told["flux"].parked, told["sd15"].parked) == (True, True)
-    pipelines = [model.pipeline for model in on_gpu._model_cache.donors() if model.spec.id != "sd15"]
+    pipelines = [model.pipeline for model in on_gpu._model_cache.shareable_models() if model.spec.id != "sd15"]
     assert pipelines[0].vae is pipelines[1].vae
     assert told[copy.id].needed_bytes == told["flux"].needed_bytes
 

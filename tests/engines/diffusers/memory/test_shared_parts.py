@@ -212,28 +212,28 @@ def test_a_lora_on_a_shared_text_encoder_leaves_nothing_to_the_other(engine, set
 
 
 def test_a_file_is_hashed_once_and_again_when_it_changed(tmp_path, monkeypatch):
-    file, book = tmp_path / "a.safetensors", tmp_path / "book.json"
+    file, cache = tmp_path / "a.safetensors", tmp_path / "digests.json"
     file.write_bytes(b"one")
-    digest = Digests(book).of(Stamp.of(file))
+    digest = Digests(cache).of(Stamp.of(file))
     assert digest == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     real = digests.hashlib.file_digest
     monkeypatch.setattr(digests.hashlib, "file_digest", lambda *_: pytest.fail("it was read again"))
-    assert Digests(book).of(Stamp.of(file)) == digest  # by another process, too
+    assert Digests(cache).of(Stamp.of(file)) == digest  # by another process, too
     monkeypatch.setattr(digests.hashlib, "file_digest", real)
     file.write_bytes(b"two!")
-    assert Digests(book).of(Stamp.of(file)) != digest
+    assert Digests(cache).of(Stamp.of(file)) != digest
 
 
 @pytest.mark.parametrize("damage", ["{", "[1]", '{"a": 1}'])
-def test_a_damaged_book_is_begun_anew(tmp_path, damage):
-    file, book = tmp_path / "a.safetensors", tmp_path / "book.json"
+def test_a_damaged_cache_file_is_replaced(tmp_path, damage):
+    file, cache = tmp_path / "a.safetensors", tmp_path / "digests.json"
     file.write_bytes(b"one")
-    book.write_text(damage)
-    assert Digests(book).of(Stamp.of(file)).startswith("7692c3ad")
-    assert json.loads(book.read_text())
+    cache.write_text(damage)
+    assert Digests(cache).of(Stamp.of(file)).startswith("7692c3ad")
+    assert json.loads(cache.read_text())
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_memory_of_it(tmp_path):
     file = tmp_path / "a.safetensors"
     file.write_bytes(b"one")
-    assert Digests(tmp_path / "not there" / "book.json").of(Stamp.of(file)).startswith("7692c3ad")
+    assert Digests(tmp_path / "not there" / "digests.json").of(Stamp.of(file)).startswith("7692c3ad")

@@ -69,7 +69,7 @@ def test_blur_leaves_no_shapes(draw, strict) -> None:
 
 
 def test_block_publishes_nothing_and_is_the_default(draw, strict) -> None:
-    with pytest.raises(ContentBlocked, match="held back"):
+    with pytest.raises(ContentBlocked, match="blocked all outputs"):
         draw(safety_checker=strict)
 
 
@@ -78,7 +78,7 @@ def test_what_is_not_flagged_of_several_is_published(draw, engine, strict, monke
     made = draw(num_images=3, safety_checker=strict)
     assert [image.seed for image in made.images] == [7, 9]
     assert made.safety is SafetyResult.BLOCKED
-    assert "The safety filter: 1 of 3 held back." in made.warnings
+    assert "The safety filter: 1 of 3 blocked." in made.warnings
 
 
 def test_one_for_all_models_and_a_model_without(tiny, draw, strict) -> None:

@@ -1,4 +1,4 @@
-"""The worker of remote models: many jobs at a time, each waiting for a provider's machine. It imports no torch."""
+"""The worker of the remote lane: runs jobs of remote models concurrently on threads. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.worker.wakeups import JobWakeups
 
 def remote_worker(context: AppContext) -> Worker:
     """A worker of the remote lane that runs REMOTE_CONCURRENCY jobs at a time."""
-    team = ThreadedExecutor(max(1, context.settings.remote_concurrency))
+    executor = ThreadedExecutor(max(1, context.settings.remote_concurrency))
     settings = remote_settings(context)
-    worker = Worker(context, remote_factories(settings), "remote", lane="remote", executor=team)
-    worker.add_companion(JobWakeups(context, worker.held))
+    worker = Worker(context, remote_factories(settings), "remote", lane="remote", executor=executor)
+    worker.add_thread(JobWakeups(context, worker.jobs))
     if settings.replicate_token:
-        worker.add_companion(AbandonedPredictions(context, ReplicateEngine(settings)))
+        worker.add_thread(AbandonedPredictions(context, ReplicateEngine(settings)))
     return worker
 
 

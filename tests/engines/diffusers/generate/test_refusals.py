@@ -94,7 +94,7 @@ def without_index(folder):
     ("damage", "message"),
     [
         (to_pickle, r"unet/diffusion_pytorch_model\.bin is a pickle, which can run code"),
-        (pickle_in_disguise, r"unet/diffusion_pytorch_model\.safetensors is damaged: it does not begin like"),
+        (pickle_in_disguise, r"unet/diffusion_pytorch_model\.safetensors is damaged: it is not a safetensors file"),
         (cut_off, r"unet/diffusion_pytorch_model\.safetensors is damaged: it has [\d,]+ bytes and should have"),
         (emptied, r"unet/diffusion_pytorch_model\.safetensors is damaged"),
         (without_weights, r"no \.safetensors file in .*unet"),

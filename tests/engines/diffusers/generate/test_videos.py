@@ -203,9 +203,9 @@ def test_what_a_model_s_weights_cannot_do_is_refused(film):
 
 
 def test_a_line_that_is_wrong_about_what_the_model_makes_is_told(engine, spec_of, ask, film):
-    with pytest.raises(UnsupportedTask, match="makes pictures"):
+    with pytest.raises(UnsupportedTask, match="makes images"):
         film("sd15")
-    with pytest.raises(UnsupportedTask, match='write "media": "video"'):
+    with pytest.raises(UnsupportedTask, match='add "media": "video"'):
         engine.generate(spec_of("ltx"), ask(), Recorder())
 
 

@@ -222,7 +222,7 @@ def test_on_a_cpu_or_switched_off_nothing_waits(machine, load, model_cache, devi
     plain.add(model_cache._models.pop("a"))
     plain._most = 1
     plain.make_room("b", 100)
-    assert plain.listing() == []
+    assert plain.resident_models() == []
 
 
 def test_what_becomes_of_a_model_does_not_become_of_those_that_share_its_parts(model_cache, load):

@@ -1,4 +1,4 @@
-"""Cancelling, failing and running out of memory in the middle leave the next job right."""
+"""After a cancel, a failure or out of memory, the next job is correct."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_out_of_memory_fails_the_job_and_frees_the_model(engine, flux, ask, monk
     calls = count_calls(monkeypatch, part, "forward" if part is FluxTransformer2DModel else "decode")
     calls.fail_at, calls.error, calls.message = 1, torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate"
     calls.failures = 2
-    with pytest.raises(OutOfMemory, match="smaller picture") as failure:
+    with pytest.raises(OutOfMemory, match="smaller image") as failure:
         engine.generate(flux, ask(), Recorder())
     assert failure.value.code == "out_of_memory"
     gc.collect()

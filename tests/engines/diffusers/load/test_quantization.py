@@ -1,6 +1,6 @@
-"""Models whose weights are kept small: by layer-wise casting, quantised while they load, or out of a GGUF file.
+"""Compressed weights: layer-wise casting, quantisation while loading, GGUF files.
 
-What needs a package that is not installed here is skipped; that its absence is told well is tested then.
+Tests of a package that is not installed are skipped; then its error message is tested.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_loaded(engine, sp
 
 @pytest.mark.parametrize("method", ["bitsandbytes-8bit", "bitsandbytes-4bit"])
 def test_bitsandbytes_on_a_cpu_is_refused_with_advice(engine, spec_of, method):
-    with pytest.raises(ModelUnavailable, match=r"needs a GPU\. Take torchao-int8"):
+    with pytest.raises(ModelUnavailable, match=r"needs a GPU\. Use torchao-int8"):
         engine.load(spec_of("flux", quantization=method), Recorder())
 
 

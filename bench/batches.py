@@ -10,7 +10,7 @@ from app.core.request import GenerationRequest
 from app.engines.base import Pixels
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
-from bench.silent import Silent
+from bench.null_control import NullControl
 from bench.together import Draw, compare
 
 IMAGES = 4
@@ -36,7 +36,7 @@ def ways(spec: ModelSpec, side: int, steps: int) -> tuple[Draw, Draw]:
         engine = DiffusersEngine(settings)
 
         def draw() -> Sequence[Pixels]:
-            return [image.pixels for image in engine.generate(spec, request, Silent()).images]
+            return [image.pixels for image in engine.generate(spec, request, NullControl()).images]
 
         return draw
 

@@ -1,4 +1,4 @@
-"""An idle worker: how much processor it takes, and how soon it claims a job that comes in.
+"""An idle worker: its CPU use, and the latency from submit to claim.
 
 The time from submit to claim is by the database's own clock, as each job's `timings.queued` tells it. A bare loop that
 polls as often as the doorbell is quick stands beside it, for scale.
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def idle_percent(pid: int) -> float:
-    """Processor time of one process, children not counted, in percent of one core."""
+    """CPU time of one process, without children, in percent of one core."""
     process = psutil.Process(pid)
     before, began = process.cpu_times(), time.perf_counter()
     time.sleep(IDLE_SECONDS)

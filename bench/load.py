@@ -1,4 +1,4 @@
-"""A crowd of clients that submit and poll, and many open event streams: answers by code, latency, memory over time.
+"""Load test: clients that submit and poll, and many open event streams; responses by code, latency, memory over time.
 
 python -m bench.load --minutes 5 --clients 200 --streams 500
 """
@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from app.process.os_limits import allow_many_files
-from bench.crowd import Crowd, Tally
-from bench.family import MemoryWatch, megabytes
+from bench.load_clients import LoadClients, Tally
 from bench.machine import describe_machine
+from bench.memory_watch import MemoryWatch, megabytes
 from bench.service import running
 from tools.tiny_models.build import build
 
@@ -33,16 +33,16 @@ def main() -> int:
             watch = MemoryWatch(service.process.pid, every=max(1.0, asked.minutes * 60 / 60))
             watch.start()
             bodies = [{"prompt": f"cat {n}", "model_id": "tiny-sd15", "settings": SETTINGS} for n in range(20)]
-            crowd = Crowd(service.url, bodies, asked.pause)
-            asyncio.run(crowd.run(asked.clients, asked.streams, asked.minutes * 60))
+            clients = LoadClients(service.url, bodies, asked.pause)
+            asyncio.run(clients.run(asked.clients, asked.streams, asked.minutes * 60))
             watch.stop()
-    good = report(crowd.tally, asked.minutes * 60)
+    good = report(clients.tally, asked.minutes * 60)
     report_memory(watch)
     return 0 if good else 1
 
 
 def report(tally: Tally, seconds: float) -> bool:
-    """Prints what was seen; whether it is as good as wanted."""
+    """Print the results; returns whether they meet the targets."""
     answered = sum(tally.answers.values())
     failed = sum(count for status, count in tally.answers.items() if status >= 500)
     p99 = percentile(tally.status_seconds, 99) * 1000
@@ -62,7 +62,7 @@ def report(tally: Tally, seconds: float) -> bool:
 
 
 def report_memory(watch: MemoryWatch) -> None:
-    """What settles has grown less in the second half of the time than in the first; what leaks, as much."""
+    """Print memory growth by half: caches that fill grow less in the second half than in the first, leaks as much."""
     print("\n| process | after a sixth of the time | halfway | at the end | growth | in the second half |")
     print("|---|---|---|---|---|---|")
     for role, seen in watch.seen.items():

@@ -17,7 +17,7 @@ from app.core.catalog import ModelSpec
 from app.core.request import GenerationRequest, LoraChoice
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
-from bench.silent import Silent
+from bench.null_control import NullControl
 from tools.tiny_models.build import build
 from tools.tiny_models.lora import make_lora
 
@@ -51,7 +51,7 @@ def measure(model: str, path: Path, loras: Path, side: int, steps: int, rank: in
             loras=tuple(LoraChoice(id=name) for name in names),
         )
         started = time.perf_counter()
-        engine.generate(spec, request, Silent())
+        engine.generate(spec, request, NullControl())
         return time.perf_counter() - started
 
     for names in ((), ("l1",), ("l2",)):
@@ -70,7 +70,7 @@ def measure(model: str, path: Path, loras: Path, side: int, steps: int, rank: in
 
 
 def switching(engine: DiffusersEngine, spec: ModelSpec, loras: Path) -> float:
-    """Milliseconds to put another LoRA on and take it off again, nothing drawn."""
+    """Milliseconds to apply and remove another LoRA, without generating."""
     from app.engines.diffusers.loras.cache import LoraRequest
     from app.files.loras import inspect
 

@@ -10,7 +10,7 @@ from app.core.request import GenerationRequest
 from app.engines.base import Generation, Pixels
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
-from bench.silent import Silent
+from bench.null_control import NullControl
 from bench.together import Draw, compare
 
 WORDS = ("a red circle on a blue background", "a house by the sea", "the moon and stars", "a boat")
@@ -28,13 +28,13 @@ def ways(spec: ModelSpec, side: int, steps: int) -> tuple[Draw, Draw]:
         for number, words in enumerate(WORDS)
     ]
     engine = DiffusersEngine(EngineSettings(root=ROOT, model_cache_dir=ROOT, previews=False))
-    engine.load(spec, Silent())
+    engine.load(spec, NullControl())
 
     def one_by_one() -> Sequence[Pixels]:
-        return [engine.generate(spec, request, Silent()).images[0].pixels for request in requests]
+        return [engine.generate(spec, request, NullControl()).images[0].pixels for request in requests]
 
     def merged() -> Sequence[Pixels]:
-        made = engine.generate_merged(spec, requests, [Silent() for _ in requests])
+        made = engine.generate_merged(spec, requests, [NullControl() for _ in requests])
         return [each.images[0].pixels for each in made if isinstance(each, Generation)]
 
     return one_by_one, merged

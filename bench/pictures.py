@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 
 def noise(size: int) -> bytes:
-    """A picture of about so many bytes that no compression makes smaller."""
+    """An incompressible image of about `size` bytes."""
     side = int((size / 3) ** 0.5)
     return _png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)))
 
 
 def plain(pixels: int) -> bytes:
-    """A small file of so many pixels, partly transparent: the costliest kind."""
+    """A small file of `pixels` pixels, partly transparent, which is the most expensive kind."""
     side = int(pixels**0.5)
     return _png(Image.new("RGBA", (side, side), (200, 30, 30, 128)))
 
@@ -72,7 +72,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def send(url: str, picture: bytes, clients: int) -> Counter[int]:
-    """What each of `clients` was answered, sending all at once; 503 is counted and tried again."""
+    """Responses by status code to `clients` simultaneous requests; 503 is counted and retried."""
     body: dict[str, object] = {"prompt": "a boat", "image": base64.b64encode(picture).decode()}
     answers: Counter[int] = Counter()
     if "/v1/" in url:
@@ -102,7 +102,7 @@ def send(url: str, picture: bytes, clients: int) -> Counter[int]:
 
 
 def resident_mb(parent: int) -> float:
-    """The highest that the server process, a child of `parent`, has ever had."""
+    """Peak resident memory of the server process, a child of `parent`."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     peaks = [_peak(int(pid)) for pid in (parent, *children)]
     return max(peaks)

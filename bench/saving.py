@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def pair(client: httpx.Client) -> tuple[dict, dict]:
-    """Two jobs submitted together, when both are done."""
+    """Submit two jobs together; returns both when they are done."""
     body = {"prompt": "a large picture", "model_id": "tiny", "settings": SETTINGS}
     answers = [client.post("/api/generate", json=body).json() for _ in range(2)]
     for answer in answers:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 
 def fill(database: Database, rows: int) -> None:
-    """As many finished jobs, each with a picture."""
+    """Insert that many finished jobs, each with an image."""
     request = GenerationRequest(model_id="demo", prompt="x", num_inference_steps=1, seed=1)
     job, _ = JobStore(database).enqueue(request, client_id="ip:local", max_attempts=1, idempotency=None)
     with database.read() as connection:

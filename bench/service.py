@@ -1,4 +1,4 @@
-"""A whole CyberImage in a temporary folder, for a benchmark to talk to."""
+"""Runs a whole CyberImage in a temporary folder for a benchmark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Service:
     process: subprocess.Popen[bytes]
 
     def generate(self, client: httpx.Client, **body: object) -> dict:
-        """Submit, follow the events to the end, and give the last status."""
+        """Submit, read the event stream to the end, and return the last status."""
         answer = client.post("/api/generate", json=body)
         answer.raise_for_status()
         job_id = answer.json()["job_id"]

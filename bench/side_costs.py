@@ -1,4 +1,4 @@
-"""What live previews cost, and what it costs to go back and forth between two models that are in memory."""
+"""Cost of live previews, and of alternating between two models in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.catalog import ModelSpec
 from app.core.request import GenerationRequest
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
-from bench.silent import Silent
+from bench.null_control import NullControl
 from tools.tiny_models.build import build
 
 ROUNDS, WARM_UP = 12, 2
@@ -54,11 +54,11 @@ def draw(engine: DiffusersEngine, model: ModelSpec, side: int, steps: int) -> No
     request = GenerationRequest(
         model_id=model.id, prompt=PROMPT, num_inference_steps=steps, width=side, height=side, seed=1
     )
-    engine.generate(model, request, Silent())
+    engine.generate(model, request, NullControl())
 
 
 def in_turn(first: Callable[[], object], second: Callable[[], object]) -> tuple[list[float], list[float]]:
-    """Seconds of both, one after the other, round by round."""
+    """Seconds of both, alternating, by round."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(ROUNDS + WARM_UP):
         for kept, work in zip(seconds, (first, second), strict=True):

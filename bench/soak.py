@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
-from bench.family import MemoryWatch, megabytes
 from bench.machine import describe_machine
+from bench.memory_watch import MemoryWatch, megabytes
 from bench.service import running
 from tools.tiny_models.build import build
 
@@ -65,7 +65,7 @@ def run(client: httpx.Client, jobs: int, alternate: int, watch: MemoryWatch) -> 
 
 
 def report(watch: MemoryWatch) -> bool:
-    """Prints the memory of each process; whether none grew by more than the limit."""
+    """Print the memory of each process; returns whether none grew by more than the limit."""
     print("\n| process | after a tenth | at the end | growth | wanted |\n|---|---|---|---|---|")
     flat = True
     for role, seen in watch.seen.items():

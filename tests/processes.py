@@ -1,4 +1,4 @@
-"""Start processes of the project, and end those that were started: by their own ids, whatever happens."""
+"""Starts processes of the project, and ends those that were started, by their ids."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "ATEN_CPU_CAPABILITY",
 
 
 class Processes:
-    """Every process started here, to be ended by `close`. What they say goes to files in `folder`."""
+    """Starts processes; `close` ends them all. Their output goes to files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
-        """`python <command>` in the project's folder, with `environment` and nothing else of this process'."""
+        """Run `python <command>` in the project's folder, with `environment` and a few variables of this process."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         with (self.folder / f"process-{len(self._started)}.txt").open("wb") as said:
             process = subprocess.Popen(
@@ -44,7 +44,7 @@ class Processes:
         return self.start("-m", "tests.worker.fake_worker", *arguments, **environment)
 
     def said(self) -> str:
-        """What all of them printed so far."""
+        """The output of all processes so far."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("process-*.txt")))
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class Processes:
 
 
 def family_of(pid: int) -> list[psutil.Process]:
-    """The process and all that descend from it."""
+    """The process and its descendants."""
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
@@ -66,7 +66,7 @@ def family_of(pid: int) -> list[psutil.Process]:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Ended, though nobody may have asked for its exit status yet."""
+    """Whether the process has ended; zombies count as ended."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,5 +1,5 @@
-"""How torch computes in tests: one thread, since tiny tensors gain nothing from more and the tests share the machine;
-`make check-numbers` also tries others."""
+"""Number of torch threads in tests: one, since tiny tensors gain nothing from more; `make check-numbers` tries
+others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait for something to become true, with a limit that only a broken program reaches."""
+"""Polls for a condition with a generous timeout."""
 
 from __future__ import annotations
 

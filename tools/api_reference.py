@@ -1,4 +1,4 @@
-"""Write docs/API_REFERENCE.md from the OpenAPI document of the code as it stands: `python -m tools.api_reference`."""
+"""Generate docs/API_REFERENCE.md from the current OpenAPI document: `python -m tools.api_reference`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def openapi_document() -> dict[str, Any]:
-    """What the server would answer at /openapi.json, without a server."""
+    """The contents of /openapi.json, without starting a server."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(
             {}, None, database_url=f"sqlite:///{folder}/empty.sqlite", images_dir=Path(folder) / "images"

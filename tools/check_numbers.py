@@ -1,10 +1,10 @@
-"""Run the numerical tests as other processors would: other vector instructions, other numbers of threads.
+"""Run the numerical tests with the kernels of other processors: other vector instructions and thread counts.
 
     python -m tools.check_numbers [pytest arguments]
 
-torch and oneDNN choose their kernels by what the processor has; here they are told that it has less. A test that only
-passes with the kernels of one machine fails in one of these runs. What the processor lacks cannot be tried: the first
-line says what it has.
+torch and oneDNN choose their kernels by the processor's features; here environment variables disable some of them. A
+test that only passes with the kernels of one machine fails in one of these runs. Features that the processor lacks
+cannot be tested: the first line of output lists those it has.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
 
 def passes(capability: str | None, isa: str | None, threads: int, arguments: list[str]) -> bool:
-    """Whether the tests pass with these kernels; what pytest prints is shown."""
+    """Whether the tests pass with these kernels; pytest's output is shown."""
     environment = {**os.environ, "TEST_TORCH_THREADS": str(threads)}
     if capability is not None:
         environment["ATEN_CPU_CAPABILITY"] = capability

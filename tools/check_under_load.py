@@ -1,9 +1,9 @@
-"""Run the tests with threads and processes again and again on a machine that is busy with something else.
+"""Run the tests of threads and processes repeatedly under CPU load, to find race conditions.
 
     python -m tools.check_under_load [--load 8] [--rounds 5] [test paths]
 
-A test that only passes when its threads get the processor at once has a race: here they seldom do. Nothing is repeated:
-the first failure ends it.
+A test that only passes when its threads are scheduled at once has a race: under load they seldom are. Failed tests are
+not retried: the first failure ends the run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> int:
 
 @contextmanager
 def busy(number: int) -> Iterator[None]:
-    """So many processes compute until the end of the block."""
+    """Run `number` busy processes until the end of the block."""
     processes = [multiprocessing.Process(target=_compute, daemon=True) for _ in range(number)]
     for process in processes:
         process.start()

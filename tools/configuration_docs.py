@@ -1,4 +1,4 @@
-"""Write docs/CONFIGURATION.md and .env.example from `Settings`, so that the three can never differ.
+"""Generate docs/CONFIGURATION.md and .env.example from `Settings`.
 
 python -m tools.configuration_docs          write them
 python -m tools.configuration_docs --check  exit with 1 when they are not up to date
@@ -42,7 +42,7 @@ def main(check: bool) -> int:
 
 
 def configuration_page() -> str:
-    """docs/CONFIGURATION.md as it should be."""
+    """The contents of docs/CONFIGURATION.md."""
     lines = [
         "# Configuration",
         "",
@@ -74,7 +74,7 @@ def configuration_page() -> str:
 
 
 def profile_table() -> Iterator[str]:
-    """What each environment and preset sets, the written default where it sets nothing."""
+    """A table of the settings of each environment and preset, with the default where they set nothing."""
     profiles = {f"`ENVIRONMENT={name}`": values for name, values in ENVIRONMENTS.items() if values}
     profiles |= {f"`PRESET={name}`": values for name, values in PRESETS.items() if values}
     yield from (
@@ -88,12 +88,12 @@ def profile_table() -> Iterator[str]:
 
 
 def live(name: str) -> str:
-    """The mark of a setting that may change while everything runs."""
+    """The mark of a setting that can be reloaded."""
     return " ↻" if Settings.model_fields[name].json_schema_extra == LIVE else ""
 
 
 def env_example() -> str:
-    """.env.example as it should be."""
+    """The contents of .env.example."""
     lines = [ENV_HEADER.rstrip()]
     for title, names in sections():
         lines += ["", f"# --- {title}"]
@@ -109,12 +109,12 @@ def sections() -> Iterator[tuple[str, list[str]]]:
 
 
 def description(name: str) -> str:
-    """What the setting says of itself; empty for what is no setting."""
+    """The setting's description; empty for names that are not settings."""
     return Settings.model_fields[name].description or "" if name in Settings.model_fields else ""
 
 
 def shown(name: str) -> str:
-    """The default as a person would write it."""
+    """The default as written in an environment file."""
     value = worded(Settings.model_fields[name].default)
     return f"`{value}`" if value else ""
 

@@ -1,10 +1,10 @@
 """Make `.venv` and install what CyberImage runs on into it, or with `dev` also what its tests need. Runs on a bare
 Python ≥ 3.11; `make` calls it.
 
-Every package comes in the version and with one of the hashes that stand in locks/. Without an NVIDIA GPU the CPU build
-of torch is preferred where pip can see one, since the usual build brings gigabytes of CUDA libraries along; that build
-is no file of the package index, so its hash is not known beforehand. `UNVERIFIED=1` installs from the requirements
-files instead, for package indexes that serve files of their own making.
+Every package is installed in the version and with one of the hashes in locks/. Without an NVIDIA GPU the CPU build of
+torch is preferred where pip can find one, since the default build depends on gigabytes of CUDA libraries; the CPU build
+is not on the package index, so its hash is not in the lock files. `UNVERIFIED=1` installs from the requirements files
+instead, for package indexes with rebuilt files.
 """
 
 import os
@@ -51,7 +51,7 @@ def main(group: str) -> int:
 
 
 def write_command() -> None:
-    """`.venv/bin/cyberimage`, which runs this checkout: what an editable install would make, without building."""
+    """Write `.venv/bin/cyberimage`, which runs this checkout, as an editable install would, without a build."""
     command = PYTHON.parent / "cyberimage"
     command.write_text(
         f"#!{PYTHON}\nimport sys\n\nsys.path.insert(0, {str(ROOT)!r})\nfrom app.cli.main import main\n\n"
@@ -61,7 +61,7 @@ def write_command() -> None:
 
 
 def locks(group: str, torch: str) -> list[str]:
-    """The lock files to install from, beside the build of torch that is there ('' for none)."""
+    """The lock files to install from, given the installed build of torch ('' for none)."""
     return LOCKS[group] + ([] if torch.endswith("+cpu") else [CUDA_LOCK])
 
 
@@ -77,7 +77,7 @@ def installed_torch() -> str:
 
 
 def pip(*what: str, quiet: bool = False) -> bool:
-    """Install; returns whether it worked. pip's own complaints are shown unless `quiet`."""
+    """Install; returns whether it succeeded. pip's errors are shown unless `quiet`."""
     command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what]
     return subprocess.run(command, stderr=subprocess.DEVNULL if quiet else None, check=False).returncode == 0
 

@@ -1,9 +1,9 @@
-"""Write locks/: every package that the requirements files lead to, for every platform, with the hashes of its files.
+"""Generate locks/: all packages resolved from the requirements files, for every platform, with hashes.
 
     make lock
 
-`run.txt` is what CyberImage runs on, `cuda.txt` the libraries that torch's usual build brings for GPUs (the CPU build
-goes without them), `dev.txt` what the tests and linters need besides. uv resolves for all platforms at once.
+`run.txt` has the runtime dependencies, `cuda.txt` the libraries of torch's default build for GPUs (the CPU build does
+not need them), `dev.txt` the additional ones of tests and linters. uv resolves for all platforms at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def resolved(requirements: str, *more: str) -> Blocks:
-    """What `requirements` leads to: by name, the lines of a requirements file with hashes."""
+    """The packages resolved from `requirements`: by name, the lines of a requirements file with hashes."""
     options = ("--universal", "--generate-hashes", "--no-header", "--python-version", OLDEST_PYTHON, "--quiet")
     command = (sys.executable, "-m", "uv", "pip", "compile", *options, *more, requirements)
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -174,7 +174,7 @@ class Runner:
         try:
             self._end(job, error)
         except LeaseLost:
-            log.warning("The lease was lost; the job belongs to somebody else now", extra=job_log.log_context(job))
+            log.warning("The lease was lost; the job belongs to another worker now", extra=job_log.log_context(job))
         except DatabaseUnavailable as unreachable:  # the lease will run out, and the job is rescued
             log.error("The job's end could not be written: %s", unreachable.detail, extra=job_log.log_context(job))
         finally:

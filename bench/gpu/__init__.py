@@ -1,1 +1,1 @@
-"""What a GPU makes of the large families, by our engine and by a plain diffusers script, in one run."""
+"""GPU benchmarks of the large families: our engine against a plain diffusers script, in one run."""

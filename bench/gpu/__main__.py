@@ -11,10 +11,10 @@ from typing import Any
 import diffusers
 import torch
 
-from bench.gpu import contest
-from bench.gpu.geometry import build
+from bench.gpu import comparison
+from bench.gpu.random_weights import build
 from bench.machine import describe_machine
-from bench.silent import Silent
+from bench.null_control import NullControl
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -39,25 +39,26 @@ def write(asked: argparse.Namespace, folder: Path) -> None:
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     print(f"weights: {size / 1e9:.1f} GB\n", flush=True)
     del pipeline
-    contest.release()
+    comparison.release()
 
 
 def loading(asked: argparse.Namespace, folder: Path) -> None:
-    """From the disk's cache to the device: a plain script, our engine, and our engine making room for another model."""
+    """Load times from the page cache to the device: a plain script, our engine, our engine with another model to
+    evict."""
     kept: list[Any] = []
 
     def plain() -> None:
         kept.append(diffusers.DiffusionPipeline.from_pretrained(folder, dtype=DTYPES[asked.dtype]).to(asked.device))
 
-    rows = {"plain diffusers": contest.timed(plain)}
+    rows = {"plain diffusers": comparison.timed(plain)}
     kept.clear()
-    contest.release()
-    engine, (first, second) = contest.engine_of(folder, ("first", "second"), asked.dtype, most=1)
-    rows["our engine"] = contest.timed(lambda: engine.load(first, Silent()))
-    rows["our engine, in exchange for another model"] = contest.timed(lambda: engine.load(second, Silent()))
-    rows["our engine, when it is in memory"] = contest.timed(lambda: engine.load(second, Silent()))
+    comparison.release()
+    engine, (first, second) = comparison.engine_of(folder, ("first", "second"), asked.dtype, most=1)
+    rows["our engine"] = comparison.timed(lambda: engine.load(first, NullControl()))
+    rows["our engine, in exchange for another model"] = comparison.timed(lambda: engine.load(second, NullControl()))
+    rows["our engine, when it is in memory"] = comparison.timed(lambda: engine.load(second, NullControl()))
     engine.unload("second")
-    contest.release()
+    comparison.release()
     print("| load | seconds |\n|---|---|")
     for name, seconds in rows.items():
         print(f"| {name} | {seconds:.2f} |")
@@ -65,27 +66,27 @@ def loading(asked: argparse.Namespace, folder: Path) -> None:
 
 
 def drawing(asked: argparse.Namespace, folder: Path) -> None:
-    """Seconds a picture with each kind of attention, and compiled at last. Both contenders use the same weights."""
-    engine, (spec,) = contest.engine_of(folder, ("model",), asked.dtype, most=0)
-    engine.load(spec, Silent())
+    """Seconds per image with each kind of attention, and compiled. Both sides use the same weights."""
+    engine, (spec,) = comparison.engine_of(folder, ("model",), asked.dtype, most=0)
+    engine.load(spec, NullControl())
     resident = engine._model_cache.get(spec)  # a second copy would not fit everywhere
     assert resident is not None
     contenders = {
-        "plain diffusers": contest.drawn_plainly(resident.pipeline, asked.side, asked.steps),
-        "our engine": contest.drawn_by_the_engine(engine, spec, asked.side, asked.steps),
+        "plain diffusers": comparison.drawn_plainly(resident.pipeline, asked.side, asked.steps),
+        "our engine": comparison.drawn_by_the_engine(engine, spec, asked.side, asked.steps),
     }
     print("| attention | compiled | contender | seconds a picture | peak GB |\n|---|---|---|---|---|")
     for kind in asked.attention:
         report(asked, kind, "no", resident.pipeline, contenders)
     if asked.compile:
-        contest.compile_blocks(resident.pipeline)
+        comparison.compile_blocks(resident.pipeline)
         report(asked, asked.attention[0], "yes", resident.pipeline, contenders)
 
 
 def report(asked: argparse.Namespace, kind: str, compiled: str, pipeline: Any, contenders: dict[str, Any]) -> None:
     try:
-        with contest.attention(kind, pipeline):
-            found = contest.compare(contenders, asked.rounds)
+        with comparison.attention(kind, pipeline):
+            found = comparison.compare(contenders, asked.rounds)
     except (RuntimeError, NotImplementedError, ValueError, ImportError) as error:
         print(f"| {kind} | {compiled} | does not run here: {str(error).splitlines()[0][:90]} | | |", flush=True)
         return

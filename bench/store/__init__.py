@@ -1,1 +1,1 @@
-"""The queue beside huey and raw commits, and with a million jobs behind it."""
+"""Benchmarks of the job queue: against huey and raw commits, and with a million ended jobs."""

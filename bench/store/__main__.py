@@ -16,7 +16,7 @@ from bench.store.report import latency_table, rate_table, verdicts
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns 1 when a promise is not kept."""
+    """Returns 1 when a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the history and short rounds")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each round")

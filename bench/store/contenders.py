@@ -1,4 +1,5 @@
-"""Who is compared: our queue, huey's SqliteHuey, and plain one-row commits. Each does one job's life per `cycle`."""
+"""The compared queues: ours, huey's SqliteHuey, and plain one-row commits. Each `cycle` is one job from start to
+end."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ class Huey:
 
 
 class RawCommits:
-    """The floor: three commits of one row each, by the driver alone."""
+    """The lower bound: three commits of one row each, by the driver alone."""
 
     def __init__(self, folder: Path) -> None:
         self._connection = sqlite3.connect(folder / "raw.db", timeout=30, isolation_level=None)

@@ -1,4 +1,4 @@
-"""What a commit waits for: the disk's own speed, and a disk that takes longer.
+"""Measures the disk's sync time, and simulates a slower disk.
 
 Virtual disks often answer a sync from the host's memory in a tenth of a millisecond; a consumer's drive takes two or
 three, and there a queue is as fast as its commits are few. `slowed` puts a fixed wait before each sync of every process
@@ -45,7 +45,7 @@ def sync_milliseconds(folder: Path, samples: int = 200) -> float:
 
 @contextmanager
 def slowed(milliseconds: float, folder: Path) -> Iterator[None]:
-    """Within it, processes that are started wait longer at every sync. Raises RuntimeError without a compiler."""
+    """Processes started within the block take longer at every sync. Raises RuntimeError without a compiler."""
     if not milliseconds:
         yield
         return

@@ -1,4 +1,4 @@
-"""Databases with a past: any number of ended jobs with their pictures, and a line of waiting ones."""
+"""Databases with a history: any number of ended jobs with their images, and a queue of waiting ones."""
 
 from __future__ import annotations
 

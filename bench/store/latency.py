@@ -1,4 +1,4 @@
-"""How long single calls take, in an empty database and in one with a past and a long line."""
+"""Latency of single store calls, in an empty database and in one with a history and a long queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures as tables, and whether the promises about them are kept."""
+"""Prints the results as tables, and checks them against the targets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def latency_table(latencies: Sequence[Latency]) -> str:
 
 
 def verdicts(rates: Sequence[Rate], latencies: Sequence[Latency]) -> list[tuple[str, bool]]:
-    """Each promise with its figures, and whether it is kept."""
+    """Each target with its figures, and whether it is met."""
     found: list[tuple[str, bool]] = []
     for rate in rates:
         what = f"{rate.workers} workers, {rate.history:,} jobs of history: {rate.of_huey:.2f} × huey"

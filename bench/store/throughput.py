@@ -1,4 +1,4 @@
-"""Jobs a second: enqueue + claim + complete at synchronous=FULL, by 1 and 4 processes, with and without a past."""
+"""Jobs per second: enqueue + claim + complete at synchronous=FULL, by 1 and 4 processes, with and without history."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WORKERS = (1, 4)
 
 @dataclass(frozen=True)
 class Rate:
-    """Medians of many short rounds. The contenders take turns in each and are compared within it: a disk's mood, and
-    what else the machine does, change from second to second. `of_huey` is our rate divided by huey's, and so on."""
+    """Medians of many short rounds. The queues alternate and are compared within each round, since disk speed and other
+    load change from second to second. `of_huey` is our rate divided by huey's, and so on."""
 
     workers: int
     history: int
@@ -57,7 +57,7 @@ def _take_turns(folder: Path, workers: int, history: int, seconds: float, rounds
 
 
 class _DownloadPool:
-    """Worker processes that wait for orders, so that starting them is not measured."""
+    """Worker processes started in advance, so that their start is not measured."""
 
     def __init__(self, folder: Path, count: int) -> None:
         spawn = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""A real Chromium in front of a real server. Without a browser these tests are skipped, and say so."""
+"""Fixtures: a real Chromium in front of a real server. Without a browser these tests are skipped with a message."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    """One server and one worker for all tests that leave them alone."""
-    with Harness(tmp_path_factory.mktemp("house")) as harness:
+    """One server and one worker, shared by tests that do not restart them."""
+    with Harness(tmp_path_factory.mktemp("harness")) as harness:
         yield harness.open()
 
 
 @pytest.fixture
 def new_harness(tmp_path: Path) -> Iterator[Callable[..., Harness]]:
-    """Makes a house of the test's own, not opened yet."""
+    """Factory of a harness for one test, not started yet."""
     made: list[Harness] = []
 
     def make(**environment: str) -> Harness:
-        folder = tmp_path / f"house-{len(made)}"
+        folder = tmp_path / f"harness-{len(made)}"
         folder.mkdir()
         made.append(Harness(folder, **environment))
         return made[-1]

@@ -1,4 +1,4 @@
-"""A private CyberImage on loopback for a browser to look at: the real API process, real worker processes."""
+"""A CyberImage on loopback for browser tests: the real API process and real worker processes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ MODELS = {
 
 
 class Harness:
-    """`close`, or the end of a with block, ends every process that was started here."""
+    """Context manager; `close` ends every process that was started."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
-            "DATABASE_URL": f"sqlite:///{folder / 'house.sqlite'}",
+            "DATABASE_URL": f"sqlite:///{folder / 'cyberimage.sqlite'}",
             "IMAGES_DIR": str(folder / "images"),
             "VIDEOS_DIR": str(folder / "videos"),
             "LOG_DIR": str(folder / "logs"),

@@ -1,4 +1,4 @@
-"""A worker process whose engine paints instead of diffusing: quick, without weights, slow or broken when a prompt asks.
+"""A worker process with a fake engine: fast, without weights, slow or failing as the prompt says.
 
 python -m tests.browser.painter
 

@@ -1,4 +1,4 @@
-"""Debian's nginx in front of a server, which it serves under the path /cyberimage/."""
+"""Debian's nginx as a reverse proxy that serves a server under the path /cyberimage/."""
 
 from __future__ import annotations
 

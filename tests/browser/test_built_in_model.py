@@ -1,4 +1,4 @@
-"""The product as it is started by people, with the built-in model: a newcomer has a picture after two clicks."""
+"""A default installation with the built-in model: the first image needs two clicks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def test_a_newcomer_has_a_picture_after_two_clicks(new_page: Callable[..., Page]
     harness = new_harness(DEFAULT_MODEL_ID="demo", WORKERS="1").open_as_people_do()
     began = time.monotonic()
     page = new_page(harness.url)
-    page.locator("#hero .example").first.click()
+    page.locator("#job-panel .example").first.click()
     page.locator("#generate").click()
-    picture = page.locator("#hero .picture img")
+    picture = page.locator("#job-panel .picture img")
     expect(picture).to_be_visible(timeout=120_000)
     took = time.monotonic() - began
     log.info("From opening the page to the picture, the model not loaded before: %.1f s", took)
@@ -53,10 +53,10 @@ def test_a_lora_of_the_model_is_offered_used_and_restored(
     with page.expect_request("**/api/generate") as request:
         page.locator("#generate").click()
     assert request.value.post_data_json["settings"]["loras"] == [{"id": "glow", "scale": 0.5}]
-    expect(page.locator("#hero .picture img")).to_be_visible(timeout=120_000)
+    expect(page.locator("#job-panel .picture img")).to_be_visible(timeout=120_000)
     page.get_by_label("glow", exact=True).uncheck()
     expect(page.get_by_label("Scale of glow")).to_be_hidden()
-    page.locator("#hero").get_by_role("button", name="Use these settings").click()
+    page.locator("#job-panel").get_by_role("button", name="Use these settings").click()
     expect(page.get_by_label("Scale of glow")).to_have_value("0.5")
     expect(page.locator("#fine-summary")).to_contain_text("1 LoRA")
     page.locator("#model").select_option("painter")

@@ -1,4 +1,4 @@
-"""The gallery: find, look, take over, delete and take back, drop."""
+"""The gallery: search, lightbox, reuse of settings, delete and undo, dropped files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+def filled_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     """Six pictures of two models and one failure."""
     with Harness(tmp_path_factory.mktemp("gallery")) as harness:
         harness.open()
@@ -31,18 +31,18 @@ def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 @pytest.fixture
-def gallery(new_page: Callable[..., Page], full_house: Harness) -> Page:
-    page = new_page(f"{full_house.url}/#/gallery")
-    expect(page.locator(".wall .tile")).not_to_have_count(0)
+def gallery(new_page: Callable[..., Page], filled_harness: Harness) -> Page:
+    page = new_page(f"{filled_harness.url}/#/gallery")
+    expect(page.locator(".grid .tile")).not_to_have_count(0)
     return page
 
 
 def pictures(page: Page):
-    return page.locator(".wall a.tile")
+    return page.locator(".grid a.tile")
 
 
 def test_newest_first_with_failures_and_their_sentence(gallery: Page):
-    texts = gallery.locator(".wall .tile").locator(".tile-words, .tile-prompt").all_text_contents()
+    texts = gallery.locator(".grid .tile").locator(".tile-words, .tile-prompt").all_text_contents()
     assert texts == [
         "a red moon",
         "broken bridge",
@@ -112,7 +112,7 @@ def test_the_keyboard_walks_opens_and_comes_back(gallery: Page):
     expect(gallery.locator(".tile:focus .tile-words")).to_have_text("a red boat")
 
 
-def test_the_lightbox_tells_everything_and_back_closes_it(gallery: Page):
+def test_the_lightbox_shows_metadata_and_closes_on_back(gallery: Page):
     pictures(gallery).filter(has_text="a red moon").click()
     box = gallery.locator("dialog.lightbox")
     for name, value in {"Model": "fixed", "Size": "256 × 256", "Seed": "77", "Steps": "7"}.items():
@@ -149,7 +149,7 @@ def test_variations_keep_everything_but_the_seed(new_page: Callable[..., Page], 
         5,
         320,
     )
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
 def test_copy_and_download(gallery: Page):
@@ -163,10 +163,10 @@ def test_copy_and_download(gallery: Page):
     assert re.fullmatch(r"cyberimage-[0-9a-f]{8}\.png", download.value.suggested_filename)
 
 
-def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, full_house: Harness, tmp_path: Path):
-    items = full_house.call("/api/images?search=moon")["images"]
+def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, filled_harness: Harness, tmp_path: Path):
+    items = filled_harness.call("/api/images?search=moon")["images"]
     picture = tmp_path / "moon.png"
-    with urllib.request.urlopen(full_house.url + items[0]["url"]) as response:
+    with urllib.request.urlopen(filled_harness.url + items[0]["url"]) as response:
         picture.write_bytes(response.read())
     gallery.evaluate("location.hash = '#/'")
     data = list(picture.read_bytes())
@@ -191,7 +191,7 @@ def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, fu
     expect(gallery.locator("#seed")).to_have_value("77")
 
     gallery.set_input_files("#file", {"name": "other.png", "mimeType": "image/png", "buffer": b"not a picture"})
-    expect(gallery.locator(".toast[data-kind=error]")).to_contain_text("no picture that this browser can read")
+    expect(gallery.locator(".toast[data-kind=error]")).to_contain_text("not an image that this browser can read")
     expect(gallery.locator("#prompt")).to_have_value("a red moon")
 
 
@@ -199,19 +199,19 @@ class Three:
     """A gallery narrowed down to three pictures, to delete from."""
 
     def __init__(self, harness: Harness, new_page: Callable[..., Page]) -> None:
-        self.house, self.word = harness, f"word{next(_numbers)}"
+        self.harness, self.search_term = harness, f"word{next(_numbers)}"
         for seed in (1, 2, 3):
-            harness.made(f"{self.word} picture {seed}", seed=seed, num_inference_steps=4)
+            harness.made(f"{self.search_term} picture {seed}", seed=seed, num_inference_steps=4)
         self.page = new_page(f"{harness.url}/#/gallery")
         self.narrow()
 
     def narrow(self, count: int = 3) -> None:
-        self.page.get_by_label("Search the prompts").fill(self.word)
+        self.page.get_by_label("Search the prompts").fill(self.search_term)
         expect(pictures(self.page)).to_have_count(count)
 
     def left(self) -> list[str]:
-        items = self.house.call(f"/api/images?search={self.word}")["images"]
-        return [item["prompt"].removeprefix(f"{self.word} ") for item in items]
+        items = self.harness.call(f"/api/images?search={self.search_term}")["images"]
+        return [item["prompt"].removeprefix(f"{self.search_term} ") for item in items]
 
 
 _numbers = itertools.count()
@@ -226,7 +226,7 @@ def test_deleting_can_be_undone(three: Three):
     page = three.page
     pictures(page).first.click()
     page.get_by_role("button", name="Delete").click()
-    expect(page.locator(".lightbox-prompt")).to_have_text(f"{three.word} picture 2")
+    expect(page.locator(".lightbox-prompt")).to_have_text(f"{three.search_term} picture 2")
     page.get_by_role("button", name="Undo").click()
     page.keyboard.press("Escape")
     expect(pictures(page)).to_have_count(3)

@@ -1,4 +1,4 @@
-"""What holds for every view: accessible, safe, small, quick, fit for a phone, smooth with ten thousand pictures."""
+"""All views: accessibility, security, size, load time, phone layout, scrolling through ten thousand images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _look(page: Page) -> list[str]:
 
 @pytest.fixture(scope="module")
 def lived_in(harness: Harness) -> Harness:
-    """A house with pictures, a failure, something cancelled and something that runs."""
+    """A harness with images, a failed, a cancelled and a running job."""
     harness.made("a quiet lake", seed=3)
     harness.made("a broken bridge")
     harness.submit("slow and long", num_inference_steps=40)
@@ -73,7 +73,7 @@ def test_no_accessibility_violations(
         page.wait_for_timeout(700)
         found[view] = violations(page, axe)
     go(page, "gallery")
-    page.locator(".wall a.tile").first.click()
+    page.locator(".grid a.tile").first.click()
     expect(page.locator(".lightbox dl dd").last).to_be_visible()
     page.wait_for_timeout(300)
     found["lightbox"] = violations(page, axe)
@@ -97,13 +97,13 @@ def test_prompts_never_become_html(new_page: Callable[..., Page], harness: Harne
     page.on("dialog", lambda dialog: pytest.fail("a prompt ran as a script"))
     page.fill("#prompt", NASTY[0])
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#hero .hero-prompt")).to_have_text(NASTY[0])
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    expect(page.locator("#job-panel .job-panel-prompt")).to_have_text(NASTY[0])
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
     for view in VIEWS:
         go(page, view)
         page.wait_for_timeout(300)
     go(page, "gallery")
-    page.locator(".wall a.tile").first.click()
+    page.locator(".grid a.tile").first.click()
     expect(page.locator(".lightbox-prompt")).to_have_text(NASTY[0])
     page.locator(".manifest summary").click()
     assert page.locator("img[src=x], main script, svg[onload]").count() == 0
@@ -145,7 +145,7 @@ def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], harnes
     total = sum(loaded.values())
     log.info("First load: %s bytes in %s files, interactive after %s ms", total, len(loaded), sorted(map(round, took)))
     assert 20_000 < total <= FIRST_LOAD_BYTES, loaded
-    later = {f"/static/js/{name}.js" for name in ("lightbox", "gallery", "wall", "queue", "status")}
+    later = {f"/static/js/{name}.js" for name in ("lightbox", "gallery", "virtual-grid", "queue", "status")}
     assert later.isdisjoint(loaded)
     preloads = page.locator("link[rel=modulepreload]")
     declared = set(preloads.evaluate_all("links => links.map(link => new URL(link.href).pathname)"))
@@ -176,9 +176,9 @@ def test_a_phone_makes_a_picture(new_page: Callable[..., Page], new_harness: Cal
     page.locator("#prompt").tap()
     page.keyboard.type("a boat")
     page.locator("#generate").tap()
-    expect(page.locator("#hero .picture img.there")).to_be_in_viewport()
+    expect(page.locator("#job-panel .picture img.there")).to_be_in_viewport()
     page.locator(".tabs a", has_text="Gallery").tap()
-    page.locator(".wall a.tile").first.tap()
+    page.locator(".grid a.tile").first.tap()
     expect(page.locator(".lightbox-prompt")).to_be_attached()
     page.go_back()
     expect(page.locator("dialog.lightbox")).to_be_hidden()
@@ -206,7 +206,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     """Ten thousand pictures; rows are copied, the file is one."""
     with Harness(tmp_path_factory.mktemp("crowded")) as harness:
         harness.open().made("the only picture", seed=5, num_inference_steps=4)
-        multiply(harness.folder / "house.sqlite", MANY)
+        multiply(harness.folder / "cyberimage.sqlite", MANY)
         yield harness
 
 
@@ -233,14 +233,14 @@ def multiply(database: Path, count: int) -> None:
 @pytest.mark.timeout(900)
 def test_ten_thousand_pictures_scroll_with_a_bounded_document(new_page: Callable[..., Page], crowded: Harness):
     page = new_page(f"{crowded.url}/#/gallery")
-    expect(page.locator(".wall li").first).to_be_attached()
+    expect(page.locator(".grid li").first).to_be_attached()
     began = time.monotonic()
     most = scroll_to_the_end(page)
     took = time.monotonic() - began
     assert most <= 120
     frame = milliseconds_per_frame(page)
     log.info("%s pictures: %.1f s to the end, %s tiles at most, %.1f ms a frame", MANY, took, most, frame)
-    page.locator(".wall a.tile").nth(20).click()
+    page.locator(".grid a.tile").nth(20).click()
     expect(page.locator(".lightbox-prompt")).to_contain_text("picture number")
 
 
@@ -251,7 +251,7 @@ def scroll_to_the_end(page: Page) -> int:
     while seen < MANY:
         page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
         page.wait_for_timeout(20)
-        places = page.locator(".wall li").evaluate_all("all => all.map(one => Number(one.dataset.index))")
+        places = page.locator(".grid li").evaluate_all("all => all.map(one => Number(one.dataset.index))")
         most = max(most, len(places))
         if max(places) + 1 > seen:
             seen, last = max(places) + 1, time.monotonic()

@@ -1,4 +1,4 @@
-"""The views for whoever runs the box."""
+"""The queue and status views."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, harness:
     urgent = harness.call("/api/generate", {"prompt": "urgent one", "model_id": "painter", "priority": 5})["job_id"]
     page.evaluate("location.hash = '#/queue'")
     running = page.locator(f".row[data-id='{first}']")
-    expect(running.locator(".standing")).to_contain_text("Step")
+    expect(running.locator(".status-text")).to_contain_text("Step")
     expect(running.locator("progress")).to_be_visible()
     waiting = page.locator("[aria-label=Waiting] .row")
     expect(waiting).to_have_count(3)

@@ -1,4 +1,4 @@
-"""The settings: what each model allows, what is remembered, what a request holds in the end."""
+"""The settings form: limits of each model, stored values, and the resulting request."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def test_the_seed_is_random_locked_or_the_last_one(page: Page):
     page.fill("#prompt", "a hill")
     page.locator("details.fine summary").click()
     assert sent(page)["settings"]["seed"] == -1
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
-    used = re.search(r"seed (\d+)", page.locator("#hero .facts").inner_text()).group(1)
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
+    used = re.search(r"seed (\d+)", page.locator("#job-panel .facts").inner_text()).group(1)
     page.get_by_role("button", name="Use last").click()
     expect(page.locator("#seed")).to_have_value(used)
     expect(page.locator("#seed-lock")).to_have_attribute("aria-pressed", "true")

@@ -1,4 +1,4 @@
-"""Signing in on the page: it asks when the server does, loses nothing, and shows what is one's own."""
+"""Sign-in on the page: prompted by a 401, keeps the form's input, and shows the user's own images only."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.browser.test_quality import violations
 
 
 class Guarded:
-    """A house that asks for keys, and the keys of two people."""
+    """A server with AUTH_MODE=keys, and the keys of two users."""
 
     def __init__(self, harness: Harness) -> None:
-        self.house = harness
+        self.harness = harness
         places = {
             "database_url": harness.environment["DATABASE_URL"],
             "images_dir": Path(harness.environment["IMAGES_DIR"]),
@@ -32,7 +32,7 @@ class Guarded:
 
     def call(self, name: str, path: str, **request):
         headers = {"Authorization": f"Bearer {self.tokens[name]}"}
-        return httpx.request(request.pop("method", "GET"), self.house.url + path, headers=headers, **request)
+        return httpx.request(request.pop("method", "GET"), self.harness.url + path, headers=headers, **request)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def httpx_ready(harness: Harness) -> None:
         except httpx.TransportError:
             return False
 
-    wait_until(ready, "the house did not open")
+    wait_until(ready, "the server did not start")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def new_guest(browser, guarded: Guarded) -> Iterator[Callable[..., Page]]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(guarded.house.url)
+        page.goto(guarded.harness.url)
         return page
 
     yield make
@@ -92,13 +92,13 @@ def test_the_page_asks_and_then_everything_works(new_guest: Callable[..., Page],
     expect(page.locator("#sign-in-error")).to_contain_text("unknown or was revoked")
     sign_in(page, guarded.tokens["alice"])
     expect(page.locator("#sign-in")).to_be_hidden()
-    expect(page.locator("#who")).to_contain_text("alice")
+    expect(page.locator("#account")).to_contain_text("alice")
     expect(page.locator("#model")).to_have_value("painter")  # the call that waited was made again
     page.fill("#prompt", "a red boat")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#hero .picture img.there")).to_be_visible()  # by cookie: the stream and the picture
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()  # by cookie: the stream and the picture
     page.evaluate("location.hash = '#/gallery'")
-    expect(page.locator(".wall img, .wall li").first).to_be_visible()
+    expect(page.locator(".grid img, .grid li").first).to_be_visible()
     assert guarded.call("alice", "/api/images").json()["images"][0]["prompt"] == "a red boat"
     assert guarded.call("bob", "/api/images").json()["images"] == []
     assert page.evaluate("document.cookie") == ""
@@ -108,18 +108,18 @@ def test_the_page_asks_and_then_everything_works(new_guest: Callable[..., Page],
 def test_nothing_typed_is_lost_when_a_session_ends(new_guest: Callable[..., Page], guarded: Guarded):
     page = new_guest()
     sign_in(page, guarded.tokens["alice"])
-    expect(page.locator("#who")).to_contain_text("alice")
+    expect(page.locator("#account")).to_contain_text("alice")
     expect(page.locator("#model")).to_have_value("painter")
     page.fill("#prompt", "a long and winding prompt")
     page.locator("#steps").fill("9")
     ApiKeyStore(guarded.context.database).revoke(1)
     expect(page.locator("#sign-in")).to_be_visible()
     sign_in(page, guarded.tokens["bob"])
-    expect(page.locator("#who")).to_contain_text("bob")
+    expect(page.locator("#account")).to_contain_text("bob")
     expect(page.locator("#prompt")).to_have_value("a long and winding prompt")
     expect(page.locator("#steps")).to_have_value("9")
     page.locator("#generate").click()
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
     assert len(guarded.call("bob", "/api/images").json()["images"]) == 1
 
 
@@ -131,9 +131,9 @@ def test_not_now_is_an_answer(new_guest: Callable[..., Page], guarded: Guarded, 
     expect(page.locator("#banner")).to_contain_text("not signed in")
     assert violations(page, axe) == []
     page.fill("#prompt", "patience")
-    page.wait_for_timeout(4000)  # further beats of the pulse do not ask again
+    page.wait_for_timeout(4000)  # further status polls do not prompt again
     expect(page.locator("#sign-in")).to_be_hidden()
-    page.locator("#who").click()
+    page.locator("#account").click()
     sign_in(page, guarded.tokens["bob"])
     expect(page.locator("#banner")).to_be_hidden()
     expect(page.locator("#model")).to_have_value("painter")
@@ -146,10 +146,10 @@ def test_signing_out_leaves_nothing_behind(new_guest: Callable[..., Page], guard
     expect(page.locator("#model")).to_have_value("painter")
     page.fill("#prompt", "my secret plan")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
-    page.locator("#who").click()
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
+    page.locator("#account").click()
     sign_in(page, guarded.tokens["bob"])
-    expect(page.locator("#who")).to_contain_text("bob")
+    expect(page.locator("#account")).to_contain_text("bob")
     expect(page.locator("#prompt")).to_have_value("")
     assert "secret" not in page.content()
     expect(page.locator("#latest-tiles li")).to_have_count(0)
@@ -157,7 +157,7 @@ def test_signing_out_leaves_nothing_behind(new_guest: Callable[..., Page], guard
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_how_it_looks(new_guest: Callable[..., Page], axe: str, tmp_path: Path, theme: str):
-    """Contrast, labels and size; the pictures are for whoever wants to look at them."""
+    """Contrast, labels and size; screenshots are kept for manual review."""
     for name, viewport in (("desk", {"width": 1280, "height": 860}), ("phone", {"width": 390, "height": 780})):
         page = new_guest(viewport=viewport, reduced_motion="reduce")
         page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
@@ -166,7 +166,7 @@ def test_how_it_looks(new_guest: Callable[..., Page], axe: str, tmp_path: Path, 
         assert box is not None
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= viewport["width"]
-        expect(page.locator("#who")).to_have_text("Sign in")
+        expect(page.locator("#account")).to_have_text("Sign in")
         assert page.locator("#theme").evaluate("node => node.getBoundingClientRect().right <= innerWidth")
         page.wait_for_timeout(400)
         page.fill("#token", "ci_wrong")

@@ -1,4 +1,4 @@
-"""Starting from a picture: of the gallery, or one that was dropped; only where the model can."""
+"""Input images: from the gallery, or dropped; only for models that support them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def encoded(width: int, height: int) -> bytes:
 def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], harness: Harness):
     made = harness.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(f"{harness.url}/#/gallery")
-    page.locator(".wall a.tile").first.click()
+    page.locator(".grid a.tile").first.click()
     page.locator("dialog").get_by_role("button", name="Start from this").click()
     expect(page.locator("#start")).to_be_visible()
     expect(page.locator("#start-picture")).to_have_attribute("src", made["thumbnail_url"])
@@ -47,7 +47,7 @@ def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], harn
     expect(page.locator("#strength-value")).to_have_text("50 %")
     body = generate(page)
     assert (body["image"], body["settings"]["strength"]) == (made["image_id"], 0.5)
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
     newest = harness.call("/api/images?limit=1")["images"][0]
     manifest = harness.call(newest["metadata_url"])["manifest"]
     assert (manifest["inputs"]["image"]["image_id"], manifest["settings"]["strength"]) == (made["image_id"], 0.5)
@@ -57,12 +57,12 @@ def test_variations_start_from_the_same_picture(new_page: Callable[..., Page], h
     made = harness.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(harness.url)
     page.evaluate("location.hash = '#/gallery'")
-    page.locator(".wall a.tile").first.click()
+    page.locator(".grid a.tile").first.click()
     page.get_by_role("button", name="Start from this").click()
     expect(page.locator("#start")).to_be_visible()
     generate(page)
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
-    body = sent_by(page, page.locator("#hero").get_by_role("button", name="Variations").click)
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
+    body = sent_by(page, page.locator("#job-panel").get_by_role("button", name="Variations").click)
     assert (body["image"], body["settings"]["strength"], body["settings"]["seed"]) == (made["image_id"], 0.75, -1)
 
 
@@ -76,14 +76,14 @@ def test_a_picture_from_elsewhere_is_a_start_and_large_ones_are_scaled_down(
     assert body["image"].startswith("data:image/")
     size = "src => new Promise(ok => { const i = new Image(); i.onload = () => ok([i.width, i.height]); i.src = src; })"
     assert page.evaluate(size, body["image"]) == [1536, 384]
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
 def test_what_is_no_picture_is_refused_with_a_sentence(new_page: Callable[..., Page], harness: Harness, tmp_path: Path):
     page = new_page(harness.url)
     (tmp_path / "notes.png").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "notes.png")
-    expect(page.locator(".toast")).to_contain_text("no picture that this browser can read")
+    expect(page.locator(".toast")).to_contain_text("not an image that this browser can read")
     expect(page.locator("#start")).to_be_hidden()
 
 

@@ -1,4 +1,4 @@
-"""When things go wrong on the server: it is killed and comes back, nobody works, it forgot a job."""
+"""Server faults: restart after a kill, no worker, an unknown job."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def test_the_server_is_killed_and_restarted_in_the_middle(
     page.fill("#prompt", "slow storm")
     page.locator("#steps").fill("10")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#hero .standing")).to_contain_text("Step")
+    expect(page.locator("#job-panel .status-text")).to_contain_text("Step")
     harness.kill_api()
     expect(page.locator("#banner")).to_contain_text("does not answer")
-    expect(page.locator("#pulse")).to_have_attribute("data-state", "offline")
+    expect(page.locator("#server-status")).to_have_attribute("data-state", "offline")
     page.fill("#prompt", "written while it was away")
     harness.start_api()
     page.keyboard.press("Control+Enter")  # waits for the server, and counts once
     expect(page.locator("#banner")).to_be_hidden()
-    expect(page.locator(".mini[data-status=COMPLETED]")).to_have_count(2, timeout=60_000)
+    expect(page.locator(".strip-item[data-status=COMPLETED]")).to_have_count(2, timeout=60_000)
     expect(page.locator("#prompt")).to_have_value("written while it was away")
     counts = harness.call("/api/queue")["counts"]
     assert counts["COMPLETED"] == 2, counts
     assert page.evaluate("performance.getEntriesByType('navigation').length") == 1  # without a reload
 
 
-def test_nobody_works_and_then_somebody_does(new_page: Callable[..., Page], new_harness: Callable[..., Harness]):
+def test_no_worker_and_then_one_starts(new_page: Callable[..., Page], new_harness: Callable[..., Harness]):
     harness = new_harness().open(worker=None)
     page = new_page(harness.url)
     expect(page.locator("#banner")).to_contain_text("No worker is running")
     page.fill("#prompt", "patience")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#hero .standing")).to_have_text("Next in line")
+    expect(page.locator("#job-panel .status-text")).to_have_text("Next in line")
     page.evaluate("location.hash = '#/queue'")
     expect(page.locator(".row[data-status=PENDING] .reason")).to_have_text("waits longest")
     expect(page.locator("[aria-label=Workers] .none")).to_contain_text("No worker is running")
@@ -46,7 +46,7 @@ def test_nobody_works_and_then_somebody_does(new_page: Callable[..., Page], new_
     expect(page.locator("#banner")).to_be_hidden(timeout=30_000)
     expect(page.locator(".worker")).to_contain_text("painter")
     page.evaluate("location.hash = '#/'")
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
 def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], harness: Harness):
@@ -55,12 +55,12 @@ def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], harness
     page.locator("#steps").fill("4")
     page.fill("#prompt", "slow lake")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#hero .standing")).to_contain_text("Step")
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
+    expect(page.locator("#job-panel .status-text")).to_contain_text("Step")
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
 def test_a_job_that_is_gone_is_forgotten(new_page: Callable[..., Page], harness: Harness):
     page = new_page(harness.url, forgive=True)
     page.evaluate("id => sessionStorage.setItem('jobs', JSON.stringify([id]))", "0" * 32)
     page.reload()
-    expect(page.locator("#hero .hero.empty")).to_be_visible()
+    expect(page.locator("#job-panel .job-panel.empty")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Behind nginx at https://host/cyberimage/: the page, its pictures, events, signing in, documentation and WebSocket."""
+"""Behind nginx at https://host/cyberimage/: page, images, events, sign-in, documentation and WebSocket."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_page_lives_under_a_path(harness, page: Page) -> None:
     expect(page.locator("#sign-in")).to_be_visible()
     page.fill("#token", token)
     page.locator("#sign-in").get_by_role("button", name="Sign in").click()
-    expect(page.locator("#who")).to_contain_text("alice")
+    expect(page.locator("#account")).to_contain_text("alice")
     expect(page.locator("#model option").first).to_be_attached()
     (cookie,) = page.context.cookies()
     assert cookie["path"] == f"{PATH}/"

@@ -1,4 +1,4 @@
-"""The committed models draw what they are asked for, through plain diffusers."""
+"""The committed models draw what the prompt says, through plain diffusers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes are reproducible, and captions say what is in them and nothing else."""
+"""Scenes are reproducible, and captions describe exactly what they contain."""
 
 from __future__ import annotations
 

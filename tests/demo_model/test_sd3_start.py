@@ -1,4 +1,4 @@
-"""What the SD 3 transformer takes over from the FLUX one is what it was there."""
+"""Weights that the SD 3 transformer takes over from the FLUX one compute the same there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tokenizers know the grammar, flag the rest, and swallow anything."""
+"""The tokenizers cover the caption grammar, mark unknown words, and accept any text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lock files hold what the requirements files ask for, with hashes, and machines without a GPU get no CUDA."""
+"""The lock files match the requirements files, have hashes, and install no CUDA without a GPU."""
 
 from __future__ import annotations
 

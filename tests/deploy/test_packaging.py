@@ -1,4 +1,4 @@
-"""The files that put CyberImage into containers and under systemd agree with the settings and with each other."""
+"""The container and systemd files agree with the settings and with each other."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_image_s_port_is_the_default_and_is_the_one_that_is_exposed_and_chec
     assert "os.environ['PORT']" in check
 
 
-def test_the_image_runs_as_nobody_of_importance() -> None:
+def test_the_image_runs_as_an_unprivileged_user() -> None:
     user = instructions("USER")[-1]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
     assert f"--uid {user.partition(':')[0]}" in DOCKERFILE
@@ -151,18 +151,18 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     for path in UNITS:
         text = path.read_text().replace("/opt/cyberimage/.venv/bin/python", sys.executable)
         (tmp_path / path.name).write_text(text.replace("WorkingDirectory=/opt/cyberimage", f"WorkingDirectory={ROOT}"))
-    told = subprocess.run(
+    finished = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / path.name) for path in UNITS)],
         capture_output=True,
         text=True,
     )
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_hadolint_has_nothing_to_say() -> None:
     program = Path(sys.executable).with_name("hadolint")
-    told = subprocess.run([program, str(ROOT / "Dockerfile")], capture_output=True, text=True)
-    assert (told.returncode, told.stdout) == (0, "")
+    finished = subprocess.run([program, str(ROOT / "Dockerfile")], capture_output=True, text=True)
+    assert (finished.returncode, finished.stdout) == (0, "")
 
 
 def test_make_knows_each_target_and_says_what_it_does() -> None:

@@ -1,4 +1,4 @@
-"""What git keeps, as a whole."""
+"""Checks of all files in the repository."""
 
 from __future__ import annotations
 

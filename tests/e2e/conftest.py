@@ -1,4 +1,4 @@
-"""The tiny checkpoints, and services to talk to."""
+"""Fixtures: tiny checkpoints, and running services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CyberImage as a person starts it: `python run.py`, in folders of its own, on a free port of the loopback device."""
+"""Runs CyberImage as users do: `python run.py`, in its own folders, on a free port of the loopback device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of docs/PICTURES_IN.md and docs/LORAS.md run as they stand, only at another address."""
+"""The commands of docs/PICTURES_IN.md and docs/LORAS.md run unchanged, except for the address."""
 
 from __future__ import annotations
 

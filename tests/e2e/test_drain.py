@@ -1,4 +1,4 @@
-"""SIGTERM drains: readyz says so, streams end, the running job finishes or goes back, and the exit status is 0."""
+"""SIGTERM drains: readyz fails, streams end, the running job finishes or is requeued, and the exit status is 0."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_it_says_that_it_drains_and_the_running_job_finishes(new_service) -> Non
     service.start()
     job_id = service.submit("a boat", "tiny-flux", num_inference_steps=LONG)
     waiting = service.submit("another", "tiny-flux")
-    wait_until(lambda: is_drawing(service, job_id), "nobody took it")
+    wait_until(lambda: is_drawing(service, job_id), "no worker claimed it")
     family = service.family()
     service.client.get("/livez")  # this connection is kept alive: new ones are not taken any more
     service.run.send_signal(signal.SIGTERM)
@@ -40,13 +40,13 @@ def test_past_the_grace_the_job_goes_back_and_streams_have_ended(new_service) ->
     service = new_service(SHUTDOWN_GRACE_SECONDS="0.5")
     service.start()
     job_id = service.submit("a boat", "tiny-flux", num_inference_steps=LONG)
-    wait_until(lambda: is_drawing(service, job_id), "nobody took it")
+    wait_until(lambda: is_drawing(service, job_id), "no worker claimed it")
     with service.client.stream("GET", f"/api/jobs/{job_id}/events") as stream:
         lines = stream.iter_lines()
         next(line for line in lines if line.startswith("event:"))
         service.run.send_signal(signal.SIGTERM)
-        told = list(lines)  # to the end, which is no broken connection
-    assert not any("FAILED" in line or "COMPLETED" in line for line in told)
+        events = list(lines)  # to the end: the connection is closed properly
+    assert not any("FAILED" in line or "COMPLETED" in line for line in events)
     assert service.run.wait(90) == 0
     service.start()
     body = service.completed(job_id)

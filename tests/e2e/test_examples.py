@@ -1,4 +1,4 @@
-"""The examples of docs/V1.md, run as they stand against a running server."""
+"""The examples of docs/V1.md run unchanged against a running server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AUTH_MODE=keys with real processes: keys by command, pictures by their owners, and the end of a key."""
+"""AUTH_MODE=keys with real processes: creating keys, ownership of images, revoking keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def service(new_service) -> Service:
 
 
 def keys(service: Service, *arguments: str) -> str:
-    """`cyberimage keys`, as whoever runs the server would say it; gives what it prints."""
+    """Run `cyberimage keys`; returns its output."""
     environment = {"PATH": os.environ["PATH"], **service.environment}
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", "keys", *arguments],
@@ -49,11 +49,11 @@ def client(service: Service, token: str | None = None) -> httpx.Client:
 def test_from_a_key_to_a_picture_that_is_ones_own(service: Service) -> None:
     tokens = {name: keys(service, "create", name) for name in ("alice", "bob")}
     tokens["root"] = keys(service, "create", "root", "--admin")
-    nobody, bob, root = (client(service, tokens.get(name)) for name in ("nobody", "bob", "root"))
-    refused = nobody.get("/api/models")
+    anonymous, bob, root = (client(service, tokens.get(name)) for name in ("anonymous", "bob", "root"))
+    refused = anonymous.get("/api/models")
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="CyberImage"'
-    assert nobody.get("/readyz").status_code == 200
+    assert anonymous.get("/readyz").status_code == 200
 
     service.client.headers["Authorization"] = f"Bearer {tokens['alice']}"
     job = service.completed(service.submit("a red boat", "tiny-flux", seed=1))
@@ -66,7 +66,7 @@ def test_from_a_key_to_a_picture_that_is_ones_own(service: Service) -> None:
     assert [root.get(path).status_code for path in paths] == [200] * 4
     assert bob.delete(image["url"]).status_code == 404
     assert [len(who.get("/api/images").json()["images"]) for who in (service.client, bob, root)] == [1, 0, 1]
-    assert [who.post("/cleanup").status_code for who in (nobody, bob, root)] == [401, 403, 200]
+    assert [who.post("/cleanup").status_code for who in (anonymous, bob, root)] == [401, 403, 200]
     assert "cyberimage_auth_failures_total" in bob.get("/metrics").text
 
     page = client(service)

@@ -1,4 +1,4 @@
-"""Watch a whole generation live, previews included, with clients that other people wrote."""
+"""Live progress of a generation, previews included, read by third-party clients."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_a_websocket_client(service: Service) -> None:
     assert result["type"] == "result", result
     with Image.open(io.BytesIO(base64.b64decode(result["image"]))) as picture:
         assert picture.size == (SIDE, SIDE)
-    steps = [told["step"] for told in progress if told["status"] == "PROCESSING"]
+    steps = [event["step"] for event in progress if event["status"] == "PROCESSING"]
     assert steps == sorted(steps)
     assert max(steps) > STEPS / 2
-    assert any(0 < told["percent"] < 99 and told["seconds_per_step"] > 0 for told in progress)
-    previews = [picture_of(told["preview"]) for told in progress if "preview" in told]
+    assert any(0 < event["percent"] < 99 and event["seconds_per_step"] > 0 for event in progress)
+    previews = [picture_of(event["preview"]) for event in progress if "preview" in event]
     assert 1 <= len(previews) == len({preview.tobytes() for preview in previews}) < len(progress)
     assert service.status(result["job_id"])["status"] == "COMPLETED"
 
@@ -55,6 +55,6 @@ def test_an_sse_client(service: Service) -> None:
     assert heard[-1][0] == "status"
     assert heard[-1][1]["status"] == "COMPLETED"
     progress = [data for name, data in heard if name == "progress"]
-    assert any(told["seconds_per_step"] and told["total_steps"] == STEPS for told in progress)
+    assert any(event["seconds_per_step"] and event["total_steps"] == STEPS for event in progress)
     previews = [picture_of(data["image"]) for name, data in heard if name == "preview"]
     assert previews

@@ -1,4 +1,4 @@
-"""A LoRA put into the folder changes the next picture, and the one after it is the old one again."""
+"""A LoRA in LORAS_DIR changes the next image, and does not affect the one after it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_scale_by_scale_and_back_to_the_very_same_bytes(
 
 
 def test_one_of_other_widths_fails_with_its_code(service: Service, tiny: Path) -> None:
-    """Same family by its names: only the model itself can tell."""
+    """Same family by its tensor names: only loading it shows the mismatch."""
     make_lora(tiny / "flux", service.folder / "models" / "loras" / "narrow.safetensors")
     body = {"prompt": "a boat", "model_id": "demo", "settings": {"loras": [{"id": "narrow"}]}}
     answer = service.client.post("/api/generate", json=body).json()

@@ -1,4 +1,4 @@
-"""What is in the picture: the built-in models draw what the prompt says, all the way from HTTP to the PNG."""
+"""The built-in models draw what the prompt says, from the HTTP request to the PNG."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def test_a_negative_prompt_keeps_something_out(service: Service) -> None:
 
 
 @pytest.mark.parametrize("model_id", ["demo", "demo-sd3"])
-def test_words_that_it_does_not_know_are_told_with_what_it_can_draw(service: Service, model_id: str) -> None:
+def test_unknown_words_are_reported_with_what_it_can_draw(service: Service, model_id: str) -> None:
     _, job = draw(service, "a zebra on a blue background, 子供, 🎈", 1, model_id)
     assert any("zebra" in warning for warning in job["warnings"])

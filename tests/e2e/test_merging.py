@@ -1,4 +1,4 @@
-"""Waiting jobs drawn in one call, in real processes: each has a life of its own, whatever befalls the others."""
+"""Merged jobs in real processes: each is published, cancelled and failed independently of the others."""
 
 from __future__ import annotations
 

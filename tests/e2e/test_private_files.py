@@ -1,4 +1,4 @@
-"""Whoever starts it, and with whatever umask: nobody else on the machine reads its files, new or old."""
+"""File permissions: other users of the machine cannot read its files, whatever the umask."""
 
 from __future__ import annotations
 

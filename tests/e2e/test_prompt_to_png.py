@@ -1,4 +1,4 @@
-"""The main job, end to end: a prompt by HTTP becomes a picture that a plain diffusers script would have made."""
+"""End to end: a prompt sent by HTTP becomes the same image that a plain diffusers script makes."""
 
 from __future__ import annotations
 

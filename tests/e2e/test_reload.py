@@ -1,4 +1,4 @@
-"""SIGHUP to run.py: every process takes over what may change, none ends, and a broken file harms nobody."""
+"""SIGHUP to run.py: every process applies reloadable settings, none exits, and an invalid file has no effect."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_settings_change_while_everything_runs(new_service, tmp_path) -> None:
         file.write_text(
             "PROMPT_MAX_CHARS=30\nRATE_LIMIT_READ=2000 per minute\nMODEL_IDLE_SECONDS=1\nHEARTBEAT_SECONDS=4\n"
         )
-        told = subprocess.run(
+        finished = subprocess.run(
             [sys.executable, "run.py", "--reload"], cwd=ROOT, env={**os.environ, **service.environment}
         )
-        assert told.returncode == 0
+        assert finished.returncode == 0
         wait_until(lambda: prompt_of_twenty() == 202, "the API did not hear of it")
         wait_until(lambda: log.read_text().count("MODEL_IDLE_SECONDS is now 1.0") == 2, "the worker did not hear of it")
         assert any("COMPLETED" in line for line in lines)
@@ -52,7 +52,7 @@ def test_settings_change_while_everything_runs(new_service, tmp_path) -> None:
 
     file.write_text("PROMPT_MAX_CHARS=none\n")
     service.run.send_signal(signal.SIGHUP)
-    wait_until(lambda: log.read_text().count("The settings were not reloaded") == 2, "nobody complained")
+    wait_until(lambda: log.read_text().count("The settings were not reloaded") == 2, "no error was logged")
     assert prompt_of_twenty() == 202
     assert {process.pid for process in service.family()} == family
     assert run_py(service, "--stop") == 0

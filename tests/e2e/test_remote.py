@@ -94,7 +94,7 @@ def test_ten_at_a_time_while_the_local_lane_works_on(service: Service, provider:
     assert lanes(service)["remote"]["waiting"] == 1
     assert service.status(jobs[10])["position"] == 1
     local = service.submit("a local boat", "tiny-flux")
-    assert service.status(local)["position"] in (1, None), "nobody is before it in its own line"
+    assert service.status(local)["position"] in (1, None), "no job is before it in its own lane"
     assert service.completed(local)["images"]
     assert lanes(service)["remote"]["running"] == 10, "none of them had to end for it"
     hold.set()

@@ -1,4 +1,4 @@
-"""A picture of the tiny model, made again, has the very same pixels; from words and from a picture."""
+"""A rerun of an image of the tiny model has identical pixels, with and without an input image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting, stopping and being killed: nothing is left behind, and nothing accepted is lost."""
+"""Start, stop and kill: no process or file is left behind, and no accepted job is lost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_sigterm_ends_it_cleanly_and_the_rest_is_done_after_the_next_start(new_s
     service = new_service()
     service.start()
     jobs = [service.submit("a boat", "tiny-flux", num_inference_steps=10) for _ in range(3)]
-    wait_until(lambda: service.status(jobs[0])["status"] != "PENDING", "nobody took it")
+    wait_until(lambda: service.status(jobs[0])["status"] != "PENDING", "no worker claimed it")
     family = service.family()
     assert service.stop() == 0
     wait_gone(family)
@@ -42,7 +42,7 @@ def test_sigterm_ends_it_cleanly_and_the_rest_is_done_after_the_next_start(new_s
     assert {body["attempt"] for body in bodies} <= {1, 2}
 
 
-def test_an_address_in_use_is_told_and_ends_it(new_service, tmp_path: Path) -> None:
+def test_an_address_in_use_is_reported_and_ends_it(new_service, tmp_path: Path) -> None:
     first = new_service()
     first.start()
     processes = Processes(first.folder / "logs")

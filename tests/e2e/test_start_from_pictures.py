@@ -1,4 +1,4 @@
-"""A picture by HTTP, through the queue, to another picture: of the gallery, as a file, with a mask."""
+"""Input images end to end: from the gallery, as a file, with a mask."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_built_in_model_stays_closer_the_lower_the_strength(service: Service
     assert distances[0] * 2 < distances[2]
 
 
-def test_what_each_model_can_do_is_told(service: Service) -> None:
+def test_the_tasks_of_each_model_are_listed(service: Service) -> None:
     tasks = {model["id"]: model["tasks"] for model in service.client.get("/api/models").json()["models"]}
     for model_id in ("demo", "tiny-flux", "tiny-sd35"):
         assert tasks[model_id] == ["txt2img", "img2img", "inpaint"]

@@ -1,4 +1,4 @@
-"""A prompt, or a picture of the gallery, by HTTP through the queue and a worker's tiny LTX-Video to an MP4."""
+"""Videos end to end: a prompt, or a gallery image, becomes an MP4 of the tiny LTX-Video."""
 
 from __future__ import annotations
 
@@ -81,11 +81,15 @@ def test_a_prompt_becomes_a_video_that_decodes(service: Service) -> None:
     assert b"trainedAlgorithmicMedia" in content[content.index(XMP_BOX) :]
     (file,) = (service.folder / "videos").rglob(f"{video['image_id']}.mp4")
     inside = read_video_manifest(str(file))
-    told = of(service, done)["manifest"]
-    assert inside == told
-    assert told["video"] == {"seconds": 17 / 8, "fps": 8}
-    assert (told["effective"]["num_frames"], told["effective"]["steps_run"], told["settings"]["fps"]) == (17, 3, 8)
-    assert told["versions"]["pipeline"] == "LTXPipeline"
+    manifest = of(service, done)["manifest"]
+    assert inside == manifest
+    assert manifest["video"] == {"seconds": 17 / 8, "fps": 8}
+    assert (manifest["effective"]["num_frames"], manifest["effective"]["steps_run"], manifest["settings"]["fps"]) == (
+        17,
+        3,
+        8,
+    )
+    assert manifest["versions"]["pipeline"] == "LTXPipeline"
     poster = Image.open(io.BytesIO(service.client.get(video["thumbnail_url"]).content))
     assert (poster.format, poster.size) == ("WEBP", (96, 64))
 
@@ -142,15 +146,15 @@ def test_a_cancel_midway_ends_it(service: Service) -> None:
     assert film(service)["images"]
 
 
-def test_what_each_model_of_videos_can_do_is_told(service: Service) -> None:
-    told = {model["id"]: model for model in service.client.get("/api/models").json()["models"]}
-    ltx, wan = told["tiny-ltx"], told["tiny-wan-i2v"]
+def test_the_tasks_of_each_video_model_are_listed(service: Service) -> None:
+    models = {model["id"]: model for model in service.client.get("/api/models").json()["models"]}
+    ltx, wan = models["tiny-ltx"], models["tiny-wan-i2v"]
     assert (ltx["media"], ltx["lane"], ltx["tasks"]) == ("video", "local", ["txt2video", "img2video"])
     assert wan["tasks"] == ["img2video"]
     assert (ltx["limits"]["multiple_of"], ltx["limits"]["frame_step"], ltx["limits"]["max_frames"]) == (32, 8, 257)
     assert (ltx["defaults"]["num_frames"], ltx["defaults"]["fps"], wan["defaults"]["num_frames"]) == (161, 25, 81)
-    assert (told["tiny-flux"]["media"], told["tiny-flux"]["lane"]) == ("image", "local")
-    assert {"num_frames", "max_frames"}.isdisjoint({**told["tiny-flux"]["defaults"], **told["tiny-flux"]["limits"]})
+    assert (models["tiny-flux"]["media"], models["tiny-flux"]["lane"]) == ("image", "local")
+    assert {"num_frames", "max_frames"}.isdisjoint({**models["tiny-flux"]["defaults"], **models["tiny-flux"]["limits"]})
 
 
 @pytest.mark.parametrize(("number", "name", "count"), [(0, "waves.mp4", 97), (1, "clouds.mp4", 25)])

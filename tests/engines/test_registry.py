@@ -1,4 +1,4 @@
-"""Engines are chosen by source, and torch is imported only when one of them is made."""
+"""Engines are chosen by source, and torch is imported only when a local engine is created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server for all hostile clients: it has to outlive them."""
+"""Fixtures: one server for all hostile clients, which it has to survive."""
 
 from __future__ import annotations
 

@@ -166,9 +166,9 @@ def web_sockets(server: HostileServer) -> Callable[[], None]:
         with contextlib.suppress(ConnectionClosed), connect(url, open_timeout=60, close_timeout=5) as socket:
             for message in messages:
                 socket.send(message)
-            told = json.loads(socket.recv(timeout=60))
-            assert told["type"] in ("progress", "result", "error"), told
-            assert told.get("code") != "internal", told
+            message = json.loads(socket.recv(timeout=60))
+            assert message["type"] in ("progress", "result", "error"), message
+            assert message.get("code") != "internal", message
             if says_goodbye:
                 socket.close(1000)
 

@@ -1,4 +1,4 @@
-"""Two servers on this machine: one plays the public internet, one a secret service that nobody may be led to."""
+"""Two servers: one stands for the public internet, one for an internal service that must not be reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API with time limits that no test lives to see: whoever holds a thread here holds it for good."""
+"""The API with time limits longer than any test: an occupied thread stays occupied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures, and files that claim to be some."""
+"""Images, and files that claim to be images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real API process for hostile clients, without a worker: whatever gets through only waits."""
+"""A real API process for hostile clients, without a worker: accepted jobs only wait."""
 
 from __future__ import annotations
 

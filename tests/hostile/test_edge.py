@@ -1,4 +1,4 @@
-"""What a proxy or a client may say to the server itself: forwarded headers, requests it refuses, methods."""
+"""Server edge cases: forwarded headers, refused requests, methods."""
 
 from __future__ import annotations
 

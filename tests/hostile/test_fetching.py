@@ -1,4 +1,4 @@
-"""Addresses that clients give lead to the public internet and nowhere else; what comes from there is bounded."""
+"""URLs from clients reach the public internet only, and responses are limited in size."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_webhooks_lead_nowhere_inside(server: HostileServer, harness: Harness, u
 
 
 def test_hosts_that_take_their_time_hold_few_request_threads(tmp_path, harness: Harness) -> None:
-    """Each fetch may last ten minutes here: whoever is refused, is refused for want of a place."""
+    """Each fetch may last ten minutes here, so that requests are refused because all slots are taken."""
     processes = Processes(tmp_path)
     try:
         slow = {"SERVER_THREADS": "8", "INPUT_FETCH_SECONDS": "600", "STUB_PUBLIC_PORT": str(harness.public_port)}

@@ -1,4 +1,4 @@
-"""A short form of the fuzzing that `make fuzz` does for an hour."""
+"""A short run of the fuzzer, which `make fuzz` runs for an hour."""
 
 from __future__ import annotations
 

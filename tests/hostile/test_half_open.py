@@ -1,4 +1,4 @@
-"""Connections that go only half way, of every shape: however many there are, the server answers everybody else."""
+"""Half-open connections of every kind: the server keeps serving other clients, however many there are."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class KeyedServer(HostileServer):
             context.close()
 
     def answers(self) -> bool:
-        """Whether somebody without and somebody with a token is served."""
+        """Whether requests with and without a token are served."""
         with httpx.Client(base_url=self.url, timeout=60) as client:
             known = {"Authorization": f"Bearer {self.token}"}
             assert client.get("/livez").status_code == 200
@@ -113,7 +113,7 @@ def held_open(server: KeyedServer, count: int, first: bytes) -> Iterator[list[so
 
 @pytest.mark.parametrize("count", [48, 480])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_half_open_connections_lock_nobody_out(server: KeyedServer, shape: str, count: int) -> None:
+def test_half_open_connections_lock_no_client_out(server: KeyedServer, shape: str, count: int) -> None:
     with held_open(server, count, SHAPES[shape]):
         assert server.answers()
         assert server.answers()
@@ -153,7 +153,7 @@ def test_readers_that_do_not_read_a_file(server: KeyedServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/generate", "/v1/img2img"])
-def test_an_upload_for_which_no_thread_is_left_is_told_so(server: KeyedServer, path: str) -> None:
+def test_an_upload_without_a_free_thread_gets_an_error(server: KeyedServer, path: str) -> None:
     """All of this address's places are taken by those who announced a body and do not send it."""
     known = f"Authorization: Bearer {server.token}\r\nContent-Type: application/json\r\nHost: 127.0.0.1\r\n".encode()
     length = b"Content-Length: 900000\r\n\r\n"

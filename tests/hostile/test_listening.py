@@ -1,4 +1,4 @@
-"""Every kind of HOST, with a real server: it listens, answers, says where, and stops."""
+"""Every form of HOST, with a real server: it listens, responds, prints its address, and stops."""
 
 from __future__ import annotations
 

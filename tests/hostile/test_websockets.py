@@ -1,4 +1,4 @@
-"""More WebSockets than there are threads: most are refused at the handshake, and everybody else is served."""
+"""More WebSockets than there are threads: most are refused at the handshake, and other clients are served."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HANDSHAKE = (
 ).encode()
 
 
-def test_a_thousand_lock_nobody_out(server: HostileServer) -> None:
+def test_a_thousand_websockets_lock_no_client_out(server: HostileServer) -> None:
     with ExitStack() as stack:
         connections = [stack.enter_context(server.connect()) for _ in range(NUMBER)]
         for connection in connections:
@@ -31,9 +31,9 @@ def test_a_thousand_lock_nobody_out(server: HostileServer) -> None:
         assert httpx.get(f"{server.url}/livez", timeout=PATIENCE).status_code == 200
         answer = httpx.post(f"{server.url}/api/generate", json={"prompt": "a boat"}, timeout=PATIENCE)
         assert answer.status_code == 202, answer.text
-        told = [first_answer(connection) for connection in connections]
-    upgraded = sum(answer.startswith(b"HTTP/1.1 101 ") for answer in told)
-    refused = sum(answer.startswith(b"HTTP/1.1 503 ") and b"application/problem+json" in answer for answer in told)
+        answers = [first_answer(connection) for connection in connections]
+    upgraded = sum(answer.startswith(b"HTTP/1.1 101 ") for answer in answers)
+    refused = sum(answer.startswith(b"HTTP/1.1 503 ") and b"application/problem+json" in answer for answer in answers)
     assert upgraded + refused == NUMBER
     assert upgraded >= 40  # SERVER_THREADS without those that are kept for others
     wait_until(lambda: is_followed(server), "streams were never free again")
@@ -45,7 +45,7 @@ def first_answer(connection: socket.socket) -> bytes:
 
 
 def is_followed(server: HostileServer) -> bool:
-    """Whether a job is told about over a WebSocket."""
+    """Whether a job is reported over a WebSocket."""
     with connect(server.url.replace("http", "ws") + STREAM) as stream:
         stream.send(json.dumps({"prompt": "a boat"}))
         return json.loads(stream.recv(timeout=PATIENCE))["type"] == "progress"

@@ -1,4 +1,4 @@
-"""`Settings`, .env.example and docs/CONFIGURATION.md say the same."""
+"""`Settings`, .env.example and docs/CONFIGURATION.md agree."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""An installation in a temporary folder, and workers in it that run a fake engine on threads of the test's process."""
+"""An installation in a temporary folder, with workers that run a fake engine on threads of the test process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job that takes too long ends as `timeout`; a worker that cannot stop it exits hard, and the job is rescued."""
+"""A job past its deadline fails as `timeout`; a worker that cannot stop it exits, and the job is requeued."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def busy(harness: Harness, engine: FakeEngine):
     return start
 
 
-class Held:
+class StepGate:
     """A behaviour in the middle of a call: goes on when it is opened, or when all jobs are cancelled."""
 
     def __init__(self) -> None:
@@ -134,14 +134,14 @@ def test_jobs_of_other_models_keep_their_place(harness: Harness, engine: FakeEng
 
 
 def test_a_cancelled_job_ends_at_once_and_the_others_continue(harness: Harness, engine: FakeEngine, busy) -> None:
-    held = engine.behaviours["d"] = Held()
+    gated = engine.behaviours["d"] = StepGate()
     gate = busy()
     jobs = submit(harness, "abcd")
     gate.opened.set()
-    assert held.reached.wait(PATIENCE)
+    assert gated.reached.wait(PATIENCE)
     before = harness.view(jobs["d"]).job
     cancel(harness.context, jobs["b"])
-    held.opened.set()
+    gated.opened.set()
     assert harness.ended(jobs["b"]).job.status is JobStatus.CANCELLED
     assert harness.view(jobs["b"]).outputs == ()
     for prompt in "acd":
@@ -179,11 +179,11 @@ def test_a_cancel_takes_effect_during_the_call(harness: Harness, busy) -> None:
 
 
 def test_when_all_are_cancelled_the_call_ends(harness: Harness, engine: FakeEngine, busy) -> None:
-    held = engine.behaviours["b"] = Held()
+    gated = engine.behaviours["b"] = StepGate()
     gate = busy()
     jobs = submit(harness, "ab")
     gate.opened.set()
-    assert held.reached.wait(PATIENCE)
+    assert gated.reached.wait(PATIENCE)
     for job_id in jobs.values():
         cancel(harness.context, job_id)
     for job_id in jobs.values():
@@ -241,7 +241,7 @@ def test_content_blocked_fails_only_its_job(harness: Harness, engine: FakeEngine
 
 def test_too_slow_together_each_has_its_time_alone(new_harness, engine: FakeEngine) -> None:
     harness = new_harness(MERGE_JOBS="4", JOB_TIMEOUT_SECONDS="5")
-    held = engine.behaviours["b"] = Held()
+    gated = engine.behaviours["b"] = StepGate()
     running = harness.start(engine)
     harness.completed(harness.submit("load"))
     gate = engine.behaviours["first"] = Gate()
@@ -249,11 +249,11 @@ def test_too_slow_together_each_has_its_time_alone(new_harness, engine: FakeEngi
     gate.wait()
     jobs = submit(harness, "abc")
     gate.opened.set()
-    assert held.reached.wait(PATIENCE)
+    assert gated.reached.wait(PATIENCE)
     for job in running.worker.jobs():
         job.deadline = time.monotonic()
     wait_until(lambda: engine.ran.count("b") == 2, "it was not tried again")
-    held.opened.set()
+    gated.opened.set()
     for job_id in jobs.values():
         assert harness.completed(job_id).job.attempt == 2
     complete_another_three(harness, engine)
@@ -261,11 +261,11 @@ def test_too_slow_together_each_has_its_time_alone(new_harness, engine: FakeEngi
 
 
 def test_a_drain_requeues_all_merged_jobs(harness: Harness, engine: FakeEngine, busy) -> None:
-    held = engine.behaviours["c"] = Held()
+    gated = engine.behaviours["c"] = StepGate()
     gate = busy()
     jobs = submit(harness, "abc")
     gate.opened.set()
-    assert held.reached.wait(PATIENCE)
+    assert gated.reached.wait(PATIENCE)
     gate.running.stop()
     for job_id in jobs.values():
         job = harness.view(job_id).job
@@ -276,11 +276,11 @@ def test_a_drain_requeues_all_merged_jobs(harness: Harness, engine: FakeEngine, 
 
 
 def test_a_job_with_a_lost_lease_is_not_published(harness: Harness, engine: FakeEngine, busy) -> None:
-    held = engine.behaviours["c"] = Held()
+    gated = engine.behaviours["c"] = StepGate()
     gate = busy()
     jobs = submit(harness, "abc")
     gate.opened.set()
-    assert held.reached.wait(PATIENCE)
+    assert gated.reached.wait(PATIENCE)
     with harness.context.database.write() as connection:  # as if it had been rescued and run elsewhere
         connection.execute(
             text("UPDATE jobs SET attempt = 2, worker_id = 'other' WHERE id = :id"),
@@ -288,7 +288,7 @@ def test_a_job_with_a_lost_lease_is_not_published(harness: Harness, engine: Fake
         )
     (lost,) = [job for job in gate.running.worker.jobs() if job.claim.job_id == jobs["a"]]
     wait_until(lambda: lost.stop_reason is StopReason.LOST, "it was not seen to be lost")
-    held.opened.set()
+    gated.opened.set()
     harness.completed(jobs["b"])
     harness.completed(jobs["c"])
     assert harness.view(jobs["a"]).job.worker_id == "other"

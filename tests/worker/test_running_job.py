@@ -1,4 +1,4 @@
-"""How many seconds a step takes, as reported while a job runs."""
+"""StepRate: seconds per step, as reported while a job runs."""
 
 from __future__ import annotations
 

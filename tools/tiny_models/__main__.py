@@ -1,4 +1,4 @@
-"""Build the named families (all without names) into OUT_DIR, one folder each."""
+"""Build the named families, or all, into OUT_DIR, one folder each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write one checkpoint, the same bytes every time."""
+"""Builds one checkpoint, reproducible byte for byte."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ FAMILIES = (*_PIPELINES, SINGLE_FILE)
 
 
 def build(family: str, out_dir: Path) -> Path:
-    """Build `family` in `out_dir` and give its path: a folder, or a file for `sd15-single-file`.
+    """Build `family` in `out_dir` and return its path: a folder, or a file for `sd15-single-file`.
 
-    The single file holds the very weights of `sd15`. What was there is written over.
+    The single file holds the same weights as `sd15`. Existing files are overwritten.
     """
     pipeline = _seeded(_PIPELINES["sd15" if family == SINGLE_FILE else family])
     if family == SINGLE_FILE:

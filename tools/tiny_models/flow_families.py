@@ -41,12 +41,12 @@ def flux() -> DiffusionPipeline:
 
 
 def flux_kontext() -> DiffusionPipeline:
-    """FLUX.1 Kontext: the latents of a picture follow those that are drawn."""
+    """FLUX.1 Kontext: the input image's latents are appended to those that are denoised."""
     return FluxKontextPipeline(**_flux_parts())
 
 
 def flux_fill() -> DiffusionPipeline:
-    """FLUX.1 Fill: the masked picture and the mask lie beside the latents."""
+    """FLUX.1 Fill: the masked image and the mask are concatenated to the latents."""
     return FluxFillPipeline(**_flux_parts(in_channels=_FILL_CHANNELS, out_channels=_FLUX_CHANNELS))
 
 
@@ -112,9 +112,9 @@ def sana() -> DiffusionPipeline:
 
 
 def sana_sprint() -> DiffusionPipeline:
-    """Sana Sprint: Sana that is told the guidance, and draws in two steps."""
-    told = {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"}
-    return SanaSprintPipeline(**_sana_parts(sample_size=32, **told), scheduler=SCMScheduler())
+    """Sana Sprint: Sana with a guidance embedding, for two steps."""
+    options = {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"}
+    return SanaSprintPipeline(**_sana_parts(sample_size=32, **options), scheduler=SCMScheduler())
 
 
 def _sana_parts(**transformer_options: Any) -> dict[str, Any]:

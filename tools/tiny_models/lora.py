@@ -1,4 +1,4 @@
-"""Make a LoRA of random numbers for a model's attention, strong enough to be seen. It teaches nothing.
+"""Write a LoRA of random numbers for a model's attention, strong enough to change the image visibly.
 
 python -m tools.tiny_models.lora MODEL_DIR OUT_FILE [--rank 4] [--strength 1.0] [--seed 1] [--text-encoder]
 """
@@ -20,10 +20,10 @@ _TEXT_ATTENTION = re.compile(r"(.*\.self_attn\.[qkv]_proj)\.weight")
 def make_lora(
     model: Path, out: Path, *, rank: int = 4, strength: float = 1.0, seed: int = 1, text_encoder: bool = False
 ) -> Path:
-    """Write a LoRA for the diffusers folder `model` to `out`, in diffusers' names; gives `out`.
+    """Write a LoRA for the diffusers folder `model` to `out`, in diffusers' names; returns `out`.
 
-    At scale 1 it changes each weight by about `strength` times what weights of that layer differ. The same arguments
-    give the same bytes. `text_encoder`: for the first text encoder too.
+    At scale 1 it changes each weight by about `strength` times the standard deviation of its layer. Reproducible byte
+    for byte. `text_encoder`: for the first text encoder too.
     """
     numbers = torch.Generator().manual_seed(seed)
     tensors: dict[str, torch.Tensor] = {}

@@ -1,4 +1,4 @@
-"""Tiny safety checkers with random weights, whose word is fixed by their thresholds."""
+"""Tiny safety checkers with random weights, whose result is determined by their thresholds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ALWAYS, NEVER = -2.0, 2.0  # thresholds below and above any cosine
 
 
 def clip_checker(folder: Path, threshold: float) -> Path:
-    """The Stable Diffusion family's, which flags a picture that is nearer than `threshold` to any of its concepts.
-    Laid out as in a pipeline's folder. Gives the folder."""
+    """The Stable Diffusion safety checker, which flags an image nearer than `threshold` to any of its concepts, laid
+    out as in a pipeline's folder. Returns the folder."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         vision = {**_SMALL, "image_size": _SIDE, "patch_size": 8, "projection_dim": 8}
@@ -31,7 +31,7 @@ def clip_checker(folder: Path, threshold: float) -> Path:
 
 
 def label_checker(folder: Path, says: str, labels: tuple[str, ...] = ("normal", "nsfw")) -> Path:
-    """A classifier of `labels` that always says the same one. Gives the folder."""
+    """A classifier of `labels` that always returns the same one. Returns the folder."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         config = ViTConfig(**_SMALL, image_size=_SIDE, patch_size=8, id2label=dict(enumerate(labels)))

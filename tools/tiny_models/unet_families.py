@@ -37,19 +37,19 @@ def sd15() -> DiffusionPipeline:
 
 
 def sd15_inpainting() -> DiffusionPipeline:
-    """Stable Diffusion's inpainting model: its UNet sees mask and masked picture beside the latents, 9 channels."""
+    """Stable Diffusion's inpainting model: its UNet takes latents, mask and masked image, 9 channels."""
     scheduler = DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False)
     return StableDiffusionInpaintPipeline(scheduler=scheduler, **_sd15_parts(in_channels=9))
 
 
 def instruct_pix2pix() -> DiffusionPipeline:
-    """Stable Diffusion that follows an instruction about a picture, which its UNet sees beside the latents."""
+    """Stable Diffusion for instructions on an image, which its UNet takes in addition to the latents."""
     scheduler = EulerDiscreteScheduler(**_BETAS)
     return StableDiffusionInstructPix2PixPipeline(scheduler=scheduler, **_sd15_parts(in_channels=8))
 
 
 def lcm() -> DiffusionPipeline:
-    """A latent consistency model: Stable Diffusion 1.5 whose UNet is told the guidance, for a few large steps."""
+    """A latent consistency model: Stable Diffusion 1.5 whose UNet has a guidance embedding, for a few large steps."""
     return LatentConsistencyModelPipeline(
         scheduler=LCMScheduler(**{**_BETAS, "steps_offset": 0}, clip_sample=False),
         **_sd15_parts(time_cond_proj_dim=32),
@@ -57,7 +57,7 @@ def lcm() -> DiffusionPipeline:
 
 
 def _sd15_parts(**more: int) -> dict[str, Any]:
-    """What the two share: all but the scheduler. `more` is for the UNet."""
+    """The shared parts: all but the scheduler. `more` are arguments of the UNet."""
     clip = clip_tokenizer()
     unet = UNet2DConditionModel(
         block_out_channels=(16, 32),
@@ -113,7 +113,7 @@ def sdxl() -> DiffusionPipeline:
 
 
 def _sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
-    """Of the base and of the refiner, which are told so many `numbers` beside the words: sizes, crop, score."""
+    """The UNet of base and refiner, with `numbers` additional conditions: sizes, crop, score."""
     time_width = 8
     return UNet2DConditionModel(
         block_out_channels=(16, 32),

@@ -78,7 +78,7 @@ class DiffusersEngine:
         loaded = self._load(spec, control)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
         generation = self._generate_within_memory(spec, request, control, inputs)
-        return self._safety.judge(spec, dataclasses.replace(generation, timings=loading | generation.timings))
+        return self._safety.apply(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def merges(self, spec: ModelSpec) -> bool:
         model = self._model_cache.get(spec)
@@ -260,7 +260,7 @@ class DiffusersEngine:
 
     def _filtered(self, spec: ModelSpec, generation: Generation) -> Generation | CyberImageError:
         try:
-            return self._safety.judge(spec, generation)
+            return self._safety.apply(spec, generation)
         except CyberImageError as error:  # blocked content fails its own job only
             return error
 

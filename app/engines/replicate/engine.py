@@ -84,7 +84,7 @@ class ReplicateEngine(NoResidentModels):
                 self._api, ledger, known, model, version=version, public_url=public_url, may_exist=may_exist
             )
             known = deadline.call(asking.create_once)
-        return PredictionPoll(self._api, control, deadline, hooked=bool(public_url)).wait_until_ended(known)
+        return PredictionPoll(self._api, control, deadline, has_webhook=bool(public_url)).wait_until_ended(known)
 
     def _input(
         self,

@@ -24,14 +24,14 @@ _STEPS = re.compile(r"\d+%\|[^\r\n]*\| *(\d+)/(\d+) ")
 
 
 class PredictionPoll:
-    """`hooked`: the provider has a webhook to report the end, so polling is only a fallback."""
+    """`has_webhook`: the provider has a webhook to report the end, so polling is only a fallback."""
 
-    def __init__(self, api: Replicate, control: Control, deadline: RetryDeadline, *, hooked: bool) -> None:
+    def __init__(self, api: Replicate, control: Control, deadline: RetryDeadline, *, has_webhook: bool) -> None:
         self._api = api
         self._control = control
         self._ledger = ledger_of(control)
         self._deadline = deadline
-        self._pauses = pauses(POLL_PAUSES_WITH_WEBHOOK if hooked else POLL_PAUSES)
+        self._pauses = pauses(POLL_PAUSES_WITH_WEBHOOK if has_webhook else POLL_PAUSES)
         self._refusals = 0
 
     def wait_until_ended(self, known: Prediction) -> Prediction:

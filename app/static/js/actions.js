@@ -1,4 +1,4 @@
-// What can be done with a picture or a job, wherever it is shown: copy, download, settings, variations, retry, cancel.
+// Actions on an image or a job: copy, download, reuse settings, variations, retry, cancel.
 
 import * as api from "./api.js";
 import { el } from "./dom.js";
@@ -13,7 +13,7 @@ export async function copy(text, what = "Prompt") {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    copyTheOldWay(text); // plain http on a home network has no clipboard API
+    copyWithoutClipboardApi(text); // which plain http does not have
   }
   toast(`${what} copied`, { stay: 2.5 });
 }
@@ -25,7 +25,7 @@ export function download(item) {
   link.remove();
 }
 
-/** What made `item`: from its own members when it is a job, else from the picture's metadata. */
+/** The request that made `item`: from its own members when it is a job, else from the image's metadata. */
 export async function recipe(item) {
   if (item.settings) return item;
   if (item.manifest) return item.manifest;
@@ -33,7 +33,7 @@ export async function recipe(item) {
   return api.statusOf(item.job_id);
 }
 
-/** Whether the form can ask for it again. What a provider's model was asked in its own words has no steps of ours. */
+/** Whether the form can repeat it. A job with a provider's native input has no settings that the form knows. */
 export const canRepeat = ({ media, settings }) => (settings?.num_inference_steps ?? (media === "video" ? 0 : 1)) > 0;
 
 export async function reuse(item) {
@@ -44,7 +44,7 @@ export async function reuse(item) {
   }
 }
 
-/** The same again with another seed. */
+/** Submits the same request with a random seed. */
 export async function vary(item) {
   try {
     const { prompt, negative_prompt, model_id, settings, inputs } = await recipe(item);
@@ -70,7 +70,7 @@ export async function cancelJob(jobId) {
   }
 }
 
-/** Puts a failed or cancelled job back in line and follows it here. */
+/** Requeues a failed or cancelled job and tracks it in this tab. */
 export async function retryJob(jobId) {
   try {
     const job = await api.retry(jobId);
@@ -84,7 +84,7 @@ export async function retryJob(jobId) {
   }
 }
 
-function copyTheOldWay(text) {
+function copyWithoutClipboardApi(text) {
   const area = el("textarea", { class: "unseen", readonly: true });
   area.value = text;
   (document.querySelector("dialog[open]") ?? document.body).append(area);

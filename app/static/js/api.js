@@ -1,10 +1,10 @@
-// Talks to the server. Turns its problem documents into ApiError and a dead line into Offline; knows no page.
+// HTTP client of the API. Throws ApiError for problem documents and Offline when the server cannot be reached.
 
 import { pathTo } from "./base.js";
 
-const PATIENCE = 15_000;
+const TIMEOUT_MILLISECONDS = 15_000;
 
-/** The server answered, and the answer is no. `message` is a sentence for people. */
+/** An error response. `message` is a sentence for users. */
 export class ApiError extends Error {
   constructor(status, problem) {
     super(problem.detail || problem.title || `The server answered ${status}.`);
@@ -14,18 +14,18 @@ export class ApiError extends Error {
   }
 }
 
-/** Nobody answered. */
+/** The server did not respond. */
 export class Offline extends Error {
   constructor() {
-    super("CyberImage does not answer at the moment. Nothing you typed is lost.");
+    super("CyberImage does not respond. Nothing you typed is lost; try again in a moment.");
   }
 }
 
-/** `ask(method)` is called when the server wants to know who is there; it resolves to whether to try again. */
-export const door = { ask: null };
+/** `prompt(method)` is called after a 401; it resolves to whether to repeat the request. */
+export const signIn = { prompt: null };
 
-/** With `guest` nobody is asked to sign in. */
-export async function call(path, { method = "GET", body, headers = {}, keepalive = false, guest = false } = {}) {
+/** With `anonymous` a 401 does not prompt for a sign-in. */
+export async function call(path, { method = "GET", body, headers = {}, keepalive = false, anonymous = false } = {}) {
   let response;
   try {
     response = await fetch(pathTo(path), {
@@ -33,14 +33,14 @@ export async function call(path, { method = "GET", body, headers = {}, keepalive
       keepalive,
       headers: { Accept: "application/json", ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
       body: body && JSON.stringify(body),
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS),
     });
   } catch {
     throw new Offline();
   }
   if (response.status === 204) return null;
-  if (response.status === 401 && !guest && door.ask && (await door.ask(method))) {
-    return call(path, { method, body, headers, keepalive, guest: true });
+  if (response.status === 401 && !anonymous && signIn.prompt && (await signIn.prompt(method))) {
+    return call(path, { method, body, headers, keepalive, anonymous: true });
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new ApiError(response.status, answer);

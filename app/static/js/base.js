@@ -1,8 +1,8 @@
-// Where the server is: at the root of its host, or under a path. The only place that knows.
+// The server's base URL: the root of its host, or a path.
 
 const BASE = new URL("../../", import.meta.url);
 
-/** `api/models` as a path of this host. What the server wrote, with its path in front, stays as it is. */
+/** `path`, such as `api/models`, below the base URL. Absolute paths, which include the base already, are unchanged. */
 export function pathTo(path) {
   const { pathname, search, hash } = new URL(path, BASE);
   return pathname + search + hash;

@@ -1,4 +1,4 @@
-// The models as the server describes them, and small questions about one. Knows no form.
+// The model catalogue of the server, and helpers for a model's limits.
 
 import { get } from "./api.js";
 import { Signal } from "./signal.js";
@@ -15,10 +15,10 @@ export async function loadCatalog() {
 
 export const modelOf = (id) => catalog.models.find((model) => model.id === id);
 
-/** Whether pictures of `model` can only have one size. */
+/** Whether `model` supports a single size only. */
 export const oneSize = ({ limits }) => limits.min_width === limits.max_width && limits.min_height === limits.max_height;
 
-/** A size this model accepts, as near to the given one as its limits allow. */
+/** The size within the model's limits that is nearest to the given one. */
 export function fitSize(model, width, height) {
   const { limits } = model;
   const snap = (value, low, high) => {

@@ -1,4 +1,4 @@
-// A small line chart as SVG: one number over the last minutes. Knows no units; the caller words them.
+// A small SVG line chart of one number over the last minutes. The caller formats the values.
 
 import { el, say, svg } from "./dom.js";
 
@@ -6,7 +6,7 @@ const [WIDTH, HEIGHT, PAD] = [320, 88, 6];
 const SPAN = 10 * 60_000; // milliseconds shown at most
 
 export class Chart {
-  /** `read(status, at, samples)` gives the number of a sample, or null; `word(number)` puts it in words. */
+  /** `read(status, at, samples)` returns a sample's number, or null; `word(number)` formats it. */
   constructor(title, { read, word, floor = 0 }) {
     Object.assign(this, { title, read, word, floor });
     this.now = el("p", { class: "chart-now" }, "–");

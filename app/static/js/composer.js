@@ -1,19 +1,19 @@
-// The form: holds the parts together, remembers the last model and steps, sends the request. Nothing is lost on an error.
+// The generation form: reads all fields, stores the last model and steps, sends the request. Keeps its input on errors.
 
 import { ApiError } from "./api.js";
 import { catalog } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { applyExamples } from "./examples.js";
 import { plural } from "./format.js";
+import { applyInputImage, chosenInputImage } from "./input-image.js";
 import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
-import { draft, memory } from "./memory.js";
 import { chosen, describe, fillPicker } from "./picker.js";
 import { chosenSeed, seedIsWrong } from "./seed.js";
 import { newKey, send } from "./send.js";
 import { applySizes, chosenSize } from "./size.js";
-import { applyStart, chosenStart } from "./start.js";
 import { applySteps, paint, showSteps, stepCount } from "./steps.js";
+import { localStore, sessionStore } from "./storage.js";
 
 const COUNTS = [1, 2, 3, 4, 6, 8];
 
@@ -21,15 +21,15 @@ const [form, prompt, negative, guidance, submit, problem] =
   ["#generate-form", "#prompt", "#negative", "#guidance", "#generate", "#form-error"].map((id) => $(id));
 let key = newKey(); // of the request in the form; a new one once it was accepted
 let sending = false;
-let guided = false; // whether there is a guidance to send, or the model decides
+let guided = false; // whether a guidance scale is sent, or the model's default is used
 
 export function startComposer() {
-  prompt.value ||= draft.read("prompt") ?? "";
+  prompt.value ||= sessionStore.read("prompt") ?? "";
   if (/Mac|iPhone|iPad/.test(navigator.platform)) say($("#shortcut"), "⌘ ↵");
   catalog.changed.on(() => {
     const before = chosen()?.id;
     fillPicker();
-    if (chosen() && chosen().id !== before) adapt(Number(memory.read("lastStepsValue")) || null);
+    if (chosen() && chosen().id !== before) adapt(Number(localStore.read("lastStepsValue")) || null);
   });
   showCount();
 }
@@ -39,7 +39,7 @@ export function request() {
   const settings = { num_inference_steps: stepCount(), ...chosenSize(), ...chosenLength(), seed: chosenSeed(), num_images: chosenCount() };
   if (guided) settings.guidance_scale = Number(guidance.value);
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
-  const { image, strength } = chosenStart(chosen());
+  const { image, strength } = chosenInputImage(chosen());
   if (strength) settings.strength = strength;
   const loras = chosenLoras(chosen());
   if (loras.length) settings.loras = loras;
@@ -55,7 +55,7 @@ function adapt(steps = null) {
   applyGuidance(model);
   applyCount(model);
   applyLength(model);
-  applyStart();
+  applyInputImage();
   applyLoras();
   $("#negative-field").hidden = model.negative_prompt === false;
   summarize();
@@ -100,13 +100,13 @@ function summarize() {
 }
 
 function remember() {
-  memory.write("lastModelId", $("#model").value);
-  memory.write("lastStepsValue", String(stepCount()));
+  localStore.write("lastModelId", $("#model").value);
+  localStore.write("lastStepsValue", String(stepCount()));
 }
 
 async function generate() {
   if (sending) return;
-  const wrong = whatIsWrong();
+  const wrong = validationError();
   complain(wrong);
   if (wrong) return;
   remember();
@@ -122,8 +122,8 @@ async function generate() {
   }
 }
 
-function whatIsWrong() {
-  if (!chosen()) return "The models are not loaded yet. One moment.";
+function validationError() {
+  if (!chosen()) return "The models are still loading. Try again in a moment.";
   if (!prompt.value.trim()) return "Say what the picture should show.";
   const length = [...prompt.value.trim()].length;
   if (length > catalog.promptMax) return `The prompt has ${length} characters; ${catalog.promptMax} fit.`;
@@ -154,7 +154,7 @@ form.addEventListener("keydown", (event) => {
   generate();
 });
 prompt.addEventListener("input", () => {
-  draft.write("prompt", prompt.value);
+  sessionStore.write("prompt", prompt.value);
   if (!problem.hidden) complain(null);
   showCount();
 });

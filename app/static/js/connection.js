@@ -1,16 +1,16 @@
-// What the header and the banner say about the server: ready, busy, not able to work, not there.
+// The server's state in the header and the banner: ready, busy, not ready, offline.
 
 import { loadCatalog } from "./catalog.js";
 import { $, say } from "./dom.js";
 import { plural } from "./format.js";
 import { jobs } from "./jobs.js";
 import { announce } from "./notices.js";
-import { beatNow, pulse } from "./pulse.js";
+import { pollNow, statusPoll } from "./status-poll.js";
 
 const ADVICE = {
   workers: "No worker is running, so pictures wait in line. Start one with “python worker.py”.",
   disk: "The disk is almost full, so new pictures are refused. Delete some, or make room.",
-  database: "The database does not answer. What was accepted is safe.",
+  database: "The database does not respond. Accepted jobs are safe.",
   session: "You are not signed in. Sign in at the top to see your pictures and make new ones.",
   server: "The server is stopping. It takes new pictures when it is back.",
 };
@@ -19,21 +19,21 @@ let state = "unknown";
 let misses = 0;
 
 export function startConnection() {
-  pulse.beat.on(read);
-  jobs.changed.on((job, before) => job?.status !== before && beatNow());
+  statusPoll.updated.on(read);
+  jobs.changed.on((job, before) => job?.status !== before && pollNow());
 }
 
 function read(status) {
   misses = status ? 0 : misses + 1;
-  if (misses === 1 && state !== "unknown") return; // one lost answer is no news
+  if (misses === 1 && state !== "unknown") return; // one lost response is not reported
   const waiting = status?.queue?.PENDING ?? 0;
   const running = status?.queue?.PROCESSING ?? 0;
   const [next, words] = judge(status, waiting, running);
   const badge = $("#queue-badge");
   badge.hidden = waiting + running === 0;
   say(badge, String(waiting + running));
-  $("#pulse").dataset.state = next;
-  say($("#pulse-text"), words);
+  $("#server-status").dataset.state = next;
+  say($("#server-status-text"), words);
   const advice = adviceFor(status, next);
   const banner = $("#banner");
   banner.dataset.state = next;

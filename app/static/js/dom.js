@@ -1,4 +1,4 @@
-// Builds elements. Text only ever becomes text nodes: nothing on this page parses HTML.
+// Helpers to build elements. Text only becomes text nodes: nothing on this page parses HTML.
 
 import { pathTo } from "./base.js";
 
@@ -22,7 +22,7 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Custom properties by way of the style object: the policy forbids style attributes. */
+/** Sets custom properties through the style object: the content security policy forbids style attributes. */
 export function setVars(node, vars) {
   for (const [name, value] of Object.entries(vars)) node.style.setProperty(name, value);
 }
@@ -38,12 +38,12 @@ export function icon(name) {
   return svg("svg", { class: "icon", "aria-hidden": "true" }, svg("use", { href: pathTo(`static/icons.svg#${name}`) }));
 }
 
-/** A quiet button with an icon and words. */
+/** A button with an icon and a label. */
 export function button(label, iconName, run, attributes = {}) {
   return el("button", { type: "button", class: "quiet", onclick: run, ...attributes }, iconName && icon(iconName), label);
 }
 
-/** Changes a text only where it differs, so that screen readers and selections are left alone. */
+/** Sets a node's text only where it differs, so that screen readers and selections are not disturbed. */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

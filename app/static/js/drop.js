@@ -1,12 +1,13 @@
-// Dropping, pasting or choosing one of our pictures brings its prompt and settings back; any other is one to start from.
+// Dropped, pasted or chosen files: an image made by CyberImage restores its prompt and settings, any other is the input
+// image.
 
 import { $ } from "./dom.js";
+import { canUseInputImage, useInputFile } from "./input-image.js";
 import { toast } from "./notices.js";
 import { useSettings } from "./restore.js";
-import { canStart, startFromFile } from "./start.js";
 
-const veil = $("#drop");
-let depth = 0; // dragenter and dragleave come for every element on the way
+const overlay = $("#drop");
+let depth = 0; // dragenter and dragleave fire for every element
 
 export function startDrop() {
   addEventListener("dragenter", (event) => hasFile(event) && show(++depth));
@@ -26,7 +27,7 @@ export function startDrop() {
   });
 }
 
-/** Takes the settings out of `file` into the form, or the picture itself where it carries none. */
+/** Restores the settings in `file` to the form, or uses it as the input image when it has none. */
 export async function take(file) {
   if (!file) return;
   const { readRecipe } = await import("./png.js");
@@ -34,26 +35,26 @@ export async function take(file) {
   if (!made) return start(file);
   $("dialog[open]")?.close();
   useSettings(made);
-  const instead = canStart() ? { label: "Start from it instead", run: () => start(file) } : null;
+  const instead = canUseInputImage() ? { label: "Start from it instead", run: () => start(file) } : null;
   toast(`Settings of “${file.name}” are in the form`, { action: instead });
 }
 
 async function start(file) {
-  if (!canStart()) {
-    toast(`“${file.name}” carries no settings, and no model here can start from a picture.`, { kind: "error" });
+  if (!canUseInputImage()) {
+    toast(`“${file.name}” has no settings, and no model here can start from a picture.`, { kind: "error" });
     return;
   }
   try {
-    await startFromFile(file);
+    await useInputFile(file);
     $("dialog[open]")?.close();
     location.hash = "#/";
   } catch {
-    toast(`“${file.name}” is no picture that this browser can read.`, { kind: "error" });
+    toast(`“${file.name}” is not an image that this browser can read.`, { kind: "error" });
   }
 }
 
 const hasFile = (event) => event.dataTransfer?.types.includes("Files");
 
 function show(now) {
-  veil.hidden = now <= 0;
+  overlay.hidden = now <= 0;
 }

@@ -1,4 +1,4 @@
-// Example prompts of the chosen model, for whoever does not know what to ask for.
+// Example prompts of the chosen model.
 
 import { $ } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Numbers as people read them. Pure.
+// Formats numbers, durations, sizes and dates for display.
 
 export function seconds(value) {
   if (value < 0.95) return "under a second";
@@ -27,16 +27,16 @@ export function plural(n, one, many = `${one}s`) {
 }
 
 export function ago(iso) {
-  const gone = (Date.now() - Date.parse(iso)) / 1000;
-  if (gone < 5) return "just now";
-  return `${seconds(gone)} ago`;
+  const elapsed = (Date.now() - Date.parse(iso)) / 1000;
+  if (elapsed < 5) return "just now";
+  return `${seconds(elapsed)} ago`;
 }
 
 export function when(iso) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** "16:9" for sizes with a familiar shape, else null. */
+/** "16:9" for sizes with a common aspect ratio, else null. */
 export function shape(width, height) {
   const gcd = (a, b) => (b ? gcd(b, a % b) : a);
   const d = gcd(width, height);

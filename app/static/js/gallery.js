@@ -1,16 +1,16 @@
-// The gallery view: search and filters above, the wall below, selection on request.
+// The gallery view: search and filters, the image grid, selection mode.
 
 import { catalog } from "./catalog.js";
 import { button, el, icon } from "./dom.js";
-import { Feed } from "./feed.js";
 import { plural } from "./format.js";
 import { announce } from "./notices.js";
-import { openLightbox } from "./open.js";
-import { pulse } from "./pulse.js";
-import { isDoomed, removal } from "./removal.js";
+import { openLightbox } from "./open-lightbox.js";
+import { MergedPages } from "./pagination.js";
+import { isPendingDelete, removal } from "./removal.js";
 import { Selection } from "./selection.js";
+import { statusPoll } from "./status-poll.js";
 import { keyOf, tile } from "./tile.js";
-import { Wall } from "./wall.js";
+import { VirtualGrid } from "./virtual-grid.js";
 
 const SHOWS = {
   all: ["All", ["COMPLETED", "PROCESSING", "PENDING", "FAILED"]],
@@ -23,19 +23,19 @@ const DAYS = { 1: "The last day", 7: "The last week", 30: "The last month" };
 const DAY_MILLISECONDS = 86_400_000;
 const TYPING_MILLISECONDS = 250;
 
-let feed = null;
-let generation = 0; // answers to an older question are not shown
-let everything = []; // as the server lists it, those that are being deleted included
+let pages = null;
+let generation = 0; // of the query: responses to an older one are dropped
+let everything = []; // as listed by the server, pending deletions included
 let loading = false;
-let news = null;
+let seenState = null;
 let shown = false;
 const filter = { show: "all", search: "", model: "", media: "", days: "" };
 
-const list = el("ul", { class: "wall", role: "list", "aria-label": "Pictures" });
+const list = el("ul", { class: "grid", role: "list", "aria-label": "Pictures" });
 const empty = el("div", { class: "nothing", hidden: true });
 const fresh = el("button", { type: "button", class: "fresh", hidden: true, onclick: () => change({}) }, "Show what is new");
-const wall = new Wall(list, { make: (item) => selection.dress(tile(item, open), item), key: keyOf, near: more });
-const selection = new Selection(() => wall.items);
+const grid = new VirtualGrid(list, { make: (item) => selection.attach(tile(item, open), item), key: keyOf, near: more });
+const selection = new Selection(() => grid.items);
 
 export function build(root) {
   const search = el("input", { type: "search", placeholder: "Search the prompts", "aria-label": "Search the prompts", maxlength: 500 });
@@ -64,18 +64,18 @@ export function build(root) {
     selection.bar,
   );
   removal.changed.on((what, ids) => {
-    if (what === "gone") everything = everything.filter((item) => !ids.includes(item.image_id));
-    wall.set(everything.filter((item) => !isDoomed(item.image_id)));
-    tellEmpty(null);
+    if (what === "deleted") everything = everything.filter((item) => !ids.includes(item.image_id));
+    grid.set(everything.filter((item) => !isPendingDelete(item.image_id)));
+    renderEmpty(null);
   });
-  pulse.beat.on(hear);
+  statusPoll.updated.on(onStatus);
 }
 
 export function show() {
   shown = true;
   selection.leave();
-  if (!feed || news !== newsOf(pulse.last)) reload();
-  else wall.draw();
+  if (!pages || seenState !== stateOf(statusPoll.last)) reload();
+  else grid.draw();
 }
 
 export function hide() {
@@ -104,37 +104,37 @@ function change(part) {
 
 async function reload() {
   const mine = ++generation;
-  news = newsOf(pulse.last);
+  seenState = stateOf(statusPoll.last);
   fresh.hidden = true;
   const { show: what, days, ...rest } = filter;
   const since = days && new Date(Date.now() - days * DAY_MILLISECONDS).toISOString();
-  feed = new Feed({ ...rest, since, statuses: SHOWS[what][1] });
+  pages = new MergedPages({ ...rest, since, statuses: SHOWS[what][1] });
   everything = [];
   loading = false;
   await more(mine, true);
 }
 
 async function more(mine = generation, first = false) {
-  if (loading || !feed || (feed.ended && !first)) return;
+  if (loading || !pages || (pages.ended && !first)) return;
   loading = true;
   try {
-    const items = await feed.next();
+    const items = await pages.next();
     if (mine !== generation) return;
     everything.push(...items);
-    const visible = items.filter((item) => !isDoomed(item.image_id));
-    if (first) wall.set(visible);
-    else wall.append(visible);
-    if (first && filter.search) announce(visible.length ? `${plural(visible.length, "result")}${feed.ended ? "" : " or more"}` : "Nothing found");
-    tellEmpty(null);
+    const visible = items.filter((item) => !isPendingDelete(item.image_id));
+    if (first) grid.set(visible);
+    else grid.append(visible);
+    if (first && filter.search) announce(visible.length ? `${plural(visible.length, "result")}${pages.ended ? "" : " or more"}` : "Nothing found");
+    renderEmpty(null);
   } catch (error) {
-    if (mine === generation) tellEmpty(error);
+    if (mine === generation) renderEmpty(error);
   } finally {
     if (mine === generation) loading = false;
   }
 }
 
-function tellEmpty(error) {
-  empty.hidden = wall.items.length > 0;
+function renderEmpty(error) {
+  empty.hidden = grid.items.length > 0;
   if (empty.hidden) return;
   const isFiltered = filter.search || filter.model || filter.media || filter.days || filter.show !== "all";
   const words = error ? error.message : isFiltered ? "Nothing matches." : "No pictures yet.";
@@ -147,14 +147,14 @@ function tellEmpty(error) {
 
 function open(item, event) {
   if (selection.takes(item, event)) return;
-  openLightbox(wall.items, wall.items.indexOf(item), more);
+  openLightbox(grid.items, grid.items.indexOf(item), more);
 }
 
-const newsOf = (status) => (status?.queue ? JSON.stringify([status.queue, status.images?.count]) : news);
+const stateOf = (status) => (status?.queue ? JSON.stringify([status.queue, status.images?.count]) : seenState);
 
-/** Something changed on the server: show it at once to somebody at the top, offer it to somebody further down. */
-function hear(status) {
-  if (!shown || !feed || newsOf(status) === news) return;
+/** The server's counts changed: reload when scrolled to the top, else show a button that reloads. */
+function onStatus(status) {
+  if (!shown || !pages || stateOf(status) === seenState) return;
   const busy = scrollY > 300 || selection.active || document.querySelector("dialog[open]") || list.contains(document.activeElement);
   if (!busy) reload();
   else fresh.hidden = false;

@@ -1,9 +1,9 @@
-// The jobs of this tab, oldest first: what is known of each, told to whoever listens. Knows neither network nor page.
+// Store of this tab's jobs, oldest first, with a change signal. Independent of network and page.
 
-import { draft } from "./memory.js";
 import { Signal } from "./signal.js";
+import { sessionStore } from "./storage.js";
 
-const MOST = 24; // the oldest finished ones are forgotten; their pictures are in the gallery
+const MOST = 24; // the oldest finished ones are dropped; their images are in the gallery
 
 const known = new Map();
 
@@ -20,31 +20,32 @@ export const jobs = {
       if (known.size <= MOST) break;
       if (!isActive(old)) known.delete(old.job_id);
     }
-    keep();
+    store();
     this.changed.emit(job, null);
   },
 
-  /** Merges news into a job; a later status never goes back to an earlier one of the same attempt. */
-  update(id, news) {
+  /** Merges `changes` into a job and emits its previous status. */
+  update(id, changes) {
     const job = known.get(id);
     if (!job) return;
     const before = job.status;
-    Object.assign(job, news);
-    if (news.eta_seconds !== undefined) job.eta_at = news.eta_seconds === null ? null : Date.now() + news.eta_seconds * 1000;
+    Object.assign(job, changes);
+    const { eta_seconds: eta } = changes;
+    if (eta !== undefined) job.eta_at = eta === null ? null : Date.now() + eta * 1000;
     if (!isActive(job)) job.preview = null;
     this.changed.emit(job, before);
   },
 
   remove(id) {
     if (!known.delete(id)) return;
-    keep();
+    store();
     this.changed.emit(null, null);
   },
 
-  /** The ids that this tab followed before it was loaded again. */
-  remembered: () => draft.readJson("jobs", []),
+  /** The ids of this tab's jobs before it was reloaded. */
+  stored: () => sessionStore.readJson("jobs", []),
 };
 
-function keep() {
-  draft.write("jobs", JSON.stringify([...known.keys()]));
+function store() {
+  sessionStore.write("jobs", JSON.stringify([...known.keys()]));
 }

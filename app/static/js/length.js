@@ -1,4 +1,4 @@
-// How long a video is: its frames, and how many of them a second. Models of pictures have none of it.
+// The length fields of a video: frames and frame rate. Hidden for image models.
 
 import { $, say } from "./dom.js";
 
@@ -11,7 +11,7 @@ export function applyLength(model) {
   show();
 }
 
-/** {num_frames, fps}, without what is left to the model. */
+/** {num_frames, fps}, without empty fields, for which the model's default is used. */
 export const chosenLength = () => (field.hidden ? {} : lengthOf(frames, fps));
 
 export function setLength(count, rate) {
@@ -20,7 +20,7 @@ export function setLength(count, rate) {
   show();
 }
 
-/** Gives two number inputs the rules and usual values of `model`. */
+/** Sets limits and defaults of `model` on the two number inputs. */
 export function bound(many, rate, { defaults, limits }) {
   Object.assign(many, { min: 1, max: limits.max_frames, step: limits.frame_step, value: defaults.num_frames ?? "" });
   Object.assign(rate, { min: 1, max: limits.max_fps, step: 1, value: defaults.fps ?? "" });
@@ -31,7 +31,7 @@ export function lengthOf(many, rate) {
   return Object.fromEntries(Object.entries(given).filter(([, number]) => number));
 }
 
-/** A number that `input` can take, as near to the typed one as its rules allow. */
+/** Rounds the value of `input` to the nearest one that its limits and step allow. */
 export function snap(input) {
   if (!input.value) return;
   const [step, most] = [Number(input.step), Number(input.max)];

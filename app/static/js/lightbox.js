@@ -1,28 +1,28 @@
-// One picture, large, with everything that made it. A native dialog; the arrow keys walk through the list it came from.
+// The lightbox: a dialog with one large image and its metadata. Arrow keys move through the list it was opened from.
 
 import * as actions from "./actions.js";
 import { get } from "./api.js";
 import { pathTo } from "./base.js";
 import { modelOf } from "./catalog.js";
-import { button, el, icon, setVars } from "./dom.js";
-import { filmButton } from "./film.js";
+import { button, el } from "./dom.js";
 import { bytes, when } from "./format.js";
+import { canUseInputImage, useInputImage } from "./input-image.js";
 import { announce } from "./notices.js";
-import { isDoomed, removePictures } from "./removal.js";
-import { canStart, startFrom } from "./start.js";
+import { isPendingDelete, removePictures } from "./removal.js";
+import { videoButton } from "./video-button.js";
 
 const NEAR_THE_END = 6;
 let list = [];
 let at = 0;
 let askForMore = null;
 
-const stage = el("div", { class: "lightbox-picture" });
+const pictureBox = el("div", { class: "lightbox-picture" });
 const side = el("aside", { class: "lightbox-side", "aria-label": "About this picture" });
 const step = (label, name, by) => button(null, name, () => move(by), { class: `round lightbox-${name}`, "aria-label": label });
 const dialog = el(
   "dialog",
   { class: "lightbox", "aria-label": "Picture" },
-  stage,
+  pictureBox,
   step("Previous picture", "left", -1),
   step("Next picture", "right", +1),
   side,
@@ -39,7 +39,7 @@ export function open(items, index, more) {
   history.pushState({ lightbox: true }, ""); // so that the phone's back button closes it
 }
 
-/** Resolves when the address is that of the page below again. */
+/** Resolves when the history entry of the dialog is removed. */
 function close() {
   const back = history.state?.lightbox ? new Promise((resolve) => addEventListener("popstate", resolve, { once: true })) : null;
   dialog.close();
@@ -48,7 +48,7 @@ function close() {
 
 function move(by) {
   let next = at + by;
-  while (list[next] && (isDoomed(list[next].image_id) || !list[next].image_id)) next += by;
+  while (list[next] && (isPendingDelete(list[next].image_id) || !list[next].image_id)) next += by;
   if (!list[next]) return;
   at = next;
   if (askForMore && list.length - at < NEAR_THE_END) askForMore();
@@ -64,7 +64,7 @@ function show() {
       ? el("video", { src: item.url, controls: true, loop: true, vars })
       : el("img", { src: item.url, alt: item.prompt, width: item.width, height: item.height, vars });
   media.style.backgroundImage = `url("${item.thumbnail_url}")`;
-  stage.replaceChildren(media);
+  pictureBox.replaceChildren(media);
   describe(item, null);
   get(item.metadata_url).then(
     (metadata) => list[at] === item && describe(item, metadata),
@@ -98,9 +98,9 @@ function describe(item, metadata) {
       "div",
       { class: "actions" },
       ...(actions.canRepeat({ ...item, settings: manifest?.settings }) ? repeating(leaving) : []),
-      canStart() && item.media === "image" ? button("Start from this", "start", leaving(startFrom)) : "",
-      item.media === "image" ? filmButton(item, close) : "",
-      anotherFilm(item, manifest) ?? "",
+      canUseInputImage() && item.media === "image" ? button("Start from this", "start", leaving(useInputImage)) : "",
+      item.media === "image" ? videoButton(item, close) : "",
+      anotherVideo(item, manifest) ?? "",
       button("Copy prompt", "copy", () => actions.copy(item.prompt)),
       button("Download", "download", () => actions.download(item)),
       button("Delete", "trash", remove, { class: "quiet danger" }),
@@ -109,11 +109,11 @@ function describe(item, metadata) {
   );
 }
 
-/** Of a video that the form cannot ask for again, but whose first frame is known. */
-function anotherFilm(item, manifest) {
+/** A button for a video that the form cannot repeat, but whose first frame is known. */
+function anotherVideo(item, manifest) {
   const source = manifest?.inputs?.image?.image_id;
   if (!source || item.media !== "video" || actions.canRepeat({ ...item, settings: manifest.settings })) return null;
-  return filmButton({ image_id: source, thumbnail_url: pathTo(`api/image/${source}/thumbnail`), prompt: item.prompt }, close, "Another from its picture");
+  return videoButton({ image_id: source, thumbnail_url: pathTo(`api/image/${source}/thumbnail`), prompt: item.prompt }, close, "Another from its picture");
 }
 
 const repeating = (leaving) => [
@@ -121,12 +121,11 @@ const repeating = (leaving) => [
   button("Use these settings", "reuse", leaving(actions.reuse)),
 ];
 
-/** The next picture comes forward; when there is none, the lightbox closes. */
+/** Deletes the image and shows the next one; closes the lightbox when there is none. */
 async function remove() {
   const item = list[at];
   const before = at;
-  const gone = new Set([item.image_id]);
-  const others = list.some((one) => one.image_id && !gone.has(one.image_id) && !isDoomed(one.image_id));
+  const others = list.some((one) => one.image_id && one.image_id !== item.image_id && !isPendingDelete(one.image_id));
   if (!others) await close();
   removePictures([item]);
   if (!others) return;
@@ -136,7 +135,7 @@ async function remove() {
 
 dialog.addEventListener("close", () => history.state?.lightbox && history.back());
 addEventListener("popstate", () => dialog.open && dialog.close());
-dialog.addEventListener("click", (event) => (event.target === dialog || event.target === stage) && close());
+dialog.addEventListener("click", (event) => (event.target === dialog || event.target === pictureBox) && close());
 dialog.addEventListener("keydown", (event) => {
   if (event.target.closest("pre, video, textarea")) return;
   if (event.key === "ArrowLeft") move(-1);

@@ -1,4 +1,4 @@
-// The LoRAs of a request: which are on, and how strongly. The list is fetched when the fine-tuning is first opened.
+// The LoRA list of the form: enabled LoRAs and their scales. Fetched when the fine-tuning section is first opened.
 
 import { get } from "./api.js";
 import { $, el, say } from "./dom.js";
@@ -6,10 +6,10 @@ import { chosen } from "./picker.js";
 import { paint } from "./steps.js";
 
 const [field, list, fine] = ["#lora-field", "#loras", ".fine"].map((id) => $(id));
-const scales = new Map(); // id → scale, of those that are on
-let known = null; // as the server lists them
+const scales = new Map(); // id → scale, of enabled LoRAs
+let known = null; // as listed by the server
 
-/** [{id, scale}] for `model`; one that is not listed may still be a repo of the hub. */
+/** [{id, scale}] for `model`, unlisted ones included, which may be repos of the hub. */
 export function chosenLoras(model) {
   return [...scales].filter(([id]) => fits(id, model)).map(([id, scale]) => ({ id, scale }));
 }
@@ -21,14 +21,14 @@ export function setLoras(loras) {
   applyLoras();
 }
 
-/** Shows those of the chosen model, and those that are on though the server does not list them. */
+/** Shows the LoRAs of the chosen model, and enabled ones that the server does not list. */
 export function applyLoras() {
   const model = chosen();
   const listed = (known ?? []).filter((lora) => lora.available && lora.models.includes(model?.id)).map((lora) => lora.id);
   const ids = [...new Set([...listed, ...chosenLoras(model).map((lora) => lora.id)])];
   field.hidden = ids.length === 0;
   list.replaceChildren(...ids.map(row));
-  tell();
+  emitChange();
 }
 
 const fits = (id, model) => (known?.find((lora) => lora.id === id)?.models ?? [model?.id]).includes(model?.id);
@@ -43,7 +43,7 @@ function row(id) {
     if (box.checked) scales.set(id, Number(range.value));
     else scales.delete(id);
     paint(range);
-    tell();
+    emitChange();
   };
   box.addEventListener("change", show);
   range.addEventListener("input", show);
@@ -52,7 +52,7 @@ function row(id) {
   return item;
 }
 
-function tell() {
+function emitChange() {
   field.dispatchEvent(new CustomEvent("loras-changed", { bubbles: true }));
 }
 

@@ -1,29 +1,29 @@
-// Starts the page. Each part knows its own corner; this file only knows the parts.
+// Entry point: starts all modules of the page.
 
-import { door } from "./api.js";
+import { signIn } from "./api.js";
 import { loadCatalog } from "./catalog.js";
 import { startComposer } from "./composer.js";
 import { startConnection } from "./connection.js";
 import { $ } from "./dom.js";
 import { startDrop } from "./drop.js";
-import { startFollowing } from "./follow.js";
-import { memory } from "./memory.js";
-import { startPulse } from "./pulse.js";
+import { startJobUpdates } from "./job-updates.js";
+import { startResults } from "./results.js";
 import { startRouting } from "./router.js";
-import { startStage } from "./stage.js";
+import { startStatusPoll } from "./status-poll.js";
+import { localStore } from "./storage.js";
 
 function startTheme() {
   const root = document.documentElement;
   const colour = () => ($('meta[name="theme-color"]').content = getComputedStyle(root).getPropertyValue("--page").trim());
   $("#theme").addEventListener("click", () => {
     root.dataset.theme = root.dataset.theme === "light" ? "dark" : "light";
-    memory.write("theme", root.dataset.theme);
+    localStore.write("theme", root.dataset.theme);
     colour();
   });
   colour();
 }
 
-/** The models are what the form needs; ask until somebody answers. */
+/** Loads the models, which the form needs, retrying until the server responds. */
 async function startCatalog() {
   try {
     await loadCatalog();
@@ -33,21 +33,21 @@ async function startCatalog() {
   }
 }
 
-/** Where the server asks who is there, a call may wait for somebody to sign in. */
-function startAccess() {
+/** Where the server requires authentication, an API call may wait for a sign-in. */
+function startAuth() {
   if (document.documentElement.dataset.auth === "none") return;
   const session = import("./session.js");
-  door.ask = async (method) => (await session).ask(method);
+  signIn.prompt = async (method) => (await session).ask(method);
   session.then((module) => module.startSession());
 }
 
 startTheme();
-startAccess();
+startAuth();
 startComposer();
 startCatalog();
 startConnection();
-startPulse();
-startStage();
-startFollowing();
+startStatusPoll();
+startResults();
+startJobUpdates();
 startDrop();
 startRouting();

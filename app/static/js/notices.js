@@ -1,4 +1,4 @@
-// Says things: toasts for the eye (with an action where there is one), a live region for screen readers.
+// Notices: toasts, optionally with an action, and a live region for screen readers.
 
 import { $, el, icon, say } from "./dom.js";
 
@@ -9,10 +9,10 @@ export function announce(sentence) {
 }
 
 /**
- * Shows a notice for `stay` seconds, longer while pointed at or focused. `action` is {label, run}.
- * `gone` is called once when it disappears without its action having been used. Returns a function that removes it.
+ * Shows a toast for `stay` seconds, longer while hovered or focused. `action` is {label, run}.
+ * `dismissed` is called once when it disappears without its action having been used. Returns a function that removes it.
  */
-export function toast(sentence, { kind = "info", action = null, stay = 6, gone = null } = {}) {
+export function toast(sentence, { kind = "info", action = null, stay = 6, dismissed = null } = {}) {
   let timer = null;
   let over = false;
   const end = (used = false) => {
@@ -20,7 +20,7 @@ export function toast(sentence, { kind = "info", action = null, stay = 6, gone =
     over = true;
     clearTimeout(timer);
     node.remove();
-    if (!used) gone?.();
+    if (!used) dismissed?.();
   };
   const run = () => {
     end(true);
@@ -44,7 +44,7 @@ export function toast(sentence, { kind = "info", action = null, stay = 6, gone =
   return end;
 }
 
-/** A modal dialog covers everything else: notices move into it while it is open. */
+/** The toast container; moved into an open modal dialog, which covers everything else. */
 function place() {
   const box = $("#toasts");
   const host = $("dialog[open]") ?? document.body;

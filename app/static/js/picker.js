@@ -1,17 +1,17 @@
-// The model select: which models there are, which one is chosen, what is worth knowing about it.
+// The model select of the form, with the chosen model's description and state.
 
 import { catalog, modelOf } from "./catalog.js";
 import { $, el, say } from "./dom.js";
-import { memory } from "./memory.js";
+import { localStore } from "./storage.js";
 
 const select = $("#model");
 const note = $("#model-note");
 
 export const chosen = () => modelOf(select.value);
 
-/** Fills the select; keeps the choice, else takes the remembered one if it still exists, else the server's default. */
+/** Fills the select; selects the current choice, else the stored one if it still exists, else the server's default. */
 export function fillPicker() {
-  const wanted = [select.value, memory.read("lastModelId"), startModel()];
+  const wanted = [select.value, localStore.read("lastModelId"), startModel()];
   const groups = [
     ["On this machine", catalog.models.filter((model) => model.available)],
     ["Fetched on first use", catalog.models.filter((model) => !model.available)],

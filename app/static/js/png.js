@@ -1,5 +1,5 @@
-// Reads the recipe that CyberImage writes into its PNG files: the `cyberimage` manifest, or the `parameters` text that
-// other tools write too. Pure parsing: a file in, settings in the API's names (or null) out.
+// Reads generation settings from PNG text chunks: CyberImage's `cyberimage` manifest, or the `parameters` text of
+// AUTOMATIC1111. Returns settings in the API's names, or null.
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const LONGEST_TEXT = 4_000_000; // bytes of one chunk

@@ -1,11 +1,11 @@
-// The queue view: what runs, who waits and why in this order, what failed, and the workers.
+// The queue view: running jobs, waiting jobs with their order, recent failures, and workers.
 
 import { cancelJob, retryJob } from "./actions.js";
 import { get, images } from "./api.js";
 import { modelOf } from "./catalog.js";
 import { $, button, el, say } from "./dom.js";
 import { ago, bytes, plural } from "./format.js";
-import { isMeasured, remaining, standing, STATUS_WORDS } from "./words.js";
+import { isMeasured, remainingText, STATUS_LABELS, statusText } from "./job-text.js";
 
 const POLL_MILLISECONDS = 1500;
 const FAILURES = 8;
@@ -21,7 +21,7 @@ export function build(root) {
     return el("section", { class: "queue-part", "aria-label": title }, el("header", { class: "section-head" }, el("h2", {}, title)), note, parts[name], parts[`${name}-none`]);
   };
   const why = el("details", { class: "why" }, el("summary", {}, "Who is served first?"), el("p", {}, WHY));
-  parts.counts = el("dl", { class: "counts" }, Object.entries(STATUS_WORDS).map(([status, words]) => el("div", { data: { status } }, el("dt", {}, words), el("dd", {}, "–"))));
+  parts.counts = el("dl", { class: "counts" }, Object.entries(STATUS_LABELS).map(([status, words]) => el("div", { data: { status } }, el("dt", {}, words), el("dd", {}, "–"))));
   root.append(
     el("header", { class: "view-head" }, el("h1", { id: "queue-title", tabindex: "-1" }, "Queue")),
     parts.counts,
@@ -35,7 +35,7 @@ export function build(root) {
 }
 
 const WHY =
-  "Higher priority comes first. Within a priority people take turns, one job each, so nobody waits behind somebody else’s long list. " +
+  "Higher priority comes first. Within a priority users take turns, one job each, so no user waits behind another’s long list. " +
   "A worker may take a job of a model that it already holds before the first in line, because loading is slow, but only for a short while.";
 
 export const show = () => refresh();
@@ -56,7 +56,7 @@ async function refresh() {
       renderFailures((await images({ status: "FAILED", limit: FAILURES })).images);
     }
   } catch {
-    /* the banner says what is wrong; what is shown stays */
+    /* the banner reports the error; the view keeps its contents */
   }
   if (!$('main > [data-view="queue"]').hidden) timer = setTimeout(refresh, POLL_MILLISECONDS);
 }
@@ -67,7 +67,7 @@ function render({ counts, running, waiting, workers }) {
   const current = new Set([...running, ...waiting].map((job) => job.job_id));
   for (const [id, row] of rows) if (!current.has(id)) rows.delete(id) && row.remove();
   fill("running", running, (job) => patch(job, held, waiting), "Nothing is running.");
-  fill("waiting", waiting, (job) => patch(job, held, waiting), "Nobody is waiting.");
+  fill("waiting", waiting, (job) => patch(job, held, waiting), "No jobs are waiting.");
   const more = counts.PENDING - waiting.length;
   if (more > 0 && waiting.length) say(parts["waiting-none"], `and ${plural(more, "more job")}`);
   parts["waiting-none"].hidden = waiting.length > 0 && more <= 0;
@@ -89,8 +89,8 @@ function patch(job, held, waiting) {
   const running = job.status === "PROCESSING";
   row.dataset.status = job.status;
   say($(".place", row), running ? "" : String(job.position ?? ""));
-  say($(".standing", row), standing(job));
-  say($(".remaining", row), remaining(job));
+  say($(".status-text", row), statusText(job));
+  say($(".remaining", row), remainingText(job));
   say($(".reason", row), running ? "" : reason(job, held, waiting));
   const bar = $("progress", row);
   bar.hidden = !running;
@@ -110,14 +110,14 @@ function jobRow(job) {
       "div",
       { class: "row-words" },
       el("p", { class: "row-prompt" }, job.prompt),
-      el("p", { class: "facts" }, el("span", {}, model), el("span", { class: "standing" }), el("span", { class: "remaining" }), el("span", { class: "reason" })),
+      el("p", { class: "facts" }, el("span", {}, model), el("span", { class: "status-text" }), el("span", { class: "remaining" }), el("span", { class: "reason" })),
       el("progress", { max: 100, "aria-label": "Progress" }),
     ),
     button("Cancel", "close", () => cancelJob(job.job_id).then(refresh)),
   );
 }
 
-/** Why a job stands where it stands, as far as the numbers tell. */
+/** Why a waiting job is at its position, as far as the queue's data shows. */
 function reason(job, held, waiting) {
   if (job.error) return `tried ${plural(job.attempt, "time")}: ${job.error.message}`;
   const parts = [];

@@ -1,4 +1,4 @@
-// Puts the settings of a picture back into the form: from the gallery, from a job, from a dropped file.
+// Restores the settings of an image, a job or a dropped file to the form.
 
 import { modelOf } from "./catalog.js";
 import { $ } from "./dom.js";
@@ -11,7 +11,7 @@ import { setSeed } from "./seed.js";
 import { setSize } from "./size.js";
 import { applySteps } from "./steps.js";
 
-/** `made` has prompt, negative_prompt, model_id and settings in the API's names; what is absent stays as it is. */
+/** `made` has prompt, negative_prompt, model_id and settings in the API's names; absent ones are left unchanged. */
 export function useSettings(made) {
   location.hash = "#/";
   const { settings = {} } = made;

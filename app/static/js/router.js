@@ -1,10 +1,10 @@
-// Shows one view at a time by the address' hash. Views other than the first are fetched when they are first opened.
+// Hash router: shows one view at a time. Views other than the first are imported when they are first opened.
 
 import { pathTo } from "./base.js";
 import { $, $$ } from "./dom.js";
 
 const LAZY = { gallery: "./gallery.js", queue: "./queue.js", status: "./status.js" };
-const SHEETS = { gallery: ["wall"], queue: ["queue"], status: ["queue", "status"] };
+const STYLESHEETS = { gallery: ["gallery"], queue: ["queue"], status: ["queue", "status"] };
 const TITLES = { create: "CyberImage", gallery: "Gallery · CyberImage", queue: "Queue · CyberImage", status: "Status · CyberImage" };
 
 const opened = new Map(); // view → its module: show() and hide()
@@ -33,14 +33,14 @@ async function route(event) {
   if (view in LAZY) await show(view);
   if (event && current === view) {
     scrollTo(0, 0);
-    const typing = view === "create" && matchMedia("(pointer: fine)").matches; // no keyboard on the screen unasked
+    const typing = view === "create" && matchMedia("(pointer: fine)").matches; // do not open an on-screen keyboard
     $(typing ? "#prompt" : `main > [data-view="${view}"] h1`)?.focus({ preventScroll: true });
   }
 }
 
 async function show(view) {
   if (!opened.has(view)) {
-    await Promise.all(SHEETS[view].map(style));
+    await Promise.all(STYLESHEETS[view].map(style));
     const module = await import(LAZY[view]);
     if (!opened.has(view)) {
       module.build($(`main > [data-view="${view}"]`));
@@ -50,7 +50,7 @@ async function show(view) {
   if (current === view) opened.get(view).show();
 }
 
-/** Loads a style sheet of a view that is not part of the first load. */
+/** Loads a style sheet that is not part of the first load. */
 export function style(name) {
   const href = pathTo(`static/css/${name}.css`);
   if ($(`link[href="${href}"]`)) return Promise.resolve();

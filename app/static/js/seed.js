@@ -1,4 +1,4 @@
-// The seed: random unless it is locked or typed; the last one used can be taken over.
+// The seed field: random unless it is locked or typed; the last seed can be reused.
 
 import { $, say } from "./dom.js";
 
@@ -6,7 +6,7 @@ const MOST = 2 ** 32 - 1;
 const [input, lock, last] = ["#seed", "#seed-lock", "#seed-last"].map((id) => $(id));
 let lastUsed = null;
 
-/** -1 is random. */
+/** The seed of the next request; -1 is random. */
 export function chosenSeed() {
   const typed = input.value.trim();
   return /^\d+$/.test(typed) && Number(typed) <= MOST ? Number(typed) : -1;
@@ -19,7 +19,7 @@ export function setSeed(seed) {
   show();
 }
 
-/** Remembers what a finished picture was made with; a locked but empty field takes it. */
+/** Stores the seed of a finished image, for "Use last" and for locking an empty field. */
 export function seedWasUsed(seed) {
   lastUsed = seed;
   last.disabled = false;
@@ -34,7 +34,7 @@ function show() {
   input.dispatchEvent(new CustomEvent("seed-changed", { bubbles: true }));
 }
 
-/** Locking an empty field holds the last seed, or draws one. */
+/** Locking an empty field fills in the last seed, or a random one. */
 lock.addEventListener("click", () => {
   if (chosenSeed() >= 0) setSeed(null);
   else setSeed(lastUsed ?? crypto.getRandomValues(new Uint32Array(1))[0]);

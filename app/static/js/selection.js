@@ -1,4 +1,4 @@
-// Several pictures at once: which are selected, the bar that says so, what can be done with them.
+// Multiple selection in the gallery: the selected images, and the bar with the actions on them.
 
 import { download } from "./actions.js";
 import { $, button, el, say } from "./dom.js";
@@ -11,7 +11,7 @@ export class Selection {
   #anchor = null; // where a range with shift starts
   #words = el("p", { role: "status" });
 
-  /** `items()` is the list that ranges and "all" go by. */
+  /** `items()` returns the list for ranges and "all". */
   constructor(items) {
     this.items = items;
     this.bar = el(
@@ -26,8 +26,8 @@ export class Selection {
     addEventListener("keydown", (event) => event.key === "Escape" && this.active && !$("dialog[open]") && this.leave());
   }
 
-  /** Gives a tile what selection needs; called whenever a tile is made. */
-  dress(tile, item) {
+  /** Adds keyboard handlers and ARIA attributes to a new tile. */
+  attach(tile, item) {
     if (!item.image_id) return tile;
     this.#show(tile, item);
     tile.addEventListener("keydown", (event) => {
@@ -43,7 +43,7 @@ export class Selection {
     return tile;
   }
 
-  /** Whether a click on `item` was meant for the selection. */
+  /** Handles a click on `item` in selection mode or with shift; returns whether it did. */
   takes(item, event) {
     if (event.shiftKey) this.#enter();
     if (!this.active) return false;
@@ -106,7 +106,7 @@ export class Selection {
 
   #refresh() {
     const items = new Map(this.items().map((item) => [item.image_id, item]));
-    for (const tile of document.querySelectorAll(".wall .tile[href]")) {
+    for (const tile of document.querySelectorAll(".grid .tile[href]")) {
       const item = items.get(tile.dataset.id);
       if (item) this.#show(tile, item);
     }

@@ -1,18 +1,18 @@
-// Sends a request for pictures or a video, and keeps at it while the server restarts: the key makes sure it counts once.
+// Submits a request, retrying while the server restarts; the idempotency key prevents duplicate jobs.
 
 import { Offline, post } from "./api.js";
 import { ordinal } from "./format.js";
 import { jobs } from "./jobs.js";
 import { announce, toast } from "./notices.js";
 
-const WAITS = [700, 1500, 3000, 5000, 8000, 12_000]; // milliseconds between tries when nobody answers
+const WAITS = [700, 1500, 3000, 5000, 8000, 12_000]; // milliseconds between retries while offline
 
 /**
- * Returns the job. Raises ApiError, or Offline when nobody answered for half a minute; `waiting` is called before.
- * `job` is what is known of it in our words, where `request` has others; `accepted` is awaited before it is shown.
+ * Returns the job. Throws ApiError, or Offline after half a minute of retries; `waiting` is called before each retry.
+ * `job` is the job's description when `request` is a provider's native input; `accepted` is awaited before it is shown.
  */
 export async function send(request, { to = "api/generate", job: known = request, key = newKey(), waiting = () => {}, accepted = () => {} } = {}) {
-  const answer = await insist(() => post(to, request, { "Idempotency-Key": key }), waiting);
+  const answer = await retryWhileOffline(() => post(to, request, { "Idempotency-Key": key }), waiting);
   await accepted();
   const job = {
     ...known,
@@ -36,7 +36,7 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
 }
 
-async function insist(attempt, waiting) {
+async function retryWhileOffline(attempt, waiting) {
   for (const wait of WAITS) {
     try {
       return await attempt();

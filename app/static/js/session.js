@@ -1,37 +1,37 @@
-// Signing in and out, where the server asks who is there; loaded only then. The token goes to the server once and comes
-// back as a cookie that this page cannot read. Nothing that was typed below the dialog is touched.
+// Sign-in and sign-out; loaded only where the server requires authentication. The token is sent once and exchanged for an
+// HttpOnly cookie. The form behind the dialog keeps its input.
 
 import { ApiError, call } from "./api.js";
 import { $, el, icon, say } from "./dom.js";
-import { draft } from "./memory.js";
 import { announce } from "./notices.js";
-import { beatNow } from "./pulse.js";
 import { style } from "./router.js";
+import { pollNow } from "./status-poll.js";
+import { sessionStore } from "./storage.js";
 
 const MODE = document.documentElement.dataset.auth;
 const WORDS = {
   keys: {
     label: "Your key",
     hint: "ci_…",
-    note: "This server asks who is there. Whoever runs it gives out keys.",
+    note: "This server requires a key. Its administrator can give you one.",
   },
   huggingface: {
     label: "Your Hugging Face token",
     hint: "hf_…",
-    note: "This server asks who is there. A token that may read is enough; it is kept in the server’s memory while you are signed in.",
+    note: "This server requires a Hugging Face token. Read access is enough; the token is kept in the server’s memory while you are signed in.",
   },
 }[MODE];
 
-let asking = null; // what `ask` promised while the dialog is open
+let asking = null; // the promise of `ask` while the dialog is open
 let declined = false;
 
-const badge = el("button", { class: "who", id: "who", type: "button", hidden: true, onclick: () => (badge.dataset.name ? signOut() : askAgain()) });
+const badge = el("button", { class: "account", id: "account", type: "button", hidden: true, onclick: () => (badge.dataset.name ? signOut() : askAgain()) });
 const token = el("input", { id: "token", name: "token", type: "password", required: true, placeholder: WORDS.hint, autocomplete: "current-password", spellcheck: "false", "aria-describedby": "sign-in-note sign-in-error" });
 const problem = el("p", { class: "form-error", id: "sign-in-error", role: "alert", hidden: true });
 const submit = el("button", { class: "primary", type: "submit" }, "Sign in");
 const form = el(
   "form",
-  { class: "sign-in-form", method: "dialog", novalidate: true, onsubmit: trade },
+  { class: "sign-in-form", method: "dialog", novalidate: true, onsubmit: submitToken },
   el("h2", { id: "sign-in-title" }, "Sign in"),
   el("p", { class: "note", id: "sign-in-note" }, WORDS.note),
   el("div", { class: "field" }, el("label", { for: "token" }, WORDS.label), token),
@@ -50,7 +50,7 @@ export async function startSession() {
   if (found) show(found);
 }
 
-/** Resolves to whether somebody signed in. Who said no is not asked again by what the page does on its own. */
+/** Opens the dialog; resolves to whether the user signed in. After a refusal, background requests (GET) do not reopen it. */
 export function ask(method) {
   if (declined && method === "GET") return Promise.resolve(false);
   asking ??= open().finally(() => (asking = null));
@@ -72,20 +72,20 @@ async function open() {
 
 async function askAgain() {
   declined = false;
-  if (await ask("POST")) dispatchEvent(new HashChangeEvent("hashchange")); // the view that is open asks anew
+  if (await ask("POST")) dispatchEvent(new HashChangeEvent("hashchange")); // the open view reloads its data
 }
 
-async function trade(event) {
+async function submitToken(event) {
   event.preventDefault();
-  if (!token.value.trim()) return complain("Paste it here first.");
+  if (!token.value.trim()) return complain("Paste your key or token here first.");
   submit.setAttribute("aria-busy", "true");
   try {
-    show(await call("api/session", { method: "POST", body: { token: token.value.trim() }, guest: true }));
+    show(await call("api/session", { method: "POST", body: { token: token.value.trim() }, anonymous: true }));
     dialog.close("in");
     announce(`Signed in as ${badge.dataset.name}.`);
-    beatNow();
+    pollNow();
   } catch (error) {
-    complain(error instanceof ApiError && error.code === "invalid_request" ? "That is no token." : error.message);
+    complain(error instanceof ApiError && error.code === "invalid_request" ? "This is not a valid key or token." : error.message);
     token.select();
   } finally {
     submit.removeAttribute("aria-busy");
@@ -106,13 +106,13 @@ function show({ signed_in: there, name }) {
   badge.replaceChildren(icon(there ? "leave" : "enter"), el("span", {}, there ? name : "Sign in"));
 }
 
-/** Loading anew is the surest way to leave nothing of somebody else's behind. */
+/** Reloads the page, so that no data of the previous user is left. */
 async function signOut() {
   try {
-    await call("api/session", { method: "DELETE", guest: true });
+    await call("api/session", { method: "DELETE", anonymous: true });
   } catch (error) {
     return announce(error.message);
   }
-  for (const name of ["jobs", "prompt"]) draft.write(name, "");
+  for (const name of ["jobs", "prompt"]) sessionStore.write(name, "");
   location.reload();
 }

@@ -1,4 +1,4 @@
-// A list of listeners. Knows nothing about what is told.
+// A list of listeners that are called on `emit`.
 
 export class Signal {
   #listeners = new Set();

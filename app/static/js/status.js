@@ -1,13 +1,13 @@
-// The status view, for whoever runs the box: is it ready, how much does it hold, how did the last minutes go.
+// The status view for administrators: readiness checks, storage, charts of the last minutes, speed of the models.
 
 import { get } from "./api.js";
 import { pathTo } from "./base.js";
 import { Chart } from "./chart.js";
 import { el, say } from "./dom.js";
 import { bytes, seconds } from "./format.js";
-import { pulse } from "./pulse.js";
+import { statusPoll } from "./status-poll.js";
 
-const SPEEDS_EVERY = 6; // beats
+const SPEEDS_EVERY = 6; // polls
 const CHECKS = { database: "Database", workers: "Workers", disk: "Disk", server: "Server", courier: "Webhooks" };
 
 const sum = (list, name) => list.reduce((total, one) => total + (one[name] ?? 0), 0);
@@ -19,7 +19,7 @@ function finishedLately(now, at, samples) {
   return now.queue && before.status.queue ? Math.max(0, now.queue.COMPLETED - before.status.queue.COMPLETED) : null;
 }
 
-/** One line makes a chart; those whose number a server does not tell stay hidden. */
+/** Charts without data from the server stay hidden. */
 const charts = [
   new Chart("Jobs waiting and running", { read: (now) => (now.queue ? (now.queue.PENDING ?? 0) + (now.queue.PROCESSING ?? 0) : null), word: whole, floor: 0 }),
   new Chart("Finished in the last minute", { read: finishedLately, word: whole }),
@@ -30,7 +30,7 @@ const charts = [
 ];
 
 const parts = { verdict: el("p", { class: "verdict" }), checks: el("ul", { class: "checks", role: "list" }), facts: el("dl", { class: "counts" }), speeds: el("tbody") };
-let beats = 0;
+let polls = 0;
 let shown = false;
 
 export function build(root) {
@@ -46,15 +46,15 @@ export function build(root) {
       el("header", { class: "section-head" }, el("h2", {}, "Speed")),
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Speed by model and size" }, el("table", {}, el("thead", {}, el("tr", {}, ["Model", "Size", "Steps", "A picture takes", "Loading takes"].map(head))), parts.speeds)),
     ),
-    el("p", { class: "note" }, "Machines read ", way("metrics"), ", ", way("status"), " and ", way("readyz"), "; programmers read ", way("docs"), "."),
+    el("p", { class: "note" }, "For monitoring: ", way("metrics"), ", ", way("status"), " and ", way("readyz"), "; API documentation: ", way("docs"), "."),
   );
-  pulse.beat.on((status) => shown && render(status));
+  statusPoll.updated.on((status) => shown && render(status));
 }
 
 export function show() {
   shown = true;
-  beats = 0;
-  render(pulse.last);
+  polls = 0;
+  render(statusPoll.last);
 }
 
 export function hide() {
@@ -63,7 +63,7 @@ export function hide() {
 
 function render(status) {
   if (!status) {
-    say(parts.verdict, status === null ? "Nobody answers" : "");
+    say(parts.verdict, status === null ? "The server does not respond" : "");
     parts.verdict.dataset.state = "bad";
     return;
   }
@@ -71,8 +71,8 @@ function render(status) {
   parts.verdict.dataset.state = status.ready ? "good" : "bad";
   parts.checks.replaceChildren(...Object.entries(status.checks).map(check));
   parts.facts.replaceChildren(...facts(status).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-  for (const chart of charts) chart.draw(pulse.samples);
-  if (beats++ % SPEEDS_EVERY === 0) refreshSpeeds();
+  for (const chart of charts) chart.draw(statusPoll.samples);
+  if (polls++ % SPEEDS_EVERY === 0) refreshSpeeds();
 }
 
 const check = ([name, state]) =>

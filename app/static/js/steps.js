@@ -1,8 +1,8 @@
-// The steps slider: follows the chosen model's rule, shows its value, paints its filled part. Remembers nothing itself.
+// The steps slider: follows the chosen model's limits and shows its value.
 
 import { $, say, setVars } from "./dom.js";
 
-const USUAL = { min: 20, max: 50, default: 30 }; // for a model that states no rule
+const USUAL = { min: 20, max: 50, default: 30 }; // for a model without limits
 
 const slider = $("#steps");
 const value = $("#steps-value");
@@ -10,7 +10,7 @@ const note = $("#steps-note");
 
 export const stepCount = () => Number(slider.value);
 
-/** Adapts the slider to `rule`; `wanted` is kept where the rule allows it. */
+/** Adapts the slider to the limits `rule`; `wanted` is used where they allow it. */
 export function applySteps(rule, wanted = null) {
   const fixed = rule?.fixed ?? null;
   const { min, max, default: usual } = fixed === null ? { ...USUAL, ...rule } : { ...USUAL, default: fixed };

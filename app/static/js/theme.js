@@ -4,6 +4,6 @@
     const theme = localStorage.getItem("theme");
     if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
   } catch {
-    /* storage is switched off: dark it is */
+    /* storage is disabled: the dark theme is used */
   }
 })();

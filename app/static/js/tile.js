@@ -1,13 +1,13 @@
-// One entry of the gallery: a picture, or a generation that has none (yet) with its badge. Knows no list.
+// A gallery tile: an image, or a job without one, with its status badge.
 
 import { retryJob } from "./actions.js";
+import { playOnHover } from "./autoplay.js";
 import { button, el, icon } from "./dom.js";
-import { playOnSight } from "./moving.js";
-import { STATUS_WORDS } from "./words.js";
+import { STATUS_LABELS } from "./job-text.js";
 
 export const keyOf = (item) => item.image_id ?? item.job_id;
 
-/** An <a> or a <div> that fills whatever it is put in; its space is reserved by whoever places it. */
+/** An <a> or a <div> that fills its parent, which reserves the space. */
 export function tile(item, open) {
   return item.image_id ? picture(item, open) : unfinished(item);
 }
@@ -31,7 +31,7 @@ function picture(item, open) {
     event.preventDefault();
     open(item, event);
   });
-  if (item.media === "video") playOnSight(link, image, item);
+  if (item.media === "video") playOnHover(link, image, item);
   return link;
 }
 
@@ -40,7 +40,7 @@ function unfinished(item) {
   return el(
     "div",
     { class: "tile unfinished", tabindex: "-1", data: { status: item.status, id: item.job_id } },
-    el("span", { class: "chip tile-badge", data: { status: item.status } }, STATUS_WORDS[item.status]),
+    el("span", { class: "chip tile-badge", data: { status: item.status } }, STATUS_LABELS[item.status]),
     el("p", { class: "tile-prompt" }, item.prompt),
     item.error && el("p", { class: "tile-error" }, item.error.message),
     canRetry && button("Retry", "retry", () => retryJob(item.job_id)),

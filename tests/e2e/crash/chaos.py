@@ -42,7 +42,7 @@ class Chaos:
             self._strike()
 
     def calm(self) -> None:
-        """Let everybody go on, those too that froze themselves at a failpoint."""
+        """Resume all processes, including those stopped at a failpoint."""
         self._take_stock()
         self._thaw(float("inf"))
 

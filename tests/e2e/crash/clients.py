@@ -1,4 +1,4 @@
-"""The clients of a crash test: they send jobs until each is acknowledged, and remember every word they were given."""
+"""Clients of a crash test: send jobs until each is acknowledged, and record every response."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ RETRY_SECONDS = 0.1
 
 @dataclass
 class Asked:
-    """One job as its client knows it. `job_id` is None until it was acknowledged; `told` is the first terminal status
-    that was seen, with its image ids."""
+    """A job as recorded by its client. `job_id` is None until it was acknowledged; `terminal` is the first terminal
+    status that was seen, with its image ids."""
 
     key: str
     num_images: int
     job_id: str | None = None
     cancel_asked: bool = False
-    told: tuple[str, tuple[str, ...]] | None = None
+    terminal: tuple[str, tuple[str, ...]] | None = None
 
 
 @dataclass
 class Memory:
-    """What all clients together were told. `wrong` are answers that may never be given."""
+    """The responses to all clients. `wrong` describes responses that must never occur."""
 
     asked: list[Asked] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -102,13 +102,13 @@ class Client(threading.Thread):
 
     def _compare(self, asked: Asked, body: dict[str, Any]) -> None:
         now = (body["status"], tuple(image["image_id"] for image in body["images"]))
-        if asked.told is not None and now != asked.told:
-            self._memory.wrong.append(f"{asked.job_id} was {asked.told} and became {now}")
+        if asked.terminal is not None and now != asked.terminal:
+            self._memory.wrong.append(f"{asked.job_id} was {asked.terminal} and became {now}")
         if now[0] in TERMINAL:
-            asked.told = now
+            asked.terminal = now
 
     def _request(self, method: str, path: str, **more: Any) -> httpx.Response | None:
-        """The answer; None when there was none. Faults of the server are counted, and never told as `internal`."""
+        """The response; None when there was none. Server errors are counted, and must never be `internal`."""
         try:
             answer = self._http.request(method, path, **more)
         except httpx.TransportError as error:

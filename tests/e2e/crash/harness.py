@@ -87,7 +87,7 @@ class CrashTest:
             "WORKER_POLL_SECONDS": "0.3",
             "SYNC_TIMEOUT_SECONDS": "1",
             "MERGE_JOBS": "4",
-            "MAX_ATTEMPTS": "100",  # being killed is nobody's fault here
+            "MAX_ATTEMPTS": "100",  # killed attempts count too
             "DEFAULT_MODEL_ID": "fake",
             "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
         }
@@ -145,7 +145,7 @@ class CrashTest:
             time.sleep(LOOK_EVERY_SECONDS)
 
     def _come_to_rest(self, context: AppContext) -> None:
-        """Let the clients finish their sentence, then wait until every job has ended and nobody works any more."""
+        """Stop the clients, then wait until every job has ended and all workers are idle."""
         for client in self._clients:
             client.stop()
         if self._hostility is not None:

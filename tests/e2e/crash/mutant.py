@@ -1,4 +1,4 @@
-"""The store without its fence: whoever thinks that a job is his may end it. A crash test must find that out."""
+"""Mutation test: removes the store's fence, so that former owners can end jobs. The crash test must detect it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from sqlalchemy import bindparam
 
 
-def take_out_the_fence() -> None:
-    """Call it before anything else of the project is imported: the statements are built once."""
-    assert "app.store.queue.claims" not in sys.modules, "too late: the fence is built in"
+def remove_fence() -> None:
+    """Call it before anything else of the project is imported: the statements are built at import."""
+    assert "app.store.queue.claims" not in sys.modules, "too late: the statements are built already"
     from app.store.db.schema import jobs
     from app.store.queue import fence
 
@@ -18,4 +18,4 @@ def take_out_the_fence() -> None:
 
     from app.store.queue import claims
 
-    assert "worker_id" not in str(claims._LOOK), "the fence stands elsewhere now"
+    assert "worker_id" not in str(claims._LOOK), "the fence is defined elsewhere now"

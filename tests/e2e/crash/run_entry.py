@@ -15,12 +15,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tests.e2e.crash.hurry import hurry
-from tests.e2e.crash.mutant import take_out_the_fence
+from tests.e2e.crash.mutant import remove_fence
 
 
 def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
     if rest == ("mutant",):
-        take_out_the_fence()
+        remove_fence()
     hurry()
     from app.cli import supervisor
     from app.cli.worker import main as run_worker

@@ -1,4 +1,4 @@
-"""What must hold when a crash test is over, checked in the database and on the disk themselves."""
+"""Invariants after a crash test, checked in the database and on the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.crash.worker_parts import MAKER
 
 
 def find_faults(context: AppContext, memory: Memory, *, strangers: bool = False) -> list[str]:
-    """Everything that is wrong, one sentence each. With `strangers` there are also jobs of others, which may fail."""
+    """All violations, one sentence each. With `strangers` there are also jobs of other clients, which may fail."""
     faults = list(memory.wrong)
     faults += _lost(context, memory, strangers)
     by_id = {asked.job_id: asked for asked in memory.acknowledged()}
@@ -43,19 +43,19 @@ def _faults_of(context: AppContext, job: Job, asked: Asked | None) -> Iterator[s
     if job.status is JobStatus.FAILED:
         yield f"{job.id} failed without a reason: {job.error_code}, attempt {job.attempt}"
     if job.status is JobStatus.CANCELLED and asked is not None and not asked.cancel_asked:
-        yield f"{job.id} is cancelled and nobody asked for it"
+        yield f"{job.id} is cancelled without a request"
     wanted = job.request.num_images if job.status is JobStatus.COMPLETED else 0
     if [output.index for output in outputs] != list(range(wanted)):
         yield f"{job.id} is {job.status.value} and has the images {[output.index for output in outputs]}"
-    if asked is not None and asked.told not in (None, (job.status.value, images)):
-        yield f"{job.id} was told to be {asked.told} and is {job.status.value} with {images}"
+    if asked is not None and asked.terminal not in (None, (job.status.value, images)):
+        yield f"{job.id} was reported as {asked.terminal} and is {job.status.value} with {images}"
     for output in outputs:
         if f"-{output.manifest['versions'][MAKER]}-" not in (job.worker_id or ""):
-            yield f"{job.id} was published by somebody who did not own it"
+            yield f"{job.id} was published by a worker that did not own it"
 
 
 def _files(context: AppContext) -> Iterator[str]:
-    """Each row's file is there and whole; after the sweep nothing else is."""
+    """Missing, damaged and orphaned files, after the sweep."""
     root = context.settings.images_dir
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     known: set[str] = set()
@@ -67,7 +67,7 @@ def _files(context: AppContext) -> Iterator[str]:
                 yield f"{job.id} has a row without its file"
             elif hashlib.sha256(path.read_bytes()).hexdigest() != output.sha256:
                 yield f"{job.id} has a file that does not match its checksum"
-    yield from (f"{name} belongs to nobody" for name in sorted(found - known))
+    yield from (f"{name} belongs to no row" for name in sorted(found - known))
     yield from (f"{name} is missing" for name in sorted(known - found))
 
 

@@ -1,4 +1,4 @@
-"""The tiny checkpoints are small and always the same."""
+"""The tiny checkpoints are small and reproducible."""
 
 from __future__ import annotations
 

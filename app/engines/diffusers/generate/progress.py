@@ -34,7 +34,7 @@ class ProgressHook:
         self._at_once = at_once
         self._previewer = previewer
         self._steps, self._images = steps, images
-        self._image, self._together = 0, 1
+        self._image, self._batch_size = 0, 1
         self._phase, self._since = Phase.STARTING, time.perf_counter()
         self._last_event: Any = None
         self.seconds: dict[str, float] = {}
@@ -50,11 +50,11 @@ class ProgressHook:
         if phase is not Phase.DONE:
             self._report(phase, self._image * self._steps)
 
-    def begin(self, index: int, together: int = 1) -> None:
-        """Start the call for image `index` and the following, `together` in all. Raises Cancelled."""
+    def begin(self, index: int, batch_size: int = 1) -> None:
+        """Start the call for image `index` and the following, `batch_size` in all. Raises Cancelled."""
         if self._all_cancelled():
             raise Cancelled
-        self._image, self._together = index, together
+        self._image, self._batch_size = index, batch_size
         self.enter(Phase.ENCODING)
 
     def before_denoiser(self, *_: Any) -> None:
@@ -69,7 +69,7 @@ class ProgressHook:
         latents = tensors.get("latents")
         if isinstance(latents, torch.Tensor):
             self._synchronize(latents.device)
-        done = self._image * self._steps + (step + 1) * self._together
+        done = self._image * self._steps + (step + 1) * self._batch_size
         self._report(Phase.GENERATING, done)
         self._send_preview(step, done, latents)
         if self._all_cancelled():
@@ -77,7 +77,7 @@ class ProgressHook:
         elif step + 1 == self._steps:
             if isinstance(latents, torch.Tensor):
                 self.finite = bool(torch.isfinite(latents).all())
-            self._image += self._together
+            self._image += self._batch_size
             self.enter(Phase.DECODING)
         return {}
 

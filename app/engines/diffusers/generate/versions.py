@@ -25,5 +25,5 @@ def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
         "attention": model.attention,
         "device": str(model.device),
         "revision": model.checkpoint.revision,
-        **({"weights": told} if (told := model.load_plan.compression.description) else {}),
+        **({"weights": weights} if (weights := model.load_plan.compression.description) else {}),
     }

@@ -36,9 +36,9 @@ from app.engines.diffusers.load.log import log
 from app.errors import Cancelled, GenerationError, LoraUnavailable, ModelDownloadFailed, StorageFull
 from app.files.hub_cache import PARTIAL
 
-_AT_ONCE = 4  # files
+_THREADS = 4  # files
 _CHUNK_BYTES = 2**20  # what an interruption may lose per file; the library's default is ten times as large
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _STOP_SECONDS = 2.0  # for the threads to write their buffers; one that waits for the network is not joined
 _SHA256_DIGITS = 64
 
@@ -117,15 +117,15 @@ def _fetch(repo: str, wanted: Sequence[DryRunFileInfo], control: Control, disk_f
     _require_room(repo, files[0].blob, total - done(), disk_floor_bytes)
     log.info("downloading %s: %s files, %s of %s bytes are here", repo, len(files), done(), total)
     control.downloaded(done(), total)
-    executor = _DownloadPool(repo, sorted(files, key=lambda file: -file.size))
+    pool = _DownloadPool(repo, sorted(files, key=lambda file: -file.size))
     try:
-        while executor.works(_LOOK_SECONDS):
+        while pool.is_running(_POLL_SECONDS):
             control.downloaded(done(), total)
             if control.cancelled():
                 raise Cancelled
     finally:
-        executor.stop()
-    executor.raise_failure()
+        pool.stop()
+    pool.raise_failure()
     control.downloaded(done(), total)
 
 
@@ -166,11 +166,11 @@ class _DownloadPool:
         locks = Path(constants.HF_HUB_CACHE) / ".locks" / repo_folder_name(repo_id=repo, repo_type="model")
         locks.mkdir(parents=True, exist_ok=True)
         self._locks = locks
-        self._threads = [threading.Thread(target=self._work, name="download", daemon=True) for _ in range(_AT_ONCE)]
+        self._threads = [threading.Thread(target=self._work, name="download", daemon=True) for _ in range(_THREADS)]
         for thread in self._threads:
             thread.start()
 
-    def works(self, seconds: float) -> bool:
+    def is_running(self, seconds: float) -> bool:
         """Wait up to `seconds`; True while files are left and nothing has failed."""
         for thread in self._threads:
             if thread.is_alive():
@@ -181,7 +181,7 @@ class _DownloadPool:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(_STOP_SECONDS / _AT_ONCE)
+            thread.join(_STOP_SECONDS / _THREADS)
 
     def raise_failure(self) -> None:
         if self._failures:

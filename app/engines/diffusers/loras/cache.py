@@ -60,7 +60,7 @@ class LoraCache:
     def applied(self, wanted: Sequence[LoraRequest]) -> Iterator[None]:
         """Apply `wanted` to the model within the block. Raises LoraIncompatible before anything is changed."""
         found = [(self._get(lora), lora.scale) for lora in wanted]
-        self._make_room(spared={lora.key for lora in wanted})
+        self._make_room(keep={lora.key for lora in wanted})
         applied = ActiveLoras(
             self._pipeline, [(additions, scale) for additions, scale in found if scale]
         )  # a scale of 0 has no effect
@@ -111,9 +111,9 @@ class LoraCache:
             raise self._incompatible(lora, "it holds no tensor that diffusers can place")
         return additions
 
-    def _make_room(self, spared: set[Key]) -> None:
-        """Evict the least recently used while over the limits. `spared` ones stay, even above the limits."""
-        for key in [key for key in self._kept if key not in spared]:
+    def _make_room(self, keep: set[Key]) -> None:
+        """Evict the least recently used while over the limits. Those in `keep` stay, even above the limits."""
+        for key in [key for key in self._kept if key not in keep]:
             if len(self._kept) <= self._most and self.bytes <= self._most_bytes:
                 return
             del self._kept[key]

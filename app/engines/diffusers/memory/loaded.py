@@ -58,11 +58,11 @@ class LoadedModel:
         """Bytes of each part with weights, by the object's id."""
         return {id(getattr(self.pipeline, name)): size for name, size in self.part_bytes.items()}
 
-    def move(self, device: torch.device, spared: Collection[int] = ()) -> None:
-        """Move the weights to `device`, except for the parts `spared`. Never with a dtype, as in `offload.place`."""
+    def move(self, device: torch.device, keep: Collection[int] = ()) -> None:
+        """Move the weights to `device`, except for the parts in `keep`. Never with a dtype, as in `offload.place`."""
         for name in self.part_bytes:
             part = getattr(self.pipeline, name)
-            if id(part) not in spared:
+            if id(part) not in keep:
                 part.to(device)
 
     def describe(self, shared_bytes: int = 0, *, parked: bool = False) -> ResidentModel:

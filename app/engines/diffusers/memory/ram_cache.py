@@ -57,7 +57,7 @@ class RamCache:
     def move_to_ram(self, in_use: Collection[int]) -> None:
         """Move the parts that no model on the GPU uses any more to main memory."""
         for model in self._models.values():
-            model.move(_CPU, spared=in_use)
+            model.move(_CPU, keep=in_use)
 
     def pop(self, spec: ModelSpec) -> LoadedModel | None:
         """Remove and return the model of `spec`; None when it is not cached as `spec` describes it."""

@@ -62,7 +62,7 @@ class Safety:
         """False when the policy may block or blur the result: a preview would show it."""
         return not self._name(spec) or self._policy(spec) == "mark"
 
-    def judge(self, spec: ModelSpec, generation: Generation) -> Generation:
+    def apply(self, spec: ModelSpec, generation: Generation) -> Generation:
         """`generation` with the policy applied. Raises ContentBlocked when all outputs are blocked."""
         name = self._name(spec)
         if not name or not (generation.images or generation.videos):
@@ -71,18 +71,19 @@ class Safety:
         started = time.perf_counter()
         check, policy = self._checkers[name], self._policy(spec)
         flags = check([image.pixels for image in generation.images]) if generation.images else ()
-        images = [_judged(image, flagged, policy) for image, flagged in zip(generation.images, flags, strict=True)]
-        videos = [_judged_video(video, check, policy) for video in generation.videos]
-        judged: list[GeneratedImage | GeneratedVideo] = [*images, *videos]
-        if all(one.safety is SafetyResult.BLOCKED for one in judged):
+        pairs = zip(generation.images, flags, strict=True)
+        images = [_apply_to_image(image, flagged, policy) for image, flagged in pairs]
+        videos = [_apply_to_video(video, check, policy) for video in generation.videos]
+        filtered: list[GeneratedImage | GeneratedVideo] = [*images, *videos]
+        if all(one.safety is SafetyResult.BLOCKED for one in filtered):
             raise ContentBlocked("The safety filter blocked all outputs. Try another prompt or seed.")
         return dataclasses.replace(
             generation,
             images=[image for image in images if image.safety is not SafetyResult.BLOCKED],
             videos=[video for video in videos if video.safety is not SafetyResult.BLOCKED],
-            safety=most_severe(one.safety for one in judged),
+            safety=most_severe(one.safety for one in filtered),
             timings={**generation.timings, "safety": time.perf_counter() - started},
-            warnings=(*generation.warnings, *_warnings(judged)),
+            warnings=(*generation.warnings, *_warnings(filtered)),
         )
 
     def _name(self, spec: ModelSpec) -> str:
@@ -126,7 +127,7 @@ def _fetch(repo: str, *, local_files_only: bool) -> Path:
         return Path(snapshot_download(repo, allow_patterns=[*_FILES, *_PARTS], local_files_only=local_files_only))
 
 
-def _judged(image: GeneratedImage, flagged: bool, policy: SafetyPolicy) -> GeneratedImage:
+def _apply_to_image(image: GeneratedImage, flagged: bool, policy: SafetyPolicy) -> GeneratedImage:
     result = _OUTCOME[policy] if flagged else SafetyResult.PASSED
     pixels = blurred(image.pixels) if result is SafetyResult.BLURRED else image.pixels
     return dataclasses.replace(image, pixels=pixels, safety=result)
@@ -141,7 +142,7 @@ def blurred(pixels: Pixels) -> Pixels:
     return np.asarray(smooth.filter(ImageFilter.GaussianBlur(max(picture.size) / _BLURRED_SIDE / 2)))
 
 
-def _judged_video(video: GeneratedVideo, check: Checker, policy: SafetyPolicy) -> GeneratedVideo:
+def _apply_to_video(video: GeneratedVideo, check: Checker, policy: SafetyPolicy) -> GeneratedVideo:
     """Check evenly spaced frames of a video; one flagged frame flags the whole video."""
     frames = list(read_frames(video.content))
     looked_at = np.unique(np.linspace(0, len(frames) - 1, _FRAMES_LOOKED_AT).round().astype(int))
@@ -153,7 +154,7 @@ def _judged_video(video: GeneratedVideo, check: Checker, policy: SafetyPolicy) -
     return dataclasses.replace(video, content=content, poster=blurred(video.poster), safety=result)
 
 
-def _warnings(judged: Sequence[GeneratedImage | GeneratedVideo]) -> list[str]:
+def _warnings(filtered: Sequence[GeneratedImage | GeneratedVideo]) -> list[str]:
     words = {SafetyResult.MARKED: "flagged", SafetyResult.BLURRED: "blurred", SafetyResult.BLOCKED: "blocked"}
-    counts = {result: sum(image.safety is result for image in judged) for result in words}
-    return [f"The safety filter: {n} of {len(judged)} {words[result]}." for result, n in counts.items() if n]
+    counts = {result: sum(image.safety is result for image in filtered) for result in words}
+    return [f"The safety filter: {n} of {len(filtered)} {words[result]}." for result, n in counts.items() if n]

@@ -1,4 +1,4 @@
-"""A `Control` that writes down what it is told and cancels when it should."""
+"""A `Control` that records reports and cancels at a given step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Several jobs in one call: each gets the picture of its own words and seed, but for rounding, and is told so."""
+"""Several jobs in one call: each gets the image of its own prompt and seed, but for rounding, and its manifest says
+so."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def test_no_pipeline_is_taken_on_trust(engine, spec_of):
     assert compared == batched.PIPELINES
 
 
-def test_each_is_told_the_steps_of_one_picture(engine, spec_of, some):
+def test_each_job_gets_the_steps_of_one_image(engine, spec_of, some):
     spec, controls = spec_of("flux"), recorders()
     engine.load(spec, Recorder())
     engine.generate_merged(spec, some(), controls)
@@ -93,7 +94,7 @@ def test_who_is_cancelled_does_not_stop_the_others(engine, spec_of, some):
     assert [generation.images[0].seed for generation in made] == [40, 41, 42]
 
 
-def test_nobody_left_is_the_end(engine, spec_of, some):
+def test_the_call_ends_when_all_jobs_are_cancelled(engine, spec_of, some):
     spec, controls = spec_of("flux"), [Recorder(cancel_at=1), Recorder(cancel_at=2), Recorder(cancel_at=1)]
     engine.load(spec, Recorder())
     with pytest.raises(Cancelled):
@@ -155,16 +156,16 @@ def test_the_safety_checker_judges_each(settings, spec_of, some, monkeypatch):
     assert [made.safety.value for made in (first, third)] == ["passed", "passed"]
 
 
-def test_what_all_wait_for_is_told_to_all_and_ends_when_nobody_wants_it():
+def test_batch_control_reports_to_all_and_is_cancelled_when_all_are():
     one, other = Recorder(), Recorder()
-    everybody = batched.BatchControl([one, other])
-    everybody.report(Phase.DOWNLOADING)
-    everybody.downloaded(1, 2)
+    batch = batched.BatchControl([one, other])
+    batch.report(Phase.DOWNLOADING)
+    batch.downloaded(1, 2)
     assert [(each.phases(), each.downloads) for each in (one, other)] == [([Phase.DOWNLOADING], [(1, 2)])] * 2
     asked = []
     for each in (one, other):
         each.cancelled = lambda each=each: asked.append(each) or each is one
-    assert not everybody.cancelled()
+    assert not batch.cancelled()
     assert asked == [one, other]  # each is asked, whatever the others say
     other.cancelled = lambda: True
-    assert everybody.cancelled()
+    assert batch.cancelled()

@@ -1,4 +1,4 @@
-"""Several pictures in one call: each is that of its seed alone, but for rounding, and all is counted as before."""
+"""Several images in one call: each depends on its own seed only, but for rounding, and progress counts all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of classes that need a picture, or may have one: each does what its class does, at the size asked for."""
+"""Pipeline classes with required or optional input images: each runs its own tasks, at the requested size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOES = {
     "instruct-pix2pix": ("StableDiffusionInstructPix2PixPipeline", ("img2img",)),
 }
 TASKS = ("txt2img", "img2img", "inpaint")
-STRENGTH = {"img2img": 0.75, "inpaint": 1.0}  # what is stored when nobody asks for one
+STRENGTH = {"img2img": 0.75, "inpaint": 1.0}  # the default that is stored
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_it_does_what_its_class_does_at_the_size_asked_for(draw, family, task):
 
 
 @pytest.mark.parametrize(("family", "task"), [(f, t) for f, (_, does) in DOES.items() for t in does if t != "inpaint"])
-def test_it_is_what_a_plain_script_gives(tiny, draw, family, task):
+def test_it_equals_a_plain_script(tiny, draw, family, task):
     pipe = getattr(diffusers, DOES[family][0]).from_pretrained(tiny / family)
     pipe.set_progress_bar_config(disable=True)
     more = {} if task == "txt2img" else {"image": Image.fromarray(a_picture(**SIZE))}
@@ -79,11 +79,11 @@ def test_a_picture_is_seen_by_those_that_may_have_one(draw):
     )
 
 
-def test_a_strength_that_an_edit_model_does_not_have_is_told_when_it_was_asked_for(draw):
+def test_an_unsupported_strength_of_an_edit_model_is_a_warning(draw):
     assert draw("instruct-pix2pix", "img2img", strength=0.4).warnings == ("m takes no strength; it was not used.",)
 
 
-def test_a_size_that_does_not_come_is_told(engine, spec_of, ask, monkeypatch):
+def test_another_size_than_requested_is_a_warning(engine, spec_of, ask, monkeypatch):
     real = diffusers.FluxPipeline.__call__
 
     def stubborn(self, *args, width=None, height=None, **kwargs):
@@ -96,7 +96,7 @@ def test_a_size_that_does_not_come_is_told(engine, spec_of, ask, monkeypatch):
     assert (made.effective["width"], made.effective["height"]) == (64, 64)
 
 
-def test_a_class_that_nobody_knows_does_what_its_call_takes(engine, spec_of, ask, copy_of, monkeypatch):
+def test_an_unknown_class_supports_the_tasks_of_its_call(engine, spec_of, ask, copy_of, monkeypatch):
     class FancyNewPipeline(diffusers.FluxFillPipeline):
         pass
 
@@ -134,5 +134,5 @@ def test_a_preview_that_fails_does_not_fail_the_picture(draw, monkeypatch, caplo
     control = Recorder()
     assert np.array_equal(draw("flux-kontext", "txt2img", control).images[0].pixels, plain)
     assert control.previews == []
-    told = [record.getMessage() for record in caplog.records if "preview" in record.getMessage()]
-    assert told == ["FluxKontextPipeline: no previews, drawing one failed: shape '[1, 8]' is invalid"]
+    messages = [record.getMessage() for record in caplog.records if "preview" in record.getMessage()]
+    assert messages == ["FluxKontextPipeline: no previews, drawing one failed: shape '[1, 8]' is invalid"]

@@ -1,4 +1,4 @@
-"""Cancelling, failing and running out of memory in the middle leave the next job right."""
+"""After a cancel, a failure or out of memory, the next job is correct."""
 
 from __future__ import annotations
 

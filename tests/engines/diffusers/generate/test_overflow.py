@@ -76,14 +76,14 @@ def test_a_model_that_overflows_by_itself_is_widened_and_every_later_picture_say
     exact = DiffusersEngine(EngineSettings(root=tiny, model_cache_dir=tiny))
     wanted = exact.generate(spec_of("flux"), ask(), Recorder()).images[0].pixels
     overflowing(torch.bfloat16)
-    told = ("flux overflows in its configured precision; it was run in float32.",)
+    warnings = ("flux overflows in its configured precision; it was run in float32.",)
     for _ in range(2):
         made = engine.generate(spec_of("flux"), ask(), Recorder())
-        assert (made.versions["dtype"], made.warnings) == ("float32", told)
+        assert (made.versions["dtype"], made.warnings) == ("float32", warnings)
         assert np.array_equal(made.images[0].pixels, wanted)
     engine.unload("flux")
-    assert engine.generate(spec_of("flux"), ask(), Recorder()).warnings == told
-    assert [made.warnings for made in engine.generate_merged(spec_of("flux"), [ask()], [Recorder()])] == [told]
+    assert engine.generate(spec_of("flux"), ask(), Recorder()).warnings == warnings
+    assert [made.warnings for made in engine.generate_merged(spec_of("flux"), [ask()], [Recorder()])] == [warnings]
 
 
 def test_a_wider_precision_that_does_not_help_is_not_kept(engine, spec_of, ask):

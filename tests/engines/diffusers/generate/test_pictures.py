@@ -1,4 +1,4 @@
-"""What comes out of the engine is what a plain diffusers script gives, whatever was drawn before."""
+"""The engine's output equals that of a plain diffusers script, whatever ran before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Previews: every family gives them, they head for the picture, and they change nothing about it."""
+"""Previews: every family has them, they approach the result, and they do not change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local models that cannot be loaded: the error names the file at fault and says what to do."""
+"""Local models that cannot be loaded: the error names the file and says what to do."""
 
 from __future__ import annotations
 
@@ -158,12 +158,12 @@ def test_a_request_the_pipeline_refuses_is_a_stated_error(engine, spec_of, ask):
         engine.generate(spec_of("sd15"), ask(width=60), Recorder())
 
 
-def test_a_full_disk_is_told_from_other_faults():
+def test_a_full_disk_is_a_transient_error():
     spec = ModelSpec(id="m", name="m", repo="a/b", description="", source="huggingface")
     full = OSError(errno.ENOSPC, "No space left on device")
     wrapped = OSError("could not write")
     wrapped.__cause__ = full
     for error in (full, wrapped):
-        told = errors.download_error(error, spec)
-        assert isinstance(told, StorageFull)
-        assert told.transient
+        found = errors.download_error(error, spec)
+        assert isinstance(found, StorageFull)
+        assert found.transient

@@ -1,4 +1,4 @@
-"""img2img and inpainting: what diffusers' own pipelines give, over the weights that are loaded already."""
+"""img2img and inpainting: equal to diffusers' own pipelines, over the weights that are loaded already."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def inputs_of(task, **size):
 
 @pytest.fixture
 def start(engine, spec_of, ask):
-    """Draw from the picture; gives the generation."""
+    """Draw from the input image; returns the generation."""
 
     def run(family, task="img2img", control=None, strength=0.5, steps=6, **changes):
         request = ask(task=task, strength=strength, num_inference_steps=steps, guidance_scale=4.0, **changes)
@@ -56,7 +56,7 @@ def start(engine, spec_of, ask):
 
 
 @pytest.mark.parametrize(("family", "task"), CASES)
-def test_it_is_what_a_plain_script_gives(tiny, start, family, task):
+def test_it_equals_a_plain_script(tiny, start, family, task):
     class_name = LCM if family == "lcm" else FAMILIES[family][task == "inpaint"]
     pipe = getattr(diffusers, class_name).from_pretrained(tiny / family, safety_checker=None)
     pipe.set_progress_bar_config(disable=True)

@@ -1,4 +1,4 @@
-"""Videos by diffusers: what its own pipelines give, frame for frame, on the way that pictures go."""
+"""Videos by diffusers: equal to its own pipelines, frame by frame."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CASES = [
 
 @pytest.fixture
 def film(engine, spec_of, ask):
-    """Make a video of nine frames; gives the generation."""
+    """Make a video of nine frames; returns the generation."""
 
     def run(repo, task="txt2video", control=None, options=None, **changes):
         request = ask(**{"task": task, "width": 96, "num_frames": 9, "fps": 8, "guidance_scale": 4.0, **changes})
@@ -54,7 +54,7 @@ def frames_of(video) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("family", "task", "class_name"), CASES)
-def test_it_is_what_a_plain_script_gives(tiny, film, family, task, class_name):
+def test_it_equals_a_plain_script(tiny, film, family, task, class_name):
     pipe = getattr(diffusers, class_name).from_pretrained(tiny / family)
     pipe.set_progress_bar_config(disable=True)
     more = {"image": Image.fromarray(a_picture(64, 96))} if task == "img2video" else {}
@@ -80,8 +80,8 @@ def test_it_is_what_a_plain_script_gives(tiny, film, family, task, class_name):
     assert frames_of(video).shape == (9, 64, 96, 3)
     assert (video.seed, video.fps, video.seconds, made.images) == (7, 8, 9 / 8, [])
     assert made.versions["pipeline"] == class_name
-    told = ("num_frames", "fps", "width", "height", "steps_run")
-    assert [made.effective[name] for name in told] == [9, 8, 96, 64, 3]
+    names = ("num_frames", "fps", "width", "height", "steps_run")
+    assert [made.effective[name] for name in names] == [9, 8, 96, 64, 3]
     assert made.warnings == ()
     assert control.phases() == [Phase.LOADING, Phase.ENCODING, Phase.GENERATING, Phase.DECODING]
     assert [step for phase, step, _ in control.reports if phase is Phase.GENERATING] == [0, 1, 2, 3]
@@ -107,7 +107,7 @@ def test_a_cancel_stops_it_between_two_steps(engine, spec_of, monkeypatch, film,
     vae = engine._model_cache.get(spec_of(family, media="video")).pipeline.vae
     with monkeypatch.context() as patch:
         patch.setattr(preview, "FIRST_AFTER_SECONDS", float("inf"))  # a preview decodes too, on a slow machine
-        patch.setattr(vae, "decode", lambda *_, **__: pytest.fail("it takes minutes, and nobody wants it"))
+        patch.setattr(vae, "decode", lambda *_, **__: pytest.fail("the decode of a cancelled video"))
         control = Recorder(cancel_at=2)
         with pytest.raises(Cancelled):
             film(family, task, control, num_inference_steps=6)
@@ -202,14 +202,14 @@ def test_what_a_model_s_weights_cannot_do_is_refused(film):
         film("wan-i2v")
 
 
-def test_a_line_that_is_wrong_about_what_the_model_makes_is_told(engine, spec_of, ask, film):
+def test_a_wrong_media_option_is_an_error(engine, spec_of, ask, film):
     with pytest.raises(UnsupportedTask, match="makes images"):
         film("sd15")
     with pytest.raises(UnsupportedTask, match='add "media": "video"'):
         engine.generate(spec_of("ltx"), ask(), Recorder())
 
 
-def test_frames_that_nobody_could_judge_before_are_rounded_with_a_warning(film):
+def test_unchecked_frame_counts_are_rounded_with_a_warning(film):
     made = film("ltx", num_frames=16)
     assert made.effective["num_frames"] == 9
     assert made.warnings == ("m makes one frame more than a multiple of 8: 16 became 9.",)

@@ -1,4 +1,4 @@
-"""Run in a process of its own with HF_ENDPOINT and HF_HOME set, as hub_cases.py is. Prints one JSON object."""
+"""Cases run by hub_process.py with HF_ENDPOINT and HF_HOME set. Prints one JSON object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a file of cases in its own process, against a hub: huggingface_hub reads its settings when it is imported."""
+"""Runs a file of cases in a separate process against a hub: huggingface_hub reads its settings at import."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(data[start:], headers, 206 if start else 200)
 
     def _lie(self, how: str, data: bytes) -> None:
-        """Answer as a hub, or whoever stands in its place, should not."""
+        """Answer as a malicious hub, or a server in its place, might."""
         etag = hashlib.sha256(data).hexdigest()
         if how == "redirects":
             self._answer(b"", {"Location": self.path, "ETag": f'"{etag}"'}, 302)

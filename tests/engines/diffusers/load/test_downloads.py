@@ -1,4 +1,4 @@
-"""Downloads of models: their bytes are told, a cut or a cancel costs nothing that came, and the disk is asked first."""
+"""Downloads of models: progress is reported, interruptions lose no bytes, and free disk space is checked first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.tiny_models.lora import make_lora
 ROOT = Path(__file__).resolve().parents[4]
 
 
-LIES = {  # what a hub may lie about, and what is told then
+LIES = {  # false claims of a hub, and the resulting errors
     "etag": ("ModelDownloadFailed", "an invalid checksum"),
     "hash": ("ModelDownloadFailed", "was damaged in transfer"),
     "size": ("LoraUnavailable", "1,000,000,000,000 bytes; at most 10,000,000 are downloaded"),
@@ -38,7 +38,7 @@ def answers(tiny, tmp_path_factory):
         return found | {"starts": list(hub.starts), "escaped": [path.name for path in folder.rglob("escaped*")]}
 
 
-def test_a_download_tells_its_bytes_up_to_the_last(answers):
+def test_a_download_reports_its_bytes_to_the_end(answers):
     whole = answers["whole"]
     done, totals = zip(*whole["downloads"], strict=True)
     assert set(totals) == {whole["bytes"]}  # all that is in the folder now, and nothing else
@@ -76,7 +76,7 @@ def test_nothing_is_fetched_that_has_no_room(answers):
     assert not [path for path in answers["asked"] if path.startswith("GET /tiny/sd15/") and "safetensors" in path]
 
 
-def test_a_lora_tells_its_bytes_and_goes_on_where_it_was_cancelled(answers):
+def test_a_lora_download_reports_its_bytes_and_resumes(answers):
     whole, cancelled, resumed = (answers[name] for name in ("lora", "lora_cancelled", "lora_resumed"))
     assert {total for _, total in whole["downloads"]} == {whole["bytes"]}
     assert whole["downloads"][0][0] == 0
@@ -94,7 +94,7 @@ def test_what_was_damaged_meanwhile_is_fetched_anew(answers):
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_hub_that_lies_is_refused_and_nothing_of_it_is_kept(answers, lie):
+def test_false_claims_of_a_hub_are_errors_and_nothing_is_kept(answers, lie):
     answer, (error, detail) = answers[f"lying_{lie}"], LIES[lie]
     assert answer["error"] == error
     assert detail in answer["detail"]

@@ -1,4 +1,4 @@
-"""Model files as people have them: linked, with capitals, in one variant only, under ~."""
+"""Model files in unusual forms: linked, with uppercase suffixes, in one variant only, under ~."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_several_variants_are_named_when_one_must_be_chosen(draw, copy_of):
         draw(folder, revision="again")
 
 
-def test_capitals_in_a_folder_are_told(draw, copy_of):
+def test_an_uppercase_suffix_in_a_folder_is_an_error(draw, copy_of):
     folder = copy_of("sd15")
     file = next((folder / "vae").glob("*.safetensors"))
     file.rename(file.with_suffix(".SAFETENSORS"))
@@ -122,7 +122,7 @@ def test_a_folder_whose_files_are_links(draw, tiny, tmp_path):
     assert np.array_equal(draw(tmp_path / "whole").images[0].pixels, draw("sd15").images[0].pixels)
 
 
-def test_a_link_that_leads_nowhere_is_told(draw, tmp_path):
+def test_a_broken_link_is_an_error(draw, tmp_path):
     (tmp_path / "lost").symlink_to(tmp_path / "gone")
     with pytest.raises(ModelUnavailable, match=r"lost is a broken link\. Correct the link"):
         draw(tmp_path / "lost")

@@ -1,4 +1,4 @@
-"""Models of the hub: every refusal has its code and its advice, and what was fetched once needs no network."""
+"""Models of the hub: every error has its code and advice, and downloaded models need no network."""
 
 from __future__ import annotations
 

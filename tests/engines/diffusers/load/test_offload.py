@@ -1,4 +1,4 @@
-"""Where a pipeline is put, and with what economies: the switches that diffusers has are the ones used."""
+"""Offload plans and memory savings call the corresponding diffusers functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which precision and which attention are chosen, and what happens when numbers overflow."""
+"""Choice of dtype and attention, and the wider dtype after an overflow."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_attention_by_wish_family_and_device(capability, asked, pipeline, gpu, a
     assert choose_attention(asked, pipeline, GPU if gpu else CPU) == attention
 
 
-def test_falling_back_to_native_is_told_once(capability, caplog):
+def test_falling_back_to_native_is_logged_once(capability, caplog):
     for _ in range(3):
         choose_attention("xformers", "FluxPipeline", CPU)
     assert [record.getMessage() for record in caplog.records] == [

@@ -1,6 +1,6 @@
-"""Models whose weights are kept small: by layer-wise casting, quantised while they load, or out of a GGUF file.
+"""Compressed weights: layer-wise casting, quantisation while loading, GGUF files.
 
-What needs a package that is not installed here is skipped; that its absence is told well is tested then.
+Tests of a package that is not installed are skipped; then its error message is tested.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LoRAs for a text encoder in every spelling that trainers write, and what each should do to the encoder's weights."""
+"""LoRAs for a text encoder in all naming schemes of trainers, with the expected change of the encoder's weights."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ del SECOND["kohya-1"]
 
 
 def write_text_lora(model: Path, part: str, file: Path, spelling: str) -> dict[str, torch.Tensor]:
-    """Write a LoRA for the text encoder `part` of the diffusers folder `model`; gives what each of its weights grows
+    """Write a LoRA for the text encoder `part` of the diffusers folder `model`; returns what each of its weights grows
     by, by the names of the weights."""
     spell, share = (SECOND if part == "text_encoder_2" else SPELLINGS)[spelling]
     numbers = torch.Generator().manual_seed(5)

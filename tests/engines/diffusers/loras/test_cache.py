@@ -1,4 +1,4 @@
-"""LoRAs change what is drawn, by their scale, and nothing remains of them afterwards."""
+"""LoRAs change the image by their scale, and leave the model unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def settings(settings, folder):
 
 @pytest.fixture
 def make(tiny, folder):
-    """Make a LoRA for a family; gives its id."""
+    """Make a LoRA for a family; returns its id."""
 
     def lora(family, name="style", **options):
         make_lora(tiny / family, folder / f"{name}.safetensors", **options)
@@ -79,7 +79,7 @@ def floats(monkeypatch):
     return seen
 
 
-def test_it_is_what_plain_diffusers_gives(tiny, draw, make, folder, floats):
+def test_it_equals_plain_diffusers(tiny, draw, make, folder, floats):
     from diffusers import FluxPipeline
 
     make("flux", strength=2.0)
@@ -244,12 +244,12 @@ def test_a_job_that_is_cancelled_leaves_no_trace(draw, make):
     assert np.array_equal(draw(), before)
 
 
-def test_the_manifest_tells_which_it_was(engine, spec_of, ask, make, folder):
+def test_the_manifest_names_the_lora(engine, spec_of, ask, make, folder):
     make("flux")
     made = engine.generate(spec_of("flux"), ask(loras=[{"id": "style", "scale": 0.5}]), Recorder())
-    (told,) = made.effective["loras"]
-    assert (told["id"], told["scale"]) == ("style", 0.5)
-    assert told["revision"].startswith("sampled-sha256:")
+    (recorded,) = made.effective["loras"]
+    assert (recorded["id"], recorded["scale"]) == ("style", 0.5)
+    assert recorded["revision"].startswith("sampled-sha256:")
     assert "loras" not in engine.generate(spec_of("flux"), ask(), Recorder()).effective
 
 
@@ -333,7 +333,7 @@ def test_files_that_are_no_loras_are_refused(draw, folder, make):
         ("cut", "it has [0-9,]+ bytes and should have"),
         ("empty", "is not a safetensors file"),
         ("model", "is not a LoRA: none of its 1 tensors"),
-        ("nobody", r"There is no LoRA 'nobody'\. Put its \.safetensors file into loras/"),
+        ("missing", r"There is not a LoRA 'missing'\. Put its \.safetensors file into loras/"),
         ("other.ckpt", "There is no LoRA"),
         ("../loras/good/../../secret", "There is no LoRA"),
         ("/etc/passwd", "There is no LoRA"),

@@ -1,4 +1,4 @@
-"""LoRAs for text encoders: every spelling does what its matrices say, and the encoder is itself again afterwards."""
+"""LoRAs for text encoders: every naming scheme applies its matrices, and the encoder is unchanged afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models share one memory: the least recently used make room, and what cannot fit is refused before it is loaded."""
+"""Model cache: evicts the least recently used models, and refuses before loading what cannot fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The offload plan is chosen before a model is loaded, and a model whose weights wait draws what it always draws."""
+"""The offload plan is chosen before a model is loaded, and offloaded models produce the same images."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_what_is_shared_counts_only_where_all_is_counted(tiny):
     assert dataclasses.replace(alone, all=0) == dataclasses.replace(beside, all=0)
 
 
-def test_the_parts_of_a_single_file_are_told_apart(tiny):
+def test_the_parts_of_a_single_file_are_distinguished(tiny):
     """It holds the very weights of the folder."""
     folder = weight_sizes(inspect_folder(tiny / "sd15", None), lambda _: 2, shared=())
     file = tiny / "sd15-single-file.safetensors"
@@ -159,9 +159,9 @@ def test_auto_loads_with_the_fastest_plan_that_fits(gpu, needed, plan, caplog):
         model = gpu.load("flux")
     assert (model.load_plan.plan, model.needed_bytes) == (plan, needed[plan])
     assert gpu.asked == [plan]
-    told = model.describe()
-    assert (told.offload, told.needed_bytes) == (plan, needed[plan])
-    assert (told.device_bytes > 0) == (plan == "none")
+    described = model.describe()
+    assert (described.offload, described.needed_bytes) == (plan, needed[plan])
+    assert (described.device_bytes > 0) == (plan == "none")
     assert any(
         f"flux: offload {plan}, " in record.message and "needed: none" in record.message for record in caplog.records
     )
@@ -186,15 +186,15 @@ def test_a_wish_is_followed_or_refused_with_advice(gpu, needed, how):
     assert gpu.load("flux", offload="group").load_plan.plan == "group"
 
 
-def test_others_leave_rather_than_that_it_is_slow(gpu):
-    """What other models could give back counts as room."""
+def test_other_models_are_evicted_before_offloading(gpu):
+    """Memory that other models could release counts as free."""
     gpu.total = 800_000  # either of them
     gpu.load("sd15")
     assert gpu.load("flux").load_plan.plan == "none"
     assert [model.model_id for model in gpu.model_cache.resident_models()] == ["flux"]
 
 
-def test_a_model_that_waits_in_main_memory_need_not_leave(gpu):
+def test_an_offloaded_model_is_not_evicted(gpu):
     gpu.total = 800_000
     gpu.load("sd15", offload="model")
     gpu.load("sd35")

@@ -1,4 +1,4 @@
-"""Models that have to leave a GPU wait in main memory. The GPU here is a label on parts that note where they are sent:
+"""RAM cache of models evicted from a GPU. The GPU here is a label on parts that note where they are sent:
 what is moved when is what can be seen without one."""
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def machine(monkeypatch):
     for module in (model_cache_module, ram_cache):
         monkeypatch.setattr(module, "free_bytes", machine.free)
     monkeypatch.setattr(ram_cache, "reserve_bytes", lambda _: RESERVE)
-    monkeypatch.setattr(model_cache_module, "release", lambda: None)  # what nobody holds is gone without it
+    monkeypatch.setattr(model_cache_module, "release", lambda: None)  # unreferenced models are freed without it
     return machine
 
 
@@ -97,7 +97,7 @@ def places(model):
     return {name: getattr(model.pipeline, name).place.type for name in model.part_bytes}
 
 
-def test_who_leaves_the_gpu_waits_and_comes_back_as_it_was(model_cache, machine, load):
+def test_an_evicted_model_is_parked_and_restored_unchanged(model_cache, machine, load):
     a = load("a", unet=500, vae=100)
     pipeline = model_cache.get(a).pipeline
     assert model_cache.make_room("b", 700) == 1000
@@ -117,10 +117,10 @@ def test_one_that_the_catalogue_describes_otherwise_now_does_not_come_back(model
     load("a", unet=500)
     model_cache.make_room("b", 1000)
     assert model_cache.pop_parked(spec_of("a", dtype="float32")) is None
-    assert model_cache.pop_parked(spec_of("nobody")) is None
+    assert model_cache.pop_parked(spec_of("unknown")) is None
 
 
-def test_the_oldest_that_waits_goes_when_another_one_comes(model_cache, machine, load):
+def test_the_oldest_parked_model_is_dropped_for_another(model_cache, machine, load):
     machine.ram = 1300 + RESERVE
     for name in ("a", "b", "c"):
         load(name, unet=600)
@@ -141,7 +141,7 @@ def test_without_room_it_is_dropped_and_frees_its_memory(model_cache, machine, l
 
 
 def test_leaving_frees_before_the_next_look(model_cache, machine, load):
-    """Nobody may hold on to who has left: then more would leave than must."""
+    """No reference to an evicted model may remain: otherwise more would be evicted than necessary."""
     machine.ram = 0
     load("a", unet=400)
     load("b", unet=400)
@@ -216,7 +216,7 @@ def test_offloaded_models_do_not_wait_twice(model_cache, load):
 
 
 @pytest.mark.parametrize(("device", "park"), [(CPU, True), (GPU, False)])
-def test_on_a_cpu_or_switched_off_nothing_waits(machine, load, model_cache, device, park):
+def test_on_a_cpu_or_disabled_nothing_is_parked(machine, load, model_cache, device, park):
     load("a", unet=300)
     plain = ModelCache(device, park=park)
     plain.add(model_cache._models.pop("a"))
@@ -262,7 +262,7 @@ def on_gpu(settings, monkeypatch):
         monkeypatch.setattr(module, "free_bytes", free)
     monkeypatch.setattr(engine_module, "_choose_device", lambda _: GPU)
     monkeypatch.setattr(build, "place", lambda *_: None)
-    monkeypatch.setattr(LoadedModel, "move", lambda self, device, spared=(): moves.append((self.spec.id, device.type)))
+    monkeypatch.setattr(LoadedModel, "move", lambda self, device, keep=(): moves.append((self.spec.id, device.type)))
     monkeypatch.setattr(loader_module, "least_working_bytes", lambda *_: 0)
     engine = DiffusersEngine(settings)
     engine.moves, engine.room = moves, room
@@ -293,7 +293,7 @@ def test_one_that_no_longer_fits_as_it_was_is_loaded_with_another_plan(on_gpu, s
     on_gpu.room["cuda"] = 1_600_000
     on_gpu.load(flux, Recorder())
     on_gpu.load(sd15, Recorder())
-    on_gpu.room["cuda"] = 600_000  # somebody else took the rest
+    on_gpu.room["cuda"] = 600_000  # another process took the rest
     on_gpu.load(flux, Recorder())
     assert {model.model_id: (model.parked, model.offload) for model in on_gpu.resident()} == {
         "sd15": (True, "none"),
@@ -308,7 +308,7 @@ def test_one_that_runs_out_of_memory_on_its_way_back_is_loaded_anew(on_gpu, spec
     on_gpu.load(sd15, Recorder())
     pipeline = weakref.ref(on_gpu._model_cache._ram_cache.models[0].pipeline)
 
-    def full(self, device, spared=()):
+    def full(self, device, keep=()):
         if device.type == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -324,11 +324,11 @@ def test_parts_of_a_parked_model_need_room_like_others(on_gpu, spec_of, copy_of)
     on_gpu.room["cuda"] = 1_600_000
     for spec in (flux, sd15, copy):
         on_gpu.load(spec, Recorder())
-    told = {model.model_id: model for model in on_gpu.resident()}
-    assert (told["flux"].parked, told["sd15"].parked) == (True, True)
+    resident = {model.model_id: model for model in on_gpu.resident()}
+    assert (resident["flux"].parked, resident["sd15"].parked) == (True, True)
     pipelines = [model.pipeline for model in on_gpu._model_cache.shareable_models() if model.spec.id != "sd15"]
     assert pipelines[0].vae is pipelines[1].vae
-    assert told[copy.id].needed_bytes == told["flux"].needed_bytes
+    assert resident[copy.id].needed_bytes == resident["flux"].needed_bytes
 
 
 def test_beside_its_donor_only_the_rest_needs_room(on_gpu, spec_of, copy_of):

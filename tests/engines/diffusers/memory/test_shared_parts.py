@@ -1,4 +1,4 @@
-"""Two checkpoints that have parts in common hold those once, and each draws what it draws alone."""
+"""Two checkpoints with equal parts share them in memory, and each produces the same images as alone."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_equal_parts_are_the_same_objects_and_the_pictures_are_those_of_each_alo
 
 
 @pytest.mark.parametrize("leaves", [0, 1])
-def test_unloading_one_leaves_the_other_right(engine, spec_of, other, draw, leaves):
+def test_unloading_one_does_not_affect_the_other(engine, spec_of, other, draw, leaves):
     specs = [spec_of("flux"), spec_of(other)]
     pictures = [draw(spec) for spec in specs]
     stays = 1 - leaves
@@ -101,7 +101,7 @@ def test_only_what_is_not_there_yet_needs_room(engine, spec_of, other, monkeypat
     assert asked[0] - asked[1] == pytest.approx(common * 1.05, abs=2)
 
 
-def test_the_donor_may_have_to_leave_and_its_parts_stay(engine, settings, spec_of, other, draw):
+def test_the_source_may_be_evicted_and_its_parts_stay(engine, settings, spec_of, other, draw):
     one_place = DiffusersEngine(dataclasses.replace(settings, max_loaded_models=1))
     alone = draw(spec_of(other))
     draw(spec_of("flux"), one_place)

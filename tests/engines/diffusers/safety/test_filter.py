@@ -1,4 +1,4 @@
-"""The safety filter, with tiny checkers made here whose thresholds are forced both ways: what each policy does."""
+"""The safety filter with tiny checkers whose thresholds are forced both ways: the effect of each policy."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_passes_is_the_very_same_picture(draw, lenient) -> None:
         assert (one.pixels == other.pixels).all()
 
 
-def test_mark_publishes_as_it_is_and_tells(draw, strict) -> None:
+def test_mark_publishes_unchanged_with_a_warning(draw, strict) -> None:
     plain, marked = draw(), draw(safety_checker=strict, safety_policy="mark")
     assert (marked.safety, marked.images[0].safety) == (SafetyResult.MARKED, SafetyResult.MARKED)
     assert (marked.images[0].pixels == plain.images[0].pixels).all()

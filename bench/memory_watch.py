@@ -10,7 +10,7 @@ import psutil
 
 
 class MemoryWatch(threading.Thread):
-    """Notes the resident bytes of the API and the workers below `pid` every `every` seconds, until `stop`."""
+    """Samples the resident bytes of the API and the workers below `pid` every `every` seconds, until `stop`."""
 
     def __init__(self, pid: int, every: float = 1.0) -> None:
         super().__init__(name="memory watch", daemon=True)

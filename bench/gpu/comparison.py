@@ -18,7 +18,7 @@ from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.settings import EngineSettings
-from bench.silent import Silent
+from bench.null_control import NullControl
 
 PROMPT = "a sunset over mountains, mirrored in a lake"
 
@@ -56,7 +56,7 @@ def drawn_by_the_engine(engine: DiffusersEngine, spec: ModelSpec, side: int, ste
     request = GenerationRequest(
         model_id=spec.id, prompt=PROMPT, num_inference_steps=steps, width=side, height=side, seed=1
     )
-    return lambda: void(engine.generate(spec, request, Silent(), NO_INPUTS))
+    return lambda: void(engine.generate(spec, request, NullControl(), NO_INPUTS))
 
 
 def engine_of(
@@ -74,7 +74,7 @@ def engine_of(
 
 
 def compare(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Median seconds and peak device bytes of each; they take turns, the first turn does not count."""
+    """Median seconds and peak device bytes of each; they alternate, and the first round is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     peaks = dict.fromkeys(contenders, 0.0)
     for number in range(rounds + 1):
@@ -109,4 +109,4 @@ def release() -> None:
 
 
 def void(_: object) -> None:
-    """Forgets what it is given."""
+    """Discards its argument."""

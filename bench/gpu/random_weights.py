@@ -27,7 +27,7 @@ WEIGHT_SPREAD = 0.02  # small enough that fifty layers stay finite
 
 
 def build(family: str, device: torch.device, dtype: torch.dtype, *, tiny: bool = False) -> Any:
-    """The pipeline of `family` (flux or sd35) on `device`. `tiny` gives the small checkpoint of the tests instead."""
+    """The pipeline of `family` (flux or sd35) on `device`. `tiny` returns the small checkpoint of the tests instead."""
     if tiny:
         small: Callable[[], Any] = {"flux": flow_families.flux, "sd35": flow_families.sd35}[family]
         return small().to(device, dtype)
@@ -120,7 +120,7 @@ def _t5() -> T5EncoderModel:
 
 @torch.no_grad()
 def _fill(part: torch.nn.Module) -> None:
-    """Small random matrices; what is no matrix (norms, biases) keeps what it was made with."""
+    """Fill matrices with small random numbers; norms and biases keep their initial values."""
     for parameter in part.parameters():
         if parameter.ndim > 1:
             parameter.normal_(0, WEIGHT_SPREAD)

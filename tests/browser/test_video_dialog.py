@@ -1,4 +1,4 @@
-"""A video from a picture: asked for in the page, made by a provider on loopback, shown and played."""
+"""A video of an image: submitted in the dialog, made by a fake provider, shown and played."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def provider() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def studio(provider: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    """A house with a local worker and one of the remote lane."""
+    """A harness with a local worker and a remote one."""
     folder = tmp_path_factory.mktemp("studio")
     with Harness(folder, REPLICATE_BASE_URL=provider.url, **SETTINGS) as harness:
         harness.open()
@@ -45,7 +45,7 @@ def studio(provider: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield harness
 
 
-def film_dialog(page: Page, inside: Locator) -> Locator:
+def video_dialog(page: Page, inside: Locator) -> Locator:
     inside.get_by_role("button", name="Make a video").click()
     dialog = page.get_by_role("dialog", name="Make a video")
     expect(dialog).to_be_visible()
@@ -70,8 +70,8 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
     provider.scripts["the grass waves"] = Script(files=(media.video(),), hold=hold)
     still = studio.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(f"{studio.url}/#/gallery")
-    page.locator(f'.wall a.tile[data-id="{still["image_id"]}"]').click()
-    dialog = film_dialog(page, page.locator(".lightbox"))
+    page.locator(f'.grid a.tile[data-id="{still["image_id"]}"]').click()
+    dialog = video_dialog(page, page.locator(".lightbox"))
     expect(dialog.get_by_label("What happens")).to_have_value("a green hill")
     assert dialog.locator("option").all_text_contents() == ["acme/clip", "acme/fussy"], "one takes no picture"
     dialog.get_by_label("What happens").fill("the grass waves")
@@ -79,11 +79,11 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
 
     expect(dialog).to_be_hidden()
     expect(page.locator(".lightbox")).to_be_hidden()
-    expect(page.locator("#hero .hero-prompt")).to_have_text("the grass waves")
-    expect(page.locator('#hero [data-status="PROCESSING"]')).to_be_visible()
+    expect(page.locator("#job-panel .job-panel-prompt")).to_have_text("the grass waves")
+    expect(page.locator('#job-panel [data-status="PROCESSING"]')).to_be_visible()
     hold.set()
-    plays(page.locator("#hero .picture video"))
-    expect(page.locator("#hero").get_by_role("button", name="Variations")).to_have_count(0)  # no form asks so
+    plays(page.locator("#job-panel .picture video"))
+    expect(page.locator("#job-panel").get_by_role("button", name="Variations")).to_have_count(0)  # no form asks so
     (made,) = provider.created_for("the grass waves")
     name = made.input["start_image"].removeprefix(f"{provider.url}/files/")
     with page.expect_request(f"**{still['url']}") as asked:
@@ -94,7 +94,7 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
 
     (video,) = in_gallery(studio, "the grass waves")
     page.evaluate("location.hash = '#/gallery'")
-    tile = page.locator(f'.wall a.tile[data-id="{video["image_id"]}"]')
+    tile = page.locator(f'.grid a.tile[data-id="{video["image_id"]}"]')
     expect(tile).to_contain_text("Video")
     assert tile.locator("video").count() == 0, "nothing is fetched before it is wanted"
     tile.hover()
@@ -118,7 +118,7 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
     page.locator(".lightbox").get_by_role("button", name="Another from its picture").click()
     expect(dialog).to_be_visible()
     expect(dialog.get_by_label("What happens")).to_have_value("the grass waves")
-    assert still["image_id"] in (dialog.locator(".film-picture").get_attribute("src") or "")
+    assert still["image_id"] in (dialog.locator(".video-picture").get_attribute("src") or "")
 
 
 def test_what_is_wrong_is_said_in_the_dialog_and_nothing_typed_is_lost(
@@ -128,7 +128,7 @@ def test_what_is_wrong_is_said_in_the_dialog_and_nothing_typed_is_lost(
     studio.made("a lake", seed=6, num_inference_steps=4)
     page = new_page(studio.url, forgive=True, viewport={"width": 390, "height": 780}, reduced_motion="reduce")
     page.locator("#latest-tiles a.tile").first.click()
-    dialog = film_dialog(page, page.locator(".lightbox"))
+    dialog = video_dialog(page, page.locator(".lightbox"))
     words = dialog.get_by_label("What happens")
     dialog.get_by_label("Model").select_option("acme/fussy")
     words.fill("far too long a prompt")
@@ -137,33 +137,35 @@ def test_what_is_wrong_is_said_in_the_dialog_and_nothing_typed_is_lost(
     expect(words).to_have_attribute("aria-invalid", "true")
     expect(words).to_be_focused()
     expect(words).to_have_value("far too long a prompt")
-    assert page.evaluate("document.querySelector('#film').scrollWidth <= innerWidth")
+    assert page.evaluate("document.querySelector('#video-dialog').scrollWidth <= innerWidth")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(page.locator(".lightbox")).to_be_visible()
-    film_dialog(page, page.locator(".lightbox"))
+    video_dialog(page, page.locator(".lightbox"))
     expect(words).to_have_value("far too long a prompt")
     words.fill("it rains")
     expect(dialog.get_by_role("alert")).to_be_hidden()
     page.keyboard.press("Control+Enter")
     expect(dialog).to_be_hidden()
     wait_until(lambda: in_gallery(studio, "it rains"), "it never came")
-    expect(page.locator("#hero .picture video")).to_be_visible()
-    assert page.locator("#hero .picture video").evaluate("video => video.paused"), "movement is not wanted here"
+    expect(page.locator("#job-panel .picture video")).to_be_visible()
+    assert page.locator("#job-panel .picture video").evaluate("video => video.paused"), (
+        "plays in spite of reduced motion"
+    )
 
 
-def test_on_the_stage_too_and_why_it_failed(new_page: Callable[..., Page], studio: Harness, provider: StandIn):
+def test_from_the_job_panel_with_a_failure(new_page: Callable[..., Page], studio: Harness, provider: StandIn):
     provider.scripts["it explodes"] = Script(ends="failed", error="NSFW content detected")
     page = new_page(studio.url)
     page.locator("#prompt").fill("a red boat")
     page.locator("#generate").click()
-    expect(page.locator("#hero .picture img.there")).to_be_visible()
-    dialog = film_dialog(page, page.locator("#hero"))
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
+    dialog = video_dialog(page, page.locator("#job-panel"))
     dialog.get_by_label("Model").select_option("acme/clip")
     dialog.get_by_label("What happens").fill("it explodes")
     dialog.get_by_role("button", name="Generate").click()
-    expect(page.locator("#hero .sentence")).to_have_text("NSFW content detected")
-    expect(page.locator("#hero").get_by_role("button", name="Retry")).to_be_visible()
+    expect(page.locator("#job-panel .sentence")).to_have_text("NSFW content detected")
+    expect(page.locator("#job-panel").get_by_role("button", name="Retry")).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -172,7 +174,7 @@ def test_the_dialog_is_accessible(new_page: Callable[..., Page], studio: Harness
     page = new_page(studio.url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     page.locator("#latest-tiles a.tile").first.click()
-    film_dialog(page, page.locator(".lightbox"))
+    video_dialog(page, page.locator(".lightbox"))
     page.wait_for_timeout(300)
     assert violations(page, axe) == []
 

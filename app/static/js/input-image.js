@@ -1,31 +1,31 @@
-// The picture to start from: which one, and how far to leave it. Nothing of it is sent when the model cannot do that.
+// The input image of the form and its strength. Neither is sent when the model does not support it.
 
 import { catalog } from "./catalog.js";
 import { $, say } from "./dom.js";
 import { chosen } from "./picker.js";
 import { paint } from "./steps.js";
 
-const LONGEST_SIDE = 1536; // what is larger is scaled down here: the model would do it anyway
+const LONGEST_SIDE = 1536; // larger images are scaled down here: the model would do it anyway
 const [box, picture, strength, note] = ["#start", "#start-picture", "#strength", "#start-note"].map((id) => $(id));
-let image = null; // as the API takes it: the id of a picture of the gallery, or a data URI
+let image = null; // as in the API: the id of a gallery image, or a data URI
 
-/** Whether any model can start from a picture. */
-export const canStart = () => catalog.models.some((model) => model.tasks.includes("img2img"));
+/** Whether any model supports an input image. */
+export const canUseInputImage = () => catalog.models.some((model) => model.tasks.includes("img2img"));
 
-/** What a request says of it: {image, strength}, undefined when there is none or `model` cannot use it. */
-export function chosenStart(model) {
+/** {image, strength} for a request to `model`, {} when there is no image or the model does not support it. */
+export function chosenInputImage(model) {
   if (!image || !takes(model)) return {};
-  return isFilm(model) ? { image } : { image, strength: Number(strength.value) };
+  return isVideoModel(model) ? { image } : { image, strength: Number(strength.value) };
 }
 
-export function startFrom(item) {
-  hold(item.image_id, item.thumbnail_url, item.prompt);
+export function useInputImage(item) {
+  setImage(item.image_id, item.thumbnail_url, item.prompt);
   location.hash = "#/";
   $("#prompt").focus();
 }
 
-/** Raises when the browser cannot read `file` as a picture. */
-export async function startFromFile(file) {
+/** Throws when the browser cannot decode `file` as an image. */
+export async function useInputFile(file) {
   const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
@@ -33,37 +33,37 @@ export async function startFromFile(file) {
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   const uri = canvas.toDataURL("image/webp", 0.95);
-  hold(uri, uri, file.name);
+  setImage(uri, uri, file.name);
 }
 
-export function clearStart() {
+export function clearInputImage() {
   image = null;
   picture.removeAttribute("src");
   box.hidden = true;
 }
 
-/** Says what the chosen model makes of it. */
-export function applyStart() {
+/** Shows how the chosen model uses the image. */
+export function applyInputImage() {
   const able = takes(chosen());
-  const film = isFilm(chosen());
-  strength.disabled = !able || film;
+  const video = isVideoModel(chosen());
+  strength.disabled = !able || video;
   box.dataset.able = String(able);
-  if (able && film) say(note, "The video begins with it.");
+  if (able && video) say(note, "The video begins with it.");
   else if (able) say(note, "Less keeps more of the picture.");
   else say(note, `${chosen()?.name ?? "This model"} cannot start from a picture. It is kept for a model that can.`);
   show();
 }
 
-// Of a model that is not here yet nobody knows: the server will say.
+// The tasks of a model that is not downloaded yet are unknown: the server checks the request.
 const takes = (model) => Boolean(model) && (model.tasks.some((task) => task.startsWith("img2")) || !model.available);
-const isFilm = (model) => model?.media === "video";
+const isVideoModel = (model) => model?.media === "video";
 
-function hold(source, shown, name) {
+function setImage(source, shown, name) {
   image = source;
   picture.src = shown;
   picture.alt = name;
   box.hidden = false;
-  applyStart();
+  applyInputImage();
 }
 
 function show() {
@@ -73,6 +73,6 @@ function show() {
 
 strength.addEventListener("input", show);
 $("#start-clear").addEventListener("click", () => {
-  clearStart();
+  clearInputImage();
   $("#prompt").focus();
 });

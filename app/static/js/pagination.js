@@ -1,10 +1,10 @@
-// The gallery as one list, newest first: pages through several statuses by cursor and merges them by date.
+// Cursor pagination of the gallery: pages through several statuses and merges them by date, newest first.
 
 import { images } from "./api.js";
 
 const PAGE = 120;
 
-class Stream {
+class StatusPages {
   #cursor = null;
   #items = [];
   #ended = false;
@@ -27,26 +27,26 @@ class Stream {
   take = () => this.#items.shift();
 }
 
-export class Feed {
+export class MergedPages {
   ended = false;
-  #streams;
+  #sources;
 
-  /** `filter` has statuses, and optionally search, model, media, since: whatever /api/images takes. */
+  /** `filter` has statuses, and optionally search, model, media, since: the query parameters of /api/images. */
   constructor({ statuses, ...filter }) {
-    this.#streams = statuses.map((status) => new Stream({ ...filter, status }));
+    this.#sources = statuses.map((status) => new StatusPages({ ...filter, status }));
   }
 
   /** Up to `count` further items. */
   async next(count = PAGE) {
     const found = [];
     while (found.length < count) {
-      const heads = await Promise.all(this.#streams.map((stream) => stream.head()));
+      const heads = await Promise.all(this.#sources.map((source) => source.head()));
       const newest = heads.reduce((best, item, index) => (item && (best < 0 || item.created_at > heads[best].created_at) ? index : best), -1);
       if (newest < 0) {
         this.ended = true;
         break;
       }
-      found.push(this.#streams[newest].take());
+      found.push(this.#sources[newest].take());
     }
     return found;
   }

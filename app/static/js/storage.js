@@ -1,6 +1,6 @@
-// What this browser remembers: for good (memory) or for this tab (draft). Storage may be off or full: then nothing is.
+// localStorage and sessionStorage without exceptions: when storage is disabled or full, nothing is stored.
 
-function over(storage) {
+function wrap(storage) {
   return {
     read(key) {
       try {
@@ -13,7 +13,7 @@ function over(storage) {
       try {
         storage()?.setItem(key, value);
       } catch {
-        /* private mode, or full: the page works without */
+        /* disabled or full: the page works without */
       }
     },
     readJson(key, fallback) {
@@ -26,5 +26,5 @@ function over(storage) {
   };
 }
 
-export const memory = over(() => window.localStorage);
-export const draft = over(() => window.sessionStorage);
+export const localStore = wrap(() => window.localStorage);
+export const sessionStore = wrap(() => window.sessionStorage);

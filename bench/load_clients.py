@@ -1,4 +1,4 @@
-"""A crowd of clients in one process: those that submit and poll, and those that listen to event streams.
+"""Many clients in one process: some submit and poll, others read event streams.
 
 Plain HTTP/1.1 over asyncio's streams: a library would cost the machine more than the server that is measured.
 """
@@ -20,7 +20,8 @@ ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
 @dataclass
 class Tally:
-    """What the crowd saw. `status_seconds` are those of GET /api/status, from the first byte sent to the last read."""
+    """Results of all clients. `status_seconds` are those of GET /api/status, from the first byte sent to the last
+    read."""
 
     answers: Counter[int] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
@@ -33,7 +34,7 @@ class Tally:
     most_streams_open: int = 0
 
 
-class Crowd:
+class LoadClients:
     """`pause`: seconds that a client waits between two polls of its job."""
 
     def __init__(self, url: str, bodies: list[dict[str, Any]], pause: float) -> None:
@@ -41,12 +42,12 @@ class Crowd:
         self._host, self._port = str(address.hostname), int(address.port or 80)
         self._bodies = bodies
         self._pause = pause
-        self._jobs: list[str] = []  # under way, for the listeners to choose from
+        self._jobs: list[str] = []  # unfinished ones, for the event stream clients
         self.tally = Tally()
 
     async def run(self, clients: int, streams: int, seconds: float) -> None:
         self._stop_at = time.monotonic() + seconds
-        self._ramp = min(RAMP_SECONDS, seconds / 4)  # people do not all come in the same second
+        self._ramp = min(RAMP_SECONDS, seconds / 4)  # clients do not all start in the same second
         async with asyncio.TaskGroup() as group:
             for _ in range(clients):
                 group.create_task(self._client())

@@ -1,8 +1,8 @@
-// Opens the lightbox, fetching it when it is first needed.
+// Opens the lightbox, importing it on first use.
 
 import { style } from "./router.js";
 
-/** `items` may still grow; `more` is asked for further ones when the end comes near. */
+/** `more` is called near the end of `items` to append further ones. */
 export async function openLightbox(items, index, more = null) {
   const [lightbox] = await Promise.all([import("./lightbox.js"), style("lightbox")]);
   lightbox.open(items, index, more);

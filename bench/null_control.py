@@ -1,17 +1,17 @@
-"""A `Control` that neither listens nor speaks."""
+"""A `Control` that ignores all reports and never cancels."""
 
 from __future__ import annotations
 
 
-class Silent:
+class NullControl:
     def report(self, phase, step=0, total_steps=0) -> None:
-        """Nobody watches."""
+        """Ignored."""
 
     def downloaded(self, done, total) -> None:
-        """Nobody watches."""
+        """Ignored."""
 
     def preview(self, pixels, step) -> None:
-        """Nobody looks."""
+        """Ignored."""
 
     def cancelled(self) -> bool:
         return False

@@ -1,34 +1,34 @@
-// The dialog that makes a video of a picture. What was typed for a picture stays until it was accepted.
+// The dialog that submits a video of an image. Keeps its input until the request is accepted.
 
 import { get } from "./api.js";
 import { button, el, say } from "./dom.js";
 import { bound, lengthOf, snap } from "./length.js";
-import { memory } from "./memory.js";
 import { send } from "./send.js";
+import { localStore } from "./storage.js";
 
 let item = null;
 let models = [];
 let leave = null;
 let sending = false;
-let described = null; // the model whose fields are there
+let described = null; // the model whose fields are shown
 
-const picture = el("img", { class: "film-picture", alt: "" });
-const select = el("select", { id: "film-model", onchange: describe });
-const about = el("p", { class: "note", id: "film-about" });
-const prompt = el("textarea", { id: "film-prompt", rows: 4, placeholder: "What happens in it?", "aria-describedby": "film-error", oninput: () => complain(null) });
-const frames = el("input", { id: "film-frames", type: "number", inputmode: "numeric", onchange: () => snap(frames) });
-const fps = el("input", { id: "film-fps", type: "number", inputmode: "numeric", onchange: () => snap(fps) });
-const length = el("div", { class: "free-size" }, el("label", { for: "film-frames" }, "Frames"), frames, el("i"), el("label", { for: "film-fps" }, "A second"), fps);
-const more = el("div", { class: "film-more" }); // what else a provider's model must be told
-const problem = el("p", { class: "form-error", id: "film-error", role: "alert", hidden: true });
+const picture = el("img", { class: "video-picture", alt: "" });
+const select = el("select", { id: "video-model", onchange: describe });
+const about = el("p", { class: "note", id: "video-about" });
+const prompt = el("textarea", { id: "video-prompt", rows: 4, placeholder: "What happens in it?", "aria-describedby": "video-error", oninput: () => complain(null) });
+const frames = el("input", { id: "video-frames", type: "number", inputmode: "numeric", onchange: () => snap(frames) });
+const fps = el("input", { id: "video-fps", type: "number", inputmode: "numeric", onchange: () => snap(fps) });
+const length = el("div", { class: "free-size" }, el("label", { for: "video-frames" }, "Frames"), frames, el("i"), el("label", { for: "video-fps" }, "A second"), fps);
+const more = el("div", { class: "video-more" }); // other required inputs of a provider's model
+const problem = el("p", { class: "form-error", id: "video-error", role: "alert", hidden: true });
 const submit = el("button", { class: "primary", type: "submit" }, "Generate");
 const form = el(
   "form",
-  { class: "film-form", novalidate: true, onsubmit: make },
-  el("h2", { id: "film-title" }, "Make a video"),
+  { class: "video-form", novalidate: true, onsubmit: make },
+  el("h2", { id: "video-title" }, "Make a video"),
   picture,
-  el("div", { class: "field" }, el("label", { for: "film-model" }, "Model"), el("span", { class: "select" }, select), about),
-  el("div", { class: "field" }, el("label", { for: "film-prompt" }, "What happens"), prompt),
+  el("div", { class: "field" }, el("label", { for: "video-model" }, "Model"), el("span", { class: "select" }, select), about),
+  el("div", { class: "field" }, el("label", { for: "video-prompt" }, "What happens"), prompt),
   length,
   more,
   problem,
@@ -36,13 +36,13 @@ const form = el(
 );
 const dialog = el(
   "dialog",
-  { class: "film", id: "film", "aria-labelledby": "film-title" },
+  { class: "video-dialog", id: "video-dialog", "aria-labelledby": "video-title" },
   form,
-  button(null, "close", () => dialog.close(), { class: "round small film-close", "aria-label": "Close" }),
+  button(null, "close", () => dialog.close(), { class: "round small video-close", "aria-label": "Close" }),
 );
 document.body.append(dialog);
 
-/** `leave` is awaited when the video was accepted, before the stage is shown. */
+/** `left` is awaited after the video was accepted, before the create view is shown. */
 export function open(given, offered, left) {
   if (sending) return;
   if (item?.image_id !== given.image_id) {
@@ -52,7 +52,7 @@ export function open(given, offered, left) {
   [item, models, leave] = [given, offered, left];
   picture.src = given.thumbnail_url;
   picture.alt = given.prompt;
-  const wanted = [select.value, memory.read("lastVideoModel")];
+  const wanted = [select.value, localStore.read("lastVideoModel")];
   select.replaceChildren(...models.map((one) => el("option", { value: keyOf(one) }, one.name)));
   select.value = wanted.find((key) => models.some((one) => keyOf(one) === key)) ?? keyOf(models[0]);
   describe();
@@ -61,48 +61,48 @@ export function open(given, offered, left) {
 }
 
 const isHere = ({ lane }) => lane === "local";
-const keyOf = (one) => (isHere(one) ? one.id : one.model); // a provider's has a slash in it
+const keyOf = (one) => (isHere(one) ? one.id : one.model); // a provider's model has a slash in its name
 const chosen = () => models.find((one) => keyOf(one) === select.value);
 
 function describe() {
   const one = chosen();
   complain(null);
-  if (described === one) return; // or what was typed into its fields would be lost
+  if (described === one) return; // keeps the input in its fields
   described = one;
   say(about, one.description);
   length.hidden = !isHere(one);
   more.replaceChildren();
   if (isHere(one)) bound(frames, fps, one);
-  else ask(one);
+  else loadFields(one);
 }
 
-/** When nobody answers, the server says what is missing. */
-async function ask(one) {
+/** Without the schema no fields are shown, and the server reports missing inputs. */
+async function loadFields(one) {
   try {
     const schema = await get(one.schema_url);
-    if (described === one) more.replaceChildren(...demanded(schema));
+    if (described === one) more.replaceChildren(...requiredFields(schema));
   } catch {
     if (described === one) described = null; // the next time
   }
 }
 
-/** A field for each input that the model insists on and that has no place in this dialog. */
-function demanded({ input_schema: { properties = {} }, required, defaults, first_frame: first }) {
+/** Fields for the model's required inputs that this dialog does not have already. */
+function requiredFields({ input_schema: { properties = {} }, required, defaults, first_frame: first }) {
   const names = required.filter((name) => name !== first && name !== "prompt" && !(name in defaults));
   return names.map((name) => {
     const { type, title, enum: choices } = properties[name] ?? {};
-    const attributes = { id: `film-${name}`, data: { input: name } };
+    const attributes = { id: `video-${name}`, data: { input: name } };
     const control = choices
       ? el("span", { class: "select" }, el("select", attributes, choices.map((choice) => el("option", { value: choice }, String(choice)))))
       : el("input", { type: type === "integer" || type === "number" ? "number" : "text", step: "any", ...attributes });
-    return el("div", { class: "field" }, el("label", { for: `film-${name}` }, title ?? name.replaceAll("_", " ")), control);
+    return el("div", { class: "field" }, el("label", { for: `video-${name}` }, title ?? name.replaceAll("_", " ")), control);
   });
 }
 
 function requestOf(one, words) {
   if (isHere(one)) return { prompt: words, model_id: one.id, image: item.image_id, settings: lengthOf(frames, fps) };
-  const told = [...more.querySelectorAll("[data-input]")].filter(({ value }) => value !== "").map((node) => [node.dataset.input, node.value]);
-  return { model: one.model, source_image_id: item.image_id, input: { ...Object.fromEntries(told), ...(words ? { prompt: words } : {}) } };
+  const inputs = [...more.querySelectorAll("[data-input]")].filter(({ value }) => value !== "").map((node) => [node.dataset.input, node.value]);
+  return { model: one.model, source_image_id: item.image_id, input: { ...Object.fromEntries(inputs), ...(words ? { prompt: words } : {}) } };
 }
 
 async function make(event) {
@@ -116,7 +116,7 @@ async function make(event) {
   busy(true, "Sending…");
   try {
     await send(request, { to: isHere(one) ? "api/generate" : "api/run-video-model", job, waiting: () => busy(true, "Waiting for the server…"), accepted: done });
-    memory.write("lastVideoModel", keyOf(one));
+    localStore.write("lastVideoModel", keyOf(one));
   } catch (error) {
     complain(sentenceOf(error), error.errors);
   } finally {
@@ -125,13 +125,13 @@ async function make(event) {
 }
 
 async function done() {
-  item = null; // the next one begins with the picture's own prompt
+  item = null; // the next video starts with the image's own prompt
   dialog.close();
   await leave();
   location.hash = "#/";
 }
 
-/** The server names fields as requests do; here they go by the words of this dialog. */
+/** The server's error message, with field names as in this dialog. */
 function sentenceOf({ message, errors = [] }) {
   const named = errors.filter(({ field }) => /^(input|settings)\./.test(field));
   if (!named.length) return message;

@@ -1,25 +1,25 @@
-// The big picture on the stage: one job from waiting to finished. Rebuilt when its status changes, patched otherwise.
+// The panel of the selected job: progress, result or error. Rebuilt when its status changes, patched otherwise.
 
 import * as actions from "./actions.js";
+import { autoplayVideo } from "./autoplay.js";
 import { modelOf } from "./catalog.js";
 import { $, button, el, icon, say, setVars } from "./dom.js";
 import { fillPrompt, someExamples } from "./examples.js";
-import { filmButton } from "./film.js";
-import { film } from "./moving.js";
-import { openLightbox } from "./open.js";
-import { isDoomed, removePictures } from "./removal.js";
-import { canStart, startFrom } from "./start.js";
-import { facts, isMeasured, remaining, standing } from "./words.js";
+import { canUseInputImage, useInputImage } from "./input-image.js";
+import { isMeasured, jobFacts, remainingText, statusText } from "./job-text.js";
+import { openLightbox } from "./open-lightbox.js";
+import { isPendingDelete, removePictures } from "./removal.js";
+import { videoButton } from "./video-button.js";
 
-const root = $("#hero");
-let built = null; // what the present elements were built for
+const root = $("#job-panel");
+let built = null; // the key that the current elements were built for
 
 export const picturesOf = (job) =>
   (job.images ?? [])
-    .filter((image) => !isDoomed(image.image_id))
+    .filter((image) => !isPendingDelete(image.image_id))
     .map((image) => ({ ...image, job_id: job.job_id, prompt: job.prompt, model_id: job.model_id, status: job.status }));
 
-export function showHero(job) {
+export function showJobPanel(job) {
   const wanted = job ? [job.job_id, job.status, picturesOf(job).map((one) => one.image_id)].join() : `empty ${someExamples(3)}`;
   if (wanted !== built) {
     built = wanted;
@@ -35,7 +35,7 @@ function empty() {
   const examples = someExamples(3);
   return el(
     "div",
-    { class: "hero empty" },
+    { class: "job-panel empty" },
     el("span", { class: "noise", "aria-hidden": "true" }),
     el("h2", {}, "What do you want to see?"),
     el("p", {}, examples.length ? "Describe it, or start with one of these." : "Describe it and press Generate. It appears here."),
@@ -45,7 +45,7 @@ function empty() {
 
 function build(job) {
   const body = { COMPLETED: finished, FAILED: failed, CANCELLED: failed }[job.status] ?? working;
-  return el("article", { class: "hero", data: { status: job.status }, "aria-label": job.prompt }, ...body(job));
+  return el("article", { class: "job-panel", data: { status: job.status }, "aria-label": job.prompt }, ...body(job));
 }
 
 function frame(job, ...inside) {
@@ -56,7 +56,7 @@ function frame(job, ...inside) {
   return el("div", { class: "mat" }, el("div", { class: "frame", vars }, ...inside));
 }
 
-/** The size that the pictures have or will have; a guess where the model decides. */
+/** The size of the job's images, or the expected one; a guess where the model decides. */
 function sizeOf(job) {
   const { width, height } = job.images?.[0] ?? job.settings ?? {};
   const usual = modelOf(job.model_id)?.defaults ?? {};
@@ -69,9 +69,9 @@ function working(job) {
     el(
       "div",
       { class: "caption" },
-      el("div", { class: "progress-line" }, el("strong", { class: "standing" }), el("span", { class: "remaining" }), cancelButton(job)),
+      el("div", { class: "progress-line" }, el("strong", { class: "status-text" }), el("span", { class: "remaining" }), cancelButton(job)),
       el("progress", { max: 100, "aria-label": "Progress" }),
-      el("p", { class: "hero-prompt" }, job.prompt),
+      el("p", { class: "job-panel-prompt" }, job.prompt),
     ),
   ];
 }
@@ -90,15 +90,15 @@ function finished(job) {
     el(
       "div",
       { class: "caption" },
-      el("p", { class: "hero-prompt" }, job.prompt),
-      el("p", { class: "facts" }, facts(job, modelOf(job.model_id)?.name ?? job.model_id).map((fact) => el("span", {}, fact))),
+      el("p", { class: "job-panel-prompt" }, job.prompt),
+      el("p", { class: "facts" }, jobFacts(job, modelOf(job.model_id)?.name ?? job.model_id).map((fact) => el("span", {}, fact))),
       el(
         "div",
         { class: "actions" },
         actions.canRepeat(job) && button("Variations", "vary", () => actions.vary(job)),
         actions.canRepeat(job) && button("Use these settings", "reuse", () => actions.reuse(job)),
-        canStart() && pictures[0]?.media === "image" && button("Start from this", "start", () => startFrom(pictures[0])),
-        pictures[0]?.media === "image" && filmButton(pictures[0]),
+        canUseInputImage() && pictures[0]?.media === "image" && button("Start from this", "start", () => useInputImage(pictures[0])),
+        pictures[0]?.media === "image" && videoButton(pictures[0]),
         button("Copy prompt", "copy", () => actions.copy(job.prompt)),
         button("Download", "download", () => pictures.forEach(actions.download)),
         button("Delete", "trash", () => removePictures(pictures), { class: "quiet danger" }),
@@ -108,7 +108,7 @@ function finished(job) {
 }
 
 function medium(picture) {
-  if (picture.media === "video") return film(picture, { poster: picture.thumbnail_url });
+  if (picture.media === "video") return autoplayVideo(picture, { poster: picture.thumbnail_url });
   const image = el("img", { src: picture.url, alt: picture.prompt, width: picture.width, height: picture.height });
   image.addEventListener("load", () => image.classList.add("there"), { once: true });
   return image;
@@ -121,8 +121,8 @@ function failed(job) {
       "div",
       { class: "failure" },
       icon(cancelled ? "close" : "alert"),
-      el("h2", {}, cancelled ? "Cancelled" : "This one did not work"),
-      el("p", { class: "sentence" }, cancelled ? "Nothing was made. It can be put back in line." : (job.error?.message ?? "Nobody knows why.")),
+      el("h2", {}, cancelled ? "Cancelled" : "This job failed"),
+      el("p", { class: "sentence" }, cancelled ? "The job was cancelled. Retry puts it back in the queue." : (job.error?.message ?? "The server gave no reason; see its errors.log.")),
       el(
         "div",
         { class: "actions" },
@@ -130,7 +130,7 @@ function failed(job) {
         actions.canRepeat(job) && button("Use these settings", "reuse", () => actions.reuse(job)),
       ),
     ),
-    el("div", { class: "caption" }, el("p", { class: "hero-prompt" }, job.prompt), el("p", { class: "facts" }, facts(job, job.model_id).map((fact) => el("span", {}, fact)))),
+    el("div", { class: "caption" }, el("p", { class: "job-panel-prompt" }, job.prompt), el("p", { class: "facts" }, jobFacts(job, job.model_id).map((fact) => el("span", {}, fact)))),
   ];
 }
 
@@ -140,12 +140,12 @@ function patch(job) {
   if (isMeasured(job)) bar.value = job.progress.percent;
   else if (job.status === "PROCESSING") bar.removeAttribute("value");
   else bar.value = 0;
-  say($(".standing", root), standing(job));
-  say($(".remaining", root), remaining(job));
+  say($(".status-text", root), statusText(job));
+  say($(".remaining", root), remainingText(job));
   $(".cancel", root).disabled = Boolean(job.cancel_requested);
   const progress = isMeasured(job) ? job.progress.percent / 100 : 0;
   setVars($(".frame", root), { "--progress": progress });
-  $(".hero", root).dataset.moving = String(job.status === "PROCESSING");
+  $(".job-panel", root).dataset.running = String(job.status === "PROCESSING");
   const preview = $(".preview", root);
   preview.hidden = !job.preview;
   if (job.preview && preview.src !== job.preview) preview.src = job.preview;

@@ -1,4 +1,4 @@
-"""Videos by a model of this machine: from the form, and of a picture in the dialog."""
+"""Videos by a local model: from the form, and from the video dialog."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.harness import Harness
-from tests.browser.test_film import film_dialog, in_gallery, plays
 from tests.browser.test_quality import violations
+from tests.browser.test_video_dialog import in_gallery, plays, video_dialog
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
 from tests.providers.schemas import document
 
@@ -43,16 +43,16 @@ def test_the_form_makes_a_video(new_page: Callable[..., Page], studio: Harness):
     length.get_by_label("A second").fill("4")
     page.locator("#prompt").fill("a hill that wanders")
     page.locator("#generate").click()
-    plays(page.locator("#hero .picture video"))
+    plays(page.locator("#job-panel .picture video"))
     (video,) = in_gallery(studio, "a hill that wanders")
     settings = studio.status(video["job_id"])["settings"]
     assert (settings["num_frames"], settings["fps"], settings["strength"]) == (9, 4, None)
-    page.locator("#hero .picture").click()
+    page.locator("#job-panel .picture").click()
     expect(page.locator(".lightbox dl")).to_contain_text("2.3 s · 4 a second")
     page.keyboard.press("Escape")
     page.locator("#model").select_option("painter")
     expect(length).to_be_hidden()
-    page.locator("#hero").get_by_role("button", name="Use these settings").click()
+    page.locator("#job-panel").get_by_role("button", name="Use these settings").click()
     expect(page.locator("#model")).to_have_value("film")
     expect(frames).to_have_value("9")
     expect(length.get_by_label("A second")).to_have_value("4")
@@ -61,14 +61,14 @@ def test_the_form_makes_a_video(new_page: Callable[..., Page], studio: Harness):
 def test_a_picture_becomes_a_video_and_another_one(new_page: Callable[..., Page], studio: Harness):
     still = studio.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(f"{studio.url}/#/gallery")
-    page.locator(f'.wall a.tile[data-id="{still["image_id"]}"]').click()
-    dialog = film_dialog(page, page.locator(".lightbox"))
+    page.locator(f'.grid a.tile[data-id="{still["image_id"]}"]').click()
+    dialog = video_dialog(page, page.locator(".lightbox"))
     assert dialog.locator("option").all_text_contents() == ["film"]
     dialog.get_by_label("What happens").fill("the hill walks away")
     dialog.get_by_label("Frames").fill("9")
     dialog.get_by_role("button", name="Generate").click()
-    plays(page.locator("#hero .picture video"))
-    page.locator("#hero").get_by_role("button", name="Variations").click()
+    plays(page.locator("#job-panel .picture video"))
+    page.locator("#job-panel").get_by_role("button", name="Variations").click()
     expect(page.locator("#strip li")).to_have_count(2)
     studio.quiet()
     made = [studio.status(one["job_id"]) for one in in_gallery(studio, "the hill walks away")]
@@ -89,7 +89,7 @@ def test_a_start_picture_is_the_first_frame(new_page: Callable[..., Page], studi
     expect(page.locator("#start-note")).to_have_text("The video begins with it.")
     page.locator("#prompt").fill("the lake rises")
     page.locator("#generate").click()
-    plays(page.locator("#hero .picture video"))
+    plays(page.locator("#job-panel .picture video"))
     (video,) = in_gallery(studio, "the lake rises")
     assert studio.status(video["job_id"])["task"] == "img2video"
     (warning,) = studio.status(video["job_id"])["warnings"]
@@ -105,7 +105,7 @@ def test_the_fields_are_accessible(new_page: Callable[..., Page], studio: Harnes
     assert violations(page, axe) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("#latest-tiles a.tile").first.click()
-    film_dialog(page, page.locator(".lightbox"))
+    video_dialog(page, page.locator(".lightbox"))
     page.wait_for_timeout(300)
     assert violations(page, axe) == []
 
@@ -143,9 +143,9 @@ class TestWithAProvider:
     ):
         still = both.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
         page = new_page(f"{both.url}/#/gallery", forgive=True)
-        page.locator(f'.wall a.tile[data-id="{still["image_id"]}"]').click()
-        dialog = film_dialog(page, page.locator(".lightbox"))
-        assert dialog.locator("#film-model option").all_text_contents() == ["film", "acme/asks"]
+        page.locator(f'.grid a.tile[data-id="{still["image_id"]}"]').click()
+        dialog = video_dialog(page, page.locator(".lightbox"))
+        assert dialog.locator("#video-model option").all_text_contents() == ["film", "acme/asks"]
         expect(dialog.get_by_label("Frames")).to_be_visible()
         dialog.get_by_label("Model").select_option("acme/asks")
         expect(dialog.get_by_label("Frames")).to_be_hidden()
@@ -157,10 +157,10 @@ class TestWithAProvider:
         dialog.get_by_role("button", name="Generate").click()
         expect(dialog.get_by_role("alert")).to_contain_text("duration")
         page.keyboard.press("Escape")
-        film_dialog(page, page.locator(".lightbox"))
+        video_dialog(page, page.locator(".lightbox"))
         expect(dialog.get_by_label("Duration")).to_have_value("10")
         dialog.get_by_label("Duration").fill("5")
         dialog.get_by_role("button", name="Generate").click()
-        expect(page.locator("#hero .picture")).to_be_visible()
+        expect(page.locator("#job-panel .picture")).to_be_visible()
         (made,) = provider.created_for("it asks")
         assert (made.input["duration"], made.input["mood"], made.input["fps"]) == (5, "wild", 24)

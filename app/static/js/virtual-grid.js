@@ -1,5 +1,5 @@
-// A wall of tiles in justified rows. Only rows near the window are in the document, however many items there are; every
-// row's place is computed from the items' sizes, so nothing jumps. Knows tiles by key, not what is on them.
+// Virtual grid of tiles in justified rows: only rows near the viewport are in the document. Row positions are computed
+// from the items' sizes, so the layout does not shift.
 
 import { el } from "./dom.js";
 
@@ -7,8 +7,8 @@ const GAP = 10;
 const OVERSCAN = 900; // pixels above and below the window
 const NEAR_END = 2200;
 
-/** Rows of {start, end, top, height}; `from` keeps the rows before it. The last row keeps the usual height. */
-export function layRows(items, width, usual, rows = []) {
+/** Rows of {start, end, top, height}; `rows` are those laid out before. The last row keeps about the usual height. */
+export function layoutRows(items, width, usual, rows = []) {
   rows.pop(); // it may not have been full
   let top = rows.length ? rows.at(-1).top + rows.at(-1).height + GAP : 0;
   let start = rows.length ? rows.at(-1).end : 0;
@@ -27,13 +27,13 @@ export function layRows(items, width, usual, rows = []) {
 
 export const ratio = (item) => Math.min(Math.max((item.width || 1) / (item.height || 1), 0.6), 2.2);
 
-export class Wall {
+export class VirtualGrid {
   items = [];
   #rows = [];
   #nodes = new Map(); // key → <li>
   #focus = 0;
 
-  /** `make(item)` gives a tile, `key(item)` its name, `near()` is called when the end comes near. */
+  /** `make(item)` returns a tile, `key(item)` its key; `near()` is called near the end of the list. */
   constructor(root, { make, key, near }) {
     Object.assign(this, { root, make, key, near });
     let asked = false;
@@ -46,8 +46,8 @@ export class Wall {
       });
     };
     addEventListener("scroll", later, { passive: true });
-    new ResizeObserver(() => this.#lay() || later()).observe(root);
-    root.addEventListener("keydown", (event) => this.#walk(event));
+    new ResizeObserver(() => this.#layout() || later()).observe(root);
+    root.addEventListener("keydown", (event) => this.#onKeydown(event));
     root.addEventListener("focusin", (event) => {
       const index = Number(event.target.closest("li")?.dataset.index);
       if (Number.isInteger(index)) this.#focus = index;
@@ -59,13 +59,13 @@ export class Wall {
     this.#nodes.forEach((node) => node.remove());
     this.#nodes.clear();
     this.#focus = Math.min(this.#focus, Math.max(0, items.length - 1));
-    this.#lay();
+    this.#layout();
     this.draw();
   }
 
   append(items) {
     this.items.push(...items);
-    this.#rows = layRows(this.items, this.#width, this.#usual, this.#rows);
+    this.#rows = layoutRows(this.items, this.#width, this.#usual, this.#rows);
     this.draw();
   }
 
@@ -94,7 +94,7 @@ export class Wall {
       const node = this.#nodes.get(this.key(item)) ?? this.#add(item, index);
       wanted.set(this.key(item), node);
       if (node.row !== row) {
-        node.row = row; // a row that was laid anew is another object
+        node.row = row; // a row that was laid out again is another object
         Object.assign(node.style, { width: `${width}px`, height: `${row.height}px`, transform: `translate(${left}px, ${row.top}px)` });
         node.dataset.index = index;
         node.setAttribute("aria-posinset", index + 1);
@@ -121,20 +121,20 @@ export class Wall {
     return this.#width < 600 ? 150 : this.#width < 1100 ? 200 : 236;
   }
 
-  #lay() {
-    this.#rows = layRows(this.items, this.#width, this.#usual);
+  #layout() {
+    this.#rows = layoutRows(this.items, this.#width, this.#usual);
   }
 
-  #walk(event) {
+  #onKeydown(event) {
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: "down", ArrowUp: "up", Home: -Infinity, End: Infinity }[event.key];
     if (by === undefined || !event.target.closest("li") || event.target.closest("input, textarea")) return;
     event.preventDefault();
-    const next = typeof by === "string" ? this.#below(by === "down" ? 1 : -1) : this.#focus + by;
+    const next = typeof by === "string" ? this.#itemInRow(by === "down" ? 1 : -1) : this.#focus + by;
     this.focusItem(Math.min(Math.max(next, 0), this.items.length - 1));
   }
 
-  /** The item of the next row that lies under (or over) the present one. */
-  #below(by) {
+  /** The index of the item in the row below (or above) the focused one. */
+  #itemInRow(by) {
     const at = this.#rows.findIndex((row) => this.#focus < row.end);
     const [here, there] = [this.#rows[at], this.#rows[at + by]];
     if (!there) return this.#focus;

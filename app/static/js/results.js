@@ -1,30 +1,30 @@
-// The stage: the big picture, the other jobs of this tab as a strip, the latest pictures of the gallery below.
+// The results column: the selected job's panel, a strip of this tab's jobs, the latest images of the gallery.
 
 import { images } from "./api.js";
 import { catalog } from "./catalog.js";
 import { $, el, say, setVars } from "./dom.js";
-import { picturesOf, showHero } from "./hero.js";
+import { picturesOf, showJobPanel } from "./job-panel.js";
+import { statusText } from "./job-text.js";
 import { isActive, jobs } from "./jobs.js";
 import { announce } from "./notices.js";
-import { openLightbox } from "./open.js";
-import { pulse } from "./pulse.js";
-import { isDoomed, removal } from "./removal.js";
+import { openLightbox } from "./open-lightbox.js";
+import { isPendingDelete, removal } from "./removal.js";
 import { viewTitle } from "./router.js";
 import { seedWasUsed } from "./seed.js";
+import { statusPoll } from "./status-poll.js";
 import { tile } from "./tile.js";
-import { standing } from "./words.js";
 
 const LATEST = 18;
-const minis = new Map(); // job id → its element in the strip
-let picked = null;
+const thumbnails = new Map(); // job id → its element in the strip
+let selectedId = null;
 let latest = [];
 let published = null;
 
-export function startStage() {
-  jobs.changed.on(hear);
+export function startResults() {
+  jobs.changed.on(onJobChanged);
   catalog.changed.on(render);
-  removal.changed.on(hearRemoval);
-  pulse.beat.on((status) => {
+  removal.changed.on(onRemoval);
+  statusPoll.updated.on((status) => {
     if (!status?.images || status.images.count === published) return;
     published = status.images.count;
     refreshLatest();
@@ -37,21 +37,21 @@ export function startStage() {
 
 const visible = () => jobs.list().filter((job) => job.status !== "COMPLETED" || picturesOf(job).length);
 
-/** The one picked by hand, else the one that runs, else the newest. */
-function heroJob(list) {
-  return list.find((job) => job.job_id === picked) ?? list.find((job) => job.status === "PROCESSING") ?? list.at(-1);
+/** The job selected by the user, else the running one, else the newest. */
+function selectedJob(list) {
+  return list.find((job) => job.job_id === selectedId) ?? list.find((job) => job.status === "PROCESSING") ?? list.at(-1);
 }
 
-function hear(job, before) {
+function onJobChanged(job, before) {
   if (job && before === null && isActive(job)) {
-    picked = null;
-    if (innerWidth < 960) requestAnimationFrame(() => $("#hero").scrollIntoView({ block: "center", behavior: "smooth" }));
+    selectedId = null;
+    if (innerWidth < 960) requestAnimationFrame(() => $("#job-panel").scrollIntoView({ block: "center", behavior: "smooth" }));
   }
-  if (job && before && before !== job.status) tellEnd(job);
+  if (job && before && before !== job.status) announceEnd(job);
   render();
 }
 
-function tellEnd(job) {
+function announceEnd(job) {
   if (job.status === "COMPLETED") {
     seedWasUsed(job.settings.seed);
     announce(`Finished: ${job.prompt.slice(0, 80)}`);
@@ -64,47 +64,47 @@ function tellEnd(job) {
 
 function render() {
   const list = visible();
-  const hero = heroJob(list);
-  showHero(hero);
+  const selected = selectedJob(list);
+  showJobPanel(selected);
   $("#session").hidden = list.length < 2;
-  renderStrip(list, hero);
+  renderStrip(list, selected);
   const running = list.find((job) => job.status === "PROCESSING");
   if (!document.hidden) document.title = running ? `${running.progress.percent}% · CyberImage` : viewTitle();
 }
 
-function renderStrip(list, hero) {
-  for (const [id, node] of minis) {
+function renderStrip(list, selected) {
+  for (const [id, node] of thumbnails) {
     if (list.some((job) => job.job_id === id)) continue;
     node.remove();
-    minis.delete(id);
+    thumbnails.delete(id);
   }
   for (const job of list) {
-    if (!minis.has(job.job_id)) {
-      minis.set(job.job_id, mini(job));
-      $("#strip").prepend(minis.get(job.job_id));
+    if (!thumbnails.has(job.job_id)) {
+      thumbnails.set(job.job_id, thumbnail(job));
+      $("#strip").prepend(thumbnails.get(job.job_id));
     }
-    patchMini(minis.get(job.job_id), job, job === hero);
+    patchThumbnail(thumbnails.get(job.job_id), job, job === selected);
   }
 }
 
-function mini(job) {
-  const pick = () => {
-    picked = job.job_id;
+function thumbnail(job) {
+  const select = () => {
+    selectedId = job.job_id;
     render();
   };
-  return el("li", {}, el("button", { type: "button", class: "mini", onclick: pick }, el("img", { alt: "", hidden: true }), el("span", { class: "mini-words" })));
+  return el("li", {}, el("button", { type: "button", class: "strip-item", onclick: select }, el("img", { alt: "", hidden: true }), el("span", { class: "strip-text" })));
 }
 
-function patchMini(node, job, isHero) {
-  const [button, image, words] = [$("button", node), $("img", node), $(".mini-words", node)];
+function patchThumbnail(node, job, isSelected) {
+  const [button, image, words] = [$("button", node), $("img", node), $(".strip-text", node)];
   const source = picturesOf(job)[0]?.thumbnail_url ?? job.preview ?? null;
   image.hidden = !source;
   if (source && image.getAttribute("src") !== source) image.src = source;
   button.dataset.status = job.status;
-  button.setAttribute("aria-pressed", String(isHero));
-  button.setAttribute("aria-label", `${job.prompt.slice(0, 100)}: ${standing(job)}`);
+  button.setAttribute("aria-pressed", String(isSelected));
+  button.setAttribute("aria-label", `${job.prompt.slice(0, 100)}: ${statusText(job)}`);
   setVars(button, { "--progress": isActive(job) ? job.progress.percent / 100 : 0 });
-  say(words, job.status === "COMPLETED" ? "" : job.status === "PROCESSING" ? `${job.progress.percent}%` : standing(job));
+  say(words, job.status === "COMPLETED" ? "" : job.status === "PROCESSING" ? `${job.progress.percent}%` : statusText(job));
 }
 
 async function refreshLatest() {
@@ -112,19 +112,19 @@ async function refreshLatest() {
     latest = (await images({ limit: LATEST })).images;
     renderLatest();
   } catch {
-    /* the banner says that nobody answers; what is shown stays */
+    /* the banner reports the error; the list keeps its contents */
   }
 }
 
 function renderLatest() {
-  const items = latest.filter((item) => !isDoomed(item.image_id));
+  const items = latest.filter((item) => !isPendingDelete(item.image_id));
   $("#latest").hidden = items.length === 0;
   const open = (item) => openLightbox(items, items.indexOf(item));
   $("#latest-tiles").replaceChildren(...items.map((item) => el("li", {}, tile(item, open))));
 }
 
-function hearRemoval(what, ids) {
-  if (what === "gone") {
+function onRemoval(what, ids) {
+  if (what === "deleted") {
     for (const job of jobs.list()) {
       if (!job.images?.some((image) => ids.includes(image.image_id))) continue;
       job.images = job.images.filter((image) => !ids.includes(image.image_id));

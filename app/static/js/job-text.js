@@ -1,8 +1,8 @@
-// How a job stands, in a few words. Pure.
+// Status, remaining time and facts of a job as text.
 
 import { bytes, ordinal, seconds } from "./format.js";
 
-const PHASES = {
+const PHASE_LABELS = {
   starting: "Starting",
   downloading_model: "Downloading the model",
   loading_model: "Loading the model",
@@ -12,7 +12,7 @@ const PHASES = {
   done: "Done",
 };
 
-export const STATUS_WORDS = {
+export const STATUS_LABELS = {
   PENDING: "Waiting",
   PROCESSING: "Running",
   COMPLETED: "Finished",
@@ -21,30 +21,30 @@ export const STATUS_WORDS = {
 };
 
 /** "Step 12 of 28", "3rd in line", "Loading the model". */
-export function standing(job) {
+export function statusText(job) {
   if (job.status === "PENDING") {
     if (job.error) return "Will be tried again";
     return job.position > 1 ? `${ordinal(job.position)} in line` : "Next in line";
   }
-  if (job.status !== "PROCESSING") return STATUS_WORDS[job.status];
+  if (job.status !== "PROCESSING") return STATUS_LABELS[job.status];
   if (job.cancel_requested) return "Stopping at the next step";
   const { phase, step, total_steps: total } = job.progress;
   if (phase === "generating") return total ? `Step ${step} of ${total}` : "Generating";
   const { downloaded_bytes: here, total_bytes: size } = job.progress;
-  if (phase === "downloading_model" && size) return `${PHASES[phase]}, ${bytes(here)} of ${bytes(size)}`;
-  return PHASES[phase] ?? "Working";
+  if (phase === "downloading_model" && size) return `${PHASE_LABELS[phase]}, ${bytes(here)} of ${bytes(size)}`;
+  return PHASE_LABELS[phase] ?? "Working";
 }
 
-export function remaining(job) {
+export function remainingText(job) {
   if (!job.eta_at || job.cancel_requested) return "";
   const left = (job.eta_at - Date.now()) / 1000;
   return left > 0.9 ? `about ${seconds(Math.max(1, Math.round(left))).replace(".0", "")}` : job.status === "PROCESSING" ? "any moment" : "";
 }
 
-/** Whether its progress is a number, or only "something happens". */
+/** Whether the job's progress is a percentage; otherwise it is indeterminate. */
 export const isMeasured = (job) => job.status === "PROCESSING" && job.progress.percent > 0;
 
-export function facts(job, modelName) {
+export function jobFacts(job, modelName) {
   const { settings = {} } = job;
   const image = job.images?.[0];
   const took = job.started_at && job.completed_at ? (Date.parse(job.completed_at) - Date.parse(job.started_at)) / 1000 : null;

@@ -1,5 +1,5 @@
-// Keeps the tab's jobs up to date: event streams for the two that matter most, polling for the rest and whenever a
-// stream is broken. A browser opens six connections to a server, for all tabs together, so streams are rationed.
+// Updates this tab's jobs: event streams for the two that run first, polling for the others and when a stream fails.
+// Streams are limited because a browser opens at most six connections to a server, for all tabs together.
 
 import { ApiError, Offline, get, statusOf } from "./api.js";
 import { pathTo } from "./base.js";
@@ -7,24 +7,24 @@ import { isActive, jobs } from "./jobs.js";
 
 const STREAMS = 2;
 const POLL_MILLISECONDS = 1200;
-const REST_MILLISECONDS = 5000; // before a stream that the server refused is tried again
+const RETRY_MILLISECONDS = 5000; // before a stream that the server refused is opened again
 
 const streams = new Map(); // job id → EventSource
-const resting = new Map(); // job id → when it may have a stream again
+const retryAt = new Map(); // job id → when its stream may be opened again
 let timer = null;
 
-export function startFollowing() {
+export function startJobUpdates() {
   jobs.changed.on(assign);
   document.addEventListener("visibilitychange", assign);
-  for (const id of jobs.remembered()) statusOf(id).then((job) => jobs.add(job), () => {});
+  for (const id of jobs.stored()) statusOf(id).then((job) => jobs.add(job), () => {});
 }
 
 const active = () => jobs.list().filter(isActive);
 
-/** Gives the streams to the jobs that run or will run first; none while nobody looks. */
+/** Assigns the streams to the jobs that run or will run first; none while the tab is hidden. */
 function assign() {
   const rank = (job) => (job.status === "PROCESSING" ? 0 : (job.position ?? 1e6));
-  const waiting = active().filter((job) => (resting.get(job.job_id) ?? 0) < Date.now());
+  const waiting = active().filter((job) => (retryAt.get(job.job_id) ?? 0) < Date.now());
   const wanted = document.hidden ? [] : waiting.sort((a, b) => rank(a) - rank(b)).slice(0, STREAMS).map((job) => job.job_id);
   for (const [id, stream] of streams) if (!wanted.includes(id)) close(id, stream);
   for (const id of wanted) if (!streams.has(id)) open(id);
@@ -34,26 +34,26 @@ function assign() {
 function open(id) {
   const stream = new EventSource(pathTo(`api/jobs/${id}/events`));
   streams.set(id, stream);
-  const hear = (name, take) =>
+  const on = (name, handle) =>
     stream.addEventListener(name, (event) => {
       stream.live = true;
-      take(JSON.parse(event.data));
+      handle(JSON.parse(event.data));
     });
-  hear("status", (body) => jobs.update(id, body));
-  hear("progress", ({ phase, step, total_steps, percent, downloaded_bytes, total_bytes, ...rest }) =>
+  on("status", (body) => jobs.update(id, body));
+  on("progress", ({ phase, step, total_steps, percent, downloaded_bytes, total_bytes, ...rest }) =>
     jobs.update(id, { ...rest, progress: { phase, step, total_steps, percent, downloaded_bytes, total_bytes } }));
-  hear("preview", ({ image, step }) => {
+  on("preview", ({ image, step }) => {
     if (/^data:image\/(png|jpeg|webp);base64,/.test(image)) jobs.update(id, { preview: image, preview_step: step });
   });
-  hear("problem", () => rest(id, stream));
+  on("problem", () => closeForNow(id, stream));
   stream.onerror = () => {
     stream.live = false;
-    if (stream.readyState === EventSource.CLOSED) rest(id, stream); // else the browser tries again by itself
+    if (stream.readyState === EventSource.CLOSED) closeForNow(id, stream); // otherwise the browser reconnects itself
   };
 }
 
-function rest(id, stream) {
-  resting.set(id, Date.now() + REST_MILLISECONDS);
+function closeForNow(id, stream) {
+  retryAt.set(id, Date.now() + RETRY_MILLISECONDS);
   close(id, stream);
 }
 
@@ -62,16 +62,16 @@ function close(id, stream) {
   streams.delete(id);
 }
 
-/** Asks about every active job that has no living stream. */
+/** Polls every active job without a live stream. */
 async function poll() {
   try {
-    const silent = active().filter((job) => !streams.get(job.job_id)?.live);
+    const unstreamed = active().filter((job) => !streams.get(job.job_id)?.live);
     let line = [];
-    if (silent.length > 2) {
+    if (unstreamed.length > 2) {
       const queue = await get("api/queue");
       line = [...queue.running, ...queue.waiting];
     }
-    for (const job of silent) {
+    for (const job of unstreamed) {
       const found = line.find((one) => one.job_id === job.job_id);
       jobs.update(job.job_id, found ?? (await statusOf(job.job_id)));
     }
@@ -84,7 +84,7 @@ async function poll() {
   }
 }
 
-/** Some job is not known any more: find out which. */
+/** Removes the jobs that the server does not know any more. */
 async function forgetLost() {
   for (const { job_id: id } of active()) {
     await statusOf(id).catch((error) => [404, 410].includes(error.status) && jobs.remove(id));

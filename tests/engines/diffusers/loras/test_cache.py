@@ -333,7 +333,7 @@ def test_files_that_are_no_loras_are_refused(draw, folder, make):
         ("cut", "it has [0-9,]+ bytes and should have"),
         ("empty", "is not a safetensors file"),
         ("model", "is not a LoRA: none of its 1 tensors"),
-        ("missing", r"There is not a LoRA 'missing'\. Put its \.safetensors file into loras/"),
+        ("missing", r"There is no LoRA 'missing'\. Put its \.safetensors file into loras/"),
         ("other.ckpt", "There is no LoRA"),
         ("../loras/good/../../secret", "There is no LoRA"),
         ("/etc/passwd", "There is no LoRA"),

@@ -16,7 +16,7 @@
 # make build   the container image, for GPUs or with DEVICE=cpu
 # make api-test      a long schemathesis run against a server of its own; EXAMPLES=200 per operation
 # make fuzz      nonsense of all kinds against a server of its own, for MINUTES=10
-# make load, make soak   a crowd of clients for MINUTES=10; 5,000 jobs of two models in turn
+# make load, make soak   many clients for MINUTES=10; 5,000 jobs of two models in turn
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -24,7 +24,7 @@ from app.core.safety import SafetyResult
 from app.errors import CyberImageError
 
 Pixels = npt.NDArray[np.uint8]
-Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = paint anew
+Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = repaint
 NO_INPUTS: Inputs = MappingProxyType({})
 
 

@@ -68,7 +68,7 @@ class OpenAIEngine(NoResidentModels):
             if not outputs.images and not outputs.videos:
                 raise ProviderError("The server answered without an image.")
         except ProviderError as error:
-            ledger.note_download(asked, retries=0, error=error.detail)  # so that a retry asks anew
+            ledger.note_download(asked, retries=0, error=error.detail)  # so that a retry sends the request again
             raise
         return Generation(
             images=outputs.images,

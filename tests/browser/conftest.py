@@ -73,7 +73,7 @@ def new_harness(tmp_path: Path) -> Iterator[Callable[..., Harness]]:
 
 @pytest.fixture
 def new_page(browser: Browser, new_harness: Callable[..., Harness]) -> Iterator[Callable[..., Page]]:
-    """Opens a page in a fresh profile. What it complained about fails the test, unless `forgive` is given.
+    """Opens a page in a new profile. Console errors fail the test, unless `forgive` is given.
 
     Needs `new_house` only so as to end before it: a page whose server goes complains.
     """
@@ -108,7 +108,7 @@ def page(new_page: Callable[..., Page], harness: Harness) -> Page:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, fetched by npm if it is not there."""
+    """The source of axe-core, installed by npm if it is missing."""
     script = HERE / "node_modules" / "axe-core" / "axe.min.js"
     npm = shutil.which("npm")
     if not script.exists() and npm:

@@ -83,14 +83,14 @@ def picture(request: GenerationRequest, index: int = 0) -> Pixels:
 
 
 def film(request: GenerationRequest, inputs: Inputs, still: GeneratedImage) -> GeneratedVideo:
-    """The picture that it begins with, or `still`, moving to the left."""
+    """A video of the input image, or of `still`, moving to the left."""
     first, fps = inputs.get("image", still.pixels), request.fps or 8
     frames = [np.ascontiguousarray(np.roll(first, -4 * index, axis=1)) for index in range(request.num_frames or 9)]
     return GeneratedVideo(encode_mp4(frames, fps), frames[0], still.seed, seconds=len(frames) / fps, fps=fps)
 
 
 def prompt_of(seed: int) -> str:
-    """What the picture of `seed` shows."""
+    """The image of `seed`."""
     rng = np.random.default_rng(seed)
     return caption(sample_landscape(rng), rng)
 

@@ -55,7 +55,7 @@ def find_nginx() -> str | None:
 
 
 class Proxy:
-    """`url` is where the server behind it is to be found. `close` ends it."""
+    """Proxy of the server at `url`. `close` stops it."""
 
     def __init__(self, folder: Path, server_port: int, location: str) -> None:
         nginx = find_nginx()

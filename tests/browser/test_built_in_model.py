@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-def test_a_newcomer_has_a_picture_after_two_clicks(new_page: Callable[..., Page], new_harness: Callable[..., Harness]):
+def test_the_first_image_needs_two_clicks(new_page: Callable[..., Page], new_harness: Callable[..., Harness]):
     harness = new_harness(DEFAULT_MODEL_ID="demo", WORKERS="1").open_as_people_do()
     began = time.monotonic()
     page = new_page(harness.url)

@@ -41,7 +41,7 @@ def pictures(page: Page):
     return page.locator(".grid a.tile")
 
 
-def test_newest_first_with_failures_and_their_sentence(gallery: Page):
+def test_newest_first_with_failures_and_their_messages(gallery: Page):
     texts = gallery.locator(".grid .tile").locator(".tile-words, .tile-prompt").all_text_contents()
     assert texts == [
         "a red moon",
@@ -83,7 +83,7 @@ def test_search_and_filters(gallery: Page):
 
 
 def test_only_the_last_week(gallery: Page):
-    """The page asks for what is younger than a week, and shows what it gets."""
+    """The page requests images of the last week, and shows the response."""
     day = 86_400
     with gallery.expect_request("**/api/images?*since=*") as request:
         gallery.get_by_label("When").select_option("7")
@@ -94,7 +94,7 @@ def test_only_the_last_week(gallery: Page):
         gallery.get_by_label("When").select_option("")
 
 
-def test_the_keyboard_walks_opens_and_comes_back(gallery: Page):
+def test_keyboard_navigation(gallery: Page):
     pictures(gallery).first.focus()
     gallery.keyboard.press("ArrowRight")
     gallery.keyboard.press("ArrowRight")
@@ -163,7 +163,7 @@ def test_copy_and_download(gallery: Page):
     assert re.fullmatch(r"cyberimage-[0-9a-f]{8}\.png", download.value.suggested_filename)
 
 
-def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, filled_harness: Harness, tmp_path: Path):
+def test_a_dropped_cyberimage_png_restores_its_settings(gallery: Page, filled_harness: Harness, tmp_path: Path):
     items = filled_harness.call("/api/images?search=moon")["images"]
     picture = tmp_path / "moon.png"
     with urllib.request.urlopen(filled_harness.url + items[0]["url"]) as response:
@@ -196,7 +196,7 @@ def test_dropping_one_of_our_pictures_brings_its_settings_back(gallery: Page, fi
 
 
 class Three:
-    """A gallery narrowed down to three pictures, to delete from."""
+    """A gallery filtered to three images, to delete from."""
 
     def __init__(self, harness: Harness, new_page: Callable[..., Page]) -> None:
         self.harness, self.search_term = harness, f"word{next(_numbers)}"

@@ -99,7 +99,7 @@ def test_nothing_is_lost_on_an_error(page: Page):
     expect(page.locator("#form-error")).to_be_hidden()
 
 
-def test_what_the_server_refuses_is_said_in_its_words(new_page: Callable[..., Page], harness: Harness):
+def test_errors_of_the_server_are_shown(new_page: Callable[..., Page], harness: Harness):
     page = new_page(harness.url, forgive=True)  # the browser itself complains about every 400
     page.fill("#prompt", "a\u0001b")
     page.keyboard.press("Control+Enter")
@@ -107,7 +107,7 @@ def test_what_the_server_refuses_is_said_in_its_words(new_page: Callable[..., Pa
     expect(page.locator("#prompt")).to_have_value("a\u0001b")
 
 
-def test_a_failure_shows_its_sentence_and_a_retry_that_works(page: Page):
+def test_a_failure_shows_its_message_and_can_be_retried(page: Page):
     page.fill("#prompt", "a bridge that mends")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#job-panel .sentence")).to_contain_text("The paint ran out")
@@ -116,7 +116,7 @@ def test_a_failure_shows_its_sentence_and_a_retry_that_works(page: Page):
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
-def test_the_keyboard_is_enough(page: Page):
+def test_generating_by_keyboard_only(page: Page):
     page.keyboard.type("a hill, by keyboard alone")
     for _ in range(3):  # an example, a picture's settings, Generate
         page.keyboard.press("Tab")
@@ -131,7 +131,7 @@ def test_the_keyboard_is_enough(page: Page):
     expect(page.locator("#job-panel .picture")).to_be_focused()
 
 
-def test_a_reload_finds_the_work_again(page: Page):
+def test_a_reload_restores_the_jobs(page: Page):
     ask_for_something_long(page, "mill")
     page.reload()
     expect(page.locator("#prompt")).to_have_value("slow mill")

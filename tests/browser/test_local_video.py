@@ -78,7 +78,7 @@ def test_a_picture_becomes_a_video_and_another_one(new_page: Callable[..., Page]
     assert made[0]["settings"]["seed"] != made[1]["settings"]["seed"]
 
 
-def test_a_start_picture_is_the_first_frame(new_page: Callable[..., Page], studio: Harness):
+def test_an_input_image_is_the_first_frame(new_page: Callable[..., Page], studio: Harness):
     studio.made("a lake", seed=6, num_inference_steps=4)
     page = new_page(studio.url)
     page.locator("#latest-tiles a.tile").first.click()
@@ -111,7 +111,7 @@ def test_the_fields_are_accessible(new_page: Callable[..., Page], studio: Harnes
 
 
 class TestWithAProvider:
-    """A model that wants to know more than a prompt, beside the one that is here."""
+    """A remote model with more required inputs than a prompt, beside the local one."""
 
     @pytest.fixture(scope="class")
     def provider(self) -> Iterator[StandIn]:
@@ -138,7 +138,7 @@ class TestWithAProvider:
             harness.start_remote_worker()
             yield harness
 
-    def test_what_a_model_insists_on_is_asked_for(
+    def test_required_inputs_of_a_model_have_fields(
         self, new_page: Callable[..., Page], both: Harness, provider: StandIn
     ):
         still = both.made("a green hill", seed=5, num_inference_steps=4)["images"][0]

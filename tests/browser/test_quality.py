@@ -110,7 +110,7 @@ def test_prompts_never_become_html(new_page: Callable[..., Page], harness: Harne
     assert page.title() == "Gallery · CyberImage"
 
 
-def test_the_policy_forbids_inline_code_and_nothing_needs_it(new_page: Callable[..., Page], harness: Harness):
+def test_the_content_security_policy_forbids_inline_code(new_page: Callable[..., Page], harness: Harness):
     page = new_page(harness.url, forgive=True)
     page.evaluate("addEventListener('securitypolicyviolation', event => (window.caught = event.violatedDirective))")
     page.evaluate(
@@ -191,7 +191,7 @@ def cancel_all(harness: Harness) -> None:
     harness.quiet()
 
 
-def test_both_themes_and_the_choice_comes_back(page: Page):
+def test_both_themes_and_the_stored_choice(page: Page):
     background = lambda: page.evaluate("getComputedStyle(document.documentElement).backgroundColor")  # noqa: E731
     dark = background()
     page.get_by_role("button", name="Change the theme").click()
@@ -260,7 +260,7 @@ def scroll_to_the_end(page: Page) -> int:
 
 
 def milliseconds_per_frame(page: Page, frames: int = 120) -> float:
-    """The processor time that the page's main thread needs for each of `frames` frames of scrolling very fast."""
+    """CPU time of the page's main thread for each of `frames` frames of fast scrolling."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 

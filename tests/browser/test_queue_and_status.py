@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.harness import Harness
 
 
-def test_the_queue_shows_who_runs_and_who_waits_and_cancels(page: Page, harness: Harness):
+def test_the_queue_lists_running_and_waiting_jobs_and_cancels(page: Page, harness: Harness):
     harness.made("what loads the model")
     first = harness.submit("slow first", num_inference_steps=40)
     others = [harness.submit(f"waiting {n}", num_images=n) for n in (1, 2)]

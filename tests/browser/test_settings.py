@@ -13,7 +13,7 @@ from tests.browser.harness import Harness
 
 
 def sent(page: Page) -> dict[str, Any]:
-    """Submits the form and gives the request that went out."""
+    """Submits the form and returns the request that was sent."""
     expect(page.locator("#generate")).not_to_have_attribute("aria-busy", "true")  # a click while it sends does nothing
     with page.expect_request("**/api/generate") as found:
         page.locator("#generate").click()
@@ -93,7 +93,7 @@ def test_sizes_are_presets_or_free_within_limits(page: Page):
     assert (settings["width"], settings["height"]) == (512, 304)
 
 
-def test_a_model_without_a_size_of_its_own_is_left_to_decide(page: Page):
+def test_a_model_without_a_default_size_gets_none(page: Page):
     page.select_option("#model", "open")
     page.fill("#prompt", "a hill")
     expect(page.locator("#size-value")).to_have_text("the model’s own")

@@ -84,7 +84,7 @@ def sign_in(page: Page, token: str) -> None:
     page.keyboard.press("Enter")
 
 
-def test_the_page_asks_and_then_everything_works(new_guest: Callable[..., Page], guarded: Guarded):
+def test_the_page_prompts_for_a_sign_in(new_guest: Callable[..., Page], guarded: Guarded):
     page = new_guest()
     expect(page.locator("#sign-in")).to_be_visible()
     expect(page.locator("#token")).to_be_focused()
@@ -123,7 +123,7 @@ def test_nothing_typed_is_lost_when_a_session_ends(new_guest: Callable[..., Page
     assert len(guarded.call("bob", "/api/images").json()["images"]) == 1
 
 
-def test_not_now_is_an_answer(new_guest: Callable[..., Page], guarded: Guarded, axe: str):
+def test_the_sign_in_can_be_declined(new_guest: Callable[..., Page], guarded: Guarded, axe: str):
     page = new_guest()
     expect(page.locator("#sign-in")).to_be_visible()
     page.keyboard.press("Escape")
@@ -140,7 +140,7 @@ def test_not_now_is_an_answer(new_guest: Callable[..., Page], guarded: Guarded, 
     expect(page.locator("#prompt")).to_have_value("patience")
 
 
-def test_signing_out_leaves_nothing_behind(new_guest: Callable[..., Page], guarded: Guarded):
+def test_signing_out_removes_all_data(new_guest: Callable[..., Page], guarded: Guarded):
     page = new_guest()
     sign_in(page, guarded.tokens["alice"])
     expect(page.locator("#model")).to_have_value("painter")
@@ -156,7 +156,7 @@ def test_signing_out_leaves_nothing_behind(new_guest: Callable[..., Page], guard
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_how_it_looks(new_guest: Callable[..., Page], axe: str, tmp_path: Path, theme: str):
+def test_accessibility_and_layout(new_guest: Callable[..., Page], axe: str, tmp_path: Path, theme: str):
     """Contrast, labels and size; screenshots are kept for manual review."""
     for name, viewport in (("desk", {"width": 1280, "height": 860}), ("phone", {"width": 390, "height": 780})):
         page = new_guest(viewport=viewport, reduced_motion="reduce")

@@ -36,7 +36,7 @@ def encoded(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], harness: Harness):
+def test_a_gallery_image_as_input_image(new_page: Callable[..., Page], harness: Harness):
     made = harness.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(f"{harness.url}/#/gallery")
     page.locator(".grid a.tile").first.click()
@@ -53,7 +53,7 @@ def test_a_picture_of_the_gallery_is_a_start(new_page: Callable[..., Page], harn
     assert (manifest["inputs"]["image"]["image_id"], manifest["settings"]["strength"]) == (made["image_id"], 0.5)
 
 
-def test_variations_start_from_the_same_picture(new_page: Callable[..., Page], harness: Harness):
+def test_variations_keep_the_input_image(new_page: Callable[..., Page], harness: Harness):
     made = harness.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(harness.url)
     page.evaluate("location.hash = '#/gallery'")
@@ -66,7 +66,7 @@ def test_variations_start_from_the_same_picture(new_page: Callable[..., Page], h
     assert (body["image"], body["settings"]["strength"], body["settings"]["seed"]) == (made["image_id"], 0.75, -1)
 
 
-def test_a_picture_from_elsewhere_is_a_start_and_large_ones_are_scaled_down(
+def test_a_foreign_image_is_an_input_image_and_large_ones_are_scaled_down(
     new_page: Callable[..., Page], harness: Harness, tmp_path: Path
 ):
     page = new_page(harness.url)
@@ -79,7 +79,7 @@ def test_a_picture_from_elsewhere_is_a_start_and_large_ones_are_scaled_down(
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
-def test_what_is_no_picture_is_refused_with_a_sentence(new_page: Callable[..., Page], harness: Harness, tmp_path: Path):
+def test_a_file_that_is_not_an_image_is_refused(new_page: Callable[..., Page], harness: Harness, tmp_path: Path):
     page = new_page(harness.url)
     (tmp_path / "notes.png").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "notes.png")
@@ -87,7 +87,7 @@ def test_what_is_no_picture_is_refused_with_a_sentence(new_page: Callable[..., P
     expect(page.locator("#start")).to_be_hidden()
 
 
-def test_a_model_that_cannot_gets_none_and_one_that_can_gets_it_again(
+def test_the_input_image_is_sent_only_to_models_that_support_it(
     new_page: Callable[..., Page], harness: Harness, tmp_path: Path
 ):
     page = new_page(harness.url)

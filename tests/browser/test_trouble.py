@@ -49,7 +49,7 @@ def test_no_worker_and_then_one_starts(new_page: Callable[..., Page], new_harnes
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
-def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], harness: Harness):
+def test_polling_replaces_broken_streams(new_page: Callable[..., Page], harness: Harness):
     page = new_page(harness.url, forgive=True)
     page.route("**/events", lambda route: route.fulfill(status=503))
     page.locator("#steps").fill("4")
@@ -59,7 +59,7 @@ def test_polling_does_when_streams_do_not(new_page: Callable[..., Page], harness
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
-def test_a_job_that_is_gone_is_forgotten(new_page: Callable[..., Page], harness: Harness):
+def test_an_unknown_job_is_removed_from_the_page(new_page: Callable[..., Page], harness: Harness):
     page = new_page(harness.url, forgive=True)
     page.evaluate("id => sessionStorage.setItem('jobs', JSON.stringify([id]))", "0" * 32)
     page.reload()

@@ -52,7 +52,7 @@ def page(browser) -> Iterator[Page]:
     context.close()
 
 
-def test_the_page_lives_under_a_path(harness, page: Page) -> None:
+def test_the_page_under_a_path(harness, page: Page) -> None:
     harness, proxy = harness
     token = new_key(harness)
     strayed: list[str] = []
@@ -86,7 +86,7 @@ def test_the_page_lives_under_a_path(harness, page: Page) -> None:
     assert strayed == []
 
 
-def test_programs_find_their_way(harness) -> None:
+def test_api_clients_under_a_path(harness) -> None:
     harness, proxy = harness
     known = {"Authorization": f"Bearer {new_key(harness)}"}
     with httpx.Client(base_url=proxy.origin, headers=known, timeout=60) as client:
@@ -106,5 +106,5 @@ def test_programs_find_their_way(harness) -> None:
     assert message["outputs"][0]["url"].startswith(f"{PATH}/api/image/")
 
 
-def test_the_documentation_has_this_very_block() -> None:
+def test_the_documentation_has_this_nginx_block() -> None:
     assert LOCATION in (ROOT / "docs" / "DEPLOYMENT.md").read_text()

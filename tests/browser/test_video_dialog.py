@@ -121,7 +121,7 @@ def test_a_picture_of_the_gallery_becomes_a_video_that_plays(
     assert still["image_id"] in (dialog.locator(".video-picture").get_attribute("src") or "")
 
 
-def test_what_is_wrong_is_said_in_the_dialog_and_nothing_typed_is_lost(
+def test_errors_are_shown_in_the_dialog_and_input_is_kept(
     new_page: Callable[..., Page], studio: Harness, provider: StandIn
 ):
     provider.scripts["it rains"] = Script(files=(media.video(),))

@@ -42,7 +42,7 @@ def new_service(tiny: Path, tmp_path: Path) -> Iterator[MakeService]:
 
 @pytest.fixture(scope="module")
 def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One running service for the tests of a module that leave it in order."""
+    """One running service, shared by the tests of a module."""
     folder = tmp_path_factory.mktemp("service")
     processes = Processes(folder)
     running = Service(processes, folder, **models(tiny))
@@ -55,7 +55,7 @@ def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 @pytest.fixture(scope="module")
 def demo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service as it comes, with the built-in model as its default."""
+    """A service with default settings and the built-in model."""
     folder = tmp_path_factory.mktemp("docs")
     processes = Processes(folder)
     running = Service(processes, folder)

@@ -17,7 +17,7 @@ TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 
 class Service:
-    """`start` it, talk to it through `client`, `stop` it; started again, it has the same folders and port."""
+    """A service with `start`, `stop` and `client`; a restart keeps its folders and port."""
 
     def __init__(self, processes: Processes, folder: Path, *, command: tuple[str, ...] = ("run.py",), **env: str):
         self.folder = folder

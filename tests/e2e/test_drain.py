@@ -18,7 +18,7 @@ def is_drawing(service, job_id: str) -> bool:
     return state["status"] == "PROCESSING" and state["progress"]["step"] >= 1
 
 
-def test_it_says_that_it_drains_and_the_running_job_finishes(new_service) -> None:
+def test_readyz_fails_and_the_running_job_finishes(new_service) -> None:
     service = new_service(SHUTDOWN_GRACE_SECONDS="60")
     service.start()
     job_id = service.submit("a boat", "tiny-flux", num_inference_steps=LONG)
@@ -36,7 +36,7 @@ def test_it_says_that_it_drains_and_the_running_job_finishes(new_service) -> Non
     assert service.completed(waiting)["attempt"] == 1
 
 
-def test_past_the_grace_the_job_goes_back_and_streams_have_ended(new_service) -> None:
+def test_past_the_grace_period_the_job_is_requeued_and_streams_end(new_service) -> None:
     service = new_service(SHUTDOWN_GRACE_SECONDS="0.5")
     service.start()
     job_id = service.submit("a boat", "tiny-flux", num_inference_steps=LONG)

@@ -28,7 +28,7 @@ EXAMPLES = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.M | re.S)
 
 
 def run(example: tuple[str, str], service: Service, folder: Path, **secrets: str) -> str:
-    """What the example prints; it must succeed. Its server is on another port than ours."""
+    """Run an example with our port; returns its output. Fails when the example does."""
     language, text = example
     text = text.replace(":5050/", f":{service.environment['PORT']}/")
     command = ["bash", "-ec", text] if language == "bash" else [sys.executable, "-c", text]
@@ -64,7 +64,7 @@ def test_every_example_runs_as_it_stands(demo_service: Service, tmp_path: Path) 
 
 
 def run_the_two_curls(service: Service, folder: Path, token: str) -> None:
-    """With the token; without it both must be refused."""
+    """Run with the token; without it both must be refused."""
     for example in (EXAMPLES[3], EXAMPLES[0]):
         bare = example[1].replace("curl -s", "curl -sf")
         with pytest.raises(AssertionError):

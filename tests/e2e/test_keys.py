@@ -46,7 +46,7 @@ def client(service: Service, token: str | None = None) -> httpx.Client:
     return httpx.Client(base_url=service.client.base_url, headers=headers, timeout=30)
 
 
-def test_from_a_key_to_a_picture_that_is_ones_own(service: Service) -> None:
+def test_from_a_key_to_an_image_that_only_its_owner_sees(service: Service) -> None:
     tokens = {name: keys(service, "create", name) for name in ("alice", "bob")}
     tokens["root"] = keys(service, "create", "root", "--admin")
     anonymous, bob, root = (client(service, tokens.get(name)) for name in ("anonymous", "bob", "root"))
@@ -84,7 +84,7 @@ def test_from_a_key_to_a_picture_that_is_ones_own(service: Service) -> None:
     assert root.get(image["url"]).status_code == 200
 
 
-def test_a_websocket_asks_too(service: Service) -> None:
+def test_a_websocket_needs_a_key(service: Service) -> None:
     alice, bob = (keys(service, "create", name) for name in ("alice", "bob"))
     url = f"ws://127.0.0.1:{service.environment['PORT']}/stream/generate/txt2img"
 
@@ -119,7 +119,7 @@ def test_a_websocket_asks_too(service: Service) -> None:
         assert refused.value.response.status_code == status
 
 
-def test_who_guesses_is_slowed_down_and_the_server_goes_on(service: Service) -> None:
+def test_failed_logins_are_throttled(service: Service) -> None:
     token = keys(service, "create", "alice")
     alice = client(service, token)
     assert alice.get("/api/models").status_code == 200

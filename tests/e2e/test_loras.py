@@ -32,7 +32,7 @@ def draw(service: Service) -> Draw:
 
 
 @pytest.mark.parametrize("model_id", ["tiny-flux", "demo"])
-def test_scale_by_scale_and_back_to_the_very_same_bytes(
+def test_scales_change_the_image_and_without_it_the_bytes_are_the_same(
     service: Service, tiny: Path, draw: Draw, model_id: str
 ) -> None:
     folder = service.folder / "models" / "loras"
@@ -50,7 +50,7 @@ def test_scale_by_scale_and_back_to_the_very_same_bytes(
     assert np.array_equal(draw(model_id, {"id": f"{model_id}-style", "scale": 1}), whole)
 
 
-def test_one_of_other_widths_fails_with_its_code(service: Service, tiny: Path) -> None:
+def test_a_lora_of_other_widths_fails_with_its_code(service: Service, tiny: Path) -> None:
     """Same family by its tensor names: only loading it shows the mismatch."""
     make_lora(tiny / "flux", service.folder / "models" / "loras" / "narrow.safetensors")
     body = {"prompt": "a boat", "model_id": "demo", "settings": {"loras": [{"id": "narrow"}]}}

@@ -35,7 +35,7 @@ def draw(
 
 
 def patch(pixels: npt.NDArray[np.uint8], row: int, column: int) -> Color:
-    """The mean colour around a point; negative ones count from the end, as everywhere."""
+    """The mean colour around a point; negative coordinates count from the end."""
     height, width, _ = pixels.shape
     top, left = (row % height) - (PATCH if row < 0 else 0), (column % width) - (PATCH if column < 0 else 0)
     found: Color = pixels[top : top + PATCH, left : left + PATCH].reshape(-1, 3).mean(axis=0)

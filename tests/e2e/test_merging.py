@@ -38,7 +38,7 @@ def merging(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 def submit_while_busy(service: Service, settings: dict[str, Any]) -> Sequence[str]:
-    """Eight jobs that wait while a ninth is drawn, so that they are there when the worker asks for the next."""
+    """Eight jobs queued while a ninth runs, so that the worker claims them together."""
     first = service.submit("first", "tiny-flux", **LONGER)
     jobs = [service.submit(words, "tiny-flux", seed=100 + number, **settings) for number, words in enumerate(WORDS)]
     service.completed(first)
@@ -59,7 +59,7 @@ def middle_of_the_call(service: Service, jobs: Sequence[str]) -> None:
 
 
 def alone(folder: Path, words: str, seed: int) -> np.ndarray:
-    """The picture of a plain script for one prompt."""
+    """The image that a plain diffusers script makes for one prompt."""
     import torch
     from diffusers import FluxPipeline
 
@@ -70,7 +70,7 @@ def alone(folder: Path, words: str, seed: int) -> np.ndarray:
     return np.asarray(made.images[0]).astype(int)
 
 
-def test_each_gets_the_picture_of_its_own_words_and_seed(merging: Service, tiny: Path) -> None:
+def test_each_job_gets_the_image_of_its_own_prompt_and_seed(merging: Service, tiny: Path) -> None:
     jobs = submit_while_busy(merging, SMALL)
     for number, (job_id, words) in enumerate(zip(jobs, WORDS, strict=True)):
         body = merging.completed(job_id)
@@ -82,7 +82,7 @@ def test_each_gets_the_picture_of_its_own_words_and_seed(merging: Service, tiny:
         assert np.abs(pixels - alone(tiny, words, 100 + number)).max() <= 1  # a rounding
 
 
-def test_a_cancel_in_the_middle_stops_one_and_no_other(merging: Service) -> None:
+def test_a_cancel_stops_only_its_job(merging: Service) -> None:
     jobs = submit_while_busy(merging, LONG)
     middle_of_the_call(merging, jobs)
     merging.client.post(f"/api/jobs/{jobs[3]}/cancel")
@@ -93,7 +93,7 @@ def test_a_cancel_in_the_middle_stops_one_and_no_other(merging: Service) -> None
         assert (body["attempt"], drawn_together(merging, body["images"][0])) == (1, TOGETHER)
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing_and_each_is_drawn_again_alone(merging: Service) -> None:
+def test_after_a_worker_kill_each_job_runs_alone(merging: Service) -> None:
     jobs = submit_while_busy(merging, LONG)
     middle_of_the_call(merging, jobs)
     (worker,) = merging.workers()

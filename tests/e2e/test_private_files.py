@@ -23,7 +23,7 @@ def careless_umask() -> Iterator[None]:
 
 
 def open_to_others(folder: Path, forbidden: int = 0o077) -> list[str]:
-    """What others may do anything with; sockets and folders too. Not what the test itself wrote."""
+    """Files, sockets and folders accessible to other users, except those written by the test."""
     paths = [path for path in folder.rglob("*") if not path.name.startswith("process-")]
     return [str(path) for path in paths if not path.is_symlink() and path.lstat().st_mode & forbidden]
 

@@ -42,7 +42,7 @@ def test_a_prompt_becomes_a_png_that_carries_its_metadata(service: Service) -> N
 
 
 def plain_script(folder: Path, family: str, seed: int) -> np.ndarray:
-    """What a person would write without CyberImage."""
+    """The plain diffusers script to compare with."""
     import torch
     from diffusers import FluxPipeline, StableDiffusion3Pipeline
 
@@ -68,7 +68,7 @@ def test_ten_jobs_alternating_between_two_models_equal_a_plain_script(service: S
 
 
 def test_the_api_process_never_loads_torch(service: Service) -> None:
-    """And so it stays small. The worker, which has worked by now, did."""
+    """The API process stays small; the worker, which has run jobs, has torch."""
     workers = {process.pid for process in service.workers()}
     apis = [process for process in service.family() if process.pid not in workers]
     assert any("libtorch" in entry.path for process in service.workers() for entry in process.memory_maps())

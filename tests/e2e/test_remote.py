@@ -64,7 +64,7 @@ def remote_worker(service: Service) -> psutil.Process:
     return found
 
 
-def test_text_to_image_in_our_words_and_by_webhook(service: Service, provider: StandIn) -> None:
+def test_text_to_image_with_native_settings_and_a_webhook(service: Service, provider: StandIn) -> None:
     job_id = service.submit("a remote boat", "painter", num_inference_steps=8)
     body = service.completed(job_id)
     (made,) = provider.created_for("a remote boat")
@@ -84,7 +84,7 @@ def test_a_video_by_webhook_from_a_picture_of_the_gallery(service: Service, prov
     assert list((service.folder / "videos").rglob(f"{video['image_id']}.mp4"))
 
 
-def test_ten_at_a_time_while_the_local_lane_works_on(service: Service, provider: StandIn) -> None:
+def test_ten_remote_jobs_run_while_the_local_lane_continues(service: Service, provider: StandIn) -> None:
     hold = threading.Event()
     prompts = [f"held {number}" for number in range(11)]
     provider.scripts |= {prompt: Script(hold=hold) for prompt in prompts}
@@ -114,7 +114,7 @@ def test_a_failure_is_shown_with_its_reason_and_retried(service: Service, provid
     service.completed(job_id)
 
 
-def test_a_file_that_comes_at_the_third_try(service: Service, provider: StandIn) -> None:
+def test_a_file_that_is_fetched_at_the_third_attempt(service: Service, provider: StandIn) -> None:
     provider.scripts["stutter"] = Script(fetches=[503, "cut"])
     record = service.client.get(f"/api/images/{service.completed(run(service, prompt='stutter'))['job_id']}").json()
     assert (record["download_attempted"], record["download_retries"], record["download_error"]) == (True, 2, None)
@@ -123,7 +123,7 @@ def test_a_file_that_comes_at_the_third_try(service: Service, provider: StandIn)
     )
 
 
-def test_a_worker_that_is_killed_is_replaced_and_nothing_is_asked_twice(service: Service, provider: StandIn) -> None:
+def test_a_killed_worker_is_replaced_and_no_prediction_is_created_twice(service: Service, provider: StandIn) -> None:
     hold = threading.Event()
     prompts = [f"orphan {number}" for number in range(3)]
     provider.scripts |= {prompt: Script(hold=hold) for prompt in prompts}
@@ -140,7 +140,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_asked_twice(service:
     assert provider.cancels == []
 
 
-def test_the_token_is_nowhere(service: Service, provider: StandIn) -> None:
+def test_the_token_is_in_no_log_response_or_file(service: Service, provider: StandIn) -> None:
     assert provider.tokens_seen == {None}
     for path in service.folder.rglob("*"):
         if path.is_file():

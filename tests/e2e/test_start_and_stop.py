@@ -28,7 +28,7 @@ def test_killing_run_py_leaves_no_process_behind(new_service) -> None:
         service.client.get("/livez")
 
 
-def test_sigterm_ends_it_cleanly_and_the_rest_is_done_after_the_next_start(new_service) -> None:
+def test_sigterm_stops_cleanly_and_the_next_start_completes_the_queue(new_service) -> None:
     service = new_service()
     service.start()
     jobs = [service.submit("a boat", "tiny-flux", num_inference_steps=10) for _ in range(3)]
@@ -54,7 +54,7 @@ def test_an_address_in_use_is_reported_and_ends_it(new_service, tmp_path: Path) 
         processes.close()
 
 
-def test_everything_killed_in_the_middle_of_ten_jobs_and_all_ten_are_done_once(new_service) -> None:
+def test_after_killing_all_processes_ten_jobs_complete_once(new_service) -> None:
     service = new_service(LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.5")
     service.start()
     jobs = [service.submit(f"boat {number}", "tiny-flux", num_inference_steps=4, num_images=2) for number in range(10)]

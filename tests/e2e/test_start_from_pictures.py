@@ -30,7 +30,7 @@ def fetched(service: Service, body: dict) -> Image.Image:
     return picture
 
 
-def test_a_picture_of_the_gallery_is_drawn_on(service: Service) -> None:
+def test_img2img_of_a_gallery_image(service: Service) -> None:
     size = {"width": 64, "height": 64, "seed": 5}
     first = service.completed(service.submit("a boat", "tiny-flux", **size))["images"][0]
     body = {"prompt": "a boat", "image": first["image_id"], "settings": {"strength": 0.7, "seed": 5}}
@@ -71,7 +71,7 @@ def test_files_of_a_form_are_inpainted(service: Service) -> None:
     assert not np.array_equal(pixels[:, :48], photo[:, :48])
 
 
-def test_the_built_in_model_stays_closer_the_lower_the_strength(service: Service) -> None:
+def test_a_lower_strength_stays_closer_to_the_input_image(service: Service) -> None:
     sunset = {"prompt": "a beautiful sunset over mountains", "model_id": "demo", "settings": {"seed": 1}}
     start = service.completed(service.client.post("/api/generate", json=sunset).json()["job_id"])
     original = np.asarray(fetched(service, start)).astype(int)
@@ -95,7 +95,7 @@ def test_the_tasks_of_each_model_are_listed(service: Service) -> None:
         assert tasks[model_id] == ["txt2img", "img2img", "inpaint"]
 
 
-def test_a_worker_that_is_killed_takes_no_picture_along(new_service: Callable[..., Service]) -> None:
+def test_input_images_survive_a_killed_worker(new_service: Callable[..., Service]) -> None:
     service = new_service(HEARTBEAT_SECONDS="0.5", LEASE_SECONDS="2")
     service.start()
     photo = png(np.random.default_rng(1).integers(0, 255, (512, 512, 3), dtype=np.uint8))

@@ -94,7 +94,7 @@ def test_a_prompt_becomes_a_video_that_decodes(service: Service) -> None:
     assert (poster.format, poster.size) == ("WEBP", (96, 64))
 
 
-def test_it_is_in_the_gallery_and_comes_in_parts(service: Service) -> None:
+def test_a_video_is_in_the_gallery_and_supports_ranges(service: Service) -> None:
     (video,) = film(service)["images"]
     assert video["image_id"] in [one["image_id"] for one in service.client.get("/api/videos").json()["images"]]
     whole = service.client.get(video["url"]).content
@@ -170,7 +170,7 @@ def test_the_examples_of_the_page_about_videos_work(
         assert (tmp_path / "beginning").read_bytes() == (tmp_path / name).read_bytes()[:1024]
 
 
-def test_what_cannot_be_is_refused_before_it_is_stored(service: Service) -> None:
+def test_invalid_video_requests_are_refused_before_they_are_stored(service: Service) -> None:
     refused = send(service, 400, model_id="tiny-ltx", settings={**SIZE, "num_frames": 16})
     assert [error["field"] for error in refused["errors"]] == ["settings.num_frames"]
     assert "one more than a multiple of 8, such as 9" in refused["detail"]

@@ -73,18 +73,18 @@ anything = st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.di
 
 
 def bodies(fields: str) -> SearchStrategy[dict[str, Any]]:
-    """JSON objects whose members are known ones with any value, mostly beside a prompt that is fine."""
+    """JSON objects with known members of any value, mostly with a valid prompt."""
     known = st.dictionaries(st.sampled_from(fields.split()) | text, anything, max_size=5)
     return st.tuples(known, st.booleans()).map(lambda pair: pair[0] | ({"prompt": "a boat"} if pair[1] else {}))
 
 
 def written(value: object) -> bytes:
-    """As JSON, with what is no Unicode text as an escape."""
+    """JSON, with invalid Unicode escaped."""
     return json.dumps(value).encode()
 
 
 def damaged(body: bytes) -> SearchStrategy[bytes]:
-    """`body` as it is, cut short, or with other bytes in it."""
+    """`body` unchanged, truncated, or with other bytes in it."""
     harness = st.integers(0, len(body))
     cut = harness.map(lambda at: body[:at])
     mixed = st.tuples(harness, st.binary(max_size=6)).map(lambda pair: body[: pair[0]] + pair[1] + body[pair[0] :])
@@ -179,7 +179,7 @@ ATTACKS = {"json": json_bodies, "forms": form_bodies, "queries": queries, "webso
 
 
 def check(answer: httpx.Response) -> None:
-    """What holds for every answer, whatever was asked."""
+    """Checks that hold for every response."""
     about = (answer.status_code, answer.text[:500])
     assert answer.status_code < 500 or answer.status_code in TOLD, about
     assert answer.headers.get("X-Request-Id"), about
@@ -190,7 +190,7 @@ def check(answer: httpx.Response) -> None:
 
 
 def run(attack: Callable[[], None], examples: int, number: int) -> None:
-    """`examples` of it; another `number` gives others."""
+    """Run `examples` examples; `number` seeds them."""
     chosen = settings(
         max_examples=examples,
         deadline=None,

@@ -10,7 +10,7 @@ from tests.hostile.pictures import bomb, png
 
 
 class Harness:
-    """`visited`: the paths that the secret service was asked for."""
+    """`visited` are the paths requested from the internal service."""
 
     def __init__(self) -> None:
         self.visited: list[str] = []

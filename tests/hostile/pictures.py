@@ -25,7 +25,7 @@ def bomb(width: int = 50_000, height: int = 50_000) -> bytes:
 
 
 def text_bomb() -> bytes:
-    """A small picture whose comment unpacks to 200 megabytes."""
+    """A small image whose comment decompresses to 200 megabytes."""
     packed = zlib.compress(bytes(200_000_000), 9)
     whole = png(8, 8)
     return whole[:33] + _chunk(b"zTXt", b"Comment\0\0" + packed) + whole[33:]

@@ -57,7 +57,7 @@ def test_no_header_changes_the_path(server: KeyedServer, header: str) -> None:
     assert httpx.get(f"{server.url}/livez", headers={header: "/x"}).status_code == 200
 
 
-def test_forwarded_headers_of_a_stranger_are_not_believed(server: KeyedServer) -> None:
+def test_forwarded_headers_of_an_untrusted_peer_are_ignored(server: KeyedServer) -> None:
     headers = {**FORWARDED, "Origin": server.url}
     answer = httpx.post(f"{server.url}/api/session", json={"token": server.token}, headers=headers)
     assert answer.status_code == 200
@@ -96,13 +96,13 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("name", TOO_MUCH)
-def test_what_never_reaches_the_application_is_answered_like_everything_else(proxied: HostileServer, name: str) -> None:
+def test_errors_of_the_server_itself_are_problem_documents(proxied: HostileServer, name: str) -> None:
     sent, status, code = TOO_MUCH[name]
     check_problem(proxied.raw(sent), status, code)
 
 
 @pytest.mark.parametrize("chunks", [b"zz\r\nabc", b"3\r\nabcd\r\n0\r\n\r\n", b"3;\r\r\nabc\r\n0\r\n\r\n", b"5\r\nab"])
-def test_chunks_that_cannot_be_read(proxied: HostileServer, chunks: bytes) -> None:
+def test_malformed_chunked_bodies(proxied: HostileServer, chunks: bytes) -> None:
     head = b"POST /api/generate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     check_problem(proxied.raw(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks), 400, "invalid_request")
 

@@ -90,7 +90,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_no_address_leads_inside(server: HostileServer, harness: Harness, url: str) -> None:
+def test_no_url_reaches_internal_addresses(server: HostileServer, harness: Harness, url: str) -> None:
     answer = start_from(server, url.format(secret=harness.secret_port))
     if "rebinding" in url:  # once it may get as far as the public server, but never inside
         assert answer.status_code in (202, 400)
@@ -101,7 +101,7 @@ def test_no_address_leads_inside(server: HostileServer, harness: Harness, url: s
 
 
 @pytest.mark.parametrize("path", ["/endless", "/slow", "/bomb.png", "/page"])
-def test_what_comes_from_outside_is_bounded(server: HostileServer, path: str) -> None:
+def test_fetched_responses_are_limited(server: HostileServer, path: str) -> None:
     answer = start_from(server, f"http://public.test{path}")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_image"), answer.text
     assert server.is_well()
@@ -120,7 +120,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_no_harmless_picture(server: HostileServer, name: str) -> None:
+def test_harmful_image_files_are_refused(server: HostileServer, name: str) -> None:
     before = server.memory()
     answer = start_from(server, "data:image/png;base64," + base64.b64encode(FILES[name]).decode())
     if name == "text bomb" and answer.status_code == 202:  # read without its comment
@@ -133,7 +133,7 @@ def test_a_file_that_is_no_harmless_picture(server: HostileServer, name: str) ->
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:{secret}/", "http://inside.test:{secret}/", "http://[::1]/", "javascript:x"]
 )
-def test_webhooks_lead_nowhere_inside(server: HostileServer, harness: Harness, url: str) -> None:
+def test_webhooks_never_reach_internal_addresses(server: HostileServer, harness: Harness, url: str) -> None:
     body = {"prompt": "x", "webhook_url": url.format(secret=harness.secret_port)}
     answer = httpx.post(f"{server.url}/api/generate", json=body)
     if "inside.test" in url:  # a name is judged when it is connected to
@@ -145,7 +145,7 @@ def test_webhooks_lead_nowhere_inside(server: HostileServer, harness: Harness, u
     assert harness.visited == []
 
 
-def test_hosts_that_take_their_time_hold_few_request_threads(tmp_path, harness: Harness) -> None:
+def test_slow_hosts_occupy_few_request_threads(tmp_path, harness: Harness) -> None:
     """Each fetch may last ten minutes here, so that requests are refused because all slots are taken."""
     processes = Processes(tmp_path)
     try:

@@ -99,7 +99,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
 
 @contextlib.contextmanager
 def held_open(server: KeyedServer, count: int, first: bytes) -> Iterator[list[socket.socket]]:
-    """So many connections on which `first` was sent, and nothing follows; reset afterwards."""
+    """Open `count` connections that send `first` and nothing more; reset afterwards."""
     with contextlib.ExitStack() as stack:
         connections = []
         for _ in range(count):
@@ -127,15 +127,15 @@ def test_all_shapes_at_once(server: KeyedServer) -> None:
         assert server.answers()
 
 
-def test_a_client_that_does_not_read_what_it_asked_for(server: KeyedServer) -> None:
-    """Asked for again and again on one connection, and never read: more than any buffer takes."""
+def test_a_client_that_does_not_read_responses(server: KeyedServer) -> None:
+    """Pipelined requests on one connection whose responses are never read, more than any buffer holds."""
     request = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with held_open(server, 60, request * 60):
         assert server.answers()
 
 
 def test_readers_that_do_not_read_a_file(server: KeyedServer) -> None:
-    """A file goes another way than other answers, and takes its time on a narrow path."""
+    """Files are streamed separately from other responses, and take long on a slow connection."""
     known = f"Authorization: Bearer {server.token}\r\n\r\n".encode()
     request = b"GET /api/image/" + server.make_picture().encode() + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + known
     with contextlib.ExitStack() as stack:
@@ -154,7 +154,7 @@ def test_readers_that_do_not_read_a_file(server: KeyedServer) -> None:
 
 @pytest.mark.parametrize("path", ["/api/generate", "/v1/img2img"])
 def test_an_upload_without_a_free_thread_gets_an_error(server: KeyedServer, path: str) -> None:
-    """All of this address's places are taken by those who announced a body and do not send it."""
+    """All connection slots of this address are occupied by requests without their announced body."""
     known = f"Authorization: Bearer {server.token}\r\nContent-Type: application/json\r\nHost: 127.0.0.1\r\n".encode()
     length = b"Content-Length: 900000\r\n\r\n"
     with held_open(server, 26, b"POST /api/webhooks/replicate HTTP/1.1\r\nHost: 127.0.0.1\r\n" + length):
@@ -167,7 +167,7 @@ def test_an_upload_without_a_free_thread_gets_an_error(server: KeyedServer, path
     assert b'"code": "unavailable"' in answer
 
 
-def test_one_address_does_not_take_the_places_of_others(server: KeyedServer) -> None:
+def test_one_address_cannot_take_all_connection_slots(server: KeyedServer) -> None:
     body = b'{"prompt": "x"' + b" " * 40_000 + b"}"
     known = f"Authorization: Bearer {server.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with held_open(server, 60, b"POST /api/webhooks/replicate HTTP/1.1\r\nHost: 127.0.0.1\r\n" + LARGE + b"\r\n"):
@@ -193,14 +193,14 @@ def test_a_large_body_of_a_sign_in_is_not_read(server: KeyedServer) -> None:
         assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 413"
 
 
-def test_a_body_that_waits_to_be_asked_for_is_refused_first(server: KeyedServer) -> None:
+def test_expect_100_continue_is_refused_before_the_body(server: KeyedServer) -> None:
     with server.connect() as connection:
         connection.sendall(GENERATE + b"Expect: 100-continue\r\n" + LARGE + b"\r\n")
         head = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[0]
     assert head.startswith(b"HTTP/1.1 401"), head
 
 
-def test_a_body_that_waits_to_be_asked_for_is_asked_for(server: KeyedServer) -> None:
+def test_expect_100_continue_is_answered(server: KeyedServer) -> None:
     body = b'{"prompt": "x"}'
     known = f"Authorization: Bearer {server.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with server.connect() as connection:
@@ -210,7 +210,7 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for(server: KeyedServer) -> 
         assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 202"
 
 
-def test_more_connections_than_the_server_takes(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_more_connections_than_the_limit(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("few-threads")
     processes = Processes(folder)
     try:

@@ -32,7 +32,7 @@ CLIMBING = [
 
 
 @pytest.mark.parametrize("path", CLIMBING)
-def test_a_path_that_climbs_finds_nothing(server: HostileServer, path: str) -> None:
+def test_path_traversal_finds_nothing(server: HostileServer, path: str) -> None:
     answer = server.raw(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode("latin-1"))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 404", b"HTTP/1.1 400"))
@@ -55,7 +55,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_headers_are_never_echoed_or_believed(server: HostileServer, name: str) -> None:
+def test_headers_are_never_echoed_or_trusted(server: HostileServer, name: str) -> None:
     lines = "".join(f"{key}: {value}\r\n" for key, value in HEADERS[name].items())
     body = b'{"prompt": "x"}'
     head = f"POST /api/generate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{lines}"
@@ -83,14 +83,14 @@ SMUGGLED = {
 
 
 @pytest.mark.parametrize("name", SMUGGLED)
-def test_bytes_that_are_hardly_http(server: HostileServer, name: str) -> None:
+def test_malformed_http(server: HostileServer, name: str) -> None:
     answer = server.raw(b"POST /api/generate HTTP/1.1\r\nHost: 127.0.0.1\r\n" + SMUGGLED[name])
     assert answer == b"" or answer.split()[1] in (b"400", b"411", b"413", b"415", b"501"), answer[:300]
     assert answer.count(b"HTTP/1.1 2") == 0
     assert server.is_well()
 
 
-def test_headers_without_end_and_lines_without_end(server: HostileServer) -> None:
+def test_endless_headers_and_lines(server: HostileServer) -> None:
     for junk in (b"X-A: " + b"a" * 100_000, b"".join(b"X-%d: 1\r\n" % n for n in range(2000))):
         answer = server.raw(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n" + junk + b"\r\n\r\n")
         assert answer == b"" or answer.split()[1][:1] == b"4"
@@ -98,7 +98,7 @@ def test_headers_without_end_and_lines_without_end(server: HostileServer) -> Non
     assert server.is_well()
 
 
-def test_bodies_that_are_too_large_or_unpack_themselves(server: HostileServer) -> None:
+def test_bodies_that_are_too_large_or_compressed(server: HostileServer) -> None:
     kind = {"Content-Type": "application/json"}
     url = f"{server.url}/api/generate"
     for content in (b"x" * 60_000_000, (b"y" * 100_000 for _ in range(600))):
@@ -153,7 +153,7 @@ def test_text_that_looks_like_an_attack(server: HostileServer, text: str, field:
 
 
 def test_many_slow_clients_lock_no_client_out(server: HostileServer) -> None:
-    """More of them than there are threads, each with a request that never gets whole."""
+    """More connections than threads, each with an incomplete request."""
     slow = []
     for number in range(120):
         connection = server.connect()
@@ -178,7 +178,7 @@ def test_many_slow_clients_lock_no_client_out(server: HostileServer) -> None:
     assert server.is_well()
 
 
-def test_bodies_that_never_come_hold_threads_for_a_while_only(server: HostileServer) -> None:
+def test_missing_bodies_occupy_threads_only_until_the_timeout(server: HostileServer) -> None:
     head = POST + b"Content-Length: 99\r\n\r\n"
     slow = [server.connect() for _ in range(60)]
     for connection in slow:

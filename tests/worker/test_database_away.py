@@ -75,7 +75,7 @@ def test_away_for_longer_than_a_lease(new_harness, engine: FakeEngine, monkeypat
     assert harness.files() == sorted([seen.outputs[0].path, seen.outputs[0].thumbnail_path])
 
 
-def test_away_while_asking_for_work(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_away_while_claiming(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     job_id = harness.submit()
     calls = breaks(monkeypatch, harness.context.claims, "claim", 2)
     harness.start(engine)

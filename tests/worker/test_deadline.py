@@ -12,7 +12,7 @@ from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.harness import Harness
 
 
-def test_a_job_past_its_deadline_stops_and_is_not_tried_again(new_harness, engine: FakeEngine) -> None:
+def test_a_job_past_its_deadline_stops_and_is_not_retried(new_harness, engine: FakeEngine) -> None:
     harness = new_harness(JOB_TIMEOUT_SECONDS="0.4")
     engine.behaviours["slow"] = Gate()
     harness.start(engine)
@@ -24,7 +24,7 @@ def test_a_job_past_its_deadline_stops_and_is_not_tried_again(new_harness, engin
     harness.completed(harness.submit("quick"))
 
 
-def test_a_rescue_does_not_come_before_the_job_had_time_to_stop(new_harness, engine: FakeEngine, hurried) -> None:
+def test_the_lease_outlives_the_time_to_stop(new_harness, engine: FakeEngine, hurried) -> None:
     """The last step may be long: the lease must outlive the deadline, or the job is run a second time for nothing."""
     harness = new_harness(JOB_TIMEOUT_SECONDS="0.3", LEASE_SECONDS="1", HEARTBEAT_SECONDS="0.1")
     gate = engine.behaviours["slow"] = Gate(obeys=False)
@@ -40,7 +40,7 @@ def test_a_rescue_does_not_come_before_the_job_had_time_to_stop(new_harness, eng
 
 
 @pytest.mark.parametrize(("prompt", "status"), [("hang", EXIT_STUCK), ("hang in C", 1)])
-def test_a_hung_engine_ends_the_process_and_the_job_is_rescued(
+def test_a_hung_engine_ends_the_process_and_the_job_is_requeued(
     new_harness, engine: FakeEngine, processes: Processes, hurried, monkeypatch, prompt: str, status: int
 ) -> None:
     monkeypatch.setattr("app.services.context.STOP_GRACE_SECONDS", 0.5)

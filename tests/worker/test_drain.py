@@ -10,7 +10,9 @@ from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.harness import Harness
 
 
-def test_the_running_job_finishes_within_the_grace_and_no_other_begins(harness: Harness, engine: FakeEngine) -> None:
+def test_the_running_job_finishes_within_the_grace_period_and_no_other_starts(
+    harness: Harness, engine: FakeEngine
+) -> None:
     gate = engine.behaviours["running"] = Gate()
     running = harness.start(engine)
     job_id, waiting = harness.submit("running"), harness.submit("waiting")
@@ -25,7 +27,7 @@ def test_the_running_job_finishes_within_the_grace_and_no_other_begins(harness: 
     assert harness.context.workers.live() == []
 
 
-def test_past_the_grace_the_job_goes_back_with_all_its_attempts(harness: Harness, engine: FakeEngine) -> None:
+def test_past_the_grace_period_the_job_is_requeued_with_all_its_attempts(harness: Harness, engine: FakeEngine) -> None:
     gate = engine.behaviours["a boat"] = Gate()
     running = harness.start(engine)
     job_id = harness.submit()
@@ -53,9 +55,7 @@ def test_a_generation_that_is_done_when_the_grace_ends_is_published(harness: Har
     assert harness.view(job_id).job.status is JobStatus.COMPLETED
 
 
-def test_a_job_claimed_while_the_stop_arrives_goes_back_at_once(
-    harness: Harness, engine: FakeEngine, monkeypatch
-) -> None:
+def test_a_job_claimed_during_a_stop_is_released_at_once(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     claim, asked, stopped = harness.context.claims.claim, threading.Event(), threading.Event()
 
     def slow_claim(*arguments, **more):

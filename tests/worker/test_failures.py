@@ -46,7 +46,7 @@ def test_a_transient_error_is_retried_after_a_pause(harness: Harness, engine: Fa
     assert engine.ran == ["a boat"] * 3
 
 
-def test_while_it_waits_for_its_retry_others_run(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_other_jobs_run_while_a_retry_is_pending(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 100.0)
     engine.behaviours["unlucky"] = fails(ModelDownloadFailed("The hub did not answer."))
     harness.start(engine)
@@ -91,7 +91,7 @@ def test_an_unexpected_error_is_logged_and_hidden_from_the_client(
     harness.completed(harness.submit("another"))  # the worker goes on
 
 
-def test_a_model_that_left_the_catalogue_fails_its_jobs(harness: Harness, engine: FakeEngine) -> None:
+def test_a_model_removed_from_the_catalogue_fails_its_jobs(harness: Harness, engine: FakeEngine) -> None:
     job_id = harness.submit(model_id="other")
     harness.start(engine, harness.open(without=("MODEL_OTHER",)))
     job = harness.ended(job_id).job

@@ -14,7 +14,7 @@ def resident(harness: Harness) -> set[str]:
     return {model["model_id"] for worker in harness.context.workers.live() for model in worker["models"]}
 
 
-def test_an_idle_model_is_dropped_and_comes_back(new_harness, engine: FakeEngine) -> None:
+def test_an_idle_model_is_unloaded_and_loaded_again(new_harness, engine: FakeEngine) -> None:
     harness = new_harness(MODEL_IDLE_SECONDS="0.5")
     harness.start(engine)
     harness.completed(harness.submit())
@@ -24,7 +24,7 @@ def test_an_idle_model_is_dropped_and_comes_back(new_harness, engine: FakeEngine
     assert len(engine.ran) == 2
 
 
-def test_a_model_that_is_used_stays_while_another_goes(new_harness, engine: FakeEngine, monkeypatch) -> None:
+def test_only_the_idle_model_is_unloaded(new_harness, engine: FakeEngine, monkeypatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("app.worker.idle_models.time", SimpleNamespace(monotonic=lambda: clock[0]))
     harness = new_harness(MODEL_IDLE_SECONDS="100")
@@ -43,7 +43,7 @@ def test_a_model_that_is_used_stays_while_another_goes(new_harness, engine: Fake
     wait_until(lambda: not resident(harness), "the other one was not dropped either")
 
 
-def test_a_job_that_takes_longer_than_that_keeps_its_model(new_harness, engine: FakeEngine) -> None:
+def test_a_job_longer_than_the_limit_keeps_its_model(new_harness, engine: FakeEngine) -> None:
     harness = new_harness(MODEL_IDLE_SECONDS="0.2")
     gate = engine.behaviours["slow"] = Gate()
     harness.start(engine)

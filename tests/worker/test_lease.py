@@ -48,7 +48,7 @@ def test_a_lost_lease_stops_the_work_and_publishes_nothing(harness: Harness, eng
     assert len(harness.files()) == 2
 
 
-def test_files_written_under_a_lost_lease_are_gone_again(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_files_written_under_a_lost_lease_are_removed(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 100.0)
     publish = harness.context.images.publish
 

@@ -94,7 +94,7 @@ def test_files_of_a_failed_removal_are_swept(harness: Harness, engine: FakeEngin
 
 
 @pytest.mark.usefixtures("hurried")
-def test_it_goes_on_after_the_database_was_away(new_harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_continues_after_a_database_outage(new_harness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness = new_harness(LEASE_SECONDS="0.5")
     job_id = harness.submit()
     assert harness.context.claims.claim("a worker that dies") is not None
@@ -174,7 +174,7 @@ def test_low_memory_is_logged_at_intervals(new_harness, monkeypatch: pytest.Monk
     assert logged == ["80 % of the memory is in use (MEMORY_ALERT_PERCENT is 80)"]
 
 
-def test_no_alert_where_none_is_wanted(new_harness, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+def test_no_memory_alert_when_disabled(new_harness, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     harness = new_harness(MEMORY_ALERT_PERCENT="0")
     monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
     monkeypatch.setattr("app.services.ops.maintenance.memory_percent", lambda: 99.0)

@@ -51,7 +51,7 @@ def test_a_picture_that_is_being_saved_is_not_lost_when_the_next_job_runs_out_of
     assert harness.view(huge).job.error_code == "out_of_memory"
 
 
-def test_running_out_of_memory_while_encoding_counts_too(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_out_of_memory_while_encoding_fails_the_job(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
     def exhausted(*_):
         raise MemoryError
 

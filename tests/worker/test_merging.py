@@ -71,7 +71,7 @@ def complete_another_three(harness: Harness, engine: FakeEngine) -> None:
         harness.completed(job_id)
 
 
-def test_waiting_jobs_are_drawn_in_one_call_and_each_gets_its_own(harness: Harness, engine: FakeEngine, busy) -> None:
+def test_waiting_jobs_run_in_one_call_with_separate_results(harness: Harness, engine: FakeEngine, busy) -> None:
     gate = busy()
     jobs = submit(harness, "abcde")
     gate.opened.set()
@@ -100,7 +100,7 @@ def test_what_was_merged_is_counted(harness: Harness, engine: FakeEngine, busy) 
     wait_until(lambda: figures.read().counters.get(merged) == 3, "it was not counted")
 
 
-def test_the_job_that_loads_the_model_is_alone(harness: Harness, engine: FakeEngine) -> None:
+def test_the_job_that_loads_the_model_is_not_merged(harness: Harness, engine: FakeEngine) -> None:
     jobs = submit(harness, "abc")
     harness.start(engine)
     for job_id in jobs.values():
@@ -109,7 +109,7 @@ def test_the_job_that_loads_the_model_is_alone(harness: Harness, engine: FakeEng
     assert engine.merged == [["b", "c"]]
 
 
-def test_off_nothing_is_merged(new_harness, engine: FakeEngine) -> None:
+def test_merging_disabled(new_harness, engine: FakeEngine) -> None:
     harness = new_harness()
     jobs = submit(harness, "abc")
     harness.start(engine)
@@ -239,7 +239,7 @@ def test_content_blocked_fails_only_its_job(harness: Harness, engine: FakeEngine
     assert len(engine.merged) == 1
 
 
-def test_too_slow_together_each_has_its_time_alone(new_harness, engine: FakeEngine) -> None:
+def test_jobs_of_a_merged_call_past_the_deadline_run_alone(new_harness, engine: FakeEngine) -> None:
     harness = new_harness(MERGE_JOBS="4", JOB_TIMEOUT_SECONDS="5")
     gated = engine.behaviours["b"] = StepGate()
     running = harness.start(engine)

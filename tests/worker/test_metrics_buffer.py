@@ -50,7 +50,7 @@ def test_a_stopping_worker_writes_its_counters(new_harness, engine: FakeEngine) 
     assert counters(harness)[Counter("images", "fake")] == 1
 
 
-def test_one_model_for_another_is_a_swap_and_one_beside_it_is_not() -> None:
+def test_a_load_with_an_unload_is_a_swap() -> None:
     counts = MetricsBuffer()
     counts.resident([], ["a"])
     counts.resident(["a"], ["a", "b"])
@@ -62,7 +62,9 @@ def test_one_model_for_another_is_a_swap_and_one_beside_it_is_not() -> None:
     assert not counts.take()
 
 
-def test_what_could_not_be_written_is_written_later(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
+def test_counters_that_could_not_be_written_are_written_later(
+    harness: Harness, engine: FakeEngine, monkeypatch
+) -> None:
     add, failures = harness.context.counters.add, []
 
     def away_at_first(found):

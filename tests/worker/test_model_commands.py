@@ -82,9 +82,7 @@ def test_load_and_unload_results(harness: Harness, engine: FakeEngine) -> None:
     harness.completed(harness.submit())  # and it is loaded again by who needs it
 
 
-def test_a_model_that_waits_in_main_memory_is_brought_back_and_unloaded_like_others(
-    harness: Harness, engine: FakeEngine
-) -> None:
+def test_a_parked_model_is_restored_and_unloaded(harness: Harness, engine: FakeEngine) -> None:
     engine.park("fake")
     harness.start(engine)
     live(harness)
@@ -119,7 +117,7 @@ def test_every_worker_that_holds_it_unloads_it(harness: Harness) -> None:
     assert not any(engine.resident() for engine in engines)
 
 
-def test_a_running_job_is_not_touched(harness: Harness, engine: FakeEngine) -> None:
+def test_a_running_job_is_not_disturbed(harness: Harness, engine: FakeEngine) -> None:
     gate = engine.behaviours["slow"] = Gate()
     harness.start(engine)
     job_id = harness.submit("slow")
@@ -237,7 +235,7 @@ def test_a_finished_load_that_was_withdrawn_is_undone(harness: Harness) -> None:
     wait_until(lambda: not engine.resident(), "it stayed")
 
 
-def test_how_fast_it_comes_is_measured_from_the_first_bytes_on(harness: Harness, monkeypatch) -> None:
+def test_download_speed_is_measured_from_the_first_report(harness: Harness, monkeypatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.model_commands.time", SimpleNamespace(monotonic=lambda: clock[0]))
     request = harness.context.load_requests.create(LoadAction.LOAD, "fake", lifetime=60)

@@ -43,7 +43,7 @@ def client(harness: Harness) -> Iterator[FlaskClient]:
     app.extensions["cyberimage"].context.close()
 
 
-def test_its_pictures_are_there_byte_for_byte_and_can_be_found(client: FlaskClient) -> None:
+def test_its_images_are_unchanged_and_can_be_searched(client: FlaskClient) -> None:
     body = client.get(f"/api/status/{DONE}").json
     assert body["status"] == "COMPLETED"
     (image,) = body["images"]

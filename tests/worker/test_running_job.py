@@ -12,7 +12,7 @@ from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.harness import Harness
 
 
-def test_the_average_since_drawing_began_without_what_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_rate_averages_without_the_time_between_images(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("app.worker.running_job.time", SimpleNamespace(monotonic=lambda: clock[0]))
     rate = StepRate()

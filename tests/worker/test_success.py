@@ -36,7 +36,7 @@ def test_a_job_becomes_pictures_with_rows_files_and_metadata(harness: Harness, e
         assert manifest["settings"]["seed"] == output.seed
 
 
-def test_progress_and_the_workers_own_row_are_written_while_it_runs(harness: Harness, engine: FakeEngine) -> None:
+def test_progress_and_the_workers_row_are_written_while_it_runs(harness: Harness, engine: FakeEngine) -> None:
     gate = engine.behaviours["a boat"] = Gate(Phase.ENCODING)
     running = harness.start(engine)
     job_id = harness.submit()

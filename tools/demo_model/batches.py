@@ -1,6 +1,6 @@
-"""Serves training batches: latents, frozen text features and the padding bias, from the stored arrays.
+"""Training batches: latents, frozen text features and the padding bias, from the stored arrays.
 
-Batch k is fully determined by (seed, k), so a resumed run sees what an uninterrupted one would have seen.
+Batch k is fully determined by (seed, k), so that a resumed run continues exactly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Words `Landscape`: every element in the picture is named, none that is not, in the ways that people write.
+"""Caption grammar of `Landscape`: names exactly the elements in the picture, in many wordings.
 
 Only what an element implies may stay unsaid: a boat its sea, a cactus its desert, a house or tree its meadow, a
 sunset its sun, and the plain day itself.

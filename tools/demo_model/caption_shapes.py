@@ -1,4 +1,4 @@
-"""Words `Shapes`: colour, shape, size, place and background in many ways that people write them."""
+"""Caption grammar of `Shapes`: colour, shape, size, place and background in many wordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words the sky of a `Landscape`, as a subject ("a starry night") and as a setting ("under a full moon")."""
+"""Caption grammar of the sky, as a subject ("a starry night") and as a setting ("under a full moon")."""
 
 from __future__ import annotations
 

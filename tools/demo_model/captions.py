@@ -1,4 +1,4 @@
-"""Turns a scene into a caption: the grammar's top, with the fillers that people put around a prompt."""
+"""Turns a scene into a caption: the top level of the grammar, with common filler words."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def with_stranger(text: str, rng: np.random.Generator) -> str:
-    """`text` with a made-up word somewhere, so that unknown words are noise and not a catastrophe."""
+    """`text` with a made-up word somewhere, so that the model tolerates unknown words."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     stranger = "".join(letters[int(k)] for k in rng.integers(26, size=int(rng.integers(3, 9)))) + "q"
     words = text.split(" ")

@@ -1,4 +1,4 @@
-"""Reads pictures back: a small CNN trained on procedural pictures that names what a picture shows.
+"""The checker: a small CNN trained on procedural pictures that classifies what a picture shows.
 
 It judges generated pictures in the evaluation; it is no part of the model. The attributes are those of `labels`.
 """

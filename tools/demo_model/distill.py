@@ -1,4 +1,4 @@
-"""Guidance distillation: teaches the transformer to give in one pass what guidance w needs two for.
+"""Guidance distillation: trains the transformer to compute guidance w in one pass instead of two.
 
 The student at guidance w imitates v_u + w (v_c − v_u) of the frozen teacher (Meng et al. 2023). At w = 1 it stays the
 plain conditional model.

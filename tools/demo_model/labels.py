@@ -1,4 +1,4 @@
-"""Numbers what a scene shows: one class id per attribute, for the heads that teach the text encoders to read."""
+"""Maps a scene to labels: one class id per attribute, for the heads that train the text encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores what the transformer trains on: the latents of every picture and its captions' ids.
+"""Precomputes the transformer's training data: latents of all pictures and ids of their captions.
 
 The transformer's loop then reads memory-mapped arrays only, and is never short of data.
 """

@@ -1,4 +1,4 @@
-"""How much of each stage to do: the sizes of a training run, by name."""
+"""Amounts of work per training stage: named plans of a run."""
 
 from __future__ import annotations
 

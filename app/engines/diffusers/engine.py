@@ -288,11 +288,11 @@ def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation
     return dataclasses.replace(generation, warnings=(*generation.warnings, *changes)) if changes else generation
 
 
-def _choose_device(wish: str) -> torch.device:
+def _choose_device(requested: str) -> torch.device:
     gpus = torch.cuda.device_count()
-    device = torch.device(wish if wish != "auto" else "cuda:0" if gpus else "cpu")
+    device = torch.device(requested if requested != "auto" else "cuda:0" if gpus else "cpu")
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise ConfigurationError([f"the device {wish!r} does not exist: torch sees {gpus} GPUs. Use auto or cpu."])
+        raise ConfigurationError([f"the device {requested!r} does not exist: torch sees {gpus} GPUs. Use auto or cpu."])
     return device
 
 

@@ -127,7 +127,7 @@ class Loader:
 
         Raises OutOfMemory when it does not fit with nothing left to unload.
         """
-        wish = spec.options.offload or self._settings.offload
+        requested = spec.options.offload or self._settings.offload
         pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
         possible = possible_plans(pipeline_class, self._device, load_plan.compression)
         working = least_working_bytes(spec, load_plan.dtype, self._device)
@@ -135,9 +135,9 @@ class Loader:
         held = {id(shared[name]) for name in here}
         needed = needs(weight_sizes(checkpoint, load_plan.item_bytes, here, load_plan.compression.stored), working)
         reachable = free_bytes(self._device) + self._model_cache.reclaimable_bytes(held)
-        plan = choose_plan(wish, needed, reachable, possible)
+        plan = choose_plan(requested, needed, reachable, possible)
         free = self._model_cache.make_room(spec.id, needed[plan], held)
-        plan = choose_plan(wish, needed, free, possible)  # again: perhaps not all was freed
+        plan = choose_plan(requested, needed, free, possible)  # again: perhaps not all was freed
         if len(possible) > 1:
             estimates = ", ".join(f"{name} {gigabytes(needed[name])}" for name in possible)
             log.info("%s: offload %s, %s free (needed: %s)", spec.id, plan, gigabytes(free), estimates)

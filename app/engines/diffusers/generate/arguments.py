@@ -38,7 +38,7 @@ def pipeline_arguments(
     takes = inspect.signature(pipeline.__call__).parameters
     warnings: list[str] = []
     arguments: dict[str, Any] = {"prompt": request.prompt, "num_inference_steps": request.num_inference_steps}
-    wishes = {
+    settings = {
         "width": request.width,
         "height": request.height,
         "guidance_scale": request.guidance_scale,
@@ -47,7 +47,7 @@ def pipeline_arguments(
         "frame_rate": request.fps,
         "max_sequence_length": max_sequence_length,
     }
-    for name, value in wishes.items():
+    for name, value in settings.items():
         if value is None:
             continue
         if name in takes:

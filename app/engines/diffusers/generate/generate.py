@@ -138,12 +138,12 @@ def draw(
     return pictures
 
 
-def _batch_size(pipeline: Any, request: GenerationRequest, wish: int) -> int:
+def _batch_size(pipeline: Any, request: GenerationRequest, requested: int) -> int:
     """How many images one call may generate. One with an input image, whose encoding all would share, and with a step
     cache, which makes one decision for all images."""
     alone = request.task != TXT2IMG or cached_parts(pipeline)
     takes = inspect.signature(pipeline.__call__).parameters
-    return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(wish, request.num_images))
+    return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(requested, request.num_images))
 
 
 def _encode_video(frames: FloatPixels, seed: int, fps: int) -> GeneratedVideo:

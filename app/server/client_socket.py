@@ -105,7 +105,7 @@ class ClientSocket(socket.socket):
         self.settimeout(None)
 
     def ask_for_body(self) -> None:
-        """Send `100 Continue` as soon as somebody waits for the body."""
+        """Send `100 Continue` as soon as the application reads the body."""
         self._owes_continue = True
 
     def end_request(self) -> None:

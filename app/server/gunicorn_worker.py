@@ -28,7 +28,7 @@ from app.server.refusals import refusal
 from app.services.ops.reload import reload_settings
 
 STREAMS_GRACE_SECONDS = 2.0
-COURIER_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
+WEBHOOK_GRACE_SECONDS = 3.0  # for webhooks under way; what takes longer is sent again by the next process
 LINGER_SECONDS = 5.0  # that a client has to take in its last answer, and to notice the end
 YOUNG_SECONDS = 1.0  # that a new connection has for its request before it may have to make room for others
 
@@ -61,7 +61,7 @@ class ServerProcess(ThreadWorker):
         self._slots = Slots(total, share=total if is_behind_proxies else total // 2)
         super().run()
         self._server.stream_hub.join(timeout=STREAMS_GRACE_SECONDS)
-        self.wsgi.extensions["courier"].stop(timeout=COURIER_GRACE_SECONDS)
+        self.wsgi.extensions["courier"].stop(timeout=WEBHOOK_GRACE_SECONDS)
 
     def accept(self, listener: Any) -> None:
         """Take a connection, which gets a thread when there is something to read."""
@@ -202,4 +202,4 @@ def _is_incomplete(reader: Any, sock: ClientSocket) -> bool:
 
 
 def _leave_open(graceful: bool = False) -> None:
-    """Closing a connection that belongs to somebody else now."""
+    """Closing a connection that was handed over."""

@@ -1,4 +1,4 @@
-"""Is whoever sent the present request still there? A thread that waits for somebody who has gone is lost to others."""
+"""Detects that the client of the current request has disconnected, so that its thread can stop waiting."""
 
 from __future__ import annotations
 

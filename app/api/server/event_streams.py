@@ -1,9 +1,9 @@
-"""The desk where all open event streams are served: one thread for any number of them.
+"""Event stream hub: one thread serves all open server-sent event streams.
 
-A request thread writes the head of the answer and hands the socket over; from then on the connection costs a file
-descriptor and a few hundred bytes. The desk hears the same rings as everybody else, reads a job once however many
-listen to it, and never waits for a client: who reads slowly is told the newest state when there is room again, and who
-does not read at all is dropped. It knows sockets and jobs; the words are its listeners' (app/api/native/events.py).
+A request thread writes the head of the response and hands the socket over; from then on the connection costs a file
+descriptor and a few hundred bytes. The hub subscribes to notifications, reads a job once however many clients follow
+it, and never waits for a client: one that reads slowly gets the newest state when there is room again, and one that
+does not read at all is dropped. It knows sockets and jobs; the encoding is app/api/native/events.py's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from app.store.queue.previews import Preview
 POLL_SECONDS = 1.0  # how soon a change is seen whose ring was lost, and that the server stops
 HEARTBEAT_SECONDS = 15.0  # proxies cut streams that are silent for longer
 STALLED_SECONDS = 60.0  # without reading a byte of what was sent
-OUTLOOK_SECONDS = 1.0  # an estimate may be this old
+ESTIMATE_SECONDS = 1.0  # an estimate may be this old
 EXIT_BROKEN = 72
 
 log = logging.getLogger("cyberimage.api")
@@ -58,10 +58,10 @@ class StreamListener:
     says why the client may hear no more; it must not wait for anything but the database."""
 
     def __init__(
-        self, job_id: str, teller: EventEncoder, objection: Callable[[], CyberImageError | None] = lambda: None
+        self, job_id: str, encoder: EventEncoder, objection: Callable[[], CyberImageError | None] = lambda: None
     ) -> None:
         self.job_id = job_id
-        self.teller = teller
+        self.encoder = encoder
         self.objection = objection
         self.chunked = False
         self.sock: socket.socket | None = None
@@ -194,12 +194,12 @@ class EventStreamHub:
                 self._bring_news(job_id)
         with self._lock:
             self._closed = True
-        for listener in [*self._everybody(), *self._arrivals]:
+        for listener in [*self._all_listeners(), *self._arrivals]:
             listener.end()
             self._send(listener)
             self._drop(listener)
 
-    def _everybody(self) -> list[StreamListener]:
+    def _all_listeners(self) -> list[StreamListener]:
         return [listener for group in self._listeners.values() for listener in group]
 
     def _look_up(self, timeout: float) -> set[str]:
@@ -238,7 +238,7 @@ class EventStreamHub:
         return due
 
     def _moved(self) -> set[str]:
-        """The jobs that changed although nobody rang, or that are gone."""
+        """The jobs that changed without a notification, or that are gone."""
         try:
             now = self._context.jobs.revisions(list(self._listeners))
         except DatabaseUnavailable:  # logged where it happened; the next poll will see
@@ -263,7 +263,7 @@ class EventStreamHub:
             self._tell(listener, state, preview)
 
     def _show_out(self, listener: StreamListener, error: CyberImageError) -> None:
-        listener.say(listener.teller.error_event(error))
+        listener.say(listener.encoder.error_event(error))
         listener.end()
         self._send(listener)
 
@@ -280,20 +280,20 @@ class EventStreamHub:
         if listener.unsent:
             listener.behind = True
             return
-        for words in listener.teller.tell(state, preview):
+        for words in listener.encoder.tell(state, preview):
             listener.say(words)
         if state.job.status.terminal:
             listener.end()
         self._send(listener)
 
     def _now(self) -> EtaEstimator:
-        if self._estimator is None or time.monotonic() - self._estimator[0] > OUTLOOK_SECONDS:
+        if self._estimator is None or time.monotonic() - self._estimator[0] > ESTIMATE_SECONDS:
             self._estimator = (time.monotonic(), EtaEstimator(self._context))
         return self._estimator[1]
 
     def _break_silences(self) -> None:
         now = time.monotonic()
-        for listener in self._everybody():
+        for listener in self._all_listeners():
             if now - listener.asked_at >= HEARTBEAT_SECONDS:
                 listener.asked_at = now
                 if (error := listener.objection()) is not None:
@@ -303,7 +303,7 @@ class EventStreamHub:
                 if now - listener.moved_at > STALLED_SECONDS:
                     self._drop(listener)
             elif now - listener.spoke_at >= HEARTBEAT_SECONDS:
-                listener.say(listener.teller.keepalive())
+                listener.say(listener.encoder.keepalive())
                 self._send(listener)
 
     def _send(self, listener: StreamListener) -> None:

@@ -1,4 +1,4 @@
-"""How an answer that goes on for ever leaves the request thread: the rest of it is somebody else's.
+"""Hands the socket of an endless response over, out of the request thread.
 
 Under our own server the socket itself is handed over (server/gunicorn_worker.py catches HandedOver). Anywhere else,
 such as a test client, the stream comes through a pair of sockets, and a request thread carries it on.

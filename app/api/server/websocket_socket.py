@@ -17,7 +17,7 @@ SEND_SECONDS = 20  # a listener that reads nothing for so long, with all buffers
 
 
 class Inbox(list[Any]):
-    """Messages that nobody has asked for yet, in place of simple_websocket's list, which grows without a bound. Raises
+    """Received, unread messages, in place of simple_websocket's list, which grows without a bound. Raises
     OSError into the thread that reads, for a listener that does not stop talking: few bytes may unpack to much."""
 
     def __init__(self, messages: Iterable[Any]) -> None:

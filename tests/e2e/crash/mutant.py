@@ -18,4 +18,4 @@ def remove_fence() -> None:
 
     from app.store.queue import claims
 
-    assert "worker_id" not in str(claims._LOOK), "the fence is defined elsewhere now"
+    assert "worker_id" not in str(claims._CHECK), "the fence is defined elsewhere now"

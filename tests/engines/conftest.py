@@ -13,7 +13,7 @@ import torch
 from app.core.catalog import ModelOptions, ModelSpec
 from app.core.request import GenerationRequest
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.diffusers.generate import batched, generate
+from app.engines.diffusers.generate import batched, generate, preview
 from app.engines.settings import EngineSettings
 from tests.torch_threads import TORCH_THREADS
 from tools.tiny_models.build import FAMILIES, build
@@ -25,6 +25,13 @@ RequestMaker = Callable[..., GenerationRequest]
 @pytest.fixture(scope="session", autouse=True)
 def _torch_threads():
     torch.set_num_threads(TORCH_THREADS)
+
+
+@pytest.fixture(autouse=True)
+def _no_previews_by_the_clock(monkeypatch):
+    """On a slow machine a preview would decode in the middle of tests that count or break decoding. Tests of previews
+    set their own pace."""
+    monkeypatch.setattr(preview, "FIRST_AFTER_SECONDS", float("inf"))
 
 
 @pytest.fixture(scope="session")

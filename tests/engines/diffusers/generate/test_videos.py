@@ -106,7 +106,6 @@ def test_a_cancel_stops_it_between_two_steps(engine, spec_of, monkeypatch, film,
     film(family, task)
     vae = engine._model_cache.get(spec_of(family, media="video")).pipeline.vae
     with monkeypatch.context() as patch:
-        patch.setattr(preview, "FIRST_AFTER_SECONDS", float("inf"))  # a preview decodes too, on a slow machine
         patch.setattr(vae, "decode", lambda *_, **__: pytest.fail("the decode of a cancelled video"))
         control = Recorder(cancel_at=2)
         with pytest.raises(Cancelled):

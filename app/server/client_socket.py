@@ -1,6 +1,6 @@
-"""A client's connection with time limits: it holds a request thread while its bytes keep coming, and waits elsewhere.
+"""A client's socket with time limits: slow clients hold few request threads, and each for a limited time.
 
-Linux, macOS and the BSDs; what only Linux has is looked up with a default.
+For Linux, macOS and the BSDs; constants that only Linux has are looked up with a default.
 """
 
 from __future__ import annotations
@@ -16,187 +16,186 @@ from typing import Any
 
 from app.core.client_network import client_network
 
-COLLECTED_BYTES = 32_768  # of a request, head and body: up to this it is collected whole before a thread is given
-BODY_PATIENCE_SECONDS = 15.0  # for a body, and on top the time that it takes at the slowest rate
-SLOWEST_RATE = 20_000  # bytes a second
-ANSWER_PATIENCE_SECONDS = 60.0  # for a client to take an answer, and on top the time that it takes at the slowest rate
-PIECE_BYTES = 262_144  # of a file, sent at a time
+MAX_BUFFERED_BYTES = 32_768  # a request up to this size, head and body, gets a thread only when it is complete
+BODY_TIMEOUT_SECONDS = 15.0  # for a request's body, plus the time that it takes at the minimum rate
+MIN_BYTES_PER_SECOND = 20_000
+RESPONSE_TIMEOUT_SECONDS = 60.0  # for the client to read a response, plus the time that it takes at the minimum rate
+FILE_CHUNK_BYTES = 262_144
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r?\n", re.IGNORECASE)
 _CODING = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
 _EXPECTATION = re.compile(rb"\nexpect:", re.IGNORECASE)
 
 
 class Slots:
-    """`total` threads that may wait for slow clients at a time, at most `share` of them for one address. The address ''
-    stands for many clients: it may take all."""
+    """Limits how many threads wait for slow clients: `total` at a time, at most `share` of them for one address. The
+    address '' stands for many clients: it may use all."""
 
     def __init__(self, total: int, share: int) -> None:
         self._total, self._share = total, share
-        self._taken: Counter[str] = Counter()
+        self._in_use: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, address: str) -> bool:
-        """Whether there was one."""
+    def acquire(self, address: str) -> bool:
+        """False if no slot was free."""
         with self._lock:
             share = self._share if address else self._total
-            if self._taken.total() >= self._total or self._taken.get(address, 0) >= share:
+            if self._in_use.total() >= self._total or self._in_use.get(address, 0) >= share:
                 return False
-            self._taken[address] += 1
+            self._in_use[address] += 1
             return True
 
-    def give_back(self, address: str) -> None:
+    def release(self, address: str) -> None:
         with self._lock:
-            self._taken[address] -= 1
-            if not self._taken[address]:
-                del self._taken[address]
+            self._in_use[address] -= 1
+            if not self._in_use[address]:
+                del self._in_use[address]
 
 
 class ClientSocket(socket.socket):
-    """`setblocking(True)` begins a request; from then on reading and writing are limited, until `lift_limits`.
+    """`setblocking(True)` begins a request; from then on reading and writing are limited, until `disable_timeouts`.
 
-    `slots` are the threads that may wait for slow clients, of all connections together. A client that needs one when
-    none is left is disconnected.
+    `slots` are shared by all connections. A client that needs one when none is free is disconnected.
     """
 
     slots = Slots(1, share=1)
-    _peer = ""
-    _began = 0.0
+    _peer_network = ""
+    _request_began = 0.0
     _received = 0
-    _answer_began = 0.0
+    _response_began = 0.0
     _sent = 0
-    _limited = False
+    _is_limited = False
     _may_wait = True
-    _owes_continue = False
-    _waits_for_more = False
+    _continue_is_due = False
+    _has_low_water_mark = False
 
-    def has_whole_request(self) -> bool:
-        """Whether the next request can be given to a thread: it is there as a whole, or too large to be collected, or
-        there will be no more of it. If not, the socket counts as readable again when there is more."""
+    def is_request_ready(self) -> bool:
+        """True if the next request can be given to a thread: it is complete, or too large to be buffered, or the client
+        closed its side. If not, the socket becomes readable again when more has come."""
         try:
-            seen = self.recv(2 * COLLECTED_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            seen = self.recv(2 * MAX_BUFFERED_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
-            return True  # the reader will see
-        # Unix sockets know no SO_RCVLOWAT: the poller would spin. Behind them is a proxy that sends requests whole.
-        missing = 0 if not seen or self.family == socket.AF_UNIX else _missing(seen)
-        whole = not missing or self._has_no_more()
-        if not whole or self._waits_for_more:
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + missing)
-            self._waits_for_more = not whole
-        return whole
+            return True  # the parser will raise it again
+        # Unix sockets have no SO_RCVLOWAT: the poller would spin. Behind them is a proxy that sends requests whole.
+        missing = 0 if not seen or self.family == socket.AF_UNIX else _missing_bytes(seen)
+        ready = not missing or self._is_closed_by_peer()
+        if not ready or self._has_low_water_mark:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if ready else len(seen) + missing)
+            self._has_low_water_mark = not ready
+        return ready
 
-    def _has_no_more(self) -> bool:
-        """Whether the client has closed its side. Such a socket is readable for ever, whatever SO_RCVLOWAT says."""
-        return self._is_ready(getattr(select, "POLLRDHUP", 0))  # Linux; elsewhere it is waited for
+    def _is_closed_by_peer(self) -> bool:
+        """Such a socket stays readable, whatever SO_RCVLOWAT says."""
+        return self._is_ready(getattr(select, "POLLRDHUP", 0))  # Linux; elsewhere the connection times out
 
     def setblocking(self, flag: bool, /) -> None:
-        self._limited, self._may_wait, self._owes_continue = flag, True, False
+        self._is_limited, self._may_wait, self._continue_is_due = flag, True, False
         if flag:
-            self._began, self._received = time.monotonic(), 0
-            self._answer_began, self._sent = 0.0, 0
-            self.settimeout(ANSWER_PATIENCE_SECONDS)
+            self._request_began, self._received = time.monotonic(), 0
+            self._response_began, self._sent = 0.0, 0
+            self.settimeout(RESPONSE_TIMEOUT_SECONDS)
         else:
             super().setblocking(False)
 
-    def lift_limits(self) -> None:
-        """The connection became a WebSocket, which may be silent."""
-        self._limited = False
+    def disable_timeouts(self) -> None:
+        """For a WebSocket, which may be silent."""
+        self._is_limited = False
         self.settimeout(None)
 
-    def ask_for_body(self) -> None:
-        """Send `100 Continue` as soon as the application reads the body."""
-        self._owes_continue = True
+    def send_continue_before_body(self) -> None:
+        """Send `100 Continue` when the body is read, and not before."""
+        self._continue_is_due = True
 
     def end_request(self) -> None:
-        """It was answered: what has not come of it is not waited for any more."""
-        self._may_wait = self._owes_continue = False
+        """The response was sent: what is missing of the request's body is not waited for any more."""
+        self._may_wait = self._continue_is_due = False
 
-    def available(self) -> int:
-        """Bytes that can be read without a wait, of a request that may be collected."""
+    def readable_bytes(self) -> int:
+        """How many bytes of a buffered request can be read without waiting."""
         try:
-            return len(super().recv(2 * COLLECTED_BYTES, socket.MSG_PEEK)) if self._is_ready(select.POLLIN) else 0
+            return len(super().recv(2 * MAX_BUFFERED_BYTES, socket.MSG_PEEK)) if self._is_ready(select.POLLIN) else 0
         except OSError:
             return 0
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        if not self._limited:
+        if not self._is_limited:
             return super().recv(bufsize, flags)
-        left = self._began + BODY_PATIENCE_SECONDS + self._received / SLOWEST_RATE - time.monotonic()
-        self._wait(select.POLLIN, left)
+        deadline = self._request_began + BODY_TIMEOUT_SECONDS + self._received / MIN_BYTES_PER_SECOND
+        self._wait(select.POLLIN, deadline)
         data = super().recv(bufsize, flags)
         self._received += len(data)
         return data
 
     def sendall(self, data: bytes, flags: int = 0, /) -> None:  # type: ignore[override]
         rest = memoryview(data)
-        while self._limited and rest:
-            now = time.monotonic()
-            self._answer_began = self._answer_began or now
-            self._wait(select.POLLOUT, self._answer_began + ANSWER_PATIENCE_SECONDS + self._sent / SLOWEST_RATE - now)
+        while self._is_limited and rest:
+            self._response_began = self._response_began or time.monotonic()
+            deadline = self._response_began + RESPONSE_TIMEOUT_SECONDS + self._sent / MIN_BYTES_PER_SECOND
+            self._wait(select.POLLOUT, deadline)
             sent = super().send(rest, flags)
             self._sent += sent
             rest = rest[sent:]
-        if rest:  # even nothing is waited with until the socket takes more
+        if rest:  # sending nothing would wait until the socket is writable
             super().sendall(rest, flags)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """As of `socket.socket`, which would wait for its client without a slot."""
-        if not self._limited:
+        """As `socket.socket.sendfile`, which would wait for the client without a slot."""
+        if not self._is_limited:
             return super().sendfile(file, offset, count)
         file.seek(offset)
-        done = 0
-        while piece := file.read(PIECE_BYTES if count is None else min(PIECE_BYTES, count - done)):
-            self.sendall(piece)
-            done += len(piece)
-        return done
+        sent = 0
+        while chunk := file.read(FILE_CHUNK_BYTES if count is None else min(FILE_CHUNK_BYTES, count - sent)):
+            self.sendall(chunk)
+            sent += len(chunk)
+        return sent
 
-    def _wait(self, event: int, seconds: float) -> None:
-        """Until the socket is ready for `event`. Raises ConnectionResetError when it takes too long, or when too many
-        others are waited for; TimeoutError once the request has ended."""
+    def _wait(self, event: int, deadline: float) -> None:
+        """Until the socket is ready for `event`. Raises ConnectionResetError after the deadline, or when no slot is
+        free; TimeoutError once the request has ended."""
         if self._is_ready(event):
             return
         if event == select.POLLIN:
             if not self._may_wait:
                 raise TimeoutError("the request has ended")
-            self._continue()
-        if not self.slots.take(self._address()):
+            self._send_due_continue()
+        if not self.slots.acquire(self._client_network()):
             raise ConnectionResetError(errno.ECONNRESET, "too many slow clients")
         try:
-            if not self._is_ready(event, max(seconds, 0)):
+            if not self._is_ready(event, max(deadline - time.monotonic(), 0)):
                 raise ConnectionResetError(errno.ECONNRESET, "the client was too slow")
         finally:
-            self.slots.give_back(self._address())
+            self.slots.release(self._client_network())
 
-    def _address(self) -> str:
-        """Of the other side; '' for a Unix socket, behind which is a proxy."""
-        if not self._peer and self.family != socket.AF_UNIX:
+    def _client_network(self) -> str:
+        """The client's address, or its network; '' for a Unix socket, behind which is a proxy."""
+        if not self._peer_network and self.family != socket.AF_UNIX:
             try:
-                self._peer = client_network(self.getpeername()[0])
-            except OSError:  # it is gone
-                self._peer = "?"
-        return self._peer
+                self._peer_network = client_network(self.getpeername()[0])
+            except OSError:  # it has disconnected
+                self._peer_network = "?"
+        return self._peer_network
 
     def _is_ready(self, event: int, seconds: float = 0) -> bool:
         poll = select.poll()
         poll.register(self, event)
         return bool(poll.poll(seconds * 1000))
 
-    def _continue(self) -> None:
-        if self._owes_continue:
-            self._owes_continue = False
+    def _send_due_continue(self) -> None:
+        if self._continue_is_due:
+            self._continue_is_due = False
             super().sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _missing(seen: bytes) -> int:
+def _missing_bytes(seen: bytes) -> int:
     """How many bytes have to come at least before it is worth looking again; 0 when the request can be given to a
-    thread. This runs on the thread of all connections: it looks at the head alone, and in linear time."""
+    thread. Runs on the main loop of all connections: it looks at the head only, and in linear time."""
     head, found, body = seen.partition(b"\r\n\r\n")
     if not found:
-        return 0 if b"\n\n" in seen or len(seen) >= COLLECTED_BYTES else 1  # neither is served: let it be refused
+        return 0 if b"\n\n" in seen or len(seen) >= MAX_BUFFERED_BYTES else 1  # the parser refuses both
     head += b"\r\n"
     lengths = _LENGTH.findall(head)
-    if len(lengths) != 1 or _CODING.search(head) or _EXPECTATION.search(head) or len(seen) >= COLLECTED_BYTES:
-        return 0  # no body; chunks, whose end only a parser finds; a client that waits to be asked
+    if len(lengths) != 1 or _CODING.search(head) or _EXPECTATION.search(head) or len(seen) >= MAX_BUFFERED_BYTES:
+        return 0  # no body; chunks, whose end only a parser finds; a client that waits for 100-continue
     length = int(lengths[0])
-    return 0 if length > COLLECTED_BYTES else max(0, length - len(body))
+    return 0 if length > MAX_BUFFERED_BYTES else max(0, length - len(body))

@@ -1,4 +1,4 @@
-"""The errors that gunicorn finds before the application sees a request, as the same documents that all others are."""
+"""Responses to requests that gunicorn refuses before the application sees them: problem documents, as everywhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import logging
 import uuid
 from http import HTTPStatus
 from typing import Any
-
-from gunicorn.http import errors as http
 
 from app.api.http.headers import ALWAYS
 from app.api.http.problems import MEDIA_TYPE, document
@@ -21,10 +19,11 @@ from app.errors import (
     NotImplementedHere,
     UriTooLong,
 )
+from app.server.gunicorn_internals import http_errors as http
 
 log = logging.getLogger("cyberimage.server")
 
-_KINDS: tuple[tuple[type[Exception], CyberImageError], ...] = (  # the first that fits
+_RESPONSES: tuple[tuple[type[Exception], CyberImageError], ...] = (  # the first that matches
     (http.LimitRequestLine, UriTooLong("The request line is longer than 8190 bytes. Send less in the URL.")),
     (http.LimitRequestHeaders, HeadersTooLarge("There are more than 100 headers, or one is longer than 8190 bytes.")),
     (http.ExpectationFailed, ExpectationFailed("The only expectation that can be met is 100-continue.")),
@@ -38,18 +37,22 @@ _KINDS: tuple[tuple[type[Exception], CyberImageError], ...] = (  # the first tha
 
 def refusal(error: Exception, address: Any) -> bytes:
     """The whole response for `error`, after which the connection is closed."""
-    ours = next((ours for kind, ours in _KINDS if isinstance(error, kind) and not _is_ours(error)), None)
+    problem = None if _is_server_error(error) else _problem_of(error)
     request_id = uuid.uuid4().hex
-    if ours is None:
+    if problem is None:
         log.error("Unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": request_id})
-        ours = CyberImageError("Something went wrong in the server. Its log has the details, by this request_id.")
+        problem = CyberImageError("Something went wrong in the server. Its log has the details, by this request_id.")
     else:
         log.warning("Refused a request from %s: %s", address[0] if address else "a local socket", type(error).__name__)
-    return _response(ours, request_id)
+    return _response(problem, request_id)
 
 
-def _is_ours(error: Exception) -> bool:
-    """A header that the application tried to send, or a setting, is no fault of the client."""
+def _problem_of(error: Exception) -> CyberImageError | None:
+    return next((problem for kind, problem in _RESPONSES if isinstance(error, kind)), None)
+
+
+def _is_server_error(error: Exception) -> bool:
+    """A header that the application tried to send, or a setting, is not the client's error."""
     return isinstance(error, (http.InvalidResponseHeader, http.InvalidResponseHeaderName, http.ConfigurationProblem))
 
 

@@ -12,7 +12,7 @@ def main() -> int:
     gunicorn_app.KEEPALIVE_SECONDS = 600
     if most := os.environ.get("MOST_CONNECTIONS"):
         gunicorn_app.most_connections = lambda: int(most)
-    client_socket.BODY_PATIENCE_SECONDS = client_socket.ANSWER_PATIENCE_SECONDS = 600.0
+    client_socket.BODY_TIMEOUT_SECONDS = client_socket.RESPONSE_TIMEOUT_SECONDS = 600.0
     return gunicorn_app.main()
 
 

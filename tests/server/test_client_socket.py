@@ -34,14 +34,14 @@ def is_readable(server: ClientSocket) -> bool:
 
 def test_half_a_head_is_quiet_until_there_is_more(pair) -> None:
     server, client = pair
-    assert not server.has_whole_request()
+    assert not server.is_request_ready()
     client.sendall(b"GET / HTTP/1.1\r\n")
     assert is_readable(server)
-    assert not server.has_whole_request()
+    assert not server.is_request_ready()
     assert not is_readable(server)  # or the poller would spin
     client.sendall(b"Host: x\r\n\r\n")
     assert is_readable(server)
-    assert server.has_whole_request()
+    assert server.is_request_ready()
     server.setblocking(True)
     assert server.recv(100) == b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -50,32 +50,32 @@ def test_a_client_that_closes_with_half_a_head_is_not_waited_for(pair) -> None:
     server, client = pair
     client.sendall(b"GET / HT")
     assert is_readable(server)
-    assert not server.has_whole_request()
+    assert not server.is_request_ready()
     client.shutdown(socket.SHUT_WR)
-    wait_until(server.has_whole_request, "it waits for what cannot come")
+    wait_until(server.is_request_ready, "it waits for what cannot come")
 
 
 def test_a_client_that_resets_is_not_waited_for(pair) -> None:
     server, client = pair
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
-    wait_until(server.has_whole_request, "it waits for what cannot come")
+    wait_until(server.is_request_ready, "it waits for what cannot come")
 
 
 def test_a_head_too_large_is_left_to_who_refuses_it(pair) -> None:
     server, client = pair
-    client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * client_socket.COLLECTED_BYTES)
-    wait_until(server.has_whole_request, "it is collected without end")
+    client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * client_socket.MAX_BUFFERED_BYTES)
+    wait_until(server.is_request_ready, "it is collected without end")
 
 
 def test_a_small_body_is_collected_too(pair) -> None:
     server, client = pair
     client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n1234")
     assert is_readable(server)
-    assert not server.has_whole_request()
+    assert not server.is_request_ready()
     assert not is_readable(server)
     client.sendall(b"5")
-    wait_until(server.has_whole_request, "it waits for more than there is")
+    wait_until(server.is_request_ready, "it waits for more than there is")
 
 
 @pytest.mark.parametrize(
@@ -99,18 +99,18 @@ def test_what_is_whole(pair, request_: bytes, whole: bool) -> None:
     server, client = pair
     client.sendall(request_)
     assert is_readable(server)
-    assert server.has_whole_request() == whole
+    assert server.is_request_ready() == whole
 
 
 def test_a_body_has_to_keep_coming(pair, monkeypatch) -> None:
     server, client = pair
-    monkeypatch.setattr(client_socket, "BODY_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(client_socket, "BODY_TIMEOUT_SECONDS", 0.3)
     server.setblocking(True)
     client.sendall(b"POST / HTTP/1.1\r\n\r\n")
     assert server.recv(100)
     with pytest.raises(ConnectionResetError, match="too slow"):
         server.recv(100)
-    server.lift_limits()
+    server.disable_timeouts()
     assert server.gettimeout() is None
 
 
@@ -119,7 +119,7 @@ def test_there_is_a_limit_to_who_is_waited_for(pair) -> None:
     server.slots = Slots(1, share=1)
     server.setblocking(True)
     client.sendall(b"POST / HTTP/1.1\r\n\r\n")
-    assert server.slots.take("192.0.2.1")  # of another connection
+    assert server.slots.acquire("192.0.2.1")  # of another connection
     assert server.recv(100)
     with pytest.raises(ConnectionResetError, match="too many"):
         server.recv(100)
@@ -130,7 +130,7 @@ def test_there_is_a_limit_to_who_is_waited_for(pair) -> None:
 def test_the_reader_of_a_file_is_waited_for_like_any_other(pair) -> None:
     server, _ = pair
     server.slots = Slots(1, share=1)
-    assert server.slots.take("192.0.2.1")
+    assert server.slots.acquire("192.0.2.1")
     server.setblocking(True)
     with pytest.raises(ConnectionResetError, match="too many"):
         server.sendfile(io.BytesIO(bytes(100_000_000)))
@@ -149,8 +149,8 @@ def test_a_reader_that_takes_a_little_now_and_then_is_left_in_time(pair, monkeyp
     """A deadline for the whole answer, not one that each byte puts off."""
     server, client = pair
     server.slots = Slots(1, share=1)
-    monkeypatch.setattr(client_socket, "ANSWER_PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(client_socket, "SLOWEST_RATE", 10**12)
+    monkeypatch.setattr(client_socket, "RESPONSE_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(client_socket, "MIN_BYTES_PER_SECOND", 10**12)
     server.setblocking(True)
     done = threading.Event()
 
@@ -168,18 +168,18 @@ def test_a_reader_that_takes_a_little_now_and_then_is_left_in_time(pair, monkeyp
 
 def test_one_address_gets_its_share_of_the_slots() -> None:
     slots = Slots(4, share=2)
-    assert [slots.take("a") for _ in range(3)] == [True, True, False]
-    assert [slots.take(other) for other in ("b", "c", "d")] == [True, True, False]
-    slots.give_back("a")
-    assert slots.take("a")
+    assert [slots.acquire("a") for _ in range(3)] == [True, True, False]
+    assert [slots.acquire(other) for other in ("b", "c", "d")] == [True, True, False]
+    slots.release("a")
+    assert slots.acquire("a")
     slots = Slots(4, share=2)
-    assert [slots.take("") for _ in range(5)] == [True] * 4 + [False]  # behind a Unix socket are many
+    assert [slots.acquire("") for _ in range(5)] == [True] * 4 + [False]  # behind a Unix socket are many
 
 
 def test_nothing_is_waited_for_once_the_request_has_ended(pair) -> None:
     server, client = pair
     server.setblocking(True)
-    server.ask_for_body()
+    server.send_continue_before_body()
     server.end_request()
     with pytest.raises(TimeoutError):
         server.recv(100)

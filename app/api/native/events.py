@@ -21,7 +21,7 @@ from app.api.schemas.serializers import job_body
 from app.api.security.authorization import revocation_check
 from app.api.server.context import api_context
 from app.api.server.event_streams import StreamListener
-from app.api.server.socket_handover import carry, hand_over
+from app.api.server.socket_handover import hand_over, relay
 from app.core.job import JobStatus
 from app.core.job_body import progress_body
 from app.core.urls import url_prefix, with_url_prefix
@@ -58,10 +58,10 @@ def job_events(path: JobPath) -> Response:
         return _response(iter(()))
     here.stream_hub.reserve()
     listener = StreamListener(path.job_id, JobEventEncoder(seen), revocation_check())
-    pass_on = hand_over if here.gives_sockets_away else carry
+    pass_on = hand_over if here.hands_over_sockets else relay
     first = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
-    response = _response(pass_on(first, partial(here.stream_hub.take, listener), listener.promise))
-    response.call_on_close(partial(here.stream_hub.abandon, listener))
+    response = _response(pass_on(first, partial(here.stream_hub.attach, listener), listener.mark_handed_over))
+    response.call_on_close(partial(here.stream_hub.release_unless_handed_over, listener))
     return response
 
 
@@ -77,15 +77,15 @@ class JobEventEncoder:
     def __init__(self, seen: int) -> None:
         self._seen = seen
         self._prefix = url_prefix()  # of the request; what follows is written by another thread
-        self._told: JobStatus | None = None
+        self._sent_status: JobStatus | None = None
         self._pictured = (0, 0)
 
-    def tell(self, state: JobView, preview: Preview | None) -> Iterator[bytes]:
+    def encode(self, state: JobView, preview: Preview | None) -> Iterator[bytes]:
         if state.job.revision > self._seen:
             with with_url_prefix(self._prefix):
-                event = _event(state, whole=state.job.status is not self._told)
+                event = _event(state, whole=state.job.status is not self._sent_status)
             yield event
-            self._seen, self._told = state.job.revision, state.job.status
+            self._seen, self._sent_status = state.job.revision, state.job.status
         if preview is not None and (preview.attempt, preview.step) > self._pictured:
             self._pictured = (preview.attempt, preview.step)
             yield _preview_event(preview)

@@ -1,4 +1,4 @@
-"""Detects that the client of the current request has disconnected, so that its thread can stop waiting."""
+"""Detects that the client of a request has disconnected, so that no thread waits on its behalf."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from flask import request
 
-_SOCKETS = ("gunicorn.socket", "werkzeug.socket")  # where servers put the connection
+_SOCKETS = ("gunicorn.socket", "werkzeug.socket")  # the environ keys under which servers pass the connection
 
 
-def has_gone() -> Callable[[], bool]:
-    """A function that says whether the client of the present request has closed its connection; it costs a system call
-    or two. Always false where the server does not show its connections."""
+def disconnect_probe() -> Callable[[], bool]:
+    """A function that returns True once the client of the present request has closed its connection; it costs a system
+    call or two. Always False where the server does not pass its connections."""
     connection: socket.socket | None = next(filter(None, map(request.environ.get, _SOCKETS)), None)
     if connection is None:
         return lambda: False
@@ -23,12 +23,12 @@ def has_gone() -> Callable[[], bool]:
     except (OSError, ValueError):  # closed already
         return lambda: True
 
-    def gone() -> bool:
-        try:  # readable with nothing to read is the end; else it is the next request
+    def has_disconnected() -> bool:
+        try:  # readable with no data is the end; with data, it is the next request
             return bool(readable.poll(0)) and connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
             return False
         except OSError:
             return True
 
-    return gone
+    return has_disconnected

@@ -1,4 +1,4 @@
-"""What one API process holds besides Flask: the installation, the newsroom, and whether it is about to stop."""
+"""The state of one API process, besides Flask's: the services, the metrics, and the limits on what it runs at once."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from app.services.ops.metrics import InstallationMetrics
 from app.services.remote.models import RemoteModels
 from app.services.remote.webhooks import ReplicateWebhooks
 
-THREADS_KEPT_FREE = 8  # by calls that wait, for everything else
-LARGE_BODIES = 2  # of the largest size that may be in memory at a time
-BODY_PATIENCE_SECONDS = 10.0  # for others' to be done
+RESERVED_THREADS = 8  # that calls which wait may not use
+MAX_LARGE_BODIES = 2  # of the largest size, in memory at a time
+BODY_SLOT_TIMEOUT_SECONDS = 10.0  # how long a request waits to read a large body
 
 
 class ApiContext:
-    """One per application. `draining` is set when the process was told to stop: no new work, streams end."""
+    """One per application. `draining` is set once the process is to stop: it accepts no jobs, and streams end."""
 
     def __init__(self, context: AppContext) -> None:
         self.context = context
         self.status_cache = StatusCache(context, _rendered)
         self.notifier = JobNotifier(context)
         self.draining = threading.Event()
-        self.cleaning = threading.Lock()  # held while POST /cleanup works
+        self.cleaning = threading.Lock()  # held by POST /cleanup
         self.started_at = time.time()
         self.machine = Machine()
         self.remote_models = RemoteModels(context)
@@ -47,15 +47,15 @@ class ApiContext:
         self.registry.register(InstallationMetrics(context, self.machine))
         ProcessCollector(registry=self.registry)
         self.stream_hub = EventStreamHub(context, self.notifier, self.draining, context.settings.max_event_streams)
-        self.gives_sockets_away = False  # the server that runs this lets event streams leave the request thread
-        # A call that waits for its picture holds a request thread: without a bound, a few would lock everybody out.
+        self.hands_over_sockets = False  # true if the server supports HandedOver: see socket_handover.py
+        # A call that waits for its picture holds a request thread: without a limit, a few would use up all of them.
         self.large_bodies = Budget(
-            LARGE_BODIES * (context.settings.max_body_bytes + context.settings.input_body_bytes),
+            MAX_LARGE_BODIES * (context.settings.max_body_bytes + context.settings.input_body_bytes),
             most_waiting=context.settings.server_threads // 2,
-            timeout=BODY_PATIENCE_SECONDS,
+            timeout=BODY_SLOT_TIMEOUT_SECONDS,
         )
-        self.streams = threading.BoundedSemaphore(max(1, context.settings.server_threads - THREADS_KEPT_FREE))
-        self.refused_streams = threading.BoundedSemaphore(THREADS_KEPT_FREE // 2)  # WebSockets that are just told so
+        self.waiting_slots = threading.BoundedSemaphore(max(1, context.settings.server_threads - RESERVED_THREADS))
+        self.refusal_slots = threading.BoundedSemaphore(RESERVED_THREADS // 2)  # WebSockets refused with a message
 
 
 def _rendered(view: JobView) -> bytes:
@@ -63,7 +63,7 @@ def _rendered(view: JobView) -> bytes:
 
 
 def api_context() -> ApiContext:
-    """The server that handles the present request."""
+    """The ApiContext of the present request."""
     found: ApiContext = current_app.extensions["cyberimage"]
     return found
 

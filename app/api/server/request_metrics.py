@@ -1,4 +1,4 @@
-"""Measures every request, from when Flask has it until its answer begins."""
+"""Measures every request, from its arrival in Flask until its response begins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.api.server.context import api_context
 
 
 def register(app: Flask) -> None:
-    """Call it before anything else registers: what it does not see, it does not measure."""
+    """Must run before all other registrations: a request that an earlier hook answers would not be measured."""
     app.before_request(_start)
     app.after_request(_stop)
 

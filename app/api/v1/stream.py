@@ -24,8 +24,8 @@ from app.api.routing import Access, RoutePolicy, declare
 from app.api.security.authorization import revocation_check
 from app.api.security.client_identity import identity
 from app.api.server.context import ApiContext, api_context
-from app.api.server.socket_handover import lift_limits
-from app.api.server.websocket_socket import Inbox, Wire
+from app.api.server.socket_handover import disable_timeouts
+from app.api.server.websocket_socket import BoundedInbox, WebSocketTransport
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Txt2ImgBody
 from app.api.v1.waiting import pictures_body, raise_what_went_wrong
@@ -53,7 +53,7 @@ def take_slot() -> None:
     """Before the handshake: a WebSocket holds a thread. Some of those for which there is no room get a message, since
     browsers do not show the response to a handshake; all others are refused without one."""
     here = api_context()
-    for slots in (here.streams, here.refused_streams):
+    for slots in (here.waiting_slots, here.refusal_slots):
         if slots.acquire(blocking=False):
             g.stream_slots = slots
             return
@@ -71,9 +71,12 @@ def free_slot(_: BaseException | None) -> None:
 def stream(connection: Connection) -> None:
     """Serve one WebSocket."""
     here = api_context()
-    lift_limits.get()()  # only now: the client was let in, and has been answered 101
-    connection.sock, connection.input_buffer = Wire(connection.sock), Inbox(connection.input_buffer)
-    if g.stream_slots is here.refused_streams:
+    disable_timeouts.get()()  # only now: the client was let in, and has been answered 101
+    connection.sock, connection.input_buffer = (
+        WebSocketTransport(connection.sock),
+        BoundedInbox(connection.input_buffer),
+    )
+    if g.stream_slots is here.refusal_slots:
         _close_with(connection, Unavailable(TOO_MANY), CloseReason.TRY_AGAIN_LATER)
         return _hang_up(connection, HURRIED_SECONDS)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, after_this_request
 
 from app.api.schemas.serializers import accepted
-from app.api.server.client_disconnect import has_gone
+from app.api.server.client_disconnect import disconnect_probe
 from app.api.server.context import ApiContext
 from app.core.job import JobStatus
 from app.core.job_body import image_ref
@@ -41,7 +41,7 @@ def wait(here: ApiContext, job_id: str, timeout: float | None) -> JobView:
 
 def has_given_up(here: ApiContext) -> Callable[[], bool]:
     """Whether there is no use in waiting on: the server is to stop, or the client of the present request has gone."""
-    gone = has_gone()
+    gone = disconnect_probe()
     return lambda: here.draining.is_set() or gone()
 
 
@@ -52,13 +52,13 @@ def patience(here: ApiContext, timeout: float | None) -> Iterator[float]:
     A waiting call holds a thread, as an open event stream does, and shares their bound.
     """
     seconds = here.context.settings.sync_timeout_seconds if timeout is None else timeout
-    if seconds <= 0 or not here.streams.acquire(blocking=False):
+    if seconds <= 0 or not here.waiting_slots.acquire(blocking=False):
         yield 0.0
         return
     try:
         yield seconds
     finally:
-        here.streams.release()
+        here.waiting_slots.release()
 
 
 def answer(here: ApiContext, submitted: Submission, timeout: float | None) -> Answer:

@@ -121,7 +121,7 @@ def test_a_client_that_is_gone_at_once_gives_its_place_back(app, submit, listen)
 
 
 def test_too_many_streams_are_refused(app, submit, listen, problem):
-    app.extensions["cyberimage"].stream_hub._most = 1
+    app.extensions["cyberimage"].stream_hub._max_listeners = 1
     job_id = submit()
     first = listen(job_id)
     refused = listen(job_id)

@@ -78,11 +78,11 @@ def test_a_whole_life_with_a_preview(open_stream, worker, context, prefix):
 
 def test_going_away_cancels_nothing_and_coming_back_goes_on(app, open_stream, worker, context):
     here = app.extensions["cyberimage"]
-    free = here.streams._value
+    free = here.waiting_slots._value
     with open_stream() as connection:
         connection.send(json.dumps(FLAT))
         job_id = hear(connection)["job_id"]
-    wait_until(lambda: here.streams._value == free, "the thread still waits for a client that has gone")
+    wait_until(lambda: here.waiting_slots._value == free, "the thread still waits for a client that has gone")
     assert context.jobs.get(job_id).status == "PENDING"
     with open_stream() as connection:
         connection.send(json.dumps({"job_id": job_id}))
@@ -178,8 +178,8 @@ def test_a_client_that_does_not_stop_talking_is_cut_off(open_stream):
 
 
 def test_too_many_streams(app, open_stream, context):
-    app.extensions["cyberimage"].streams = threading.BoundedSemaphore(1)
-    app.extensions["cyberimage"].streams.acquire()
+    app.extensions["cyberimage"].waiting_slots = threading.BoundedSemaphore(1)
+    app.extensions["cyberimage"].waiting_slots.acquire()
     with open_stream() as connection:
         error, code = hear_end(connection)
     assert (error["code"], code) == ("unavailable", 1013)
@@ -236,10 +236,10 @@ def test_it_is_no_page(client, problem):
 
 
 def test_who_reads_nothing_is_given_up(monkeypatch):
-    monkeypatch.setattr(websocket_socket, "SEND_SECONDS", 1)
+    monkeypatch.setattr(websocket_socket, "SEND_TIMEOUT_SECONDS", 1)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        sender = websocket_socket.Wire(ours)
+        sender = websocket_socket.WebSocketTransport(ours)
         started = time.monotonic()
         with pytest.raises(OSError):
             sender.send(b"x" * 50_000_000)
@@ -250,7 +250,7 @@ def test_frames_of_two_threads_do_not_mix():
     ours, theirs = socket.socketpair()
     sizes = {b"a": 3_000_000, b"b": 2_000_000}
     with ours, theirs:
-        sender = websocket_socket.Wire(ours)
+        sender = websocket_socket.WebSocketTransport(ours)
         threads = [threading.Thread(target=sender.send, args=(mark * size,)) for mark, size in sizes.items()]
         for thread in threads:
             thread.start()

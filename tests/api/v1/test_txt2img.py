@@ -75,18 +75,18 @@ def test_a_cancelled_job_says_so(client, context, next_job, problem):
 
 
 def test_when_as_many_wait_as_may_nobody_else_waits(app, client):
-    app.extensions["cyberimage"].streams = threading.BoundedSemaphore(1)
-    app.extensions["cyberimage"].streams.acquire()
+    app.extensions["cyberimage"].waiting_slots = threading.BoundedSemaphore(1)
+    app.extensions["cyberimage"].waiting_slots.acquire()
     assert client.post("/v1/txt2img", json={**FLAT, "timeout": 3600}).status_code == 202
 
 
 def test_the_place_of_who_waited_is_free_again(app, client, worker, next_job):
     here = app.extensions["cyberimage"]
-    free = here.streams._value
+    free = here.waiting_slots._value
     for how in (worker.finish, worker.fail):
         with next_job(how):
             client.post("/v1/txt2img", json=FLAT)
-    assert here.streams._value == free
+    assert here.waiting_slots._value == free
     assert not here.notifier._followers
 
 
@@ -99,7 +99,7 @@ def test_a_server_that_stops_lets_nobody_wait(app, client):
 def test_a_call_ends_when_its_client_has_gone(app, context, path):
     here = app.extensions["cyberimage"]
     context.workers.heartbeat(WorkerReport("w1", "here", 1, "cpu"))
-    free = here.streams._value
+    free = here.waiting_slots._value
     body = json.dumps(
         {"model_id": "demo", "timeout": 3600} | ({"prompt": "a fox"} if "txt2img" in path else {})
     ).encode()
@@ -107,8 +107,8 @@ def test_a_call_ends_when_its_client_has_gone(app, context, path):
     with served(app) as address:
         with socket.create_connection(address.split(":")) as client:
             client.sendall(f"{head}\r\n\r\n".encode() + body)
-            wait_until(lambda: here.streams._value == free - 1, "it does not wait")
-        wait_until(lambda: here.streams._value == free, "it waits for nobody")
+            wait_until(lambda: here.waiting_slots._value == free - 1, "it does not wait")
+        wait_until(lambda: here.waiting_slots._value == free, "it waits for nobody")
     assert context.jobs.count_pending() == ("txt2img" in path)  # the job goes on
 
 

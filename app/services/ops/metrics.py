@@ -74,7 +74,7 @@ def _of_lanes(states: Mapping[Lane, LaneState], name: str) -> list[tuple[dict[st
 
 
 def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    states = dict.fromkeys(("idle", "busy", "draining"), 0)
+    states = dict.fromkeys(("idle", "busy", "loading", "draining"), 0)
     loaded: dict[str, int] = {}
     parked: dict[str, int] = {}
     rss, vram = {"cpu": 0}, {"cpu": 0}

@@ -107,3 +107,8 @@ def test_the_error_rate_is_of_the_last_requests(app):
         meter.observe("GET", "/x", 200, number / 1000)
     recent = meter.recent()
     assert (recent.count, recent.error_rate, recent.p99) == (LAST_REQUESTS, 0.75, 9.0)
+
+
+def test_every_state_of_a_worker_has_its_series_from_the_start(sample):
+    """Else it appears with the first worker in that state, and vanishes after it."""
+    assert [sample("workers", state=state) for state in ("idle", "busy", "loading", "draining")] == [0.0] * 4

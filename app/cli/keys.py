@@ -65,7 +65,10 @@ def list_keys(as_json: bool) -> int:
 
     def work(context: AppContext) -> None:
         keys = ApiKeyStore(context.database).all()
-        print_json([_as_json(key) for key in keys]) if as_json else _print_table(keys)
+        if as_json:
+            print_json([_as_json(key) for key in keys])
+        else:
+            _print_table(keys)
 
     return run_command(work)
 

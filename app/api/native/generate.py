@@ -10,8 +10,8 @@ from app.api.http.openapi import blueprint, responses
 from app.api.http.request_id import request_id
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted
-from app.api.schemas.serializers import accepted
-from app.api.security.client_identity import client_id, identity
+from app.api.schemas.serializers import accepted_response
+from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import app_context
 from app.core.bodies import Integer
 from app.core.request import GenerationInput
@@ -88,8 +88,7 @@ class GenerateHeaders(BaseModel):
 )
 def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Enqueue a generation"""
-    if body.priority > 0 and not identity().is_admin:
-        raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
+    check_priority(body.priority)
     submitted = submit(
         app_context(),
         body,
@@ -99,5 +98,4 @@ def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any
         webhook_url=body.webhook_url,
         request_id=request_id(),
     )
-    answer = accepted(submitted)
-    return answer, 202, {"Location": answer["status_url"]}
+    return accepted_response(submitted)

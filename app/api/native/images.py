@@ -14,7 +14,7 @@ from app.api.http.request_id import request_id
 from app.api.routing import Access
 from app.api.schemas.images import FavoriteBody, ImageMetadata
 from app.api.schemas.jobs import Accepted
-from app.api.schemas.serializers import accepted, image_metadata
+from app.api.schemas.serializers import accepted_response, image_metadata
 from app.api.security.client_identity import client_id
 from app.api.server.context import app_context
 from app.core.output import Output
@@ -153,8 +153,7 @@ def unmark_favorite(path: ImagePath) -> dict[str, Any]:
 def rerun_image(path: ImagePath) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Generate an image again"""
     submitted = rerun(app_context(), path.image_id, client_id=client_id(), request_id=request_id())
-    answer = accepted(submitted)
-    return answer, 202, {"Location": answer["status_url"]}
+    return accepted_response(submitted)
 
 
 def _mark(image_id: str, *, favorite: bool) -> dict[str, Any]:

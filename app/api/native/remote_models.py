@@ -12,8 +12,8 @@ from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
-from app.api.schemas.serializers import accepted, remote_job_body, remote_models_body, remote_schema_body
-from app.api.security.client_identity import client_id, identity
+from app.api.schemas.serializers import accepted_response, remote_job_body, remote_models_body, remote_schema_body
+from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import api_context, app_context
 from app.core.bodies import Body, Integer
 from app.core.catalog import Media
@@ -141,8 +141,7 @@ def remote_video(path: JobPath) -> dict[str, Any]:
 
 
 def _run(media: Media, body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
-    if body.priority > 0 and not identity().is_admin:
-        raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
+    check_priority(body.priority)
     submitted = submit_remote(
         app_context(),
         api_context().remote_models,
@@ -156,5 +155,4 @@ def _run(media: Media, body: RunBody, header: GenerateHeaders) -> tuple[dict[str
         webhook_url=body.webhook_url,
         request_id=request_id(),
     )
-    answer = accepted(submitted)
-    return answer, 202, {"Location": answer["status_url"]}
+    return accepted_response(submitted)

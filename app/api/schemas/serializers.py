@@ -37,6 +37,12 @@ def accepted(submitted: Submission) -> dict[str, Any]:
     }
 
 
+def accepted_response(submitted: Submission) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """The 202 of a route that enqueues."""
+    body = accepted(submitted)
+    return body, 202, {"Location": body["status_url"]}
+
+
 def job_body(view: JobView) -> dict[str, Any]:
     return job_bodies.job_body(
         view.job,

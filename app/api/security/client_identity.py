@@ -13,7 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.core.access import Identity
 from app.core.client_network import client_network
-from app.errors import Unauthorized
+from app.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -48,6 +48,12 @@ def client_id() -> str:
     """The id of the identity if there is one, else of the address."""
     known: Identity | None = g.get("identity")
     return address_id() if known is None else known.client_id
+
+
+def check_priority(priority: int) -> None:
+    """Raises Forbidden for a priority above 0 that is not an administrator's."""
+    if priority > 0 and not identity().is_admin:
+        raise Forbidden("Only an administrator may put a job before those of others. Leave `priority` at 0 or below.")
 
 
 def address_id() -> str:

@@ -76,11 +76,6 @@ def _plain(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield from _plain(getattr(tensor, name))
 
 
-def tensor_bytes(pipeline: Any) -> int:
-    """Size of all weights and buffers of `pipeline`, each storage counted once."""
-    return sum(part_bytes(pipeline).values())
-
-
 def least_working_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> int:
     """Estimated working memory, without weights, for one image of the model's default size."""
     if device.type != "cuda":

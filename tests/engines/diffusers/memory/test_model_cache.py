@@ -7,7 +7,7 @@ import torch
 
 from app.engines.diffusers import loader
 from app.engines.diffusers.memory import memory, model_cache
-from app.engines.diffusers.memory.memory import tensor_bytes
+from app.engines.diffusers.memory.memory import part_bytes
 from app.errors import OutOfMemory
 from tests.engines.diffusers.generate.control import Recorder
 
@@ -62,7 +62,7 @@ def test_the_estimate_before_loading_is_the_size_after_it(engine, spec_of, famil
     model = engine._model_cache.get(spec)
     assert engine.resident()[0].dtype == dtype
     estimate = model.checkpoint.bytes_at(model.dtype.itemsize)
-    assert estimate == pytest.approx(tensor_bytes(model.pipeline), rel=0.08)
+    assert estimate == pytest.approx(sum(part_bytes(model.pipeline).values()), rel=0.08)
 
 
 def test_unloading_frees_and_ignores_the_unknown(engine, spec_of):

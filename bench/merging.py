@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.request import GenerationRequest
-from app.engines.base import Generation, Pixels
+from app.engines.base import EngineSettings, Generation, Pixels
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.settings import EngineSettings
 from bench.null_control import NullControl
 from bench.together import Draw, compare
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
+from app.core.prompts import folded
 from app.core.request import GenerationRequest
-from app.core.search import folded
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.schema import jobs, outputs

@@ -11,8 +11,8 @@ from pathlib import Path
 from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.request import GenerationRequest
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.settings import EngineSettings
 from bench.null_control import NullControl
 from tools.tiny_models.build import build
 

@@ -16,8 +16,7 @@ from app.cli.installation import run_command
 from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
-from app.engines.base import Pixels
-from app.engines.settings import EngineSettings
+from app.engines.base import EngineSettings, Pixels
 from app.errors import InvalidRequest
 from app.services.context import AppContext
 from app.services.models import model_files
@@ -113,7 +112,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # what goes wrong is said in our words
     logging.getLogger("xformers").setLevel(logging.ERROR)
     print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
-    from app.engines.diffusers.load.hub_client import bound_hub_answers
+    from app.engines.diffusers.load.hub import bound_hub_answers
     from app.engines.diffusers.load.sources import locate  # imports torch: seconds
 
     bound_hub_answers()

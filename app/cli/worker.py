@@ -15,9 +15,8 @@ import click
 from app.cli.common import EXIT_CONFIGURATION, EXIT_UNAVAILABLE
 from app.config import ROOT
 from app.core.catalog import LANES
-from app.engines.base import EngineFactory
+from app.engines.base import EngineFactory, EngineSettings
 from app.engines.registry import engine_factories
-from app.engines.settings import EngineSettings
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count

@@ -1,4 +1,4 @@
-"""Checks whether IP addresses are public, for connections that clients ask for."""
+"""IP addresses: whether one is public, for connections that clients ask for, and which client one belongs to."""
 
 from __future__ import annotations
 
@@ -39,3 +39,14 @@ def _inside(address: IPv6Address) -> IPv4Address | None:
     if address in _TRANSLATED:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return None
+
+
+def client_network(address: str) -> str:
+    """The address itself; of an IPv6 address its /64, since one client may use all of it."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+    return str(found)

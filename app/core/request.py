@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.core.bodies import Body, FiniteFloat, Integer
 from app.core.catalog import (
     MOST_FRAMES,
     STEPS_MAX,
@@ -27,6 +26,7 @@ from app.core.catalog import (
     Source,
 )
 from app.core.inputs import InputRef
+from app.core.json_values import Body, FiniteFloat, Integer
 from app.core.prompts import check_prompt, markup_warnings
 from app.core.rerun import RerunOf
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS, TXT2IMG, VIDEO_TASKS, Task, as_video, steps_run

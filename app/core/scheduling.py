@@ -14,15 +14,19 @@ long as that job has been overtaken for less than `affinity_bound`. It therefore
 What counts is the time since it was first overtaken, not its age: in a queue longer than the bound every first job is
 old, and swapping models with every job under the highest load would keep the queue long.
 
-*Merging* (MERGE_JOBS, `store.queue.batching`) moves jobs of the same model and priority forward to share the call of
+*Merging* (MERGE_JOBS, `store.queue.next_job`) moves jobs of the same model and priority forward to share the call of
 the job whose turn it is. The jobs behind that one wait for the call instead of the job; the order of turns is not
 changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from app.core.request import GenerationRequest
+from app.core.tasks import TXT2IMG
 
 MIN_AFFINITY_BOUND = 30.0  # seconds
 AFFINITY_LOADS = 5.0  # the first job may be overtaken for this many times its model's load time
@@ -70,3 +74,14 @@ def choose(head: Candidate, warm: Candidate | None, loaded: Collection[str], bou
     if warm is None or head.model_id in loaded or warm.priority != head.priority:
         return head
     return warm if 0 <= head.overtaken_for < bound else head  # negative: the clock was set back
+
+
+def can_merge(request: GenerationRequest) -> bool:
+    """Whether other jobs may be merged with it. Not with a rerun, whose picture must be identical bit by bit."""
+    alone = request.num_images > 1 or request.rerun_of is not None or request.remote is not None
+    return request.task == TXT2IMG and not alone
+
+
+def call_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a request's `stored()` settings that all jobs of one call share."""
+    return {name: value for name, value in settings.items() if name != "seed"}

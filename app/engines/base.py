@@ -1,15 +1,16 @@
 """The engine protocol: load, generate, unload. Independent of HTTP, SQL and this application's files.
 
 A local engine is used by one thread at a time, a remote one by many. Progress and cancellation go through `Control`;
-engines raise the `GenerationError`s of `app.errors` and `Cancelled`, and nothing else on purpose.
+engines raise the `GenerationError`s of `app.errors` and `Cancelled`, and nothing else on purpose. Imports no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,10 @@ import numpy.typing as npt
 from app.core.catalog import ModelSpec
 from app.core.inputs import Role
 from app.core.job import Phase
-from app.core.offload import Plan
+from app.core.offload import Offload, Plan
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
-from app.core.safety import SafetyResult
+from app.core.safety import SafetyPolicy, SafetyResult
 from app.errors import CyberImageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -175,3 +176,42 @@ class MergingEngine(Engine, Protocol):
 
 
 EngineFactory = Callable[[], Engine]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """`root` and then `model_cache_dir` are where a relative `local` repo is looked for.
+
+    `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
+    the CPU), `cpu`, or a torch device such as `cuda:0`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are
+    read from the environment by huggingface_hub itself. `previews`: publish previews while an image is generated.
+    `safety_checker` (empty = none) and `safety_policy` hold for every model whose catalogue line states none.
+
+    The others are the settings of the same names (app/config/models.py, loras.py and storage.py); 0 means no limit.
+    """
+
+    root: Path
+    model_cache_dir: Path
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    attention: Literal["auto", "native", "xformers"] = "auto"
+    device: str = "auto"
+    previews: bool = True
+    safety_checker: str = ""
+    safety_policy: SafetyPolicy = "block"
+    offload: Offload = "auto"
+    park_models: bool = True
+    vae_tiling: bool = False
+    max_loaded_models: int = 0
+    cpu_threads: int = 0
+    images_per_batch: int = 1
+    loras_dir: Path = Path("models/loras")
+    lora_hub: bool = True
+    lora_max_bytes: int = 2**31
+    lora_cache_max: int = 8
+    lora_cache_bytes: int = 2**31
+    disk_floor_bytes: int = 0
+
+    def places_of(self, name: str) -> tuple[Path, ...]:
+        """The paths at which a local model or file named in the catalogue may be, in search order."""
+        relative = Path(name).expanduser()
+        return tuple(dict.fromkeys((self.root / relative, self.model_cache_dir / relative)))

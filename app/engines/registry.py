@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from functools import cache
 
 from app.core.catalog import ModelSpec
-from app.engines.base import Engine, EngineFactory
+from app.engines.base import Engine, EngineFactory, EngineSettings
 from app.engines.openai import OpenAIEngine
 from app.engines.remote import RemoteSettings
 from app.engines.replicate.engine import ReplicateEngine
-from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
 
 

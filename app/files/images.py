@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from app.files.marking import XMP_KEY
+from app.files.metadata import XMP_KEY
 
 PNG_COMPRESSION = 1  # of 9: a fifth of the default's time for about a tenth more bytes
 THUMBNAIL_PIXELS = 384  # longest side

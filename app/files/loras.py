@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.core.loras import LoraFile, family_of, is_lora, other_kind, rank_of
 from app.errors import LoraUnavailable
-from app.files.safetensors import DamagedFile, read_header
+from app.files.weights import DamagedFile, read_header
 
 SUFFIX = ".safetensors"
 USUAL_NAME = "pytorch_lora_weights.safetensors"  # diffusers' name

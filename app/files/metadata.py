@@ -1,18 +1,22 @@
-"""Metadata in pictures: the `parameters` text that other tools read, and the manifest for reruns.
+"""Metadata in pictures: the `parameters` text that other tools read, the manifest for reruns, and the AI mark.
 
 The `parameters` text follows AUTOMATIC1111's format, which galleries, ComfyUI and civitai read: the prompt, an optional
-`Negative prompt:` line, then one line of `Key: value` pairs, values holding `,`, `:` or a line break JSON-quoted.
+`Negative prompt:` line, then one line of `Key: value` pairs, values holding `,`, `:` or a line break JSON-quoted. The
+mark is IPTC's DigitalSourceType in XMP, as tools and laws expect: independent of prompt and settings, and written
+whether or not those are embedded.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
-from app.files.marking import XMP_KEY, digital_source_type, xmp_packet
+from app.core.tasks import TEXT_TASKS, Task
 from app.version import __version__
 
 MANIFEST_KEY = "cyberimage"
@@ -118,3 +122,36 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 def _quoted(value: Any) -> str:
     text = str(value)
     return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ',:"\n') else text
+
+
+XMP_KEY = "XML:com.adobe.xmp"  # the keyword of the PNG chunk
+_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # UUID of XMP in MP4
+FROM_TEXT = _TYPES + "trainedAlgorithmicMedia"
+FROM_IMAGE = _TYPES + "compositeWithTrainedAlgorithmicMedia"
+
+
+def digital_source_type(task: Task) -> str:
+    """IPTC's type for the result of `task`: generated from text only, or from an existing picture."""
+    return FROM_TEXT if task in TEXT_TASKS else FROM_IMAGE
+
+
+def xmp_packet(source_type: str, creator: str) -> str:
+    """An XMP packet with this type. `creator` is the program's name and version."""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about=""'
+        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+        f" Iptc4xmpExt:DigitalSourceType={quoteattr(source_type)}"
+        f" xmp:CreatorTool={quoteattr(creator)}/>"
+        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )
+
+
+def marked_mp4(content: bytes, xmp: str) -> bytes:
+    """The MP4 with `xmp` in a box at the end, which players skip."""
+    packet = xmp.encode()
+    return content + struct.pack(">I4s", 8 + len(_XMP_BOX) + len(packet), b"uuid") + _XMP_BOX + packet

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
@@ -72,3 +73,30 @@ class RequestMetrics:
 
 def _percentile(ordered: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+class Refusal(StrEnum):
+    """Reason for a refusal. `anonymous` is no attack: pages send requests before the user has signed in."""
+
+    ANONYMOUS = "anonymous"
+    INVALID = "invalid"
+    FORBIDDEN = "forbidden"
+    TOO_MANY = "too_many"
+    UNAVAILABLE = "unavailable"
+    HOST = "host"
+    ORIGIN = "origin"
+
+
+class RefusalMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._refused = Counter(
+            "cyberimage_auth_failures",
+            "Requests refused because of their token, host or origin, by this API process.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in Refusal:  # so that rates start at 0
+            self._refused.labels(reason.value)
+
+    def refused(self, reason: Refusal) -> None:
+        self._refused.labels(reason.value).inc()

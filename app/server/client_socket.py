@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from app.core.client_network import client_network
+from app.core.addresses import client_network
 
 MAX_BUFFERED_BYTES = 32_768  # a request up to this size, head and body, gets a thread only when it is complete
 BODY_TIMEOUT_SECONDS = 15.0  # for a request's body, plus the time that it takes at the minimum rate

@@ -8,9 +8,8 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
-from app.api.http.headers import ALWAYS
+from app.api.http.headers import ALWAYS, HEADER
 from app.api.http.problems import MEDIA_TYPE, document
-from app.api.http.request_id import HEADER
 from app.errors import (
     CyberImageError,
     ExpectationFailed,

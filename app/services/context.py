@@ -19,11 +19,11 @@ from app.store.media.outputs import OutputStore
 from app.store.ops.counters import CounterStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.durations import DurationStore
-from app.store.queue.inputs import InputStore
 from app.store.queue.jobs import JobStore
 from app.store.queue.load_requests import LoadRequestStore
 from app.store.queue.predictions import PredictionStore
 from app.store.queue.previews import PreviewStore
+from app.store.queue.rows import InputStore
 from app.store.queue.workers import WorkerStore
 
 PIXELS_TIMEOUT_SECONDS = 10.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from app.worker.critical_thread import EXIT_BROKEN, exit_hard, log
+from app.process.threads import ExitOnFailure
 
 Work = Callable[[], None]
 
@@ -62,12 +62,6 @@ class ThreadedExecutor:
         self._threads.shutdown(wait=True)
 
     def _run(self, work: Work) -> None:
-        broken = True
-        try:
+        with ExitOnFailure("remote lane"):  # or the heartbeat would renew the job's lease for ever
             work()
-            broken = False
-        finally:
-            if broken:  # the pool would swallow the exception, and the heartbeat renew the job's lease for ever
-                log.critical("A thread of the remote lane failed; exiting the process", exc_info=True)
-                exit_hard(EXIT_BROKEN)
-            self._free_slots.release()
+        self._free_slots.release()

@@ -5,24 +5,27 @@ It uses its own database connection. Deadlines are enforced by the watchdog.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from app.errors import DatabaseUnavailable
 from app.files.images import encode_thumbnail
+from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.store.queue.claims import HeartbeatResult
 from app.store.queue.previews import Preview
 from app.store.queue.workers import WorkerReport
-from app.worker.critical_thread import CriticalThread, log
 from app.worker.metrics_buffer import MetricsBuffer
 from app.worker.running_job import RunningJob, StopReason
+
+log = logging.getLogger("cyberimage.worker")
 
 TICK_SECONDS = 0.1
 
 
-class Heartbeat(CriticalThread):
+class Heartbeat(BackgroundThread):
     """`report` returns the worker's row, written with each heartbeat; so are the metrics in `counts`."""
 
     def __init__(self, context: AppContext, report: Callable[[], WorkerReport], counts: MetricsBuffer) -> None:

@@ -1,4 +1,4 @@
-"""Model load and unload requests, carried out by a worker between two jobs."""
+"""Model load and unload requests, carried out by a worker between two jobs, and the unloading of idle models."""
 
 from __future__ import annotations
 
@@ -121,3 +121,22 @@ class ModelCommands:
         if stopped:
             raise Cancelled
         return was_resident
+
+
+class IdleModels:
+    """`limit` returns the current MODEL_IDLE_SECONDS; 0 disables unloading."""
+
+    def __init__(self, limit: Callable[[], float]) -> None:
+        self._limit = limit
+        self._used_at: dict[str, float] = {}
+
+    def used(self, model_id: str) -> None:
+        self._used_at[model_id] = time.monotonic()
+
+    def overdue(self, resident: Sequence[str]) -> list[str]:
+        """The `resident` models whose last use is at least the limit ago."""
+        limit = self._limit()
+        if not limit:
+            return []
+        now = time.monotonic()
+        return [model for model in resident if now - self._used_at.setdefault(model, now) >= limit]

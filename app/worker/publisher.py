@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.job import Phase
+from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.services.media.publish import GenerationResult, publish
-from app.worker.critical_thread import CriticalThread, log
 from app.worker.running_job import RunningJob
+
+log = logging.getLogger("cyberimage.worker")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Finished:
     made: GenerationResult
 
 
-class Publisher(CriticalThread):
+class Publisher(BackgroundThread):
     """Calls `on_done(job, error)` after each publication; `error` is what it raised, None after a success."""
 
     def __init__(self, context: AppContext, on_done: Callable[[RunningJob, BaseException | None], None]) -> None:

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 
 from app.core.catalog import ModelSpec
 from app.core.job import Claim, JobStatus, Phase
-from app.core.merging import can_merge
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
+from app.core.scheduling import can_merge
 from app.engines.base import Engine, Generation, MergingEngine
 from app.errors import (
     Cancelled,
@@ -112,7 +112,9 @@ class Runner:
         try:
             with self._limit(job):
                 inputs = read_inputs(self._context, job.claim)
-                request = with_admitted_pictures(self._context, job.claim.request, job.claim.job_id)
+                request = job.claim.request
+                if request.remote is not None:
+                    request = with_admitted_pictures(self._context, request, job.claim.job_id)
                 generation = self._engine_of(spec).generate(spec, request, job, inputs)
         except Cancelled:
             if job.stop_reason is None:

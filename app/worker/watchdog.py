@@ -7,14 +7,17 @@ block every Python thread, this one too; `time_limit` covers that case with a ti
 from __future__ import annotations
 
 import faulthandler
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from app.worker.critical_thread import CriticalThread, exit_hard, log
+from app.process.threads import BackgroundThread, exit_hard
 from app.worker.running_job import RunningJob, StopReason
+
+log = logging.getLogger("cyberimage.worker")
 
 LOOK_EVERY_SECONDS = 0.2
 LOOK_WHEN_IDLE_SECONDS = 1.0
@@ -28,7 +31,7 @@ class HasDeadline(Protocol):
     hard_deadline: float
 
 
-class Watchdog(CriticalThread):
+class Watchdog(BackgroundThread):
     """`jobs` returns the jobs that this worker is running."""
 
     def __init__(self, jobs: Callable[[], Sequence[RunningJob]]) -> None:

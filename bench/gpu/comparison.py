@@ -15,9 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from app.core.catalog import ModelSpec, parse_model_line
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS
+from app.engines.base import NO_INPUTS, EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.settings import EngineSettings
 from bench.null_control import NullControl
 
 PROMPT = "a sunset over mountains, mirrored in a lake"

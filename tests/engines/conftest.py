@@ -12,9 +12,9 @@ import torch
 
 from app.core.catalog import ModelOptions, ModelSpec
 from app.core.request import GenerationRequest
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.generate import batched, generate, preview
-from app.engines.settings import EngineSettings
 from tests.torch_threads import TORCH_THREADS
 from tools.tiny_models.build import FAMILIES, build
 

@@ -34,7 +34,7 @@ def test_a_gpu_that_is_not_there_is_a_configuration_error(settings, spec_of):
 
 def test_the_contract_and_the_registry_import_no_torch():
     code = (
-        "import sys, pathlib; import app.engines.base, app.engines.registry as r, app.engines.settings as s;"
+        "import sys, pathlib; import app.engines.base, app.engines.registry as r, app.engines.base as s;"
         "r.engine_factories(s.EngineSettings(root=pathlib.Path(), model_cache_dir=pathlib.Path()));"
         "sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     )

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.files.gguf import check_gguf
-from app.files.safetensors import MOST_TENSORS, DamagedFile, read_header
+from app.files.weights import MOST_TENSORS, DamagedFile, check_gguf, read_header
 
 FLOAT = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 

@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from app.config import ROOT, load_settings
-from app.monitoring.access_log import RefusalMetrics
-from app.monitoring.requests import RequestMetrics
+from app.monitoring.requests import RefusalMetrics, RequestMetrics
 from app.monitoring.resources import Machine
 from app.services.context import open_context
 from app.services.ops.metrics import InstallationMetrics

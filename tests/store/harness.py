@@ -10,16 +10,15 @@ from sqlalchemy import Row, func, select, update
 from app.core.job import Claim, Job
 from app.core.output import Output
 from app.core.request import GenerationRequest
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import jobs, outputs
 from app.store.media.outputs import OutputStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.idempotency import IdempotencyKey
-from app.store.queue.inputs import InputStore
 from app.store.queue.jobs import JobStore
 from app.store.queue.load_requests import LoadRequestStore
+from app.store.queue.rows import InputStore
 from app.store.queue.workers import WorkerStore
 
 LEASE, TIMEOUT = 30.0, 600.0

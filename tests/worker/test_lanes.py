@@ -99,7 +99,7 @@ def test_a_failing_thread_exits_the_process(monkeypatch) -> None:
         ended.append(status)
         done.set()
 
-    monkeypatch.setattr("app.worker.executor.exit_hard", exit_hard)
+    monkeypatch.setattr("app.process.threads.exit_hard", exit_hard)
     remote_worker = ThreadedExecutor(1)
 
     def broken() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.core.job import JobStatus, Phase
-from app.worker.critical_thread import EXIT_BROKEN
+from app.process.threads import EXIT_BROKEN
 from tests.processes import Processes
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.harness import Harness

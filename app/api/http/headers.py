@@ -1,11 +1,19 @@
-"""The headers that every response carries, and those of pages."""
+"""Headers of every response, those of pages, and the request id that ties a response to its log lines.
+
+A client may choose the id, if it is harmless in a log and a header.
+"""
 
 from __future__ import annotations
 
-from flask import Flask, Response
+import re
+import uuid
 
-from app.api.http.request_id import HEADER, request_id
+from flask import Flask, Response, g, request
+
 from app.config import Settings
+
+HEADER = "X-Request-Id"
+_HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # No inline code anywhere: text from users can never become a script.
 _POLICY = (
@@ -36,3 +44,12 @@ def _complete(response: Response, shared: str) -> Response:
     if "Cache-Control" not in headers:
         headers["Cache-Control"] = "no-store"
     return response
+
+
+def request_id() -> str:
+    """The id of the present request: the client's own, or one made up at the first call."""
+    if "request_id" not in g:
+        wished = request.headers.get(HEADER, "")
+        g.request_id = wished if _HARMLESS.fullmatch(wished) else uuid.uuid4().hex
+    found: str = g.request_id
+    return found

@@ -12,7 +12,7 @@ from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from app.api.http.request_id import request_id as present_request_id
+from app.api.http.headers import request_id as present_request_id
 from app.core.urls import url
 from app.errors import (
     CyberImageError,

@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from app.api.http.headers import request_id
 from app.api.http.openapi import blueprint, responses
-from app.api.http.request_id import request_id
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted
 from app.api.schemas.serializers import accepted_response
 from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import app_context
-from app.core.bodies import Integer
+from app.core.json_values import Integer
 from app.core.request import GenerationInput
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from app.api.http import openapi
 from app.api.http.conditional import check_preconditions, conditional
+from app.api.http.headers import request_id
 from app.api.http.openapi import ImagePath, blueprint, responses
-from app.api.http.request_id import request_id
 from app.api.routing import Access
 from app.api.schemas.images import FavoriteBody, ImageMetadata
 from app.api.schemas.jobs import Accepted

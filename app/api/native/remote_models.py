@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from app.api.http.headers import request_id
 from app.api.http.openapi import JobPath, blueprint, responses
-from app.api.http.request_id import request_id
 from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted
@@ -15,8 +15,8 @@ from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchema
 from app.api.schemas.serializers import accepted_response, remote_job_body, remote_models_body, remote_schema_body
 from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import api_context, app_context
-from app.core.bodies import Body, Integer
 from app.core.catalog import Media
+from app.core.json_values import Body, Integer
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,

@@ -16,7 +16,7 @@ from app.api.security.authorization import COOKIE, access_control
 from app.api.security.client_identity import address_id
 from app.api.server.context import app_context
 from app.core.access import Identity
-from app.core.bodies import Body
+from app.core.json_values import Body
 from app.core.urls import url
 from app.errors import AuthUnavailable, Forbidden, InvalidRequest, InvalidToken, NotFound, RateLimited, Unauthorized
 from app.services.auth.authority import LONGEST_TOKEN

@@ -17,9 +17,8 @@ from werkzeug.routing import Rule
 
 from app.api.routing import Access, current_policy
 from app.api.security.client_identity import address_id, identity
-from app.api.security.hosts import TrustedHosts
 from app.api.security.login_throttle import LoginThrottle
-from app.api.security.origins import OwnOrigin
+from app.api.security.origins import OwnOrigin, TrustedHosts
 from app.api.server.context import ApiContext
 from app.core.access import Identity, Role
 from app.core.lru_cache import LRUCache
@@ -38,7 +37,7 @@ from app.errors import (
     Unauthorized,
     UntrustedHost,
 )
-from app.monitoring.access_log import Refusal
+from app.monitoring.requests import Refusal
 from app.services.auth.api_keys import ApiKeyAuthority
 from app.services.auth.authority import LONGEST_TOKEN, Authority, SignedIn
 from app.services.auth.huggingface import HuggingFaceAuthority

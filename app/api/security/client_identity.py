@@ -12,7 +12,7 @@ from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.core.access import Identity
-from app.core.client_network import client_network
+from app.core.addresses import client_network
 from app.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:

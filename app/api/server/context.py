@@ -12,8 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from app.api.schemas.serializers import job_body
 from app.api.server.event_streams import EventStreamHub
 from app.core.budget import Budget
-from app.monitoring.access_log import RefusalMetrics
-from app.monitoring.requests import RequestMetrics
+from app.monitoring.requests import RefusalMetrics, RequestMetrics
 from app.monitoring.resources import Machine
 from app.services.context import AppContext
 from app.services.jobs.notifications import JobNotifier

@@ -9,7 +9,6 @@ is disconnected. The hub handles sockets and jobs; the encoding is its listeners
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import socket
 import threading
@@ -20,6 +19,7 @@ from typing import Protocol
 
 from app.core.job import JobStatus
 from app.errors import CyberImageError, DatabaseUnavailable, Unavailable
+from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
 from app.services.jobs.notifications import JobNotifier
@@ -30,7 +30,6 @@ POLL_SECONDS = 1.0  # how soon a change is noticed whose notification was lost
 HEARTBEAT_SECONDS = 15.0  # proxies cut streams that are silent for longer
 STALLED_SECONDS = 60.0  # after which a client that reads nothing is disconnected
 ESTIMATOR_SECONDS = 1.0  # an estimator is reused for so long
-EXIT_BROKEN = 72
 
 log = logging.getLogger("cyberimage.api")
 
@@ -162,24 +161,13 @@ class EventStreamHub:
                 self._wakeup_receiver.setblocking(False)
                 self._selector.register(self._wakeup_receiver, selectors.EVENT_READ)
                 self._notifier.on_change(self._on_job_change)
-                self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+                self._thread = BackgroundThread("event-streams", self._serve)
                 self._thread.start()
 
     def _on_job_change(self, job_id: str) -> None:
         if job_id in self._listeners:
             self._changed_jobs.append(job_id)
             self.interrupt_select()
-
-    def _run(self) -> None:
-        crashed = True
-        try:
-            self._serve()
-            crashed = False
-        finally:  # not `except`: the exception is not handled here
-            if crashed:
-                log.critical("The thread of the event streams crashed; the process is replaced", exc_info=True)
-                logging.shutdown()
-                os._exit(EXIT_BROKEN)
 
     def _serve(self) -> None:
         next_poll = time.monotonic() + POLL_SECONDS

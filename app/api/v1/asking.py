@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.http.request_id import request_id
+from app.api.http.headers import request_id
 from app.api.security.client_identity import client_id
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
 from app.errors import FieldError, UnsupportedTask

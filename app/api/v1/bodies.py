@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from app.core.bodies import Body, FiniteFloat, Integer
+from app.core.json_values import Body, FiniteFloat, Integer
 from app.core.request import (
     PICTURE,
     RANDOM_SEED,

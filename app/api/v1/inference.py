@@ -21,8 +21,8 @@ from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
-from app.core.bodies import Body, Integer
 from app.core.job import JobStatus
+from app.core.json_values import Body, Integer
 from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, Unavailable
 from app.services.media import gallery
 

@@ -12,7 +12,7 @@ from app.api.schemas.loras import LorasBody
 from app.api.schemas.serializers import lora_body
 from app.api.schemas.v1 import LoraLoaded, LoraUnloaded
 from app.api.server.context import app_context
-from app.core.bodies import Body
+from app.core.json_values import Body
 from app.errors import InvalidRequest, LoraUnavailable
 from app.services.models import loras as service
 

@@ -14,7 +14,7 @@ from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
 from app.api.server.context import ApiContext, api_context
 from app.api.v1.bodies import Timeout
 from app.api.v1.waiting import has_given_up, patience
-from app.core.bodies import Body
+from app.core.json_values import Body
 from app.errors import (
     InvalidRequest,
     LoadCancelled,

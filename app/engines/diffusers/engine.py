@@ -20,7 +20,7 @@ import transformers
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Control, Generation, Inputs, ResidentModel
+from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, ResidentModel
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
@@ -31,9 +31,8 @@ from app.engines.diffusers.generate.overflow import (
     neutral_inputs,
     overflow_error,
 )
-from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory
-from app.engines.diffusers.load.hub_client import bound_hub_answers
-from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory, log
+from app.engines.diffusers.load.hub import bound_hub_answers
 from app.engines.diffusers.load.offload import apply_memory_savings, can_tile, pixels_of, tiled
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
 from app.engines.diffusers.loader import Loader
@@ -43,7 +42,6 @@ from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
-from app.engines.settings import EngineSettings
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
 
 

@@ -15,13 +15,13 @@ import torch
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.offload import Plan, choose_plan, needs
-from app.engines.base import Control
+from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
 from app.engines.diffusers.load.build import build_pipeline, find_class, pipeline_class_name
 from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.digests import Digests
+from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.load_plan import LoadPlan
-from app.engines.diffusers.load.log import log
 from app.engines.diffusers.load.offload import possible_plans
 from app.engines.diffusers.load.precision import choose_dtype, dtype_name, exact_parts
 from app.engines.diffusers.load.quantization import choose_compression
@@ -32,7 +32,6 @@ from app.engines.diffusers.memory.memory import free_bytes, gigabytes, least_wor
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.part_sizes import weight_sizes
 from app.engines.diffusers.memory.shared_parts import find_shared, part_records
-from app.engines.settings import EngineSettings
 from app.errors import Cancelled, OutOfMemory
 
 _DIGESTS = ".part-digests.json"  # in MODEL_CACHE_DIR

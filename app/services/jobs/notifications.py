@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.services.jobs.status import JobView, view
 from app.store.db.notify import Subscription
@@ -106,9 +107,7 @@ class JobNotifier:
         with self._changed:
             if self._thread is None:
                 subscription = self._context.notifications.subscribe("news")
-                self._thread = threading.Thread(
-                    target=self._receive, args=(subscription,), name="job-notifier", daemon=True
-                )
+                self._thread = BackgroundThread("job-notifier", lambda: self._receive(subscription))
                 self._thread.start()
 
     def _receive(self, subscription: Subscription) -> None:

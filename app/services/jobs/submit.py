@@ -7,16 +7,19 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from pydantic_core import to_json
 
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
+from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 from app.core.request import GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
-from app.services.jobs.prompt_screening import screen_prompts
 from app.services.media.input_images import prepare
 from app.services.models.capabilities import check_task, known_spec
 from app.services.models.loras import check_loras
@@ -29,6 +32,7 @@ USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
 
 log = logging.getLogger("cyberimage.access")
+security_log = logging.getLogger("cyberimage.security")
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def submit(
     screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
     check_task(context, spec, resolved.request.task)
-    loras = check_loras(context, spec, resolved.request.loras)
+    loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
     if webhook_url is not None:
         check_url(context, webhook_url)
     _refuse_when_full(context)
@@ -168,9 +172,11 @@ def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:
 
 
 def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
-    """Digest of the whole request: pictures as sent, URLs as written."""
+    """Digest of the whole request: pictures as sent, URLs as written. The same by every route: what a route's own class
+    adds to GenerationInput is not part of it."""
     pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
-    fields = asked.model_dump_json(exclude={"image", "mask"})
+    own = asked.model_dump(mode="json", include=set(GenerationInput.model_fields) - {"image", "mask"})
+    fields = to_json(own | {"priority": priority, "webhook_url": webhook_url}).decode()
     return hashlib.sha256("|".join([fields, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
 
 
@@ -189,3 +195,28 @@ def _seconds_until_space(context: AppContext) -> float:
     """Estimated seconds until the first running job ends."""
     seconds = EtaEstimator(context).next_end()
     return USUAL_WAIT_SECONDS if seconds is None else min(max(seconds, 1.0), LONGEST_WAIT_SECONDS)
+
+
+def screen_prompts(settings: Settings, texts: Mapping[str, str], *, client_id: str, request_id: str | None) -> None:
+    """Match `texts`, by field, against the patterns. Raises SuspiciousInput if SUSPICIOUS_INPUT=refuse. The caller
+    bounds their length."""
+    if settings.suspicious_input == "off":
+        return
+    for field, text in texts.items():
+        found = find_attack(text, _patterns(settings.suspicious_patterns))
+        if found is None:
+            continue
+        security_log.warning(
+            "Suspicious %s (%s, %s characters) from %s: %s",
+            *(field, found.pattern, len(text), client_id),
+            "refused" if settings.suspicious_input == "refuse" else "let through",
+            extra={"request_id": request_id},
+        )
+        if settings.suspicious_input == "refuse":
+            raise refusal_message(field, found)
+
+
+@lru_cache(maxsize=4)
+def _patterns(written: str) -> Patterns:
+    """The compiled SUSPICIOUS_PATTERNS (validated with the settings), or the built-in ones if empty."""
+    return compiled(json.loads(written) if written else DEFAULT_PATTERNS)

@@ -10,8 +10,8 @@ from pathlib import Path
 from app.core.catalog import Media
 from app.core.job import Job, JobStatus
 from app.core.output import Output
+from app.core.prompts import matches
 from app.core.request import spec_for
-from app.core.search import matches
 from app.errors import ImageNotFound, UnknownModel
 from app.services.context import AppContext
 from app.store.media.outputs import GalleryQuery

@@ -22,9 +22,8 @@ from app.core.output import Output
 from app.core.safety import SafetyResult
 from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
-from app.files.marking import marked_mp4
 from app.files.media import with_manifest
-from app.files.metadata import build_manifest, embedded_metadata, png_text, xmp_of
+from app.files.metadata import build_manifest, embedded_metadata, marked_mp4, png_text, xmp_of
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.context import AppContext

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from app.errors import DatabaseUnavailable
 from app.monitoring.resources import memory_percent
+from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.services.ops.cleanup import clean_up
 from app.store.db.vacuum import vacuum_and_analyze
@@ -51,14 +52,14 @@ def _retry_next_time() -> Iterator[None]:
 
 class Maintenance(threading.Thread):
     """Runs the periodic tasks on its thread until the process ends. Leases expire on another thread: in time however
-    long a clean-up takes, and even if one fails."""
+    long a clean-up takes, and even if one fails: a mistake in a clean-up ends this thread only, not the process."""
 
     def __init__(self, context: AppContext) -> None:
         super().__init__(name="maintenance", daemon=True)
         self._context = context
         self._periodic_tasks = PeriodicTaskStore(context.database)
         self._stopping = threading.Event()
-        self._lease_thread = threading.Thread(target=self._expire_leases, name="lease-expiry", daemon=True)
+        self._lease_thread = BackgroundThread("lease-expiry", self._expire_leases)
 
     def start(self) -> None:
         self._lease_thread.start()

@@ -20,6 +20,7 @@ import httpx
 
 from app.core.webhooks import Delivery, retry_delay
 from app.errors import DatabaseUnavailable
+from app.process.threads import BackgroundThread
 from app.providers.ssrf_guard import AddressRefused, guarded_client
 from app.services.context import AppContext
 from app.services.webhooks.signing import signed_headers, signing_secret
@@ -61,7 +62,7 @@ class WebhookDispatcher:
         self._ended = self._ended_before = 0  # ended deliveries, in total and at the last claim
         self._stopping = False
         self._clean_up_at = time.monotonic()
-        self._dispatcher = threading.Thread(target=self._dispatch, name="webhooks", daemon=True)
+        self._dispatcher = BackgroundThread("webhooks", self._dispatch)
 
     def start(self) -> None:
         self._dispatcher.start()

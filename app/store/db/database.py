@@ -19,10 +19,12 @@ from types import ModuleType
 from typing import Any
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Double, Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from app.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
 from app.store.db.writer_lock import writer_lock
@@ -247,3 +249,24 @@ def _execute_raw(connection: Any, statement: str) -> None:
         cursor.execute(statement)
     finally:
         cursor.close()
+
+
+class now(FunctionElement[float]):
+    """Seconds since the epoch, UTC, at the start of the statement (SQLite: milliseconds; PostgreSQL: microseconds).
+
+    Every `now()` in one statement is the same moment: limits computed from it compare exactly.
+    """
+
+    inherit_cache = True  # works for functions only: a ColumnElement subclass would be compiled on every use
+    type = Double()
+
+
+@compiles(now, "sqlite")
+def _sqlite(element: now, compiler: Any, **kw: Any) -> str:
+    # unixepoch('subsec') would need SQLite 3.42; 2440587.5 is the Julian day of the epoch.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _postgresql(element: now, compiler: Any, **kw: Any) -> str:
+    return "CAST(extract(epoch FROM statement_timestamp()) AS double precision)"

@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since the epoch, UTC, by the database's clock (see `app.store.db.clock`).
+"""The tables. Times are seconds since the epoch, UTC, by the database's clock (see `app.store.db.database`).
 
 Every index on pending or running jobs is *partial with the status as a literal*, so that it holds only those rows: a
 claim costs the same with a million finished jobs. Queries must spell the status the same way (`PENDING` and
@@ -147,7 +147,7 @@ outputs = Table(
     Column("manifest", JSON, nullable=False),
     Column("favorite", Boolean, nullable=False, server_default=false()),  # kept by retention
     Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
-    Column("search_text", Text, nullable=False, server_default=""),  # the prompt, case-folded (app.core.search)
+    Column("search_text", Text, nullable=False, server_default=""),  # the prompt, case-folded (app.core.prompts)
     UniqueConstraint("job_id", "index"),
 )
 Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)

@@ -11,10 +11,9 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, up
 
 from app.core.catalog import Media
 from app.core.output import Output
-from app.core.search import words_of
+from app.core.prompts import words_of
 from app.errors import Gone, ImageNotFound
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import outputs, removals, tallies
 
 IDS_PER_QUERY = 500

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, literal, select, tuple_
 
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import ENDED, idempotency_keys, jobs, outputs, removals
 from app.store.db.upsert import insert_into
 

@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, func, insert, or_, select,
 
 from app.core.access import ApiKey, Role
 from app.errors import KeyNotFound
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import api_keys
 
 USED_RESOLUTION_SECONDS = 600.0  # of last_used_at: a write per request would cost more than the request

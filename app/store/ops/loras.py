@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import delete, select
 
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import loras
 from app.store.db.upsert import insert_into
 

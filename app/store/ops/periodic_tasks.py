@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import periodic_tasks
 from app.store.db.upsert import insert_into
 

@@ -17,8 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, sel
 
 from app.core.webhooks import JITTER, RETRY_DELAYS, TRIES, Delivery, DeliveryState, pause_after
 from app.errors import DeliveryNotFound
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import UNDELIVERED, webhook_deliveries, webhook_pauses
 from app.store.db.upsert import insert_into
 from app.store.ops.secrets import secret

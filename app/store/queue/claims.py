@@ -15,15 +15,12 @@ from sqlalchemy import Connection, Double, Integer, Row, bindparam, case, func, 
 from app.core.catalog import Lane
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
+from app.core.prompts import folded
 from app.core.safety import SafetyResult
-from app.core.search import folded
 from app.errors import Cancelled, CyberImageError, LeaseLost
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import PENDING, jobs, outputs
-from app.store.queue.batching import MERGEABLE, batchable
 from app.store.queue.durations import update_durations
-from app.store.queue.fence import OWNED, fence
 from app.store.queue.lease_expiry import (
     BACKOFF_DOUBLINGS,
     BACKOFF_MAX_SECONDS,
@@ -32,9 +29,9 @@ from app.store.queue.lease_expiry import (
     expire_leases,
     status_after_failure,
 )
-from app.store.queue.next_job import AVAILABLE, pick_next
+from app.store.queue.next_job import AVAILABLE, MERGEABLE, batchable, pick_next
 from app.store.queue.outbox import enqueue_webhooks
-from app.store.queue.rows import REQUEST_COLUMNS, job_from_row, request_from_row
+from app.store.queue.rows import OWNED, REQUEST_COLUMNS, fence, job_from_row, request_from_row
 
 __all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "ClaimStore", "HeartbeatResult"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from app.errors import IdempotencyConflict
-from app.store.db.clock import now
+from app.store.db.database import now
 from app.store.db.schema import idempotency_keys
 from app.store.db.upsert import insert_into
 

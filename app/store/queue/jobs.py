@@ -16,15 +16,13 @@ from app.core.inputs import InputPicture
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
 from app.errors import Conflict, Gone, JobNotFound
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, jobs, removals, tallies
 from app.store.queue.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, store_answer
-from app.store.queue.inputs import store_inputs
+from app.store.queue.next_job import turn_for
 from app.store.queue.outbox import enqueue_webhooks
 from app.store.queue.predictions import supersede_for_retry
-from app.store.queue.rows import job_from_row
-from app.store.queue.turns import turn_for
+from app.store.queue.rows import job_from_row, store_inputs
 
 _IDS_AT_A_TIME = 500  # databases bound the parameters of a statement
 

@@ -9,7 +9,7 @@ from sqlalchemy import Case, ColumnElement, Connection, Row, case, literal, or_,
 
 from app.core.job import JobStatus
 from app.errors import GenerationTimeout, WorkerDied
-from app.store.db.clock import now
+from app.store.db.database import now
 from app.store.db.schema import PENDING, PROCESSING, jobs
 
 BACKOFF_SECONDS = 2.0  # before the second attempt; doubles with each further one

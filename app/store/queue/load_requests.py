@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, up
 from app.core.ids import new_id
 from app.core.load_requests import LoadAction, LoadRequest, LoadState
 from app.errors import CyberImageError
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import REQUESTED, load_requests
 
 KEPT_SECONDS = 86400.0  # how long old requests are kept for diagnosis

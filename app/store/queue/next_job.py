@@ -1,14 +1,15 @@
-"""Selects the next job for a worker: queries what `app.core.scheduling.choose` needs, in the claim's transaction."""
+"""Order of the queue: the turn of a new job, the next job of a worker, and the jobs that may be merged with it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, update
 
 from app.core.catalog import Lane
-from app.core.scheduling import Candidate, affinity_bound, choose
-from app.store.db.clock import now
+from app.core.job import Claim
+from app.core.scheduling import Candidate, affinity_bound, call_of, choose, next_turn
+from app.store.db.database import now
 from app.store.db.schema import PENDING, QUEUE_ORDER, jobs
 from app.store.queue.durations import load_seconds
 
@@ -53,3 +54,50 @@ def _first(connection: Connection, lane: Lane, model: str | None) -> Candidate |
     wanted = {"lane": lane} if model is None else {"lane": lane, "model": model}
     row = connection.execute(_HEAD if model is None else _WARM, wanted).one_or_none()
     return None if row is None else Candidate(*row)
+
+
+_line = select(jobs.c.turn).where(PENDING, jobs.c.lane == bindparam("lane"), jobs.c.priority == bindparam("priority"))
+_own = _line.where(jobs.c.client_id == bindparam("client")).order_by(jobs.c.turn.desc()).limit(1)
+_serving = _line.where(jobs.c.attempt == 0).order_by(jobs.c.turn, jobs.c.seq).limit(1)
+_newest = select(func.max(jobs.c.seq))
+_TURNS = select(_own.scalar_subquery(), _serving.scalar_subquery(), _newest.scalar_subquery())
+
+
+# On PostgreSQL two jobs of one client that are enqueued at the same moment may get the same turn; `seq` still orders
+# them. A lock would make each enqueue wait for the other's commit, for a difference of one place.
+def turn_for(connection: Connection, client_id: str, priority: int, lane: Lane) -> int:
+    place = {"client": client_id, "priority": priority, "lane": lane}
+    own, serving, newest = connection.execute(_TURNS, place).one()
+    return next_turn(own, serving, newest or 0)
+
+
+LOOK_AHEAD = 64  # of the jobs with the same model and priority: the query's cost does not grow with the queue
+
+# First attempts only: after a crash each job runs alone, so that one that crashes its worker takes others along once.
+# And only jobs that have another attempt left.
+
+MERGEABLE = and_(PENDING, jobs.c.attempt == 0, jobs.c.max_attempts > 1, jobs.c.available_at.is_(None))
+
+_claimed = jobs.alias()
+_NEXT = (
+    select(jobs.c.id, jobs.c.negative_prompt.is_(None).label("no_negative"), jobs.c.settings)
+    .where(
+        MERGEABLE,
+        jobs.c.model_id == bindparam("model"),
+        jobs.c.lane == "local",
+        jobs.c.priority == select(_claimed.c.priority).where(_claimed.c.id == bindparam("first")).scalar_subquery(),
+    )
+    .order_by(jobs.c.turn, jobs.c.seq)
+    .limit(LOOK_AHEAD)
+)
+
+
+def batchable(connection: Connection, first: Claim, most: int) -> Sequence[str]:
+    """The ids of up to `most` such jobs, in queue order. Claims none: see `ClaimStore.claim_batch`.
+
+    Jobs with and without a negative prompt are not mixed: SDXL treats none differently from an empty one.
+    """
+    request = first.request
+    wanted = call_of(request.stored()), request.negative_prompt is None
+    rows = connection.execute(_NEXT, {"model": request.model_id, "first": first.job_id})
+    return [row.id for row in rows if (call_of(row.settings), bool(row.no_negative)) == wanted][:most]

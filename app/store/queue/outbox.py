@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select
 from app.core.job import Job
 from app.core.output import Output
 from app.core.webhooks import TRIES, DeliveryState, endpoint_of, event_of, payload_of, receiver_of
-from app.store.db.clock import now
+from app.store.db.database import now
 from app.store.db.schema import webhook_deliveries, webhook_pauses
 from app.store.queue.predictions import newest_of
 

@@ -14,11 +14,10 @@ from app.core.ids import new_id
 from app.core.job import Claim
 from app.core.prediction import Prediction, PredictionStatus, Report
 from app.errors import LeaseLost
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import ENDED, OPEN, jobs, predictions
 from app.store.ops.counters import Counter, count
-from app.store.queue.fence import OWNED, fence
+from app.store.queue.rows import OWNED, fence
 
 ERROR_MAX_CHARS = 2000
 

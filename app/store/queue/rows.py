@@ -1,15 +1,19 @@
-"""Converts rows of `jobs` to domain objects."""
+"""Rows of jobs and of their input pictures, to and from domain objects; and the fence: the condition in the WHERE of
+every write by a worker."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row, and_, bindparam, insert, select
 
-from app.core.job import Job, JobStatus, Phase, Progress
+from app.core.inputs import InputPicture
+from app.core.job import Claim, Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
-from app.store.db.schema import jobs
+from app.store.db.database import Database
+from app.store.db.schema import PROCESSING, inputs, jobs
 
 
 def job_from_row(row: Row[Any]) -> Job:
@@ -61,3 +65,47 @@ def request_from_row(row: Row[Any]) -> GenerationRequest:
     return GenerationRequest(
         model_id=row.model_id, prompt=row.prompt, negative_prompt=row.negative_prompt, **row.settings
     )
+
+
+OWNED = and_(
+    jobs.c.id == bindparam("own_job"),
+    PROCESSING,
+    jobs.c.worker_id == bindparam("own_worker"),
+    jobs.c.attempt == bindparam("own_attempt"),
+)
+
+
+def fence(claim: Claim) -> dict[str, Any]:
+    """The parameters of OWNED."""
+    return {"own_job": claim.job_id, "own_worker": claim.worker_id, "own_attempt": claim.attempt}
+
+
+class InputStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def pngs(self, job_id: str) -> dict[str, bytes]:
+        """The PNGs of a job by role; empty for a job without inputs."""
+        with self._database.read() as connection:
+            return {row.role: row.png for row in connection.execute(_PNGS, {"job": job_id})}
+
+
+def store_inputs(connection: Connection, job_id: str, pictures: Sequence[InputPicture]) -> None:
+    """Insert the pictures of a new job, in the transaction that creates it."""
+    if not pictures:
+        return
+    rows = [
+        {
+            "job_id": job_id,
+            "role": picture.role,
+            "sha256": picture.ref.sha256,
+            "width": picture.ref.width,
+            "height": picture.ref.height,
+            "png": picture.png,
+        }
+        for picture in pictures
+    ]
+    connection.execute(insert(inputs), rows)
+
+
+_PNGS = select(inputs.c.role, inputs.c.png).where(inputs.c.job_id == bindparam("job"))

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from app.core.catalog import Lane
 from app.core.job import JobStatus
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import PENDING, PROCESSING, UNDELIVERED, jobs, webhook_deliveries
 from app.store.media.outputs import count_outputs
 from app.store.ops.counters import Counter, totals

@@ -9,8 +9,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from app.core.catalog import Lane
-from app.store.db.clock import now
-from app.store.db.database import Database
+from app.store.db.database import Database, now
 from app.store.db.schema import workers
 
 

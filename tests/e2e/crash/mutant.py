@@ -11,10 +11,10 @@ def remove_fence() -> None:
     """Call it before anything else of the project is imported: the statements are built at import."""
     assert "app.store.queue.claims" not in sys.modules, "too late: the statements are built already"
     from app.store.db.schema import jobs
-    from app.store.queue import fence
+    from app.store.queue import rows
 
-    fence.OWNED = jobs.c.id == bindparam("own_job")
-    fence.fence = lambda claim: {"own_job": claim.job_id}
+    rows.OWNED = jobs.c.id == bindparam("own_job")
+    rows.fence = lambda claim: {"own_job": claim.job_id}
 
     from app.store.queue import claims
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.output import Output
-from app.core.search import matches
+from app.core.prompts import matches
 from app.errors import Gone, ImageNotFound
 from app.store.media.outputs import GalleryQuery
 from tests.store.harness import Store, an_output

@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import diffusers
 import numpy as np
 import numpy.typing as npt
 import torch
+import transformers
 
 from app.core.job import Phase
 from app.core.request import GenerationRequest
@@ -20,8 +22,8 @@ from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook
 from app.engines.diffusers.generate.task_pipelines import pipeline_for
-from app.engines.diffusers.generate.versions import versions_of
 from app.engines.diffusers.load.demo import vocabulary_warnings
+from app.engines.diffusers.load.precision import dtype_name
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.errors import Cancelled, GenerationError
 from app.files.media import encode_mp4
@@ -208,3 +210,20 @@ def _warnings(model: LoadedModel, pipeline: Any, call: PipelineArguments) -> tup
         unused = f"{model.spec.id} reads a negative prompt only with a guidance_scale above 1; it was ignored."
         return (*call.warnings, unused)
     return call.warnings
+
+
+def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
+    """Versions by name. `pipeline` is the one that ran; `revision` the hub's commit hash, or `sampled-sha256:…` over
+    local weights (see `weights.fingerprint`)."""
+    return {
+        "diffusers": diffusers.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "pipeline": type(pipeline).__name__,
+        "scheduler": type(getattr(model.pipeline, "scheduler", None)).__name__,
+        "dtype": dtype_name(model.dtype),
+        "attention": model.attention,
+        "device": str(model.device),
+        "revision": model.checkpoint.revision,
+        **({"weights": weights} if (weights := model.load_plan.compression.description) else {}),
+    }

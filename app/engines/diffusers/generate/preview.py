@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from app.engines.base import Pixels
-from app.engines.diffusers.generate.first_frame import decode_frame, first_frame
-from app.engines.diffusers.load.errors import is_out_of_memory
-from app.engines.diffusers.load.log import log
+from app.engines.diffusers.generate.task_pipelines import decode_frame, first_frame
+from app.engines.diffusers.load.errors import is_out_of_memory, log
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
 FIRST_AFTER_SECONDS = 0.4

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from app.engines.diffusers.load.log import warn_once
+from app.engines.diffusers.load.errors import warn_once
 
 _SAFE_FAMILIES = ("Flux", "StableDiffusion")
 _NATIVE_IS_FASTER = (9, 0)  # Hopper and later: cuDNN and flash kernels behind torch's own attention win there

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.errors import log
 
 _MOST = 2000  # entries; the oldest are removed first
 

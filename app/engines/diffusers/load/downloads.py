@@ -30,9 +30,8 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from app.engines.base import Control
-from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS
-from app.engines.diffusers.load.hub_names import plain_names_only
-from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, log
+from app.engines.diffusers.load.hub import plain_names_only
 from app.errors import Cancelled, GenerationError, LoraUnavailable, ModelDownloadFailed, StorageFull
 from app.files.hub_cache import PARTIAL
 

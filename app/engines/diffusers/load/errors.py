@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator
+from functools import cache
 
 import huggingface_hub.errors as hub
 import torch
@@ -98,3 +100,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
+
+
+log = logging.getLogger("cyberimage.models")
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Log `message` as a warning on the first call with it."""
+    log.warning(message)

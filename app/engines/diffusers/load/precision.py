@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import torch
 
-from app.engines.diffusers.load.log import warn_once
+from app.engines.diffusers.load.errors import warn_once
 
 _BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 _MADE_IN_FLOAT16 = re.compile(r"StableDiffusion(?!3)|LatentConsistency")  # how their classes begin

@@ -18,12 +18,11 @@ import transformers
 from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
 
 from app.core.catalog import ModelSpec
+from app.engines.base import EngineSettings
 from app.engines.diffusers.load.checkpoint import DENOISERS, Checkpoint
 from app.engines.diffusers.load.weights import fingerprint, with_lowercase_suffix
-from app.engines.settings import EngineSettings
 from app.errors import ModelUnavailable
-from app.files.gguf import check_gguf
-from app.files.safetensors import DamagedFile
+from app.files.weights import DamagedFile, check_gguf
 
 STORED_DTYPE = torch.float8_e4m3fn  # of layer-wise casting
 

@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
-from app.engines.base import Control
+from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.checkpoint import (
     PICKLE_SUFFIXES,
     SKIPPED_PARTS,
@@ -27,11 +27,9 @@ from app.engines.diffusers.load.checkpoint import (
     variant_of,
 )
 from app.engines.diffusers.load.downloads import resumable_downloads
-from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error
-from app.engines.diffusers.load.hub_names import plain_names_only
-from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error, log
+from app.engines.diffusers.load.hub import plain_names_only
 from app.engines.diffusers.load.weights import tensor_shapes
-from app.engines.settings import EngineSettings
 from app.errors import GenerationError, ModelUnavailable
 
 _CONFIG_FILES = ["*.json", "**/*.json", "*.txt", "**/*.txt", "**/*.model"]  # kilobytes: no weights among them

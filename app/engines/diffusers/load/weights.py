@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ModelUnavailable
-from app.files.safetensors import DamagedFile, read_header
+from app.files.weights import DamagedFile, read_header
 
 _ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _RESIZED = ("F64", "F32", "F16", "BF16")  # what a load in another precision converts

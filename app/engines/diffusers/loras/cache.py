@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.loras import FAMILIES, LoraFile, fits
-from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory
-from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, log
 from app.engines.diffusers.load.precision import dtype_name
 from app.engines.diffusers.loras.hooks import ActiveLoras, Additions, denoiser_additions
 from app.engines.diffusers.loras.tensors import Contents, misfit, read_contents

@@ -13,13 +13,11 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import Control
+from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.downloads import fetch_file, require_size
-from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error
-from app.engines.diffusers.load.log import log
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error, log
 from app.engines.diffusers.load.weights import fingerprint
 from app.engines.diffusers.loras.cache import LoraRequest
-from app.engines.settings import EngineSettings
 from app.errors import GenerationError, LoraUnavailable
 from app.files import loras as files
 

@@ -20,12 +20,10 @@ from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
 from app.core.safety import SafetyPolicy, SafetyResult, most_severe
-from app.engines.base import GeneratedImage, GeneratedVideo, Generation, Pixels
-from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory
-from app.engines.diffusers.load.hub_names import plain_names_only
-from app.engines.diffusers.load.log import log
+from app.engines.base import EngineSettings, GeneratedImage, GeneratedVideo, Generation, Pixels
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory, log
+from app.engines.diffusers.load.hub import plain_names_only
 from app.engines.diffusers.safety.checkers import Checker, clip_checker, label_checker
-from app.engines.settings import EngineSettings
 from app.errors import ContentBlocked, ModelUnavailable
 from app.files.media import encode_mp4, read_frames
 

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.settings import EngineSettings
 from app.errors import Cancelled, GenerationError, LoraIncompatible, OutOfMemory
 from tests.engines.diffusers.generate.control import Recorder
 from tools.tiny_models.lora import make_lora

@@ -16,12 +16,12 @@ from PIL import Image
 from app.core.job import Phase
 from app.core.safety import SafetyResult
 from app.core.videos import VIDEO_FAMILIES
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.generate import preview
-from app.engines.diffusers.generate.first_frame import decode_frame, first_frame
+from app.engines.diffusers.generate.task_pipelines import decode_frame, first_frame
 from app.engines.diffusers.memory.memory import part_bytes
 from app.engines.diffusers.safety import filter
-from app.engines.settings import EngineSettings
 from app.errors import Cancelled, ContentBlocked, UnsupportedTask
 from app.files.media import encode_mp4, read_frames
 from tests.engines.diffusers.generate.control import Recorder

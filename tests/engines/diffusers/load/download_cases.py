@@ -10,11 +10,11 @@ from pathlib import Path
 from huggingface_hub.constants import HF_HUB_CACHE
 
 from app.core.catalog import ModelSpec
+from app.engines.base import EngineSettings
 from app.engines.diffusers.load import downloads
-from app.engines.diffusers.load.hub_client import bound_hub_answers
+from app.engines.diffusers.load.hub import bound_hub_answers
 from app.engines.diffusers.load.sources import locate
 from app.engines.diffusers.loras.files import locate_lora
-from app.engines.settings import EngineSettings
 from app.errors import Cancelled, GenerationError
 from app.files import hub_cache
 from tests.engines.diffusers.generate.control import Recorder

@@ -16,8 +16,8 @@ import huggingface_hub.constants
 
 from app.core.catalog import ModelSpec
 from app.core.request import GenerationRequest, LoraChoice
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.settings import EngineSettings
 from app.errors import GenerationError
 from tests.engines.diffusers.generate.control import Recorder
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
+from app.engines.diffusers.load.errors import warn_once
 from app.engines.diffusers.load.load_plan import LoadPlan
-from app.engines.diffusers.load.log import warn_once
 from app.engines.diffusers.load.precision import choose_dtype, exact_parts, safer_dtype
 from app.errors import GenerationError
 from tests.engines.diffusers.generate.control import Recorder

@@ -9,9 +9,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from app.core.safety import SafetyResult
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.safety.filter import blurred
-from app.engines.settings import EngineSettings
 from app.errors import ContentBlocked, ModelUnavailable
 from tests.engines.diffusers.generate.control import Recorder
 from tools.tiny_models.safety import ALWAYS, NEVER, clip_checker, label_checker

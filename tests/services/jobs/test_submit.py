@@ -8,7 +8,7 @@ import pytest
 
 from app.config import load_settings
 from app.errors import ConfigurationError, SuspiciousInput
-from app.services.jobs.prompt_screening import screen_prompts
+from app.services.jobs.submit import screen_prompts
 
 ATTACK = "<script>alert('secret words')</script>"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.client_network import client_network
+from app.core.addresses import client_network
 
 
 @pytest.mark.parametrize(

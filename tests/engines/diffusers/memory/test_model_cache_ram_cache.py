@@ -17,7 +17,6 @@ from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import build
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.memory import model_cache as model_cache_module
-from app.engines.diffusers.memory import ram_cache
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.model_cache import ModelCache
 from tests.engines.diffusers.generate.control import Recorder
@@ -54,9 +53,8 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch):
     machine = Machine()
-    for module in (model_cache_module, ram_cache):
-        monkeypatch.setattr(module, "free_bytes", machine.free)
-    monkeypatch.setattr(ram_cache, "reserve_bytes", lambda _: RESERVE)
+    monkeypatch.setattr(model_cache_module, "free_bytes", machine.free)
+    monkeypatch.setattr(model_cache_module, "reserve_bytes", lambda _: RESERVE)
     monkeypatch.setattr(model_cache_module, "release", lambda: None)  # unreferenced models are freed without it
     return machine
 
@@ -258,7 +256,7 @@ def on_gpu(settings, monkeypatch):
     def free(device):
         return room[device.type] - sum(model.device_bytes for model in engine.resident() if device.type == "cuda")
 
-    for module in (model_cache_module, ram_cache, loader_module):
+    for module in (model_cache_module, loader_module):
         monkeypatch.setattr(module, "free_bytes", free)
     monkeypatch.setattr(engine_module, "_choose_device", lambda _: GPU)
     monkeypatch.setattr(build, "place", lambda *_: None)

@@ -1,16 +1,21 @@
-"""Limits the size of the hub's responses. huggingface_hub reads listings into memory and small files onto the disk
-without a limit, and a hub, or a server in its place, may send an endless one.
+"""Guards around huggingface_hub, which trusts its hub: a malicious one, or a server in its place, could fill memory and
+disk with an endless listing or small file, and write anywhere by an ETag that is used as a file name.
 
 Weights are downloaded by downloads.py, which knows the size of each file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx2  # of huggingface_hub, which hands its client out
+from huggingface_hub import file_download
 from huggingface_hub.utils import set_client_factory
 from huggingface_hub.utils._http import default_client_factory
+
+from app.errors import ModelDownloadFailed
 
 MOST_BYTES = 64_000_000  # of a response without a length, or of a listing; the longest have a few millions
 
@@ -52,3 +57,24 @@ class _BoundedStream(httpx2.SyncByteStream):
     def close(self) -> None:
         if isinstance(self._stream, httpx2.SyncByteStream):
             self._stream.close()
+
+
+_PLAIN = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,199}")
+
+
+@contextmanager
+def plain_names_only() -> Iterator[None]:
+    """Within the block, an ETag that could name a file elsewhere raises ModelDownloadFailed."""
+    plain = file_download._normalize_etag
+
+    def checked(etag: str | None) -> str | None:
+        name: str | None = plain(etag)
+        if name is not None and not _PLAIN.fullmatch(name):
+            raise ModelDownloadFailed(f"The hub sent an invalid checksum: {name[:100]!r}. Check HF_ENDPOINT.")
+        return name
+
+    file_download._normalize_etag = checked
+    try:
+        yield
+    finally:
+        file_download._normalize_etag = plain

@@ -26,7 +26,7 @@ def test_an_idle_model_is_unloaded_and_loaded_again(new_harness, engine: FakeEng
 
 def test_only_the_idle_model_is_unloaded(new_harness, engine: FakeEngine, monkeypatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("app.worker.idle_models.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("app.worker.model_commands.time", SimpleNamespace(monotonic=lambda: clock[0]))
     harness = new_harness(MODEL_IDLE_SECONDS="100")
     harness.start(engine)
     for model_id in ("other", "fake"):

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import LoraUnavailable
 from app.files import loras
-from app.files.safetensors import DamagedFile, read_header
+from app.files.weights import DamagedFile, read_header
 
 GOOD = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 

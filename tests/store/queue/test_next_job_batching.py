@@ -11,7 +11,7 @@ from app.core.inputs import InputRef
 from app.core.job import JobStatus, Phase
 from app.core.request import LoraChoice
 from app.core.rerun import RerunOf
-from app.store.queue import batching, claims
+from app.store.queue import claims, next_job
 from tests.store.harness import LEASE, TIMEOUT, Store, an_output
 
 PICTURE = InputRef(sha256="0" * 64, width=64, height=64)
@@ -104,7 +104,7 @@ def test_one_that_is_held_back_stays(store: Store) -> None:
 
 
 def test_no_job_is_moved_forward_from_far_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_NEXT", batching._NEXT.limit(3))
+    monkeypatch.setattr(next_job, "_NEXT", next_job._NEXT.limit(3))
     store.submit()
     for width in (128, 64, 128, 64):
         store.submit(width=width)
@@ -134,7 +134,7 @@ def test_jobs_claimed_by_another_worker_meanwhile_are_left_out(store: Store, mon
     for _ in range(3):
         store.submit()
     first = store.claim("w1")
-    look, theirs = batching.batchable, []
+    look, theirs = next_job.batchable, []
 
     def slow_look(*arguments):
         chosen = look(*arguments)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from app.files.marking import FROM_TEXT, marked_mp4, xmp_packet
 from app.files.media import read_video, read_video_manifest, with_manifest
+from app.files.metadata import FROM_TEXT, marked_mp4, xmp_packet
 from tests.providers.media import video
 
 

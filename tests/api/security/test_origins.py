@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from app import create_app
-from app.api.security.hosts import TrustedHosts, host_name
+from app.api.security.origins import TrustedHosts, host_name
 
 EVERYWHERE = "0.0.0.0"
 

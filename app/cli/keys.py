@@ -12,7 +12,7 @@ from app.cli.common import json_option, print_json
 from app.cli.installation import run_command
 from app.config.rate_limits import check_limit
 from app.core.access import ApiKey, Role
-from app.core.job_body import iso_or_none
+from app.core.times import iso_or_none
 from app.services.auth.api_keys import create_key
 from app.services.context import AppContext
 from app.services.webhooks.signing import signing_secret

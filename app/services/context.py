@@ -11,6 +11,7 @@ from app.core.catalog import Catalog
 from app.core.catalog_limits import catalog_of
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
+from app.services.job_body import webhook_message
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.notify import Notifier, open_notifier
@@ -71,8 +72,8 @@ def open_context(settings: Settings) -> AppContext:
         settings=settings,
         catalog=catalog,
         database=database,
-        jobs=JobStore(database),
-        claims=ClaimStore(database, lease_seconds=lease, timeout_seconds=timeout),
+        jobs=JobStore(database, render_webhook=webhook_message),
+        claims=ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout),
         inputs=InputStore(database),
         outputs=OutputStore(database),
         workers=WorkerStore(database, lease_seconds=lease),

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from app.core.job import JobView
 from app.core.lru_cache import LRUCache
-from app.core.urls import url_prefix
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
-from app.services.jobs.status import JobView
 from app.services.jobs.status import view as read_view
+from app.services.urls import url_prefix
 from app.store.queue.status_probe import StatusProbe, StatusProbeStore
 
 CACHE_ENTRIES = 500  # jobs; some kilobytes each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from pydantic_core import to_json
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
-from app.core.request import GenerationInput, GenerationRequest, resolve
+from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
 from app.services.context import AppContext
@@ -70,7 +71,7 @@ def submit(
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     spec = known_spec(context, context.catalog.get(asked.model_id))
     screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
-    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
+    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars, drawn_seed=_draw_seed())
     check_task(context, spec, resolved.request.task)
     loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
     if webhook_url is not None:
@@ -119,7 +120,16 @@ def submit_remote(
         earlier = context.jobs.first_answer(client_id, idempotency)
         if earlier is not None:
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    ready = prepare_remote(context, models, media, model, input, client_id=client_id, source_image_id=source_image_id)
+    ready = prepare_remote(
+        context,
+        models,
+        media,
+        model,
+        input,
+        client_id=client_id,
+        drawn_seed=_draw_seed(),
+        source_image_id=source_image_id,
+    )
     screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(context, webhook_url)
@@ -163,6 +173,10 @@ def _store(
     if idempotency is not None and (first := context.jobs.first_answer(client_id, idempotency)) is not None:
         return Submission(first.job_id, first.position, first.warnings, is_new)
     return Submission(job.id, context.jobs.position(job), job.warnings, is_new)
+
+
+def _draw_seed() -> int:
+    return secrets.randbelow(DRAWN_SEED_MAX + 1)
 
 
 def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:

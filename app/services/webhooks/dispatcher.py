@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections import Counter
@@ -148,7 +149,7 @@ class WebhookDispatcher:
             self._store.delivered(delivery, outcome.status or 0)
             log.info("Delivered %s, attempt %s", delivery.event, delivery.attempt, extra=_context(delivery))
             return
-        retry_in = None if outcome.final else retry_delay(delivery.tries_left)
+        retry_in = None if outcome.final else retry_delay(delivery.tries_left, random.random())
         self._store.failed(
             delivery,
             outcome.error,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from app.core.job_body import iso
+from app.core.times import iso
 
 
 @pytest.mark.parametrize(

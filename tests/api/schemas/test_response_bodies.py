@@ -134,14 +134,3 @@ def test_the_machine_is_described_as_it_always_was() -> None:
 
 def test_every_recorded_body_is_made() -> None:
     assert set(GOLDEN) == {*BODIES, *(f"webhook {name}" for name in JOBS), "machine"}
-
-
-def test_text_that_is_no_unicode_fails_no_list() -> None:
-    """A file name that is not UTF-8, or half of a character that a provider sent."""
-    body = LoraBody.of(objects.KnownLora("caf\udce9", None, None, "There is no LoRA."))
-    assert body.as_dict()["id"] == "caf\udce9"
-
-
-def test_a_field_that_no_source_has_is_an_error_of_the_program() -> None:
-    with pytest.raises(AttributeError, match="none of \\['Output'\\] has the field image_id"):
-        GalleryItem.read(objects.output())

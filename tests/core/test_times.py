@@ -1,4 +1,4 @@
-"""The JSON representation of a job."""
+"""Times in JSON."""
 
 from __future__ import annotations
 

@@ -33,7 +33,6 @@ from app.core.job import JobStatus, JobView
 from app.core.json_values import read_json
 from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
 from app.services.job_body import ProgressBody
-from app.store.media.owners import OwnerStore
 from app.store.queue.previews import Preview
 
 pages = Blueprint("v1_stream", __name__)
@@ -149,7 +148,7 @@ def _job_of(here: ApiContext, message: dict[str, Any]) -> str:
 
 def _checked_owner(here: ApiContext, job_id: str) -> str:
     """The authorization checks paths; this job is named in a message."""
-    if not identity().may_touch(OwnerStore(here.context.database).of_job(job_id)):
+    if not identity().may_touch(here.context.owners.of_job(job_id)):
         raise JobNotFound("There is no job with this id.")
     return job_id
 

@@ -21,7 +21,7 @@ from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
-from app.services.media.input_images import prepare
+from app.services.media.input_images import Prepared, prepare
 from app.services.models.capabilities import check_task, known_spec
 from app.services.models.loras import check_loras
 from app.services.remote.models import RemoteModels
@@ -78,7 +78,9 @@ def submit(
         check_url(context, webhook_url)
     _refuse_when_full(context)
     request = resolved.request.model_copy(update={"loras": loras})
-    ready = prepare(context, asked, request, spec, client_id=client_id)
+    ready = (
+        prepare(context, asked, request, spec, client_id=client_id) if asked.image is not None else Prepared(request)
+    )
     return _store(
         context,
         ready.request.model_copy(update={"rerun_of": rerun_of}),

@@ -42,4 +42,4 @@ def test_the_text_is_that_of_the_same_dict() -> None:
     app = Application(__name__, doc_ui=False)
     with app.test_request_context():
         assert app.make_response(FOX).data == jsonify(JSON).data
-        assert app.make_response(Response("plain")).text == "plain"
+        assert app.make_response(Response("plain")).data == b"plain"

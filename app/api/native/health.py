@@ -6,7 +6,7 @@ import time
 
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.server import ChecksBody, DiskBody, HealthBody, StatusBody
+from app.api.schemas.server import ChecksBody, HealthBody, StatusBody
 from app.api.security.client_identity import identity
 from app.api.server.context import api_context
 from app.errors import DatabaseUnavailable, FieldError, Unavailable
@@ -47,18 +47,16 @@ def readyz() -> ChecksBody:
 @api.get("/status", access=Access.USER, budget="read", responses=responses({200: StatusBody}, DatabaseUnavailable))
 def server_status() -> StatusBody:
     """Server status"""
-    here, checks = api_context(), ChecksBody.of(_checks())
-    summary = stats.summary(here.context, owner=identity().scope)
+    here = api_context()
     return StatusBody.of(
-        summary,
+        stats.summary(here.context, owner=identity().scope),
         here.machine.read(),
         here.meter.recent(),
+        ChecksBody.of(_checks()),
         started_at=here.started_at,
-        uptime_seconds=round(time.time() - here.started_at, 1),
+        now=time.time(),
         versions=versions(),
-        ready=checks.ready,
-        checks=checks.checks,
-        disk=DiskBody(free_bytes=summary.free_bytes, floor_bytes=here.context.settings.disk_floor_bytes),
+        disk_floor_bytes=here.context.settings.disk_floor_bytes,
     )
 
 

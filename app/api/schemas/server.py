@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -119,19 +119,32 @@ class StatusBody(ResponseBody):
     requests: RequestsBody
 
     @classmethod
-    def of(cls, summary: Summary, reading: Reading, recent: Recent, *, started_at: float, **more: Any) -> Self:
-        """`more` are the fields that are none of these objects'."""
+    def of(
+        cls,
+        summary: Summary,
+        reading: Reading,
+        recent: Recent,
+        checks: ChecksBody,
+        *,
+        started_at: float,
+        now: float,
+        versions: Mapping[str, str],
+        disk_floor_bytes: int,
+    ) -> Self:
         return cls.read(
+            checks,
             started_at=iso(started_at),
+            uptime_seconds=round(now - started_at, 1),
+            versions=dict(versions),
             queue=dict(summary.counts),
             workers=[WorkerBody.of(row) for row in summary.workers],
             lanes={lane: LaneBody.read(state) for lane, state in summary.lanes.items()},
             cpu=CpuBody.of(reading),
             memory=MemoryBody.of(reading),
             gpus=[GpuBody.read(gpu) for gpu in reading.gpus],
+            disk=DiskBody.read(free_bytes=summary.free_bytes, floor_bytes=disk_floor_bytes),
             images=ImagesTotal.read(**summary.images),
             requests=RequestsBody.of(recent),
-            **more,
         )
 
 

@@ -13,7 +13,7 @@ from app.api.schemas.loras import LoraBody
 from app.api.schemas.models import ModelBody
 from app.api.schemas.queue import QueueBody, WorkerBody
 from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
-from app.api.schemas.server import CleanupBody, CpuBody, DiskBody, GpuBody, MemoryBody, RequestsBody, StatusBody
+from app.api.schemas.server import ChecksBody, CleanupBody, CpuBody, GpuBody, MemoryBody, RequestsBody, StatusBody
 from app.api.schemas.session import SessionBody
 from app.api.schemas.v1 import ListedModel, ModelLoaded, ModelsUnloaded, Pictures, StillWorking
 from app.api.schemas.webhooks import DeliveryBody
@@ -75,12 +75,11 @@ BODIES: dict[str, Callable[[], ResponseBody]] = {
         objects.SUMMARY,
         objects.READING,
         objects.RECENT,
+        ChecksBody.of({"server": "ok", "disk": "full"}),
         started_at=objects.AT,
-        uptime_seconds=3.0,
+        now=objects.AT + 3,
         versions={"python": "3"},
-        ready=False,
-        checks={"server": "ok", "disk": "full"},
-        disk=DiskBody(free_bytes=objects.SUMMARY.free_bytes, floor_bytes=10),
+        disk_floor_bytes=10,
     ),
     "job completed below a prefix": lambda: below_a_prefix(lambda: JobBody.of(objects.COMPLETED)),
     "accepted below a prefix": lambda: below_a_prefix(lambda: Accepted.of(objects.SUBMISSION)),

@@ -20,7 +20,7 @@ class Backoff:
     jitter: float = 0.0
 
     def seconds(self, failures: int, draw: float = 0.5) -> float:
-        """The pause after `failures` in a row, at least 1. `draw` is a random number from 0 to 1; 0.5 adds no jitter."""
+        """The pause after `failures` in a row, at least 1. `draw` is a random number from 0 to 1; 0.5: no jitter."""
         doublings = min(max(failures, 1) - 1, _MOST_DOUBLINGS)
         return jittered(min(self.longest, self.first * 2.0**doublings), self.jitter, draw)
 

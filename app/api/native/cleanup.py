@@ -11,7 +11,7 @@ from app.api.server.context import api_context
 from app.errors import Conflict, DatabaseUnavailable
 from app.services.ops.cleanup import clean_up
 
-api = blueprint("upkeep", "server")
+api = blueprint("cleanup", "server")
 
 
 class CleanupQuery(BaseModel):

@@ -21,6 +21,7 @@ from flask import Flask, Request, current_app, g, request
 from app.api.routing import current_policy, policy_of
 from app.api.server.context import api_context
 from app.config import Settings
+from app.core.field_aliases import SETTING_ALIASES
 from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
@@ -29,6 +30,7 @@ _FORM = "multipart/form-data"
 _NUMBERS = (
     *("num_inference_steps", "guidance_scale", "seed", "width", "height", "num_images", "strength", "lora_scale"),
     "timeout",
+    *(name for name in SETTING_ALIASES),
 )
 _WRITTEN_AS_JSON = frozenset({"settings", "priority", *_NUMBERS})  # members that are not text
 

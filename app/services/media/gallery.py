@@ -77,6 +77,8 @@ def browse(
     context: AppContext, wanted: Filter, *, status: JobStatus, limit: int, after: Place | None = None
 ) -> Listing:
     """Newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
+    if wanted.model_id is not None:
+        wanted = replace(wanted, model_id=context.catalog.id_of(wanted.model_id))
     if status is not JobStatus.COMPLETED:
         return _browse_jobs(context, wanted, status, limit, after)
     found = page(context, GalleryQuery(limit, after, **vars(wanted)))

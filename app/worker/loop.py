@@ -132,6 +132,8 @@ class Worker:
         timer.start()
 
     def _run_next(self) -> bool:
+        if self._runner.storage_pause.holds():
+            return False
         try:
             claim = self._context.claims.claim(self.id, _ready_ids(self._resident), lane=self._lane)
         except DatabaseUnavailable as error:

@@ -18,7 +18,10 @@ _PORTION = 200
 
 _ID = "[0-9a-f]{32}"
 _VIDEO = r"(?:\.mp4|\.webm|\.poster\.webp)"
-_OURS = re.compile(rf"\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}{_VIDEO}?|{_ID}(?:\.thumbnail\.webp|\.png|{_VIDEO}))")
+_PROBE = rf"\.partial-{_ID}"  # of a probe that was interrupted
+_OURS = re.compile(
+    rf"{_PROBE}|\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}{_VIDEO}?|{_ID}(?:\.thumbnail\.webp|\.png|{_VIDEO}))"
+)
 _FILES = (IMAGE_SUFFIX, *VIDEO_SUFFIXES.values())
 
 log = logging.getLogger("cyberimage.maintenance")

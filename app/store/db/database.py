@@ -11,7 +11,9 @@ process, but may be lost in a power cut.
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,6 +163,15 @@ class Database:
                 _execute_raw(driver, f"PRAGMA wal_checkpoint({'TRUNCATE' if grown else 'PASSIVE'})")
             finally:
                 _execute_raw(driver, f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}")
+
+    def free_bytes(self) -> int:
+        """Free space of the disk of a SQLite file; of a server's disk nothing is known."""
+        if self._path is None:
+            return sys.maxsize
+        try:
+            return shutil.disk_usage(self._path.parent).free
+        except OSError:  # its mount is gone
+            return 0
 
     def close(self) -> None:
         self.engine.dispose()

@@ -206,6 +206,12 @@ class DatabaseReadOnly(DatabaseUnavailable):
     code, title = "database_read_only", "The database is read-only"
 
 
+class DatabaseDamaged(DatabaseUnavailable):
+    """The content of the database is damaged; a backup has to be restored."""
+
+    code, title = "database_damaged", "The database is damaged"
+
+
 class DatabaseFull(DatabaseUnavailable):
     """The disk of the database is full: no job can be accepted or finished until there is space."""
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from app.cli.common import EXIT_CONFIGURATION, EXIT_UNAVAILABLE
+from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_UNAVAILABLE
 from app.config import ROOT
 from app.core.catalog import LANES
 from app.engines.base import EngineFactory, EngineSettings
 from app.engines.registry import engine_factories
-from app.errors import ConfigurationError, DatabaseUnavailable
+from app.errors import ConfigurationError, DatabaseDamaged, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.monitoring.resources import gpu_count
 from app.process import parent_watch
@@ -76,7 +76,7 @@ def run_worker(
         return EXIT_CONFIGURATION
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
-        return EXIT_UNAVAILABLE
+        return EXIT_DAMAGED if isinstance(error, DatabaseDamaged) else EXIT_UNAVAILABLE
     worker = remote_worker(context) if lane == "remote" else _local_worker(context, make_factories)
     grace = settings.shutdown_grace_seconds
     _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)

@@ -43,6 +43,12 @@ class Storage(BaseModel):
             return (ROOT / self.database_url.removeprefix("sqlite:///")).parent / "backups"
         return ROOT / "db" / "backups"
 
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of a SQLite database."""
+        _, found, path = self.database_url.partition("sqlite:///")
+        return ROOT / path.partition("?")[0] if found else None
+
     @field_validator("database_url")
     @classmethod
     def _database(cls, url: str) -> str:

@@ -17,6 +17,7 @@ from app.engines.base import Engine, EngineFactory
 from app.engines.registry import engine_for
 from app.errors import Cancelled, DatabaseUnavailable, OutOfMemory
 from app.monitoring.failpoints import failpoint
+from app.monitoring.fault_log import database_faults
 from app.monitoring.resources import rss_bytes
 from app.services.context import AppContext
 from app.services.ops.maintenance import Maintenance
@@ -137,7 +138,7 @@ class Worker:
         try:
             claim = self._context.claims.claim(self.id, _ready_ids(self._resident), lane=self._lane)
         except DatabaseUnavailable as error:
-            log.warning("Cannot claim a job: %s", error.detail)
+            database_faults.add(log, logging.WARNING, "Cannot claim a job: %s", error.detail)
             self._draining.wait(self._context.settings.worker_poll_seconds)
             return False
         if claim is None:
@@ -164,7 +165,7 @@ class Worker:
         try:
             return self._context.claims.claim_batch(claim, most - 1)
         except DatabaseUnavailable as error:  # if they were claimed nevertheless, their leases expire
-            log.warning("Cannot claim jobs to merge: %s", error.detail)
+            database_faults.add(log, logging.WARNING, "Cannot claim jobs to merge: %s", error.detail)
             return ()
 
     def _run(self, claims: Sequence[Claim]) -> None:
@@ -186,7 +187,7 @@ class Worker:
             self._heartbeat.request_beat()
             self._carry_out(request)
         except DatabaseUnavailable as error:  # the request expires, and its client gets an error
-            log.warning("Cannot carry out load requests: %s", error.detail)
+            database_faults.add(log, logging.WARNING, "Cannot carry out load requests: %s", error.detail)
             return False
         finally:
             self._loading = False

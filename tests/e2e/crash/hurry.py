@@ -26,4 +26,4 @@ def hurry() -> None:
     publish.TRY_AGAIN_SECONDS = 0.1
     maintenance.EXPIRE_EVERY_SECONDS = 0.4
     maintenance.CLEAN_EVERY_SECONDS = 4.0
-    orphans.sweep_orphans.__defaults__ = (ORPHAN_AGE_SECONDS,)
+    orphans.ORPHAN_AGE_SECONDS = ORPHAN_AGE_SECONDS

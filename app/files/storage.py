@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from app.errors import MediaFull, MediaUnavailable
 from app.files.probe import MAX_AGE_SECONDS, TEMPORARY, FolderProbe, describe, free_bytes
+from app.monitoring.failpoints import failpoint
 
 IMAGE_SUFFIX = ".png"
 THUMBNAIL_SUFFIX = ".thumbnail.webp"
@@ -50,6 +51,7 @@ class MediaStorage:
         ours: list[Path] = []  # to remove on failure
         try:
             temporaries: dict[Path, Path] = {}
+            failpoint("before_write")
             for final, data in targets.items():
                 _make_folder(final.parent)
                 kept = _video_suffix(final.name)  # it determines the folder

@@ -56,10 +56,10 @@ class Database:
             recovery = f"recover what can be read with `sqlite3 {path.name} .recover`."
             self.errors = DriverErrors(path.name, recovery, module.Error)
             self._file = DatabaseFile(path)
-            self.engine = sqlite_engine(module, self._file, self._lock_timeout, self.errors)
+            self.engine = sqlite_engine(module, self._file, self._lock_timeout)
         else:
             self.errors = DriverErrors(str(self.url.database), "see PostgreSQL's manual on pg_amcheck.")
-            self.engine = postgres_engine(self.url, self._lock_timeout, self.errors)
+            self.engine = postgres_engine(self.url, self._lock_timeout)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -41,6 +41,7 @@ class DatabaseFile:
     def check(self) -> None:
         """A microsecond on a local disk. Raises DatabaseUnavailable."""
         if self._identity is None:
+            self._refuse_to_begin_anew()
             return
         try:
             found = os.stat(self.path)
@@ -48,6 +49,16 @@ class DatabaseFile:
             raise self._refusal() from None
         if (found.st_dev, found.st_ino) != self._identity:
             raise self._refusal()
+
+    def _refuse_to_begin_anew(self) -> None:
+        """SQLite would make an empty file, and delete the WAL of the missing one with what was committed last."""
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        if not self.path.exists() and wal.exists():
+            raise DatabaseUnavailable(
+                f"The database file {self.path.name} is missing, though {wal.name} is there. Put the file back, or"
+                f" remove {wal.name} to begin with an empty database.",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
 
     @contextmanager
     def checked(self) -> Iterator[None]:

@@ -23,6 +23,10 @@ _DAMAGED = ("malformed", "not a database", "could not decode to utf-8")  # in SQ
 _LOCKED = ("database is locked", "database table is locked")
 
 
+class UnreadableValue(ValueError):
+    """A stored value is not what was written."""
+
+
 class DriverErrors:
     """Of the database called `name`. `driver_error` is the base class of what a driver raises by itself, past
     SQLAlchemy; `recovery` is a sentence on what to do about damage."""
@@ -30,7 +34,7 @@ class DriverErrors:
     def __init__(self, name: str, recovery: str, *driver_error: type[Exception]) -> None:
         self._name = name
         self._recovery = recovery
-        self._caught: tuple[type[Exception], ...] = (DBAPIError, UnicodeDecodeError, *driver_error)
+        self._caught: tuple[type[Exception], ...] = (DBAPIError, UnicodeDecodeError, UnreadableValue, *driver_error)
         self._damage_logged = False
 
     @contextmanager
@@ -43,16 +47,17 @@ class DriverErrors:
             raise _unavailable("The database is busy; try again in a moment.") from error
         except self._caught as error:
             self._raise(error)
-        except DatabaseDamaged as error:  # found by us, in a value
-            self._log_damage(error)
-            raise
         if database_faults.active:
             database_faults.ended(log)
 
     def _raise(self, error: Exception) -> NoReturn:
         original = getattr(error, "orig", error)
         text, state = str(original).lower(), getattr(original, "sqlstate", None)
-        if isinstance(error, UnicodeDecodeError) or state in _PG_DAMAGED or any(word in text for word in _DAMAGED):
+        if (
+            isinstance(error, UnicodeDecodeError | UnreadableValue)
+            or state in _PG_DAMAGED
+            or any(word in text for word in _DAMAGED)
+        ):
             self._log_damage(original)
             raise self.damaged() from error
         if "readonly database" in text or state == _PG_READ_ONLY:

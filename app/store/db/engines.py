@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from app.store.db.database_file import DatabaseFile
-from app.store.db.driver_errors import DriverErrors, hide_row
+from app.store.db.driver_errors import UnreadableValue, hide_row
 
 log = logging.getLogger("cyberimage.store")
 
@@ -42,25 +42,26 @@ def sqlite_module() -> ModuleType:
     return module
 
 
-def _json(errors: DriverErrors) -> dict[str, Any]:
-    """pydantic's functions: several times as fast as Python's, and every job row has four values."""
-
-    def read(text: str) -> Any:
-        try:
-            return from_json(text)
-        except ValueError:  # only ours is stored
-            raise errors.damaged() from None
-
-    return {"json_serializer": lambda value: to_json(value).decode(), "json_deserializer": read}
+def _read_json(stored: str) -> Any:
+    try:
+        return from_json(stored)
+    except ValueError as error:  # only our own JSON is stored
+        raise UnreadableValue(f"stored JSON cannot be read: {error}") from None
 
 
-def postgres_engine(url: URL, lock_timeout: float, errors: DriverErrors) -> Engine:
+_JSON: dict[str, Any] = {  # pydantic's: several times as fast as Python's, and every job row has four
+    "json_serializer": lambda value: to_json(value).decode(),
+    "json_deserializer": _read_json,
+}
+
+
+def postgres_engine(url: URL, lock_timeout: float) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,  # parameters hold prompts, which must not be logged
         pool_size=8,
         max_overflow=24,  # PostgreSQL allows 100 connections by default, shared by all processes
-        **_json(errors),
+        **_JSON,
         pool_pre_ping=True,  # the server may have been restarted
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "cyberimage"},
     )
@@ -76,12 +77,12 @@ def _limit_lock_waits(connection: Any, _record: Any, *, seconds: float) -> None:
     connection.autocommit = before
 
 
-def sqlite_engine(module: ModuleType, file: DatabaseFile, lock_timeout: float, errors: DriverErrors) -> Engine:
+def sqlite_engine(module: ModuleType, file: DatabaseFile, lock_timeout: float) -> Engine:
     path = file.path
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         hide_parameters=True,
-        **_json(errors),
+        **_JSON,
         module=module,
         pool_size=8,
         max_overflow=56,

@@ -146,3 +146,16 @@ def test_json_that_cannot_be_read_is_damage(store: Store) -> None:
         connection.exec_driver_sql("UPDATE jobs SET warnings = '[\"a'")
     with pytest.raises(DatabaseDamaged):
         store.jobs.get(job.id)
+
+
+def test_a_process_that_starts_while_the_file_is_away_does_not_begin_anew(store: Store) -> None:
+    """SQLite would delete the WAL, and with it what was accepted last."""
+    job, path = store.submit(), path_of(store)
+    removed(path)
+    late = Database(str(store.database.url))
+    with pytest.raises(DatabaseUnavailable, match="is missing, though"):
+        migrate(late)
+    os.replace(path.with_name("away"), path)
+    migrate(late)
+    assert Store(late).jobs.get(job.id) == job
+    late.close()

@@ -72,8 +72,8 @@ class Report:
 
 
 class CrashTest:
-    """With `machine` there are faults of it, too: see machine.py. With `hostile` the API is not killed, for it has other
-    troubles then: see hostility.py."""
+    """With `machine` there are faults of it, too: see machine.py. With `hostile` the API is not killed, for it has
+    other troubles then: see hostility.py."""
 
     def __init__(
         self,

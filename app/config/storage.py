@@ -31,8 +31,8 @@ class Storage(BaseModel):
     disk_floor_bytes: int = Field(
         536_870_912,
         ge=0,
-        description="Free bytes on the images' disk below which new jobs are refused (disk_full); with 0, those that do not"
-        " fit.",
+        description="Free bytes on the images' disk below which new jobs are refused (disk_full); with 0, those that"
+        " do not fit.",
         json_schema_extra=LIVE,
     )
 

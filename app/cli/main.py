@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "app.cli.run",
     "worker": "app.cli.worker",
     "check": "app.cli.check",
+    "doctor": "app.cli.doctor",
     "status": "app.cli.status",
     "generate": "app.cli.generate",
     "models": "app.cli.models",

@@ -97,6 +97,7 @@ audit: .venv/dev-installed
 docs: .venv/dev-installed
 	@$(BIN)/python -m tools.configuration_docs
 	@$(BIN)/python -m tools.api_reference
+	@$(BIN)/python -m tools.gpu_docs
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

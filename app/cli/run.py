@@ -13,7 +13,7 @@ import click
 from app.cli.common import EXIT_CONFIGURATION, invoke
 from app.cli.devices import device_plan
 from app.cli.supervisor import Supervisor, children_of
-from app.config import Read, Settings, read_settings
+from app.config import LoadedSettings, Settings, read_settings
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.process.os_limits import keep_files_private
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return invoke(command, arguments, "run.py")
 
 
-def _start(read: Read) -> int:
+def _start(read: LoadedSettings) -> int:
     settings = read.settings
     configure_logging(settings, "run")
     protect_files(settings)
@@ -111,7 +111,7 @@ def _has_terminal() -> bool:
         return False
 
 
-def explain(read: Read) -> int:
+def explain(read: LoadedSettings) -> int:
     """Print what differs from the defaults, what is probably not meant, and what cannot work here."""
     changed, warnings, errors = findings(read)
     for heading, lines in (
@@ -127,7 +127,7 @@ def explain(read: Read) -> int:
     return 0
 
 
-def findings(read: Read) -> tuple[list[str], list[str], list[str]]:
+def findings(read: LoadedSettings) -> tuple[list[str], list[str], list[str]]:
     """What differs from the defaults, warnings, and errors: while the service runs, the port is taken by it."""
     errors = [] if running_pid(read.settings.log_dir) else list(startup_problems(read.settings))
     plan = device_plan(read.settings)

@@ -24,7 +24,7 @@ from app.services.ops.reload import reload_settings
 from app.store.queue.workers import WorkerReport
 from app.worker.executor import InlineExecutor, JobExecutor
 from app.worker.heartbeat import Heartbeat
-from app.worker.metrics_buffer import MetricsBuffer
+from app.worker.job_log import MetricsBuffer
 from app.worker.model_commands import IdleModels, ModelCommands
 from app.worker.runner import Runner, to_public_error
 from app.worker.running_job import RunningJob, StopReason

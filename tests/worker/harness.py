@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.config import load_settings
-from app.core.job import JobStatus
+from app.core.job import JobStatus, JobView
 from app.core.request import GenerationInput, GenerationSettings
 from app.services.context import AppContext, open_context
-from app.services.jobs.status import JobView, view
+from app.services.jobs.status import view
 from app.services.jobs.submit import submit
 from app.worker.loop import Worker
 from tests.waiting import PATIENCE

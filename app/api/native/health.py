@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.serializers import machine_body, requests_body, worker_body
 from app.api.schemas.server import ChecksBody, HealthBody, StatusBody
 from app.api.security.client_identity import identity
 from app.api.server.context import api_context
-from app.core.job_body import iso
 from app.errors import DatabaseUnavailable, FieldError, Unavailable
 from app.services.ops import stats
 from app.services.ops.versions import versions
@@ -26,54 +23,44 @@ api = blueprint("health", "server")
     responses=responses({200: HealthBody}),
     description="Looks at nothing but the process itself.",
 )
-def livez() -> dict[str, Any]:
+def livez() -> HealthBody:
     """Liveness"""
-    return {"status": "ok"}
+    return HealthBody(status="ok")
 
 
 @api.get("/health", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, DatabaseUnavailable))
-def health() -> dict[str, Any]:
+def health() -> ChecksBody:
     """Health: does the API work, and is anything in the way of a job"""
-    checks = _checks()
-    return {"status": "ok", "ready": _ready(checks), "checks": checks}
+    return ChecksBody.of(_checks())
 
 
 @api.get("/readyz", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, Unavailable))
-def readyz() -> dict[str, Any]:
+def readyz() -> ChecksBody:
     """Readiness: would a job sent now be worked on"""
-    checks = _checks()
-    if not _ready(checks):
-        wrong = [FieldError(name, state) for name, state in checks.items() if state != "ok"]
+    body = ChecksBody.of(_checks())
+    if not body.ready:
+        wrong = [FieldError(name, state) for name, state in body.checks.items() if state != "ok"]
         raise Unavailable("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong)
-    return {"status": "ok", "ready": True, "checks": checks}
+    return body
 
 
 @api.get("/status", access=Access.USER, budget="read", responses=responses({200: StatusBody}, DatabaseUnavailable))
-def server_status() -> dict[str, Any]:
+def server_status() -> StatusBody:
     """Server status"""
-    here, checks = api_context(), _checks()
-    summary = stats.summary(here.context, owner=identity().scope)
-    return {
-        "started_at": iso(here.started_at),
-        "uptime_seconds": round(time.time() - here.started_at, 1),
-        "versions": versions(),
-        "ready": _ready(checks),
-        "checks": checks,
-        "queue": dict(summary.counts),
-        "workers": [worker_body(row) for row in summary.workers],
-        "lanes": {lane: vars(state) for lane, state in summary.lanes.items()},
-        **machine_body(here.machine.read()),
-        "disk": {"free_bytes": summary.free_bytes, "floor_bytes": here.context.settings.disk_floor_bytes},
-        "images": dict(summary.images),
-        "requests": requests_body(here.meter.recent()),
-    }
+    here = api_context()
+    return StatusBody.of(
+        stats.summary(here.context, owner=identity().scope),
+        here.machine.read(),
+        here.meter.recent(),
+        ChecksBody.of(_checks()),
+        started_at=here.started_at,
+        now=time.time(),
+        versions=versions(),
+        disk_floor_bytes=here.context.settings.disk_floor_bytes,
+    )
 
 
 def _checks() -> dict[str, str]:
     here = api_context()
     draining = {"server": "is stopping; send new jobs elsewhere" if here.draining.is_set() else "ok"}
     return {**draining, **stats.readiness(here.context).checks}
-
-
-def _ready(checks: dict[str, str]) -> bool:
-    return all(state == "ok" for state in checks.values())

@@ -20,7 +20,7 @@ from app.monitoring.resources import Machine
 from app.services.context import AppContext
 from app.services.ops.metric_families import metric_families
 from app.services.ops.stats import LaneState, lanes
-from app.store.queue.stats import QueueCounts, StatsStore
+from app.store.queue.stats import QueueCounts
 from app.version import __version__
 
 
@@ -30,7 +30,7 @@ class InstallationMetrics(Collector):
     def __init__(self, context: AppContext, machine: Machine) -> None:
         self._context = context
         self._machine = machine
-        self._figures = StatsStore(context.database)
+        self._figures = context.stats
 
     def describe(self) -> Iterable[Metric]:
         """Empty: registering must not query the database."""

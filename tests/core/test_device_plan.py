@@ -183,6 +183,12 @@ def test_the_cpu_is_silent_where_there_is_nothing_else_or_it_is_asked_for() -> N
     assert asked.workers[0].environment == {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
+@pytest.mark.parametrize("text", ["", "-1"])
+def test_hidden_cards_are_no_fault(text) -> None:
+    plan = plan_devices({"CUDA_VISIBLE_DEVICES": text}, FOUR, BLIND, workers="auto", device="auto")
+    assert (plan.notes, plan.workers[0].reason) == ((), "")
+
+
 def test_unsuitable_cards_are_left_out_and_the_others_keep_their_numbers() -> None:
     found = driver(P100, RTX, FUTURE)
     plan = plan_devices({}, found, torch_for(found), workers="auto", device="auto")

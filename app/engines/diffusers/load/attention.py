@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from app.core.faults import Fault, fault_of
 from app.engines.diffusers.load.errors import warn_once
 
 _SAFE_FAMILIES = ("Flux", "StableDiffusion")
@@ -41,6 +42,8 @@ def apply_attention(pipeline: Any, attention: str) -> str:
     try:
         pipeline.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError, RuntimeError) as error:
+        if fault_of(error) in (Fault.MEMORY, Fault.DEVICE):  # a missing library is no reason to stop, those are
+            raise
         warn_once(f"xformers does not work here ({str(error).splitlines()[0][:200]}): native attention is used.")
         return "native"
     return "xformers"

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
+from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.config import ROOT, Settings
 from app.process import parent_watch
 
@@ -150,7 +150,7 @@ def children_of(settings: Settings, *, gpus: int) -> list[Child]:
     worker = (sys.executable, str(Path(ROOT, "worker.py")))
     children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True)]
     for index in range(count):
-        device = {"CUDA_VISIBLE_DEVICES": _device(settings, index, gpus)} if gpus else {}
+        device = {"CUDA_VISIBLE_DEVICES": _device(settings, index, gpus), DEVICE_KIND: "cuda"} if gpus else {}
         children.append(Child(f"worker {index + 1}", [*worker], device))
     if settings.has_provider and settings.remote_concurrency:
         children.append(Child("remote worker", [*worker, "--lane", "remote"]))

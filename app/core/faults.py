@@ -38,7 +38,7 @@ _TEXTS: list[tuple[Fault, tuple[str, ...]]] = [
             r"kIOGPUCommandBufferCallbackErrorOutOfMemory|Invalid buffer size: ",
             r"(UR_RESULT|PI)_ERROR_OUT_OF_(RESOURCES|DEVICE_MEMORY|HOST_MEMORY)|PI_ERROR_MEM_OBJECT_ALLOCATION_FAILURE",
             r"DefaultCPUAllocator|std::bad_alloc|Cannot allocate memory",
-            r"NVML_SUCCESS == .* INTERNAL ASSERT FAILED",  # torch's allocator, asking the driver while it is out of memory
+            r"NVML_SUCCESS == .* INTERNAL ASSERT FAILED",  # of torch's allocator, out of memory
         ),
     ),
     (
@@ -57,7 +57,8 @@ _TEXTS: list[tuple[Fault, tuple[str, ...]]] = [
         Fault.JOB,
         (
             r"shapes cannot be multiplied|must match the size of tensor|Sizes of tensors must match",
-            r"is invalid for input of size|Given groups=|[Ii]nput type .* should be the same|Calculated padded input size",
+            r"is invalid for input of size|Given groups=|[Ii]nput type .* should be the same",
+            r"Calculated padded input size",
             r"invalid configuration argument|out of resource: shared memory",
         ),
     ),

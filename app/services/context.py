@@ -17,6 +17,7 @@ from app.store.db.notify import Notifier, open_notifier
 from app.store.db.upgrade_backup import UpgradeBackups
 from app.store.media.outputs import OutputStore
 from app.store.ops.counters import CounterStore
+from app.store.ops.device_faults import DeviceFaultStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.jobs import JobStore
@@ -45,6 +46,7 @@ class AppContext:
     previews: PreviewStore
     predictions: PredictionStore
     counters: CounterStore
+    device_faults: DeviceFaultStore
     load_requests: LoadRequestStore
     images: MediaStorage
     notifications: Notifier
@@ -80,6 +82,7 @@ def open_context(settings: Settings) -> AppContext:
         previews=PreviewStore(database),
         predictions=PredictionStore(database),
         counters=CounterStore(database),
+        device_faults=DeviceFaultStore(database),
         load_requests=LoadRequestStore(database),
         images=MediaStorage(settings.images_dir, settings.videos_dir),
         notifications=open_notifier(database.url),

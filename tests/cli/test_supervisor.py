@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_of
-from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
+from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.config import load_settings
 from tests.processes import is_gone
 from tests.waiting import PATIENCE, wait_until
@@ -163,7 +163,10 @@ def test_it_starts_one_worker_per_gpu_and_one_without() -> None:
     names = [each.name for each in children_of(settings(), gpus=0)]
     assert names == ["api", "worker 1"]
     both = children_of(settings(), gpus=2)
-    assert [each.environment for each in both] == [{}, {"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert [each.environment.get("CUDA_VISIBLE_DEVICES") for each in both] == [None, "0", "1"]
+    assert {each.environment[DEVICE_KIND] for each in both[1:]} == {"cuda"}, (
+        "a lost driver must not make it a CPU worker"
+    )
     shared = children_of(settings(WORKERS="3", CUDA_VISIBLE_DEVICES="2,5"), gpus=2)
     assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in shared[1:]] == ["2", "5", "2"]
     assert [each.name for each in children_of(settings(WORKERS="0"), gpus=4)] == ["api"]

@@ -16,7 +16,7 @@ from app.services.jobs.status import JobView, view
 from app.services.jobs.submit import submit
 from app.worker.loop import Worker
 from tests.waiting import PATIENCE
-from tests.worker.fake_engine import FakeEngine
+from tests.worker.fake_engine import Card, FakeEngine
 
 ENVIRONMENT = {
     "HEARTBEAT_SECONDS": "0.2",
@@ -32,8 +32,9 @@ ENVIRONMENT = {
 class RunningWorker:
     """A worker on a thread. `recycled` is what its run returned, None while it runs."""
 
-    def __init__(self, context: AppContext, engine: FakeEngine) -> None:
-        self.worker = Worker(context, {"local": lambda: engine}, "cpu")
+    def __init__(self, context: AppContext, engine: FakeEngine, card: Card | None = None) -> None:
+        card = card or Card()
+        self.worker = Worker(context, {"local": lambda: engine}, "cpu", device_test=card.test)
         self.recycled: bool | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -74,8 +75,8 @@ class Harness:
         self._opened.append(opened)
         return opened
 
-    def start(self, engine: FakeEngine, context: AppContext | None = None) -> RunningWorker:
-        running = RunningWorker(context or self.context, engine)
+    def start(self, engine: FakeEngine, context: AppContext | None = None, card: Card | None = None) -> RunningWorker:
+        running = RunningWorker(context or self.context, engine, card)
         self._workers.append(running)
         return running
 

@@ -34,31 +34,31 @@ def livez() -> dict[str, Any]:
 @api.get("/health", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, DatabaseUnavailable))
 def health() -> dict[str, Any]:
     """Health: does the API work, and is anything in the way of a job"""
-    checks = _checks()
-    return {"status": "ok", "ready": _ready(checks), "checks": checks}
+    now = _readiness()
+    return {"status": "ok", "ready": now.ready, "checks": dict(now.checks)}
 
 
 @api.get("/readyz", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, Unavailable))
 def readyz() -> dict[str, Any]:
     """Readiness: would a job sent now be worked on"""
-    checks = _checks()
-    if not _ready(checks):
-        wrong = [FieldError(name, state) for name, state in checks.items() if state != "ok"]
+    now = _readiness()
+    if not now.ready:
+        wrong = [FieldError(name, state) for name, state in now.problems.items()]
         raise Unavailable("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong)
-    return {"status": "ok", "ready": True, "checks": checks}
+    return {"status": "ok", "ready": True, "checks": dict(now.checks)}
 
 
 @api.get("/status", access=Access.USER, budget="read", responses=responses({200: StatusBody}, DatabaseUnavailable))
 def server_status() -> dict[str, Any]:
     """Server status"""
-    here, checks = api_context(), _checks()
+    here, now = api_context(), _readiness()
     summary = stats.summary(here.context, owner=identity().scope)
     return {
         "started_at": iso(here.started_at),
         "uptime_seconds": round(time.time() - here.started_at, 1),
         "versions": versions(),
-        "ready": _ready(checks),
-        "checks": checks,
+        "ready": now.ready,
+        "checks": dict(now.checks),
         "queue": dict(summary.counts),
         "workers": [worker_body(row) for row in summary.workers],
         "lanes": {lane: vars(state) for lane, state in summary.lanes.items()},
@@ -69,11 +69,8 @@ def server_status() -> dict[str, Any]:
     }
 
 
-def _checks() -> dict[str, str]:
+def _readiness() -> stats.Readiness:
     here = api_context()
     draining = {"server": "is stopping; send new jobs elsewhere" if here.draining.is_set() else "ok"}
-    return {**draining, **stats.readiness(here.context).checks}
-
-
-def _ready(checks: dict[str, str]) -> bool:
-    return all(state == "ok" for state in checks.values())
+    seen = stats.readiness(here.context)
+    return stats.Readiness({**draining, **seen.checks}, seen.partial)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -17,7 +17,9 @@ class WorkerBody(BaseModel):
     host: str
     pid: int
     device: str
-    state: str
+    state: Literal["idle", "busy", "loading", "draining", "unhealthy"] = Field(
+        description="unhealthy: its device failed and is out of service until it passes a test."
+    )
     job_id: str | None
     models: list[dict[str, Any]]
     rss_bytes: int
@@ -27,6 +29,8 @@ class WorkerBody(BaseModel):
     lane: Lane
     slots: int = Field(description="Jobs that it runs at a time.")
     running: int = Field(description="Jobs that it runs now; `job_id` is the oldest of them.")
+    device_id: str = Field(description="The device on its host, such as `cuda:0`; empty in the remote lane.")
+    device_error: str | None = Field(description="Why its device is out of service; null while it is not.")
 
 
 class ModelSpeed(BaseModel):

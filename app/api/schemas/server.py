@@ -19,7 +19,9 @@ class HealthBody(BaseModel):
 class ChecksBody(BaseModel):
     status: Literal["ok"]
     ready: bool = Field(description="Whether a job that is sent now will be worked on.")
-    checks: dict[str, str] = Field(description='"ok", or what is wrong.')
+    checks: dict[str, str] = Field(
+        description='"ok", or what is wrong. Some devices out of service do not prevent `ready`.'
+    )
 
 
 class DiskBody(BaseModel):

@@ -14,6 +14,7 @@ from app.store.db.schema import PENDING, PROCESSING, jobs
 
 BACKOFF_SECONDS = 2.0  # before the second attempt; doubles with each further one
 BACKOFF_DOUBLINGS = 7
+MAX_INTERRUPTIONS = 10  # of a job, by devices and by the end of the whole service; MAX_ATTEMPTS counts the others
 BACKOFF_MAX_SECONDS = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
 
 
@@ -27,8 +28,6 @@ def expire_leases(connection: Connection, *, lease_seconds: float, timeout_secon
     new_status = status_after_failure()
     waits = new_status == JobStatus.PENDING.value
     timed_out = jobs.c.lease_expires_at >= jobs.c.deadline_at
-    doublings = earlier(jobs.c.attempt - 1, literal(BACKOFF_DOUBLINGS))
-    backoff = literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is a compile-time option of SQLite
     return connection.execute(
         update(jobs)
         .where(PROCESSING, jobs.c.lease_expires_at <= now())
@@ -43,7 +42,7 @@ def expire_leases(connection: Connection, *, lease_seconds: float, timeout_secon
                 else_=WorkerDied.title + ".",
             ),
             completed_at=case((waits, None), else_=now()),
-            available_at=case((waits, now() + backoff), else_=None),
+            available_at=case((waits, now() + backoff_after(jobs.c.attempt - 1)), else_=None),
             worker_id=None,
             lease_expires_at=None,
             revision=jobs.c.revision + 1,
@@ -59,6 +58,21 @@ def status_after_failure() -> Case[Any]:
         (jobs.c.attempt >= jobs.c.max_attempts, JobStatus.FAILED.value),
         else_=JobStatus.PENDING.value,
     )
+
+
+def status_after_interruption() -> Case[Any]:
+    """The status of a running job after an interruption that was not its fault."""
+    return case(
+        (jobs.c.cancel_requested, JobStatus.CANCELLED.value),
+        (jobs.c.interruptions + 1 >= MAX_INTERRUPTIONS, JobStatus.FAILED.value),
+        else_=JobStatus.PENDING.value,
+    )
+
+
+def backoff_after(failures: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Seconds before the next attempt: doubled with each of the earlier `failures`."""
+    doublings = earlier(failures, literal(BACKOFF_DOUBLINGS))
+    return literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is a compile-time option of SQLite
 
 
 def earlier(a: ColumnElement[Any], b: ColumnElement[Any]) -> ColumnElement[Any]:

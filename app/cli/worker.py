@@ -33,6 +33,7 @@ from app.worker.remote_worker import remote_worker
 
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
 DEVICE_KIND = "CYBERIMAGE_DEVICE_KIND"  # set by the supervisor, which has seen the GPU: cuda
+WORKER_SUFFIX = "CYBERIMAGE_WORKER_SUFFIX"  # chosen by the supervisor, which names a dead worker by it
 ORPHAN_GRACE_SECONDS = 1.0
 REMOTE_GRACE_SECONDS = 2.0  # the next worker goes on where a remote job stood
 
@@ -87,7 +88,11 @@ def run_worker(
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
         return EXIT_UNAVAILABLE
-    worker = remote_worker(context) if lane == "remote" else _local_worker(context, make_factories, command_of)
+    worker = (
+        remote_worker(context, os.environ.pop(WORKER_SUFFIX, ""))
+        if lane == "remote"
+        else _local_worker(context, make_factories, command_of)
+    )
     grace = settings.shutdown_grace_seconds
     _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)
     recycle = worker.run()
@@ -132,6 +137,7 @@ def _local_worker(
         factories,
         kind,
         device_test=partial(run_device_test, command_of(kind)),
+        suffix=os.environ.pop(WORKER_SUFFIX, ""),
         suspect="its driver reports no GPU any more" if kind == "cuda" and not seen else "",
     )
 

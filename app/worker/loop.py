@@ -6,11 +6,11 @@ import logging
 import os
 import platform
 import threading
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from app.core.catalog import Lane, ModelSpec
+from app.core.ids import new_suffix, worker_id
 from app.core.job import Claim
 from app.core.load_requests import LoadRequest
 from app.engines.base import Engine, EngineFactory
@@ -44,7 +44,8 @@ class BackgroundThread(Protocol):
 
 class Worker:
     """Claims jobs of `lane` only. `factories` create the engines; `device` is its kind in reports. With a `device_test`
-    it answers for its device (see `worker.device`), which is tested at once if it is `suspect` for a reason."""
+    it answers for its device (see `worker.device`), which is tested at once if it is `suspect` for a reason.
+    `suffix` is the part of its id that its supervisor chose."""
 
     def __init__(
         self,
@@ -56,8 +57,9 @@ class Worker:
         executor: JobExecutor | None = None,
         device_test: DeviceTest | None = None,
         suspect: str = "",
+        suffix: str = "",
     ) -> None:
-        self.id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"[:64]
+        self.id = worker_id(platform.node(), os.getpid(), suffix or new_suffix())
         self._context = context
         self._factories = factories
         self._kind = device

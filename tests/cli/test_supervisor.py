@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import sys
 import threading
@@ -12,8 +13,10 @@ import psutil
 import pytest
 
 from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_of
-from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE
+from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import load_settings
+from app.core.deaths import Death
+from app.core.ids import worker_id
 from tests.processes import is_gone
 from tests.waiting import PATIENCE, wait_until
 
@@ -170,3 +173,44 @@ def test_it_starts_one_worker_per_gpu_and_one_without() -> None:
     shared = children_of(settings(WORKERS="3", CUDA_VISIBLE_DEVICES="2,5"), gpus=2)
     assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in shared[1:]] == ["2", "5", "2"]
     assert [each.name for each in children_of(settings(WORKERS="0"), gpus=4)] == ["api"]
+
+
+@pytest.fixture
+def recorded(monkeypatch, tmp_path) -> Callable[[], list[str]]:
+    """What was recorded of deaths: a line for each."""
+    said = tmp_path / "deaths"
+
+    def command(worker: str, death: Death) -> list[str]:
+        return [sys.executable, "-c", f"open({str(said)!r}, 'a').write('{worker} {death.cause}\\n')"]
+
+    monkeypatch.setattr("app.cli.supervisor.record_command", command)
+    return lambda: said.read_text().splitlines() if said.exists() else []
+
+
+def test_the_death_of_a_worker_is_recorded_with_its_id_and_cause(watch, recorded, tmp_path) -> None:
+    ids = tmp_path / "ids"
+    code = f"import os; open({str(ids)!r}, 'a').write(os.environ['{WORKER_SUFFIX}'] + ' '); {SLEEP}"
+    watched = watch(child(SLEEP), child(code, runs_jobs=True))
+    worker = watched.process(1)
+    wait_until(lambda: ids.exists() and ids.read_text(), "it did not start")
+    worker.kill()
+    watched.process(0).kill()
+    wait_until(recorded, "the death was not recorded")
+    expected = worker_id(platform.node(), worker.pid, ids.read_text().split()[0])
+    assert recorded() == [f"{expected} killed"], "and that of the API is not"
+
+
+def test_a_worker_killed_for_memory(watch, recorded, monkeypatch) -> None:
+    monkeypatch.setattr("app.process.oom.OomWatch.has_killed", lambda _: True)
+    watched = watch(child(SLEEP, runs_jobs=True))
+    watched.process().kill()
+    wait_until(recorded, "the death was not recorded")
+    assert recorded()[0].endswith(" out_of_memory")
+
+
+def test_an_orderly_end_is_no_death(watch, recorded, tmp_path) -> None:
+    starts = tmp_path / "starts"
+    code = f"open({str(starts)!r}, 'a').write('x'); raise SystemExit({EXIT_RECYCLE})"
+    watch(child(code, runs_jobs=True))
+    wait_until(lambda: starts.exists() and len(starts.read_text()) >= 3, "it was not started again")
+    assert recorded() == []

@@ -26,6 +26,7 @@ EXPRESSIONS += [rule["expr"] for rule in RULES]
 FROM_ELSEWHERE = {"up", "process_resident_memory_bytes"}
 LABELS_BY_PROMETHEUS = {"instance", "job", "le"}
 LABELS = {
+    "cause",
     "model",
     "phase",
     "outcome",

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.config import load_settings
+from app.core.deaths import Death
 from app.core.job import JobStatus
 from app.core.request import GenerationInput, GenerationSettings
 from app.services.context import AppContext, open_context
 from app.services.jobs.status import JobView, view
 from app.services.jobs.submit import submit
+from app.store.queue.deaths import DeathStore
 from app.worker.loop import Worker
 from tests.waiting import PATIENCE
 from tests.worker.fake_engine import Card, FakeEngine
@@ -79,6 +81,12 @@ class Harness:
         running = RunningWorker(context or self.context, engine, card)
         self._workers.append(running)
         return running
+
+    def record_death(self, pid: int, status: int = -9) -> None:
+        """As the supervisor does for a worker that has ended."""
+        for row in self.context.workers.live():
+            if row["pid"] == pid:
+                DeathStore(self.context.database).record(row["id"], Death(status))
 
     def submit(self, prompt: str = "a boat", *, model_id: str = "fake", num_images: int = 1) -> str:
         asked = GenerationInput(prompt=prompt, model_id=model_id, settings=GenerationSettings(num_images=num_images))

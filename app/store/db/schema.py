@@ -244,6 +244,16 @@ device_faults = Table(
     Column("failed_at", Double, nullable=False),
 )
 
+# How workers died, as their supervisor saw it.
+worker_deaths = Table(
+    "worker_deaths",
+    metadata,
+    Column("worker_id", String(64), primary_key=True),
+    Column("cause", String(16), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("died_at", Double, nullable=False),
+)
+
 # Measured seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.
 speeds = Table(
     "speeds",

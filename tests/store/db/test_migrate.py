@@ -110,7 +110,8 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
             "workers DROP COLUMN device_error",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
-        connection.execute(text("DROP TABLE device_faults"))
+        for table in ("device_faults", "worker_deaths"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
     migrate(database)
     assert len(store.outputs.page(GalleryQuery(search="wolken über"))) == 1

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import psutil
@@ -96,24 +95,30 @@ def memory_percent() -> float:
 
 
 def gpu_count() -> int:
-    """Number of NVIDIA GPUs that the driver reports; 0 without a driver."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
+    """Number of NVIDIA GPUs that the driver reports; 0 without a driver that answers."""
+    with contextlib.suppress(pynvml.NVMLError), _driver():
         return int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
+    return 0
 
 
 def gpus() -> Iterator[Gpu]:
-    """All NVIDIA GPUs; none without a driver. GPUs that do not respond are left out."""
-    if not _nvml_works():
-        return
-    for index in range(pynvml.nvmlDeviceGetCount()):
+    """All NVIDIA GPUs; none without a driver that answers. GPUs that do not respond are left out."""
+    with contextlib.suppress(pynvml.NVMLError), _driver():
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with contextlib.suppress(pynvml.NVMLError):
+                yield _gpu(index)
+
+
+@contextlib.contextmanager
+def _driver() -> Iterator[None]:
+    """The driver's library, for one reading: a driver may come, go and come back while this process lives, and one
+    that was replaced answers only after a new start."""
+    pynvml.nvmlInit()
+    try:
+        yield
+    finally:
         with contextlib.suppress(pynvml.NVMLError):
-            yield _gpu(index)
+            pynvml.nvmlShutdown()
 
 
 def _gpu(index: int) -> Gpu:
@@ -126,16 +131,6 @@ def _gpu(index: int) -> Gpu:
         temperature = int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
     name = pynvml.nvmlDeviceGetName(handle)
     return Gpu(index, str(name), int(memory.total), int(memory.used), load, temperature)
-
-
-@cache
-def _nvml_works() -> bool:
-    """Whether there is a driver; initialised once per process, and kept open."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return False
-    return True
 
 
 def rss_bytes() -> int:

@@ -25,7 +25,7 @@ STEPS = 50
 
 
 def draw(service: Service, number: int) -> str:
-    return service.submit(f"picture {number}", "tiny-flux", width=256, height=256, steps=STEPS)
+    return service.submit(f"picture {number}", "tiny-flux", width=256, height=256, num_inference_steps=STEPS)
 
 
 def is_drawn(service: Service, job_id: str) -> bool:

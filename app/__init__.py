@@ -20,14 +20,14 @@ def create_app(settings: Settings) -> OpenAPI:
     """
     # Imported here because workers import this package too, and they need no Flask.
     from flask_cors import CORS
-    from flask_openapi3 import Info, OpenAPI
+    from flask_openapi3 import Info
 
     from app import api
     from app.api.security.authorization import AccessControl
     from app.api.server.context import ApiContext
     from app.services.context import open_context
 
-    app = OpenAPI(
+    app = api.Application(
         __name__,
         info=Info(title="CyberImage", version=__version__, description=api.DESCRIPTION),
         security_schemes=api.SECURITY_SCHEMES,

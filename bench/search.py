@@ -18,6 +18,7 @@ from sqlalchemy import insert, select
 
 from app.core.prompts import folded
 from app.core.request import GenerationRequest
+from app.services.job_body import webhook_message
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.schema import jobs, outputs
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] = ()) -> None:
 def fill(database: Database, rows: int) -> None:
     """Insert that many finished jobs, each with an image."""
     request = GenerationRequest(model_id="demo", prompt="x", num_inference_steps=1, seed=1)
-    job, _ = JobStore(database).enqueue(request, client_id="ip:local", max_attempts=1, idempotency=None)
+    job, _ = JobStore(database, render_webhook=webhook_message).enqueue(
+        request, client_id="ip:local", max_attempts=1, idempotency=None
+    )
     with database.read() as connection:
         template = dict(connection.execute(select(jobs).where(jobs.c.id == job.id)).one()._mapping)
     del template["seq"]

@@ -8,6 +8,7 @@ from flask_openapi3 import OpenAPI
 
 from app.api import routing, v1
 from app.api.http import conditional, headers, prefix, problems, request_body
+from app.api.http.application import Application
 from app.api.http.problems import refuse
 from app.api.http.request_body import ApiRequest
 from app.api.native import (
@@ -34,7 +35,16 @@ from app.api.security import authorization, client_identity
 from app.api.server import request_metrics
 from app.config import Settings
 
-__all__ = ["DESCRIPTION", "EXPOSED_HEADERS", "SECURITY_SCHEMES", "ApiRequest", "Problem", "refuse", "register"]
+__all__ = [
+    "DESCRIPTION",
+    "EXPOSED_HEADERS",
+    "SECURITY_SCHEMES",
+    "ApiRequest",
+    "Application",
+    "Problem",
+    "refuse",
+    "register",
+]
 
 DESCRIPTION = (
     "Self-hosted image generation. Send a prompt, get a job; follow the job until it is COMPLETED; fetch its images. "

@@ -12,11 +12,10 @@ from app.cli.common import json_option, print_json
 from app.cli.installation import run_command
 from app.config.rate_limits import check_limit
 from app.core.access import ApiKey, Role
-from app.core.job_body import iso_or_none
+from app.core.times import iso_or_none
 from app.services.auth.api_keys import create_key
 from app.services.context import AppContext
 from app.services.webhooks.signing import signing_secret
-from app.store.ops.api_keys import ApiKeyStore
 
 LONGEST_NAME = 100
 
@@ -64,7 +63,7 @@ def list_keys(as_json: bool) -> int:
     """Show all keys, without their tokens."""
 
     def work(context: AppContext) -> None:
-        keys = ApiKeyStore(context.database).all()
+        keys = context.api_keys.all()
         if as_json:
             print_json([_as_json(key) for key in keys])
         else:
@@ -79,7 +78,7 @@ def revoke(id: int) -> int:
     """Make the key ID worthless, from its next request on."""
 
     def work(context: AppContext) -> None:
-        key = ApiKeyStore(context.database).revoke(id)
+        key = context.api_keys.revoke(id)
         print(f"Key {key.id} ({key.name}) is revoked. Its jobs and pictures stay.")
 
     return run_command(work)

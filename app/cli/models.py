@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -132,8 +133,9 @@ def _fetch(context: AppContext, model_id: str) -> None:
 class ProgressLine:
     """The engine's `Control`: one line that is written over, or in a log a line now and then."""
 
-    def __init__(self, model_id: str, *, is_terminal: bool) -> None:
+    def __init__(self, model_id: str, *, is_terminal: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._model_id = model_id
+        self._clock = clock
         self._is_terminal = is_terminal
         self._seen: deque[tuple[float, int]] = deque()  # (when, bytes)
         self._written_at = float("-inf")
@@ -149,7 +151,7 @@ class ProgressLine:
         return False  # Ctrl+C does it
 
     def downloaded(self, done: int, total: int) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._seen.append((now, done))
         while now - self._seen[0][0] > _RATE_SECONDS:
             self._seen.popleft()

@@ -20,9 +20,9 @@ from pathlib import Path
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import ROOT, Settings
 from app.core.deaths import Death
-from app.core.ids import new_suffix, worker_id
 from app.process import parent_watch
 from app.process.oom import OomWatch
+from app.process.worker_id import new_suffix, worker_id
 
 LOOK_EVERY_SECONDS = 0.1
 HEALTHY_AFTER_SECONDS = 10.0  # a child that lived this long starts again at once

@@ -19,14 +19,14 @@ from app.services.ops.worker_deaths import record_death
 
 def main(arguments: Sequence[str]) -> int:
     keep_files_private()
+    worker_id, status, *more = arguments
     try:
         settings = read_settings().settings
+        configure_logging(settings, "run")
+        record_death(settings, worker_id, Death(int(status), out_of_memory="oom" in more))
     except ConfigurationError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return EXIT_CONFIGURATION
-    configure_logging(settings, "run")
-    worker_id, status, *more = arguments
-    record_death(settings, worker_id, Death(int(status), out_of_memory="oom" in more))
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,13 +20,16 @@ from app.core.safety import SafetyPolicy
 from app.core.tasks import Task
 from app.errors import ConfigurationError, UnknownModel
 
-Source = Literal["huggingface", "local", "replicate", "openai"]
+LocalSource = Literal["huggingface", "local"]
+RemoteSource = Literal["replicate", "openai"]
+Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
 Lane = Literal["local", "remote"]
 Quantization = Literal["bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
 LANES: tuple[Lane, ...] = ("local", "remote")
-REMOTE_SOURCES = frozenset({"replicate", "openai"})
+REMOTE_SOURCES: frozenset[str] = frozenset(get_args(RemoteSource))
+_SOURCES: tuple[Source, ...] = (*get_args(LocalSource), *get_args(RemoteSource))
 
 STEPS_MIN, STEPS_MAX = 1, 100  # limits for models without a step rule
 MOST_FRAMES = 10_000
@@ -259,8 +262,8 @@ def parse_model_line(line: str) -> ModelSpec:
     name, repo, description, source, requires_auth = fields[:5]
     if not name or not repo:
         raise ValueError("the name and the repo must not be empty")
-    if source not in ("huggingface", "local", "replicate", "openai"):
-        raise ValueError(f"the source {source!r} is unknown; use huggingface, local, replicate or openai")
+    if source not in _SOURCES:
+        raise ValueError(f"the source {source!r} is unknown; use {', '.join(_SOURCES[:-1])} or {_SOURCES[-1]}")
     if requires_auth.lower() not in ("true", "false"):
         raise ValueError(f"requires_auth must be true or false, not {requires_auth!r}")
     options = _parse_options(fields[5] if len(fields) > 5 else "")

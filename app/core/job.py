@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from app.core.catalog import Lane
+from app.core.output import Output
+from app.core.prediction import Prediction
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
 from app.errors import ContentBlocked
@@ -119,3 +122,15 @@ class Job:
     def safety_filter_result(self) -> SafetyResult | None:
         """None before the pictures are finished."""
         return SafetyResult.BLOCKED if self.error_code == ContentBlocked.code else self.safety
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job with what is known about it elsewhere. `position` is 1 for the next job, None unless waiting. `eta_seconds`
+    is until it is done, None when unknown."""
+
+    job: Job
+    position: int | None = None
+    eta_seconds: float | None = None
+    outputs: Sequence[Output] = ()
+    prediction: Prediction | None = None

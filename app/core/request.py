@@ -7,7 +7,6 @@ All façades build a `GenerationInput`; the rules are here, once.
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -34,6 +33,7 @@ from app.core.videos import nearest_frames
 from app.errors import FieldError, InvalidRequest
 
 SEED_MAX = 2**32 - 1  # supported by all providers and file formats
+DRAWN_SEED_MAX = SEED_MAX - 64  # of random seeds: leaves room so that the seeds of all pictures, seed + i, fit 32 bits
 RANDOM_SEED = -1
 MOST_LORAS = 8
 
@@ -182,8 +182,9 @@ class Resolved:
     warnings: tuple[str, ...] = ()
 
 
-def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -> Resolved:
-    """Validate `asked` against the rules of `spec` and fill the gaps.
+def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, drawn_seed: int) -> Resolved:
+    """Validate `asked` against the rules of `spec` and fill the gaps. `drawn_seed`, at most DRAWN_SEED_MAX, is used
+    when a random seed is asked for.
 
     Raises InvalidRequest (or PromptTooLong) listing all invalid fields. What a model cannot use is reported as a
     warning.
@@ -235,7 +236,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int) -
         guidance_scale=guidance,
         width=width,
         height=height,
-        seed=_draw_seed(wanted.seed, wanted.num_images),
+        seed=drawn_seed if wanted.seed is None or wanted.seed == RANDOM_SEED else wanted.seed,
         num_images=wanted.num_images,
         task=task,
         strength=strength,
@@ -261,15 +262,6 @@ def _remote_call(wanted: GenerationSettings, spec: ModelSpec) -> RemoteCall:
         version=spec.options.revision,
         chosen=tuple(sorted(chosen)),
     )
-
-
-def _draw_seed(seed: int | None, num_images: int) -> int:
-    """The seed of the first picture. Random ones leave room so that seed + i fits 32 bits."""
-    return draw_seed(num_images) if seed is None or seed == RANDOM_SEED else seed
-
-
-def draw_seed(num_images: int = 1) -> int:
-    return secrets.randbelow(SEED_MAX - num_images)
 
 
 def _check_size(name: str, value: int | None, low: int, high: int, multiple: int) -> list[FieldError]:

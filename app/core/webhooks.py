@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from app.core.backoff import Backoff, jittered
 from app.core.job import Job
-from app.core.job_body import iso, job_body
-from app.core.output import Output
-from app.core.prediction import Prediction
 
 URL_MAX_CHARS = 2048
 
@@ -22,9 +17,7 @@ RETRY_DELAYS = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 28800.0, 28800.0)
 TRIES = len(RETRY_DELAYS) + 1
 JITTER = 0.2  # so that simultaneous failures are not retried simultaneously
 
-# Seconds to pause an endpoint after a timeout: doubled with each consecutive one, up to the longest.
-FIRST_PAUSE = 10.0
-LONGEST_PAUSE = 3600.0
+PAUSE = Backoff(first=10.0, longest=3600.0, jitter=0.1)  # of an endpoint, after consecutive timeouts
 
 
 class DeliveryState(StrEnum):
@@ -72,16 +65,6 @@ def event_of(job: Job) -> str:
     return f"job.{job.status.lower()}"
 
 
-def payload_of(job: Job, outputs: Sequence[Output], prediction: Prediction | None = None) -> str:
-    """The message about a job that has ended. All attempts send the same characters."""
-    message = {
-        "type": event_of(job),
-        "timestamp": iso(job.completed_at or 0.0),
-        "data": job_body(job, outputs, prediction=prediction),
-    }
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-
-
 def receiver_of(url: str) -> str:
     """Scheme, host and port of a `webhook_url`: the part that may be shown, as the rest may contain a secret."""
     parts = urlsplit(url)
@@ -93,16 +76,10 @@ def endpoint_of(url: str) -> str:
     return hashlib.sha256(f"{receiver_of(url)}{urlsplit(url).path or '/'}".encode()).hexdigest()[:32]
 
 
-def pause_after(timeouts: int) -> float:
-    """Seconds to pause an endpoint after so many consecutive timeouts."""
-    longest = LONGEST_PAUSE * (1 - JITTER)
-    pause: float = min(longest, FIRST_PAUSE * 2 ** min(timeouts - 1, 16))
-    return pause * random.uniform(1, 1 + JITTER)
-
-
-def retry_delay(tries_left: int) -> float | None:
-    """Seconds until the next attempt of a delivery that has just failed; None after the last attempt."""
+def retry_delay(tries_left: int, draw: float) -> float | None:
+    """Seconds until the next attempt of a delivery that has just failed; None after the last attempt. `draw` is a
+    random number from 0 to 1."""
     if tries_left <= 0:
         return None
     delay = RETRY_DELAYS[max(0, len(RETRY_DELAYS) - tries_left)]
-    return delay * random.uniform(1 - JITTER, 1 + JITTER)
+    return jittered(delay, JITTER, draw)

@@ -18,10 +18,11 @@ def repo_folder(cache: Path, repo: str) -> Path:
 
 def snapshots(cache: Path, repo: str) -> list[Path]:
     """The complete local versions of `repo`, as diffusers folders."""
-    return sorted(folder.parent for folder in _indexes(cache, repo) if _is_complete(folder))
+    return sorted(folder.parent for folder in indexes(cache, repo) if _is_complete(folder))
 
 
-def _indexes(cache: Path, repo: str) -> Iterator[Path]:
+def indexes(cache: Path, repo: str) -> Iterator[Path]:
+    """The `model_index.json` of each local version of `repo`, complete or not: it is downloaded first."""
     return (repo_folder(cache, repo) / "snapshots").glob("*/model_index.json")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.core.loras import LoraFile, family_of, is_lora, other_kind, rank_of
 from app.errors import LoraUnavailable
+from app.files.hub_cache import repo_folder
 from app.files.weights import DamagedFile, read_header
 
 SUFFIX = ".safetensors"
@@ -84,7 +85,7 @@ def repo_of(lora_id: str) -> tuple[str, str | None] | None:
 
 def in_hub_cache(cache: Path, repo: str, name: str | None) -> Path | None:
     """The downloaded file of a repo; without a name, the usual one, or the only one present."""
-    snapshots = cache / f"models--{repo.replace('/', '--')}" / "snapshots"
+    snapshots = repo_folder(cache, repo) / "snapshots"
     candidates = snapshots.glob(f"*/{name}") if name else (f for f in snapshots.glob("*/*") if has_lora_suffix(f))
     found = sorted(candidates, key=lambda path: path.stat().st_mtime_ns)
     usual = [path for path in found if path.name == USUAL_NAME]

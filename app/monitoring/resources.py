@@ -96,29 +96,29 @@ def memory_percent() -> float:
 
 def gpu_count() -> int:
     """Number of NVIDIA GPUs that the driver reports; 0 without a driver that answers."""
-    with contextlib.suppress(pynvml.NVMLError), _driver():
-        return int(pynvml.nvmlDeviceGetCount())
-    return 0
+    try:
+        return _gpu_count()
+    except pynvml.NVMLError:
+        return 0
 
 
 def gpus() -> Iterator[Gpu]:
     """All NVIDIA GPUs; none without a driver that answers. GPUs that do not respond are left out."""
-    with contextlib.suppress(pynvml.NVMLError), _driver():
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            with contextlib.suppress(pynvml.NVMLError):
-                yield _gpu(index)
+    for index in range(gpu_count()):
+        with contextlib.suppress(pynvml.NVMLError):
+            yield _gpu(index)
 
 
-@contextlib.contextmanager
-def _driver() -> Iterator[None]:
-    """The driver's library, for one reading: a driver may come, go and come back while this process lives, and one
-    that was replaced answers only after a new start."""
-    pynvml.nvmlInit()
+def _gpu_count() -> int:
+    """Opens the driver's library on the first call, and again after a failure: a driver may come, go and come back
+    while this process lives, and one that was replaced answers only after a new start of the library."""
     try:
-        yield
-    finally:
+        return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
+    pynvml.nvmlInit()
+    return int(pynvml.nvmlDeviceGetCount())
 
 
 def _gpu(index: int) -> Gpu:

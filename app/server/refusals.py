@@ -56,7 +56,7 @@ def _is_server_error(error: Exception) -> bool:
 
 
 def _response(error: CyberImageError, request_id: str) -> bytes:
-    body = json.dumps(document(error, request_id=request_id)).encode()
+    body = json.dumps(document(error, request_id=request_id).as_dict()).encode()
     headers = {
         "Connection": "close",
         "Content-Type": MEDIA_TYPE,

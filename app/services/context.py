@@ -11,20 +11,30 @@ from app.core.catalog import Catalog
 from app.core.catalog_limits import catalog_of
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
+from app.services.job_body import webhook_message
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.notify import Notifier, open_notifier
 from app.store.db.upgrade_backup import UpgradeBackups
 from app.store.media.outputs import OutputStore
+from app.store.media.owners import OwnerStore
+from app.store.media.retention import RetentionStore
+from app.store.ops.api_keys import ApiKeyStore
 from app.store.ops.counters import CounterStore
 from app.store.ops.device_faults import DeviceFaultStore
+from app.store.ops.loras import LoraStore
+from app.store.ops.periodic_tasks import PeriodicTaskStore
+from app.store.ops.webhooks import WebhookStore
 from app.store.queue.claims import ClaimStore
+from app.store.queue.deaths import DeathStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.jobs import JobStore
 from app.store.queue.load_requests import LoadRequestStore
 from app.store.queue.predictions import PredictionStore
 from app.store.queue.previews import PreviewStore
 from app.store.queue.rows import InputStore
+from app.store.queue.stats import StatsStore
+from app.store.queue.status_probe import StatusProbeStore
 from app.store.queue.workers import WorkerStore
 
 PIXELS_TIMEOUT_SECONDS = 10.0
@@ -47,7 +57,16 @@ class AppContext:
     predictions: PredictionStore
     counters: CounterStore
     device_faults: DeviceFaultStore
+    deaths: DeathStore
     load_requests: LoadRequestStore
+    api_keys: ApiKeyStore
+    lora_names: LoraStore
+    webhooks: WebhookStore
+    owners: OwnerStore
+    retention: RetentionStore
+    periodic_tasks: PeriodicTaskStore
+    stats: StatsStore
+    status_probes: StatusProbeStore
     images: MediaStorage
     notifications: Notifier
     pixels: Budget  # of input pictures decoded at a time: 16 bytes each
@@ -73,8 +92,8 @@ def open_context(settings: Settings) -> AppContext:
         settings=settings,
         catalog=catalog,
         database=database,
-        jobs=JobStore(database),
-        claims=ClaimStore(database, lease_seconds=lease, timeout_seconds=timeout),
+        jobs=JobStore(database, render_webhook=webhook_message),
+        claims=ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout),
         inputs=InputStore(database),
         outputs=OutputStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
@@ -83,7 +102,16 @@ def open_context(settings: Settings) -> AppContext:
         predictions=PredictionStore(database),
         counters=CounterStore(database),
         device_faults=DeviceFaultStore(database),
+        deaths=DeathStore(database, render_webhook=webhook_message),
         load_requests=LoadRequestStore(database),
+        api_keys=ApiKeyStore(database),
+        lora_names=LoraStore(database),
+        webhooks=WebhookStore(database),
+        owners=OwnerStore(database),
+        retention=RetentionStore(database),
+        periodic_tasks=PeriodicTaskStore(database),
+        stats=StatsStore(database),
+        status_probes=StatusProbeStore(database),
         images=MediaStorage(settings.images_dir, settings.videos_dir),
         notifications=open_notifier(database.url),
         pixels=Budget(

@@ -17,7 +17,7 @@ from app.services.context import AppContext
 from app.store.queue.claims import HeartbeatResult
 from app.store.queue.previews import Preview
 from app.store.queue.workers import WorkerReport
-from app.worker.metrics_buffer import MetricsBuffer
+from app.worker.job_log import MetricsBuffer
 from app.worker.running_job import RunningJob, StopReason
 
 log = logging.getLogger("cyberimage.worker")

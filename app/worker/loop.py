@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from app.core.catalog import Lane, ModelSpec
-from app.core.ids import new_suffix, worker_id
 from app.core.job import Claim
 from app.core.load_requests import LoadRequest
 from app.engines.base import Engine, EngineFactory
@@ -18,6 +17,7 @@ from app.engines.registry import engine_for
 from app.errors import Cancelled, DatabaseUnavailable, OutOfMemory
 from app.monitoring.failpoints import failpoint
 from app.monitoring.resources import rss_bytes
+from app.process.worker_id import new_suffix, worker_id
 from app.services.context import AppContext
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.reload import reload_settings
@@ -25,7 +25,7 @@ from app.store.queue.workers import WorkerReport
 from app.worker.device import Device, DeviceTest, describe
 from app.worker.executor import InlineExecutor, JobExecutor
 from app.worker.heartbeat import Heartbeat
-from app.worker.metrics_buffer import MetricsBuffer
+from app.worker.job_log import MetricsBuffer
 from app.worker.model_commands import IdleModels, ModelCommands
 from app.worker.runner import Runner, to_public_error
 from app.worker.running_job import RunningJob, StopReason

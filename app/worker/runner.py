@@ -33,7 +33,7 @@ from app.worker import job_log
 from app.worker.device import Device
 from app.worker.heartbeat import Heartbeat
 from app.worker.inputs import read_inputs
-from app.worker.metrics_buffer import MetricsBuffer
+from app.worker.job_log import MetricsBuffer
 from app.worker.publisher import Finished, Publisher
 from app.worker.running_job import MergedJob, RunningJob, StopReason
 from app.worker.watchdog import time_limit

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from huey.storage import SqliteStorage
 
-from app.core.ids import new_id
 from app.core.output import Output
+from app.store.db.ids import new_id
 from bench.store.history import REQUEST, Stores
 
 COMMITS_PER_CYCLE = 3  # enqueue, claim, complete

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from app.core.request import GenerationRequest
+from app.services.job_body import webhook_message
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.media.outputs import OutputStore
@@ -45,8 +46,8 @@ class Stores:
     def __init__(self, path: Path) -> None:
         self.database = Database(f"sqlite:///{path}")
         migrate(self.database)
-        self.jobs = JobStore(self.database)
-        self.claims = ClaimStore(self.database, lease_seconds=30, timeout_seconds=1800)
+        self.jobs = JobStore(self.database, render_webhook=webhook_message)
+        self.claims = ClaimStore(self.database, render_webhook=webhook_message, lease_seconds=30, timeout_seconds=1800)
         self.outputs = OutputStore(self.database)
         self.workers = WorkerStore(self.database, lease_seconds=30)
         self.speeds = DurationStore(self.database)

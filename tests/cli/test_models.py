@@ -136,10 +136,9 @@ def test_what_cannot_be_done_says_what_to_do(command, arguments, advice):
     assert "Traceback" not in err
 
 
-def test_a_terminal_sees_one_line_with_rate_and_time_left(capsys, monkeypatch):
+def test_a_terminal_sees_one_line_with_rate_and_time_left(capsys):
     now = iter([0.0, 2.0, 4.0])
-    monkeypatch.setattr("app.cli.models.time.monotonic", lambda: next(now))
-    line = ProgressLine("big", is_terminal=True)
+    line = ProgressLine("big", is_terminal=True, clock=lambda: next(now))
     for done in (0, 1_000_000_000, 34_000_000_000):
         line.downloaded(done, 34_000_000_000)
     line.end()

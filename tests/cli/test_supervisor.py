@@ -16,7 +16,7 @@ from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import load_settings
 from app.core.deaths import Death
-from app.core.ids import worker_id
+from app.process.worker_id import worker_id
 from tests.processes import is_gone
 from tests.waiting import PATIENCE, wait_until
 

@@ -45,9 +45,11 @@ def test_no_model_allows_more_than_the_installation() -> None:
         ({"num_inference_steps": 26}, "settings.num_inference_steps"),
     ):
         with pytest.raises(InvalidRequest) as refused:
-            resolve(asked(**wrong), spec, prompt_max_chars=10)
+            resolve(asked(**wrong), spec, prompt_max_chars=10, drawn_seed=5)
         assert [error.field for error in refused.value.errors] == [field]
-    fine = resolve(asked(width=1920, height=1024, num_images=2, num_inference_steps=25), spec, prompt_max_chars=10)
+    fine = resolve(
+        asked(width=1920, height=1024, num_images=2, num_inference_steps=25), spec, prompt_max_chars=10, drawn_seed=5
+    )
     assert fine.request.num_images == 2
     assert spec.steps.describe() == {"min": 20, "max": 25, "default": 25}
 
@@ -56,7 +58,7 @@ def test_a_model_keeps_its_own_default_size_and_fixed_steps() -> None:
     fixed = 'fixed;r;d;local;false;{"fixed_steps": 40, "defaults": {"width": 1024, "height": 1024}}'
     settings = load_settings({"MODEL_F": fixed, "MAX_PIXELS": "65536", "MAX_STEPS": "10"}, None)
     spec = catalog_of(settings).get("fixed")
-    assert resolve(asked(), spec, prompt_max_chars=10).request.num_inference_steps == 40
-    assert resolve(asked(width=1024, height=1024), spec, prompt_max_chars=10).request.width == 1024
+    assert resolve(asked(), spec, prompt_max_chars=10, drawn_seed=5).request.num_inference_steps == 40
+    assert resolve(asked(width=1024, height=1024), spec, prompt_max_chars=10, drawn_seed=5).request.width == 1024
     with pytest.raises(InvalidRequest):
-        resolve(asked(width=1040, height=1024), spec, prompt_max_chars=10)
+        resolve(asked(width=1040, height=1024), spec, prompt_max_chars=10, drawn_seed=5)

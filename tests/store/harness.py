@@ -10,10 +10,12 @@ from sqlalchemy import Row, func, select, update
 from app.core.job import Claim, Job
 from app.core.output import Output
 from app.core.request import GenerationRequest
+from app.services.job_body import webhook_message
 from app.store.db.database import Database, now
 from app.store.db.schema import jobs, outputs
 from app.store.media.outputs import OutputStore
 from app.store.queue.claims import ClaimStore
+from app.store.queue.deaths import DeathStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.idempotency import IdempotencyKey
 from app.store.queue.jobs import JobStore
@@ -52,8 +54,9 @@ def an_output(job_id: str, index: int = 0, **values: Any) -> Output:
 class Store:
     def __init__(self, database: Database, *, lease: float = LEASE, timeout: float = TIMEOUT) -> None:
         self.database = database
-        self.jobs = JobStore(database)
-        self.claims = ClaimStore(database, lease_seconds=lease, timeout_seconds=timeout)
+        self.jobs = JobStore(database, render_webhook=webhook_message)
+        self.claims = ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout)
+        self.deaths = DeathStore(database, render_webhook=webhook_message)
         self.inputs = InputStore(database)
         self.outputs = OutputStore(database)
         self.workers = WorkerStore(database, lease_seconds=lease)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from app.config import load_settings
 from app.core.deaths import Death
-from app.core.job import JobStatus
+from app.core.job import JobStatus, JobView
 from app.core.request import GenerationInput, GenerationSettings
 from app.services.context import AppContext, open_context
-from app.services.jobs.status import JobView, view
+from app.services.jobs.status import view
 from app.services.jobs.submit import submit
-from app.store.queue.deaths import DeathStore
 from app.worker.loop import Worker
 from tests.waiting import PATIENCE
 from tests.worker.fake_engine import Card, FakeEngine
@@ -86,7 +85,7 @@ class Harness:
         """As the supervisor does for a worker that has ended."""
         for row in self.context.workers.live():
             if row["pid"] == pid:
-                DeathStore(self.context.database).record(row["id"], Death(status))
+                self.context.deaths.record(row["id"], Death(status))
 
     def submit(self, prompt: str = "a boat", *, model_id: str = "fake", num_images: int = 1) -> str:
         asked = GenerationInput(prompt=prompt, model_id=model_id, settings=GenerationSettings(num_images=num_images))

@@ -7,11 +7,12 @@ import logging
 
 import pytest
 
-from app.api.schemas.serializers import gallery_item, job_body
+from app.api.schemas.images import GalleryItem
 from app.core.job import JobStatus
 from app.core.safety import SafetyResult, most_severe
 from app.engines.base import Generation
 from app.errors import ContentBlocked
+from app.services.job_body import JobBody
 from app.services.media import gallery
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine
@@ -50,12 +51,12 @@ def test_the_result_is_reported_everywhere(harness: Harness, caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     harness.start(Judged(SafetyResult.PASSED, SafetyResult.BLURRED))
     view = harness.completed(harness.submit(num_images=2))
-    body = job_body(view)
-    assert body["safety_filter_result"] == "blurred"
-    assert [image["safety_filter_result"] for image in body["images"]] == ["passed", "blurred"]
+    body = JobBody.of(view)
+    assert body.safety_filter_result == "blurred"
+    assert [image.safety_filter_result for image in body.images] == ["passed", "blurred"]
     assert [output.manifest["safety_filter_result"] for output in view.outputs] == ["passed", "blurred"]
     listed = gallery.browse(harness.context, gallery.Filter(), status=JobStatus.COMPLETED, limit=5)
-    assert {gallery_item(item)["safety_filter_result"] for item in listed.items} == {"passed", "blurred"}
+    assert {GalleryItem.of(item).safety_filter_result for item in listed.items} == {"passed", "blurred"}
     assert logged(caplog) == ["blurred"]
 
 
@@ -63,7 +64,7 @@ def test_a_blocked_image_is_reported_with_the_others(harness: Harness) -> None:
     harness.start(Judged(SafetyResult.PASSED, SafetyResult.BLOCKED))
     view = harness.completed(harness.submit(num_images=2))
     assert [output.safety_filter_result for output in view.outputs] == [SafetyResult.PASSED]
-    assert job_body(view)["safety_filter_result"] == "blocked"
+    assert JobBody.of(view).safety_filter_result == "blocked"
 
 
 def test_a_job_of_which_nothing_was_published(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
@@ -71,7 +72,7 @@ def test_a_job_of_which_nothing_was_published(harness: Harness, caplog: pytest.L
     harness.start(Judged(SafetyResult.BLOCKED))
     view = harness.ended(harness.submit())
     assert (view.job.status, view.job.error_code, view.job.attempt) == (JobStatus.FAILED, "content_blocked", 1)
-    assert job_body(view)["safety_filter_result"] == "blocked"
+    assert JobBody.of(view).safety_filter_result == "blocked"
     assert logged(caplog) == ["blocked"]
     assert not harness.files()
 
@@ -80,8 +81,8 @@ def test_off_is_skipped(harness: Harness, engine: FakeEngine, caplog: pytest.Log
     caplog.set_level(logging.INFO)
     harness.start(engine)
     job_id = harness.submit()
-    assert job_body(harness.view(job_id))["safety_filter_result"] in (None, "skipped")
+    assert JobBody.of(harness.view(job_id)).safety_filter_result in (None, "skipped")
     view = harness.completed(job_id)
-    assert job_body(view)["safety_filter_result"] == "skipped"
+    assert JobBody.of(view).safety_filter_result == "skipped"
     assert view.outputs[0].manifest["safety_filter_result"] == "skipped"
     assert logged(caplog) == ["skipped"]

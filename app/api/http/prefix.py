@@ -1,4 +1,4 @@
-"""Serving under a path: which one the present request came by, as WSGI's SCRIPT_NAME and as app.core.urls has it.
+"""Serving under a path: which one the present request came by, as WSGI's SCRIPT_NAME and as app.services.urls has it.
 
 It is what a trusted proxy says in X-Forwarded-Prefix, which takes it off the path, or that of PUBLIC_URL, which may be
 taken off or not.
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.config import Settings
-from app.core.urls import clean_prefix, with_url_prefix
+from app.services.urls import clean_prefix, with_url_prefix
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.api.http.headers import request_id as present_request_id
-from app.core.urls import url
+from app.api.schemas.problems import Problem
 from app.errors import (
     CyberImageError,
     FieldError,
@@ -53,7 +53,7 @@ def register(app: Flask) -> None:
 
 def problem(error: CyberImageError, status: int | None = None) -> Response:
     """The response for `error`, with its own status unless another is given."""
-    response = Response(json.dumps(document(error, status)), status or error.status, mimetype=MEDIA_TYPE)
+    response = Response(json.dumps(document(error, status).as_dict()), status or error.status, mimetype=MEDIA_TYPE)
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = error.challenge
     if error.retry_after is not None:
@@ -61,17 +61,9 @@ def problem(error: CyberImageError, status: int | None = None) -> Response:
     return response
 
 
-def document(error: CyberImageError, status: int | None = None, *, request_id: str | None = None) -> dict[str, Any]:
+def document(error: CyberImageError, status: int | None = None, *, request_id: str | None = None) -> Problem:
     """`request_id` is the present request's, unless another is given."""
-    return {
-        "type": url(f"/docs#{error.code}"),
-        "title": error.title,
-        "status": status or error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": request_id or present_request_id(),
-        "errors": [{"field": wrong.field, "message": wrong.message} for wrong in error.errors],
-    }
+    return Problem.of(error, status=status, request_id=request_id or present_request_id())
 
 
 def refuse(error: ValidationError) -> NoReturn:

@@ -2,6 +2,10 @@
 
 Routes that take pictures also read forms (multipart/form-data): a file becomes the base64 that JSON would hold, and
 everything behind this point sees the same body. They alone may be sent more than MAX_BODY_BYTES.
+
+Large bodies are received to a file, and taken into memory only so many at a time: a client may be slow to send one, and
+must not hold memory meanwhile; a body that is here costs four times its size while it is read. What a request holds is
+released when it has been answered, or earlier, when it waits for its job.
 """
 
 from __future__ import annotations
@@ -9,12 +13,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-from typing import Any
+import tempfile
+from typing import IO, Any
 
-from flask import Flask, Request, current_app, request
+from flask import Flask, Request, current_app, g, request
 
-from app.api.http import large_bodies
 from app.api.routing import current_policy, policy_of
+from app.api.server.context import api_context
 from app.config import Settings
 from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
@@ -41,7 +46,7 @@ def register(app: Flask, settings: Settings) -> None:
             request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
 
     app.before_request(_refuse_unusable_query)
-    large_bodies.register(app)
+    app.teardown_request(lambda _: give_back())
 
 
 class ApiRequest(Request):
@@ -84,7 +89,7 @@ class ApiRequest(Request):
             if text:  # browsers send what was left empty, too
                 _add(data, name, _as_json(name, text) if name in _WRITTEN_AS_JSON else text)
         if size := sum(file.stream.seek(0, os.SEEK_END) for file in self.files.values()):
-            large_bodies.hold(size)
+            hold(size)
         for name, file in self.files.items(multi=True):
             file.stream.seek(0)  # the rate limits read the form again
             if content := file.stream.read():
@@ -94,7 +99,7 @@ class ApiRequest(Request):
 
     def _whole(self, cache: bool) -> bytes:
         if self._may_be_large():
-            return large_bodies.read(self)
+            return read_large(self)
         data = self.get_data(cache=cache)
         # werkzeug refuses a length announced too large, but cuts a chunked body off at the limit and says nothing.
         if self.content_length is None and self.max_content_length and len(data) >= self.max_content_length:
@@ -137,3 +142,53 @@ def _refuse_unusable_query() -> None:
     ]
     if problems:
         raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in problems), errors=problems)
+
+
+_PIECE = 65_536
+_HELD = "large_body_bytes"
+
+
+def read_large(sent: Request) -> bytes:
+    """The whole body, received to a file first. Raises PayloadTooLarge, Unavailable."""
+    with tempfile.TemporaryFile() as file:
+        size = _receive(sent, file)
+        hold(size)
+        file.seek(0)
+        return file.read()
+
+
+def hold(size: int) -> None:
+    """Wait until so many bytes may be in memory. Raises Unavailable."""
+    budget = api_context().large_bodies
+    size = min(size, budget.total - g.get(_HELD, 0))
+    budget.acquire(size)
+    setattr(g, _HELD, g.get(_HELD, 0) + size)
+
+
+def give_back() -> None:
+    """The body of the present request is needed no more."""
+    held = g.pop(_HELD, 0)
+    if held:
+        api_context().large_bodies.release(held)
+
+
+def forget(*pictures: object) -> None:
+    """Let go of the present request's body, of which `pictures` are the models that were read from it."""
+    for model in pictures:
+        for name in ("image", "mask", "inputs"):
+            if name in vars(model):
+                vars(model)[name] = None  # they are frozen; but the framework keeps them until the answer
+    vars(request).pop("read_body", None)
+    give_back()
+
+
+def _receive(sent: Request, file: IO[bytes]) -> int:
+    limit = sent.max_content_length or 0
+    size = 0
+    while piece := sent.stream.read(_PIECE):
+        size += len(piece)
+        file.write(piece)
+    # werkzeug refuses a length announced too large, but cuts a chunked body off at the limit and says nothing.
+    if sent.content_length is None and size >= limit:
+        raise PayloadTooLarge()
+    return size

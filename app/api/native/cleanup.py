@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.http.openapi import blueprint, responses
@@ -29,12 +27,12 @@ class CleanupQuery(BaseModel):
     responses=responses({200: CleanupBody}, Conflict, DatabaseUnavailable),
     description="Removes what the settings `RETENTION_*` say, and files that belong to nothing. Favourites stay.",
 )
-def cleanup(query: CleanupQuery) -> dict[str, Any]:
+def cleanup(query: CleanupQuery) -> CleanupBody:
     """Run the clean-up now"""
     here = api_context()
     if not here.cleaning.acquire(blocking=False):
         raise Conflict("A clean-up is under way already. Wait until it has ended.")
     try:
-        return vars(clean_up(here.context, dry_run=query.dry_run))
+        return CleanupBody.read(clean_up(here.context, dry_run=query.dry_run))
     finally:
         here.cleaning.release()

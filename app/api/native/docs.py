@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
 from app.api.routing import Access, RoutePolicy, declare
-from app.core.urls import url_prefix
 from app.errors import error_codes
+from app.services.urls import url_prefix
 
 pages = Blueprint("docs", __name__)
 

@@ -12,21 +12,20 @@ import base64
 import json
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from flask import Response, request
 
 from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.serializers import job_body
 from app.api.security.authorization import revocation_check
 from app.api.server.context import api_context
 from app.api.server.event_streams import StreamListener
 from app.api.server.socket_handover import hand_over, relay
-from app.core.job import JobStatus
-from app.core.job_body import progress_body
-from app.core.urls import url_prefix, with_url_prefix
+from app.core.job import JobStatus, JobView
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
-from app.services.jobs.status import JobView
+from app.services.job_body import JobBody, ProgressBody
+from app.services.urls import url_prefix, with_url_prefix
 from app.store.queue.previews import Preview
 
 api = blueprint("events", "jobs")
@@ -99,11 +98,14 @@ class JobEventEncoder:
 
 def _event(view: JobView, *, whole: bool) -> bytes:
     job = view.job
-    data = job_body(view) if whole else {"job_id": job.id, "status": job.status, **progress_body(job)}
-    if not whole:
-        data |= {"position": view.position, "eta_seconds": view.eta_seconds}
+    data = JobBody.of(view).as_dict() if whole else _progress(view)
     name = "status" if whole else "progress"
     return f"id: {job.revision}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+
+
+def _progress(view: JobView) -> dict[str, Any]:
+    job, estimate = view.job, {"position": view.position, "eta_seconds": view.eta_seconds}
+    return {"job_id": job.id, "status": job.status, **ProgressBody.of(job.progress).as_dict(), **estimate}
 
 
 def _preview_event(preview: Preview) -> bytes:

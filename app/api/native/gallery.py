@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.api.http.cursor import decode, encode
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.images import GalleryBody
-from app.api.schemas.serializers import gallery_item
+from app.api.schemas.images import GalleryBody, GalleryItem
 from app.api.security.client_identity import identity
 from app.api.server.context import app_context
 from app.core.catalog import Media
@@ -55,23 +54,23 @@ class GalleryFilter(BaseModel):
 
 
 @api.get("/api/images", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
-def images(query: GalleryFilter) -> dict[str, Any]:
+def images(query: GalleryFilter) -> GalleryBody:
     """List images and videos, newest first"""
     return _page(query)
 
 
 @api.get("/api/videos", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
-def videos(query: GalleryFilter) -> dict[str, Any]:
+def videos(query: GalleryFilter) -> GalleryBody:
     """List videos, newest first"""
     return _page(query.model_copy(update={"media": "video"}))
 
 
-def _page(query: GalleryFilter) -> dict[str, Any]:
+def _page(query: GalleryFilter) -> GalleryBody:
     after = decode(query.cursor)
     since, until = _seconds(query.since), _seconds(query.until)
     wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until)
     listing = gallery.browse(app_context(), wanted, status=query.status, limit=query.limit, after=after)
-    return {"images": [gallery_item(item) for item in listing.items], "next_cursor": encode(listing.next)}
+    return GalleryBody.read(images=[GalleryItem.of(item) for item in listing.items], next_cursor=encode(listing.next))
 
 
 def _seconds(time: datetime | None) -> float | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, Field
 
 from app.api.http.headers import request_id
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.jobs import Accepted
-from app.api.schemas.serializers import accepted_response
+from app.api.schemas.jobs import Accepted, AcceptedResponse
 from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import app_context
 from app.core.json_values import Integer
@@ -86,7 +83,7 @@ class GenerateHeaders(BaseModel):
     " be sent as files of a form (`multipart/form-data`), whose other fields are the members of the body, `settings`"
     " and `priority` as JSON.",
 )
-def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+def generate(body: GenerateBody, header: GenerateHeaders) -> AcceptedResponse:
     """Enqueue a generation"""
     check_priority(body.priority)
     submitted = submit(
@@ -98,4 +95,4 @@ def generate(body: GenerateBody, header: GenerateHeaders) -> tuple[dict[str, Any
         webhook_url=body.webhook_url,
         request_id=request_id(),
     )
-    return accepted_response(submitted)
+    return Accepted.of(submitted).response()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Response, jsonify, send_file
+from flask import Response, make_response, send_file
 from pydantic import BaseModel, Field
 
 from app.api.http import openapi
@@ -13,8 +11,7 @@ from app.api.http.headers import request_id
 from app.api.http.openapi import ImagePath, blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.images import FavoriteBody, ImageMetadata
-from app.api.schemas.jobs import Accepted
-from app.api.schemas.serializers import accepted_response, image_metadata
+from app.api.schemas.jobs import Accepted, AcceptedResponse
 from app.api.security.client_identity import client_id
 from app.api.server.context import app_context
 from app.core.output import Output
@@ -89,7 +86,7 @@ def image_thumbnail(path: ImagePath) -> Response:
 )
 def image_metadata_(path: ImagePath) -> Response:
     """Get the metadata of an image"""
-    response = jsonify(image_metadata(app_context().outputs.get(path.image_id)))
+    response = make_response(ImageMetadata.of(app_context().outputs.get(path.image_id)))
     response.add_etag()
     response.headers["Cache-Control"] = "private, no-cache"  # kept, but asked for each time
     return conditional(response, ranges=False)
@@ -116,7 +113,7 @@ def delete_image(path: ImagePath) -> tuple[str, int]:
     responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
     description="Retention leaves favourites alone.",
 )
-def mark_favorite(path: ImagePath) -> dict[str, Any]:
+def mark_favorite(path: ImagePath) -> FavoriteBody:
     """Mark an image as favourite"""
     return _mark(path.image_id, favorite=True)
 
@@ -127,7 +124,7 @@ def mark_favorite(path: ImagePath) -> dict[str, Any]:
     budget="read",
     responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
 )
-def unmark_favorite(path: ImagePath) -> dict[str, Any]:
+def unmark_favorite(path: ImagePath) -> FavoriteBody:
     """Unmark a favourite"""
     return _mark(path.image_id, favorite=False)
 
@@ -150,15 +147,15 @@ def unmark_favorite(path: ImagePath) -> dict[str, Any]:
     description="As a new job with the settings, the seed and the pictures it was made of. On the same machine with the"
     " same versions the pixels are equal; the job's `warnings` list what has changed since.",
 )
-def rerun_image(path: ImagePath) -> tuple[dict[str, Any], int, dict[str, str]]:
+def rerun_image(path: ImagePath) -> AcceptedResponse:
     """Generate an image again"""
     submitted = rerun(app_context(), path.image_id, client_id=client_id(), request_id=request_id())
-    return accepted_response(submitted)
+    return Accepted.of(submitted).response()
 
 
-def _mark(image_id: str, *, favorite: bool) -> dict[str, Any]:
+def _mark(image_id: str, *, favorite: bool) -> FavoriteBody:
     app_context().outputs.mark(image_id, favorite=favorite)
-    return {"image_id": image_id, "favorite": favorite}
+    return FavoriteBody(image_id=image_id, favorite=favorite)
 
 
 def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False, download: bool = False) -> Response:

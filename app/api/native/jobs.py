@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response
 
 from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.jobs import JobBody
-from app.api.schemas.serializers import job_body
 from app.api.server.context import api_context, app_context
 from app.errors import Conflict, Gone, JobNotFound, LoraIncompatible, LoraUnavailable, UnknownModel, UnsupportedTask
 from app.services.jobs import cancel
@@ -37,9 +34,9 @@ def job_status(path: JobPath) -> Response:
     responses=responses({200: JobBody}, JobNotFound, Gone, Conflict),
     description="A waiting job is CANCELLED at once; a running one stops at its next step.",
 )
-def cancel_job(path: JobPath) -> dict[str, Any]:
+def cancel_job(path: JobPath) -> JobBody:
     """Cancel a job"""
-    return job_body(cancel.cancel(app_context(), path.job_id))
+    return JobBody.of(cancel.cancel(app_context(), path.job_id))
 
 
 @api.post(
@@ -52,6 +49,6 @@ def cancel_job(path: JobPath) -> dict[str, Any]:
     description="Puts a FAILED or CANCELLED job back in line under its own id, with fresh attempts. It is refused when"
     " its model or a LoRA of it is not here any more.",
 )
-def retry_job(path: JobPath) -> dict[str, Any]:
+def retry_job(path: JobPath) -> JobBody:
     """Retry a job"""
-    return job_body(cancel.retry(app_context(), path.job_id))
+    return JobBody.of(cancel.retry(app_context(), path.job_id))

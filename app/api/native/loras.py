@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.loras import LorasBody
-from app.api.schemas.serializers import lora_body
 from app.api.server.context import app_context
 from app.services.models import loras as service
 
@@ -21,6 +18,6 @@ api = blueprint("loras", "models")
     responses=responses({200: LorasBody}),
     description="The files of LORAS_DIR, and names that were given. Requests may also name a repo of the hub.",
 )
-def loras() -> dict[str, Any]:
+def loras() -> LorasBody:
     """List the LoRAs and the models that each fits"""
-    return {"loras": [lora_body(known) for known in service.listing(app_context())]}
+    return LorasBody.of(service.listing(app_context()))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response, make_response, render_template, request
 
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.server import RootBody
 from app.api.server.context import app_context
-from app.core.urls import url
+from app.services.urls import url
 from app.version import __version__
 
 api = blueprint("pages", "server")
@@ -35,13 +33,13 @@ _LINKS = {
     responses=responses({200: RootBody}),
     description="A browser gets the page, as text/html.",
 )
-def root() -> Response | dict[str, Any]:
+def root() -> Response:
     """The page, or links to the API"""
     choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
     body = (
         render_template("index.html", auth_mode=app_context().settings.auth_mode, root=request.script_root)
         if choice == "text/html"
-        else {"name": "CyberImage", "version": __version__, "links": {name: url(path) for name, path in _LINKS.items()}}
+        else RootBody(name="CyberImage", version=__version__, links={name: url(path) for name, path in _LINKS.items()})
     )
     response = make_response(body)
     response.vary.add("Accept")

@@ -27,7 +27,7 @@ class Intent(BaseModel):
     responses=responses({200: HealthBody}, InvalidRequest, Unauthorized, NotFound, PayloadTooLarge),
     description="Signed as the Standard Webhooks say. The same message may come twice, late, or after later ones.",
 )
-def replicate_webhook(query: Intent) -> dict[str, str]:
+def replicate_webhook(query: Intent) -> HealthBody:
     """Receive a prediction's state from Replicate"""
     api_context().provider_webhooks.receive(dict(request.headers), request.get_data(), intent=query.prediction)
-    return {"status": "ok"}
+    return HealthBody(status="ok")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.queue import QueueBody
-from app.api.schemas.serializers import queue_body
 from app.api.security.client_identity import identity
 from app.api.server.context import app_context
 from app.services.ops import stats
@@ -22,6 +19,6 @@ api = blueprint("queue", "server")
     responses=responses({200: QueueBody}),
     description="A user sees their own jobs, and of those of others only how many there are.",
 )
-def queue() -> dict[str, Any]:
+def queue() -> QueueBody:
     """Running and waiting jobs, workers, durations"""
-    return queue_body(stats.queue(app_context(), owner=identity().scope))
+    return QueueBody.of(stats.queue(app_context(), owner=identity().scope))

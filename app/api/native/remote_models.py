@@ -10,9 +10,8 @@ from app.api.http.headers import request_id
 from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
-from app.api.schemas.jobs import Accepted
+from app.api.schemas.jobs import Accepted, AcceptedResponse
 from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
-from app.api.schemas.serializers import accepted_response, remote_job_body, remote_models_body, remote_schema_body
 from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import api_context, app_context
 from app.core.catalog import Media
@@ -87,9 +86,9 @@ _GET = responses({200: RemoteJobBody}, JobNotFound, Gone)
     responses=responses({200: RemoteModelsBody}),
     description="Empty without a provider.",
 )
-def image_models() -> dict[str, Any]:
+def image_models() -> RemoteModelsBody:
     """List the provider's image models"""
-    return remote_models_body(api_context().remote_models.listing("image"))
+    return RemoteModelsBody.of(api_context().remote_models.listing("image"))
 
 
 @api.get(
@@ -99,48 +98,48 @@ def image_models() -> dict[str, Any]:
     responses=responses({200: RemoteModelsBody}),
     description="Empty without a provider.",
 )
-def video_models() -> dict[str, Any]:
+def video_models() -> RemoteModelsBody:
     """List the provider's video models"""
-    return remote_models_body(api_context().remote_models.listing("video"))
+    return RemoteModelsBody.of(api_context().remote_models.listing("video"))
 
 
 @api.get("/api/image-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
-def image_model_schema(path: RemoteModelPath) -> dict[str, Any]:
+def image_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of an image model"""
-    return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
+    return RemoteSchemaBody.of(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
 @api.get("/api/video-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
-def video_model_schema(path: RemoteModelPath) -> dict[str, Any]:
+def video_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of a video model"""
-    return remote_schema_body(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
+    return RemoteSchemaBody.of(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
 
 
 @api.post("/api/run-image-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
-def run_image_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+def run_image_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
     """Run an image model of the provider"""
     return _run("image", body, header)
 
 
 @api.post("/api/run-video-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
-def run_video_model(body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+def run_video_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
     """Run a video model of the provider"""
     return _run("video", body, header)
 
 
 @api.get("/api/images/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
-def remote_image(path: JobPath) -> dict[str, Any]:
+def remote_image(path: JobPath) -> RemoteJobBody:
     """Get a generation, with the download of its files"""
-    return remote_job_body(view(app_context(), path.job_id))
+    return RemoteJobBody.of(view(app_context(), path.job_id))
 
 
 @api.get("/api/videos/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
-def remote_video(path: JobPath) -> dict[str, Any]:
+def remote_video(path: JobPath) -> RemoteJobBody:
     """Get a generation of a video, with the download of its files"""
-    return remote_job_body(view(app_context(), path.job_id))
+    return RemoteJobBody.of(view(app_context(), path.job_id))
 
 
-def _run(media: Media, body: RunBody, header: GenerateHeaders) -> tuple[dict[str, Any], int, dict[str, str]]:
+def _run(media: Media, body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
     check_priority(body.priority)
     submitted = submit_remote(
         app_context(),
@@ -155,4 +154,4 @@ def _run(media: Media, body: RunBody, header: GenerateHeaders) -> tuple[dict[str
         webhook_url=body.webhook_url,
         request_id=request_id(),
     )
-    return accepted_response(submitted)
+    return Accepted.of(submitted).response()

@@ -4,9 +4,8 @@ cannot carry a header."""
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, make_response, request
 from pydantic import Field
 
 from app.api.http.openapi import blueprint, responses
@@ -17,9 +16,9 @@ from app.api.security.client_identity import address_id
 from app.api.server.context import app_context
 from app.core.access import Identity
 from app.core.json_values import Body
-from app.core.urls import url
 from app.errors import AuthUnavailable, Forbidden, InvalidRequest, InvalidToken, NotFound, RateLimited, Unauthorized
 from app.services.auth.authority import LONGEST_TOKEN
+from app.services.urls import url
 
 log = logging.getLogger("cyberimage.access")
 
@@ -39,7 +38,7 @@ class SignIn(Body):
 
 
 @api.get("/api/session", access=Access.PUBLIC, budget="read", responses=responses({200: SessionBody}, AuthUnavailable))
-def who_am_i() -> dict[str, Any]:
+def who_am_i() -> SessionBody:
     """Get the authentication mode and the current identity"""
     try:
         return _body(access_control().identify())
@@ -60,7 +59,7 @@ def sign_in(body: SignIn) -> Response:
     here = access_control()
     recognised = here.sign_in(body.token)
     log.info("%s (%s) signs in from %s", recognised.identity.client_id, recognised.identity.name, address_id())
-    response = jsonify(_body(recognised.identity))
+    response = make_response(_body(recognised.identity))
     response.set_cookie(
         COOKIE,
         here.sessions.begin(recognised.subject),
@@ -81,6 +80,5 @@ def sign_out() -> Response:
     return response
 
 
-def _body(identity: Identity | None) -> dict[str, Any]:
-    who = {"name": None, "role": None} if identity is None else {"name": identity.name, "role": identity.role}
-    return {"mode": app_context().settings.auth_mode, "signed_in": identity is not None, **who}
+def _body(identity: Identity | None) -> SessionBody:
+    return SessionBody.of(identity, mode=app_context().settings.auth_mode)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.http.openapi import DeliveryPath, blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.serializers import delivery_body
 from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
 from app.api.security.client_identity import identity
 from app.api.server.context import app_context
@@ -34,7 +31,7 @@ class DeliveryFilter(BaseModel):
     budget="read",
     responses=responses({200: DeliveriesBody}, InvalidRequest),
 )
-def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
+def webhook_deliveries(query: DeliveryFilter) -> DeliveriesBody:
     """List webhook deliveries, newest first"""
     found = signing.page(
         app_context(),
@@ -44,7 +41,7 @@ def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
         before_seq=query.cursor,
         owner=identity().scope,
     )
-    return {"deliveries": [delivery_body(delivery) for delivery in found.deliveries], "next_cursor": found.next}
+    return DeliveriesBody(deliveries=[DeliveryBody.of(one) for one in found.deliveries], next_cursor=found.next)
 
 
 @api.post(
@@ -54,6 +51,6 @@ def webhook_deliveries(query: DeliveryFilter) -> dict[str, Any]:
     responses=responses({200: DeliveryBody}, DeliveryNotFound),
     description="With fresh tries and the same `webhook-id`, whatever its state.",
 )
-def replay_webhook(path: DeliveryPath) -> dict[str, Any]:
+def replay_webhook(path: DeliveryPath) -> DeliveryBody:
     """Replay a webhook delivery"""
-    return delivery_body(signing.replay(app_context(), path.delivery_id))
+    return DeliveryBody.of(signing.replay(app_context(), path.delivery_id))

@@ -1,1 +1,4 @@
-"""Response schemas for the OpenAPI document. `serializers` builds the responses; a test holds the two together."""
+"""Response bodies: each class documents a response in the OpenAPI document and makes it, from the domain object.
+
+Those of jobs are in `app.services.job_body`, since webhooks send them too.
+"""

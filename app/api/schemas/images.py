@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.schemas.jobs import ErrorBody, ImageRef
-from app.api.schemas.kinds import Path, Time
 from app.core.catalog import Media
 from app.core.job import JobStatus
+from app.core.output import Output
+from app.core.response_body import Path, ResponseBody, Time
 from app.core.safety import SafetyResult
+from app.core.times import iso
+from app.services.media.gallery import ImageItem, JobItem
 
 
 class ImageMetadata(ImageRef):
@@ -20,8 +23,12 @@ class ImageMetadata(ImageRef):
     favorite: bool = Field(description="Retention leaves it alone.")
     manifest: dict[str, Any] = Field(description="Everything needed to make the picture again.")
 
+    @classmethod
+    def of(cls, output: Output, **more: Any) -> Self:
+        return super().of(output, created_at=iso(output.created_at), **more)
 
-class GalleryItem(BaseModel):
+
+class GalleryItem(ResponseBody):
     """A picture, or a generation that has none: then `image_id` and what belongs to it are null."""
 
     image_id: str | None
@@ -42,12 +49,43 @@ class GalleryItem(BaseModel):
     favorite: bool
     error: ErrorBody | None
 
+    @classmethod
+    def of(cls, item: ImageItem | JobItem) -> Self:
+        return cls._of_job(item) if isinstance(item, JobItem) else cls._of_image(item)
 
-class GalleryBody(BaseModel):
+    @classmethod
+    def _of_image(cls, item: ImageItem) -> Self:
+        output = item.output
+        return cls.read(
+            output,
+            item,
+            ImageRef.of(output),
+            status=JobStatus.COMPLETED,
+            created_at=iso(output.created_at),
+            error=None,
+        )
+
+    @classmethod
+    def _of_job(cls, item: JobItem) -> Self:
+        job = item.job
+        of_a_picture = ("image_id", "mime_type", "url", "thumbnail_url", "metadata_url")
+        return cls.read(
+            job,
+            item,
+            job.request,
+            job_id=job.id,
+            created_at=iso(job.created_at),
+            favorite=False,
+            error=ErrorBody.of(job),
+            **dict.fromkeys(of_a_picture),
+        )
+
+
+class GalleryBody(ResponseBody):
     images: list[GalleryItem]
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last one.")
 
 
-class FavoriteBody(BaseModel):
+class FavoriteBody(ResponseBody):
     image_id: str
     favorite: bool

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.api.schemas.kinds import Path, Sha256, Time
-from app.core.catalog import Lane, Media
-from app.core.job import JobStatus, Phase
-from app.core.safety import SafetyResult
-from app.core.tasks import Task
+from app.core.job import JobStatus
+from app.core.response_body import Path, ResponseBody
+from app.services.job_body import ErrorBody, ImageRef, JobBody, ProgressBody
+from app.services.jobs.submit import Submission
+from app.services.urls import url
+
+__all__ = ["Accepted", "AcceptedResponse", "ErrorBody", "ImageRef", "JobBody", "ProgressBody"]
 
 
-class Accepted(BaseModel):
+class Accepted(ResponseBody):
     job_id: str
     status: JobStatus
     position: int | None = Field(description="1 = served next; null when the job no longer waits.")
@@ -21,76 +23,19 @@ class Accepted(BaseModel):
     events_url: Path
     warnings: list[str] = Field(description="What was read otherwise than it was written.")
 
+    @classmethod
+    def of(cls, submitted: Submission) -> Self:
+        return cls.read(
+            submitted,
+            status=JobStatus.PENDING,  # what was accepted, also when the same request is repeated later
+            status_url=url(f"/api/status/{submitted.job_id}"),
+            events_url=url(f"/api/jobs/{submitted.job_id}/events"),
+            warnings=list(submitted.warnings),
+        )
 
-class ProgressBody(BaseModel):
-    phase: Phase
-    step: int
-    total_steps: int
-    percent: int = Field(ge=0, le=100)
-    seconds_per_step: float | None = Field(description="Measured in this attempt; null before the first step.")
-    downloaded_bytes: int | None = Field(description="In phase `downloading_model`: how much of the model is here.")
-    total_bytes: int | None = Field(description="How much there will be; null when nothing is downloaded.")
-
-
-class ErrorBody(BaseModel):
-    code: str
-    message: str
-
-
-class ImageRef(BaseModel):
-    image_id: str
-    url: Path
-    thumbnail_url: Path
-    metadata_url: Path
-    media: Media
-    mime_type: str
-    width: int
-    height: int
-    bytes: int
-    sha256: Sha256
-    seed: int
-    safety_filter_result: SafetyResult
+    def response(self) -> AcceptedResponse:
+        """The 202 of a route that enqueues."""
+        return self, 202, {"Location": self.status_url}
 
 
-class RemoteBody(BaseModel):
-    source: str
-    model: str = Field(description="What the provider calls it.")
-    input: dict[str, Any] | None = Field(description="In the model's own words; null until it is sent.")
-    prediction_id: str | None = Field(description="What the provider calls the generation.")
-    status: str | None = Field(description="intended, or the provider's own word for it.")
-    predict_seconds: float | None = Field(description="What is paid for.")
-    download_attempted: bool
-    download_retries: int
-    download_error: str | None = Field(description="Why the files are not here.")
-
-
-class JobBody(BaseModel):
-    job_id: str
-    status: JobStatus
-    model_id: str
-    prompt: str
-    negative_prompt: str | None
-    task: Task
-    settings: dict[str, Any] = Field(description="As used: defaults filled in, the seed drawn.")
-    inputs: dict[str, Any] = Field(
-        description="`image` and `mask`, where there are: `sha256` of the file as it was sent, `width` and `height` as"
-        " used, `image_id` when it came from the gallery."
-    )
-    priority: int
-    remote: RemoteBody | None = Field(description="What was asked of a provider; null for a model here.")
-    lane: Lane = Field(description="local: a model in memory here; remote: a provider's. Each has its own line.")
-    created_at: Time
-    started_at: Time | None
-    completed_at: Time | None
-    attempt: int = Field(description="0 before the first.")
-    cancel_requested: bool
-    position: int | None = Field(description="1 = served next; null unless PENDING.")
-    eta_seconds: float | None = Field(description="Until it is done; null when nothing like it was seen yet.")
-    progress: ProgressBody
-    images: list[ImageRef]
-    safety_filter_result: SafetyResult | None = Field(
-        description="The most severe result of its pictures; null before the end."
-    )
-    error: ErrorBody | None
-    warnings: list[str]
-    timings: dict[str, Any] = Field(description="Seconds by phase, when COMPLETED.")
+AcceptedResponse = tuple[Accepted, int, dict[str, str]]

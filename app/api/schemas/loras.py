@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from collections.abc import Iterable
+from typing import Self
+
+from pydantic import Field
+
+from app.core.loras import FAMILIES
+from app.core.response_body import ResponseBody
+from app.services.models.loras import KnownLora
 
 
-class LoraBody(BaseModel):
+class LoraBody(ResponseBody):
     id: str = Field(description="What a request names it by.")
     stands_for: str | None = Field(description="The file or repo behind a name that was given by hand.")
     available: bool = Field(description="It is on this machine and can be used.")
@@ -16,6 +23,17 @@ class LoraBody(BaseModel):
     base_model: str | None = Field(description="As its maker wrote it into the file.")
     problem: str | None = Field(description="Why it cannot be used.")
 
+    @classmethod
+    def of(cls, known: KnownLora) -> Self:
+        file = known.card
+        unread = {"bytes": None, "rank": None, "base_model": None} if file is None else {}
+        family = FAMILIES[file.family] if file and file.family else None
+        return cls.read(known, file, family=family, models=list(known.models), **unread)
 
-class LorasBody(BaseModel):
+
+class LorasBody(ResponseBody):
     loras: list[LoraBody]
+
+    @classmethod
+    def of(cls, listing: Iterable[KnownLora]) -> Self:
+        return cls(loras=[LoraBody.of(known) for known in listing])

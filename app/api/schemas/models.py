@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.core.catalog import Lane, Media
+from app.core.response_body import ResponseBody
+from app.services.models.model_files import Download
+from app.services.ops.stats import ModelState
+
+_OF_VIDEOS = {"num_frames", "fps", "frame_step", "max_frames", "max_fps"}
 
 
-class DownloadBody(BaseModel):
+class DownloadBody(ResponseBody):
     downloaded_bytes: int
     total_bytes: int
     eta_seconds: float | None = Field(description="Until all is here; null when that is not known.")
 
+    @classmethod
+    def of(cls, download: Download | None) -> Self | None:
+        return None if download is None else cls.read(download)
 
-class ModelBody(BaseModel):
+
+class ModelBody(ResponseBody):
     id: str
     name: str
     repo: str
@@ -38,8 +48,31 @@ class ModelBody(BaseModel):
     downloading: DownloadBody | None = Field(description="While a job fetches it, or an order to load it.")
     loaded: bool = Field(description="A live worker holds it in memory.")
 
+    @classmethod
+    def of(cls, state: ModelState) -> Self:
+        spec = state.spec
+        length = set() if spec.media == "video" else _OF_VIDEOS
+        return cls.read(
+            state,
+            state.files,
+            spec,
+            spec.options,
+            tasks=list(state.tasks),
+            steps=spec.steps.describe(),
+            defaults=spec.defaults.model_dump(exclude=length),
+            limits=spec.limits.model_dump(exclude=length),
+            example_prompts=list(spec.options.example_prompts),
+            downloading=DownloadBody.of(state.downloading),
+        )
 
-class ModelsBody(BaseModel):
+
+class ModelsBody(ResponseBody):
     default: str
     prompt_max_chars: int
     models: list[ModelBody]
+
+    @classmethod
+    def of(cls, states: Iterable[ModelState], *, default_id: str, prompt_max_chars: int, **more: Any) -> Self:
+        """`more` are the fields of a subclass."""
+        models = [ModelBody.of(state) for state in states]
+        return cls.read(default=default_id, prompt_max_chars=prompt_max_chars, models=models, **more)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.schemas.jobs import JobBody
-from app.api.schemas.kinds import Time
 from app.core.catalog import Lane
 from app.core.job import JobStatus
+from app.core.response_body import ResponseBody, Time
+from app.core.times import iso
+from app.services.jobs.eta import Speeds
+from app.services.ops.stats import QueueStats
+from app.store.queue.durations import LOAD
 
 
-class WorkerBody(BaseModel):
+class WorkerBody(ResponseBody):
     id: str
     host: str
     pid: int
@@ -32,15 +37,41 @@ class WorkerBody(BaseModel):
     device_id: str = Field(description="The device on its host, such as `cuda:0`; empty in the remote lane.")
     device_error: str | None = Field(description="Why its device is out of service; null while it is not.")
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        times = {"started_at": iso(row["started_at"]), "heartbeat_at": iso(row["heartbeat_at"])}
+        return cls.read(**{**row, **times})
 
-class ModelSpeed(BaseModel):
+
+class ModelSpeed(ResponseBody):
     load_seconds: float | None
     seconds: dict[str, float] = Field(description="Per picture, by `<width>x<height>x<steps>`; 0 = the model's own.")
 
+    @classmethod
+    def by_model(cls, speeds: Speeds) -> dict[str, Self]:
+        found: dict[str, Self] = {}
+        for (model_id, bucket), seconds in speeds.items():
+            speed = found.setdefault(model_id, cls(load_seconds=None, seconds={}))
+            if bucket == LOAD:
+                speed.load_seconds = round(seconds, 3)
+            else:
+                speed.seconds[bucket] = round(seconds, 3)
+        return found
 
-class QueueBody(BaseModel):
+
+class QueueBody(ResponseBody):
     counts: dict[JobStatus, int]
     running: list[JobBody]
     waiting: list[JobBody] = Field(description="The heads of both lines, first served first.")
     models: dict[str, ModelSpeed] = Field(description="Average times, learned from finished jobs.")
     workers: list[WorkerBody]
+
+    @classmethod
+    def of(cls, overview: QueueStats) -> Self:
+        return cls.read(
+            counts=dict(overview.counts),
+            running=[JobBody.of(view) for view in overview.running],
+            waiting=[JobBody.of(view) for view in overview.waiting],
+            models=ModelSpeed.by_model(overview.speeds),
+            workers=[WorkerBody.of(row) for row in overview.workers],
+        )

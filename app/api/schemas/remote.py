@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.schemas.jobs import JobBody
-from app.api.schemas.kinds import Path, Time
 from app.core.catalog import Media
+from app.core.job import JobView
+from app.core.model_schema import InputSchema
+from app.core.provider_input import first_frame_of
+from app.core.response_body import Path, ResponseBody, Time
+from app.core.times import iso_or_none
+from app.providers.replicate import RemoteModel
+from app.services.job_body import download_of
+from app.services.remote.models import Listed, Listing
+from app.services.urls import url
 
 
-class RemoteModelBody(BaseModel):
+class RemoteModelBody(ResponseBody):
     model: str = Field(description="`owner/name`.")
     model_id: str = Field(description="What its jobs and pictures are listed under.")
     name: str
@@ -22,13 +30,22 @@ class RemoteModelBody(BaseModel):
     first_frame: str | None = Field(description="Its input that takes a picture to start from, whatever it is called.")
     schema_url: Path
 
+    @classmethod
+    def of(cls, listed: Listed) -> Self:
+        return cls.read(listed, schema_url=url(f"/api/{listed.media}-models/{listed.model}/schema"))
 
-class RemoteModelsBody(BaseModel):
+
+class RemoteModelsBody(ResponseBody):
     models: list[RemoteModelBody]
     refreshed_at: Time | None = Field(description="When the provider last said so; null when it could not be asked.")
 
+    @classmethod
+    def of(cls, listing: Listing) -> Self:
+        models = [RemoteModelBody.of(listed) for listed in listing.models]
+        return cls.read(models=models, refreshed_at=iso_or_none(listing.refreshed_at))
 
-class RemoteSchemaBody(BaseModel):
+
+class RemoteSchemaBody(ResponseBody):
     model: str
     version: str | None
     input_schema: dict[str, Any] = Field(description="JSON Schema of `input`.")
@@ -37,6 +54,18 @@ class RemoteSchemaBody(BaseModel):
     files: list[str] = Field(description="Inputs that are files: a URL, a data URI, or an `image_id` of the gallery.")
     first_frame: str | None = Field(description="The one of them that takes a picture to start from.")
 
+    @classmethod
+    def of(cls, model: RemoteModel) -> Self:
+        schema = InputSchema(model.document)
+        return cls.read(
+            model,
+            input_schema=schema.schema,
+            required=sorted(schema.required),
+            defaults=schema.defaults(),
+            files=schema.files(),
+            first_frame=first_frame_of(schema),
+        )
+
 
 class RemoteJobBody(JobBody):
     """A job as elsewhere, and how fetching its files went."""
@@ -44,3 +73,7 @@ class RemoteJobBody(JobBody):
     download_attempted: bool
     download_retries: int
     download_error: str | None
+
+    @classmethod
+    def of(cls, view: JobView, **more: Any) -> Self:
+        return super().of(view, **download_of(view.prediction), **more)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.schemas.jobs import Accepted, ImageRef
 from app.api.schemas.loras import LoraBody
 from app.api.schemas.models import ModelsBody
+from app.core.catalog import ModelSpec
+from app.core.job import JobView
+from app.core.response_body import ResponseBody
 from app.core.safety import SafetyResult
 
 
-class Pictures(BaseModel):
+class Pictures(ResponseBody):
     image: str | None = Field(description="The first picture: a PNG in base64; null when it was deleted meanwhile.")
     images: list[str] = Field(description="All of them, the first one too.")
     seed: int = Field(description="Of the first; picture i has seed + i.")
@@ -24,16 +28,38 @@ class Pictures(BaseModel):
     outputs: list[ImageRef] = Field(description="Where the pictures stay.")
     warnings: list[str] = Field(description="What was read otherwise than it was written.")
 
+    @classmethod
+    def of(cls, view: JobView, encoded: Sequence[str]) -> Self:
+        """A COMPLETED job as one answer. `encoded` are its pictures in base64."""
+        job = view.job
+        return cls.read(
+            job.request,
+            image=encoded[0] if encoded else None,  # none when all were deleted meanwhile
+            images=list(encoded),
+            job_id=job.id,
+            latency_ms=round(1000 * ((job.completed_at or job.created_at) - job.created_at)),
+            vram_peak_mb=round((job.vram_peak_bytes or 0) / 1e6),
+            safety_filter_result=job.safety_filter_result or SafetyResult.SKIPPED,
+            outputs=[ImageRef.of(output) for output in view.outputs],
+            warnings=list(job.warnings),
+        )
+
 
 class StillWorking(Accepted):
     """The job goes on; ask at `status_url` or follow `events_url`."""
 
 
-class ListedModel(BaseModel):
+class ListedModel(ResponseBody):
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
+
+    @classmethod
+    def of(cls, spec: ModelSpec, created: int) -> Self:
+        """`created` is required there and means nothing here: since when this server offers the model."""
+        owner = spec.repo.partition("/")[0] if spec.source != "local" else "local"
+        return cls.read(spec, object="model", created=created, owned_by=owner)
 
 
 class ModelList(ModelsBody):
@@ -41,7 +67,7 @@ class ModelList(ModelsBody):
     data: list[ListedModel]
 
 
-class ModelLoaded(BaseModel):
+class ModelLoaded(ResponseBody):
     status: Literal["loaded", "already_loaded", "loading"]
     model_id: str
     seconds: float | None = Field(description="What loading took; null when there was nothing to load, or not yet.")
@@ -51,7 +77,7 @@ class ModelLoaded(BaseModel):
     eta_seconds: float | None = Field(description="Until all is downloaded; null before it is known.")
 
 
-class ModelsUnloaded(BaseModel):
+class ModelsUnloaded(ResponseBody):
     status: Literal["unloaded", "not_loaded", "unloading"]
     models: list[str] = Field(
         description="What is out of memory now, or will be when running jobs have ended, or is not loaded further."
@@ -59,11 +85,11 @@ class ModelsUnloaded(BaseModel):
     workers: int = Field(description="How many workers had something to unload.")
 
 
-class LoraLoaded(BaseModel):
+class LoraLoaded(ResponseBody):
     status: Literal["loaded", "will_be_fetched"]
     lora: LoraBody
 
 
-class LoraUnloaded(BaseModel):
+class LoraUnloaded(ResponseBody):
     status: Literal["unloaded", "not_loaded"]
     name: str

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Self
 
-from app.api.schemas.kinds import Time
-from app.core.webhooks import DeliveryState
+from pydantic import Field
+
+from app.core.response_body import ResponseBody, Time
+from app.core.times import iso, iso_or_none
+from app.core.webhooks import Delivery, DeliveryState
 
 
-class DeliveryBody(BaseModel):
+class DeliveryBody(ResponseBody):
     delivery_id: str = Field(description="The `webhook-id` header of every try.")
     job_id: str
     event: str = Field(description="`job.completed`, `job.failed` or `job.cancelled`.")
@@ -22,7 +25,18 @@ class DeliveryBody(BaseModel):
     response_status: int | None = Field(description="What the receiver answered to the last try, if it did.")
     error: str | None
 
+    @classmethod
+    def of(cls, delivery: Delivery) -> Self:
+        return cls.read(
+            delivery,
+            delivery_id=delivery.id,
+            next_attempt_at=iso(delivery.due_at) if delivery.state is DeliveryState.PENDING else None,
+            created_at=iso(delivery.created_at),
+            attempted_at=iso_or_none(delivery.attempted_at),
+            delivered_at=iso_or_none(delivery.delivered_at),
+        )
 
-class DeliveriesBody(BaseModel):
+
+class DeliveriesBody(ResponseBody):
     deliveries: list[DeliveryBody]
     next_cursor: int | None = Field(description="Send it as `cursor` for the next page; null on the last one.")

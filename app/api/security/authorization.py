@@ -76,7 +76,7 @@ class AccessControl:
         context = here.context
         self._meter = here.refusal_metrics
         self._settings = context.settings
-        self._owners = OwnerStore(context.database)
+        self._owners = context.owners
         self._known_owners: LRUCache[str, str] = LRUCache(MOST_OWNERS)
         self._hosts = TrustedHosts(self._settings)
         self._origins = OwnOrigin(self._settings)

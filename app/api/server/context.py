@@ -9,14 +9,14 @@ import time
 from flask import current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from app.api.schemas.serializers import job_body
 from app.api.server.event_streams import EventStreamHub
 from app.core.budget import Budget
+from app.core.job import JobView
 from app.monitoring.requests import RefusalMetrics, RequestMetrics
 from app.monitoring.resources import Machine
 from app.services.context import AppContext
+from app.services.job_body import JobBody
 from app.services.jobs.notifications import JobNotifier
-from app.services.jobs.status import JobView
 from app.services.jobs.status_cache import StatusCache
 from app.services.ops.metrics import InstallationMetrics
 from app.services.remote.models import RemoteModels
@@ -58,7 +58,7 @@ class ApiContext:
 
 
 def _rendered(view: JobView) -> bytes:
-    return json.dumps(job_body(view), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(JobBody.of(view).as_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def api_context() -> ApiContext:

@@ -17,13 +17,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from app.core.job import JobStatus
+from app.core.job import JobStatus, JobView
 from app.errors import CyberImageError, DatabaseUnavailable, Unavailable
 from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
 from app.services.jobs.notifications import JobNotifier
-from app.services.jobs.status import JobView, view
+from app.services.jobs.status import view
 from app.store.queue.previews import Preview
 
 POLL_SECONDS = 1.0  # how soon a change is noticed whose notification was lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.http import large_bodies
+from app.api.http import request_body
 from app.api.http.openapi import blueprint, responses
 from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
@@ -104,5 +104,5 @@ def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
 def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer:
     here = api_context()
     submitted = ask(here.context, body, header.idempotency_key)
-    large_bodies.forget(body)
+    request_body.forget(body)
     return answer(here, submitted, body.timeout)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from flask import Response, after_this_request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.api.http import large_bodies, openapi
+from app.api.http import openapi, request_body
 from app.api.http.openapi import blueprint, responses
 from app.api.http.problems import refuse
 from app.api.routing import Access
@@ -79,7 +79,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     after_this_request(_word_errors)
     flat = body.flat(path.model_id)
     job_id = ask(here.context, flat).job_id
-    large_bodies.forget(body, flat)
+    request_body.forget(body, flat)
     name_job(job_id)
     view = wait(here, job_id, flat.timeout)
     raise_what_went_wrong(view)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.loras import LorasBody
-from app.api.schemas.serializers import lora_body
+from app.api.schemas.loras import LoraBody, LorasBody
 from app.api.schemas.v1 import LoraLoaded, LoraUnloaded
 from app.api.server.context import app_context
 from app.core.json_values import Body
@@ -42,9 +41,9 @@ class LoraUnloadBody(Body):
     responses=responses({200: LorasBody}),
     description="Also `/api/v1/loras/list`, and both under `/v1`. What `/api/loras` answers.",
 )
-def v1_loras() -> dict[str, Any]:
+def v1_loras() -> LorasBody:
     """The LoRAs"""
-    return {"loras": [lora_body(known) for known in service.listing(app_context())]}
+    return LorasBody.of(service.listing(app_context()))
 
 
 @api.post(
@@ -55,10 +54,10 @@ def v1_loras() -> dict[str, Any]:
     description="Also `/v1/loras/load`. Checks the file and gives it a name, if you like. A worker takes it into memory"
     " with the first job that asks for it; one of the hub is fetched then too, and the status is `will_be_fetched`.",
 )
-def v1_load_lora(body: LoraLoadBody) -> dict[str, Any]:
+def v1_load_lora(body: LoraLoadBody) -> LoraLoaded:
     """Make a LoRA ready for requests"""
     known = service.load(app_context(), body.lora_path, body.name)
-    return {"status": "loaded" if known.available else "will_be_fetched", "lora": lora_body(known)}
+    return LoraLoaded(status="loaded" if known.available else "will_be_fetched", lora=LoraBody.of(known))
 
 
 @api.post(
@@ -68,7 +67,7 @@ def v1_load_lora(body: LoraLoadBody) -> dict[str, Any]:
     responses=responses({200: LoraUnloaded}, InvalidRequest),
     description="Also `/v1/loras/unload`. The file stays, and so do jobs that were accepted with it.",
 )
-def v1_unload_lora(body: LoraUnloadBody) -> dict[str, Any]:
+def v1_unload_lora(body: LoraUnloadBody) -> LoraUnloaded:
     """Forget the name of a LoRA"""
     name = body.name or body.lora_path or ""
-    return {"status": "unloaded" if service.unload(app_context(), name) else "not_loaded", "name": name}
+    return LoraUnloaded(status="unloaded" if service.unload(app_context(), name) else "not_loaded", name=name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response
 from pydantic import Field
 
@@ -65,7 +63,7 @@ class NoSuchModel(NotFound):
     " running job is touched. Past `timeout` the answer is 202 and loading goes on: `downloading` in the list of"
     " models tells how far, and `loaded` turns true. Unloading the model calls it off (409 `load_called_off`).",
 )
-def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
+def v1_load_model(body: LoadBody) -> tuple[ModelLoaded, int] | Response:
     """Load a model into memory"""
     here = api_context()
     try:
@@ -73,7 +71,7 @@ def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
             loaded = _orders(here).load(body.model_id, seconds)
     except UnknownModel as error:
         return problem(error, NoSuchModel.status)
-    return vars(loaded), 202 if loaded.status == "loading" else 200
+    return ModelLoaded.read(loaded), 202 if loaded.status == "loading" else 200
 
 
 @api.post(
@@ -84,7 +82,7 @@ def v1_load_model(body: LoadBody) -> tuple[dict[str, Any], int] | Response:
     description="Also `/v1/models/unload`. Every worker that holds the model frees its memory when its running job has"
     " ended, and a worker that is loading it stops. A job that asks for the model loads it again.",
 )
-def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
+def v1_unload_model(body: UnloadBody) -> tuple[ModelsUnloaded, int] | Response:
     """Free the memory of a model, or of all"""
     here = api_context()
     try:
@@ -92,7 +90,7 @@ def v1_unload_model(body: UnloadBody) -> tuple[dict[str, Any], int] | Response:
             unloaded = _orders(here).unload(body.model_id, seconds)
     except UnknownModel as error:
         return problem(error, NoSuchModel.status)
-    return {**vars(unloaded)}, 202 if unloaded.status == "unloading" else 200
+    return ModelsUnloaded.read(unloaded), 202 if unloaded.status == "unloading" else 200
 
 
 def _orders(here: ApiContext) -> ModelLoading:

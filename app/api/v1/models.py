@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.api.http.openapi import blueprint, responses
-from app.api.native.models import models_body
 from app.api.routing import Access
-from app.api.schemas.v1 import ModelList
+from app.api.schemas.v1 import ListedModel, ModelList
 from app.api.server.context import api_context
+from app.services.ops import stats
 
 api = blueprint("v1_models", "v1")
 
@@ -20,14 +18,14 @@ api = blueprint("v1_models", "v1")
     responses=responses({200: ModelList}),
     description="Also `/v1/models`. What `/api/models` answers, and besides it OpenAI's `object` and `data`.",
 )
-def v1_models() -> dict[str, Any]:
+def v1_models() -> ModelList:
     """The models"""
     here = api_context()
-    body = models_body(here.context)
-    return {"object": "list", "data": [_listed(model, int(here.started_at)) for model in body["models"]], **body}
-
-
-def _listed(model: dict[str, Any], created: int) -> dict[str, Any]:
-    """`created` is required there and means nothing here: since when this server offers the model."""
-    owner = model["repo"].partition("/")[0] if model["source"] != "local" else "local"
-    return {"id": model["id"], "object": "model", "created": created, "owned_by": owner}
+    states, created = stats.models(here.context), int(here.started_at)
+    return ModelList.of(
+        states,
+        default_id=here.context.catalog.default_id,
+        prompt_max_chars=here.context.settings.prompt_max_chars,
+        object="list",
+        data=[ListedModel.of(state.spec, created) for state in states],
+    )

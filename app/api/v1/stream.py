@@ -28,13 +28,11 @@ from app.api.server.socket_handover import disable_timeouts
 from app.api.server.websocket_socket import BoundedInbox, WebSocketTransport
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Txt2ImgBody
-from app.api.v1.waiting import pictures_body, raise_what_went_wrong
-from app.core.job import JobStatus
-from app.core.job_body import progress_body
+from app.api.v1.waiting import pictures_of, raise_what_went_wrong
+from app.core.job import JobStatus, JobView
 from app.core.json_values import read_json
 from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
-from app.services.jobs.status import JobView
-from app.store.media.owners import OwnerStore
+from app.services.job_body import ProgressBody
 from app.store.queue.previews import Preview
 
 pages = Blueprint("v1_stream", __name__)
@@ -109,7 +107,7 @@ def _converse(here: ApiContext, connection: Connection) -> None:
             raise error
         if view is not None and view.job.status.terminal:
             raise_what_went_wrong(view)
-            _send(connection, {"type": "result", **pictures_body(here.context, view)})
+            _send(connection, {"type": "result", **pictures_of(here.context, view).as_dict()})
             connection.close(CloseReason.NORMAL_CLOSURE)
         elif view is not None:
             preview = _newer_preview(here, view, shown)
@@ -150,7 +148,7 @@ def _job_of(here: ApiContext, message: dict[str, Any]) -> str:
 
 def _checked_owner(here: ApiContext, job_id: str) -> str:
     """The authorization checks paths; this job is named in a message."""
-    if not identity().may_touch(OwnerStore(here.context.database).of_job(job_id)):
+    if not identity().may_touch(here.context.owners.of_job(job_id)):
         raise JobNotFound("There is no job with this id.")
     return job_id
 
@@ -158,7 +156,7 @@ def _checked_owner(here: ApiContext, job_id: str) -> str:
 def _progress(view: JobView, preview: Preview | None) -> dict[str, Any]:
     job = view.job
     about = {"job_id": job.id, "status": job.status, "position": view.position, "eta_seconds": view.eta_seconds}
-    message = {"type": "progress", **about, **progress_body(job)}
+    message = {"type": "progress", **about, **ProgressBody.of(job.progress).as_dict()}
     if preview is not None:
         message["preview"] = "data:image/webp;base64," + base64.b64encode(preview.webp).decode()
     return message
@@ -177,7 +175,7 @@ def _send(connection: Connection, message: dict[str, Any]) -> None:
 
 
 def _close_with(connection: Connection, error: CyberImageError, reason: CloseReason) -> None:
-    problem = document(error)
+    problem = document(error).as_dict()
     about = {name: problem[name] for name in ("code", "status", "errors", "request_id")}
     with contextlib.suppress(OSError):  # it reads nothing any more
         _send(connection, {"type": "error", "message": error.detail, **about})

@@ -5,27 +5,23 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from flask import Response, after_this_request
 
-from app.api.schemas.serializers import accepted
+from app.api.schemas.v1 import Pictures, StillWorking
 from app.api.server.client_disconnect import disconnect_probe
 from app.api.server.context import ApiContext
-from app.core.job import JobStatus
-from app.core.job_body import image_ref
+from app.core.job import JobStatus, JobView
 from app.core.output import Output
-from app.core.safety import SafetyResult
 from app.errors import JobCancelled, error_of
 from app.services.context import AppContext
 from app.services.jobs import status
-from app.services.jobs.status import JobView
 from app.services.jobs.submit import Submission
 from app.services.media import gallery
 
 LOOK_AGAIN_SECONDS = 2  # Retry-After of a 202
 
-Answer = tuple[dict[str, Any], int, dict[str, str]]
+Answer = tuple[Pictures | StillWorking, int, dict[str, str]]
 
 
 def wait(here: ApiContext, job_id: str, timeout: float | None) -> JobView:
@@ -66,10 +62,11 @@ def answer(here: ApiContext, submitted: Submission, timeout: float | None) -> An
     name_job(submitted.job_id)
     view = wait(here, submitted.job_id, timeout)
     if view.job.status is JobStatus.COMPLETED:
-        return pictures_body(here.context, view), 200, {}
+        return pictures_of(here.context, view), 200, {}
     raise_what_went_wrong(view)
-    body = accepted(submitted) | {"status": view.job.status, "position": view.position}
-    return body, 202, {"Location": body["status_url"], "Retry-After": str(LOOK_AGAIN_SECONDS)}
+    now = {"status": view.job.status, "position": view.position}
+    body = StillWorking.of(submitted).model_copy(update=now)
+    return body, 202, {"Location": body.status_url, "Retry-After": str(LOOK_AGAIN_SECONDS)}
 
 
 def name_job(job_id: str) -> None:
@@ -90,22 +87,9 @@ def raise_what_went_wrong(view: JobView) -> None:
         raise error_of(job.error_code or "internal", job.error_message or "")
 
 
-def pictures_body(context: AppContext, view: JobView) -> dict[str, Any]:
+def pictures_of(context: AppContext, view: JobView) -> Pictures:
     """A COMPLETED job as one answer, its pictures included."""
-    job, outputs = view.job, view.outputs
-    pictures = [_encoded(context, output) for output in outputs]
-    return {
-        "image": pictures[0] if pictures else None,  # none when all were deleted meanwhile
-        "images": pictures,
-        "seed": job.request.seed,
-        "model_id": job.request.model_id,
-        "job_id": job.id,
-        "latency_ms": round(1000 * ((job.completed_at or job.created_at) - job.created_at)),
-        "vram_peak_mb": round((job.vram_peak_bytes or 0) / 1e6),
-        "safety_filter_result": job.safety_filter_result or SafetyResult.SKIPPED,
-        "outputs": [image_ref(output) for output in outputs],
-        "warnings": list(job.warnings),
-    }
+    return Pictures.of(view, [_encoded(context, output) for output in view.outputs])
 
 
 def _encoded(context: AppContext, output: Output) -> str:

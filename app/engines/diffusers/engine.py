@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import diffusers
 import huggingface_hub.utils
@@ -226,9 +227,9 @@ class DiffusersEngine:
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
         model = self._resident(spec)
-        loras = find_loras(request, self._settings, control)
+        loras = find_loras(request, self._settings, control) if request.loras else ()
         tiles = pixels_of(model.pipeline, request) >= self._tiles_from.get(spec.id, sys.maxsize)
-        with model.loras.applied(loras), tiled(model.pipeline, tiles):
+        with _applied(model, loras), tiled(model.pipeline, tiles):
             batch_size, previews = self._batch_size(spec), self._previews(spec)
             generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
         return _with_loras(loras, _with_warnings(generation, self._change_warnings(spec, request, tiles)))
@@ -248,9 +249,9 @@ class DiffusersEngine:
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation]:
         model = self._resident(spec)
-        loras = find_loras(requests[0], self._settings, BatchControl(controls))
+        loras = find_loras(requests[0], self._settings, BatchControl(controls)) if requests[0].loras else ()
         try:
-            with model.loras.applied(loras):
+            with _applied(model, loras):
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
         except NotFinite:
             raise GenerationError(f"{spec.id} returned NaN or infinity for at least one of the merged jobs.") from None
@@ -275,6 +276,10 @@ class DiffusersEngine:
     def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
         model = self._model_cache.get(spec)
         return torch.float32 if model is None else model.dtype
+
+
+def _applied(model: LoadedModel, loras: Sequence[LoraRequest]) -> AbstractContextManager[None]:
+    return model.loras.applied(loras) if loras else nullcontext()
 
 
 def _with_loras(loras: Sequence[LoraRequest], generation: Generation) -> Generation:

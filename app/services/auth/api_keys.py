@@ -11,7 +11,7 @@ from app.core.lru_cache import LRUCache
 from app.errors import DatabaseUnavailable, InvalidToken
 from app.services.auth.authority import SignedIn, digest
 from app.services.context import AppContext
-from app.store.ops.api_keys import USED_RESOLUTION_SECONDS, ApiKeyStore
+from app.store.ops.api_keys import USED_RESOLUTION_SECONDS
 
 PREFIX = "ci_"  # recognisable to people and to scanners for leaked secrets
 TOKEN_BYTES = 32
@@ -28,7 +28,7 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Create a key. Returns it with its token, which is stored nowhere."""
     token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-    key = ApiKeyStore(context.database).create(
+    key = context.api_keys.create(
         name, digest(token), role, rate_limit_generate=rate_limit_generate, rate_limit_read=rate_limit_read
     )
     return key, token
@@ -38,7 +38,7 @@ class ApiKeyAuthority:
     """AUTH_MODE=keys. A revoked key is refused from the next request on."""
 
     def __init__(self, context: AppContext) -> None:
-        self._keys = ApiKeyStore(context.database)
+        self._keys = context.api_keys
         self._accepted: LRUCache[str, bool] = LRUCache(CACHE_ENTRIES)
 
     def identify(self, token: str) -> Identity:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from app.services.context import AppContext
-from app.store.ops.api_keys import ApiKeyStore
 
 
 def may_use(context: AppContext, client_id: str, owner: str) -> bool:
@@ -18,5 +17,5 @@ def is_admin(context: AppContext, client_id: str) -> bool:
         return name in context.settings.auth_admin_names
     if kind != "key" or not name.isdecimal():
         return False
-    key = ApiKeyStore(context.database).by_id(int(name))
+    key = context.api_keys.by_id(int(name))
     return key is not None and key.identity.is_admin

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.core.job import Job, JobStatus
+from app.core.job import Job, JobStatus, JobView
 from app.core.request import spec_for
 from app.errors import Conflict, UnknownModel
 from app.services.context import AppContext
-from app.services.jobs.status import JobView, view_of
+from app.services.jobs.status import view_of
 from app.services.models.capabilities import check_task
 from app.services.models.loras import check_loras
 from app.services.models.model_files import files_of

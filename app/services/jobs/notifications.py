@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from app.core.job import JobView
 from app.process.threads import BackgroundThread
 from app.services.context import AppContext
-from app.services.jobs.status import JobView, view
+from app.services.jobs.status import view
 from app.store.db.notify import Subscription
 
 POLL_SECONDS = 1.0

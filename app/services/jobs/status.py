@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from app.core.job import Job, JobStatus
-from app.core.output import Output
+from app.core.job import Job, JobStatus, JobView
 from app.core.prediction import Prediction
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
-
-
-@dataclass(frozen=True)
-class JobView:
-    """`position` is 1 for the next job, None unless waiting. `eta_seconds` is until it is done, None when unknown."""
-
-    job: Job
-    position: int | None
-    eta_seconds: float | None
-    outputs: Sequence[Output]
-    prediction: Prediction | None = None
 
 
 def view(context: AppContext, job_id: str, estimator: EtaEstimator | None = None) -> JobView:

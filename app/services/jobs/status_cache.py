@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from app.core.job import JobView
 from app.core.lru_cache import LRUCache
-from app.core.urls import url_prefix
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
-from app.services.jobs.status import JobView
 from app.services.jobs.status import view as read_view
-from app.store.queue.status_probe import StatusProbe, StatusProbeStore
+from app.services.urls import url_prefix
+from app.store.queue.status_probe import StatusProbe
 
 CACHE_ENTRIES = 500  # jobs; some kilobytes each
 ESTIMATE_SECONDS = 1.0  # maximum age of an estimate; everything else is always current
@@ -33,7 +33,7 @@ class StatusCache:
     def __init__(self, context: AppContext, render: Callable[[JobView], bytes]) -> None:
         self._context = context
         self._render = render
-        self._status_probes = StatusProbeStore(context.database)
+        self._status_probes = context.status_probes
         self._known: LRUCache[tuple[str, str], _Entry] = LRUCache(CACHE_ENTRIES)
         self._estimator: tuple[float, EtaEstimator] | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,12 +16,12 @@ from pydantic_core import to_json
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
-from app.core.request import GenerationInput, GenerationRequest, resolve
+from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
 from app.errors import DiskFull, QueueFull
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
-from app.services.media.input_images import prepare
+from app.services.media.input_images import Prepared, prepare
 from app.services.models.capabilities import check_task, known_spec
 from app.services.models.loras import check_loras
 from app.services.remote.models import RemoteModels
@@ -70,14 +71,16 @@ def submit(
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
     spec = known_spec(context, context.catalog.get(asked.model_id))
     screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
-    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars)
+    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars, drawn_seed=_draw_seed())
     check_task(context, spec, resolved.request.task)
     loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
     if webhook_url is not None:
         check_url(context, webhook_url)
     _refuse_when_full(context)
     request = resolved.request.model_copy(update={"loras": loras})
-    ready = prepare(context, asked, request, spec, client_id=client_id)
+    ready = (
+        prepare(context, asked, request, spec, client_id=client_id) if asked.image is not None else Prepared(request)
+    )
     return _store(
         context,
         ready.request.model_copy(update={"rerun_of": rerun_of}),
@@ -119,7 +122,16 @@ def submit_remote(
         earlier = context.jobs.first_answer(client_id, idempotency)
         if earlier is not None:
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
-    ready = prepare_remote(context, models, media, model, input, client_id=client_id, source_image_id=source_image_id)
+    ready = prepare_remote(
+        context,
+        models,
+        media,
+        model,
+        input,
+        client_id=client_id,
+        drawn_seed=_draw_seed(),
+        source_image_id=source_image_id,
+    )
     screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(context, webhook_url)
@@ -163,6 +175,10 @@ def _store(
     if idempotency is not None and (first := context.jobs.first_answer(client_id, idempotency)) is not None:
         return Submission(first.job_id, first.position, first.warnings, is_new)
     return Submission(job.id, context.jobs.position(job), job.warnings, is_new)
+
+
+def _draw_seed() -> int:
+    return secrets.randbelow(DRAWN_SEED_MAX + 1)
 
 
 def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:

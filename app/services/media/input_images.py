@@ -22,7 +22,6 @@ from app.providers.ssrf_guard import guarded_client, url_problem
 from app.services.auth.permissions import may_use
 from app.services.context import AppContext
 from app.services.media import gallery
-from app.store.media.owners import OwnerStore
 
 if TYPE_CHECKING:  # Pillow and numpy use much memory: import them only for input pictures
     from app.files.inputs import Decoded
@@ -89,7 +88,7 @@ def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Outpu
     try:
         output = context.outputs.get(image_id)
     except Gone:  # other clients must not learn that it existed
-        if not may_use(context, client_id, OwnerStore(context.database).of_output(image_id) or NO_OWNER):
+        if not may_use(context, client_id, context.owners.of_output(image_id) or NO_OWNER):
             raise ImageNotFound("There is no image with this id.") from None
         raise
     if not may_use(context, client_id, output.owner):

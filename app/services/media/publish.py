@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from app.core.catalog import Media
-from app.core.ids import new_id
 from app.core.job import Claim, Phase
 from app.core.output import Output
 from app.core.safety import SafetyResult
@@ -27,6 +26,7 @@ from app.files.metadata import build_manifest, embedded_metadata, marked_mp4, pn
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.context import AppContext
+from app.store.db.ids import new_id
 from app.version import __version__
 
 TRY_AGAIN_SECONDS = 0.5

@@ -11,6 +11,7 @@ from app.core.catalog import ModelSpec
 from app.core.tasks import TXT2IMG, Task, as_video, needs
 from app.core.videos import VIDEO_FAMILIES, with_family
 from app.errors import FieldError, UnsupportedTask
+from app.files import hub_cache
 from app.services.context import AppContext
 
 _TASK_NAMES: dict[Task, str] = {
@@ -79,8 +80,7 @@ def _index_file(context: AppContext, spec: ModelSpec) -> Path | None:
     if spec.source == "local":
         path = settings.local_path(spec.repo)
         return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
-    snapshots = settings.hub_cache / f"models--{spec.repo.replace('/', '--')}" / "snapshots"
-    return next(snapshots.glob("*/model_index.json"), None)
+    return next(hub_cache.indexes(settings.hub_cache, spec.repo), None)
 
 
 def _class_of(index: Path | None) -> str | None:

@@ -19,7 +19,6 @@ from app.errors import FieldError, InvalidRequest, LoraIncompatible, LoraUnavail
 from app.files import loras as files
 from app.services.context import AppContext
 from app.services.models.capabilities import pipeline_class_of
-from app.store.ops.loras import LoraStore
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 
@@ -46,7 +45,7 @@ class KnownLora:
 def listing(context: AppContext) -> list[KnownLora]:
     """The files of LORAS_DIR and the registered names, each sorted by name."""
     folder = context.settings.loras_folder
-    named = LoraStore(context.database).all()
+    named = context.lora_names.all()
     own = dict.fromkeys(files.name_of(folder, file) for file in files.all_files(folder))
     return [_known(context, lora_id) for lora_id in own if lora_id not in named] + [
         _known(context, lora_id, name) for name, lora_id in named.items()
@@ -66,7 +65,7 @@ def load(context: AppContext, lora_path: str, name: str | None = None) -> KnownL
         if not _NAME.fullmatch(name):
             message = "must be 1 to 100 letters, digits, dots, dashes or underscores, the first a letter or digit"
             raise InvalidRequest(f"name {message}.", errors=[FieldError("name", message)])
-        LoraStore(context.database).put(name, lora_path)
+        context.lora_names.put(name, lora_path)
     return known
 
 
@@ -75,7 +74,7 @@ def unload(context: AppContext, name: str) -> bool:
 
     Files and accepted jobs are kept; workers evict LoRAs by themselves, least recently used first.
     """
-    return LoraStore(context.database).remove(name)
+    return context.lora_names.remove(name)
 
 
 def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoice]) -> tuple[LoraChoice, ...]:
@@ -87,7 +86,7 @@ def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoic
         return ()
     if spec.source not in ("local", "huggingface"):
         raise _refused(LoraIncompatible, f"{spec.id} runs elsewhere and does not support LoRAs")
-    named = LoraStore(context.database).all()
+    named = context.lora_names.all()
     pipeline_class = pipeline_class_of(context, spec)
     meant: list[LoraChoice] = []
     for choice in wanted:

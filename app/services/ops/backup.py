@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.core.job_body import iso
+from app.core.times import iso
 from app.errors import ConfigurationError
 from app.files.modes import ProtectedPath, restrict
 from app.services.context import AppContext

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.services.context import AppContext
 from app.services.ops.orphans import sweep_orphans
-from app.store.media.retention import OldJob, RetentionStore
+from app.store.media.retention import OldJob
 from app.store.ops.counters import Counter
 
 DAY = 86400.0
@@ -42,7 +42,7 @@ def clean_up(context: AppContext, *, dry_run: bool = False) -> Report:
     report = sweep.report
     report.orphans, freed = sweep_orphans(context, dry_run=dry_run)
     report.freed_bytes += freed
-    store = RetentionStore(context.database)
+    store = context.retention
     report.idempotency_keys = (store.count_keys if dry_run else store.delete_keys)(KEYS_KEPT_SECONDS)
     if not dry_run:
         store.delete_removals(REMOVALS_KEPT_SECONDS)
@@ -55,7 +55,7 @@ class _Sweep:
 
     def __init__(self, context: AppContext, dry_run: bool) -> None:
         self._context = context
-        self._store = RetentionStore(context.database)
+        self._store = context.retention
         self._gone: set[str] = set()  # ids removed so far, also in a dry run
         self._gone_bytes = 0
         self.report = Report(dry_run)

@@ -18,7 +18,6 @@ from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.services.ops.cleanup import clean_up
 from app.store.db.vacuum import vacuum_and_analyze
-from app.store.ops.periodic_tasks import PeriodicTaskStore
 
 EXPIRE_EVERY_SECONDS = 3.0
 CLEAN_EVERY_SECONDS = 600.0
@@ -57,7 +56,7 @@ class Maintenance(threading.Thread):
     def __init__(self, context: AppContext) -> None:
         super().__init__(name="maintenance", daemon=True)
         self._context = context
-        self._periodic_tasks = PeriodicTaskStore(context.database)
+        self._periodic_tasks = context.periodic_tasks
         self._stopping = threading.Event()
         self._lease_thread = BackgroundThread("lease-expiry", self._expire_leases)
 

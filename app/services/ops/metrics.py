@@ -21,7 +21,7 @@ from app.services.context import AppContext
 from app.services.ops.devices import health_by_device
 from app.services.ops.metric_families import metric_families
 from app.services.ops.stats import LaneState, lanes
-from app.store.queue.stats import QueueCounts, StatsStore
+from app.store.queue.stats import QueueCounts
 from app.store.queue.workers import WORKER_STATES
 from app.version import __version__
 
@@ -32,7 +32,7 @@ class InstallationMetrics(Collector):
     def __init__(self, context: AppContext, machine: Machine) -> None:
         self._context = context
         self._machine = machine
-        self._figures = StatsStore(context.database)
+        self._figures = context.stats
 
     def describe(self) -> Iterable[Metric]:
         """Empty: registering must not query the database."""

@@ -37,8 +37,6 @@ class Loaded:
 class Unloaded:
     """`models` were in memory or being loaded; `workers` is how many had one of them."""
 
-    """`models` are those that were in memory or on their way there, `workers` how many held one of them."""
-
     status: Literal["unloaded", "not_loaded", "unloading"]
     models: Sequence[str]
     workers: int

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.catalog import LANES, Lane, ModelSpec
-from app.core.job import Job, JobStatus
+from app.core.job import Job, JobStatus, JobView
 from app.core.tasks import Task
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator, Speeds
-from app.services.jobs.status import JobView, prediction_of
+from app.services.jobs.status import prediction_of
 from app.services.models.capabilities import known_spec, tasks_of
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
 from app.services.ops.devices import device_counts

@@ -11,7 +11,7 @@ from app.core.gallery_references import GALLERY, is_image_id, references
 from app.core.inputs import InputRef
 from app.core.model_schema import Checked, InputSchema
 from app.core.provider_input import NAMES, first_frame_of
-from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, draw_seed, remote_spec
+from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, remote_spec
 from app.core.tasks import TXT2IMG, Task, as_video
 from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
 from app.services.context import AppContext
@@ -39,10 +39,11 @@ def prepare_remote(
     given: Mapping[str, Any],
     *,
     client_id: str,
+    drawn_seed: int,
     source_image_id: str | None = None,
 ) -> Prepared:
     """Validate `given` for `model` (`owner/name`, optionally with `:version`). `source_image_id` is the gallery picture
-    to start from, whatever the model's input for it is called.
+    to start from, whatever the model's input for it is called. `drawn_seed` is the request's seed if it has none.
 
     Raises InvalidRequest with an error per field, UnknownModel, ProviderError or ModelUnavailable.
     """
@@ -72,7 +73,7 @@ def prepare_remote(
         input=checked.input,
         pictures=pictures,
     )
-    request = _request(spec, call).model_copy(update={"task": _task(media, begun), "image": source})
+    request = _request(spec, call, drawn_seed).model_copy(update={"task": _task(media, begun), "image": source})
     return Prepared(request, spec, _prompts(checked.input), warnings)
 
 
@@ -152,7 +153,7 @@ def with_admitted_pictures(context: AppContext, request: GenerationRequest, job_
     return request.model_copy(update={"remote": call.model_copy(update={"pictures": pictures})})
 
 
-def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
+def _request(spec: ModelSpec, call: RemoteCall, drawn_seed: int) -> GenerationRequest:
     """The call as a request: the inputs that have standard names, and all of it in the model's names."""
     input = call.input or {}
 
@@ -169,7 +170,7 @@ def _request(spec: ModelSpec, call: RemoteCall) -> GenerationRequest:
         num_inference_steps=number("num_inference_steps", 1) or 0,
         width=number("width", 1),
         height=number("height", 1),
-        seed=seed if seed is not None and seed <= SEED_MAX else draw_seed(),
+        seed=seed if seed is not None and seed <= SEED_MAX else drawn_seed,
         num_images=number("num_outputs", 1) or 1,
         remote=call,
     )

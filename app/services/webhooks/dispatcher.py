@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from app.process.threads import BackgroundThread
 from app.providers.ssrf_guard import AddressRefused, guarded_client
 from app.services.context import AppContext
 from app.services.webhooks.signing import signed_headers, signing_secret
-from app.store.ops.webhooks import SkippedReceivers, WebhookStore
+from app.store.ops.webhooks import SkippedReceivers
 
 POLL_SECONDS = 1.0
 LEASE_EXTRA_SECONDS = 60.0  # beyond the timeout, for the resolver and a slow database
@@ -51,7 +52,7 @@ class WebhookDispatcher:
     def __init__(self, context: AppContext) -> None:
         settings = context.settings
         self._context = context
-        self._store = WebhookStore(context.database)
+        self._store = context.webhooks
         self._timeout = settings.webhook_timeout_seconds
         self._most = settings.webhook_concurrency
         self._client = guarded_client(
@@ -148,7 +149,7 @@ class WebhookDispatcher:
             self._store.delivered(delivery, outcome.status or 0)
             log.info("Delivered %s, attempt %s", delivery.event, delivery.attempt, extra=_context(delivery))
             return
-        retry_in = None if outcome.final else retry_delay(delivery.tries_left)
+        retry_in = None if outcome.final else retry_delay(delivery.tries_left, random.random())
         self._store.failed(
             delivery,
             outcome.error,

@@ -17,7 +17,6 @@ from app.core.webhooks import URL_MAX_CHARS, Delivery, DeliveryState
 from app.errors import FieldError, InvalidRequest
 from app.providers.ssrf_guard import url_problem
 from app.services.context import AppContext
-from app.store.ops.webhooks import WebhookStore
 
 _KEY_BYTES = 32
 
@@ -42,7 +41,7 @@ def check_url(context: AppContext, url: str) -> str:
 def signing_secret(context: AppContext) -> str:
     """The secret for verifying signatures, as `whsec_…`: the configured one, or one generated once and stored."""
     configured = context.settings.webhook_secret.get_secret_value()
-    return configured or WebhookStore(context.database).signing_key(_make_secret)
+    return configured or context.webhooks.signing_key(_make_secret)
 
 
 def signed_headers(secret: str, delivery: Delivery) -> Mapping[str, str]:
@@ -65,16 +64,14 @@ def page(
     owner: str | None = None,
 ) -> Page:
     """The newest deliveries first, `limit` at a time; only for jobs of `owner`, if given."""
-    found = WebhookStore(context.database).page(
-        job_id=job_id, state=state, limit=limit + 1, before_seq=before_seq, owner=owner
-    )
+    found = context.webhooks.page(job_id=job_id, state=state, limit=limit + 1, before_seq=before_seq, owner=owner)
     deliveries = found[:limit]
     return Page(deliveries, deliveries[-1].seq if len(found) > limit else None)
 
 
 def replay(context: AppContext, delivery_id: str) -> Delivery:
     """Send a message again, in whatever state it is. Raises DeliveryNotFound."""
-    return WebhookStore(context.database).replay(delivery_id)
+    return context.webhooks.replay(delivery_id)
 
 
 def _make_secret() -> str:

@@ -32,7 +32,7 @@ from app.store.queue.lease_expiry import (
     status_after_interruption,
 )
 from app.store.queue.next_job import AVAILABLE, MERGEABLE, batchable, pick_next
-from app.store.queue.outbox import enqueue_webhooks
+from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.rows import OWNED, REQUEST_COLUMNS, fence, job_from_row, request_from_row
 
 __all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "ClaimStore", "HeartbeatResult"]
@@ -47,10 +47,19 @@ class HeartbeatResult:
 
 
 class ClaimStore:
-    """`lease_seconds`: how long a claim lasts without a heartbeat; `timeout_seconds`: how long an attempt may last."""
+    """`lease_seconds`: how long a claim lasts without a heartbeat; `timeout_seconds`: how long an attempt may last.
+    `render_webhook` makes the webhook message about a job that has ended."""
 
-    def __init__(self, database: Database, *, lease_seconds: float, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        render_webhook: WebhookRenderer,
+        lease_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
         self._database = database
+        self._render = render_webhook
         self._lease = lease_seconds
         self._timeout = timeout_seconds
         self._busy: set[Lane] = set()  # lanes with pending jobs at the last claim
@@ -172,7 +181,7 @@ class ClaimStore:
             update_durations(connection, claim.request, timings, merged)
             if row.webhook_url is not None:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
-                enqueue_webhooks(connection, job_from_row(whole), published)
+                enqueue_webhooks(connection, job_from_row(whole), published, render=self._render)
 
     def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
         """End the attempt with `error`. With `retry_in` (seconds, at most BACKOFF_MAX_SECONDS) the job waits and is
@@ -237,7 +246,7 @@ class ClaimStore:
         with self._database.write() as connection:
             expired = expire_leases(connection, lease_seconds=self._lease, timeout_seconds=self._timeout)
             for row in expired:
-                enqueue_webhooks(connection, job_from_row(row))
+                enqueue_webhooks(connection, job_from_row(row), render=self._render)
         return expired
 
     def _end(self, claim: Claim, **values: Any) -> Row[Any]:
@@ -245,7 +254,7 @@ class ClaimStore:
             statement = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1, **values).returning(jobs)
             row = connection.execute(statement, fence(claim)).one_or_none()
             if row is not None:
-                enqueue_webhooks(connection, job_from_row(row))
+                enqueue_webhooks(connection, job_from_row(row), render=self._render)
         if row is None:
             raise LeaseLost(claim.job_id)
         return row

@@ -16,15 +16,18 @@ from app.store.db.schema import PROCESSING, jobs, load_requests, worker_deaths, 
 from app.store.db.upsert import insert_into
 from app.store.ops.counters import Counter, count
 from app.store.queue.lease_expiry import TIMED_OUT, backoff_after, status_after_failure
-from app.store.queue.outbox import enqueue_webhooks
+from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.rows import job_from_row
 
 KEPT_SECONDS = 30 * 86400.0
 
 
 class DeathStore:
-    def __init__(self, database: Database) -> None:
+    """`render_webhook` makes the webhook message about a job that has ended."""
+
+    def __init__(self, database: Database, *, render_webhook: WebhookRenderer) -> None:
         self._database = database
+        self._render = render_webhook
 
     def record(self, worker_id: str, death: Death) -> Sequence[Row[Any]]:
         """Record the death of a worker and take its jobs from it; the attempts count. Returns the rows of the jobs.
@@ -35,7 +38,7 @@ class DeathStore:
             _record(connection, worker_id, death)
             freed = _free_jobs(connection, worker_id, f"{WorkerDied.title}: {death.sentence}.")
             for row in freed:
-                enqueue_webhooks(connection, job_from_row(row))
+                enqueue_webhooks(connection, job_from_row(row), render=self._render)
         return freed
 
 

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_column, or_, select, union_all, update
 
 from app.core.catalog import Lane
-from app.core.ids import new_id
 from app.core.inputs import InputPicture
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
 from app.errors import Conflict, Gone, JobNotFound
 from app.store.db.database import Database, now
+from app.store.db.ids import new_id
 from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, jobs, removals, tallies
 from app.store.queue.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, store_answer
 from app.store.queue.next_job import turn_for
-from app.store.queue.outbox import enqueue_webhooks
+from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.predictions import supersede_for_retry
 from app.store.queue.rows import job_from_row, store_inputs
 
@@ -28,8 +28,11 @@ _IDS_AT_A_TIME = 500  # databases bound the parameters of a statement
 
 
 class JobStore:
-    def __init__(self, database: Database) -> None:
+    """`render_webhook` makes the webhook message about a job that has ended."""
+
+    def __init__(self, database: Database, *, render_webhook: WebhookRenderer) -> None:
         self._database = database
+        self._render = render_webhook
 
     # --- enqueue
 
@@ -198,7 +201,7 @@ class JobStore:
             )
             job = job_from_row(row) if row is not None else _find(connection, job_id)
             if row is not None:
-                enqueue_webhooks(connection, job)
+                enqueue_webhooks(connection, job, render=self._render)
         if job.status.terminal and job.status is not JobStatus.CANCELLED:
             raise Conflict(f"The job is {job.status.value}; only a pending or running job can be cancelled.")
         return job

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
 
-from app.core.ids import new_id
 from app.core.load_requests import LoadAction, LoadRequest, LoadState
 from app.errors import CyberImageError
 from app.store.db.database import Database, now
+from app.store.db.ids import new_id
 from app.store.db.schema import REQUESTED, load_requests
 
 KEPT_SECONDS = 86400.0  # how long old requests are kept for diagnosis

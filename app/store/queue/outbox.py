@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, func, insert, select
 
-from app.core.job import Job
+from app.core.job import Job, JobView
 from app.core.output import Output
-from app.core.webhooks import TRIES, DeliveryState, endpoint_of, event_of, payload_of, receiver_of
+from app.core.webhooks import TRIES, DeliveryState, endpoint_of, event_of, receiver_of
 from app.store.db.database import now
 from app.store.db.schema import webhook_deliveries, webhook_pauses
 from app.store.queue.predictions import newest_of
 
+WebhookRenderer = Callable[[JobView], str]
 
-def enqueue_webhooks(connection: Connection, job: Job, outputs: Sequence[Output] = ()) -> None:
+
+def enqueue_webhooks(
+    connection: Connection, job: Job, outputs: Sequence[Output] = (), *, render: WebhookRenderer
+) -> None:
     """Insert the message about `job`, unless it has no `webhook_url` or has not ended.
 
-    The payload is rendered here, not when it is sent: by then the job may have been retried or removed.
+    `render` makes the payload now, not when it is sent: by then the job may have been retried or removed.
     """
     if job.webhook_url is None or not job.status.terminal:
         return
@@ -34,7 +38,7 @@ def enqueue_webhooks(connection: Connection, job: Job, outputs: Sequence[Output]
             url=job.webhook_url,
             receiver=receiver_of(job.webhook_url),
             endpoint=endpoint,
-            payload=payload_of(job, outputs, prediction),
+            payload=render(JobView(job, outputs=outputs, prediction=prediction)),
             state=DeliveryState.PENDING.value,
             attempt=0,
             tries_left=TRIES,

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.core.ids import new_id
 from app.core.job import Claim
 from app.core.prediction import Prediction, PredictionStatus, Report
 from app.errors import LeaseLost
 from app.store.db.database import Database, now
+from app.store.db.ids import new_id
 from app.store.db.schema import ENDED, OPEN, jobs, predictions
 from app.store.ops.counters import Counter, count
 from app.store.queue.rows import OWNED, fence

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from app.api import schemas, v1
 from app.api.native import generate
 from app.core.request import GenerationInput
+from app.core.response_body import ResponseBody
 from app.store.queue.workers import WorkerReport
 from tools import api_reference
 
@@ -172,6 +173,26 @@ def test_the_schemas_of_the_document_are_those_of_the_answers(app):
     for name in ("Accepted", "JobBody", "GalleryBody", "ModelsBody", "QueueBody", "StatusBody", "Problem"):
         assert set(described[name]["properties"]) == set(schema(name).model_fields)
         assert set(described[name]["required"]) == set(schema(name).model_fields)
+
+
+def test_every_documented_answer_is_made_by_its_class(app):
+    """A view that returned a dict would state the fields of its response a second time."""
+    for name in response_schemas(app.api_doc):
+        assert issubclass(schema(name), ResponseBody), name
+    returned = {name: str(view.__annotations__.get("return")) for name, view in app.view_functions.items()}
+    assert [name for name, kind in returned.items() if "dict[str, Any]" in kind] == []
+
+
+def response_schemas(document: dict) -> set[str]:
+    contents = [
+        content
+        for item in document["paths"].values()
+        for about in item.values()
+        for response in about["responses"].values()
+        for content in response.get("content", {}).values()
+    ]
+    references = [content["schema"].get("$ref", "") for content in contents]
+    return {reference.rpartition("/")[2] for reference in references if reference}
 
 
 def test_the_body_of_a_generation_is_the_request_of_the_core():

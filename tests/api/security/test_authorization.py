@@ -63,7 +63,7 @@ def test_every_route_is_public_by_list_or_refuses_who_has_no_token(keyed):
         if access is Access.PUBLIC:
             continue
         for client in (keyed.nobody, keyed.client("ci_" + "x" * 43)):
-            keyed.app.extensions["cyberimage-access-control"]._login_throttle._wrong.clear()
+            keyed.app.extensions["cyberimage-access-control"]._login_throttle.clear()
             answer = ask(client, rule, method)
             assert answer.status_code == 401, (method, rule.rule, answer.status_code)
             assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="CyberImage"')

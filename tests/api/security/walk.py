@@ -70,7 +70,7 @@ class Walk:
         for request in requests(self.keyed.app):
             for name in ("nobody", "alice", "root"):
                 self.ran.clear()
-                self.keyed.app.extensions["cyberimage-access-control"]._login_throttle._wrong.clear()
+                self.keyed.app.extensions["cyberimage-access-control"]._login_throttle.clear()
                 fault = self._fault(name, request, request.send(getattr(self.keyed, name)))
                 if fault:
                     yield f"{request.method} {request.path} of {name}: {fault}"

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.config import load_settings
-from app.core.job import JobStatus, Phase, Progress
+from app.core.job import JobStatus, JobView, Phase, Progress
 from app.errors import JobNotFound
 from app.services.context import AppContext, open_context
 from app.services.jobs.notifications import JobNotifier
-from app.services.jobs.status import JobView
 from tests.store.harness import Store
 from tests.waiting import PATIENCE
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from app.core.job_body import job_body
+from app.core.job import JobView
 from app.core.webhooks import TRIES
 from app.errors import LeaseLost, ModelUnavailable
+from app.services.job_body import JobBody
 from tests.services.webhooks.conftest import Harness
 from tests.store.harness import an_output
 
@@ -86,7 +87,8 @@ def test_every_ending_is_announced_once(both: Harness, end: Callable[[Harness], 
     message = json.loads(delivery.payload)
     job = both.store.jobs.get(job_id)
     assert message["type"] == f"job.{outcome}"
-    assert message["data"] == json.loads(json.dumps(job_body(job, both.store.outputs.of_job(job_id))))
+    view = JobView(job, outputs=both.store.outputs.of_job(job_id))
+    assert message["data"] == json.loads(json.dumps(JobBody.of(view).as_dict()))
     assert message["timestamp"] == message["data"]["completed_at"]
     assert message["data"]["status"] == outcome.upper()
 

@@ -11,22 +11,17 @@ from app.core.load_requests import LoadAction, LoadState
 from app.errors import LeaseLost
 from app.store.db.schema import worker_deaths
 from app.store.ops.counters import Counter, totals
-from app.store.queue.deaths import DeathStore
 from app.store.queue.workers import WorkerReport
 from tests.store.harness import Store
 
 KILLED = Death(-9)
 
 
-def deaths(store: Store) -> DeathStore:
-    return DeathStore(store.database)
-
-
 def test_its_jobs_wait_again_at_once(store: Store) -> None:
     job = store.submit()
     claim = store.claim("dead")
     store.workers.heartbeat(WorkerReport("dead", "here", 7, "cpu"))
-    assert [row.id for row in deaths(store).record("dead", KILLED)] == [job.id]
+    assert [row.id for row in store.deaths.record("dead", KILLED)] == [job.id]
     row = store.row(job.id)
     assert (row.status, row.worker_id, row.attempt, row.max_attempts, row.interruptions) == ("PENDING", None, 1, 3, 0)
     assert store.now() < row.available_at < store.now() + 5
@@ -43,7 +38,7 @@ def test_those_of_others_are_left_alone(store: Store) -> None:
     mine, others = store.claim("host-7-aaaa"), store.claim("host-7-bbbb")
     done = store.claim("host-7-aaaa")
     store.complete(done)
-    assert [row.id for row in deaths(store).record("host-7-aaaa", KILLED)] == [mine.job_id]
+    assert [row.id for row in store.deaths.record("host-7-aaaa", KILLED)] == [mine.job_id]
     assert store.row(done.job_id).status == "COMPLETED"
     store.complete(others)
 
@@ -52,7 +47,7 @@ def test_a_job_that_went_to_another_worker_stays_there(store: Store) -> None:
     store.submit()
     store.lose(store.claim("dead"))
     again = store.claim("w2")
-    assert deaths(store).record("dead", KILLED) == []
+    assert store.deaths.record("dead", KILLED) == []
     store.complete(again)
 
 
@@ -60,7 +55,7 @@ def test_poison_stops(store: Store) -> None:
     job = store.submit()
     for attempt in (1, 2, 3):
         assert store.claim(f"w{attempt}").attempt == attempt
-        deaths(store).record(f"w{attempt}", Death(-9, out_of_memory=True))
+        store.deaths.record(f"w{attempt}", Death(-9, out_of_memory=True))
         store.edit(job.id, available_at=None)
     dead = store.jobs.get(job.id)
     assert (dead.status, dead.error_code) == (JobStatus.FAILED, "worker_died")
@@ -72,7 +67,7 @@ def test_past_its_deadline_it_is_a_timeout(store: Store) -> None:
     job = store.submit()
     store.claim("dead")
     store.edit(job.id, deadline_at=store.now(), lease_expires_at=store.now())
-    deaths(store).record("dead", Death(70))
+    store.deaths.record("dead", Death(70))
     assert store.row(job.id).error_code == "timeout"
 
 
@@ -80,13 +75,13 @@ def test_a_cancelled_job_is_cancelled(store: Store) -> None:
     job = store.submit()
     store.claim("dead")
     store.jobs.cancel(job.id)
-    deaths(store).record("dead", KILLED)
+    store.deaths.record("dead", KILLED)
     assert store.jobs.get(job.id).status is JobStatus.CANCELLED
 
 
 def test_it_is_recorded_and_counted_once(store: Store) -> None:
     for _ in range(2):
-        deaths(store).record("dead", Death(-11))
+        store.deaths.record("dead", Death(-11))
     with store.database.read() as connection:
         (row,) = connection.execute(select(worker_deaths)).all()
         assert totals(connection)[Counter("worker_deaths", detail="crashed")] == 1
@@ -97,7 +92,7 @@ def test_a_load_that_it_carried_out_fails(store: Store) -> None:
     store.load_requests.create(LoadAction.LOAD, "demo", lifetime=60)
     request = store.load_requests.take("dead")
     assert request is not None
-    deaths(store).record("dead", Death(-11))
+    store.deaths.record("dead", Death(-11))
     seen = store.load_requests.get(request.id)
     assert seen is not None
     assert (seen.state, seen.error_code) == (LoadState.FAILED, "worker_died")

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.core.job import JobStatus, Phase
 from app.errors import Gone, IdempotencyConflict, JobNotFound
+from app.services.job_body import webhook_message
 from app.store.db.database import Database
 from app.store.queue.idempotency import FirstAnswer, IdempotencyKey
 from app.store.queue.jobs import JobStore
@@ -33,7 +34,7 @@ def test_an_accepted_job_is_seen_by_another_connection_at_once(store: Store) -> 
     # hide_password: str(url) would put *** in its place
     elsewhere = Database(store.database.url.render_as_string(hide_password=False))
     try:
-        assert JobStore(elsewhere).get(job.id) == job
+        assert JobStore(elsewhere, render_webhook=webhook_message).get(job.id) == job
     finally:
         elsewhere.close()
 

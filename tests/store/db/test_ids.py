@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 
-from app.core.ids import new_id
+import pytest
+
+from app.store.db.ids import new_id
 
 
 def test_ids_have_one_shape_and_never_meet() -> None:
@@ -14,10 +17,11 @@ def test_ids_have_one_shape_and_never_meet() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_ids_sort_by_age() -> None:
-    earlier = new_id()
-    time.sleep(0.002)
-    assert earlier < new_id()
+def test_ids_sort_by_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(1_763_661_540_123_000_000, 1_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    made = [new_id() for _ in range(100)]
+    assert made == sorted(made)
 
 
 def test_what_cannot_be_guessed_is_long_enough() -> None:

@@ -1,4 +1,4 @@
-"""The JSON representation of a job."""
+"""Times in JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from app.core.job_body import iso
+from app.core.times import iso
 
 
 @pytest.mark.parametrize(

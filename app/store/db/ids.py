@@ -10,17 +10,6 @@ import secrets
 import time
 
 
-def new_suffix() -> str:
-    """The random part of a worker's id."""
-    return secrets.token_hex(4)
-
-
-def worker_id(host: str, pid: int, suffix: str) -> str:
-    """At most 64 characters, the suffix always among them: process ids are used again, host names may be equal."""
-    rest = f"-{pid}-{suffix}"
-    return host[: 64 - len(rest)] + rest
-
-
 def new_id() -> str:
     """48 bits of milliseconds, 80 random bits."""
     return f"{time.time_ns() // 1_000_000 & 0xFFFF_FFFF_FFFF:012x}{secrets.token_hex(10)}"

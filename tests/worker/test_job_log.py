@@ -10,7 +10,7 @@ import pytest
 from app.errors import DatabaseUnavailable, OutOfMemory
 from app.store.ops.counters import Counter
 from app.store.queue.stats import StatsStore
-from app.worker.metrics_buffer import MetricsBuffer
+from app.worker.job_log import MetricsBuffer
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, fails
 from tests.worker.harness import Harness

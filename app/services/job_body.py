@@ -1,0 +1,179 @@
+"""JSON representation of a job, for the status endpoint, event streams and webhooks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self
+
+from pydantic import Field
+
+from app.core.catalog import Lane, Media
+from app.core.job import Job, JobStatus, JobView, Phase, Progress
+from app.core.output import Output
+from app.core.prediction import Prediction, shown
+from app.core.response_body import Path, ResponseBody, Sha256, Time
+from app.core.safety import SafetyResult
+from app.core.tasks import Task
+from app.core.times import iso, iso_or_none
+from app.core.webhooks import event_of
+from app.services.urls import url
+
+
+class ProgressBody(ResponseBody):
+    phase: Phase
+    step: int
+    total_steps: int
+    percent: int = Field(ge=0, le=100)
+    seconds_per_step: float | None = Field(description="Measured in this attempt; null before the first step.")
+    downloaded_bytes: int | None = Field(description="In phase `downloading_model`: how much of the model is here.")
+    total_bytes: int | None = Field(description="How much there will be; null when nothing is downloaded.")
+
+    @classmethod
+    def of(cls, progress: Progress) -> Self:
+        seconds = progress.seconds_per_step
+        return cls.read(progress, seconds_per_step=None if seconds is None else round(seconds, 4))
+
+
+class ErrorBody(ResponseBody):
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, job: Job) -> Self | None:
+        """The error of a FAILED job, or of the last attempt of one that is retried."""
+        return None if job.error_code is None else cls.read(code=job.error_code, message=job.error_message or "")
+
+
+class ImageRef(ResponseBody):
+    image_id: str
+    url: Path
+    thumbnail_url: Path
+    metadata_url: Path
+    media: Media
+    mime_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: Sha256
+    seed: int
+    safety_filter_result: SafetyResult
+
+    @classmethod
+    def of(cls, output: Output, **more: Any) -> Self:
+        """`more` are the fields of a subclass."""
+        address = url(f"/api/image/{output.id}")
+        return cls.read(
+            output,
+            image_id=output.id,
+            url=address,
+            thumbnail_url=f"{address}/thumbnail",
+            metadata_url=f"{address}/metadata",
+            **more,
+        )
+
+
+class RemoteBody(ResponseBody):
+    source: str
+    model: str = Field(description="What the provider calls it.")
+    input: dict[str, Any] | None = Field(description="In the model's own words; null until it is sent.")
+    prediction_id: str | None = Field(description="What the provider calls the generation.")
+    status: str | None = Field(description="intended, or the provider's own word for it.")
+    predict_seconds: float | None = Field(description="What is paid for.")
+    download_attempted: bool
+    download_retries: int
+    download_error: str | None = Field(description="Why the files are not here.")
+
+    @classmethod
+    def of(cls, job: Job, prediction: Prediction | None) -> Self | None:
+        """The call to a provider; null for a job of a local model."""
+        call = job.request.remote
+        if call is None:
+            return None
+        input = call.input if prediction is None else prediction.input
+        return cls.read(
+            call,
+            input=None if input is None else {name: shown(value) for name, value in input.items()},
+            prediction_id=prediction and prediction.provider_id,
+            status=prediction and prediction.status,
+            predict_seconds=prediction and prediction.predict_seconds,
+            **download_of(prediction),
+        )
+
+
+def download_of(prediction: Prediction | None) -> dict[str, Any]:
+    """The members about fetching the provider's files."""
+    return {
+        "download_attempted": prediction is not None and prediction.download_attempted,
+        "download_retries": 0 if prediction is None else prediction.download_retries,
+        "download_error": prediction and prediction.download_error,
+    }
+
+
+class JobBody(ResponseBody):
+    job_id: str
+    status: JobStatus
+    model_id: str
+    prompt: str
+    negative_prompt: str | None
+    task: Task
+    settings: dict[str, Any] = Field(description="As used: defaults filled in, the seed drawn.")
+    inputs: dict[str, Any] = Field(
+        description="`image` and `mask`, where there are: `sha256` of the file as it was sent, `width` and `height` as"
+        " used, `image_id` when it came from the gallery."
+    )
+    priority: int
+    remote: RemoteBody | None = Field(description="What was asked of a provider; null for a model here.")
+    lane: Lane = Field(description="local: a model in memory here; remote: a provider's. Each has its own line.")
+    created_at: Time
+    started_at: Time | None
+    completed_at: Time | None
+    attempt: int = Field(description="0 before the first.")
+    cancel_requested: bool
+    position: int | None = Field(description="1 = served next; null unless PENDING.")
+    eta_seconds: float | None = Field(description="Until it is done; null when nothing like it was seen yet.")
+    progress: ProgressBody
+    images: list[ImageRef]
+    safety_filter_result: SafetyResult | None = Field(
+        description="The most severe result of its pictures; null before the end."
+    )
+    error: ErrorBody | None
+    warnings: list[str]
+    timings: dict[str, Any] = Field(description="Seconds by phase, when COMPLETED.")
+
+    @classmethod
+    def of(cls, view: JobView, **more: Any) -> Self:
+        """`more` are the fields of a subclass."""
+        job, request = view.job, view.job.request
+        return cls.read(
+            job,
+            view,
+            request,
+            job_id=job.id,
+            settings=request.settings() | _drawn_size(view.outputs),
+            inputs=request.inputs(),
+            remote=RemoteBody.of(job, view.prediction),
+            created_at=iso(job.created_at),
+            started_at=iso_or_none(job.started_at),
+            completed_at=iso_or_none(job.completed_at),
+            progress=ProgressBody.of(job.progress),
+            images=[ImageRef.of(output) for output in view.outputs],
+            error=ErrorBody.of(job),
+            warnings=list(job.warnings),
+            **more,
+        )
+
+
+def _drawn_size(outputs: Sequence[Output]) -> dict[str, int]:
+    """The size of the outputs: not every pipeline keeps the requested size."""
+    return {"width": outputs[0].width, "height": outputs[0].height} if outputs else {}
+
+
+def webhook_message(view: JobView) -> str:
+    """The webhook message about a job that has ended. All attempts to deliver it send the same characters."""
+    message = {
+        "type": event_of(view.job),
+        "timestamp": iso(view.job.completed_at or 0.0),
+        "data": JobBody.of(view).as_dict(),
+    }
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from app.cli.common import EXIT_CONFIGURATION, EXIT_UNAVAILABLE
-from app.config import ROOT
+from app.cli.devices import WorkerDevice, worker_device
+from app.config import ROOT, Settings
 from app.core.catalog import LANES
 from app.engines.base import EngineFactory, EngineSettings
 from app.engines.registry import engine_factories
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
-from app.monitoring.resources import gpu_count
 from app.process import parent_watch
 from app.process.os_limits import keep_files_private
 from app.services.configuration import read_configuration
@@ -69,6 +69,7 @@ def run_worker(
         configure_logging(settings, "worker")
         protect_files(settings)
         os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
+        device = _local_device(settings) if lane == "local" else None
         context = open_context(settings)
     except ConfigurationError as error:
         for problem in error.problems:
@@ -77,7 +78,7 @@ def run_worker(
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
         return EXIT_UNAVAILABLE
-    worker = remote_worker(context) if lane == "remote" else _local_worker(context, make_factories)
+    worker = _local_worker(context, make_factories, device) if device else remote_worker(context)
     grace = settings.shutdown_grace_seconds
     _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)
     recycle = worker.run()
@@ -86,8 +87,19 @@ def run_worker(
     return EXIT_RECYCLE if recycle else 0
 
 
+def _local_device(settings: Settings) -> WorkerDevice:
+    """The device of this process, and its environment set for torch. Raises ConfigurationError."""
+    device = worker_device(settings)
+    os.environ.update(device.plan.environment)
+    if device.plan.reason:
+        log.warning("This worker draws on the CPU: %s", device.plan.reason)
+    return device
+
+
 def _local_worker(
-    context: AppContext, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
+    context: AppContext,
+    make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]],
+    device: WorkerDevice,
 ) -> Worker:
     settings = context.settings
     factories = make_factories(
@@ -95,7 +107,10 @@ def _local_worker(
             root=ROOT,
             model_cache_dir=settings.model_cache_dir,
             dtype=settings.dtype,
-            attention=settings.attention_backend,
+            attention=device.attention,
+            device=device.plan.device,
+            large_models=device.plan.large_models,
+            no_gpu_reason=device.plan.reason,
             previews=settings.previews,
             safety_checker=settings.safety_checker,
             safety_policy=settings.safety_policy,
@@ -113,7 +128,7 @@ def _local_worker(
             disk_floor_bytes=settings.disk_floor_bytes,
         )
     )
-    return Worker(context, factories, device="cuda" if gpu_count() else "cpu")
+    return Worker(context, factories, device=device.plan.label)
 
 
 def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:

@@ -14,6 +14,7 @@ import pytest
 from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_of
 from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.config import load_settings
+from app.core.device_plan import DevicePlan, WorkerPlan
 from tests.processes import is_gone
 from tests.waiting import PATIENCE, wait_until
 
@@ -159,11 +160,9 @@ def settings(**environment: str):
     return load_settings(environment, env_file=None)
 
 
-def test_it_starts_one_worker_per_gpu_and_one_without() -> None:
-    names = [each.name for each in children_of(settings(), gpus=0)]
-    assert names == ["api", "worker 1"]
-    both = children_of(settings(), gpus=2)
-    assert [each.environment for each in both] == [{}, {"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
-    shared = children_of(settings(WORKERS="3", CUDA_VISIBLE_DEVICES="2,5"), gpus=2)
-    assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in shared[1:]] == ["2", "5", "2"]
-    assert [each.name for each in children_of(settings(WORKERS="0"), gpus=4)] == ["api"]
+def test_it_starts_the_workers_of_the_device_plan() -> None:
+    first, second = WorkerPlan("cuda:0", environment={"CUDA_VISIBLE_DEVICES": "2"}), WorkerPlan()
+    children = children_of(settings(), DevicePlan((first, second)))
+    assert [each.name for each in children] == ["api", "worker 1", "worker 2"]
+    assert [dict(each.environment) for each in children] == [{}, {"CUDA_VISIBLE_DEVICES": "2"}, {}]
+    assert [each.name for each in children_of(settings(), DevicePlan())] == ["api"]

@@ -236,6 +236,12 @@ class ModelUnavailable(GenerationError):
     code, status, title = "model_unavailable", 503, "The model cannot be loaded"
 
 
+class GpuRequired(ModelUnavailable):
+    """The worker runs on the CPU because it found no usable GPU, and the model would take hours there."""
+
+    code, title = "gpu_required", "The model needs a GPU"
+
+
 class ModelDownloadFailed(ModelUnavailable):
     """The hub did not answer or the transfer broke; retried."""
 

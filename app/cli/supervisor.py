@@ -20,6 +20,7 @@ from pathlib import Path
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import ROOT, Settings
 from app.core.deaths import Death
+from app.core.device_plan import DevicePlan
 from app.process import parent_watch
 from app.process.oom import OomWatch
 from app.process.worker_id import new_suffix, worker_id
@@ -179,22 +180,14 @@ def _is_hopeless(child: Child, status: int) -> bool:
     return status == EXIT_CONFIGURATION or (child.essential and status > 0)
 
 
-def children_of(settings: Settings, *, gpus: int) -> list[Child]:
-    """The API and the workers that `settings` ask for: with `auto`, one per GPU, one if there is none. The worker of
-    remote models runs besides them, wherever a provider is set up."""
-    count = max(1, gpus) if settings.workers == "auto" else settings.workers
+def children_of(settings: Settings, plan: DevicePlan) -> list[Child]:
+    """The API and the workers of the device plan. The worker of remote models runs besides them, wherever a provider is
+    set up."""
     worker = (sys.executable, str(Path(ROOT, "worker.py")))
     children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True)]
-    for index in range(count):
-        device = {"CUDA_VISIBLE_DEVICES": _device(settings, index, gpus), DEVICE_KIND: "cuda"} if gpus else {}
-        children.append(Child(f"worker {index + 1}", [*worker], device, runs_jobs=True))
+    for number, each in enumerate(plan.workers, start=1):
+        kind = {} if each.label == "cpu" else {DEVICE_KIND: each.label}
+        children.append(Child(f"worker {number}", [*worker], {**each.environment, **kind}, runs_jobs=True))
     if settings.has_provider and settings.remote_concurrency:
         children.append(Child("remote worker", [*worker, "--lane", "remote"], runs_jobs=True))
     return children
-
-
-def _device(settings: Settings, index: int, gpus: int) -> str:
-    """The GPU of worker `index`: its share of CUDA_VISIBLE_DEVICES when that is set, else of all."""
-    visible = [name.strip() for name in settings.cuda_visible_devices.split(",") if name.strip()]
-    visible = visible or [str(number) for number in range(gpus)]
-    return visible[index % len(visible)]

@@ -25,6 +25,7 @@ class Gpu:
     used_bytes: int
     utilization_percent: int | None
     temperature_celsius: int | None
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ def _gpu(index: int) -> Gpu:
         load = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     with contextlib.suppress(pynvml.NVMLError):
         temperature = int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-    name = pynvml.nvmlDeviceGetName(handle)
-    return Gpu(index, str(name), int(memory.total), int(memory.used), load, temperature)
+    name, uuid = pynvml.nvmlDeviceGetName(handle), ""
+    with contextlib.suppress(pynvml.NVMLError):
+        uuid = str(pynvml.nvmlDeviceGetUUID(handle))
+    return Gpu(index, str(name), int(memory.total), int(memory.used), load, temperature, uuid)
 
 
 def rss_bytes() -> int:

@@ -16,6 +16,7 @@ from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import load_settings
 from app.core.deaths import Death
+from app.core.device_plan import DevicePlan, WorkerPlan
 from app.process.worker_id import worker_id
 from tests.processes import is_gone
 from tests.waiting import PATIENCE, wait_until
@@ -162,17 +163,19 @@ def settings(**environment: str):
     return load_settings(environment, env_file=None)
 
 
-def test_it_starts_one_worker_per_gpu_and_one_without() -> None:
-    names = [each.name for each in children_of(settings(), gpus=0)]
-    assert names == ["api", "worker 1"]
-    both = children_of(settings(), gpus=2)
-    assert [each.environment.get("CUDA_VISIBLE_DEVICES") for each in both] == [None, "0", "1"]
-    assert {each.environment[DEVICE_KIND] for each in both[1:]} == {"cuda"}, (
-        "a lost driver must not make it a CPU worker"
-    )
-    shared = children_of(settings(WORKERS="3", CUDA_VISIBLE_DEVICES="2,5"), gpus=2)
-    assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in shared[1:]] == ["2", "5", "2"]
-    assert [each.name for each in children_of(settings(WORKERS="0"), gpus=4)] == ["api"]
+def test_it_starts_the_workers_of_the_device_plan() -> None:
+    first, second = WorkerPlan("cuda:0", environment={"CUDA_VISIBLE_DEVICES": "2"}), WorkerPlan()
+    children = children_of(settings(), DevicePlan((first, second)))
+    assert [each.name for each in children] == ["api", "worker 1", "worker 2"]
+    assert [dict(each.environment) for each in children] == [{}, {"CUDA_VISIBLE_DEVICES": "2"}, {}]
+    assert [each.runs_jobs for each in children] == [False, True, True]
+    assert [each.name for each in children_of(settings(), DevicePlan())] == ["api"]
+
+
+def test_a_worker_is_told_the_kind_of_its_device() -> None:
+    """A driver that is lost later must not make it a CPU worker."""
+    plan = DevicePlan((WorkerPlan("cuda:0", label="rocm"), WorkerPlan()))
+    assert [each.environment.get(DEVICE_KIND) for each in children_of(settings(), plan)] == [None, "rocm", None]
 
 
 @pytest.fixture

@@ -23,7 +23,13 @@ class Driver:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("nvmlInit", "nvmlShutdown"):
             monkeypatch.setattr(pynvml, name, self.require)
-        for name in ("DeviceGetCount", "DeviceGetHandleByIndex", "DeviceGetMemoryInfo", "DeviceGetName"):
+        for name in (
+            "DeviceGetCount",
+            "DeviceGetHandleByIndex",
+            "DeviceGetMemoryInfo",
+            "DeviceGetName",
+            "DeviceGetUUID",
+        ):
             monkeypatch.setattr(pynvml, f"nvml{name}", getattr(self, name))
         for name in ("DeviceGetUtilizationRates", "DeviceGetTemperature"):
             monkeypatch.setattr(pynvml, f"nvml{name}", getattr(self, name))
@@ -47,6 +53,9 @@ class Driver:
     def DeviceGetName(self, handle: int) -> str:
         return f"GPU {handle}"
 
+    def DeviceGetUUID(self, handle: int) -> str:
+        return f"GPU-{handle}"
+
     def DeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:
         if handle == 1:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -60,6 +69,7 @@ def test_the_readings_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     Driver().install(monkeypatch)
     first, second = Machine().read().gpus
     assert (first.name, first.memory_bytes, first.used_bytes) == ("GPU 0", 24_000, 6_000)
+    assert (first.uuid, second.uuid) == ("GPU-0", "GPU-1")
     assert (first.utilization_percent, second.utilization_percent, second.temperature_celsius) == (75, None, 61)
 
 

@@ -75,6 +75,7 @@ class GpuBody(ResponseBody):
     used_bytes: int
     utilization_percent: int | None
     temperature_celsius: int | None
+    uuid: str = Field(description="As CUDA_VISIBLE_DEVICES takes it; empty where the driver does not report it.")
 
 
 class ResponseTimes(ResponseBody):

@@ -293,7 +293,7 @@ def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation
 
 
 def _choose_device(requested: str) -> torch.device:
-    gpus = torch.cuda.device_count()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # NVML also counts what CUDA cannot use
     device = torch.device(requested if requested != "auto" else "cuda:0" if gpus else "cpu")
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigurationError([f"the device {requested!r} does not exist: torch sees {gpus} GPUs. Use auto or cpu."])

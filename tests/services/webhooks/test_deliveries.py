@@ -39,7 +39,7 @@ def test_a_claimed_delivery_cannot_be_claimed_until_its_lease_ends(both: Harness
     assert (second.id, second.payload, second.attempt) == (first.id, first.payload, 2)
 
 
-def test_many_couriers_share_the_work_and_none_is_done_twice(both: Harness) -> None:
+def test_many_dispatchers_share_the_work_and_none_is_done_twice(both: Harness) -> None:
     for _ in range(20):
         both.finish(URL)
     found: list[str] = []

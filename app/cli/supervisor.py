@@ -19,6 +19,7 @@ from pathlib import Path
 
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import ROOT, Settings
+from app.core.backoff import Backoff
 from app.core.deaths import Death
 from app.core.device_plan import DevicePlan
 from app.process import parent_watch
@@ -28,7 +29,7 @@ from app.process.worker_id import new_suffix, worker_id
 LOOK_EVERY_SECONDS = 0.1
 HEALTHY_AFTER_SECONDS = 10.0  # a child that lived this long starts again at once
 STARTED_AFTER_SECONDS = 60.0  # a child that ended before, the first time, could not start: machines may be slow
-BACKOFF_MAX_SECONDS = 30.0
+RESTART = Backoff(first=0.5, longest=30.0)  # after the first restart, which is at once
 KILL_AFTER_EXTRA_SECONDS = 5.0
 
 _ORDERLY = (0, EXIT_RECYCLE, EXIT_CONFIGURATION)  # it has given its jobs back, or never had any
@@ -124,7 +125,7 @@ class Supervisor:
 
     def _back_off(self, child: Child, *, healthy: bool) -> float:
         child.failures = 1 if healthy else child.failures + 1
-        pause = 0.0 if child.failures == 1 else min(0.5 * 2 ** (child.failures - 2), BACKOFF_MAX_SECONDS)
+        pause = 0.0 if child.failures == 1 else RESTART.seconds(child.failures - 1)
         child.start_at = time.monotonic() + pause
         return pause
 

@@ -13,6 +13,7 @@ import platform
 import threading
 from collections.abc import Callable
 
+from app.core.backoff import Backoff
 from app.core.faults import Fault, fault_of
 from app.errors import CyberImageError, DatabaseUnavailable, DeviceFailed
 from app.services.context import AppContext
@@ -131,4 +132,4 @@ def describe(error: BaseException) -> str:
 
 
 def _pause(failures: int) -> float:
-    return min(TEST_PAUSE_SECONDS * 2.0 ** (failures - 1), TEST_PAUSE_MAX_SECONDS) if failures else 0.0
+    return Backoff(TEST_PAUSE_SECONDS, TEST_PAUSE_MAX_SECONDS).seconds(failures) if failures else 0.0

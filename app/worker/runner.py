@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from app.core.backoff import Backoff
 from app.core.catalog import ModelSpec
 from app.core.faults import is_out_of_memory
 from app.core.job import Claim, JobStatus, Phase
@@ -311,5 +312,5 @@ def _to_made(generation: Generation, rerun_of: RerunOf | None) -> GenerationResu
 
 def _backoff(attempt: int) -> float:
     """Seconds before the next attempt: doubling, with jitter so that failures do not come back in step."""
-    doublings = min(attempt - 1, BACKOFF_DOUBLINGS)
-    return BACKOFF_SECONDS * float(2**doublings) * random.uniform(0.75, 1.25)
+    longest = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
+    return Backoff(BACKOFF_SECONDS, longest, jitter=0.25).seconds(attempt, random.random())

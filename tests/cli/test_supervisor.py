@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_of
+from app.cli.supervisor import RESTART, Child, Supervisor, children_of
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import load_settings
 from app.core.deaths import Death
@@ -86,7 +86,7 @@ def test_each_early_death_waits_longer_and_health_forgives() -> None:
     supervisor, one = Supervisor([], grace=1), child(SLEEP)
     pauses = [supervisor._back_off(one, healthy=False) for _ in range(20)]
     assert pauses[:5] == [0.0, 0.5, 1.0, 2.0, 4.0]
-    assert pauses[-1] == BACKOFF_MAX_SECONDS
+    assert pauses[-1] == RESTART.longest
     assert supervisor._back_off(one, healthy=True) == 0.0
     assert supervisor._back_off(one, healthy=False) == 0.5
 

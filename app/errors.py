@@ -274,6 +274,13 @@ class ContentBlocked(GenerationError):
     code, status, title = "content_blocked", 422, "The safety filter blocked the result"
 
 
+class DeviceFailed(GenerationError):
+    """The device or the worker process failed while it ran the job; the job is given back, and fails only when that
+    happens to it again and again."""
+
+    code, status, title = "device_failed", 503, "The device failed while it ran this job"
+
+
 class WorkerDied(GenerationError):
     code, status, title = "worker_died", 500, "The worker died while it ran this job"
 

@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from app.core.catalog import ModelSpec
+from app.core.faults import is_out_of_memory
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, ResidentModel
@@ -32,7 +33,7 @@ from app.engines.diffusers.generate.overflow import (
     neutral_inputs,
     overflow_error,
 )
-from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory, log
+from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
 from app.engines.diffusers.load.hub import bound_hub_answers
 from app.engines.diffusers.load.offload import apply_memory_savings, can_tile, pixels_of, tiled
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from app.core.faults import Fault, fault_of
 from app.engines.attention_check import attention_problem
 from app.engines.diffusers.load.errors import warn_once
 
@@ -46,6 +47,8 @@ def apply_attention(pipeline: Any, attention: str, device: torch.device) -> str:
     try:
         pipeline.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError, RuntimeError) as error:
+        if fault_of(error) in (Fault.MEMORY, Fault.DEVICE):  # a missing library is no reason to stop, those are
+            raise
         warn_once(f"xformers does not work here ({str(error).splitlines()[0][:200]}): native attention is used.")
         return "native"
     return "xformers"

@@ -27,6 +27,8 @@ from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedM
 
 _PICTURES = ("image", "mask", "inputs")  # the members that hold them
 _FORM = "multipart/form-data"
+_MOST_ERRORS = 20
+_CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 _NUMBERS = (
     *("num_inference_steps", "guidance_scale", "seed", "width", "height", "num_images", "strength", "lora_scale"),
     "timeout",
@@ -51,6 +53,18 @@ def register(app: Flask, settings: Settings) -> None:
     app.teardown_request(lambda _: give_back())
 
 
+def refuse_unread_body() -> None:
+    """Raises InvalidRequest for a body with members where none is read: its sender expects it to have an effect. To be
+    called after the client was let in."""
+    sent = request.content_length or "chunked" in request.headers.get("Transfer-Encoding", "")
+    unread = sent and request.method in _CHANGING and not current_policy().takes_body
+    if not unread or request.url_rule is None or not request.is_json:
+        return
+    if fields := request.get_json():
+        errors = [FieldError(name[:100], "is not a known field: this route takes no body") for name in fields]
+        raise InvalidRequest(f"{request.method} {request.path} takes no body.", errors=errors[:_MOST_ERRORS])
+
+
 class ApiRequest(Request):
     """Flask's request, except that a bad body raises even with `silent=True`.
 
@@ -71,6 +85,8 @@ class ApiRequest(Request):
         if not self.is_json:
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
         whole = self._whole(cache)
+        if not whole:
+            return {}
         too_large = len(whole) > current_app.config["MAX_CONTENT_LENGTH"]  # for anything but pictures
         try:
             data = read_json(whole)

@@ -19,6 +19,7 @@ from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
 from app.engines.diffusers.load.build import build_pipeline, find_class, pipeline_class_name
 from app.engines.diffusers.load.checkpoint import Checkpoint
+from app.engines.diffusers.load.cpu_limits import require_runnable
 from app.engines.diffusers.load.digests import Digests
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.load_plan import LoadPlan
@@ -51,6 +52,7 @@ class Loader:
         started = time.perf_counter()
         control.report(Phase.LOADING)
         checkpoint = locate(spec, self._settings, control)
+        require_runnable(spec, checkpoint, self._settings)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
         load_plan = self._load_plan(spec, checkpoint, dtype)
@@ -65,7 +67,8 @@ class Loader:
             self._model_cache.move_parked_to_ram()
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
-        load_plan = dataclasses.replace(load_plan, attention=apply_attention(pipeline, load_plan.attention))
+        attention = apply_attention(pipeline, load_plan.attention, self._device)
+        load_plan = dataclasses.replace(load_plan, attention=attention)
         most, most_bytes = self._settings.lora_cache_max, self._settings.lora_cache_bytes
         model = LoadedModel(
             spec=spec,

@@ -1,3 +1,3 @@
-"""The version, for those who must not import the whole package."""
+"""The version, importable without the rest of the package."""
 
 __version__ = "0.1.0"

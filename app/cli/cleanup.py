@@ -1,4 +1,4 @@
-"""`cyberimage cleanup`: what retention says, and files that belong to nothing, now."""
+"""`cyberimage cleanup`: apply retention and delete orphan files now."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ class Control(Protocol):
         """Publish a preview after `step` steps: small, uint8 RGB, shape (height, width, 3)."""
 
     def cancelled(self) -> bool:
-        """Whether to stop. Called between steps, and between the parts of a load."""
+        """Whether to stop, for any reason: cancelled, out of time, lease lost, shutting down. Called between steps, and
+        between the parts of a load."""
 
 
 @runtime_checkable

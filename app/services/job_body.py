@@ -76,10 +76,10 @@ class ImageRef(ResponseBody):
 class RemoteBody(ResponseBody):
     source: str
     model: str = Field(description="What the provider calls it.")
-    input: dict[str, Any] | None = Field(description="In the model's own words; null until it is sent.")
+    input: dict[str, Any] | None = Field(description="In the model's own schema; null until it is sent.")
     prediction_id: str | None = Field(description="What the provider calls the generation.")
     status: str | None = Field(description="intended, or the provider's own word for it.")
-    predict_seconds: float | None = Field(description="What is paid for.")
+    predict_seconds: float | None = Field(description="Billed compute time.")
     download_attempted: bool
     download_retries: int
     download_error: str | None = Field(description="Why the files are not here.")
@@ -131,7 +131,9 @@ class JobBody(ResponseBody):
     attempt: int = Field(description="0 before the first.")
     cancel_requested: bool
     position: int | None = Field(description="1 = served next; null unless PENDING.")
-    eta_seconds: float | None = Field(description="Until it is done; null when nothing like it was seen yet.")
+    eta_seconds: float | None = Field(
+        description="Until it is done; null without finished jobs of this kind to estimate from."
+    )
     progress: ProgressBody
     images: list[ImageRef]
     safety_filter_result: SafetyResult | None = Field(

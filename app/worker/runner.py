@@ -84,7 +84,7 @@ class Runner:
         self._publish(job, made)
 
     def may_merge(self, claim: Claim) -> bool:
-        """Whether this job may be merged with others now. `store.queue.batching` decides with which."""
+        """Whether this job may be merged with others now. `store.queue.next_job` decides with which."""
         request = claim.request
         fresh = claim.attempt == 1 < claim.max_attempts
         if not (fresh and can_merge(request)) or request.model_id in self._merging_disabled:

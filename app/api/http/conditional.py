@@ -41,11 +41,13 @@ def check_preconditions(etag: str, modified: datetime | None = None) -> None:
         since = parse_date(unmodified)
         holds = modified is None or since is None or modified <= since
     if not holds:
-        raise PreconditionFailed("What you mean is not what is here: fetch it again, and look at its ETag.")
+        raise PreconditionFailed(
+            "If-Match or If-Unmodified-Since does not match the current version: fetch it again and send its ETag."
+        )
 
 
 def conditional(response: Response, *, ranges: bool) -> Response:
-    """`response` (whole, with its ETag) as the headers of the present request ask for it: 200, 206 or 304. With
+    """`response` (whole, with its ETag) as the headers of the current request ask for it: 200, 206 or 304. With
     `ranges` a part of it may be asked for. Raises PreconditionFailed or RequestedRangeNotSatisfiable."""
     etag, modified = response.get_etag()[0] or "", response.last_modified
     try:

@@ -47,7 +47,7 @@ def _complete(response: Response, shared: str) -> Response:
 
 
 def request_id() -> str:
-    """The id of the present request: the client's own, or one made up at the first call."""
+    """The id of the current request: the client's own, or one made up at the first call."""
     if "request_id" not in g:
         wished = request.headers.get(HEADER, "")
         g.request_id = wished if _HARMLESS.fullmatch(wished) else uuid.uuid4().hex

@@ -63,7 +63,7 @@ def problem(error: CyberImageError, status: int | None = None) -> Response:
 
 
 def document(error: CyberImageError, status: int | None = None, *, request_id: str | None = None) -> Problem:
-    """`request_id` is the present request's, unless another is given."""
+    """`request_id` is the current request's, unless another is given."""
     return Problem.of(error, status=status, request_id=request_id or present_request_id())
 
 

@@ -184,14 +184,14 @@ def hold(size: int) -> None:
 
 
 def give_back() -> None:
-    """The body of the present request is needed no more."""
+    """The body of the current request is needed no more."""
     held = g.pop(_HELD, 0)
     if held:
         api_context().large_bodies.release(held)
 
 
 def forget(*pictures: object) -> None:
-    """Let go of the present request's body, of which `pictures` are the models that were read from it."""
+    """Let go of the current request's body, of which `pictures` are the models that were read from it."""
     for model in pictures:
         for name in ("image", "mask", "inputs"):
             if name in vars(model):

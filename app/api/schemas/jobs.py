@@ -21,7 +21,7 @@ class Accepted(ResponseBody):
     position: int | None = Field(description="1 = served next; null when the job no longer waits.")
     status_url: Path
     events_url: Path
-    warnings: list[str] = Field(description="What was read otherwise than it was written.")
+    warnings: list[str] = Field(description="Notes on fields that were changed or ignored.")
 
     @classmethod
     def of(cls, submitted: Submission) -> Self:

@@ -1,4 +1,4 @@
-"""How the whole place stands."""
+"""Response bodies of the health and status endpoints."""
 
 from __future__ import annotations
 

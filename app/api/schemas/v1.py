@@ -26,7 +26,7 @@ class Pictures(ResponseBody):
     vram_peak_mb: int = Field(description="Most GPU memory in use, in megabytes; 0 without a GPU.")
     safety_filter_result: SafetyResult
     outputs: list[ImageRef] = Field(description="Where the pictures stay.")
-    warnings: list[str] = Field(description="What was read otherwise than it was written.")
+    warnings: list[str] = Field(description="Notes on fields that were changed or ignored.")
 
     @classmethod
     def of(cls, view: JobView, encoded: Sequence[str]) -> Self:

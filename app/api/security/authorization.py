@@ -90,7 +90,7 @@ class AccessControl:
             self.authority = HuggingFaceAuthority(self._settings)
 
     def admit(self) -> None:
-        """Let the present request in, with `g.identity` set, or raise what keeps it out."""
+        """Let the current request in, with `g.identity` set, or raise what keeps it out."""
         try:
             self._admit()
         except CyberImageError as error:
@@ -188,7 +188,7 @@ def revocation_check() -> Callable[[], CyberImageError | None]:
 
 
 def is_automatic(rule: Rule) -> bool:
-    """Whether Flask itself answers the present request without running the view of `rule`: OPTIONS, where the rule
+    """Whether Flask itself answers the current request without running the view of `rule`: OPTIONS, where the rule
     does not name it. Without a rule it answers 404, 405, or a redirect to the right spelling."""
     return request.method == "OPTIONS" and bool(getattr(rule, "provide_automatic_options", False))
 
@@ -205,5 +205,5 @@ def bearer_token() -> str | None:
     if kind.lower() != "bearer":
         return None
     if not token.isascii() or not token.isprintable() or not 0 < len(token) <= LONGEST_TOKEN:
-        raise InvalidToken("This is no token.")
+        raise InvalidToken("The token is empty or has characters that no token has.")
     return token

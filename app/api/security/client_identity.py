@@ -66,7 +66,7 @@ def address_id() -> str:
 
 
 def limit_key(*, by_address: bool) -> Callable[[], str]:
-    """The name of the budget that the present request is counted on.
+    """The name of the budget that the current request is counted on.
 
     In the memory of the process there are only so many, picked by a salted hash: from however many addresses
     requests come, memory stays bounded. With `by_address` they are as many as clients.

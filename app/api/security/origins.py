@@ -71,7 +71,7 @@ class TrustedHosts:
             self._names |= {socket.gethostname().lower()}
 
     def check(self) -> None:
-        """Raises UntrustedHost unless the present request is meant for us. No browser leaves the header out."""
+        """Raises UntrustedHost unless the current request is meant for us. No browser leaves the header out."""
         header = request.environ.get("HTTP_HOST")
         if header is not None and not self.trusts(header):
             raise UntrustedHost(

@@ -29,8 +29,8 @@ from app.errors import CyberImageError
 OURS = ("num_images", *(name for name, own in SETTING_ALIASES.items() if own == "num_images"))
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
 _EXCEEDED = {
-    "generate": "You have asked for as many images as you may for now. Try again when Retry-After has passed.",
-    "read": "You have sent as many requests as you may for now. Try again when Retry-After has passed.",
+    "generate": "The rate limit of images is reached. Try again when Retry-After has passed.",
+    "read": "The rate limit of requests is reached. Try again when Retry-After has passed.",
 }
 
 log = logging.getLogger("cyberimage.api")
@@ -38,13 +38,13 @@ log = logging.getLogger("cyberimage.api")
 
 @dataclass(frozen=True)
 class _Budget:
-    """`cost` is what the present request takes from it. Its limits may change while the server runs."""
+    """`cost` is what the current request takes from it. Its limits may change while the server runs."""
 
     name: str
     cost: Callable[[], int]
 
     def limits(self) -> str:
-        """Those of the present request's key, if it has any: they take the place of the general ones."""
+        """Those of the current request's key, if it has any: they take the place of the general ones."""
         setting = f"rate_limit_{self.name}"
         known: Identity | None = g.get("identity")
         own: str | None = None if known is None else getattr(known, setting)
@@ -137,7 +137,7 @@ def _whole(value: object) -> int | None:
 
 
 def _tell(limiter: Limiter, response: Response) -> Response:
-    """The headers of the present request's budget: the draft standard's, and those that older clients read."""
+    """The headers of the current request's budget: the draft standard's, and those that older clients read."""
     try:
         standing = [_Standing(limit) for limit in limiter.current_limits]
     except StorageError:

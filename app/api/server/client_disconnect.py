@@ -12,7 +12,7 @@ _SOCKETS = ("gunicorn.socket", "werkzeug.socket")  # the environ keys under whic
 
 
 def disconnect_probe() -> Callable[[], bool]:
-    """A function that returns True once the client of the present request has closed its connection; it costs a system
+    """A function that returns True once the client of the current request has closed its connection; it costs a system
     call or two. Always False where the server does not pass its connections."""
     connection: socket.socket | None = next(filter(None, map(request.environ.get, _SOCKETS)), None)
     if connection is None:

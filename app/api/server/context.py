@@ -62,7 +62,7 @@ def _rendered(view: JobView) -> bytes:
 
 
 def api_context() -> ApiContext:
-    """The ApiContext of the present request."""
+    """The ApiContext of the current request."""
     found: ApiContext = current_app.extensions["cyberimage"]
     return found
 

@@ -1,4 +1,4 @@
-"""Send a flat request on the way that all requests go."""
+"""Submit a request of the versioned API to the queue."""
 
 from __future__ import annotations
 

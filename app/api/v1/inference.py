@@ -84,7 +84,7 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     view = wait(here, job_id, flat.timeout)
     raise_what_went_wrong(view)
     if view.job.status is not JobStatus.COMPLETED:
-        raise GenerationTimeout(f"The picture is not there yet; the job goes on at /api/status/{job_id}.")
+        raise GenerationTimeout(f"Timed out waiting for the picture; the job is still running: /api/status/{job_id}.")
     if not view.outputs:
         raise ImageNotFound("The picture was deleted before it could be sent.")
     output = view.outputs[0]

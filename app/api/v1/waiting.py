@@ -36,7 +36,7 @@ def wait(here: ApiContext, job_id: str, timeout: float | None) -> JobView:
 
 
 def has_given_up(here: ApiContext) -> Callable[[], bool]:
-    """Whether there is no use in waiting on: the server is to stop, or the client of the present request has gone."""
+    """Whether there is no use in waiting on: the server is to stop, or the client of the current request has gone."""
     gone = disconnect_probe()
     return lambda: here.draining.is_set() or gone()
 

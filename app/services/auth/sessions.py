@@ -16,7 +16,8 @@ _NAME = "session_signing_key"
 
 class Sessions:
     """Signs and verifies session cookies, valid for `seconds`. The signing key is generated once and kept in the
-    database: deleting that row ends all sessions."""
+    database: deleting that row ends all sessions. One ends by time, or by signing out, which deletes the cookie only
+    (`api/native/session.py`)."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context

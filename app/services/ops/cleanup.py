@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.services.context import AppContext
 from app.services.ops.orphans import sweep_orphans
-from app.store.media.retention import OldJob
+from app.store.media.retention import OldOutput
 from app.store.ops.counters import Counter
 
 DAY = 86400.0
@@ -77,7 +77,7 @@ class _Sweep:
         if surplus <= 0 and excess <= 0:
             return
         for portion in self._store.oldest_outputs():
-            chosen: list[OldJob] = []
+            chosen: list[OldOutput] = []
             for old in portion:
                 if old.id not in self._gone and (surplus > 0 or excess > 0):
                     chosen.append(old)
@@ -86,7 +86,7 @@ class _Sweep:
             if surplus <= 0 and excess <= 0:
                 return
 
-    def _delete(self, old: Sequence[OldJob], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
+    def _delete(self, old: Sequence[OldOutput], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
         deleted = self._store.delete(old, job_ids, ended_before=ended_before, dry_run=self.report.dry_run)
         self.report.images += len(deleted.outputs)
         self.report.jobs += deleted.jobs

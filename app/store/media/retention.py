@@ -20,7 +20,7 @@ PORTION = 100
 
 
 @dataclass(frozen=True)
-class OldJob:
+class OldOutput:
     """A picture that may be removed, with its files and owner."""
 
     id: str
@@ -35,7 +35,7 @@ class OldJob:
 class Deleted:
     """What was actually removed: another process may have removed some."""
 
-    outputs: Sequence[OldJob] = ()
+    outputs: Sequence[OldOutput] = ()
     jobs: int = 0
 
 
@@ -62,12 +62,12 @@ class RetentionStore:
             rows = connection.execute(query.where(jobs.c.seq > seq).order_by(jobs.c.seq).limit(PORTION))
             return [_JobRow(*row) for row in rows]
 
-    def outputs_of(self, job_ids: Sequence[str]) -> list[OldJob]:
+    def outputs_of(self, job_ids: Sequence[str]) -> list[OldOutput]:
         """The pictures of these jobs, except favourites."""
         with self._database.read() as connection:
             return _outputs(connection, outputs.c.job_id.in_(job_ids))
 
-    def oldest_outputs(self) -> Iterator[list[OldJob]]:
+    def oldest_outputs(self) -> Iterator[list[OldOutput]]:
         """All pictures except favourites, oldest first, in portions."""
         place = (outputs.c.created_at, outputs.c.id)
         after: tuple[float, str] = (0.0, "")
@@ -77,11 +77,11 @@ class RetentionStore:
                 rows = connection.execute(query.where(_COMMON).order_by(*place).limit(PORTION)).all()
             if not rows:
                 return
-            yield [OldJob(*row[: len(_OLD)]) for row in rows]
+            yield [OldOutput(*row[: len(_OLD)]) for row in rows]
             after = (rows[-1][-2], rows[-1][-1])
 
     def delete(
-        self, old: Sequence[OldJob], job_ids: Sequence[str], *, ended_before: float = 0.0, dry_run: bool = False
+        self, old: Sequence[OldOutput], job_ids: Sequence[str], *, ended_before: float = 0.0, dry_run: bool = False
     ) -> Deleted:
         """Delete pictures, and those of the jobs that ended more than `ended_before` seconds ago and have none left.
 
@@ -141,8 +141,8 @@ _GONE = (jobs.c.id, jobs.c.client_id)
 _COMMON = outputs.c.favorite.is_(False)
 
 
-def _outputs(connection: Connection, which: ColumnElement[bool]) -> list[OldJob]:
-    return [OldJob(*row) for row in connection.execute(select(*_OLD).where(which, _COMMON))]
+def _outputs(connection: Connection, which: ColumnElement[bool]) -> list[OldOutput]:
+    return [OldOutput(*row) for row in connection.execute(select(*_OLD).where(which, _COMMON))]
 
 
 def _record_removals(connection: Connection, gone: Sequence[tuple[str, str]], kind: str) -> None:

@@ -47,7 +47,8 @@ class HeartbeatResult:
 
 
 class ClaimStore:
-    """`lease_seconds`: how long a claim lasts without a heartbeat; `timeout_seconds`: how long an attempt may last.
+    """`lease_seconds`: how long a claim lasts without a heartbeat; `timeout_seconds`: the hard limit of an
+    attempt, grace included.
     `render_webhook` makes the webhook message about a job that has ended."""
 
     def __init__(

@@ -73,9 +73,8 @@ def turn_for(connection: Connection, client_id: str, priority: int, lane: Lane) 
 
 LOOK_AHEAD = 64  # of the jobs with the same model and priority: the query's cost does not grow with the queue
 
-# First attempts only: after a crash each job runs alone, so that one that crashes its worker takes others along once.
-# And only jobs that have another attempt left.
-
+# First attempts only: after a crash each job runs alone, so a job that crashes its worker affects the merged ones
+# only once. And only jobs that have another attempt left.
 MERGEABLE = and_(PENDING, jobs.c.attempt == 0, jobs.c.max_attempts > 1, jobs.c.available_at.is_(None))
 
 _claimed = jobs.alias()
@@ -93,7 +92,8 @@ _NEXT = (
 
 
 def batchable(connection: Connection, first: Claim, most: int) -> Sequence[str]:
-    """The ids of up to `most` such jobs, in queue order. Claims none: see `ClaimStore.claim_batch`.
+    """The ids of up to `most` jobs that can be merged with `first`, in queue order. Claims none: see
+    `ClaimStore.claim_batch`.
 
     Jobs with and without a negative prompt are not mixed: SDXL treats none differently from an empty one.
     """

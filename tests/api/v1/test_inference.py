@@ -81,7 +81,7 @@ def test_its_errors_are_in_its_words(model, worker, next_job):
 
 
 def test_one_that_is_late_is_no_picture(model, context):
-    with pytest.raises(HfHubHTTPError, match="the job goes on at /api/status/") as late:
+    with pytest.raises(HfHubHTTPError, match="the job is still running: /api/status/") as late:
         model().text_to_image("a fox", extra_body={"timeout": 0.05})
     assert late.value.response.status_code == 504
     assert context.jobs.count_pending() == 1

@@ -9,7 +9,7 @@ from app.errors import Gone, ImageNotFound, JobNotFound, OutOfMemory
 from app.store.db.database import Database
 from app.store.db.schema import idempotency_keys, jobs, outputs, periodic_tasks, removals
 from app.store.db.vacuum import vacuum_and_analyze
-from app.store.media.retention import PORTION, OldJob, RetentionStore
+from app.store.media.retention import PORTION, OldOutput, RetentionStore
 from app.store.ops.periodic_tasks import PeriodicTaskStore
 from tests.store.harness import Store, an_output
 
@@ -202,6 +202,6 @@ def _pages(database: Database) -> int:
 def test_an_old_picture_knows_its_files(store: Store, retention: RetentionStore) -> None:
     job_id, _ = done(store, 1)
     (old,) = retention.outputs_of([job_id])
-    assert isinstance(old, OldJob)
+    assert isinstance(old, OldOutput)
     assert old.path.endswith(".png")
     assert old.thumbnail_path.endswith(".thumbnail.webp")

@@ -12,11 +12,12 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
+from app.engines.diffusers.load.casting import cast_part
 from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint
 from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, load_error
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
-from app.engines.diffusers.load.quantization import cast_layers, load_gguf, quantization_config
+from app.engines.diffusers.load.parts import load_parts
 from app.engines.diffusers.load.weights import with_lowercase_suffix
 from app.errors import ModelUnavailable
 
@@ -39,11 +40,10 @@ def build_pipeline(
     pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
     try:
         if checkpoint.is_single_file:
-            pipeline = _from_file(pipeline_class, checkpoint, load_plan.dtype)
+            pipeline = _from_file(pipeline_class, checkpoint, load_plan)
         else:
             pipeline = _from_folder(pipeline_class, checkpoint, load_plan, shared)
         _require_all_weights(pipeline, checkpoint)
-        cast_layers(pipeline, load_plan.compression, load_plan.dtype)
         place(pipeline, load_plan)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
@@ -65,7 +65,6 @@ def find_class(name: str) -> Any:
 
 
 def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]) -> Any:
-    dtype, compression = load_plan.dtype, load_plan.compression
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
         skipped["requires_safety_checker"] = False
@@ -76,10 +75,9 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
-        quantization_config=quantization_config(compression, checkpoint, dtype),
         **skipped,
         **shared,
-        **load_gguf(compression, checkpoint, dtype),
+        **load_parts(checkpoint, load_plan, shared),
     )
 
 
@@ -97,10 +95,13 @@ def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
             )
 
 
-def _from_file(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+def _from_file(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
     if not hasattr(pipeline_class, "from_single_file"):
         raise ModelUnavailable(f"{pipeline_class.__name__} cannot be loaded from one file; use a diffusers folder.")
     with with_lowercase_suffix(checkpoint.path) as file:
-        return pipeline_class.from_single_file(
-            str(file), config=str(checkpoint.config), dtype=dtype, local_files_only=True
+        pipeline = pipeline_class.from_single_file(
+            str(file), config=str(checkpoint.config), dtype=load_plan.dtype, local_files_only=True
         )
+    for part in load_plan.compression.cast:
+        cast_part(getattr(pipeline, part), part, checkpoint.kinds[part], load_plan)
+    return pipeline

@@ -79,4 +79,5 @@ class LoadedModel:
             offload=self.load_plan.plan,
             needed_bytes=self.needed_bytes,
             parked=parked,
+            form=self.load_plan.form,
         )

@@ -25,6 +25,7 @@ _ENCODER_WORKING_BYTES = 256_000_000
 _NUMBERS_PER_PIXEL = 1024  # the VAE at full size: about four tensors of 256 channels at a time
 _CHUNK_NUMBERS_PER_PIXEL = 2048  # a video's VAE decodes a few frames at a time,
 _FRAME_NUMBERS_PER_PIXEL = 8  # and collects all of them
+_TILE_PIXELS, _VIDEO_TILE_PIXELS = 1024 * 1024, 256 * 256  # the usual tiles of diffusers' VAEs
 _NUMBERS_PER_TOKEN = 16  # times the width of the denoiser: feed-forward, query, key, value, residual
 
 
@@ -75,12 +76,18 @@ class PartShape:
         return int(self.bytes_of(kind) * min(1.0, numbers / self.numbers)) if self.numbers else self.bytes_of(kind)
 
     def loading_bytes(self, kind: Kind) -> int:
-        """Main memory allocated at the peak of loading it, before it is moved."""
+        """Main memory allocated at the peak of loading it, when it stays there."""
         if kind.startswith("bitsandbytes"):  # quantised on the GPU, tensor by tensor
             return self.layer * self.item
         if kind == "gguf":
             return self.gguf_bytes
         return self.resting_bytes(kind) if self.mapped else max(self.bytes_of("full"), self.bytes_of(kind))
+
+    def passing_bytes(self, kind: Kind) -> int:
+        """Main memory allocated at the peak of loading it straight to the GPU, if possible tensor by tensor."""
+        if kind == "full" or (kind == "float8" and self.mapped):
+            return self.layer * self.item
+        return self.loading_bytes(kind)
 
     def resting_bytes(self, kind: Kind) -> int:
         """Main memory allocated after loading it, before it is moved: what is not mapped from its files."""
@@ -102,8 +109,8 @@ class PictureSize:
         return self.width * self.height
 
 
-def working_bytes(part: PartShape, kind: Kind, size: PictureSize) -> int:
-    """Estimated memory on a GPU that `part` takes beside its weights while it runs."""
+def working_bytes(part: PartShape, kind: Kind, size: PictureSize, *, tiled: bool = False) -> int:
+    """Estimated memory on a GPU that `part` takes beside its weights while it runs; `tiled`: the VAE works in tiles."""
     widened = part.layer * part.item if kind not in ("full", "gguf") else 0  # a layer in the width it computes in
     if part.is_denoiser:
         frames = -(-size.frames // 4)
@@ -112,8 +119,18 @@ def working_bytes(part: PartShape, kind: Kind, size: PictureSize) -> int:
     if not part.name.startswith("vae"):
         return widened + _ENCODER_WORKING_BYTES
     item = 4 if part.decodes_in_float32 else part.item
-    per_pixel = _NUMBERS_PER_PIXEL
-    if size.frames > 1:
-        per_pixel = _CHUNK_NUMBERS_PER_PIXEL + _FRAME_NUMBERS_PER_PIXEL * size.frames
     more = part.numbers * (item - part.item)
-    return widened + more + max(_ENCODER_WORKING_BYTES, size.pixels * per_pixel * item)
+    return widened + more + max(_ENCODER_WORKING_BYTES, _decoding_numbers(size, tiled) * item)
+
+
+def tiles_help(size: PictureSize) -> bool:
+    """Whether a picture of this size is larger than the tile of a VAE."""
+    return size.pixels > (_VIDEO_TILE_PIXELS if size.frames > 1 else _TILE_PIXELS)
+
+
+def _decoding_numbers(size: PictureSize, tiled: bool) -> int:
+    """Numbers in memory while the VAE decodes: of a video a few frames at a time, beside all that are decoded."""
+    if size.frames == 1:
+        return (min(size.pixels, _TILE_PIXELS) if tiled else size.pixels) * _NUMBERS_PER_PIXEL
+    at_a_time = min(size.pixels, _VIDEO_TILE_PIXELS) if tiled else size.pixels
+    return at_a_time * _CHUNK_NUMBERS_PER_PIXEL + size.pixels * _FRAME_NUMBERS_PER_PIXEL * size.frames

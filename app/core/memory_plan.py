@@ -18,14 +18,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from app.core.memory_parts import Kind, PartShape, PictureSize, working_bytes
+from app.core.memory_parts import Kind, PartShape, PictureSize, tiles_help, working_bytes
 
 Plan = Literal["none", "model", "group", "sequential"]
 Offload = Literal["auto", "none", "model", "group", "sequential"]
 
 PLANS: tuple[Plan, ...] = get_args(Plan)
 _FITTING_WELL: tuple[Plan, ...] = ("none", "model")
-_MARGIN = 1.05  # of weights on the GPU: buffers, alignment, fragmentation
+_MARGIN = 1.05  # of weights: buffers, alignment, fragmentation
 _PINNED_MARGIN = 1.55  # torch rounds page-locked memory up to powers of two, tensor by tensor
 _HOST_WORKING_BYTES = 500_000_000  # main memory beside the weights: buffers for copies, the picture itself
 _USUAL_SIZE = PictureSize()
@@ -69,23 +69,24 @@ class Room:
 @dataclass(frozen=True)
 class MemoryPlan:
     """A form and a placement with the peaks of both memories. `pinned`: group offloading keeps page-locked copies,
-    which are faster to move and larger."""
+    which are faster to move and larger; `tiled`: the VAE works in tiles."""
 
     form: Form
     placement: Plan
     device: Peaks
     ram: Peaks
     pinned: bool = False
+    tiled: bool = False
 
     @property
     def label(self) -> str:
         """Form and placement, such as `float8, model`."""
-        return f"{self.form.label}, {self.placement}"
+        return f"{self.form.label}, {self.placement}{', VAE in tiles' if self.tiled else ''}"
 
     @property
-    def key(self) -> tuple[str, Plan, bool]:
+    def key(self) -> tuple[str, Plan, bool, bool]:
         """What distinguishes it among the plans of a model."""
-        return self.form.label, self.placement, self.pinned
+        return self.form.label, self.placement, self.pinned, self.tiled
 
     def fits(self, room: Room) -> bool:
         return self.device.highest <= room.device and self.ram.highest <= room.ram
@@ -95,20 +96,22 @@ class MemoryPlan:
 class PlannedModel:
     """What the plans depend on: parts, the size to draw, whether the device is a GPU, and the parts `shared` with
     models on the device already, as long as they are loaded in full and not moved. `at_once`: a single file, all of
-    whose parts are loaded before any is made smaller or moved."""
+    whose parts are loaded before any is made smaller or moved. `can_tile`: its VAE can work in tiles."""
 
     parts: Sequence[PartShape]
     size: PictureSize = _USUAL_SIZE
     on_gpu: bool = True
     shared: Collection[str] = ()
     at_once: bool = False
+    can_tile: bool = False
 
 
 def plans(model: PlannedModel, forms: Iterable[Form], wish: Offload = "auto") -> list[MemoryPlan]:
     """All plans in the order in which they are tried. `forms` are in order of quality, the best first.
 
     With `auto`: the forms with placement `none` or `model`; then group by group and layer by layer, where the form with
-    the fewest bytes to move is the fastest. With a wish only that placement; empty when no form can have it.
+    the fewest bytes to move is the fastest. With a wish only that placement; empty when no form can have it. A VAE
+    works in tiles, which may leave faint seams, only where nothing fits without.
     """
     forms = list(forms)
     order: list[tuple[Form, Plan, bool]]
@@ -122,7 +125,12 @@ def plans(model: PlannedModel, forms: Iterable[Form], wish: Offload = "auto") ->
             *((form, "group", pinned) for pinned in _pinned("group") for form in light),
             *((form, "sequential", False) for form in light),
         ]
-    return [_plan(model, form, placement, pinned) for form, placement, pinned in order if placement in form.possible]
+    return [
+        _plan(model, form, placement, pinned, tiled)
+        for tiled in ((False, True) if model.on_gpu and model.can_tile and tiles_help(model.size) else (False,))
+        for form, placement, pinned in order
+        if placement in form.possible
+    ]
 
 
 def choose(candidates: Iterable[MemoryPlan], room: Room) -> MemoryPlan | None:
@@ -159,31 +167,33 @@ def _moved_bytes(model: PlannedModel, form: Form) -> int:
     return sum(part.bytes_of(form.of(part)) for part in model.parts if part.is_denoiser)
 
 
-def _plan(model: PlannedModel, form: Form, placement: Plan, pinned: bool) -> MemoryPlan:
+def _plan(model: PlannedModel, form: Form, placement: Plan, pinned: bool, tiled: bool) -> MemoryPlan:
     if not model.on_gpu:
-        device = Peaks(_loaded_into_ram(model, form), _all_bytes(model, form) + highest_working_bytes(model, form))
+        device = Peaks(
+            _loaded_into_ram(model, form), int(_all_bytes(model, form) * _MARGIN) + highest_working_bytes(model, form)
+        )
         return MemoryPlan(form, placement, device, Peaks(0, 0))
-    drawing = _on_gpu(model, form, placement)
+    drawing = _on_gpu(model, form, placement, tiled)
     device = Peaks(_loading_on_gpu(model, form, placement), drawing)
-    return MemoryPlan(form, placement, device, _in_ram(model, form, placement, pinned), pinned)
+    return MemoryPlan(form, placement, device, _in_ram(model, form, placement, pinned), pinned, tiled)
 
 
-def highest_working_bytes(model: PlannedModel, form: Form) -> int:
+def highest_working_bytes(model: PlannedModel, form: Form, *, tiled: bool = False) -> int:
     """Memory that drawing takes beside the weights."""
     if not model.on_gpu:
         return CPU_WORKING_BYTES
-    return max((working_bytes(part, form.of(part), model.size) for part in model.parts), default=0)
+    return max((working_bytes(part, form.of(part), model.size, tiled=tiled) for part in model.parts), default=0)
 
 
-def _on_gpu(model: PlannedModel, form: Form, placement: Plan) -> int:
+def _on_gpu(model: PlannedModel, form: Form, placement: Plan, tiled: bool) -> int:
     """Memory on the GPU while it draws: the weights that are there together, and the working memory of the part that
     runs."""
     if placement == "none":
-        return int(_all_bytes(model, form) * _MARGIN) + highest_working_bytes(model, form)
+        return int(_all_bytes(model, form) * _MARGIN) + highest_working_bytes(model, form, tiled=tiled)
     kinds = [(part, form.of(part)) for part in model.parts]
     return max(
         (
-            int(_present(part, kind, placement) * _MARGIN) + working_bytes(part, kind, model.size)
+            int(_present(part, kind, placement) * _MARGIN) + working_bytes(part, kind, model.size, tiled=tiled)
             for part, kind in kinds
         ),
         default=0,
@@ -209,7 +219,7 @@ def _loading_on_gpu(model: PlannedModel, form: Form, placement: Plan) -> int:
 
 def _in_ram(model: PlannedModel, form: Form, placement: Plan, pinned: bool) -> Peaks:
     if placement == "none":
-        loading = max((part.loading_bytes(form.of(part)) for part in model.parts), default=0)
+        loading = max((part.passing_bytes(form.of(part)) for part in model.parts), default=0)
         loading = _loaded_into_ram(model, form) if model.at_once else loading
         return Peaks(loading + _HOST_WORKING_BYTES, _HOST_WORKING_BYTES)
     loading, kept = _loaded_into_ram(model, form), sum(part.bytes_of(form.of(part)) for part in model.parts)

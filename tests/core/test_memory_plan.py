@@ -128,7 +128,7 @@ def test_a_cpu_has_one_memory_and_one_placement() -> None:
     cpu = dataclasses.replace(FLUX, on_gpu=False)
     assert {plan.placement for plan in plans(cpu, FORMS, "sequential")} == {"none"}
     assert label(36, 0, model=cpu) == "16 bit, none"
-    assert label(24, 0, model=cpu) == "float8, none"
+    assert label(26, 0, model=cpu) == "float8, none"
 
 
 def test_after_memory_ran_out_only_smaller_plans_are_tried() -> None:

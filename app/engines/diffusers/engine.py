@@ -40,7 +40,7 @@ from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
 from app.engines.diffusers.loras.files import describe, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import release
+from app.engines.diffusers.memory.memory import is_gpu, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
@@ -116,7 +116,7 @@ class DiffusersEngine:
         release()
         if others and _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
             return True
-        while self._loader.step_down(spec):
+        while self._loader.planner.step_down(spec):
             log.warning("%s: memory on %s ran out while loading; trying a smaller plan", spec.id, self._device)
             release()
             if _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
@@ -155,20 +155,33 @@ class DiffusersEngine:
     def _generate_under_smaller_plans(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
-        """Load it again under one smaller plan after another, until it draws."""
+        """On a GPU, load it again under one smaller plan after another, until it draws. Placements are kept: they change
+        no picture. A smaller form does, so it is taken for this request only."""
         results: list[Generation] = []
-        while True:
+        while is_gpu(self._device) and self._loader.planner.step_down(spec, same_form_first=True):
             self._model_cache.remove(spec.id)
             release()
-            if not self._loader.step_down(spec):
-                break
             if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
-                load_plan = self._resident(spec).load_plan
-                return _with_warnings(results[0], [_smaller_note(spec, f"{load_plan.form}, offload {load_plan.plan}")])
+                return _with_warnings(results[0], [self._smaller_plan_note(spec)])
+        self._forget(spec)
         raise OutOfMemory(
             f"Memory on {self._device} ran out while {spec.id} was drawing."
             " Request a smaller image, choose a smaller model, or stop other programs that use that memory."
         )
+
+    def _smaller_plan_note(self, spec: ModelSpec) -> str:
+        load_plan = self._resident(spec).load_plan
+        how = f"{load_plan.form}, offload {load_plan.plan}"
+        if self._loader.planner.form_changed(spec):
+            self._forget(spec)
+            return f"Memory ran short, so {spec.id} drew this with less: {how}. The picture may differ."
+        return _smaller_note(spec, how)
+
+    def _forget(self, spec: ModelSpec) -> None:
+        """Remove the model, to be loaded next as if memory had not run out."""
+        self._model_cache.remove(spec.id)
+        self._loader.planner.forget(spec)
+        release()
 
     def _batch_size(self, spec: ModelSpec) -> int:
         return 1 if spec.id in self._unbatched else self._settings.images_per_batch
@@ -191,7 +204,7 @@ class DiffusersEngine:
             return ""
         saved, plan = apply_memory_savings(model.pipeline, self._device, model.load_plan.plan)
         if saved:
-            self._loader.moved_to(spec, plan)
+            self._loader.planner.moved_to(spec, plan)
             # its offloaded parts can no longer be shared
             load_plan = dataclasses.replace(model.load_plan, plan=plan)
             self._model_cache.add(dataclasses.replace(model, load_plan=load_plan, records={}))

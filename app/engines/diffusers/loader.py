@@ -14,7 +14,6 @@ import torch
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
-from app.core.memory_plan import Plan
 from app.core.request import GenerationRequest
 from app.core.videos import with_family
 from app.engines.base import Control, EngineSettings
@@ -45,7 +44,7 @@ class Loader:
         self._settings = settings
         self._device = device
         self._model_cache = model_cache
-        self._planner = MemoryPlanner(settings, device, model_cache)
+        self.planner = MemoryPlanner(settings, device, model_cache)
         self._digests = Digests(settings.model_cache_dir / _DIGESTS)
 
     def load(
@@ -88,14 +87,6 @@ class Loader:
         )
         _stop_if_cancelled(control)
 
-    def step_down(self, spec: ModelSpec) -> bool:
-        """After memory ran out: whether the next load of `spec` has a smaller plan to try."""
-        return self._planner.step_down(spec)
-
-    def moved_to(self, spec: ModelSpec, placement: Plan) -> None:
-        """Note that the loaded model was given another placement."""
-        self._planner.moved_to(spec, placement)
-
     def restore(self, spec: ModelSpec, control: Control) -> bool:
         """Move `spec` from the RAM cache back to the device; True if it is resident now."""
         started = time.perf_counter()
@@ -119,7 +110,7 @@ class Loader:
         """The load plan, the records of the parts under it, and the parts shared with models in memory."""
         wished = self._load_plan(spec, checkpoint, dtype)
         size = picture_size(with_family(spec, pipeline_class_name(spec, checkpoint)), request)
-        load_plan = self._planner.choose(spec, checkpoint, wished, self._shared(checkpoint, wished), size)
+        load_plan = self.planner.choose(spec, checkpoint, wished, self._shared(checkpoint, wished), size)
         if load_plan.plan != "none":
             self._model_cache.move_parked_to_ram()
         records = part_records(checkpoint, load_plan.use)

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 import diffusers
-import torch
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
@@ -17,7 +16,7 @@ from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint
 from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, load_error
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
-from app.engines.diffusers.load.parts import load_parts
+from app.engines.diffusers.load.parts import load_parts, require_all_weights
 from app.engines.diffusers.load.weights import with_lowercase_suffix
 from app.errors import ModelUnavailable
 
@@ -43,7 +42,8 @@ def build_pipeline(
             pipeline = _from_file(pipeline_class, checkpoint, load_plan)
         else:
             pipeline = _from_folder(pipeline_class, checkpoint, load_plan, shared)
-        _require_all_weights(pipeline, checkpoint)
+        for name, count in checkpoint.weights.items():
+            require_all_weights(getattr(pipeline, name, None) if name else None, checkpoint.path / name, count)
         place(pipeline, load_plan)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
@@ -79,20 +79,6 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
         **shared,
         **load_parts(checkpoint, load_plan, shared),
     )
-
-
-def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
-    """Refuse a part larger than its files: transformers fills missing weights with random numbers."""
-    for name, count in checkpoint.weights.items():
-        part = getattr(pipeline, name, None) if name else None
-        if not isinstance(part, torch.nn.Module):
-            continue
-        needed = sum(parameter.numel() for parameter in part.parameters() if parameter.is_floating_point())
-        if needed > count.resized:
-            raise ModelUnavailable(
-                f"{checkpoint.path / name} lacks weights: its files hold {count.resized:,} of {needed:,} numbers."
-                " Fetch the model again."
-            )
 
 
 def _from_file(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:

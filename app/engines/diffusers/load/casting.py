@@ -10,6 +10,7 @@ import diffusers
 import torch
 import transformers
 from diffusers.hooks import apply_layerwise_casting
+from torch import nn
 
 from app.core.memory_parts import DENOISERS
 from app.engines.diffusers.load.load_plan import LoadPlan
@@ -20,6 +21,7 @@ STORED_DTYPE = torch.float8_e4m3fn
 _NEVER = ("pos_embed", "patch_embed", "^proj_in$", "^proj_out$", r"\blora_", "hada_", "lokr_")
 _NEVER_IN_ENCODERS = ("embed", "shared", "lm_head", r"\blora_", "visual", "vision")  # tables may be tied to the head
 _MODULE_OF_NORMS = "norm"
+_CAST_LAYERS = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # and others, which stay until all is moved
 
 
 def part_class(kind: str) -> Any:
@@ -56,11 +58,17 @@ def is_cast(tensor: str, dimensions: int, patterns: tuple[str, ...]) -> bool:
     return dimensions > 1 and tensor.endswith(".weight") and not any(_above(module, one) for one in patterns)
 
 
-def cast_part(model: Any, part: str, kind: str, load_plan: LoadPlan) -> None:
-    """Store the layers of `model` in float8 if the plan says so."""
-    if part in load_plan.compression.cast:
-        patterns = skip_patterns(part, kind)
-        apply_layerwise_casting(model, STORED_DTYPE, load_plan.dtype_of(part), skip_modules_pattern=patterns)
+def cast_part(model: Any, part: str, kind: str, load_plan: LoadPlan, device: torch.device | None = None) -> None:
+    """Store the layers of `model` in float8 if the plan says so. With `device` they are moved to it one by one as they
+    are cast, so that main memory holds one at a time."""
+    if part not in load_plan.compression.cast:
+        return
+    patterns = skip_patterns(part, kind)
+    if device is not None:
+        for name, module in model.named_modules():
+            if isinstance(module, _CAST_LAYERS) and not any(_above(name, pattern) for pattern in patterns):
+                module.to(device=device, dtype=STORED_DTYPE)
+    apply_layerwise_casting(model, STORED_DTYPE, load_plan.dtype_of(part), skip_modules_pattern=patterns)
 
 
 def _above(module: str, pattern: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -18,6 +19,8 @@ from app.engines.diffusers.load.casting import cast_part, part_class
 from app.engines.diffusers.load.checkpoint import Checkpoint, variant_of
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.quantization import load_gguf, quantization_config
+from app.engines.diffusers.load.weights import TensorCount
+from app.errors import ModelUnavailable
 
 
 def load_parts(checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,10 +52,22 @@ def _load(part: str, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
     if stays:  # tensor by tensor, so that main memory never holds the part
         options["device_map"] = {"": device_for(load_plan)}
     model = found.from_pretrained(checkpoint.path / part, dtype=dtype, **options)
-    cast_part(model, part, kind, load_plan)
+    require_all_weights(model, checkpoint.path / part, checkpoint.weights[part])
+    cast_part(model, part, kind, load_plan, device_for(load_plan) if load_plan.plan == "none" else None)
     if load_plan.plan == "none" and not stays:
         model.to(device_for(load_plan))
     return model
+
+
+def require_all_weights(part: Any, folder: Path, count: TensorCount) -> None:
+    """Refuse a part larger than its files: transformers fills missing weights with random numbers."""
+    if not isinstance(part, torch.nn.Module):
+        return
+    needed = sum(parameter.numel() for parameter in part.parameters() if parameter.is_floating_point())
+    if needed > count.resized:
+        raise ModelUnavailable(
+            f"{folder} lacks weights: its files hold {count.resized:,} of {needed:,} numbers. Fetch the model again."
+        )
 
 
 def device_for(load_plan: LoadPlan) -> torch.device:

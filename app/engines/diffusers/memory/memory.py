@@ -18,6 +18,10 @@ _USUAL_SIDE = 1024  # pixels, of a model without a default size
 _CGROUP = Path("/sys/fs/cgroup")
 
 
+def is_gpu(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
 def free_bytes(device: torch.device) -> int:
     """Free memory on `device`, including torch's unused cache, or within the container's limit."""
     if device.type == "cuda":

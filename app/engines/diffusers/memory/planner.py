@@ -27,11 +27,12 @@ from app.core.memory_plan import (
 )
 from app.engines.base import EngineSettings
 from app.engines.diffusers.load.build import find_class, pipeline_class_name
+from app.engines.diffusers.load.casting import part_class
 from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.quantization import Compression, is_installed
-from app.engines.diffusers.memory.memory import free_bytes, gigabytes
+from app.engines.diffusers.memory.memory import free_bytes, gigabytes, is_gpu
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.part_shapes import part_shapes
 from app.engines.diffusers.memory.refusals import impossible_wish, no_room
@@ -51,10 +52,15 @@ class Planning:
 
 @dataclass
 class _Chosen:
+    """The plan of a model, one of `allowed`, which come from `candidates`. After it ran out of memory `smaller` are those
+    to choose from next; `first_form` is that of the plan that ran out first."""
+
     spec: ModelSpec
     plan: MemoryPlan
     candidates: Sequence[MemoryPlan] = field(repr=False)
-    ran_out: bool = False
+    allowed: Sequence[MemoryPlan] = field(repr=False)
+    first_form: str
+    smaller: Sequence[MemoryPlan] = field(default=(), repr=False)
 
 
 class MemoryPlanner:
@@ -90,16 +96,31 @@ class MemoryPlanner:
             log.info("%s: memory plan %s, %s", spec.id, plan.label, _estimates(planning.candidates, room))
         if not plan.fits(room):
             raise no_room(spec, planning, plan, room, self._device)
-        self._chosen[spec.id] = _Chosen(spec, plan, candidates)
+        before = self._chosen.get(spec.id)
+        first_form = before.first_form if before and before.spec == spec else plan.form.label
+        self._chosen[spec.id] = _Chosen(spec, plan, planning.candidates, candidates, first_form)
         return _with_plan(load_plan, plan, planning.model)
 
-    def step_down(self, spec: ModelSpec) -> bool:
-        """Note that memory ran out under the plan chosen last; True if there is a smaller one for the next load."""
+    def step_down(self, spec: ModelSpec, *, same_form_first: bool = False) -> bool:
+        """Note that memory ran out under the plan chosen last; True if there is a smaller one for the next load. With
+        `same_form_first` other placements, under which the model makes the same pictures, are preferred."""
         chosen = self._chosen.get(spec.id)
-        if chosen is None or chosen.spec != spec or chosen.ran_out:
+        if chosen is None or chosen.spec != spec or chosen.smaller:
             return False
-        chosen.ran_out = bool(smaller_than(chosen.plan, chosen.candidates))
-        return chosen.ran_out
+        smaller = smaller_than(chosen.plan, chosen.candidates)
+        if same_form_first:
+            smaller.sort(key=lambda plan: plan.form != chosen.plan.form)
+        chosen.smaller = smaller
+        return bool(smaller)
+
+    def form_changed(self, spec: ModelSpec) -> bool:
+        """Whether the form chosen last is another one than before memory ran out."""
+        chosen = self._chosen.get(spec.id)
+        return chosen is not None and chosen.first_form != chosen.plan.form.label
+
+    def forget(self, spec: ModelSpec) -> None:
+        """Choose among all plans again."""
+        self._chosen.pop(spec.id, None)
 
     def moved_to(self, spec: ModelSpec, placement: Plan) -> None:
         """Note that the loaded model was given another placement."""
@@ -120,13 +141,14 @@ class MemoryPlanner:
         wanted = options.quantization or self._settings.quantization
         forms = possible_forms(
             parts,
-            Machine(self._device.type == "cuda", packages, ordered),
+            Machine(is_gpu(self._device), packages, ordered),
             asked.kinds,
             automatic=wanted != "none" and not options.quantized_parts,
             cast_encoders=not checkpoint.is_single_file,
         )
-        on_gpu = self._device.type == "cuda"
-        model = PlannedModel(parts, size, on_gpu, here, at_once=checkpoint.is_single_file)
+        on_gpu = is_gpu(self._device)
+        can_tile = not load_plan.tiles and hasattr(part_class(checkpoint.kinds.get("vae", "")), "enable_tiling")
+        model = PlannedModel(parts, size, on_gpu, here, at_once=checkpoint.is_single_file, can_tile=can_tile)
         wish = options.offload or self._settings.offload
         candidates = plans(model, forms.usable, wish)
         if not candidates:
@@ -138,10 +160,8 @@ class MemoryPlanner:
         chosen = self._chosen.get(spec.id)
         if chosen is None or chosen.spec != spec:
             return candidates
-        if chosen.ran_out:
-            return smaller_than(chosen.plan, candidates) or candidates
-        untried = {plan.key for plan in chosen.candidates}
-        return [plan for plan in candidates if plan.key in untried] or candidates
+        now = {plan.key: plan for plan in candidates}
+        return [now[plan.key] for plan in chosen.smaller or chosen.allowed if plan.key in now] or candidates
 
     def _reachable(self, held: set[int]) -> Room:
         cache = self._model_cache
@@ -151,7 +171,7 @@ class MemoryPlanner:
 
     def _make_room(self, spec: ModelSpec, plan: MemoryPlan, held: set[int]) -> Room:
         device = self._model_cache.make_room(spec.id, plan.device.highest, held)
-        if self._device.type == "cpu":
+        if not is_gpu(self._device):
             return Room(device, device)
         return Room(device, self._model_cache.make_ram_room(spec.id, plan.ram.highest))
 
@@ -162,10 +182,11 @@ def _with_plan(load_plan: LoadPlan, plan: MemoryPlan, model: PlannedModel) -> Lo
         load_plan,
         plan=plan.placement,
         pinned=plan.pinned,
+        tiles=load_plan.tiles or plan.tiled,
         form=plan.form.label,
         order=tuple(part.name for part in loading_order(model.parts, plan.form)),
         needed_bytes=plan.device.highest,
-        working_bytes=highest_working_bytes(model, plan.form),
+        working_bytes=highest_working_bytes(model, plan.form, tiled=plan.tiled),
         compression=_compression(load_plan.compression, plan),
     )
 

@@ -30,10 +30,15 @@ def main(folder: Path, dtype: torch.dtype, cast: tuple[str, ...]) -> None:
     spec = ModelSpec(id="m", name="m", repo=str(folder), description="", source="local", options=options)
     small = LoadPlan(torch.device("cpu"), torch.float32)
     build_pipeline(spec, inspect_folder(Path(sys.argv[4]), None), small)  # what the libraries allocate once
-    print("ready", planned, flush=True)
+    say(f"ready {planned}")
     sys.stdin.readline()
     pipeline = build_pipeline(spec, checkpoint, load_plan)
-    print("loaded", type(pipeline).__name__, flush=True)
+    say(f"loaded {type(pipeline).__name__}")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

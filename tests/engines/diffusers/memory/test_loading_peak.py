@@ -1,4 +1,4 @@
-"""The peak of main memory while a model is loaded is the planned one: measured from outside, in a process of its own."""
+"""The peak of main memory while a model is loaded is the planned one, measured from outside its process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = ("transformer", "text_encoder_2")
 
 @pytest.fixture(scope="module")
 def wide(tiny, tmp_path_factory):
-    """FLUX with random weights of 290 and 260 MB in bfloat16, as it is stored by dtype. It is loaded, and never draws."""
+    """FLUX with wide parts of 290 and 330 MB in bfloat16, by the dtype of its files. It is loaded, and never draws."""
 
     def make(dtype: torch.dtype) -> Path:
         folder = Path(shutil.copytree(tiny / "flux", tmp_path_factory.mktemp("wide") / "flux"))

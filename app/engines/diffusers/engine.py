@@ -155,7 +155,7 @@ class DiffusersEngine:
     def _generate_under_smaller_plans(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
-        """On a GPU, load it again under one smaller plan after another, until it draws. Placements are kept: they change
+        """On a GPU, load it again under one smaller plan after another, until it draws. Placements stay: they change
         no picture. A smaller form does, so it is taken for this request only."""
         results: list[Generation] = []
         while is_gpu(self._device) and self._loader.planner.step_down(spec, same_form_first=True):

@@ -52,8 +52,8 @@ class Planning:
 
 @dataclass
 class _Chosen:
-    """The plan of a model, one of `allowed`, which come from `candidates`. After it ran out of memory `smaller` are those
-    to choose from next; `first_form` is that of the plan that ran out first."""
+    """The plan of a model, one of `allowed`, which come from `candidates`. After it ran out of memory `smaller` are
+    those to choose from next; `first_form` is that of the plan that ran out first."""
 
     spec: ModelSpec
     plan: MemoryPlan

@@ -56,6 +56,7 @@ class _Chosen:
     those to choose from next; `first_form` is that of the plan that ran out first."""
 
     spec: ModelSpec
+    dtype: torch.dtype
     plan: MemoryPlan
     candidates: Sequence[MemoryPlan] = field(repr=False)
     allowed: Sequence[MemoryPlan] = field(repr=False)
@@ -88,7 +89,7 @@ class MemoryPlanner:
         here = [name for name, part in shared.items() if self._model_cache.has_on_device(part)]
         held = {id(shared[name]) for name in here}
         planning = self._planning(spec, checkpoint, load_plan, here, size)
-        candidates = self._remaining(spec, planning.candidates)
+        candidates = self._remaining(spec, load_plan.dtype, planning.candidates)
         plan = _first(candidates, self._reachable(held))
         room = self._make_room(spec, plan, held)
         plan = _first(candidates, room)  # again: perhaps not all was freed
@@ -97,8 +98,9 @@ class MemoryPlanner:
         if not plan.fits(room):
             raise no_room(spec, planning, plan, room, self._device)
         before = self._chosen.get(spec.id)
-        first_form = before.first_form if before and before.spec == spec else plan.form.label
-        self._chosen[spec.id] = _Chosen(spec, plan, planning.candidates, candidates, first_form)
+        same = before is not None and (before.spec, before.dtype) == (spec, load_plan.dtype)
+        first_form = before.first_form if before is not None and same else plan.form.label
+        self._chosen[spec.id] = _Chosen(spec, load_plan.dtype, plan, planning.candidates, candidates, first_form)
         return _with_plan(load_plan, plan, planning.model)
 
     def step_down(self, spec: ModelSpec, *, same_form_first: bool = False) -> bool:
@@ -155,10 +157,11 @@ class MemoryPlanner:
             raise impossible_wish(spec, wish, forms.usable)
         return Planning(model, forms, candidates, wish)
 
-    def _remaining(self, spec: ModelSpec, candidates: Sequence[MemoryPlan]) -> Sequence[MemoryPlan]:
-        """`candidates` without those that ran out of memory in this process; all of them if `spec` changed since."""
+    def _remaining(self, spec: ModelSpec, dtype: torch.dtype, candidates: Sequence[MemoryPlan]) -> Sequence[MemoryPlan]:
+        """`candidates` without those that ran out of memory in this process; all of them if `spec` changed since, or
+        is loaded in another `dtype`."""
         chosen = self._chosen.get(spec.id)
-        if chosen is None or chosen.spec != spec:
+        if chosen is None or (chosen.spec, chosen.dtype) != (spec, dtype):
             return candidates
         now = {plan.key: plan for plan in candidates}
         return [now[plan.key] for plan in chosen.smaller or chosen.allowed if plan.key in now] or candidates

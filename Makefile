@@ -92,11 +92,13 @@ lock: .venv/dev-installed
 
 audit: .venv/dev-installed
 	@$(PIP) "pip-audit==2.10.1"
-	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r locks/run.txt
+	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r locks/run.txt -r locks/torch.txt
 
 docs: .venv/dev-installed
 	@$(BIN)/python -m tools.configuration_docs
 	@$(BIN)/python -m tools.api_reference
+	@$(BIN)/python -m tools.gpu_docs
+	@$(BIN)/python -m tools.memory_table
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -107,10 +109,16 @@ clean:
 	@tools/install_nginx.sh
 	@touch $@
 
-.venv/run-installed: requirements.txt $(wildcard locks/*.txt) tools/install.py
+# Its time changes only when another GPU or driver is found: then the right build of torch is installed.
+.venv/machine: FORCE
+	@$(PYTHON) tools/install.py --detect
+
+FORCE:
+
+.venv/run-installed: requirements.txt requirements-cuda12.txt $(wildcard locks/*.txt) tools/install.py app/core/torch_builds.py .venv/machine
 	@$(PYTHON) tools/install.py run
 	@touch $@
 
-.venv/dev-installed: requirements.txt requirements-dev.txt $(wildcard locks/*.txt) tools/install.py
+.venv/dev-installed: requirements.txt requirements-cuda12.txt requirements-dev.txt $(wildcard locks/*.txt) tools/install.py app/core/torch_builds.py .venv/machine
 	@$(PYTHON) tools/install.py dev
 	@touch $@ .venv/run-installed

@@ -2,7 +2,10 @@
 
 import sys
 
-from app.cli.main import main
+from app.process.platform_check import require_unix
 
 if __name__ == "__main__":
+    require_unix()  # before the first module that Windows lacks
+    from app.cli.main import main
+
     sys.exit(main(["worker", *sys.argv[1:]]))

@@ -236,6 +236,12 @@ class ModelUnavailable(GenerationError):
     code, status, title = "model_unavailable", 503, "The model cannot be loaded"
 
 
+class GpuRequired(ModelUnavailable):
+    """The worker runs on the CPU because it found no usable GPU, and the model would take hours there."""
+
+    code, title = "gpu_required", "The model needs a GPU"
+
+
 class ModelDownloadFailed(ModelUnavailable):
     """The hub did not answer or the transfer broke; retried."""
 
@@ -266,6 +272,13 @@ class GenerationTimeout(GenerationError):
 
 class ContentBlocked(GenerationError):
     code, status, title = "content_blocked", 422, "The safety filter blocked the result"
+
+
+class DeviceFailed(GenerationError):
+    """The device or the worker process failed while it ran the job; the job is given back, and fails only when that
+    happens to it again and again."""
+
+    code, status, title = "device_failed", 503, "The device failed while it ran this job"
 
 
 class WorkerDied(GenerationError):

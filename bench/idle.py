@@ -1,7 +1,7 @@
 """An idle worker: its CPU use, and the latency from submit to claim.
 
 The time from submit to claim is by the database's own clock, as each job's `timings.queued` tells it. A bare loop that
-polls as often as the doorbell is quick stands beside it, for scale.
+polls as often as the notifier is quick stands beside it, for scale.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     make lock
 
-`run.txt` has the runtime dependencies, `cuda.txt` the libraries of torch's default build for GPUs (the CPU build does
-not need them), `dev.txt` the additional ones of tests and linters. uv resolves for all platforms at once.
+`run.txt` has the runtime dependencies but for torch, which is in `torch.txt`; `cuda.txt` the libraries of its default
+build for GPUs (the CPU build does not need them); `cuda12.txt` the torch for older drivers with its libraries, instead
+of both; `dev.txt` the additional packages of tests and linters. uv resolves for all platforms at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,8 +32,16 @@ def main() -> int:
     if changed := [name for name, block in run.items() if pins(dev[name]) != pins(block)]:
         print(f"The development requirements would change what CyberImage runs on: {', '.join(changed)}")
         return 1
-    write("run.txt", "requirements.txt", {name: run[name] for name in run.keys() - cuda.keys()})
+    rest = {name: run[name] for name in run.keys() - cuda.keys() - {"torch"}}
+    older = resolved_for_cuda_12(rest)
+    if changed := [name for name in older.keys() & rest.keys() if versions(older[name]) != versions(rest[name])]:
+        print(f"The torch for CUDA 12 would change what CyberImage runs on: {', '.join(changed)}")
+        return 1
+    write("run.txt", "requirements.txt", rest)
+    write("torch.txt", "requirements.txt", {"torch": run["torch"]})
     write("cuda.txt", "requirements.txt", cuda)
+    own = {name: block for name, block in older.items() if name == "torch" or CUDA.match(name)}
+    write("cuda12.txt", "requirements-cuda12.txt", own)
     write("dev.txt", "requirements-dev.txt", {name: dev[name] for name in dev.keys() - run.keys()})
     return 0
 
@@ -46,6 +56,19 @@ def resolved(requirements: str, *more: str) -> Blocks:
     for block in blocks:  # two of one name when a newer version wants a newer Python
         found.setdefault(re.split(r"[=\[ ]", block, maxsplit=1)[0], []).append(block.strip())
     return found
+
+
+def resolved_for_cuda_12(rest: Blocks) -> Blocks:
+    """The packages with the torch of requirements-cuda12.txt instead, and everything else as in `rest`."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write("\n".join(pin for blocks in rest.values() for pin in pins(blocks)))
+        constraints.flush()
+        return resolved("requirements.txt", "--constraints", constraints.name, "--override", "requirements-cuda12.txt")
+
+
+def versions(blocks: list[str]) -> set[str]:
+    """The versions alone: another torch needs some packages on fewer platforms."""
+    return {pin.partition(";")[0].strip() for pin in pins(blocks)}
 
 
 def pins(blocks: list[str]) -> list[str]:

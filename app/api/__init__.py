@@ -82,6 +82,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     headers.register(app, settings)
     conditional.register(app)
     authorization.register(app)
+    app.before_request(request_body.refuse_unread_body)
     work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
     for resource in (*work, health, metrics, cleanup, session, pages):
         app.register_api(resource.api)

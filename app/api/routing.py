@@ -7,6 +7,7 @@ policy is treated like any other that needs a user.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,12 +36,14 @@ class Access(StrEnum):
 class RoutePolicy:
     """`budget` is the rate limit that a request counts against: `generate` by its images, `read` by the request, None
     for no limit. `accepts_files` allows forms, and bodies up to MAX_BODY_BYTES plus the input pictures;
-    `max_body_bytes` is a smaller limit than MAX_BODY_BYTES."""
+    `max_body_bytes` is a smaller limit than MAX_BODY_BYTES. `takes_body`: the view reads a body; on other
+    routes one with members is refused, as an unknown field is."""
 
     access: Access
     budget: Budget | None
     accepts_files: bool = False
     max_body_bytes: int | None = None
+    takes_body: bool = True
 
 
 UNDECLARED = RoutePolicy(Access.USER, "read")
@@ -83,10 +86,17 @@ class Routes(APIBlueprint):
         budget: Budget | None,
         accepts_files: bool = False,
         max_body_bytes: int | None = None,
+        raw_body: bool = False,
         **options: Any,
     ) -> Callable[[View], View]:
-        policy = RoutePolicy(access, budget, accepts_files, max_body_bytes)
-        return lambda view: method(rule, **options)(declare(policy)(view))
+        """`raw_body`: the view reads the request's body itself, not by a parameter `body`."""
+
+        def register(view: View) -> View:
+            takes_body = raw_body or "body" in inspect.signature(view).parameters
+            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body)
+            return method(rule, **options)(declare(policy)(view))
+
+        return register
 
 
 def collect(app: Flask) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import click
 
 from app.cli.common import invoke
+from app.process.platform_check import require_unix
 from app.version import __version__
 
 COMMANDS = {
     "run": "app.cli.run",
     "worker": "app.cli.worker",
     "check": "app.cli.check",
+    "doctor": "app.cli.doctor",
     "status": "app.cli.status",
     "generate": "app.cli.generate",
     "models": "app.cli.models",
@@ -57,6 +59,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
+    require_unix()
     return invoke(cli, arguments, "cyberimage")
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import click
 
 from app.cli.common import EXIT_CONFIGURATION, invoke
+from app.cli.devices import device_plan
 from app.cli.supervisor import Supervisor, children_of
-from app.config import Read, Settings, read_settings
+from app.config import LoadedSettings, Settings, read_settings
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
-from app.monitoring.resources import gpu_count
 from app.process.os_limits import keep_files_private
 from app.process.pidfile import FILE, hold_pidfile, running_pid, signal_process
 from app.services.configuration import read_configuration
@@ -57,17 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return invoke(command, arguments, "run.py")
 
 
-def _start(read: Read) -> int:
+def _start(read: LoadedSettings) -> int:
     settings = read.settings
     configure_logging(settings, "run")
     protect_files(settings)
-    gpus = gpu_count()
-    supervisor = Supervisor(children_of(settings, gpus=gpus), grace=settings.shutdown_grace_seconds)
+    plan = device_plan(settings)
+    if plan.error:
+        print("The configuration is wrong:", plan.error, sep="\n  ", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    supervisor = Supervisor(children_of(settings, plan), grace=settings.shutdown_grace_seconds)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: supervisor.stop())
     _heed_hangups(supervisor)
-    log.info("CyberImage is starting on %s (%s)", settings.listens_on, f"{gpus} GPUs" if gpus else "CPU")
-    for doubt in (*warnings_for(read), *startup_problems(settings)):
+    log.info("CyberImage is starting on %s (%s)", settings.listens_on, plan.described)
+    for doubt in (*plan.notes, *warnings_for(read), *startup_problems(settings)):
         log.warning(doubt)
     with hold_pidfile(settings.log_dir):
         return supervisor.run()
@@ -108,7 +111,7 @@ def _has_terminal() -> bool:
         return False
 
 
-def explain(read: Read) -> int:
+def explain(read: LoadedSettings) -> int:
     """Print what differs from the defaults, what is probably not meant, and what cannot work here."""
     changed, warnings, errors = findings(read)
     for heading, lines in (
@@ -124,7 +127,9 @@ def explain(read: Read) -> int:
     return 0
 
 
-def findings(read: Read) -> tuple[list[str], list[str], list[str]]:
+def findings(read: LoadedSettings) -> tuple[list[str], list[str], list[str]]:
     """What differs from the defaults, warnings, and errors: while the service runs, the port is taken by it."""
     errors = [] if running_pid(read.settings.log_dir) else list(startup_problems(read.settings))
-    return list(changes(read)), list(warnings_for(read)), errors
+    plan = device_plan(read.settings)
+    errors += [plan.error] if plan.error else []
+    return list(changes(read)), [*plan.notes, *warnings_for(read)], errors

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,27 +17,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
+from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import ROOT, Settings
+from app.core.backoff import Backoff
+from app.core.deaths import Death
+from app.core.device_plan import DevicePlan
 from app.process import parent_watch
+from app.process.oom import OomWatch
+from app.process.worker_id import new_suffix, worker_id
 
 LOOK_EVERY_SECONDS = 0.1
 HEALTHY_AFTER_SECONDS = 10.0  # a child that lived this long starts again at once
 STARTED_AFTER_SECONDS = 60.0  # a child that ended before, the first time, could not start: machines may be slow
-BACKOFF_MAX_SECONDS = 30.0
+RESTART = Backoff(first=0.5, longest=30.0)  # after the first restart, which is at once
 KILL_AFTER_EXTRA_SECONDS = 5.0
+
+_ORDERLY = (0, EXIT_RECYCLE, EXIT_CONFIGURATION)  # it has given its jobs back, or never had any
 
 log = logging.getLogger("cyberimage.supervisor")
 
 
 @dataclass
 class Child:
-    """A process to keep running. `essential`: when its very first start fails, give up altogether."""
+    """A process to keep running. `essential`: when its very first start fails, give up altogether.
+    `runs_jobs`: a worker, whose death is recorded, so that its jobs are run again at once."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     essential: bool = False
+    runs_jobs: bool = False
+    suffix: str = ""  # of the running process
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -49,6 +60,8 @@ class Supervisor:
         self._grace = grace
         self._stopping = False
         self._reloading = False
+        self._oom = OomWatch()
+        self._recorders: list[subprocess.Popen[bytes]] = []
         self._watched_end, self._held_end = os.pipe()  # held open, never written
         self.exit_status = 0
 
@@ -59,6 +72,8 @@ class Supervisor:
                 for child in self._children:
                     self._tend(child)
                 self._pass_reload_on()
+                self._oom.sample()
+                self._recorders = [recorder for recorder in self._recorders if recorder.poll() is None]
                 time.sleep(LOOK_EVERY_SECONDS)
         finally:
             self._stop_children()
@@ -87,8 +102,10 @@ class Supervisor:
         status = child.process.poll()
         if status is None:
             return
-        lived = time.monotonic() - child.started_at
+        lived, pid = time.monotonic() - child.started_at, child.process.pid
         child.process = None
+        if child.runs_jobs and status not in _ORDERLY:
+            self._record_death(child, pid, Death(status, out_of_memory=self._oom.has_killed()))
         if child.failures == 0 and lived < STARTED_AFTER_SECONDS and _is_hopeless(child, status):
             log.error("%s could not start (exit status %s)", child.name, status)
             self.exit_status = status
@@ -97,18 +114,33 @@ class Supervisor:
         pause = self._back_off(child, healthy=lived >= HEALTHY_AFTER_SECONDS or status == EXIT_RECYCLE)
         log.warning("%s ended (exit status %s); starting it again in %.1f s", child.name, status, pause)
 
+    def _record_death(self, child: Child, pid: int, death: Death) -> None:
+        """Have a process of its own record it: a database that hangs must not keep the others from being restarted."""
+        log.error("%s died: %s", child.name, death.sentence)
+        command = record_command(worker_id(platform.node(), pid, child.suffix), death)
+        try:
+            self._recorders.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ}))
+        except OSError as error:  # its leases expire by themselves
+            log.error("The death of %s could not be recorded (%s)", child.name, error.strerror)
+
     def _back_off(self, child: Child, *, healthy: bool) -> float:
         child.failures = 1 if healthy else child.failures + 1
-        pause = 0.0 if child.failures == 1 else min(0.5 * 2 ** (child.failures - 2), BACKOFF_MAX_SECONDS)
+        pause = 0.0 if child.failures == 1 else RESTART.seconds(child.failures - 1)
         child.start_at = time.monotonic() + pause
         return pause
 
     def _start(self, child: Child) -> None:
+        child.suffix = new_suffix()
         try:
             child.process = subprocess.Popen(
                 child.command,
                 cwd=ROOT,
-                env={**os.environ, **child.environment, parent_watch.ENVIRONMENT_NAME: str(self._watched_end)},
+                env={
+                    **os.environ,
+                    **child.environment,
+                    WORKER_SUFFIX: child.suffix,
+                    parent_watch.ENVIRONMENT_NAME: str(self._watched_end),
+                },
                 pass_fds=[self._watched_end],
                 preexec_fn=_ignore_hangup,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops them in order
@@ -133,6 +165,12 @@ class Supervisor:
                 process.wait()
 
 
+def record_command(worker: str, death: Death) -> Sequence[str]:
+    """The command that records the death of a worker."""
+    oom = ["oom"] if death.out_of_memory else []
+    return [sys.executable, "-m", "app.cli.worker_death", worker, str(death.status), *oom]
+
+
 def _ignore_hangup() -> None:
     """Until it can heed one: a child that is just starting must not die of a reload."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -143,22 +181,14 @@ def _is_hopeless(child: Child, status: int) -> bool:
     return status == EXIT_CONFIGURATION or (child.essential and status > 0)
 
 
-def children_of(settings: Settings, *, gpus: int) -> list[Child]:
-    """The API and the workers that `settings` ask for: with `auto`, one per GPU, one if there is none. The worker of
-    remote models runs besides them, wherever a provider is set up."""
-    count = max(1, gpus) if settings.workers == "auto" else settings.workers
+def children_of(settings: Settings, plan: DevicePlan) -> list[Child]:
+    """The API and the workers of the device plan. The worker of remote models runs besides them, wherever a provider is
+    set up."""
     worker = (sys.executable, str(Path(ROOT, "worker.py")))
     children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True)]
-    for index in range(count):
-        device = {"CUDA_VISIBLE_DEVICES": _device(settings, index, gpus)} if gpus else {}
-        children.append(Child(f"worker {index + 1}", [*worker], device))
+    for number, each in enumerate(plan.workers, start=1):
+        kind = {} if each.label == "cpu" else {DEVICE_KIND: each.label}
+        children.append(Child(f"worker {number}", [*worker], {**each.environment, **kind}, runs_jobs=True))
     if settings.has_provider and settings.remote_concurrency:
-        children.append(Child("remote worker", [*worker, "--lane", "remote"]))
+        children.append(Child("remote worker", [*worker, "--lane", "remote"], runs_jobs=True))
     return children
-
-
-def _device(settings: Settings, index: int, gpus: int) -> str:
-    """The GPU of worker `index`: its share of CUDA_VISIBLE_DEVICES when that is set, else of all."""
-    visible = [name.strip() for name in settings.cuda_visible_devices.split(",") if name.strip()]
-    visible = visible or [str(number) for number in range(gpus)]
-    return visible[index % len(visible)]

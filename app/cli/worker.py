@@ -9,28 +9,36 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import click
 
 from app.cli.common import EXIT_CONFIGURATION, EXIT_UNAVAILABLE
-from app.config import ROOT
+from app.cli.devices import WorkerDevice, worker_device
+from app.config import ROOT, Settings
 from app.core.catalog import LANES
 from app.engines.base import EngineFactory, EngineSettings
 from app.engines.registry import engine_factories
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
-from app.monitoring.resources import gpu_count
 from app.process import parent_watch
 from app.process.os_limits import keep_files_private
+from app.process.threads import exit_hard
 from app.services.configuration import read_configuration
 from app.services.context import AppContext, open_context
 from app.services.ops.private_files import protect_files
+from app.worker.device_test import check_command, run_device_test
 from app.worker.loop import Worker
 from app.worker.remote_worker import remote_worker
 
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
+DEVICE_KIND = "CYBERIMAGE_DEVICE_KIND"  # set by the supervisor, which has seen the GPU: cuda, rocm, mps or xpu
+_TORCH_KINDS = {"rocm": "cuda"}  # as torch calls it
+WORKER_SUFFIX = "CYBERIMAGE_WORKER_SUFFIX"  # chosen by the supervisor, which names a dead worker by it
 ORPHAN_GRACE_SECONDS = 1.0
 REMOTE_GRACE_SECONDS = 2.0  # the next worker goes on where a remote job stood
+
+MakeFactories = Callable[[EngineSettings], Mapping[str, EngineFactory]]
 
 log = logging.getLogger("cyberimage.worker")
 
@@ -49,18 +57,22 @@ def command(lane: str) -> int:
 
 
 def main(
-    make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories,
+    make_factories: MakeFactories = engine_factories,
     arguments: Sequence[str] = (),
+    command_of: Callable[[str], Sequence[str]] = check_command,
 ) -> int:
     """What worker.py does with its arguments; tests pass engines of their own. Returns the exit status."""
     with command.make_context("worker.py", list(arguments)) as parsed:
-        return run_worker(parsed.params["lane"], make_factories)
+        return run_worker(parsed.params["lane"], make_factories, command_of)
 
 
 def run_worker(
-    lane: str, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]] = engine_factories
+    lane: str,
+    make_factories: MakeFactories = engine_factories,
+    command_of: Callable[[str], Sequence[str]] = check_command,
 ) -> int:
-    """Run a worker until SIGTERM or SIGINT; one of the local lane has the engines of `make_factories`. Returns the exit
+    """Run a worker until SIGTERM or SIGINT; one of the local lane has the engines of `make_factories` and tests its
+    device of a kind by the command that `command_of` returns. Returns the exit
     status."""
     keep_files_private()
     orphaned = parent_watch.watch_parent()
@@ -69,6 +81,7 @@ def run_worker(
         configure_logging(settings, "worker")
         protect_files(settings)
         os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
+        device = _local_device(settings) if lane == "local" else None
         context = open_context(settings)
     except ConfigurationError as error:
         for problem in error.problems:
@@ -77,17 +90,44 @@ def run_worker(
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
         return EXIT_UNAVAILABLE
-    worker = remote_worker(context) if lane == "remote" else _local_worker(context, make_factories)
+    suffix = os.environ.pop(WORKER_SUFFIX, "")
+    worker = (
+        _local_worker(context, make_factories, device, command_of, suffix)
+        if device is not None
+        else remote_worker(context, suffix)
+    )
     grace = settings.shutdown_grace_seconds
     _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)
     recycle = worker.run()
     context.close()
     logging.shutdown()
+    if worker.device_failed:
+        exit_hard(EXIT_RECYCLE)  # torch would free its memory, which may hang or crash on a failed device
     return EXIT_RECYCLE if recycle else 0
 
 
+def _local_device(settings: Settings) -> WorkerDevice:
+    """The device of this process, and its environment set for torch. Raises ConfigurationError."""
+    device = worker_device(settings)
+    if _is_lost(device):  # its environment would hide the GPU from the device test, which waits for it to come back
+        return device
+    os.environ.update(device.plan.environment)
+    if device.plan.reason:
+        log.warning("This worker draws on the CPU: %s", device.plan.reason)
+    return device
+
+
+def _is_lost(device: WorkerDevice) -> bool:
+    """Whether the GPU that the supervisor saw is there no more: then this must not become a CPU worker."""
+    return device.plan.label == "cpu" and os.environ.get(DEVICE_KIND, "cpu") != "cpu"
+
+
 def _local_worker(
-    context: AppContext, make_factories: Callable[[EngineSettings], Mapping[str, EngineFactory]]
+    context: AppContext,
+    make_factories: MakeFactories,
+    device: WorkerDevice,
+    command_of: Callable[[str], Sequence[str]],
+    suffix: str,
 ) -> Worker:
     settings = context.settings
     factories = make_factories(
@@ -95,7 +135,10 @@ def _local_worker(
             root=ROOT,
             model_cache_dir=settings.model_cache_dir,
             dtype=settings.dtype,
-            attention=settings.attention_backend,
+            attention=device.attention,
+            device=device.plan.device,
+            large_models=device.plan.large_models,
+            no_gpu_reason=device.plan.reason,
             previews=settings.previews,
             safety_checker=settings.safety_checker,
             safety_policy=settings.safety_policy,
@@ -114,7 +157,15 @@ def _local_worker(
             disk_floor_bytes=settings.disk_floor_bytes,
         )
     )
-    return Worker(context, factories, device="cuda" if gpu_count() else "cpu")
+    kind = os.environ.get(DEVICE_KIND, device.plan.label)
+    return Worker(
+        context,
+        factories,
+        kind,
+        device_test=partial(run_device_test, command_of(_TORCH_KINDS.get(kind, kind))),
+        suffix=suffix,
+        suspect=(device.plan.reason or "its driver reports no GPU any more") if _is_lost(device) else "",
+    )
 
 
 def _stop_on_signals(worker: Worker, orphaned: threading.Event, grace: float) -> None:

@@ -6,7 +6,7 @@ precedence over `.env`. An empty value means "not set". Field descriptions are t
 """
 
 from app.config.kinds import ROOT
-from app.config.load import Read, load_settings, read_settings
+from app.config.load import LoadedSettings, load_settings, read_settings
 from app.config.settings import Settings
 
-__all__ = ["ROOT", "Read", "Settings", "load_settings", "read_settings"]
+__all__ = ["ROOT", "LoadedSettings", "Settings", "load_settings", "read_settings"]

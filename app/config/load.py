@@ -20,7 +20,7 @@ ENV_FILE = ROOT / ".env"
 
 
 @dataclass(frozen=True)
-class Read:
+class LoadedSettings:
     """Result of reading the settings. Invalid values are replaced by defaults in `settings` and listed in `problems`.
 
     `given` are the names of the settings that are set. `unknown` are variables of the file that are not settings.
@@ -48,7 +48,7 @@ def load_settings(
 
 def read_settings(
     environment: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE, **overrides: Any
-) -> Read:
+) -> LoadedSettings:
     """As `load_settings`, with details. Raises ConfigurationError only for an unreadable file.
 
     ENV_FILE in the environment selects another file.
@@ -66,7 +66,7 @@ def read_settings(
     settings, problems = _validate(values)
     unknown = tuple(name for name in in_file if name.lower() not in Settings.model_fields and name not in models)
     warnings = tuple(sentence for name, sentence in misread_lines(chosen) if name not in surroundings) if chosen else ()
-    return Read(settings, tuple(problems), frozenset(given) - {"model_lines"}, unknown, warnings)
+    return LoadedSettings(settings, tuple(problems), frozenset(given) - {"model_lines"}, unknown, warnings)
 
 
 def _chosen(env_file: Path, environment: Mapping[str, str]) -> Path:

@@ -19,12 +19,25 @@ class Models(BaseModel):
         "https://huggingface.co", pattern="^https?://[^/]", description="URL of the Hugging Face hub."
     )
     torch_home: PathText = Field("", description="torch's cache folder; empty = torch's default.")
-    cuda_visible_devices: str = Field("", description="GPUs to use, in CUDA's notation; empty = all.")
+    device: str = Field(
+        "auto",
+        pattern="^(auto|cpu|cuda(:[0-9]+)?|mps|xpu)$",
+        description="Device of the workers: auto = every GPU that torch can use, else the CPU for small models; cpu ="
+        " the CPU for all models; cuda = GPUs or nothing, cuda:N = one of the visible ones; mps = Apple's; xpu ="
+        " Intel's. See docs/GPU.md.",
+    )
+    cuda_visible_devices: str = Field(
+        "",
+        description="GPUs to use: numbers by PCI bus, UUIDs or MIG ids, one worker each; not set = all, -1 = none. Set"
+        " to nothing in the environment of the process it hides all, as CUDA defines.",
+    )
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
         "auto", description="Precision of the weights; auto = known safe for the model family, float32 on CPU."
     )
     attention_backend: Literal["auto", "native", "xformers"] = Field(
-        "auto", description="Attention kernels; auto chooses by GPU generation, xformers forces xformers."
+        "auto",
+        description="Attention kernels; auto chooses by GPU generation among those that work here. xformers is tried at"
+        " start, and a worker on whose device it does not work refuses to start.",
     )
     offload: Literal["auto", "none", "model", "group", "sequential"] = Field(
         "auto",

@@ -10,23 +10,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
 from app.core.memory_plan import Offload
+from app.core.model_names import ModelNames, NamedModel
 from app.core.safety import SafetyPolicy
 from app.core.tasks import Task
 from app.errors import ConfigurationError, UnknownModel
 
-Source = Literal["huggingface", "local", "replicate", "openai"]
+LocalSource = Literal["huggingface", "local"]
+RemoteSource = Literal["replicate", "openai"]
+Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
 Lane = Literal["local", "remote"]
 Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
 LANES: tuple[Lane, ...] = ("local", "remote")
-REMOTE_SOURCES = frozenset({"replicate", "openai"})
+REMOTE_SOURCES: frozenset[str] = frozenset(get_args(RemoteSource))
+_SOURCES: tuple[Source, ...] = (*get_args(LocalSource), *get_args(RemoteSource))
 
 STEPS_MIN, STEPS_MAX = 1, 100  # limits for models without a step rule
 MOST_FRAMES = 10_000
@@ -40,7 +44,8 @@ class _Frozen(BaseModel):
 class StepRule(_Frozen):
     """How many denoising steps a model takes: a `fixed` number, or `min`..`max` with a `default`.
 
-    `declared` is false without a rule in the catalogue line: then min and max are for a slider only, 1-100 is accepted.
+    min and max are for a slider; requests may have 1 to STEPS_MAX, or to a greater max. `declared`: the catalogue line
+    has a rule; then steps outside min..max get a warning.
     """
 
     fixed: int | None = Field(default=None, ge=1, le=1000)
@@ -103,6 +108,7 @@ class Limits(_Frozen):
 class ModelOptions(_Frozen):
     """The optional JSON at the end of a `MODEL_…` line. Without `tasks`, they are read from the model's files."""
 
+    aliases: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     fixed_steps: int | None = Field(default=None, ge=1, le=1000)
     steps: dict[Literal["min", "max", "default"], int] | None = None
     defaults: Defaults = Defaults()
@@ -196,13 +202,15 @@ class ModelSpec(_Frozen):
 
 
 class Catalog:
-    """The models of this installation by id, in display order, and the default model."""
+    """The models of this installation by id, in display order, and the default model, given by any of its names."""
 
-    def __init__(self, specs: Iterable[ModelSpec], default_id: str) -> None:
+    def __init__(self, specs: Iterable[ModelSpec], default_name: str) -> None:
         self._specs = {spec.id: spec for spec in specs}
-        if default_id not in self._specs:
+        self._names = ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in self)
+        default_id = self._names.find(default_name)
+        if default_id is None:
             raise ConfigurationError(
-                [f"DEFAULT_MODEL_ID: there is no model {default_id!r}. Choose one of {', '.join(self._specs)}"]
+                [f"DEFAULT_MODEL_ID: there is no model {default_name!r}. Choose one of {', '.join(self._specs)}"]
             )
         self.default_id = default_id
 
@@ -212,13 +220,19 @@ class Catalog:
     def __len__(self) -> int:
         return len(self._specs)
 
-    def get(self, model_id: str | None) -> ModelSpec:
-        """The spec of `model_id`, or of the default model if None. Raises UnknownModel."""
-        spec = self._specs.get(model_id if model_id is not None else self.default_id)
-        if spec is None:
-            known = ", ".join(self._specs)
-            raise UnknownModel(f"There is no model {str(model_id)[:100]!r}. Known models: {known}.")
-        return spec
+    def get(self, name: str | None) -> ModelSpec:
+        """The spec of the model called `name` (id, alias or repository, in any case), or of the default model if None.
+        Raises UnknownModel."""
+        found = self.default_id if name is None else self._names.find(name)
+        if found is None:
+            closest = self._names.closest(str(name))
+            meant = "" if closest is None else f" Did you mean {closest!r}?"
+            raise UnknownModel(f"There is no model {str(name)[:100]!r}.{meant} Known models: {', '.join(self._specs)}.")
+        return self._specs[found]
+
+    def id_of(self, name: str) -> str:
+        """The id of the model called `name`; `name` itself for one that is not, or no longer, in the catalogue."""
+        return self._names.find(name) or name
 
 
 def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:
@@ -260,8 +274,8 @@ def parse_model_line(line: str) -> ModelSpec:
     name, repo, description, source, requires_auth = fields[:5]
     if not name or not repo:
         raise ValueError("the name and the repo must not be empty")
-    if source not in ("huggingface", "local", "replicate", "openai"):
-        raise ValueError(f"the source {source!r} is unknown; use huggingface, local, replicate or openai")
+    if source not in _SOURCES:
+        raise ValueError(f"the source {source!r} is unknown; use {', '.join(_SOURCES[:-1])} or {_SOURCES[-1]}")
     if requires_auth.lower() not in ("true", "false"):
         raise ValueError(f"requires_auth must be true or false, not {requires_auth!r}")
     options = _parse_options(fields[5] if len(fields) > 5 else "")

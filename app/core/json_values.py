@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from app.core.field_aliases import Renamed, with_own_names
 from app.errors import FieldError, InvalidRequest
 
 MOST_LEVELS = 64
 MOST_PROBLEMS = 20  # a body may contain a hundred thousand wrong values; the response must stay small
 LONGEST_NAME = 100
-_SCREENED_FIELDS = frozenset(
-    {"prompt", "negative_prompt"}
-)  # a NUL in one counts as an attack: app.core.prompt_screening
+# A NUL in one of these counts as an attack: app.core.prompt_screening.
+_SCREENED_FIELDS = frozenset({"prompt", "negative_prompt"})
 
 
 def read_json(text: str | bytes) -> Any:
@@ -128,6 +137,34 @@ class Body(BaseModel):
             if name not in required:
                 resolved["properties"][name] = _or_null(member)
         return written
+
+
+class AliasedBody(Body):
+    """A body whose fields may be sent under the names in ALIASES, too."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+    _renamed: Renamed = PrivateAttr(default=())
+
+    @property
+    def renamed(self) -> Renamed:
+        """The fields that were sent under another name, as (sent, ours)."""
+        return self._renamed
+
+    def with_renamed(self, renamed: Renamed) -> Self:
+        """This body, as made from one whose fields were `renamed`."""
+        self._renamed = renamed
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_own_names(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, Mapping):
+            return handler(given)
+        own, renamed = with_own_names(given, cls.ALIASES)
+        body = handler(own)
+        if renamed:
+            body._renamed = renamed
+        return body
 
 
 def _or_null(member: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,10 @@ _ENCODER_WORKING_BYTES = 256_000_000
 _NUMBERS_PER_PIXEL = 1024  # the VAE at full size: about four tensors of 256 channels at a time
 _CHUNK_NUMBERS_PER_PIXEL = 2048  # a video's VAE decodes a few frames at a time,
 _FRAME_NUMBERS_PER_PIXEL = 8  # and collects all of them
-_TILE_PIXELS, _VIDEO_TILE_PIXELS = 1024 * 1024, 256 * 256  # the usual tiles of diffusers' VAEs
+_TILE_PIXELS, _VIDEO_TILE_PIXELS = (
+    512 * 512,
+    256 * 256,
+)  # of an image's VAE, as load/offload.py sets it, and of a video's
 _NUMBERS_PER_TOKEN = 16  # times the width of the denoiser: feed-forward, query, key, value, residual
 
 

@@ -24,8 +24,9 @@ from app.core.catalog import (
     ModelSpec,
     Source,
 )
+from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES, rename_warnings
 from app.core.inputs import InputRef
-from app.core.json_values import Body, FiniteFloat, Integer
+from app.core.json_values import AliasedBody, Body, FiniteFloat, Integer
 from app.core.prompts import check_prompt, markup_warnings
 from app.core.rerun import RerunOf
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS, TXT2IMG, VIDEO_TASKS, Task, as_video, steps_run
@@ -45,8 +46,10 @@ class LoraChoice(Body):
     scale: FiniteFloat = Field(default=1.0, ge=0, le=2, description="Strength of its effect.")
 
 
-class GenerationSettings(Body):
+class GenerationSettings(AliasedBody):
     """The settings of a generation, in diffusers' names. All are optional; the model's defaults fill the rest."""
+
+    ALIASES = SETTING_ALIASES
 
     num_inference_steps: Integer | None = Field(default=None, description="Denoising steps; each model has a range.")
     guidance_scale: FiniteFloat | None = Field(default=None, description="How closely the prompt is followed.")
@@ -72,8 +75,10 @@ class GenerationSettings(Body):
 PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
 
 
-class GenerationInput(Body):
+class GenerationInput(AliasedBody):
     """A client's request, before the model's rules are applied."""
+
+    ALIASES = REQUEST_ALIASES
 
     prompt: str
     negative_prompt: str | None = None
@@ -189,7 +194,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
     Raises InvalidRequest (or PromptTooLong) listing all invalid fields. What a model cannot use is reported as a
     warning.
     """
-    warnings: list[str] = []
+    warnings = rename_warnings((*asked.renamed, *asked.settings.renamed))
     problems: list[FieldError] = []
     prompt = check_prompt(asked.prompt, "prompt", prompt_max_chars)
     negative = check_prompt(asked.negative_prompt or "", "negative_prompt", prompt_max_chars, required=False) or None
@@ -285,11 +290,13 @@ def _resolve_steps(asked: int | None, spec: ModelSpec, warnings: list[str], prob
         return rule.fixed
     if asked is None:
         return rule.default
-    low, high = (rule.min, rule.max) if rule.declared else (STEPS_MIN, STEPS_MAX)
+    high = max(STEPS_MAX, rule.max)
     high = min(high, spec.limits.max_steps or high)
-    if not low <= asked <= high:
-        message = f"must be {low} to {high} for {spec.id}, not {asked}"
+    if not STEPS_MIN <= asked <= high:
+        message = f"must be {STEPS_MIN} to {high} for {spec.id}, not {asked}"
         problems.append(FieldError("settings.num_inference_steps", message))
+    elif rule.declared and not rule.min <= asked <= rule.max:
+        warnings.append(f"{spec.id} is made for {rule.min} to {rule.max} steps; it runs {asked}, as requested.")
     return asked
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from app.core.backoff import Backoff, jittered
 from app.core.job import Job
 
 URL_MAX_CHARS = 2048
@@ -16,9 +17,7 @@ RETRY_DELAYS = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 28800.0, 28800.0)
 TRIES = len(RETRY_DELAYS) + 1
 JITTER = 0.2  # so that simultaneous failures are not retried simultaneously
 
-# Seconds to pause an endpoint after a timeout: doubled with each consecutive one, up to the longest.
-FIRST_PAUSE = 10.0
-LONGEST_PAUSE = 3600.0
+PAUSE = Backoff(first=10.0, longest=3600.0, jitter=0.1)  # of an endpoint, after consecutive timeouts
 
 
 class DeliveryState(StrEnum):
@@ -77,17 +76,10 @@ def endpoint_of(url: str) -> str:
     return hashlib.sha256(f"{receiver_of(url)}{urlsplit(url).path or '/'}".encode()).hexdigest()[:32]
 
 
-def pause_after(timeouts: int, draw: float) -> float:
-    """Seconds to pause an endpoint after so many consecutive timeouts. `draw` is a random number from 0 to 1."""
-    longest = LONGEST_PAUSE * (1 - JITTER)
-    pause: float = min(longest, FIRST_PAUSE * 2 ** min(timeouts - 1, 16))
-    return pause * (1 + JITTER * draw)
-
-
 def retry_delay(tries_left: int, draw: float) -> float | None:
     """Seconds until the next attempt of a delivery that has just failed; None after the last attempt. `draw` is a
     random number from 0 to 1."""
     if tries_left <= 0:
         return None
     delay = RETRY_DELAYS[max(0, len(RETRY_DELAYS) - tries_left)]
-    return delay * (1 - JITTER + 2 * JITTER * draw)
+    return jittered(delay, JITTER, draw)

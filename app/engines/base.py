@@ -101,6 +101,7 @@ class ResidentModel:
     needed_bytes: int = 0
     parked: bool = False
     form: str = ""
+    attention: str = ""  # the kernels in use; empty where the engine has no choice
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,9 @@ class EngineSettings:
     """`root` and then `model_cache_dir` are where a relative `local` repo is looked for.
 
     `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
-    the CPU), `cpu`, or a torch device such as `cuda:0`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are
-    read from the environment by huggingface_hub itself. `previews`: publish previews while an image is generated.
+    the CPU), `cpu`, or a torch device such as `cuda:0`. Without `large_models` those that a CPU would run for hours
+    are refused, with `no_gpu_reason`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are read from the
+    environment by huggingface_hub itself. `previews`: publish previews while an image is generated.
     `safety_checker` (empty = none) and `safety_policy` hold for every model whose catalogue line states none.
 
     The others are the settings of the same names (app/config/models.py, loras.py and storage.py); 0 means no limit.
@@ -196,6 +198,8 @@ class EngineSettings:
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
     attention: Literal["auto", "native", "xformers"] = "auto"
     device: str = "auto"
+    large_models: bool = True
+    no_gpu_reason: str = ""
     previews: bool = True
     safety_checker: str = ""
     safety_policy: SafetyPolicy = "block"

@@ -21,7 +21,10 @@ def engine_factories(settings: EngineSettings) -> Mapping[str, EngineFactory]:
     @cache
     def diffusers_engine() -> Engine:
         logging.getLogger("xformers").setLevel(logging.ERROR)  # it warns without CUDA; attention.py logs what matters
-        from app.engines.diffusers.engine import DiffusersEngine  # imports torch: seconds, and hundreds of megabytes
+        from app.engines.attention_check import preload_cuda_12_runtime  # imports torch: seconds, hundreds of megabytes
+
+        preload_cuda_12_runtime()  # diffusers imports xformers, whose extension is linked with it
+        from app.engines.diffusers.engine import DiffusersEngine
 
         return DiffusersEngine(settings)
 

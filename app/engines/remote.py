@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from app.core.backoff import Backoff
 from app.core.prediction import Prediction
 from app.core.request import GenerationRequest
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Ledger, RemoteControl, ResidentModel
@@ -14,7 +15,7 @@ from app.files.media import Unreadable, is_video, read_image, read_video
 from app.providers.files import Fetch, FetchFailed, OpenPicture
 
 FETCHES = 5  # tries per job, over all of its files
-FETCH_PAUSE_SECONDS = 1.0  # doubling
+FETCH_PAUSE = Backoff(first=1.0, longest=60.0)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class OutputDownloads:
             raise ProviderError(f"The result could not be fetched: {text}. Retry to make it again.")
         self._retries += 1
         self._note(text)
-        wait(self._control, FETCH_PAUSE_SECONDS * 2 ** (self._failures - 1))
+        wait(self._control, FETCH_PAUSE.seconds(self._failures))
 
     def _note(self, error: str | None) -> None:
         self._ledger.note_download(self._prediction, retries=self._retries, error=error)

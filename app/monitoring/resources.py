@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import psutil
@@ -26,6 +25,7 @@ class Gpu:
     used_bytes: int
     utilization_percent: int | None
     temperature_celsius: int | None
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,24 +96,30 @@ def memory_percent() -> float:
 
 
 def gpu_count() -> int:
-    """Number of NVIDIA GPUs that the driver reports; 0 without a driver."""
+    """Number of NVIDIA GPUs that the driver reports; 0 without a driver that answers."""
     try:
-        pynvml.nvmlInit()
+        return _gpu_count()
     except pynvml.NVMLError:
         return 0
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def gpus() -> Iterator[Gpu]:
-    """All NVIDIA GPUs; none without a driver. GPUs that do not respond are left out."""
-    if not _nvml_works():
-        return
-    for index in range(pynvml.nvmlDeviceGetCount()):
+    """All NVIDIA GPUs; none without a driver that answers. GPUs that do not respond are left out."""
+    for index in range(gpu_count()):
         with contextlib.suppress(pynvml.NVMLError):
             yield _gpu(index)
+
+
+def _gpu_count() -> int:
+    """Opens the driver's library on the first call, and again after a failure: a driver may come, go and come back
+    while this process lives, and one that was replaced answers only after a new start of the library."""
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+    pynvml.nvmlInit()
+    return int(pynvml.nvmlDeviceGetCount())
 
 
 def _gpu(index: int) -> Gpu:
@@ -124,18 +130,10 @@ def _gpu(index: int) -> Gpu:
         load = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     with contextlib.suppress(pynvml.NVMLError):
         temperature = int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-    name = pynvml.nvmlDeviceGetName(handle)
-    return Gpu(index, str(name), int(memory.total), int(memory.used), load, temperature)
-
-
-@cache
-def _nvml_works() -> bool:
-    """Whether there is a driver; initialised once per process, and kept open."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return False
-    return True
+    name, uuid = pynvml.nvmlDeviceGetName(handle), ""
+    with contextlib.suppress(pynvml.NVMLError):
+        uuid = str(pynvml.nvmlDeviceGetUUID(handle))
+    return Gpu(index, str(name), int(memory.total), int(memory.used), load, temperature, uuid)
 
 
 def rss_bytes() -> int:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NoReturn
 
 EXIT_BROKEN = 72
+EXIT_STUCK = 70  # by the watchdog of a worker
 
 log = logging.getLogger("cyberimage.process")
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.config import Read, Settings, read_settings
+from app.config import LoadedSettings, Settings, read_settings
 from app.config.load import ENV_FILE
 from app.core.catalog_limits import catalog_of
 from app.errors import ConfigurationError
@@ -14,7 +14,9 @@ from app.errors import ConfigurationError
 LIKENESS = 0.84  # of two names, by difflib: about one letter of difference
 
 
-def read_configuration(environment: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE) -> Read:
+def read_configuration(
+    environment: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE
+) -> LoadedSettings:
     """Read and validate the settings and the catalogue. Raises ConfigurationError listing every mistake, including
     those of MODEL_ lines."""
     read = read_settings(environment, env_file)

@@ -21,10 +21,12 @@ from app.store.media.owners import OwnerStore
 from app.store.media.retention import RetentionStore
 from app.store.ops.api_keys import ApiKeyStore
 from app.store.ops.counters import CounterStore
+from app.store.ops.device_faults import DeviceFaultStore
 from app.store.ops.loras import LoraStore
 from app.store.ops.periodic_tasks import PeriodicTaskStore
 from app.store.ops.webhooks import WebhookStore
 from app.store.queue.claims import ClaimStore
+from app.store.queue.deaths import DeathStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.jobs import JobStore
 from app.store.queue.load_requests import LoadRequestStore
@@ -54,6 +56,8 @@ class AppContext:
     previews: PreviewStore
     predictions: PredictionStore
     counters: CounterStore
+    device_faults: DeviceFaultStore
+    deaths: DeathStore
     load_requests: LoadRequestStore
     api_keys: ApiKeyStore
     lora_names: LoraStore
@@ -97,6 +101,8 @@ def open_context(settings: Settings) -> AppContext:
         previews=PreviewStore(database),
         predictions=PredictionStore(database),
         counters=CounterStore(database),
+        device_faults=DeviceFaultStore(database),
+        deaths=DeathStore(database, render_webhook=webhook_message),
         load_requests=LoadRequestStore(database),
         api_keys=ApiKeyStore(database),
         lora_names=LoraStore(database),

@@ -6,7 +6,6 @@ import logging
 import os
 import platform
 import threading
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,10 +17,12 @@ from app.engines.registry import engine_for
 from app.errors import Cancelled, DatabaseUnavailable, OutOfMemory
 from app.monitoring.failpoints import failpoint
 from app.monitoring.resources import rss_bytes
+from app.process.worker_id import new_suffix, worker_id
 from app.services.context import AppContext
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.reload import reload_settings
 from app.store.queue.workers import WorkerReport
+from app.worker.device import Device, DeviceTest, describe
 from app.worker.executor import InlineExecutor, JobExecutor
 from app.worker.heartbeat import Heartbeat
 from app.worker.job_log import MetricsBuffer
@@ -42,7 +43,9 @@ class BackgroundThread(Protocol):
 
 
 class Worker:
-    """Claims jobs of `lane` only. `factories` create the engines; `device` is its name in reports."""
+    """Claims jobs of `lane` only. `factories` create the engines; `device` is its kind in reports. With a `device_test`
+    it answers for its device (see `worker.device`), which is tested at once if it is `suspect` for a reason.
+    `suffix` is the part of its id that its supervisor chose."""
 
     def __init__(
         self,
@@ -52,11 +55,16 @@ class Worker:
         *,
         lane: Lane = "local",
         executor: JobExecutor | None = None,
+        device_test: DeviceTest | None = None,
+        suspect: str = "",
+        suffix: str = "",
     ) -> None:
-        self.id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"[:64]
+        self.id = worker_id(platform.node(), os.getpid(), suffix or new_suffix())
         self._context = context
         self._factories = factories
-        self._device = device
+        self._kind = device
+        self._device = None if device_test is None else Device(context, device_id(device), device_test)
+        self._suspect = suspect
         self._lane = lane
         self._executor: JobExecutor = executor or InlineExecutor()
         self._engines: list[Engine] = []
@@ -72,6 +80,7 @@ class Worker:
             self._engine_of,
             self._counts,
             limit=time_limit if lane == "local" else unlimited,
+            device=self._device,
         )
         self._commands = ModelCommands(context, self.id, self._draining, self._engine_of, self._engines)
         self._loading = False
@@ -97,10 +106,13 @@ class Worker:
         self._maintenance.start()
         for thread in self._threads:
             thread.start()
-        log.info("Worker %s is ready on %s", self.id, self._device)
         try:
+            self._wait_for_device()
+            log.info("Worker %s is ready on %s", self.id, self._kind)
             while not self._draining.is_set() and not self._runner.must_recycle:
                 ran = self._executor.has_room(self._context.settings.worker_poll_seconds) and self._run_next()
+                if self._runner.must_recycle:  # its device may be broken: no more calls
+                    break
                 self._unload_idle()
                 if self._lane == "local":  # remote models have no memory to load into
                     ran |= self._run_model_command(busy=ran)
@@ -130,6 +142,15 @@ class Worker:
         timer = threading.Timer(grace, self._release_jobs)
         timer.daemon = True
         timer.start()
+
+    @property
+    def device_failed(self) -> bool:
+        """Whether the device failed in this process, which must then use it no more, not even to free its memory."""
+        return self._runner.device_failed
+
+    def _wait_for_device(self) -> None:
+        if self._device is not None:
+            self._device.wait_until_usable(self._draining, self._heartbeat.request_beat, suspect=self._suspect)
 
     def _run_next(self) -> bool:
         try:
@@ -171,7 +192,8 @@ class Worker:
         else:
             self._runner.run_merged(claims)
         self._idle.used(claims[0].request.model_id)
-        self._update_resident()
+        if not self._runner.device_failed:
+            self._update_resident()
 
     def _run_model_command(self, *, busy: bool) -> bool:
         """Carry out one load or unload request, between jobs; True if there was one."""
@@ -200,7 +222,13 @@ class Worker:
             self._update_resident()
             requests.release(request)
             return
-        except Exception as error:  # noqa: BLE001 - the request must end with a result
+        except Exception as error:
+            if self._device is not None and self._device.blames(error):
+                log.error("The device failed: %s %s", request.action.value, request.model_id, exc_info=error)
+                self._device.record(None, describe(error))
+                self._runner.note_device_failure()
+                requests.release(request)
+                return
             known = to_public_error(error, {})
             log.error("Could not %s %s: %s", request.action.value, request.model_id, known.detail)
             self._runner.must_recycle |= isinstance(known, OutOfMemory)
@@ -264,21 +292,36 @@ class Worker:
     def _report(self) -> WorkerReport:
         jobs = self._heartbeat.jobs()
         models = self._resident
-        state = "draining" if self._draining.is_set() else "busy" if jobs else "loading" if self._loading else "idle"
+        device_error = self._device.error if self._device is not None else None
         return WorkerReport(
             id=self.id,
             host=platform.node(),
             pid=os.getpid(),
-            device=self._device,
-            state=state,
+            device=self._kind,
+            state=self._state(busy=bool(jobs)),
             job_id=jobs[0].claim.job_id if jobs else None,
             models=models,
             rss_bytes=rss_bytes(),
             vram_bytes=sum(model["device_bytes"] for model in models),
             lane=self._lane,
-            slots=self._executor.slots,
+            slots=0 if device_error else self._executor.slots,
             running=len(jobs),
+            device_id=self._device.id if self._device is not None else "",
+            device_error=device_error,
         )
+
+    def _state(self, *, busy: bool) -> str:
+        if self._draining.is_set():
+            return "draining"
+        if self._device is not None and self._device.error is not None:
+            return "unhealthy"
+        return "busy" if busy else "loading" if self._loading else "idle"
+
+
+def device_id(kind: str) -> str:
+    """The device's name on this host: of a GPU, what CUDA_VISIBLE_DEVICES says."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    return f"{kind}:{visible or 0}"[:128] if kind == "cuda" else kind
 
 
 def _ready_ids(models: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,11 +15,11 @@ from app.worker.loop import Worker
 from app.worker.wakeups import JobWakeups
 
 
-def remote_worker(context: AppContext) -> Worker:
-    """A worker of the remote lane that runs REMOTE_CONCURRENCY jobs at a time."""
+def remote_worker(context: AppContext, suffix: str = "") -> Worker:
+    """A worker of the remote lane that runs REMOTE_CONCURRENCY jobs at a time. `suffix` is part of its id."""
     executor = ThreadedExecutor(max(1, context.settings.remote_concurrency))
     settings = remote_settings(context)
-    worker = Worker(context, remote_factories(settings), "remote", lane="remote", executor=executor)
+    worker = Worker(context, remote_factories(settings), "remote", lane="remote", executor=executor, suffix=suffix)
     worker.add_thread(JobWakeups(context, worker.jobs))
     if settings.replicate_token:
         worker.add_thread(AbandonedPredictions(context, ReplicateEngine(settings)))

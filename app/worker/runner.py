@@ -8,7 +8,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from app.core.backoff import Backoff
 from app.core.catalog import ModelSpec
+from app.core.faults import is_out_of_memory
 from app.core.job import Claim, JobStatus, Phase
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
@@ -18,6 +20,7 @@ from app.errors import (
     Cancelled,
     CyberImageError,
     DatabaseUnavailable,
+    DeviceFailed,
     GenerationError,
     GenerationTimeout,
     LeaseLost,
@@ -28,6 +31,7 @@ from app.services.media.publish import Clip, GenerationResult, Picture
 from app.services.remote.requests import with_admitted_pictures
 from app.store.queue.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import job_log
+from app.worker.device import Device
 from app.worker.heartbeat import Heartbeat
 from app.worker.inputs import read_inputs
 from app.worker.job_log import MetricsBuffer
@@ -39,8 +43,8 @@ log = logging.getLogger("cyberimage.worker")
 
 
 class Runner:
-    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline. `must_recycle` is set when this
-    process should be replaced."""
+    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline; `device` is None in the remote
+    lane. `must_recycle` is set when this process should be replaced."""
 
     def __init__(
         self,
@@ -49,16 +53,19 @@ class Runner:
         engine_of: Callable[[ModelSpec], Engine],
         counts: MetricsBuffer,
         limit: Callable[[RunningJob], AbstractContextManager[None]] = time_limit,
+        device: Device | None = None,
     ) -> None:
         self._context = context
         self._heartbeat = heartbeat
         self._counts = counts
         self._engine_of = engine_of
         self._limit = limit
+        self._device = device
         self._publisher = Publisher(context, self.end_job)
         self._publisher.start()
         self._merging_disabled: set[str] = set()  # models whose merged call failed or timed out
         self.must_recycle = False
+        self.device_failed = False
 
     def run(self, claim: Claim) -> None:
         """Run the job; its publication may be pending when this returns."""
@@ -67,8 +74,10 @@ class Runner:
         try:
             made = self._generate(job)
         except Exception as error:  # noqa: BLE001 - the job must end with a status
-            self.end_job(job, error)
+            self.end_job(job, self._attributed(job, error))
             return
+        if self._device is not None:
+            self._device.drew()
         self._publish(job, made)
 
     def may_merge(self, claim: Claim) -> bool:
@@ -95,6 +104,8 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - the jobs must end with a status
             self._end_merged_call(jobs, error)
             return
+        if self._device is not None:
+            self._device.drew()
         for job, result in zip(jobs, results, strict=True):
             if not job.ended:
                 self._publish_result(job, result)
@@ -102,6 +113,10 @@ class Runner:
     def release(self, claim: Claim) -> None:
         """Return a job that was not started to the queue."""
         self._release(RunningJob(claim))
+
+    def note_device_failure(self) -> None:
+        """This process must end without another use of its device."""
+        self.must_recycle = self.device_failed = True
 
     def finish(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for pending publications."""
@@ -148,6 +163,12 @@ class Runner:
 
     def _end_merged_call(self, jobs: Sequence[MergedJob], error: Exception) -> None:
         """Requeue the remaining jobs of a merged call that raised `error`."""
+        if self._device is not None and self._device.blames(error):
+            failed = self._attributed(jobs[0], error)
+            for job in jobs:
+                if not job.ended:
+                    self.end_job(job, failed)
+            return
         model_id, left = jobs[0].claim.request.model_id, [job for job in jobs if not job.ended]
         if any(job.stop_reason is StopReason.EXPIRED for job in jobs):
             log.warning("%s jobs of %s took too long in one call (JOB_TIMEOUT_SECONDS)", len(jobs), model_id)
@@ -166,6 +187,11 @@ class Runner:
     def _release(self, job: RunningJob) -> None:
         job.stop(StopReason.DRAINING)
         self.end_job(job, Cancelled())
+
+    def _attributed(self, job: RunningJob, error: Exception) -> Exception:
+        """`error` as DeviceFailed when not the job is to blame."""
+        stopped = isinstance(error, (Cancelled, LeaseLost)) or job.stop_reason is StopReason.LOST
+        return error if self._device is None or stopped else self._device.attribute(error, job.claim.job_id)
 
     def _publish(self, job: RunningJob, made: GenerationResult) -> None:
         job.report(Phase.SAVING, job.claim.request.steps_run)
@@ -195,6 +221,8 @@ class Runner:
             self._completed(job)
         elif isinstance(error, LeaseLost) or job.stop_reason is StopReason.LOST:
             raise LeaseLost(claim.job_id)
+        elif isinstance(error, DeviceFailed):
+            self._interrupt(job, error)
         elif isinstance(error, Cancelled) and job.stop_reason in _release_reasons(job):
             claims.release(claim)
             log.info("Returned to the queue", extra=job_log.log_context(job))
@@ -226,6 +254,13 @@ class Runner:
             self._note_end(job, known.code)
         self.must_recycle |= isinstance(known, OutOfMemory)
 
+    def _interrupt(self, job: RunningJob, error: DeviceFailed) -> None:
+        self.note_device_failure()
+        status = self._context.claims.interrupt(job.claim, error)
+        log.error("Given back, now %s: %s", status.value, error.detail, extra=job_log.log_context(job))
+        if status is JobStatus.FAILED:
+            self._note_end(job, error.code)
+
     def _completed(self, job: RunningJob) -> None:
         request = job.claim.request
         images, steps = request.num_images, request.num_images * request.steps_run
@@ -247,8 +282,8 @@ def to_public_error(error: BaseException, context: Mapping[str, str]) -> CyberIm
     """`error` as one that may be shown to users; an unexpected one is logged with `context` and replaced."""
     if isinstance(error, CyberImageError):
         return error
-    if isinstance(error, MemoryError):
-        return OutOfMemory("Main memory ran out. Request smaller or fewer images.")
+    if is_out_of_memory(error):
+        return OutOfMemory("Memory ran out. Request smaller or fewer images.")
     log.error("Unexpected error", exc_info=error, extra=context)
     return GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
 
@@ -277,5 +312,5 @@ def _to_made(generation: Generation, rerun_of: RerunOf | None) -> GenerationResu
 
 def _backoff(attempt: int) -> float:
     """Seconds before the next attempt: doubling, with jitter so that failures do not come back in step."""
-    doublings = min(attempt - 1, BACKOFF_DOUBLINGS)
-    return BACKOFF_SECONDS * float(2**doublings) * random.uniform(0.75, 1.25)
+    longest = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
+    return Backoff(BACKOFF_SECONDS, longest, jitter=0.25).seconds(attempt, random.random())

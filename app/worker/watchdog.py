@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from app.process.threads import BackgroundThread, exit_hard
+from app.process.threads import EXIT_STUCK, BackgroundThread, exit_hard
 from app.worker.running_job import RunningJob, StopReason
 
 log = logging.getLogger("cyberimage.worker")
@@ -22,7 +22,6 @@ log = logging.getLogger("cyberimage.worker")
 LOOK_EVERY_SECONDS = 0.2
 LOOK_WHEN_IDLE_SECONDS = 1.0
 INTERPRETER_GRACE_SECONDS = 2.0  # longer than a look: if Python still runs, the watchdog exits first and logs why
-EXIT_STUCK = 70
 
 
 class HasDeadline(Protocol):

@@ -8,13 +8,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import diffusers
-import torch
+from app.engines.attention_check import preload_cuda_12_runtime
 
-from bench.gpu import comparison
-from bench.gpu.random_weights import build
-from bench.machine import describe_machine
-from bench.null_control import NullControl
+preload_cuda_12_runtime()  # before diffusers imports xformers, whose extension is linked with it
+
+import diffusers  # noqa: E402
+import torch  # noqa: E402
+
+from bench.gpu import comparison  # noqa: E402
+from bench.gpu.random_weights import build  # noqa: E402
+from bench.machine import describe_machine  # noqa: E402
+from bench.null_control import NullControl  # noqa: E402
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 

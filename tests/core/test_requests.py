@@ -66,12 +66,27 @@ def test_what_a_model_cannot_use_comes_back_as_a_warning() -> None:
 # --- steps
 
 
-@pytest.mark.parametrize(("steps", "ok"), [(9, False), (10, True), (40, True), (41, False), (0, False), (-1, False)])
-def test_a_declared_range_of_steps_is_kept(steps: int, ok: bool) -> None:
-    if ok:
-        assert ask(LARGE, num_inference_steps=steps).request.num_inference_steps == steps
-    else:
-        assert fields_at_fault(LARGE, num_inference_steps=steps) == ["settings.num_inference_steps"]
+@pytest.mark.parametrize(
+    ("steps", "usual"), [(1, False), (9, False), (10, True), (40, True), (41, False), (100, False)]
+)
+def test_steps_outside_a_declared_range_run_with_a_warning(steps: int, usual: bool) -> None:
+    """Lightning, LCM and Hyper LoRAs need 1 to 8 steps of models that are made for 20 and more."""
+    resolved = ask(LARGE, num_inference_steps=steps)
+    assert resolved.request.num_inference_steps == steps
+    assert any("made for 10 to 40 steps" in warning for warning in resolved.warnings) is not usual
+
+
+@pytest.mark.parametrize("steps", [0, -1, 101])
+def test_a_declared_range_lets_no_other_number_in(steps: int) -> None:
+    assert fields_at_fault(LARGE, num_inference_steps=steps) == ["settings.num_inference_steps"]
+
+
+def test_a_range_above_a_hundred_and_the_limit_of_an_operator_are_kept() -> None:
+    many = a_spec('{"steps": {"min": 10, "max": 200, "default": 150}}')
+    assert ask(many, num_inference_steps=200).request.num_inference_steps == 200
+    assert fields_at_fault(many, num_inference_steps=201) == ["settings.num_inference_steps"]
+    few = a_spec('{"steps": {"min": 10, "max": 40}, "limits": {"max_steps": 40}}')
+    assert fields_at_fault(few, num_inference_steps=41) == ["settings.num_inference_steps"]
 
 
 @pytest.mark.parametrize(("steps", "ok"), [(0, False), (1, True), (100, True), (101, False)])
@@ -123,7 +138,7 @@ def test_guidance_and_number_of_images_keep_the_model_s_limits() -> None:
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    faults = fields_at_fault(LARGE, width=7, height=7, num_inference_steps=99, guidance_scale=99.0, num_images=8)
+    faults = fields_at_fault(LARGE, width=7, height=7, num_inference_steps=199, guidance_scale=99.0, num_images=8)
     assert {fault.removeprefix("settings.") for fault in faults} == {
         "width",
         "height",
@@ -147,7 +162,7 @@ def test_all_faults_are_reported_at_once() -> None:
         {"seed": 1.5},
         {"num_images": 0},
         {"num_images": 9},
-        {"steps": 20},
+        {"stepz": 20},
     ],
 )
 def test_wrong_types_and_unknown_names_are_refused(settings: dict[str, object]) -> None:

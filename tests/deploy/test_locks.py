@@ -9,9 +9,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app.config import ROOT
+from app.core.torch_builds import CPU_BUILD, CUDA_BUILDS
 from tools.install import locks
 
-LOCKS = {name: (ROOT / "locks" / f"{name}.txt").read_text() for name in ("run", "cuda", "dev")}
+LOCKS = {name: (ROOT / "locks" / f"{name}.txt").read_text() for name in ("run", "torch", "cuda", "cuda12", "dev")}
 BLOCKS = {name: re.split(r"\n(?=\S)", text.strip())[1:] for name, text in LOCKS.items()}
 
 
@@ -26,7 +27,14 @@ def locked(*names: str) -> dict[str, str]:
     return {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in requirements}
 
 
-@pytest.mark.parametrize(("file", "names"), [("requirements.txt", ["run"]), ("requirements-dev.txt", ["run", "dev"])])
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ("requirements.txt", ["run", "torch", "cuda"]),
+        ("requirements-cuda12.txt", ["cuda12"]),
+        ("requirements-dev.txt", ["run", "dev"]),
+    ],
+)
 def test_every_requirement_is_locked_in_its_version(file: str, names: list[str]) -> None:
     found = locked(*names)
     for requirement in wanted(file):
@@ -37,10 +45,30 @@ def test_every_package_has_hashes_and_stands_in_one_lock_only() -> None:
     for name in LOCKS:
         assert BLOCKS[name]
         assert all("--hash=sha256:" in block for block in BLOCKS[name])
-    assert len(locked("run", "cuda", "dev")) == sum(len(locked(name)) for name in LOCKS)
+    usual = ("run", "torch", "cuda", "dev")
+    assert len(locked(*usual)) == sum(len(locked(name)) for name in usual)
+    older = ("run", "cuda12", "dev")  # what is installed for drivers of CUDA 12
+    assert len(locked(*older)) == sum(len(locked(name)) for name in older)
 
 
 def test_without_a_gpu_no_cuda_is_installed() -> None:
-    assert not [name for name in locked("run", "dev") if re.match("nvidia-(?!ml-py)|cuda|triton", name)]
-    assert locks("run", "2.13.0+cpu") == ["locks/run.txt"]
-    assert locks("dev", "2.13.0") == ["locks/run.txt", "locks/dev.txt", "locks/cuda.txt"]
+    assert not [name for name in locked("run", "torch", "dev") if re.match("nvidia-(?!ml-py)|cuda|triton", name)]
+    assert locks("run", "2.13.0+cpu", CPU_BUILD) == ["locks/run.txt", "locks/torch.txt"]
+
+
+def test_each_build_has_its_libraries() -> None:
+    newest, older = CUDA_BUILDS
+    libraries = ["locks/torch.txt", "locks/cuda.txt"]
+    assert locks("dev", "2.13.0", newest) == ["locks/run.txt", "locks/dev.txt", *libraries]
+    assert locks("run", "", newest) == ["locks/run.txt", *libraries]
+    assert locks("run", "2.13.0", older) == ["locks/run.txt", "locks/cuda12.txt"]
+    assert locks("run", "2.13.0", CPU_BUILD) == ["locks/run.txt", *libraries]  # no CPU build was found
+    assert locks("run", "2.13.0+rocm6.4", CPU_BUILD) == ["locks/run.txt", "locks/torch.txt"]
+
+
+def test_the_libraries_are_those_of_the_cuda_that_the_table_says() -> None:
+    for build, lock, package in zip(
+        CUDA_BUILDS, ("cuda", "cuda12"), ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12"), strict=True
+    ):
+        assert locked(lock)[package].startswith(f"=={'.'.join(map(str, build.cuda))}.")
+    assert locked("cuda")["nvidia-cuda-runtime-cu12"] == locked("cuda12")["nvidia-cuda-runtime-cu12"]  # for xformers

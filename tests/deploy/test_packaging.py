@@ -16,10 +16,14 @@ import yaml
 from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.config import ROOT, Settings, load_settings
 from app.core.catalog_limits import catalog_of
+from app.core.torch_builds import CPU_BUILD, CUDA_BUILDS
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+CACHES = {"TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"}
+LIBRARIES = {"PATH", "HOME", "PYTHONUNBUFFERED", *CACHES}  # variables of programs that are not settings
+CACHE_VOLUME = "/data/cache"
 FOLDERS = {"images_dir", "videos_dir", "model_cache_dir", "log_dir"}
 
 
@@ -44,7 +48,7 @@ def unit(path: Path) -> dict[str, list[str]]:
 
 def settings_of(environment: dict[str, str]) -> Settings:
     """Valid, and every name in capitals that is none of a program's own is a setting."""
-    ours = {name: value for name, value in environment.items() if name not in ("PATH", "HOME", "PYTHONUNBUFFERED")}
+    ours = {name: value for name, value in environment.items() if name not in LIBRARIES}
     unknown = {name for name in ours if name.lower() not in Settings.model_fields} - {"ENV_FILE"}
     assert not unknown
     return load_settings({name: value for name, value in ours.items() if name != "ENV_FILE"}, None)
@@ -60,9 +64,9 @@ def test_the_image_s_settings_are_valid_and_all_that_is_kept_lies_in_volumes() -
     settings = settings_of(image_environment())
     assert settings.host == "0.0.0.0"
     (volumes,) = instructions("VOLUME")
-    assert set(yaml.safe_load(volumes)) == set(kept_folders(settings))
+    assert set(yaml.safe_load(volumes)) == {*kept_folders(settings), CACHE_VOLUME}
     made = next(line for line in instructions("RUN") if "install -d" in line)
-    assert set(kept_folders(settings)) <= set(made.split())
+    assert {*kept_folders(settings), CACHE_VOLUME} <= set(made.split())
     assert str(settings.upgrade_backup_folder).startswith("/data/db/")
 
 
@@ -105,7 +109,7 @@ def test_each_service_agrees_with_the_image(name: str) -> None:
     assert {key: value for key, value in image_environment().items() if key not in ("PATH", "HOME")} == environment
     settings = settings_of(environment)
     mounted = dict(volume.split(":") for volume in service["volumes"])
-    assert set(mounted.values()) == set(kept_folders(settings))
+    assert set(mounted.values()) == {*kept_folders(settings), CACHE_VOLUME}
     assert set(mounted) == set(COMPOSE["volumes"])
     (port,) = service["ports"]
     assert port.startswith("127.0.0.1:")
@@ -122,8 +126,28 @@ def test_the_gpu_service_asks_for_gpus_and_the_cpu_one_for_its_own_build() -> No
     assert cpu["profiles"] == ["cpu"]
     assert cpu["build"]["args"]["DEVICE"] == "cpu"
     assert "deploy" not in cpu
-    for device in ("gpu", "cpu"):
+    for device in ("gpu", "gpu-cuda12", "cpu"):
         assert f" AS base-{device}\n" in DOCKERFILE
+
+
+def test_each_base_says_which_driver_its_torch_needs_and_installs_that_torch() -> None:
+    """An older base would let a container start on a driver that cannot run the CUDA of torch."""
+    bases = dict(
+        re.findall(r"^FROM nvidia/cuda:(\d+\.\d+)\.\d+-base-ubuntu\S+ AS base-(\S+)$", DOCKERFILE, re.MULTILINE)
+    )
+    assert bases == {
+        ".".join(map(str, build.cuda)): name for build, name in zip(CUDA_BUILDS, ("gpu", "gpu-cuda12"), strict=True)
+    }
+    for build in (*CUDA_BUILDS, CPU_BUILD):
+        wanted = " ".join(f"-r {lock}" for lock in ("locks/run.txt", *build.locks))
+        assert f"--require-hashes {wanted};" in DOCKERFILE
+
+
+def test_models_can_be_compiled_in_the_container() -> None:
+    """Triton needs a C compiler with Python's headers, and a writable folder from which code may be loaded."""
+    assert {"gcc", "libc6-dev", "python3-dev"} <= set(DOCKERFILE.split())
+    for name in CACHES:
+        assert image_environment()[name].startswith(f"{CACHE_VOLUME}/")
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)

@@ -36,7 +36,7 @@ def models(tiny: Path) -> dict[str, str]:
 @pytest.fixture
 def new_service(tiny: Path, tmp_path: Path) -> Iterator[MakeService]:
     processes = Processes(tmp_path)
-    yield lambda **environment: Service(processes, tmp_path, **{**models(tiny), **environment})
+    yield lambda **options: Service(processes, tmp_path, **{**models(tiny), **options})
     processes.close()
 
 

@@ -39,3 +39,13 @@ def test_the_contract_and_the_registry_import_no_torch():
         "sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_runtime_of_xformers_is_loaded_before_diffusers_imports_it():
+    code = (
+        "import sys, pathlib; from app.engines import attention_check, base, registry;"
+        "seen = []; attention_check.preload_cuda_12_runtime = lambda: seen.append('xformers' in sys.modules);"
+        "settings = base.EngineSettings(root=pathlib.Path(), model_cache_dir=pathlib.Path());"
+        "registry.engine_factories(settings)['local'](); sys.exit(seen != [False])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

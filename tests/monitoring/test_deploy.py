@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -24,6 +26,7 @@ EXPRESSIONS += [rule["expr"] for rule in RULES]
 FROM_ELSEWHERE = {"up", "process_resident_memory_bytes"}
 LABELS_BY_PROMETHEUS = {"instance", "job", "le"}
 LABELS = {
+    "cause",
     "model",
     "phase",
     "outcome",
@@ -34,11 +37,12 @@ LABELS = {
     "route",
     "method",
     "gpu",
+    "host",
     "kind",
     "lane",
     "provider",
 }
-WORDS = {"and", "sum", "max", "by", "rate", "increase", "histogram_quantile"}
+WORDS = {"and", "sum", "max", "min", "by", "rate", "increase", "histogram_quantile"}
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +97,11 @@ def test_every_rule_has_an_explanation() -> None:
     for rule in RULES:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"].endswith((".", "?"))
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (package prometheus)")
+def test_prometheus_fires_the_alerts() -> None:
+    run = subprocess.run(
+        ["promtool", "test", "rules", "tests/monitoring/alerts_test.yml"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr

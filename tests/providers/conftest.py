@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.core.backoff import Backoff
 from app.worker.loop import Worker
 from app.worker.remote_worker import remote_worker
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
@@ -54,7 +55,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shortens intervals of polling and retries."""
     for name in ("retry.ASK_PAUSES", "poll.POLL_PAUSES", "poll.POLL_PAUSES_WITH_WEBHOOK"):
         monkeypatch.setattr(f"app.engines.replicate.{name}", (0.05,))
-    monkeypatch.setattr("app.engines.remote.FETCH_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("app.engines.remote.FETCH_PAUSE", Backoff(first=0.02, longest=0.1))
     monkeypatch.setattr("app.worker.abandoned_predictions.SWEEP_SECONDS", 0.1)
     monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 0.05)

@@ -261,7 +261,7 @@ def test_an_abandoned_prediction_is_cancelled(harness: Harness, provider: StandI
     cancel.cancel(harness.context, job_id)
     start_worker(harness)
     wait_until(lambda: provider.cancels == [made.id], "it runs on")
-    wait_until(lambda: not harness.context.predictions.abandoned("replicate"), "it is still a stray")
+    wait_until(lambda: not harness.context.predictions.abandoned("replicate"), "it is still abandoned")
 
 
 def test_a_retry_after_a_cancel_asks_anew(harness: Harness, provider: StandIn, worker: Worker) -> None:

@@ -62,6 +62,8 @@ def test_a_model_that_is_in_no_list(client: FlaskClient, provider: StandIn, work
     ("body", "code", "fields"),
     [
         ({"model": "acme/painter", "input": {}}, "invalid_request", ["input.prompt"]),
+        ({"model": "acme/painter", "input": {"prompt": ""}}, "invalid_request", ["input.prompt"]),
+        ({"model": "acme/painter", "input": {"prompt": " \n"}}, "invalid_request", ["input.prompt"]),
         (
             {"model": "acme/painter", "input": {"prompt": 1, "num_outputs": 9, "image": "nowhere"}},
             "invalid_request",

@@ -15,6 +15,7 @@ from app.store.db.database import Database, now
 from app.store.db.schema import jobs, outputs
 from app.store.media.outputs import OutputStore
 from app.store.queue.claims import ClaimStore
+from app.store.queue.deaths import DeathStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.idempotency import IdempotencyKey
 from app.store.queue.jobs import JobStore
@@ -55,6 +56,7 @@ class Store:
         self.database = database
         self.jobs = JobStore(database, render_webhook=webhook_message)
         self.claims = ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout)
+        self.deaths = DeathStore(database, render_webhook=webhook_message)
         self.inputs = InputStore(database)
         self.outputs = OutputStore(database)
         self.workers = WorkerStore(database, lease_seconds=lease)

@@ -20,11 +20,12 @@ SIDE = 64
 
 
 class FakeEngine:
-    """`behaviours` are run, by prompt, before the first step. `ran` are the started prompts in order, `inputs` their
-    images, `merged` the prompts of each merged call."""
+    """`behaviours` are run, by prompt, before the first step, after `always`. `ran` are the started prompts in
+    order, `inputs` their images, `merged` the prompts of each merged call."""
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.behaviours: dict[str, Behaviour] = {}
+        self.always: Behaviour = lambda _: None
         self.ran: list[str] = []
         self.inputs: list[Inputs] = []
         self.merged: list[list[str]] = []
@@ -83,6 +84,7 @@ class FakeEngine:
         return results
 
     def behave(self, prompt: str, control: Control) -> None:
+        self.always(control)
         self.behaviours.get(prompt, lambda _: None)(control)
 
     def unload(self, model_id: str) -> None:
@@ -108,6 +110,33 @@ def fails(error: BaseException, times: int = 1_000) -> Behaviour:
             raise error
 
     return behave
+
+
+class Card:
+    """A device. `problem` is what its test finds; `draws` is how many pictures a process gets out of it, after which
+    each one raises `error`, as after a sticky error of CUDA."""
+
+    def __init__(self, draws: int = 1_000_000, error: BaseException | None = None) -> None:
+        self.problem: str | None = None
+        self.tests = 0
+        self._draws = draws
+        self._error = error or RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def test(self, _: threading.Event) -> str | None:
+        self.tests += 1
+        return self.problem
+
+    def process(self) -> FakeEngine:
+        """The engine of a new process."""
+        engine, left = FakeEngine(), [self._draws]
+
+        def draw(control: Control) -> None:
+            left[0] -= 1
+            if left[0] < 0 or self.problem is not None:
+                raise self._error
+
+        engine.always = draw
+        return engine
 
 
 class Gate:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.config import load_settings
+from app.core.deaths import Death
 from app.core.job import JobStatus, JobView
 from app.core.request import GenerationInput, GenerationSettings
 from app.services.context import AppContext, open_context
@@ -16,7 +17,7 @@ from app.services.jobs.status import view
 from app.services.jobs.submit import submit
 from app.worker.loop import Worker
 from tests.waiting import PATIENCE
-from tests.worker.fake_engine import FakeEngine
+from tests.worker.fake_engine import Card, FakeEngine
 
 ENVIRONMENT = {
     "HEARTBEAT_SECONDS": "0.2",
@@ -32,8 +33,9 @@ ENVIRONMENT = {
 class RunningWorker:
     """A worker on a thread. `recycled` is what its run returned, None while it runs."""
 
-    def __init__(self, context: AppContext, engine: FakeEngine) -> None:
-        self.worker = Worker(context, {"local": lambda: engine}, "cpu")
+    def __init__(self, context: AppContext, engine: FakeEngine, card: Card | None = None) -> None:
+        card = card or Card()
+        self.worker = Worker(context, {"local": lambda: engine}, "cpu", device_test=card.test)
         self.recycled: bool | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -74,10 +76,16 @@ class Harness:
         self._opened.append(opened)
         return opened
 
-    def start(self, engine: FakeEngine, context: AppContext | None = None) -> RunningWorker:
-        running = RunningWorker(context or self.context, engine)
+    def start(self, engine: FakeEngine, context: AppContext | None = None, card: Card | None = None) -> RunningWorker:
+        running = RunningWorker(context or self.context, engine, card)
         self._workers.append(running)
         return running
+
+    def record_death(self, pid: int, status: int = -9) -> None:
+        """As the supervisor does for a worker that has ended."""
+        for row in self.context.workers.live():
+            if row["pid"] == pid:
+                self.context.deaths.record(row["id"], Death(status))
 
     def submit(self, prompt: str = "a boat", *, model_id: str = "fake", num_images: int = 1) -> str:
         asked = GenerationInput(prompt=prompt, model_id=model_id, settings=GenerationSettings(num_images=num_images))

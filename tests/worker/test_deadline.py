@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.job import JobStatus
-from app.worker.watchdog import EXIT_STUCK
+from app.process.threads import EXIT_STUCK
 from tests.processes import Processes
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, Gate

@@ -301,6 +301,7 @@ def test_a_job_that_kills_its_worker_affects_the_others_once(new_harness, proces
     for _ in range(2):
         process = processes.start_worker(harness.environment)
         assert process.wait(PATIENCE) == -9, processes.said()
+        harness.record_death(process.pid)
     processes.start_worker(harness.environment)
     assert harness.ended(jobs.pop("deadly")).job.error_code == "worker_died"
     assert harness.completed(jobs.pop("a while")).job.attempt == 1

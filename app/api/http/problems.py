@@ -14,6 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.api.http.headers import request_id as present_request_id
 from app.api.schemas.problems import Problem
+from app.core.field_aliases import second_name_of
 from app.errors import (
     CyberImageError,
     FieldError,
@@ -75,6 +76,8 @@ def refuse(error: ValidationError) -> NoReturn:
 def _field_error(complaint: Any) -> FieldError:
     path = ".".join(str(part)[:LONGEST_NAME] for part in complaint["loc"])
     message = _WORDS.get(complaint["type"]) or complaint["msg"].removeprefix("Value error, ")
+    if complaint["type"] == "extra_forbidden" and (own := second_name_of(str(complaint["loc"][-1]))):
+        message = f"is another name of {own}, which was sent too; send {own} only"
     return FieldError(path or "body", message)
 
 

@@ -21,14 +21,18 @@ from flask import Flask, Request, current_app, g, request
 from app.api.routing import current_policy, policy_of
 from app.api.server.context import api_context
 from app.config import Settings
+from app.core.field_aliases import SETTING_ALIASES
 from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 _PICTURES = ("image", "mask", "inputs")  # the members that hold them
 _FORM = "multipart/form-data"
+_MOST_ERRORS = 20
+_CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 _NUMBERS = (
     *("num_inference_steps", "guidance_scale", "seed", "width", "height", "num_images", "strength", "lora_scale"),
     "timeout",
+    *(name for name in SETTING_ALIASES),
 )
 _WRITTEN_AS_JSON = frozenset({"settings", "priority", *_NUMBERS})  # members that are not text
 
@@ -47,6 +51,18 @@ def register(app: Flask, settings: Settings) -> None:
 
     app.before_request(_refuse_unusable_query)
     app.teardown_request(lambda _: give_back())
+
+
+def refuse_unread_body() -> None:
+    """Raises InvalidRequest for a body with members where none is read: its sender expects it to have an effect. To be
+    called after the client was let in."""
+    sent = request.content_length or "chunked" in request.headers.get("Transfer-Encoding", "")
+    unread = sent and request.method in _CHANGING and not current_policy().takes_body
+    if not unread or request.url_rule is None or not request.is_json:
+        return
+    if fields := request.get_json():
+        errors = [FieldError(name[:100], "is not a known field: this route takes no body") for name in fields]
+        raise InvalidRequest(f"{request.method} {request.path} takes no body.", errors=errors[:_MOST_ERRORS])
 
 
 class ApiRequest(Request):
@@ -69,6 +85,8 @@ class ApiRequest(Request):
         if not self.is_json:
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
         whole = self._whole(cache)
+        if not whole:
+            return {}
         too_large = len(whole) > current_app.config["MAX_CONTENT_LENGTH"]  # for anything but pictures
         try:
             data = read_json(whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -16,7 +16,7 @@ from app.api.security.client_identity import identity
 from app.api.server.context import app_context
 from app.core.catalog import Media
 from app.core.job import JobStatus
-from app.errors import InvalidRequest
+from app.errors import GenerationTimeout, InvalidRequest
 from app.services.media import gallery
 
 api = blueprint("gallery", "images")
@@ -36,6 +36,12 @@ def _written(text: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_written), WithJsonSchema({"type": "string", "pattern": _DATE})]
 
 
+Status = Annotated[
+    Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"],
+    BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
+]
+
+
 class GalleryFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -48,8 +54,10 @@ class GalleryFilter(BaseModel):
     )
     since: Moment | None = Field(default=None, description="Only from this time on; without a zone it is UTC.")
     until: Moment | None = Field(default=None, description="Only before this time.")
-    status: JobStatus = Field(
-        default=JobStatus.COMPLETED, description="COMPLETED lists pictures; any other lists the generations in it."
+    status: Status = Field(
+        default="COMPLETED",
+        description="COMPLETED lists pictures; any other the generations in it, TIMEOUT those that FAILED by their time"
+        " limit. In any case.",
     )
 
 
@@ -68,8 +76,10 @@ def videos(query: GalleryFilter) -> GalleryBody:
 def _page(query: GalleryFilter) -> GalleryBody:
     after = decode(query.cursor)
     since, until = _seconds(query.since), _seconds(query.until)
-    wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until)
-    listing = gallery.browse(app_context(), wanted, status=query.status, limit=query.limit, after=after)
+    timed_out = query.status == "TIMEOUT"
+    status, code = (JobStatus.FAILED, GenerationTimeout.code) if timed_out else (JobStatus(query.status), None)
+    wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until, code)
+    listing = gallery.browse(app_context(), wanted, status=status, limit=query.limit, after=after)
     return GalleryBody.read(images=[GalleryItem.of(item) for item in listing.items], next_cursor=encode(listing.next))
 
 

@@ -31,17 +31,17 @@ def livez() -> HealthBody:
 @api.get("/health", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, DatabaseUnavailable))
 def health() -> ChecksBody:
     """Health: does the API work, and is anything in the way of a job"""
-    return ChecksBody.of(_checks())
+    return ChecksBody.of(_readiness())
 
 
 @api.get("/readyz", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, Unavailable))
 def readyz() -> ChecksBody:
     """Readiness: would a job sent now be worked on"""
-    body = ChecksBody.of(_checks())
-    if not body.ready:
-        wrong = [FieldError(name, state) for name, state in body.checks.items() if state != "ok"]
+    now = _readiness()
+    if not now.ready:
+        wrong = [FieldError(name, state) for name, state in now.problems.items()]
         raise Unavailable("; ".join(f"{one.field}: {one.message}" for one in wrong), errors=wrong)
-    return body
+    return ChecksBody.of(now)
 
 
 @api.get("/status", access=Access.USER, budget="read", responses=responses({200: StatusBody}, DatabaseUnavailable))
@@ -52,7 +52,7 @@ def server_status() -> StatusBody:
         stats.summary(here.context, owner=identity().scope),
         here.machine.read(),
         here.meter.recent(),
-        ChecksBody.of(_checks()),
+        ChecksBody.of(_readiness()),
         started_at=here.started_at,
         now=time.time(),
         versions=versions(),
@@ -60,7 +60,8 @@ def server_status() -> StatusBody:
     )
 
 
-def _checks() -> dict[str, str]:
+def _readiness() -> stats.Readiness:
     here = api_context()
     draining = {"server": "is stopping; send new jobs elsewhere" if here.draining.is_set() else "ok"}
-    return {**draining, **stats.readiness(here.context).checks}
+    seen = stats.readiness(here.context)
+    return stats.Readiness({**draining, **seen.checks}, seen.partial)

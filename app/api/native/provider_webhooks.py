@@ -24,6 +24,7 @@ class Intent(BaseModel):
     "/api/webhooks/replicate",
     access=Access.PUBLIC,
     budget="read",
+    raw_body=True,
     responses=responses({200: HealthBody}, InvalidRequest, Unauthorized, NotFound, PayloadTooLarge),
     description="Signed as the Standard Webhooks say. The same message may come twice, late, or after later ones.",
 )

@@ -28,6 +28,7 @@ class DownloadBody(ResponseBody):
 class ModelBody(ResponseBody):
     id: str
     name: str
+    aliases: list[str] = Field(description="Other names that `model_id` takes; its `repo` is one too, in any case.")
     repo: str
     description: str
     source: str
@@ -61,6 +62,7 @@ class ModelBody(ResponseBody):
             steps=spec.steps.describe(),
             defaults=spec.defaults.model_dump(exclude=length),
             limits=spec.limits.model_dump(exclude=length),
+            aliases=list(spec.options.aliases),
             example_prompts=list(spec.options.example_prompts),
             downloading=DownloadBody.of(state.downloading),
         )

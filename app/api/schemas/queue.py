@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -22,7 +22,9 @@ class WorkerBody(ResponseBody):
     host: str
     pid: int
     device: str
-    state: str
+    state: Literal["idle", "busy", "loading", "draining", "unhealthy"] = Field(
+        description="unhealthy: its device failed and is out of service until it passes a test."
+    )
     job_id: str | None
     models: list[dict[str, Any]]
     rss_bytes: int
@@ -32,6 +34,8 @@ class WorkerBody(ResponseBody):
     lane: Lane
     slots: int = Field(description="Jobs that it runs at a time.")
     running: int = Field(description="Jobs that it runs now; `job_id` is the oldest of them.")
+    device_id: str = Field(description="The device on its host, such as `cuda:0`; empty in the remote lane.")
+    device_error: str | None = Field(description="Why its device is out of service; null while it is not.")
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:

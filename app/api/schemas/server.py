@@ -14,7 +14,7 @@ from app.core.response_body import Path, ResponseBody, Time
 from app.core.times import iso
 from app.monitoring.requests import Recent
 from app.monitoring.resources import Reading
-from app.services.ops.stats import Summary
+from app.services.ops.stats import Readiness, Summary
 
 
 class HealthBody(ResponseBody):
@@ -24,11 +24,13 @@ class HealthBody(ResponseBody):
 class ChecksBody(ResponseBody):
     status: Literal["ok"]
     ready: bool = Field(description="Whether a job that is sent now will be worked on.")
-    checks: dict[str, str] = Field(description='"ok", or what is wrong.')
+    checks: dict[str, str] = Field(
+        description='"ok", or what is wrong. Some devices out of service do not prevent `ready`.'
+    )
 
     @classmethod
-    def of(cls, checks: Mapping[str, str]) -> Self:
-        return cls.read(status="ok", ready=all(state == "ok" for state in checks.values()), checks=dict(checks))
+    def of(cls, readiness: Readiness) -> Self:
+        return cls.read(status="ok", ready=readiness.ready, checks=dict(readiness.checks))
 
 
 class DiskBody(ResponseBody):
@@ -73,6 +75,7 @@ class GpuBody(ResponseBody):
     used_bytes: int
     utilization_percent: int | None
     temperature_celsius: int | None
+    uuid: str = Field(description="As CUDA_VISIBLE_DEVICES takes it; empty where the driver does not report it.")
 
 
 class ResponseTimes(ResponseBody):

@@ -22,10 +22,11 @@ from app.api.security.client_identity import limit_key
 from app.api.server.context import app_context
 from app.config import Settings
 from app.core.access import Identity
+from app.core.field_aliases import SETTING_ALIASES
 from app.core.provider_input import NAMES
 from app.errors import CyberImageError
 
-OURS = ("num_images",)
+OURS = ("num_images", *(name for name, own in SETTING_ALIASES.items() if own == "num_images"))
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
 _EXCEEDED = {
     "generate": "You have asked for as many images as you may for now. Try again when Retry-After has passed.",

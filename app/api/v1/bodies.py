@@ -8,7 +8,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from app.core.json_values import Body, FiniteFloat, Integer
+from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES
+from app.core.json_values import AliasedBody, FiniteFloat, Integer
 from app.core.request import (
     PICTURE,
     RANDOM_SEED,
@@ -33,8 +34,10 @@ Timeout = Annotated[
 ]
 
 
-class _Flat(Body):
+class _Flat(AliasedBody):
     """What both requests have."""
+
+    ALIASES = {**REQUEST_ALIASES, **SETTING_ALIASES}
 
     prompt: str
     negative_prompt: str | None = None
@@ -58,7 +61,8 @@ class _Flat(Body):
         if self.lora_path is not None:
             known["loras"] = (LoraChoice(id=self.lora_path, scale=1.0 if self.lora_scale is None else self.lora_scale),)
         named = {name: sent[name] for name in GenerationInput.model_fields if name in sent}
-        return GenerationInput.model_validate({**named, "settings": GenerationSettings.model_validate(known)})
+        asked = GenerationInput.model_validate({**named, "settings": GenerationSettings.model_validate(known)})
+        return asked.with_renamed(self.renamed)
 
     @model_validator(mode="after")
     def _scale_of_something(self) -> Self:

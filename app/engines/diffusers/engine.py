@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from app.core.catalog import ModelSpec
+from app.core.faults import is_out_of_memory
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, ResidentModel
@@ -32,7 +33,7 @@ from app.engines.diffusers.generate.overflow import (
     neutral_inputs,
     overflow_error,
 )
-from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory, log
+from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
 from app.engines.diffusers.load.hub import bound_hub_answers
 from app.engines.diffusers.load.offload import apply_memory_savings, can_tile, pixels_of, tiled
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
@@ -329,7 +330,7 @@ def _smaller_note(spec: ModelSpec, how: str) -> str:
 
 
 def _choose_device(requested: str) -> torch.device:
-    gpus = torch.cuda.device_count()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # NVML also counts what CUDA cannot use
     device = torch.device(requested if requested != "auto" else "cuda:0" if gpus else "cpu")
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigurationError([f"the device {requested!r} does not exist: torch sees {gpus} GPUs. Use auto or cpu."])

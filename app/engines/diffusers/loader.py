@@ -20,6 +20,7 @@ from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
 from app.engines.diffusers.load.build import build_pipeline, pipeline_class_name
 from app.engines.diffusers.load.checkpoint import Checkpoint
+from app.engines.diffusers.load.cpu_limits import require_runnable
 from app.engines.diffusers.load.digests import Digests
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.load_plan import LoadPlan
@@ -59,12 +60,14 @@ class Loader:
         started = time.perf_counter()
         control.report(Phase.LOADING)
         checkpoint = locate(spec, self._settings, control)
+        require_runnable(spec, checkpoint, self._settings)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
         load_plan, records, shared = self._plan(spec, checkpoint, dtype, request)
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
-        load_plan = dataclasses.replace(load_plan, attention=apply_attention(pipeline, load_plan.attention))
+        attention = apply_attention(pipeline, load_plan.attention, self._device)
+        load_plan = dataclasses.replace(load_plan, attention=attention)
         most, most_bytes = self._settings.lora_cache_max, self._settings.lora_cache_bytes
         quantized = load_plan.compression.quantized
         model = LoadedModel(

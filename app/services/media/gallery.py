@@ -41,7 +41,7 @@ def page(context: AppContext, query: GalleryQuery) -> Page:
 @dataclass(frozen=True)
 class Filter:
     """None matches everything. `search`: words that must all occur in the prompt, in any order and case; `owner`: a
-    client_id; `since` (inclusive) and `until` (exclusive): seconds since the epoch."""
+    client_id; `since` (inclusive) and `until` (exclusive): seconds since the epoch; `error_code`: of failed jobs."""
 
     model_id: str | None = None
     media: Media | None = None
@@ -49,6 +49,7 @@ class Filter:
     owner: str | None = None
     since: float | None = None
     until: float | None = None
+    error_code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,17 @@ def browse(
     context: AppContext, wanted: Filter, *, status: JobStatus, limit: int, after: Place | None = None
 ) -> Listing:
     """Newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
+    if wanted.model_id is not None:
+        wanted = replace(wanted, model_id=context.catalog.id_of(wanted.model_id))
     if status is not JobStatus.COMPLETED:
         return _browse_jobs(context, wanted, status, limit, after)
-    found = page(context, GalleryQuery(limit, after, **vars(wanted)))
+    found = page(context, _query(wanted, limit, after))
     return Listing([ImageItem(output, output.manifest.get("prompt", "")) for output in found.outputs], found.next)
+
+
+def _query(wanted: Filter, limit: int, after: Place | None) -> GalleryQuery:
+    fields = {name: value for name, value in vars(wanted).items() if name != "error_code"}  # pictures have none
+    return GalleryQuery(limit, after, **fields)
 
 
 def _browse_jobs(context: AppContext, wanted: Filter, status: JobStatus, limit: int, after: Place | None) -> Listing:
@@ -110,6 +118,7 @@ def _matches_filter(wanted: Filter, item: JobItem) -> bool:
         wanted.model_id in (None, request.model_id)
         and wanted.media in (None, item.media)
         and matches(wanted.search or "", request.prompt)
+        and wanted.error_code in (None, item.job.error_code)
         and (wanted.since or 0.0) <= item.job.created_at < (wanted.until or inf)
     )
 

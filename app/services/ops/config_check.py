@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.config import Read, Settings
+from app.config import LoadedSettings, Settings
 from app.config.addresses import UNIX
 from app.config.profiles import profile_defaults
 from app.config.settings import GROUPS
@@ -27,7 +27,7 @@ LIBRARIES = ("HF_", "TORCH_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "T
 _SYSTEM_VARIABLES = frozenset({"HOSTNAME", "HOME", "SHELL", "TMPDIR", "LANG", "PATH", "USER", "TERM", "PWD"})
 
 
-def changes(read: Read) -> Iterator[str]:
+def changes(read: LoadedSettings) -> Iterator[str]:
     """One line for each setting that differs from its default, with the source of its value."""
     settings = read.settings
     profile = profile_defaults(settings.environment, settings.preset)
@@ -40,7 +40,7 @@ def changes(read: Read) -> Iterator[str]:
         yield f"{name.upper()}={_shown(value)} (default {_shown(usual) or 'empty'}{source}): {field.description}"
 
 
-def warnings_for(read: Read, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def warnings_for(read: LoadedSettings, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """Warnings about settings that are valid but probably a mistake."""
     settings = read.settings
     yield from _access_warnings(settings)
@@ -146,7 +146,7 @@ def _limit_warnings(settings: Settings) -> Iterator[str]:
         yield "LOG_LEVEL=DEBUG with ENVIRONMENT=production fills the log files in minutes. Use INFO."
 
 
-def _unknown_variables(read: Read, environment: Mapping[str, str]) -> Iterator[str]:
+def _unknown_variables(read: LoadedSettings, environment: Mapping[str, str]) -> Iterator[str]:
     for name in read.unknown:
         if not name.startswith(LIBRARIES):
             meant = similar_setting(name, LIKENESS_IN_FILE)

@@ -16,7 +16,7 @@ _FAMILIES = {  # name in the database: (metric without _total, further labels, h
     "jobs_returned": (
         "jobs_returned",
         "reason",
-        "Attempts that returned the job to the queue; worker_died: lost lease.",
+        "Attempts that returned the job to the queue; worker_died: its worker died, or its lease expired.",
     ),
     "steps": ("steps", None, "Denoising steps of published jobs."),
     "images": ("images_published", None, "Pictures and videos published."),
@@ -35,10 +35,11 @@ _FAMILIES = {  # name in the database: (metric without _total, further labels, h
         "provider",
         "Repeated downloads of files from providers.",
     ),
+    "worker_deaths": ("worker_deaths", "cause", "Deaths of workers that their supervisor saw, by cause."),
     "removed": ("upkeep_removed", "kind", "What retention and clean-up removed."),
     "freed_bytes": ("upkeep_freed_bytes", None, "Disk space freed by retention and clean-up."),
 }
-WITHOUT_MODEL = frozenset({"removed", "freed_bytes"})
+WITHOUT_MODEL = frozenset({"worker_deaths", "removed", "freed_bytes"})
 
 
 def metric_families(counters: Mapping[Counter, float]) -> Iterator[Metric]:

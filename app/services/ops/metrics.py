@@ -18,9 +18,11 @@ from app.core.catalog import Lane
 from app.errors import DatabaseUnavailable
 from app.monitoring.resources import Machine
 from app.services.context import AppContext
+from app.services.ops.devices import health_by_device
 from app.services.ops.metric_families import metric_families
 from app.services.ops.stats import LaneState, lanes
 from app.store.queue.stats import QueueCounts
+from app.store.queue.workers import WORKER_STATES
 from app.version import __version__
 
 
@@ -73,8 +75,8 @@ def _of_lanes(states: Mapping[Lane, LaneState], name: str) -> list[tuple[dict[st
     return [({"lane": lane}, float(getattr(state, name))) for lane, state in states.items()]
 
 
-def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    states = dict.fromkeys(("idle", "busy", "loading", "draining"), 0)
+def _workers(workers: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    states = dict.fromkeys(WORKER_STATES, 0)
     loaded: dict[str, int] = {}
     parked: dict[str, int] = {}
     rss, vram = {"cpu": 0}, {"cpu": 0}
@@ -85,6 +87,8 @@ def _workers(workers: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         for model in worker["models"]:
             held = parked if model.get("parked") else loaded
             held[model["model_id"]] = held.get(model["model_id"], 0) + 1
+    health = [({"host": host, "device": device}, works) for (host, device), works in health_by_device(workers).items()]
+    yield _gauge("device_healthy", "0 while a device of a live worker is out of service.", health)
     yield _gauge("workers", "Live workers, by state.", _by("state", states))
     yield _gauge("worker_resident_memory_bytes", "Memory of the live workers.", _by("device", rss))
     yield _gauge("worker_vram_bytes", "GPU memory of the live workers' models.", _by("device", vram))

@@ -100,6 +100,8 @@ class ModelLoading:
 
     def _workers(self) -> Sequence[dict[str, Any]]:
         live = [worker for worker in self._context.workers.live() if worker["lane"] == "local"]
+        if live and all(worker["state"] == "unhealthy" for worker in live):
+            raise NoWorker("No device works; device_error of the workers in /status says why.")
         if not live:
             raise NoWorker("No worker is running. Start one with: python worker.py")
         return live

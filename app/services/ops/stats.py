@@ -14,6 +14,7 @@ from app.services.jobs.eta import EtaEstimator, Speeds
 from app.services.jobs.status import prediction_of
 from app.services.models.capabilities import known_spec, tasks_of
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
+from app.services.ops.devices import device_counts
 from app.store.queue.workers import ready_models
 
 _LANE_OPTION = {"local": "", "remote": " --lane remote"}
@@ -64,13 +65,20 @@ class LaneState:
 
 @dataclass(frozen=True)
 class Readiness:
-    """`checks`: "ok" or the problem, by check. `ready`: all are ok."""
+    """`checks`: "ok" or the problem, by check. `ready`: all are ok. The `partial` ones do not count: something is
+    wrong there, and jobs run all the same."""
 
     checks: Mapping[str, str]
+    partial: frozenset[str] = frozenset()
 
     @property
     def ready(self) -> bool:
-        return all(state == "ok" for state in self.checks.values())
+        return not self.problems
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """The checks that are in the way of a job."""
+        return {name: state for name, state in self.checks.items() if state != "ok" and name not in self.partial}
 
 
 def queue(context: AppContext, *, owner: str | None = None, limit: int = 50) -> QueueStats:
@@ -158,14 +166,17 @@ def readiness(context: AppContext) -> Readiness:
     So an installation with only the remote lane is ready if its default model is remote. `lanes` has the state of each
     lane.
     """
-    checks = {"database": "ok", "workers": "ok", "disk": "ok"}
+    workers = context.workers.live()
+    devices = device_counts(workers)
+    checks = {"database": "ok", "workers": "ok", "devices": devices.sentence, "disk": "ok"}
     if context.database.read_only:
         checks["database"] = "read-only; check free space on its disk and the file permissions"
     lane = context.catalog.get(None).lane
-    if not any(worker["lane"] == lane for worker in context.workers.live()):
+    if not any(worker["lane"] == lane for worker in workers):
         checks["workers"] = (
             f"no live worker for the default model; start one with: python worker.py{_LANE_OPTION[lane]}"
         )
     if context.images.free_bytes() < context.settings.disk_floor_bytes:
         checks["disk"] = "less free space than DISK_FLOOR_BYTES; delete pictures or lower the floor"
-    return Readiness(checks)
+    needless = devices.working > 0 or lane == "remote"
+    return Readiness(checks, frozenset({"devices"}) if needless else frozenset())

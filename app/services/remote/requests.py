@@ -58,7 +58,7 @@ def prepare_remote(
         given = _with_source(context, schema, described.model, given, source_image_id, client_id)
     checked = schema.check(given)
     pictures, refused = _admitted(context, checked.input, client_id)
-    problems = [*checked.errors, *_unstorable(checked), *refused]
+    problems = [*checked.errors, *_empty(schema, checked), *_unstorable(checked), *refused]
     if problems:
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     spec = remote_spec(context.catalog, SOURCE, described.model, media)
@@ -179,6 +179,16 @@ def _request(spec: ModelSpec, call: RemoteCall, drawn_seed: int) -> GenerationRe
 def _prompts(input: Mapping[str, Any]) -> dict[str, str]:
     given = {name: input.get(name) for name in (*NAMES["prompt"], *NAMES["negative_prompt"])}
     return {name: text for name, text in given.items() if isinstance(text, str)}
+
+
+def _empty(schema: InputSchema, checked: Checked) -> list[FieldError]:
+    """Errors for required texts without a visible character: the provider would take them, and the money."""
+    texts = {name: checked.input.get(name) for name in sorted(schema.required)}
+    return [
+        FieldError(f"input.{name}", "must not be empty")
+        for name, text in texts.items()
+        if isinstance(text, str) and not text.strip()
+    ]
 
 
 def _unstorable(checked: Checked) -> list[FieldError]:

@@ -15,6 +15,13 @@ export async function loadCatalog() {
 
 export const modelOf = (id) => catalog.models.find((model) => model.id === id);
 
+/** The model called `name`: by its id, an alias or its repository, in any case. */
+export function modelNamed(name) {
+  const wanted = String(name).trim().toLowerCase();
+  const by = (names) => catalog.models.find((model) => names(model).some((one) => one.toLowerCase() === wanted));
+  return by((model) => [model.id]) ?? by((model) => model.aliases) ?? by((model) => [model.repo]);
+}
+
 /** Whether `model` supports a single size only. */
 export const oneSize = ({ limits }) => limits.min_width === limits.max_width && limits.min_height === limits.max_height;
 

@@ -9,6 +9,7 @@ import { pollNow, statusPoll } from "./status-poll.js";
 
 const ADVICE = {
   workers: "No worker is running, so pictures wait in line. Start one with “python worker.py”.",
+  devices: "No graphics device works, so pictures wait in line. They are made when the device passes its test again.",
   disk: "The disk is almost full, so new pictures are refused. Delete some, or make room.",
   database: "The database does not respond. Accepted jobs are safe.",
   session: "You are not signed in. Sign in at the top to see your pictures and make new ones.",
@@ -49,7 +50,7 @@ function read(status) {
 function judge(status, waiting, running) {
   if (!status) return ["offline", "Offline"];
   if (status.checks.session) return ["warn", "Signed out"];
-  if (!status.ready) return ["warn", status.checks.workers !== "ok" && status.checks.workers ? "No worker" : "Not ready"];
+  if (!status.ready) return ["warn", status.checks.workers !== "ok" && status.checks.workers ? "No worker" : status.checks.devices !== "ok" && status.checks.devices ? "No device" : "Not ready"];
   if (running) return ["busy", waiting ? `${running} running, ${waiting} waiting` : plural(running, "job running", "jobs running")];
   return ["ready", "Ready"];
 }

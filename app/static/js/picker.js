@@ -1,6 +1,6 @@
 // The model select of the form, with the chosen model's description and state.
 
-import { catalog, modelOf } from "./catalog.js";
+import { catalog, modelNamed, modelOf } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { localStore } from "./storage.js";
 
@@ -25,9 +25,10 @@ export function fillPicker() {
   describe();
 }
 
-export function choose(id) {
-  if (!modelOf(id)) return false;
-  select.value = id;
+export function choose(name) {
+  const model = modelNamed(name);
+  if (!model) return false;
+  select.value = model.id;
   select.dispatchEvent(new Event("change", { bubbles: true }));
   return true;
 }

@@ -1,6 +1,6 @@
 // Restores the settings of an image, a job or a dropped file to the form.
 
-import { modelOf } from "./catalog.js";
+import { modelNamed } from "./catalog.js";
 import { $ } from "./dom.js";
 import { fillPrompt } from "./examples.js";
 import { setLength } from "./length.js";
@@ -18,7 +18,7 @@ export function useSettings(made) {
   if (made.model_id && !choose(made.model_id)) {
     toast(`The model “${made.model_id}” is not here; ${chosen()?.name ?? "another"} is kept.`);
   }
-  if (modelOf(made.model_id)) applySteps(chosen().steps, settings.num_inference_steps ?? null);
+  if (modelNamed(made.model_id ?? "")) applySteps(chosen().steps, settings.num_inference_steps ?? null);
   setSize(settings.width, settings.height);
   setLength(settings.num_frames, settings.fps);
   set("#guidance", settings.guidance_scale);

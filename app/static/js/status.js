@@ -8,7 +8,7 @@ import { bytes, seconds } from "./format.js";
 import { statusPoll } from "./status-poll.js";
 
 const SPEEDS_EVERY = 6; // polls
-const CHECKS = { database: "Database", workers: "Workers", disk: "Disk", server: "Server", courier: "Webhooks" };
+const CHECKS = { database: "Database", workers: "Workers", devices: "Devices", disk: "Disk", server: "Server" };
 
 const sum = (list, name) => list.reduce((total, one) => total + (one[name] ?? 0), 0);
 const way = (name) => el("a", { href: pathTo(name) }, pathTo(name));

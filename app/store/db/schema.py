@@ -81,6 +81,7 @@ jobs = Table(
     Column("seconds_per_step", Double),  # of the current attempt, measured
     Column("downloaded_bytes", _Big),  # both only while its model is being downloaded
     Column("total_bytes", _Big),
+    Column("interruptions", Integer, nullable=False, server_default="0"),  # attempts that were not its fault
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -227,6 +228,30 @@ workers = Table(
     Column("lane", String(8), nullable=False, server_default="local"),
     Column("slots", Integer, nullable=False, server_default="1"),
     Column("running", Integer, nullable=False, server_default="0"),
+    Column("device_id", String(128), nullable=False, server_default=""),
+    Column("device_error", Text),  # while its device is out of service
+)
+
+# Devices that failed and have not finished a job since; the next worker of such a device tests it first.
+device_faults = Table(
+    "device_faults",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("device_id", String(128), primary_key=True),
+    Column("job_id", String(32)),
+    Column("reason", Text, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", Double, nullable=False),
+)
+
+# How workers died, as their supervisor saw it.
+worker_deaths = Table(
+    "worker_deaths",
+    metadata,
+    Column("worker_id", String(64), primary_key=True),
+    Column("cause", String(16), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("died_at", Double, nullable=False),
 )
 
 # Measured seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, select, update
 
-from app.core.webhooks import JITTER, RETRY_DELAYS, TRIES, Delivery, DeliveryState, pause_after
+from app.core.webhooks import JITTER, PAUSE, RETRY_DELAYS, TRIES, Delivery, DeliveryState
 from app.errors import DeliveryNotFound
 from app.store.db.database import Database, now
 from app.store.db.schema import UNDELIVERED, webhook_deliveries, webhook_pauses
@@ -179,7 +179,7 @@ def _settle(connection: Connection, delivery: Delivery, **values: Any) -> bool:
 
 def _pause(connection: Connection, endpoint: str) -> None:
     timeouts = (connection.scalar(select(_p.timeouts).where(_p.endpoint == endpoint)) or 0) + 1
-    values = {"timeouts": timeouts, "until": now() + pause_after(timeouts, random.random())}
+    values = {"timeouts": timeouts, "until": now() + PAUSE.seconds(timeouts, random.random())}
     statement = insert_into(webhook_pauses, connection).values(endpoint=endpoint, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=[_p.endpoint], set_=values))
     until = select(_p.until).where(_p.endpoint == endpoint).scalar_subquery()

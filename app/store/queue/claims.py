@@ -25,9 +25,11 @@ from app.store.queue.lease_expiry import (
     BACKOFF_DOUBLINGS,
     BACKOFF_MAX_SECONDS,
     BACKOFF_SECONDS,
+    backoff_after,
     earlier,
     expire_leases,
     status_after_failure,
+    status_after_interruption,
 )
 from app.store.queue.next_job import AVAILABLE, MERGEABLE, batchable, pick_next
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
@@ -218,6 +220,26 @@ class ClaimStore:
             worker_id=None,
             lease_expires_at=None,
         )
+
+    def interrupt(self, claim: Claim, error: CyberImageError) -> JobStatus:
+        """Return the job to the queue because its device or process failed: the attempt does not count, but after
+        MAX_INTERRUPTIONS of them the job is FAILED with `error`. Other jobs go first for a while. Returns its new
+        status. Raises LeaseLost."""
+        new_status = status_after_interruption()
+        waits = new_status == JobStatus.PENDING.value
+        row = self._end(
+            claim,
+            status=new_status,
+            error_code=case((jobs.c.cancel_requested, None), else_=error.code),
+            error_message=case((jobs.c.cancel_requested, None), else_=error.detail),
+            completed_at=case((waits, None), else_=now()),
+            available_at=case((waits, now() + backoff_after(jobs.c.interruptions)), else_=None),
+            interruptions=jobs.c.interruptions + 1,
+            max_attempts=jobs.c.max_attempts + 1,  # as in `release`
+            worker_id=None,
+            lease_expires_at=None,
+        )
+        return JobStatus(row.status)
 
     def expire_leases(self) -> Sequence[Row[Any]]:
         """Take jobs with an expired lease from their workers. Returns their rows. See `lease_expiry`."""

@@ -220,6 +220,7 @@ class JobStore:
                     status=JobStatus.PENDING.value,
                     turn=turn_for(connection, known.client_id, known.priority, known.lane),
                     max_attempts=jobs.c.attempt + max_attempts,
+                    interruptions=0,
                     available_at=None,
                     overtaken_at=None,
                     started_at=None,

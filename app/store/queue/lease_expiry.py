@@ -14,36 +14,44 @@ from app.store.db.schema import PENDING, PROCESSING, jobs
 
 BACKOFF_SECONDS = 2.0  # before the second attempt; doubles with each further one
 BACKOFF_DOUBLINGS = 7
+MAX_INTERRUPTIONS = 10  # of a job, by devices and by the end of the whole service; MAX_ATTEMPTS counts the others
 BACKOFF_MAX_SECONDS = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
+
+
+TIMED_OUT = jobs.c.lease_expires_at >= jobs.c.deadline_at
+_INTERRUPTED = (
+    f"{WorkerDied.title}, together with its supervisor or the machine: look at the log of the service, and at what"
+    " restarts it."
+)
 
 
 def expire_leases(connection: Connection, *, lease_seconds: float, timeout_seconds: float) -> Sequence[Row[Any]]:
     """Take all jobs with an expired lease from their workers, in one statement. Returns their rows.
 
-    Each is PENDING again while it has attempts left, else FAILED: `timeout` if it reached its deadline, `worker_died`
-    otherwise.
+    One that reached its deadline used an attempt, and is FAILED `timeout` when none is left. Another was interrupted:
+    its worker ended with its supervisor or the whole machine, for a supervisor that lives records the death (see
+    `deaths`). That does not count as an attempt, but the job is FAILED `worker_died` after MAX_INTERRUPTIONS.
     """
     _correct_future_times(connection, lease_seconds, timeout_seconds)
-    new_status = status_after_failure()
+    new_status = case((TIMED_OUT, status_after_failure()), else_=status_after_interruption())
     waits = new_status == JobStatus.PENDING.value
-    timed_out = jobs.c.lease_expires_at >= jobs.c.deadline_at
-    doublings = earlier(jobs.c.attempt - 1, literal(BACKOFF_DOUBLINGS))
-    backoff = literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is a compile-time option of SQLite
     return connection.execute(
         update(jobs)
         .where(PROCESSING, jobs.c.lease_expires_at <= now())
         .values(
             status=new_status,
             error_code=case(
-                (jobs.c.cancel_requested, None), (timed_out, GenerationTimeout.code), else_=WorkerDied.code
+                (jobs.c.cancel_requested, None), (TIMED_OUT, GenerationTimeout.code), else_=WorkerDied.code
             ),
             error_message=case(
                 (jobs.c.cancel_requested, None),
-                (timed_out, GenerationTimeout.title + "."),
-                else_=WorkerDied.title + ".",
+                (TIMED_OUT, GenerationTimeout.title + "."),
+                else_=_INTERRUPTED,
             ),
             completed_at=case((waits, None), else_=now()),
-            available_at=case((waits, now() + backoff), else_=None),
+            available_at=case((waits, now() + backoff_after(jobs.c.attempt - 1)), else_=None),
+            interruptions=case((TIMED_OUT, jobs.c.interruptions), else_=jobs.c.interruptions + 1),
+            max_attempts=case((TIMED_OUT, jobs.c.max_attempts), else_=jobs.c.max_attempts + 1),
             worker_id=None,
             lease_expires_at=None,
             revision=jobs.c.revision + 1,
@@ -59,6 +67,21 @@ def status_after_failure() -> Case[Any]:
         (jobs.c.attempt >= jobs.c.max_attempts, JobStatus.FAILED.value),
         else_=JobStatus.PENDING.value,
     )
+
+
+def status_after_interruption() -> Case[Any]:
+    """The status of a running job after an interruption that was not its fault."""
+    return case(
+        (jobs.c.cancel_requested, JobStatus.CANCELLED.value),
+        (jobs.c.interruptions + 1 >= MAX_INTERRUPTIONS, JobStatus.FAILED.value),
+        else_=JobStatus.PENDING.value,
+    )
+
+
+def backoff_after(failures: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Seconds before the next attempt: doubled with each of the earlier `failures`."""
+    doublings = earlier(failures, literal(BACKOFF_DOUBLINGS))
+    return literal(1).bitwise_lshift(doublings) * BACKOFF_SECONDS  # pow() is a compile-time option of SQLite
 
 
 def earlier(a: ColumnElement[Any], b: ColumnElement[Any]) -> ColumnElement[Any]:

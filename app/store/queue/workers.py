@@ -12,17 +12,20 @@ from app.core.catalog import Lane
 from app.store.db.database import Database, now
 from app.store.db.schema import workers
 
+WORKER_STATES = ("idle", "busy", "loading", "draining", "unhealthy")  # unhealthy: its device is out of service
+
 
 @dataclass(frozen=True)
 class WorkerReport:
     """State of a worker. `models` are its resident models; bytes are measured. It takes jobs of `lane`, `slots` at a
-    time; `running` is how many it runs now, of which `job_id` is the oldest."""
+    time; `running` is how many it runs now, of which `job_id` is the oldest. `device_error`: why its device is out of
+    service, None while it is not."""
 
     id: str
     host: str
     pid: int
     device: str
-    state: str = "idle"  # idle | busy | loading | draining
+    state: str = "idle"  # one of WORKER_STATES
     job_id: str | None = None
     models: Sequence[dict[str, Any]] = field(default_factory=tuple)
     rss_bytes: int = 0
@@ -30,6 +33,8 @@ class WorkerReport:
     lane: Lane = "local"
     slots: int = 1
     running: int = 0
+    device_id: str = ""
+    device_error: str | None = None
 
 
 def ready_models(worker: Mapping[str, Any]) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from app import create_app
@@ -29,6 +31,28 @@ def test_clean_up_says_what_it_removed(client, submit, worker, problem):
     metrics = client.get("/metrics").text
     assert 'cyberimage_upkeep_removed_total{kind="image"} 2.0' in metrics
     assert f"cyberimage_upkeep_freed_bytes_total {float(report['freed_bytes'])}" in metrics
+
+
+def test_a_dry_run_in_the_body_removes_nothing(client, submit, worker, problem):
+    images = []
+    for _ in range(3):
+        submit()
+        images += worker.finish()
+    told = client.post("/cleanup", json={"dry_run": True}).json
+    assert (told["dry_run"], told["images"]) == (True, 2)
+    for wrong in ({"dryrun": True}, {"dry_run": "perhaps"}):
+        problem(client.post("/cleanup", json=wrong), 400, "invalid_request")
+    problem(client.post("/cleanup", data="{", content_type="application/json"), 400, "invalid_request")
+    assert [client.get(f"/api/image/{image}").status_code for image in images] == [200, 200, 200]
+    assert client.post("/cleanup", content_type="application/json").json["images"] == 2  # nothing was sent
+
+
+def test_who_asked_for_a_clean_up_is_logged(client, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
+    with caplog.at_level(logging.INFO, "cyberimage.api"):
+        client.post("/cleanup?dry_run=1")
+    assert "Clean-up asked for by ip:127.0.0.1" in caplog.text
+    assert "dry_run=True" in caplog.text
 
 
 def test_a_favourite_stays(client, submit, worker):

@@ -214,6 +214,8 @@ WORKER = {
     "lane": "local",
     "slots": 2,
     "running": 1,
+    "device_id": "cuda:0",
+    "device_error": None,
 }
 QUEUE = QueueStats(
     {JobStatus.PENDING: 1, JobStatus.PROCESSING: 1},

@@ -21,6 +21,7 @@ from app.config import ROOT
 from app.core.job import JobView
 from app.core.response_body import ResponseBody
 from app.services.job_body import webhook_message
+from app.services.ops.stats import Readiness
 from app.services.remote.models import Listing
 from app.services.urls import with_url_prefix
 from tests.api.schemas import objects
@@ -75,7 +76,7 @@ BODIES: dict[str, Callable[[], ResponseBody]] = {
         objects.SUMMARY,
         objects.READING,
         objects.RECENT,
-        ChecksBody.of({"server": "ok", "disk": "full"}),
+        ChecksBody.of(Readiness({"server": "ok", "disk": "full"})),
         started_at=objects.AT,
         now=objects.AT + 3,
         versions={"python": "3"},

@@ -116,6 +116,8 @@ def test_nonsense_costs_one_and_gets_its_own_error(client_with, body):
     [
         ("/api/generate", {"prompt": "x", "settings": {"num_images": 2.0}}),
         ("/v1/txt2img", {"prompt": "x", "num_images": 2, "timeout": 0}),
+        ("/v1/txt2img", {"prompt": "x", "batch_size": 2, "timeout": 0}),
+        ("/api/generate", {"prompt": "x", "settings": {"n": 2}}),
         ("/v1/inference/demo", {"inputs": "x", "parameters": {"num_images": 2, "timeout": 0}}),
         *(("/api/run-image-model", {"model": "a/b", "input": {name: "2"}}) for name in ("num_outputs", "n")),
         ("/api/run-image-model", {"model": "a/b", "input": {"num_outputs": 2.0}}),

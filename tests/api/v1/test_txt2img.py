@@ -125,7 +125,6 @@ def test_the_same_key_gives_the_same_picture(client, worker, next_job, context):
     [
         ({"num_inference_steps": 0}, "num_inference_steps"),
         ({"num_inference_steps": 101}, "num_inference_steps"),
-        ({"num_inference_steps": 3}, "num_inference_steps"),  # demo's own rule
         ({"guidance_scale": 0.9}, "guidance_scale"),
         ({"guidance_scale": 20.1}, "guidance_scale"),
         ({"guidance_scale": 5.1}, "guidance_scale"),  # demo's own rule
@@ -142,6 +141,19 @@ def test_what_is_wrong_is_named_as_it_was_sent(client, problem, context, wrong, 
     assert [one["field"] for one in body["errors"]] == [field]
     assert "settings." not in body["detail"]
     assert not context.jobs.count_pending()
+
+
+def test_other_programs_names_are_taken_once(client, problem, context):
+    sent = client.post(
+        "/v1/txt2img", json={"prompt": "a fox", "steps": 8, "cfg_scale": 3, "n": 2, "model": "DEMO", "timeout": 0}
+    )
+    assert sent.status_code == 202, sent.json
+    job = context.jobs.get(sent.headers["X-Job-Id"])
+    assert (job.request.num_inference_steps, job.request.guidance_scale, job.request.num_images) == (8, 3, 2)
+    assert job.request.model_id == "demo"
+    assert job.warnings[0].startswith("model was read as model_id")
+    twice = problem(client.post("/v1/txt2img", json=FLAT | {"steps": 8}), 400, "invalid_request")
+    assert "is another name of num_inference_steps" in twice["errors"][0]["message"]
 
 
 def test_a_model_of_videos(settings_in, tmp_path, problem):

@@ -13,14 +13,12 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-Main = Callable[[], int]
-
 
 class ForkedProcess:
     """What the supervisor uses of `subprocess.Popen`. `command` is a name in `mains`; `roles` is a folder in which each
     process leaves a file `<pid>` that holds its name; `not_theirs` are descriptors that the parent keeps to itself."""
 
-    mains: Mapping[str, Main]
+    mains: Mapping[str, Callable[..., int]]
     roles: str
     not_theirs: Sequence[int] = ()
 
@@ -28,7 +26,7 @@ class ForkedProcess:
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
-            self._become(command[0], env)
+            self._become(command[0], command[1:], env)
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -53,7 +51,7 @@ class ForkedProcess:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def _become(self, name: str, environment: Mapping[str, str]) -> NoReturn:
+    def _become(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
         status = 1
         try:
             os.setsid()
@@ -66,7 +64,7 @@ class ForkedProcess:
             random.seed()  # or all of them would throw the same dice
             with open(os.path.join(self.roles, str(os.getpid())), "w") as role:
                 role.write(name)
-            status = self.mains[name]()
+            status = self.mains[name](*arguments)
         except SystemExit as asked:
             status = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
         except BaseException:  # noqa: BLE001 - it must not return into the parent's code

@@ -174,7 +174,7 @@ class CrashTest:
 
     def _report(self, context: AppContext) -> Report:
         jobs = context.jobs.newest(list(JobStatus), limit=1_000_000)
-        faults = find_faults(context, self._memory, strangers=self._hostility is not None)
+        faults = find_faults(context, self._memory, other_clients=self._hostility is not None)
         return Report(
             faults=faults + (self._hostility.faults if self._hostility is not None else []),
             hostile=self._hostility.done if self._hostility is not None else Counter(),

@@ -22,7 +22,7 @@ def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
     if rest == ("mutant",):
         remove_fence()
     hurry()
-    from app.cli import supervisor
+    from app.cli import supervisor, worker_death
     from app.cli.worker import main as run_worker
     from app.config import load_settings
     from app.monitoring.failpoints import ENVIRONMENT_NAME
@@ -35,13 +35,19 @@ def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
     configure_logging(load_settings(), "run")
     children = [supervisor.Child("api", ["api"], essential=True)]
     children += [
-        supervisor.Child(f"worker {number + 1}", ["worker"], {ENVIRONMENT_NAME: failpoints})
+        supervisor.Child(f"worker {number + 1}", ["worker"], {ENVIRONMENT_NAME: failpoints}, runs_jobs=True)
         for number in range(int(workers))
     ]
     supervisor.HEALTHY_AFTER_SECONDS = supervisor.STARTED_AFTER_SECONDS = 0.0
     supervisor.subprocess = SimpleNamespace(Popen=ForkedProcess, TimeoutExpired=subprocess.TimeoutExpired)
     running = supervisor.Supervisor(children, grace=5.0)
-    ForkedProcess.mains = {"api": gunicorn_app.main, "worker": lambda: run_worker(lambda _: {"local": make_engine})}
+    command = supervisor.record_command
+    supervisor.record_command = lambda worker, death: ["death", *command(worker, death)[3:]]
+    ForkedProcess.mains = {
+        "api": gunicorn_app.main,
+        "worker": lambda: run_worker(lambda _: {"local": make_engine}),
+        "death": lambda *arguments: worker_death.main(arguments),
+    }
     ForkedProcess.roles = str(Path(folder, "roles"))
     ForkedProcess.not_theirs = [running._held_end]
     signal.signal(signal.SIGTERM, lambda *_: running.stop())

@@ -12,26 +12,26 @@ from tests.e2e.crash.clients import Asked, Memory
 from tests.e2e.crash.worker_parts import MAKER
 
 
-def find_faults(context: AppContext, memory: Memory, *, strangers: bool = False) -> list[str]:
-    """All violations, one sentence each. With `strangers` there are also jobs of other clients, which may fail."""
+def find_faults(context: AppContext, memory: Memory, *, other_clients: bool = False) -> list[str]:
+    """All violations, one sentence each. With `other_clients` there are also jobs of other clients, which may fail."""
     faults = list(memory.wrong)
-    faults += _lost(context, memory, strangers)
+    faults += _lost(context, memory, other_clients)
     by_id = {asked.job_id: asked for asked in memory.acknowledged()}
     for job in _all_jobs(context):
         asked = by_id.get(job.id)
-        if asked is not None or not strangers:
+        if asked is not None or not other_clients:
             faults += _faults_of(context, job, asked)
     sweep_orphans(context, older_than=0.0)
     faults += _files(context)
     return faults
 
 
-def _lost(context: AppContext, memory: Memory, strangers: bool) -> Iterator[str]:
+def _lost(context: AppContext, memory: Memory, other_clients: bool) -> Iterator[str]:
     known = {job.id for job in _all_jobs(context)}
     for asked in memory.acknowledged():
         if asked.job_id not in known:
             yield f"{asked.job_id} was acknowledged and is lost"
-    if len(known) > len(memory.asked) and not strangers:
+    if len(known) > len(memory.asked) and not other_clients:
         yield f"{len(memory.asked)} requests made {len(known)} jobs"
 
 

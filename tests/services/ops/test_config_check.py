@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from app.cli.run import main
-from app.config import Read, read_settings
+from app.config import LoadedSettings, read_settings
 from app.services.ops.config_check import changes, warnings_for
 
 
-def read(tmp_path: Path, **environment: str) -> Read:
+def read(tmp_path: Path, **environment: str) -> LoadedSettings:
     return read_settings({"IMAGES_DIR": str(tmp_path / "not" / "there"), **environment}, None)
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from app.core import webhooks as rules
-from app.core.webhooks import RETRY_DELAYS, TRIES, Delivery, DeliveryState, endpoint_of, pause_after, retry_delay
+from app.core.webhooks import PAUSE, RETRY_DELAYS, TRIES, Delivery, DeliveryState, endpoint_of, retry_delay
 from app.errors import DeliveryNotFound
 from app.store.db.schema import webhook_deliveries
 from app.store.ops.webhooks import SkippedReceivers, WebhookStore
@@ -39,7 +39,7 @@ def test_a_claimed_delivery_cannot_be_claimed_until_its_lease_ends(both: Harness
     assert (second.id, second.payload, second.attempt) == (first.id, first.payload, 2)
 
 
-def test_many_couriers_share_the_work_and_none_is_done_twice(both: Harness) -> None:
+def test_many_dispatchers_share_the_work_and_none_is_done_twice(both: Harness) -> None:
     for _ in range(20):
         both.finish(URL)
     found: list[str] = []
@@ -126,7 +126,7 @@ def test_an_endpoint_that_times_out_is_paused_and_what_waits_keeps_its_tries(bot
     assert claim(both).job_id == other
     assert both.webhooks.claim(lease_seconds=60) is None
     assert [delivery.tries_left for delivery in both.deliveries(late)] == [TRIES]
-    assert min(delivery.due_at for delivery in both.deliveries(late)) > both.store.now() + rules.FIRST_PAUSE - 5
+    assert min(delivery.due_at for delivery in both.deliveries(late)) > both.store.now() + PAUSE.first - 5
 
 
 def test_the_pause_grows_with_every_time_and_ends_with_the_first_answer(
@@ -140,17 +140,16 @@ def test_the_pause_grows_with_every_time_and_ends_with_the_first_answer(
         edit(both, both.only(waiting), due_at=both.store.now() + 5)
         both.webhooks.failed(claim(both), "slow", retry_in=0, timed_out=True)
         pauses.append(both.only(waiting).due_at - both.store.now())
-    assert [round(pause / rules.FIRST_PAUSE) for pause in pauses] == [1, 2, 4]
+    assert [round(pause / PAUSE.first) for pause in pauses] == [1, 2, 4]
     edit(both, both.only(probe), due_at=0, tries_left=TRIES)
     both.webhooks.failed(claim(both), "the receiver answered 500", response_status=500, retry_in=300)
     assert claim(both).job_id == waiting
     assert both.only(both.finish(URL)).due_at <= both.store.now()
 
 
-def test_pauses_double_up_to_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "JITTER", 0.0)
-    assert [pause_after(timeouts, 0.5) for timeouts in (1, 2, 3, 4)] == [10, 20, 40, 80]
-    assert pause_after(10_000, 0.5) == rules.LONGEST_PAUSE
+def test_pauses_double_up_to_an_hour() -> None:
+    assert [PAUSE.seconds(timeouts) for timeouts in (1, 2, 3, 4)] == [10, 20, 40, 80]
+    assert PAUSE.seconds(10_000) == 3600
 
 
 def test_the_tries_take_about_a_day() -> None:

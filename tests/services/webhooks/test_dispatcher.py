@@ -257,7 +257,7 @@ def test_several_dispatchers_deliver_once(both: Harness, receiver: Receiver, sta
     assert len(receiver.calls) == len(jobs) == 10
 
 
-def test_a_stopped_courier_lets_what_is_under_way_finish(
+def test_a_stopped_dispatcher_lets_what_is_under_way_finish(
     harness: Harness, receiver: Receiver, start_dispatcher: StartDispatcher
 ) -> None:
     job_id = harness.finish(receiver.url("/hang"))

@@ -104,6 +104,14 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
     store.complete(store.claim())
     with database.write() as connection:
         connection.execute(text("ALTER TABLE outputs DROP COLUMN search_text"))
+        for later in (
+            "jobs DROP COLUMN interruptions",
+            "workers DROP COLUMN device_id",
+            "workers DROP COLUMN device_error",
+        ):
+            connection.execute(text(f"ALTER TABLE {later}"))
+        for table in ("device_faults", "worker_deaths"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
     migrate(database)
     assert len(store.outputs.page(GalleryQuery(search="wolken über"))) == 1

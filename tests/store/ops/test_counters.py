@@ -40,7 +40,7 @@ def test_every_end_is_counted_by_its_outcome(store: Store) -> None:
     store.claims.cancelled(claim)
     store.jobs.cancel(store.jobs.waiting()[0].id)
     poison = store.claim()
-    store.edit(poison.job_id, max_attempts=1)
+    store.edit(poison.job_id, interruptions=9)
     store.lose(poison)
     assert counted(store, "jobs_accepted") == {"": 6}
     outcomes = {"completed": 1, "out_of_memory": 1, "model_unavailable": 1, "cancelled": 2, "worker_died": 1}

@@ -7,6 +7,7 @@ import pytest
 from app.core.job import JobStatus, Phase, Progress
 from app.store.db.database import Database
 from app.store.queue.claims import BACKOFF_MAX_SECONDS, BACKOFF_SECONDS
+from app.store.queue.lease_expiry import MAX_INTERRUPTIONS
 from tests.store.harness import LEASE, TIMEOUT, Store
 
 
@@ -81,9 +82,9 @@ def test_a_silent_worker_s_job_waits_again_behind_a_backoff(store: Store) -> Non
 
 def test_the_backoff_doubles_up_to_its_bound(store: Store) -> None:
     job = store.submit()
-    store.edit(job.id, max_attempts=100)
     waits = []
     for _ in range(10):
+        store.edit(job.id, interruptions=0)
         claim = store.claim()
         store.expire(claim)
         store.claims.expire_leases()
@@ -93,12 +94,16 @@ def test_the_backoff_doubles_up_to_its_bound(store: Store) -> None:
     assert waits == pytest.approx(expected, abs=1.5)
 
 
-def test_poison_stops(store: Store) -> None:
+def test_the_end_of_everything_is_no_attempt_but_bounded(store: Store) -> None:
+    """The lease expires without a recorded death: the worker ended with its supervisor or the machine."""
     job = store.submit()
-    for attempt in (1, 2, 3):
+    for attempt in range(1, MAX_INTERRUPTIONS + 1):
+        assert store.jobs.get(job.id).status is JobStatus.PENDING
         claim = store.claim(f"w{attempt}")
         assert claim.attempt == attempt
         store.lose(claim)
+    row = store.row(job.id)
+    assert (row.interruptions, row.max_attempts - row.attempt) == (MAX_INTERRUPTIONS, 3)
     dead = store.jobs.get(job.id)
     assert (dead.status, dead.error_code) == (JobStatus.FAILED, "worker_died")
     assert dead.completed_at is not None

@@ -140,7 +140,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
         lambda store: ask_a_provider(store).observed("replicate", Report("p1", PredictionStatus.SUCCEEDED)),
         set(),
     ),
-    "strays": (lambda store: ask_a_provider(store).abandoned("replicate"), {"ix_predictions_open"}),
+    "abandoned predictions": (lambda store: ask_a_provider(store).abandoned("replicate"), {"ix_predictions_open"}),
     "counts by lane": (lambda store: store.jobs.counts_by_lane(), {"ix_jobs_line", "ix_jobs_leases"}),
     "count pending": (lambda store: store.jobs.count_pending(), set()),
     "running": (lambda store: store.jobs.running(), {"ix_jobs_leases"}),

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from app.core.faults import is_beyond_the_job
 from app.engines.base import Pixels
 from app.engines.diffusers.generate.task_pipelines import decode_frame, first_frame
-from app.engines.diffusers.load.errors import is_out_of_memory, log
+from app.engines.diffusers.load.errors import log
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
 FIRST_AFTER_SECONDS = 0.4
@@ -63,7 +64,7 @@ class Previewer:
         try:
             return self._draw(self._heading(step, latents))
         except _FAULTS as error:
-            if is_out_of_memory(error):
+            if is_beyond_the_job(error):
                 raise
             self._failed = True
             log.warning("%s: no previews, drawing one failed: %s", type(self._pipeline).__name__, error)

@@ -7,10 +7,13 @@ replaces linear attention by a different computation, so it is used only for fam
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
 
+from app.core.faults import Fault, fault_of
+from app.engines.attention_check import attention_problem
 from app.engines.diffusers.load.errors import warn_once
 
 _SAFE_FAMILIES = ("Flux", "StableDiffusion")
@@ -34,13 +37,24 @@ def choose_attention(asked: str, pipeline_class: str, device: torch.device) -> s
     return "xformers"
 
 
-def apply_attention(pipeline: Any, attention: str) -> str:
+def apply_attention(pipeline: Any, attention: str, device: torch.device) -> str:
     """Install `attention` in `pipeline`; returns what is really in use: `native` when xformers does not work here."""
     if attention != "xformers":
+        return "native"
+    if problem := _xformers_problem(device):
+        warn_once(f"xformers does not work here ({problem}): native attention is used.")
         return "native"
     try:
         pipeline.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError, RuntimeError) as error:
+        if fault_of(error) in (Fault.MEMORY, Fault.DEVICE):  # a missing library is no reason to stop, those are
+            raise
         warn_once(f"xformers does not work here ({str(error).splitlines()[0][:200]}): native attention is used.")
         return "native"
     return "xformers"
+
+
+@cache
+def _xformers_problem(device: torch.device) -> str:
+    """Why it cannot be used on `device`, tried once per process."""
+    return attention_problem("xformers", device)

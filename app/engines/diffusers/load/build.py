@@ -11,9 +11,10 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
+from app.core.faults import is_beyond_the_job
 from app.engines.diffusers.load.casting import cast_part
 from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint
-from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, load_error
+from app.engines.diffusers.load.errors import LOAD_ERRORS, load_error
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
 from app.engines.diffusers.load.parts import load_parts, require_all_weights
@@ -34,7 +35,7 @@ def build_pipeline(
 ) -> Any:
     """The diffusers pipeline of `checkpoint` on its device, with the parts `shared` instead of those in its files.
 
-    Raises ModelUnavailable; out of memory passes through.
+    Raises ModelUnavailable; faults of memory, device and process pass through.
     """
     pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
     try:
@@ -46,7 +47,7 @@ def build_pipeline(
             require_all_weights(getattr(pipeline, name, None) if name else None, checkpoint.path / name, count)
         place(pipeline, load_plan)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
-        if is_out_of_memory(error):
+        if is_beyond_the_job(error):
             raise
         raise load_error(error, spec) from error
     pipeline.set_progress_bar_config(disable=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,17 +65,22 @@ class _File:
 
 
 @contextmanager
-def resumable_downloads(control: Control, disk_floor_bytes: int) -> Iterator[None]:
+def resumable_downloads(
+    control: Control, disk_floor_bytes: int, require: Callable[[str, int], None] = lambda repo, size: None
+) -> Iterator[None]:
     """Patch diffusers, which alone knows which files of a repo a pipeline needs, to download through this module.
 
     It has neither a callback nor a way to cancel; so the function that it calls with its list of files is replaced
-    within the block. Also raises Cancelled and StorageFull.
+    within the block. `require` is called with a repo and the bytes of its files before any is fetched. Also raises
+    Cancelled, StorageFull and what `require` raises.
     """
     huggingface_hub.utils.disable_progress_bars()  # `control` gets the progress instead
 
     def download(repo: str, **asked: Any) -> str:
         if not asked.get("local_files_only"):
-            _fetch(repo, snapshot_download(repo, **asked, dry_run=True), control, disk_floor_bytes)
+            wanted = snapshot_download(repo, **asked, dry_run=True)
+            require(repo, sum(each.file_size or 0 for each in wanted))
+            _fetch(repo, wanted, control, disk_floor_bytes)
         return str(snapshot_download(repo, **asked))
 
     plain, pipeline_utils.snapshot_download = pipeline_utils.snapshot_download, download

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import cache
 
 import huggingface_hub.errors as hub
-import torch
 
 from app.core.catalog import ModelSpec
 from app.errors import GenerationError, ModelDownloadFailed, ModelRequiresAuth, ModelUnavailable, StorageFull
@@ -18,7 +17,7 @@ from app.errors import GenerationError, ModelDownloadFailed, ModelRequiresAuth, 
 DOWNLOAD_ERRORS = (OSError, ValueError, hub.HTTPError, hub.EntryNotFoundError, hub.RevisionResolutionError)
 LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 _UNREACHABLE = (hub.HTTPError, ConnectionError, TimeoutError, hub.EntryNotFoundError)
-MEMORY_ERRORS = (RuntimeError, MemoryError)  # torch.OutOfMemoryError is a RuntimeError, and the CPU raises a plain one
+MEMORY_ERRORS = (RuntimeError, MemoryError, OSError)  # what may mean that memory ran out: app.core.faults decides
 
 
 def download_error(error: BaseException, spec: ModelSpec) -> GenerationError:
@@ -78,14 +77,6 @@ def load_error(error: BaseException, spec: ModelSpec) -> ModelUnavailable:
     """The error for local files that could not be loaded as a pipeline."""
     missing = f"{error.filename} is missing" if isinstance(error, FileNotFoundError) and error.filename else None
     return ModelUnavailable(f"{spec.id} ({spec.repo}) cannot be loaded: {missing or _first_line(error)}")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` means that RAM or GPU memory ran out."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return "DefaultCPUAllocator" in text or "CUDA out of memory" in text or "CUBLAS_STATUS_ALLOC_FAILED" in text
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

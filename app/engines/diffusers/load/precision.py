@@ -50,4 +50,6 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cuda" and torch.version.hip is None:
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type in ("cuda", "xpu")  # what torch supports of AMD's and Intel's has it; not all of Apple's

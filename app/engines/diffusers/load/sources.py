@@ -7,6 +7,7 @@ A downloaded model is used without another request to the hub, so that it neithe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub.errors as hub
@@ -26,6 +27,7 @@ from app.engines.diffusers.load.checkpoint import (
     inspect_folder,
     variant_of,
 )
+from app.engines.diffusers.load.cpu_limits import require_runnable_download
 from app.engines.diffusers.load.downloads import resumable_downloads
 from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error, log
 from app.engines.diffusers.load.hub import plain_names_only
@@ -75,7 +77,8 @@ def _from_hub(spec: ModelSpec, settings: EngineSettings, control: Control) -> Ch
         log.info("%s: the copy of %s on this machine is incomplete: %s", spec.id, spec.repo, problem)
     control.report(Phase.DOWNLOADING)
     try:
-        with resumable_downloads(control, settings.disk_floor_bytes):
+        require = partial(require_runnable_download, settings=settings)
+        with resumable_downloads(control, settings.disk_floor_bytes, require):
             folder = _fetch(spec, local_files_only=False)
     except DOWNLOAD_ERRORS as error:
         raise download_error(error, spec) from error

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.core.faults import is_beyond_the_job
 from app.core.loras import FAMILIES, LoraFile, fits
-from app.engines.diffusers.load.errors import LOAD_ERRORS, is_out_of_memory, log
+from app.engines.diffusers.load.errors import LOAD_ERRORS, log
 from app.engines.diffusers.load.precision import dtype_name
 from app.engines.diffusers.loras.hooks import ActiveLoras, Additions, denoiser_additions
 from app.engines.diffusers.loras.tensors import Contents, misfit, read_contents
@@ -103,7 +104,7 @@ class LoraCache:
         except TextEncoderMismatch as problem:
             raise self._incompatible(lora, str(problem)) from None
         except LOAD_ERRORS as error:
-            if is_out_of_memory(error):
+            if is_beyond_the_job(error):
                 raise
             raise self._incompatible(lora, (str(error).splitlines() or [type(error).__name__])[0][:200]) from error
         if not additions:

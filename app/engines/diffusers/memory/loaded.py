@@ -80,4 +80,5 @@ class LoadedModel:
             needed_bytes=self.needed_bytes,
             parked=parked,
             form=self.load_plan.form,
+            attention=self.attention,
         )

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 
 from app.core.catalog import ModelSpec
+from app.core.faults import is_out_of_memory
 from app.core.parking import count_to_evict, evictions_to_park, reserve_bytes
 from app.engines.base import ResidentModel
-from app.engines.diffusers.load.errors import MEMORY_ERRORS, is_out_of_memory, log
+from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import free_bytes, gigabytes, ram_bytes, release
 

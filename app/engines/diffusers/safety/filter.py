@@ -19,9 +19,10 @@ from PIL import Image, ImageFilter
 from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
+from app.core.faults import is_beyond_the_job
 from app.core.safety import SafetyPolicy, SafetyResult, most_severe
 from app.engines.base import EngineSettings, GeneratedImage, GeneratedVideo, Generation, Pixels
-from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, is_out_of_memory, log
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, log
 from app.engines.diffusers.load.hub import plain_names_only
 from app.engines.diffusers.safety.checkers import Checker, clip_checker, label_checker
 from app.errors import ContentBlocked, ModelUnavailable
@@ -100,7 +101,7 @@ class Safety:
                 raise ModelUnavailable(f"The safety checker {name} is a {kind}; known are {', '.join(KINDS)}.")
             checker = KINDS[kind](part)
         except (*LOAD_ERRORS, SafetensorError) as error:
-            if is_out_of_memory(error):
+            if is_beyond_the_job(error):
                 raise
             raise ModelUnavailable(f"The safety checker {name} cannot be loaded: {str(error)[:300]}") from error
         log.info("The safety checker %s is loaded", name)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.engines.diffusers.load import attention
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
 from app.engines.diffusers.load.errors import warn_once
 from app.engines.diffusers.load.load_plan import LoadPlan
@@ -75,6 +76,11 @@ def test_attention_by_wish_family_and_device(capability, asked, pipeline, gpu, a
     assert choose_attention(asked, pipeline, GPU if gpu else CPU) == attention
 
 
+@pytest.fixture(autouse=True)
+def _tried_anew():
+    attention._xformers_problem.cache_clear()
+
+
 def test_falling_back_to_native_is_logged_once(capability, caplog):
     for _ in range(3):
         choose_attention("xformers", "FluxPipeline", CPU)
@@ -84,13 +90,20 @@ def test_falling_back_to_native_is_logged_once(capability, caplog):
     assert caplog.records[0].name == "cyberimage.models"
 
 
-def test_xformers_that_does_not_work_is_not_used(capability, caplog):
+def test_xformers_that_does_not_work_is_not_used(capability, caplog, monkeypatch):
     class Pipeline:
         def enable_xformers_memory_efficient_attention(self):
             raise NotImplementedError("No operator found\nfor this input")
 
-    assert apply_attention(Pipeline(), "xformers") == "native"
+    monkeypatch.setattr(attention, "attention_problem", lambda *_: "")
+    assert apply_attention(Pipeline(), "xformers", torch.device("cuda:3")) == "native"
     assert "No operator found" in caplog.text
+
+
+def test_xformers_that_computes_something_else_is_not_installed(capability, caplog, monkeypatch):
+    monkeypatch.setattr(attention, "attention_problem", lambda *_: "its result differs from native attention by 0.3")
+    assert apply_attention(object(), "xformers", torch.device("cuda:4")) == "native"
+    assert "differs from native attention by 0.3" in caplog.text
 
 
 def test_xformers_on_a_cpu_draws_the_native_picture(engine, spec_of, ask):

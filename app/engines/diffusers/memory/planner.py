@@ -140,12 +140,12 @@ class MemoryPlanner:
         packages = [name for name in (FOUR_BIT_PACKAGE,) if is_installed(name)]
         ordered = bool(getattr(pipeline_class, "model_cpu_offload_seq", None))
         asked, options = load_plan.compression, spec.options
-        wanted = options.quantization or self._settings.quantization
+        switch = options.quantization if options.quantization in ("auto", "none") else self._settings.quantization
         forms = possible_forms(
             parts,
             Machine(is_gpu(self._device), packages, ordered),
             asked.kinds,
-            automatic=wanted != "none" and not options.quantized_parts,
+            automatic=switch != "none" and not options.quantized_parts,
             cast_encoders=not checkpoint.is_single_file,
         )
         on_gpu = is_gpu(self._device)

@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import CLIPTextModel, T5EncoderModel
 
+from app.core import memory_parts
 from app.core.memory_plan import Room
 from app.engines.diffusers import engine as engine_module
 from app.engines.diffusers import loader as loader_module
@@ -165,6 +166,23 @@ def test_out_of_memory_while_loading_tries_the_next_smaller_plan(engine, spec_of
     assert tried[2:] == ["float8"]  # it is not tried again in this process
     engine.load(spec_of("flux", hint="changed"), Recorder())
     assert tried[3:] == ["32 bit", "float8"]
+
+
+@pytest.mark.parametrize("family", ["flux", "sd35", "sana", "wan"])
+def test_a_text_encoder_in_float8_draws_nearly_the_same(engine, spec_of, ask, short, monkeypatch, family):
+    """Its own dtype, to which pipelines convert what it returns, stays the one it computes in."""
+    spec = spec_of(family, media="video") if family == "wan" else spec_of(family)
+    frames = {"num_frames": 5, "fps": 8, "task": "txt2video"} if family == "wan" else {}
+    plain = engine.generate(spec, ask(**frames), Recorder())
+    engine.unload(spec.id)
+    monkeypatch.setattr(memory_parts, "LARGE_ENCODER", 1)
+    form = "float8 with text encoder in float8"
+    short(form)
+    made = DiffusersEngine(engine._settings).generate(spec, ask(**frames), Recorder())
+    assert "text_encoder in float8" in made.versions["weights"]
+    assert made.effective["memory_plan"] == f"{form}, none"
+    one, other = (g.videos[0].poster if g.videos else g.images[0].pixels for g in (plain, made))
+    assert 0 < np.abs(one.astype(int) - other).mean() < 15
 
 
 def test_the_last_plan_ends_it(engine, spec_of, short):

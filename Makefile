@@ -5,6 +5,7 @@
 # make check-load      the tests with threads and processes, five times, beside eight busy loops (hours)
 # make bench   the benchmarks; docs/BENCHMARKS.md explains them
 # make crash   kill and freeze everything for MINUTES=10 per database; nothing may be lost or published twice
+# make chaos   the same beside faults of the machine: disks, database, locks, clocks
 # make screenshots   pictures of every view of the page, into OUT=screenshots
 # make docs    the generated part of the documentation
 # make lock    locks/ anew, after a change of the requirements: versions and hashes of all packages, for all platforms
@@ -28,7 +29,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: run stop reload logs build test check check-numbers check-load lint api-test fuzz bench load soak crash screenshots docs lock audit clean
+.PHONY: run stop reload logs build test check check-numbers check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -82,6 +83,10 @@ soak: .venv/dev-installed
 crash: .venv/dev-installed
 	@$(BIN)/python -m tests.e2e.crash --minutes $(MINUTES) --database sqlite
 	@$(BIN)/python -m tests.e2e.crash --minutes $(MINUTES) --database postgres
+
+chaos: .venv/dev-installed
+	@$(BIN)/python -m tests.e2e.crash --machine --minutes $(MINUTES) --database sqlite
+	@$(BIN)/python -m tests.e2e.crash --machine --minutes $(MINUTES) --database postgres
 
 screenshots: .venv/dev-installed .venv/browser
 	@$(BIN)/python -m tools.screenshots $(OUT)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from app.config import Settings
 
 
+REQUEST_LOCK_SECONDS = 3.0  # how long a request waits for a lock that another program holds
+
+
 def create_app(settings: Settings) -> OpenAPI:
     """Create the web application and open its installation: call it after a fork, never before.
 
@@ -45,6 +48,6 @@ def create_app(settings: Settings) -> OpenAPI:
         # Flask-CORS treats origins with brackets (IPv6) as patterns.
         allowed = [re.compile(f"^{re.escape(one)}$") if "[" in one else one for one in settings.cors_origin_list]
         CORS(app, origins=allowed, expose_headers=api.EXPOSED_HEADERS)
-    server = app.extensions["cyberimage"] = ApiContext(open_context(settings))
+    server = app.extensions["cyberimage"] = ApiContext(open_context(settings, lock_timeout=REQUEST_LOCK_SECONDS))
     app.extensions["cyberimage-access-control"] = AccessControl(server)
     return app

@@ -206,6 +206,12 @@ class DatabaseReadOnly(DatabaseUnavailable):
     code, title = "database_read_only", "The database is read-only"
 
 
+class DatabaseDamaged(DatabaseUnavailable):
+    """The content of the database is damaged; a backup has to be restored."""
+
+    code, title = "database_damaged", "The database is damaged"
+
+
 class DatabaseFull(DatabaseUnavailable):
     """The disk of the database is full: no job can be accepted or finished until there is space."""
 
@@ -226,10 +232,12 @@ class DiskFull(CyberImageError):
 
 
 class GenerationError(CyberImageError):
-    """A generation failed. `transient` errors may pass and are retried while attempts are left."""
+    """A generation failed. `transient` errors may pass and are retried while attempts are left; after one that is not
+    `counted`, the attempt does not count and the job waits for as long as the fault lasts."""
 
     code, status, title = "generation_failed", 500, "The generation failed"
     transient: ClassVar[bool] = False
+    counted: ClassVar[bool] = True
 
 
 class ModelUnavailable(GenerationError):
@@ -290,10 +298,23 @@ class ProviderError(GenerationError):
 
 
 class StorageFull(GenerationError):
-    """The picture could not be written because the disk is full; retried."""
+    """A download does not fit on its disk; retried."""
 
     code, status, title = "disk_full", 507, "The disk is full"
     transient = True
+
+
+class MediaUnavailable(GenerationError):
+    """The picture could not be written: its folder is read-only, its disk is broken, its mount is gone."""
+
+    code, status, title = "storage_unavailable", 503, "The picture could not be written"
+    transient, counted = True, False
+
+
+class MediaFull(MediaUnavailable):
+    """The picture could not be written because its disk is full."""
+
+    code, status, title = "disk_full", 507, "The disk is full"
 
 
 # --- control flow -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import click
 
 EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: no server answers, or the database is not there yet
+EXIT_DAMAGED = 65  # sysexits' EX_DATAERR: the database is damaged
 EXIT_INTERRUPTED = 130
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

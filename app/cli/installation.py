@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from app.cli.common import EXIT_CONFIGURATION, EXIT_FAILED
+from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_FAILED
 from app.config import load_settings
-from app.errors import ConfigurationError, CyberImageError
+from app.errors import ConfigurationError, CyberImageError, DatabaseDamaged
 from app.process.os_limits import keep_files_private
 from app.services.context import AppContext, open_context
 from app.services.ops.private_files import protect_files
+from app.store.db.database_file import set_aside
 
 
 def run_command(work: Callable[[AppContext], None], failure_prefix: str = "") -> int:
@@ -26,7 +28,16 @@ def run_command(work: Callable[[AppContext], None], failure_prefix: str = "") ->
     except ConfigurationError as error:
         print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
         return EXIT_CONFIGURATION
+    except DatabaseDamaged as error:
+        print(f"{failure_prefix}{error.detail}", file=sys.stderr)
+        return EXIT_DAMAGED
     except (CyberImageError, OSError) as error:
         print(f"{failure_prefix}{error}", file=sys.stderr)
         return EXIT_FAILED
     return 0
+
+
+def set_database_aside() -> Path | None:
+    """Rename the damaged file of SQLite, so that a new one can be made. Returns its new name, None with PostgreSQL."""
+    path = load_settings().sqlite_path
+    return None if path is None else set_aside(path)

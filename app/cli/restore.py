@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from app.cli.installation import run_command
+from app.cli.common import EXIT_DAMAGED
+from app.cli.installation import run_command, set_database_aside
 from app.errors import ConfigurationError
 from app.services.context import AppContext
 from app.services.ops.backup import read, restore
@@ -18,6 +19,14 @@ from app.store.db.migrate import check_known, migrate
 @click.option("--replace", is_flag=True, help="Also when there are jobs already: they are lost.")
 def command(folder: Path, replace: bool) -> int:
     """Restore the backup in FOLDER. Stop the service first."""
+    status = _run(folder, replace)
+    if status == EXIT_DAMAGED and replace and (aside := set_database_aside()):
+        print(f"The damaged database is now {aside}.")
+        status = _run(folder, replace)
+    return status
+
+
+def _run(folder: Path, replace: bool) -> int:
     return run_command(lambda context: _restore(context, folder.absolute(), replace), "Nothing was restored: ")
 
 

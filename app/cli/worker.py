@@ -13,13 +13,13 @@ from functools import partial
 
 import click
 
-from app.cli.common import EXIT_CONFIGURATION, EXIT_UNAVAILABLE
+from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_UNAVAILABLE
 from app.cli.devices import WorkerDevice, worker_device
 from app.config import ROOT, Settings
 from app.core.catalog import LANES
 from app.engines.base import EngineFactory, EngineSettings
 from app.engines.registry import engine_factories
-from app.errors import ConfigurationError, DatabaseUnavailable
+from app.errors import ConfigurationError, DatabaseDamaged, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.process import parent_watch
 from app.process.os_limits import keep_files_private
@@ -89,7 +89,7 @@ def run_worker(
         return EXIT_CONFIGURATION
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
-        return EXIT_UNAVAILABLE
+        return EXIT_DAMAGED if isinstance(error, DatabaseDamaged) else EXIT_UNAVAILABLE
     suffix = os.environ.pop(WORKER_SUFFIX, "")
     worker = (
         _local_worker(context, make_factories, device, command_of, suffix)

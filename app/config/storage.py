@@ -31,7 +31,8 @@ class Storage(BaseModel):
     disk_floor_bytes: int = Field(
         536_870_912,
         ge=0,
-        description="Free bytes on the images' disk below which new jobs are refused (disk_full).",
+        description="Free bytes on the images' disk below which new jobs are refused (disk_full); with 0, those that"
+        " do not fit.",
         json_schema_extra=LIVE,
     )
 
@@ -42,6 +43,12 @@ class Storage(BaseModel):
         if self.database_url.startswith("sqlite:///"):
             return (ROOT / self.database_url.removeprefix("sqlite:///")).parent / "backups"
         return ROOT / "db" / "backups"
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of a SQLite database."""
+        _, found, path = self.database_url.partition("sqlite:///")
+        return ROOT / path.partition("?")[0] if found else None
 
     @field_validator("database_url")
     @classmethod

@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+
+from app.files.storage import storage_errors
 
 MANIFEST_TAG = "comment"
 _H264 = {  # crf of 0 to 51: visually nearly lossless
@@ -112,11 +115,17 @@ def with_manifest(content: bytes, mime_type: str, manifest: Mapping[str, Any]) -
 
     kind = "webm" if mime_type == "video/webm" else "mp4"
     options = {"movflags": "faststart+use_metadata_tags"} if kind == "mp4" else {}
-    with tempfile.NamedTemporaryFile(suffix=f".{kind}") as file:  # moving the index to the front needs a real file
+    with _temporary_file(f".{kind}") as file:  # moving the index to the front needs a real file
         with av.open(io.BytesIO(content)) as source, av.open(file.name, "w", format=kind, options=options) as target:
             target.metadata[MANIFEST_TAG] = json.dumps(manifest, ensure_ascii=False, sort_keys=True)
             _copy(source, target)
         return Path(file.name).read_bytes()
+
+
+@contextmanager
+def _temporary_file(suffix: str) -> Iterator[Any]:
+    with storage_errors(Path(tempfile.gettempdir())), tempfile.NamedTemporaryFile(suffix=suffix) as file:
+        yield file
 
 
 def _copy(source: Any, target: Any) -> None:

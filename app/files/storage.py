@@ -8,19 +8,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from app.errors import StorageFull
+from app.errors import MediaFull, MediaUnavailable
+from app.files.probe import MAX_AGE_SECONDS, TEMPORARY, FolderProbe, describe, free_bytes
+from app.monitoring.failpoints import failpoint
 
 IMAGE_SUFFIX = ".png"
 THUMBNAIL_SUFFIX = ".thumbnail.webp"
 VIDEO_SUFFIXES = {"video/mp4": ".mp4", "video/webm": ".webm"}
 POSTER_SUFFIX = ".poster.webp"
-TEMPORARY = ".partial-"
+
+
+class AlreadyPublished(FileExistsError):
+    """There is a file of this name."""
 
 
 class MediaStorage:
@@ -30,17 +35,23 @@ class MediaStorage:
     def __init__(self, root: Path, videos: Path | None = None) -> None:
         self.root = root
         self._videos = videos or root
+        self._probe = FolderProbe([self.root, self._videos])
 
     def publish(self, files: Mapping[str, bytes]) -> None:
         """Write all `files` (relative path → content), complete and synced.
 
         Temporary file → fsync → rename → fsync of the folder. On any failure none of them is left, and existing files
-        are kept. Raises StorageFull if the disk is full.
+        are kept. Raises MediaFull or MediaUnavailable if the disk takes no files, AlreadyPublished.
         """
         targets = {self.path(name): data for name, data in files.items()}
+        with storage_errors(self._folder_of(next(iter(files), ""))):
+            self._publish(targets)
+
+    def _publish(self, targets: Mapping[Path, bytes]) -> None:
         ours: list[Path] = []  # to remove on failure
         try:
             temporaries: dict[Path, Path] = {}
+            failpoint("before_write")
             for final, data in targets.items():
                 _make_folder(final.parent)
                 kept = _video_suffix(final.name)  # it determines the folder
@@ -50,24 +61,31 @@ class MediaStorage:
                 temporaries[final] = temporary
             for final, temporary in temporaries.items():
                 if final.exists():
-                    raise FileExistsError(errno.EEXIST, "already published", final.name)
+                    raise AlreadyPublished(errno.EEXIST, "already published", final.name)
                 ours.append(final)
                 temporary.rename(final)
             for folder in {final.parent for final in targets}:
                 _sync_folder(folder)
-        except BaseException as error:
+        except BaseException:
             for path in ours:
-                path.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull(f"The disk of {self.root.name}/ is full. Free some space.") from None
+                with contextlib.suppress(OSError):  # what made this fail may do so here too; the sweep removes the file
+                    path.unlink(missing_ok=True)
             raise
+
+    def problem(self, max_age: float = MAX_AGE_SECONDS) -> str | None:
+        """Which folder cannot be written and why, as in "images: read-only file system"; None if all can. A result is
+        used again for `max_age` seconds."""
+        return self._probe.problem(max_age)
 
     def path(self, name: str) -> Path:
         """The path of the file `name`. Raises ValueError if it is outside the root."""
         relative = PurePosixPath(name)
         if not relative.parts or relative.is_absolute() or ".." in relative.parts or "\0" in name:
             raise ValueError(f"{name!r} is not a path inside the media folder")
-        return (self._videos if _video_suffix(relative.name) else self.root) / relative
+        return self._folder_of(relative.name) / relative
+
+    def _folder_of(self, name: str) -> Path:
+        return self._videos if _video_suffix(name) else self.root
 
     def remove(self, name: str) -> None:
         """Remove a file if it exists."""
@@ -93,19 +111,31 @@ class MediaStorage:
                         yield name
 
     def free_bytes(self) -> int:
-        """Free space of the disk of the root, or of its nearest existing parent; with two disks, of the fuller one."""
-        return min(_free(folder) for folder in (self.root, self._videos))
+        """Free space of the disk of the root, or of its nearest existing parent; with two disks, of the fuller one.
+        0 if that cannot be read."""
+        with contextlib.suppress(OSError):  # a mount is gone
+            return min(free_bytes(folder) for folder in (self.root, self._videos))
+        return 0
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Translate what the operating system says of files in `folder` into MediaFull and MediaUnavailable."""
+    try:
+        yield
+    except AlreadyPublished:  # waiting would not help
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MediaFull(f"The disk of {folder.name}/ is full. Free some space.") from None
+        raise MediaUnavailable(
+            f"The picture could not be written ({describe(folder, error)}). Check that disk and its mount."
+        ) from error
 
 
 def _video_suffix(name: str) -> str:
     """The suffix of a video or poster; empty for other files."""
     return next((suffix for suffix in (POSTER_SUFFIX, *VIDEO_SUFFIXES.values()) if name.endswith(suffix)), "")
-
-
-def _free(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def dated_name(output_id: str, suffix: str, when: datetime | None = None) -> str:

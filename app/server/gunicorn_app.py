@@ -11,7 +11,7 @@ from gunicorn.app.base import BaseApplication
 
 from app import create_app
 from app.config import Settings
-from app.errors import ConfigurationError, DatabaseUnavailable
+from app.errors import ConfigurationError, DatabaseDamaged, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.process import parent_watch
 from app.process.os_limits import allow_many_files, keep_files_private, limit_malloc_arenas, most_connections
@@ -27,6 +27,7 @@ from app.services.webhooks.dispatcher import WebhookDispatcher
 
 EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
+EXIT_DAMAGED = 65  # sysexits' EX_DATAERR: the database is damaged
 HEARTBEAT_TIMEOUT_SECONDS = 120  # of the main loop; requests may take longer
 KEEPALIVE_SECONDS = 15
 SOCKET_UMASK = 0o117  # a Unix socket gets mode 0660
@@ -110,7 +111,7 @@ def main() -> int:
         return EXIT_CONFIGURATION
     except DatabaseUnavailable as error:
         print(error.detail, file=sys.stderr)
-        return EXIT_UNAVAILABLE
+        return EXIT_DAMAGED if isinstance(error, DatabaseDamaged) else EXIT_UNAVAILABLE
     return 0
 
 

@@ -76,7 +76,7 @@ class AppContext:
         self.database.close()
 
 
-def open_context(settings: Settings) -> AppContext:
+def open_context(settings: Settings, *, lock_timeout: float | None = None) -> AppContext:
     """Open the database (bringing its schema up to date) and the folders.
 
     Call it after a fork, never before: database connections must not be shared between processes. Raises
@@ -84,7 +84,7 @@ def open_context(settings: Settings) -> AppContext:
     """
     catalog = catalog_of(settings)
     settings.images_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, lock_timeout=lock_timeout)
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
     # The lease outlives the timeout a little, so a job that stops in time ends as `timeout`, not as an expired lease.
     lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from app.errors import DatabaseUnavailable
 from app.files.images import encode_thumbnail
+from app.monitoring.fault_log import database_faults
 from app.process.threads import BackgroundThread
 from app.services.context import AppContext
 from app.store.queue.claims import HeartbeatResult
@@ -69,7 +70,7 @@ class Heartbeat(BackgroundThread):
             try:
                 self._tick()
             except DatabaseUnavailable as error:  # the lease is long enough for several more tries
-                log.warning("The heartbeat could not reach the database: %s", error.detail)
+                database_faults.add(log, logging.WARNING, "No heartbeat reached the database: %s", error.detail)
             with self._changed:
                 if not self._stopping:
                     beat_due = self._last_beat + self._context.settings.heartbeat_seconds - time.monotonic()

@@ -16,6 +16,7 @@ from app.engines.base import Engine, EngineFactory
 from app.engines.registry import engine_for
 from app.errors import Cancelled, DatabaseUnavailable, OutOfMemory
 from app.monitoring.failpoints import failpoint
+from app.monitoring.fault_log import database_faults
 from app.monitoring.resources import rss_bytes
 from app.process.worker_id import new_suffix, worker_id
 from app.services.context import AppContext
@@ -153,10 +154,12 @@ class Worker:
             self._device.wait_until_usable(self._draining, self._heartbeat.request_beat, suspect=self._suspect)
 
     def _run_next(self) -> bool:
+        if self._runner.storage_pause.holds():
+            return False
         try:
             claim = self._context.claims.claim(self.id, _ready_ids(self._resident), lane=self._lane)
         except DatabaseUnavailable as error:
-            log.warning("Cannot claim a job: %s", error.detail)
+            database_faults.add(log, logging.WARNING, "Cannot claim a job: %s", error.detail)
             self._draining.wait(self._context.settings.worker_poll_seconds)
             return False
         if claim is None:
@@ -183,7 +186,7 @@ class Worker:
         try:
             return self._context.claims.claim_batch(claim, most - 1)
         except DatabaseUnavailable as error:  # if they were claimed nevertheless, their leases expire
-            log.warning("Cannot claim jobs to merge: %s", error.detail)
+            database_faults.add(log, logging.WARNING, "Cannot claim jobs to merge: %s", error.detail)
             return ()
 
     def _run(self, claims: Sequence[Claim]) -> None:
@@ -206,7 +209,7 @@ class Worker:
             self._heartbeat.request_beat()
             self._carry_out(request)
         except DatabaseUnavailable as error:  # the request expires, and its client gets an error
-            log.warning("Cannot carry out load requests: %s", error.detail)
+            database_faults.add(log, logging.WARNING, "Cannot carry out load requests: %s", error.detail)
             return False
         finally:
             self._loading = False

@@ -24,6 +24,7 @@ from app.errors import (
     GenerationError,
     GenerationTimeout,
     LeaseLost,
+    MediaUnavailable,
     OutOfMemory,
 )
 from app.services.context import AppContext
@@ -37,6 +38,7 @@ from app.worker.inputs import read_inputs
 from app.worker.job_log import MetricsBuffer
 from app.worker.publisher import Finished, Publisher
 from app.worker.running_job import MergedJob, RunningJob, StopReason
+from app.worker.storage_pause import StoragePause
 from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")
@@ -64,6 +66,7 @@ class Runner:
         self._publisher = Publisher(context, self.end_job)
         self._publisher.start()
         self._merging_disabled: set[str] = set()  # models whose merged call failed or timed out
+        self.storage_pause = StoragePause(context.images)
         self.must_recycle = False
         self.device_failed = False
 
@@ -238,8 +241,12 @@ class Runner:
     def _fail(self, job: RunningJob, error: BaseException) -> None:
         claim, known = job.claim, to_public_error(error, job_log.log_context(job))
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
-        transient = passing and claim.attempt < claim.max_attempts
-        status = self._context.claims.fail(claim, known, retry_in=_backoff(claim.attempt) if transient else None)
+        counted = not isinstance(known, GenerationError) or known.counted
+        transient = passing and (claim.attempt < claim.max_attempts or not counted)
+        pause = _backoff(claim.attempt) if transient else None
+        if isinstance(known, MediaUnavailable):
+            self.storage_pause.failed()
+        status = self._context.claims.fail(claim, known, retry_in=pause, counted=counted)
         log.log(
             logging.WARNING if transient else logging.ERROR,
             "Attempt %s of %s ended with %s, now %s: %s",

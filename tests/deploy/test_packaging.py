@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.cli.common import EXIT_DAMAGED
 from app.cli.worker import EXIT_CONFIGURATION, EXIT_RECYCLE
 from app.config import ROOT, Settings, load_settings
 from app.core.catalog_limits import catalog_of
@@ -163,7 +164,7 @@ def test_a_unit_runs_what_there_is_with_valid_settings_and_may_write_there(path:
     kept = kept_folders(settings) if "run.py" in start else [str(settings.model_cache_dir), str(settings.log_dir)]
     assert all(folder.startswith(writable) for folder in kept)
     assert int(service["TimeoutStopSec"][0]) > settings.shutdown_grace_seconds + 15
-    assert service["RestartPreventExitStatus"] == [str(EXIT_CONFIGURATION)]
+    assert service["RestartPreventExitStatus"] == [f"{EXIT_CONFIGURATION} {EXIT_DAMAGED}"]
     assert "-HUP $MAINPID" in service["ExecReload"][0]
     if "worker.py" in start:
         assert service["Restart"] == ["always"]

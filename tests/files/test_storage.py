@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import StorageFull
+from app.errors import MediaFull, MediaUnavailable
 from app.files import storage as storage_module
 from app.files.storage import MediaStorage, dated_name
 
@@ -80,14 +80,50 @@ def test_a_full_disk_leaves_nothing_behind(
     storage: MediaStorage, monkeypatch: pytest.MonkeyPatch, fail_at: int, number: int
 ) -> None:
     monkeypatch.setattr(os, "fsync", failing_write(fail_at, OSError(number, "no room")))
-    with pytest.raises(StorageFull) as full:
+    with pytest.raises(MediaFull) as full:
         storage.publish(FILES)
     assert files_under(storage.root) == set()
     assert (full.value.code, full.value.transient) == ("disk_full", True)
     assert full.value.detail == f"The disk of {storage.root.name}/ is full. Free some space."  # also the last time
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), MemoryError(), KeyboardInterrupt()])
+PASSING = ("EROFS", "EIO", "ESTALE", "EACCES", "EPERM", "ENOENT", "ENODEV", "EMFILE", "ETIMEDOUT", "ENOTCONN")
+
+
+@pytest.mark.parametrize("name", PASSING)
+@pytest.mark.parametrize("fail_at", [1, 6])
+def test_a_disk_that_cannot_be_written_is_a_passing_fault_that_names_the_folder(
+    storage: MediaStorage, monkeypatch: pytest.MonkeyPatch, name: str, fail_at: int
+) -> None:
+    number = getattr(errno, name)
+    monkeypatch.setattr(os, "fsync", failing_write(fail_at, OSError(number, os.strerror(number))))
+    with pytest.raises(MediaUnavailable) as refused:
+        storage.publish(FILES)
+    assert files_under(storage.root) == set()
+    assert (refused.value.code, refused.value.transient, refused.value.counted) == ("storage_unavailable", True, False)
+    assert f"images: {os.strerror(number).lower()}" in refused.value.detail
+
+
+def test_the_fault_is_told_though_the_rest_cannot_be_removed(
+    storage: MediaStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "fsync", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(MediaUnavailable, match="read-only file system"):
+        storage.publish(FILES)
+
+
+def test_a_video_names_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = MediaStorage(tmp_path / "images", tmp_path / "clips")
+    monkeypatch.setattr(os, "fsync", failing_write(1, OSError(errno.EROFS, "")))
+    with pytest.raises(MediaUnavailable, match="clips: read-only file system"):
+        storage.publish({"2026/01/02/a.mp4": b"x", "2026/01/02/a.poster.webp": b"x"})
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
 @pytest.mark.parametrize("fail_at", [2, 6, 8])
 def test_any_other_failure_leaves_nothing_behind_either(
     storage: MediaStorage, monkeypatch: pytest.MonkeyPatch, error: BaseException, fail_at: int
@@ -106,7 +142,7 @@ def test_a_full_disk_while_writing_the_data_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, "no room")
 
     monkeypatch.setattr(storage_module, "_write_synced", write)
-    with pytest.raises(StorageFull):
+    with pytest.raises(MediaFull):
         storage.publish(FILES)
     assert files_under(storage.root) == set()
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 
 import pytest
 
+from app.core.backoff import Backoff
 from app.core.job import JobStatus
 from app.errors import (
     Cancelled,
     DatabaseUnavailable,
     GenerationError,
+    MediaFull,
+    MediaUnavailable,
     ModelDownloadFailed,
     ModelRequiresAuth,
     ModelUnavailable,
-    StorageFull,
 )
 from app.services.jobs.cancel import retry
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, fails
 from tests.worker.harness import Harness
 
@@ -106,7 +110,7 @@ def test_a_source_without_an_engine_fails_its_jobs(harness: Harness, engine: Fak
 
 
 def test_a_full_disk_is_retried_and_leaves_no_partial_file(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
-    publish, refusals = harness.context.images.publish, [StorageFull("Full."), StorageFull("Full.")]
+    publish, refusals = harness.context.images.publish, [MediaFull("Full."), MediaUnavailable("Gone.")]
 
     def full_at_first(files):
         if refusals:
@@ -120,16 +124,51 @@ def test_a_full_disk_is_retried_and_leaves_no_partial_file(harness: Harness, eng
     assert len(harness.files()) == 2
 
 
-def test_a_disk_that_stays_full_fails_the_job(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
-    def full(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE])
+def test_jobs_wait_while_pictures_cannot_be_written(
+    harness: Harness, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, hurried: None, number: int
+) -> None:
+    """However long: their attempts do not count, and none is claimed to fail again."""
+    monkeypatch.setattr("app.worker.storage_pause.PAUSE", Backoff(0.05, 0.05))
+    mended = threading.Event()
 
-    monkeypatch.setattr(os, "fsync", full)
+    def fsync(descriptor: int) -> None:
+        if not mended.is_set():
+            raise OSError(number, os.strerror(number))
+        real_fsync(descriptor)
+
+    real_fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", fsync)
+    probes: list[float] = []
+    problem = harness.context.images.problem
+
+    def counting(max_age: float) -> str | None:
+        probes.append(max_age)
+        return problem(max_age)
+
+    monkeypatch.setattr(harness.context.images, "problem", counting)
+    job_ids = [harness.submit(f"boat {index}") for index in range(5)]
     harness.start(engine)
-    job = harness.ended(harness.submit()).job
-    assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "disk_full", 3)
-    assert "tried again" not in job.error_message
-    assert harness.files() == []
+    wait_until(lambda: len(probes) > 20, "the folders were not probed")
+    states = [harness.view(job_id).job for job_id in job_ids]
+    assert {job.status for job in states} == {JobStatus.PENDING}
+    assert sum(job.attempt for job in states) <= 2, "jobs were claimed in a loop"
+    assert any(os.strerror(number).lower() in (job.error_message or "") for job in states) or number == errno.ENOSPC
+    mended.set()
+    for job_id in job_ids:
+        harness.completed(job_id)
+    assert len(harness.files()) == 10
+
+
+def test_a_job_may_be_cancelled_while_it_waits_for_the_disk(
+    harness: Harness, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", fails(OSError(errno.EROFS, "")))
+    job_id = harness.submit()
+    harness.start(engine)
+    harness.until(job_id, lambda seen: seen.job.error_code == "storage_unavailable")
+    harness.context.jobs.cancel(job_id)
+    assert harness.ended(job_id).job.status is JobStatus.CANCELLED
 
 
 def test_an_engine_that_raises_cancelled_without_a_stop_fails_the_job(harness: Harness, engine: FakeEngine) -> None:

@@ -18,9 +18,10 @@ from app.core.catalog import Media, ModelSpec
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
-from app.errors import DiskFull, QueueFull
+from app.errors import QueueFull
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
+from app.services.media.disk import refuse_when_full
 from app.services.media.input_images import Prepared, prepare
 from app.services.models.capabilities import check_task, known_spec
 from app.services.models.loras import check_loras
@@ -76,8 +77,8 @@ def submit(
     loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
     if webhook_url is not None:
         check_url(context, webhook_url)
-    _refuse_when_full(context)
     request = resolved.request.model_copy(update={"loras": loras})
+    _refuse_when_full(context, request)
     ready = (
         prepare(context, asked, request, spec, client_id=client_id) if asked.image is not None else Prepared(request)
     )
@@ -135,7 +136,7 @@ def submit_remote(
     screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(context, webhook_url)
-    _refuse_when_full(context)
+    _refuse_when_full(context, ready.request)
     return _store(
         context,
         ready.request,
@@ -196,10 +197,9 @@ def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> s
     return hashlib.sha256("|".join([fields, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
 
 
-def _refuse_when_full(context: AppContext) -> None:
+def _refuse_when_full(context: AppContext, request: GenerationRequest) -> None:
     settings = context.settings
-    if context.images.free_bytes() < settings.disk_floor_bytes:
-        raise DiskFull("The disk is almost full: new jobs are refused until there is space. Delete some pictures.")
+    refuse_when_full(context, request)
     if context.jobs.count_pending() >= settings.queue_max_pending:
         raise QueueFull(
             f"{settings.queue_max_pending} jobs are waiting already. Try again when some have finished.",

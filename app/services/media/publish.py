@@ -75,8 +75,8 @@ class GenerationResult:
 def publish(context: AppContext, claim: Claim, made: GenerationResult) -> Sequence[Output]:
     """Write the files and complete the job under `claim`.
 
-    Raises LeaseLost, Cancelled or StorageFull, after removing the files. After any other error they stay for
-    maintenance to judge: the commit may have happened.
+    Raises LeaseLost, Cancelled, MediaFull or MediaUnavailable, after removing the files. After any other error they
+    stay for maintenance to judge: the commit may have happened.
     """
     started = time.perf_counter()
     outputs: list[Output] = []

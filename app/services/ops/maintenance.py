@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.errors import DatabaseUnavailable
+from app.monitoring.fault_log import database_faults
 from app.monitoring.resources import memory_percent
 from app.process.threads import BackgroundThread
 from app.services.context import AppContext
@@ -45,7 +46,9 @@ def _retry_next_time() -> Iterator[None]:
     """Logs failures of the database and file system; the task runs again at its next turn."""
     try:
         yield
-    except (DatabaseUnavailable, OSError) as error:
+    except DatabaseUnavailable as error:
+        database_faults.add(log, logging.ERROR, "Maintenance could not finish (%s); it will try again.", error)
+    except OSError as error:
         log.error("Maintenance could not finish (%s); it will try again.", error)
 
 

@@ -13,27 +13,31 @@ from app.files.metadata import read_manifest
 from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, TEMPORARY, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
 from app.services.context import AppContext
 
-ORPHAN_AGE_SECONDS = 3600.0  # a publication takes seconds: an older file without a row is an orphan
+ORPHAN_AGE_SECONDS = 1800.0  # a publication takes seconds: an older file without a row is an orphan
+LEASES = 2.0  # and no younger than this many leases: for as long as one, a publication tries to commit
 _PORTION = 200
 
 _ID = "[0-9a-f]{32}"
 _VIDEO = r"(?:\.mp4|\.webm|\.poster\.webp)"
-_OURS = re.compile(rf"\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}{_VIDEO}?|{_ID}(?:\.thumbnail\.webp|\.png|{_VIDEO}))")
+_PROBE = rf"\.partial-{_ID}"  # of a probe that was interrupted
+_OURS = re.compile(
+    rf"{_PROBE}|\d{{4}}/\d\d/\d\d/(?:\.partial-{_ID}{_VIDEO}?|{_ID}(?:\.thumbnail\.webp|\.png|{_VIDEO}))"
+)
 _FILES = (IMAGE_SUFFIX, *VIDEO_SUFFIXES.values())
 
 log = logging.getLogger("cyberimage.maintenance")
 
 
-def sweep_orphans(
-    context: AppContext, older_than: float = ORPHAN_AGE_SECONDS, *, dry_run: bool = False
-) -> tuple[int, int]:
-    """Remove files of this installation that have no row and are older than `older_than` seconds.
+def sweep_orphans(context: AppContext, older_than: float | None = None, *, dry_run: bool = False) -> tuple[int, int]:
+    """Remove files of this installation that have no row and are older than `older_than` seconds (by default, than any
+    publication takes).
 
     Returns their number and bytes. Foreign files stay, and so do pictures of jobs that this database never had: they
     belong to another one (an older backup, SQLite before PostgreSQL).
     """
     count = freed = 0
-    old = context.images.older_than(older_than)
+    least_age = max(ORPHAN_AGE_SECONDS, LEASES * context.settings.lease_seconds)
+    old = context.images.older_than(least_age if older_than is None else older_than)
     while names := list(islice((name for name in old if _OURS.fullmatch(name)), _PORTION)):
         known = context.outputs.known_paths(names)
         for name in names:

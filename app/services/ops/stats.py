@@ -12,6 +12,7 @@ from app.core.tasks import Task
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator, Speeds
 from app.services.jobs.status import prediction_of
+from app.services.media.disk import disk_problem
 from app.services.models.capabilities import known_spec, tasks_of
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
 from app.services.ops.devices import device_counts
@@ -192,7 +193,7 @@ def readiness(context: AppContext) -> Readiness:
         checks["workers"] = (
             f"no live worker for the default model; start one with: python worker.py{_LANE_OPTION[lane]}"
         )
-    if context.images.free_bytes() < context.settings.disk_floor_bytes:
-        checks["disk"] = "less free space than DISK_FLOOR_BYTES; delete pictures or lower the floor"
+    if problem := disk_problem(context):
+        checks["disk"] = problem
     needless = devices.working > 0 or lane == "remote"
     return Readiness(checks, frozenset({"devices"}) if needless else frozenset())

@@ -21,6 +21,7 @@ import httpx
 
 from app.core.webhooks import Delivery, retry_delay
 from app.errors import DatabaseUnavailable
+from app.monitoring.fault_log import database_faults
 from app.process.threads import BackgroundThread
 from app.providers.ssrf_guard import AddressRefused, guarded_client
 from app.services.context import AppContext
@@ -104,7 +105,7 @@ class WebhookDispatcher:
                 lease_seconds=self._timeout + LEASE_EXTRA_SECONDS, skipped=skipped, retries=retries
             )
         except DatabaseUnavailable as error:
-            log.warning("Could not read the webhook outbox: %s", error.detail)
+            database_faults.add(log, logging.WARNING, "Could not read the webhook outbox: %s", error.detail)
             return None
 
     def _at_limit(self) -> SkippedReceivers:

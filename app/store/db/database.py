@@ -11,90 +11,64 @@ process, but may be lost in a power cut.
 from __future__ import annotations
 
 import logging
-import sqlite3
+import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from pydantic_core import from_json, to_json
-from sqlalchemy import URL, Connection, Double, Engine, create_engine, event, text
-from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, Double, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from app.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
+from app.errors import DatabaseReadOnly
+from app.store.db.database_file import DatabaseFile
+from app.store.db.driver_errors import DriverErrors
+from app.store.db.engines import WAL_PAGES, execute_raw, postgres_engine, sqlite_engine, sqlite_module
 from app.store.db.writer_lock import writer_lock
 
 log = logging.getLogger("cyberimage.store")
 
-_PG_DISK_FULL, _PG_READ_ONLY = "53100", "25006"
-_JSON: dict[str, Any] = {  # pydantic's: several times as fast as Python's, and every job row has four
-    "json_serializer": lambda value: to_json(value).decode(),
-    "json_deserializer": from_json,
-}
-
-BUSY_TIMEOUT_SECONDS = 30.0
+LOCK_TIMEOUT_SECONDS = 30.0  # how long a lock of another program is waited for
+_QUICK_SECONDS = 0.05  # a shorter wait at the writer lock is not taken off: it would cost two statements
 CHECKPOINT_TIMEOUT_SECONDS = 0.5  # while it waits for readers, all writers are blocked
-CONNECT_TIMEOUT_SECONDS = 5
-WAL_PAGES = 4000  # 16 MB: the queue keeps rewriting the same pages, and a checkpoint writes each only once
-WAL_BUG_FIXED = (3, 51, 3)  # https://sqlite.org/wal.html#walresetbug
-
-
-def sqlite_module() -> ModuleType:
-    """The newest SQLite available: the pinned `pysqlite3` wheel, else Python's.
-
-    Versions 3.7.0 to 3.51.2 can, rarely, corrupt a database that several processes write and checkpoint at once, and
-    Python usually links the distribution's old one. Without the wheel a warning is logged.
-    """
-    try:
-        import pysqlite3
-
-        module: ModuleType = pysqlite3
-    except ImportError:
-        module = sqlite3
-    if tuple(module.sqlite_version_info) < WAL_BUG_FIXED:
-        log.warning(
-            "SQLite %s has the WAL-reset bug (fixed in 3.51.3). Install the pysqlite3 package, or use PostgreSQL.",
-            module.sqlite_version,
-        )
-    return module
 
 
 class Database:
-    """One database, shared by all threads of a process. Open it after a fork, never before."""
+    """One database, shared by all threads of a process. Open it after a fork, never before.
 
-    def __init__(self, url: str) -> None:
+    `lock_timeout` is how many seconds a statement waits for a lock that another program holds.
+    """
+
+    def __init__(self, url: str, *, lock_timeout: float | None = None) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._path: Path | None = None  # of the SQLite file
+        self._lock_timeout = LOCK_TIMEOUT_SECONDS if lock_timeout is None else lock_timeout
+        self._file: DatabaseFile | None = None  # of SQLite
         self.read_only = False  # result of the last write
         if self.is_sqlite:
             path = Path(self.url.database or "").resolve()
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.engine = _sqlite_engine(path)
-            self._path = path
+            module = sqlite_module()
+            recovery = f"recover what can be read with `sqlite3 {path.name} .recover`."
+            self.errors = DriverErrors(path.name, recovery, module.Error)
+            self._file = DatabaseFile(path)
+            self.engine = sqlite_engine(module, self._file, self._lock_timeout)
         else:
-            self.engine = create_engine(
-                self.url,
-                hide_parameters=True,  # parameters hold prompts, which must not be logged
-                pool_size=8,
-                max_overflow=24,  # PostgreSQL allows 100 connections by default, shared by all processes
-                **_JSON,
-                pool_pre_ping=True,  # the server may have been restarted
-                connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "cyberimage"},
-            )
-            event.listen(self.engine, "handle_error", _hide_row)
+            self.errors = DriverErrors(str(self.url.database), "see PostgreSQL's manual on pg_amcheck.")
+            self.engine = postgres_engine(self.url, self._lock_timeout)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for SELECTs, each of which sees the latest commit."""
         options: dict[str, Any] = {"reads": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        with translated(), self.engine.connect().execution_options(**options) as connection:
-            yield connection
+        with self.errors.translated():
+            self._check_file()
+            with self.engine.connect().execution_options(**options) as connection:
+                yield connection
 
     def fetch_one(self, sql: str, parameters: Any) -> Any:
         """The first row of a SELECT by the driver alone, or None: for queries that run a thousand times a second, where
@@ -102,7 +76,8 @@ class Database:
         if not self.is_sqlite:
             with self.read() as connection:
                 return connection.exec_driver_sql(sql, parameters).first()
-        with translated():
+        with self.errors.translated():
+            self._check_file()
             pooled = self.engine.raw_connection()
             try:
                 cursor = pooled.cursor()
@@ -110,8 +85,6 @@ class Database:
                 row = cursor.fetchone()
                 cursor.close()  # an open cursor would block the checkpoint
                 return row
-            except sqlite_module().Error as error:
-                raise OperationalError(sql, parameters, error, hide_parameters=True) from error
             finally:
                 pooled.close()
 
@@ -121,15 +94,61 @@ class Database:
 
         With `durable` the commit is on the disk when the block has ended.
         """
-        with self._track_read_only(), translated(), writer_lock(self._path), self.engine.connect() as connection:
-            if self.is_sqlite:
-                # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
-                level = "FULL" if durable else "NORMAL"
-                _execute_raw(connection.connection.dbapi_connection, f"PRAGMA synchronous={level}")
-            with connection.begin():
-                if not self.is_sqlite and not durable:
+        with self._track_read_only(), self.errors.translated():
+            if self._file is not None:
+                with self._write_to(self._file, durable=durable) as connection:
+                    yield connection
+                return
+            with self.engine.begin() as connection:
+                if not durable:
                     connection.execute(text("SET LOCAL synchronous_commit = off"))
                 yield connection
+
+    @contextmanager
+    def _write_to(self, file: DatabaseFile, *, durable: bool) -> Iterator[Connection]:
+        """A transaction on SQLite. The writer lock and SQLite's own are waited for no longer than `lock_timeout`
+        together."""
+        give_up_at = time.monotonic() + self._lock_timeout
+        with file.checked(), writer_lock(file.path, self._lock_timeout / 2), self.engine.connect() as connection:
+            # The raw cursor: through SQLAlchemy the pragma would begin the transaction that it must precede.
+            driver = connection.connection.dbapi_connection
+            execute_raw(driver, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            left = give_up_at - time.monotonic()
+            with self.busy_timeout(connection, left if left < self._lock_timeout - _QUICK_SECONDS else None):
+                transaction = connection.begin()
+            with transaction:
+                yield connection
+
+    @contextmanager
+    def busy_timeout(self, connection: Connection, seconds: float | None) -> Iterator[None]:
+        """Other seconds for which SQLite waits for locks; None changes nothing."""
+        if seconds is None:
+            yield
+            return
+        driver = connection.connection.dbapi_connection
+        execute_raw(driver, f"PRAGMA busy_timeout={max(0.0, seconds) * 1000:.0f}")
+        try:
+            yield
+        finally:
+            execute_raw(driver, f"PRAGMA busy_timeout={self._lock_timeout * 1000:.0f}")
+
+    @contextmanager
+    def begin_alone(self) -> Iterator[Connection]:
+        """A transaction for migrations, which waits for locks: on PostgreSQL as long as it takes."""
+        with self.errors.translated():
+            self._check_file()
+            with self.engine.connect() as connection:
+                with self.busy_timeout(connection, LOCK_TIMEOUT_SECONDS if self.is_sqlite else None):
+                    transaction = connection.begin()
+                with transaction:
+                    if not self.is_sqlite:
+                        connection.execute(text("SET LOCAL lock_timeout = 0"))
+                    yield connection
+
+    def _check_file(self) -> None:
+        """Raises DatabaseUnavailable if the file of SQLite was removed or replaced."""
+        if self._file is not None:
+            self._file.check()
 
     @contextmanager
     def _track_read_only(self) -> Iterator[None]:
@@ -150,105 +169,28 @@ class Database:
 
         Not truncated always: a WAL that keeps its size is overwritten in place, which commits faster.
         """
-        if self._path is None:
+        if self._file is None:
             return
-        wal = self._path.with_name(f"{self._path.name}-wal")
+        wal = self._file.path.with_name(f"{self._file.path.name}-wal")
         grown = wal.exists() and wal.stat().st_size > WAL_PAGES * 4096
         with self.read() as connection:
             driver = connection.connection.dbapi_connection
-            _execute_raw(driver, f"PRAGMA busy_timeout={CHECKPOINT_TIMEOUT_SECONDS * 1000:.0f}")
-            try:
-                _execute_raw(driver, f"PRAGMA wal_checkpoint({'TRUNCATE' if grown else 'PASSIVE'})")
-            finally:
-                _execute_raw(driver, f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}")
+            with self.busy_timeout(connection, CHECKPOINT_TIMEOUT_SECONDS):
+                execute_raw(driver, f"PRAGMA wal_checkpoint({'TRUNCATE' if grown else 'PASSIVE'})")
+
+    def free_bytes(self) -> int:
+        """Free space of the disk of a SQLite file; of a server's disk nothing is known."""
+        if self._file is None:
+            return sys.maxsize
+        try:
+            return shutil.disk_usage(self._file.path.parent).free
+        except OSError:  # its mount is gone
+            return 0
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Translate the driver's errors into `app.errors`. After such an error the commit may or may not have happened."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        if "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == _PG_DISK_FULL:
-            log.error("The disk of the database is full: %s", error.orig)
-            raise DatabaseFull("The disk of the database is full. Free some space and try again.") from error
-        if "readonly database" in str(error.orig):
-            raise _read_only() from error.orig
-        log.error("The database does not answer: %s", error.orig)
-        raise DatabaseUnavailable("The database does not answer; try again in a moment.", retry_after=5) from error
-    except InternalError as error:
-        if getattr(error.orig, "sqlstate", None) != _PG_READ_ONLY:
-            raise
-        raise _read_only() from error.orig
-    except PoolTimeout as error:
-        log.error("All connections to the database are busy")
-        raise DatabaseUnavailable("The database is busy; try again in a moment.", retry_after=5) from error
-
-
-def _hide_row(context: ExceptionContext) -> None:
-    """Remove PostgreSQL's DETAIL and CONTEXT from errors: they quote the refused row or JSON, including prompts."""
-    original, wrapped = context.original_exception, context.sqlalchemy_exception
-    primary = getattr(getattr(original, "diag", None), "message_primary", None)
-    if primary:
-        original.args = (primary,)
-        if wrapped is not None:
-            wrapped.args = (f"({type(original).__name__}) {primary}",)
-
-
-def _read_only() -> DatabaseReadOnly:
-    return DatabaseReadOnly(
-        "The database is read-only, so no job can be accepted or finished. Check its disk and the file permissions.",
-        retry_after=5,
-    )
-
-
-def _sqlite_engine(path: Path) -> Engine:
-    module = sqlite_module()
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        hide_parameters=True,
-        **_JSON,
-        module=module,
-        pool_size=8,
-        max_overflow=56,
-        pool_reset_on_return=None,  # connections are returned between transactions
-        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        if not path.exists() or not path.stat().st_size:  # on an existing file it has no effect, but waits for writers
-            _execute_raw(connection, "PRAGMA auto_vacuum=INCREMENTAL")
-        for pragma in (
-            "journal_mode=WAL",
-            "foreign_keys=ON",
-            f"wal_autocheckpoint={WAL_PAGES}",
-            f"journal_size_limit={WAL_PAGES * 4096}",
-            "temp_store=MEMORY",
-        ):
-            _execute_raw(connection, f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # Not SQLAlchemy's AUTOCOMMIT level: resetting it would restore the driver's implicit BEGINs.
-        if not connection.get_execution_options().get("reads"):
-            try:  # a raw cursor, because it runs in every write
-                _execute_raw(connection.connection.dbapi_connection, "BEGIN IMMEDIATE")
-            except module.OperationalError as error:
-                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
-
-    return engine
-
-
-def _execute_raw(connection: Any, statement: str) -> None:
-    cursor = connection.cursor()
-    try:
-        cursor.execute(statement)
-    finally:
-        cursor.close()
+        if self._file is not None:
+            self._file.forget()
 
 
 class now(FunctionElement[float]):

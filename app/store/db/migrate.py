@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from app.errors import ConfigurationError, DatabaseTooNew
-from app.store.db.database import Database, translated
+from app.store.db.database import Database
 from app.store.db.upgrade_backup import UpgradeBackups, back_up_before_upgrade
 
 log = logging.getLogger("cyberimage.store")
@@ -89,14 +89,14 @@ def _config() -> Config:
 @contextmanager
 def _one_at_a_time(database: Database) -> Iterator[Connection]:
     if not database.is_sqlite:
-        with translated(), database.engine.begin() as connection:
+        with database.begin_alone() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
             yield connection
         return
     lock = os.open(f"{database.url.database}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # minus the umask
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with translated(), database.engine.begin() as connection:
+        with database.begin_alone() as connection:
             yield connection
     finally:
         os.close(lock)

@@ -25,6 +25,7 @@ import psycopg
 from sqlalchemy.engine import URL
 
 from app.errors import ConfigurationError
+from app.monitoring.fault_log import database_faults
 
 Topic = Literal["work", "news"]
 LONGEST_TMPDIR = 48  # bytes; a socket's path may have 107, on some systems 103
@@ -143,7 +144,8 @@ class PostgresNotifier:
                 self._sender = psycopg.connect(self._dsn, autocommit=True)
             self._sender.execute("SELECT pg_notify(%s, %s)", (f"cyberimage_{topic}", message))
         except psycopg.Error as error:
-            log.warning("Notifications failed (%s); work is found by polling.", type(error).__name__)
+            kind = type(error).__name__
+            database_faults.add(log, logging.WARNING, "Notifications failed (%s); work is found by polling.", kind)
             self._sender = None
 
     def subscribe(self, topic: Topic) -> Subscription:

@@ -16,7 +16,8 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from app.errors import SnapshotFailed
-from app.store.db.database import Database, sqlite_module
+from app.store.db.database import Database
+from app.store.db.engines import sqlite_module
 from app.store.db.schema import metadata
 
 

@@ -13,22 +13,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TIMEOUT_SECONDS = 5.0  # then continue without the lock
+TIMEOUT_SECONDS = 5.0  # at most; then continue without the lock
 POLL_SECONDS = 0.001  # a commit takes a few milliseconds: the lock should not stay unused for longer
 
 
 @contextmanager
-def writer_lock(database: Path | None) -> Iterator[None]:
-    """Hold the writer lock of the SQLite file `database`; None (another database) has none."""
-    if database is None:
-        yield
-        return
-    descriptor = os.open(f"{database}.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # minus the umask
+def writer_lock(database: Path, seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
+    """Hold the writer lock of the SQLite file `database`; after `seconds` go on without it."""
+    descriptor = _open(Path(f"{database}.gate"))
     try:
-        _lock_within(descriptor, TIMEOUT_SECONDS)
+        if descriptor is not None:
+            _lock_within(descriptor, min(seconds, TIMEOUT_SECONDS))
         yield
     finally:
-        os.close(descriptor)  # releases the lock
+        if descriptor is not None:
+            os.close(descriptor)  # releases the lock
+
+
+def _open(file: Path) -> int | None:
+    """None if it cannot be opened: the database itself then says what is wrong with its disk."""
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)  # minus the umask
+    except OSError:
+        return None
 
 
 def _lock_within(descriptor: int, seconds: float) -> bool:

@@ -183,9 +183,11 @@ class ClaimStore:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()
                 enqueue_webhooks(connection, job_from_row(whole), published, render=self._render)
 
-    def fail(self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None) -> JobStatus:
+    def fail(
+        self, claim: Claim, error: CyberImageError, *, retry_in: float | None = None, counted: bool = True
+    ) -> JobStatus:
         """End the attempt with `error`. With `retry_in` (seconds, at most BACKOFF_MAX_SECONDS) the job waits and is
-        retried, if it has attempts left. Returns its new status.
+        retried, if it has attempts left; an attempt that is not `counted` uses up none. Returns its new status.
 
         A job that was cancelled meanwhile becomes CANCELLED instead. Raises LeaseLost.
         """
@@ -193,10 +195,13 @@ class ClaimStore:
             new_status = case((jobs.c.cancel_requested, JobStatus.CANCELLED.value), else_=JobStatus.FAILED.value)
         else:
             new_status = status_after_failure()
+        if retry_in is not None and not counted:
+            new_status = case((jobs.c.cancel_requested, JobStatus.CANCELLED.value), else_=JobStatus.PENDING.value)
         waits = new_status == JobStatus.PENDING.value
         row = self._end(
             claim,
             status=new_status,
+            max_attempts=jobs.c.max_attempts + (0 if counted else 1),
             error_code=case((jobs.c.cancel_requested, None), else_=error.code),
             error_message=case((jobs.c.cancel_requested, None), else_=error.detail),
             completed_at=case((waits, None), else_=now()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +13,14 @@ import pytest
 from app import __version__, create_app
 from app.config import ROOT
 from app.store.queue.workers import WorkerReport
+
+
+def raises(error):
+    def raising(*_, **__):
+        raise error
+
+    return raising
+
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -92,6 +102,25 @@ def test_a_server_whose_database_takes_no_writes_is_not_ready(client, context, p
     assert "database: read-only" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
     context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu"))
     assert client.get("/readyz").json["ready"] is True
+
+
+def test_a_server_whose_pictures_cannot_be_written_is_not_ready(client, context, problem, monkeypatch):
+    context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu"))
+    monkeypatch.setattr(os, "fsync", raises(OSError(errno.EROFS, "")))
+    assert "disk: images: read-only file system" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
+    assert client.get("/health").json["checks"]["disk"] == "images: read-only file system"
+
+
+@pytest.mark.parametrize("of", ["images", "database"])
+def test_a_server_whose_disk_is_full_is_not_ready_though_there_is_no_floor(client, context, problem, monkeypatch, of):
+    context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu"))
+    if of == "images":
+        monkeypatch.setattr("app.files.probe.free_bytes", lambda _: 1000)
+    else:
+        monkeypatch.setattr(type(context.database), "free_bytes", lambda _: 1000, raising=False)
+    checks = {one["field"]: one["message"] for one in problem(client.get("/readyz"), 503, "unavailable")["errors"]}
+    assert list(checks) == ["disk"]
+    assert of in checks["disk"]
 
 
 def test_a_server_that_stops_is_not_ready(app, client, context, problem):

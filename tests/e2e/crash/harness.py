@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ import httpx
 
 from app.config import load_settings
 from app.core.job import JobStatus
+from app.errors import DatabaseUnavailable
 from app.services.context import AppContext, open_context
 from tests.e2e.crash.chaos import Chaos
 from tests.e2e.crash.clients import Client, Memory
 from tests.e2e.crash.hostility import Hostility
-from tests.e2e.crash.verdict import find_faults
+from tests.e2e.crash.machine import Machine
+from tests.e2e.crash.verdict import find_faults, find_floods
 from tests.ports import free_port
 from tests.processes import Processes
 from tests.waiting import PATIENCE
@@ -32,6 +35,10 @@ FAILPOINTS = (
     "after_claim=kill:0.02,mid_generation=kill:0.005,after_file_rename=kill:0.02,before_commit=stop:0.15,"
     "after_commit=kill:0.02"
 )
+MACHINE_FAILPOINTS = (
+    "after_claim=kill:0.01,mid_generation=crash:0.003,before_write=fail:0.05,after_file_rename=slow:0.05,"
+    "before_commit=stop:0.1,after_commit=kill:0.02"
+)
 
 
 @dataclass
@@ -46,6 +53,8 @@ class Report:
     blows: Counter[str] = field(default_factory=Counter)
     repeated: Counter[str] = field(default_factory=Counter)
     hostile: Counter[str] = field(default_factory=Counter)
+    machine: Counter[str] = field(default_factory=Counter)
+    left_out: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [
@@ -53,6 +62,8 @@ class Report:
             *(f"{count:6} {what}" for what, count in sorted(self.blows.items())),
             f"{self.refused:6} completions of former owners refused",
             f"{sum(self.repeated.values()):6} requests repeated: {dict(self.repeated)}",
+            *(f"{count:6} times {what}" for what, count in sorted(self.machine.items())),
+            *(f"  none: {what}" for what in self.left_out),
             *(f"{count:6} hostile: {what}" for what, count in sorted(self.hostile.items())),
             f"{len(self.faults):6} faults",
             *(f"       {fault}" for fault in self.faults[:20]),
@@ -61,7 +72,8 @@ class Report:
 
 
 class CrashTest:
-    """With `hostile` the API is not killed, for it has other troubles then: see hostility.py."""
+    """With `machine` there are faults of it, too: see machine.py. With `hostile` the API is not killed, for it has
+    other troubles then: see hostility.py."""
 
     def __init__(
         self,
@@ -71,7 +83,10 @@ class CrashTest:
         mutant: bool = False,
         jobs_per_second: float = 15.0,
         hostile: bool = False,
+        machine: Machine | None = None,
     ) -> None:
+        self._machine = machine or Machine({})
+        self._logs = folder / "logs"
         self._environment = {
             "PORT": str(free_port()),
             "DATABASE_URL": database_url,
@@ -93,7 +108,8 @@ class CrashTest:
         }
         self._refusals, roles = folder / "refusals", folder / "roles"
         roles.mkdir()
-        self._command = ("-m", "tests.e2e.crash.run_entry", str(WORKERS), FAILPOINTS, str(folder))
+        failpoints = MACHINE_FAILPOINTS if machine else FAILPOINTS
+        self._command = ("-m", "tests.e2e.crash.run_entry", str(WORKERS), failpoints, str(folder))
         self._command += ("mutant",) if mutant else ()
         self._processes = Processes(folder)
         self._supervisor = self._processes.start(*self._command, **self._environment)
@@ -118,6 +134,7 @@ class CrashTest:
             self._processes.close()
             if self._context is not None:
                 self._context.close()
+            self._machine.calm()
 
     def _wait_until_ready(self) -> None:
         give_up_at = time.monotonic() + 60
@@ -138,26 +155,28 @@ class CrashTest:
         stop_at = time.monotonic() + seconds
         while time.monotonic() < stop_at:
             self._chaos.look()
+            self._machine.look()
             self._keep_supervised()
-            sated = context.jobs.count_pending() > ENOUGH_WAITING
-            for client in self._clients:
-                client.sated = sated
+            with contextlib.suppress(DatabaseUnavailable):
+                sated = context.jobs.count_pending() > ENOUGH_WAITING
+                for client in self._clients:
+                    client.sated = sated
             time.sleep(LOOK_EVERY_SECONDS)
 
     def _come_to_rest(self, context: AppContext) -> None:
         """Stop the clients, then wait until every job has ended and all workers are idle."""
+        self._machine.calm()
         for client in self._clients:
             client.stop()
         if self._hostility is not None:
             self._hostility.stop()
         began = moved = time.monotonic()
-        left_before = -1
+        left_before: int | None = -1
         while time.monotonic() < min(began + DRAIN_SECONDS, moved + PATIENCE_SECONDS):
             self._chaos.calm()
             self._keep_supervised()
-            counts = context.jobs.counts()
-            left = counts[JobStatus.PENDING] + counts[JobStatus.PROCESSING]
-            if not left:
+            left = _left(context)
+            if left == 0:
                 break
             if left != left_before:
                 left_before, moved = left, time.monotonic()
@@ -175,6 +194,7 @@ class CrashTest:
     def _report(self, context: AppContext) -> Report:
         jobs = context.jobs.newest(list(JobStatus), limit=1_000_000)
         faults = find_faults(context, self._memory, other_clients=self._hostility is not None)
+        faults += find_floods(self._logs)
         return Report(
             faults=faults + (self._hostility.faults if self._hostility is not None else []),
             hostile=self._hostility.done if self._hostility is not None else Counter(),
@@ -184,4 +204,15 @@ class CrashTest:
             refused=len(self._refusals.read_text().splitlines()) if self._refusals.exists() else 0,
             blows=self._chaos.blows,
             repeated=self._memory.failures,
+            machine=self._machine.done,
+            left_out=self._machine.left_out,
         )
+
+
+def _left(context: AppContext) -> int | None:
+    """Jobs that have not ended; None while the database does not answer."""
+    try:
+        counts = context.jobs.counts()
+    except DatabaseUnavailable:
+        return None
+    return counts[JobStatus.PENDING] + counts[JobStatus.PROCESSING]

@@ -16,14 +16,16 @@ def hurry() -> None:
     parent_watch.LAST_CHANCE_SECONDS = 1.0
     job.STOP_GRACE_SECONDS = 1.0
 
+    from app.core.backoff import Backoff
     from app.services.media import publish
     from app.services.ops import maintenance, orphans
     from app.store.queue import lease_expiry
-    from app.worker import runner
+    from app.worker import runner, storage_pause
 
     lease_expiry.BACKOFF_SECONDS = 0.1
     runner.BACKOFF_SECONDS = 0.1
     publish.TRY_AGAIN_SECONDS = 0.1
+    storage_pause.PAUSE = Backoff(first=0.1, longest=0.5)
     maintenance.EXPIRE_EVERY_SECONDS = 0.4
     maintenance.CLEAN_EVERY_SECONDS = 4.0
-    orphans.sweep_orphans.__defaults__ = (ORPHAN_AGE_SECONDS,)
+    orphans.ORPHAN_AGE_SECONDS = ORPHAN_AGE_SECONDS

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from tests.e2e.crash.clock import follow
 from tests.e2e.crash.hurry import hurry
 from tests.e2e.crash.mutant import remove_fence
 
@@ -22,6 +23,7 @@ def main(workers: str, failpoints: str, folder: str, *rest: str) -> int:
     if rest == ("mutant",):
         remove_fence()
     hurry()
+    follow(Path(folder, "clock"))
     from app.cli import supervisor, worker_death
     from app.cli.worker import main as run_worker
     from app.config import load_settings

@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.crash.databases import KINDS, empty_database
 from tests.e2e.crash.harness import CrashTest
+from tests.e2e.crash.with_machine import run_with_faults
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SECONDS = 20.0
@@ -21,6 +22,14 @@ def test_nothing_is_lost_and_nothing_is_published_twice(kind: str, tmp_path: Pat
     assert report.faults == [], str(report)
     assert report.acknowledged >= 20, str(report)
     assert report.blows["worker killed"] + report.blows["worker frozen"] >= 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_lost_whatever_the_machine_does(kind: str, tmp_path: Path) -> None:
+    report = run_with_faults(tmp_path, kind, SECONDS)
+    assert report.faults == [], str(report)
+    assert report.acknowledged >= 5, str(report)
+    assert sum(report.machine.values()) >= 2, str(report)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 
 from app.core.job import Job, JobStatus
+from app.monitoring.fault_log import INTERVAL_SECONDS
 from app.services.context import AppContext
 from app.services.ops.orphans import sweep_orphans
 from tests.e2e.crash.clients import Asked, Memory
 from tests.e2e.crash.worker_parts import MAKER
+
+_FAULT = re.compile(
+    r"(?P<time>\S+)Z \w+ +(?P<process>\w+\[\d+\]) (The database does not answer|No heartbeat reached|Cannot claim"
+    r"|The database file .* was removed|Maintenance could not finish .The database|Notifications failed)"
+)
 
 
 def find_faults(context: AppContext, memory: Memory, *, other_clients: bool = False) -> list[str]:
@@ -24,6 +33,20 @@ def find_faults(context: AppContext, memory: Memory, *, other_clients: bool = Fa
     sweep_orphans(context, older_than=0.0)
     faults += _files(context)
     return faults
+
+
+def find_floods(folder: Path) -> Iterator[str]:
+    """Processes that logged more than one line of a database's fault in ten seconds."""
+    last: dict[str, datetime] = {}
+    lines = [line for path in sorted(folder.glob("app.log*")) for line in path.read_text(errors="replace").splitlines()]
+    for line in sorted(lines):
+        found = _FAULT.match(line)
+        if found is None:
+            continue
+        at, process = datetime.fromisoformat(found["time"]), found["process"]
+        if process in last and abs(at - last[process]).total_seconds() < INTERVAL_SECONDS - 1:
+            yield f"{process} logged two lines of one fault within the interval: {line}"
+        last[process] = at
 
 
 def _lost(context: AppContext, memory: Memory, other_clients: bool) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +12,9 @@ import pytest
 
 from app.config import load_settings
 from app.core.job import Phase
-from app.core.request import GenerationInput
+from app.core.request import GenerationInput, GenerationSettings
 from app.errors import DiskFull, IdempotencyConflict, QueueFull
+from app.files.probe import LEAST_FREE_BYTES
 from app.services.context import AppContext, open_context
 from app.services.jobs.submit import USUAL_WAIT_SECONDS, submit
 from tests.store.harness import Store
@@ -78,5 +82,43 @@ def test_a_request_that_was_accepted_is_answered_though_the_disk_is_full(
     first = submit(context, ASKED, client_id="alice", idempotency_key="k")
     monkeypatch.setattr(type(context.images), "free_bytes", lambda _: -1)
     assert submit(context, ASKED, client_id="alice", idempotency_key="k").job_id == first.job_id
+    with pytest.raises(DiskFull):
+        submit(context, ASKED, client_id="alice")
+
+
+@pytest.mark.parametrize(
+    ("free", "settings", "accepted"),
+    [
+        (0, {}, False),
+        (LEAST_FREE_BYTES - 1, {"width": 128, "height": 128}, False),
+        (2_000_000, {"width": 128, "height": 128}, True),
+        (2_000_000, {"width": 512, "height": 512, "num_images": 4}, False),
+        (4_000_000, {"width": 512, "height": 512, "num_images": 4}, True),
+    ],
+)
+def test_without_a_floor_what_cannot_be_kept_is_refused(
+    context: AppContext, monkeypatch: pytest.MonkeyPatch, free: int, settings: dict[str, int], accepted: bool
+) -> None:
+    monkeypatch.setattr(type(context.images), "free_bytes", lambda _: free)
+    asked = GenerationInput(prompt="a red boat", settings=GenerationSettings(**settings))
+    if accepted:
+        assert submit(context, asked, client_id="alice").is_new
+        return
+    with pytest.raises(DiskFull):
+        submit(context, asked, client_id="alice")
+    assert context.jobs.count_pending() == 0
+
+
+def test_without_a_floor_a_full_database_disk_refuses(context: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(context.database), "free_bytes", lambda _: 0, raising=False)
+    with pytest.raises(DiskFull, match="database"):
+        submit(context, ASKED, client_id="alice")
+
+
+def test_a_mount_that_is_gone_refuses_instead_of_failing(context: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(shutil, "disk_usage", gone)
     with pytest.raises(DiskFull):
         submit(context, ASKED, client_id="alice")

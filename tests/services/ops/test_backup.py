@@ -210,3 +210,26 @@ def test_a_damaged_backup_is_not_restored(tmp_path: Path, settings_of, capsys) -
     assert main(["restore", str(tmp_path / "backup"), "--replace"]) == 1
     assert "Nothing was restored" in capsys.readouterr().err
     assert whole(harness.open()) == 1
+
+
+@pytest.mark.parametrize("damage", ["file", "pages"])
+def test_a_damaged_database_is_set_aside_and_replaced_by_its_backup(
+    tmp_path: Path, settings_of, capsys, damage: str
+) -> None:
+    harness = Harness(tmp_path)
+    settings_of(harness)
+    harness.picture(1)
+    back_up(harness.context, tmp_path / "backup")
+    path = harness.context.settings.sqlite_path
+    assert path is not None
+    harness.context.database.checkpoint()
+    harness.context.close()
+    content = b"no database at all" * 1000 if damage == "file" else path.read_bytes()[:4096] + os.urandom(4096 * 20)
+    path.write_bytes(content)
+    assert main(["restore", str(tmp_path / "backup")]) == 65
+    assert "damaged: restore the backup by `cyberimage restore" in capsys.readouterr().err
+    assert path.read_bytes() == content
+    assert main(["restore", str(tmp_path / "backup"), "--replace"]) == 0
+    assert "Restored the state" in capsys.readouterr().out
+    assert [kept.read_bytes() for kept in path.parent.glob("*.damaged-*") if kept.name[-1].isdigit()] == [content]
+    assert whole(harness.open()) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,13 @@ from sqlalchemy import update
 from app.cli.main import main
 from app.config import load_settings
 from app.core.request import GenerationInput
-from app.errors import Gone
+from app.errors import DatabaseUnavailable, Gone
 from app.services.context import AppContext, open_context
 from app.services.jobs.submit import submit
 from app.services.media.publish import GenerationResult, Picture, publish
 from app.services.ops.cleanup import DAY, clean_up
 from app.store.db.schema import jobs, outputs
+from app.store.ops.counters import Counter, totals
 
 
 class Harness:
@@ -142,3 +145,46 @@ def test_by_command_with_a_database_that_cannot_be_opened(monkeypatch, tmp_path:
     monkeypatch.setattr("app.cli.installation.load_settings", lambda: settings)
     assert main(["cleanup"]) == 1
     assert "could not finish" in capsys.readouterr().err
+
+
+def test_files_of_an_attempt_that_lost_its_lease_are_swept_within_the_hour_and_counted(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was away when its worker committed, and its job was taken from it: only the sweep can tell."""
+    context = harness.context
+    submit(context, GenerationInput(prompt="x"), client_id="c")
+    claim = context.claims.claim("first")
+    assert claim is not None
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("Away.")
+
+    result = GenerationResult([Picture(np.full((32, 32, 3), 9, np.uint8), 1)], {}, {}, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(context.claims, "complete", away)
+        patched.setattr("app.services.media.publish.time.monotonic", iter([0.0, 1e9]).__next__)
+        with pytest.raises(DatabaseUnavailable):
+            publish(context, claim, result)
+    left = harness.files()
+    context.claims.release(claim)
+    again = context.claims.claim("second")
+    assert again is not None
+    publish(context, again, result)
+    for path in context.images.root.rglob("*.*"):
+        os.utime(path, times=(time.time() - 45 * 60,) * 2)
+    report = clean_up(context)
+    assert (left, report.orphans, harness.files()) == (2, 2, 2)
+    with context.database.read() as connection:
+        assert totals(connection)[Counter("removed", "", "orphan")] == 2.0
+    assert context.outputs.totals()["count"] == 1
+
+
+def test_no_file_is_swept_whose_commit_may_still_be_tried(harness: Harness) -> None:
+    """A publication tries to commit for as long as a lease."""
+    context = harness.open(lease_seconds=7200)
+    harness.picture(0)
+    with context.database.write() as connection:
+        connection.execute(outputs.delete())
+    for path in context.images.root.rglob("*.*"):
+        os.utime(path, times=(time.time() - 7200,) * 2)
+    assert clean_up(context).orphans == 0

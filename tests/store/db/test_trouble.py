@@ -15,6 +15,7 @@ from app.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
 from app.store.db import database as database_module
 from app.store.db import writer_lock as writer_lock_module
 from app.store.db.database import Database
+from app.store.db.engines import sqlite_module
 from tests.store.harness import Store
 from tests.store.queue.test_claims import check_each_once, hammer
 
@@ -55,10 +56,9 @@ def test_a_lock_held_by_another_process_delays_and_loses_nothing(sqlite_database
 
 
 def test_a_lock_held_for_too_long_raises_and_writes_nothing(
-    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+    sqlite_database: Database,
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.1)
-    store = Store(Database(str(sqlite_database.url)))
+    store = Store(Database(str(sqlite_database.url), lock_timeout=0.1))
     process = lock_from_another_process(sqlite_database, 60)
     try:
         with pytest.raises(DatabaseUnavailable) as refused:
@@ -222,7 +222,7 @@ def test_a_reader_postpones_a_checkpoint_and_is_not_disturbed(
     sqlite_database.checkpoint()
     assert wal.stat().st_size == 0
     with sqlite_database.read() as connection:
-        assert connection.scalar(text("PRAGMA busy_timeout")) == database_module.BUSY_TIMEOUT_SECONDS * 1000
+        assert connection.scalar(text("PRAGMA busy_timeout")) == database_module.LOCK_TIMEOUT_SECONDS * 1000
 
 
 def test_every_connection_is_set_up_for_several_processes(sqlite_database: Database) -> None:
@@ -233,8 +233,8 @@ def test_every_connection_is_set_up_for_several_processes(sqlite_database: Datab
 
 
 def test_an_old_sqlite_is_warned_about(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    module = database_module.sqlite_module()
+    module = sqlite_module()
     assert not caplog.records
     monkeypatch.setattr(module, "sqlite_version_info", (3, 51, 2))
-    database_module.sqlite_module()
+    sqlite_module()
     assert "WAL-reset bug" in caplog.text

@@ -1,0 +1,54 @@
+"""The probe of the media folders: whether a file can be written there, and why not."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from app.files import probe as probe_module
+from app.files.probe import LEAST_FREE_BYTES, FolderProbe
+from tests.files.test_storage import failing_write, files_under
+
+
+def test_a_folder_that_can_be_written_has_no_problem_and_keeps_no_file(tmp_path: Path) -> None:
+    probe = FolderProbe([tmp_path / "images", tmp_path / "videos"])
+    assert probe.problem() is None
+    assert files_under(tmp_path) == set()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES])
+def test_the_folder_and_the_reason_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    probe = FolderProbe([tmp_path / "images", tmp_path / "videos"])
+    monkeypatch.setattr(os, "fsync", failing_write(2, OSError(number, "")))
+    assert probe.problem() == f"videos: {os.strerror(number).lower()}"
+    assert files_under(tmp_path) == set()
+
+
+def test_a_folder_that_is_no_folder_any_more(tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("")
+    assert FolderProbe([tmp_path / "images"]).problem() == "images: not a directory"
+
+
+@pytest.mark.parametrize("free", [0, LEAST_FREE_BYTES - 1])
+def test_a_full_disk_is_a_problem_though_a_small_file_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    monkeypatch.setattr(probe_module, "free_bytes", lambda _: free)
+    assert FolderProbe([tmp_path / "images"]).problem() == "images: no space left on device"
+
+
+def test_a_result_is_used_again_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    probe = FolderProbe([tmp_path / "images"], clock=lambda: now[0])
+    assert probe.problem() is None
+    (tmp_path / "images").rmdir()
+    (tmp_path / "images").write_text("")
+    assert probe.problem() is None
+    assert probe.problem(max_age=0.0) is not None
+    (tmp_path / "images").unlink()
+    assert probe.problem() is not None
+    now[0] += probe_module.MAX_AGE_SECONDS + 0.1
+    assert probe.problem() is None

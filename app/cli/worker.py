@@ -143,6 +143,7 @@ def _local_worker(
             safety_checker=settings.safety_checker,
             safety_policy=settings.safety_policy,
             offload=settings.offload,
+            quantization=settings.quantization,
             park_models=settings.park_models == "auto",
             vae_tiling=settings.vae_tiling,
             max_loaded_models=settings.max_loaded_models,

@@ -45,6 +45,11 @@ class Models(BaseModel):
         " group = block by block; sequential = layer by layer, least memory and slowest; auto = the first of these that"
         " is estimated to fit. No effect on a CPU.",
     )
+    quantization: Literal["auto", "none"] = Field(
+        "auto",
+        description="Whether local models whose line says nothing are stored in fewer bits (float8, 4 bit) when they do"
+        " not fit in 16 bit with OFFLOAD none or model (auto), or never (none).",
+    )
     park_models: Literal["auto", "off"] = Field(
         "auto",
         description="Whether models evicted from a GPU stay in main memory while it has space (auto), or are dropped"

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
-from app.core.offload import Offload
 from app.core.safety import SafetyPolicy
 from app.core.tasks import Task
 from app.errors import ConfigurationError, UnknownModel
@@ -26,7 +26,7 @@ RemoteSource = Literal["replicate", "openai"]
 Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
 Lane = Literal["local", "remote"]
-Quantization = Literal["bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
+Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
 LANES: tuple[Lane, ...] = ("local", "remote")
 REMOTE_SOURCES: frozenset[str] = frozenset(get_args(RemoteSource))
@@ -140,10 +140,11 @@ class ModelOptions(_Frozen):
 
     @model_validator(mode="after")
     def _one_way_to_keep_weights(self) -> ModelOptions:
-        ways = (self.quantization is not None, self.layerwise_casting, self.gguf is not None)
+        quantized = self.quantization not in (None, "auto", "none")
+        ways = (quantized, self.layerwise_casting, self.gguf is not None)
         if sum(ways) > 1:
             raise ValueError("set only one of quantization, layerwise_casting and gguf")
-        if self.quantized_parts and self.quantization is None:
+        if self.quantized_parts and not quantized:
             raise ValueError("quantized_parts needs quantization")
         return self
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from app.core.catalog import ModelSpec
 from app.core.inputs import Role
 from app.core.job import Phase
-from app.core.offload import Offload, Plan
+from app.core.memory_plan import Offload, Plan
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyPolicy, SafetyResult
@@ -88,9 +88,9 @@ class Ledger(Protocol):
 @dataclass(frozen=True)
 class ResidentModel:
     """A model in memory. `device_bytes` is measured accelerator memory, `host_bytes` measured RAM (0 = not known).
-    Shared parts are counted once: `shared_bytes` of this model are in another's numbers. `offload` is its offload plan;
-    `needed_bytes` the estimated device memory to run it (0 = not estimated). A `parked` model is in the RAM cache, and
-    has to be moved back to the device before it runs."""
+    Shared parts are counted once: `shared_bytes` of this model are in another's numbers. `offload` is its placement,
+    `form` how its weights are stored, such as `16 bit`; `needed_bytes` the estimated device memory to run it (0 = not
+    estimated). A `parked` model is in the RAM cache, and has to be moved back to the device before it runs."""
 
     model_id: str
     device: str
@@ -101,6 +101,7 @@ class ResidentModel:
     offload: Plan = "none"
     needed_bytes: int = 0
     parked: bool = False
+    form: str = ""
     attention: str = ""  # the kernels in use; empty where the engine has no choice
 
 
@@ -204,6 +205,7 @@ class EngineSettings:
     safety_checker: str = ""
     safety_policy: SafetyPolicy = "block"
     offload: Offload = "auto"
+    quantization: Literal["auto", "none"] = "auto"
     park_models: bool = True
     vae_tiling: bool = False
     max_loaded_models: int = 0

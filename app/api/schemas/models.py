@@ -48,6 +48,9 @@ class ModelBody(ResponseBody):
     )
     downloading: DownloadBody | None = Field(description="While a job fetches it, or an order to load it.")
     loaded: bool = Field(description="A live worker holds it in memory.")
+    memory_plans: list[str] = Field(
+        description="How live workers hold it: form of its weights and placement, such as `float8, model`."
+    )
 
     @classmethod
     def of(cls, state: ModelState) -> Self:

@@ -41,7 +41,7 @@ from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
 from app.engines.diffusers.loras.files import describe, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import release
+from app.engines.diffusers.memory.memory import is_gpu, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
@@ -75,7 +75,7 @@ class DiffusersEngine:
     ) -> Generation:
         self._safety.prepare(spec)
         started = time.perf_counter()
-        loaded = self._load(spec, control)
+        loaded = self._load(spec, control, request)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
         generation = self._generate_within_memory(spec, request, control, inputs)
         return self._safety.apply(spec, dataclasses.replace(generation, timings=loading | generation.timings))
@@ -102,8 +102,8 @@ class DiffusersEngine:
     def resident(self) -> Sequence[ResidentModel]:
         return self._model_cache.resident_models()
 
-    def _load(self, spec: ModelSpec, control: Control) -> bool:
-        """Make `spec` resident; True if it had to be loaded."""
+    def _load(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
+        """Make `spec` resident, with room for the size of `request`; True if it had to be loaded."""
         self._model_cache.free_ram()
         if self._model_cache.get(spec) is not None:
             return False
@@ -111,19 +111,25 @@ class DiffusersEngine:
         if _fits_in_memory(lambda: restored.append(self._loader.restore(spec, control))) and restored[0]:
             return True
         self._model_cache.remove(spec.id)  # it may be loaded as an older catalogue line described it
-        if not _fits_in_memory(lambda: self._load_from_disk(spec, control)):
-            others = self._model_cache.remove_others(spec.id)
+        if _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
+            return True
+        others = self._model_cache.remove_others(spec.id)
+        release()
+        if others and _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
+            return True
+        while self._loader.planner.step_down(spec):
+            log.warning("%s: memory on %s ran out while loading; trying a smaller plan", spec.id, self._device)
             release()
-            if not (others and _fits_in_memory(lambda: self._load_from_disk(spec, control))):
-                release()
-                raise OutOfMemory(
-                    f"Memory on {self._device} ran out while {spec.id} was loaded."
-                    " Choose a smaller model or a narrower dtype, or stop other programs that use that memory."
-                )
-        return True
+            if _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
+                return True
+        release()
+        raise OutOfMemory(
+            f"Memory on {self._device} ran out while {spec.id} was loaded."
+            " Choose a smaller model or a narrower dtype, or stop other programs that use that memory."
+        )
 
-    def _load_from_disk(self, spec: ModelSpec, control: Control) -> None:
-        self._loader.load(spec, control, self._widened.of(spec))
+    def _load_from_disk(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> None:
+        self._loader.load(spec, control, self._widened.of(spec), request)
 
     def _generate_within_memory(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
@@ -142,16 +148,41 @@ class DiffusersEngine:
         if made_room or tiles or saved:
             release()
             if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
-                note = f"Memory ran short, so {spec.id} now works with less: {saved}." if saved else ""
-                return dataclasses.replace(results[0], warnings=(*results[0].warnings, *filter(None, [note])))
+                return _with_warnings(results[0], [_smaller_note(spec, saved)] if saved else [])
         if tiles:
             del self._tiles_from[spec.id]  # it did not help
-        self._model_cache.remove(spec.id)
-        release()
+        return self._generate_under_smaller_plans(spec, request, control, inputs)
+
+    def _generate_under_smaller_plans(
+        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
+    ) -> Generation:
+        """On a GPU, load it again under one smaller plan after another, until it draws. Placements stay: they change
+        no picture. A smaller form does, so it is taken for this request only."""
+        results: list[Generation] = []
+        while is_gpu(self._device) and self._loader.planner.step_down(spec, same_form_first=True):
+            self._model_cache.remove(spec.id)
+            release()
+            if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+                return _with_warnings(results[0], [self._smaller_plan_note(spec)])
+        self._forget(spec)
         raise OutOfMemory(
             f"Memory on {self._device} ran out while {spec.id} was drawing."
             " Request a smaller image, choose a smaller model, or stop other programs that use that memory."
         )
+
+    def _smaller_plan_note(self, spec: ModelSpec) -> str:
+        load_plan = self._resident(spec).load_plan
+        how = f"{load_plan.form}, offload {load_plan.plan}"
+        if self._loader.planner.form_changed(spec):
+            self._forget(spec)
+            return f"Memory ran short, so {spec.id} drew this with less: {how}. The picture may differ."
+        return _smaller_note(spec, how)
+
+    def _forget(self, spec: ModelSpec) -> None:
+        """Remove the model, to be loaded next as if memory had not run out."""
+        self._model_cache.remove(spec.id)
+        self._loader.planner.forget(spec)
+        release()
 
     def _batch_size(self, spec: ModelSpec) -> int:
         return 1 if spec.id in self._unbatched else self._settings.images_per_batch
@@ -173,7 +204,9 @@ class DiffusersEngine:
         if model is None:
             return ""
         saved, plan = apply_memory_savings(model.pipeline, self._device, model.load_plan.plan)
-        if saved:  # its offloaded parts can no longer be shared
+        if saved:
+            self._loader.planner.moved_to(spec, plan)
+            # its offloaded parts can no longer be shared
             load_plan = dataclasses.replace(model.load_plan, plan=plan)
             self._model_cache.add(dataclasses.replace(model, load_plan=load_plan, records={}))
         return saved
@@ -183,7 +216,7 @@ class DiffusersEngine:
     ) -> Generation:
         """Generate; a model that overflows with default settings is reloaded in a wider dtype, and kept so if that
         helps."""
-        self._load(spec, control)
+        self._load(spec, control, request)
         try:
             return self._generate_loaded(spec, request, control, inputs)
         except NotFinite:
@@ -215,7 +248,7 @@ class DiffusersEngine:
         self._model_cache.remove(spec.id)
         try:
             with self._widened.trying(spec, dtype):
-                self._load_from_disk(spec, control)
+                self._load_from_disk(spec, control, request)
                 return self._generate_loaded(spec, request, control, inputs)
         except NotFinite:
             raise overflow_error(spec, request, dtype, model_draws=False) from None
@@ -290,6 +323,10 @@ def _with_loras(loras: Sequence[LoraRequest], generation: Generation) -> Generat
 
 def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation:
     return dataclasses.replace(generation, warnings=(*generation.warnings, *changes)) if changes else generation
+
+
+def _smaller_note(spec: ModelSpec, how: str) -> str:
+    return f"Memory ran short, so {spec.id} now works with less: {how}."
 
 
 def _choose_device(requested: str) -> torch.device:

@@ -7,33 +7,33 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
-from app.core.offload import Plan, choose_plan, needs
+from app.core.request import GenerationRequest
+from app.core.videos import with_family
 from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
-from app.engines.diffusers.load.build import build_pipeline, find_class, pipeline_class_name
+from app.engines.diffusers.load.build import build_pipeline, pipeline_class_name
 from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.cpu_limits import require_runnable
 from app.engines.diffusers.load.digests import Digests
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.load_plan import LoadPlan
-from app.engines.diffusers.load.offload import possible_plans
 from app.engines.diffusers.load.precision import choose_dtype, dtype_name, exact_parts
 from app.engines.diffusers.load.quantization import choose_compression
 from app.engines.diffusers.load.sources import locate
 from app.engines.diffusers.loras.cache import LoraCache
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import free_bytes, gigabytes, least_working_bytes, part_bytes
+from app.engines.diffusers.memory.memory import gigabytes, part_bytes, picture_size
 from app.engines.diffusers.memory.model_cache import ModelCache
-from app.engines.diffusers.memory.part_sizes import weight_sizes
-from app.engines.diffusers.memory.shared_parts import find_shared, part_records
-from app.errors import Cancelled, OutOfMemory
+from app.engines.diffusers.memory.planner import MemoryPlanner
+from app.engines.diffusers.memory.shared_parts import PartRecord, find_shared, part_records
+from app.errors import Cancelled
 
 _DIGESTS = ".part-digests.json"  # in MODEL_CACHE_DIR
 
@@ -45,47 +45,47 @@ class Loader:
         self._settings = settings
         self._device = device
         self._model_cache = model_cache
+        self.planner = MemoryPlanner(settings, device, model_cache)
         self._digests = Digests(settings.model_cache_dir / _DIGESTS)
 
-    def load(self, spec: ModelSpec, control: Control, dtype: torch.dtype | None = None) -> None:
-        """Load `spec` in `dtype`, or the configured one. Raises what its steps raise, and Cancelled."""
+    def load(
+        self,
+        spec: ModelSpec,
+        control: Control,
+        dtype: torch.dtype | None = None,
+        request: GenerationRequest | None = None,
+    ) -> None:
+        """Load `spec` in `dtype`, or the configured one, with room for the size of `request`. Raises what its steps
+        raise, and Cancelled."""
         started = time.perf_counter()
         control.report(Phase.LOADING)
         checkpoint = locate(spec, self._settings, control)
         require_runnable(spec, checkpoint, self._settings)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
-        load_plan = self._load_plan(spec, checkpoint, dtype)
-        records = part_records(checkpoint, load_plan.use)
-        shared = find_shared(records, self._model_cache.shareable_models(), self._digests)
-        compression = load_plan.compression
-        plan, needed = self._make_room(spec, checkpoint, load_plan, shared)
-        self._model_cache.free_ram(checkpoint.bytes_at(load_plan.dtype.itemsize))
-        load_plan = dataclasses.replace(load_plan, plan=plan)
-        if plan != "none":
-            shared = {}  # offloaded parts are moved by their own pipeline
-            self._model_cache.move_parked_to_ram()
+        load_plan, records, shared = self._plan(spec, checkpoint, dtype, request)
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
         attention = apply_attention(pipeline, load_plan.attention, self._device)
         load_plan = dataclasses.replace(load_plan, attention=attention)
         most, most_bytes = self._settings.lora_cache_max, self._settings.lora_cache_bytes
+        quantized = load_plan.compression.quantized
         model = LoadedModel(
             spec=spec,
             checkpoint=checkpoint,
             pipeline=pipeline,
             load_plan=load_plan,
             part_bytes=part_bytes(pipeline),
-            loras=LoraCache(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=compression.quantized),
-            needed_bytes=needed,
+            loras=LoraCache(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=quantized),
+            needed_bytes=load_plan.needed_bytes,
             records=records,
         )
         self._model_cache.add(model)
         log.info(
-            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, offload %s, revision %s%s%s",
+            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, %s, offload %s, revision %s%s%s",
             *(spec.id, type(pipeline).__name__, self._device, time.perf_counter() - started, gigabytes(model.size)),
-            *(dtype_name(model.dtype), model.attention, plan, checkpoint.revision),
-            f", {compression.description}" if compression.description else "",
+            *(dtype_name(model.dtype), model.attention, load_plan.form, load_plan.plan, checkpoint.revision),
+            f", {load_plan.compression.description}" if load_plan.compression.description else "",
             f", shared with others: {', '.join(shared)}" if shared else "",
         )
         _stop_if_cancelled(control)
@@ -98,7 +98,7 @@ class Loader:
             return False
         control.report(Phase.LOADING)
         needed = self._model_cache.missing_bytes(model.weights.items())
-        needed += least_working_bytes(spec, model.dtype, self._device)
+        needed += model.load_plan.working_bytes
         if self._model_cache.make_room(spec.id, needed, held=model.weights) < needed:
             log.info("%s: not enough memory to restore it as it was; loading it again", spec.id)
             return False
@@ -107,8 +107,26 @@ class Loader:
         log.info("%s: back on %s in %.1f s", spec.id, self._device, time.perf_counter() - started)
         return True
 
+    def _plan(
+        self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None, request: GenerationRequest | None
+    ) -> tuple[LoadPlan, Mapping[str, PartRecord], Mapping[str, Any]]:
+        """The load plan, the records of the parts under it, and the parts shared with models in memory."""
+        wished = self._load_plan(spec, checkpoint, dtype)
+        size = picture_size(with_family(spec, pipeline_class_name(spec, checkpoint)), request)
+        load_plan = self.planner.choose(spec, checkpoint, wished, self._shared(checkpoint, wished), size)
+        if load_plan.plan != "none":
+            self._model_cache.move_parked_to_ram()
+        records = part_records(checkpoint, load_plan.use)
+        # offloaded parts are moved by their own pipeline
+        shared = self._shared(checkpoint, load_plan) if load_plan.plan == "none" else {}
+        return load_plan, records, shared
+
+    def _shared(self, checkpoint: Checkpoint, load_plan: LoadPlan) -> Mapping[str, Any]:
+        records = part_records(checkpoint, load_plan.use)
+        return find_shared(records, self._model_cache.shareable_models(), self._digests)
+
     def _load_plan(self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None) -> LoadPlan:
-        """The load plan without its offload plan, which depends on what is in memory."""
+        """The load plan as asked for, without what depends on memory: placement and smaller forms."""
         settings, options = self._settings, spec.options
         class_name = pipeline_class_name(spec, checkpoint)
         asked = options.dtype if options.dtype != "auto" else settings.dtype
@@ -120,40 +138,6 @@ class Loader:
             tiles=settings.vae_tiling if options.vae_tiling is None else options.vae_tiling,
             compression=choose_compression(spec, checkpoint, settings, self._device),
         )
-
-    def _make_room(
-        self, spec: ModelSpec, checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]
-    ) -> tuple[Plan, int]:
-        """Choose the offload plan by the memory that is free or reclaimable, and reclaim it. Returns the plan and its
-        estimated bytes.
-
-        Raises OutOfMemory when it does not fit with nothing left to unload.
-        """
-        requested = spec.options.offload or self._settings.offload
-        pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
-        possible = possible_plans(pipeline_class, self._device, load_plan.compression)
-        working = least_working_bytes(spec, load_plan.dtype, self._device)
-        here = [name for name, part in shared.items() if self._model_cache.has_on_device(part)]
-        held = {id(shared[name]) for name in here}
-        needed = needs(weight_sizes(checkpoint, load_plan.item_bytes, here, load_plan.compression.stored), working)
-        reachable = free_bytes(self._device) + self._model_cache.reclaimable_bytes(held)
-        plan = choose_plan(requested, needed, reachable, possible)
-        free = self._model_cache.make_room(spec.id, needed[plan], held)
-        plan = choose_plan(requested, needed, free, possible)  # again: perhaps not all was freed
-        if len(possible) > 1:
-            estimates = ", ".join(f"{name} {gigabytes(needed[name])}" for name in possible)
-            log.info("%s: offload %s, %s free (needed: %s)", spec.id, plan, gigabytes(free), estimates)
-        if free < needed[plan]:
-            raise OutOfMemory(
-                f"{spec.id} needs about {gigabytes(needed[plan])} of memory on {self._device}, where {gigabytes(free)}"
-                f" are free. {_advice(plan, possible)}"
-            )
-        return plan, needed[plan]
-
-
-def _advice(plan: Plan, possible: Sequence[Plan]) -> str:
-    offload = "Set OFFLOAD=auto, choose" if plan != possible[-1] else "Choose"
-    return f"{offload} a smaller model or a narrower dtype, or stop other programs that use that memory."
 
 
 def _stop_if_cancelled(control: Control) -> None:

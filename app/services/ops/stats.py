@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,14 @@ class QueueStats:
 
 @dataclass(frozen=True)
 class ModelState:
-    """`loaded`: in memory of a live worker. `downloading`: progress of its download, if one is running."""
+    """`loaded`: in memory of a live worker; `memory_plans`: form of its weights and placement there, such as
+    `float8, model`, each way once. `downloading`: progress of its download, if one is running."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
     files: ModelFiles
     loaded: bool
+    memory_plans: Sequence[str]
     downloading: Download | None
 
 
@@ -147,7 +149,9 @@ def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobS
 
 
 def models(context: AppContext) -> list[ModelState]:
-    loaded = {model_id for worker in context.workers.live() for model_id in ready_models(worker)}
+    workers = context.workers.live()
+    loaded = {model_id for worker in workers for model_id in ready_models(worker)}
+    plans = _memory_plans(workers)
     under_way = downloads(context)
     return [
         ModelState(
@@ -155,10 +159,22 @@ def models(context: AppContext) -> list[ModelState]:
             tasks=tasks_of(context, spec),
             files=files_of(context, spec),
             loaded=spec.id in loaded,
+            memory_plans=sorted(plans.get(spec.id, ())),
             downloading=under_way.get(spec.id),
         )
         for spec in context.catalog
     ]
+
+
+def _memory_plans(workers: Sequence[dict[str, Any]]) -> Mapping[str, Collection[str]]:
+    """The ways in which `workers` hold their models, by model id."""
+    found: dict[str, set[str]] = {}
+    for worker in workers:
+        ready = ready_models(worker)
+        for model in worker["models"]:
+            if model["model_id"] in ready and model.get("form"):
+                found.setdefault(model["model_id"], set()).add(f"{model['form']}, {model['offload']}")
+    return found
 
 
 def readiness(context: AppContext) -> Readiness:

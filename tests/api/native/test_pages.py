@@ -74,7 +74,26 @@ def test_health(client, context, problem):
         0,
     )
     demo = next(model for model in client.get("/api/models").json["models"] if model["id"] == "demo")
-    assert demo["loaded"] is True
+    assert (demo["loaded"], demo["memory_plans"]) == (True, [])
+
+
+def test_a_model_says_how_workers_hold_it(client, context):
+    """One entry for each way: machines differ."""
+
+    def held(**model):
+        return [{"model_id": "demo", "bytes": 1} | model]
+
+    reports = {
+        "w1": held(form="float8", offload="model"),
+        "w2": held(form="16 bit", offload="none"),
+        "w3": held(form="16 bit", offload="none"),
+        "w4": held(form="4 bit", offload="none", parked=True),
+    }
+    for worker_id, models in reports.items():
+        context.workers.heartbeat(WorkerReport(worker_id, "host", 1, "cuda", models=models))
+    found = {model["id"]: model["memory_plans"] for model in client.get("/api/models").json["models"]}
+    assert found["demo"] == ["16 bit, none", "float8, model"]
+    assert found["demo-sd3"] == []
 
 
 def test_a_server_whose_database_takes_no_writes_is_not_ready(client, context, problem):

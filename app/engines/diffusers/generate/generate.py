@@ -83,7 +83,7 @@ def build_generation(
         videos=videos,
         effective=dict(call.effective)
         | {"width": width, "height": height, "seed": request.seed, "num_images": request.num_images}
-        | {"steps_run": progress.steps}
+        | {"steps_run": progress.steps, "memory_plan": f"{model.load_plan.form}, {model.load_plan.plan}"}
         | ({"drawn_together": batch_size} if batch_size > 1 else {})
         | ({"fps": int(videos[0].fps), "num_frames": round(videos[0].seconds * videos[0].fps)} if videos else {}),
         versions=versions_of(model, pipeline),

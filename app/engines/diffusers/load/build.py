@@ -7,17 +7,17 @@ from types import MappingProxyType
 from typing import Any
 
 import diffusers
-import torch
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
 from app.core.catalog import ModelSpec
 from app.core.faults import is_beyond_the_job
+from app.engines.diffusers.load.casting import cast_part
 from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint
 from app.engines.diffusers.load.errors import LOAD_ERRORS, load_error
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
-from app.engines.diffusers.load.quantization import cast_layers, load_gguf, quantization_config
+from app.engines.diffusers.load.parts import load_parts, require_all_weights
 from app.engines.diffusers.load.weights import with_lowercase_suffix
 from app.errors import ModelUnavailable
 
@@ -40,11 +40,11 @@ def build_pipeline(
     pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
     try:
         if checkpoint.is_single_file:
-            pipeline = _from_file(pipeline_class, checkpoint, load_plan.dtype)
+            pipeline = _from_file(pipeline_class, checkpoint, load_plan)
         else:
             pipeline = _from_folder(pipeline_class, checkpoint, load_plan, shared)
-        _require_all_weights(pipeline, checkpoint)
-        cast_layers(pipeline, load_plan.compression, load_plan.dtype)
+        for name, count in checkpoint.weights.items():
+            require_all_weights(getattr(pipeline, name, None) if name else None, checkpoint.path / name, count)
         place(pipeline, load_plan)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_beyond_the_job(error):
@@ -66,7 +66,6 @@ def find_class(name: str) -> Any:
 
 
 def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]) -> Any:
-    dtype, compression = load_plan.dtype, load_plan.compression
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
         skipped["requires_safety_checker"] = False
@@ -77,31 +76,19 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
-        quantization_config=quantization_config(compression, checkpoint, dtype),
         **skipped,
         **shared,
-        **load_gguf(compression, checkpoint, dtype),
+        **load_parts(checkpoint, load_plan, shared),
     )
 
 
-def _require_all_weights(pipeline: Any, checkpoint: Checkpoint) -> None:
-    """Refuse a part larger than its files: transformers fills missing weights with random numbers."""
-    for name, count in checkpoint.weights.items():
-        part = getattr(pipeline, name, None) if name else None
-        if not isinstance(part, torch.nn.Module):
-            continue
-        needed = sum(parameter.numel() for parameter in part.parameters() if parameter.is_floating_point())
-        if needed > count.resized:
-            raise ModelUnavailable(
-                f"{checkpoint.path / name} lacks weights: its files hold {count.resized:,} of {needed:,} numbers."
-                " Fetch the model again."
-            )
-
-
-def _from_file(pipeline_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+def _from_file(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
     if not hasattr(pipeline_class, "from_single_file"):
         raise ModelUnavailable(f"{pipeline_class.__name__} cannot be loaded from one file; use a diffusers folder.")
     with with_lowercase_suffix(checkpoint.path) as file:
-        return pipeline_class.from_single_file(
-            str(file), config=str(checkpoint.config), dtype=dtype, local_files_only=True
+        pipeline = pipeline_class.from_single_file(
+            str(file), config=str(checkpoint.config), dtype=load_plan.dtype, local_files_only=True
         )
+    for part in load_plan.compression.cast:
+        cast_part(getattr(pipeline, part), part, checkpoint.kinds[part], load_plan)
+    return pipeline

@@ -12,13 +12,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from app.core.memory_parts import DENOISERS
 from app.engines.diffusers.load.demo import DemoCard, read_demo_card
 from app.engines.diffusers.load.weights import TensorCount, count_tensors, fingerprint
 from app.errors import ModelUnavailable
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 SKIPPED_PARTS = ("safety_checker",)  # the safety filter runs outside the pipeline (safety/filter.py)
-DENOISERS = ("transformer", "unet")  # and transformer_2, …
 _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extractor")
 
 
@@ -27,7 +27,7 @@ class Checkpoint:
     """`path` is a diffusers folder or one .safetensors file; `config` the folder of model_index.json (for a file, the
     folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
     `weights` counts the numbers in each part's files (for a single file: all of them under ""). `demo` is the card of a
-    built-in model. `kinds` maps the parts of a folder to library and class, `files` those in `weights` to their files;
+    built-in model. `kinds` maps the parts to library and class, `files` those in `weights` to their files;
     `variant` is that of the files, such as `fp16`.
     """
 
@@ -89,6 +89,7 @@ def inspect_file(file: Path, config: Path) -> Checkpoint:
         parts=_part_names(index),
         weights={"": count_tensors([file])},
         revision=fingerprint(file.parent, [file]),
+        kinds={part: ".".join(map(str, index[part])) for part in _weight_parts(index)},
         files={"": [file]},
     )
 

@@ -1,4 +1,4 @@
-"""LoadPlan: dtype, attention, offloading and compression of a pipeline, decided before it is loaded."""
+"""LoadPlan: dtype, attention, placement and form of a pipeline, decided before it is loaded."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import torch
 
-from app.core.offload import Plan
+from app.core.memory_plan import Plan
 from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression
 
 
 @dataclass(frozen=True)
 class LoadPlan:
     """`exact` are parts that run in float32 instead of `dtype`. `attention` is `native` or `xformers`; `tiles`: the VAE
-    always works in tiles; `plan` is the offload plan; `compression`: which weights are stored in fewer bits."""
+    always works in tiles; `plan` is the placement; `pinned`: group offloading keeps page-locked copies; `compression`:
+    which weights are stored in fewer bits, `form` its name; `order`: the parts in the order in which they are loaded;
+    `needed_bytes` the estimated memory on the device, `working_bytes` what of it is not weights."""
 
     device: torch.device
     dtype: torch.dtype
@@ -22,7 +24,12 @@ class LoadPlan:
     attention: str = "native"
     tiles: bool = False
     plan: Plan = "none"
+    pinned: bool = True
     compression: Compression = UNCOMPRESSED
+    form: str = ""
+    order: tuple[str, ...] = ()
+    needed_bytes: int = 0
+    working_bytes: int = 0
 
     @property
     def parkable(self) -> bool:
@@ -36,11 +43,7 @@ class LoadPlan:
 
     def use(self, part: str) -> str:
         """How `part` is used, as a string; two pipelines can share it only if these are equal."""
-        return f"{self._dtype(part)} {self.attention} tiles {self.tiles} {self.compression.of(part)}"
+        return f"{self.dtype_of(part)} {self.attention} tiles {self.tiles} {self.compression.of(part)}"
 
-    def item_bytes(self, part: str) -> float:
-        """Bytes that one number of `part` takes in memory."""
-        return self.compression.item_bytes(part, self._dtype(part).itemsize)
-
-    def _dtype(self, part: str) -> torch.dtype:
+    def dtype_of(self, part: str) -> torch.dtype:
         return torch.float32 if part in self.exact else self.dtype

@@ -9,30 +9,14 @@ from typing import Any
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from app.core.offload import PLANS, Plan
+from app.core.memory_parts import DENOISERS
+from app.core.memory_plan import Plan
 from app.core.request import GenerationRequest
-from app.engines.diffusers.load.checkpoint import DENOISERS
 from app.engines.diffusers.load.load_plan import LoadPlan
-from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression
 
 _CPU = torch.device("cpu")
 _TILE_SIDE = 512  # pixels: decoding a tile takes a quarter of the memory of 1024
 _USUAL_SIDE = 1024  # pixels, of a pipeline without a default size
-
-
-def possible_plans(
-    pipeline_class: Any, device: torch.device, compression: Compression = UNCOMPRESSED
-) -> tuple[Plan, ...]:
-    """The offload plans that work: only "none" on a CPU; "model" needs a pipeline with `model_cpu_offload_seq`; some
-    kinds of compression exclude some plans."""
-    if device.type != "cuda":
-        return ("none",)
-    refused: set[Plan] = set() if getattr(pipeline_class, "model_cpu_offload_seq", None) else {"model"}
-    if compression.description:
-        refused.add("sequential")
-    if not compression.movable:
-        refused.add("group")
-    return tuple(plan for plan in PLANS if plan not in refused)
 
 
 def place(pipeline: Any, load_plan: LoadPlan) -> None:
@@ -41,7 +25,7 @@ def place(pipeline: Any, load_plan: LoadPlan) -> None:
     if load_plan.plan == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif load_plan.plan == "group":
-        _offload_groups(pipeline, device)
+        _offload_groups(pipeline, device, pinned=load_plan.pinned)
     elif load_plan.plan == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
@@ -63,7 +47,7 @@ def enable_tiles(vae: Any) -> None:
 def apply_memory_savings(pipeline: Any, device: torch.device, plan: Plan) -> tuple[str, Plan]:
     """Switch to the offload plan "model", under which only the largest part must fit the device, if possible. Returns a
     description, empty when nothing changed, and the plan from now on. Images stay bit-identical."""
-    if plan != "none" or "model" not in possible_plans(pipeline, device):
+    if plan != "none" or device.type != "cuda" or not getattr(pipeline, "model_cpu_offload_seq", None):
         return "", plan
     pipeline.enable_model_cpu_offload(device=device)
     return "its parts are offloaded to main memory", "model"
@@ -95,9 +79,10 @@ def pixels_of(pipeline: Any, request: GenerationRequest) -> int:
     return (request.width or own) * (request.height or own)
 
 
-def _offload_groups(pipeline: Any, device: torch.device) -> None:
+def _offload_groups(pipeline: Any, device: torch.device, *, pinned: bool) -> None:
     """Group offloading: by block for the denoiser, with prefetch, since its layers always run in the same order; by
-    layer for the other parts, which run once or twice and not always from their first layer."""
+    layer for the other parts, which run once or twice and not always from their first layer. Without `pinned` each
+    block is page-locked when it is copied, which takes longer and no second copy of the denoiser."""
     for name, part in pipeline.components.items():
         if not isinstance(part, torch.nn.Module):
             continue
@@ -106,7 +91,13 @@ def _offload_groups(pipeline: Any, device: torch.device) -> None:
         elif name.startswith(DENOISERS):
             ahead = device.type == "cuda"
             apply_group_offloading(
-                part, device, _CPU, offload_type="block_level", num_blocks_per_group=1, use_stream=ahead
+                part,
+                device,
+                _CPU,
+                offload_type="block_level",
+                num_blocks_per_group=1,
+                use_stream=ahead,
+                low_cpu_mem_usage=ahead and not pinned,
             )
         else:
             apply_group_offloading(part, device, _CPU, offload_type="leaf_level")

@@ -1,4 +1,4 @@
-"""Quantised weights: quantised while loading, layer-wise float8 storage, or GGUF files.
+"""Weights in fewer bits, as a catalogue line asks for them: quantised while loading, cast to float8, or a GGUF file.
 
 The packages are optional (requirements-quantization.txt). A missing one is reported before anything is loaded.
 """
@@ -10,48 +10,43 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import torch
-import transformers
-from diffusers import GGUFQuantizationConfig, PipelineQuantizationConfig
+from diffusers import GGUFQuantizationConfig
 
-from app.core.catalog import ModelSpec
+from app.core.catalog import ModelSpec, Quantization
+from app.core.memory_parts import DENOISERS, Kind
 from app.engines.base import EngineSettings
-from app.engines.diffusers.load.checkpoint import DENOISERS, Checkpoint
+from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.weights import fingerprint, with_lowercase_suffix
 from app.errors import ModelUnavailable
 from app.files.weights import DamagedFile, check_gguf
 
-STORED_DTYPE = torch.float8_e4m3fn  # of layer-wise casting
-
 
 @dataclass(frozen=True)
 class _Method:
-    """`item_bytes` are the bytes per number in memory, its scales included."""
-
     package: str
-    item_bytes: float
     gpu_only: bool = False
 
 
-_METHODS: Mapping[str, _Method] = {
-    "bitsandbytes-8bit": _Method("bitsandbytes", 1.02, gpu_only=True),
-    "bitsandbytes-4bit": _Method("bitsandbytes", 0.57, gpu_only=True),
-    "torchao-int8": _Method("torchao", 1.02),
-    "torchao-float8": _Method("torchao", 1.02),
+METHODS: Mapping[Quantization, _Method] = {
+    "bitsandbytes-8bit": _Method("bitsandbytes", gpu_only=True),
+    "bitsandbytes-4bit": _Method("bitsandbytes", gpu_only=True),
+    "torchao-int8": _Method("torchao"),
+    "torchao-float8": _Method("torchao"),
 }
 
 
 @dataclass(frozen=True)
 class Compression:
-    """Compression of a model's weights. `method` (empty = none) applies to `parts`, `casting` and `gguf` to `denoiser`;
-    `revision` is the fingerprint of the GGUF file."""
+    """Compression of a model's weights. `method` (empty = none) applies to `parts`, `gguf` to `denoiser`; the layers of
+    `cast` are stored in float8. `revision` is the fingerprint of the GGUF file."""
 
     method: str = ""
     parts: tuple[str, ...] = ()
-    casting: bool = False
+    cast: tuple[str, ...] = ()
     gguf: Path | None = None
     denoiser: str = ""
     revision: str = ""
@@ -69,25 +64,20 @@ class Compression:
         """How the weights of `part` are stored; empty for the compute dtype."""
         if part in self.parts:
             return self.method
-        if part != self.denoiser:
-            return ""
-        return "gguf" if self.gguf else "float8" if self.casting else ""
-
-    def item_bytes(self, part: str, computed: int) -> float:
-        """Bytes that one number of `part` takes in memory; `computed` are those of the compute dtype."""
-        kept = self.of(part)
-        return 1 if kept == "float8" else _METHODS[kept].item_bytes if kept else computed
+        if self.gguf and part == self.denoiser:
+            return "gguf"
+        return "float8" if part in self.cast else ""
 
     @property
-    def stored(self) -> dict[str, int]:
-        """Parts loaded from a separate file, and its size in bytes."""
-        return {self.denoiser: self.gguf.stat().st_size} if self.gguf else {}
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of the parts that are stored in fewer bits."""
+        stored = {part: self.of(part) for part in (*self.parts, *self.cast, self.denoiser)}
+        return {part: cast("Kind", kind) for part, kind in stored.items() if kind}
 
     @property
     def description(self) -> str:
         """For the log and for manifests; empty for an uncompressed model."""
-        kept = {part: self.of(part) for part in (*self.parts, self.denoiser)}
-        parts = ", ".join(f"{part} in {how}" for part, how in kept.items() if how)
+        parts = ", ".join(f"{part} in {kind}" for part, kind in self.kinds.items())
         return f"{parts} {self.revision}".rstrip()
 
 
@@ -99,34 +89,33 @@ def choose_compression(
 ) -> Compression:
     """What the options of `spec` ask for. Raises ModelUnavailable when this machine or this checkpoint cannot do it."""
     options = spec.options
-    if not (options.quantization or options.layerwise_casting or options.gguf):
+    method = None if options.quantization in ("auto", "none") else options.quantization
+    if not (method or options.layerwise_casting or options.gguf):
         return UNCOMPRESSED
-    if checkpoint.is_single_file:
-        raise ModelUnavailable(
-            f"{spec.id}: quantization, layerwise_casting and gguf need a diffusers folder or a hub repo, not one file."
-        )
-    denoiser = next((part for part in checkpoint.kinds if part.startswith(DENOISERS)), "")
+    if checkpoint.is_single_file and not options.layerwise_casting:
+        raise ModelUnavailable(f"{spec.id}: quantization and gguf need a diffusers folder or a hub repo, not one file.")
+    denoiser = denoiser_of(checkpoint)
     gguf = _find_gguf(options.gguf, spec, settings) if options.gguf else None
-    parts = (options.quantized_parts or (denoiser,)) if options.quantization else ()
+    parts = (options.quantized_parts or (denoiser,)) if method else ()
     unknown = [part for part in parts if part not in checkpoint.weights]
     if unknown or not denoiser:
         missing, known = (*unknown, "transformer")[0], ", ".join(checkpoint.weights)
         raise ModelUnavailable(f"{spec.id} has no part {missing!r} to make smaller; it has {known}.")
-    if options.quantization:
-        _require(options.quantization, spec, device)
+    if method:
+        _require(method, spec, device)
     revision = fingerprint(gguf.parent, [gguf]) if gguf else ""
-    return Compression(options.quantization or "", parts, options.layerwise_casting, gguf, denoiser, revision)
+    cast_parts = (denoiser,) if options.layerwise_casting else ()
+    return Compression(method or "", parts, cast_parts, gguf, denoiser, revision)
 
 
-def quantization_config(compression: Compression, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """diffusers' configuration for `from_pretrained`; None when nothing is quantised while loading."""
-    if not compression.method:
-        return None
-    configs: dict[str, Any] = {}
-    for part in compression.parts:
-        library = diffusers if checkpoint.kinds[part].startswith("diffusers.") else transformers
-        configs[part] = _config(compression.method, library, dtype)
-    return PipelineQuantizationConfig(quant_mapping=configs)
+def denoiser_of(checkpoint: Checkpoint) -> str:
+    """The name of the (first) denoiser; empty if there is none."""
+    return next((part for part in checkpoint.kinds if part.startswith(DENOISERS)), "")
+
+
+def quantization_config(compression: Compression, part: str, library: Any, dtype: torch.dtype) -> Any:
+    """The configuration for loading `part`, whose class is of `library`; None when it is not quantised."""
+    return _config(compression.method, library, dtype) if part in compression.parts else None
 
 
 def load_gguf(compression: Compression, checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Any]:
@@ -146,13 +135,6 @@ def load_gguf(compression: Compression, checkpoint: Checkpoint, dtype: torch.dty
     return {compression.denoiser: part}
 
 
-def cast_layers(pipeline: Any, compression: Compression, dtype: torch.dtype) -> None:
-    """Store the denoiser's weights in float8 and upcast each layer's while it runs."""
-    if compression.casting:
-        part = getattr(pipeline, compression.denoiser)
-        part.enable_layerwise_casting(storage_dtype=STORED_DTYPE, compute_dtype=dtype)
-
-
 def _config(method: str, library: Any, dtype: torch.dtype) -> Any:
     if method == "bitsandbytes-8bit":
         return library.BitsAndBytesConfig(load_in_8bit=True)
@@ -163,8 +145,8 @@ def _config(method: str, library: Any, dtype: torch.dtype) -> Any:
     return library.TorchAoConfig(getattr(torchao, kind)())
 
 
-def _require(method: str, spec: ModelSpec, device: torch.device) -> None:
-    needed = _METHODS[method]
+def _require(method: Quantization, spec: ModelSpec, device: torch.device) -> None:
+    needed = METHODS[method]
     if needed.gpu_only and device.type != "cuda":
         raise ModelUnavailable(
             f"{spec.id}: {method} needs a GPU. Use torchao-int8, or remove quantization from the model's options."
@@ -172,8 +154,12 @@ def _require(method: str, spec: ModelSpec, device: torch.device) -> None:
     _require_package(needed.package, method, spec)
 
 
+def is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
 def _require_package(package: str, what: str, spec: ModelSpec) -> None:
-    if importlib.util.find_spec(package) is None:
+    if not is_installed(package):
         raise ModelUnavailable(
             f"{spec.id}: {what} needs the package {package}. Install it with: pip install -r"
             " requirements-quantization.txt, and restart the worker; or remove that option."

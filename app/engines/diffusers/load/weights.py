@@ -18,7 +18,7 @@ from app.errors import ModelUnavailable
 from app.files.weights import DamagedFile, read_header
 
 _ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_RESIZED = ("F64", "F32", "F16", "BF16")  # what a load in another precision converts
+_RESIZED = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")  # what a load in another precision converts
 _SAMPLES, _SAMPLE_BYTES = 16, 65_536
 
 
@@ -34,15 +34,27 @@ class TensorCount:
         return int(self.resized * item_bytes) + self.kept_bytes
 
 
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor in a file: its numbers, dimensions, and its dtype as the format names it."""
+
+    count: TensorCount
+    dimensions: int
+    dtype: str
+
+
 def count_tensors(files: Iterable[Path]) -> TensorCount:
     """Count the numbers in `files`. Raises ModelUnavailable naming the first file that is damaged."""
     counts = [_count(tensor) for file in files for tensor in _read_header(file).values()]
     return TensorCount(sum(count.resized for count in counts), sum(count.kept_bytes for count in counts))
 
 
-def tensor_sizes(file: Path, item_bytes: float) -> dict[str, int]:
-    """The bytes of every tensor of `file` in memory by name, when each number takes `item_bytes`."""
-    return {name: _count(tensor).bytes_at(item_bytes) for name, tensor in _read_header(file).items()}
+def tensors_of(file: Path) -> dict[str, Tensor]:
+    """The tensors of `file` by name. Raises ModelUnavailable when it is damaged."""
+    return {
+        name: Tensor(_count(tensor), len(tensor["shape"]), tensor["dtype"])
+        for name, tensor in _read_header(file).items()
+    }
 
 
 def tensor_shapes(file: Path) -> dict[str, list[int]]:

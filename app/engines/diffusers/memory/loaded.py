@@ -79,5 +79,6 @@ class LoadedModel:
             offload=self.load_plan.plan,
             needed_bytes=self.needed_bytes,
             parked=parked,
+            form=self.load_plan.form,
             attention=self.attention,
         )

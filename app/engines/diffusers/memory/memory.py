@@ -11,11 +11,15 @@ import psutil
 import torch
 
 from app.core.catalog import ModelSpec
-from app.core.offload import working_bytes
+from app.core.memory_parts import PictureSize
+from app.core.request import GenerationRequest
 
-_CPU_WORKING_BYTES = 256_000_000
 _USUAL_SIDE = 1024  # pixels, of a model without a default size
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+def is_gpu(device: torch.device) -> bool:
+    return device.type == "cuda"
 
 
 def free_bytes(device: torch.device) -> int:
@@ -76,12 +80,15 @@ def _plain(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield from _plain(getattr(tensor, name))
 
 
-def least_working_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> int:
-    """Estimated working memory, without weights, for one image of the model's default size."""
-    if device.type != "cuda":
-        return _CPU_WORKING_BYTES
-    width, height = spec.defaults.width or _USUAL_SIDE, spec.defaults.height or _USUAL_SIDE
-    return working_bytes(width, height, dtype.itemsize)
+def picture_size(spec: ModelSpec, request: GenerationRequest | None = None) -> PictureSize:
+    """The size that memory is planned for: the model's default, or a larger one that `request` asks for."""
+    usual, frames = spec.defaults, 1
+    width, height = usual.width or _USUAL_SIDE, usual.height or _USUAL_SIDE
+    if spec.media == "video":
+        frames = max(usual.num_frames or 1, (request.num_frames if request else None) or 1)
+    if request and request.width and request.height and request.width * request.height > width * height:
+        width, height = request.width, request.height
+    return PictureSize(width, height, frames)
 
 
 def release() -> None:

@@ -14,6 +14,8 @@ from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import free_bytes, gigabytes, ram_bytes, release
 
+_CPU = torch.device("cpu")
+
 
 class ModelCache:
     """The models in memory of one device: at most `most`, or as many as fit when that is 0. With `park`, models evicted
@@ -101,6 +103,11 @@ class ModelCache:
                 weights |= model.weights
         return sum(size for part, size in weights.items() if part not in held)
 
+    def reclaimable_ram(self) -> int:
+        """Bytes of main memory that dropping the parked and the offloaded models would free."""
+        offloaded = sum(model.size for model in self._models.values() if model.load_plan.plan != "none")
+        return offloaded + self._ram_cache.size(self._in_use())
+
     def missing_bytes(self, weights: Iterable[tuple[int, int]]) -> int:
         """Bytes of those `weights` (part and size) that no model on the device has."""
         in_use = self._in_use()
@@ -113,6 +120,18 @@ class ModelCache:
             log.info("%s: needs %s; evicting %s", model_id, gigabytes(needed), evicted)
             self._evict(evicted, held)
         return free_bytes(self._device)
+
+    def make_ram_room(self, model_id: str, needed: int) -> int:
+        """Drop parked models, then the least recently used offloaded ones, until `needed` bytes of main memory are
+        free, or none is left; returns the free bytes."""
+        self._ram_cache.free(needed, self._in_use())
+        while free_bytes(_CPU) < needed:
+            offloaded = next((id for id, model in self._models.items() if model.load_plan.plan != "none"), None)
+            if offloaded is None:
+                break
+            log.info("%s: needs %s of main memory; evicting %s", model_id, gigabytes(needed), offloaded)
+            self._evict(offloaded)
+        return free_bytes(_CPU)
 
     def move_parked_to_ram(self) -> None:
         """Move the parts that only parked models use to main memory."""
@@ -145,9 +164,6 @@ class ModelCache:
         if not too_many and free_bytes(self._device) >= needed:
             return None
         return next((id for id, model in self._models.items() if too_many or model.load_plan.plan == "none"), None)
-
-
-_CPU = torch.device("cpu")
 
 
 class RamCache:
@@ -204,6 +220,10 @@ class RamCache:
         if self._models:
             needed = size + reserve_bytes(ram_bytes())
             self._drop_oldest(count_to_evict(self._sizes(in_use), needed, free_bytes(_CPU)))
+
+    def size(self, in_use: Collection[int]) -> int:
+        """Bytes that dropping all models frees."""
+        return sum(self._sizes(in_use))
 
     def _sizes(self, in_use: Collection[int]) -> list[int]:
         """Bytes that dropping each model frees after all older ones were dropped."""

@@ -8,10 +8,11 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from app.core.offload import PLANS
+from app.core.memory_forms import Machine, possible_plans
+from app.core.memory_plan import PLANS
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load.load_plan import LoadPlan
-from app.engines.diffusers.load.offload import apply_memory_savings, place, possible_plans
+from app.engines.diffusers.load.offload import apply_memory_savings, place
 from tests.engines.diffusers.generate.control import Recorder
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
@@ -52,11 +53,10 @@ def test_the_plan_is_followed(plan, expected) -> None:
 
 
 def test_what_is_possible() -> None:
-    pipeline = Pipeline()
-    assert possible_plans(pipeline, GPU) == PLANS
-    assert possible_plans(pipeline, CPU) == ("none",)
-    pipeline.model_cpu_offload_seq = None  # it does not know the order of its parts
-    assert possible_plans(pipeline, GPU) == ("none", "group", "sequential")
+    assert possible_plans(Machine(), {}) == PLANS
+    assert possible_plans(Machine(cuda=False), {}) == ("none",)
+    unordered = Machine(ordered=False)  # the pipeline does not say in which order its parts run
+    assert possible_plans(unordered, {}) == ("none", "group", "sequential")
 
 
 def test_what_is_offloaded_already_is_not_offloaded_once_more() -> None:

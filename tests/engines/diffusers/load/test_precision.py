@@ -132,6 +132,7 @@ def test_what_wan_sees_with_runs_in_float32_and_is_not_taken_for_the_same_in_ano
     assert wan.exact == ("vae", "image_encoder")
     assert wan.dtypes == {"default": torch.bfloat16, "vae": torch.float32, "image_encoder": torch.float32}
     assert plain.dtypes is torch.bfloat16
-    assert (wan.item_bytes("vae"), wan.item_bytes("transformer"), plain.item_bytes("vae")) == (4, 2, 2)
+    assert (wan.dtype_of("vae"), wan.dtype_of("transformer")) == (torch.float32, torch.bfloat16)
+    assert plain.dtype_of("vae") is torch.bfloat16
     assert wan.use("vae") != plain.use("vae")
     assert wan.use("text_encoder") == plain.use("text_encoder")

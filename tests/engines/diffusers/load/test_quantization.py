@@ -18,15 +18,15 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from app.core.catalog import ModelOptions
+from app.core.memory_forms import Machine, possible_plans
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import quantization
 from app.engines.diffusers.load.checkpoint import inspect_folder
 from app.engines.diffusers.load.load_plan import LoadPlan
-from app.engines.diffusers.load.offload import possible_plans
-from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression, choose_compression, quantization_config
+from app.engines.diffusers.load.quantization import Compression, choose_compression, quantization_config
 from app.engines.diffusers.load.weights import fingerprint
 from app.engines.diffusers.memory.memory import part_bytes
-from app.engines.diffusers.memory.part_sizes import weight_sizes
+from app.engines.diffusers.memory.part_shapes import part_shapes
 from app.errors import LoraIncompatible, ModelUnavailable
 from tests.engines.diffusers.generate.control import Recorder
 from tools.tiny_models.lora import make_lora
@@ -82,18 +82,13 @@ def test_a_lora_works_on_cast_layers(settings, spec_of, draw, tiny, tmp_path):
 
 def test_the_estimate_knows_how_weights_are_kept(tiny):
     checkpoint = inspect_folder(tiny / "flux", None)
-    numbers = {part: count.resized for part, count in checkpoint.weights.items()}
-
-    def total(compression):
-        load_plan = LoadPlan(GPU, torch.bfloat16, compression=compression)
-        return weight_sizes(checkpoint, load_plan.item_bytes, (), compression.stored).all
-
-    plain, denoiser = total(UNCOMPRESSED), numbers["transformer"]
-    assert plain == 2 * sum(numbers.values())
-    assert total(Compression(casting=True, denoiser="transformer")) == plain - denoiser
-    quantized = Compression("bitsandbytes-4bit", ("transformer", "text_encoder_2"), denoiser="transformer")
-    expected = plain - (2 - 0.57) * (denoiser + numbers["text_encoder_2"])
-    assert total(quantized) == pytest.approx(expected, abs=100)  # each tensor is rounded
+    parts = {part.name: part for part in part_shapes(checkpoint, LoadPlan(GPU, torch.bfloat16))}
+    for part in parts.values():
+        full = part.bytes_of("full")
+        assert full == 2 * checkpoint.weights[part.name].resized
+        assert part.bytes_of("float8") == full - part.castable
+        assert part.bytes_of("bitsandbytes-4bit") == pytest.approx(full - (2 - 0.57) * part.castable, abs=2)
+    assert parts["transformer"].castable > 0.9 * parts["transformer"].numbers
 
 
 def test_a_part_kept_otherwise_is_not_shared_and_the_others_are(engine, spec_of, copy_of):
@@ -112,11 +107,10 @@ def test_a_part_kept_otherwise_is_not_shared_and_the_others_are(engine, spec_of,
     assert plain.use("text_encoder_2") != quantized.use("text_encoder_2")
 
 
-def test_which_plans_go_with_which_way(tiny):
-    flux = diffusers.FluxPipeline
-    cast, bits = Compression(casting=True, denoiser="transformer"), Compression("bitsandbytes-4bit", ("transformer",))
-    assert possible_plans(flux, GPU, cast) == ("none", "model", "group")
-    assert possible_plans(flux, GPU, bits) == ("none", "model")
+def test_which_placements_go_with_which_way(tiny):
+    cast, bits = Compression(cast=("transformer",)), Compression("bitsandbytes-4bit", ("transformer",))
+    assert possible_plans(Machine(), cast.kinds) == ("none", "model", "group")
+    assert possible_plans(Machine(), bits.kinds) == ("none", "model")
     assert LoadPlan(GPU, torch.bfloat16, compression=cast).parkable
     assert not LoadPlan(GPU, torch.bfloat16, compression=bits).parkable
 
@@ -163,7 +157,16 @@ def test_an_unknown_part_and_a_single_file_are_refused(engine, spec_of):
     with pytest.raises(ModelUnavailable, match=r"has no part 'text_encoder_9'.*it has .*text_encoder_2"):
         engine.load(spec_of("flux", quantization="torchao-int8", quantized_parts=["text_encoder_9"]), Recorder())
     with pytest.raises(ModelUnavailable, match="need a diffusers folder"):
-        engine.load(spec_of("sd15-single-file.safetensors", layerwise_casting=True), Recorder())
+        engine.load(spec_of("sd15-single-file.safetensors", quantization="torchao-int8"), Recorder())
+
+
+def test_a_single_file_is_cast_after_it_is_loaded(engine, spec_of, draw, pipeline):
+    plain = draw(spec_of("sd15-single-file.safetensors"))
+    spec = spec_of("sd15-single-file.safetensors", layerwise_casting=True)
+    made = draw(spec)
+    assert torch.float8_e4m3fn in {parameter.dtype for parameter in pipeline(spec).unet.parameters()}
+    assert made.versions["weights"] == "unet in float8"
+    assert 0 < distance(made, plain) < 12
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -175,7 +178,11 @@ def test_bitsandbytes_is_configured_by_part_and_library(settings, tiny, spec_of,
     spec = spec_of("flux", quantization=f"bitsandbytes-{bits}bit", quantized_parts=["transformer", "text_encoder_2"])
     checkpoint = inspect_folder(tiny / "flux", None)
     compression = choose_compression(spec, checkpoint, settings, GPU)
-    configs = quantization_config(compression, checkpoint, torch.bfloat16).quant_mapping
+    libraries = {"transformer": diffusers, "text_encoder_2": transformers, "vae": diffusers}
+    configs = {
+        part: quantization_config(compression, part, library, torch.bfloat16) for part, library in libraries.items()
+    }
+    assert configs.pop("vae") is None
     assert type(configs["transformer"]) is diffusers.BitsAndBytesConfig
     assert type(configs["text_encoder_2"]) is transformers.BitsAndBytesConfig
     for config in configs.values():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.engines.diffusers import loader
-from app.engines.diffusers.memory import memory, model_cache
+from app.core import memory_plan
+from app.engines.diffusers.memory import memory, model_cache, planner
 from app.engines.diffusers.memory.memory import part_bytes
 from app.errors import OutOfMemory
 from tests.engines.diffusers.generate.control import Recorder
@@ -20,9 +20,9 @@ def room(engine, monkeypatch):
         def free(_):
             return total_bytes - sum(model.host_bytes for model in engine.resident())
 
-        for module in (model_cache, loader):
+        for module in (model_cache, planner):
             monkeypatch.setattr(module, "free_bytes", free)
-        monkeypatch.setattr(memory, "_CPU_WORKING_BYTES", working)
+        monkeypatch.setattr(memory_plan, "CPU_WORKING_BYTES", working)
 
     return set_room
 

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from app.core import memory_plan
 from app.core.job import Phase
 from app.engines.diffusers import engine as engine_module
 from app.engines.diffusers import loader as loader_module
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import build
+from app.engines.diffusers.load import parts as parts_module
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.memory import model_cache as model_cache_module
+from app.engines.diffusers.memory import planner as planner_module
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.model_cache import ModelCache
 from tests.engines.diffusers.generate.control import Recorder
@@ -256,12 +259,13 @@ def on_gpu(settings, monkeypatch):
     def free(device):
         return room[device.type] - sum(model.device_bytes for model in engine.resident() if device.type == "cuda")
 
-    for module in (model_cache_module, loader_module):
+    for module in (model_cache_module, planner_module):
         monkeypatch.setattr(module, "free_bytes", free)
     monkeypatch.setattr(engine_module, "_choose_device", lambda _: GPU)
     monkeypatch.setattr(build, "place", lambda *_: None)
     monkeypatch.setattr(LoadedModel, "move", lambda self, device, keep=(): moves.append((self.spec.id, device.type)))
-    monkeypatch.setattr(loader_module, "least_working_bytes", lambda *_: 0)
+    monkeypatch.setattr(memory_plan, "working_bytes", lambda *_, **__: 0)
+    monkeypatch.setattr(parts_module, "device_for", lambda load_plan: torch.device("cpu"))
     engine = DiffusersEngine(settings)
     engine.moves, engine.room = moves, room
     return engine

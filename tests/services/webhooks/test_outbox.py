@@ -12,6 +12,7 @@ from app.core.job import JobView
 from app.core.webhooks import TRIES
 from app.errors import LeaseLost, ModelUnavailable
 from app.services.job_body import JobBody
+from app.store.queue.lease_expiry import MAX_INTERRUPTIONS
 from tests.services.webhooks.conftest import Harness
 from tests.store.harness import an_output
 
@@ -52,7 +53,7 @@ def cancel_while_given_back(harness: Harness) -> None:
 
 def die_for_good(harness: Harness) -> None:
     claim = harness.store.claim()
-    harness.store.edit(claim.job_id, max_attempts=1)
+    harness.store.edit(claim.job_id, interruptions=MAX_INTERRUPTIONS)
     harness.store.expire(claim)
     harness.store.claims.expire_leases()
 

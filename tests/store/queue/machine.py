@@ -9,9 +9,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
+from app.core.deaths import Death
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.scheduling import next_turn
-from app.errors import Cancelled, Conflict, IdempotencyConflict, LeaseLost, ModelUnavailable
+from app.errors import Cancelled, Conflict, DeviceFailed, IdempotencyConflict, LeaseLost, ModelUnavailable
+from app.store.queue.lease_expiry import MAX_INTERRUPTIONS
 from tests.store.harness import Store, an_output
 
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
@@ -27,6 +29,7 @@ class Expected:
     status: JobStatus = PENDING
     attempt: int = 0
     max_attempts: int = 3
+    interruptions: int = 0
     worker: str | None = None
     cancel_requested: bool = False
     held_back: bool = False
@@ -40,6 +43,16 @@ class Expected:
             self.status = CANCELLED
         else:
             self.status = FAILED if self.attempt >= self.max_attempts else PENDING
+        self.held_back = self.status is PENDING
+
+    def status_after_interruption(self) -> None:
+        """A lease that expires without a recorded death: not the job's fault, and bounded apart."""
+        self.interruptions += 1
+        self.max_attempts += 1
+        if self.cancel_requested:
+            self.status = CANCELLED
+        else:
+            self.status = FAILED if self.interruptions >= MAX_INTERRUPTIONS else PENDING
         self.held_back = self.status is PENDING
 
 
@@ -106,7 +119,7 @@ class StoreMachine(RuleBasedStateMachine):
         job = self.store.jobs.retry(job_id, max_attempts=max_attempts)
         assert job.turn == turn
         expected.status, expected.cancel_requested, expected.held_back = PENDING, False, False
-        expected.max_attempts = expected.attempt + max_attempts
+        expected.max_attempts, expected.interruptions = expected.attempt + max_attempts, 0
         expected.place = (expected.place[0], job.turn, job.seq)
 
     def _next_turn(self, client: str, priority: int) -> int:
@@ -171,6 +184,17 @@ class StoreMachine(RuleBasedStateMachine):
         expected.max_attempts += 1
 
     @rule(claim=claims)
+    def interrupt(self, claim: Claim) -> None:
+        expected = self.model[claim.job_id]
+        if not expected.is_owned_by(claim):
+            with pytest.raises(LeaseLost):
+                self.store.claims.interrupt(claim, DeviceFailed())
+            return
+        status = self.store.claims.interrupt(claim, DeviceFailed())
+        expected.status_after_interruption()
+        assert status is expected.status
+
+    @rule(claim=claims)
     def stop_because_of_a_cancel(self, claim: Claim) -> None:
         expected = self.model[claim.job_id]
         if not expected.is_owned_by(claim):
@@ -195,7 +219,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         which=st.integers(0, 9),
         how=st.sampled_from(
-            ["complete", "fail", "retry", "release", "stop_because_of_a_cancel", "give_a_sign_of_life"]
+            ["complete", "fail", "retry", "release", "interrupt", "stop_because_of_a_cancel", "give_a_sign_of_life"]
         ),
         after_a_cancel=st.sampled_from([False, False, True]),
     )
@@ -222,10 +246,19 @@ class StoreMachine(RuleBasedStateMachine):
         expected = self.model[job_id]
         if expected.status is PROCESSING:
             self.store.edit(job_id, lease_expires_at=self.store.now() - 1)
-            expected.status_after_failure()
+            expected.status_after_interruption()
             assert [row.id for row in self.store.claims.expire_leases()] == [job_id]
         else:
             assert self.store.claims.expire_leases() == []
+
+    @rule(worker=workers)
+    def the_worker_dies(self, worker: str) -> None:
+        """As its supervisor records it: the attempts of its jobs count."""
+        held = [job for job in self.model.values() if job.status is PROCESSING and job.worker == worker]
+        freed = self.store.deaths.record(worker, Death(-9))
+        assert sorted(row.id for row in freed) == sorted(job.id for job in held)
+        for job in held:
+            job.status_after_failure()
 
     @rule(job_id=jobs)
     def the_backoff_passes(self, job_id: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from app.core.deaths import Death
 from app.core.job import Claim, JobStatus
 from app.errors import Conflict, Gone, JobNotFound, ModelUnavailable
 from tests.store.harness import Store
@@ -69,8 +70,10 @@ def test_a_failed_or_cancelled_job_can_be_retried_with_fresh_attempts(
     again = store.jobs.retry(job.id, max_attempts=2)
     assert (again.status, again.cancel_requested, again.error_code) == (JobStatus.PENDING, False, None)
     assert (again.completed_at, again.started_at) == (None, None)
-    for _ in range(2):
-        store.lose(store.claim())
+    for attempt in range(2):
+        store.claim(f"w{attempt}")
+        store.deaths.record(f"w{attempt}", Death(-9))
+        store.edit(job.id, available_at=None)
     assert store.jobs.get(job.id).status is JobStatus.FAILED
 
 

@@ -48,7 +48,7 @@ def configuration_page() -> str:
         "",
         "Everything is set by environment variables or by a `.env` file in the project's folder; the environment wins."
         " An empty value means the default. `python run.py --check` finds all mistakes, tells what differs from the"
-        " defaults, and warns of what is probably not meant.",
+        " defaults, and warns of likely mistakes.",
         "",
         "Settings marked ↻ may change while everything runs: edit `.env` and send SIGHUP to run.py (`make reload`,"
         " `systemctl reload cyberimage`). See [OPERATIONS.md](OPERATIONS.md).",

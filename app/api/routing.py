@@ -1,4 +1,4 @@
-"""What a route declares where it stands: who may call it, which rate budget it draws on, whether it takes files.
+"""Route policies, declared on the route: access, rate budget, uploads and bodies.
 
 The guard, the rate limits and the reading of bodies look it up by endpoint, so every spelling of a route has the policy
 of that route. `collect` refuses an application with a route that declares nothing; one that is added later without a

@@ -112,7 +112,7 @@ def _has_terminal() -> bool:
 
 
 def explain(read: LoadedSettings) -> int:
-    """Print what differs from the defaults, what is probably not meant, and what cannot work here."""
+    """Print what differs from the defaults, likely mistakes, and what cannot work here."""
     changed, warnings, errors = findings(read)
     for heading, lines in (
         ("Other than the defaults:", changed),

@@ -1,4 +1,4 @@
-"""Serving under a path: which one the current request came by, as WSGI's SCRIPT_NAME and as app.services.urls has it.
+"""URL path prefix of the current request, as WSGI's SCRIPT_NAME and for app.services.urls.
 
 It is what a trusted proxy says in X-Forwarded-Prefix, which takes it off the path, or that of PUBLIC_URL, which may be
 taken off or not.

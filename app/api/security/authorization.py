@@ -1,5 +1,5 @@
-"""Access control. Every request passes here before anything reads it: is its Host ours, which identity sent it, may it
-call this route, and does what its path names belong to it?
+"""Access control of every request, before a view runs: Host and Origin checks, authentication, authorisation by route,
+and ownership of what the path names.
 
 A route is public only when it declares so (`app.api.routing`); what belongs to another client is answered like what
 does not exist.

@@ -1,4 +1,5 @@
-"""LoRAs in the words of the versioned API. Loading and unloading is for administrators, where there are any."""
+"""LoRAs in the words of the versioned API. Loading and unloading needs an administrator unless AUTH_MODE
+is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load and unload models while the server runs. For administrators, where there are any."""
+"""Load and unload models while the server runs. Needs an administrator unless AUTH_MODE is none."""
 
 from __future__ import annotations
 

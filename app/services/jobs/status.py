@@ -1,4 +1,4 @@
-"""Status of a job: its row, queue position, estimated end and outputs."""
+"""Status of a job: its row, queue position, estimated end and outputs. Its JSON is made by `services/job_body.py`."""
 
 from __future__ import annotations
 

@@ -236,5 +236,5 @@ class RamCache:
 
     def _drop_oldest(self, count: int) -> None:
         for model_id in list(self._models)[:count]:
-            log.info("%s: dropped from main memory, which is short", model_id)
+            log.info("%s: evicted from main memory, which is low", model_id)
             del self._models[model_id]

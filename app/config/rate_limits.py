@@ -15,7 +15,7 @@ class RateLimits(BaseModel):
     )
     rate_limit_read: str = Field(
         "",
-        description="Other requests of a client, e.g. 600 per minute. A gallery page sends fifty requests. Empty = no limit.",
+        description="Other requests of a client, e.g. 600 per minute. A gallery page sends fifty. Empty = no limit.",
         json_schema_extra=LIVE,
     )
     rate_limit_storage_url: SecretStr = Field(

@@ -35,7 +35,7 @@ class Machine:
         self.left_out: list[str] = []
 
     def look(self) -> None:
-        if time.monotonic() < self._next:
+        if not self._faults or time.monotonic() < self._next:
             return
         if self._present is not None:
             self.calm()

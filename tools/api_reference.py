@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,13 @@ from app import create_app
 from app.api.native.docs import operations, type_of
 from app.config import ROOT, load_settings
 from app.errors import error_codes
+from tools import generated
 
 PAGE = ROOT / "docs" / "API_REFERENCE.md"
 
 
-def main() -> None:
-    PAGE.write_text(render(openapi_document()))
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+def main(check: bool) -> int:
+    return generated.write({PAGE: render(openapi_document())}, check=check)
 
 
 def openapi_document() -> dict[str, Any]:
@@ -106,4 +107,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main("--check" in sys.argv[1:]))

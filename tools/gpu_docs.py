@@ -13,6 +13,7 @@ from app.config import ROOT
 from app.core.device_plan import plan_devices
 from app.core.device_reports import Card, DriverReport, TorchDevice, TorchReport
 from app.core.torch_builds import CPU_BUILD, CUDA_BUILDS
+from tools import generated
 from tools.install import pinned_torch
 
 PAGE = ROOT / "docs" / "GPU.md"
@@ -24,14 +25,7 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 
 
 def main(check: bool) -> int:
-    before = PAGE.read_text()
-    after = filled(before)
-    if after == before:
-        return 0
-    print(f"docs/GPU.md {'is not up to date; run: make docs' if check else 'written'}")
-    if not check:
-        PAGE.write_text(after)
-    return 1 if check else 0
+    return generated.write({PAGE: filled(PAGE.read_text())}, check=check)
 
 
 def filled(page: str) -> str:

@@ -17,6 +17,7 @@ from app.config import ROOT
 from app.core.memory_forms import Machine, possible_forms
 from app.core.memory_parts import PartShape, PictureSize
 from app.core.memory_plan import MemoryPlan, PlannedModel, Room, choose, plans
+from tools import generated
 
 PAGE = ROOT / "docs" / "MODELS.md"
 SHAPES = ROOT / "tools" / "memory_shapes.json"
@@ -27,18 +28,10 @@ MEMORIES = (16, 32, 64, 128)  # GB of main memory
 _GIB = 2**30
 _CARD_USABLE, _CARD_TAKEN = 0.985, 700_000_000  # by the driver, and by the context of the worker
 _RAM_TAKEN = 3_000_000_000  # by the system, the API and the worker itself
-_WELL = ("none", "model")
 
 
 def main(check: bool) -> int:
-    page = PAGE.read_text()
-    wanted = with_tables(page)
-    if wanted == page:
-        return 0
-    print(f"{PAGE.relative_to(ROOT)} {'is not up to date; run: make docs' if check else 'written'}")
-    if not check:
-        PAGE.write_text(wanted)
-    return 1 if check else 0
+    return generated.write({PAGE: with_tables(PAGE.read_text())}, check=check)
 
 
 def with_tables(page: str) -> str:

@@ -7,14 +7,14 @@ policy is treated like any other that needs a user.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 from flask import Flask, current_app, request
 from flask_openapi3 import APIBlueprint
+from pydantic import BaseModel, ConfigDict
 
 _ATTRIBUTE = "route_policy"
 _EXTENSION = "cyberimage-routes"
@@ -92,11 +92,20 @@ class Routes(APIBlueprint):
         """`raw_body`: the view reads the request's body itself, not by a parameter `body`."""
 
         def register(view: View) -> View:
-            takes_body = raw_body or "body" in inspect.signature(view).parameters
-            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body)
+            body = get_type_hints(view).get("body")
+            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body=raw_body or body is not None)
+            if body is not None:
+                _document_optional(body)
             return method(rule, **options)(declare(policy)(view))
 
         return register
+
+
+def _document_optional(body: type[BaseModel]) -> None:
+    """Document a body without required members as optional, as it is: flask-openapi3 would document every body as
+    required."""
+    if not any(field.is_required() for field in body.model_fields.values()):
+        body.model_config = cast(ConfigDict, {**body.model_config, "openapi_extra": {"required": False}})
 
 
 def collect(app: Flask) -> None:

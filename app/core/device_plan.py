@@ -48,7 +48,9 @@ class DevicePlan:
     def described(self) -> str:
         """For the log: `2 workers: NVIDIA H100 (cuda), NVIDIA H100 (cuda)`."""
         devices = (f"{each.name} ({each.label})" if each.name else each.label for each in self.workers)
-        return f"{len(self.workers)} workers: {', '.join(devices)}" if self.workers else "no local workers"
+        if not self.workers:
+            return "no local workers"
+        return f"{len(self.workers)} worker{'s' if len(self.workers) > 1 else ''}: {', '.join(devices)}"
 
 
 def plan_devices(

@@ -31,8 +31,6 @@ class CleanupQuery(BaseModel):
 
 
 class CleanupFields(Body):
-    model_config = ConfigDict(**Body.model_config, openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
-
     dry_run: bool = _DRY_RUN
 
 

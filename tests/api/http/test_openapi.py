@@ -209,3 +209,10 @@ def test_the_reference_is_up_to_date():
     assert api_reference.PAGE.read_text() == api_reference.render(api_reference.openapi_document()), (
         "run: python -m tools.api_reference"
     )
+
+
+def test_a_body_without_required_members_is_documented_as_optional(app):
+    paths = app.api_doc["paths"]
+    required = {path: paths[path]["post"]["requestBody"]["required"] for path in ("/cleanup", "/api/v1/models/unload")}
+    assert required == {"/cleanup": False, "/api/v1/models/unload": False}
+    assert paths["/api/generate"]["post"]["requestBody"]["required"] is True

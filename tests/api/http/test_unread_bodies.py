@@ -25,9 +25,3 @@ def test_an_empty_body_is_none(client, job_id, sent) -> None:
 def test_broken_json_is_refused_there_too(client, problem, job_id) -> None:
     sent = client.post(f"/api/jobs/{job_id}/cancel", data="{", content_type="application/json")
     problem(sent, 400, "invalid_request")
-
-
-def test_a_status_is_taken_in_any_case_and_a_timeout_is_a_failure(client, problem, job_id) -> None:
-    assert [item["job_id"] for item in client.get("/api/images?status=pending").json["images"]] == [job_id]
-    assert client.get("/api/images?status=Timeout").json["images"] == []
-    problem(client.get("/api/images?status=lost"), 400, "invalid_request")

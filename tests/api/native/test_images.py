@@ -127,3 +127,10 @@ def test_generations_without_a_picture(client, submit, worker):
     item = gallery(client, status="FAILED")["images"][0]
     assert (item["job_id"], item["image_id"], item["url"], item["seed"]) == (failed, None, None, 3)
     assert item["error"]["code"] == "out_of_memory"
+
+
+def test_a_status_is_taken_in_any_case_and_a_timeout_is_a_failure(client, problem, submit):
+    job_id = submit()
+    assert [item["job_id"] for item in client.get("/api/images?status=pending").json["images"]] == [job_id]
+    assert client.get("/api/images?status=Timeout").json["images"] == []
+    problem(client.get("/api/images?status=lost"), 400, "invalid_request")

@@ -37,18 +37,27 @@ class Heartbeat(BackgroundThread):
         self._jobs: dict[str, RunningJob] = {}
         self._changed = threading.Condition()
         self._writing_row = threading.Lock()
-        self._stopping = False
+        self._stopping = self._releasing = False
         self._last_beat = float("-inf")
 
     def add(self, job: RunningJob) -> None:
         with self._changed:
             self._jobs[job.claim.job_id] = job
+            if self._releasing:  # it was claimed before, on a thread that begins only now
+                job.stop(StopReason.DRAINING)
             self._changed.notify()
 
     def remove(self, job: RunningJob) -> None:
         with self._changed:
             if self._jobs.get(job.claim.job_id) is job:  # not a later attempt of the same job
                 del self._jobs[job.claim.job_id]
+
+    def release_jobs(self) -> None:
+        """Have the running jobs stop and go back to the queue, and those that begin from now on."""
+        with self._changed:
+            self._releasing = True
+            for job in self._jobs.values():
+                job.stop(StopReason.DRAINING)
 
     def jobs(self) -> list[RunningJob]:
         with self._changed:

@@ -29,7 +29,7 @@ from app.worker.heartbeat import Heartbeat
 from app.worker.job_log import MetricsBuffer
 from app.worker.model_commands import IdleModels, ModelCommands
 from app.worker.runner import Runner, to_public_error
-from app.worker.running_job import RunningJob, StopReason
+from app.worker.running_job import RunningJob
 from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")
@@ -140,7 +140,7 @@ class Worker:
         self._draining.set()
         self._context.notifications.publish("work")  # wakes our own wait
         self._heartbeat.request_beat()
-        timer = threading.Timer(grace, self._release_jobs)
+        timer = threading.Timer(grace, self._heartbeat.release_jobs)
         timer.daemon = True
         timer.start()
 
@@ -244,13 +244,9 @@ class Worker:
         self._heartbeat.write_row()  # before the request is done, so that the next reader sees the model
         requests.done(request, was_resident=was_resident)
 
-    def _release_jobs(self) -> None:
-        for job in self._heartbeat.jobs():
-            job.stop(StopReason.DRAINING)
-
     def _shut_down(self) -> None:
         if not self._draining.is_set():  # it failed, or a new process is to replace it
-            self._release_jobs()
+            self._heartbeat.release_jobs()
         self._executor.finish()
         self._runner.finish(timeout=60)
         for thread in (*self._threads, self._maintenance):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from app.core.job import JobStatus
+import pytest
+
+from app.core.job import Claim, JobStatus
 from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, Gate
 from tests.worker.harness import Harness
@@ -73,3 +75,23 @@ def test_a_job_claimed_during_a_stop_is_released_at_once(harness: Harness, engin
     assert engine.ran == []
     job = harness.view(job_id).job
     assert (job.status, job.attempt, job.max_attempts) == (JobStatus.PENDING, 1, 4)
+
+
+def test_a_job_that_begins_as_the_grace_period_ends_is_requeued(
+    harness: Harness, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was claimed before the stop, and is not yet among the running jobs when those are told to stop."""
+    running = harness.start(engine)
+    worker = running.worker
+    begin = worker._runner.run
+
+    def late(claim: Claim) -> None:
+        worker.stop(grace=60)
+        worker._heartbeat.release_jobs()
+        begin(claim)
+
+    monkeypatch.setattr(worker._runner, "run", late)
+    job_id = harness.submit()
+    running.join()
+    job = harness.view(job_id).job
+    assert (job.status, job.worker_id) == (JobStatus.PENDING, None)

@@ -84,6 +84,16 @@ class MemoryPlan:
         return f"{self.form.label}, {self.placement}{', VAE in tiles' if self.tiled else ''}"
 
     @property
+    def name(self) -> str:
+        """The label, and whether copies are page-locked: unique among the plans of a model."""
+        return f"{self.label}{', page-locked' if self.pinned else ''}"
+
+    @property
+    def main_memory(self) -> int:
+        """Peak in main memory, which on a CPU worker is the device."""
+        return self.ram.highest or self.device.highest
+
+    @property
     def key(self) -> tuple[str, Plan, bool, bool]:
         """What distinguishes it among the plans of a model."""
         return self.form.label, self.placement, self.pinned, self.tiled
@@ -144,6 +154,16 @@ def smaller_than(plan: MemoryPlan, candidates: Iterable[MemoryPlan]) -> list[Mem
     places = [other.key for other in rest]
     after = rest[places.index(plan.key) + 1 :] if plan.key in places else rest
     return [other for other in after if other.device.highest < plan.device.highest or _less_ram(other, plan)]
+
+
+def smaller_than_killed(candidates: Sequence[MemoryPlan], killed: Collection[str]) -> Sequence[MemoryPlan]:
+    """Those of `candidates` that take less main memory than each one named in `killed`, under which the kernel ended a
+    worker for lack of it. If there are none: the one that takes the least."""
+    ended = [plan.main_memory for plan in candidates if plan.name in killed]
+    if not ended:
+        return candidates
+    smaller = [plan for plan in candidates if plan.main_memory < min(ended)]
+    return smaller or [min(candidates, key=lambda plan: plan.main_memory)]
 
 
 def closest(candidates: Sequence[MemoryPlan], room: Room) -> MemoryPlan:

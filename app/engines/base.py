@@ -178,6 +178,25 @@ class MergingEngine(Engine, Protocol):
         else ends the call for all."""
 
 
+class PlanHistory(Protocol):
+    """Memory plans of models on this machine and device, by their names; kept when a worker process dies."""
+
+    def killed(self, model_id: str) -> Collection[str]:
+        """The plans under which the kernel killed a worker that ran the model. Never raises."""
+
+    def begin(self, model_id: str, plan: str) -> None:
+        """Note that the model is about to be loaded under `plan`. Never raises."""
+
+
+class NoPlanHistory:
+    """The history of an engine outside of a worker."""
+
+    def killed(self, model_id: str) -> Collection[str]:
+        return ()
+
+    def begin(self, model_id: str, plan: str) -> None: ...
+
+
 EngineFactory = Callable[[], Engine]
 
 
@@ -217,6 +236,7 @@ class EngineSettings:
     lora_cache_max: int = 8
     lora_cache_bytes: int = 2**31
     disk_floor_bytes: int = 0
+    plan_history: PlanHistory = field(default_factory=NoPlanHistory)
 
     def places_of(self, name: str) -> tuple[Path, ...]:
         """The paths at which a local model or file named in the catalogue may be, in search order."""

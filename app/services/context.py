@@ -23,6 +23,7 @@ from app.store.ops.api_keys import ApiKeyStore
 from app.store.ops.counters import CounterStore
 from app.store.ops.device_faults import DeviceFaultStore
 from app.store.ops.loras import LoraStore
+from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.ops.periodic_tasks import PeriodicTaskStore
 from app.store.ops.webhooks import WebhookStore
 from app.store.queue.claims import ClaimStore
@@ -57,6 +58,7 @@ class AppContext:
     predictions: PredictionStore
     counters: CounterStore
     device_faults: DeviceFaultStore
+    memory_plans: MemoryPlanStore
     deaths: DeathStore
     load_requests: LoadRequestStore
     api_keys: ApiKeyStore
@@ -102,6 +104,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         predictions=PredictionStore(database),
         counters=CounterStore(database),
         device_faults=DeviceFaultStore(database),
+        memory_plans=MemoryPlanStore(database),
         deaths=DeathStore(database, render_webhook=webhook_message),
         load_requests=LoadRequestStore(database),
         api_keys=ApiKeyStore(database),

@@ -14,6 +14,7 @@ from app.services.job_body import webhook_message
 from app.store.db.database import Database, now
 from app.store.db.schema import jobs, outputs
 from app.store.media.outputs import OutputStore
+from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
 from app.store.queue.durations import DurationStore
@@ -62,6 +63,7 @@ class Store:
         self.workers = WorkerStore(database, lease_seconds=lease)
         self.speeds = DurationStore(database)
         self.load_requests = LoadRequestStore(database)
+        self.memory_plans = MemoryPlanStore(database)
 
     def submit(self, model_id: str = "demo", *, client: str = "alice", priority: int = 0, **values: Any) -> Job:
         return self.jobs.enqueue(a_request(model_id, **values), client_id=client, priority=priority)[0]

@@ -272,6 +272,8 @@ class DiffusersEngine:
         warnings: list[str] = []
         if (wider := self._widened.of(spec)) is not None:
             warnings.append(f"{spec.id} overflows in its configured precision; it was run in {dtype_name(wider)}.")
+        if note := self._loader.planner.killed_note(spec):
+            warnings.append(note)
         if tiles:
             warnings.append(f"Memory ran short, so {spec.id} decodes pictures of this size in tiles.")
         if spec.id in self._unbatched and min(self._settings.images_per_batch, request.num_images) > 1:

@@ -35,13 +35,15 @@ class QueueStats:
 @dataclass(frozen=True)
 class ModelState:
     """`loaded`: in memory of a live worker; `memory_plans`: form of its weights and placement there, such as
-    `float8, model`, each way once. `downloading`: progress of its download, if one is running."""
+    `float8, model`, each way once; `killed_plans`: plans under which the kernel killed a worker. `downloading`:
+    progress of its download, if one is running."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
     files: ModelFiles
     loaded: bool
     memory_plans: Sequence[str]
+    killed_plans: Sequence[str]
     downloading: Download | None
 
 
@@ -152,6 +154,7 @@ def models(context: AppContext) -> list[ModelState]:
     workers = context.workers.live()
     loaded = {model_id for worker in workers for model_id in ready_models(worker)}
     plans = _memory_plans(workers)
+    killed = context.memory_plans.all_killed()
     under_way = downloads(context)
     return [
         ModelState(
@@ -160,6 +163,7 @@ def models(context: AppContext) -> list[ModelState]:
             files=files_of(context, spec),
             loaded=spec.id in loaded,
             memory_plans=sorted(plans.get(spec.id, ())),
+            killed_plans=sorted(killed.get(spec.id, ())),
             downloading=under_way.get(spec.id),
         )
         for spec in context.catalog

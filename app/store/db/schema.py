@@ -254,6 +254,19 @@ worker_deaths = Table(
     Column("died_at", Double, nullable=False),
 )
 
+# Under which memory plan each worker process holds a model. With `killed_at` the kernel killed it for lack of memory.
+memory_plans = Table(
+    "memory_plans",
+    metadata,
+    Column("worker_id", String(64), primary_key=True),
+    Column("model_id", String(100), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("device_id", String(128), nullable=False),
+    Column("plan", String(200), nullable=False),
+    Column("begun_at", Double, nullable=False),
+    Column("killed_at", Double),
+)
+
 # Measured seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.
 speeds = Table(
     "speeds",

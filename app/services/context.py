@@ -28,6 +28,7 @@ from app.store.ops.periodic_tasks import PeriodicTaskStore
 from app.store.ops.webhooks import WebhookStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
+from app.store.queue.device_refusals import DeviceRefusalStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.jobs import JobStore
 from app.store.queue.load_requests import LoadRequestStore
@@ -58,6 +59,7 @@ class AppContext:
     predictions: PredictionStore
     counters: CounterStore
     device_faults: DeviceFaultStore
+    device_refusals: DeviceRefusalStore
     memory_plans: MemoryPlanStore
     deaths: DeathStore
     load_requests: LoadRequestStore
@@ -104,6 +106,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         predictions=PredictionStore(database),
         counters=CounterStore(database),
         device_faults=DeviceFaultStore(database),
+        device_refusals=DeviceRefusalStore(database, lease_seconds=lease),
         memory_plans=MemoryPlanStore(database),
         deaths=DeathStore(database, render_webhook=webhook_message),
         load_requests=LoadRequestStore(database),

@@ -23,8 +23,10 @@ from app.errors import (
     DeviceFailed,
     GenerationError,
     GenerationTimeout,
+    GpuRequired,
     LeaseLost,
     MediaUnavailable,
+    NoRoom,
     OutOfMemory,
 )
 from app.services.context import AppContext
@@ -37,6 +39,7 @@ from app.worker.heartbeat import Heartbeat
 from app.worker.inputs import read_inputs
 from app.worker.job_log import MetricsBuffer
 from app.worker.publisher import Finished, Publisher
+from app.worker.refusals import Refusals
 from app.worker.running_job import MergedJob, RunningJob, StopReason
 from app.worker.storage_pause import StoragePause
 from app.worker.watchdog import time_limit
@@ -45,8 +48,8 @@ log = logging.getLogger("cyberimage.worker")
 
 
 class Runner:
-    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline; `device` is None in the remote
-    lane. `must_recycle` is set when this process should be replaced."""
+    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline; `device` and `refusals` are
+    None in the remote lane. `must_recycle` is set when this process should be replaced."""
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Runner:
         counts: MetricsBuffer,
         limit: Callable[[RunningJob], AbstractContextManager[None]] = time_limit,
         device: Device | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._context = context
         self._heartbeat = heartbeat
@@ -63,6 +67,7 @@ class Runner:
         self._engine_of = engine_of
         self._limit = limit
         self._device = device
+        self._refusals = refusals
         self._publisher = Publisher(context, self.end_job)
         self._publisher.start()
         self._merging_disabled: set[str] = set()  # models whose merged call failed or timed out
@@ -240,6 +245,9 @@ class Runner:
 
     def _fail(self, job: RunningJob, error: BaseException) -> None:
         claim, known = job.claim, to_public_error(error, job_log.log_context(job))
+        self.must_recycle |= isinstance(known, OutOfMemory)
+        if isinstance(known, (NoRoom, GpuRequired)) and self._leave_to_others(job, known):
+            return
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         counted = not isinstance(known, GenerationError) or known.counted
         transient = passing and (claim.attempt < claim.max_attempts or not counted)
@@ -259,7 +267,19 @@ class Runner:
         )
         if status is JobStatus.FAILED:
             self._note_end(job, known.code)
-        self.must_recycle |= isinstance(known, OutOfMemory)
+
+    def _leave_to_others(self, job: RunningJob, refusal: CyberImageError) -> bool:
+        """Return a job to the queue whose model this device cannot run, uncounted; False if no other worker may run it.
+
+        Each device refuses a model once, and then leaves its jobs alone: so the job comes back here only when all have
+        refused it, or when a refusal has expired."""
+        claim = job.claim
+        if self._refusals is None or not self._refusals.add(claim.request.model_id):
+            return False
+        self._context.claims.release(claim)
+        self._context.notifications.publish("work")
+        log.warning("Left to another worker: %s", refusal.detail, extra=job_log.log_context(job))
+        return True
 
     def _interrupt(self, job: RunningJob, error: DeviceFailed) -> None:
         self.note_device_failure()

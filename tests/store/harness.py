@@ -17,6 +17,7 @@ from app.store.media.outputs import OutputStore
 from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
+from app.store.queue.device_refusals import DeviceRefusalStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.idempotency import IdempotencyKey
 from app.store.queue.jobs import JobStore
@@ -64,6 +65,7 @@ class Store:
         self.speeds = DurationStore(database)
         self.load_requests = LoadRequestStore(database)
         self.memory_plans = MemoryPlanStore(database)
+        self.refusals = DeviceRefusalStore(database, lease_seconds=lease)
 
     def submit(self, model_id: str = "demo", *, client: str = "alice", priority: int = 0, **values: Any) -> Job:
         return self.jobs.enqueue(a_request(model_id, **values), client_id=client, priority=priority)[0]

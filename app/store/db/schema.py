@@ -267,6 +267,16 @@ memory_plans = Table(
     Column("killed_at", Double),
 )
 
+# Models that a device cannot run: for a while its workers leave their jobs to others.
+device_refusals = Table(
+    "device_refusals",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("device_id", String(128), primary_key=True),
+    Column("model_id", String(100), primary_key=True),
+    Column("refused_at", Double, nullable=False),
+)
+
 # Measured seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.
 speeds = Table(
     "speeds",

@@ -31,7 +31,7 @@ from app.store.queue.lease_expiry import (
     status_after_failure,
     status_after_interruption,
 )
-from app.store.queue.next_job import AVAILABLE, MERGEABLE, batchable, pick_next
+from app.store.queue.next_job import MERGEABLE, batchable, has_pending, pick_next
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.rows import OWNED, REQUEST_COLUMNS, fence, job_from_row, request_from_row
 
@@ -65,13 +65,22 @@ class ClaimStore:
         self._timeout = timeout_seconds
         self._busy: set[Lane] = set()  # lanes with pending jobs at the last claim
 
-    def claim(self, worker_id: str, loaded: Collection[str] = (), *, lane: Lane = "local") -> Claim | None:
-        """Claim the next job of `lane` for a worker that has the models `loaded` in memory; None if no job is
-        available."""
-        if lane not in self._busy and not self._has_pending(lane):  # an idle poll must not take the write lock
+    def claim(
+        self,
+        worker_id: str,
+        loaded: Collection[str] = (),
+        *,
+        lane: Lane = "local",
+        only: Collection[str] | None = None,
+    ) -> Claim | None:
+        """Claim the next job of `lane` for a worker that has the models `loaded` in memory, and runs no models but
+        `only` (None: all); None if no job is available."""
+        if only is not None:
+            loaded = [model for model in loaded if model in only]
+        if lane not in self._busy and not self._has_pending(lane, only):  # an idle poll must not take the write lock
             return None
         with self._database.write() as connection:
-            job_id = pick_next(connection, loaded, lane)
+            job_id = pick_next(connection, loaded, lane, only)
             if job_id is None:
                 self._busy.discard(lane)
                 return None
@@ -108,9 +117,9 @@ class ClaimStore:
             request_id=row.request_id,
         )
 
-    def _has_pending(self, lane: Lane) -> bool:
+    def _has_pending(self, lane: Lane, only: Collection[str] | None) -> bool:
         with self._database.read() as connection:
-            return connection.scalar(_PENDING_JOB, {"lane": lane}) is not None
+            return has_pending(connection, lane, only)
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, HeartbeatResult]:
         """Extend the leases of `claims`, never past their deadlines. Returns the result by job id."""
@@ -280,8 +289,6 @@ def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[O
 
 
 # Statements that every job needs are built once: building one costs as much as running it.
-
-_PENDING_JOB = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
 
 _CLAIM = (
     update(jobs)

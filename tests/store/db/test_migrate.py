@@ -110,7 +110,7 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
             "workers DROP COLUMN device_error",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
-        for table in ("device_faults", "worker_deaths", "memory_plans"):
+        for table in ("device_faults", "worker_deaths", "memory_plans", "device_refusals"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
     migrate(database)

@@ -87,7 +87,7 @@ class MemoryPlanner:
         """`load_plan` with the first plan that fits into the memory that is free, or that evicting other models frees;
         they are evicted.
 
-        Raises OutOfMemory when none fits, and ModelUnavailable when no form of the model can be placed as asked.
+        Raises NoRoom when none fits, and ModelUnavailable when no form of the model can be placed as asked.
         """
         here = [name for name, part in shared.items() if self._model_cache.has_on_device(part)]
         held = {id(shared[name]) for name in here}

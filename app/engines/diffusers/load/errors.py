@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import huggingface_hub.errors as hub
 
 from app.core.catalog import ModelSpec
+from app.core.faults import is_out_of_memory
 from app.errors import GenerationError, ModelDownloadFailed, ModelRequiresAuth, ModelUnavailable, StorageFull
 
 # What the libraries raise when files are missing, damaged, or of an unknown kind. HTTPError is the base class of the
@@ -100,3 +101,15 @@ log = logging.getLogger("cyberimage.models")
 def warn_once(message: str) -> None:
     """Log `message` as a warning on the first call with it."""
     log.warning(message)
+
+
+def fits_in_memory(work: Callable[[], None]) -> bool:
+    """Run `work`; False if memory ran out. The exception and its frames are released on return."""
+    try:
+        work()
+    except MEMORY_ERRORS as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("out of memory: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+        return False
+    return True

@@ -53,16 +53,15 @@ def apply_memory_savings(pipeline: Any, device: torch.device, plan: Plan) -> tup
     return "its parts are offloaded to main memory", "model"
 
 
-def can_tile(pipeline: Any) -> bool:
-    """Whether the VAE supports tiling (its memory peak limits the image size) and does not use it yet."""
-    vae = getattr(pipeline, "vae", None)
+def can_tile(vae: Any) -> bool:
+    """Whether `vae` supports tiling (its memory peak limits the image size) and does not use it yet."""
     return hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", False)
 
 
 @contextmanager
 def tiled(pipeline: Any, wanted: bool) -> Iterator[None]:
     """Enable VAE tiling within the block if `wanted`. Tiling changes large images, so it is disabled afterwards."""
-    if not wanted or not can_tile(pipeline):
+    if not wanted or not can_tile(getattr(pipeline, "vae", None)):
         yield
         return
     enable_tiles(pipeline.vae)

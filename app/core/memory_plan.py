@@ -106,7 +106,8 @@ class MemoryPlan:
 class PlannedModel:
     """What the plans depend on: parts, the size to draw, whether the device is a GPU, and the parts `shared` with
     models on the device already, as long as they are loaded in full and not moved. `at_once`: a single file, all of
-    whose parts are loaded before any is made smaller or moved. `can_tile`: its VAE can work in tiles."""
+    whose parts are loaded before any is made smaller or moved. `can_tile`: its VAE can work in tiles. `previews` are
+    decoded while the denoiser runs."""
 
     parts: Sequence[PartShape]
     size: PictureSize = _USUAL_SIZE
@@ -114,6 +115,7 @@ class PlannedModel:
     shared: Collection[str] = ()
     at_once: bool = False
     can_tile: bool = False
+    previews: bool = False
 
 
 def plans(model: PlannedModel, forms: Iterable[Form], wish: Offload = "auto") -> list[MemoryPlan]:
@@ -211,9 +213,12 @@ def _on_gpu(model: PlannedModel, form: Form, placement: Plan, tiled: bool) -> in
     if placement == "none":
         return int(_all_bytes(model, form) * _MARGIN) + highest_working_bytes(model, form, tiled=tiled)
     kinds = [(part, form.of(part)) for part in model.parts]
+    vaes = sum(part.bytes_of(kind) for part, kind in kinds if part.name.startswith("vae"))
+    beside = vaes if model.previews and placement == "model" else 0  # it stays there from the first preview on
     return max(
         (
-            int(_present(part, kind, placement) * _MARGIN) + working_bytes(part, kind, model.size, tiled=tiled)
+            int((_present(part, kind, placement) + (beside if part.is_denoiser else 0)) * _MARGIN)
+            + working_bytes(part, kind, model.size, tiled=tiled)
             for part, kind in kinds
         ),
         default=0,

@@ -170,7 +170,12 @@ class MemoryPlanner:
         )
         on_gpu = is_gpu(self._device)
         can_tile = not load_plan.tiles and hasattr(part_class(checkpoint.kinds.get("vae", "")), "enable_tiling")
-        model = PlannedModel(parts, size, on_gpu, here, at_once=checkpoint.is_single_file, can_tile=can_tile)
+        model = PlannedModel(
+            *(parts, size, on_gpu, here),
+            at_once=checkpoint.is_single_file,
+            can_tile=can_tile,
+            previews=self._settings.previews,
+        )
         wish = options.offload or self._settings.offload
         candidates = plans(model, forms.usable, wish)
         if not candidates:

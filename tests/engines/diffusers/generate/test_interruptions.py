@@ -89,7 +89,7 @@ def test_out_of_memory_fails_the_job_and_frees_the_model(engine, flux, ask, monk
     pipeline = weakref.ref(engine._model_cache.get(flux).pipeline)
     calls = count_calls(monkeypatch, part, "forward" if part is FluxTransformer2DModel else "decode")
     calls.fail_at, calls.error, calls.message = 1, torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate"
-    calls.failures = 2
+    calls.failures = 1 if part is FluxTransformer2DModel else 2  # the VAE is run again in tiles
     with pytest.raises(OutOfMemory, match="smaller image") as failure:
         engine.generate(flux, ask(), Recorder())
     assert failure.value.code == "out_of_memory"

@@ -155,7 +155,7 @@ def smaller_than(plan: MemoryPlan, candidates: Iterable[MemoryPlan]) -> list[Mem
     rest = list(candidates)
     places = [other.key for other in rest]
     after = rest[places.index(plan.key) + 1 :] if plan.key in places else rest
-    return [other for other in after if other.device.highest < plan.device.highest or _less_ram(other, plan)]
+    return [other for other in after if _takes_less(other, plan)]
 
 
 def smaller_than_killed(candidates: Sequence[MemoryPlan], killed: Collection[str]) -> Sequence[MemoryPlan]:
@@ -177,8 +177,11 @@ def _lacking(peaks: Peaks, free: int) -> int:
     return max(0, peaks.highest - free)
 
 
-def _less_ram(one: MemoryPlan, other: MemoryPlan) -> bool:
-    return one.device.highest <= other.device.highest and one.ram.highest < other.ram.highest
+def _takes_less(one: MemoryPlan, other: MemoryPlan) -> bool:
+    """By the estimate; or by the placement, if the estimate of both is that of a part that is no larger in one."""
+    if one.device.highest != other.device.highest:
+        return one.device.highest < other.device.highest
+    return one.ram.highest < other.ram.highest or PLANS.index(one.placement) > PLANS.index(other.placement)
 
 
 def _pinned(placement: Plan) -> tuple[bool, ...]:

@@ -130,14 +130,14 @@ class GeneratedVideo:
 @dataclass(frozen=True)
 class Generation:
     """The result of a request. `effective` are the call arguments as used (defaults filled in), for the manifest;
-    `versions` the libraries and weights; `timings` seconds by phase; `vram_peak_bytes` 0 without a GPU."""
+    `versions` the libraries and weights; `timings` seconds by phase; `vram_peak_bytes` None without a GPU."""
 
     images: Sequence[GeneratedImage]
     effective: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
-    vram_peak_bytes: int = 0
+    vram_peak_bytes: int | None = None
     safety: SafetyResult = SafetyResult.SKIPPED  # the most severe result, blocked outputs included
     videos: Sequence[GeneratedVideo] = ()
     merged: int = 1  # how many jobs shared the call, and with it the timings

@@ -71,7 +71,7 @@ class RunningJob:
         self.had_preview = False
         self.stop_reason: StopReason | None = None
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
-        self.vram_peak_bytes = 0
+        self.vram_peak_bytes: int | None = None  # without a GPU
         self.safety = SafetyResult.SKIPPED
         self._step_rate = StepRate()
         self._lock = threading.Lock()

@@ -87,7 +87,7 @@ def test_the_log_line_of_a_finished_job(harness: Harness, engine: FakeEngine, jo
     wait_until(job_log_lines, "no line")
     (line,) = job_log_lines()
     assert line.job_id == job_id
-    assert (line.outcome, line.model_id, line.seed, line.vram_peak_mb) == ("completed", "fake", seed, 0)
+    assert (line.outcome, line.model_id, line.seed, line.vram_peak_mb) == ("completed", "fake", seed, None)
     assert line.safety_filter_result == "skipped"
     assert 0 <= line.latency_ms < 60_000
     assert "\n" not in line.getMessage()

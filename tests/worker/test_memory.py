@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app.core.job import JobStatus
+from app.engines.base import ResidentModel
 from app.errors import OutOfMemory
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, fails
 from tests.worker.harness import Harness
 
@@ -62,3 +64,11 @@ def test_out_of_memory_while_encoding_fails_the_job(harness: Harness, engine: Fa
     harness.context.notifications.publish("work")
     running.join()
     assert running.recycled is True
+
+
+def test_memory_of_models_on_the_cpu_is_not_reported_as_gpu_memory(harness: Harness, engine: FakeEngine, monkeypatch):
+    held = [ResidentModel("here", "cpu", "float32", device_bytes=5), ResidentModel("there", "cuda:0", "float16", 7)]
+    monkeypatch.setattr(engine, "resident", lambda: held)
+    harness.start(engine)
+    harness.completed(harness.submit())
+    wait_until(lambda: [row["vram_bytes"] for row in harness.context.workers.live()] == [7], "not the GPU's alone")

@@ -149,7 +149,7 @@ class ClaimStore:
         *,
         timings: Mapping[str, float],
         warnings: Sequence[str] = (),
-        vram_peak_bytes: int = 0,
+        vram_peak_bytes: int | None = None,
         total_steps: int | None = None,
         safety: SafetyResult = SafetyResult.SKIPPED,
         merged: int = 1,

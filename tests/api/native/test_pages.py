@@ -194,3 +194,10 @@ def test_the_api_process_stays_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+def test_browsers_find_the_icon_that_they_ask_for_unasked(client):
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.data[:4]) == (200, b"\0\0\1\0")
+    assert answer.mimetype in ("image/vnd.microsoft.icon", "image/x-icon")
+    assert 'rel="icon"' in client.get("/docs").text

@@ -93,7 +93,7 @@ def build_generation(
             *_size_warnings(request, width, height),
             *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo),
         ),
-        vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0,
+        vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else None,
     )
 
 

@@ -128,13 +128,27 @@ def run_video_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
     return _run("video", body, header)
 
 
-@api.get("/api/images/<path:generation_id>", access=Access.USER, budget="read", responses=_GET, description=_BY_ID)
+@api.get(
+    "/api/images/<path:generation_id>",
+    access=Access.USER,
+    budget="read",
+    polled=True,
+    responses=_GET,
+    description=_BY_ID,
+)
 def get_image(path: GenerationPath) -> GenerationBody:
     """Get a generation of images"""
     return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "image"))
 
 
-@api.get("/api/videos/<path:generation_id>", access=Access.USER, budget="read", responses=_GET, description=_BY_ID)
+@api.get(
+    "/api/videos/<path:generation_id>",
+    access=Access.USER,
+    budget="read",
+    polled=True,
+    responses=_GET,
+    description=_BY_ID,
+)
 def get_video(path: GenerationPath) -> GenerationBody:
     """Get a generation of videos"""
     return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "video"))

@@ -178,6 +178,15 @@ class MergingEngine(Engine, Protocol):
         else ends the call for all."""
 
 
+@runtime_checkable
+class MeasuringEngine(Engine, Protocol):
+    """An engine that uses a device with memory of its own."""
+
+    def vram_bytes(self) -> int | None:
+        """GPU memory that this process has allocated; None without a GPU. No use of the device: safe in any thread,
+        and after the device failed."""
+
+
 EngineFactory = Callable[[], Engine]
 
 

@@ -32,6 +32,8 @@ def log_ended(job: RunningJob, outcome: str, *, show_prompt: bool) -> None:
         "vram_peak_mb": megabytes(job.vram_peak_bytes),
         "safety_filter_result": SafetyResult.BLOCKED if outcome == ContentBlocked.code else job.safety,
     }
+    if job.memory is not None:
+        facts |= job.memory.fields()
     if show_prompt:
         facts["prompt"] = request.prompt
     # As JSON, so that a line break in a prompt cannot forge a log line.

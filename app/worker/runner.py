@@ -7,15 +7,17 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from app.core.backoff import Backoff
 from app.core.catalog import ModelSpec
 from app.core.faults import is_out_of_memory
 from app.core.job import Claim, JobStatus, Phase
+from app.core.memory_use import MemoryChange, MemoryUse
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
 from app.core.scheduling import can_merge
-from app.engines.base import Engine, Generation, MergingEngine
+from app.engines.base import Engine, Generation, MeasuringEngine, MergingEngine
 from app.errors import (
     Cancelled,
     CyberImageError,
@@ -27,6 +29,7 @@ from app.errors import (
     MediaUnavailable,
     OutOfMemory,
 )
+from app.monitoring.resources import rss_bytes
 from app.services.context import AppContext
 from app.services.media.publish import Clip, GenerationResult, Picture
 from app.services.remote.requests import with_admitted_pictures
@@ -42,6 +45,8 @@ from app.worker.storage_pause import StoragePause
 from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")
+
+Made = TypeVar("Made")
 
 
 class Runner:
@@ -133,7 +138,7 @@ class Runner:
                 request = job.claim.request
                 if request.remote is not None:
                     request = with_admitted_pictures(self._context, request, job.claim.job_id)
-                generation = self._engine_of(spec).generate(spec, request, job, inputs)
+                generation = self._measured([job], spec, lambda engine: engine.generate(spec, request, job, inputs))
         except Cancelled:
             if job.stop_reason is None:
                 raise RuntimeError("the engine raised Cancelled without a stop reason") from None
@@ -143,10 +148,24 @@ class Runner:
     def _generate_merged(self, jobs: Sequence[MergedJob]) -> Sequence[Generation | CyberImageError]:
         requests = [job.claim.request for job in jobs]
         spec = spec_for(self._context.catalog, requests[0])
-        engine = self._engine_of(spec)
-        assert isinstance(engine, MergingEngine)
-        with self._limit(jobs[0]):  # it was claimed first
+
+        def call(engine: Engine) -> Sequence[Generation | CyberImageError]:
+            assert isinstance(engine, MergingEngine)
             return engine.generate_merged(spec, requests, jobs)
+
+        with self._limit(jobs[0]):  # it was claimed first
+            return self._measured(jobs, spec, call)
+
+    def _measured(self, jobs: Sequence[RunningJob], spec: ModelSpec, call: Callable[[Engine], Made]) -> Made:
+        """`call` with the engine of `spec`, noting in `jobs` how it changed the memory of this process."""
+        rss = rss_bytes()  # before the engine is made, which imports its libraries
+        engine = self._engine_of(spec)
+        before = MemoryUse(rss, _vram_bytes(engine))
+        try:
+            return call(engine)
+        finally:
+            for job in jobs:
+                job.memory = MemoryChange(before, MemoryUse(rss_bytes(), _vram_bytes(engine)))
 
     def _finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
         if job.stop_reason not in (None, StopReason.DRAINING):  # a finished job is published even while draining
@@ -278,6 +297,10 @@ class Runner:
 
     def _note_end(self, job: RunningJob, outcome: str) -> None:
         job_log.log_ended(job, outcome, show_prompt=self._context.settings.log_prompts)
+
+
+def _vram_bytes(engine: Engine) -> int | None:
+    return engine.vram_bytes() if isinstance(engine, MeasuringEngine) else None
 
 
 def _release_reasons(job: RunningJob) -> Sequence[StopReason]:

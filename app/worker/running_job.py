@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.core.job import STOP_GRACE_SECONDS, Claim, Phase, Progress
+from app.core.memory_use import MemoryChange
 from app.core.prediction import Prediction, Report
 from app.core.safety import SafetyResult
 from app.engines.base import Ledger, Pixels
@@ -72,6 +73,7 @@ class RunningJob:
         self.stop_reason: StopReason | None = None
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
         self.vram_peak_bytes: int | None = None  # without a GPU
+        self.memory: MemoryChange | None = None  # by the engine's call
         self.safety = SafetyResult.SKIPPED
         self._step_rate = StepRate()
         self._lock = threading.Lock()

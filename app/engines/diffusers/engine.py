@@ -41,7 +41,7 @@ from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
 from app.engines.diffusers.loras.files import describe, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import is_gpu, release
+from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
@@ -101,6 +101,9 @@ class DiffusersEngine:
 
     def resident(self) -> Sequence[ResidentModel]:
         return self._model_cache.resident_models()
+
+    def vram_bytes(self) -> int | None:
+        return memory_use(self._device).vram_bytes
 
     def _load(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
         """Make `spec` resident, with room for the size of `request`; True if it had to be loaded."""

@@ -22,7 +22,7 @@ from app.core.memory_plan import Offload, Plan
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyPolicy, SafetyResult
-from app.errors import CyberImageError
+from app.errors import Cancelled, CyberImageError
 
 Pixels = npt.NDArray[np.uint8]
 Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = repaint
@@ -141,6 +141,14 @@ class Generation:
     safety: SafetyResult = SafetyResult.SKIPPED  # the most severe result, blocked outputs included
     videos: Sequence[GeneratedVideo] = ()
     merged: int = 1  # how many jobs shared the call, and with it the timings
+
+
+class PartlyDrawn(Cancelled):
+    """Drawing stopped early, after `generation` was finished: the first pictures of the request."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__()
+        self.generation = generation
 
 
 class Engine(Protocol):

@@ -94,7 +94,8 @@ class ModelCommands:
         return self._context.load_requests.take(self._worker_id)
 
     def carry_out(self, request: LoadRequest, resident: Sequence[str]) -> bool:
-        """Load or unload the model; True if it was loaded already, `resident` being the models ready to run.
+        """Load or unload the model or a LoRA of it; True if it was loaded already, `resident` being the models ready to
+        run.
 
         Raises what the engine raises; Cancelled when the worker drains, or the request was withdrawn."""
         if request.action is LoadAction.UNLOAD:
@@ -104,7 +105,7 @@ class ModelCommands:
                     engine.unload(model_id)
             return False
         spec = self._context.catalog.get(request.model_id)
-        seconds = self._context.settings.job_timeout_seconds
+        seconds = self._context.settings.load_timeout_seconds
         command = ModelCommand(request, self._context.load_requests, self._draining, seconds)
         engine, was_resident, stopped = self._engine_of(spec), spec.id in resident, False
         try:
@@ -117,7 +118,7 @@ class ModelCommands:
                 engine.unload(spec.id)
             raise Cancelled
         if stopped and not self._draining.is_set():
-            raise GenerationTimeout(f"Loading took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS).")
+            raise GenerationTimeout(f"Loading took longer than {seconds:g} seconds (LOAD_TIMEOUT_SECONDS).")
         if stopped:
             raise Cancelled
         return was_resident

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TypeVar
 
 from app.core.backoff import Backoff
@@ -17,7 +18,7 @@ from app.core.memory_use import MemoryChange, MemoryUse
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
 from app.core.scheduling import can_merge
-from app.engines.base import Engine, Generation, MeasuringEngine, MergingEngine
+from app.engines.base import Engine, Generation, MeasuringEngine, MergingEngine, PartlyDrawn
 from app.errors import (
     Cancelled,
     CyberImageError,
@@ -139,11 +140,23 @@ class Runner:
                 if request.remote is not None:
                     request = with_admitted_pictures(self._context, request, job.claim.job_id)
                 generation = self._measured([job], spec, lambda engine: engine.generate(spec, request, job, inputs))
-        except Cancelled:
+        except Cancelled as stopped:
             if job.stop_reason is None:
                 raise RuntimeError("the engine raised Cancelled without a stop reason") from None
+            if job.stop_reason is StopReason.EXPIRED and isinstance(stopped, PartlyDrawn):
+                return self._partly_finished(job, stopped.generation)
             raise
         return self._finished(job, generation)
+
+    def _partly_finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
+        """The pictures that were finished in time, with a warning about those that were not."""
+        request, made = job.claim.request, len(generation.images) + len(generation.videos)
+        missing = (
+            f"Only {made} of {request.num_images} were finished within {self._job_seconds:g} seconds"
+            f" (JOB_TIMEOUT_SECONDS). For the others ask again with seed {request.seed + made}."
+        )
+        log.warning("%s", missing, extra=job_log.log_context(job))
+        return self._noted(job, replace(generation, warnings=(*generation.warnings, missing)))
 
     def _generate_merged(self, jobs: Sequence[MergedJob]) -> Sequence[Generation | CyberImageError]:
         requests = [job.claim.request for job in jobs]
@@ -170,7 +183,12 @@ class Runner:
     def _finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
         if job.stop_reason not in (None, StopReason.DRAINING):  # a finished job is published even while draining
             raise Cancelled(job.claim.job_id)
+        return self._noted(job, generation)
+
+    def _noted(self, job: RunningJob, generation: Generation) -> GenerationResult:
+        """`generation` to publish; the job remembers what its log line says of it."""
         job.timings |= generation.timings
+        job.made = len(generation.images) + len(generation.videos)
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety
         return _to_made(generation, job.claim.request.rerun_of)
@@ -249,13 +267,25 @@ class Runner:
             claims.release(claim)
             log.info("Returned to the queue", extra=job_log.log_context(job))
         elif isinstance(error, Cancelled) and job.stop_reason is StopReason.EXPIRED:
-            seconds = self._context.settings.job_timeout_seconds
-            self._fail(job, GenerationTimeout(f"The job took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS)."))
+            self._fail(job, self._timeout_of(job))
         elif isinstance(error, Cancelled):
             claims.cancelled(claim)
             self._note_end(job, "cancelled")
         else:
             self._fail(job, error)
+
+    @property
+    def _job_seconds(self) -> float:
+        return self._context.settings.job_timeout_seconds
+
+    def _timeout_of(self, job: RunningJob) -> GenerationTimeout:
+        if job.drawing:
+            return GenerationTimeout(f"The job took longer than {self._job_seconds:g} seconds (JOB_TIMEOUT_SECONDS).")
+        seconds = self._context.settings.load_timeout_seconds
+        return GenerationTimeout(
+            f"Loading the model took longer than {seconds:g} seconds (LOAD_TIMEOUT_SECONDS)."
+            " What was downloaded is kept: send the job again."
+        )
 
     def _fail(self, job: RunningJob, error: BaseException) -> None:
         claim, known = job.claim, to_public_error(error, job_log.log_context(job))
@@ -289,7 +319,7 @@ class Runner:
 
     def _completed(self, job: RunningJob) -> None:
         request = job.claim.request
-        images, steps = request.num_images, request.num_images * request.steps_run
+        images, steps = job.made, job.made * request.steps_run
         self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
         if isinstance(job, MergedJob):
             self._counts.merged(request.model_id)

@@ -22,7 +22,7 @@ from app.core.catalog import ModelSpec
 from app.core.faults import is_out_of_memory
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, ResidentModel
+from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, ResidentModel
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
@@ -77,7 +77,13 @@ class DiffusersEngine:
         started = time.perf_counter()
         loaded = self._load(spec, control, request)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
-        generation = self._generate_within_memory(spec, request, control, inputs)
+        try:
+            generation = self._generate_within_memory(spec, request, control, inputs)
+        except PartlyDrawn as stopped:
+            raise PartlyDrawn(self._complete(spec, stopped.generation, loading)) from None
+        return self._complete(spec, generation, loading)
+
+    def _complete(self, spec: ModelSpec, generation: Generation, loading: dict[str, float]) -> Generation:
         return self._safety.apply(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def merges(self, spec: ModelSpec) -> bool:
@@ -267,8 +273,16 @@ class DiffusersEngine:
         tiles = pixels_of(model.pipeline, request) >= self._tiles_from.get(spec.id, sys.maxsize)
         with _applied(model, loras), tiled(model.pipeline, tiles):
             batch_size, previews = self._batch_size(spec), self._previews(spec)
-            generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
-        return _with_loras(loras, _with_warnings(generation, self._change_warnings(spec, request, tiles)))
+            try:
+                generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+            except PartlyDrawn as stopped:
+                raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, tiles)) from None
+        return self._described(spec, request, generation, loras, tiles)
+
+    def _described(
+        self, spec: ModelSpec, request: GenerationRequest, made: Generation, loras: Sequence[LoraRequest], tiles: bool
+    ) -> Generation:
+        return _with_loras(loras, _with_warnings(made, self._change_warnings(spec, request, tiles)))
 
     def _change_warnings(self, spec: ModelSpec, request: GenerationRequest, tiles: bool = False) -> Sequence[str]:
         """Warnings for changes to `spec` made by earlier jobs' failures that affect the image of `request`."""

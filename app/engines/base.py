@@ -103,6 +103,7 @@ class ResidentModel:
     parked: bool = False
     form: str = ""
     attention: str = ""  # the kernels in use; empty where the engine has no choice
+    loras: Sequence[str] = ()  # the ids of LoRAs in memory for it
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,18 @@ class MeasuringEngine(Engine, Protocol):
     def vram_bytes(self) -> int | None:
         """GPU memory that this process has allocated; None without a GPU. No use of the device: safe in any thread,
         and after the device failed."""
+
+
+@runtime_checkable
+class LoraEngine(Engine, Protocol):
+    """An engine whose models keep LoRAs in memory."""
+
+    def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
+        """Load a LoRA for the model `spec`, downloading it if necessary; False if the model is not in memory. Raises
+        LoraUnavailable, LoraIncompatible, Cancelled and the errors of a download."""
+
+    def unload_lora(self, model_id: str, lora_id: str) -> bool:
+        """Free a LoRA of a model; False if it was not in memory."""
 
 
 EngineFactory = Callable[[], Engine]

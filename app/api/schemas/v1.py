@@ -87,10 +87,18 @@ class ModelsUnloaded(ResponseBody):
 
 
 class LoraLoaded(ResponseBody):
-    status: Literal["loaded", "will_be_fetched"]
+    status: Literal["loaded", "loading", "will_be_loaded", "will_be_fetched"] = Field(
+        description="loaded: `models` hold it now. will_be_loaded, will_be_fetched: no worker holds a model that it"
+        " fits; the first job that asks for it loads it, or fetches it too."
+    )
     lora: LoraBody
+    models: list[str] = Field(description="The models in workers' memory that hold it.")
 
 
 class LoraUnloaded(ResponseBody):
-    status: Literal["unloaded", "not_loaded"]
+    status: Literal["unloaded", "unloading", "not_loaded"] = Field(
+        description="unloading: a worker that holds it frees it after its job. not_loaded: nothing held it, and it was"
+        " no name of `load`."
+    )
     name: str
+    models: list[str] = Field(description="The models in workers' memory that held it.")

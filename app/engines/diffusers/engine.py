@@ -39,7 +39,7 @@ from app.engines.diffusers.load.offload import apply_memory_savings, can_tile, p
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
-from app.engines.diffusers.loras.files import describe, find_loras
+from app.engines.diffusers.loras.files import describe, find_lora, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
@@ -107,6 +107,18 @@ class DiffusersEngine:
 
     def resident(self) -> Sequence[ResidentModel]:
         return self._model_cache.resident_models()
+
+    def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
+        if self._model_cache.get(spec) is None:
+            return False
+        found: list[LoraRequest] = [find_lora(lora_id, self._settings, control)]
+        if not _fits_in_memory(lambda: self._resident(spec).loras.load(found[0])):
+            release()
+            raise OutOfMemory(f"Memory on {self._device} ran out while the LoRA {lora_id} was loaded into {spec.id}.")
+        return True
+
+    def unload_lora(self, model_id: str, lora_id: str) -> bool:
+        return self._model_cache.remove_lora(model_id, lora_id)
 
     def vram_bytes(self) -> int | None:
         return memory_use(self._device).vram_bytes

@@ -24,11 +24,13 @@ from app.files import loras as files
 
 def find_loras(request: GenerationRequest, settings: EngineSettings, control: Control) -> Sequence[LoraRequest]:
     """The LoRAs of `request`, each a complete safetensors file on this machine. Raises what `locate_lora` does."""
-    found = []
-    for choice in request.loras:
-        file = locate_lora(choice.id, settings, control)
-        found.append(LoraRequest(file, files.inspect(file, choice.id), choice.scale))
-    return found
+    return [find_lora(choice.id, settings, control, choice.scale) for choice in request.loras]
+
+
+def find_lora(lora_id: str, settings: EngineSettings, control: Control, scale: float = 1.0) -> LoraRequest:
+    """One LoRA by its id. Raises what `locate_lora` does."""
+    file = locate_lora(lora_id, settings, control)
+    return LoraRequest(file, files.inspect(file, lora_id), scale)
 
 
 def describe(loras: Sequence[LoraRequest]) -> list[dict[str, Any]]:

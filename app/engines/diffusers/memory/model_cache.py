@@ -55,6 +55,15 @@ class ModelCache:
             log.info("%s: unloaded; %s", model_id, MemoryChange(before, memory_use(self._device)))
         return was_here
 
+    def remove_lora(self, model_id: str, lora_id: str) -> bool:
+        """Free a LoRA of a model; False if it was not in memory."""
+        model, before = self._models.get(model_id), memory_use(self._device)
+        if model is None or not model.loras.remove(lora_id):
+            return False
+        release()
+        log.info("%s: unloaded the LoRA %s; %s", model_id, lora_id, MemoryChange(before, memory_use(self._device)))
+        return True
+
     def remove_others(self, model_id: str) -> bool:
         """Evict all models but one; True if there were any. Models that share parts with it are removed, not parked,
         since a change to it must not affect them."""

@@ -370,3 +370,14 @@ def test_no_name_leaves_the_folder_through_a_link(draw, folder, make, tmp_path):
     for name in ("linkdir/../secret", "linkdir/../../deep/secret", "../deep/secret", str(tmp_path / "deep" / "secret")):
         with pytest.raises(LoraUnavailable, match="There is no LoRA"):
             draw(loras={name: 1})
+
+
+def test_a_lora_is_loaded_before_a_request_asks_for_it_and_freed(engine, spec_of, make):
+    spec, lora = spec_of("flux"), make("flux")
+    assert engine.load_lora(spec, lora, Recorder()) is False  # the model is not in memory
+    engine.load(spec, Recorder())
+    assert engine.load_lora(spec, lora, Recorder()) is True
+    assert list(engine.resident()[0].loras) == ["style"]
+    assert engine.unload_lora(spec.id, "STYLE") is True
+    assert engine.unload_lora(spec.id, "style") is False
+    assert list(engine.resident()[0].loras) == []

@@ -107,8 +107,7 @@ def _serve(connection: Connection, kind: type[Flat], picture_bytes: int) -> None
     try:
         _converse(here, connection, _accept(here, connection, kind, picture_bytes))
     except CyberImageError as error:
-        wrong = isinstance(error, InvalidRequest)
-        _close_with(connection, error, CloseReason.POLICY_VIOLATION if wrong else CloseReason.NORMAL_CLOSURE)
+        _close_with(connection, error, _close_reason(here, error))
     except OSError:  # it reads nothing any more
         connection.connected = False
     finally:
@@ -131,7 +130,7 @@ def _accept(here: ApiContext, connection: Connection, kind: type[Flat], picture_
         def take_room() -> None:
             room.enter_context(here.large_bodies.taking(picture_bytes))
 
-        return _job_of(here, _first_message(connection, take_room), kind)
+        return _job_of(here, _first_message(here, connection, take_room), kind)
 
 
 def _converse(here: ApiContext, connection: Connection, job_id: str) -> None:
@@ -154,14 +153,16 @@ def _converse(here: ApiContext, connection: Connection, job_id: str) -> None:
         _discard_messages(connection)
         if here.draining.is_set():
             again = f'The server stops; the job goes on. Connect again and send {{"job_id": "{job_id}"}}.'
-            _close_with(connection, Unavailable(again), CloseReason.SERVICE_RESTART)
+            raise Unavailable(again)
 
 
-def _first_message(connection: Connection, take_room: Callable[[], None]) -> dict[str, Any]:
+def _first_message(here: ApiContext, connection: Connection, take_room: Callable[[], None]) -> dict[str, Any]:
     transport: WebSocketTransport = connection.sock
     give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
     text = None
     while text is None and time.monotonic() < give_up_at:  # in short waits: it notices late that the client has gone
+        if here.draining.is_set():
+            raise Unavailable("The server stops. Connect again in a moment, and send the request then.")
         text = connection.receive(timeout=min(ROOM_CHECK_SECONDS, FIRST_MESSAGE_SECONDS))
         if transport.wants_room.is_set():
             transport.wants_room.clear()
@@ -216,6 +217,13 @@ def _newer_preview(here: ApiContext, view: JobView, shown: Preview | None) -> Pr
 
 def _send(connection: Connection, message: dict[str, Any]) -> None:
     connection.send(json.dumps(message, ensure_ascii=False))
+
+
+def _close_reason(here: ApiContext, error: CyberImageError) -> CloseReason:
+    if isinstance(error, InvalidRequest):
+        return CloseReason.POLICY_VIOLATION
+    is_stopping = isinstance(error, Unavailable) and here.draining.is_set()
+    return CloseReason.SERVICE_RESTART if is_stopping else CloseReason.NORMAL_CLOSURE
 
 
 def _close_with(connection: Connection, error: CyberImageError, reason: CloseReason) -> None:

@@ -15,7 +15,14 @@ from app.api.server.context import ApiContext, api_context, app_context
 from app.api.v1.bodies import Timeout
 from app.api.v1.waiting import has_given_up, patience
 from app.core.json_values import Body
-from app.errors import GenerationError, InvalidRequest, LoraUnavailable, ModelUnavailable, OutOfMemory
+from app.errors import (
+    GenerationError,
+    InvalidRequest,
+    LoraUnavailable,
+    ModelRequiresAuth,
+    ModelUnavailable,
+    OutOfMemory,
+)
 from app.services.models import loras as service
 from app.services.ops.lora_loading import LoraLoading
 
@@ -57,7 +64,13 @@ def v1_loras() -> LorasBody:
     access=Access.ADMIN,
     budget="read",
     responses=responses(
-        {200: LoraLoaded}, InvalidRequest, LoraUnavailable, ModelUnavailable, OutOfMemory, GenerationError
+        {200: LoraLoaded},
+        InvalidRequest,
+        LoraUnavailable,
+        ModelRequiresAuth,
+        ModelUnavailable,
+        OutOfMemory,
+        GenerationError,
     ),
     description="Also `/v1/loras/load`. Checks the file and gives it a name, if you like; names are taken in any case."
     " Each worker that holds a model that it fits takes it into memory between two jobs, fetching it from the hub"

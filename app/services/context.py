@@ -92,12 +92,19 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
     # The lease outlives the timeout a little, so a job that stops in time ends as `timeout`, not as an expired lease.
     lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
+    load = settings.load_timeout_seconds
     return AppContext(
         settings=settings,
         catalog=catalog,
         database=database,
         jobs=JobStore(database, render_webhook=webhook_message),
-        claims=ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout),
+        claims=ClaimStore(
+            database,
+            render_webhook=webhook_message,
+            lease_seconds=lease,
+            timeout_seconds=timeout,
+            load_seconds=load,
+        ),
         inputs=InputStore(database),
         outputs=OutputStore(database),
         workers=WorkerStore(database, lease_seconds=lease),

@@ -310,7 +310,7 @@ class Worker:
             job_id=jobs[0].claim.job_id if jobs else None,
             models=models,
             rss_bytes=rss_bytes(),
-            vram_bytes=sum(model["device_bytes"] for model in models),
+            vram_bytes=sum(model["device_bytes"] for model in models if model["device"] != "cpu"),
             lane=self._lane,
             slots=0 if device_error else self._executor.slots,
             running=len(jobs),

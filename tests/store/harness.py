@@ -54,10 +54,13 @@ def an_output(job_id: str, index: int = 0, **values: Any) -> Output:
 
 
 class Store:
-    def __init__(self, database: Database, *, lease: float = LEASE, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, database: Database, *, lease: float = LEASE, timeout: float = TIMEOUT, load: float = 0.0
+    ) -> None:
         self.database = database
         self.jobs = JobStore(database, render_webhook=webhook_message)
-        self.claims = ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout)
+        limits = {"lease_seconds": lease, "timeout_seconds": timeout, "load_seconds": load}
+        self.claims = ClaimStore(database, render_webhook=webhook_message, **limits)
         self.deaths = DeathStore(database, render_webhook=webhook_message)
         self.inputs = InputStore(database)
         self.outputs = OutputStore(database)

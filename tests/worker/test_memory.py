@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.job import JobStatus
+from app.engines.base import ResidentModel
 from app.errors import CyberImageError, GpuRequired, NoRoom, OutOfMemory
 from app.store.queue.workers import WorkerReport
 from app.worker.refusals import Refusals
@@ -134,3 +135,11 @@ def test_a_worker_that_is_being_replaced_is_waited_for(harness: Harness, monkeyp
     assert "fake" not in (refusals.claimable() or ())
     monkeypatch.setattr("app.worker.refusals.RETURN_SECONDS", 0.0)
     assert refusals.claimable() is None
+
+
+def test_memory_of_models_on_the_cpu_is_not_reported_as_gpu_memory(harness: Harness, engine: FakeEngine, monkeypatch):
+    held = [ResidentModel("here", "cpu", "float32", device_bytes=5), ResidentModel("there", "cuda:0", "float16", 7)]
+    monkeypatch.setattr(engine, "resident", lambda: held)
+    harness.start(engine)
+    harness.completed(harness.submit())
+    wait_until(lambda: [row["vram_bytes"] for row in harness.context.workers.live()] == [7], "not the GPU's alone")

@@ -21,7 +21,7 @@ import transformers
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, ResidentModel
+from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, ResidentModel
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
@@ -39,9 +39,9 @@ from app.engines.diffusers.load.offload import apply_memory_savings, pixels_of, 
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
-from app.engines.diffusers.loras.files import describe, find_loras
+from app.engines.diffusers.loras.files import describe, find_lora, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import is_gpu, release
+from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
@@ -77,7 +77,13 @@ class DiffusersEngine:
         started = time.perf_counter()
         loaded = self._load(spec, control, request)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
-        generation = self._generate_within_memory(spec, request, control, inputs)
+        try:
+            generation = self._generate_within_memory(spec, request, control, inputs)
+        except PartlyDrawn as stopped:
+            raise PartlyDrawn(self._complete(spec, stopped.generation, loading)) from None
+        return self._complete(spec, generation, loading)
+
+    def _complete(self, spec: ModelSpec, generation: Generation, loading: dict[str, float]) -> Generation:
         return self._safety.apply(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def merges(self, spec: ModelSpec) -> bool:
@@ -101,6 +107,21 @@ class DiffusersEngine:
 
     def resident(self) -> Sequence[ResidentModel]:
         return self._model_cache.resident_models()
+
+    def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
+        if self._model_cache.get(spec) is None:
+            return False
+        found: list[LoraRequest] = [find_lora(lora_id, self._settings, control)]
+        if not fits_in_memory(lambda: self._resident(spec).loras.load(found[0])):
+            release()
+            raise OutOfMemory(f"Memory on {self._device} ran out while the LoRA {lora_id} was loaded into {spec.id}.")
+        return True
+
+    def unload_lora(self, model_id: str, lora_id: str) -> bool:
+        return self._model_cache.remove_lora(model_id, lora_id)
+
+    def vram_bytes(self) -> int | None:
+        return memory_use(self._device).vram_bytes
 
     def _load(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
         """Make `spec` resident, with room for the size of `request`; True if it had to be loaded."""
@@ -249,8 +270,21 @@ class DiffusersEngine:
         loras = find_loras(request, self._settings, control) if request.loras else ()
         with _applied(model, loras), self._vae_of(model, request) as vae:
             batch_size, previews = self._batch_size(spec), self._previews(spec)
-            generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
-        return _with_loras(loras, _with_warnings(generation, self._change_warnings(spec, request, vae)))
+            try:
+                generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+            except PartlyDrawn as stopped:
+                raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, vae)) from None
+        return self._described(spec, request, generation, loras, vae)
+
+    def _described(
+        self,
+        spec: ModelSpec,
+        request: GenerationRequest,
+        made: Generation,
+        loras: Sequence[LoraRequest],
+        vae: VaeRetries,
+    ) -> Generation:
+        return _with_loras(loras, _with_warnings(made, self._change_warnings(spec, request, vae)))
 
     @contextmanager
     def _vae_of(self, model: LoadedModel, request: GenerationRequest) -> Iterator[VaeRetries]:

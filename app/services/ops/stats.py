@@ -49,13 +49,14 @@ class ModelState:
 
 @dataclass(frozen=True)
 class Summary:
-    """`images`: the `{"count", "bytes"}` of all published outputs."""
+    """`images`: the `{"count", "bytes"}` of all published outputs; `disk_percent`: use of their disk, 0 to 100."""
 
     counts: Mapping[JobStatus, int]
     workers: Sequence[dict[str, Any]]
     lanes: Mapping[Lane, LaneState]
     images: Mapping[str, int]
     free_bytes: int
+    disk_percent: float | None
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def summary(context: AppContext, *, owner: str | None = None) -> Summary:
         lanes=lanes(workers, context.jobs.counts_by_lane()),
         images=context.outputs.totals(),
         free_bytes=context.images.free_bytes(),
+        disk_percent=context.images.used_percent(),
     )
 
 

@@ -420,6 +420,7 @@ load_requests = Table(
     Column("downloaded_bytes", _Big),
     Column("total_bytes", _Big),
     Column("bytes_per_second", Double),
+    Column("lora", Text),  # to load into the model, or to unload from it; null: the model itself
     CheckConstraint("state IN ('PENDING','TAKEN','DONE','FAILED')", name="state"),
     sqlite_autoincrement=True,
 )

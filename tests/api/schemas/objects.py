@@ -232,6 +232,7 @@ SUMMARY = Summary(
     {"local": LaneState(1, 2, 1, 0), "remote": LaneState(0, 0, 0, 0)},
     {"count": 3, "bytes": 99},
     1000,
+    12.345,
 )
 READING = Reading(12.345, 2, 1000, 250, 77, (Gpu(0, "H100", 80, 8, None, 41), Gpu(1, "H100", 80, 8, 99, None)))
 RECENT = Recent(3, 0.33333333, 0.0123456, 1.0, 2.5)

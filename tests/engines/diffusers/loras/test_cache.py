@@ -407,3 +407,14 @@ def test_it_is_read_in_the_precision_that_a_float8_model_computes_in(settings, s
     stored = load_file(settings.loras_dir / "style.safetensors")
     for (part, path), matrices in additions.items():
         assert torch.equal(matrices.down, stored[f"{part}.{path}.lora_A.weight"].float())
+
+
+def test_a_lora_is_loaded_before_a_request_asks_for_it_and_freed(engine, spec_of, make):
+    spec, lora = spec_of("flux"), make("flux")
+    assert engine.load_lora(spec, lora, Recorder()) is False  # the model is not in memory
+    engine.load(spec, Recorder())
+    assert engine.load_lora(spec, lora, Recorder()) is True
+    assert list(engine.resident()[0].loras) == ["style"]
+    assert engine.unload_lora(spec.id, "STYLE") is True
+    assert engine.unload_lora(spec.id, "style") is False
+    assert list(engine.resident()[0].loras) == []

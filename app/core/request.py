@@ -166,8 +166,8 @@ def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:
 
 
 def remote_spec(catalog: Catalog, source: Source, model: str, media: Media) -> ModelSpec:
-    """The catalogue's entry for a provider's `model`, else one made from its name."""
-    listed = (spec for spec in catalog if (spec.source, spec.repo) == (source, model))
+    """The catalogue's entry for a provider's `model` and what it makes, else one made from its name."""
+    listed = (spec for spec in catalog if (spec.source, spec.repo, spec.media) == (source, model, media))
     bare = ModelSpec(
         id=re.sub(r"[^a-z0-9._/-]+", "-", model.lower())[:100],
         name=model,

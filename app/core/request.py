@@ -139,7 +139,10 @@ class GenerationRequest(BaseModel):
 
     @property
     def steps_run(self) -> int:
-        """Denoising steps that are actually run per picture: starting from a picture skips the first ones."""
+        """Denoising steps that are actually run per picture: starting from a picture skips the first ones. 0 for a
+        provider's model, which reports its own."""
+        if self.remote is not None:
+            return 0
         return steps_run(self.num_inference_steps, self.strength)
 
     def settings(self) -> dict[str, Any]:
@@ -258,6 +261,8 @@ def _remote_call(wanted: GenerationSettings, spec: ModelSpec) -> RemoteCall:
     chosen |= {name for name, value in spec.defaults if value is not None}
     if spec.steps.declared:
         chosen.add("num_inference_steps")
+    if wanted.seed == RANDOM_SEED:
+        chosen.discard("seed")
     if {"width", "height"} & chosen:
         chosen |= {"width", "height"}
     return RemoteCall(

@@ -61,10 +61,10 @@ class OpenAIEngine(NoResidentModels):
         urls = [one["url"] for one in answer if one.get("url") and not one.get("b64_json")]
         report = Report(asked.id, PredictionStatus.SUCCEEDED, tuple(urls))
         ledger.observed(SOURCE, report)
-        outputs = OutputDownloads(self._settings.fetch, control, asked, request.seed).all(urls) if urls else Outputs()
+        outputs = OutputDownloads(self._settings.fetch, control, asked).all(urls) if urls else Outputs()
         try:
             for one in answer:
-                _add_inline(one, outputs, request.seed)
+                _add_inline(one, outputs)
             if not outputs.images and not outputs.videos:
                 raise ProviderError("The server answered without an image.")
         except ProviderError as error:
@@ -109,10 +109,10 @@ def _body(request: GenerationRequest, model: str) -> dict[str, Any]:
     return body
 
 
-def _add_inline(one: dict[str, Any], outputs: Outputs, seed: int) -> None:
+def _add_inline(one: dict[str, Any], outputs: Outputs) -> None:
     if one.get("b64_json"):
         try:
-            outputs.add(base64.b64decode(one["b64_json"]), seed)
+            outputs.add(base64.b64decode(one["b64_json"]), None)
         except (binascii.Error, TypeError, Unreadable) as error:
             raise ProviderError(f"The server sent an image that cannot be read: {error}") from None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from app.core.backoff import Backoff
 from app.core.prediction import Prediction
 from app.core.request import GenerationRequest
+from app.core.sent_settings import seed_in
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Ledger, RemoteControl, ResidentModel
 from app.errors import Cancelled, ModelUnavailable, ProviderError
 from app.files.media import Unreadable, is_video, read_image, read_video
@@ -59,9 +60,8 @@ class Outputs:
     images: list[GeneratedImage] = field(default_factory=list)
     videos: list[GeneratedVideo] = field(default_factory=list)
 
-    def add(self, content: bytes, seed: int) -> None:
-        """Decode and add an image or video. Raises Unreadable."""
-        seed += len(self.images) + len(self.videos)
+    def add(self, content: bytes, seed: int | None) -> None:
+        """Decode and add an image or video; `seed` is the one that was sent for all. Raises Unreadable."""
         if not is_video(content):
             self.images.append(GeneratedImage(read_image(content), seed))
             return
@@ -79,12 +79,12 @@ class OutputDownloads:
     """Downloads the output files of a prediction. Only the job's worker does this, so each is fetched once, whether a
     poll or a webhook reported the end."""
 
-    def __init__(self, fetch: Fetch, control: Control, prediction: Prediction, seed: int) -> None:
+    def __init__(self, fetch: Fetch, control: Control, prediction: Prediction) -> None:
         self._fetch = fetch
         self._control = control
         self._ledger = ledger_of(control)
         self._prediction = prediction
-        self._seed = seed
+        self._seed = seed_in(prediction.input)
         self._retries = prediction.download_retries
         self._failures = 0
 

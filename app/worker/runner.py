@@ -15,7 +15,7 @@ from app.core.job import Claim, JobStatus, Phase
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
 from app.core.scheduling import can_merge
-from app.engines.base import Engine, Generation, MergingEngine
+from app.engines.base import Engine, GeneratedImage, GeneratedVideo, Generation, MergingEngine
 from app.errors import (
     Cancelled,
     CyberImageError,
@@ -154,6 +154,10 @@ class Runner:
         job.timings |= generation.timings
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety
+        made: list[GeneratedImage | GeneratedVideo] = [*generation.images, *generation.videos]
+        job.produced = len(made)
+        if job.claim.request.remote is not None and made:
+            job.seed = made[0].seed
         return _to_made(generation, job.claim.request.rerun_of)
 
     def _publish_result(self, job: MergedJob, result: Generation | CyberImageError) -> None:
@@ -270,7 +274,7 @@ class Runner:
 
     def _completed(self, job: RunningJob) -> None:
         request = job.claim.request
-        images, steps = request.num_images, request.num_images * request.steps_run
+        images, steps = job.produced, job.produced * request.steps_run
         self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
         if isinstance(job, MergedJob):
             self._counts.merged(request.model_id)

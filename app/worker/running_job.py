@@ -73,6 +73,8 @@ class RunningJob:
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
         self.vram_peak_bytes = 0
         self.safety = SafetyResult.SKIPPED
+        self.seed = claim.request.seed if claim.request.remote is None else None  # of a provider's: once it was sent
+        self.produced = 0  # pictures and videos, once they are there
         self._step_rate = StepRate()
         self._lock = threading.Lock()
 

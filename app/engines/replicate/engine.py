@@ -24,7 +24,6 @@ from app.monitoring.failpoints import failpoint
 from app.providers.replicate import RemoteModel, Replicate
 
 DESCRIBED_SECONDS = 300.0
-LARGEST_SEED = 2**53  # exactly representable in every JSON parser
 NO_FILE = "The model succeeded without an output file."
 
 
@@ -46,7 +45,7 @@ class ReplicateEngine(NoResidentModels):
         generated = time.perf_counter()
         if ended.status is PredictionStatus.SUCCEEDED and not ended.outputs:  # so that a retry creates a new one
             ledger_of(control).note_download(ended, retries=0, error=NO_FILE)
-        outputs = OutputDownloads(self._settings.fetch, control, ended, _seed_of(ended, request)).all(_files_of(ended))
+        outputs = OutputDownloads(self._settings.fetch, control, ended).all(_files_of(ended))
         failpoint("after_download")
         return Generation(
             images=outputs.images,
@@ -116,12 +115,6 @@ class ReplicateEngine(NoResidentModels):
             model = self._api.model(name)
             self._known[name] = (time.monotonic(), model)
         return model
-
-
-def _seed_of(ended: Prediction, request: GenerationRequest) -> int:
-    """The seed that was sent if it fits LARGEST_SEED, else the request's."""
-    seed = ended.input.get("seed")
-    return seed if isinstance(seed, int) and 0 <= seed <= LARGEST_SEED else request.seed
 
 
 def _files_of(ended: Prediction) -> tuple[str, ...]:

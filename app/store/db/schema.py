@@ -128,6 +128,8 @@ Index(
     postgresql_where=UNSUCCESSFUL,
 )
 
+NO_SEED = -1  # of an output whose model was sent none
+
 outputs = Table(
     "outputs",
     metadata,

@@ -297,6 +297,18 @@ class ProviderError(GenerationError):
     code, status, title = "provider_error", 502, "The remote provider reported an error"
 
 
+class ResultPending(ProviderError):
+    """A finished prediction's files cannot be fetched yet. The job waits in the queue; it costs no attempt."""
+
+    transient, counted = True, False
+
+
+class ResultExpired(ProviderError):
+    """The provider has deleted the files of a finished prediction before they could be fetched."""
+
+    code, status, title = "result_expired", 410, "The provider no longer has the result"
+
+
 class StorageFull(GenerationError):
     """A download does not fit on its disk; retried."""
 

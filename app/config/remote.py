@@ -50,6 +50,16 @@ class Remote(BaseModel):
         900, description="Time limit of a remote generation, including its wait at the provider."
     )
 
+    remote_stall_seconds: float = Field(
+        15, ge=1, le=600, description="A download from a provider without a byte for so long is tried again."
+    )
+    remote_files_seconds: float = Field(
+        3600,
+        ge=60,
+        le=2_592_000,
+        description="How long a provider keeps the files of a finished generation; fetching them is retried for so"
+        " long. Replicate: an hour.",
+    )
     remote_output_max_bytes: int = Field(
         268_435_456, ge=1024, description="Largest output file to fetch from a provider, in bytes."
     )

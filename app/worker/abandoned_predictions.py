@@ -45,7 +45,7 @@ class AbandonedPredictions(threading.Thread):
                 log.warning("A prediction could not be cancelled: %s", refused.text)
                 report = None
             if report is None:
-                self._predictions.supersede(prediction)
+                self._predictions.lost(prediction)
             else:
                 self._predictions.observed(SOURCE, report, intent=prediction.id)
                 log.info("Cancelled the abandoned prediction %s", report.provider_id)

@@ -247,7 +247,7 @@ class Runner:
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         counted = not isinstance(known, GenerationError) or known.counted
         transient = passing and (claim.attempt < claim.max_attempts or not counted)
-        pause = _backoff(claim.attempt) if transient else None
+        pause = (known.retry_after or _backoff(claim.attempt)) if transient else None
         if isinstance(known, MediaUnavailable):
             self.storage_pause.failed()
         status = self._context.claims.fail(claim, known, retry_in=pause, counted=counted)

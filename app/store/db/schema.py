@@ -307,6 +307,7 @@ predictions = Table(
     Column("download_error", Text),
     Column("superseded", Boolean, nullable=False, server_default=false()),
     Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),  # when its end was first reported; null before, and in rows of earlier versions
     UniqueConstraint("source", "provider_id"),
 )
 OPEN = predictions.c.status.in_([literal_column(f"'{status}'") for status in ("intended", "starting", "processing")])

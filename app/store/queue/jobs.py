@@ -236,7 +236,7 @@ class JobStore:
                 .returning(jobs)
             ).one_or_none()
             if row is not None:
-                supersede_for_retry(connection, job_id)
+                supersede_for_retry(connection, job_id, cancelled=known.status is JobStatus.CANCELLED)
             job = job_from_row(row) if row is not None else _find(connection, job_id)
         if row is None:
             raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")

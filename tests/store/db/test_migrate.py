@@ -108,6 +108,7 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
             "jobs DROP COLUMN interruptions",
             "workers DROP COLUMN device_id",
             "workers DROP COLUMN device_error",
+            "predictions DROP COLUMN ended_at",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
         for table in ("device_faults", "worker_deaths"):

@@ -155,6 +155,12 @@ class RateLimited(CyberImageError):
     code, status, title = "rate_limited", 429, "Too many requests"
 
 
+class SpendLimit(CyberImageError):
+    """A client's remote generations have reached the limit of a day; `retry_after` is until the next."""
+
+    code, status, title = "spend_limit", 429, "The limit for remote generations is reached"
+
+
 class QueueFull(CyberImageError):
     code, status, title = "queue_full", 429, "The queue is full"
 

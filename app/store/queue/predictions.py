@@ -142,8 +142,8 @@ def newest_of(connection: Connection, job_id: str) -> Prediction | None:
     return None if row is None else _prediction(row)
 
 
-def supersede_for_retry(connection: Connection, job_id: str, *, cancelled: bool) -> None:
-    """Supersede predictions that ended without a result, so that a retry creates a new one.
+def supersede_for_retry(connection: Connection, job_id: str, *, cancelled: bool) -> bool:
+    """Supersede predictions that ended without a result, so that a retry creates a new one. Returns whether it will.
 
     Those with a result are kept, whatever became of its files: only a new submission pays again. So are those whose end
     is unknown, unless the job was `cancelled`: then they are being cancelled, too.
@@ -152,7 +152,9 @@ def supersede_for_retry(connection: Connection, job_id: str, *, cancelled: bool)
     useless = ended | ((predictions.c.status == "succeeded") & (predictions.c.download_error == NO_FILE))
     if cancelled:
         useless |= OPEN
-    connection.execute(update(predictions).where(predictions.c.job_id == job_id, useless).values(superseded=True))
+    own = predictions.c.job_id == job_id
+    statement = update(predictions).where(own, useless, predictions.c.superseded.is_(False)).values(superseded=True)
+    return connection.execute(statement).rowcount > 0 and newest_of(connection, job_id) is None
 
 
 def _check_owned(connection: Connection, claim: Claim) -> None:

@@ -111,7 +111,7 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
             "predictions DROP COLUMN ended_at",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
-        for table in ("device_faults", "worker_deaths"):
+        for table in ("device_faults", "worker_deaths", "spending"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
     migrate(database)

@@ -95,6 +95,14 @@ class KeyNotFound(NotFound):
     title = "There is no such key"
 
 
+class KeysNotUsed(CyberImageError):
+    code, status, title = "keys_not_used", 409, "This server does not use API keys"
+
+
+class OwnKey(CyberImageError):
+    code, status, title = "own_key", 409, "A key cannot revoke itself"
+
+
 class UntrustedHost(CyberImageError):
     code, status, title = "untrusted_host", 400, "The host name is not allowed"
 

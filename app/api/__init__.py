@@ -20,6 +20,7 @@ from app.api.native import (
     health,
     images,
     jobs,
+    keys,
     loras,
     metrics,
     models,
@@ -84,7 +85,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     authorization.register(app)
     app.before_request(request_body.refuse_unread_body)
     work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
-    for resource in (*work, health, metrics, cleanup, session, pages):
+    for resource in (*work, health, metrics, cleanup, session, keys, pages):
         app.register_api(resource.api)
     v1.register(app)
     app.register_blueprint(docs.pages)

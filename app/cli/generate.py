@@ -10,11 +10,10 @@ from typing import Any
 
 import click
 
-from app.cli.client import Client, server_options
+from app.cli.client import connected, server_options
 from app.cli.common import EXIT_FAILED, json_option, print_json
 from app.cli.progress import ProgressDisplay
-
-ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+from cyberimage import Client, Image, Job, JobFailed
 
 
 def _loras(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -60,29 +59,22 @@ def command(
     """
     if output is not None and output.exists() and not force:
         raise click.UsageError(f"{output} exists already. Choose another name, or overwrite it with --force.")
-    client = Client(url, token)
-    accepted = client.post("/api/generate", _body(prompt, **options))
-    for warning in accepted["warnings"]:
-        click.echo(f"Note: {warning}", err=True)
-    try:
-        job = _follow(client, accepted)
-    except KeyboardInterrupt:
-        client.post(f"/api/jobs/{accepted['job_id']}/cancel")
-        click.echo("The job was cancelled.", err=True)
-        raise click.Abort from None
-    if job["status"] != "COMPLETED":
-        error = job["error"] or {"message": f"The job was {job['status'].lower()}.", "code": job["status"].lower()}
-        click.echo(f"{error['message']} ({error['code']}; job {job['job_id']})", err=True)
-        return EXIT_FAILED
-    files = [_save(client, image, output, number) for number, image in enumerate(job["images"])]
+    with connected(url, token) as client:
+        try:
+            job = _generate(client, prompt, **options)
+        except JobFailed as error:
+            click.echo(str(error), err=True)
+            return EXIT_FAILED
+        files = [_save(client, image, output, number) for number, image in enumerate(job.images)]
     if as_json:
-        print_json({"job_id": job["job_id"], "files": [str(file) for file in files], "images": job["images"]})
+        print_json({"job_id": job.id, "files": [str(file) for file in files], "images": job.raw["images"]})
     else:
         print(*files, sep="\n")
     return 0
 
 
-def _body(
+def _generate(
+    client: Client,
     prompt: str,
     *,
     model: str | None,
@@ -91,42 +83,43 @@ def _body(
     mask: Path | None,
     loras: list[dict[str, Any]],
     **settings: Any,
-) -> dict[str, Any]:
-    """The body of POST /api/generate. What was not given is left out: the model's own defaults apply."""
+) -> Job:
+    """Submit, show the progress, and return the finished job. What was not given is left out: the model's own defaults
+    apply."""
     chosen = {name: value for name, value in settings.items() if value is not None}
-    body: dict[str, Any] = {"prompt": prompt, "settings": chosen | ({"loras": loras} if loras else {})}
-    body |= {"model_id": model} if model else {}
-    body |= {"negative_prompt": negative_prompt} if negative_prompt else {}
-    for name, file in (("image", image), ("mask", mask)):
-        if file is not None:
-            body[name] = base64.b64encode(file.read_bytes()).decode()
-    return body
+    chosen |= {"loras": loras} if loras else {}
+    job = client.generate_image(
+        prompt, model, image=image, mask=mask, negative_prompt=negative_prompt or None, settings=chosen
+    )
+    for warning in job.warnings:
+        click.echo(f"Note: {warning}", err=True)
+    try:
+        _show_progress(client, job)
+    except KeyboardInterrupt:
+        client.cancel(job)
+        click.echo("The job was cancelled.", err=True)
+        raise click.Abort from None
+    return client.wait(job)
 
 
-def _follow(client: Client, accepted: dict[str, Any]) -> dict[str, Any]:
-    """The job when it has ended. Its progress is shown meanwhile; a stream that ends early is opened again."""
-    status_path = accepted["status_url"]
+def _show_progress(client: Client, job: Job) -> None:
     with ProgressDisplay(sys.stderr, os.environ) as display:
-        while True:
-            for name, data in client.events(accepted["events_url"]):
-                if name == "preview":
-                    display.preview(base64.b64decode(data["image"].partition(",")[2]))
-                elif name in ("status", "progress"):
-                    display.update(data)
-            job = client.get(status_path)
-            if job["status"] in ENDED:
-                return job
+        for event in client.stream(job):
+            if event.name == "preview":
+                display.preview(base64.b64decode(event.data["image"].partition(",")[2]))
+            elif event.name in ("status", "progress"):
+                display.update(event.data)
 
 
-def _save(client: Client, image: dict[str, Any], output: Path | None, number: int) -> Path:
-    suffix = ".mp4" if image["mime_type"] == "video/mp4" else ".png"
-    file = output or Path(f"cyberimage-{image['image_id'][:8]}{suffix}")
+def _save(client: Client, image: Image, output: Path | None, number: int) -> Path:
+    suffix = ".mp4" if image.mime_type == "video/mp4" else ".png"
+    file = output or Path(f"cyberimage-{image.id[:8]}{suffix}")
     if output is not None and number:
         file = output.with_name(f"{output.stem}-{number + 1}{output.suffix}")
     try:
-        file.write_bytes(client.download(image["url"]))
+        file.write_bytes(client.get_image(image))
     except OSError as error:
         raise click.ClickException(
-            f"{file} could not be written: {error.strerror}. The image is kept at {image['url']}."
+            f"{file} could not be written: {error.strerror}. The image is kept at {image.url}."
         ) from None
     return file

@@ -11,19 +11,18 @@ import click
 from app.cli.common import json_option, print_json
 from app.cli.installation import run_command
 from app.config.rate_limits import check_limit
-from app.core.access import ApiKey, Role
+from app.core.access import ApiKey, Role, check_key_name
 from app.core.times import iso_or_none
 from app.services.auth.api_keys import create_key
 from app.services.context import AppContext
 from app.services.webhooks.signing import signing_secret
 
-LONGEST_NAME = 100
-
 
 def _name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    if not text.isprintable() or not 0 < len(text.strip()) <= LONGEST_NAME:
-        raise click.BadParameter(f"use 1 to {LONGEST_NAME} printable characters")
-    return text.strip()
+    try:
+        return check_key_name(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:

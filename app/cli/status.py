@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from app.cli.client import Client, server_options
+from app.cli.client import connected, server_options
 from app.cli.common import EXIT_FAILED, json_option, print_json
 
 
@@ -15,7 +15,8 @@ from app.cli.common import EXIT_FAILED, json_option, print_json
 @json_option
 def command(url: str, token: str | None, as_json: bool) -> int:
     """Show how a running server is doing. Exit status: 0 ready, 1 not ready, 69 no server answers."""
-    status = Client(url, token).get("/status")
+    with connected(url, token) as client:
+        status = client.request("GET", "/status")
     if as_json:
         print_json(status)
     else:

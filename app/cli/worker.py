@@ -22,7 +22,7 @@ from app.engines.registry import engine_factories
 from app.errors import ConfigurationError, DatabaseDamaged, DatabaseUnavailable
 from app.monitoring.logs import configure_logging
 from app.process import parent_watch
-from app.process.os_limits import keep_files_private
+from app.process.os_limits import PRIVATE_UMASK, keep_files_private
 from app.process.threads import exit_hard
 from app.services.configuration import read_configuration
 from app.services.context import AppContext, open_context
@@ -51,9 +51,31 @@ log = logging.getLogger("cyberimage.worker")
     show_default=True,
     help="local: models in memory; remote: models of providers.",
 )
-def command(lane: str) -> int:
+@click.option("--once", is_flag=True, help="Run what waits in the queue, then exit.")
+def command(lane: str, once: bool) -> int:
     """Run one worker until SIGTERM: it takes jobs from the queue. `cyberimage run` starts those that are needed."""
-    return run_worker(lane)
+    return run_worker(lane, until_idle=once)
+
+
+def process_waiting() -> int:
+    """`cyberimage.process_queue`: what waits in the local lane, drawn in this process, whose logging and signals stay
+    as they are. Returns the number of jobs that were run. Raises ConfigurationError, DatabaseUnavailable, and
+    RuntimeError when the device failed: its jobs are in the queue again."""
+    settings = read_configuration().settings
+    protect_files(settings)
+    os.environ.update(settings.library_environment())
+    device = _local_device(settings)
+    context = open_context(settings)
+    umask = os.umask(PRIVATE_UMASK)
+    try:
+        worker = _local_worker(context, engine_factories, device, check_command, "")
+        worker.run(until_idle=True)
+    finally:
+        os.umask(umask)
+        context.close()
+    if worker.device_failed:
+        raise RuntimeError("The device failed. Its jobs wait in the queue; a new process has to go on with them.")
+    return worker.jobs_run
 
 
 def main(
@@ -63,16 +85,18 @@ def main(
 ) -> int:
     """What worker.py does with its arguments; tests pass engines of their own. Returns the exit status."""
     with command.make_context("worker.py", list(arguments)) as parsed:
-        return run_worker(parsed.params["lane"], make_factories, command_of)
+        return run_worker(parsed.params["lane"], make_factories, command_of, until_idle=parsed.params["once"])
 
 
 def run_worker(
     lane: str,
     make_factories: MakeFactories = engine_factories,
     command_of: Callable[[str], Sequence[str]] = check_command,
+    *,
+    until_idle: bool = False,
 ) -> int:
-    """Run a worker until SIGTERM or SIGINT; one of the local lane has the engines of `make_factories` and tests its
-    device of a kind by the command that `command_of` returns. Returns the exit
+    """Run a worker until SIGTERM or SIGINT, or until the queue is empty. One of the local lane has the engines of
+    `make_factories` and tests its device of a kind by the command that `command_of` returns. Returns the exit
     status."""
     keep_files_private()
     orphaned = parent_watch.watch_parent()
@@ -98,7 +122,7 @@ def run_worker(
     )
     grace = settings.shutdown_grace_seconds
     _stop_on_signals(worker, orphaned, min(grace, REMOTE_GRACE_SECONDS) if lane == "remote" else grace)
-    recycle = worker.run()
+    recycle = worker.run(until_idle=until_idle)
     context.close()
     logging.shutdown()
     if worker.device_failed:

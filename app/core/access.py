@@ -39,6 +39,16 @@ class Identity:
         return self.is_admin or owner == self.client_id
 
 
+MAX_KEY_NAME = 100  # characters
+
+
+def check_key_name(text: str) -> str:
+    """The name of a key, trimmed. Raises ValueError."""
+    if not text.isprintable() or not 0 < len(text.strip()) <= MAX_KEY_NAME:
+        raise ValueError(f"use 1 to {MAX_KEY_NAME} printable characters")
+    return text.strip()
+
+
 @dataclass(frozen=True)
 class ApiKey:
     """A row of api_keys. Times are seconds since the epoch, UTC; `last_used_at` is coarse."""

@@ -61,7 +61,7 @@ class Progress:
     def percent(self) -> int:
         if self.phase is Phase.DONE:
             return 100
-        if self.phase in (Phase.DECODING, Phase.SAVING):
+        if self.phase in (Phase.DECODING, Phase.SAVING) and self.step >= self.total_steps:  # of the last image
             return 99
         return int(98 * self.step / self.total_steps) if self.total_steps else 0
 

@@ -44,6 +44,7 @@ __all__ = [
 
 TESTED_VERSIONS = ("27.0.1",)
 LINGER_SECONDS = 5.0  # for a client to read its last response and to close
+STOP_SECONDS = 2.0  # for a first request to come, once the server stops; as gunicorn for kept-alive connections
 NEW_CONNECTION_SECONDS = 1.0  # during which a connection without a request is not closed to make room for others
 
 _WORKER = "gunicorn.workers.gthread:ThreadWorker"
@@ -147,6 +148,7 @@ class PollingWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lingering: deque[Connection] = deque()
+        self._is_stopping = False
 
     # The hooks
 
@@ -246,8 +248,11 @@ class PollingWorker(ThreadWorker):
 
     def murder_pending(self) -> None:
         """Close connections that waited too long, and the oldest idle ones when there is no room for new ones."""
-        super().murder_pending()
         now = time.monotonic()
+        if not self.alive and not self._is_stopping:
+            self._is_stopping = True
+            self._limit_pending(now + STOP_SECONDS)
+        super().murder_pending()
         while self._lingering and (not self.alive or self._lingering[0].timeout <= now):
             self._close_idle(self._lingering[0])
         if self.nr_conns >= self.worker_connections:
@@ -267,6 +272,11 @@ class PollingWorker(ThreadWorker):
         signal.siginterrupt(signal.SIGHUP, False)
 
     # Our own parts, made of gunicorn's
+
+    def _limit_pending(self, latest: float) -> None:
+        """Wait no longer than until `latest` for the first requests of connections; their order stays that of age."""
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, latest)
 
     def _handle_reload(self, sig: Any, frame: Any) -> None:
         self.method_queue.defer(self.on_reload)

@@ -87,6 +87,7 @@ class Worker:
         self._loading = False
         self._maintenance = Maintenance(context)
         self._threads: list[BackgroundThread] = []
+        self.jobs_run = 0  # those that were begun, each attempt counted
 
     def add_thread(self, thread: BackgroundThread) -> None:
         """Start and stop `thread` with this worker."""
@@ -96,8 +97,9 @@ class Worker:
         """The jobs that this worker is running."""
         return self._heartbeat.jobs()
 
-    def run(self) -> bool:
-        """Claim and run jobs until `stop` was called and the running jobs have ended or were requeued.
+    def run(self, *, until_idle: bool = False) -> bool:
+        """Claim and run jobs until `stop` was called and the running jobs have ended or were requeued; with
+        `until_idle` also until there is nothing to claim now.
 
         Returns True if it stopped early because a new process should replace this one.
         """
@@ -117,6 +119,8 @@ class Worker:
                 self._unload_idle()
                 if self._lane == "local":  # remote models have no memory to load into
                     ran |= self._run_model_command(busy=ran)
+                if until_idle and not ran and not self.jobs():
+                    break
                 if not ran and self._executor.has_room(0):
                     listener.wait(self._context.settings.worker_poll_seconds)
         except Exception:
@@ -174,6 +178,7 @@ class Worker:
             for each in claims:
                 self._runner.release(each)
         else:
+            self.jobs_run += len(claims)
             self._executor.submit(lambda: self._run(claims))
         return True
 

@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 from PIL import Image
-from werkzeug.serving import make_server
 
-from app import create_app
+import cyberimage
 from app.cli import client
 from app.cli.main import main
 from app.cli.progress import ProgressDisplay, line_of
 from app.cli.terminal_images import inline_image, protocol_of
-from tests.worker.conftest import empty_database, new_harness  # noqa: F401 - fixtures
 from tests.worker.fake_engine import FakeEngine, fails
-from tests.worker.harness import Harness
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest.fixture
-def harness(new_harness: Callable[..., Harness]) -> Harness:  # noqa: F811
-    return new_harness()
-
-
-@pytest.fixture
-def url(harness: Harness, engine: FakeEngine) -> Iterator[str]:
-    """The address of an API with a worker behind it."""
-    harness.start(engine)
-    server = make_server("127.0.0.1", 0, create_app(harness.context.settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
 
 
 def test_a_prompt_becomes_a_file(url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -105,21 +79,13 @@ def test_no_server_is_status_69(capfd: pytest.CaptureFixture[str]) -> None:
     assert "cyberimage run" in capfd.readouterr().err
 
 
-def test_a_token_is_sent_and_asked_for() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.headers.get("Authorization") == "Bearer ci_good":
-            return httpx.Response(200, json={"ready": True})
-        return httpx.Response(401, json={"detail": "Send a token.", "code": "unauthorized"})
-
-    transport = httpx.MockTransport(answer)
-    assert client.Client("http://server", "ci_good", transport).get("/status") == {"ready": True}
-    with pytest.raises(client.click.ClickException, match=r"unauthorized[\s\S]*CYBERIMAGE_TOKEN"):
-        client.Client("http://server", None, transport).get("/status")
-
-
-def test_events_are_read_as_the_standard_has_them() -> None:
-    lines = [": still here", "", "event: status", "id: 1", 'data: {"a":', "data: 1}", "", "retry: 1000", ""]
-    assert list(client._events(iter(lines))) == [("status", {"a": 1})]
+def test_a_refused_token_is_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    refused = cyberimage.Refused(httpx.Response(401, json={"detail": "Send a token.", "code": "unauthorized"}))
+    with (
+        pytest.raises(click.ClickException, match=r"unauthorized[\s\S]*CYBERIMAGE_TOKEN"),
+        client.connected("http://x", ""),
+    ):
+        raise refused
 
 
 @pytest.mark.parametrize(

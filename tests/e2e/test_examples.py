@@ -1,4 +1,4 @@
-"""The examples of docs/V1.md run unchanged against a running server."""
+"""The examples of docs/V1.md, docs/CLIENT.md and README.md run unchanged against a running server."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("servic
 README = (ROOT / "README.md").read_text()
 PAGE = (ROOT / "docs" / "V1.md").read_text()
 EXAMPLES = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.M | re.S)
+IN_PYTHON = re.findall(r"^```(python)\n(.*?)^```", README + (ROOT / "docs" / "CLIENT.md").read_text(), re.M | re.S)
 
 
 def run(example: tuple[str, str], service: Service, folder: Path, **secrets: str) -> str:
@@ -61,6 +62,16 @@ def test_every_example_runs_as_it_stands(demo_service: Service, tmp_path: Path) 
     assert json.loads(run(EXAMPLES[4], demo_service, tmp_path))["status"] == "unloaded"
     assert json.loads(run(EXAMPLES[3], demo_service, tmp_path))["status"] == "loaded"
     assert run(EXAMPLES[5], demo_service, tmp_path).splitlines()[-1].startswith("result")
+
+
+def test_the_python_client_does_what_its_page_says(demo_service: Service, tmp_path: Path) -> None:
+    package = {"PYTHONPATH": str(ROOT), "CYBERIMAGE_URL": f"http://127.0.0.1:{demo_service.environment['PORT']}/"}
+    said = [run(example, demo_service, tmp_path, **package) for example in IN_PYTHON]
+    assert len(said) == 4
+    for file in ("sailboat.png", "circle-0.png", "circle-1.png", "circle.png"):
+        assert (tmp_path / file).read_bytes().startswith(b"\x89PNG")
+    assert "99 %" in said[1]
+    assert len(json.loads(said[2])) == 2
 
 
 def run_the_two_curls(service: Service, folder: Path, token: str) -> None:

@@ -391,6 +391,19 @@ def test_an_idle_connection_is_closed_at_its_timeout(worker) -> None:
     wait_until(lambda: worker.it.nr_conns == 0, "the connection is still counted")
 
 
+def test_a_stop_waits_neither_for_connections_without_a_request_nor_for_half_of_one(worker, monkeypatch) -> None:
+    monkeypatch.setattr(internals, "STOP_SECONDS", 0.0)
+    for setting in ("keepalive", "graceful_timeout"):
+        worker.it.cfg.set(setting, int(2 * PATIENCE))
+    with worker.connect() as silent, worker.connect() as half:
+        half.sendall(b"GET / HTTP/1.1\r\n")
+        wait_until(lambda: len(worker.it.pending_conns) == 2, "they were not accepted")
+        worker.it.handle_exit(signal.SIGTERM, None)
+        assert silent.recv(1) == b""
+        worker.thread.join(PATIENCE)
+    assert not worker.thread.is_alive()
+
+
 def test_a_reload_runs_on_the_main_loop_and_a_stop_ends_it(worker) -> None:
     worker.it._handle_reload(signal.SIGHUP, None)
     wait_until(lambda: worker.it.calls, "it does not reload")

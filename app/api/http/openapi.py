@@ -23,6 +23,7 @@ _GROUPS = {
     "remote models": "Models that a provider runs, with their own input schemas.",
     "webhooks": "Messages sent to the `webhook_url` of jobs that ended.",
     "session": "Browser sessions.",
+    "keys": "API keys, where AUTH_MODE is keys.",
     "server": "Health, metrics, the queue and maintenance.",
 }
 _ID_SCHEMA = {"pattern": "^[0-9a-f]{32}$"}

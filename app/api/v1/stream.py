@@ -80,8 +80,7 @@ def stream(connection: Connection) -> None:
     try:
         _converse(here, connection)
     except CyberImageError as error:
-        wrong = isinstance(error, InvalidRequest)
-        _close_with(connection, error, CloseReason.POLICY_VIOLATION if wrong else CloseReason.NORMAL_CLOSURE)
+        _close_with(connection, error, _close_reason(here, error))
     except OSError:  # it reads nothing any more
         connection.connected = False
     finally:
@@ -97,7 +96,7 @@ def _hang_up(connection: Connection, patience: float = HANG_UP_SECONDS) -> None:
 
 def _converse(here: ApiContext, connection: Connection) -> None:
     """Read the first message, send progress, then the result. Raises CyberImageError, to be sent as an error."""
-    job_id = _job_of(here, _first_message(connection))
+    job_id = _job_of(here, _first_message(here, connection))
     shown: Preview | None = None
     objection = revocation_check()
     for view in here.notifier.follow(job_id, idle_seconds=CHECK_SECONDS):
@@ -116,13 +115,15 @@ def _converse(here: ApiContext, connection: Connection) -> None:
         _discard_messages(connection)
         if here.draining.is_set():
             again = f'The server stops; the job goes on. Connect again and send {{"job_id": "{job_id}"}}.'
-            _close_with(connection, Unavailable(again), CloseReason.SERVICE_RESTART)
+            raise Unavailable(again)
 
 
-def _first_message(connection: Connection) -> dict[str, Any]:
+def _first_message(here: ApiContext, connection: Connection) -> dict[str, Any]:
     give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
     text = None
     while text is None and time.monotonic() < give_up_at:  # in short waits: it notices late that the client has gone
+        if here.draining.is_set():
+            raise Unavailable("The server stops. Connect again in a moment, and send the request then.")
         text = connection.receive(timeout=min(CHECK_SECONDS, FIRST_MESSAGE_SECONDS))
     if text is None:
         raise InvalidRequest(f"No request came within {FIRST_MESSAGE_SECONDS:g} seconds. Send it as the first message.")
@@ -172,6 +173,13 @@ def _newer_preview(here: ApiContext, view: JobView, shown: Preview | None) -> Pr
 
 def _send(connection: Connection, message: dict[str, Any]) -> None:
     connection.send(json.dumps(message, ensure_ascii=False))
+
+
+def _close_reason(here: ApiContext, error: CyberImageError) -> CloseReason:
+    if isinstance(error, InvalidRequest):
+        return CloseReason.POLICY_VIOLATION
+    is_stopping = isinstance(error, Unavailable) and here.draining.is_set()
+    return CloseReason.SERVICE_RESTART if is_stopping else CloseReason.NORMAL_CLOSURE
 
 
 def _close_with(connection: Connection, error: CyberImageError, reason: CloseReason) -> None:

@@ -8,7 +8,7 @@ import time
 
 from app.core.access import ApiKey, Identity, Role
 from app.core.lru_cache import LRUCache
-from app.errors import DatabaseUnavailable, InvalidToken
+from app.errors import DatabaseUnavailable, InvalidToken, KeysNotUsed, OwnKey
 from app.services.auth.authority import SignedIn, digest
 from app.services.context import AppContext
 from app.store.ops.api_keys import USED_RESOLUTION_SECONDS
@@ -32,6 +32,41 @@ def create_key(
         name, digest(token), role, rate_limit_generate=rate_limit_generate, rate_limit_read=rate_limit_read
     )
     return key, token
+
+
+def list_keys(context: AppContext) -> list[ApiKey]:
+    """All keys, oldest first, revoked ones too. This and the next three raise KeysNotUsed."""
+    _check_used(context)
+    return context.api_keys.all()
+
+
+def add_key(context: AppContext, name: str, role: Role, generate: str | None, read: str | None) -> tuple[ApiKey, str]:
+    """`create_key` for an administrator who is signed in with a key. `generate` and `read` are rate limits."""
+    _check_used(context)
+    return create_key(context, name, role, rate_limit_generate=generate, rate_limit_read=read)
+
+
+def set_limits(context: AppContext, key_id: int, generate: str | None, read: str | None) -> ApiKey:
+    """Raises KeyNotFound, also for a revoked key."""
+    _check_used(context)
+    return context.api_keys.set_limits(key_id, rate_limit_generate=generate, rate_limit_read=read)
+
+
+def revoke_key(context: AppContext, key_id: int, *, by: Identity) -> ApiKey:
+    """Raises KeyNotFound, and OwnKey for the key of `by`: so an administrator is always left."""
+    _check_used(context)
+    if by.client_id == f"key:{key_id}":
+        raise OwnKey(
+            "This request is made with this key. Revoke it with another administrator's, or by `cyberimage keys`."
+        )
+    return context.api_keys.revoke(key_id)
+
+
+def _check_used(context: AppContext) -> None:
+    """With AUTH_MODE=none every client is an administrator: a key that one of them made would stay valid when keys are
+    asked for one day."""
+    if context.settings.auth_mode != "keys":
+        raise KeysNotUsed("Set AUTH_MODE=keys, and make the first key by `cyberimage keys create NAME --admin`.")
 
 
 class ApiKeyAuthority:

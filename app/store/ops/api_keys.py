@@ -57,6 +57,19 @@ class ApiKeyStore:
             raise KeyNotFound(f"There is no key {key_id}.")
         return _key(row)
 
+    def set_limits(self, key_id: int, *, rate_limit_generate: str | None, rate_limit_read: str | None) -> ApiKey:
+        """Raises KeyNotFound, also for a revoked key."""
+        with self._database.write() as connection:
+            row = connection.execute(
+                update(api_keys)
+                .where(_k.id == key_id, _k.revoked_at.is_(None))
+                .values(rate_limit_generate=rate_limit_generate, rate_limit_read=rate_limit_read)
+                .returning(api_keys)
+            ).one_or_none()
+        if row is None:
+            raise KeyNotFound(f"There is no key {key_id} that is not revoked.")
+        return _key(row)
+
     def by_hash(self, sha256: str) -> ApiKey | None:
         """The key whose token has this hash, unless it is revoked."""
         found = self._find(_BY_HASH, sha256)

@@ -195,6 +195,13 @@ def test_a_server_that_stops_says_how_to_go_on(app, open_stream):
     assert job_id in error["message"]
 
 
+def test_a_server_that_stops_waits_for_no_first_message(app, open_stream):
+    with open_stream() as connection:
+        app.extensions["cyberimage"].draining.set()
+        error, code = hear_end(connection)
+    assert (error["code"], code) == ("unavailable", 1012)
+
+
 def test_pages_of_others_may_not_open_it(address, open_stream):
     with pytest.raises(InvalidStatus) as refused:
         open_stream(origin="http://evil.example")

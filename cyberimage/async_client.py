@@ -1,0 +1,131 @@
+"""`AsyncClient`: the calls of `Client`, as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import httpx
+
+from cyberimage import protocol
+from cyberimage.errors import Error, JobFailed, Refused, Unreachable, WaitTimeout
+from cyberimage.models import Event, Job
+from cyberimage.protocol import Image_, Job_, Picture
+
+
+class AsyncClient:
+    """As `Client`, for asyncio; see there. An asynchronous context manager."""
+
+    def __init__(
+        self,
+        url: str = protocol.DEFAULT_URL,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = str(protocol.base_url(url))
+        self._retries = retries
+        self._http = httpx.AsyncClient(
+            base_url=self.url, headers=protocol.headers(token), timeout=timeout, transport=transport, trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def generate_image(
+        self,
+        prompt: str,
+        model_id: str | None = None,
+        *,
+        image: Picture | None = None,
+        mask: Picture | None = None,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> Job:
+        body = protocol.generate_body(prompt, model_id, image, mask, fields)
+        key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return Job.of(await self.request("POST", "/api/generate", json=body, headers=key))
+
+    async def get_job_status(self, job: Job_) -> Job:
+        return Job.of(await self.request("GET", f"/api/status/{protocol.job_id(job)}"))
+
+    async def get_image(self, image: Image_) -> bytes:
+        return (await self._send("GET", f"/api/image/{protocol.image_id(image)}")).content
+
+    async def cancel(self, job: Job_) -> Job:
+        return Job.of(await self.request("POST", f"/api/jobs/{protocol.job_id(job)}/cancel"))
+
+    async def stream(self, job: Job_) -> AsyncIterator[Event]:
+        attempt = 0
+        while True:
+            try:
+                async for event in self._events(protocol.job_id(job)):
+                    attempt = 0
+                    yield event
+                if (await self.get_job_status(job)).ended:
+                    return
+                await asyncio.sleep(protocol.STREAM_PAUSE_SECONDS)
+            except (Unreachable, Refused) as error:
+                await self._pause(attempt, error)
+                attempt += 1
+
+    async def wait(self, job: Job_, timeout: float | None = None) -> Job:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.1
+        while not (state := await self.get_job_status(job)).ended:
+            if deadline is not None and time.monotonic() + pause > deadline:
+                raise WaitTimeout(state, timeout or 0)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 2.0)
+        if state.status != "COMPLETED":
+            raise JobFailed(state)
+        return state
+
+    async def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return protocol.json_of(await self._send(method, path, **options))
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        attempt = 0
+        while True:
+            try:
+                with self._connected():
+                    return protocol.checked(await self._http.request(method, path, **options))
+            except (Unreachable, Refused) as error:
+                await self._pause(attempt, error)
+                attempt += 1
+
+    async def _pause(self, attempt: int, error: Error) -> None:
+        """Wait before the next attempt. Raises `error` when there is to be none."""
+        if attempt >= self._retries:
+            raise error
+        await asyncio.sleep(protocol.pause_before_retry(attempt, error))
+
+    async def _events(self, job_id: str) -> AsyncIterator[Event]:
+        parser = protocol.EventParser()
+        path, silence = f"/api/jobs/{job_id}/events", protocol.STREAM_SILENCE_SECONDS
+        with self._connected():
+            async with self._http.stream("GET", path, timeout=silence) as response:
+                if response.is_error:
+                    await response.aread()
+                async for line in protocol.checked(response).aiter_lines():
+                    for event in parser.feed(line):
+                        yield event
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise Unreachable(f"No answer from {self.url}: {error or type(error).__name__}") from error

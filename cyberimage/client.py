@@ -1,0 +1,141 @@
+"""`Client`: synchronous calls to one server."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import httpx
+
+from cyberimage import protocol
+from cyberimage.errors import Error, JobFailed, Refused, Unreachable, WaitTimeout
+from cyberimage.models import Event, Job
+from cyberimage.protocol import Image_, Job_, Picture
+
+
+class Client:
+    """Calls the server at `url`, with an API key or hub token in `token`. `timeout` is in seconds, for one answer.
+
+    A request is tried again up to `retries` times when no server answers, or when it says that it is busy (429, 502,
+    503, 504); submissions carry an Idempotency-Key, so that they make one job. Raises Refused for other errors of the
+    server, Unreachable when there is none. Thread-safe; a context manager.
+    """
+
+    def __init__(
+        self,
+        url: str = protocol.DEFAULT_URL,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: int = 3,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = str(protocol.base_url(url))
+        self._retries = retries
+        self._http = httpx.Client(
+            base_url=self.url, headers=protocol.headers(token), timeout=timeout, transport=transport, trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def generate_image(
+        self,
+        prompt: str,
+        model_id: str | None = None,
+        *,
+        image: Picture | None = None,
+        mask: Picture | None = None,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> Job:
+        """Submit a job. `fields` are further members of POST /api/generate: negative_prompt, settings={"seed": 1, …},
+        priority, webhook_url. `image` and `mask` are bytes, files, or strings: a URL or the id of an image there."""
+        body = protocol.generate_body(prompt, model_id, image, mask, fields)
+        key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return Job.of(self.request("POST", "/api/generate", json=body, headers=key))
+
+    def get_job_status(self, job: Job_) -> Job:
+        return Job.of(self.request("GET", f"/api/status/{protocol.job_id(job)}"))
+
+    def get_image(self, image: Image_) -> bytes:
+        """The file: a PNG, or an MP4 of a video."""
+        return self._send("GET", f"/api/image/{protocol.image_id(image)}").content
+
+    def cancel(self, job: Job_) -> Job:
+        """A running job ends at its next step. Raises Refused (409) when it has ended already."""
+        return Job.of(self.request("POST", f"/api/jobs/{protocol.job_id(job)}/cancel"))
+
+    def stream(self, job: Job_) -> Iterator[Event]:
+        """Events until the job has ended; a stream that breaks is opened again, and begins with the present state."""
+        attempt = 0
+        while True:
+            try:
+                for event in self._events(protocol.job_id(job)):
+                    attempt = 0
+                    yield event
+                if self.get_job_status(job).ended:
+                    return
+                time.sleep(protocol.STREAM_PAUSE_SECONDS)
+            except (Unreachable, Refused) as error:
+                self._pause(attempt, error)
+                attempt += 1
+
+    def wait(self, job: Job_, timeout: float | None = None) -> Job:
+        """The job when it is COMPLETED. Raises JobFailed when it ended otherwise, WaitTimeout after `timeout` seconds;
+        the job goes on then."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.1
+        while not (state := self.get_job_status(job)).ended:
+            if deadline is not None and time.monotonic() + pause > deadline:
+                raise WaitTimeout(state, timeout or 0)
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2.0)
+        if state.status != "COMPLETED":
+            raise JobFailed(state)
+        return state
+
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Any other call: the JSON of its answer. `options` are those of httpx.Client.request."""
+        return protocol.json_of(self._send(method, path, **options))
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        attempt = 0
+        while True:
+            try:
+                with self._connected():
+                    return protocol.checked(self._http.request(method, path, **options))
+            except (Unreachable, Refused) as error:
+                self._pause(attempt, error)
+                attempt += 1
+
+    def _pause(self, attempt: int, error: Error) -> None:
+        """Wait before the next attempt. Raises `error` when there is to be none."""
+        if attempt >= self._retries:
+            raise error
+        time.sleep(protocol.pause_before_retry(attempt, error))
+
+    def _events(self, job_id: str) -> Iterator[Event]:
+        parser = protocol.EventParser()
+        path, silence = f"/api/jobs/{job_id}/events", protocol.STREAM_SILENCE_SECONDS
+        with self._connected(), self._http.stream("GET", path, timeout=silence) as response:
+            if response.is_error:
+                response.read()
+            for line in protocol.checked(response).iter_lines():
+                yield from parser.feed(line)
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise Unreachable(f"No answer from {self.url}: {error or type(error).__name__}") from error

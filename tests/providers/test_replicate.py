@@ -271,13 +271,19 @@ def test_start_from_a_picture(new_harness, settings, provider: StandIn, start_wo
         assert (sent.format, sent.getpixel((1, 1))) == ("PNG", (9, 9, 200))
 
 
-def test_a_provider_that_keeps_no_list(harness: Harness, provider: StandIn, worker: Worker, monkeypatch) -> None:
+def test_a_provider_that_keeps_no_list_is_not_asked_twice(
+    new_harness, settings, provider: StandIn, start_worker, monkeypatch
+) -> None:
     def refuse(*_: object) -> None:
         raise Refused(404, "no list")
 
     monkeypatch.setattr("app.engines.replicate.create.matching_predictions", refuse)
+    harness = new_harness(**settings | {"REMOTE_TIMEOUT_SECONDS": "1"})
+    start_worker(harness)
     provider.drop_creates = 1
-    harness.completed(harness.submit("lost", model_id="painter"))
+    code, message = failed(harness, harness.submit("lost", model_id="painter"))
+    assert code in ("provider_error", "timeout"), message
+    assert len(provider.created_for("lost")) == 1
 
 
 def test_a_success_without_a_file_is_made_anew_on_request(harness: Harness, provider: StandIn, worker: Worker) -> None:

@@ -64,7 +64,7 @@ def cancel_job(path: JobPath) -> JobBody:
         SpendLimit,
     ),
     description="Puts a FAILED or CANCELLED job back in line under its own id, with fresh attempts. It is refused when"
-    " its model or a LoRA of it is not here any more. A provider's finished result is fetched again without paying again.",
+    " its model or a LoRA of it is not here any more. A provider's finished result is fetched again, unpaid.",
 )
 def retry_job(path: JobPath) -> JobBody:
     """Retry a job"""

@@ -81,9 +81,8 @@ class PredictionRequest:
         try:
             search = lambda: list(matching_predictions(self._api, self._intended))  # noqa: E731
             matching = self._deadline.run(search, watch=self._watch())
-        except Refused as refused:  # this provider has no list of predictions
-            log.warning("Cannot look up predictions created before a crash: %s", refused.text)
-            return None
+        except Refused as refused:  # for now, or the provider has no list: a webhook may still say it
+            raise Unreachable(f"Whether the prediction exists is not known: {refused.text}", maybe_done=True) from None
         taken = self._ledger.taken(SOURCE, matching)
         for provider_id in matching:
             if provider_id not in taken and self._ledger.created(self._intended, provider_id):

@@ -153,8 +153,9 @@ def supersede_for_retry(connection: Connection, job_id: str, *, cancelled: bool)
     if cancelled:
         useless |= OPEN
     own = predictions.c.job_id == job_id
-    statement = update(predictions).where(own, useless, predictions.c.superseded.is_(False)).values(superseded=True)
-    return connection.execute(statement).rowcount > 0 and newest_of(connection, job_id) is None
+    connection.execute(update(predictions).where(own, useless).values(superseded=True))
+    asked_before = connection.scalar(select(predictions.c.id).where(own).limit(1)) is not None
+    return asked_before and newest_of(connection, job_id) is None
 
 
 def _check_owned(connection: Connection, claim: Claim) -> None:

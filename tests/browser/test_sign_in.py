@@ -29,6 +29,7 @@ class Guarded:
         }
         self.context: AppContext = open_context(load_settings({}, None, **places))
         self.tokens = {name: create_key(self.context, name, Role.USER)[1] for name in ("alice", "bob")}
+        self.tokens["root"] = create_key(self.context, "root", Role.ADMIN)[1]
 
     def call(self, name: str, path: str, **request):
         headers = {"Authorization": f"Bearer {self.tokens[name]}"}
@@ -153,6 +154,58 @@ def test_signing_out_removes_all_data(new_guest: Callable[..., Page], guarded: G
     expect(page.locator("#prompt")).to_have_value("")
     assert "secret" not in page.content()
     expect(page.locator("#latest-tiles li")).to_have_count(0)
+
+
+def test_an_administrator_gives_out_a_key_and_takes_it_back(new_guest: Callable[..., Page], guarded: Guarded):
+    page = new_guest()
+    sign_in(page, guarded.tokens["root"])
+    page.get_by_role("link", name="Keys").click()
+    expect(page.locator('[data-view="keys"] .row')).to_have_count(3)
+    page.get_by_role("button", name="Create key").click()
+    expect(page.locator("#key-error")).to_contain_text("Give the key a name")
+    page.fill("#key-name", "carol")
+    page.fill("#key-limit", "often")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-error")).to_be_visible()
+    page.fill("#key-limit", "5 per minute")
+    page.keyboard.press("Enter")
+    token = page.get_by_label("Key of carol", exact=True).input_value()
+    guarded.tokens["carol"] = token
+    assert guarded.call("carol", "/api/queue").status_code == 200
+    row = page.locator('[data-view="keys"] .row', has_text="carol")
+    expect(row).to_contain_text("images: 5 per minute")
+    page.evaluate("location.hash = '#/'")
+    page.evaluate("location.hash = '#/keys'")
+    expect(row).to_contain_text("used")
+    assert token not in page.content()  # it was shown once
+    page.get_by_role("button", name="Revoke the key of carol").click()
+    page.locator(".toast-action").click()
+    expect(page.get_by_text("Revoked keys")).to_be_visible()
+    assert guarded.call("carol", "/api/queue").status_code == 401
+
+
+def test_users_are_not_shown_the_keys(new_guest: Callable[..., Page], guarded: Guarded):
+    page = new_guest()
+    sign_in(page, guarded.tokens["alice"])
+    expect(page.locator("#account")).to_contain_text("alice")
+    expect(page.locator('.tabs [data-view="keys"]')).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_keys_on_desk_and_phone(
+    new_guest: Callable[..., Page], guarded: Guarded, axe: str, tmp_path: Path, theme: str
+):
+    for name, viewport in (("desk", {"width": 1280, "height": 860}), ("phone", {"width": 390, "height": 780})):
+        page = new_guest(viewport=viewport, reduced_motion="reduce")
+        page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
+        sign_in(page, guarded.tokens["root"])
+        page.get_by_role("link", name="Keys").click()
+        page.fill("#key-name", "carol")
+        page.get_by_role("button", name="Create key").click()
+        expect(page.get_by_label("Key of carol", exact=True)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert violations(page, axe) == []
+        page.screenshot(path=tmp_path / f"keys-{theme}-{name}.png")
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -41,7 +42,9 @@ class KeyLimits(Body):
 
 class NewKey(KeyLimits):
     name: str = Field(min_length=1, max_length=MAX_KEY_NAME, description="Whose key it is, for the list.")
-    role: Role = Field(Role.USER, description="An `admin` sees everything, cleans up, and manages keys and models.")
+    role: Literal["user", "admin"] = Field(
+        "user", description="An `admin` sees everything, cleans up, and manages keys and models."
+    )
 
     @field_validator("name")
     @classmethod
@@ -64,7 +67,9 @@ def list_keys() -> KeysBody:
 )
 def create_key(body: NewKey) -> tuple[CreatedKeyBody, int, dict[str, str]]:
     """Create an API key"""
-    key, token = api_keys.add_key(app_context(), body.name, body.role, body.rate_limit_generate, body.rate_limit_read)
+    key, token = api_keys.add_key(
+        app_context(), body.name, Role(body.role), body.rate_limit_generate, body.rate_limit_read
+    )
     _note("created", key)
     return CreatedKeyBody.of(key, token=token), 201, {"Cache-Control": "no-store"}
 

@@ -3,9 +3,9 @@
 import { pathTo } from "./base.js";
 import { $, $$ } from "./dom.js";
 
-const LAZY = { gallery: "./gallery.js", queue: "./queue.js", status: "./status.js" };
-const STYLESHEETS = { gallery: ["gallery"], queue: ["queue"], status: ["queue", "status"] };
-const TITLES = { create: "CyberImage", gallery: "Gallery · CyberImage", queue: "Queue · CyberImage", status: "Status · CyberImage" };
+const LAZY = { gallery: "./gallery.js", queue: "./queue.js", status: "./status.js", keys: "./keys.js" };
+const STYLESHEETS = { gallery: ["gallery"], queue: ["queue"], status: ["queue", "status"], keys: ["queue", "keys"] };
+const TITLES = { create: "CyberImage", gallery: "Gallery · CyberImage", queue: "Queue · CyberImage", status: "Status · CyberImage", keys: "Keys · CyberImage" };
 
 const opened = new Map(); // view → its module: show() and hide()
 let current = "create";
@@ -21,7 +21,7 @@ export function startRouting() {
 async function route(event) {
   if (location.hash && !location.hash.startsWith("#/")) return; // an ordinary anchor
   const name = location.hash.slice(2).split("/")[0];
-  const view = name in LAZY ? name : "create";
+  const view = name in LAZY && $(`main > [data-view="${name}"]`) ? name : "create";
   opened.get(current)?.hide?.();
   current = view;
   document.title = TITLES[view];

@@ -98,7 +98,9 @@ function complain(sentence) {
   token.setAttribute("aria-invalid", String(Boolean(sentence)));
 }
 
-function show({ signed_in: there, name }) {
+function show({ signed_in: there, name, role }) {
+  const keys = $('.tabs [data-view="keys"]');
+  if (keys) keys.hidden = role !== "admin";
   badge.dataset.name = there ? name : "";
   badge.hidden = false;
   badge.title = there ? `Signed in as ${name}. Click to sign out.` : "Sign in";

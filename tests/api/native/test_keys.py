@@ -49,6 +49,11 @@ def test_a_key_is_made_listed_used_and_revoked(keyed: Keyed, caplog: pytest.LogC
     assert body.token not in caplog.text
 
 
+def test_an_administrators_key_may_make_keys(keyed: Keyed) -> None:
+    dora = keyed.client(create(keyed.root, "dora", role="admin").json["token"])
+    assert create(dora, "eve", role="user").json["role"] == "user"
+
+
 def test_limits_hold_from_the_next_request_on(keyed: Keyed) -> None:
     key_id = keyed.ids["alice"].removeprefix("key:")
     assert keyed.alice.get("/api/queue").status_code == 200

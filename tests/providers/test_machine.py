@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.providers.machine import PredictionMachine
 from tests.worker.conftest import empty_database  # noqa: F401 - a fixture
 
-STEPS = int(os.environ.get("PREDICTION_STEPS", "120"))
+STEPS = int(os.environ.get("PREDICTION_STEPS", "400"))
 PER_RUN = 40
 
 

@@ -288,6 +288,10 @@ class OutOfMemory(GenerationError):
     code, status, title = "out_of_memory", 507, "There is not enough memory for this"
 
 
+class NoRoom(OutOfMemory):
+    """The model fits under no memory plan of this device; it was not loaded."""
+
+
 class GenerationTimeout(GenerationError):
     code, status, title = "timeout", 504, "The job exceeded its time limit"
 

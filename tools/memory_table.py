@@ -68,7 +68,7 @@ def plan_for(model: PlannedModel, card: int, ram: int, packages: tuple[str, ...]
 
 def _model(data: dict[str, Any]) -> PlannedModel:
     parts = [PartShape(**{key: value for key, value in part.items() if key != "source"}) for part in data["parts"]]
-    return PlannedModel(parts, PictureSize(*data["size"]), can_tile=True)
+    return PlannedModel(parts, PictureSize(*data["size"]), can_tile=True, previews=True)
 
 
 def _tables() -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
-from app.api import routing, v1
+from app.api import access_log, routing, v1
 from app.api.http import conditional, headers, prefix, problems, request_body
 from app.api.http.application import Application
 from app.api.http.problems import refuse
@@ -79,6 +79,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     client_identity.trust_proxies(app, settings.trusted_proxies)
     request_body.register(app, settings)
     request_metrics.register(app)
+    access_log.register(app)
     problems.register(app)
     headers.register(app, settings)
     conditional.register(app)
@@ -87,9 +88,9 @@ def register(app: OpenAPI, settings: Settings) -> None:
     work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
     for resource in (*work, health, metrics, cleanup, session, keys, pages):
         app.register_api(resource.api)
-    v1.register(app)
+    v1.register(app, settings)
     app.register_blueprint(docs.pages)
-    routing.declare(routing.RoutePolicy(routing.Access.PUBLIC, budget=None))(app.view_functions["static"])
+    routing.declare(routing.RoutePolicy(routing.Access.PUBLIC, budget=None, polled=True))(app.view_functions["static"])
     routing.collect(app)
     if settings.rate_limit_generate or settings.rate_limit_read or settings.auth_mode == "keys":
         from app.api.security import rate_limits  # only then: it costs megabytes

@@ -35,15 +35,17 @@ class Access(StrEnum):
 @dataclass(frozen=True)
 class RoutePolicy:
     """`budget` is the rate limit that a request counts against: `generate` by its images, `read` by the request, None
-    for no limit. `accepts_files` allows forms, and bodies up to MAX_BODY_BYTES plus the input pictures;
-    `max_body_bytes` is a smaller limit than MAX_BODY_BYTES. `takes_body`: the view reads a body; on other
-    routes one with members is refused, as an unknown field is."""
+    for no limit. `polled`: clients ask again and again, so the access log samples it. `accepts_files` allows
+    forms, and bodies up to MAX_BODY_BYTES plus the input pictures; `max_body_bytes` is a smaller limit than
+    MAX_BODY_BYTES. `takes_body`: the view reads a body; on other routes one with members is refused, as an unknown
+    field is."""
 
     access: Access
     budget: Budget | None
     accepts_files: bool = False
     max_body_bytes: int | None = None
     takes_body: bool = True
+    polled: bool = False
 
 
 UNDECLARED = RoutePolicy(Access.USER, "read")
@@ -87,13 +89,15 @@ class Routes(APIBlueprint):
         accepts_files: bool = False,
         max_body_bytes: int | None = None,
         raw_body: bool = False,
+        polled: bool = False,
         **options: Any,
     ) -> Callable[[View], View]:
         """`raw_body`: the view reads the request's body itself, not by a parameter `body`."""
 
         def register(view: View) -> View:
             body = get_type_hints(view).get("body")
-            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body=raw_body or body is not None)
+            takes_body = raw_body or body is not None
+            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body, polled)
             if body is not None:
                 _document_optional(body)
             return method(rule, **options)(declare(policy)(view))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import socket
 import sys
@@ -24,11 +25,13 @@ from app.monitoring.logs import configure_logging
 from app.process import parent_watch
 from app.process.os_limits import PRIVATE_UMASK, keep_files_private
 from app.process.threads import exit_hard
+from app.process.worker_id import new_suffix, worker_id
 from app.services.configuration import read_configuration
 from app.services.context import AppContext, open_context
 from app.services.ops.private_files import protect_files
 from app.worker.device_test import check_command, run_device_test
-from app.worker.loop import Worker
+from app.worker.loop import Worker, device_id
+from app.worker.plan_history import StoredPlanHistory
 from app.worker.remote_worker import remote_worker
 
 EXIT_RECYCLE = 75  # sysexits' EX_TEMPFAIL: start a fresh one
@@ -114,7 +117,7 @@ def run_worker(
     except DatabaseUnavailable as error:
         log.error("Cannot start: %s", error.detail)
         return EXIT_DAMAGED if isinstance(error, DatabaseDamaged) else EXIT_UNAVAILABLE
-    suffix = os.environ.pop(WORKER_SUFFIX, "")
+    suffix = os.environ.pop(WORKER_SUFFIX, "") or new_suffix()
     worker = (
         _local_worker(context, make_factories, device, command_of, suffix)
         if device is not None
@@ -154,6 +157,7 @@ def _local_worker(
     suffix: str,
 ) -> Worker:
     settings = context.settings
+    kind = os.environ.get(DEVICE_KIND, device.plan.label)
     factories = make_factories(
         EngineSettings(
             root=ROOT,
@@ -179,9 +183,9 @@ def _local_worker(
             lora_cache_max=settings.lora_cache_max,
             lora_cache_bytes=settings.lora_cache_bytes,
             disk_floor_bytes=settings.disk_floor_bytes,
+            plan_history=StoredPlanHistory(context, worker_id(platform.node(), os.getpid(), suffix), device_id(kind)),
         )
     )
-    kind = os.environ.get(DEVICE_KIND, device.plan.label)
     return Worker(
         context,
         factories,

@@ -11,8 +11,8 @@ from app.config.kinds import LIVE, Folder
 
 
 class Monitoring(BaseModel):
-    log_dir: Folder = Field(Path("logs"), description="Folder of app.log, errors.log and models.log.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+    log_dir: Folder = Field(Path("logs"), description="Folder of app.log, errors.log, models.log and access.log.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="Least severe level logged.", json_schema_extra=LIVE
     )
     log_prompts: bool = Field(
@@ -20,6 +20,18 @@ class Monitoring(BaseModel):
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text for people, json for log collectors."
+    )
+    access_log: Literal["off", "sampled", "all"] = Field(
+        "sampled",
+        description="Log requests: all; sampled = of routes that clients poll, one in ACCESS_LOG_EVERY, and errors.",
+        json_schema_extra=LIVE,
+    )
+    access_log_every: int = Field(
+        100,
+        ge=1,
+        le=1_000_000,
+        description="With ACCESS_LOG=sampled: requests of a polled route for each one that is logged.",
+        json_schema_extra=LIVE,
     )
     memory_alert_percent: float = Field(
         90,

@@ -13,6 +13,13 @@ class Queue(BaseModel):
     )
     lease_seconds: Seconds = Field(30, description="How long a worker owns a job without a heartbeat.")
     heartbeat_seconds: Seconds = Field(5, description="Interval of a worker's heartbeats.")
-    job_timeout_seconds: Seconds = Field(1800, description="Time limit of one attempt of a job.")
+    job_timeout_seconds: Seconds = Field(
+        1800,
+        description="Time limit of one attempt of a job, from when its model is loaded; pictures that are finished then"
+        " are kept.",
+    )
+    load_timeout_seconds: Seconds = Field(
+        3600, description="Time limit of loading a model for a job or on request, its download included."
+    )
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it is FAILED.")
     worker_poll_seconds: Seconds = Field(1.0, description="How often an idle worker polls for jobs.")

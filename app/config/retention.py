@@ -8,6 +8,13 @@ from app.config.kinds import LIVE
 
 
 class Retention(BaseModel):
+    cleanup_interval_seconds: float = Field(
+        600,
+        ge=1,
+        le=86_400,
+        description="Seconds between two clean-ups: retention, files without a row, rows of dead workers.",
+        json_schema_extra=LIVE,
+    )
     retention_days: float = Field(
         0,
         ge=0,

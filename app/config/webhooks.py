@@ -6,7 +6,7 @@ import base64
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from app.config.kinds import Seconds
+from app.config.kinds import LIVE, Seconds
 
 
 class Webhooks(BaseModel):
@@ -17,7 +17,13 @@ class Webhooks(BaseModel):
         False, description="Allow webhooks to private and loopback addresses. Clients can then reach your network."
     )
     webhook_timeout_seconds: Seconds = Field(10, description="Time limit of a webhook request.")
-
+    webhook_max_attempts: int = Field(
+        9,
+        ge=1,
+        le=9,
+        description="Attempts to deliver a webhook message before it is DEAD; 9 take about a day.",
+        json_schema_extra=LIVE,
+    )
     webhook_concurrency: int = Field(256, ge=2, le=1024, description="Most open webhook requests; each uses a thread.")
 
     @field_validator("webhook_secret")

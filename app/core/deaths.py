@@ -15,7 +15,8 @@ _SENTENCES = {
     " limit or an administrator",
     "crashed": "it crashed in native code by {signal}: the worker's output has the stack; update the driver and torch,"
     " or try another model or attention",
-    "stuck": "it did not answer past the time limit and was ended: raise JOB_TIMEOUT_SECONDS if the job is only slow",
+    "stuck": "it did not answer past the time limit and was ended: raise JOB_TIMEOUT_SECONDS"
+    " or LOAD_TIMEOUT_SECONDS if the job is only slow",
     "broken": "one of its own threads failed: errors.log has the error",
     "exited": "it ended with exit status {status}: errors.log and the worker's output say why",
 }

@@ -70,7 +70,8 @@ class Progress:
 class Claim:
     """The right to work on a job: every write made under it is fenced on `worker_id` and `attempt`.
 
-    `deadline_in` is how many seconds after the claim the lease finally ends: the job's timeout plus STOP_GRACE_SECONDS.
+    `deadline_in` is how many seconds after the claim the lease finally ends: `load_seconds` until the model is loaded,
+    the job's timeout from then on, and STOP_GRACE_SECONDS.
     """
 
     job_id: str
@@ -81,6 +82,7 @@ class Claim:
     deadline_in: float
     queued_seconds: float
     request_id: str | None = None
+    load_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

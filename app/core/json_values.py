@@ -30,6 +30,9 @@ LONGEST_NAME = 100
 _SCREENED_FIELDS = frozenset({"prompt", "negative_prompt"})
 
 
+IN_ANY_CASE = BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text)  # of words in capitals
+
+
 def read_json(text: str | bytes) -> Any:
     """Parse JSON. Raises InvalidRequest if it is invalid, or as `refuse_unusable` does."""
     try:

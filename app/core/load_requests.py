@@ -24,7 +24,9 @@ class LoadState(StrEnum):
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """`model_id` None means all models. `addressee` is the id of the only worker that may take it, None = any worker.
+    """`model_id` None means all models; with `lora` this LoRA is meant, in that model.
+
+    `addressee` is the id of the only worker that may take it, None = any worker.
 
     Times are seconds since the epoch by the database's clock. A request is not taken after `expires_at`. During a
     download `downloaded_bytes` of `total_bytes` are done, at the measured `bytes_per_second`.
@@ -46,6 +48,7 @@ class LoadRequest:
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
     bytes_per_second: float | None = None
+    lora: str | None = None
 
     @property
     def seconds(self) -> float | None:

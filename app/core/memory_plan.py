@@ -84,6 +84,16 @@ class MemoryPlan:
         return f"{self.form.label}, {self.placement}{', VAE in tiles' if self.tiled else ''}"
 
     @property
+    def name(self) -> str:
+        """The label, and whether copies are page-locked: unique among the plans of a model."""
+        return f"{self.label}{', page-locked' if self.pinned else ''}"
+
+    @property
+    def main_memory(self) -> int:
+        """Peak in main memory, which on a CPU worker is the device."""
+        return self.ram.highest or self.device.highest
+
+    @property
     def key(self) -> tuple[str, Plan, bool, bool]:
         """What distinguishes it among the plans of a model."""
         return self.form.label, self.placement, self.pinned, self.tiled
@@ -96,7 +106,8 @@ class MemoryPlan:
 class PlannedModel:
     """What the plans depend on: parts, the size to draw, whether the device is a GPU, and the parts `shared` with
     models on the device already, as long as they are loaded in full and not moved. `at_once`: a single file, all of
-    whose parts are loaded before any is made smaller or moved. `can_tile`: its VAE can work in tiles."""
+    whose parts are loaded before any is made smaller or moved. `can_tile`: its VAE can work in tiles. `previews` are
+    decoded while the denoiser runs."""
 
     parts: Sequence[PartShape]
     size: PictureSize = _USUAL_SIZE
@@ -104,6 +115,7 @@ class PlannedModel:
     shared: Collection[str] = ()
     at_once: bool = False
     can_tile: bool = False
+    previews: bool = False
 
 
 def plans(model: PlannedModel, forms: Iterable[Form], wish: Offload = "auto") -> list[MemoryPlan]:
@@ -143,7 +155,17 @@ def smaller_than(plan: MemoryPlan, candidates: Iterable[MemoryPlan]) -> list[Mem
     rest = list(candidates)
     places = [other.key for other in rest]
     after = rest[places.index(plan.key) + 1 :] if plan.key in places else rest
-    return [other for other in after if other.device.highest < plan.device.highest or _less_ram(other, plan)]
+    return [other for other in after if _takes_less(other, plan)]
+
+
+def smaller_than_killed(candidates: Sequence[MemoryPlan], killed: Collection[str]) -> Sequence[MemoryPlan]:
+    """Those of `candidates` that take less main memory than each one named in `killed`, under which the kernel ended a
+    worker for lack of it. If there are none: the one that takes the least."""
+    ended = [plan.main_memory for plan in candidates if plan.name in killed]
+    if not ended:
+        return candidates
+    smaller = [plan for plan in candidates if plan.main_memory < min(ended)]
+    return smaller or [min(candidates, key=lambda plan: plan.main_memory)]
 
 
 def closest(candidates: Sequence[MemoryPlan], room: Room) -> MemoryPlan:
@@ -155,8 +177,11 @@ def _lacking(peaks: Peaks, free: int) -> int:
     return max(0, peaks.highest - free)
 
 
-def _less_ram(one: MemoryPlan, other: MemoryPlan) -> bool:
-    return one.device.highest <= other.device.highest and one.ram.highest < other.ram.highest
+def _takes_less(one: MemoryPlan, other: MemoryPlan) -> bool:
+    """By the estimate; or by the placement, if the estimate of both is that of a part that is no larger in one."""
+    if one.device.highest != other.device.highest:
+        return one.device.highest < other.device.highest
+    return one.ram.highest < other.ram.highest or PLANS.index(one.placement) > PLANS.index(other.placement)
 
 
 def _pinned(placement: Plan) -> tuple[bool, ...]:
@@ -191,9 +216,12 @@ def _on_gpu(model: PlannedModel, form: Form, placement: Plan, tiled: bool) -> in
     if placement == "none":
         return int(_all_bytes(model, form) * _MARGIN) + highest_working_bytes(model, form, tiled=tiled)
     kinds = [(part, form.of(part)) for part in model.parts]
+    vaes = sum(part.bytes_of(kind) for part, kind in kinds if part.name.startswith("vae"))
+    beside = vaes if model.previews and placement == "model" else 0  # it stays there from the first preview on
     return max(
         (
-            int(_present(part, kind, placement) * _MARGIN) + working_bytes(part, kind, model.size, tiled=tiled)
+            int((_present(part, kind, placement) + (beside if part.is_denoiser else 0)) * _MARGIN)
+            + working_bytes(part, kind, model.size, tiled=tiled)
             for part, kind in kinds
         ),
         default=0,

@@ -22,7 +22,7 @@ from app.core.memory_plan import Offload, Plan
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyPolicy, SafetyResult
-from app.errors import CyberImageError
+from app.errors import Cancelled, CyberImageError
 
 Pixels = npt.NDArray[np.uint8]
 Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = repaint
@@ -103,6 +103,7 @@ class ResidentModel:
     parked: bool = False
     form: str = ""
     attention: str = ""  # the kernels in use; empty where the engine has no choice
+    loras: Sequence[str] = ()  # the ids of LoRAs in memory for it
 
 
 @dataclass(frozen=True)
@@ -130,17 +131,25 @@ class GeneratedVideo:
 @dataclass(frozen=True)
 class Generation:
     """The result of a request. `effective` are the call arguments as used (defaults filled in), for the manifest;
-    `versions` the libraries and weights; `timings` seconds by phase; `vram_peak_bytes` 0 without a GPU."""
+    `versions` the libraries and weights; `timings` seconds by phase; `vram_peak_bytes` None without a GPU."""
 
     images: Sequence[GeneratedImage]
     effective: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
-    vram_peak_bytes: int = 0
+    vram_peak_bytes: int | None = None
     safety: SafetyResult = SafetyResult.SKIPPED  # the most severe result, blocked outputs included
     videos: Sequence[GeneratedVideo] = ()
     merged: int = 1  # how many jobs shared the call, and with it the timings
+
+
+class PartlyDrawn(Cancelled):
+    """Drawing stopped early, after `generation` was finished: the first pictures of the request."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__()
+        self.generation = generation
 
 
 class Engine(Protocol):
@@ -176,6 +185,46 @@ class MergingEngine(Engine, Protocol):
         """Run `requests`, which differ only in prompts and seed, in one call; one image each, or its error. Every
         control is checked at every step; the call continues until all are cancelled. Raises Cancelled then, and what
         else ends the call for all."""
+
+
+class PlanHistory(Protocol):
+    """Memory plans of models on this machine and device, by their names; kept when a worker process dies."""
+
+    def killed(self, model_id: str) -> Collection[str]:
+        """The plans under which the kernel killed a worker that ran the model. Never raises."""
+
+    def begin(self, model_id: str, plan: str) -> None:
+        """Note that the model is about to be loaded under `plan`. Never raises."""
+
+
+class NoPlanHistory:
+    """The history of an engine outside of a worker."""
+
+    def killed(self, model_id: str) -> Collection[str]:
+        return ()
+
+    def begin(self, model_id: str, plan: str) -> None: ...
+
+
+@runtime_checkable
+class MeasuringEngine(Engine, Protocol):
+    """An engine that uses a device with memory of its own."""
+
+    def vram_bytes(self) -> int | None:
+        """GPU memory that this process has allocated; None without a GPU. No use of the device: safe in any thread,
+        and after the device failed."""
+
+
+@runtime_checkable
+class LoraEngine(Engine, Protocol):
+    """An engine whose models keep LoRAs in memory."""
+
+    def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
+        """Load a LoRA for the model `spec`, downloading it if necessary; False if the model is not in memory. Raises
+        LoraUnavailable, LoraIncompatible, Cancelled and the errors of a download."""
+
+    def unload_lora(self, model_id: str, lora_id: str) -> bool:
+        """Free a LoRA of a model; False if it was not in memory."""
 
 
 EngineFactory = Callable[[], Engine]
@@ -217,6 +266,7 @@ class EngineSettings:
     lora_cache_max: int = 8
     lora_cache_bytes: int = 2**31
     disk_floor_bytes: int = 0
+    plan_history: PlanHistory = field(default_factory=NoPlanHistory)
 
     def places_of(self, name: str) -> tuple[Path, ...]:
         """The paths at which a local model or file named in the catalogue may be, in search order."""

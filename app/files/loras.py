@@ -53,13 +53,15 @@ def _places(folder: Path, lora_id: str) -> Iterator[Path]:
 
 
 def _file_at(place: Path) -> Path | None:
-    """The file at `place`, ignoring the case of its suffix."""
+    """The file at `place`, ignoring the case of its name; one that is spelled as asked comes first."""
     exact = place if place.suffix.lower() == SUFFIX else _with_suffix(place)
     if exact.is_file():
         return exact
     if not exact.parent.is_dir():
         return None
-    similar = (file for file in exact.parent.iterdir() if file.stem == exact.stem and has_lora_suffix(file))
+    wanted = exact.stem.casefold()
+    similar = [file for file in exact.parent.iterdir() if file.stem.casefold() == wanted and has_lora_suffix(file)]
+    similar.sort(key=lambda file: (file.stem != exact.stem, file.name))
     return next((file for file in similar if file.is_file()), None)
 
 

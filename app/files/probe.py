@@ -44,9 +44,19 @@ def describe(folder: Path, error: OSError) -> str:
 
 def free_bytes(folder: Path) -> int:
     """Free space of the disk of `folder`, or of its nearest existing parent."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def used_percent(folder: Path) -> float:
+    """Use of that disk, 0 to 100, as df reckons it: of what is not reserved for the system."""
+    usage = shutil.disk_usage(_existing(folder))
+    return 100.0 * usage.used / max(1, usage.used + usage.free)
+
+
+def _existing(folder: Path) -> Path:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return folder
 
 
 def _problem_of(folder: Path) -> str | None:

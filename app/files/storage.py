@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from app.errors import MediaFull, MediaUnavailable
-from app.files.probe import MAX_AGE_SECONDS, TEMPORARY, FolderProbe, describe, free_bytes
+from app.files.probe import MAX_AGE_SECONDS, TEMPORARY, FolderProbe, describe, free_bytes, used_percent
 from app.monitoring.failpoints import failpoint
 
 IMAGE_SUFFIX = ".png"
@@ -116,6 +116,12 @@ class MediaStorage:
         with contextlib.suppress(OSError):  # a mount is gone
             return min(free_bytes(folder) for folder in (self.root, self._videos))
         return 0
+
+    def used_percent(self) -> float | None:
+        """Use of the disk of the root, or of the fuller one of two, 0 to 100; None if that cannot be read."""
+        with contextlib.suppress(OSError):
+            return max(used_percent(folder) for folder in (self.root, self._videos))
+        return None
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Log files that several processes may write at once: app.log (all), errors.log (errors), models.log (engines).
+"""Log files that several processes may write at once: app.log (all but requests), errors.log (errors), models.log
+(engines), access.log (requests).
 
 Each rotates at 1 MB and keeps five old ones. Lines are for people (`text`) or log collectors (`json`); both include a
 record's `job_id` and `request_id`, passed with `extra=`.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 from pythonjsonlogger.json import JsonFormatter
@@ -18,6 +20,14 @@ from app.config import Settings
 MAX_BYTES = 1_000_000
 BACKUPS = 5
 _CONTEXT = ("job_id", "request_id")
+_REQUESTS = logging.Filter("cyberimage.requests")
+# By name: the least level and the records of each file.
+_FILES: dict[str, tuple[str, Callable[[logging.LogRecord], bool]]] = {
+    "app": ("DEBUG", lambda record: not _REQUESTS.filter(record)),  # requests would rotate everything else away
+    "errors": ("ERROR", lambda _: True),
+    "models": ("DEBUG", lambda record: bool(logging.Filter("cyberimage.models").filter(record))),
+    "access": ("DEBUG", lambda record: bool(_REQUESTS.filter(record))),
+}
 
 
 def configure_logging(settings: Settings, role: str) -> None:
@@ -34,14 +44,13 @@ def configure_logging(settings: Settings, role: str) -> None:
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(formatter)
     logger.addHandler(console)
-    for name, level, only in (("app", "DEBUG", ""), ("errors", "ERROR", ""), ("models", "DEBUG", "cyberimage.models")):
+    for name, (level, wanted) in _FILES.items():
         handler = ConcurrentRotatingFileHandler(
             settings.log_dir / f"{name}.log", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
         )
         handler.setLevel(level)
         handler.setFormatter(formatter)
-        if only:
-            handler.addFilter(logging.Filter(only))
+        handler.addFilter(wanted)
         logger.addHandler(handler)
     logging.captureWarnings(False)
 

@@ -23,10 +23,12 @@ from app.store.ops.api_keys import ApiKeyStore
 from app.store.ops.counters import CounterStore
 from app.store.ops.device_faults import DeviceFaultStore
 from app.store.ops.loras import LoraStore
+from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.ops.periodic_tasks import PeriodicTaskStore
 from app.store.ops.webhooks import WebhookStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
+from app.store.queue.device_refusals import DeviceRefusalStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.jobs import JobStore
 from app.store.queue.load_requests import LoadRequestStore
@@ -57,6 +59,8 @@ class AppContext:
     predictions: PredictionStore
     counters: CounterStore
     device_faults: DeviceFaultStore
+    device_refusals: DeviceRefusalStore
+    memory_plans: MemoryPlanStore
     deaths: DeathStore
     load_requests: LoadRequestStore
     api_keys: ApiKeyStore
@@ -88,12 +92,19 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
     # The lease outlives the timeout a little, so a job that stops in time ends as `timeout`, not as an expired lease.
     lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
+    load = settings.load_timeout_seconds
     return AppContext(
         settings=settings,
         catalog=catalog,
         database=database,
         jobs=JobStore(database, render_webhook=webhook_message),
-        claims=ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout),
+        claims=ClaimStore(
+            database,
+            render_webhook=webhook_message,
+            lease_seconds=lease,
+            timeout_seconds=timeout,
+            load_seconds=load,
+        ),
         inputs=InputStore(database),
         outputs=OutputStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
@@ -102,6 +113,8 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         predictions=PredictionStore(database),
         counters=CounterStore(database),
         device_faults=DeviceFaultStore(database),
+        device_refusals=DeviceRefusalStore(database, lease_seconds=lease),
+        memory_plans=MemoryPlanStore(database),
         deaths=DeathStore(database, render_webhook=webhook_message),
         load_requests=LoadRequestStore(database),
         api_keys=ApiKeyStore(database),

@@ -120,9 +120,11 @@ class Heartbeat(BackgroundThread):
         """Write what changed since the last tick; check for cancellation in either case."""
         claim, progress = job.claim, job.progress
         self._write_preview(job)
-        if progress != job.written:
-            beat = self._context.claims.progress(claim, progress)
-            job.written = progress
+        if progress != job.written or (job.drawing and not job.deadline_written):
+            moved = job.drawing and not job.deadline_written
+            deadline_in = job.hard_deadline - time.monotonic() if moved else None
+            beat = self._context.claims.progress(claim, progress, deadline_in=deadline_in)
+            job.written, job.deadline_written = progress, job.deadline_written or moved
             self._context.notifications.publish("news", claim.job_id)
         else:
             beat = self._context.claims.check(claim)

@@ -11,6 +11,7 @@ from collections import Counter as Totals
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from app.core.memory_use import megabytes
 from app.core.safety import SafetyResult
 from app.errors import ContentBlocked
 from app.monitoring.phases import bound_of
@@ -28,9 +29,11 @@ def log_ended(job: RunningJob, outcome: str, *, show_prompt: bool) -> None:
         "model_id": request.model_id,
         "seed": job.seed,
         "latency_ms": round(1000 * (job.claim.queued_seconds + time.monotonic() - job.started)),
-        "vram_peak_mb": round(job.vram_peak_bytes / 1e6),
+        "vram_peak_mb": megabytes(job.vram_peak_bytes),
         "safety_filter_result": SafetyResult.BLOCKED if outcome == ContentBlocked.code else job.safety,
     }
+    if job.memory is not None:
+        facts |= job.memory.fields()
     if show_prompt:
         facts["prompt"] = request.prompt
     # As JSON, so that a line break in a prompt cannot forge a log line.

@@ -28,6 +28,7 @@ from app.worker.executor import InlineExecutor, JobExecutor
 from app.worker.heartbeat import Heartbeat
 from app.worker.job_log import MetricsBuffer
 from app.worker.model_commands import IdleModels, ModelCommands
+from app.worker.refusals import Refusals
 from app.worker.runner import Runner, to_public_error
 from app.worker.running_job import RunningJob
 from app.worker.watchdog import Watchdog, time_limit, unlimited
@@ -65,6 +66,7 @@ class Worker:
         self._factories = factories
         self._kind = device
         self._device = None if device_test is None else Device(context, device_id(device), device_test)
+        self._refusals = None if self._device is None else Refusals(context, self._device.id)
         self._suspect = suspect
         self._lane = lane
         self._executor: JobExecutor = executor or InlineExecutor()
@@ -82,6 +84,7 @@ class Worker:
             self._counts,
             limit=time_limit if lane == "local" else unlimited,
             device=self._device,
+            refusals=self._refusals,
         )
         self._commands = ModelCommands(context, self.id, self._draining, self._engine_of, self._engines)
         self._loading = False
@@ -161,7 +164,8 @@ class Worker:
         if self._runner.storage_pause.holds():
             return False
         try:
-            claim = self._context.claims.claim(self.id, _ready_ids(self._resident), lane=self._lane)
+            only = self._refusals.claimable() if self._refusals is not None else None
+            claim = self._context.claims.claim(self.id, _ready_ids(self._resident), lane=self._lane, only=only)
         except DatabaseUnavailable as error:
             database_faults.add(log, logging.WARNING, "Cannot claim a job: %s", error.detail)
             self._draining.wait(self._context.settings.worker_poll_seconds)
@@ -306,7 +310,7 @@ class Worker:
             job_id=jobs[0].claim.job_id if jobs else None,
             models=models,
             rss_bytes=rss_bytes(),
-            vram_bytes=sum(model["device_bytes"] for model in models),
+            vram_bytes=sum(model["device_bytes"] for model in models if model["device"] != "cpu"),
             lane=self._lane,
             slots=0 if device_error else self._executor.slots,
             running=len(jobs),

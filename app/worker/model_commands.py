@@ -10,8 +10,8 @@ from contextlib import suppress
 from app.core.catalog import ModelSpec
 from app.core.job import STOP_GRACE_SECONDS, Phase
 from app.core.load_requests import LoadAction, LoadRequest
-from app.engines.base import Engine, Pixels
-from app.errors import Cancelled, DatabaseUnavailable, GenerationTimeout
+from app.engines.base import Engine, LoraEngine, Pixels
+from app.errors import Cancelled, DatabaseUnavailable, GenerationError, GenerationTimeout, LoraIncompatible
 from app.services.context import AppContext
 from app.store.queue.load_requests import LoadRequestStore
 from app.worker.watchdog import time_limit
@@ -94,9 +94,12 @@ class ModelCommands:
         return self._context.load_requests.take(self._worker_id)
 
     def carry_out(self, request: LoadRequest, resident: Sequence[str]) -> bool:
-        """Load or unload the model; True if it was loaded already, `resident` being the models ready to run.
+        """Load or unload the model or a LoRA of it; True if it was loaded already, `resident` being the models ready to
+        run.
 
         Raises what the engine raises; Cancelled when the worker drains, or the request was withdrawn."""
+        if request.lora is not None:
+            return self._carry_out_lora(request, request.lora)
         if request.action is LoadAction.UNLOAD:
             for engine in self._engines:
                 loaded = [model.model_id for model in engine.resident()]
@@ -104,7 +107,7 @@ class ModelCommands:
                     engine.unload(model_id)
             return False
         spec = self._context.catalog.get(request.model_id)
-        seconds = self._context.settings.job_timeout_seconds
+        seconds = self._context.settings.load_timeout_seconds
         command = ModelCommand(request, self._context.load_requests, self._draining, seconds)
         engine, was_resident, stopped = self._engine_of(spec), spec.id in resident, False
         try:
@@ -117,10 +120,26 @@ class ModelCommands:
                 engine.unload(spec.id)
             raise Cancelled
         if stopped and not self._draining.is_set():
-            raise GenerationTimeout(f"Loading took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS).")
+            raise GenerationTimeout(f"Loading took longer than {seconds:g} seconds (LOAD_TIMEOUT_SECONDS).")
         if stopped:
             raise Cancelled
         return was_resident
+
+    def _carry_out_lora(self, request: LoadRequest, lora_id: str) -> bool:
+        """Raises GenerationError if the model is not in memory any more; nothing is loaded for a LoRA alone."""
+        spec = self._context.catalog.get(request.model_id)
+        engine = self._engine_of(spec)
+        if not isinstance(engine, LoraEngine):
+            raise LoraIncompatible(f"{spec.id} takes no LoRAs.")
+        if request.action is LoadAction.UNLOAD:
+            return engine.unload_lora(spec.id, lora_id)
+        seconds = self._context.settings.load_timeout_seconds
+        command = ModelCommand(request, self._context.load_requests, self._draining, seconds)
+        with time_limit(command):
+            loaded = engine.load_lora(spec, lora_id, command)
+        if not loaded:
+            raise GenerationError(f"{spec.id} is not in memory any more. Load it first.")
+        return False
 
 
 class IdleModels:

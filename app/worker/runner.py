@@ -7,15 +7,18 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TypeVar
 
 from app.core.backoff import Backoff
 from app.core.catalog import ModelSpec
 from app.core.faults import is_out_of_memory
 from app.core.job import Claim, JobStatus, Phase
+from app.core.memory_use import MemoryChange, MemoryUse
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
 from app.core.scheduling import can_merge
-from app.engines.base import Engine, GeneratedImage, GeneratedVideo, Generation, MergingEngine
+from app.engines.base import Engine, Generation, MeasuringEngine, MergingEngine, PartlyDrawn
 from app.errors import (
     Cancelled,
     CyberImageError,
@@ -23,10 +26,13 @@ from app.errors import (
     DeviceFailed,
     GenerationError,
     GenerationTimeout,
+    GpuRequired,
     LeaseLost,
     MediaUnavailable,
+    NoRoom,
     OutOfMemory,
 )
+from app.monitoring.resources import rss_bytes
 from app.services.context import AppContext
 from app.services.media.publish import Clip, GenerationResult, Picture
 from app.services.remote.requests import with_admitted_pictures
@@ -37,16 +43,19 @@ from app.worker.heartbeat import Heartbeat
 from app.worker.inputs import read_inputs
 from app.worker.job_log import MetricsBuffer
 from app.worker.publisher import Finished, Publisher
+from app.worker.refusals import Refusals
 from app.worker.running_job import MergedJob, RunningJob, StopReason
 from app.worker.storage_pause import StoragePause
 from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")
 
+Made = TypeVar("Made")
+
 
 class Runner:
-    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline; `device` is None in the remote
-    lane. `must_recycle` is set when this process should be replaced."""
+    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline; `device` and `refusals` are
+    None in the remote lane. `must_recycle` is set when this process should be replaced."""
 
     def __init__(
         self,
@@ -56,6 +65,7 @@ class Runner:
         counts: MetricsBuffer,
         limit: Callable[[RunningJob], AbstractContextManager[None]] = time_limit,
         device: Device | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._context = context
         self._heartbeat = heartbeat
@@ -63,6 +73,7 @@ class Runner:
         self._engine_of = engine_of
         self._limit = limit
         self._device = device
+        self._refusals = refusals
         self._publisher = Publisher(context, self.end_job)
         self._publisher.start()
         self._merging_disabled: set[str] = set()  # models whose merged call failed or timed out
@@ -133,31 +144,60 @@ class Runner:
                 request = job.claim.request
                 if request.remote is not None:
                     request = with_admitted_pictures(self._context, request, job.claim.job_id)
-                generation = self._engine_of(spec).generate(spec, request, job, inputs)
-        except Cancelled:
+                generation = self._measured([job], spec, lambda engine: engine.generate(spec, request, job, inputs))
+        except Cancelled as stopped:
             if job.stop_reason is None:
                 raise RuntimeError("the engine raised Cancelled without a stop reason") from None
+            if job.stop_reason is StopReason.EXPIRED and isinstance(stopped, PartlyDrawn):
+                return self._partly_finished(job, stopped.generation)
             raise
         return self._finished(job, generation)
+
+    def _partly_finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
+        """The pictures that were finished in time, with a warning about those that were not."""
+        request, made = job.claim.request, len(generation.images) + len(generation.videos)
+        missing = (
+            f"Only {made} of {request.num_images} were finished within {self._job_seconds:g} seconds"
+            f" (JOB_TIMEOUT_SECONDS). For the others ask again with seed {request.seed + made}."
+        )
+        log.warning("%s", missing, extra=job_log.log_context(job))
+        return self._noted(job, replace(generation, warnings=(*generation.warnings, missing)))
 
     def _generate_merged(self, jobs: Sequence[MergedJob]) -> Sequence[Generation | CyberImageError]:
         requests = [job.claim.request for job in jobs]
         spec = spec_for(self._context.catalog, requests[0])
-        engine = self._engine_of(spec)
-        assert isinstance(engine, MergingEngine)
-        with self._limit(jobs[0]):  # it was claimed first
+
+        def call(engine: Engine) -> Sequence[Generation | CyberImageError]:
+            assert isinstance(engine, MergingEngine)
             return engine.generate_merged(spec, requests, jobs)
+
+        with self._limit(jobs[0]):  # it was claimed first
+            return self._measured(jobs, spec, call)
+
+    def _measured(self, jobs: Sequence[RunningJob], spec: ModelSpec, call: Callable[[Engine], Made]) -> Made:
+        """`call` with the engine of `spec`, noting in `jobs` how it changed the memory of this process."""
+        rss = rss_bytes()  # before the engine is made, which imports its libraries
+        engine = self._engine_of(spec)
+        before = MemoryUse(rss, _vram_bytes(engine))
+        try:
+            return call(engine)
+        finally:
+            for job in jobs:
+                job.memory = MemoryChange(before, MemoryUse(rss_bytes(), _vram_bytes(engine)))
 
     def _finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
         if job.stop_reason not in (None, StopReason.DRAINING):  # a finished job is published even while draining
             raise Cancelled(job.claim.job_id)
+        return self._noted(job, generation)
+
+    def _noted(self, job: RunningJob, generation: Generation) -> GenerationResult:
+        """`generation` to publish; the job remembers what its log line says of it."""
         job.timings |= generation.timings
+        job.made = len(generation.images) + len(generation.videos)
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety
-        made: list[GeneratedImage | GeneratedVideo] = [*generation.images, *generation.videos]
-        job.produced = len(made)
-        if job.claim.request.remote is not None and made:
-            job.seed = made[0].seed
+        if job.claim.request.remote is not None:
+            job.seed = next((one.seed for one in (*generation.images, *generation.videos)), None)
         return _to_made(generation, job.claim.request.rerun_of)
 
     def _publish_result(self, job: MergedJob, result: Generation | CyberImageError) -> None:
@@ -234,16 +274,31 @@ class Runner:
             claims.release(claim)
             log.info("Returned to the queue", extra=job_log.log_context(job))
         elif isinstance(error, Cancelled) and job.stop_reason is StopReason.EXPIRED:
-            seconds = self._context.settings.job_timeout_seconds
-            self._fail(job, GenerationTimeout(f"The job took longer than {seconds:g} seconds (JOB_TIMEOUT_SECONDS)."))
+            self._fail(job, self._timeout_of(job))
         elif isinstance(error, Cancelled):
             claims.cancelled(claim)
             self._note_end(job, "cancelled")
         else:
             self._fail(job, error)
 
+    @property
+    def _job_seconds(self) -> float:
+        return self._context.settings.job_timeout_seconds
+
+    def _timeout_of(self, job: RunningJob) -> GenerationTimeout:
+        if job.drawing:
+            return GenerationTimeout(f"The job took longer than {self._job_seconds:g} seconds (JOB_TIMEOUT_SECONDS).")
+        seconds = self._context.settings.load_timeout_seconds
+        return GenerationTimeout(
+            f"Loading the model took longer than {seconds:g} seconds (LOAD_TIMEOUT_SECONDS)."
+            " What was downloaded is kept: send the job again."
+        )
+
     def _fail(self, job: RunningJob, error: BaseException) -> None:
         claim, known = job.claim, to_public_error(error, job_log.log_context(job))
+        self.must_recycle |= isinstance(known, OutOfMemory)
+        if isinstance(known, (NoRoom, GpuRequired)) and self._leave_to_others(job, known):
+            return
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         counted = not isinstance(known, GenerationError) or known.counted
         transient = passing and (claim.attempt < claim.max_attempts or not counted)
@@ -263,7 +318,19 @@ class Runner:
         )
         if status is JobStatus.FAILED:
             self._note_end(job, known.code)
-        self.must_recycle |= isinstance(known, OutOfMemory)
+
+    def _leave_to_others(self, job: RunningJob, refusal: CyberImageError) -> bool:
+        """Return a job to the queue whose model this device cannot run, uncounted; False if no other worker may run it.
+
+        Each device refuses a model once, and then leaves its jobs alone: so the job comes back here only when all have
+        refused it, or when a refusal has expired."""
+        claim = job.claim
+        if self._refusals is None or not self._refusals.add(claim.request.model_id):
+            return False
+        self._context.claims.release(claim)
+        self._context.notifications.publish("work")
+        log.warning("Left to another worker: %s", refusal.detail, extra=job_log.log_context(job))
+        return True
 
     def _interrupt(self, job: RunningJob, error: DeviceFailed) -> None:
         self.note_device_failure()
@@ -274,7 +341,7 @@ class Runner:
 
     def _completed(self, job: RunningJob) -> None:
         request = job.claim.request
-        images, steps = job.produced, job.produced * request.steps_run
+        images, steps = job.made, job.made * request.steps_run
         self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
         if isinstance(job, MergedJob):
             self._counts.merged(request.model_id)
@@ -282,6 +349,10 @@ class Runner:
 
     def _note_end(self, job: RunningJob, outcome: str) -> None:
         job_log.log_ended(job, outcome, show_prompt=self._context.settings.log_prompts)
+
+
+def _vram_bytes(engine: Engine) -> int | None:
+    return engine.vram_bytes() if isinstance(engine, MeasuringEngine) else None
 
 
 def _release_reasons(job: RunningJob) -> Sequence[StopReason]:

@@ -10,11 +10,14 @@ from enum import StrEnum
 from typing import Any
 
 from app.core.job import STOP_GRACE_SECONDS, Claim, Phase, Progress
+from app.core.memory_use import MemoryChange
 from app.core.prediction import Prediction, Report
 from app.core.safety import SafetyResult
 from app.engines.base import Ledger, Pixels
 from app.monitoring.failpoints import failpoint
 from app.store.queue.predictions import AlreadyTaken, PredictionStore
+
+_DRAWING = (Phase.ENCODING, Phase.GENERATING, Phase.DECODING)
 
 
 class StopReason(StrEnum):
@@ -56,6 +59,7 @@ class RunningJob:
     """The engine's `Control`. Written by the engine's thread, read by the heartbeat's; attributes are replaced whole.
 
     Past `deadline` the job is asked to stop; at `hard_deadline` its lease has expired and the process must have exited.
+    Both move once, when the model is loaded and `drawing` begins; `deadline_moved` is called then.
     """
 
     def __init__(self, claim: Claim, predictions: PredictionStore | None = None) -> None:
@@ -63,22 +67,32 @@ class RunningJob:
         self._predictions = predictions
         self.wakeup = threading.Event()  # set on a notification, such as a webhook, and on a stop
         self.started = time.monotonic()
-        self.hard_deadline = self.started + claim.deadline_in
+        self.drawing = not claim.load_seconds
+        load = claim.load_seconds + STOP_GRACE_SECONDS
+        self.hard_deadline = self.started + (claim.deadline_in if self.drawing else load)
         self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
+        self.deadline_written = self.drawing  # whether the database has the present one; used by the heartbeat only
+        self.deadline_moved: Callable[[], None] = lambda: None
         self.progress = Progress(Phase.STARTING, 0, claim.request.steps_run)
         self.written = self.progress  # what the database has; used by the heartbeat only
         self.pending_preview: PendingPreview | None = None
         self.had_preview = False
         self.stop_reason: StopReason | None = None
         self.timings = {"queued": claim.queued_seconds}  # seconds by phase, as they become known
-        self.vram_peak_bytes = 0
+        self.vram_peak_bytes: int | None = None  # without a GPU
+        self.made = 0  # pictures and videos
+        self.memory: MemoryChange | None = None  # by the engine's call
         self.safety = SafetyResult.SKIPPED
         self.seed = claim.request.seed if claim.request.remote is None else None  # of a provider's: once it was sent
-        self.produced = 0  # pictures and videos, once they are there
         self._step_rate = StepRate()
         self._lock = threading.Lock()
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        if not self.drawing and phase in _DRAWING:
+            self.hard_deadline = time.monotonic() + self.claim.deadline_in - self.claim.load_seconds
+            self.deadline = self.hard_deadline - STOP_GRACE_SECONDS
+            self.drawing = True
+            self.deadline_moved()
         if phase is Phase.GENERATING:
             failpoint("mid_generation")
         rate = self._step_rate.update(phase, step)

@@ -55,7 +55,8 @@ class Watchdog(BackgroundThread):
             job.stop(StopReason.EXPIRED)
         if now >= job.hard_deadline:
             log.critical(
-                "The job did not stop after its deadline (JOB_TIMEOUT_SECONDS); exiting the process",
+                "The job did not stop after its deadline (%s); exiting the process",
+                "JOB_TIMEOUT_SECONDS" if job.drawing else "LOAD_TIMEOUT_SECONDS",
                 extra={"job_id": job.claim.job_id},
             )
             exit_hard(EXIT_STUCK)
@@ -70,9 +71,15 @@ def unlimited(_: HasDeadline) -> Iterator[None]:
 
 @contextmanager
 def time_limit(work: HasDeadline) -> Iterator[None]:
-    """Dump all stacks and exit the process when the block runs past the hard deadline of `work`."""
-    left = work.hard_deadline - time.monotonic()
-    faulthandler.dump_traceback_later(max(0.0, left) + INTERPRETER_GRACE_SECONDS, exit=True)
+    """Dump all stacks and exit the process when the block runs past the hard deadline of `work`, which may move."""
+
+    def arm() -> None:
+        left = work.hard_deadline - time.monotonic()
+        faulthandler.dump_traceback_later(max(0.0, left) + INTERPRETER_GRACE_SECONDS, exit=True)
+
+    arm()
+    if isinstance(work, RunningJob):
+        work.deadline_moved = arm
     try:
         yield
     finally:

@@ -53,6 +53,36 @@ def test_model_and_steps_come_back(page: Page):
     assert slider(page) == ("20", "50", "44", "false")
 
 
+def test_steps_are_saved_while_the_slider_is_dragged(page: Page):
+    page.locator("#steps").evaluate("s => { s.value = 31; s.dispatchEvent(new Event('input', { bubbles: true })); }")
+    assert page.evaluate("[localStorage.lastModelId, localStorage.lastStepsValue]") == ["painter", "31"]
+
+
+def test_steps_size_and_guidance_come_back_for_each_model(page: Page):
+    page.locator("#steps").fill("17")
+    page.locator("#sizes label", has_text="16:9").click()
+    page.locator("details.fine summary").click()
+    page.locator("#guidance").fill("6.5")
+    page.select_option("#model", "open")
+    page.locator("#steps").fill("44")
+    page.reload()
+    expect(page.locator("#model")).to_have_value("open")
+    expect(page.locator("#steps-value")).to_have_text("44")
+    page.select_option("#model", "painter")
+    expect(page.locator("#steps-value")).to_have_text("17")
+    expect(page.locator("#size-value")).to_contain_text("336 × 192")
+    expect(page.locator("#guidance-value")).to_have_text("6.5")
+    assert page.evaluate("[localStorage.lastModelId, localStorage.lastStepsValue]") == ["painter", "17"]
+
+
+@pytest.mark.parametrize("stored", ["null", "7", '"x"', "[]", "{", '{"painter": 7}', '{"painter": {"steps": "many"}}'])
+def test_stored_settings_that_are_none(new_page: Callable[..., Page], harness: Harness, stored: str):
+    page = new_page(harness.url)
+    page.evaluate("text => { localStorage.modelSettings = text; }", stored)
+    page.reload()
+    expect(page.locator("#steps-value")).to_have_text("12")
+
+
 def test_model_and_steps_are_saved_on_submit(page: Page):
     page.evaluate("localStorage.clear()")
     page.fill("#prompt", "a hill")

@@ -19,6 +19,7 @@ from app.core.memory_plan import (
     loading_order,
     plans,
     smaller_than,
+    smaller_than_killed,
 )
 
 GB = 1_000_000_000
@@ -142,6 +143,17 @@ def test_after_memory_ran_out_only_smaller_plans_are_tried() -> None:
     assert [name for name in tried if name == "float8, group"] == ["float8, group"] * 2  # page-locked, and not
 
 
+def test_a_lower_placement_is_tried_although_the_vae_takes_the_most_under_each() -> None:
+    """The estimate of the denoiser may be the one that was too low."""
+    model = PlannedModel((a_part("transformer", 100, width=64), a_part("vae", 84)), PictureSize(2048, 2048))
+    candidates = plans(model, [FULL])
+    group = next(plan for plan in candidates if plan.name == "16 bit, group")
+    sequential = next(plan for plan in candidates if plan.name == "16 bit, sequential")
+    assert group.device.highest == sequential.device.highest
+    assert smaller_than(group, candidates)[0] == sequential
+    assert smaller_than(sequential, candidates) == []
+
+
 def test_the_closest_plan_lacks_the_least() -> None:
     found = closest(plans(FLUX, [FULL]), Room(GB // 2, 64 * GB))
     assert found.placement == "sequential"
@@ -210,6 +222,37 @@ def test_a_ladder_ends_and_never_climbs(model) -> None:
     candidates = plans(model, GENERAL)
     plan, steps = candidates[0], 0
     while rest := smaller_than(plan, candidates):
-        assert (rest[0].device.highest, rest[0].ram.highest) != (plan.device.highest, plan.ram.highest)
+        before, after = (
+            (each.device.highest, each.ram.highest, -PLANS.index(each.placement)) for each in (plan, rest[0])
+        )
+        assert after != before
+        assert after[0] <= before[0]
         plan, steps = rest[0], steps + 1
         assert steps <= len(candidates)
+
+
+def test_after_the_kernel_killed_a_worker_main_memory_decides() -> None:
+    """A placement that saves only memory of the GPU would be killed again."""
+    found = plans(FLUX, FORMS)
+    killed = next(plan for plan in found if plan.name == "16 bit, group, page-locked")
+    allowed = smaller_than_killed(found, {killed.name})
+    assert allowed
+    assert all(plan.main_memory < killed.main_memory for plan in allowed)
+    assert "16 bit, group" in {plan.name for plan in allowed}
+    twice = smaller_than_killed(found, {killed.name, "16 bit, group"})
+    assert "16 bit, model" not in {plan.name for plan in twice}
+    assert choose(twice, Room(8 * GB, PLENTY)).name.startswith("float8")
+
+
+def test_the_smallest_plan_is_tried_again_for_there_is_no_other() -> None:
+    found = plans(FLUX, FORMS)
+    least = min(found, key=lambda plan: plan.main_memory)
+    assert smaller_than_killed(found, {least.name}) == [least]
+    assert smaller_than_killed(found, {"a plan of another version"}) == found
+
+
+def test_on_a_cpu_the_device_is_main_memory() -> None:
+    found = plans(
+        dataclasses.replace(FLUX, on_gpu=False), [dataclasses.replace(form, possible=PLANS) for form in FORMS]
+    )
+    assert smaller_than_killed(found, {"16 bit, none"})[0].name == "float8, none"

@@ -83,3 +83,18 @@ def test_killing_everything_fails_no_job(new_service: MakeService) -> None:
         service.start()
     for job in jobs:
         assert service.completed(job)["status"] == "COMPLETED"
+
+
+def test_after_a_death_for_lack_of_memory_a_smaller_plan_is_taken(new_service: MakeService) -> None:
+    service = new_service(command=("-m", "tests.e2e.oom_entry"))
+    service.start()
+    job_id = draw(service, 0)
+    wait_until(lambda: is_drawn(service, job_id), "it was not begun")
+    (worker,) = service.workers()
+    worker.kill()
+    done = service.completed(job_id)
+    assert any("held tiny-flux as 32 bit, none, so it is held as float8" in warning for warning in done["warnings"])
+    models = service.client.get("/api/models").json()["models"]
+    (model,) = (one for one in models if one["id"] == "tiny-flux")
+    assert model["killed_plans"] == ["32 bit, none"]
+    assert model["memory_plans"] == ["float8, none"]

@@ -102,3 +102,12 @@ def test_the_level_is_a_setting(tmp_path: Path, quiet: None) -> None:
     logging.getLogger("cyberimage.worker").warning("news")
     assert "news" in (tmp_path / "app.log").read_text()
     assert "chatter" not in (tmp_path / "app.log").read_text()
+
+
+def test_the_highest_level_keeps_errors_out(tmp_path: Path, quiet: None) -> None:
+    configure_logging(settings(tmp_path, LOG_LEVEL="CRITICAL"), "api")
+    logging.getLogger("cyberimage.worker").error("an error")
+    logging.getLogger("cyberimage.worker").critical("the end")
+    written = (tmp_path / "app.log").read_text()
+    assert "the end" in written
+    assert "an error" not in written

@@ -17,11 +17,11 @@ def run(client: FlaskClient, model: str = "acme/painter", *, media: str = "image
 
 
 def ended(client: FlaskClient, job_id: str) -> dict[str, Any]:
-    wait_until(
-        lambda: client.get(f"/api/images/{job_id}").json["status"] in ("COMPLETED", "FAILED", "CANCELLED"),
-        f"{job_id} did not end",
+    path = (
+        f"/api/images/{job_id}" if client.get(f"/api/images/{job_id}").status_code == 200 else f"/api/videos/{job_id}"
     )
-    body: dict[str, Any] = client.get(f"/api/images/{job_id}").json
+    wait_until(lambda: client.get(path).json["status"] in ("COMPLETED", "FAILED", "CANCELLED"), f"{job_id} did not end")
+    body: dict[str, Any] = client.get(path).json
     return body
 
 

@@ -14,8 +14,10 @@ from app.services.job_body import webhook_message
 from app.store.db.database import Database, now
 from app.store.db.schema import jobs, outputs
 from app.store.media.outputs import OutputStore
+from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
+from app.store.queue.device_refusals import DeviceRefusalStore
 from app.store.queue.durations import DurationStore
 from app.store.queue.idempotency import IdempotencyKey
 from app.store.queue.jobs import JobStore
@@ -52,16 +54,21 @@ def an_output(job_id: str, index: int = 0, **values: Any) -> Output:
 
 
 class Store:
-    def __init__(self, database: Database, *, lease: float = LEASE, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, database: Database, *, lease: float = LEASE, timeout: float = TIMEOUT, load: float = 0.0
+    ) -> None:
         self.database = database
         self.jobs = JobStore(database, render_webhook=webhook_message)
-        self.claims = ClaimStore(database, render_webhook=webhook_message, lease_seconds=lease, timeout_seconds=timeout)
+        limits = {"lease_seconds": lease, "timeout_seconds": timeout, "load_seconds": load}
+        self.claims = ClaimStore(database, render_webhook=webhook_message, **limits)
         self.deaths = DeathStore(database, render_webhook=webhook_message)
         self.inputs = InputStore(database)
         self.outputs = OutputStore(database)
         self.workers = WorkerStore(database, lease_seconds=lease)
         self.speeds = DurationStore(database)
         self.load_requests = LoadRequestStore(database)
+        self.memory_plans = MemoryPlanStore(database)
+        self.refusals = DeviceRefusalStore(database, lease_seconds=lease)
 
     def submit(self, model_id: str = "demo", *, client: str = "alice", priority: int = 0, **values: Any) -> Job:
         return self.jobs.enqueue(a_request(model_id, **values), client_id=client, priority=priority)[0]

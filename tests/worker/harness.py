@@ -33,9 +33,9 @@ ENVIRONMENT = {
 class RunningWorker:
     """A worker on a thread. `recycled` is what its run returned, None while it runs."""
 
-    def __init__(self, context: AppContext, engine: FakeEngine, card: Card | None = None) -> None:
+    def __init__(self, context: AppContext, engine: FakeEngine, card: Card | None = None, *, kind: str = "cpu") -> None:
         card = card or Card()
-        self.worker = Worker(context, {"local": lambda: engine}, "cpu", device_test=card.test)
+        self.worker = Worker(context, {"local": lambda: engine}, kind, device_test=card.test)
         self.recycled: bool | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -76,8 +76,10 @@ class Harness:
         self._opened.append(opened)
         return opened
 
-    def start(self, engine: FakeEngine, context: AppContext | None = None, card: Card | None = None) -> RunningWorker:
-        running = RunningWorker(context or self.context, engine, card)
+    def start(
+        self, engine: FakeEngine, context: AppContext | None = None, card: Card | None = None, *, kind: str = "cpu"
+    ) -> RunningWorker:
+        running = RunningWorker(context or self.context, engine, card, kind=kind)
         self._workers.append(running)
         return running
 

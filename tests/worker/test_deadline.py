@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
-from app.core.job import JobStatus
+from app.core.job import JobStatus, Phase
+from app.engines.base import Generation, PartlyDrawn
+from app.errors import Cancelled
 from app.process.threads import EXIT_STUCK
 from tests.processes import Processes
 from tests.waiting import wait_until
-from tests.worker.fake_engine import FakeEngine, Gate
+from tests.worker.fake_engine import FakeEngine, Gate, picture
 from tests.worker.harness import Harness
 
 
@@ -22,6 +25,85 @@ def test_a_job_past_its_deadline_stops_and_is_not_retried(new_harness, engine: F
     assert harness.files() == []
     engine.behaviours.clear()
     harness.completed(harness.submit("quick"))
+
+
+def test_loading_does_not_count_for_the_job(new_harness, engine: FakeEngine) -> None:
+    harness = new_harness(JOB_TIMEOUT_SECONDS="0.3")
+    gate = engine.behaviours["slow load"] = Gate(Phase.LOADING)
+    harness.start(engine)
+    job_id = harness.submit("slow load")
+    gate.wait()
+    assert not gate.opened.wait(1.0)  # longer than the job may take
+    gate.opened.set()
+    harness.completed(job_id)
+
+
+def test_loading_has_a_limit_of_its_own(new_harness, engine: FakeEngine) -> None:
+    harness = new_harness(LOAD_TIMEOUT_SECONDS="0.3")
+    engine.behaviours["slow load"] = Gate(Phase.LOADING)
+    harness.start(engine)
+    job = harness.ended(harness.submit("slow load")).job
+    assert (job.status, job.error_code, job.attempt) == (JobStatus.FAILED, "timeout", 1)
+    assert "LOAD_TIMEOUT_SECONDS" in (job.error_message or "")
+
+
+def test_the_lease_ends_with_the_time_that_drawing_has(new_harness, engine: FakeEngine) -> None:
+    harness = new_harness(JOB_TIMEOUT_SECONDS="100", LOAD_TIMEOUT_SECONDS="5000")
+    load, draw = Gate(Phase.LOADING), Gate()
+    engine.behaviours["slow"] = lambda control: (load(control), draw(control))
+    harness.start(engine)
+    job_id = harness.submit("slow")
+
+    def allowed() -> float:
+        """Seconds from the claim to the deadline, by the database."""
+        with harness.context.database.read() as connection:
+            return connection.execute(text("SELECT deadline_at - started_at FROM jobs")).scalar_one()
+
+    load.wait()
+    assert allowed() == pytest.approx(5110)
+    load.opened.set()
+    draw.wait()
+    wait_until(lambda: allowed() < 1000, "the deadline did not move")
+    assert allowed() > 109
+    draw.opened.set()
+    harness.completed(job_id)
+
+
+class Stepwise(FakeEngine):
+    """Stops after `finished` pictures when it is told to."""
+
+    def __init__(self, finished: int) -> None:
+        super().__init__()
+        self._finished = finished
+
+    def generate(self, spec, request, control, *_) -> Generation:
+        try:
+            Gate()(control)
+        except Cancelled:
+            images = [picture(request.seed + index) for index in range(self._finished)]
+            raise PartlyDrawn(Generation(images, {"steps_run": 2})) from None
+        raise AssertionError("it was never stopped")
+
+
+def test_pictures_that_were_finished_in_time_are_kept(new_harness) -> None:
+    harness = new_harness(JOB_TIMEOUT_SECONDS="0.3")
+    harness.start(Stepwise(2))
+    view = harness.completed(harness.submit(num_images=4))
+    seed = view.job.request.seed
+    assert [output.seed for output in view.outputs] == [seed, seed + 1]
+    (warning,) = view.job.warnings
+    assert warning.startswith("Only 2 of 4 were finished within 0.3 seconds (JOB_TIMEOUT_SECONDS).")
+    assert warning.endswith(f"seed {seed + 2}.")
+    assert len(harness.files()) == 4  # with their thumbnails
+
+
+def test_pictures_that_were_finished_before_a_cancel_are_not_wanted(harness: Harness) -> None:
+    harness.start(Stepwise(2))
+    job_id = harness.submit(num_images=4)
+    harness.until(job_id, lambda view: view.job.status is JobStatus.PROCESSING)
+    harness.context.jobs.cancel(job_id)
+    assert harness.ended(job_id).job.status is JobStatus.CANCELLED
+    assert harness.files() == []
 
 
 def test_the_lease_outlives_the_time_to_stop(new_harness, engine: FakeEngine, hurried) -> None:
@@ -44,7 +126,8 @@ def test_a_hung_engine_ends_the_process_and_the_job_is_requeued(
     new_harness, engine: FakeEngine, processes: Processes, hurried, monkeypatch, prompt: str, status: int
 ) -> None:
     monkeypatch.setattr("app.services.context.STOP_GRACE_SECONDS", 0.5)
-    harness = new_harness(JOB_TIMEOUT_SECONDS="0.5", LEASE_SECONDS="1", HEARTBEAT_SECONDS="0.2")
+    limits = {"JOB_TIMEOUT_SECONDS": "0.5", "LOAD_TIMEOUT_SECONDS": "0.5"}
+    harness = new_harness(**limits, LEASE_SECONDS="1", HEARTBEAT_SECONDS="0.2")
     job_id = harness.submit(prompt)
     process = processes.start_worker(harness.environment, "stop_grace=0.5")
     assert process.wait(60) == status, processes.said()
@@ -59,8 +142,6 @@ def test_a_hung_engine_ends_the_process_and_the_job_is_requeued(
 
 def test_a_job_that_hangs_every_time_fails_as_timeout(harness: Harness) -> None:
     """Its worker is gone at the deadline, having beaten until then: that is no `worker_died`."""
-    from sqlalchemy import text
-
     from app.services.ops.maintenance import expire_leases
 
     job_id = harness.submit()

@@ -87,8 +87,11 @@ def test_the_log_line_of_a_finished_job(harness: Harness, engine: FakeEngine, jo
     wait_until(job_log_lines, "no line")
     (line,) = job_log_lines()
     assert line.job_id == job_id
-    assert (line.outcome, line.model_id, line.seed, line.vram_peak_mb) == ("completed", "fake", seed, 0)
+    assert (line.outcome, line.model_id, line.seed, line.vram_peak_mb) == ("completed", "fake", seed, None)
     assert line.safety_filter_result == "skipped"
+    assert line.rss_before_mb > 0 < line.rss_after_mb
+    assert (line.vram_before_mb, line.vram_after_mb) == (None, None)
+    assert f"rss_before_mb={line.rss_before_mb}" in line.getMessage()
     assert 0 <= line.latency_ms < 60_000
     assert "\n" not in line.getMessage()
     assert json.dumps('a "boat"\nand a sea') in line.getMessage()
@@ -104,3 +107,18 @@ def test_the_log_line_of_a_failed_job_has_no_prompt_by_default(new_harness, engi
     assert line.outcome == "out_of_memory"
     assert "secret" not in line.getMessage()
     assert not hasattr(line, "prompt")
+
+
+def test_the_gpu_memory_before_and_after_a_job(harness: Harness, job_log_lines) -> None:
+    readings = iter([1_000_000, 9_000_000])
+
+    class OnGpu(FakeEngine):
+        def vram_bytes(self) -> int:
+            return next(readings)
+
+    engine = OnGpu()
+    engine.behaviours["huge"] = fails(OutOfMemory())
+    harness.start(engine)
+    harness.ended(harness.submit("huge"))
+    wait_until(job_log_lines, "no line")
+    assert (job_log_lines()[0].vram_before_mb, job_log_lines()[0].vram_after_mb) == (1, 9)

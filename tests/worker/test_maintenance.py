@@ -15,7 +15,7 @@ from app.services.media import gallery
 from app.services.media.publish import GenerationResult, Picture, publish
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.orphans import sweep_orphans
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine, picture
 from tests.worker.harness import Harness
 
@@ -180,3 +180,21 @@ def test_no_memory_alert_when_disabled(new_harness, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("app.services.ops.maintenance.memory_percent", lambda: 99.0)
     Maintenance(harness.context)._watch_memory()
     assert not caplog.records
+
+
+def test_the_interval_of_clean_ups_is_a_setting(new_harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = new_harness(CLEANUP_INTERVAL_SECONDS="1234")
+    asked: dict[str, float] = {}
+
+    def take(name: str, every: float) -> bool:
+        asked[name] = every
+        return False
+
+    monkeypatch.setattr("app.services.ops.maintenance.EXPIRE_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(harness.context.periodic_tasks, "take", take)
+    maintenance = Maintenance(harness.context)
+    maintenance.start()
+    wait_until(lambda: "clean up" in asked, "no clean-up was due")
+    maintenance.stop()
+    maintenance.join(PATIENCE)
+    assert asked["clean up"] == 1234

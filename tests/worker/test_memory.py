@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from app.core.job import JobStatus
-from app.errors import OutOfMemory
+from app.engines.base import ResidentModel
+from app.errors import CyberImageError, GpuRequired, NoRoom, OutOfMemory
+from app.store.queue.workers import WorkerReport
+from app.worker.refusals import Refusals
+from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine, fails
 from tests.worker.harness import Harness
 
@@ -62,3 +66,80 @@ def test_out_of_memory_while_encoding_fails_the_job(harness: Harness, engine: Fa
     harness.context.notifications.publish("work")
     running.join()
     assert running.recycled is True
+
+
+REFUSALS = [NoRoom("fake needs about 24.0 GB of memory on cuda:0, where 1.6 GB are free."), GpuRequired("No GPU.")]
+
+
+def small_card(error: CyberImageError = REFUSALS[0]) -> FakeEngine:
+    """The engine of a card that nothing fits on."""
+    engine = FakeEngine()
+    engine.always = fails(error)
+    return engine
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_what_one_card_refuses_is_left_to_another(harness: Harness, error: CyberImageError) -> None:
+    engine, large = small_card(error), FakeEngine()
+    jobs = [harness.submit(f"job {number}") for number in range(20)]
+    harness.context.workers.heartbeat(WorkerReport("large", "elsewhere", 1, "cuda", device_id="cuda:0"))
+    small = harness.start(engine)
+    wait_until(lambda: engine.ran, "the small card took no job")
+    harness.start(large, kind="rocm")
+    for job_id in jobs:
+        assert harness.completed(job_id).job.attempt <= 2
+    assert len(engine.ran) == 1
+    refused = harness.view(jobs[0]).job
+    assert (refused.attempt, refused.max_attempts) == (2, 4), "the refusal counted"
+    small.stop()
+
+
+def test_a_refused_model_is_not_claimed_and_others_are(harness: Harness) -> None:
+    """The large card is busy all the time."""
+    harness.context.workers.heartbeat(
+        WorkerReport("large", "elsewhere", 1, "cuda", state="busy", device_id="cuda:0", running=1)
+    )
+    refused = harness.submit()
+    harness.start(small_card()).join()  # after out of memory its process is replaced
+    assert harness.view(refused).job.status is JobStatus.PENDING
+    fitting = FakeEngine()
+    harness.start(fitting)
+    harness.completed(harness.submit("fits", model_id="other"))
+    assert (harness.view(refused).job.status, fitting.ran) == (JobStatus.PENDING, ["fits"])
+
+
+def test_without_another_worker_the_refusal_is_the_job_s_error(harness: Harness) -> None:
+    harness.start(small_card())
+    job = harness.ended(harness.submit()).job
+    assert (job.status, job.error_code, job.error_message) == (JobStatus.FAILED, "out_of_memory", REFUSALS[0].detail)
+
+
+def test_when_all_have_refused_it_the_job_fails(harness: Harness) -> None:
+    first, second = small_card(GpuRequired("No GPU.")), small_card(GpuRequired("No GPU."))
+    harness.start(first, kind="rocm")
+    harness.start(second)
+    wait_until(lambda: len(harness.context.workers.live()) == 2, "they are not there")
+    job = harness.ended(harness.submit()).job
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "gpu_required")
+    assert (len(first.ran), len(second.ran)) == (1, 1)
+
+
+def test_a_worker_that_is_being_replaced_is_waited_for(harness: Harness, monkeypatch) -> None:
+    context = harness.context
+    context.workers.heartbeat(WorkerReport("large", "elsewhere", 1, "cuda", device_id="cuda:0"))
+    refusals = Refusals(context, "cpu")
+    assert refusals.claimable() is None
+    assert refusals.add("fake")
+    assert refusals.claimable() == {spec.id for spec in context.catalog if spec.lane == "local"} - {"fake"}
+    context.workers.remove("large")
+    assert "fake" not in (refusals.claimable() or ())
+    monkeypatch.setattr("app.worker.refusals.RETURN_SECONDS", 0.0)
+    assert refusals.claimable() is None
+
+
+def test_memory_of_models_on_the_cpu_is_not_reported_as_gpu_memory(harness: Harness, engine: FakeEngine, monkeypatch):
+    held = [ResidentModel("here", "cpu", "float32", device_bytes=5), ResidentModel("there", "cuda:0", "float16", 7)]
+    monkeypatch.setattr(engine, "resident", lambda: held)
+    harness.start(engine)
+    harness.completed(harness.submit())
+    wait_until(lambda: [row["vram_bytes"] for row in harness.context.workers.live()] == [7], "not the GPU's alone")

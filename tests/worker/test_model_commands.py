@@ -260,10 +260,10 @@ def test_download_speed_is_measured_from_the_first_report(harness: Harness, monk
 
 
 def test_loading_that_takes_too_long_is_stopped(new_harness) -> None:
-    harness = new_harness(JOB_TIMEOUT_SECONDS="0.3")
+    harness = new_harness(LOAD_TIMEOUT_SECONDS="0.3")
     harness.start(Loading(Gate()))
     live(harness)
-    with pytest.raises(Exception, match="JOB_TIMEOUT_SECONDS"):
+    with pytest.raises(Exception, match="LOAD_TIMEOUT_SECONDS"):
         stream_hub(harness).load("fake", PATIENCE)
 
 

@@ -72,6 +72,12 @@ def _image_id(text: str) -> str:
     return text
 
 
+def _generation_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise JobNotFound("There is no generation with this id.")
+    return text
+
+
 def _delivery_id(text: str) -> str:
     if not _ID.fullmatch(text):
         raise DeliveryNotFound("There is no webhook delivery with this id.")
@@ -87,6 +93,12 @@ class JobPath(BaseModel):
 class ImagePath(BaseModel):
     image_id: Annotated[str, AfterValidator(_image_id)] = Field(
         description="An `image_id` of a job or of the gallery.", json_schema_extra={**_ID_SCHEMA}
+    )
+
+
+class GenerationPath(BaseModel):
+    generation_id: Annotated[str, AfterValidator(_generation_id)] = Field(
+        description="A `job_id`, or an `image_id` of the gallery.", json_schema_extra={**_ID_SCHEMA}
     )
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
+import traceback
 from typing import Any, NoReturn
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.api.http.headers import request_id as present_request_id
 from app.api.schemas.problems import Problem
+from app.api.server.context import app_context
 from app.core.field_aliases import second_name_of
 from app.errors import (
     CyberImageError,
@@ -31,6 +33,7 @@ from app.errors import (
 MEDIA_TYPE = "application/problem+json"
 MOST_FIELDS = 20  # a body can hold a hundred thousand wrong fields; its answer cannot
 LONGEST_NAME = 100
+MOST_DETAILS = 300  # characters of an unexpected error
 
 log = logging.getLogger("cyberimage.api")
 
@@ -106,4 +109,21 @@ def _from_a_body_cut_short(error: ClientDisconnected) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("Unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": present_request_id()})
-    return problem(CyberImageError("Something went wrong in the server. Its log has the details, by this request_id."))
+    details = f" {_details_of(error)}" if _is_developer() else ""
+    words = f"Something went wrong in the server.{details} Its log has the details, by this request_id."
+    return problem(CyberImageError(words))
+
+
+def _is_developer() -> bool:
+    """Whether the client may see what an unexpected error says: with ENVIRONMENT=development, a program on this very
+    machine that no proxy speaks for."""
+    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
+    local = (request.remote_addr or "") in ("127.0.0.1", "::1")
+    return app_context().settings.environment == "development" and local and not forwarded
+
+
+def _details_of(error: Exception) -> str:
+    """Its kind, message and place, on one line."""
+    places = traceback.extract_tb(error.__traceback__)
+    place = f" at {places[-1].filename.rpartition('/')[2]}:{places[-1].lineno}" if places else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MOST_DETAILS]}{place}."

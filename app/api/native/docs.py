@@ -1,4 +1,5 @@
-"""The OpenAPI document, and a page that shows it without a script and without a network."""
+"""The OpenAPI document, a page that shows it without a script and without a network, and the icon that browsers ask
+for beside both."""
 
 from __future__ import annotations
 
@@ -25,6 +26,12 @@ class Operation(NamedTuple):
 def openapi() -> Response:
     document = current_app.api_doc  # type: ignore[attr-defined]
     return jsonify({**document, "servers": [{"url": url_prefix()}]} if url_prefix() else document)
+
+
+@pages.get("/favicon.ico")
+@declare(RoutePolicy(Access.PUBLIC, budget=None))
+def favicon() -> Response:
+    return current_app.send_static_file("favicon.ico")
 
 
 @pages.get("/docs")

@@ -43,6 +43,7 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
     "/api/jobs/<path:job_id>/events",
     access=Access.USER,
     budget="read",
+    polled=True,
     responses=responses({200: _STREAM, 204: _NOTHING_MORE}, JobNotFound, Gone, Unavailable),
     description="Honours `Last-Event-ID`. Ends after the terminal event.",
 )

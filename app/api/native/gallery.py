@@ -11,11 +11,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from app.api.http.cursor import decode, encode
 from app.api.http.openapi import blueprint, responses
 from app.api.routing import Access
-from app.api.schemas.images import GalleryBody, GalleryItem
+from app.api.schemas.images import GalleryBody, VideosBody
 from app.api.security.client_identity import identity
 from app.api.server.context import app_context
 from app.core.catalog import Media
 from app.core.job import JobStatus
+from app.core.json_values import IN_ANY_CASE
 from app.errors import GenerationTimeout, InvalidRequest
 from app.services.media import gallery
 
@@ -38,17 +39,16 @@ Moment = Annotated[datetime, BeforeValidator(_written), WithJsonSchema({"type": 
 
 Status = Annotated[
     Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"],
-    BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
+    IN_ANY_CASE,
 ]
 
 
-class GalleryFilter(BaseModel):
+class _Filter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=200, description="The `next_cursor` of the page before.")
     model: Plain | None = Field(default=None, max_length=100, description="Only of this model.")
-    media: Media | None = None
     search: Plain | None = Field(
         default=None, max_length=500, description="Words that are all in the prompt, in any order and case."
     )
@@ -61,26 +61,34 @@ class GalleryFilter(BaseModel):
     )
 
 
+class GalleryFilter(_Filter):
+    media: Media | None = None
+
+
+class VideoFilter(_Filter):
+    media: Literal["video"] | None = Field(default=None, description="Nothing else is listed here.")
+
+
 @api.get("/api/images", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
 def images(query: GalleryFilter) -> GalleryBody:
     """List images and videos, newest first"""
-    return _page(query)
+    listing = _browse(query, query.media)
+    return GalleryBody.of(listing, encode(listing.next))
 
 
-@api.get("/api/videos", access=Access.USER, budget="read", responses=responses({200: GalleryBody}, InvalidRequest))
-def videos(query: GalleryFilter) -> GalleryBody:
+@api.get("/api/videos", access=Access.USER, budget="read", responses=responses({200: VideosBody}, InvalidRequest))
+def videos(query: VideoFilter) -> VideosBody:
     """List videos, newest first"""
-    return _page(query.model_copy(update={"media": "video"}))
+    listing = _browse(query, "video")
+    return VideosBody.of(listing, encode(listing.next))
 
 
-def _page(query: GalleryFilter) -> GalleryBody:
-    after = decode(query.cursor)
+def _browse(query: _Filter, media: Media | None) -> gallery.Listing:
     since, until = _seconds(query.since), _seconds(query.until)
     timed_out = query.status == "TIMEOUT"
     status, code = (JobStatus.FAILED, GenerationTimeout.code) if timed_out else (JobStatus(query.status), None)
-    wanted = gallery.Filter(query.model, query.media, query.search, identity().scope, since, until, code)
-    listing = gallery.browse(app_context(), wanted, status=status, limit=query.limit, after=after)
-    return GalleryBody.read(images=[GalleryItem.of(item) for item in listing.items], next_cursor=encode(listing.next))
+    wanted = gallery.Filter(query.model, media, query.search, identity().scope, since, until, code)
+    return gallery.browse(app_context(), wanted, status=status, limit=query.limit, after=decode(query.cursor))
 
 
 def _seconds(time: datetime | None) -> float | None:

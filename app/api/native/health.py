@@ -20,6 +20,7 @@ api = blueprint("health", "server")
     "/livez",
     access=Access.PUBLIC,
     budget=None,
+    polled=True,
     responses=responses({200: HealthBody}),
     description="Looks at nothing but the process itself.",
 )
@@ -28,13 +29,19 @@ def livez() -> HealthBody:
     return HealthBody(status="ok")
 
 
-@api.get("/health", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, DatabaseUnavailable))
+@api.get(
+    "/health",
+    access=Access.PUBLIC,
+    budget=None,
+    polled=True,
+    responses=responses({200: ChecksBody}, DatabaseUnavailable),
+)
 def health() -> ChecksBody:
     """Health: does the API work, and is anything in the way of a job"""
     return ChecksBody.of(_readiness())
 
 
-@api.get("/readyz", access=Access.PUBLIC, budget=None, responses=responses({200: ChecksBody}, Unavailable))
+@api.get("/readyz", access=Access.PUBLIC, budget=None, polled=True, responses=responses({200: ChecksBody}, Unavailable))
 def readyz() -> ChecksBody:
     """Readiness: would a job sent now be worked on"""
     now = _readiness()
@@ -44,7 +51,13 @@ def readyz() -> ChecksBody:
     return ChecksBody.of(now)
 
 
-@api.get("/status", access=Access.USER, budget="read", responses=responses({200: StatusBody}, DatabaseUnavailable))
+@api.get(
+    "/status",
+    access=Access.USER,
+    budget="read",
+    polled=True,
+    responses=responses({200: StatusBody}, DatabaseUnavailable),
+)
 def server_status() -> StatusBody:
     """Server status"""
     here = api_context()

@@ -65,6 +65,7 @@ def image(path: ImagePath, query: Download) -> Response:
     "/api/image/<path:image_id>/thumbnail",
     access=Access.USER,
     budget="read",
+    polled=True,
     responses=responses(
         {200: openapi.file("A WebP.", "image/webp"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
         ImageNotFound,

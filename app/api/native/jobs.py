@@ -29,6 +29,7 @@ api = blueprint("jobs", "jobs")
     "/api/status/<path:job_id>",
     access=Access.USER,
     budget="read",
+    polled=True,
     responses=responses({200: JobBody}, JobNotFound, Gone),
 )
 def job_status(path: JobPath) -> Response:

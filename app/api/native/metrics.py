@@ -18,6 +18,7 @@ api = blueprint("metrics", "server")
     "/metrics",
     access=Access.METRICS,
     budget=None,
+    polled=True,
     responses=responses({200: openapi.text("Prometheus' text format.")}),
     description="Covers the API and all workers. Counters of jobs live in the database and survive restarts.",
 )

@@ -16,6 +16,7 @@ api = blueprint("queue", "server")
     "/api/queue",
     access=Access.USER,
     budget="read",
+    polled=True,
     responses=responses({200: QueueBody}),
     description="A user sees their own jobs, and of those of others only how many there are.",
 )

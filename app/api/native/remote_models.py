@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.api.http.headers import request_id
-from app.api.http.openapi import JobPath, blueprint, responses
+from app.api.http.openapi import GenerationPath, blueprint, responses
 from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted, AcceptedResponse
-from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
+from app.api.schemas.remote import GenerationBody, RemoteModelsBody, RemoteSchemaBody
 from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import api_context, app_context
 from app.core.catalog import Media
@@ -34,7 +34,7 @@ from app.errors import (
     UnknownModel,
     UnsupportedMediaType,
 )
-from app.services.jobs.status import view
+from app.services.jobs.status import view_by_any_id
 from app.services.jobs.submit import submit_remote
 
 api = blueprint("remote_models", "remote models")
@@ -78,7 +78,8 @@ _RUN = responses(
 )
 _RUN_ABOUT = "The input is checked against the model's own schema, with an error per field, and its defaults filled in."
 _SCHEMA = responses({200: RemoteSchemaBody}, NoSuchModel, ModelUnavailable, ProviderError)
-_GET = responses({200: RemoteJobBody}, JobNotFound, Gone)
+_BY_ID = "By the id of a job, or of one of its pictures: then `output` is that picture. Of local models too."
+_GET = responses({200: GenerationBody}, JobNotFound, Gone)
 
 
 @api.get(
@@ -129,16 +130,30 @@ def run_video_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
     return _run("video", body, header)
 
 
-@api.get("/api/images/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
-def remote_image(path: JobPath) -> RemoteJobBody:
-    """Get a generation, with the download of its files"""
-    return RemoteJobBody.of(view(app_context(), path.job_id))
+@api.get(
+    "/api/images/<path:generation_id>",
+    access=Access.USER,
+    budget="read",
+    polled=True,
+    responses=_GET,
+    description=_BY_ID,
+)
+def get_image(path: GenerationPath) -> GenerationBody:
+    """Get a generation of images"""
+    return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "image"))
 
 
-@api.get("/api/videos/<path:job_id>", access=Access.USER, budget="read", responses=_GET)
-def remote_video(path: JobPath) -> RemoteJobBody:
-    """Get a generation of a video, with the download of its files"""
-    return RemoteJobBody.of(view(app_context(), path.job_id))
+@api.get(
+    "/api/videos/<path:generation_id>",
+    access=Access.USER,
+    budget="read",
+    polled=True,
+    responses=_GET,
+    description=_BY_ID,
+)
+def get_video(path: GenerationPath) -> GenerationBody:
+    """Get a generation of videos"""
+    return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "video"))
 
 
 def _run(media: Media, body: RunBody, header: GenerateHeaders) -> AcceptedResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.http.openapi import DeliveryPath, blueprint, responses
@@ -9,6 +11,7 @@ from app.api.routing import Access
 from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
 from app.api.security.client_identity import identity
 from app.api.server.context import app_context
+from app.core.json_values import IN_ANY_CASE
 from app.core.webhooks import DeliveryState
 from app.errors import DeliveryNotFound, InvalidRequest
 from app.services.webhooks import signing
@@ -20,7 +23,7 @@ class DeliveryFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     job_id: str | None = Field(default=None, max_length=32, description="Only about this job.")
-    state: DeliveryState | None = None
+    state: Annotated[DeliveryState | None, IN_ANY_CASE] = Field(default=None, description="In any case.")
     limit: int = Field(default=50, ge=1, le=200)
     cursor: int | None = Field(default=None, ge=1, lt=2**63, description="The `next_cursor` of the page before.")
 

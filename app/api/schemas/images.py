@@ -13,7 +13,7 @@ from app.core.output import Output
 from app.core.response_body import Path, ResponseBody, Time
 from app.core.safety import SafetyResult
 from app.core.times import iso
-from app.services.media.gallery import ImageItem, JobItem
+from app.services.media.gallery import ImageItem, JobItem, Listing
 
 
 class ImageMetadata(ImageRef):
@@ -86,6 +86,21 @@ class GalleryItem(ResponseBody):
 class GalleryBody(ResponseBody):
     images: list[GalleryItem]
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last one.")
+
+    @classmethod
+    def of(cls, listing: Listing, next_cursor: str | None) -> Self:
+        return cls.read(images=[GalleryItem.of(item) for item in listing.items], next_cursor=next_cursor)
+
+
+class VideosBody(ResponseBody):
+    videos: list[GalleryItem]
+    images: list[GalleryItem] = Field(description="The same as `videos`.")
+    next_cursor: str | None = Field(description="As in GalleryBody.")
+
+    @classmethod
+    def of(cls, listing: Listing, next_cursor: str | None) -> Self:
+        items = [GalleryItem.of(item) for item in listing.items]
+        return cls.read(videos=items, images=items, next_cursor=next_cursor)
 
 
 class FavoriteBody(ResponseBody):

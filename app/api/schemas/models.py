@@ -51,6 +51,10 @@ class ModelBody(ResponseBody):
     memory_plans: list[str] = Field(
         description="How live workers hold it: form of its weights and placement, such as `float8, model`."
     )
+    killed_plans: list[str] = Field(
+        description="Memory plans under which the kernel killed a worker for lack of memory within a day; the next load"
+        " on that device takes a smaller one."
+    )
 
     @classmethod
     def of(cls, state: ModelState) -> Self:

@@ -28,7 +28,7 @@ class WorkerBody(ResponseBody):
     job_id: str | None
     models: list[dict[str, Any]]
     rss_bytes: int
-    vram_bytes: int
+    vram_bytes: int = Field(description="GPU memory of its models; 0 without a GPU, where they are in `rss_bytes`.")
     started_at: Time
     heartbeat_at: Time
     lane: Lane

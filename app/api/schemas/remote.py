@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from app.api.schemas.jobs import JobBody
+from app.api.schemas.jobs import ImageRef, JobBody
 from app.core.catalog import Media
 from app.core.job import JobView
 from app.core.model_schema import InputSchema
+from app.core.output import Output
 from app.core.provider_input import first_frame_of
 from app.core.response_body import Path, ResponseBody, Time
 from app.core.times import iso_or_none
@@ -67,13 +68,15 @@ class RemoteSchemaBody(ResponseBody):
         )
 
 
-class RemoteJobBody(JobBody):
-    """A job as elsewhere, and how fetching its files went."""
+class GenerationBody(JobBody):
+    """A job as elsewhere, how fetching its files from a provider went, and the output that was asked for."""
 
     download_attempted: bool
     download_retries: int
     download_error: str | None
+    output: ImageRef | None = Field(description="The picture or video whose id was asked for; null for a job's id.")
 
     @classmethod
-    def of(cls, view: JobView, **more: Any) -> Self:
-        return super().of(view, **download_of(view.prediction), **more)
+    def of(cls, view: JobView, output: Output | None = None, **more: Any) -> Self:
+        shown = None if output is None else ImageRef.of(output)
+        return super().of(view, **download_of(view.prediction), output=shown, **more)

@@ -36,6 +36,12 @@ class ChecksBody(ResponseBody):
 class DiskBody(ResponseBody):
     free_bytes: int
     floor_bytes: int = Field(description="Below this, new jobs are refused.")
+    percent: float | None = Field(description="In use; null if it cannot be read.")
+
+    @classmethod
+    def of(cls, summary: Summary, floor_bytes: int) -> Self:
+        percent = None if summary.disk_percent is None else round(summary.disk_percent, 1)
+        return cls.read(free_bytes=summary.free_bytes, floor_bytes=floor_bytes, percent=percent)
 
 
 class ImagesTotal(ResponseBody):
@@ -145,7 +151,7 @@ class StatusBody(ResponseBody):
             cpu=CpuBody.of(reading),
             memory=MemoryBody.of(reading),
             gpus=[GpuBody.read(gpu) for gpu in reading.gpus],
-            disk=DiskBody.read(free_bytes=summary.free_bytes, floor_bytes=disk_floor_bytes),
+            disk=DiskBody.of(summary, disk_floor_bytes),
             images=ImagesTotal.read(**summary.images),
             requests=RequestsBody.of(recent),
         )

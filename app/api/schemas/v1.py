@@ -12,6 +12,7 @@ from app.api.schemas.loras import LoraBody
 from app.api.schemas.models import ModelsBody
 from app.core.catalog import ModelSpec
 from app.core.job import JobView
+from app.core.memory_use import megabytes
 from app.core.response_body import ResponseBody
 from app.core.safety import SafetyResult
 from app.core.sent_settings import reported
@@ -26,7 +27,7 @@ class Pictures(ResponseBody):
     model_id: str
     job_id: str
     latency_ms: int = Field(description="From the request's arrival to the finished picture, waiting included.")
-    vram_peak_mb: int = Field(description="Most GPU memory in use, in megabytes; 0 without a GPU.")
+    vram_peak_mb: int | None = Field(description="Most GPU memory in use, in megabytes; null without a GPU.")
     safety_filter_result: SafetyResult
     outputs: list[ImageRef] = Field(description="Where the pictures stay.")
     warnings: list[str] = Field(description="Notes on fields that were changed or ignored.")
@@ -42,7 +43,7 @@ class Pictures(ResponseBody):
             seed=_seed_of(view),
             job_id=job.id,
             latency_ms=round(1000 * ((job.completed_at or job.created_at) - job.created_at)),
-            vram_peak_mb=round((job.vram_peak_bytes or 0) / 1e6),
+            vram_peak_mb=megabytes(job.vram_peak_bytes),
             safety_filter_result=job.safety_filter_result or SafetyResult.SKIPPED,
             outputs=[ImageRef.of(output) for output in view.outputs],
             warnings=list(job.warnings),
@@ -95,10 +96,18 @@ class ModelsUnloaded(ResponseBody):
 
 
 class LoraLoaded(ResponseBody):
-    status: Literal["loaded", "will_be_fetched"]
+    status: Literal["loaded", "loading", "will_be_loaded", "will_be_fetched"] = Field(
+        description="loaded: `models` hold it now. will_be_loaded, will_be_fetched: no worker holds a model that it"
+        " fits; the first job that asks for it loads it, or fetches it too."
+    )
     lora: LoraBody
+    models: list[str] = Field(description="The models in workers' memory that hold it.")
 
 
 class LoraUnloaded(ResponseBody):
-    status: Literal["unloaded", "not_loaded"]
+    status: Literal["unloaded", "unloading", "not_loaded"] = Field(
+        description="unloading: a worker that holds it frees it after its job. not_loaded: nothing held it, and it was"
+        " no name of `load`."
+    )
     name: str
+    models: list[str] = Field(description="The models in workers' memory that held it.")

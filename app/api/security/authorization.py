@@ -51,6 +51,7 @@ MOST_OWNERS = 4096  # remembered, of jobs, pictures and messages together
 OWNED: dict[str, tuple[Callable[[OwnerStore, str], str | None], NotFound]] = {
     "job_id": (OwnerStore.of_job, JobNotFound("There is no job with this id.")),
     "image_id": (OwnerStore.of_output, ImageNotFound("There is no image with this id.")),
+    "generation_id": (OwnerStore.of_generation, JobNotFound("There is no generation with this id.")),
     "delivery_id": (OwnerStore.of_delivery, DeliveryNotFound("There is no webhook delivery with this id.")),
 }
 _ID = re.compile(r"[0-9a-f]{32}")

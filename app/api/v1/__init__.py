@@ -9,16 +9,17 @@ from __future__ import annotations
 from flask_openapi3 import OpenAPI
 
 from app.api.v1 import generate, inference, loras, model_loading, models, stream
+from app.config import Settings
 
 DOCUMENTED, SHORT = "/api/v1", "/v1"
 SPELLINGS = {"/generate/txt2img": "/txt2img", "/generate/img2img": "/img2img", "/loras": "/loras/list"}
 
 
-def register(app: OpenAPI) -> None:
+def register(app: OpenAPI, settings: Settings) -> None:
     """Register the routes under all their spellings: the same endpoints, so that they share one policy."""
     for resource in (generate, models, model_loading, loras, inference):
         app.register_api(resource.api)
-    app.config["SOCK_SERVER_OPTIONS"] = stream.OPTIONS
+    app.config["SOCK_SERVER_OPTIONS"] = stream.options(settings)
     app.register_blueprint(stream.pages)
     for rule in list(app.url_map.iter_rules()):
         for path in other_spellings(rule.rule):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from app.api.http.headers import request_id
 from app.api.security.client_identity import client_id
-from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody, flat_field_names
+from app.api.v1.bodies import Flat, flat_field_names
 from app.errors import FieldError, UnsupportedTask
 from app.services.context import AppContext
 from app.services.jobs.submit import Submission, submit
 
 
-def ask(here: AppContext, body: Txt2ImgBody | Img2ImgBody, idempotency_key: str | None = None) -> Submission:
+def ask(here: AppContext, body: Flat, idempotency_key: str | None = None) -> Submission:
     """Enqueue `body`. Raises what `submit` raises, in the client's words, and UnsupportedTask for a model of videos."""
     asked = body.asked()
     with flat_field_names():
@@ -18,4 +18,11 @@ def ask(here: AppContext, body: Txt2ImgBody | Img2ImgBody, idempotency_key: str 
         if spec.media != "image":
             message = f"{spec.id} makes videos, and here the answer is a picture; send it to /api/generate"
             raise UnsupportedTask(f"{message}.", errors=[FieldError("model_id", message)])
-        return submit(here, asked, client_id=client_id(), idempotency_key=idempotency_key, request_id=request_id())
+        return submit(
+            here,
+            asked,
+            client_id=client_id(),
+            idempotency_key=idempotency_key,
+            webhook_url=body.webhook_url,
+            request_id=request_id(),
+        )

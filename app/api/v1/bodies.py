@@ -18,6 +18,7 @@ from app.core.request import (
     GenerationSettings,
     LoraChoice,
 )
+from app.core.webhooks import URL_MAX_CHARS
 from app.errors import CyberImageError, FieldError
 
 LONGEST_TIMEOUT_SECONDS = 3600
@@ -34,7 +35,7 @@ Timeout = Annotated[
 ]
 
 
-class _Flat(AliasedBody):
+class Flat(AliasedBody):
     """What both requests have."""
 
     ALIASES = {**REQUEST_ALIASES, **SETTING_ALIASES}
@@ -53,6 +54,7 @@ class _Flat(AliasedBody):
     )
     lora_scale: FiniteFloat | None = Field(default=None, ge=0, le=2, description="How strongly it works; 1 if absent.")
     timeout: Timeout = None
+    webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="As for `POST /api/generate`.")
 
     def asked(self) -> GenerationInput:
         """The same request as a GenerationInput."""
@@ -71,11 +73,11 @@ class _Flat(AliasedBody):
         return self
 
 
-class Txt2ImgBody(_Flat):
+class Txt2ImgBody(Flat):
     """A picture from words."""
 
 
-class Img2ImgBody(_Flat):
+class Img2ImgBody(Flat):
     """A picture from a picture."""
 
     image: str = Field(description=f"{PICTURE} The picture to start from.")

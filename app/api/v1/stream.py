@@ -1,4 +1,4 @@
-"""Text to picture over a WebSocket: the request goes in, progress with previews comes out, then the picture.
+"""Pictures over a WebSocket: the request goes in, progress with previews comes out, then the picture.
 
 The first message is the request, or `{"job_id"}` to go on with a job of an earlier connection. The connection is no
 part of the job: a client that goes away cancels nothing, one that reads slowly gets fewer messages and delays no other.
@@ -10,6 +10,8 @@ import base64
 import contextlib
 import json
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Blueprint, g
@@ -25,10 +27,11 @@ from app.api.security.authorization import revocation_check
 from app.api.security.client_identity import identity
 from app.api.server.context import ApiContext, api_context
 from app.api.server.socket_handover import disable_timeouts
-from app.api.server.websocket_socket import BoundedInbox, WebSocketTransport
+from app.api.server.websocket_socket import MAX_RECEIVED_BYTES, BoundedInbox, WebSocketTransport
 from app.api.v1.asking import ask
-from app.api.v1.bodies import Txt2ImgBody
+from app.api.v1.bodies import Flat, Img2ImgBody, Txt2ImgBody
 from app.api.v1.waiting import pictures_of, raise_what_went_wrong
+from app.config import Settings
 from app.core.job import JobStatus, JobView
 from app.core.json_values import read_json
 from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
@@ -37,12 +40,14 @@ from app.store.queue.previews import Preview
 
 pages = Blueprint("v1_stream", __name__)
 sock = Sock()
-OPTIONS = {"ping_interval": 20, "max_message_size": 65_536}  # seconds, bytes
+PING_SECONDS = 20
+MESSAGE_BYTES = 65_536  # without a picture
 
 TOO_MANY = "Too many streams are open. Send the request to /api/generate and poll instead."
 FIRST_MESSAGE_SECONDS = 15.0
 HANG_UP_SECONDS = 5.0
 HURRIED_SECONDS = 0.5  # where threads are short already
+ROOM_CHECK_SECONDS = 0.1  # how soon a large first message goes on
 CHECK_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
 
 
@@ -64,21 +69,43 @@ def free_slot(_: BaseException | None) -> None:
         slots.release()
 
 
+def options(settings: Settings) -> dict[str, int]:
+    """Those of simple_websocket, for all routes: the larger bound, before a view sets its own."""
+    return {"ping_interval": PING_SECONDS, "max_message_size": _picture_bytes(settings)}
+
+
+def _picture_bytes(settings: Settings) -> int:
+    """The longest message with pictures: as long as a body of `POST generate/img2img`."""
+    return settings.max_body_bytes + settings.input_body_bytes
+
+
 @sock.route("/api/v1/stream/generate/txt2img", pages)
 @declare(RoutePolicy(Access.USER, budget="generate"))
 def stream(connection: Connection) -> None:
-    """Serve one WebSocket."""
+    """Serve one WebSocket of pictures from words."""
+    connection.max_message_size = MESSAGE_BYTES
+    _serve(connection, Txt2ImgBody, picture_bytes=0)
+
+
+@sock.route("/api/v1/stream/generate/img2img", pages)
+@declare(RoutePolicy(Access.USER, budget="generate"))
+def stream_img2img(connection: Connection) -> None:
+    """Serve one WebSocket of pictures from pictures."""
+    _serve(connection, Img2ImgBody, picture_bytes=_picture_bytes(api_context().context.settings))
+
+
+def _serve(connection: Connection, kind: type[Flat], picture_bytes: int) -> None:
     here = api_context()
     disable_timeouts.get()()  # only now: the client was let in, and has been answered 101
     connection.sock, connection.input_buffer = (
-        WebSocketTransport(connection.sock),
-        BoundedInbox(connection.input_buffer),
+        WebSocketTransport(connection.sock, picture_bytes),
+        BoundedInbox(connection.input_buffer, MAX_RECEIVED_BYTES + picture_bytes),
     )
     if g.stream_slots is here.refusal_slots:
         _close_with(connection, Unavailable(TOO_MANY), CloseReason.TRY_AGAIN_LATER)
         return _hang_up(connection, HURRIED_SECONDS)
     try:
-        _converse(here, connection)
+        _converse(here, connection, _accept(here, connection, kind, picture_bytes))
     except CyberImageError as error:
         _close_with(connection, error, _close_reason(here, error))
     except OSError:  # it reads nothing any more
@@ -90,13 +117,24 @@ def stream(connection: Connection) -> None:
 def _hang_up(connection: Connection, patience: float = HANG_UP_SECONDS) -> None:
     """Let the client take in the last message and answer the close; then end the connection and the thread that reads
     it, which would else live until its next ping, and hold up the end of this process."""
+    connection.sock.grant_room()  # one that waits for it would not see the close
     connection.thread.join(patience)
     connection.sock.close()
 
 
-def _converse(here: ApiContext, connection: Connection) -> None:
-    """Read the first message, send progress, then the result. Raises CyberImageError, to be sent as an error."""
-    job_id = _job_of(here, _first_message(here, connection))
+def _accept(here: ApiContext, connection: Connection, kind: type[Flat], picture_bytes: int) -> str:
+    """The id of the job that the first message asks for. A large message is read only when there is room in memory for
+    it, as a large body is, and holds it until its picture is stored with the job. Raises CyberImageError."""
+    with ExitStack() as room:
+
+        def take_room() -> None:
+            room.enter_context(here.large_bodies.taking(picture_bytes))
+
+        return _job_of(here, _first_message(here, connection, take_room), kind)
+
+
+def _converse(here: ApiContext, connection: Connection, job_id: str) -> None:
+    """Send progress, then the result. Raises CyberImageError, to be sent as an error."""
     shown: Preview | None = None
     objection = revocation_check()
     for view in here.notifier.follow(job_id, idle_seconds=CHECK_SECONDS):
@@ -118,13 +156,19 @@ def _converse(here: ApiContext, connection: Connection) -> None:
             raise Unavailable(again)
 
 
-def _first_message(here: ApiContext, connection: Connection) -> dict[str, Any]:
+def _first_message(here: ApiContext, connection: Connection, take_room: Callable[[], None]) -> dict[str, Any]:
+    transport: WebSocketTransport = connection.sock
     give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
     text = None
     while text is None and time.monotonic() < give_up_at:  # in short waits: it notices late that the client has gone
         if here.draining.is_set():
             raise Unavailable("The server stops. Connect again in a moment, and send the request then.")
-        text = connection.receive(timeout=min(CHECK_SECONDS, FIRST_MESSAGE_SECONDS))
+        text = connection.receive(timeout=min(ROOM_CHECK_SECONDS, FIRST_MESSAGE_SECONDS))
+        if transport.wants_room.is_set():
+            transport.wants_room.clear()
+            take_room()
+            transport.grant_room()
+            give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
     if text is None:
         raise InvalidRequest(f"No request came within {FIRST_MESSAGE_SECONDS:g} seconds. Send it as the first message.")
     message = read_json(text)
@@ -133,12 +177,12 @@ def _first_message(here: ApiContext, connection: Connection) -> dict[str, Any]:
     return message
 
 
-def _job_of(here: ApiContext, message: dict[str, Any]) -> str:
+def _job_of(here: ApiContext, message: dict[str, Any], kind: type[Flat]) -> str:
     """The job that the first message asks for, or goes on with."""
     try:
         if set(message) == {"job_id"}:
             return _checked_owner(here, JobPath.model_validate(message).job_id)
-        body = Txt2ImgBody.model_validate(message)
+        body = kind.model_validate(message)
     except ValidationError as error:
         refuse(error)
     own, general = identity().rate_limit_generate, here.context.settings.rate_limit_generate

@@ -10,8 +10,8 @@ import dataclasses
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import diffusers
 import huggingface_hub.utils
@@ -19,10 +19,9 @@ import torch
 import transformers
 
 from app.core.catalog import ModelSpec
-from app.core.faults import is_out_of_memory
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, ResidentModel
+from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, ResidentModel
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
@@ -33,15 +32,16 @@ from app.engines.diffusers.generate.overflow import (
     neutral_inputs,
     overflow_error,
 )
-from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
+from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
+from app.engines.diffusers.load.errors import fits_in_memory, log
 from app.engines.diffusers.load.hub import bound_hub_answers
-from app.engines.diffusers.load.offload import apply_memory_savings, can_tile, pixels_of, tiled
+from app.engines.diffusers.load.offload import apply_memory_savings, pixels_of, tiled
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
-from app.engines.diffusers.loras.files import describe, find_loras
+from app.engines.diffusers.loras.files import describe, find_lora, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import is_gpu, release
+from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
@@ -77,7 +77,13 @@ class DiffusersEngine:
         started = time.perf_counter()
         loaded = self._load(spec, control, request)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
-        generation = self._generate_within_memory(spec, request, control, inputs)
+        try:
+            generation = self._generate_within_memory(spec, request, control, inputs)
+        except PartlyDrawn as stopped:
+            raise PartlyDrawn(self._complete(spec, stopped.generation, loading)) from None
+        return self._complete(spec, generation, loading)
+
+    def _complete(self, spec: ModelSpec, generation: Generation, loading: dict[str, float]) -> Generation:
         return self._safety.apply(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def merges(self, spec: ModelSpec) -> bool:
@@ -90,7 +96,7 @@ class DiffusersEngine:
         self._safety.prepare(spec)
         self._model_cache.free_ram()
         made: list[Generation] = []
-        if not _fits_in_memory(lambda: made.extend(self._generate_merged(spec, requests, controls))):
+        if not fits_in_memory(lambda: made.extend(self._generate_merged(spec, requests, controls))):
             self._unbatched.add(spec.id)
             release()
             raise OutOfMemory(f"Memory on {self._device} ran out while {spec.id} ran {len(requests)} jobs in one call.")
@@ -102,25 +108,40 @@ class DiffusersEngine:
     def resident(self) -> Sequence[ResidentModel]:
         return self._model_cache.resident_models()
 
+    def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
+        if self._model_cache.get(spec) is None:
+            return False
+        found: list[LoraRequest] = [find_lora(lora_id, self._settings, control)]
+        if not fits_in_memory(lambda: self._resident(spec).loras.load(found[0])):
+            release()
+            raise OutOfMemory(f"Memory on {self._device} ran out while the LoRA {lora_id} was loaded into {spec.id}.")
+        return True
+
+    def unload_lora(self, model_id: str, lora_id: str) -> bool:
+        return self._model_cache.remove_lora(model_id, lora_id)
+
+    def vram_bytes(self) -> int | None:
+        return memory_use(self._device).vram_bytes
+
     def _load(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
         """Make `spec` resident, with room for the size of `request`; True if it had to be loaded."""
         self._model_cache.free_ram()
         if self._model_cache.get(spec) is not None:
             return False
         restored: list[bool] = []
-        if _fits_in_memory(lambda: restored.append(self._loader.restore(spec, control))) and restored[0]:
+        if fits_in_memory(lambda: restored.append(self._loader.restore(spec, control))) and restored[0]:
             return True
         self._model_cache.remove(spec.id)  # it may be loaded as an older catalogue line described it
-        if _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
+        if fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
             return True
         others = self._model_cache.remove_others(spec.id)
         release()
-        if others and _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
+        if others and fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
             return True
         while self._loader.planner.step_down(spec):
             log.warning("%s: memory on %s ran out while loading; trying a smaller plan", spec.id, self._device)
             release()
-            if _fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
+            if fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
                 return True
         release()
         raise OutOfMemory(
@@ -135,22 +156,20 @@ class DiffusersEngine:
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
     ) -> Generation:
         results: list[Generation] = []
-        if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+        if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
             return results[0]
         log.warning("%s: memory on %s ran out", spec.id, self._device)
         if min(self._batch_size(spec), request.num_images) > 1:
             self._unbatched.add(spec.id)
             release()
-            if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+            if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 return results[0]
         made_room = self._model_cache.remove_others(spec.id)
-        tiles, saved = self._tile(spec, request), self._save_memory(spec)
-        if made_room or tiles or saved:
+        saved = self._save_memory(spec)
+        if made_room or saved:
             release()
-            if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+            if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 return _with_warnings(results[0], [_smaller_note(spec, saved)] if saved else [])
-        if tiles:
-            del self._tiles_from[spec.id]  # it did not help
         return self._generate_under_smaller_plans(spec, request, control, inputs)
 
     def _generate_under_smaller_plans(
@@ -162,7 +181,7 @@ class DiffusersEngine:
         while is_gpu(self._device) and self._loader.planner.step_down(spec, same_form_first=True):
             self._model_cache.remove(spec.id)
             release()
-            if _fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+            if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 return _with_warnings(results[0], [self._smaller_plan_note(spec)])
         self._forget(spec)
         raise OutOfMemory(
@@ -186,18 +205,6 @@ class DiffusersEngine:
 
     def _batch_size(self, spec: ModelSpec) -> int:
         return 1 if spec.id in self._unbatched else self._settings.images_per_batch
-
-    def _tile(self, spec: ModelSpec, request: GenerationRequest) -> bool:
-        """Decode images of the size of `request` and larger in tiles from now on; True if that is new. Smaller images
-        stay bit-identical."""
-        model = self._model_cache.get(spec)
-        if model is None or not can_tile(model.pipeline):
-            return False
-        size, before = pixels_of(model.pipeline, request), self._tiles_from.get(spec.id)
-        if before is not None and before <= size:
-            return False
-        self._tiles_from[spec.id] = size
-        return True
 
     def _save_memory(self, spec: ModelSpec) -> str:
         model = self._model_cache.get(spec)
@@ -261,18 +268,46 @@ class DiffusersEngine:
     ) -> Generation:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control) if request.loras else ()
-        tiles = pixels_of(model.pipeline, request) >= self._tiles_from.get(spec.id, sys.maxsize)
-        with _applied(model, loras), tiled(model.pipeline, tiles):
+        with _applied(model, loras), self._vae_of(model, request) as vae:
             batch_size, previews = self._batch_size(spec), self._previews(spec)
-            generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
-        return _with_loras(loras, _with_warnings(generation, self._change_warnings(spec, request, tiles)))
+            try:
+                generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+            except PartlyDrawn as stopped:
+                raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, vae)) from None
+        return self._described(spec, request, generation, loras, vae)
 
-    def _change_warnings(self, spec: ModelSpec, request: GenerationRequest, tiles: bool = False) -> Sequence[str]:
+    def _described(
+        self,
+        spec: ModelSpec,
+        request: GenerationRequest,
+        made: Generation,
+        loras: Sequence[LoraRequest],
+        vae: VaeRetries,
+    ) -> Generation:
+        return _with_loras(loras, _with_warnings(made, self._change_warnings(spec, request, vae)))
+
+    @contextmanager
+    def _vae_of(self, model: LoadedModel, request: GenerationRequest) -> Iterator[VaeRetries]:
+        """Have the VAE decode pictures of a size that it once ran out of memory at in tiles, and smaller ones as ever:
+        they stay bit-identical."""
+        pipeline, model_id = model.pipeline, model.spec.id
+        size, most = pixels_of(pipeline, request), self._tiles_from.get(model_id, sys.maxsize)
+        with tiled(pipeline, size >= most), vae_retries(pipeline, widens=model.load_plan.whole_parts) as retries:
+            yield retries
+        if retries.tiled:
+            self._tiles_from[model_id] = min(size, most)
+        retries.tiled |= size >= most
+
+    def _change_warnings(self, spec: ModelSpec, request: GenerationRequest, vae: VaeRetries) -> Sequence[str]:
         """Warnings for changes to `spec` made by earlier jobs' failures that affect the image of `request`."""
         warnings: list[str] = []
         if (wider := self._widened.of(spec)) is not None:
             warnings.append(f"{spec.id} overflows in its configured precision; it was run in {dtype_name(wider)}.")
-        if tiles:
+        if note := self._loader.planner.killed_note(spec):
+            warnings.append(note)
+        if vae.widened:
+            warnings.append(f"The VAE of {spec.id} overflows in {dtype_name(self._dtype_of(spec))}; it used float32.")
+        if vae.tiled:
             warnings.append(f"Memory ran short, so {spec.id} decodes pictures of this size in tiles.")
         if spec.id in self._unbatched and min(self._settings.images_per_batch, request.num_images) > 1:
             warnings.append(f"Memory ran short, so {spec.id} draws one picture at a time.")
@@ -284,11 +319,11 @@ class DiffusersEngine:
         model = self._resident(spec)
         loras = find_loras(requests[0], self._settings, BatchControl(controls)) if requests[0].loras else ()
         try:
-            with _applied(model, loras):
+            with _applied(model, loras), self._vae_of(model, requests[0]) as vae:
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
         except NotFinite:
             raise GenerationError(f"{spec.id} returned NaN or infinity for at least one of the merged jobs.") from None
-        changes = self._change_warnings(spec, requests[0])
+        changes = self._change_warnings(spec, requests[0], vae)
         return [_with_loras(loras, _with_warnings(generation, changes)) for generation in made]
 
     def _filtered(self, spec: ModelSpec, generation: Generation) -> Generation | CyberImageError:
@@ -335,15 +370,3 @@ def _choose_device(requested: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigurationError([f"the device {requested!r} does not exist: torch sees {gpus} GPUs. Use auto or cpu."])
     return device
-
-
-def _fits_in_memory(work: Callable[[], None]) -> bool:
-    """Run `work`; False if memory ran out. The exception and its frames are released on return."""
-    try:
-        work()
-    except MEMORY_ERRORS as error:
-        if not is_out_of_memory(error):
-            raise
-        log.warning("out of memory: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
-        return False
-    return True

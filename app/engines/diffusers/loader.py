@@ -14,6 +14,7 @@ import torch
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
+from app.core.memory_use import MemoryChange
 from app.core.request import GenerationRequest
 from app.core.videos import with_family
 from app.engines.base import Control, EngineSettings
@@ -29,7 +30,7 @@ from app.engines.diffusers.load.quantization import choose_compression
 from app.engines.diffusers.load.sources import locate
 from app.engines.diffusers.loras.cache import LoraCache
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import gigabytes, part_bytes, picture_size
+from app.engines.diffusers.memory.memory import gigabytes, memory_use, part_bytes, picture_size
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.planner import MemoryPlanner
 from app.engines.diffusers.memory.shared_parts import PartRecord, find_shared, part_records
@@ -57,7 +58,7 @@ class Loader:
     ) -> None:
         """Load `spec` in `dtype`, or the configured one, with room for the size of `request`. Raises what its steps
         raise, and Cancelled."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), memory_use(self._device)
         control.report(Phase.LOADING)
         checkpoint = locate(spec, self._settings, control)
         require_runnable(spec, checkpoint, self._settings)
@@ -82,17 +83,18 @@ class Loader:
         )
         self._model_cache.add(model)
         log.info(
-            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, %s, offload %s, revision %s%s%s",
+            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, %s, offload %s, revision %s%s%s; %s",
             *(spec.id, type(pipeline).__name__, self._device, time.perf_counter() - started, gigabytes(model.size)),
             *(dtype_name(model.dtype), model.attention, load_plan.form, load_plan.plan, checkpoint.revision),
             f", {load_plan.compression.description}" if load_plan.compression.description else "",
             f", shared with others: {', '.join(shared)}" if shared else "",
+            MemoryChange(before, memory_use(self._device)),
         )
         _stop_if_cancelled(control)
 
     def restore(self, spec: ModelSpec, control: Control) -> bool:
         """Move `spec` from the RAM cache back to the device; True if it is resident now."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), memory_use(self._device)
         model = self._model_cache.pop_parked(spec)
         if model is None:
             return False
@@ -104,7 +106,8 @@ class Loader:
             return False
         model.move(self._device)
         self._model_cache.add(model)
-        log.info("%s: back on %s in %.1f s", spec.id, self._device, time.perf_counter() - started)
+        change = MemoryChange(before, memory_use(self._device))
+        log.info("%s: back on %s in %.1f s; %s", spec.id, self._device, time.perf_counter() - started, change)
         return True
 
     def _plan(

@@ -97,7 +97,7 @@ def _browse_jobs(context: AppContext, wanted: Filter, status: JobStatus, limit: 
     for _ in range(MAX_QUERIES):
         jobs = context.jobs.newest([status], limit=JOBS_PER_QUERY, before_seq=before, client_id=wanted.owner)
         for job in jobs:
-            item = JobItem(job, _media_of(context, job))
+            item = JobItem(job, media_of(context, job))
             if _matches_filter(wanted, item):
                 if len(items) == limit:
                     return Listing(items, _place(items[-1].job))
@@ -123,7 +123,8 @@ def _matches_filter(wanted: Filter, item: JobItem) -> bool:
     )
 
 
-def _media_of(context: AppContext, job: Job) -> Media:
+def media_of(context: AppContext, job: Job) -> Media:
+    """What `job` makes; an image if its model is in the catalogue no more."""
     try:
         return spec_for(context.catalog, job.request).media
     except UnknownModel:  # removed from the catalogue

@@ -62,7 +62,7 @@ class GenerationResult:
     versions: dict[str, str]
     timings: Mapping[str, float]
     warnings: Sequence[str] = field(default_factory=tuple)
-    vram_peak_bytes: int = 0
+    vram_peak_bytes: int | None = None
     safety: SafetyResult = SafetyResult.SKIPPED
     clips: Sequence[Clip] = ()
     merged: int = 1

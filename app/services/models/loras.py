@@ -70,11 +70,20 @@ def load(context: AppContext, lora_path: str, name: str | None = None) -> KnownL
 
 
 def unload(context: AppContext, name: str) -> bool:
-    """Delete a name registered by `load`. Returns whether it existed.
+    """Delete a name registered by `load`, in any case. Returns whether it existed.
 
     Files and accepted jobs are kept; workers evict LoRAs by themselves, least recently used first.
     """
     return context.lora_names.remove(name)
+
+
+def resolved(context: AppContext, name: str) -> str:
+    """The file or repo that the registered `name` stands for, in any case; `name` itself if it is none."""
+    return _by_any_case(context).get(name.casefold(), name)
+
+
+def _by_any_case(context: AppContext) -> dict[str, str]:
+    return {name.casefold(): lora_id for name, lora_id in context.lora_names.all().items()}
 
 
 def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoice]) -> tuple[LoraChoice, ...]:
@@ -86,11 +95,11 @@ def check_loras(context: AppContext, spec: ModelSpec, wanted: Sequence[LoraChoic
         return ()
     if spec.source not in ("local", "huggingface"):
         raise _refused(LoraIncompatible, f"{spec.id} runs elsewhere and does not support LoRAs")
-    named = context.lora_names.all()
+    named = _by_any_case(context)
     pipeline_class = pipeline_class_of(context, spec)
     meant: list[LoraChoice] = []
     for choice in wanted:
-        known = _known(context, named.get(choice.id, choice.id))
+        known = _known(context, named.get(choice.id.casefold(), choice.id))
         if known.problem is not None:
             raise _refused(LoraUnavailable, known.problem.rstrip("."))
         if known.card is not None and pipeline_class is not None and not fits(known.card.family, pipeline_class):

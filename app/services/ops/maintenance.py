@@ -21,7 +21,6 @@ from app.services.ops.cleanup import clean_up
 from app.store.db.vacuum import vacuum_and_analyze
 
 EXPIRE_EVERY_SECONDS = 3.0
-CLEAN_EVERY_SECONDS = 600.0
 DATABASE_EVERY_SECONDS = 6 * 3600.0
 MEMORY_ALERT_EVERY_SECONDS = 600.0
 
@@ -71,7 +70,7 @@ class Maintenance(threading.Thread):
         while not self._stopping.wait(EXPIRE_EVERY_SECONDS):  # first run after the process has started
             with _retry_next_time():
                 self._watch_memory()
-                if self._periodic_tasks.take("clean up", CLEAN_EVERY_SECONDS):
+                if self._periodic_tasks.take("clean up", self._context.settings.cleanup_interval_seconds):
                     self._clean_up()
                 if self._periodic_tasks.take("database", DATABASE_EVERY_SECONDS):
                     vacuum_and_analyze(self._context.database)

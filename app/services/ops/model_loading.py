@@ -112,8 +112,16 @@ class ModelLoading:
         return request
 
     def _wait(self, request: LoadRequest, timeout: float) -> LoadRequest:
-        """The request when it has ended, or as it is after `timeout` seconds. Raises WorkerDied, or the error that it
-        ended with."""
+        """As `_settled`. Raises WorkerDied, or the error that it ended with."""
+        seen = self._settled(request, timeout)
+        if seen.action is LoadAction.LOAD and self._is_orphaned(seen):
+            raise WorkerDied(f"The worker died while it loaded {seen.model_id}. See its log.")
+        if seen.state is LoadState.FAILED:
+            raise error_of(seen.error_code or "internal", seen.error_message or "")
+        return seen
+
+    def _settled(self, request: LoadRequest, timeout: float) -> LoadRequest:
+        """The request when it has ended, or as it is after `timeout` seconds."""
 
         def read() -> LoadRequest:
             return self._context.load_requests.get(request.id) or request
@@ -123,12 +131,7 @@ class ModelLoading:
             return seen.state.terminal or self._is_orphaned(seen)
 
         self._notifier.wait_until(request.id, is_over, timeout, self._give_up)
-        seen = read()
-        if seen.action is LoadAction.LOAD and self._is_orphaned(seen):
-            raise WorkerDied(f"The worker died while it loaded {seen.model_id}. See its log.")
-        if seen.state is LoadState.FAILED:
-            raise error_of(seen.error_code or "internal", seen.error_message or "")
-        return seen
+        return read()
 
     def _is_orphaned(self, request: LoadRequest) -> bool:
         """True if its worker is dead, so that it will never be carried out."""

@@ -35,25 +35,28 @@ class QueueStats:
 @dataclass(frozen=True)
 class ModelState:
     """`loaded`: in memory of a live worker; `memory_plans`: form of its weights and placement there, such as
-    `float8, model`, each way once. `downloading`: progress of its download, if one is running."""
+    `float8, model`, each way once; `killed_plans`: plans under which the kernel killed a worker. `downloading`:
+    progress of its download, if one is running."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
     files: ModelFiles
     loaded: bool
     memory_plans: Sequence[str]
+    killed_plans: Sequence[str]
     downloading: Download | None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`images`: the `{"count", "bytes"}` of all published outputs."""
+    """`images`: the `{"count", "bytes"}` of all published outputs; `disk_percent`: use of their disk, 0 to 100."""
 
     counts: Mapping[JobStatus, int]
     workers: Sequence[dict[str, Any]]
     lanes: Mapping[Lane, LaneState]
     images: Mapping[str, int]
     free_bytes: int
+    disk_percent: float | None
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def summary(context: AppContext, *, owner: str | None = None) -> Summary:
         lanes=lanes(workers, context.jobs.counts_by_lane()),
         images=context.outputs.totals(),
         free_bytes=context.images.free_bytes(),
+        disk_percent=context.images.used_percent(),
     )
 
 
@@ -152,6 +156,7 @@ def models(context: AppContext) -> list[ModelState]:
     workers = context.workers.live()
     loaded = {model_id for worker in workers for model_id in ready_models(worker)}
     plans = _memory_plans(workers)
+    killed = context.memory_plans.all_killed()
     under_way = downloads(context)
     return [
         ModelState(
@@ -160,6 +165,7 @@ def models(context: AppContext) -> list[ModelState]:
             files=files_of(context, spec),
             loaded=spec.id in loaded,
             memory_plans=sorted(plans.get(spec.id, ())),
+            killed_plans=sorted(killed.get(spec.id, ())),
             downloading=under_way.get(spec.id),
         )
         for spec in context.catalog

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.core.webhooks import Delivery, retry_delay
+from app.core.webhooks import TRIES, Delivery, retry_delay
 from app.errors import DatabaseUnavailable
 from app.monitoring.fault_log import database_faults
 from app.process.threads import BackgroundThread
@@ -150,7 +150,8 @@ class WebhookDispatcher:
             self._store.delivered(delivery, outcome.status or 0)
             log.info("Delivered %s, attempt %s", delivery.event, delivery.attempt, extra=_context(delivery))
             return
-        retry_in = None if outcome.final else retry_delay(delivery.tries_left, random.random())
+        used_up = TRIES - delivery.tries_left >= self._context.settings.webhook_max_attempts
+        retry_in = None if outcome.final or used_up else retry_delay(delivery.tries_left, random.random())
         self._store.failed(
             delivery,
             outcome.error,

@@ -1,4 +1,5 @@
-// The generation form: reads all fields, stores the last model and steps, sends the request. Keeps its input on errors.
+// The generation form: reads all fields, stores the last model and each model's settings, sends the request. Keeps its
+// input on errors.
 
 import { ApiError } from "./api.js";
 import { catalog } from "./catalog.js";
@@ -8,10 +9,11 @@ import { plural } from "./format.js";
 import { applyInputImage, chosenInputImage } from "./input-image.js";
 import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
+import { keepSettings, settingsOf } from "./model-settings.js";
 import { chosen, describe, fillPicker } from "./picker.js";
 import { chosenSeed, seedIsWrong } from "./seed.js";
 import { newKey, send } from "./send.js";
-import { applySizes, chosenSize } from "./size.js";
+import { applySizes, chosenSize, setSize } from "./size.js";
 import { applySteps, paint, showSteps, stepCount } from "./steps.js";
 import { localStore, sessionStore } from "./storage.js";
 
@@ -21,6 +23,7 @@ const [form, prompt, negative, guidance, submit, problem] =
   ["#generate-form", "#prompt", "#negative", "#guidance", "#generate", "#form-error"].map((id) => $(id));
 let key = newKey(); // of the request in the form; a new one once it was accepted
 let sending = false;
+let adapting = false; // the form follows the model: what it changes then was not chosen
 let guided = false; // whether a guidance scale is sent, or the model's default is used
 
 export function startComposer() {
@@ -48,11 +51,15 @@ export function request() {
 
 function adapt(steps = null) {
   const model = chosen();
+  const kept = settingsOf(model.id);
   describe();
-  applySteps(model.steps, steps);
+  adapting = true;
+  applySteps(model.steps, kept.steps ?? steps);
   applySizes(model);
+  setSize(Number(kept.width), Number(kept.height));
+  adapting = false;
   applyExamples(model);
-  applyGuidance(model);
+  applyGuidance(model, kept.guidance);
   applyCount(model);
   applyLength(model);
   applyInputImage();
@@ -61,8 +68,8 @@ function adapt(steps = null) {
   summarize();
 }
 
-function applyGuidance({ limits, defaults }) {
-  const usual = defaults.guidance_scale ?? null;
+function applyGuidance({ limits, defaults }, kept) {
+  const usual = (Number.isFinite(kept) ? kept : defaults.guidance_scale) ?? null;
   guidance.min = limits.min_guidance_scale;
   guidance.max = limits.max_guidance_scale;
   guidance.value = usual ?? (limits.min_guidance_scale + limits.max_guidance_scale) / 4;
@@ -102,6 +109,16 @@ function summarize() {
 function remember() {
   localStore.write("lastModelId", $("#model").value);
   localStore.write("lastStepsValue", String(stepCount()));
+}
+
+/** Keeps what was chosen for this model; not what the form itself changed. */
+function keep(changes) {
+  if (!adapting && chosen()) keepSettings(chosen().id, changes);
+}
+
+function keepSize() {
+  const { width, height } = chosenSize();
+  keep({ width, height });
 }
 
 async function generate() {
@@ -162,10 +179,16 @@ $("#model").addEventListener("change", () => {
   adapt();
   remember();
 });
-$("#steps").addEventListener("input", showSteps);
-$("#steps").addEventListener("change", remember);
+$("#steps").addEventListener("input", () => {
+  showSteps();
+  keep({ steps: stepCount() });
+  remember();
+});
+for (const id of ["#sizes", "#free-size"]) $(id).addEventListener("change", keepSize);
+$("#swap").addEventListener("click", keepSize);
 guidance.addEventListener("input", () => {
   guided = true;
+  keep({ guidance: Number(guidance.value) });
   showGuidance();
   summarize();
 });

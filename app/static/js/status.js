@@ -85,6 +85,7 @@ function facts(status) {
     images && ["Pictures", images.count.toLocaleString("en")],
     images && ["They take", bytes(images.bytes)],
     disk && ["Disk free", bytes(disk.free_bytes)],
+    disk?.percent != null && ["Disk used", `${Math.round(disk.percent)} %`],
     ["Workers", String(status.workers.length)],
     versions.cyberimage && ["Version", versions.cyberimage],
   ].filter(Boolean);

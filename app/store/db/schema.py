@@ -256,6 +256,29 @@ worker_deaths = Table(
     Column("died_at", Double, nullable=False),
 )
 
+# Under which memory plan each worker process holds a model. With `killed_at` the kernel killed it for lack of memory.
+memory_plans = Table(
+    "memory_plans",
+    metadata,
+    Column("worker_id", String(64), primary_key=True),
+    Column("model_id", String(100), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("device_id", String(128), nullable=False),
+    Column("plan", String(200), nullable=False),
+    Column("begun_at", Double, nullable=False),
+    Column("killed_at", Double),
+)
+
+# Models that a device cannot run: for a while its workers leave their jobs to others.
+device_refusals = Table(
+    "device_refusals",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("device_id", String(128), primary_key=True),
+    Column("model_id", String(100), primary_key=True),
+    Column("refused_at", Double, nullable=False),
+)
+
 # Measured seconds per model: bucket "load", or "<width>x<height>x<steps>" for one picture. Exponential averages.
 speeds = Table(
     "speeds",
@@ -410,6 +433,7 @@ load_requests = Table(
     Column("downloaded_bytes", _Big),
     Column("total_bytes", _Big),
     Column("bytes_per_second", Double),
+    Column("lora", Text),  # to load into the model, or to unload from it; null: the model itself
     CheckConstraint("state IN ('PENDING','TAKEN','DONE','FAILED')", name="state"),
     sqlite_autoincrement=True,
 )

@@ -20,6 +20,10 @@ class OwnerStore:
     def of_output(self, output_id: str) -> str | None:
         return self._of(outputs, outputs.c.owner, output_id)
 
+    def of_generation(self, an_id: str) -> str | None:
+        """Of a job or of an output: some routes take both ids."""
+        return self.of_job(an_id) or self.of_output(an_id)
+
     def of_delivery(self, delivery_id: str) -> str | None:
         return self._of(webhook_deliveries, webhook_deliveries.c.owner, delivery_id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, func, select
 
 from app.store.db.database import Database, now
 from app.store.db.schema import loras
@@ -22,12 +22,18 @@ class LoraStore:
             return {row.name: row.lora_id for row in rows}
 
     def put(self, name: str, lora_id: str) -> None:
-        """Set the LoRA id of `name`, replacing an earlier one."""
+        """Set the LoRA id of `name`, replacing an earlier one, in whatever case that was written."""
         with self._database.write() as connection:
+            connection.execute(delete(loras).where(_is(name), loras.c.name != name))
             statement = insert_into(loras, connection).values(name=name, lora_id=lora_id, created_at=now())
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"lora_id": lora_id}))
 
     def remove(self, name: str) -> bool:
-        """Delete a name. Returns whether it existed."""
+        """Delete a name, in any case. Returns whether it existed."""
         with self._database.write() as connection:
-            return connection.execute(delete(loras).where(loras.c.name == name)).rowcount > 0
+            return connection.execute(delete(loras).where(_is(name))).rowcount > 0
+
+
+def _is(name: str) -> ColumnElement[bool]:
+    """In any case; names are ASCII, whose case both databases know."""
+    return func.lower(loras.c.name) == name.lower()

@@ -31,7 +31,7 @@ from app.store.queue.lease_expiry import (
     status_after_failure,
     status_after_interruption,
 )
-from app.store.queue.next_job import AVAILABLE, MERGEABLE, batchable, pick_next
+from app.store.queue.next_job import MERGEABLE, batchable, has_pending, pick_next
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.rows import OWNED, REQUEST_COLUMNS, fence, job_from_row, request_from_row
 
@@ -48,7 +48,7 @@ class HeartbeatResult:
 
 class ClaimStore:
     """`lease_seconds`: how long a claim lasts without a heartbeat; `timeout_seconds`: the hard limit of an
-    attempt, grace included.
+    attempt, grace included, to which `load_seconds` are added in the local lane, until the model is loaded.
     `render_webhook` makes the webhook message about a job that has ended."""
 
     def __init__(
@@ -58,28 +58,39 @@ class ClaimStore:
         render_webhook: WebhookRenderer,
         lease_seconds: float,
         timeout_seconds: float,
+        load_seconds: float = 0.0,
     ) -> None:
         self._database = database
         self._render = render_webhook
         self._lease = lease_seconds
         self._timeout = timeout_seconds
+        self._load_seconds = load_seconds
         self._busy: set[Lane] = set()  # lanes with pending jobs at the last claim
 
-    def claim(self, worker_id: str, loaded: Collection[str] = (), *, lane: Lane = "local") -> Claim | None:
-        """Claim the next job of `lane` for a worker that has the models `loaded` in memory; None if no job is
-        available."""
-        if lane not in self._busy and not self._has_pending(lane):  # an idle poll must not take the write lock
+    def claim(
+        self,
+        worker_id: str,
+        loaded: Collection[str] = (),
+        *,
+        lane: Lane = "local",
+        only: Collection[str] | None = None,
+    ) -> Claim | None:
+        """Claim the next job of `lane` for a worker that has the models `loaded` in memory, and runs no models but
+        `only` (None: all); None if no job is available."""
+        if only is not None:
+            loaded = [model for model in loaded if model in only]
+        if lane not in self._busy and not self._has_pending(lane, only):  # an idle poll must not take the write lock
             return None
         with self._database.write() as connection:
-            job_id = pick_next(connection, loaded, lane)
+            job_id = pick_next(connection, loaded, lane, only)
             if job_id is None:
                 self._busy.discard(lane)
                 return None
             self._busy.add(lane)
-            row = connection.execute(_TAKE, {"chosen": job_id, **self._claim_values(worker_id)}).one_or_none()
+            row = connection.execute(_TAKE, {"chosen": job_id, **self._claim_values(worker_id, lane)}).one_or_none()
         if row is None:  # PostgreSQL: changed between the SELECT and the UPDATE
             return None
-        return self._claim(row, worker_id)
+        return self._claim(row, worker_id, lane)
 
     def claim_batch(self, first: Claim, most: int) -> Sequence[Claim]:
         """Claim up to `most` more jobs that can be merged into one call with `first`, in queue order. Jobs that other
@@ -89,28 +100,35 @@ class ClaimStore:
         if not chosen:
             return []
         with self._database.write() as connection:
-            rows = connection.execute(_TAKE_BATCH, {"chosen": chosen, **self._claim_values(first.worker_id)}).all()
-        claims = [self._claim(row, first.worker_id) for row in rows]
+            rows = connection.execute(
+                _TAKE_BATCH, {"chosen": chosen, **self._claim_values(first.worker_id, "local")}
+            ).all()
+        claims = [self._claim(row, first.worker_id, "local") for row in rows]
         return sorted(claims, key=lambda claim: chosen.index(claim.job_id))
 
-    def _claim_values(self, worker_id: str) -> dict[str, Any]:
-        return {"worker_id": worker_id, "lease": min(self._lease, self._timeout), "timeout": self._timeout}
+    def _load_limit(self, lane: Lane) -> float:
+        return self._load_seconds if lane == "local" else 0.0  # a provider's model is not loaded here
 
-    def _claim(self, row: Row[Any], worker_id: str) -> Claim:
+    def _claim_values(self, worker_id: str, lane: Lane) -> dict[str, Any]:
+        timeout = self._timeout + self._load_limit(lane)
+        return {"worker_id": worker_id, "lease": min(self._lease, timeout), "timeout": timeout}
+
+    def _claim(self, row: Row[Any], worker_id: str, lane: Lane) -> Claim:
         return Claim(
             job_id=row.id,
             worker_id=worker_id,
             attempt=row.attempt,
             max_attempts=row.max_attempts,
             request=request_from_row(row),
-            deadline_in=self._timeout,
+            deadline_in=self._timeout + self._load_limit(lane),
+            load_seconds=self._load_limit(lane),
             queued_seconds=max(0.0, row.started_at - (row.available_at or row.created_at)),
             request_id=row.request_id,
         )
 
-    def _has_pending(self, lane: Lane) -> bool:
+    def _has_pending(self, lane: Lane, only: Collection[str] | None) -> bool:
         with self._database.read() as connection:
-            return connection.scalar(_PENDING_JOB, {"lane": lane}) is not None
+            return has_pending(connection, lane, only)
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, HeartbeatResult]:
         """Extend the leases of `claims`, never past their deadlines. Returns the result by job id."""
@@ -130,8 +148,9 @@ class ClaimStore:
             row = connection.execute(_CHECK, fence(claim)).one_or_none()
         return HeartbeatResult(row is not None, bool(row and row.cancel_requested))
 
-    def progress(self, claim: Claim, progress: Progress) -> HeartbeatResult:
-        """Store the job's progress. Not durable: a power cut may lose it."""
+    def progress(self, claim: Claim, progress: Progress, *, deadline_in: float | None = None) -> HeartbeatResult:
+        """Store the job's progress. Not durable: a power cut may lose it. With `deadline_in` (seconds from now) its
+        deadline moves, and its lease ends no later."""
         with self._database.write(durable=False) as connection:
             changes: dict[str, Any] = {"phase": progress.phase.value, "step": progress.step}
             changes |= {"downloaded_bytes": progress.downloaded_bytes, "total_bytes": progress.total_bytes}
@@ -139,7 +158,10 @@ class ClaimStore:
                 changes["seconds_per_step"] = progress.seconds_per_step
             if progress.total_steps:
                 changes["total_steps"] = progress.total_steps
-            row = connection.execute(_PROGRESS, changes | fence(claim)).one_or_none()
+            if deadline_in is not None:
+                changes["deadline_in"] = deadline_in
+            statement = _PROGRESS if deadline_in is None else _PROGRESS_AND_DEADLINE
+            row = connection.execute(statement, changes | fence(claim)).one_or_none()
         return HeartbeatResult(row is not None, bool(row and row.cancel_requested))
 
     def complete(
@@ -149,7 +171,7 @@ class ClaimStore:
         *,
         timings: Mapping[str, float],
         warnings: Sequence[str] = (),
-        vram_peak_bytes: int = 0,
+        vram_peak_bytes: int | None = None,
         total_steps: int | None = None,
         safety: SafetyResult = SafetyResult.SKIPPED,
         merged: int = 1,
@@ -250,7 +272,9 @@ class ClaimStore:
     def expire_leases(self) -> Sequence[Row[Any]]:
         """Take jobs with an expired lease from their workers. Returns their rows. See `lease_expiry`."""
         with self._database.write() as connection:
-            expired = expire_leases(connection, lease_seconds=self._lease, timeout_seconds=self._timeout)
+            expired = expire_leases(
+                connection, lease_seconds=self._lease, timeout_seconds=self._timeout + self._load_seconds
+            )
             for row in expired:
                 enqueue_webhooks(connection, job_from_row(row), render=self._render)
         return expired
@@ -281,8 +305,6 @@ def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[O
 
 
 # Statements that every job needs are built once: building one costs as much as running it.
-
-_PENDING_JOB = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
 
 _CLAIM = (
     update(jobs)
@@ -336,6 +358,11 @@ _HEARTBEAT = (
 )
 
 _PROGRESS = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1).returning(jobs.c.cancel_requested)
+
+_DEADLINE = now() + bindparam("deadline_in", type_=Double)
+_PROGRESS_AND_DEADLINE = _PROGRESS.values(
+    deadline_at=_DEADLINE, lease_expires_at=earlier(jobs.c.lease_expires_at, _DEADLINE)
+)
 
 _STEPS = func.coalesce(bindparam("steps", type_=Integer), jobs.c.total_steps)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, update
+from sqlalchemy import Connection, Row, case, delete, select, union, update
 
 from app.core.deaths import Death
 from app.core.job import JobStatus
@@ -15,6 +15,7 @@ from app.store.db.database import Database, now
 from app.store.db.schema import PROCESSING, jobs, load_requests, worker_deaths, workers
 from app.store.db.upsert import insert_into
 from app.store.ops.counters import Counter, count
+from app.store.ops.memory_plans import end_plans
 from app.store.queue.lease_expiry import TIMED_OUT, backoff_after, status_after_failure
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.rows import job_from_row
@@ -32,17 +33,36 @@ class DeathStore:
     def record(self, worker_id: str, death: Death) -> Sequence[Row[Any]]:
         """Record the death of a worker and take its jobs from it; the attempts count. Returns the rows of the jobs.
 
+        After a death for lack of memory the memory plans of the models that it ran are recorded as killed.
+
         Only for a process that has certainly ended. Only jobs of this very worker are touched, so that recording it
         late, or twice, does no harm."""
         with self._database.write() as connection:
-            _record(connection, worker_id, death)
-            freed = _free_jobs(connection, worker_id, f"{WorkerDied.title}: {death.sentence}.")
+            plans = _end_plans(connection, worker_id, death)
+            _record(connection, worker_id, death, plans)
+            freed = _free_jobs(connection, worker_id, f"{WorkerDied.title}: {death.sentence}.{plans}")
             for row in freed:
                 enqueue_webhooks(connection, job_from_row(row), render=self._render)
         return freed
 
 
-def _record(connection: Connection, worker_id: str, death: Death) -> None:
+def _end_plans(connection: Connection, worker_id: str, death: Death) -> str:
+    """End the memory plans of a dead worker. Returns sentences about those that the kernel killed it for."""
+    running = _models_run(connection, worker_id) if death.cause == "out_of_memory" else ()
+    return "".join(
+        f" It held {model_id} by the memory plan {plan!r}; the next load on that device takes a smaller one, if any."
+        for model_id, plan in end_plans(connection, worker_id, running)
+    )
+
+
+def _models_run(connection: Connection, worker_id: str) -> Collection[str]:
+    """The models of the jobs and load requests that the worker was running."""
+    jobs_run = select(jobs.c.model_id).where(PROCESSING, jobs.c.worker_id == worker_id)
+    taken = (load_requests.c.worker_id == worker_id, load_requests.c.state == LoadState.TAKEN.value)
+    return set(connection.scalars(union(jobs_run, select(load_requests.c.model_id).where(*taken)))) - {None}
+
+
+def _record(connection: Connection, worker_id: str, death: Death, plans: str) -> None:
     connection.execute(delete(worker_deaths).where(worker_deaths.c.died_at < now() - KEPT_SECONDS))
     values = {"worker_id": worker_id, "cause": death.cause, "status": death.status, "died_at": now()}
     new = insert_into(worker_deaths, connection).values(**values).on_conflict_do_nothing()
@@ -50,7 +70,7 @@ def _record(connection: Connection, worker_id: str, death: Death) -> None:
         count(connection, {Counter("worker_deaths", detail=death.cause): 1})
     connection.execute(delete(workers).where(workers.c.id == worker_id))
     taken = (load_requests.c.worker_id == worker_id, load_requests.c.state == LoadState.TAKEN.value)
-    message = f"The worker died while it loaded the model: {death.sentence}."
+    message = f"The worker died while it loaded the model: {death.sentence}.{plans}"
     connection.execute(
         update(load_requests)
         .where(*taken)

@@ -24,7 +24,13 @@ class LoadRequestStore:
         self._database = database
 
     def create(
-        self, action: LoadAction, model_id: str | None, *, lifetime: float, addressee: str | None = None
+        self,
+        action: LoadAction,
+        model_id: str | None,
+        *,
+        lifetime: float,
+        addressee: str | None = None,
+        lora: str | None = None,
     ) -> LoadRequest:
         """Store a request that may be taken within `lifetime` seconds; durable."""
         with self._database.write() as connection:
@@ -40,6 +46,7 @@ class LoadRequestStore:
                     created_at=now(),
                     expires_at=now() + lifetime,
                     was_resident=False,
+                    lora=lora,
                 )
                 .returning(load_requests)
             ).one()
@@ -51,7 +58,7 @@ class LoadRequestStore:
         return None if row is None else _request(row)
 
     def under_way(self, action: LoadAction, model_id: str) -> LoadRequest | None:
-        """The newest request of this kind that is pending or being carried out."""
+        """The newest request of this kind for the model itself that is pending or being carried out."""
         waiting = and_(REQUESTED, _r.expires_at > now())
         with self._database.read() as connection:
             row = connection.execute(
@@ -59,6 +66,7 @@ class LoadRequestStore:
                 .where(
                     _r.action == action.value,
                     _r.model_id == model_id,
+                    _r.lora.is_(None),
                     or_(waiting, _r.state == LoadState.TAKEN.value),
                 )
                 .order_by(_r.seq.desc())
@@ -68,7 +76,7 @@ class LoadRequestStore:
 
     def being_loaded(self) -> list[LoadRequest]:
         """Load requests that workers are carrying out, oldest first."""
-        taken = and_(_r.action == LoadAction.LOAD.value, _r.state == LoadState.TAKEN.value)
+        taken = and_(_r.action == LoadAction.LOAD.value, _r.state == LoadState.TAKEN.value, _r.lora.is_(None))
         with self._database.read() as connection:
             return [_request(row) for row in connection.execute(select(load_requests).where(taken).order_by(_r.seq))]
 
@@ -77,6 +85,7 @@ class LoadRequestStore:
         clients get. Returns them as ended."""
         not_ended = and_(
             _r.action == LoadAction.LOAD.value,
+            _r.lora.is_(None),
             _r.state.in_([LoadState.PENDING.value, LoadState.TAKEN.value]),
             *([] if model_id is None else [_r.model_id == model_id]),
         )

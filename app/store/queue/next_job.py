@@ -29,25 +29,42 @@ _HEAD = (
     .limit(1)
     .with_for_update(skip_locked=True)  # PostgreSQL; in SQLite writers are exclusive already
 )
-# One model at a time: with several in one IN, the database would have to sort all their pending jobs.
 _WARM = _HEAD.where(jobs.c.model_id == bindparam("model"))
+_PENDING_JOB = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
+_PENDING_OF = _PENDING_JOB.where(jobs.c.model_id == bindparam("model"))
 
 
-def pick_next(connection: Connection, loaded: Collection[str], lane: Lane) -> str | None:
-    """The id of the job of `lane` to run on a worker that has the models `loaded`; None if none is available."""
-    head = _first(connection, lane, None)
+def pick_next(
+    connection: Connection, loaded: Collection[str], lane: Lane, only: Collection[str] | None = None
+) -> str | None:
+    """The id of the job of `lane` to run on a worker that has the models `loaded`; None if none is available. With
+    `only` it is a job of one of these models."""
+    head = _first(connection, lane, None) if only is None else _first_of(connection, lane, only)
     if head is None:
         return None
     if not loaded or head.model_id in loaded:
         return head.job_id
-    waiting = [found for model in sorted(loaded) if (found := _first(connection, lane, model)) is not None]
-    warm = min(waiting, key=lambda candidate: candidate.place, default=None)
+    warm = _first_of(connection, lane, loaded)
     chosen = choose(head, warm, loaded, affinity_bound(load_seconds(connection, head.model_id)))
     if chosen is not head:
         connection.execute(
             update(jobs).where(jobs.c.id == head.job_id, jobs.c.overtaken_at.is_(None)).values(overtaken_at=now())
         )
     return chosen.job_id
+
+
+def has_pending(connection: Connection, lane: Lane, only: Collection[str] | None) -> bool:
+    """Whether `lane` has a job that may be claimed now; with `only` one of these models."""
+    if only is None:
+        return connection.scalar(_PENDING_JOB, {"lane": lane}) is not None
+    return any(connection.scalar(_PENDING_OF, {"lane": lane, "model": model}) is not None for model in only)
+
+
+def _first_of(connection: Connection, lane: Lane, models: Collection[str]) -> Candidate | None:
+    """The first job of any of `models`. One query for each: with several in one IN, the database would have to sort
+    all their pending jobs; and without those of a model left out, it would scan them."""
+    waiting = [found for model in sorted(models) if (found := _first(connection, lane, model)) is not None]
+    return min(waiting, key=lambda candidate: candidate.place, default=None)
 
 
 def _first(connection: Connection, lane: Lane, model: str | None) -> Candidate | None:

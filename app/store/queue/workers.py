@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from app.core.catalog import Lane
 from app.store.db.database import Database, now
 from app.store.db.schema import workers
+from app.store.ops.memory_plans import end_plans
 
 WORKER_STATES = ("idle", "busy", "loading", "draining", "unhealthy")  # unhealthy: its device is out of service
 
@@ -57,6 +58,7 @@ class WorkerStore:
     def remove(self, worker_id: str) -> None:
         with self._database.write(durable=False) as connection:
             connection.execute(delete(workers).where(workers.c.id == worker_id))
+            end_plans(connection, worker_id)
 
     def live(self) -> list[dict[str, Any]]:
         """Rows of the workers with a heartbeat within one lease, oldest first."""

@@ -125,8 +125,8 @@ def answers(client, submit, worker, next_job, context):
         call("GET", path, url=path.format(owner="some", name="body"))
         for body in ({"model": "some/body", "input": {}}, {"model": "some/body"}):
             call("POST", f"/api/run-{media}-model", json=body)
-        for which in (waiting, "unknown"):
-            call("GET", f"/api/{media}s/{{job_id}}", url=f"/api/{media}s/{which}")
+        for which in (waiting, image, "unknown"):
+            call("GET", f"/api/{media}s/{{generation_id}}", url=f"/api/{media}s/{which}")
     call("GET", "/api/videos")
     call("POST", "/api/webhooks/replicate", json={})
     call("GET", "/api/keys")

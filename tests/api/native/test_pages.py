@@ -155,17 +155,48 @@ def test_every_response_has_an_id(client, path):
         assert client.get(path, headers={"X-Request-Id": hostile}).headers["X-Request-Id"] != hostile
 
 
-def test_an_unexpected_error_shows_nothing_and_is_logged(client, context, problem, monkeypatch, caplog):
-    def explode(*_):
-        raise RuntimeError("secret detail")
+def explode(*_):
+    raise RuntimeError("secret detail")
 
+
+def test_an_unexpected_error_is_logged_and_shown_on_this_machine_in_development(
+    client, context, problem, monkeypatch, caplog
+):
     monkeypatch.setattr(type(context.jobs), "counts", explode)
     with caplog.at_level("ERROR", "cyberimage.api"):
         answer = client.get("/api/queue")
-    problem(answer, 500, "internal")
-    assert "secret" not in answer.text
+    detail = problem(answer, 500, "internal")["detail"]
+    assert re.search(r"RuntimeError: secret detail at test_pages\.py:\d+\.", detail)
     assert "RuntimeError: secret detail" in caplog.text
     assert caplog.records[-1].request_id == answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "headers"),
+    [
+        ("production", "127.0.0.1", {}),
+        ("development", "192.168.1.7", {}),
+        ("development", "127.0.0.1", {"X-Forwarded-For": "203.0.113.7"}),
+        ("development", "127.0.0.1", {"Forwarded": "for=203.0.113.7"}),
+    ],
+)
+def test_an_unexpected_error_shows_nothing_elsewhere(
+    settings_in, tmp_path, problem, monkeypatch, environment, address, headers
+):
+    app = create_app(settings_in(tmp_path).model_copy(update={"environment": environment}))
+    context = app.extensions["cyberimage"].context
+    monkeypatch.setattr(type(context.jobs), "counts", explode)
+    answer = app.test_client().get("/api/queue", headers=headers, environ_base={"REMOTE_ADDR": address})
+    problem(answer, 500, "internal")
+    assert "secret" not in answer.text
+    assert "RuntimeError" not in answer.text
+    context.close()
+
+
+def test_the_status_says_how_full_the_disk_is(client, context, monkeypatch):
+    assert 0 < client.get("/status").json["disk"]["percent"] <= 100
+    monkeypatch.setattr(type(context.images), "used_percent", lambda _: None)
+    assert client.get("/status").json["disk"]["percent"] is None
 
 
 class TestCrossOrigin:
@@ -194,3 +225,10 @@ def test_the_api_process_stays_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+def test_browsers_find_the_icon_that_they_ask_for_unasked(client):
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.data[:4]) == (200, b"\0\0\1\0")
+    assert answer.mimetype in ("image/vnd.microsoft.icon", "image/x-icon")
+    assert 'rel="icon"' in client.get("/docs").text

@@ -195,8 +195,10 @@ def spec(media: str = "image") -> ModelSpec:
     return parse_model_line(f"Film;some/repo;words;huggingface;true;{options}")
 
 
-IMAGE_MODEL = ModelState(spec(), ("txt2img", "inpaint"), ModelFiles(True, 123), True, ["float8, model"], None)
-VIDEO_MODEL = ModelState(spec("video"), ("txt2video",), ModelFiles(False, None), False, [], Download(1, 2, 0.5))
+IMAGE_MODEL = ModelState(
+    spec(), ("txt2img", "inpaint"), ModelFiles(True, 123), True, ["float8, model"], ["16 bit, group"], None
+)
+VIDEO_MODEL = ModelState(spec("video"), ("txt2video",), ModelFiles(False, None), False, [], [], Download(1, 2, 0.5))
 LORA = KnownLora("style", "folder/style.safetensors", LoraFile("style", "sdxl", 9, 8, "base"), None, ("a", "b"))
 UNKNOWN_LORA = KnownLora("gone", None, None, "There is no LoRA 'gone'.")
 WORKER = {
@@ -230,6 +232,7 @@ SUMMARY = Summary(
     {"local": LaneState(1, 2, 1, 0), "remote": LaneState(0, 0, 0, 0)},
     {"count": 3, "bytes": 99},
     1000,
+    12.345,
 )
 READING = Reading(12.345, 2, 1000, 250, 77, (Gpu(0, "H100", 80, 8, None, 41), Gpu(1, "H100", 80, 8, 99, None)))
 RECENT = Recent(3, 0.33333333, 0.0123456, 1.0, 2.5)

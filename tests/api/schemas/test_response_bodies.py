@@ -12,7 +12,7 @@ from app.api.schemas.jobs import Accepted, JobBody, ProgressBody
 from app.api.schemas.loras import LoraBody
 from app.api.schemas.models import ModelBody
 from app.api.schemas.queue import QueueBody, WorkerBody
-from app.api.schemas.remote import RemoteJobBody, RemoteModelsBody, RemoteSchemaBody
+from app.api.schemas.remote import GenerationBody, RemoteModelsBody, RemoteSchemaBody
 from app.api.schemas.server import ChecksBody, CleanupBody, CpuBody, GpuBody, MemoryBody, RequestsBody, StatusBody
 from app.api.schemas.session import SessionBody
 from app.api.schemas.v1 import ListedModel, ModelLoaded, ModelsUnloaded, Pictures, StillWorking
@@ -42,7 +42,7 @@ def below_a_prefix(make: Callable[[], ResponseBody]) -> ResponseBody:
 
 BODIES: dict[str, Callable[[], ResponseBody]] = {
     **{f"job {name}": lambda view=view: JobBody.of(view) for name, view in JOBS.items()},
-    **{f"remote job {name}": lambda view=view: RemoteJobBody.of(view) for name, view in JOBS.items()},
+    **{f"remote job {name}": lambda view=view: GenerationBody.of(view) for name, view in JOBS.items()},
     "progress": lambda: ProgressBody.of(objects.RUNNING.job.progress),
     "accepted": lambda: Accepted.of(objects.SUBMISSION),
     "still working": lambda: StillWorking.of(objects.SUBMISSION).model_copy(

@@ -24,6 +24,7 @@ PUBLIC = {
     ("GET", "/"),
     ("GET", "/static/<path:filename>"),
     ("GET", "/docs"),
+    ("GET", "/favicon.ico"),
     ("GET", "/openapi.json"),
     ("GET", "/livez"),
     ("GET", "/readyz"),

@@ -55,13 +55,24 @@ def test_one_that_cannot_be_used_is_named_as_it_was_sent(client, problem, lora, 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/v1"])
 def test_a_name_is_given_used_and_taken_back(client, context, prefix):
     answer = client.post(f"{prefix}/loras/load", json={"lora_path": "ink", "name": "mine"})
-    assert (answer.status_code, answer.json["status"]) == (200, "loaded")
+    assert (answer.status_code, answer.json["status"], answer.json["models"]) == (200, "will_be_loaded", [])
     assert (answer.json["lora"]["id"], answer.json["lora"]["stands_for"]) == ("mine", "ink")
     job = client.post("/v1/txt2img", json={**FLAT, "lora_path": "mine"}).json["job_id"]
     assert context.jobs.get(job).request.loras[0].id == "ink"
     gone = [client.post(f"{prefix}/loras/unload", json={"name": "mine"}).json["status"] for _ in range(2)]
     assert gone == ["unloaded", "not_loaded"]
     assert client.post("/v1/txt2img", json={**FLAT, "lora_path": "mine"}).status_code == 400
+
+
+def test_names_are_taken_in_any_case(client, context):
+    client.post("/v1/loras/load", json={"lora_path": "INK", "name": "Mine"})
+    client.post("/v1/loras/load", json={"lora_path": "ink", "name": "mine"})
+    assert list(context.lora_names.all().items()) == [("mine", "ink")]
+    job = client.post("/v1/txt2img", json={**FLAT, "lora_path": "MINE"}).json["job_id"]
+    assert context.jobs.get(job).request.loras[0].id == "ink"
+    assert client.post("/v1/txt2img", json={**FLAT, "lora_path": "Ink"}).status_code == 202
+    assert client.post("/v1/loras/unload", json={"name": "mINE"}).json["status"] == "unloaded"
+    assert context.lora_names.all() == {}
 
 
 def test_one_of_the_hub_is_fetched_when_it_is_needed(client):

@@ -99,6 +99,7 @@ class CrashTest:
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "HEARTBEAT_SECONDS": "0.3",
             "JOB_TIMEOUT_SECONDS": "30",
+            "LOAD_TIMEOUT_SECONDS": "30",
             "WORKER_POLL_SECONDS": "0.3",
             "SYNC_TIMEOUT_SECONDS": "1",
             "MERGE_JOBS": "4",

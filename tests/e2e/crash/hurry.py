@@ -5,11 +5,14 @@ Nothing else about them differs from production.
 
 from __future__ import annotations
 
+import os
+
 ORPHAN_AGE_SECONDS = 10.0  # longer than anything here is ever frozen
 
 
 def hurry() -> None:
     """Call it before anything else of the project is imported."""
+    os.environ["CLEANUP_INTERVAL_SECONDS"] = "4"
     from app.core import job
     from app.process import parent_watch
 
@@ -27,5 +30,4 @@ def hurry() -> None:
     publish.TRY_AGAIN_SECONDS = 0.1
     storage_pause.PAUSE = Backoff(first=0.1, longest=0.5)
     maintenance.EXPIRE_EVERY_SECONDS = 0.4
-    maintenance.CLEAN_EVERY_SECONDS = 4.0
     orphans.ORPHAN_AGE_SECONDS = ORPHAN_AGE_SECONDS

@@ -95,6 +95,20 @@ def test_after_the_last_try_it_is_dead_and_can_be_replayed(
     assert {call.id for call in receiver.calls} == {delivery.id}
 
 
+def test_the_number_of_tries_is_a_setting(
+    open_harness: Callable[..., Harness], receiver: Receiver, start_dispatcher: StartDispatcher
+) -> None:
+    harness = open_harness(webhook_max_attempts=2)
+    receiver.answers["/"] = [500] * 9
+    job_id = harness.finish(receiver.url())
+    start_dispatcher(harness)
+    assert settled(harness, job_id) is DeliveryState.DEAD
+    assert len(receiver.calls) == 2
+    harness.webhooks.replay(harness.only(job_id).id)  # with fresh tries
+    eventually(lambda: len(receiver.calls) == 4)
+    assert settled(harness, job_id) is DeliveryState.DEAD
+
+
 def test_gone_stops_at_once(harness: Harness, receiver: Receiver, start_dispatcher: StartDispatcher) -> None:
     receiver.answers["/"] = [410]
     job_id = harness.finish(receiver.url())

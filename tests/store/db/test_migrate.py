@@ -103,15 +103,17 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
     store.submit(prompt="ÜBER den Wolken")
     store.complete(store.claim())
     with database.write() as connection:
+        connection.execute(text("DROP VIEW jobs_readable"))
         connection.execute(text("ALTER TABLE outputs DROP COLUMN search_text"))
         for later in (
             "jobs DROP COLUMN interruptions",
             "workers DROP COLUMN device_id",
             "workers DROP COLUMN device_error",
             "predictions DROP COLUMN ended_at",
+            "model_orders DROP COLUMN lora",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
-        for table in ("device_faults", "worker_deaths", "spending"):
+        for table in ("device_faults", "worker_deaths", "memory_plans", "device_refusals", "spending"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
     migrate(database)

@@ -8,7 +8,7 @@ from app.core.job import JobStatus, Phase, Progress
 from app.store.db.database import Database
 from app.store.queue.claims import BACKOFF_MAX_SECONDS, BACKOFF_SECONDS
 from app.store.queue.lease_expiry import MAX_INTERRUPTIONS
-from tests.store.harness import LEASE, TIMEOUT, Store
+from tests.store.harness import LEASE, TIMEOUT, Store, a_request
 
 
 def test_a_heartbeat_extends_the_lease(store: Store) -> None:
@@ -204,3 +204,27 @@ def test_jobs_from_the_future_are_served(store: Store) -> None:
     assert claim.job_id == job.id
     assert claim.queued_seconds == 0
     assert store.claim("w1").job_id == warm.id
+
+
+def test_loading_has_time_of_its_own_until_drawing_begins(database: Database) -> None:
+    store = Store(database, lease=30, timeout=100, load=1000)
+    job = store.submit()
+    claim = store.claim()
+    assert (claim.deadline_in, claim.load_seconds) == (1100, 1000)
+    row = store.row(job.id)
+    assert row.deadline_at - row.started_at == pytest.approx(1100)
+    store.claims.progress(claim, Progress(Phase.GENERATING), deadline_in=100)
+    row = store.row(job.id)
+    assert 100 <= row.deadline_at - row.started_at < 1000
+    assert row.lease_expires_at <= row.deadline_at
+    store.claims.progress(claim, Progress(Phase.GENERATING), deadline_in=5)  # shorter than the lease
+    row = store.row(job.id)
+    assert row.lease_expires_at == row.deadline_at
+
+
+def test_a_providers_model_is_not_loaded_here(database: Database) -> None:
+    store = Store(database, lease=30, timeout=100, load=1000)
+    store.jobs.enqueue(a_request(), client_id="alice", lane="remote")
+    claim = store.claims.claim("w1", lane="remote")
+    assert claim is not None
+    assert (claim.deadline_in, claim.load_seconds) == (100, 0)

@@ -128,6 +128,10 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "idle poll and claim": (lambda store: store.claim(), {"ix_jobs_line"}),
     "claim in the other lane": (lambda store: store.claims.claim("w", lane="remote"), {"ix_jobs_line"}),
     "claim with models": (lambda store: store.claim("w", "warm", "other"), {"ix_jobs_line", "ix_jobs_model_line"}),
+    "claim of some models": (
+        lambda store: store.claims.claim("w", ["warm"], only=["warm", "other"]),
+        {"ix_jobs_model_line"},
+    ),
     "claim what is alike": (lambda store: store.claims.claim_batch(store.claim(), 7), {"ix_jobs_model_line"}),
     "enqueue": (lambda store: store.submit(client="c1"), {"ix_jobs_line", "ix_jobs_client_line"}),
     "enqueue with a key": (lambda store: store.submit_with_key("k"), set()),

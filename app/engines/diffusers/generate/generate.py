@@ -16,7 +16,7 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
 from app.core.videos import USUAL_FPS, VIDEO_FAMILIES
-from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, Pixels
+from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn, Pixels
 from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
@@ -40,8 +40,8 @@ def generate(
     previews: bool = True,
     batch_size: int = 1,
 ) -> Generation:
-    """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, GenerationError,
-    UnsupportedTask, NotFinite; out of memory passes through."""
+    """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, as PartlyDrawn when some were
+    finished, GenerationError, UnsupportedTask, NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, request.task)
     call = pipeline_arguments(pipeline, request, inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
@@ -54,14 +54,20 @@ def generate(
     images: list[GeneratedImage] = []
     videos: list[GeneratedVideo] = []
     batch_size = _batch_size(pipeline, request, batch_size)
-    for index in range(0, request.num_images, batch_size):
-        seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
-        progress.begin(index, len(seeds))
-        for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, progress), strict=True):
-            if is_video:
-                videos.append(_encode_video(drawn, seed, _fps(pipeline, request, call)))
-            else:
-                images.append(GeneratedImage(_restore_unmasked(to_pixels(drawn), inputs), seed))
+    try:
+        for index in range(0, request.num_images, batch_size):
+            seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
+            progress.begin(index, len(seeds))
+            for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, progress), strict=True):
+                if is_video:
+                    videos.append(_encode_video(drawn, seed, _fps(pipeline, request, call)))
+                else:
+                    images.append(GeneratedImage(_restore_unmasked(to_pixels(drawn), inputs), seed))
+    except Cancelled:
+        if not (images or videos):
+            raise
+        stopped = build_generation(model, pipeline, request, call, images, progress, batch_size, videos)
+        raise PartlyDrawn(stopped) from None
     progress.enter(Phase.DONE)
     return build_generation(model, pipeline, request, call, images, progress, batch_size, videos)
 
@@ -93,7 +99,7 @@ def build_generation(
             *_size_warnings(request, width, height),
             *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo),
         ),
-        vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0,
+        vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else None,
     )
 
 

@@ -21,6 +21,7 @@ from app.core.faults import is_beyond_the_job
 from app.engines.base import Pixels
 from app.engines.diffusers.generate.task_pipelines import decode_frame, first_frame
 from app.engines.diffusers.load.errors import log
+from app.engines.diffusers.load.model_offload import staying_beside
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
 FIRST_AFTER_SECONDS = 0.4
@@ -102,7 +103,7 @@ class Previewer:
         if shrink < 1.0:
             height, width = (max(1, round(side * shrink)) for side in grid.shape[-2:])
             grid = torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")
-        with torch.inference_mode():
+        with torch.inference_mode(), staying_beside(vae):
             if is_video:
                 pictures = decode_frame(vae, grid).float()
             else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import huggingface_hub.errors as hub
 
 from app.core.catalog import ModelSpec
+from app.core.faults import is_out_of_memory
 from app.errors import GenerationError, ModelDownloadFailed, ModelRequiresAuth, ModelUnavailable, StorageFull
 
 # What the libraries raise when files are missing, damaged, or of an unknown kind. HTTPError is the base class of the
@@ -20,34 +22,51 @@ _UNREACHABLE = (hub.HTTPError, ConnectionError, TimeoutError, hub.EntryNotFoundE
 MEMORY_ERRORS = (RuntimeError, MemoryError, OSError)  # what may mean that memory ran out: app.core.faults decides
 
 
-def download_error(error: BaseException, spec: ModelSpec) -> GenerationError:
-    """The error for a model that could not be downloaded from the hub."""
+@dataclass(frozen=True)
+class Advice:
+    """What to do about a kind of file that cannot be downloaded: `by_hand` without the hub, `name` to look up when the
+    hub has no such repository. `kind` is what the repository should be."""
+
+    kind: str
+    by_hand: str
+    name: str
+
+
+MODEL = Advice(
+    "a diffusers model", "copy the model here and configure its folder as a local model", "the repo in the MODEL_ line"
+)
+LORA = Advice("a LoRA", "put its .safetensors file into the folder LORAS_DIR", "the LoRA's name in the request")
+CHECKER = Advice("a safety checker", "copy its folder into MODEL_CACHE_DIR", "the name in SAFETY_CHECKER")
+
+
+def download_error(error: BaseException, spec: ModelSpec, advice: Advice = MODEL) -> GenerationError:
+    """The error for a repository that could not be downloaded from the hub."""
     repo, causes = spec.repo, list(_chain(error))
     if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
         return StorageFull(f"The disk is full; {repo} could not be downloaded. Free some space in MODEL_CACHE_DIR.")
     for cause in causes:
-        known = _hub_answer(cause, spec)
+        known = _hub_answer(cause, spec, advice)
         if known is not None:
             return known
     if any(isinstance(cause, hub.OfflineModeIsEnabled) for cause in causes):
         return ModelUnavailable(
-            f"{repo} is not on this machine and HF_HUB_OFFLINE forbids a download. Unset it, or copy the model here."
+            f"{repo} is not on this machine and HF_HUB_OFFLINE forbids a download. Unset it, or {advice.by_hand}."
         )
     unreachable = [cause for cause in causes if isinstance(cause, _UNREACHABLE)]
     if unreachable:
         return ModelDownloadFailed(
             f"{repo} is not on this machine and the hub could not be reached ({_first_line(unreachable[-1])})."
-            " Check the network, or copy the model here and configure its folder as a local model."
+            f" Check the network, or {advice.by_hand}."
         )
     if "safetensors" in str(error):
         return ModelUnavailable(
             f"{repo} does not have all its weights as .safetensors. Pickles can run code and are never loaded;"
-            " use a version of the model with .safetensors files."
+            f" use a version of {repo} with .safetensors files."
         )
     return ModelUnavailable(f"{repo} cannot be used: {_first_line(error)}")
 
 
-def _hub_answer(error: BaseException, spec: ModelSpec) -> GenerationError | None:
+def _hub_answer(error: BaseException, spec: ModelSpec, advice: Advice) -> GenerationError | None:
     """The error for a hub response, None when `error` is not one. The order matters: gated is also not found."""
     repo = spec.repo
     if isinstance(error, hub.GatedRepoError):
@@ -59,12 +78,12 @@ def _hub_answer(error: BaseException, spec: ModelSpec) -> GenerationError | None
         if spec.requires_auth:
             return ModelRequiresAuth(f"The hub denies access to {repo}. Put a token with access into .env as HF_TOKEN.")
         return ModelUnavailable(
-            f"The hub has no {repo}, or it is private. Check the repo in the MODEL_ line; if private, set HF_TOKEN."
+            f"The hub has no {repo}, or it is private. Check {advice.name}; if it is private, set HF_TOKEN."
         )
     if isinstance(error, hub.RevisionNotFoundError):
         return ModelUnavailable(f"{repo} has no revision {spec.options.revision!r}. Correct it in the MODEL_ line.")
     if isinstance(error, hub.RemoteEntryNotFoundError):
-        return ModelUnavailable(f"{repo} is not a diffusers model: the hub has no such file ({_first_line(error)}).")
+        return ModelUnavailable(f"{repo} is not {advice.kind}: the hub has no such file ({_first_line(error)}).")
     if isinstance(error, hub.HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
         if status in (401, 403):
@@ -100,3 +119,15 @@ log = logging.getLogger("cyberimage.models")
 def warn_once(message: str) -> None:
     """Log `message` as a warning on the first call with it."""
     log.warning(message)
+
+
+def fits_in_memory(work: Callable[[], None]) -> bool:
+    """Run `work`; False if memory ran out. The exception and its frames are released on return."""
+    try:
+        work()
+    except MEMORY_ERRORS as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("out of memory: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+        return False
+    return True

@@ -37,6 +37,11 @@ class LoadPlan:
         return self.plan == "none" and self.compression.movable
 
     @property
+    def whole_parts(self) -> bool:
+        """Whether all weights of a part are on the device while it runs."""
+        return self.plan in ("none", "model")
+
+    @property
     def dtypes(self) -> Any:
         """The `dtype` argument of `from_pretrained`."""
         return {"default": self.dtype, **dict.fromkeys(self.exact, torch.float32)} if self.exact else self.dtype

@@ -13,6 +13,7 @@ from app.core.memory_parts import DENOISERS
 from app.core.memory_plan import Plan
 from app.core.request import GenerationRequest
 from app.engines.diffusers.load.load_plan import LoadPlan
+from app.engines.diffusers.load.model_offload import offload_parts
 
 _CPU = torch.device("cpu")
 _TILE_SIDE = 512  # pixels: decoding a tile takes a quarter of the memory of 1024
@@ -23,7 +24,7 @@ def place(pipeline: Any, load_plan: LoadPlan) -> None:
     """Move a new pipeline to its device according to its offload plan."""
     device = load_plan.device
     if load_plan.plan == "model":
-        pipeline.enable_model_cpu_offload(device=device)
+        offload_parts(pipeline, device)
     elif load_plan.plan == "group":
         _offload_groups(pipeline, device, pinned=load_plan.pinned)
     elif load_plan.plan == "sequential":
@@ -49,20 +50,19 @@ def apply_memory_savings(pipeline: Any, device: torch.device, plan: Plan) -> tup
     description, empty when nothing changed, and the plan from now on. Images stay bit-identical."""
     if plan != "none" or device.type != "cuda" or not getattr(pipeline, "model_cpu_offload_seq", None):
         return "", plan
-    pipeline.enable_model_cpu_offload(device=device)
+    offload_parts(pipeline, device)
     return "its parts are offloaded to main memory", "model"
 
 
-def can_tile(pipeline: Any) -> bool:
-    """Whether the VAE supports tiling (its memory peak limits the image size) and does not use it yet."""
-    vae = getattr(pipeline, "vae", None)
+def can_tile(vae: Any) -> bool:
+    """Whether `vae` supports tiling (its memory peak limits the image size) and does not use it yet."""
     return hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", False)
 
 
 @contextmanager
 def tiled(pipeline: Any, wanted: bool) -> Iterator[None]:
     """Enable VAE tiling within the block if `wanted`. Tiling changes large images, so it is disabled afterwards."""
-    if not wanted or not can_tile(pipeline):
+    if not wanted or not can_tile(getattr(pipeline, "vae", None)):
         yield
         return
     enable_tiles(pipeline.vae)

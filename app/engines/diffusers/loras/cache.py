@@ -48,6 +48,7 @@ class LoraCache:
         self._most, self._most_bytes = most, most_bytes
         self._quantized = quantized
         self._kept: dict[Key, Additions] = {}  # least recently used first
+        self._ids: dict[Key, str] = {}  # those that requests named them by
 
     @property
     def bytes(self) -> int:
@@ -69,12 +70,30 @@ class LoraCache:
         finally:
             applied.remove()
 
+    def load(self, lora: LoraRequest) -> None:
+        """Read `lora` into memory, before a request asks for it. Raises LoraIncompatible."""
+        self._get(lora)
+        self._make_room(keep={lora.key})
+
+    def remove(self, lora_id: str) -> bool:
+        """Free a LoRA; False if it was not in memory."""
+        keys = [key for key in self._kept if self._ids[key].casefold() == lora_id.casefold()]
+        for key in keys:
+            del self._kept[key]
+        return bool(keys)
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the LoRAs in memory, most recently used last. Safe in other threads."""
+        return [self._ids[key] for key in list(self._kept)]
+
     def clear(self) -> None:
         self._kept.clear()
 
     def _get(self, lora: LoraRequest) -> Additions:
         key = lora.key
         additions = self._kept.pop(key) if key in self._kept else self._read(lora)
+        self._ids[key] = lora.card.id
         self._kept[key] = additions  # now the most recently used
         return additions
 

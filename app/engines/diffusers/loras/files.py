@@ -15,20 +15,22 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.downloads import fetch_file, require_size
-from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error, log
+from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LORA, download_error, log
 from app.engines.diffusers.load.weights import fingerprint
 from app.engines.diffusers.loras.cache import LoraRequest
-from app.errors import GenerationError, LoraUnavailable
+from app.errors import LoraUnavailable
 from app.files import loras as files
 
 
 def find_loras(request: GenerationRequest, settings: EngineSettings, control: Control) -> Sequence[LoraRequest]:
     """The LoRAs of `request`, each a complete safetensors file on this machine. Raises what `locate_lora` does."""
-    found = []
-    for choice in request.loras:
-        file = locate_lora(choice.id, settings, control)
-        found.append(LoraRequest(file, files.inspect(file, choice.id), choice.scale))
-    return found
+    return [find_lora(choice.id, settings, control, choice.scale) for choice in request.loras]
+
+
+def find_lora(lora_id: str, settings: EngineSettings, control: Control, scale: float = 1.0) -> LoraRequest:
+    """One LoRA by its id. Raises what `locate_lora` does."""
+    file = locate_lora(lora_id, settings, control)
+    return LoraRequest(file, files.inspect(file, lora_id), scale)
 
 
 def describe(loras: Sequence[LoraRequest]) -> list[dict[str, Any]]:
@@ -65,10 +67,11 @@ def locate_lora(lora_id: str, settings: EngineSettings, control: Control) -> Pat
         return _download(repo, name, settings, control)
     except hub.RepositoryNotFoundError:
         raise LoraUnavailable(
-            f"The hub has no {repo}, or it is private. Check the LoRA's name; if it is private, set HF_TOKEN."
+            f"The hub has no {repo}, or it is private. Check {LORA.name}; if it is private, set HF_TOKEN."
         ) from None
     except DOWNLOAD_ERRORS as error:
-        raise _lora_error(error, repo) from error
+        spec = ModelSpec(id="lora", name="lora", repo=repo, description="", source="huggingface")
+        raise download_error(error, spec, LORA) from error
 
 
 def _download(repo: str, name: str | None, settings: EngineSettings, control: Control) -> Path:
@@ -91,8 +94,3 @@ def _only_lora(repo: str, names: list[str]) -> str:
         named = ", ".join(f"{repo}/{name}" for name in candidates[:5])
         raise LoraUnavailable(f"{repo} has several LoRAs; name one of them: {named}.")
     raise LoraUnavailable(f"{repo} has no .safetensors file. Pickles can run code and are never loaded.")
-
-
-def _lora_error(error: BaseException, repo: str) -> GenerationError:
-    """The error for a failed download: the same as for a model's (network, token, disk)."""
-    return download_error(error, ModelSpec(id="lora", name="lora", repo=repo, description="", source="huggingface"))

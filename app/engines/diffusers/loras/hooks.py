@@ -1,6 +1,7 @@
 """A LoRA as two small matrices per layer, and forward hooks that add their product to the layer's output.
 
-diffusers and peft assign a denoiser's tensors to layers; then the adapters are unloaded and only the matrices are kept.
+diffusers and peft assign a denoiser's tensors to the layers of a skeleton without weights, of which only the matrices
+are kept.
 Forward hooks on the base's layers are cheaper than peft's layers, need one addition for several LoRAs, and leave
 nothing in the model after their removal.
 """
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from peft.tuners.lora import LoraLayer
 from torch.nn import functional
+
+from app.engines.diffusers.loras.skeleton import skeleton_of
 
 LayerKey = tuple[str, str]  # the pipeline's part, and the layer's path in it
 
@@ -40,42 +43,40 @@ Additions = Mapping[LayerKey, LoraMatrices]
 def denoiser_additions(
     pipeline: Any, tensors: Mapping[str, torch.Tensor], alphas: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> dict[LayerKey, LoraMatrices]:
-    """The matrices of `tensors`, in diffusers' names, by layer of `pipeline`, which is unchanged when this returns or
-    raises. `metadata` is peft's configuration; a file has that, or `alphas`, or neither."""
+    """The matrices of `tensors`, in diffusers' names, by layer of `pipeline`, which is not touched. `metadata` is
+    peft's configuration; a file has that, or `alphas`, or neither."""
     adapter = "reading"
     found: dict[LayerKey, LoraMatrices] = {}
-    try:
-        for name in dict.fromkeys(tensor.partition(".")[0] for tensor in tensors):
-            part = getattr(pipeline, name)
-            part.load_lora_adapter(
-                dict(tensors),
-                prefix=name,
-                network_alphas=dict(alphas) or None,
-                metadata=dict(metadata) if metadata and not alphas else None,
-                adapter_name=adapter,
-                low_cpu_mem_usage=True,
-                _pipeline=pipeline,
-            )
-            found |= {
-                (name, path): _matrices(layer, adapter, part)
-                for path, layer in part.named_modules()
-                if isinstance(layer, LoraLayer) and adapter in layer.lora_A
-            }
-    finally:
-        pipeline.unload_lora_weights()
+    for name in dict.fromkeys(tensor.partition(".")[0] for tensor in tensors):
+        skeleton = skeleton_of(getattr(pipeline, name))
+        skeleton.load_lora_adapter(
+            dict(tensors),
+            prefix=name,
+            network_alphas=dict(alphas) or None,
+            metadata=dict(metadata) if metadata and not alphas else None,
+            adapter_name=adapter,
+            low_cpu_mem_usage=True,
+        )
+        found |= {
+            (name, path): _matrices(layer, adapter, _home(getattr(pipeline, name), path))
+            for path, layer in skeleton.named_modules()
+            if isinstance(layer, LoraLayer) and adapter in layer.lora_A
+        }
     return found
 
 
-def _matrices(layer: Any, adapter: str, part: Any) -> LoraMatrices:
-    dtype = working_dtype(layer.get_base_layer().weight, part)
+def _home(part: torch.nn.Module, path: str) -> torch.device:
+    """Where the weights of a layer are; main memory while the layer has none."""
+    weight = part.get_submodule(path).weight
+    assert isinstance(weight, torch.Tensor)
+    return torch.device("cpu") if weight.is_meta else weight.device
+
+
+def _matrices(layer: Any, adapter: str, device: torch.device) -> LoraMatrices:
+    dtype = layer.get_base_layer().weight.dtype
     down, up = layer.lora_A[adapter].weight.detach(), layer.lora_B[adapter].weight.detach()
     scaled = up.float() * layer.scaling[adapter]
-    return LoraMatrices(down.to(dtype).clone(), scaled.to(dtype))
-
-
-def working_dtype(weight: torch.Tensor, part: Any) -> torch.dtype:
-    """The compute dtype of a layer: that of `part` when the weight is stored in a narrower one."""
-    return weight.dtype if weight.dtype.itemsize > 1 else part.dtype
+    return LoraMatrices(down.to(device, dtype, copy=True), scaled.to(device, dtype))
 
 
 class ActiveLoras:

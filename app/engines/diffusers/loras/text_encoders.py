@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from app.engines.diffusers.loras.hooks import LayerKey, LoraMatrices, working_dtype
+from app.engines.diffusers.loras.hooks import LayerKey, LoraMatrices
+from app.engines.diffusers.loras.skeleton import working_dtype
 
 _PARTS = {  # by how a tensor's name begins
     "lora_te_": "text_encoder",

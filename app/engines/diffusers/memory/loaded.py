@@ -81,4 +81,5 @@ class LoadedModel:
             parked=parked,
             form=self.load_plan.form,
             attention=self.attention,
+            loras=self.loras.ids,
         )

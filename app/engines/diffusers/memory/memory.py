@@ -12,7 +12,9 @@ import torch
 
 from app.core.catalog import ModelSpec
 from app.core.memory_parts import PictureSize
+from app.core.memory_use import MemoryUse
 from app.core.request import GenerationRequest
+from app.monitoring.resources import rss_bytes
 
 _USUAL_SIDE = 1024  # pixels, of a model without a default size
 _CGROUP = Path("/sys/fs/cgroup")
@@ -31,6 +33,11 @@ def free_bytes(device: torch.device) -> int:
     available = int(psutil.virtual_memory().available)
     limit = _container_room()
     return available if limit is None else min(available, limit)
+
+
+def memory_use(device: torch.device) -> MemoryUse:
+    """Of this process, on `device` too if it is a GPU. Reads torch's own books: it is no use of the device."""
+    return MemoryUse(rss_bytes(), torch.cuda.memory_allocated(device) if is_gpu(device) else None)
 
 
 def ram_bytes() -> int:

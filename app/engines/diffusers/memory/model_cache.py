@@ -8,11 +8,12 @@ import torch
 
 from app.core.catalog import ModelSpec
 from app.core.faults import is_out_of_memory
+from app.core.memory_use import MemoryChange
 from app.core.parking import count_to_evict, evictions_to_park, reserve_bytes
 from app.engines.base import ResidentModel
 from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import free_bytes, gigabytes, ram_bytes, release
+from app.engines.diffusers.memory.memory import free_bytes, gigabytes, memory_use, ram_bytes, release
 
 _CPU = torch.device("cpu")
 
@@ -45,13 +46,23 @@ class ModelCache:
     def remove(self, model_id: str) -> bool:
         """Remove a model and free its memory; True if it was in memory. No other reference to its pipeline may
         exist."""
+        before = memory_use(self._device)
         was_here = self._models.pop(model_id, None) is not None
         was_here |= self._ram_cache.remove(model_id)
         self._ram_cache.move_to_ram(self._in_use())
         if was_here:
             release()
-            log.info("%s: unloaded", model_id)
+            log.info("%s: unloaded; %s", model_id, MemoryChange(before, memory_use(self._device)))
         return was_here
+
+    def remove_lora(self, model_id: str, lora_id: str) -> bool:
+        """Free a LoRA of a model; False if it was not in memory."""
+        model, before = self._models.get(model_id), memory_use(self._device)
+        if model is None or not model.loras.remove(lora_id):
+            return False
+        release()
+        log.info("%s: unloaded the LoRA %s; %s", model_id, lora_id, MemoryChange(before, memory_use(self._device)))
+        return True
 
     def remove_others(self, model_id: str) -> bool:
         """Evict all models but one; True if there were any. Models that share parts with it are removed, not parked,
@@ -144,15 +155,16 @@ class ModelCache:
     def _evict(self, model_id: str, held: Collection[int] = ()) -> None:
         """Free a model's device memory, moving it to the RAM cache if there is room. Takes an id, not a model, since a
         reference would keep its memory."""
+        before = memory_use(self._device)
         model = self._models.pop(model_id, None)
         if model is None:
             return
         in_use = self._in_use() | set(held)
-        if not self._ram_cache.put(model, in_use):
-            log.info("%s: unloaded", model_id)
+        how = "parked" if self._ram_cache.put(model, in_use) else "unloaded"
         del model
         self._ram_cache.move_to_ram(in_use)
         release()
+        log.info("%s: %s; %s", model_id, how, MemoryChange(before, memory_use(self._device)))
 
     def _in_use(self) -> set[int]:
         return {part for model in self._models.values() for part in model.weights}

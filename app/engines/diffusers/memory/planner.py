@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from app.core.memory_plan import (
     loading_order,
     plans,
     smaller_than,
+    smaller_than_killed,
 )
 from app.engines.base import EngineSettings
 from app.engines.diffusers.load.build import find_class, pipeline_class_name
@@ -53,7 +54,8 @@ class Planning:
 @dataclass
 class _Chosen:
     """The plan of a model, one of `allowed`, which come from `candidates`. After it ran out of memory `smaller` are
-    those to choose from next; `first_form` is that of the plan that ran out first."""
+    those to choose from next; `first_form` is that of the plan that ran out first. `killed` names a plan that is
+    avoided because the kernel killed a worker under it."""
 
     spec: ModelSpec
     dtype: torch.dtype
@@ -61,6 +63,7 @@ class _Chosen:
     candidates: Sequence[MemoryPlan] = field(repr=False)
     allowed: Sequence[MemoryPlan] = field(repr=False)
     first_form: str
+    killed: str = ""
     smaller: Sequence[MemoryPlan] = field(default=(), repr=False)
 
 
@@ -84,12 +87,13 @@ class MemoryPlanner:
         """`load_plan` with the first plan that fits into the memory that is free, or that evicting other models frees;
         they are evicted.
 
-        Raises OutOfMemory when none fits, and ModelUnavailable when no form of the model can be placed as asked.
+        Raises NoRoom when none fits, and ModelUnavailable when no form of the model can be placed as asked.
         """
         here = [name for name, part in shared.items() if self._model_cache.has_on_device(part)]
         held = {id(shared[name]) for name in here}
         planning = self._planning(spec, checkpoint, load_plan, here, size)
-        candidates = self._remaining(spec, load_plan.dtype, planning.candidates)
+        killed = self._settings.plan_history.killed(spec.id)
+        candidates = self._remaining(spec, load_plan.dtype, smaller_than_killed(planning.candidates, killed))
         plan = _first(candidates, self._reachable(held))
         room = self._make_room(spec, plan, held)
         plan = _first(candidates, room)  # again: perhaps not all was freed
@@ -100,7 +104,13 @@ class MemoryPlanner:
         before = self._chosen.get(spec.id)
         same = before is not None and (before.spec, before.dtype) == (spec, load_plan.dtype)
         first_form = before.first_form if before is not None and same else plan.form.label
-        self._chosen[spec.id] = _Chosen(spec, load_plan.dtype, plan, planning.candidates, candidates, first_form)
+        avoided = _avoided(planning.candidates, killed, plan)
+        if avoided:
+            log.warning("%s: the kernel killed a worker under the memory plan %s; now %s", spec.id, avoided, plan.name)
+        self._chosen[spec.id] = _Chosen(
+            spec, load_plan.dtype, plan, planning.candidates, candidates, first_form, avoided
+        )
+        self._settings.plan_history.begin(spec.id, plan.name)
         return _with_plan(load_plan, plan, planning.model)
 
     def step_down(self, spec: ModelSpec, *, same_form_first: bool = False) -> bool:
@@ -119,6 +129,16 @@ class MemoryPlanner:
         """Whether the form chosen last is another one than before memory ran out."""
         chosen = self._chosen.get(spec.id)
         return chosen is not None and chosen.first_form != chosen.plan.form.label
+
+    def killed_note(self, spec: ModelSpec) -> str:
+        """A sentence about the plan that is avoided because the kernel killed a worker under it; empty if none is."""
+        chosen = self._chosen.get(spec.id)
+        if chosen is None or not chosen.killed:
+            return ""
+        return (
+            f"The machine ran out of memory while it held {spec.id} as {chosen.killed}, so it is held as"
+            f" {chosen.plan.label} now. The picture may differ if the weights have another form."
+        )
 
     def forget(self, spec: ModelSpec) -> None:
         """Choose among all plans again."""
@@ -150,7 +170,12 @@ class MemoryPlanner:
         )
         on_gpu = is_gpu(self._device)
         can_tile = not load_plan.tiles and hasattr(part_class(checkpoint.kinds.get("vae", "")), "enable_tiling")
-        model = PlannedModel(parts, size, on_gpu, here, at_once=checkpoint.is_single_file, can_tile=can_tile)
+        model = PlannedModel(
+            *(parts, size, on_gpu, here),
+            at_once=checkpoint.is_single_file,
+            can_tile=can_tile,
+            previews=self._settings.previews,
+        )
         wish = options.offload or self._settings.offload
         candidates = plans(model, forms.usable, wish)
         if not candidates:
@@ -200,6 +225,11 @@ def _compression(asked: Compression, plan: MemoryPlan) -> Compression:
     method = next((kinds[part] for part in quantised), "")
     cast = tuple(part for part, kind in kinds.items() if kind == "float8")
     return dataclasses.replace(asked, method=method, parts=quantised, cast=cast)
+
+
+def _avoided(candidates: Sequence[MemoryPlan], killed: Collection[str], chosen: MemoryPlan) -> str:
+    """The label of the first of `candidates` that was killed, unless it had to be chosen again."""
+    return next((plan.label for plan in candidates if plan.name in killed and plan.name != chosen.name), "")
 
 
 def _first(candidates: Sequence[MemoryPlan], room: Room) -> MemoryPlan:

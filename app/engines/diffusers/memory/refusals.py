@@ -11,7 +11,7 @@ import torch
 from app.core.catalog import ModelSpec
 from app.core.memory_plan import Form, MemoryPlan, Room, choose, plans
 from app.engines.diffusers.memory.memory import gigabytes
-from app.errors import ModelUnavailable, OutOfMemory
+from app.errors import ModelUnavailable, NoRoom
 
 if TYPE_CHECKING:
     from app.engines.diffusers.memory.planner import Planning
@@ -28,12 +28,12 @@ def impossible_wish(spec: ModelSpec, wish: str, forms: Sequence[Form]) -> ModelU
     )
 
 
-def no_room(spec: ModelSpec, planning: Planning, plan: MemoryPlan, room: Room, device: torch.device) -> OutOfMemory:
+def no_room(spec: ModelSpec, planning: Planning, plan: MemoryPlan, room: Room, device: torch.device) -> NoRoom:
     """The error for `plan`, the closest one, that does not fit into `room`."""
     needed, free, where = plan.device.highest, room.device, str(device)
     if needed <= free:
         needed, free, where = plan.ram.highest, room.ram, "this machine (main memory, without swap)"
-    return OutOfMemory(
+    return NoRoom(
         f"{spec.id} needs about {gigabytes(needed)} of memory on {where}, where {gigabytes(free)}"
         f" are free ({plan.label}). {' '.join([*_advice(planning, room), _OTHERWISE])}"
     )

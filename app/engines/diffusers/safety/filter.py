@@ -22,7 +22,7 @@ from app.core.catalog import ModelSpec
 from app.core.faults import is_beyond_the_job
 from app.core.safety import SafetyPolicy, SafetyResult, most_severe
 from app.engines.base import EngineSettings, GeneratedImage, GeneratedVideo, Generation, Pixels
-from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, log
+from app.engines.diffusers.load.errors import CHECKER, DOWNLOAD_ERRORS, LOAD_ERRORS, download_error, log
 from app.engines.diffusers.load.hub import plain_names_only
 from app.engines.diffusers.safety.checkers import Checker, clip_checker, label_checker
 from app.errors import ContentBlocked, ModelUnavailable
@@ -118,7 +118,7 @@ class Safety:
         try:
             return _fetch(name, local_files_only=False)
         except DOWNLOAD_ERRORS as error:
-            raise download_error(error, spec.model_copy(update={"repo": name})) from error
+            raise download_error(error, spec.model_copy(update={"repo": name}), CHECKER) from error
 
 
 def _fetch(repo: str, *, local_files_only: bool) -> Path:

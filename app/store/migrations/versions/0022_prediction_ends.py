@@ -1,7 +1,7 @@
 """when predictions ended
 
 Revision ID: 0022
-Revises: 0021
+Revises: 0026
 
 `predictions.ended_at`: providers delete the files of a prediction some time after its end.
 """
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = '0022'
-down_revision = '0021'
+down_revision = '0026'
 branch_labels = None
 depends_on = None
 

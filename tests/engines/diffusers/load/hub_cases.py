@@ -23,7 +23,7 @@ from tests.engines.diffusers.generate.control import Recorder
 
 
 def attempt(
-    repo: str, *, requires_auth: bool = False, source: str = "huggingface", lora: str | None = None
+    repo: str, *, requires_auth: bool = False, source: str = "huggingface", lora: str | None = None, checker: str = ""
 ) -> dict[str, object]:
     fields = {"id": "model", "name": "model", "repo": repo, "description": "", "source": source}
     spec = ModelSpec.model_validate(fields | {"requires_auth": requires_auth})
@@ -37,7 +37,13 @@ def attempt(
         loras=() if lora is None else (LoraChoice(id=lora),),
     )
     folder = Path(sys.argv[1])
-    settings = EngineSettings(root=folder, model_cache_dir=folder, loras_dir=folder / "loras", lora_max_bytes=50_000)
+    settings = EngineSettings(
+        root=folder,
+        model_cache_dir=folder,
+        loras_dir=folder / "loras",
+        lora_max_bytes=50_000,
+        safety_checker=checker,
+    )
     engine, control = DiffusersEngine(settings), Recorder()
     try:
         generation = engine.generate(spec, request, control)
@@ -80,9 +86,11 @@ def main() -> None:
     results["unreachable_cached"] = attempt("tiny/flux")
     results["lora_cached"] = attempt("tiny/flux", lora="tiny/lora")
     results["lora_unreachable"] = attempt("tiny/flux", lora="tiny/another")
+    results["checker_unreachable"] = attempt("tiny/flux", checker="tiny/checker")
     results["unreachable_config"] = attempt("lonely.safetensors", source="local")
     huggingface_hub.constants.HF_HUB_OFFLINE = True
     results["offline"] = attempt("tiny/sd35")
+    results["lora_offline"] = attempt("tiny/flux", lora="tiny/another")
     results["offline_cached"] = attempt("tiny/flux")
     sys.stdout.write(json.dumps(results))
 

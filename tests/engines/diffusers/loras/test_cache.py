@@ -7,11 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxPipeline
 from safetensors.torch import load_file, save_file
 
+from app.core.loras import LoraFile
 from app.engines.diffusers import loader as loader_module
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.generate import generate
+from app.engines.diffusers.load.load_plan import LoadPlan
+from app.engines.diffusers.load.offload import place
+from app.engines.diffusers.loras.cache import LoraCache, LoraRequest
 from app.errors import Cancelled, LoraIncompatible, LoraUnavailable
 from tests.engines.diffusers.generate.control import Recorder
 from tools.tiny_models.lora import make_lora
@@ -370,3 +375,46 @@ def test_no_name_leaves_the_folder_through_a_link(draw, folder, make, tmp_path):
     for name in ("linkdir/../secret", "linkdir/../../deep/secret", "../deep/secret", str(tmp_path / "deep" / "secret")):
         with pytest.raises(LoraUnavailable, match="There is no LoRA"):
             draw(loras={name: 1})
+
+
+@pytest.mark.parametrize("placement", ["model", "group", "sequential"])
+def test_reading_one_leaves_the_offloaded_model_alone(settings, make, placement):
+    """diffusers would remove the hooks and apply them again, with page-locked copies of all weights."""
+    make("flux", strength=2.0)
+    pipeline = FluxPipeline.from_pretrained(settings.root / "flux", local_files_only=True)
+    place(pipeline, LoadPlan(torch.device("cpu"), torch.float32, plan=placement))
+    hooks = hooks_of(pipeline)
+    assert hooks
+    lora = LoraRequest(settings.loras_dir / "style.safetensors", LoraFile("style", "flux", 1, 1), 1.0)
+    with LoraCache(pipeline, "flux", most=1, most_bytes=10**9).applied([lora]):
+        assert hooks_of(pipeline) == hooks
+
+
+def hooks_of(pipeline):
+    """The hooks of accelerate and diffusers by identity."""
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    modules = [module for part in parts for module in part.modules()]
+    found = [vars(module).get(name) for module in modules for name in ("_hf_hook", "_diffusers_hook")]
+    return [id(hook) for one in found if one is not None for hook in (one, *getattr(one, "hooks", {}).values())]
+
+
+def test_it_is_read_in_the_precision_that_a_float8_model_computes_in(settings, spec_of, ask, make):
+    make("flux", strength=0.3)
+    spec = spec_of("flux", layerwise_casting=True)
+    engine = DiffusersEngine(settings)
+    engine.generate(spec, ask(loras=[{"id": "style"}]), Recorder())
+    (additions,) = engine._model_cache.get(spec).loras._kept.values()
+    stored = load_file(settings.loras_dir / "style.safetensors")
+    for (part, path), matrices in additions.items():
+        assert torch.equal(matrices.down, stored[f"{part}.{path}.lora_A.weight"].float())
+
+
+def test_a_lora_is_loaded_before_a_request_asks_for_it_and_freed(engine, spec_of, make):
+    spec, lora = spec_of("flux"), make("flux")
+    assert engine.load_lora(spec, lora, Recorder()) is False  # the model is not in memory
+    engine.load(spec, Recorder())
+    assert engine.load_lora(spec, lora, Recorder()) is True
+    assert list(engine.resident()[0].loras) == ["style"]
+    assert engine.unload_lora(spec.id, "STYLE") is True
+    assert engine.unload_lora(spec.id, "style") is False
+    assert list(engine.resident()[0].loras) == []

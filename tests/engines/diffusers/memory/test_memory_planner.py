@@ -246,3 +246,46 @@ def test_a_smaller_form_is_taken_for_the_request_only(as_a_gpu, spec_of, ask, dr
     assert as_a_gpu.resident() == []
     as_a_gpu.load(spec_of("sd15"), Recorder())
     assert as_a_gpu.resident()[0].form == "32 bit"
+
+
+class History:
+    """Plans killed, as a worker's database has them, and those that were begun."""
+
+    def __init__(self, *killed: str) -> None:
+        self.names, self.begun = killed, []
+
+    def killed(self, model_id):
+        return self.names
+
+    def begin(self, model_id, plan):
+        self.begun.append((model_id, plan))
+
+
+def test_a_plan_under_which_the_kernel_killed_a_worker_is_not_taken_again(settings, spec_of, ask, caplog):
+    history = History()
+    engine = DiffusersEngine(dataclasses.replace(settings, plan_history=history))
+    plain = engine.generate(spec_of("flux"), ask(), Recorder())
+    assert history.begun == [("flux", "32 bit, none")]
+    assert plain.warnings == ()
+    again = History("32 bit, none")
+    engine = DiffusersEngine(dataclasses.replace(settings, plan_history=again))
+    made = engine.generate(spec_of("flux"), ask(), Recorder())
+    assert again.begun == [("flux", "float8, none")]
+    assert made.effective["memory_plan"] == "float8, none"
+    assert made.warnings[0].startswith(
+        "The machine ran out of memory while it held flux as 32 bit, none, so it is held as float8, none now."
+    )
+    assert "the kernel killed a worker under the memory plan 32 bit, none" in caplog.text
+
+
+def test_a_plan_is_recorded_before_its_weights_are_read(settings, spec_of, short):
+    history, tried = History(), short("float8")
+    DiffusersEngine(dataclasses.replace(settings, plan_history=history)).load(spec_of("flux"), Recorder())
+    assert tried == ["32 bit", "float8"]
+    assert [plan for _, plan in history.begun] == ["32 bit, none", "float8, none"]
+
+
+def test_without_a_smaller_plan_the_same_one_is_taken(settings, spec_of, ask):
+    settings = dataclasses.replace(settings, quantization="none", plan_history=History("32 bit, none"))
+    made = DiffusersEngine(settings).generate(spec_of("flux"), ask(), Recorder())
+    assert (made.effective["memory_plan"], made.warnings) == ("32 bit, none", ())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
 import pytest
 import torch
 
@@ -87,3 +90,12 @@ def test_a_container_limit_counts_as_the_machines_memory(tmp_path, monkeypatch):
     assert memory.free_bytes(torch.device("cpu")) == 1_500_000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_bytes(torch.device("cpu")) == pytest.approx(plenty, rel=0.2)
+
+
+def test_loading_and_unloading_log_the_memory_before_and_after(engine, spec_of, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
+    caplog.set_level("INFO", "cyberimage.models")
+    engine.load(spec_of("flux"), Recorder())
+    engine.unload(spec_of("flux").id)
+    lines = [record.getMessage() for record in caplog.records if re.search(r"; RSS \d+ → \d+ MB$", record.getMessage())]
+    assert [bool(re.search(how, line)) for how, line in zip(("loaded", "unloaded"), lines, strict=True)] == [True, True]

@@ -29,7 +29,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: run stop reload logs build test check check-numbers check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
+.PHONY: run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -70,6 +70,9 @@ bench: .venv/dev-installed
 
 api-test: .venv/dev-installed
 	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout 7200 tests/hostile/test_schema.py
+
+check-predictions: .venv/dev-installed
+	@PREDICTION_STEPS=$(or $(STEPS),10000) $(BIN)/python -m pytest -q -s --timeout 0 tests/providers/test_machine.py
 
 fuzz: .venv/dev-installed
 	@$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES)

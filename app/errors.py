@@ -163,6 +163,12 @@ class RateLimited(CyberImageError):
     code, status, title = "rate_limited", 429, "Too many requests"
 
 
+class SpendLimit(CyberImageError):
+    """A client's remote generations have reached the limit of a day; `retry_after` is until the next."""
+
+    code, status, title = "spend_limit", 429, "The limit for remote generations is reached"
+
+
 class QueueFull(CyberImageError):
     code, status, title = "queue_full", 429, "The queue is full"
 
@@ -307,6 +313,18 @@ class WorkerDied(GenerationError):
 
 class ProviderError(GenerationError):
     code, status, title = "provider_error", 502, "The remote provider reported an error"
+
+
+class ResultPending(ProviderError):
+    """A finished prediction's files cannot be fetched yet. The job waits in the queue; it costs no attempt."""
+
+    transient, counted = True, False
+
+
+class ResultExpired(ProviderError):
+    """The provider has deleted the files of a finished prediction before they could be fetched."""
+
+    code, status, title = "result_expired", 410, "The provider no longer has the result"
 
 
 class StorageFull(GenerationError):

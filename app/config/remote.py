@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from typing import Self
 
-from app.config.kinds import Seconds
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+
+from app.config.kinds import LIVE, Seconds
 
 
 class Remote(BaseModel):
@@ -50,9 +52,47 @@ class Remote(BaseModel):
         900, description="Time limit of a remote generation, including its wait at the provider."
     )
 
+    remote_stall_seconds: float = Field(
+        15, ge=1, le=600, description="A download from a provider without a byte for so long is tried again."
+    )
+    remote_files_seconds: float = Field(
+        3600,
+        ge=60,
+        le=2_592_000,
+        description="How long a provider keeps the files of a finished generation; fetching them is retried for so"
+        " long. Replicate: an hour.",
+    )
     remote_output_max_bytes: int = Field(
         268_435_456, ge=1024, description="Largest output file to fetch from a provider, in bytes."
     )
+
+    remote_price: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Price of a picture or video of a remote model whose MODEL_ line has no price, in your currency.",
+        json_schema_extra=LIVE,
+    )
+    spend_limit_predictions: int = Field(
+        0,
+        ge=0,
+        description="Most remote generations of a client in a day (UTC); 0 = no limit.",
+        json_schema_extra=LIVE,
+    )
+    spend_limit_amount: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Most that a client's remote generations may cost in a day (UTC), by the prices of MODEL_ lines and"
+        " REMOTE_PRICE, which must be set too; 0 = no limit.",
+        json_schema_extra=LIVE,
+    )
+
+    @model_validator(mode="after")
+    def _every_model_has_a_price(self) -> Self:
+        if self.spend_limit_amount and not self.remote_price:
+            raise ValueError("REMOTE_PRICE: must be set with SPEND_LIMIT_AMOUNT: other models would cost nothing")
+        return self
 
     @field_validator("replicate_base_url", "openai_base_url", "public_url")
     @classmethod

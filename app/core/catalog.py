@@ -131,6 +131,7 @@ class ModelOptions(_Frozen):
     negative_prompt: bool = True
     example_prompts: tuple[str, ...] = ()
     hint: str = ""
+    price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _one_step_rule(self) -> ModelOptions:

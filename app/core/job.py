@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -136,3 +136,8 @@ class JobView:
     eta_seconds: float | None = None
     outputs: Sequence[Output] = ()
     prediction: Prediction | None = None
+
+    @property
+    def sent(self) -> Mapping[str, Any] | None:
+        """The input that a provider's model was or is about to be sent; None without one."""
+        return None if self.prediction is None else self.prediction.input

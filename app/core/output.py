@@ -14,7 +14,7 @@ class Output:
     """A row of the outputs table. `path` and `thumbnail_path` are relative to the media root, with forward slashes.
 
     `bytes` is the size of the file, `sha256` its hexadecimal digest. `manifest` has all that is needed to repeat it.
-    `owner` is the `client_id` of the job; the store fills it in.
+    `owner` is the `client_id` of the job; the store fills it in. `seed` is None if a provider's model was sent none.
     """
 
     id: str
@@ -29,7 +29,7 @@ class Output:
     height: int
     bytes: int
     sha256: str
-    seed: int
+    seed: int | None
     created_at: float = 0.0
     manifest: dict[str, Any] = field(default_factory=dict)
     favorite: bool = False

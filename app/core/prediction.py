@@ -24,6 +24,9 @@ class PredictionStatus(StrEnum):
         return self in (self.SUCCEEDED, self.FAILED, self.CANCELED, self.ABORTED)
 
 
+NO_FILE = "The model succeeded without an output file."
+
+
 def shown(value: Any) -> Any:
     """An input's value for display: data URIs are shortened."""
     if isinstance(value, list):
@@ -48,7 +51,8 @@ class Report:
 class Prediction:
     """The stored state of a prediction. `id` is ours, from before the request; `provider_id` the provider's.
 
-    Times are seconds since the epoch, by the database's clock; `age` is seconds since `created_at`.
+    Times are seconds since the epoch, by the database's clock; `age` is seconds since `created_at`, `ended_age` since
+    its end became known, None before.
     """
 
     id: str
@@ -59,6 +63,7 @@ class Prediction:
     input: Mapping[str, Any]
     created_at: float
     age: float
+    ended_age: float | None = None
     provider_id: str | None = None
     outputs: tuple[str, ...] = ()
     error: str | None = None

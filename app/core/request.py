@@ -139,7 +139,10 @@ class GenerationRequest(BaseModel):
 
     @property
     def steps_run(self) -> int:
-        """Denoising steps that are actually run per picture: starting from a picture skips the first ones."""
+        """Denoising steps that are actually run per picture: starting from a picture skips the first ones. 0 for a
+        provider's model, which reports its own."""
+        if self.remote is not None:
+            return 0
         return steps_run(self.num_inference_steps, self.strength)
 
     def settings(self) -> dict[str, Any]:
@@ -166,8 +169,8 @@ def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:
 
 
 def remote_spec(catalog: Catalog, source: Source, model: str, media: Media) -> ModelSpec:
-    """The catalogue's entry for a provider's `model`, else one made from its name."""
-    listed = (spec for spec in catalog if (spec.source, spec.repo) == (source, model))
+    """The catalogue's entry for a provider's `model` and what it makes, else one made from its name."""
+    listed = (spec for spec in catalog if (spec.source, spec.repo, spec.media) == (source, model, media))
     bare = ModelSpec(
         id=re.sub(r"[^a-z0-9._/-]+", "-", model.lower())[:100],
         name=model,
@@ -258,6 +261,8 @@ def _remote_call(wanted: GenerationSettings, spec: ModelSpec) -> RemoteCall:
     chosen |= {name for name, value in spec.defaults if value is not None}
     if spec.steps.declared:
         chosen.add("num_inference_steps")
+    if wanted.seed == RANDOM_SEED:
+        chosen.discard("seed")
     if {"width", "height"} & chosen:
         chosen |= {"width", "height"}
     return RemoteCall(

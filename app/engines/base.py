@@ -108,10 +108,10 @@ class ResidentModel:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """One image: uint8 RGB, shape (height, width, 3), and its seed."""
+    """One image: uint8 RGB, shape (height, width, 3), and its seed, None if a provider was sent none."""
 
     pixels: Pixels
-    seed: int
+    seed: int | None
     safety: SafetyResult = SafetyResult.SKIPPED
 
 
@@ -121,7 +121,7 @@ class GeneratedVideo:
 
     content: bytes
     poster: Pixels
-    seed: int
+    seed: int | None
     mime_type: str = "video/mp4"
     seconds: float = 0.0
     fps: float = 0.0

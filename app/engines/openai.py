@@ -15,9 +15,10 @@ import httpx
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
-from app.core.prediction import Prediction, PredictionStatus, Report
+from app.core.prediction import NO_FILE, Prediction, PredictionStatus, Report
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
+from app.engines.interruptible import run_interruptibly
 from app.engines.remote import (
     NoResidentModels,
     OutputDownloads,
@@ -27,7 +28,7 @@ from app.engines.remote import (
     remote_model_of,
     wait,
 )
-from app.errors import ProviderError
+from app.errors import Cancelled, ProviderError
 from app.files.media import Unreadable
 from app.providers.calls import Busy, Refused, Unreachable, call
 
@@ -51,25 +52,13 @@ class OpenAIEngine(NoResidentModels):
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
-        """Thread-safe. Cancellation is checked before and after the HTTP request, which cannot be aborted."""
+        """Thread-safe. A cancel leaves the HTTP request behind; a worker that stops waits for its answer, which cannot
+        be had again."""
         started = time.perf_counter()
         ledger, (model, _) = ledger_of(control), remote_model_of(request)
         asked = ledger.find() or ledger.intend(source=SOURCE, model=model, input=_body(request, model))
-        ledger.created(asked, asked.id)
         control.report(Phase.GENERATING)
-        answer = self._ask(asked, control)
-        urls = [one["url"] for one in answer if one.get("url") and not one.get("b64_json")]
-        report = Report(asked.id, PredictionStatus.SUCCEEDED, tuple(urls))
-        ledger.observed(SOURCE, report)
-        outputs = OutputDownloads(self._settings.fetch, control, asked, request.seed).all(urls) if urls else Outputs()
-        try:
-            for one in answer:
-                _add_inline(one, outputs, request.seed)
-            if not outputs.images and not outputs.videos:
-                raise ProviderError("The server answered without an image.")
-        except ProviderError as error:
-            ledger.note_download(asked, retries=0, error=error.detail)  # so that a retry sends the request again
-            raise
+        outputs = self._outputs(asked, control, self._answer(asked, control))
         return Generation(
             images=outputs.images,
             effective=dict(asked.input),
@@ -78,10 +67,38 @@ class OpenAIEngine(NoResidentModels):
             warnings=_warnings(request),
         )
 
+    def _answer(self, asked: Prediction, control: Control) -> list[dict[str, Any]]:
+        """The server's images. URLs that it answered an earlier attempt with are used again."""
+        if asked.status is PredictionStatus.SUCCEEDED and asked.outputs:
+            return [{"url": url} for url in asked.outputs]
+        ledger = ledger_of(control)
+        ledger.created(asked, asked.id)
+        answer = self._ask(asked, control)
+        urls = () if any(one.get("b64_json") for one in answer) else tuple(_urls(answer))
+        ledger.observed(SOURCE, Report(asked.id, PredictionStatus.SUCCEEDED, urls))
+        return answer
+
+    def _outputs(self, asked: Prediction, control: Control, answer: list[dict[str, Any]]) -> Outputs:
+        downloads = OutputDownloads(self._settings, control, asked)
+        outputs = downloads.all(urls) if (urls := _urls(answer)) else Outputs()
+        try:
+            for one in answer:
+                _add_inline(one, outputs)
+            if not outputs.images and not outputs.videos:
+                raise ProviderError("The server answered without an image.")
+        except ProviderError:
+            ledger_of(control).note_download(asked, retries=0, error=NO_FILE)  # so that a retry sends the request again
+            raise
+        return outputs
+
     def _ask(self, asked: Prediction, control: Control) -> list[dict[str, Any]]:
+        def check() -> None:
+            if control.cancelled() and not ledger_of(control).wanted():
+                raise Cancelled
+
         for left in reversed(range(TRIES)):
             try:
-                return self._once(asked)
+                return run_interruptibly(lambda: self._once(asked), check)
             except Refused as refused:
                 ledger_of(control).observed(SOURCE, Report(asked.id, PredictionStatus.FAILED, error=refused.text))
                 raise ProviderError(refused.text) from None
@@ -109,10 +126,14 @@ def _body(request: GenerationRequest, model: str) -> dict[str, Any]:
     return body
 
 
-def _add_inline(one: dict[str, Any], outputs: Outputs, seed: int) -> None:
+def _urls(answer: list[dict[str, Any]]) -> list[str]:
+    return [one["url"] for one in answer if one.get("url") and not one.get("b64_json")]
+
+
+def _add_inline(one: dict[str, Any], outputs: Outputs) -> None:
     if one.get("b64_json"):
         try:
-            outputs.add(base64.b64decode(one["b64_json"]), seed)
+            outputs.add(base64.b64decode(one["b64_json"]), None)
         except (binascii.Error, TypeError, Unreadable) as error:
             raise ProviderError(f"The server sent an image that cannot be read: {error}") from None
 

@@ -5,26 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from app.core.backoff import Backoff
 from app.core.prediction import Prediction
 from app.core.request import GenerationRequest
+from app.core.sent_settings import seed_in
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Ledger, RemoteControl, ResidentModel
-from app.errors import Cancelled, ModelUnavailable, ProviderError
+from app.engines.interruptible import run_interruptibly
+from app.errors import Cancelled, ModelUnavailable, ProviderError, ResultExpired, ResultPending
 from app.files.media import Unreadable, is_video, read_image, read_video
 from app.providers.files import Fetch, FetchFailed, OpenPicture
 
-FETCHES = 5  # tries per job, over all of its files
+TRIES = 3  # of failed downloads in one attempt; the next attempt follows after LATER
 FETCH_PAUSE = Backoff(first=1.0, longest=60.0)
+LATER = Backoff(first=8.0, longest=240.0)
+_ANEW = "Submit the request again to have it made again, at its price."
 
 
 @dataclass(frozen=True)
 class RemoteSettings:
-    """`public_url` is where providers reach this installation; empty = they do not. Tokens are left out of `repr`."""
+    """`files_seconds`: how long providers keep files. `public_url` is where providers reach this installation; empty =
+    they do not. Tokens are left out of `repr`."""
 
     fetch: Fetch
     open_picture: OpenPicture
     timeout_seconds: float
+    files_seconds: float = 3600.0
     replicate_base_url: str = ""
     replicate_token: str = field(default="", repr=False)
     openai_base_url: str = ""
@@ -59,9 +66,8 @@ class Outputs:
     images: list[GeneratedImage] = field(default_factory=list)
     videos: list[GeneratedVideo] = field(default_factory=list)
 
-    def add(self, content: bytes, seed: int) -> None:
-        """Decode and add an image or video. Raises Unreadable."""
-        seed += len(self.images) + len(self.videos)
+    def add(self, content: bytes, seed: int | None) -> None:
+        """Decode and add an image or video; `seed` is the one that was sent for all. Raises Unreadable."""
         if not is_video(content):
             self.images.append(GeneratedImage(read_image(content), seed))
             return
@@ -79,17 +85,19 @@ class OutputDownloads:
     """Downloads the output files of a prediction. Only the job's worker does this, so each is fetched once, whether a
     poll or a webhook reported the end."""
 
-    def __init__(self, fetch: Fetch, control: Control, prediction: Prediction, seed: int) -> None:
-        self._fetch = fetch
+    def __init__(self, settings: RemoteSettings, control: Control, prediction: Prediction) -> None:
+        self._fetch = settings.fetch
+        self._kept_seconds = settings.files_seconds
         self._control = control
         self._ledger = ledger_of(control)
         self._prediction = prediction
-        self._seed = seed
+        self._seed = seed_in(prediction.input)
         self._retries = prediction.download_retries
         self._failures = 0
 
     def all(self, urls: Iterable[str]) -> Outputs:
-        """Download and decode all of `urls`. Raises ProviderError when one cannot be fetched, Cancelled."""
+        """Download and decode all of `urls`. Raises ResultPending to go on later, ResultExpired, ProviderError for a
+        file that cannot be used, and Cancelled."""
         self._note(None)
         outputs = Outputs()
         for url in urls:
@@ -98,24 +106,48 @@ class OutputDownloads:
         return outputs
 
     def _one(self, url: str, outputs: Outputs) -> None:
+        gone = unreadable = 0
         while True:
             try:
-                outputs.add(self._fetch(url, self._control.cancelled), self._seed)
+                outputs.add(self._fetched(url), self._seed)
                 return
             except FetchFailed as failed:
-                self._retry(failed.text, final=failed.final)
-            except Unreadable as unreadable:  # perhaps truncated
-                self._retry(str(unreadable))
+                gone = gone + 1 if failed.gone else 0
+                if failed.final:
+                    self._fail(ProviderError, f"The result could not be fetched: {failed.text}.")
+                if gone == TRIES:
+                    self._fail(ResultExpired, f"The provider has deleted the result: {failed.text}. {_ANEW}")
+                self._retry(failed.text)
+            except Unreadable as error:  # perhaps truncated
+                unreadable += 1
+                if unreadable == TRIES:
+                    self._fail(ProviderError, f"The result cannot be used: {error}. Retry to fetch it again.")
+                self._retry(str(error))
 
-    def _retry(self, text: str, *, final: bool = False) -> None:
-        """Count the failure and wait, or give up."""
+    def _fetched(self, url: str) -> bytes:
+        """The file; a stop is seen at once, however slowly it comes."""
+
+        def check() -> None:
+            if self._control.cancelled():
+                raise Cancelled
+
+        return run_interruptibly(lambda: self._fetch(url, self._control.cancelled), check)
+
+    def _retry(self, text: str) -> None:
+        """Count the failure and wait; after TRIES of them in this attempt leave the rest to a later one."""
         self._failures += 1
-        if final or self._failures >= FETCHES:
-            self._note(text)
-            raise ProviderError(f"The result could not be fetched: {text}. Retry to make it again.")
         self._retries += 1
+        if (self._prediction.ended_age or 0.0) >= self._kept_seconds:
+            self._fail(ResultExpired, f"The result could not be fetched while the provider kept it: {text}. {_ANEW}")
         self._note(text)
+        if self._failures >= TRIES:
+            pause = LATER.seconds(self._retries // TRIES)
+            raise ResultPending(f"The result cannot be fetched yet: {text}.", retry_after=pause)
         wait(self._control, FETCH_PAUSE.seconds(self._failures))
+
+    def _fail(self, kind: type[ProviderError], text: str) -> NoReturn:
+        self._note(text)
+        raise kind(text)
 
     def _note(self, error: str | None) -> None:
         self._ledger.note_download(self._prediction, retries=self._retries, error=error)

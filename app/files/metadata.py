@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
+from app.core.sent_settings import reported
 from app.core.tasks import TEXT_TASKS, Task
 from app.version import __version__
 
@@ -28,7 +29,7 @@ _ALWAYS_EMBEDDED = ("manifest_version", "image_id", "job_id", "digital_source_ty
 def build_manifest(
     request: GenerationRequest,
     *,
-    seed: int,
+    seed: int | None,
     width: int,
     height: int,
     effective: dict[str, Any],
@@ -41,9 +42,15 @@ def build_manifest(
 ) -> dict[str, Any]:
     """The data for generating the picture again. `effective` are the pipeline's actual arguments.
 
-    `marked`: include the machine-readable mark that it is AI-generated.
+    `marked`: include the machine-readable mark that it is AI-generated. Of a provider's model `effective` is the input
+    that was sent; settings that are not in it are null. `native_input`: the client wrote that input.
     """
-    again = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
+    again: dict[str, Any] = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
+    negative_prompt, settings = reported(request, effective)
+    if request.remote is None:
+        settings["num_images"] = 1
+    elif request.remote.input is not None:
+        again["native_input"] = True
     return {
         **again,
         "manifest_version": MANIFEST_VERSION,
@@ -52,10 +59,10 @@ def build_manifest(
         "created_at": created_at,
         "model_id": request.model_id,
         "prompt": request.prompt,
-        "negative_prompt": request.negative_prompt,
+        "negative_prompt": negative_prompt,
         "task": request.task,
         "inputs": request.inputs(),
-        "settings": request.settings() | {"seed": seed, "num_images": 1, "width": width, "height": height},
+        "settings": settings | {"seed": seed, "width": width, "height": height},
         "safety_filter_result": safety_filter_result.value,
         "digital_source_type": digital_source_type(request.task) if marked else None,
         "effective": effective,
@@ -86,18 +93,18 @@ def xmp_of(manifest: dict[str, Any]) -> str:
 
 
 def parameters_text(manifest: dict[str, Any]) -> str:
-    settings, effective = manifest["settings"], manifest["effective"]
+    settings, effective, versions = manifest["settings"], manifest["effective"], manifest["versions"]
     guidance = settings.get("guidance_scale")
     pairs = {
         "Steps": settings["num_inference_steps"],
-        "Sampler": manifest["versions"].get("scheduler", "default"),
+        "Sampler": versions.get("scheduler", None if "provider" in versions else "default"),
         "CFG scale": guidance if guidance is not None else effective.get("guidance_scale"),
         "Seed": settings["seed"],
         "Size": f"{settings['width']}x{settings['height']}",
         "LoRA": ", ".join(f"{lora['id']}:{lora['scale']:g}" for lora in settings.get("loras") or ()) or None,
         "Denoising strength": settings.get("strength"),
         "Model": manifest["model_id"],
-        "Version": f"CyberImage {manifest['versions'].get('cyberimage', '')}".strip(),
+        "Version": f"CyberImage {versions.get('cyberimage', '')}".strip(),
     }
     lines = [manifest["prompt"]]
     if manifest["negative_prompt"]:

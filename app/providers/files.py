@@ -14,11 +14,12 @@ class Upload:
 
 
 class FetchFailed(Exception):
-    """A file could not be fetched; `final` if retrying is useless: it is gone, or must not be fetched at all."""
+    """A file could not be fetched; `final` if it must not be fetched at all, `gone` if its host says it has none."""
 
-    def __init__(self, text: str, *, final: bool = False) -> None:
+    def __init__(self, text: str, *, final: bool = False, gone: bool = False) -> None:
         self.text = text
         self.final = final
+        self.gone = gone
         super().__init__(text)
 
 

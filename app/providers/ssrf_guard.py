@@ -34,18 +34,21 @@ def guarded_client(
     *,
     allow_private: bool,
     total_seconds: float,
+    idle_seconds: float | None = None,
     ssl_context: ssl.SSLContext | None = None,
     connections: int = 10,
 ) -> httpx.Client:
-    """A client that checks each connection and ends it after `total_seconds`, however slow the other side is; at most
-    `connections` at a time.
+    """A client that checks each connection and ends it after `total_seconds`, however slow the other side is, or after
+    `idle_seconds` without a byte (None: `total_seconds`); at most `connections` at a time.
 
     It follows no redirects by default, and uses no proxy or password from the environment. Read bodies with `iter_raw`
     and a limit: the client does not limit them, and `read` also decompresses.
     """
     context = ssl_context or httpx.create_ssl_context()
     transport = GuardedTransport(allow_private, total_seconds, context, connections)
-    return httpx.Client(transport=transport, timeout=total_seconds, follow_redirects=False, trust_env=False)
+    return httpx.Client(
+        transport=transport, timeout=idle_seconds or total_seconds, follow_redirects=False, trust_env=False
+    )
 
 
 def url_problem(url: str, *, allow_private: bool) -> str | None:
@@ -159,11 +162,12 @@ class _GuardedNetwork(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         deadline = time.monotonic() + self._total_seconds
+        connect_until = deadline if timeout is None else min(deadline, time.monotonic() + timeout)
         last_error: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in self._addresses(host, port):
             try:
                 stream = self._network.connect_tcp(
-                    address, port, _left(deadline, httpcore.ConnectTimeout), local_address, socket_options
+                    address, port, _left(connect_until, httpcore.ConnectTimeout), local_address, socket_options
                 )
                 return _TimedStream(stream, deadline)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -182,17 +186,17 @@ class _GuardedNetwork(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection that times out at `deadline`, not only when a single read or write takes long."""
+    """A connection that times out at `deadline`, and when a single read or write takes longer than its `timeout`."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream = stream
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline, httpcore.ReadTimeout))
+        return self._stream.read(max_bytes, _left(self._deadline, httpcore.ReadTimeout, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline, httpcore.WriteTimeout))
+        self._stream.write(buffer, _left(self._deadline, httpcore.WriteTimeout, timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -200,18 +204,18 @@ class _TimedStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = _left(self._deadline, httpcore.ConnectTimeout)
+        left = _left(self._deadline, httpcore.ConnectTimeout, timeout)
         return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float, error: type[httpcore.TimeoutException]) -> float:
+def _left(deadline: float, error: type[httpcore.TimeoutException], most: float | None = None) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
         raise error("the time limit was exceeded")
-    return left
+    return left if most is None else min(left, most)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from app.core.output import Output
 from app.core.prediction import Prediction, shown
 from app.core.response_body import Path, ResponseBody, Sha256, Time
 from app.core.safety import SafetyResult
+from app.core.sent_settings import reported
 from app.core.tasks import Task
 from app.core.times import iso, iso_or_none
 from app.core.webhooks import event_of
@@ -56,7 +57,7 @@ class ImageRef(ResponseBody):
     height: int
     bytes: int
     sha256: Sha256
-    seed: int
+    seed: int | None = Field(description="Null when a provider's model was sent none.")
     safety_filter_result: SafetyResult
 
     @classmethod
@@ -77,6 +78,7 @@ class RemoteBody(ResponseBody):
     source: str
     model: str = Field(description="What the provider calls it.")
     input: dict[str, Any] | None = Field(description="In the model's own schema; null until it is sent.")
+    native_input: bool = Field(description="Whether the client wrote `input`.")
     prediction_id: str | None = Field(description="What the provider calls the generation.")
     status: str | None = Field(description="intended, or the provider's own word for it.")
     predict_seconds: float | None = Field(description="Billed compute time.")
@@ -94,6 +96,7 @@ class RemoteBody(ResponseBody):
         return cls.read(
             call,
             input=None if input is None else {name: shown(value) for name, value in input.items()},
+            native_input=call.input is not None,
             prediction_id=prediction and prediction.provider_id,
             status=prediction and prediction.status,
             predict_seconds=prediction and prediction.predict_seconds,
@@ -117,7 +120,10 @@ class JobBody(ResponseBody):
     prompt: str
     negative_prompt: str | None
     task: Task
-    settings: dict[str, Any] = Field(description="As used: defaults filled in, the seed drawn.")
+    settings: dict[str, Any] = Field(
+        description="As used: defaults filled in, the seed drawn. Of a provider's model what was sent; null is what was"
+        " not."
+    )
     inputs: dict[str, Any] = Field(
         description="`image` and `mask`, where there are: `sha256` of the file as it was sent, `width` and `height` as"
         " used, `image_id` when it came from the gallery."
@@ -147,12 +153,14 @@ class JobBody(ResponseBody):
     def of(cls, view: JobView, **more: Any) -> Self:
         """`more` are the fields of a subclass."""
         job, request = view.job, view.job.request
+        negative_prompt, settings = reported(request, view.sent)
         return cls.read(
             job,
             view,
             request,
             job_id=job.id,
-            settings=request.settings() | _drawn_size(view.outputs),
+            negative_prompt=negative_prompt,
+            settings=settings | _drawn_size(view.outputs),
             inputs=request.inputs(),
             remote=RemoteBody.of(job, view.prediction),
             created_at=iso(job.created_at),

@@ -15,6 +15,7 @@ from app.providers.calls import ProviderFault, Refused, log
 from app.services.context import AppContext
 
 SWEEP_SECONDS = 10.0
+GIVE_UP_SECONDS = 3600.0  # on predictions that the provider does not know
 
 
 class AbandonedPredictions(threading.Thread):
@@ -41,11 +42,13 @@ class AbandonedPredictions(threading.Thread):
         for prediction in self._predictions.abandoned(SOURCE):
             try:
                 report = self._engine.cancel_abandoned(prediction, lambda ids: self._predictions.taken(SOURCE, ids))
-            except Refused as refused:  # the provider has no such prediction
+            except Refused as refused:
                 log.warning("A prediction could not be cancelled: %s", refused.text)
+                if prediction.age < GIVE_UP_SECONDS:  # it may be there, and even have a result for a retry
+                    continue
                 report = None
             if report is None:
-                self._predictions.supersede(prediction)
+                self._predictions.lost(prediction)
             else:
                 self._predictions.observed(SOURCE, report, intent=prediction.id)
                 log.info("Cancelled the abandoned prediction %s", report.provider_id)

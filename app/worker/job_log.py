@@ -27,7 +27,7 @@ def log_ended(job: RunningJob, outcome: str, *, show_prompt: bool) -> None:
     facts: dict[str, Any] = {
         "outcome": outcome,
         "model_id": request.model_id,
-        "seed": request.seed,
+        "seed": job.seed,
         "latency_ms": round(1000 * (job.claim.queued_seconds + time.monotonic() - job.started)),
         "vram_peak_mb": megabytes(job.vram_peak_bytes),
         "safety_filter_result": SafetyResult.BLOCKED if outcome == ContentBlocked.code else job.safety,

@@ -29,7 +29,12 @@ def remote_worker(context: AppContext, suffix: str = "") -> Worker:
 def remote_settings(context: AppContext) -> RemoteSettings:
     settings = context.settings
     return RemoteSettings(
-        fetch=OutputFetcher(origin=settings.replicate_base_url, max_bytes=settings.remote_output_max_bytes),
+        fetch=OutputFetcher(
+            origin=settings.replicate_base_url,
+            max_bytes=settings.remote_output_max_bytes,
+            stall_seconds=settings.remote_stall_seconds,
+        ),
+        files_seconds=settings.remote_files_seconds,
         open_picture=partial(open_picture, context),
         timeout_seconds=settings.remote_timeout_seconds,
         replicate_base_url=settings.replicate_base_url,

@@ -196,6 +196,8 @@ class Runner:
         job.made = len(generation.images) + len(generation.videos)
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety
+        if job.claim.request.remote is not None:
+            job.seed = next((one.seed for one in (*generation.images, *generation.videos)), None)
         return _to_made(generation, job.claim.request.rerun_of)
 
     def _publish_result(self, job: MergedJob, result: Generation | CyberImageError) -> None:
@@ -300,7 +302,7 @@ class Runner:
         passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
         counted = not isinstance(known, GenerationError) or known.counted
         transient = passing and (claim.attempt < claim.max_attempts or not counted)
-        pause = _backoff(claim.attempt) if transient else None
+        pause = (known.retry_after or _backoff(claim.attempt)) if transient else None
         if isinstance(known, MediaUnavailable):
             self.storage_pause.failed()
         status = self._context.claims.fail(claim, known, retry_in=pause, counted=counted)

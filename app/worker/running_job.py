@@ -83,6 +83,7 @@ class RunningJob:
         self.made = 0  # pictures and videos
         self.memory: MemoryChange | None = None  # by the engine's call
         self.safety = SafetyResult.SKIPPED
+        self.seed = claim.request.seed if claim.request.remote is None else None  # of a provider's: once it was sent
         self._step_rate = StepRate()
         self._lock = threading.Lock()
 

@@ -33,7 +33,8 @@ TERMINAL = ("succeeded", "failed", "canceled", "aborted")
 
 @dataclass
 class Script:
-    """The course of a prediction. `fetches` are for the first fetches of an output: a status, "cut" or "garbage"."""
+    """The course of a prediction. `fetches` are for the first fetches of an output: a status, "cut", "garbage", or
+    "stall": some bytes, then silence."""
 
     seconds: float = 0.1
     ends: str = "succeeded"
@@ -93,6 +94,8 @@ class StandIn(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []
         self.answers: list[tuple[int, dict[str, str], Any]] = []  # given to the next creates instead of a prediction
         self.drop_creates = 0  # so many creates are done and never answered
+        self.hanging: set[str] = set()  # "create", "poll", "model", "list": done, and answered when `release` is set
+        self.release = threading.Event()
         self.tokens_seen: set[str | None] = set()  # where outputs are fetched from: there must be none
         self.echoes_webhooks = True
         self.lock = threading.RLock()
@@ -183,8 +186,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif self._allowed():
             self._get(parts[1:], query)
 
+    def _hang(self, what: str) -> None:
+        if what in self.server.hanging:
+            self.server.release.wait(120)
+
     def _get(self, parts: list[str], query: str) -> None:
         server = self.server
+        self._hang("model" if parts[0] == "models" else "list" if parts == ["predictions"] else "poll")
         if parts == ["models"]:
             self._send(200, {"results": list(server.models.values()), "next": None})
         elif parts[0] == "models" and "/".join(parts[1:3]) in server.models:
@@ -243,6 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
         if dropped:
             self.close_connection = True
             return
+        self._hang("create")
         self._send(201, made.body(server))
 
     def _cancel(self, name: str) -> None:
@@ -266,6 +275,10 @@ class _Handler(BaseHTTPRequestHandler):
         content = made.script.files[int(number)]
         if isinstance(how, int):
             self._send(how, {"detail": "not now"})
+        elif how == "stall":
+            self._send_bytes(content[:20], announced=len(content))
+            self.wfile.flush()
+            server.release.wait(120)
         elif how == "cut":
             self._send_bytes(content, announced=len(content) + 1000)
         else:
@@ -305,6 +318,7 @@ def replicate() -> Iterator[StandIn]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield server
+    server.release.set()
     for script in server.scripts.values():
         if script.hold is not None:
             script.hold.set()

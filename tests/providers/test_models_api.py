@@ -86,3 +86,26 @@ def test_only_listed_ones(new_harness: Callable[..., Harness], settings: dict[st
     run(client, "acme/sized", prompt="x")
     answer = client.post("/api/run-image-model", json={"model": "acme/other", "input": {"prompt": "x"}})
     assert (answer.status_code, answer.json["code"]) == (400, "unknown_model")
+
+
+@pytest.mark.parametrize(("name", "own", "other"), [("painter", "image", "video"), ("clip", "video", "image")])
+def test_a_model_of_the_other_kind_is_refused(client: FlaskClient, name: str, own: str, other: str) -> None:
+    assert client.get(f"/api/{own}-models/acme/{name}/schema").status_code == 200
+    schema = client.get(f"/api/{other}-models/acme/{name}/schema")
+    assert (schema.status_code, schema.json["code"]) == (404, "unknown_model")
+    assert f"makes {own}s, not {other}s: use /api/run-{own}-model" in schema.json["detail"]
+    run = client.post(f"/api/run-{other}-model", json={"model": f"acme/{name}", "input": {"prompt": "x"}})
+    assert (run.status_code, run.json["code"]) == (400, "unknown_model")
+    assert run.json["detail"] == schema.json["detail"]
+    assert run.json["errors"][0]["field"] == "model"
+
+
+def test_the_kind_of_a_model_that_is_not_listed(new_harness: Callable[..., Harness], settings: dict[str, str]) -> None:
+    own = {name: value for name, value in settings.items() if not name.startswith("MODEL_")}
+    harness = new_harness(**own, REPLICATE_IMAGE_MODELS="", REPLICATE_VIDEO_MODELS="acme/sized")
+    client = create_app(harness.context.settings).test_client()
+    assert client.get("/api/video-models/acme/clip/schema").status_code == 200, "it has a duration"
+    assert client.get("/api/image-models/acme/clip/schema").status_code == 404
+    assert client.get("/api/image-models/acme/painter/schema").status_code == 200
+    assert client.get("/api/video-models/acme/sized/schema").status_code == 200, "the settings say so"
+    assert client.get("/api/image-models/acme/sized/schema").status_code == 404

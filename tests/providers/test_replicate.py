@@ -9,6 +9,7 @@ import threading
 import pytest
 from PIL import Image
 
+from app.core.backoff import Backoff
 from app.core.job import JobStatus
 from app.core.request import GenerationInput, GenerationSettings
 from app.providers.calls import Refused
@@ -50,10 +51,10 @@ def test_several_pictures_of_several_kinds(harness: Harness, provider: StandIn, 
     files = (media.picture("JPEG"), media.picture("WEBP"), media.picture("PNG", 32, (1, 2, 3, 100)))
     provider.scripts["kinds"] = Script(files=files)
     outputs = harness.completed(harness.submit("kinds", model_id="painter", num_images=3)).outputs
-    assert [output.seed - outputs[0].seed for output in outputs] == [0, 1, 2]
+    (made,) = provider.created_for("kinds")
+    assert [output.seed for output in outputs] == [made.input["seed"]] * 3
     with Image.open(harness.context.images.path(outputs[2].path)) as picture:
         assert picture.mode == "RGBA"
-    (made,) = provider.created_for("kinds")
     assert made.input["num_outputs"] == 3
 
 
@@ -79,8 +80,7 @@ def test_a_video(harness: Harness, provider: StandIn, worker: Worker, kind: str,
         (Script(ends="aborted"), "aborted"),
         (Script(ends="canceled"), "canceled at Replicate"),
         (Script(output=[]), "without an output file"),
-        (Script(fetches=[404]), "answered 404"),
-        (Script(fetches=["garbage"] * 5), "cannot be read as a picture"),
+        (Script(fetches=["garbage"] * 3), "cannot be read as a picture"),
         (Script(output="http://127.0.0.1:9/x.png"), "neither https nor the provider's origin"),
         (Script(output="https://127.0.0.1:9/x.png"), "private address"),
     ],
@@ -114,18 +114,62 @@ def test_files_that_come_at_the_third_try(harness: Harness, provider: StandIn, w
     assert len(provider.fetched) == 3
 
 
-def test_after_files_that_could_not_be_had_a_retry_asks_anew(
+def test_files_that_are_deleted_are_an_error_of_their_own_and_never_paid_for_again(
     harness: Harness, provider: StandIn, worker: Worker
 ) -> None:
-    provider.scripts["gone"] = Script(fetches=[404])
+    provider.scripts["gone"] = Script(fetches=[404, 410, 403])
     job_id = harness.submit("gone", model_id="painter")
-    failed(harness, job_id)
+    code, message = failed(harness, job_id)
+    assert (code, "answered 403" in message, "Submit the request again" in message) == ("result_expired", True, True)
     prediction = harness.context.predictions.of_job(job_id)
     assert prediction is not None
-    assert "404" in (prediction.download_error or "")
+    assert "403" in (prediction.download_error or "")
     cancel.retry(harness.context, job_id)
     harness.completed(job_id)
-    assert len(provider.created_for("gone")) == 2
+    assert len(provider.created_for("gone")) == 1, "the host has it again"
+
+
+def test_files_that_come_late_are_waited_for_in_the_queue(harness: Harness, provider: StandIn, worker: Worker) -> None:
+    provider.scripts["late"] = Script(fetches=[503] * 8 + ["cut"])
+    job_id = harness.submit("late", model_id="painter")
+    job = harness.completed(job_id).job
+    assert (job.attempt, job.max_attempts - job.attempt) == (4, 2), "no attempt is used up"
+    prediction = harness.context.predictions.of_job(job_id)
+    assert prediction is not None
+    assert (prediction.download_retries, prediction.download_error) == (9, None)
+    assert len(provider.created_for("late")) == 1
+
+
+def test_files_are_given_up_when_the_provider_keeps_them_no_longer(
+    harness: Harness, provider: StandIn, start_worker, monkeypatch
+) -> None:
+    provider.scripts["old"] = Script(fetches=[503] * 4)
+    monkeypatch.setattr("app.engines.remote.LATER", Backoff(first=3600.0, longest=3600.0))
+    start_worker(harness)
+    job_id = harness.submit("old", model_id="painter")
+    waiting = harness.until(job_id, lambda seen: seen.job.error_code is not None).job
+    assert (waiting.status, waiting.error_code) == (JobStatus.PENDING, "provider_error")
+    with harness.context.database.write() as connection:
+        connection.exec_driver_sql("UPDATE predictions SET ended_at = ended_at - 3600")
+        connection.exec_driver_sql("UPDATE jobs SET available_at = NULL")
+    code, message = failed(harness, job_id)
+    assert (code, "503" in message) == ("result_expired", True)
+    assert len(provider.created_for("old")) == 1
+
+
+def test_a_worker_that_stops_while_it_fetches_leaves_the_rest_to_the_next(
+    harness: Harness, provider: StandIn, start_worker, monkeypatch
+) -> None:
+    monkeypatch.setattr("app.engines.remote.FETCH_PAUSE", Backoff(first=3600.0, longest=3600.0))
+    provider.scripts["half"] = Script(fetches=[503])
+    first = start_worker(harness)
+    job_id = harness.submit("half", model_id="painter")
+    wait_until(lambda: provider.fetched, "nothing was fetched")
+    first.stop(0)
+    harness.until(job_id, lambda seen: seen.job.status is JobStatus.PENDING)
+    start_worker(harness)
+    harness.completed(job_id)
+    assert len(provider.created_for("half")) == 1
 
 
 def test_too_many_requests_and_a_server_that_stumbles(harness: Harness, provider: StandIn, worker: Worker) -> None:
@@ -227,13 +271,19 @@ def test_start_from_a_picture(new_harness, settings, provider: StandIn, start_wo
         assert (sent.format, sent.getpixel((1, 1))) == ("PNG", (9, 9, 200))
 
 
-def test_a_provider_that_keeps_no_list(harness: Harness, provider: StandIn, worker: Worker, monkeypatch) -> None:
+def test_a_provider_that_keeps_no_list_is_not_asked_twice(
+    new_harness, settings, provider: StandIn, start_worker, monkeypatch
+) -> None:
     def refuse(*_: object) -> None:
         raise Refused(404, "no list")
 
     monkeypatch.setattr("app.engines.replicate.create.matching_predictions", refuse)
+    harness = new_harness(**settings | {"REMOTE_TIMEOUT_SECONDS": "1"})
+    start_worker(harness)
     provider.drop_creates = 1
-    harness.completed(harness.submit("lost", model_id="painter"))
+    code, message = failed(harness, harness.submit("lost", model_id="painter"))
+    assert code in ("provider_error", "timeout"), message
+    assert len(provider.created_for("lost")) == 1
 
 
 def test_a_success_without_a_file_is_made_anew_on_request(harness: Harness, provider: StandIn, worker: Worker) -> None:

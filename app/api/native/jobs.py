@@ -8,7 +8,16 @@ from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.jobs import JobBody
 from app.api.server.context import api_context, app_context
-from app.errors import Conflict, Gone, JobNotFound, LoraIncompatible, LoraUnavailable, UnknownModel, UnsupportedTask
+from app.errors import (
+    Conflict,
+    Gone,
+    JobNotFound,
+    LoraIncompatible,
+    LoraUnavailable,
+    SpendLimit,
+    UnknownModel,
+    UnsupportedTask,
+)
 from app.services.jobs import cancel
 
 api = blueprint("jobs", "jobs")
@@ -45,10 +54,18 @@ def cancel_job(path: JobPath) -> JobBody:
     access=Access.USER,
     budget="generate",
     responses=responses(
-        {200: JobBody}, JobNotFound, Gone, Conflict, UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible
+        {200: JobBody},
+        JobNotFound,
+        Gone,
+        Conflict,
+        UnknownModel,
+        UnsupportedTask,
+        LoraUnavailable,
+        LoraIncompatible,
+        SpendLimit,
     ),
     description="Puts a FAILED or CANCELLED job back in line under its own id, with fresh attempts. It is refused when"
-    " its model or a LoRA of it is not here any more.",
+    " its model or a LoRA of it is not here any more. A provider's finished result is fetched again, unpaid.",
 )
 def retry_job(path: JobPath) -> JobBody:
     """Retry a job"""

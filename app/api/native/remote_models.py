@@ -29,6 +29,7 @@ from app.errors import (
     PayloadTooLarge,
     ProviderError,
     QueueFull,
+    SpendLimit,
     SuspiciousInput,
     UnknownModel,
     UnsupportedMediaType,
@@ -70,6 +71,7 @@ _RUN = responses(
     UnsupportedMediaType,
     IdempotencyConflict,
     QueueFull,
+    SpendLimit,
     DiskFull,
     ModelUnavailable,
     ProviderError,
@@ -107,13 +109,13 @@ def video_models() -> RemoteModelsBody:
 @api.get("/api/image-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def image_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of an image model"""
-    return RemoteSchemaBody.of(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
+    return RemoteSchemaBody.of(api_context().remote_models.describe_as("image", f"{path.owner}/{path.name}"))
 
 
 @api.get("/api/video-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def video_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of a video model"""
-    return RemoteSchemaBody.of(api_context().remote_models.describe(f"{path.owner}/{path.name}"))
+    return RemoteSchemaBody.of(api_context().remote_models.describe_as("video", f"{path.owner}/{path.name}"))
 
 
 @api.post("/api/run-image-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)

@@ -68,7 +68,9 @@ class GalleryItem(ResponseBody):
     @classmethod
     def _of_job(cls, item: JobItem) -> Self:
         job = item.job
-        of_a_picture = ("image_id", "mime_type", "url", "thumbnail_url", "metadata_url")
+        unknown = ["image_id", "mime_type", "url", "thumbnail_url", "metadata_url"]
+        if job.request.remote is not None:  # what the provider's model was sent is in its status
+            unknown += ["width", "height", "seed"]
         return cls.read(
             job,
             item,
@@ -77,7 +79,7 @@ class GalleryItem(ResponseBody):
             created_at=iso(job.created_at),
             favorite=False,
             error=ErrorBody.of(job),
-            **dict.fromkeys(of_a_picture),
+            **dict.fromkeys(unknown),
         )
 
 

@@ -15,12 +15,15 @@ from app.core.job import JobView
 from app.core.memory_use import megabytes
 from app.core.response_body import ResponseBody
 from app.core.safety import SafetyResult
+from app.core.sent_settings import reported
 
 
 class Pictures(ResponseBody):
     image: str | None = Field(description="The first picture: a PNG in base64; null when it was deleted meanwhile.")
     images: list[str] = Field(description="All of them, the first one too.")
-    seed: int = Field(description="Of the first; picture i has seed + i.")
+    seed: int | None = Field(
+        description="Of the first; picture i has seed + i. Of a provider's model: what was sent to it, else null."
+    )
     model_id: str
     job_id: str
     latency_ms: int = Field(description="From the request's arrival to the finished picture, waiting included.")
@@ -37,6 +40,7 @@ class Pictures(ResponseBody):
             job.request,
             image=encoded[0] if encoded else None,  # none when all were deleted meanwhile
             images=list(encoded),
+            seed=_seed_of(view),
             job_id=job.id,
             latency_ms=round(1000 * ((job.completed_at or job.created_at) - job.created_at)),
             vram_peak_mb=megabytes(job.vram_peak_bytes),
@@ -44,6 +48,11 @@ class Pictures(ResponseBody):
             outputs=[ImageRef.of(output) for output in view.outputs],
             warnings=list(job.warnings),
         )
+
+
+def _seed_of(view: JobView) -> int | None:
+    seed: int | None = reported(view.job.request, view.sent).settings["seed"]
+    return seed
 
 
 class StillWorking(Accepted):

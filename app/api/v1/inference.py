@@ -23,6 +23,7 @@ from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
 from app.core.job import JobStatus
 from app.core.json_values import Body, Integer
+from app.core.output import Output
 from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, Unavailable
 from app.services.media import gallery
 
@@ -89,7 +90,11 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
         raise ImageNotFound("The picture was deleted before it could be sent.")
     output = view.outputs[0]
     content = gallery.open_file(here.context, output).read_bytes()
-    return Response(content, mimetype=output.mime_type, headers={"X-Seed": str(output.seed)})
+    return Response(content, mimetype=output.mime_type, headers=_seed_header(output))
+
+
+def _seed_header(output: Output) -> dict[str, str]:
+    return {} if output.seed is None else {"X-Seed": str(output.seed)}
 
 
 def _word_errors(response: Response) -> Response:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from app.core.prediction import Prediction
 from app.engines.base import Ledger
 from app.engines.replicate import SOURCE
-from app.errors import LeaseLost
+from app.engines.replicate.retry import Delivered, LedgerWatch, RetryDeadline, current_prediction
 from app.monitoring.failpoints import failpoint
 from app.providers.calls import Refused, Unreachable, log
 from app.providers.replicate import RemoteModel, Replicate
@@ -25,8 +25,9 @@ class PredictionRequest:
         self,
         api: Replicate,
         ledger: Ledger,
+        deadline: RetryDeadline,
         intended: Prediction,
-        model: RemoteModel,
+        describe: Callable[[], RemoteModel],
         *,
         version: str | None,
         public_url: str,
@@ -34,28 +35,43 @@ class PredictionRequest:
     ) -> None:
         self._api = api
         self._ledger = ledger
+        self._deadline = deadline
         self._intended = intended
-        self._model = model
+        self._describe = describe
         self._version = version
         self._hook = f"{public_url}/api/webhooks/replicate?prediction={intended.id}" if public_url else None
         self._may_exist = may_exist
 
     def create_once(self) -> Prediction:
-        """Return the prediction, creating it unless it exists already. Raises ProviderFault; may be called again."""
-        found = self._find() if self._may_exist else None
-        if found is not None:
-            return found
+        """Return the prediction, creating it unless it exists already. Raises ProviderError, Cancelled or
+        GenerationTimeout."""
+        return self._deadline.retry(self._found_or_created, patient=lambda: self._may_exist)
+
+    def _found_or_created(self) -> Prediction:
         try:
-            report = self._api.create(self._model, self._intended.input, version=self._version, webhook=self._hook)
+            found = self._find() if self._may_exist else None
+            return found if found is not None else self._create()
+        except Delivered:
+            return current_prediction(self._ledger, self._intended)
+
+    def _create(self) -> Prediction:
+        if self._deadline.overdue:
+            self._deadline.expire()
+        model = self._deadline.run(self._describe, watch=self._watch())
+        try:
+            if not self._deadline.run(lambda: self._created(model), watch=self._watch(), through_drain=True):
+                raise Unreachable("The prediction was claimed by another job with the same input.", maybe_done=True)
         except Unreachable as away:
             self._may_exist |= away.maybe_done
             raise
-        failpoint("after_create")
-        self._may_exist = True  # if another job claimed it from the list meanwhile
-        if not self._ledger.created(self._intended, report.provider_id):
-            raise Unreachable("The prediction was claimed by another job with the same input.", maybe_done=True)
         failpoint("after_created_stored")
         return current_prediction(self._ledger, self._intended)
+
+    def _created(self, model: RemoteModel) -> bool:
+        """Create it and store its id, even if the job has meanwhile left this call."""
+        report = self._api.create(model, self._intended.input, version=self._version, webhook=self._hook)
+        failpoint("after_create")
+        return self._ledger.created(self._intended, report.provider_id)
 
     def _find(self) -> Prediction | None:
         """The prediction created by an attempt that died before it stored the id; None if there is none."""
@@ -63,10 +79,10 @@ class PredictionRequest:
         if known.provider_id is not None:  # a webhook delivered it
             return known
         try:
-            matching = list(matching_predictions(self._api, self._intended))
-        except Refused as refused:  # this provider has no list of predictions
-            log.warning("Cannot look up predictions created before a crash: %s", refused.text)
-            return None
+            search = lambda: list(matching_predictions(self._api, self._intended))  # noqa: E731
+            matching = self._deadline.run(search, watch=self._watch())
+        except Refused as refused:  # for now, or the provider has no list: a webhook may still say it
+            raise Unreachable(f"Whether the prediction exists is not known: {refused.text}", maybe_done=True) from None
         taken = self._ledger.taken(SOURCE, matching)
         for provider_id in matching:
             if provider_id not in taken and self._ledger.created(self._intended, provider_id):
@@ -74,13 +90,8 @@ class PredictionRequest:
                 return current_prediction(self._ledger, self._intended)
         return None
 
-
-def current_prediction(ledger: Ledger, prediction: Prediction) -> Prediction:
-    """`prediction` as the ledger has it now. Raises LeaseLost when the job was restarted."""
-    known = ledger.find()
-    if known is None:
-        raise LeaseLost(prediction.job_id)
-    return known
+    def _watch(self) -> LedgerWatch:
+        return LedgerWatch(self._ledger, self._intended, lambda known: known.provider_id is not None)
 
 
 def matching_predictions(api: Replicate, intended: Prediction) -> Iterator[str]:

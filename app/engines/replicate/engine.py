@@ -9,7 +9,7 @@ from typing import Any
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.model_schema import InputSchema
-from app.core.prediction import Prediction, PredictionStatus, Report, shown
+from app.core.prediction import NO_FILE, Prediction, PredictionStatus, Report, shown
 from app.core.provider_input import add_seed, provider_input
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
@@ -24,8 +24,6 @@ from app.monitoring.failpoints import failpoint
 from app.providers.replicate import RemoteModel, Replicate
 
 DESCRIBED_SECONDS = 300.0
-LARGEST_SEED = 2**53  # exactly representable in every JSON parser
-NO_FILE = "The model succeeded without an output file."
 
 
 class ReplicateEngine(NoResidentModels):
@@ -46,7 +44,7 @@ class ReplicateEngine(NoResidentModels):
         generated = time.perf_counter()
         if ended.status is PredictionStatus.SUCCEEDED and not ended.outputs:  # so that a retry creates a new one
             ledger_of(control).note_download(ended, retries=0, error=NO_FILE)
-        outputs = OutputDownloads(self._settings.fetch, control, ended, _seed_of(ended, request)).all(_files_of(ended))
+        outputs = OutputDownloads(self._settings, control, ended).all(_files_of(ended))
         failpoint("after_download")
         return Generation(
             images=outputs.images,
@@ -79,11 +77,12 @@ class ReplicateEngine(NoResidentModels):
         else:
             deadline.subtract(known.age)
         if known.provider_id is None:
-            model = deadline.call(lambda: self._described(name))
-            asking = PredictionRequest(
-                self._api, ledger, known, model, version=version, public_url=public_url, may_exist=may_exist
-            )
-            known = deadline.call(asking.create_once)
+            known = PredictionRequest(
+                *(self._api, ledger, deadline, known, lambda: self._described(name)),
+                version=version,
+                public_url=public_url,
+                may_exist=may_exist,
+            ).create_once()
         return PredictionPoll(self._api, control, deadline, has_webhook=bool(public_url)).wait_until_ended(known)
 
     def _input(
@@ -116,12 +115,6 @@ class ReplicateEngine(NoResidentModels):
             model = self._api.model(name)
             self._known[name] = (time.monotonic(), model)
         return model
-
-
-def _seed_of(ended: Prediction, request: GenerationRequest) -> int:
-    """The seed that was sent if it fits LARGEST_SEED, else the request's."""
-    seed = ended.input.get("seed")
-    return seed if isinstance(seed, int) and 0 <= seed <= LARGEST_SEED else request.seed
 
 
 def _files_of(ended: Prediction) -> tuple[str, ...]:

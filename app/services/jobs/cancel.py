@@ -10,6 +10,7 @@ from app.services.jobs.status import view_of
 from app.services.models.capabilities import check_task
 from app.services.models.loras import check_loras
 from app.services.models.model_files import files_of
+from app.services.remote.spending import charge_for
 
 
 def cancel(context: AppContext, job_id: str) -> JobView:
@@ -19,9 +20,14 @@ def cancel(context: AppContext, job_id: str) -> JobView:
 
 def retry(context: AppContext, job_id: str) -> JobView:
     """Put a FAILED or CANCELLED job back in the queue, with fresh attempts. Raises JobNotFound, Gone, Conflict, and if
-    it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible."""
-    _check_can_run(context, context.jobs.get(job_id))
-    job = context.jobs.retry(job_id, max_attempts=context.settings.max_attempts)
+    it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible; SpendLimit if it would
+    be paid for again and the client may not spend more today."""
+    known = context.jobs.get(job_id)
+    _check_can_run(context, known)
+    charge = None
+    if known.request.remote is not None:
+        charge = charge_for(context, spec_for(context.catalog, known.request), known.request)
+    job = context.jobs.retry(job_id, max_attempts=context.settings.max_attempts, charge=charge)
     return _changed(context, view_of(context, job))
 
 

@@ -27,6 +27,7 @@ from app.services.models.capabilities import check_task, known_spec
 from app.services.models.loras import check_loras
 from app.services.remote.models import RemoteModels
 from app.services.remote.requests import prepare_remote
+from app.services.remote.spending import charge_for
 from app.services.webhooks.signing import check_url
 from app.store.queue.idempotency import IdempotencyKey
 
@@ -61,7 +62,7 @@ def submit(
     """Enqueue `asked`. Once this returns, the job survives any crash. `rerun_of` is the picture to generate again.
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
-    LoraUnavailable, LoraIncompatible, IdempotencyConflict, QueueFull or DiskFull; nothing is stored then.
+    LoraUnavailable, LoraIncompatible, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored then.
     """
     settings = context.settings
     idempotency = None
@@ -166,6 +167,7 @@ def _store(
         lane=spec.lane,
         max_attempts=context.settings.max_attempts,
         idempotency=idempotency,
+        charge=charge_for(context, spec, request),
         **more,
     )
     if is_new:

@@ -37,7 +37,7 @@ class Picture:
     """Pixels (uint8 RGB or RGBA, height × width × channels) and their seed."""
 
     pixels: npt.NDArray[np.uint8]
-    seed: int
+    seed: int | None
     safety: SafetyResult = SafetyResult.SKIPPED
 
 
@@ -48,7 +48,7 @@ class Clip:
     content: bytes
     mime_type: str
     poster: npt.NDArray[np.uint8]
-    seed: int
+    seed: int | None
     facts: Mapping[str, Any] = field(default_factory=dict)
     safety: SafetyResult = SafetyResult.SKIPPED
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 
@@ -16,19 +17,21 @@ from app.providers.ssrf_guard import AddressRefused, guarded_client, url_problem
 from app.services.context import AppContext
 from app.services.media import gallery
 
-FETCH_SECONDS = 120.0
+FETCH_SECONDS = 600.0  # of a transfer that never stalls
 REDIRECTS = 3
-_GONE = (401, 403, 404, 410)
+_GONE = (401, 403, 404, 410)  # how hosts answer for files that they have deleted
 
 
 class OutputFetcher:
-    """Downloads outputs. Files of the provider's `origin` may also come by http and from a private address."""
+    """Downloads outputs. Files of the provider's `origin` may also come by http and from a private address. A transfer
+    without a byte for `stall_seconds` is given up."""
 
-    def __init__(self, *, origin: str, max_bytes: int) -> None:
+    def __init__(self, *, origin: str, max_bytes: int, stall_seconds: float) -> None:
         self._origin = _origin_of(httpx.URL(origin)) if origin else None
         self._max_bytes = max_bytes
-        self._public = guarded_client(allow_private=False, total_seconds=FETCH_SECONDS)
-        self._own = guarded_client(allow_private=True, total_seconds=FETCH_SECONDS)
+        client = partial(guarded_client, total_seconds=FETCH_SECONDS, idle_seconds=stall_seconds)
+        self._public = client(allow_private=False)
+        self._own = client(allow_private=True)
 
     def __call__(self, url: str, cancelled: Callable[[], bool]) -> bytes:
         """The file's content. Raises FetchFailed or Cancelled."""
@@ -41,6 +44,8 @@ class OutputFetcher:
                     url = str(response.url.join(response.headers.get("Location", "")))
             except AddressRefused as refused:
                 raise FetchFailed(str(refused), final=True) from None
+            except httpx.ReadTimeout:
+                raise FetchFailed("the transfer stalled (REMOTE_STALL_SECONDS)") from None
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise FetchFailed(f"the connection broke ({type(error).__name__})") from None
         raise FetchFailed("it was redirected too often", final=True)
@@ -58,7 +63,7 @@ class OutputFetcher:
     def _read(self, response: httpx.Response, cancelled: Callable[[], bool]) -> bytes:
         status = response.status_code
         if status != httpx.codes.OK:
-            raise FetchFailed(f"its host answered {status}", final=status in _GONE)
+            raise FetchFailed(f"its host answered {status}", gone=status in _GONE)
         found = bytearray()
         for chunk in response.iter_raw():
             if cancelled():

@@ -12,6 +12,7 @@ from typing import Any
 from app.core.catalog import Media, ModelSpec, Source
 from app.core.model_schema import InputSchema
 from app.core.provider_input import first_frame_of
+from app.core.provider_media import media_of
 from app.core.request import remote_spec
 from app.errors import (
     ModelUnavailable,
@@ -28,7 +29,6 @@ AGAIN_SECONDS = 60.0  # until the next request after a failed one
 TIMEOUT_SECONDS = 15.0  # a client waits for the answer
 AT_ONCE = 8
 MOST_KNOWN = 500
-_VIDEO_WORDS = ("video", "clip", "animate")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class RemoteModels:
             return _Entry(before.value, before.at, time.monotonic())
         found = [answer for answer in answers if isinstance(answer, RemoteModel)]
         if not found:  # a compatible provider without these models: use its list
-            found = [model for model in self._all() if _is_video(model) == (media == "video")]
+            found = [model for model in self._all() if _made_by(model) == media]
         value = [self._listed(model, media) for model in found]
         known = {entry.model for entry in value}
         value += [_from_catalogue(spec) for spec in self._catalogued(media) if away and spec.repo not in known]
@@ -176,6 +176,23 @@ class RemoteModels:
             return entry.value  # type: ignore[no-any-return]
         raise ProviderError(answer.text if answer is not None else "The provider did not answer.")
 
+    def describe_as(self, media: Media, name: str) -> RemoteModel:
+        """As `describe`; also raises NoSuchModel if the model makes the other media: by the catalogue and the lists of
+        the settings, or else by its name and inputs."""
+        model = self.describe(name)
+        made = self._listed_media(model.model) or {_made_by(model)}
+        if media not in made:
+            (other,) = made
+            raise NoSuchModel(
+                f"{model.model} makes {other}s, not {media}s: use /api/run-{other}-model. If that is wrong, list it in"
+                f" REPLICATE_{media.upper()}_MODELS."
+            )
+        return model
+
+    def _listed_media(self, name: str) -> set[Media]:
+        medias: tuple[Media, ...] = ("image", "video")
+        return {media for media in medias if name in self._curated(media)}
+
     def check_offered(self, name: str, version: str = "") -> None:
         """Raises NoSuchModel if REPLICATE_ONLY_LISTED is set and the reference, including its version, is not listed:
         the provider runs a version no matter which model it belongs to."""
@@ -208,6 +225,5 @@ def _is_due(entry: _Entry) -> bool:
     return time.time() - entry.at > FRESH_SECONDS and time.monotonic() - entry.failed_at > AGAIN_SECONDS
 
 
-def _is_video(model: RemoteModel) -> bool:
-    text = f"{model.model} {model.description}".lower()
-    return any(word in text for word in _VIDEO_WORDS)
+def _made_by(model: RemoteModel) -> Media:
+    return media_of(model.model, model.description, InputSchema(model.document))

@@ -50,7 +50,7 @@ def prepare_remote(
     name, _, version = model.partition(":")
     try:
         models.check_offered(name, version)
-        described = models.describe(name)
+        described = models.describe_as(media, name)
     except NoSuchModel as missing:
         raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
     schema = InputSchema(described.document)

@@ -34,7 +34,8 @@ export async function recipe(item) {
 }
 
 /** Whether the form can repeat it. A job with a provider's native input has no settings that the form knows. */
-export const canRepeat = ({ media, settings }) => (settings?.num_inference_steps ?? (media === "video" ? 0 : 1)) > 0;
+export const canRepeat = ({ media, settings, remote, manifest }) =>
+  !(remote?.native_input || manifest?.native_input) && (settings ? settings.num_inference_steps !== 0 : media !== "video");
 
 export async function reuse(item) {
   try {

@@ -52,7 +52,7 @@ export function jobFacts(job, modelName) {
     modelName,
     image ? `${image.width} × ${image.height}` : settings.width ? `${settings.width} × ${settings.height}` : null,
     settings.num_inference_steps ? `${settings.num_inference_steps} steps` : null,
-    settings.seed >= 0 ? `seed ${settings.seed}` : null,
+    (settings.seed ?? -1) >= 0 ? `seed ${settings.seed}` : null,
     took !== null ? seconds(took) : null,
   ].filter(Boolean);
 }

@@ -97,7 +97,7 @@ function describe(item, metadata) {
     el(
       "div",
       { class: "actions" },
-      ...(actions.canRepeat({ ...item, settings: manifest?.settings }) ? repeating(leaving) : []),
+      ...(actions.canRepeat({ ...item, manifest, settings: manifest?.settings }) ? repeating(leaving) : []),
       canUseInputImage() && item.media === "image" ? button("Start from this", "start", leaving(useInputImage)) : "",
       item.media === "image" ? videoButton(item, close) : "",
       anotherVideo(item, manifest) ?? "",
@@ -112,7 +112,7 @@ function describe(item, metadata) {
 /** A button for a video that the form cannot repeat, but whose first frame is known. */
 function anotherVideo(item, manifest) {
   const source = manifest?.inputs?.image?.image_id;
-  if (!source || item.media !== "video" || actions.canRepeat({ ...item, settings: manifest.settings })) return null;
+  if (!source || item.media !== "video" || actions.canRepeat({ ...item, manifest, settings: manifest.settings })) return null;
   return videoButton({ image_id: source, thumbnail_url: pathTo(`api/image/${source}/thumbnail`), prompt: item.prompt }, close, "Another from its picture");
 }
 

@@ -53,7 +53,7 @@ function onJobChanged(job, before) {
 
 function announceEnd(job) {
   if (job.status === "COMPLETED") {
-    seedWasUsed(job.settings.seed);
+    if (job.settings.seed !== null) seedWasUsed(job.settings.seed);
     announce(`Finished: ${job.prompt.slice(0, 80)}`);
     refreshLatest();
     if (document.hidden) document.title = "✓ Finished · CyberImage";

@@ -128,6 +128,8 @@ Index(
     postgresql_where=UNSUCCESSFUL,
 )
 
+NO_SEED = -1  # of an output whose model was sent none
+
 outputs = Table(
     "outputs",
     metadata,
@@ -328,11 +330,22 @@ predictions = Table(
     Column("download_error", Text),
     Column("superseded", Boolean, nullable=False, server_default=false()),
     Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),  # when its end was first reported; null before, and in rows of earlier versions
     UniqueConstraint("source", "provider_id"),
 )
 OPEN = predictions.c.status.in_([literal_column(f"'{status}'") for status in ("intended", "starting", "processing")])
 Index("ix_predictions_job", predictions.c.job_id, predictions.c.id)
 Index("ix_predictions_open", predictions.c.source, predictions.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
+
+# Remote generations of each client by day (days since the epoch, UTC), and the sum of their prices.
+spending = Table(
+    "spending",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("client_id", String(100), primary_key=True),
+    Column("predictions", Integer, nullable=False),
+    Column("amount", Double, nullable=False),
+)
 
 # The latest preview of each running job; written and removed by its worker's heartbeat.
 previews = Table(

@@ -14,7 +14,7 @@ from app.core.output import Output
 from app.core.prompts import words_of
 from app.errors import Gone, ImageNotFound
 from app.store.db.database import Database, now
-from app.store.db.schema import outputs, removals, tallies
+from app.store.db.schema import NO_SEED, outputs, removals, tallies
 
 IDS_PER_QUERY = 500
 _SHOWN = [column for column in outputs.c if column.name != "search_text"]
@@ -119,4 +119,4 @@ _TOTALS = select(func.sum(tallies.c.count), func.sum(tallies.c.bytes)).where(tal
 
 
 def _output(row: Row[Any]) -> Output:
-    return Output(**row._mapping)
+    return Output(**{**row._mapping, "seed": None if row.seed == NO_SEED else row.seed})

@@ -19,7 +19,7 @@ from app.core.prompts import folded
 from app.core.safety import SafetyResult
 from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.db.database import Database, now
-from app.store.db.schema import PENDING, jobs, outputs
+from app.store.db.schema import NO_SEED, PENDING, jobs, outputs
 from app.store.queue.durations import update_durations
 from app.store.queue.lease_expiry import (
     BACKOFF_DOUBLINGS,
@@ -291,7 +291,8 @@ class ClaimStore:
 
 
 def _values(output: Output) -> dict[str, Any]:
-    return {name: value for name, value in vars(output).items() if name != "created_at"}
+    seed = NO_SEED if output.seed is None else output.seed
+    return {name: value for name, value in vars(output).items() if name != "created_at"} | {"seed": seed}
 
 
 def _explain_refusal(connection: Connection, claim: Claim, published: Sequence[Output]) -> None:

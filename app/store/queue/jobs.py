@@ -14,6 +14,7 @@ from app.core.catalog import Lane
 from app.core.inputs import InputPicture
 from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
+from app.core.spending import Charge
 from app.errors import Conflict, Gone, JobNotFound
 from app.store.db.database import Database, now
 from app.store.db.ids import new_id
@@ -23,6 +24,7 @@ from app.store.queue.next_job import turn_for
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.predictions import supersede_for_retry
 from app.store.queue.rows import job_from_row, store_inputs
+from app.store.queue.spending import spend
 
 _IDS_AT_A_TIME = 500  # databases bound the parameters of a statement
 
@@ -49,11 +51,12 @@ class JobStore:
         idempotency: IdempotencyKey | None = None,
         request_id: str | None = None,
         pictures: Sequence[InputPicture] = (),
+        charge: Charge | None = None,
     ) -> tuple[Job, bool]:
         """Store a job with its input `pictures`, durably. Returns the job and whether it is new.
 
         A known `idempotency` key returns the job that it created. Raises IdempotencyConflict if it was used with
-        another body.
+        another body, and SpendLimit if the client may not have another `charge` today.
         """
         job_id = new_id()
         with self._database.write() as connection:
@@ -61,6 +64,8 @@ class JobStore:
                 earlier = first_answer(connection, client_id, idempotency)
                 assert earlier is not None, "the key exists, so its answer does"
                 return _find(connection, earlier.job_id), False
+            if charge is not None:
+                spend(connection, client_id, charge)
             row = connection.execute(
                 _ENQUEUE,
                 {
@@ -206,8 +211,10 @@ class JobStore:
             raise Conflict(f"The job is {job.status.value}; only a pending or running job can be cancelled.")
         return job
 
-    def retry(self, job_id: str, *, max_attempts: int) -> Job:
+    def retry(self, job_id: str, *, max_attempts: int, charge: Charge | None = None) -> Job:
         """Put a FAILED or CANCELLED job back at the end of its client's queue, with `max_attempts` new attempts.
+
+        The client is charged again if the retry will ask the provider again. Raises SpendLimit.
 
         Not at its former place, or cancel and retry would be a way to overtake other clients.
         """
@@ -236,7 +243,9 @@ class JobStore:
                 .returning(jobs)
             ).one_or_none()
             if row is not None:
-                supersede_for_retry(connection, job_id)
+                superseded = supersede_for_retry(connection, job_id, cancelled=known.status is JobStatus.CANCELLED)
+                if charge is not None and superseded:
+                    spend(connection, known.client_id, charge)
             job = job_from_row(row) if row is not None else _find(connection, job_id)
         if row is None:
             raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.job import Claim
-from app.core.prediction import Prediction, PredictionStatus, Report
+from app.core.prediction import NO_FILE, Prediction, PredictionStatus, Report
 from app.errors import LeaseLost
 from app.store.db.database import Database, now
 from app.store.db.ids import new_id
@@ -118,22 +118,23 @@ class PredictionStore:
     # --- abandoned predictions
 
     def abandoned(self, source: str, limit: int = 20) -> list[Prediction]:
-        """Running predictions whose job has ended: it was cancelled or timed out."""
+        """Running predictions that are not wanted any more: their job has ended, or a retry has superseded them."""
         # Not a join: SQLite would start with all ended jobs.
         over = exists().where(jobs.c.id == predictions.c.job_id, ENDED)
         query = (
             select(*_COLUMNS)
-            .where(OPEN, predictions.c.superseded.is_(False), predictions.c.source == source, over)
+            .where(OPEN, predictions.c.source == source, or_(predictions.c.superseded, over))
             .order_by(predictions.c.id)
             .limit(limit)
         )
         with self._database.read() as connection:
             return [_prediction(row) for row in connection.execute(query)]
 
-    def supersede(self, prediction: Prediction) -> None:
-        """Mark a prediction that is not needed any more."""
+    def lost(self, prediction: Prediction) -> None:
+        """Record that the provider has no such prediction. One that turns up late all the same is abandoned again."""
+        nothing = {"status": PredictionStatus.ABORTED.value, "superseded": True}
         with self._database.write(durable=False) as connection:
-            connection.execute(update(predictions).where(predictions.c.id == prediction.id).values(superseded=True))
+            connection.execute(update(predictions).where(predictions.c.id == prediction.id, OPEN).values(**nothing))
 
 
 def newest_of(connection: Connection, job_id: str) -> Prediction | None:
@@ -141,14 +142,20 @@ def newest_of(connection: Connection, job_id: str) -> Prediction | None:
     return None if row is None else _prediction(row)
 
 
-def supersede_for_retry(connection: Connection, job_id: str) -> None:
-    """Supersede predictions that ended without a usable result, so that a retry creates a new one.
+def supersede_for_retry(connection: Connection, job_id: str, *, cancelled: bool) -> bool:
+    """Supersede predictions that ended without a result, so that a retry creates a new one. Returns whether it will.
 
-    Finished ones are kept, since their files may still be available; so are those whose end is unknown.
+    Those with a result are kept, whatever became of its files: only a new submission pays again. So are those whose end
+    is unknown, unless the job was `cancelled`: then they are being cancelled, too.
     """
     ended = predictions.c.status.in_(["failed", "canceled", "aborted"])
-    useless = ended | ((predictions.c.status == "succeeded") & predictions.c.download_error.is_not(None))
-    connection.execute(update(predictions).where(predictions.c.job_id == job_id, useless).values(superseded=True))
+    useless = ended | ((predictions.c.status == "succeeded") & (predictions.c.download_error == NO_FILE))
+    if cancelled:
+        useless |= OPEN
+    own = predictions.c.job_id == job_id
+    connection.execute(update(predictions).where(own, useless).values(superseded=True))
+    asked_before = connection.scalar(select(predictions.c.id).where(own).limit(1)) is not None
+    return asked_before and newest_of(connection, job_id) is None
 
 
 def _check_owned(connection: Connection, claim: Claim) -> None:
@@ -163,8 +170,12 @@ def _store_report(connection: Connection, ours: Any, source: str, job_id: str, r
             "outputs": list(report.outputs),
             "error": (report.error or "")[:ERROR_MAX_CHARS] or None,
             "predict_seconds": report.predict_seconds,
+            "ended_at": now(),
         }
+    if report.outputs and report.status is PredictionStatus.SUCCEEDED:
+        values["superseded"] = False  # it was given up too early; a retry finds it
     later = OPEN if report.status is not PredictionStatus.STARTING else predictions.c.status == "intended"
+    later = or_(later, _LOST)
     changed = and_(ours, later, predictions.c.status != report.status.value)
     if connection.execute(update(predictions).where(changed).values(**values)).rowcount:
         model_id = connection.scalar(
@@ -177,12 +188,18 @@ def _store_report(connection: Connection, ours: Any, source: str, job_id: str, r
             count(connection, counted)
 
 
+_LOST = and_(predictions.c.status == PredictionStatus.ABORTED.value, predictions.c.superseded)  # it may turn up late
 _TOUCH = update(jobs).where(OWNED).values(revision=jobs.c.revision + 1).returning(jobs.c.seq)
 _KEPT = (
     *("id", "job_id", "source", "model", "status", "input", "created_at", "provider_id", "outputs", "error"),
     *("predict_seconds", "download_attempted", "download_retries", "download_error"),
 )
-_COLUMNS = (*(predictions.c[name] for name in _KEPT), (now() - predictions.c.created_at).label("age"))
+_ENDED_AT = func.coalesce(predictions.c.ended_at, predictions.c.created_at)
+_COLUMNS = (
+    *(predictions.c[name] for name in _KEPT),
+    (now() - predictions.c.created_at).label("age"),
+    case((OPEN, None), else_=now() - _ENDED_AT).label("ended_age"),
+)
 _NEWEST = (
     select(*_COLUMNS)
     .where(predictions.c.job_id == bindparam("job"), predictions.c.superseded.is_(False))

@@ -43,7 +43,7 @@ def origin() -> Iterator[str]:
 
 
 def fetch(origin: str, url: str, *, most: int = 1000, cancelled: bool = False) -> bytes:
-    return OutputFetcher(origin=origin, max_bytes=most)(url, lambda: cancelled)
+    return OutputFetcher(origin=origin, max_bytes=most, stall_seconds=5)(url, lambda: cancelled)
 
 
 def test_the_providers_own_origin(origin: str) -> None:

@@ -109,10 +109,11 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
             "jobs DROP COLUMN interruptions",
             "workers DROP COLUMN device_id",
             "workers DROP COLUMN device_error",
+            "predictions DROP COLUMN ended_at",
             "model_orders DROP COLUMN lora",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
-        for table in ("device_faults", "worker_deaths", "memory_plans", "device_refusals"):
+        for table in ("device_faults", "worker_deaths", "memory_plans", "device_refusals", "spending"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
     migrate(database)

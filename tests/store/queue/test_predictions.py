@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from app.core.job import Claim
-from app.core.prediction import Prediction, PredictionStatus, Report
-from app.errors import LeaseLost
+from app.core.prediction import NO_FILE, Prediction, PredictionStatus, Report
+from app.errors import LeaseLost, ProviderError
 from app.store.media.retention import RetentionStore
 from app.store.ops.counters import Counter, totals
 from app.store.queue.predictions import AlreadyTaken, PredictionStore
@@ -70,7 +70,7 @@ def test_an_end_is_an_end_and_is_counted_once(store: Store, predictions: Predict
         Report("p1", PredictionStatus.PROCESSING),
     ):
         assert predictions.observed(SOURCE, late) == claim.job_id
-    assert replace(found(predictions, claim), age=0) == replace(before, age=0)
+    assert replace(found(predictions, claim), age=0, ended_age=0) == replace(before, age=0, ended_age=0)
     with store.database.read() as connection:
         counted = totals(connection)
     assert counted[Counter("remote_predictions", "demo", "replicate/succeeded")] == 1
@@ -121,17 +121,24 @@ def test_an_unknown_prediction_belongs_to_no_job(store: Store, predictions: Pred
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "kept"),
+    ("status", "error", "cancelled", "kept"),
     [
-        (PredictionStatus.FAILED, None, False),
-        (PredictionStatus.CANCELED, None, False),
-        (PredictionStatus.SUCCEEDED, "gone", False),
-        (PredictionStatus.SUCCEEDED, None, True),
-        (PredictionStatus.PROCESSING, None, True),
+        (PredictionStatus.FAILED, None, False, False),
+        (PredictionStatus.CANCELED, None, True, False),
+        (PredictionStatus.SUCCEEDED, NO_FILE, False, False),
+        (PredictionStatus.SUCCEEDED, "its host answered 404", False, True),
+        (PredictionStatus.SUCCEEDED, None, True, True),
+        (PredictionStatus.PROCESSING, None, False, True),
+        (PredictionStatus.PROCESSING, None, True, False),
     ],
 )
 def test_what_a_retry_asks_anew(
-    store: Store, predictions: PredictionStore, status: PredictionStatus, error: str | None, kept: bool
+    store: Store,
+    predictions: PredictionStore,
+    status: PredictionStatus,
+    error: str | None,
+    cancelled: bool,
+    kept: bool,
 ) -> None:
     claim = claimed(store)
     prediction = intended(predictions, claim)
@@ -139,9 +146,14 @@ def test_what_a_retry_asks_anew(
     predictions.observed(SOURCE, ended("p1", status))
     if error:
         predictions.note_download(claim, prediction, retries=0, error=error)
-    store.claims.cancelled(claim)
+    if cancelled:
+        store.claims.cancelled(claim)
+    else:
+        store.claims.fail(claim, ProviderError("no"))
     store.jobs.retry(claim.job_id, max_attempts=1)
     assert (predictions.of_job(claim.job_id) is not None) == kept
+    running = status is PredictionStatus.PROCESSING
+    assert bool(predictions.abandoned(SOURCE)) == (running and not kept), "what is superseded and runs is cancelled"
 
 
 def test_strays(store: Store, predictions: PredictionStore) -> None:
@@ -153,8 +165,23 @@ def test_strays(store: Store, predictions: PredictionStore) -> None:
     store.claims.cancelled(done)
     (stray,) = predictions.abandoned(SOURCE)
     assert stray.job_id == over.job_id
-    predictions.supersede(stray)
+    predictions.lost(stray)
     assert predictions.abandoned(SOURCE) == []
+
+
+@pytest.mark.parametrize("status", [PredictionStatus.PROCESSING, PredictionStatus.SUCCEEDED])
+def test_what_was_lost_turns_up(store: Store, predictions: PredictionStore, status: PredictionStatus) -> None:
+    claim = claimed(store)
+    stray = intended(predictions, claim)
+    store.claims.fail(claim, ProviderError("The provider cannot be reached."))
+    predictions.lost(stray)
+    predictions.observed(SOURCE, ended("p1", status), intent=stray.id)
+    found_again = predictions.of_job(claim.job_id)
+    if status is PredictionStatus.SUCCEEDED:
+        assert found_again is not None, "a retry fetches it"
+        assert found_again.outputs
+    else:
+        assert [one.provider_id for one in predictions.abandoned(SOURCE)] == ["p1"]
 
 
 def test_each_new_try_of_a_download_is_counted_once(store: Store, predictions: PredictionStore) -> None:

@@ -1,0 +1,22 @@
+"""What a request costs, and what its client may spend."""
+
+from __future__ import annotations
+
+from app.core.catalog import ModelSpec
+from app.core.request import GenerationRequest
+from app.core.spending import Charge
+from app.services.context import AppContext
+
+
+def charge_for(context: AppContext, spec: ModelSpec, request: GenerationRequest) -> Charge | None:
+    """The charge for a generation at a provider: the model's price per picture or video, REMOTE_PRICE if its catalogue
+    line has none. None for a local model."""
+    if spec.lane != "remote":
+        return None
+    settings = context.settings
+    price = settings.remote_price if spec.options.price is None else spec.options.price
+    return Charge(
+        price=price * request.num_images,
+        most_predictions=settings.spend_limit_predictions,
+        most_amount=settings.spend_limit_amount,
+    )

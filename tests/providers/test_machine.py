@@ -1,0 +1,28 @@
+"""Predictions against a provider that does everything wrong. PREDICTION_STEPS: how many steps (`make check-predictions`
+takes 10,000)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.providers.machine import PredictionMachine
+from tests.worker.conftest import empty_database  # noqa: F401 - a fixture
+
+STEPS = int(os.environ.get("PREDICTION_STEPS", "400"))
+PER_RUN = 40
+
+
+def test_never_paid_twice_never_lost_never_false(empty_database: Path) -> None:  # noqa: F811
+    PredictionMachine.template = empty_database
+    few = settings(
+        max_examples=max(1, STEPS // PER_RUN),
+        stateful_step_count=PER_RUN,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(PredictionMachine, settings=few)
+    print(dict(PredictionMachine.tally))  # noqa: T201 - the figures of a long run, with -s

@@ -197,7 +197,7 @@ class Runner:
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety
         if job.claim.request.remote is not None:
-            seeds = [image.seed for image in generation.images] + [video.seed for video in generation.videos]
+            seeds = [*(image.seed for image in generation.images), *(video.seed for video in generation.videos)]
             job.seed = seeds[0] if seeds else None
         return _to_made(generation, job.claim.request.rerun_of)
 

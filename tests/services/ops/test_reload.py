@@ -74,6 +74,9 @@ def test_a_file_that_went_away_changes_nothing(harness: Harness) -> None:
 
 def test_only_what_is_read_anew_each_time_may_change() -> None:
     assert {
+        "access_log",
+        "access_log_every",
+        "cleanup_interval_seconds",
         "disk_floor_bytes",
         "embed_metadata",
         "log_level",
@@ -91,4 +94,5 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
         "retention_max_images",
         "suspicious_input",
         "suspicious_patterns",
+        "webhook_max_attempts",
     } == LIVE_SETTINGS

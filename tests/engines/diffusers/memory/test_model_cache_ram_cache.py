@@ -77,7 +77,7 @@ def load(model_cache, machine, spec_of):
             setattr(pipeline, part, Part())
             machine.parts[getattr(pipeline, part)] = size
         sizes |= {part: machine.parts[value] for part, value in (common or {}).items()}
-        loras = SimpleNamespace(cleared=0)
+        loras = SimpleNamespace(cleared=0, ids=())
         loras.clear = lambda: setattr(loras, "cleared", loras.cleared + 1)
         model = LoadedModel(spec_of(name), None, pipeline, LoadPlan(GPU, torch.float16, plan=plan), sizes, loras)
         model_cache.add(model)

@@ -16,6 +16,7 @@ from transformers import T5EncoderModel
 from app.core import memory_plan
 from app.core.memory_parts import PictureSize
 from app.core.memory_plan import PLANS, Form, PlannedModel, plans
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load.checkpoint import inspect_file, inspect_folder
 from app.engines.diffusers.load.load_plan import LoadPlan
@@ -125,7 +126,8 @@ def test_the_placements_are_ordered_by_need(tiny):
 def plans_of(folder):
     """The plans in full by placement."""
     shapes = shapes_of(inspect_folder(folder, None))
-    found = plans(PlannedModel(list(shapes.values()), PictureSize(8, 8)), [Form("16 bit")])
+    model = PlannedModel(list(shapes.values()), PictureSize(8, 8), previews=EngineSettings.previews)
+    found = plans(model, [Form("16 bit")])
     return {plan.placement: plan for plan in reversed(found)}
 
 

@@ -1,7 +1,7 @@
 """jobs for people
 
-Revision ID: 0025
-Revises: 0021
+Revision ID: 0024
+Revises: 0023
 
 `jobs_readable`: a view for sqlite3 and psql, read-only. The application does not use it. A later change of the columns
 that it names has to drop it first and create it again.
@@ -9,8 +9,8 @@ that it names has to drop it first and create it again.
 
 from alembic import op
 
-revision = '0025'
-down_revision = '0029'
+revision = '0024'
+down_revision = '0023'
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """spending
 
-Revision ID: 0023
-Revises: 0022
+Revision ID: 0027
+Revises: 0026
 
 `spending`: the remote generations of each client and day, and their prices.
 """
@@ -9,8 +9,8 @@ Revises: 0022
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0023'
-down_revision = '0022'
+revision = '0027'
+down_revision = '0026'
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """memory plans in use, and those under which the kernel killed a worker
 
-Revision ID: 0028
+Revision ID: 0022
 Revises: 0021
 
 `memory_plans`: under which plan each worker process holds a model; with `killed_at` the kernel killed that worker for
@@ -10,7 +10,7 @@ lack of memory while it ran the model, and the next one on that device takes a s
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0028'
+revision = '0022'
 down_revision = '0021'
 branch_labels = None
 depends_on = None

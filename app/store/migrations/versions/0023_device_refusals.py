@@ -1,7 +1,7 @@
 """models that a device refused
 
-Revision ID: 0029
-Revises: 0028
+Revision ID: 0023
+Revises: 0022
 
 `device_refusals`: models that a device cannot run, for lack of memory or of a GPU; for a while its workers leave their
 jobs to others.
@@ -10,8 +10,8 @@ jobs to others.
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0029'
-down_revision = '0028'
+revision = '0023'
+down_revision = '0022'
 branch_labels = None
 depends_on = None
 

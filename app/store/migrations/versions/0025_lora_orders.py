@@ -1,7 +1,7 @@
 """requests to load and unload LoRAs
 
-Revision ID: 0026
-Revises: 0025
+Revision ID: 0025
+Revises: 0024
 
 `model_orders.lora`: the LoRA to load into the model, or to unload from it; null for the model itself.
 """
@@ -9,8 +9,8 @@ Revises: 0025
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0026'
-down_revision = '0025'
+revision = '0025'
+down_revision = '0024'
 branch_labels = None
 depends_on = None
 

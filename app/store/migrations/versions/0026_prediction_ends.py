@@ -1,7 +1,7 @@
 """when predictions ended
 
-Revision ID: 0022
-Revises: 0026
+Revision ID: 0026
+Revises: 0025
 
 `predictions.ended_at`: providers delete the files of a prediction some time after its end.
 """
@@ -9,8 +9,8 @@ Revises: 0026
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0022'
-down_revision = '0026'
+revision = '0026'
+down_revision = '0025'
 branch_labels = None
 depends_on = None
 

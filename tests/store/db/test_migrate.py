@@ -111,7 +111,6 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
             "workers DROP COLUMN device_error",
             "predictions DROP COLUMN ended_at",
             "model_orders DROP COLUMN lora",
-            "predictions DROP COLUMN ended_at",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
         for table in ("device_faults", "worker_deaths", "memory_plans", "device_refusals", "spending"):

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_FAILED
+from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_FAILED, EXIT_UNAVAILABLE
 from app.config import load_settings
-from app.errors import ConfigurationError, CyberImageError, DatabaseDamaged
+from app.errors import ConfigurationError, CyberImageError, DatabaseDamaged, DatabaseUnavailable
 from app.process.os_limits import keep_files_private
 from app.services.context import AppContext, open_context
 from app.services.ops.private_files import protect_files
@@ -31,6 +31,9 @@ def run_command(work: Callable[[AppContext], None], failure_prefix: str = "") ->
     except DatabaseDamaged as error:
         print(f"{failure_prefix}{error.detail}", file=sys.stderr)
         return EXIT_DAMAGED
+    except DatabaseUnavailable as error:
+        print(f"{failure_prefix}{error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
     except (CyberImageError, OSError) as error:
         print(f"{failure_prefix}{error}", file=sys.stderr)
         return EXIT_FAILED
@@ -38,6 +41,13 @@ def run_command(work: Callable[[AppContext], None], failure_prefix: str = "") ->
 
 
 def set_database_aside() -> Path | None:
-    """Rename the damaged file of SQLite, so that a new one can be made. Returns its new name, None with PostgreSQL."""
+    """Rename the damaged file of SQLite, or what is left of a missing one, so that one can be made. Returns the new
+    name, None with PostgreSQL."""
     path = load_settings().sqlite_path
     return None if path is None else set_aside(path)
+
+
+def is_database_missing() -> bool:
+    """Whether the file of SQLite is not there."""
+    path = load_settings().sqlite_path
+    return path is not None and not path.exists()

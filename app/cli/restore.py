@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from app.cli.common import EXIT_DAMAGED
-from app.cli.installation import run_command, set_database_aside
+from app.cli.common import EXIT_DAMAGED, EXIT_UNAVAILABLE
+from app.cli.installation import is_database_missing, run_command, set_database_aside
 from app.errors import ConfigurationError
 from app.services.context import AppContext
 from app.services.ops.backup import read, restore
@@ -20,8 +20,9 @@ from app.store.db.migrate import check_known, migrate
 def command(folder: Path, replace: bool) -> int:
     """Restore the backup in FOLDER. Stop the service first."""
     status = _run(folder, replace)
-    if status == EXIT_DAMAGED and replace and (aside := set_database_aside()):
-        print(f"The damaged database is now {aside}.")
+    is_missing = status == EXIT_UNAVAILABLE and is_database_missing()
+    if replace and (status == EXIT_DAMAGED or is_missing) and (aside := set_database_aside()):
+        print(f"What was left of the database is now at {aside}.")
         status = _run(folder, replace)
     return status
 

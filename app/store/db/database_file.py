@@ -9,8 +9,9 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from app.errors import DatabaseUnavailable
 from app.monitoring.fault_log import database_faults
@@ -18,6 +19,7 @@ from app.monitoring.fault_log import database_faults
 log = logging.getLogger("cyberimage.store")
 
 RETRY_AFTER_SECONDS = 5.0
+_TRACES = ("-wal", ".gate")  # beside a database that is in use, or was: its log, and its writers' lock file
 
 
 class DatabaseFile:
@@ -26,6 +28,16 @@ class DatabaseFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._identity: tuple[int, int] | None = None
+
+    def connect_url(self) -> str:
+        """The URL for a connection that makes no file. SQLite alone would, also for one that is moved away between a
+        look at it and the connect, and it would delete the log of the missing one. The file of a new database is made
+        here. Raises DatabaseUnavailable."""
+        if self._identity is None:
+            self._refuse_to_begin_anew()
+            with suppress(OSError):  # it is there, or cannot be: SQLite says why
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))  # minus the umask
+        return f"file:{quote(str(self.path))}?mode=rw"
 
     def remember(self) -> None:
         """Call it after each connect: the first one may have made the file. Raises DatabaseUnavailable."""
@@ -51,12 +63,15 @@ class DatabaseFile:
             raise self._refusal()
 
     def _refuse_to_begin_anew(self) -> None:
-        """SQLite would make an empty file, and delete the WAL of the missing one with what was committed last."""
-        wal = self.path.with_name(f"{self.path.name}-wal")
-        if not self.path.exists() and wal.exists():
+        """An empty file in place of a missing one would take jobs that are lost when that is put back, and damage it by
+        its own log."""
+        if self.path.exists():
+            return
+        traces = [self.path.with_name(f"{self.path.name}{suffix}") for suffix in _TRACES]
+        if found := [trace.name for trace in traces if trace.exists()]:
             raise DatabaseUnavailable(
-                f"The database file {self.path.name} is missing, though {wal.name} is there. Put the file back, or"
-                f" remove {wal.name} to begin with an empty database.",
+                f"The database file {self.path.name} is missing, though {found[0]} is there. Put the file back, or"
+                f" remove {' and '.join(found)} to begin with an empty database.",
                 retry_after=RETRY_AFTER_SECONDS,
             )
 
@@ -78,9 +93,9 @@ class DatabaseFile:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file, its WAL and its index. Returns the new name of the file."""
+    """Rename a damaged file, or what is left beside a missing one. Returns the new name of the file."""
     suffix = f".damaged-{int(time.time())}"
-    for part in ("", "-wal", "-shm"):
+    for part in ("", "-shm", *_TRACES):
         source = path.with_name(f"{path.name}{part}")
         if source.exists():
             source.rename(path.with_name(f"{path.name}{suffix}{part}"))

@@ -84,10 +84,12 @@ def sqlite_engine(module: ModuleType, file: DatabaseFile, lock_timeout: float) -
         hide_parameters=True,
         **_JSON,
         module=module,
+        creator=lambda: module.connect(
+            file.connect_url(), uri=True, timeout=lock_timeout, isolation_level=None, check_same_thread=False
+        ),
         pool_size=8,
         max_overflow=56,
         pool_reset_on_return=None,  # connections are returned between transactions
-        connect_args={"timeout": lock_timeout, "isolation_level": None, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")

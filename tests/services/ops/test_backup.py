@@ -233,3 +233,19 @@ def test_a_damaged_database_is_set_aside_and_replaced_by_its_backup(
     assert "Restored the state" in capsys.readouterr().out
     assert [kept.read_bytes() for kept in path.parent.glob("*.damaged-*") if kept.name[-1].isdigit()] == [content]
     assert whole(harness.open()) == 1
+
+
+def test_a_backup_is_put_in_the_place_of_a_missing_database(tmp_path: Path, settings_of, capsys) -> None:
+    harness = Harness(tmp_path)
+    settings_of(harness)
+    harness.picture(1)
+    back_up(harness.context, tmp_path / "backup")
+    path = harness.context.settings.sqlite_path
+    assert path is not None
+    harness.context.close()
+    path.unlink()
+    assert main(["restore", str(tmp_path / "backup")]) == 69
+    assert "is missing, though" in capsys.readouterr().err
+    assert not path.exists()
+    assert main(["restore", str(tmp_path / "backup"), "--replace"]) == 0
+    assert whole(harness.open()) == 1

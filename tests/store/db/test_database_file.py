@@ -12,6 +12,7 @@ import pytest
 
 from app.errors import DatabaseDamaged, DatabaseUnavailable
 from app.store.db.database import Database
+from app.store.db.database_file import DatabaseFile
 from app.store.db.migrate import migrate
 from app.store.queue.status_probe import StatusProbeStore
 from tests.store.harness import Store
@@ -146,6 +147,40 @@ def test_json_that_cannot_be_read_is_damage(store: Store) -> None:
         connection.exec_driver_sql("UPDATE jobs SET warnings = '[\"a'")
     with pytest.raises(DatabaseDamaged):
         store.jobs.get(job.id)
+
+
+def test_a_file_that_was_closed_and_is_missing_is_not_begun_anew(store: Store) -> None:
+    """The last one that closes it deletes the WAL. A new file would take jobs, and its WAL would damage the old one."""
+    path = path_of(store)
+    store.submit()
+    store.database.close()
+    removed(path)
+    assert not path.with_name(f"{path.name}-wal").exists()
+    late = Database(str(store.database.url))
+    with pytest.raises(DatabaseUnavailable, match=rf"is missing, though {path.name}\.gate is there"):
+        migrate(late)
+    assert not path.exists()
+    path.with_name(f"{path.name}.gate").unlink()
+    migrate(late)
+    assert path.exists()
+    late.close()
+
+
+def test_a_file_that_goes_between_the_look_and_the_connect_is_not_begun_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, look = path_of(store), DatabaseFile.connect_url
+    late = Database(str(store.database.url))
+
+    def remove_after(file: DatabaseFile) -> str:
+        url = look(file)
+        removed(path)
+        return url
+
+    monkeypatch.setattr(DatabaseFile, "connect_url", remove_after)
+    with pytest.raises(DatabaseUnavailable), late.read():
+        pass
+    assert not path.exists()
 
 
 def test_a_process_that_starts_while_the_file_is_away_does_not_begin_anew(store: Store) -> None:

@@ -48,6 +48,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         for operation in operations(document):
             if group["name"] in operation.about["tags"]:
                 yield from _operation(operation.method, operation.path, operation.about)
+    yield from ("", "## WebSocket", "", "From [V1.md](V1.md); OpenAPI does not describe WebSockets.", *_websocket())
     yield from ("", "## Bodies", "", "A star marks members that are always there.")
     for name, schema in document["components"]["schemas"].items():
         if "properties" in schema:
@@ -55,6 +56,12 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Error codes", "", "| code | status | meaning |", "|---|---|---|")
     for kind in error_codes().values():
         yield f"| `{kind.code}` | {kind.status} | {kind.title} |"
+
+
+def _websocket() -> Iterator[str]:
+    """What docs/V1.md says of the WebSocket, with its examples."""
+    _, _, rest = (ROOT / "docs" / "V1.md").read_text().partition("## Live, over a WebSocket\n")
+    yield rest.rstrip("\n")
 
 
 def _operation(method: str, path: str, about: dict[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@
 # make screenshots   pictures of every view of the page, into OUT=screenshots
 # make docs    the generated part of the documentation
 # make lock    locks/ anew, after a change of the requirements: versions and hashes of all packages, for all platforms
+# make check-catalogue   whether the hub has the repositories of all models of the catalogue (asks the network)
 # make audit   known vulnerabilities in what CyberImage runs on (asks the network)
 
 # make stop    stop the one that runs here: what is in work finishes or goes back to the queue
@@ -29,7 +30,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
+.PHONY: check-catalogue run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -101,6 +102,9 @@ lock: .venv/dev-installed
 audit: .venv/dev-installed
 	@$(PIP) "pip-audit==2.10.1"
 	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r locks/run.txt -r locks/torch.txt
+
+check-catalogue: .venv/run-installed
+	@$(BIN)/python -m app.cli models check
 
 docs: .venv/dev-installed
 	@$(BIN)/python -m tools.configuration_docs

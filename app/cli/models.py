@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from app.cli.common import json_option, print_json
+from app.cli.common import EXIT_FAILED, json_option, print_json
 from app.cli.installation import run_command
 from app.config import ROOT
 from app.core.catalog import ModelSpec
@@ -58,6 +58,31 @@ def fetch(model_id: str) -> int:
     except KeyboardInterrupt:
         print("\nStopped. What came is kept; run the same command again to go on.", file=sys.stderr)
         raise click.Abort from None
+
+
+@command.command()
+@json_option
+def check(as_json: bool) -> int:
+    """Ask the hub whether the repositories of all models exist. Exit status 1 if one does not."""
+    unusable: list[str] = []
+
+    def work(context: AppContext) -> None:
+        os.environ.update(context.settings.library_environment())  # before huggingface_hub is imported
+        from huggingface_hub import HfApi
+
+        from app.cli.hub_check import state_of
+
+        api = HfApi()
+        repos = sorted({spec.repo for spec in context.catalog if spec.source == "huggingface"})
+        states = [state_of(api, repo) for repo in repos]
+        unusable.extend(state.repo for state in states if not state.is_usable)
+        if as_json:
+            print_json([vars(state) for state in states])
+            return
+        for state in states:
+            print(f"{state.repo:<48} {state.state} {state.detail}".rstrip())
+
+    return run_command(work) or (EXIT_FAILED if unusable else 0)
 
 
 @command.command()

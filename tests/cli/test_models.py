@@ -77,6 +77,16 @@ def command(start):
     return run
 
 
+def test_the_hub_is_asked_for_the_repositories_of_the_catalogue(command, hub):
+    status, out, err = command("check")
+    assert status == 1, err
+    states = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert states["tiny/sd15"] == "there"
+    assert states["tiny/gated"] == "gated"
+    assert states["black-forest-labs/FLUX.1-dev"] == "gone or private"  # this hub has no more than three
+    assert len([line for line in hub.requests if "/api/models/tiny/sd15" in line and "stalled" not in line]) == 1
+
+
 def size_of(file: Path) -> int:
     """0 for one that was renamed this moment."""
     try:

@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         repo, rest = "/".join(parts[:2]), parts[2:]
         if repo in REFUSALS and not (repo == "tiny/gated" and is_api):  # the list of a gated repo is public
             self._refuse(*REFUSALS[repo])
-        elif is_api:
+        elif is_api and (repo in self.repos or repo in ("tiny/gated", "lying/listing")):
             self._api(repo, rest)
         elif len(rest) > 2 and rest[0] == "resolve" and repo in self.repos:
             self._file(repo, self.repos[repo] / "/".join(rest[2:]))

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from flask import request
 
-_SOCKETS = ("gunicorn.socket", "werkzeug.socket")  # the environ keys under which servers pass the connection
+SOCKETS = ("gunicorn.socket", "werkzeug.socket")  # the environ keys under which servers pass the connection
 
 
 def disconnect_probe() -> Callable[[], bool]:
     """A function that returns True once the client of the current request has closed its connection; it costs a system
     call or two. Always False where the server does not pass its connections."""
-    connection: socket.socket | None = next(filter(None, map(request.environ.get, _SOCKETS)), None)
+    connection: socket.socket | None = next(filter(None, map(request.environ.get, SOCKETS)), None)
     if connection is None:
         return lambda: False
     readable = select.poll()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from flask import Blueprint, g
+from flask import Blueprint, g, request
 from flask_sock import Sock
 from pydantic import ValidationError
 from simple_websocket import Server as Connection
@@ -25,9 +25,10 @@ from app.api.http.problems import document, refuse
 from app.api.routing import Access, RoutePolicy, declare
 from app.api.security.authorization import revocation_check
 from app.api.security.client_identity import identity
+from app.api.server.client_disconnect import SOCKETS
 from app.api.server.context import ApiContext, api_context
 from app.api.server.socket_handover import disable_timeouts
-from app.api.server.websocket_socket import MAX_RECEIVED_BYTES, BoundedInbox, WebSocketTransport
+from app.api.server.websocket_socket import WebSocketTransport
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Flat, Img2ImgBody, Txt2ImgBody
 from app.api.v1.waiting import pictures_of, raise_what_went_wrong
@@ -47,6 +48,7 @@ TOO_MANY = "Too many streams are open. Send the request to /api/generate and pol
 FIRST_MESSAGE_SECONDS = 15.0
 HANG_UP_SECONDS = 5.0
 HURRIED_SECONDS = 0.5  # where threads are short already
+MIN_BYTES_PER_SECOND = 20_000  # of a first message with pictures, as of a request's body
 ROOM_CHECK_SECONDS = 0.1  # how soon a large first message goes on
 CHECK_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
 
@@ -61,6 +63,15 @@ def take_slot() -> None:
             g.stream_slots = slots
             return
     raise Unavailable(TOO_MANY, retry_after=5)
+
+
+@pages.before_request
+def prepare_socket() -> None:
+    """Before the handshake too: all that is received counts, and compression is not agreed on, with which a few bytes
+    unpack to many."""
+    request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+    for name in request.environ.keys() & SOCKETS:
+        request.environ[name] = WebSocketTransport(request.environ[name])
 
 
 @pages.teardown_request
@@ -97,38 +108,36 @@ def stream_img2img(connection: Connection) -> None:
 def _serve(connection: Connection, kind: type[Flat], picture_bytes: int) -> None:
     here = api_context()
     disable_timeouts.get()()  # only now: the client was let in, and has been answered 101
-    connection.sock, connection.input_buffer = (
-        WebSocketTransport(connection.sock, picture_bytes),
-        BoundedInbox(connection.input_buffer, MAX_RECEIVED_BYTES + picture_bytes),
-    )
+    connection.sock.expect_pictures(picture_bytes)
     if g.stream_slots is here.refusal_slots:
         _close_with(connection, Unavailable(TOO_MANY), CloseReason.TRY_AGAIN_LATER)
         return _hang_up(connection, HURRIED_SECONDS)
     try:
-        _converse(here, connection, _accept(here, connection, kind, picture_bytes))
+        _converse(here, connection, _accept(here, connection, kind))
     except CyberImageError as error:
         _close_with(connection, error, _close_reason(here, error))
     except OSError:  # it reads nothing any more
         connection.connected = False
     finally:
-        _hang_up(connection)
+        _hang_up(connection, HANG_UP_SECONDS)
 
 
-def _hang_up(connection: Connection, patience: float = HANG_UP_SECONDS) -> None:
+def _hang_up(connection: Connection, patience: float) -> None:
     """Let the client take in the last message and answer the close; then end the connection and the thread that reads
     it, which would else live until its next ping, and hold up the end of this process."""
-    connection.sock.grant_room()  # one that waits for it would not see the close
+    connection.sock.discard_rest()
     connection.thread.join(patience)
     connection.sock.close()
 
 
-def _accept(here: ApiContext, connection: Connection, kind: type[Flat], picture_bytes: int) -> str:
-    """The id of the job that the first message asks for. A large message is read only when there is room in memory for
-    it, as a large body is, and holds it until its picture is stored with the job. Raises CyberImageError."""
+def _accept(here: ApiContext, connection: Connection, kind: type[Flat]) -> str:
+    """The id of the job that the first message asks for. A large message is read into memory once it is complete and
+    there is room for it, as a large body is, and holds the room until its picture is stored with the job. Raises
+    CyberImageError."""
     with ExitStack() as room:
 
         def take_room() -> None:
-            room.enter_context(here.large_bodies.taking(picture_bytes))
+            room.enter_context(here.large_bodies.taking(connection.sock.received))
 
         return _job_of(here, _first_message(here, connection, take_room), kind)
 
@@ -158,9 +167,10 @@ def _converse(here: ApiContext, connection: Connection, job_id: str) -> None:
 
 def _first_message(here: ApiContext, connection: Connection, take_room: Callable[[], None]) -> dict[str, Any]:
     transport: WebSocketTransport = connection.sock
-    give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
-    text = None
-    while text is None and time.monotonic() < give_up_at:  # in short waits: it notices late that the client has gone
+    started, text = time.monotonic(), None
+    while text is None and time.monotonic() < started + _seconds_for(
+        transport
+    ):  # in short waits: it notices late that the client has gone
         if here.draining.is_set():
             raise Unavailable("The server stops. Connect again in a moment, and send the request then.")
         text = connection.receive(timeout=min(ROOM_CHECK_SECONDS, FIRST_MESSAGE_SECONDS))
@@ -168,13 +178,20 @@ def _first_message(here: ApiContext, connection: Connection, take_room: Callable
             transport.wants_room.clear()
             take_room()
             transport.grant_room()
-            give_up_at = time.monotonic() + FIRST_MESSAGE_SECONDS
+            started = time.monotonic()
     if text is None:
-        raise InvalidRequest(f"No request came within {FIRST_MESSAGE_SECONDS:g} seconds. Send it as the first message.")
+        raise InvalidRequest(
+            f"No request came within {_seconds_for(transport):.3g} seconds. Send it as the first message."
+        )
     message = read_json(text)
     if not isinstance(message, dict):
         raise InvalidRequest("The first message must be a JSON object: the request, or a job_id.")
     return message
+
+
+def _seconds_for(transport: WebSocketTransport) -> float:
+    """How long the first message may take in all, as much of it as has come."""
+    return FIRST_MESSAGE_SECONDS + transport.received / MIN_BYTES_PER_SECOND
 
 
 def _job_of(here: ApiContext, message: dict[str, Any], kind: type[Flat]) -> str:

@@ -178,6 +178,10 @@ def test_an_unexpected_error_is_logged_and_shown_on_this_machine_in_development(
         ("development", "192.168.1.7", {}),
         ("development", "127.0.0.1", {"X-Forwarded-For": "203.0.113.7"}),
         ("development", "127.0.0.1", {"Forwarded": "for=203.0.113.7"}),
+        ("development", "127.0.0.1", {"X-Forwarded-Proto": "https"}),
+        ("development", "127.0.0.1", {"X-Real-IP": "203.0.113.7"}),
+        ("development", "127.0.0.1", {"Via": "1.1 proxy"}),
+        ("development", "127.0.0.1", {"Host": "images.example"}),
     ],
 )
 def test_an_unexpected_error_shows_nothing_elsewhere(

@@ -302,7 +302,7 @@ PICTURE = {"image_id": JOB_ID, "url": "/x", "mime_type": "image/png", "width": 8
 )
 def test_an_answer_of_another_form_raises_the_clients_error(ask: Asking, answer: httpx.Response) -> None:
     with pytest.raises(cyberimage.Error) as raised:
-        ask(busy(answer)[1]).get_job_status(JOB_ID)
+        ask(busy(httpx.Response(answer.status_code, content=answer.content))[1]).get_job_status(JOB_ID)
     if isinstance(raised.value, cyberimage.Refused):
         assert (raised.value.code, raised.value.errors) == ("unknown", [])
 

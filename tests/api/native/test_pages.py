@@ -187,7 +187,9 @@ def test_an_unexpected_error_is_logged_and_shown_on_this_machine_in_development(
 def test_an_unexpected_error_shows_nothing_elsewhere(
     settings_in, tmp_path, problem, monkeypatch, environment, address, headers
 ):
-    app = create_app(settings_in(tmp_path).model_copy(update={"environment": environment}))
+    app = create_app(
+        settings_in(tmp_path, trusted_hosts="images.example,localhost").model_copy(update={"environment": environment})
+    )
     context = app.extensions["cyberimage"].context
     monkeypatch.setattr(type(context.jobs), "counts", explode)
     answer = app.test_client().get("/api/queue", headers=headers, environ_base={"REMOTE_ADDR": address})

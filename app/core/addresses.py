@@ -41,6 +41,12 @@ def _inside(address: IPv6Address) -> IPv4Address | None:
     return None
 
 
+def network_of_client(client_id: str) -> str:
+    """`client_id`, with the network of the address in place of an address: what counts as one client in limits."""
+    kind, _, text = client_id.partition(":")
+    return f"{kind}:{client_network(text)}" if kind == "ip" else client_id
+
+
 def client_network(address: str) -> str:
     """The address itself; of an IPv6 address its /64, since one client may use all of it."""
     try:

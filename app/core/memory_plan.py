@@ -159,13 +159,15 @@ def smaller_than(plan: MemoryPlan, candidates: Iterable[MemoryPlan]) -> list[Mem
 
 
 def smaller_than_killed(candidates: Sequence[MemoryPlan], killed: Collection[str]) -> Sequence[MemoryPlan]:
-    """Those of `candidates` that take less main memory than each one named in `killed`, under which the kernel ended a
-    worker for lack of it. If there are none: the one that takes the least."""
+    """`candidates`, those first that take less main memory than each one named in `killed`, under which the kernel
+    ended a worker for lack of it. The others follow, from the least main memory on: what is smaller may not fit the
+    GPU, and other programs may have taken the memory that was missing."""
     ended = [plan.main_memory for plan in candidates if plan.name in killed]
     if not ended:
         return candidates
     smaller = [plan for plan in candidates if plan.main_memory < min(ended)]
-    return smaller or [min(candidates, key=lambda plan: plan.main_memory)]
+    rest = [plan for plan in candidates if plan.main_memory >= min(ended)]
+    return [*smaller, *sorted(rest, key=lambda plan: plan.main_memory)]
 
 
 def closest(candidates: Sequence[MemoryPlan], room: Room) -> MemoryPlan:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from app.core.prediction import PredictionStatus, Report
-from app.providers.calls import Unreachable, call
+from app.providers.calls import Refused, Unreachable, call
 
 NAME = "Replicate"
 TIMEOUT_SECONDS = 60.0
@@ -48,6 +48,15 @@ class Replicate:
     def model(self, name: str) -> RemoteModel:
         """Fetch a model; `name` is `owner/name`."""
         return _model(self._call("GET", f"/v1/models/{name}"))
+
+    def has_version(self, name: str, version: str) -> bool:
+        try:
+            self._call("GET", f"/v1/models/{name}/versions/{version}")
+        except Refused as refused:
+            if refused.status == 404:
+                return False
+            raise
+        return True
 
     def models(self) -> list[RemoteModel]:
         """The first page of all public models, newest first."""

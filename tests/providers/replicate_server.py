@@ -195,6 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._hang("model" if parts[0] == "models" else "list" if parts == ["predictions"] else "poll")
         if parts == ["models"]:
             self._send(200, {"results": list(server.models.values()), "next": None})
+        elif parts[0] == "models" and len(parts) == 5 and parts[3] == "versions":
+            own = server.models.get("/".join(parts[1:3]), {}).get("versions", {})
+            self._send(200, {"id": parts[4]}) if parts[4] in own else self._send(404, {"detail": "No such version"})
         elif parts[0] == "models" and "/".join(parts[1:3]) in server.models:
             self._send(200, server.models["/".join(parts[1:3])])
         elif parts == ["predictions"]:

@@ -12,7 +12,7 @@ from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.core.access import Identity
-from app.core.addresses import client_network
+from app.core.addresses import network_of_client
 from app.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def limit_key(*, by_address: bool) -> Callable[[], str]:
     requests come, memory stays bounded. With `by_address` they are as many as clients.
     """
     if by_address:
-        return lambda: _network_of(client_id())
+        return lambda: network_of_client(client_id())
     bucket = bucketing()
     return lambda: bucket(client_id())
 
@@ -82,12 +82,7 @@ def bucketing() -> Callable[[str], str]:
     salt = secrets.token_bytes(16)
 
     def bucket(client: str) -> str:
-        digest = hashlib.blake2b(_network_of(client).encode(), key=salt, digest_size=4).digest()
+        digest = hashlib.blake2b(network_of_client(client).encode(), key=salt, digest_size=4).digest()
         return str(int.from_bytes(digest, "big") % BUCKETS)
 
     return bucket
-
-
-def _network_of(client: str) -> str:
-    kind, _, text = client.partition(":")
-    return f"{kind}:{client_network(text)}" if kind == "ip" else client

@@ -202,6 +202,18 @@ class RemoteModels:
         if reference not in self._offered():
             raise NoSuchModel(f"{reference!r} is not offered here (REPLICATE_ONLY_LISTED).")
 
+    def check_version(self, model: RemoteModel, version: str) -> None:
+        """Raises NoSuchModel if `version` is one of another model, whose price, inputs and media would be judged by
+        this one's name, and ProviderError if the provider cannot be asked."""
+        if version in ("", model.version) or f"{model.model}:{version}" in self._offered():
+            return
+        try:
+            is_its_own = self.api.has_version(model.model, version)
+        except ProviderFault as fault:
+            raise ProviderError(fault.text) from None
+        if not is_its_own:
+            raise NoSuchModel(f"{model.model} has no version {version!r}.")
+
     def _check_name(self, name: str) -> None:
         """Raises NoSuchModel unless the model is offered in some version."""
         only_listed = self._context.settings.replicate_only_listed

@@ -51,6 +51,7 @@ def prepare_remote(
     try:
         models.check_offered(name, version)
         described = models.describe_as(media, name)
+        models.check_version(described, version)
     except NoSuchModel as missing:
         raise UnknownModel(missing.detail, errors=[FieldError("model", missing.detail)]) from None
     schema = InputSchema(described.document)
@@ -171,7 +172,7 @@ def _request(spec: ModelSpec, call: RemoteCall, drawn_seed: int) -> GenerationRe
         width=number("width", 1),
         height=number("height", 1),
         seed=seed if seed is not None and seed <= SEED_MAX else drawn_seed,
-        num_images=number("num_outputs", 1) or 1,
+        num_images=next((count for name in NAMES["num_images"] if (count := number(name, 1))), 1),
         remote=call,
     )
 

@@ -11,7 +11,7 @@ from app.store.db.database import Database, now
 from app.store.db.schema import memory_plans
 from app.store.db.upsert import insert_into
 
-KILLED_SECONDS = 86400.0  # a plan is avoided that long: other programs may have taken the memory
+KILLED_SECONDS = 3600.0  # a plan is avoided that long: other programs may have taken the memory
 _FORGOTTEN_SECONDS = 30 * 86400.0  # rows of workers whose end was not recorded
 
 _c = memory_plans.c

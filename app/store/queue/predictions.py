@@ -143,7 +143,8 @@ def newest_of(connection: Connection, job_id: str) -> Prediction | None:
 
 
 def supersede_for_retry(connection: Connection, job_id: str, *, cancelled: bool) -> bool:
-    """Supersede predictions that ended without a result, so that a retry creates a new one. Returns whether it will.
+    """Supersede predictions that ended without a result, so that a retry creates a new one. Returns whether the
+    provider will be asked again: then, and where it answered with images themselves, which are not kept.
 
     Those with a result are kept, whatever became of its files: only a new submission pays again. So are those whose end
     is unknown, unless the job was `cancelled`: then they are being cancelled, too.
@@ -155,7 +156,8 @@ def supersede_for_retry(connection: Connection, job_id: str, *, cancelled: bool)
     own = predictions.c.job_id == job_id
     connection.execute(update(predictions).where(own, useless).values(superseded=True))
     asked_before = connection.scalar(select(predictions.c.id).where(own).limit(1)) is not None
-    return asked_before and newest_of(connection, job_id) is None
+    newest = newest_of(connection, job_id)
+    return asked_before and (newest is None or (newest.status is PredictionStatus.SUCCEEDED and not newest.outputs))
 
 
 def _check_owned(connection: Connection, claim: Claim) -> None:

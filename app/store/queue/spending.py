@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, select
 
+from app.core.addresses import network_of_client
 from app.core.spending import DAY_SECONDS, Charge
 from app.core.times import iso
 from app.errors import SpendLimit
@@ -19,7 +20,8 @@ def spend(connection: Connection, client_id: str, charge: Charge) -> None:
     transaction is rolled back. Concurrent charges of one client follow each other: each locks the row."""
     at = float(connection.scalar(select(now())) or 0.0)
     day = int(at // DAY_SECONDS)
-    added = insert_into(spending, connection).values(day=day, client_id=client_id, predictions=1, amount=charge.price)
+    client = network_of_client(client_id)
+    added = insert_into(spending, connection).values(day=day, client_id=client, predictions=1, amount=charge.price)
     sums = connection.execute(
         added.on_conflict_do_update(
             index_elements=[spending.c.day, spending.c.client_id],

@@ -86,14 +86,26 @@ def test_concurrent_requests_do_not_slip_through(store: Store) -> None:
     assert (store.jobs.count_pending(), len(refused)) == (2, 4)
 
 
-@pytest.mark.parametrize(("ends", "charged"), [(PredictionStatus.FAILED, 2), (PredictionStatus.SUCCEEDED, 1)])
-def test_a_retry_is_charged_if_it_is_paid_for_again(store: Store, ends: PredictionStatus, charged: int) -> None:
+URL = "https://x.example/1.png"
+
+
+@pytest.mark.parametrize(
+    ("ends", "urls", "charged"),
+    [
+        (PredictionStatus.FAILED, (URL,), 2),
+        (PredictionStatus.SUCCEEDED, (URL,), 1),
+        (PredictionStatus.SUCCEEDED, (), 2),  # the images were in the answer, and are lost
+    ],
+)
+def test_a_retry_is_charged_if_it_is_paid_for_again(
+    store: Store, ends: PredictionStatus, urls: tuple[str, ...], charged: int
+) -> None:
     job_id = enqueue(store, TWO)
     claim = store.claims.claim("w1", lane="remote")
     assert claim is not None
     predictions = PredictionStore(store.database)
     predictions.created(claim, predictions.intend(claim, source="replicate", model="a/b", input={}), "p1")
-    predictions.observed("replicate", Report("p1", ends, ("https://x.example/1.png",)))
+    predictions.observed("replicate", Report("p1", ends, urls))
     store.claims.fail(claim, ProviderError("no"))
     store.jobs.retry(job_id, max_attempts=1, charge=TWO)
     assert spent(store) == [("alice", charged, 0.1 * charged)]

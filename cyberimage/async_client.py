@@ -62,7 +62,7 @@ class AsyncClient:
         return Job.of(await self.request("GET", f"/api/status/{protocol.job_id(job)}"))
 
     async def get_image(self, image: Image_) -> bytes:
-        return (await self._send("GET", f"/api/image/{protocol.image_id(image)}")).content
+        return (await self._send("GET", f"/api/image/{protocol.image_id(image)}", file=True)).content
 
     async def cancel(self, job: Job_) -> Job:
         return Job.of(await self.request("POST", f"/api/jobs/{protocol.job_id(job)}/cancel"))
@@ -94,14 +94,15 @@ class AsyncClient:
         return state
 
     async def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        return protocol.json_of(await self._send(method, path, **options))
+        return protocol.json_of(await self._send(method, protocol.checked_path(path), **options))
 
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, *, file: bool = False, **options: Any) -> httpx.Response:
         attempt = 0
         while True:
             try:
                 with self._connected():
-                    return protocol.checked(await self._http.request(method, path, **options))
+                    async with self._http.stream(method, path, **options) as response:
+                        return protocol.checked(await _whole(response, file=file))
             except (Unreachable, Refused) as error:
                 await self._pause(attempt, error)
                 attempt += 1
@@ -117,10 +118,10 @@ class AsyncClient:
         path, silence = f"/api/jobs/{job_id}/events", protocol.STREAM_SILENCE_SECONDS
         with self._connected():
             async with self._http.stream("GET", path, timeout=silence) as response:
-                if response.is_error:
-                    await response.aread()
-                async for line in protocol.checked(response).aiter_lines():
-                    for event in parser.feed(line):
+                if not response.is_success:
+                    protocol.checked(await _whole(response))
+                async for chunk in response.aiter_bytes():
+                    for event in parser.feed_bytes(chunk):
                         yield event
 
     @contextmanager
@@ -129,3 +130,13 @@ class AsyncClient:
             yield
         except httpx.TransportError as error:
             raise Unreachable(f"No answer from {self.url}: {error or type(error).__name__}") from error
+        except httpx.RequestError as error:  # its body cannot be decoded, or it redirects for ever
+            raise Error(f"{self.url} gave no usable answer: {error or type(error).__name__}") from error
+
+
+async def _whole(response: httpx.Response, *, file: bool = False) -> httpx.Response:
+    """`response` with its body, which is a `file` of any size or at most MOST_JSON_BYTES long. Raises Error."""
+    body = protocol.Body(response, file=file)
+    async for chunk in response.aiter_bytes():
+        body.feed(chunk)
+    return body.response()

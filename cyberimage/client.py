@@ -69,7 +69,7 @@ class Client:
 
     def get_image(self, image: Image_) -> bytes:
         """The file: a PNG, or an MP4 of a video."""
-        return self._send("GET", f"/api/image/{protocol.image_id(image)}").content
+        return self._send("GET", f"/api/image/{protocol.image_id(image)}", file=True).content
 
     def cancel(self, job: Job_) -> Job:
         """A running job ends at its next step. Raises Refused (409) when it has ended already."""
@@ -106,14 +106,14 @@ class Client:
 
     def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Any other call: the JSON of its answer. `options` are those of httpx.Client.request."""
-        return protocol.json_of(self._send(method, path, **options))
+        return protocol.json_of(self._send(method, protocol.checked_path(path), **options))
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, *, file: bool = False, **options: Any) -> httpx.Response:
         attempt = 0
         while True:
             try:
-                with self._connected():
-                    return protocol.checked(self._http.request(method, path, **options))
+                with self._connected(), self._http.stream(method, path, **options) as response:
+                    return protocol.checked(_whole(response, file=file))
             except (Unreachable, Refused) as error:
                 self._pause(attempt, error)
                 attempt += 1
@@ -128,10 +128,10 @@ class Client:
         parser = protocol.EventParser()
         path, silence = f"/api/jobs/{job_id}/events", protocol.STREAM_SILENCE_SECONDS
         with self._connected(), self._http.stream("GET", path, timeout=silence) as response:
-            if response.is_error:
-                response.read()
-            for line in protocol.checked(response).iter_lines():
-                yield from parser.feed(line)
+            if not response.is_success:
+                protocol.checked(_whole(response))
+            for chunk in response.iter_bytes():
+                yield from parser.feed_bytes(chunk)
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
@@ -139,3 +139,13 @@ class Client:
             yield
         except httpx.TransportError as error:
             raise Unreachable(f"No answer from {self.url}: {error or type(error).__name__}") from error
+        except httpx.RequestError as error:  # its body cannot be decoded, or it redirects for ever
+            raise Error(f"{self.url} gave no usable answer: {error or type(error).__name__}") from error
+
+
+def _whole(response: httpx.Response, *, file: bool = False) -> httpx.Response:
+    """`response` with its body, which is a `file` of any size or at most MOST_JSON_BYTES long. Raises Error."""
+    body = protocol.Body(response, file=file)
+    for chunk in response.iter_bytes():
+        body.feed(chunk)
+    return body.response()

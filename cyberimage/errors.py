@@ -19,16 +19,17 @@ class Unreachable(Error):
 
 
 class Refused(Error):
-    """The server answered with an error: `status` is the HTTP status, `code` the stable code (docs/API_REFERENCE.md),
-    `errors` the fields at fault, `retry_after` the seconds after which the same request may succeed."""
+    """The server answered with an error, or a redirect: `status` is the HTTP status, `code` the stable code
+    (docs/API_REFERENCE.md), `errors` the fields at fault, `retry_after` the seconds after which the same request may
+    succeed."""
 
     def __init__(self, response: httpx.Response) -> None:
         problem = _problem_of(response)
         self.status = response.status_code
-        self.code: str = problem.get("code") or "unknown"
-        self.detail: str = problem.get("detail") or f"The server answered {self.status} {response.reason_phrase}."
-        self.errors: list[dict[str, str]] = problem.get("errors") or []
-        self.request_id: str | None = problem.get("request_id") or response.headers.get("X-Request-Id")
+        self.code = _text(problem, "code") or "unknown"
+        self.detail = _text(problem, "detail") or f"The server answered {self.status} {response.reason_phrase}."
+        self.errors = _field_errors(problem)
+        self.request_id: str | None = _text(problem, "request_id") or response.headers.get("X-Request-Id")
         self.retry_after = _retry_after_of(response)
         super().__init__(f"{self.detail} ({self.code})")
 
@@ -61,6 +62,18 @@ def _problem_of(response: httpx.Response) -> dict[str, Any]:
     """The problem document (RFC 9457) of an error response; empty when it has none."""
     try:
         found = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _text(problem: dict[str, Any], name: str) -> str:
+    found = problem.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _field_errors(problem: dict[str, Any]) -> list[dict[str, str]]:
+    """Those that have a field and a message."""
+    found = problem.get("errors")
+    errors = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [one for one in errors if _text(one, "field") and _text(one, "message")]

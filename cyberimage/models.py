@@ -5,7 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from cyberimage.errors import Error
+
 ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+
+
+def _member(raw: Any, name: str, *kinds: type, optional: bool = False) -> Any:
+    """The member `name` of a JSON object, which is of one of these types, or may be absent or null. Raises Error."""
+    value = raw.get(name) if isinstance(raw, dict) else None
+    if (optional and value is None and isinstance(raw, dict)) or isinstance(value, kinds):
+        return value
+    raise Error(f"The answer has no usable {name}; is it a CyberImage?")
+
+
+def _texts(raw: dict[str, Any], name: str) -> tuple[str, ...]:
+    """Raises Error unless the member is a list of strings, or absent."""
+    found = _member(raw, name, list, optional=True) or []
+    if not all(isinstance(one, str) for one in found):
+        raise Error(f"The answer has no usable {name}; is it a CyberImage?")
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -23,8 +41,17 @@ class Image:
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Image:
-        names = ("url", "mime_type", "width", "height", "seed", "sha256")
-        return cls(id=raw["image_id"], raw=raw, **{name: raw[name] for name in names})
+        """Raises Error for an answer of another form."""
+        return cls(
+            id=_member(raw, "image_id", str),
+            url=_member(raw, "url", str),
+            mime_type=_member(raw, "mime_type", str),
+            width=_member(raw, "width", int),
+            height=_member(raw, "height", int),
+            seed=_member(raw, "seed", int, optional=True),
+            sha256=_member(raw, "sha256", str),
+            raw=raw,
+        )
 
 
 @dataclass(frozen=True)
@@ -49,18 +76,19 @@ class Job:
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Job:
-        """From the response to a submission, a status or an event."""
-        error = raw.get("error") or {}
+        """From the response to a submission, a status or an event. Raises Error for an answer of another form."""
+        error = _member(raw, "error", dict, optional=True) or {}
+        progress = _member(raw, "progress", dict, optional=True) or {}
         return cls(
-            id=raw["job_id"],
-            status=raw["status"],
-            position=raw.get("position"),
-            eta_seconds=raw.get("eta_seconds"),
-            percent=(raw.get("progress") or {}).get("percent", 0),
-            images=tuple(Image.of(one) for one in raw.get("images") or ()),
-            error_code=error.get("code"),
-            error_message=error.get("message"),
-            warnings=tuple(raw.get("warnings") or ()),
+            id=_member(raw, "job_id", str),
+            status=_member(raw, "status", str),
+            position=_member(raw, "position", int, optional=True),
+            eta_seconds=_member(raw, "eta_seconds", int, float, optional=True),
+            percent=_member(progress, "percent", int, optional=True) or 0,
+            images=tuple(Image.of(one) for one in _member(raw, "images", list, optional=True) or ()),
+            error_code=_member(error, "code", str, optional=True),
+            error_message=_member(error, "message", str, optional=True),
+            warnings=_texts(raw, "warnings"),
             raw=raw,
         )
 

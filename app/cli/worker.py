@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -62,20 +63,20 @@ def command(lane: str, once: bool) -> int:
 
 def process_waiting() -> int:
     """`cyberimage.process_queue`: what waits in the local lane, drawn in this process, whose logging and signals stay
-    as they are. Returns the number of jobs that were run. Raises ConfigurationError, DatabaseUnavailable, and
+    as they are; its umask is FILE_MODE's meanwhile, and variables for torch and huggingface_hub are added to its
+    environment for good. Returns the number of jobs that were run. Raises ConfigurationError, DatabaseUnavailable, and
     RuntimeError when the device failed: its jobs are in the queue again."""
-    settings = read_configuration().settings
-    protect_files(settings)
-    os.environ.update(settings.library_environment())
-    device = _local_device(settings)
-    context = open_context(settings)
     umask = os.umask(PRIVATE_UMASK)
     try:
-        worker = _local_worker(context, engine_factories, device, check_command, "")
-        worker.run(until_idle=True)
+        settings = read_configuration().settings
+        protect_files(settings)
+        os.environ.update(settings.library_environment())
+        device = _local_device(settings)
+        with contextlib.closing(open_context(settings)) as context:
+            worker = _local_worker(context, engine_factories, device, check_command, "")
+            worker.run(until_idle=True)
     finally:
         os.umask(umask)
-        context.close()
     if worker.device_failed:
         raise RuntimeError("The device failed. Its jobs wait in the queue; a new process has to go on with them.")
     return worker.jobs_run

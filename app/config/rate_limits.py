@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from app.config.kinds import LIVE
+
+MOST_LIMITS = 10
+MOST_CHARACTERS = 200
+_SEPARATOR = re.compile("[,;|]")
+# Checked before the library parses it, whose expression for lists takes exponential time to refuse some of them.
+_ONE_LIMIT = re.compile(r"\s*[0-9]+\s*(?:/|per)\s*(?:[0-9]+\s*)?[a-z]+\s*", re.IGNORECASE)
 
 
 class RateLimits(BaseModel):
@@ -40,12 +48,26 @@ class RateLimits(BaseModel):
 
 
 def check_limit(text: str) -> str:
-    """Returns `text` if it is empty or in Flask-Limiter's notation. Raises ValueError."""
+    """Returns `text` if it is empty or in Flask-Limiter's notation: at most MOST_LIMITS limits in MOST_CHARACTERS, with
+    amounts of at least 1. Raises ValueError."""
     if text:
-        from limits import parse_many  # imported here: workers do not need it
-
-        try:
-            parse_many(text)
-        except ValueError:
-            raise ValueError('use "10 per minute", or several limits separated by semicolons') from None
+        parts = _SEPARATOR.split(text) if len(text) <= MOST_CHARACTERS else []
+        if not 0 < len(parts) <= MOST_LIMITS:
+            raise ValueError(f"use at most {MOST_LIMITS} limits and {MOST_CHARACTERS} characters")
+        for part in parts:
+            _check_one(part)
     return text
+
+
+def _check_one(limit: str) -> None:
+    """Raises ValueError."""
+    from limits import parse  # imported here: workers do not need it
+
+    try:
+        if not _ONE_LIMIT.fullmatch(limit):
+            raise ValueError
+        amount = parse(limit).amount
+    except ValueError:
+        raise ValueError('use "10 per minute", or several limits separated by semicolons') from None
+    if not amount:
+        raise ValueError("use an amount of at least 1: with 0 every request would be refused")

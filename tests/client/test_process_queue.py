@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from app.cli import worker as worker_command
 from app.config import ROOT
 from app.core.job import JobStatus
 from app.worker.loop import Worker
@@ -24,6 +26,37 @@ def test_a_worker_can_end_with_the_queue(harness: Harness, engine: FakeEngine) -
     assert worker.run(until_idle=True) is False
     assert {harness.view(job_id).job.status for job_id in job_ids} == {JobStatus.COMPLETED}
     assert worker.jobs_run == 3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_callers_umask_is_as_before(
+    fails: bool, new_harness: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ | new_harness(DEVICE="cpu", FILE_MODE="group").environment)
+    during = []
+
+    class Drawing:
+        device_failed, jobs_run = False, 3
+
+        def run(self, *, until_idle: bool) -> None:
+            during.append(umask_now())
+            if fails:
+                raise MemoryError
+
+    monkeypatch.setattr(worker_command, "_local_worker", lambda *_: Drawing())
+    before = os.umask(0o022)
+    try:
+        with pytest.raises(MemoryError) if fails else nullcontext():
+            assert worker_command.process_waiting() == 3
+        assert (during, umask_now()) == ([0o007], 0o022)
+    finally:
+        os.umask(before)
+
+
+def umask_now() -> int:
+    now = os.umask(0o077)
+    os.umask(now)
+    return now
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import traceback
 from typing import Any, NoReturn
 
@@ -44,6 +45,8 @@ _OURS: dict[int, type[CyberImageError]] = {
     415: UnsupportedMediaType,
     429: RateLimited,
 }
+_OF_PROXIES = ("forwarded", "via", "x-forwarded-", "x-real-ip")  # how the names of their headers begin
+_LOOPBACK_HOST = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
 _WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
 
 
@@ -116,9 +119,9 @@ def _unexpected(error: Exception) -> Response:
 
 def _is_developer() -> bool:
     """Whether the client may see what an unexpected error says: with ENVIRONMENT=development, a program on this very
-    machine that no proxy speaks for."""
-    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
-    local = (request.remote_addr or "") in ("127.0.0.1", "::1")
+    machine that no proxy speaks for. A proxy that adds no header of its own is recognised by the Host it passes on."""
+    forwarded = any(name.lower().startswith(_OF_PROXIES) for name, _ in request.headers)
+    local = (request.remote_addr or "") in ("127.0.0.1", "::1") and bool(_LOOPBACK_HOST.fullmatch(request.host))
     return app_context().settings.environment == "development" and local and not forwarded
 
 

@@ -53,13 +53,15 @@ def set_limits(context: AppContext, key_id: int, generate: str | None, read: str
 
 
 def revoke_key(context: AppContext, key_id: int, *, by: Identity) -> ApiKey:
-    """Raises KeyNotFound, and OwnKey for the key of `by`: so an administrator is always left."""
+    """Raises KeyNotFound, OwnKey for the key of `by`, and InvalidToken when that was revoked meanwhile: so an
+    administrator is always left."""
     _check_used(context)
-    if by.client_id == f"key:{key_id}":
+    own_id = _key_id(by)
+    if own_id == key_id:
         raise OwnKey(
             "This request is made with this key. Revoke it with another administrator's, or by `cyberimage keys`."
         )
-    return context.api_keys.revoke(key_id)
+    return context.api_keys.revoke(key_id, by=own_id)
 
 
 def _check_used(context: AppContext) -> None:
@@ -67,6 +69,10 @@ def _check_used(context: AppContext) -> None:
     asked for one day."""
     if context.settings.auth_mode != "keys":
         raise KeysNotUsed("Set AUTH_MODE=keys, and make the first key by `cyberimage keys create NAME --admin`.")
+
+
+def _key_id(identity: Identity) -> int:
+    return int(identity.client_id.partition(":")[2])
 
 
 class ApiKeyAuthority:
@@ -90,7 +96,7 @@ class ApiKeyAuthority:
         return self._use(key)
 
     def is_still_valid(self, identity: Identity) -> bool:
-        return self._keys.by_id(int(identity.client_id.partition(":")[2])) is not None
+        return self._keys.by_id(_key_id(identity)) is not None
 
     def has_accepted(self, token: str) -> bool:
         return self._accepted.get(digest(token)) is not None

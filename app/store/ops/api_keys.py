@@ -5,10 +5,10 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 
 from app.core.access import ApiKey, Role
-from app.errors import KeyNotFound
+from app.errors import InvalidToken, KeyNotFound
 from app.store.db.database import Database, now
 from app.store.db.schema import api_keys
 
@@ -44,9 +44,12 @@ class ApiKeyStore:
         with self._database.read() as connection:
             return [_key(row) for row in connection.execute(select(api_keys).order_by(_k.id))]
 
-    def revoke(self, key_id: int) -> ApiKey:
-        """Revoke a key, effective from the next request on. Idempotent. Raises KeyNotFound."""
+    def revoke(self, key_id: int, *, by: int | None = None) -> ApiKey:
+        """Revoke a key, effective from the next request on. Idempotent. `by` is the key that asks for it, if any.
+        Raises KeyNotFound, and InvalidToken when `by` was revoked meanwhile."""
         with self._database.write() as connection:
+            if by is not None:
+                _check_not_revoked(connection, by, key_id)
             row = connection.execute(
                 update(api_keys)
                 .where(_k.id == key_id)
@@ -90,6 +93,14 @@ class ApiKeyStore:
         with self._database.read() as connection:
             row = connection.execute(statement, {"value": value}).one_or_none()
         return None if row is None else _key(row)
+
+
+def _check_not_revoked(connection: Connection, by: int, key_id: int) -> None:
+    """Locks both keys until the transaction ends, so that two keys cannot revoke each other. Raises InvalidToken."""
+    both = select(_k.id, _k.revoked_at).where(_k.id.in_((by, key_id))).order_by(_k.id)
+    found = connection.execute(both.with_for_update())  # PostgreSQL; in SQLite writers are exclusive already
+    if not any(row.id == by and row.revoked_at is None for row in found):
+        raise InvalidToken("The key of this request was revoked.")
 
 
 def _not_revoked(which: ColumnElement[bool]) -> Any:

@@ -10,6 +10,8 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.api.schemas.keys import CreatedKeyBody, KeyBody, KeysBody
+from app.core.access import ApiKey, Role
+from app.store.ops.api_keys import ApiKeyStore
 from tests.api.native.keyed import Keyed
 
 
@@ -77,6 +79,21 @@ def test_an_administrator_cannot_lock_everyone_out(keyed: Keyed) -> None:
     own = keyed.root.delete(f"/api/keys/{keyed.ids['root'].removeprefix('key:')}")
     assert (own.status_code, own.json["code"]) == (409, "own_key")
     assert keyed.root.get("/api/keys").status_code == 200
+
+
+def test_administrators_cannot_revoke_each_other_at_once(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of the second request is revoked after it was accepted."""
+    other = keyed.person("other", Role.ADMIN)
+    root_id, other_id = (int(keyed.ids[name].removeprefix("key:")) for name in ("root", "other"))
+    revoke = ApiKeyStore.revoke
+
+    def revoke_root_first(store: ApiKeyStore, key_id: int, **options: int | None) -> ApiKey:
+        revoke(store, root_id)
+        return revoke(store, key_id, **options)
+
+    monkeypatch.setattr(ApiKeyStore, "revoke", revoke_root_first)
+    assert keyed.root.delete(f"/api/keys/{other_id}").status_code == 401
+    assert other.get("/api/keys").status_code == 200
 
 
 def test_without_keys_in_use_none_is_made(settings_in, tmp_path) -> None:

@@ -178,12 +178,18 @@ def test_an_unexpected_error_is_logged_and_shown_on_this_machine_in_development(
         ("development", "192.168.1.7", {}),
         ("development", "127.0.0.1", {"X-Forwarded-For": "203.0.113.7"}),
         ("development", "127.0.0.1", {"Forwarded": "for=203.0.113.7"}),
+        ("development", "127.0.0.1", {"X-Forwarded-Proto": "https"}),
+        ("development", "127.0.0.1", {"X-Real-IP": "203.0.113.7"}),
+        ("development", "127.0.0.1", {"Via": "1.1 proxy"}),
+        ("development", "127.0.0.1", {"Host": "images.example"}),
     ],
 )
 def test_an_unexpected_error_shows_nothing_elsewhere(
     settings_in, tmp_path, problem, monkeypatch, environment, address, headers
 ):
-    app = create_app(settings_in(tmp_path).model_copy(update={"environment": environment}))
+    app = create_app(
+        settings_in(tmp_path, trusted_hosts="images.example,localhost").model_copy(update={"environment": environment})
+    )
     context = app.extensions["cyberimage"].context
     monkeypatch.setattr(type(context.jobs), "counts", explode)
     answer = app.test_client().get("/api/queue", headers=headers, environ_base={"REMOTE_ADDR": address})

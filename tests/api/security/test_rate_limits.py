@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.api.security.client_identity import BUCKETS
 from app.config import ROOT, load_settings
+from app.config.rate_limits import MOST_LIMITS, check_limit
 from app.errors import ConfigurationError
 from tests.ports import free_port
 
@@ -226,3 +227,40 @@ def test_off_costs_nothing():
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+_CHECK = "import sys; from app.config.rate_limits import check_limit; check_limit(sys.argv[1])"
+
+
+@pytest.mark.parametrize("limit", ["1 per 1 second; " * 10, " " * 190 + "x", "1 per 1 second;" * 9 + "1 per 1 "])
+def test_a_limit_that_is_none_is_refused_at_once(limit):
+    """In another process, which can be killed: an expression that backtracks holds the interpreter's lock."""
+    done = subprocess.run([sys.executable, "-c", _CHECK, limit], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert "ValueError: use" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["", "1/second", " 10 PER 5 minutes ", "1perday", "1/second;2 / minute,3 per hour|4 per 2day"],
+)
+def test_every_notation_of_the_library_is_a_limit(limit):
+    assert check_limit(limit) == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (" ", "10 per minute"),
+        ("lots", "10 per minute"),
+        ("1 per fortnight", "10 per minute"),
+        ("1 per day;", "10 per minute"),
+        ("1 per day;;1 per hour", "10 per minute"),
+        (";".join(["1 per day"] * (MOST_LIMITS + 1)), "at most 10 limits"),
+        ("1" * 193 + " per day", "200 characters"),
+        ("0 per day", "at least 1"),
+        ("5 per minute; 00/day", "at least 1"),
+    ],
+)
+def test_what_is_no_limit_is_refused_with_a_sentence(limit, words):
+    with pytest.raises(ValueError, match=words):
+        check_limit(limit)

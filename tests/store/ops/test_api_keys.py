@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.access import Role
-from app.errors import KeyNotFound
+from app.errors import InvalidToken, KeyNotFound
 from app.store.db.database import Database
 from app.store.db.schema import api_keys
 from app.store.ops.api_keys import ApiKeyStore
@@ -63,3 +66,31 @@ def test_an_id_is_never_given_twice(keys: ApiKeyStore, database: Database) -> No
     with database.write() as connection:
         connection.execute(api_keys.delete())
     assert keys.create("bob", "b" * 64, Role.USER).id > first.id
+
+
+def test_a_revoked_key_revokes_none(keys: ApiKeyStore) -> None:
+    one, other = (keys.create(name, name * 64, Role.ADMIN) for name in "ab")
+    keys.revoke(one.id, by=other.id)
+    with pytest.raises(InvalidToken, match="was revoked"):
+        keys.revoke(other.id, by=one.id)
+    assert keys.by_id(other.id) == other
+    with pytest.raises(KeyNotFound, match="no key 77"):
+        keys.revoke(77, by=other.id)
+
+
+def test_two_keys_cannot_revoke_each_other_at_once(keys: ApiKeyStore) -> None:
+    def revoke(key_id: int, by: int) -> bool:
+        barrier.wait()
+        try:
+            keys.revoke(key_id, by=by)
+        except InvalidToken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(10):
+            barrier = Barrier(2)
+            one, other = (keys.create(name, f"{name}{number}", Role.ADMIN).id for name in "ab")
+            done = list(threads.map(revoke, (one, other), (other, one)))
+            assert sorted(done) == [False, True]
+            assert [keys.by_id(key_id) is None for key_id in (one, other)].count(True) == 1

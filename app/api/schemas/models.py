@@ -52,8 +52,8 @@ class ModelBody(ResponseBody):
         description="How live workers hold it: form of its weights and placement, such as `float8, model`."
     )
     killed_plans: list[str] = Field(
-        description="Memory plans under which the kernel killed a worker for lack of memory within an hour; the next load"
-        " on that device takes a smaller one."
+        description="Memory plans under which the kernel killed a worker for lack of memory within an hour; the next"
+        " load on that device takes a smaller one."
     )
 
     @classmethod

@@ -26,7 +26,7 @@ from tests.api.security.walk import PUBLIC
 
 SOMEBODY = "0123456789abcdef" * 2
 # Parameters of paths that name nothing with an owner.
-HARMLESS = {"filename", "model_id", "owner", "name"}
+HARMLESS = {"key_id", "filename", "model_id", "owner", "name"}
 
 
 @pytest.fixture
@@ -78,7 +78,8 @@ def test_every_administrators_route_refuses_a_user(keyed):
     for rule, method, access in asked(keyed.app):
         if access is Access.ADMIN:
             answer = ask(keyed.alice, rule, method)
-            assert (answer.status_code, answer.get_json(force=True)["code"]) == (403, "forbidden"), rule.rule
+            assert answer.status_code == 403, rule.rule
+            assert method == "HEAD" or answer.get_json(force=True)["code"] == "forbidden"
             assert ask(keyed.root, rule, method).status_code != 403
             found.add(rule.rule)
     assert "/cleanup" in found
@@ -94,7 +95,7 @@ def test_what_is_not_there_and_what_is_somebody_elses_look_the_same(keyed, worke
     job_id = submit(keyed.bob, webhook_url="https://8.8.8.8/")
     (image_id,) = worker.finish()
     delivery_id = keyed.bob.get("/api/webhooks/deliveries").json["deliveries"][0]["delivery_id"]
-    there = {"job_id": job_id, "image_id": image_id, "delivery_id": delivery_id}
+    there = {"job_id": job_id, "image_id": image_id, "delivery_id": delivery_id, "generation_id": job_id}
     seen = set()
     for rule, method, _ in asked(keyed.app):
         for name in rule.arguments & set(OWNED):
@@ -128,7 +129,7 @@ def test_no_list_of_today_or_tomorrow_tells_of_others(keyed, worker):
             continue
         for query in ("", "?status=FAILED", "?status=CANCELLED", "?status=PENDING", "?status=PROCESSING", "?limit=200"):
             answer = keyed.bob.get(rule.rule + query)
-            leaked = {secret for secret in hers if secret in answer.get_data(as_text=True)}
+            leaked = {secret for secret in hers if secret.encode() in answer.data}
             assert not leaked, (rule.rule + query, leaked)
         walked.add(rule.rule)
     assert {"/api/images", "/api/queue", "/status", "/api/webhooks/deliveries", "/metrics"} <= walked

@@ -143,7 +143,7 @@ def test_by_command_with_a_database_that_cannot_be_opened(monkeypatch, tmp_path:
     (tmp_path / "db").mkdir()
     settings = load_settings({}, None, database_url=f"sqlite:///{tmp_path}/db")
     monkeypatch.setattr("app.cli.installation.load_settings", lambda: settings)
-    assert main(["cleanup"]) == 1
+    assert main(["cleanup"]) == 69
     assert "could not finish" in capsys.readouterr().err
 
 

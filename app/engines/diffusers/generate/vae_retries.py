@@ -38,6 +38,7 @@ def vae_retries(pipeline: Any, *, widens: bool) -> Iterator[VaeRetries]:
     if vae is None:
         yield retries
         return
+    before = {name: vars(vae)[name] for name in _METHODS if name in vars(vae)}
     for name in _METHODS:
         if hasattr(vae, name):
             setattr(vae, name, _in_tiles_when_short(vae, getattr(vae, name), retries))
@@ -47,7 +48,8 @@ def vae_retries(pipeline: Any, *, widens: bool) -> Iterator[VaeRetries]:
         yield retries
     finally:
         for name in _METHODS:
-            vae.__dict__.pop(name, None)
+            vars(vae).pop(name, None)
+        vars(vae).update(before)
         if retries.tiled:
             vae.disable_tiling()
 

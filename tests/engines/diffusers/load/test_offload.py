@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ class Pipeline:
     """Notes what is asked of it. Each method it stands in for must exist in diffusers."""
 
     model_cpu_offload_seq: str | None = "text_encoder->unet->vae"
+    components: ClassVar[dict[str, object]] = {}
 
     def __init__(self) -> None:
         self.asked: list[str] = []

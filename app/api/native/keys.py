@@ -75,7 +75,7 @@ def create_key(body: NewKey) -> tuple[CreatedKeyBody, int, dict[str, str]]:
 
 
 @api.put(
-    "/api/keys/<path:key_id>/limits",
+    "/api/keys/<path:key_id>",
     access=Access.ADMIN,
     budget="read",
     responses=responses({200: KeyBody}, InvalidRequest, KeyNotFound, KeysNotUsed),

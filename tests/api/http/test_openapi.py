@@ -131,7 +131,7 @@ def answers(client, submit, worker, next_job, context):
     call("POST", "/api/webhooks/replicate", json={})
     call("GET", "/api/keys")
     call("POST", "/api/keys", json={"name": "x"})
-    call("PUT", "/api/keys/{key_id}/limits", url="/api/keys/1/limits", json={})
+    call("PUT", "/api/keys/{key_id}", url="/api/keys/1", json={})
     call("DELETE", "/api/keys/{key_id}", url="/api/keys/1")
     call("POST", "/cleanup")
     call("GET", "/api/session")

@@ -59,10 +59,10 @@ def test_an_administrators_key_may_make_keys(keyed: Keyed) -> None:
 def test_limits_hold_from_the_next_request_on(keyed: Keyed) -> None:
     key_id = keyed.ids["alice"].removeprefix("key:")
     assert keyed.alice.get("/api/queue").status_code == 200
-    changed = keyed.root.put(f"/api/keys/{key_id}/limits", json={"rate_limit_read": "1 per hour"})
+    changed = keyed.root.put(f"/api/keys/{key_id}", json={"rate_limit_read": "1 per hour"})
     assert changed.json["rate_limit_read"] == "1 per hour"
     assert [keyed.alice.get("/api/queue").status_code for _ in range(2)] == [200, 429]
-    keyed.root.put(f"/api/keys/{key_id}/limits", json={})
+    keyed.root.put(f"/api/keys/{key_id}", json={})
     assert keyed.alice.get("/api/queue").status_code == 200
 
 
@@ -70,7 +70,7 @@ def test_users_can_do_none_of_it(keyed: Keyed) -> None:
     for client, status in ((keyed.alice, 403), (keyed.nobody, 401)):
         assert client.get("/api/keys").status_code == status
         assert create(client, role="admin").status_code == status
-        assert client.put("/api/keys/1/limits", json={}).status_code == status
+        assert client.put("/api/keys/1", json={}).status_code == status
         assert client.delete("/api/keys/1").status_code == status
     assert len(keyed.context.api_keys.all()) == 3
 
@@ -103,7 +103,7 @@ def test_without_keys_in_use_none_is_made(settings_in, tmp_path) -> None:
     answers = [
         client.get("/api/keys"),
         create(client),
-        client.put("/api/keys/1/limits", json={}),
+        client.put("/api/keys/1", json={}),
         client.delete("/api/keys/1"),
     ]
     assert {(answer.status_code, answer.json["code"]) for answer in answers} == {(409, "keys_not_used")}
@@ -133,10 +133,10 @@ def test_what_is_wrong_is_named(keyed: Keyed, body: dict, field: str) -> None:
 @pytest.mark.parametrize("key_id", ["0", "99", "x", "-1", str(2**63), "1/2"])
 def test_a_key_that_is_not_there(keyed: Keyed, key_id: str) -> None:
     assert keyed.root.delete(f"/api/keys/{key_id}").status_code in (400, 404)
-    assert keyed.root.put(f"/api/keys/{key_id}/limits", json={}).status_code in (400, 404)
+    assert keyed.root.put(f"/api/keys/{key_id}", json={}).status_code in (400, 404)
 
 
 def test_a_revoked_key_keeps_its_limits(keyed: Keyed) -> None:
     key_id = keyed.ids["alice"].removeprefix("key:")
     keyed.root.delete(f"/api/keys/{key_id}")
-    assert keyed.root.put(f"/api/keys/{key_id}/limits", json={}).json["code"] == "not_found"
+    assert keyed.root.put(f"/api/keys/{key_id}", json={}).json["code"] == "not_found"

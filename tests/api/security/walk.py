@@ -38,7 +38,6 @@ ADMIN = {
     "/cleanup",
     "/api/keys",
     "/api/keys/<path:key_id>",
-    "/api/keys/<path:key_id>/limits",
     "/api/v1/models/load",
     "/api/v1/models/unload",
     "/api/v1/loras/load",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import httpx
 
 from cyberimage import protocol
-from cyberimage.errors import Error, JobFailed, Refused, Unreachable, WaitTimeout
+from cyberimage.errors import Error, Refused, Unreachable, WaitTimeout
 from cyberimage.models import Event, Job
 from cyberimage.protocol import Image_, Job_, Picture
 
@@ -82,16 +80,14 @@ class AsyncClient:
                 attempt += 1
 
     async def wait(self, job: Job_, timeout: float | None = None) -> Job:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.1
-        while not (state := await self.get_job_status(job)).ended:
-            if deadline is not None and time.monotonic() + pause > deadline:
+        for pause in protocol.poll_pauses(timeout):
+            state = await self.get_job_status(job)
+            if state.ended:
+                return protocol.completed(state)
+            if pause is None:
                 raise WaitTimeout(state, timeout or 0)
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 2.0)
-        if state.status != "COMPLETED":
-            raise JobFailed(state)
-        return state
+        raise AssertionError("the pauses do not end")
 
     async def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         return protocol.json_of(await self._send(method, protocol.checked_path(path), **options))
@@ -100,7 +96,7 @@ class AsyncClient:
         attempt = 0
         while True:
             try:
-                with self._connected():
+                with protocol.connection_errors(self.url):
                     async with self._http.stream(method, path, **options) as response:
                         return protocol.checked(await _whole(response, file=file))
             except (Unreachable, Refused) as error:
@@ -116,22 +112,13 @@ class AsyncClient:
     async def _events(self, job_id: str) -> AsyncIterator[Event]:
         parser = protocol.EventParser()
         path, silence = f"/api/jobs/{job_id}/events", protocol.STREAM_SILENCE_SECONDS
-        with self._connected():
+        with protocol.connection_errors(self.url):
             async with self._http.stream("GET", path, timeout=silence) as response:
                 if not response.is_success:
                     protocol.checked(await _whole(response))
                 async for chunk in response.aiter_bytes():
                     for event in parser.feed_bytes(chunk):
                         yield event
-
-    @contextmanager
-    def _connected(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx.TransportError as error:
-            raise Unreachable(f"No answer from {self.url}: {error or type(error).__name__}") from error
-        except httpx.RequestError as error:  # its body cannot be decoded, or it redirects for ever
-            raise Error(f"{self.url} gave no usable answer: {error or type(error).__name__}") from error
 
 
 async def _whole(response: httpx.Response, *, file: bool = False) -> httpx.Response:

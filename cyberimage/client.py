@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
 import httpx
 
 from cyberimage import protocol
-from cyberimage.errors import Error, JobFailed, Refused, Unreachable, WaitTimeout
+from cyberimage.errors import Error, Refused, Unreachable, WaitTimeout
 from cyberimage.models import Event, Job
 from cyberimage.protocol import Image_, Job_, Picture
 
@@ -93,16 +92,14 @@ class Client:
     def wait(self, job: Job_, timeout: float | None = None) -> Job:
         """The job when it is COMPLETED. Raises JobFailed when it ended otherwise, WaitTimeout after `timeout` seconds;
         the job goes on then."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.1
-        while not (state := self.get_job_status(job)).ended:
-            if deadline is not None and time.monotonic() + pause > deadline:
+        for pause in protocol.poll_pauses(timeout):
+            state = self.get_job_status(job)
+            if state.ended:
+                return protocol.completed(state)
+            if pause is None:
                 raise WaitTimeout(state, timeout or 0)
             time.sleep(pause)
-            pause = min(pause * 1.5, 2.0)
-        if state.status != "COMPLETED":
-            raise JobFailed(state)
-        return state
+        raise AssertionError("the pauses do not end")
 
     def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Any other call: the JSON of its answer. `options` are those of httpx.Client.request."""
@@ -112,7 +109,7 @@ class Client:
         attempt = 0
         while True:
             try:
-                with self._connected(), self._http.stream(method, path, **options) as response:
+                with protocol.connection_errors(self.url), self._http.stream(method, path, **options) as response:
                     return protocol.checked(_whole(response, file=file))
             except (Unreachable, Refused) as error:
                 self._pause(attempt, error)
@@ -127,20 +124,11 @@ class Client:
     def _events(self, job_id: str) -> Iterator[Event]:
         parser = protocol.EventParser()
         path, silence = f"/api/jobs/{job_id}/events", protocol.STREAM_SILENCE_SECONDS
-        with self._connected(), self._http.stream("GET", path, timeout=silence) as response:
+        with protocol.connection_errors(self.url), self._http.stream("GET", path, timeout=silence) as response:
             if not response.is_success:
                 protocol.checked(_whole(response))
             for chunk in response.iter_bytes():
                 yield from parser.feed_bytes(chunk)
-
-    @contextmanager
-    def _connected(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx.TransportError as error:
-            raise Unreachable(f"No answer from {self.url}: {error or type(error).__name__}") from error
-        except httpx.RequestError as error:  # its body cannot be decoded, or it redirects for ever
-            raise Error(f"{self.url} gave no usable answer: {error or type(error).__name__}") from error
 
 
 def _whole(response: httpx.Response, *, file: bool = False) -> httpx.Response:

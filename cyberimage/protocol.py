@@ -7,13 +7,15 @@ import json
 import os
 import random
 import re
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from cyberimage.errors import Error, Refused
+from cyberimage.errors import Error, JobFailed, Refused, Unreachable
 from cyberimage.models import Event, Image, Job
 
 DEFAULT_URL = "http://127.0.0.1:5050"
@@ -96,6 +98,33 @@ def pause_before_retry(attempt: int, error: Error) -> float:
             raise error
     doubled = min(0.5 * 2.0**attempt, MAX_PAUSE_SECONDS)
     return max(wanted, doubled * random.uniform(0.75, 1.0))
+
+
+def poll_pauses(timeout: float | None) -> Iterator[float | None]:
+    """Seconds to wait between two looks at a job, growing from 0.1 to 2; None when `timeout` seconds are over."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = 0.1
+    while True:
+        yield None if deadline is not None and time.monotonic() + pause > deadline else pause
+        pause = min(pause * 1.5, 2.0)
+
+
+def completed(job: Job) -> Job:
+    """Raises JobFailed for a job that has ended without images."""
+    if job.status != "COMPLETED":
+        raise JobFailed(job)
+    return job
+
+
+@contextmanager
+def connection_errors(url: str) -> Iterator[None]:
+    """Translate httpx's errors in a call of the server at `url`."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise Unreachable(f"No answer from {url}: {error or type(error).__name__}") from error
+    except httpx.RequestError as error:  # its body cannot be decoded, or it redirects for ever
+        raise Error(f"{url} gave no usable answer: {error or type(error).__name__}") from error
 
 
 def json_of(response: httpx.Response) -> dict[str, Any]:

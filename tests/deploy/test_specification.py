@@ -23,5 +23,4 @@ def test_every_line_of_a_table_is_read() -> None:
 def test_a_promise_has_its_place_and_its_test(where: str, test: str) -> None:
     assert (ROOT / where).exists()
     file, _, name = test.partition("::")
-    assert (ROOT / file).exists()
-    assert not name or re.search(rf"def {name}\(", (ROOT / file).read_text())
+    assert re.search(rf"def {name}\(", (ROOT / file).read_text())

@@ -212,18 +212,24 @@ def test_a_damaged_backup_is_not_restored(tmp_path: Path, settings_of, capsys) -
     assert whole(harness.open()) == 1
 
 
-@pytest.mark.parametrize("damage", ["file", "pages"])
-def test_a_damaged_database_is_set_aside_and_replaced_by_its_backup(
-    tmp_path: Path, settings_of, capsys, damage: str
-) -> None:
-    harness = Harness(tmp_path)
+def backed_up(folder: Path, settings_of) -> tuple[Harness, Path]:
+    """An installation with one picture and a backup, closed; and its database file."""
+    harness = Harness(folder)
     settings_of(harness)
     harness.picture(1)
-    back_up(harness.context, tmp_path / "backup")
+    back_up(harness.context, folder / "backup")
     path = harness.context.settings.sqlite_path
     assert path is not None
     harness.context.database.checkpoint()
     harness.context.close()
+    return harness, path
+
+
+@pytest.mark.parametrize("damage", ["file", "pages"])
+def test_a_damaged_database_is_set_aside_and_replaced_by_its_backup(
+    tmp_path: Path, settings_of, capsys, damage: str
+) -> None:
+    harness, path = backed_up(tmp_path, settings_of)
     content = b"no database at all" * 1000 if damage == "file" else path.read_bytes()[:4096] + os.urandom(4096 * 20)
     path.write_bytes(content)
     assert main(["restore", str(tmp_path / "backup")]) == 65
@@ -236,13 +242,7 @@ def test_a_damaged_database_is_set_aside_and_replaced_by_its_backup(
 
 
 def test_a_backup_is_put_in_the_place_of_a_missing_database(tmp_path: Path, settings_of, capsys) -> None:
-    harness = Harness(tmp_path)
-    settings_of(harness)
-    harness.picture(1)
-    back_up(harness.context, tmp_path / "backup")
-    path = harness.context.settings.sqlite_path
-    assert path is not None
-    harness.context.close()
+    harness, path = backed_up(tmp_path, settings_of)
     path.unlink()
     assert main(["restore", str(tmp_path / "backup")]) == 69
     assert "is missing, though" in capsys.readouterr().err

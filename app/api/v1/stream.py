@@ -168,12 +168,11 @@ def _converse(here: ApiContext, connection: Connection, job_id: str) -> None:
 def _first_message(here: ApiContext, connection: Connection, take_room: Callable[[], None]) -> dict[str, Any]:
     transport: WebSocketTransport = connection.sock
     started, text = time.monotonic(), None
-    while text is None and time.monotonic() < started + _seconds_for(
-        transport
-    ):  # in short waits: it notices late that the client has gone
+    # In short waits: it notices late that the client has gone, and a large message waits for its room meanwhile.
+    while text is None and time.monotonic() < started + _seconds_for(transport):
         if here.draining.is_set():
             raise Unavailable("The server stops. Connect again in a moment, and send the request then.")
-        text = connection.receive(timeout=min(ROOM_CHECK_SECONDS, FIRST_MESSAGE_SECONDS))
+        text = connection.receive(timeout=ROOM_CHECK_SECONDS)
         if transport.wants_room.is_set():
             transport.wants_room.clear()
             take_room()

@@ -29,6 +29,7 @@ from tools.tiny_models.encoders import (
     clip_text_model_with_projection,
     t5_encoder,
 )
+from tools.tiny_models.sample import Input, Sample
 from tools.tiny_models.tokens import clip_tokenizer, gemma_tokenizer, t5_tokenizer
 
 _FLUX_CHANNELS = 16  # 4 latent channels in 2×2 patches
@@ -171,3 +172,26 @@ def _sana_parts(**transformer_options: Any) -> dict[str, Any]:
         "vae": vae.eval(),
         "transformer": transformer.eval(),
     }
+
+
+_START = {"image": Input.PICTURE, "strength": 0.8}
+_PART = {**_START, "mask_image": Input.MASK}
+_TASKS = {"txt2img": {}, "img2img": _START, "inpaint": _PART}
+SAMPLES = {
+    "flux": Sample(
+        flux, "FluxPipeline", _TASKS, classes={"img2img": "FluxImg2ImgPipeline", "inpaint": "FluxInpaintPipeline"}
+    ),
+    "sd35": Sample(
+        sd35,
+        "StableDiffusion3Pipeline",
+        _TASKS,
+        classes={"img2img": "StableDiffusion3Img2ImgPipeline", "inpaint": "StableDiffusion3InpaintPipeline"},
+    ),
+    "sana": Sample(sana, "SanaPipeline", always={"use_resolution_binning": False}),
+    "sana-sprint": Sample(sana_sprint, "SanaSprintPipeline", always={"use_resolution_binning": False}),
+    "flux-kontext": Sample(
+        flux_kontext, "FluxKontextPipeline", {"edit": {"image": Input.PICTURE, "_auto_resize": False, "max_area": 1024}}
+    ),
+    "flux-fill": Sample(flux_fill, "FluxFillPipeline", {"inpaint": {"image": Input.PICTURE, "mask_image": Input.MASK}}),
+}
+BASIC = tuple(SAMPLES)

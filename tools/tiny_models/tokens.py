@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import string
 
-from tokenizers import pre_tokenizers
-from transformers import CLIPTokenizer, GemmaTokenizer, T5Tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    CLIPTokenizer,
+    GemmaTokenizer,
+    LlamaTokenizer,
+    Qwen2Tokenizer,
+    T5Tokenizer,
+    TokenizersBackend,
+)
 
 CLIP_LENGTH = 77  # tokens, as every CLIP text encoder has
 
@@ -31,3 +38,63 @@ def gemma_tokenizer() -> GemmaTokenizer:
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *(f"<0x{byte:02X}>" for byte in range(256))]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=300)
+
+
+_QWEN_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
+    "{% if part.type == 'text' %}{{ part.text }}{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_QWEN_MARKS = ("im_start", "im_end", "vision_start", "vision_end", "vision_pad", "image_pad", "video_pad")
+_MISTRAL_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'system' %}[SYSTEM_PROMPT]{% elif message.role == 'user' %}[INST]{% endif %}"
+    "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
+    "{% if part.type == 'text' %}{{ part.text }}{% else %}[IMG]{% endif %}{% endfor %}{% endif %}"
+    "{% if message.role == 'system' %}[/SYSTEM_PROMPT]{% elif message.role == 'user' %}[/INST]{% endif %}"
+    "{% endfor %}"
+)
+_MISTRAL_MARKS = ("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """A Qwen tokenizer whose tokens are bytes, with the marks of turns and of pictures, and a chat template."""
+    marks = [f"<|{name}|>" for name in _QWEN_MARKS]
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<|endoftext|>", *marks]
+    return Qwen2Tokenizer(
+        vocab={token: number for number, token in enumerate(tokens)},
+        merges=[],
+        extra_special_tokens=marks,
+        chat_template=_QWEN_TEMPLATE,
+        model_max_length=4096,
+    )
+
+
+def llama_tokenizer(padding_side: str = "left") -> LlamaTokenizer:
+    """A Llama tokenizer whose tokens are bytes and the mark of a space."""
+    tokens = ["<unk>", "<s>", "</s>", "<pad>", "▁", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return LlamaTokenizer(
+        vocab=vocabulary, merges=[], pad_token="<pad>", padding_side=padding_side, model_max_length=2048
+    )
+
+
+def mistral_tokenizer() -> TokenizersBackend:
+    """The tokenizer of Mistral Small (FLUX.2's): bytes, and the marks of turns and of pictures."""
+    tokens = ["<unk>", "<s>", "</s>", "<pad>", *_MISTRAL_MARKS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return TokenizersBackend(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens=list(_MISTRAL_MARKS),
+        padding_side="left",
+        chat_template=_MISTRAL_TEMPLATE,
+        model_max_length=2048,
+    )

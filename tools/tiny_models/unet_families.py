@@ -24,6 +24,7 @@ from tools.tiny_models.encoders import (
     clip_text_model,
     clip_text_model_with_projection,
 )
+from tools.tiny_models.sample import Input, Sample
 from tools.tiny_models.tokens import clip_tokenizer
 
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -129,3 +130,32 @@ def _sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
         norm_num_groups=4,
         **options,
     )
+
+
+_START = {"image": Input.PICTURE, "strength": 0.8, "width": None, "height": None}
+_PART = {"image": Input.PICTURE, "mask_image": Input.MASK}
+SAMPLES = {
+    "sd15": Sample(
+        sd15,
+        "StableDiffusionPipeline",
+        {"txt2img": {}, "img2img": _START, "inpaint": _PART},
+        classes={"img2img": "StableDiffusionImg2ImgPipeline", "inpaint": "StableDiffusionInpaintPipeline"},
+    ),
+    "sdxl": Sample(
+        sdxl,
+        "StableDiffusionXLPipeline",
+        {"txt2img": {}, "img2img": _START, "inpaint": _PART},
+        classes={"img2img": "StableDiffusionXLImg2ImgPipeline", "inpaint": "StableDiffusionXLInpaintPipeline"},
+    ),
+    "lcm": Sample(lcm, "LatentConsistencyModelPipeline"),
+    "sd15-inpainting": Sample(sd15_inpainting, "StableDiffusionInpaintPipeline", {"inpaint": _PART}),
+    "sdxl-refiner": Sample(sdxl_refiner, "StableDiffusionXLImg2ImgPipeline", {"img2img": _START}),
+    "instruct-pix2pix": Sample(
+        instruct_pix2pix,
+        "StableDiffusionInstructPix2PixPipeline",
+        {"edit": {"image": Input.PICTURE}},
+        width=None,
+        height=None,
+    ),
+}
+BASIC = tuple(SAMPLES)

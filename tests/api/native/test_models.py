@@ -134,6 +134,7 @@ def test_the_bytes_of_a_lora_are_the_jobs_and_not_those_of_a_model_that_is_here(
     client, model, submit, worker, context, snapshot
 ):
     (snapshot / "vae").mkdir()
+    (snapshot / "vae/weights.safetensors").write_bytes(b"x")
     job_id = submit(model_id="sd15")
     claim = worker.claim()
     context.claims.progress(claim, Progress(Phase.DOWNLOADING, 0, 20, downloaded_bytes=1000, total_bytes=9000))

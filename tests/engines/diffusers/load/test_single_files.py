@@ -10,9 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.sources import locate
+from app.engines.diffusers.memory.part_shapes import part_shapes
 from app.errors import ModelUnavailable
 from tests.engines.diffusers.generate.control import Recorder
+from tools.tiny_models.ldm_layout import unet_name
 from tools.tiny_models.lora import make_lora
 
 UNET, TRANSFORMER = "unet/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model.safetensors"
@@ -299,3 +302,90 @@ def test_a_vae_that_does_not_fit_or_is_none(engine, spec_of, tiny, write, tmp_pa
         engine.load(spec_of("sd15", vae="nowhere"), Recorder())
     with pytest.raises(ModelUnavailable, match=r"text_encoder has no VAE"):
         engine.load(spec_of("sd15", vae=str(tiny / "sd15/text_encoder")), Recorder())
+
+
+def open_clip(state):
+    """A text encoder in the names of OpenCLIP, as the files of SD 2 have it."""
+    state = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
+    words = {"encoder.layers.": "transformer.resblocks.", "layer_norm": "ln_", "fc1": "c_fc", "fc2": "c_proj"}
+    words |= {"self_attn": "attn", "final_ln_": "ln_final", "embeddings.token_embedding": "token_embedding"}
+    words |= {"embeddings.position_embedding.weight": "positional_embedding"}
+    made = {}
+    for name, tensor in state.items():
+        if ".k_proj." in name or ".v_proj." in name:
+            continue
+        three = [state[name.replace("q_proj", f"{one}_proj")] for one in "qkv"]
+        kept = torch.cat(three) if "q_proj" in name else tensor
+        for new, old in words.items():
+            name = name.replace(new, old)
+        made[f"cond_stage_model.model.{name.replace('.q_proj.', '.in_proj_')}"] = kept
+    return made
+
+
+def test_stable_diffusion_2_in_one_file_with_its_prediction_of_velocity(draw, tiny, write, copy_of):
+    folder = copy_of("sd15")
+    scheduler = folder / "scheduler/scheduler_config.json"
+    about = json.loads(scheduler.read_text())
+    scheduler.write_text(json.dumps(about | {"prediction_type": "v_prediction"}))
+    whole = load_file(tiny / "sd15-single-file.safetensors")
+    rest = {name: tensor for name, tensor in whole.items() if not name.startswith("cond_stage_model")}
+    encoder = open_clip(load_file(tiny / "sd15/text_encoder/model.safetensors"))
+    made = draw(write("v2.safetensors", rest | encoder), base=str(folder))
+    assert same(made, draw(folder))
+    assert far_apart(made, draw("sd15"))
+
+
+def test_the_unet_of_sdxl_in_original_names(draw, tiny, write):
+    state = changed(load_file(tiny / "sdxl" / UNET))
+    original = {}
+    for name, tensor in state.items():
+        if name.startswith("add_embedding."):
+            old = name.replace("add_embedding.linear_1", "label_emb.0.0")
+            old = old.replace("add_embedding.linear_2", "label_emb.0.2")
+        else:
+            old = unet_name(name, 1, [True, False])
+        original[old] = tensor
+    made = draw(write("xl.safetensors", prefixed(original, LDM)), base="sdxl")
+    assert same(made, draw(write("xl-diffusers.safetensors", state), base="sdxl"))
+    assert far_apart(made, draw("sdxl"))
+
+
+def test_a_denoiser_with_its_vae_takes_the_text_encoders_of_the_base(draw, tiny, write, ldm_unet, copy_of):
+    whole = load_file(tiny / "sd15-single-file.safetensors")
+    both = {name: tensor for name, tensor in changed(whole).items() if not name.startswith("cond_stage_model")}
+    made = draw(write("both.safetensors", both), base="sd15")
+    base = copy_of("sd15")
+    (base / UNET).unlink()
+    (base / "vae/diffusion_pytorch_model.safetensors").unlink()
+    assert same(draw(write("both.safetensors", both), base=str(base)), made)
+    assert far_apart(made, draw("sd15"))
+
+
+def test_a_gguf_file_is_the_denoiser_of_its_base(spec_of, settings, tmp_path, copy_of):
+    (tmp_path / "small.GGUF").write_bytes(b"GGUF")
+    base = copy_of("flux")
+    (base / TRANSFORMER).unlink()
+    found = locate(spec_of(tmp_path / "small.GGUF", base=str(base)), settings, Recorder())
+    assert "transformer" not in found.files
+    assert found.kinds["transformer"] == "diffusers.FluxTransformer2DModel"
+    assert spec_of(tmp_path / "small.GGUF", base=str(base)).is_gguf
+
+
+def test_the_estimate_counts_the_file_instead_of_the_bases_denoiser(spec_of, settings, tiny, write):
+    def shapes(repo, **options):
+        checkpoint = locate(spec_of(repo, **options), settings, Recorder())
+        found = part_shapes(checkpoint, LoadPlan(torch.device("cuda:0"), torch.bfloat16))
+        return {part.name: (part.numbers, part.castable, part.bytes_of("full")) for part in found}
+
+    weights = load_file(tiny / "flux" / TRANSFORMER)
+    file = write("float8.safetensors", prefixed(float8(weights), LDM))
+    assert shapes(file, base="flux") == shapes("flux")
+    vae = write("vae.safetensors", load_file(tiny / "sd15/vae/diffusion_pytorch_model.safetensors"))
+    whole = shapes("sd15-single-file.safetensors", vae=str(vae))
+    assert whole["vae"] == shapes("sd15")["vae"]
+
+
+def test_layers_of_a_file_on_its_base_are_cast(engine, spec_of, draw, tiny, write):
+    file = write("flux.safetensors", load_file(tiny / "flux" / TRANSFORMER))
+    made = draw(file, base="flux", layerwise_casting=True)
+    assert same(made, draw("flux", layerwise_casting=True))

@@ -125,6 +125,8 @@ class ModelOptions(_Frozen):
     quantization: Quantization | None = None
     quantized_parts: tuple[str, ...] = ()
     gguf: str | None = Field(default=None, pattern=r"\.(?i:gguf)$", max_length=500)
+    base: str | None = Field(default=None, min_length=1, max_length=500)
+    vae: str | None = Field(default=None, min_length=1, max_length=500)
     pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     revision: str | None = None
     variant: str | None = None
@@ -187,6 +189,21 @@ class ModelSpec(_Frozen):
     requires_auth: bool = False
     steps: StepRule = StepRule()
     options: ModelOptions = ModelOptions()
+
+    @model_validator(mode="after")
+    def _files_here(self) -> ModelSpec:
+        if self.options.base is not None and self.source != "local":
+            raise ValueError("base is for a file: its source must be local")
+        if self.options.vae is not None and self.lane == "remote":
+            raise ValueError("vae is for models that run here, not at a provider")
+        if self.options.gguf is not None and self.is_gguf:
+            raise ValueError("the model is a .gguf file itself; remove the option gguf")
+        return self
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the model is a GGUF file on a base."""
+        return self.source == "local" and self.repo.lower().endswith(".gguf")
 
     @property
     def media(self) -> Media:

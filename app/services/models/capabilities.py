@@ -83,11 +83,11 @@ def _minimum_task(spec: ModelSpec) -> Task:
 
 
 def _index_file(context: AppContext, spec: ModelSpec) -> Path | None:
-    settings = context.settings
-    if spec.source == "local":
-        path = settings.local_path(spec.repo)
-        return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
-    return next(hub_cache.indexes(settings.hub_cache, spec.repo), None)
+    settings, described_by = context.settings, spec.options.base or spec.repo
+    path = settings.local_path(described_by)
+    if spec.source == "huggingface" or (spec.options.base and not path.exists()):
+        return next(hub_cache.indexes(settings.hub_cache, described_by), None)
+    return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
 
 
 def _index(index: Path | None) -> dict[str, Any]:

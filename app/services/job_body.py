@@ -11,7 +11,7 @@ from pydantic import Field
 from app.core.catalog import Lane, Media
 from app.core.job import Job, JobStatus, JobView, Phase, Progress
 from app.core.output import Output
-from app.core.prediction import Prediction, shown
+from app.core.prediction import Prediction, shown_input
 from app.core.response_body import Path, ResponseBody, Sha256, Time
 from app.core.safety import SafetyResult
 from app.core.sent_settings import reported
@@ -79,6 +79,9 @@ class RemoteBody(ResponseBody):
     model: str = Field(description="What the provider calls it.")
     input: dict[str, Any] | None = Field(description="In the model's own schema; null until it is sent.")
     native_input: bool = Field(description="Whether the client wrote `input`.")
+    requested: dict[str, Any] | None = Field(
+        description="With `native_input`: as it was accepted, defaults filled in, pictures of the gallery by reference."
+    )
     prediction_id: str | None = Field(description="What the provider calls the generation.")
     status: str | None = Field(description="intended, or the provider's own word for it.")
     predict_seconds: float | None = Field(description="Billed compute time.")
@@ -95,8 +98,9 @@ class RemoteBody(ResponseBody):
         input = call.input if prediction is None else prediction.input
         return cls.read(
             call,
-            input=None if input is None else {name: shown(value) for name, value in input.items()},
+            input=None if input is None else shown_input(input),
             native_input=call.input is not None,
+            requested=None if call.input is None else shown_input(call.input),
             prediction_id=prediction and prediction.provider_id,
             status=prediction and prediction.status,
             predict_seconds=prediction and prediction.predict_seconds,

@@ -74,6 +74,10 @@ def test_a_schema(client: FlaskClient) -> None:
     assert body["defaults"]["num_inference_steps"] == 4
     assert body["files"] == ["image"]
     assert body["input_schema"]["properties"]["guidance"]["maximum"] == 10
+    assert body["price"] is None
+    assert [field["name"] for field in body["fields"]][0] == "prompt"
+    (ratio,) = (field for field in body["fields"] if field["name"] == "aspect_ratio")
+    assert (ratio["kind"], ratio["choices"], ratio["default"]) == ("choice", ["1:1", "16:9", "9:16", "4:3"], "1:1")
     assert client.get("/api/video-models/acme/clip/schema").json["first_frame"] == "start_image"
     for name in ("acme/none", "acme/-"):
         missing = client.get(f"/api/image-models/{name}/schema")
@@ -89,6 +93,14 @@ def test_only_listed_ones(new_harness: Callable[..., Harness], settings: dict[st
 
 
 @pytest.mark.parametrize(("name", "own", "other"), [("painter", "image", "video"), ("clip", "video", "image")])
+def test_a_schema_has_the_price_of_the_catalogue_or_the_settings(new_harness: Callable[..., Harness], settings) -> None:
+    line = 'priced;acme/painter;A painter;replicate;false;{"price": 0.25}'
+    harness = new_harness(**settings | {"MODEL_PAINTER": line}, REMOTE_PRICE="0.5")
+    client = create_app(harness.context.settings).test_client()
+    prices = [client.get(f"/api/image-models/acme/{name}/schema").json["price"] for name in ("painter", "sized")]
+    assert prices == [0.25, 0.5]
+
+
 def test_a_model_of_the_other_kind_is_refused(client: FlaskClient, name: str, own: str, other: str) -> None:
     assert client.get(f"/api/{own}-models/acme/{name}/schema").status_code == 200
     schema = client.get(f"/api/{other}-models/acme/{name}/schema")

@@ -16,6 +16,7 @@ from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import api_context, app_context
 from app.core.catalog import Media
 from app.core.json_values import Body, Integer
+from app.core.request import remote_spec
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,
@@ -36,6 +37,8 @@ from app.errors import (
 )
 from app.services.jobs.status import view_by_any_id
 from app.services.jobs.submit import submit_remote
+from app.services.remote.models import SOURCE
+from app.services.remote.spending import price_of
 
 api = blueprint("remote_models", "remote models")
 
@@ -109,13 +112,13 @@ def video_models() -> RemoteModelsBody:
 @api.get("/api/image-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def image_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of an image model"""
-    return RemoteSchemaBody.of(api_context().remote_models.describe_as("image", f"{path.owner}/{path.name}"))
+    return _schema("image", path)
 
 
 @api.get("/api/video-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def video_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of a video model"""
-    return RemoteSchemaBody.of(api_context().remote_models.describe_as("video", f"{path.owner}/{path.name}"))
+    return _schema("video", path)
 
 
 @api.post("/api/run-image-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
@@ -154,6 +157,12 @@ def get_image(path: GenerationPath) -> GenerationBody:
 def get_video(path: GenerationPath) -> GenerationBody:
     """Get a generation of videos"""
     return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "video"))
+
+
+def _schema(media: Media, path: RemoteModelPath) -> RemoteSchemaBody:
+    model = api_context().remote_models.describe_as(media, f"{path.owner}/{path.name}")
+    spec = remote_spec(app_context().catalog, SOURCE, model.model, media)
+    return RemoteSchemaBody.of(model, price_of(app_context(), spec))
 
 
 def _run(media: Media, body: RunBody, header: GenerateHeaders) -> AcceptedResponse:

@@ -68,6 +68,14 @@ def test_a_provider_that_knows_none_of_ours_shows_its_own(new_harness: Callable[
     assert names == [["acme/painter", "acme/sized"], ["acme/clip"]]
 
 
+def test_a_schema_has_the_price_of_the_catalogue_or_the_settings(new_harness: Callable[..., Harness], settings) -> None:
+    line = 'priced;acme/painter;A painter;replicate;false;{"price": 0.25}'
+    harness = new_harness(**settings | {"MODEL_PAINTER": line}, REMOTE_PRICE="0.5")
+    client = create_app(harness.context.settings).test_client()
+    prices = [client.get(f"/api/image-models/acme/{name}/schema").json["price"] for name in ("painter", "sized")]
+    assert prices == [0.25, 0.5]
+
+
 def test_a_schema(client: FlaskClient) -> None:
     body = client.get("/api/image-models/acme/painter/schema").json
     assert body["required"] == ["prompt"]
@@ -75,7 +83,7 @@ def test_a_schema(client: FlaskClient) -> None:
     assert body["files"] == ["image"]
     assert body["input_schema"]["properties"]["guidance"]["maximum"] == 10
     assert body["price"] is None
-    assert [field["name"] for field in body["fields"]][0] == "prompt"
+    assert body["fields"][0]["name"] == "prompt"
     (ratio,) = (field for field in body["fields"] if field["name"] == "aspect_ratio")
     assert (ratio["kind"], ratio["choices"], ratio["default"]) == ("choice", ["1:1", "16:9", "9:16", "4:3"], "1:1")
     assert client.get("/api/video-models/acme/clip/schema").json["first_frame"] == "start_image"
@@ -93,14 +101,6 @@ def test_only_listed_ones(new_harness: Callable[..., Harness], settings: dict[st
 
 
 @pytest.mark.parametrize(("name", "own", "other"), [("painter", "image", "video"), ("clip", "video", "image")])
-def test_a_schema_has_the_price_of_the_catalogue_or_the_settings(new_harness: Callable[..., Harness], settings) -> None:
-    line = 'priced;acme/painter;A painter;replicate;false;{"price": 0.25}'
-    harness = new_harness(**settings | {"MODEL_PAINTER": line}, REMOTE_PRICE="0.5")
-    client = create_app(harness.context.settings).test_client()
-    prices = [client.get(f"/api/image-models/acme/{name}/schema").json["price"] for name in ("painter", "sized")]
-    assert prices == [0.25, 0.5]
-
-
 def test_a_model_of_the_other_kind_is_refused(client: FlaskClient, name: str, own: str, other: str) -> None:
     assert client.get(f"/api/{own}-models/acme/{name}/schema").status_code == 200
     schema = client.get(f"/api/{other}-models/acme/{name}/schema")

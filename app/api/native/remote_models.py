@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.api.http.headers import request_id
-from app.api.http.openapi import GenerationPath, blueprint, responses
+from app.api.http.openapi import GenerationPath, SignedQuery, blueprint, responses
 from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted, AcceptedResponse
@@ -82,7 +82,7 @@ _RUN = responses(
 _RUN_ABOUT = "The input is checked against the model's own schema, with an error per field, and its defaults filled in."
 _SCHEMA = responses({200: RemoteSchemaBody}, NoSuchModel, ModelUnavailable, ProviderError)
 _BY_ID = "By the id of a job, or of one of its pictures: then `output` is that picture. Of local models too."
-_GET = responses({200: GenerationBody}, JobNotFound, Gone)
+_GET = responses({200: GenerationBody}, JobNotFound, Gone, Forbidden)
 
 
 @api.get(
@@ -141,9 +141,9 @@ def run_video_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
     responses=_GET,
     description=_BY_ID,
 )
-def get_image(path: GenerationPath) -> GenerationBody:
+def get_image(path: GenerationPath, query: SignedQuery) -> GenerationBody:
     """Get a generation of images"""
-    return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "image"))
+    return _generation(path, "image", query)
 
 
 @api.get(
@@ -154,15 +154,20 @@ def get_image(path: GenerationPath) -> GenerationBody:
     responses=_GET,
     description=_BY_ID,
 )
-def get_video(path: GenerationPath) -> GenerationBody:
+def get_video(path: GenerationPath, query: SignedQuery) -> GenerationBody:
     """Get a generation of videos"""
-    return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "video"))
+    return _generation(path, "video", query)
 
 
 def _schema(media: Media, path: RemoteModelPath) -> RemoteSchemaBody:
     model = api_context().remote_models.describe_as(media, f"{path.owner}/{path.name}")
     spec = remote_spec(app_context().catalog, SOURCE, model.model, media)
     return RemoteSchemaBody.of(model, price_of(app_context(), spec))
+
+
+def _generation(path: GenerationPath, media: Media, query: SignedQuery) -> GenerationBody:
+    found = view_by_any_id(app_context(), path.generation_id, media)
+    return GenerationBody.of(*found, sign=app_context().signed_urls.signing() if query.signed else None)
 
 
 def _run(media: Media, body: RunBody, header: GenerateHeaders) -> AcceptedResponse:

@@ -16,7 +16,7 @@ from app.core.provider_input import first_frame_of
 from app.core.response_body import Path, ResponseBody, Time
 from app.core.times import iso_or_none
 from app.providers.replicate import RemoteModel
-from app.services.job_body import download_of
+from app.services.job_body import Sign, download_of
 from app.services.remote.models import Listed, Listing
 from app.services.urls import url
 
@@ -105,6 +105,6 @@ class GenerationBody(JobBody):
     output: ImageRef | None = Field(description="The picture or video whose id was asked for; null for a job's id.")
 
     @classmethod
-    def of(cls, view: JobView, output: Output | None = None, **more: Any) -> Self:
-        shown = None if output is None else ImageRef.of(output)
-        return super().of(view, **download_of(view.prediction), output=shown, **more)
+    def of(cls, view: JobView, output: Output | None = None, *, sign: Sign | None = None, **more: Any) -> Self:
+        shown = None if output is None else ImageRef.of(output, sign=sign)
+        return super().of(view, sign=sign, **download_of(view.prediction), output=shown, **more)

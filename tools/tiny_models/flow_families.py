@@ -6,6 +6,7 @@ from typing import Any
 
 from diffusers import (
     AutoencoderDC,
+    AutoencoderKLWan,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -16,6 +17,8 @@ from diffusers import (
     SanaPipeline,
     SanaSprintPipeline,
     SanaTransformer2DModel,
+    SanaVideoPipeline,
+    SanaVideoTransformer3DModel,
     SCMScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
@@ -118,6 +121,26 @@ def sana_sprint() -> DiffusionPipeline:
     return SanaSprintPipeline(**_sana_parts(sample_size=32, **options), scheduler=SCMScheduler())
 
 
+def sana_video() -> DiffusionPipeline:
+    """Sana Video: Sana's linear attention over frames, and Wan's VAE."""
+    parts = _sana_parts(sample_size=16)
+    transformer = SanaVideoTransformer3DModel(
+        in_channels=16,
+        out_channels=16,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=12,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=12,
+        cross_attention_dim=24,
+        caption_channels=16,
+        rope_max_seq_len=32,
+    )
+    vae = AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+    scheduler = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=8.0)
+    return SanaVideoPipeline(**parts | {"vae": vae.eval(), "transformer": transformer.eval()}, scheduler=scheduler)
+
+
 def _sana_parts(**transformer_options: Any) -> dict[str, Any]:
     gemma = gemma_tokenizer()
     text_encoder = Gemma2Model(
@@ -195,3 +218,10 @@ SAMPLES = {
     "flux-fill": Sample(flux_fill, "FluxFillPipeline", {"inpaint": {"image": Input.PICTURE, "mask_image": Input.MASK}}),
 }
 BASIC = tuple(SAMPLES)
+SAMPLES["sana-video"] = Sample(
+    sana_video,
+    "SanaVideoPipeline",
+    {"txt2video": {"num_frames": None, "frames": 5, "use_resolution_binning": False}},
+    frames=5,
+    output="frames",
+)

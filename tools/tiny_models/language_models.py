@@ -59,11 +59,11 @@ def _marks(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     return {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
 
 
-def qwen25_vl(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLForConditionalGeneration:
+def qwen25_vl(tokenizer: PreTrainedTokenizerBase, layers: int = 2) -> Qwen2_5_VLForConditionalGeneration:
     """Qwen2.5-VL: a language model that also takes pictures, in patches of 14×14."""
     sight = {**_SIGHT, "patch_size": 14, "window_size": 112, "fullatt_block_indexes": [0]}
     config = Qwen2_5_VLConfig(
-        text_config={**_TEXT, **_numbers(tokenizer), "rope_parameters": _ROPE},
+        text_config={**_TEXT, **_numbers(tokenizer), "num_hidden_layers": layers, "rope_parameters": _ROPE},
         vision_config=sight,
         tie_word_embeddings=True,
         **_marks(tokenizer),
@@ -111,8 +111,9 @@ def mistral3(tokenizer: PreTrainedTokenizerBase, layers: int) -> Mistral3ForCond
     return Mistral3ForConditionalGeneration(config).eval()
 
 
-def llama(tokenizer: PreTrainedTokenizerBase, layers: int = 4) -> LlamaModel:
-    return LlamaModel(LlamaConfig(**_TEXT | {"num_hidden_layers": layers}, **_numbers(tokenizer))).eval()
+def llama(tokenizer: PreTrainedTokenizerBase, layers: int = 4, kind: Any = LlamaModel) -> Any:
+    """Llama as transformers' class `kind`."""
+    return kind(LlamaConfig(**_TEXT | {"num_hidden_layers": layers}, **_numbers(tokenizer))).eval()
 
 
 def gemma2(tokenizer: PreTrainedTokenizerBase, layers: int = 1) -> Gemma2Model:

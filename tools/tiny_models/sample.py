@@ -30,8 +30,8 @@ class Sample:
     """`build` makes the pipeline of class `pipeline`. `tasks` are the additional arguments of a call by task; for a
     task that another class does with the same weights, `classes` names it. `always` are arguments of every call.
     `steps`, `width` and `height` (pixels) and `frames` are the smallest that draw; width and height are None where the
-    pipeline takes none. `output` is the field of the result, `dtype` the only one that the pipeline draws in, `needs` a
-    package without which it does not load, besides those that the engine installs."""
+    pipeline takes none. `output` is the field of the result, `dtype` the only one that the pipeline draws in. `small`
+    are attributes that a test sets on a pipeline which draws about a megapixel whatever size is asked for."""
 
     build: Callable[[], Any]
     pipeline: str
@@ -44,7 +44,7 @@ class Sample:
     frames: int | None = None
     output: str = "images"
     dtype: str = "float32"
-    needs: str | None = None
+    small: Arguments = field(default_factory=dict)
 
     def arguments(self, task: str) -> dict[str, Any]:
         """All arguments of a call for `task` except the generator."""

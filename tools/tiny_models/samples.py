@@ -6,18 +6,34 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tools.tiny_models import (
+    dialog_families,
+    dit_families,
     flow_families,
     flux2_families,
     hunyuan_families,
+    kandinsky5_families,
     ltx2_family,
+    prior_families,
     qwen_families,
+    t5_video_families,
     unet_families,
     video_families,
 )
 from tools.tiny_models.sample import Sample
 
 _BASIC = (flow_families, unet_families, video_families)
-_FILES = (*_BASIC, qwen_families, flux2_families, ltx2_family, hunyuan_families)
+_FILES = (
+    *_BASIC,
+    qwen_families,
+    flux2_families,
+    ltx2_family,
+    hunyuan_families,
+    dit_families,
+    dialog_families,
+    prior_families,
+    kandinsky5_families,
+    t5_video_families,
+)
 SAMPLES: Mapping[str, Sample] = MappingProxyType(
     {name: sample for families in _FILES for name, sample in families.SAMPLES.items()}
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CLIPTokenizer,
     GemmaTokenizer,
@@ -17,12 +17,12 @@ from transformers import (
 CLIP_LENGTH = 77  # tokens, as every CLIP text encoder has
 
 
-def clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
+def clip_tokenizer(pad_token: str = "<|endoftext|>", length: int = CLIP_LENGTH) -> CLIPTokenizer:
     """A CLIP tokenizer whose tokens are bytes, each once inside a word and once at its end: 514 tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], pad_token=pad_token, model_max_length=CLIP_LENGTH)
+    return CLIPTokenizer(vocab=vocabulary, merges=[], pad_token=pad_token, model_max_length=length)
 
 
 def t5_tokenizer() -> T5Tokenizer:
@@ -84,11 +84,8 @@ def llama_tokenizer(padding_side: str = "left") -> LlamaTokenizer:
 def mistral_tokenizer() -> TokenizersBackend:
     """The tokenizer of Mistral Small (FLUX.2's): bytes, and the marks of turns and of pictures."""
     tokens = ["<unk>", "<s>", "</s>", "<pad>", *_MISTRAL_MARKS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
     return TokenizersBackend(
-        tokenizer_object=tokenizer,
+        tokenizer_object=_of_bytes(tokens),
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
@@ -98,3 +95,27 @@ def mistral_tokenizer() -> TokenizersBackend:
         chat_template=_MISTRAL_TEMPLATE,
         model_max_length=2048,
     )
+
+
+def glm_tokenizer() -> TokenizersBackend:
+    """The tokenizer of GLM (CogView4's): bytes, and the marks that GLM begins with."""
+    tokens = ["<|endoftext|>", "[gMASK]", "<sop>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = _of_bytes(tokens)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[gMASK] <sop> $A", special_tokens=[("[gMASK]", 1), ("<sop>", 2)]
+    )
+    return TokenizersBackend(
+        tokenizer_object=tokenizer,
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens=["[gMASK]", "<sop>"],
+        padding_side="left",
+        model_max_length=1024,
+    )
+
+
+def _of_bytes(tokens: list[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer

@@ -14,6 +14,7 @@ from diffusers import (
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -80,6 +81,22 @@ def _sd15_parts(**more: int) -> dict[str, Any]:
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
+
+
+def sd21() -> DiffusionPipeline:
+    """Stable Diffusion 2.1, which predicts velocities; its text encoder is padded with another token."""
+    scheduler = DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction")
+    clip = clip_tokenizer(pad_token="!")
+    parts = _sd15_parts(use_linear_projection=True) | {"text_encoder": clip_text_model(clip), "tokenizer": clip}
+    return StableDiffusionPipeline(scheduler=scheduler, **parts)
+
+
+def sdxl_inpainting() -> DiffusionPipeline:
+    """SDXL's inpainting model: its UNet takes latents, mask and masked image, 9 channels."""
+    base = sdxl().components
+    unet = _sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2), in_channels=9)
+    kept = {name: part for name, part in base.items() if name not in ("unet", "image_encoder", "feature_extractor")}
+    return StableDiffusionXLInpaintPipeline(**kept, unet=unet.eval())
 
 
 def sdxl_refiner() -> DiffusionPipeline:
@@ -159,3 +176,7 @@ SAMPLES = {
     ),
 }
 BASIC = tuple(SAMPLES)
+SAMPLES |= {
+    "sd21": Sample(sd21, "StableDiffusionPipeline"),
+    "sdxl-inpainting": Sample(sdxl_inpainting, "StableDiffusionXLInpaintPipeline", {"inpaint": _PART}),
+}

@@ -15,7 +15,9 @@ from app.engines.diffusers.load.processors import load_processors
 from tools.tiny_models.build import FAMILIES, build
 from tools.tiny_models.samples import SAMPLES
 
-DRAWN = [(family, task) for family, sample in SAMPLES.items() for task in sample.tasks if sample.needs is None]
+# A matrix of 2048 by 2048 stands in the transformer's class, whatever its settings.
+WITH_A_WIDE_PROJECTION = ("hunyuan-image", "hunyuan-video-15", "hunyuan-video-15-i2v")
+DRAWN = [(family, task) for family, sample in SAMPLES.items() for task in sample.tasks]
 
 
 def digest(path):
@@ -33,7 +35,8 @@ def test_building_again_gives_the_same_bytes(built, tiny, tmp_path, family):
 
 @pytest.mark.parametrize("family", SAMPLES)
 def test_they_are_small(built, family):
-    assert sum(file.stat().st_size for file in built(family).rglob("*") if file.is_file()) < 2_500_000
+    largest = 20_000_000 if family in WITH_A_WIDE_PROJECTION else 3_000_000
+    assert sum(file.stat().st_size for file in built(family).rglob("*") if file.is_file()) < largest
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +67,8 @@ def test_it_draws_what_the_table_says(reloaded, monkeypatch, family, task):
         pipeline = getattr(diffusers, sample.classes[task]).from_pipe(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     scale_to_a_few_pixels(pipeline, monkeypatch)
+    for name, value in sample.small.items():
+        monkeypatch.setattr(pipeline, name, value)
     result = pipeline(**sample.arguments(task), generator=torch.Generator().manual_seed(5))
     frames = pictures(getattr(result, sample.output))
     assert len(frames) == (sample.frames or 1)

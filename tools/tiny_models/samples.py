@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tools.tiny_models import (
+    bilingual_families,
     dialog_families,
     dit_families,
     flow_families,
@@ -13,6 +14,7 @@ from tools.tiny_models import (
     hunyuan_families,
     kandinsky5_families,
     ltx2_family,
+    omnigen_family,
     prior_families,
     qwen_families,
     t5_video_families,
@@ -27,9 +29,11 @@ _FILES = (
     qwen_families,
     flux2_families,
     ltx2_family,
+    omnigen_family,
     hunyuan_families,
     dit_families,
     dialog_families,
+    bilingual_families,
     prior_families,
     kandinsky5_families,
     t5_video_families,

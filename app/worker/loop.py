@@ -161,7 +161,7 @@ class Worker:
             self._device.wait_until_usable(self._draining, self._heartbeat.request_beat, suspect=self._suspect)
 
     def _run_next(self) -> bool:
-        if self._runner.storage_pause.holds():
+        if self._runner.storage_pause.holds() or self._draining.is_set():  # `stop` freed the slot that was waited for
             return False
         try:
             only = self._refusals.claimable() if self._refusals is not None else None

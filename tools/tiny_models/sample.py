@@ -54,6 +54,8 @@ class Sample:
         return {name: self._made(value) for name, value in given.items() if value is not None}
 
     def _made(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._made(each) for each in value]
         if not isinstance(value, Input):
             return value
         size = (self.width or 32, self.height or 32)

@@ -114,6 +114,28 @@ def glm_tokenizer() -> TokenizersBackend:
     )
 
 
+_GLM_IMAGE_TEMPLATE = (
+    "{% for message in messages %}{% for part in message.content %}"
+    "{% if part.type == 'text' %}{{ part.text }}{% else %}<|begin|><|image|><|end|>{% endif %}{% endfor %}{% endfor %}"
+)
+
+
+def glm_image_tokenizer() -> TokenizersBackend:
+    """The tokenizer of GLM-Image's language model: bytes, and the marks of pictures and of their grids."""
+    marks = {"image_token": "<|image|>", "grid_bos_token": "<sop>", "grid_eos_token": "<eop>"}
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<|endoftext|>", "<|begin|>", "<|end|>", *marks.values()]
+    return TokenizersBackend(
+        tokenizer_object=_of_bytes(tokens),
+        bos_token="<|begin|>",
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens={**marks, "end_token": "<|end|>"},
+        padding_side="left",
+        chat_template=_GLM_IMAGE_TEMPLATE,
+        model_max_length=2048,
+    )
+
+
 def _of_bytes(tokens: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -94,7 +94,7 @@ def sd21() -> DiffusionPipeline:
 def sdxl_inpainting() -> DiffusionPipeline:
     """SDXL's inpainting model: its UNet takes latents, mask and masked image, 9 channels."""
     base = sdxl().components
-    unet = _sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2), in_channels=9)
+    unet = sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2), in_channels=9)
     kept = {name: part for name, part in base.items() if name not in ("unet", "image_encoder", "feature_extractor")}
     return StableDiffusionXLInpaintPipeline(**kept, unet=unet.eval())
 
@@ -102,7 +102,7 @@ def sdxl_inpainting() -> DiffusionPipeline:
 def sdxl_refiner() -> DiffusionPipeline:
     """SDXL's refiner: the second text encoder alone, and a score of beauty as a further condition."""
     clip = clip_tokenizer(pad_token="!")
-    unet = _sdxl_unet(numbers=5, cross_attention_dim=CLIP_WIDTH)
+    unet = sdxl_unet(numbers=5, cross_attention_dim=CLIP_WIDTH)
     return StableDiffusionXLImg2ImgPipeline(
         vae=autoencoder(4, flow=False),
         text_encoder=None,
@@ -118,7 +118,7 @@ def sdxl_refiner() -> DiffusionPipeline:
 def sdxl() -> DiffusionPipeline:
     """SDXL base: two text encoders side by side, and the picture's size and crop as further conditions."""
     clip, clip_2 = clip_tokenizer(), clip_tokenizer(pad_token="!")
-    unet = _sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2))
+    unet = sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2))
     return StableDiffusionXLPipeline(
         vae=autoencoder(4, flow=False),
         text_encoder=clip_text_model(clip),
@@ -130,7 +130,7 @@ def sdxl() -> DiffusionPipeline:
     )
 
 
-def _sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
+def sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
     """The UNet of base and refiner, with `numbers` additional conditions: sizes, crop, score."""
     time_width = 8
     return UNet2DConditionModel(

@@ -8,18 +8,24 @@ none of it:
   only the video processor needs torchvision, and no pipeline of diffusers sends it a video;
 - Pixtral's (FLUX.2-dev's tokenizer), which is marked as needing torchvision and uses the Pillow one as well;
 - image processors saved by transformers 4 with names in `Fast`.
+
+OmniGen has a processor of its own in diffusers, whose three operations of torchvision are made here with torch.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, reduce
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
 import transformers
+from PIL import Image
 from transformers import processing_utils
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import is_torchvision_available
@@ -30,7 +36,7 @@ from app.errors import ModelUnavailable
 
 _PIXTRAL = "transformers.models.pixtral"
 # Pipelines that import torchvision themselves.
-_OWN_TORCHVISION = ("OmniGenPipeline", "ConsisIDPipeline", "Cosmos", "ChronoEdit")
+_OWN_TORCHVISION = ("ConsisIDPipeline", "Cosmos")
 
 
 class NoVideos(VideoProcessorMixin):
@@ -56,7 +62,7 @@ def load_processors(checkpoint: Checkpoint, given: Collection[str] = ()) -> dict
     """
     if is_torchvision_available():
         return {}
-    require_torchvision(checkpoint.pipeline_class)
+    prepare_pipeline(checkpoint.pipeline_class)
     loaded = {}
     for part, kind in checkpoint.kinds.items():
         library, _, name = kind.rpartition(".")
@@ -67,13 +73,20 @@ def load_processors(checkpoint: Checkpoint, given: Collection[str] = ()) -> dict
     return loaded
 
 
-def require_torchvision(pipeline_class: str) -> None:
-    """Raise ModelUnavailable for a pipeline of diffusers that imports torchvision itself."""
+def prepare_pipeline(pipeline_class: str) -> None:
+    """Make a pipeline class of diffusers ready that imports torchvision itself.
+
+    Raises ModelUnavailable where that is not possible without torchvision.
+    """
+    if is_torchvision_available():
+        return
     if pipeline_class.startswith(_OWN_TORCHVISION):
         raise ModelUnavailable(
             f"{pipeline_class} needs torchvision, which is not installed."
             " Install the torchvision that is built for this torch, or use another model."
         )
+    if pipeline_class == "OmniGenPipeline":
+        _let_omnigen_work()
 
 
 @cache
@@ -102,6 +115,32 @@ def _pixtral_processor() -> Any:
         return import_module(f"{_PIXTRAL}.processing_pixtral").PixtralProcessor
     finally:
         del sys.modules[name]
+
+
+@cache
+def _let_omnigen_work() -> None:
+    """Give the processor of OmniGen in diffusers the operations that it takes from torchvision, and its pipeline the
+    processor."""
+    module: Any = import_module("diffusers.pipelines.omnigen.processor_omnigen")
+    module.transforms = SimpleNamespace(
+        Compose=_in_turn, Lambda=lambda work: work, ToTensor=_to_tensor, Normalize=_normal
+    )
+    pipeline: Any = import_module("diffusers.pipelines.omnigen.pipeline_omnigen")
+    pipeline.OmniGenMultiModalProcessor = module.OmniGenMultiModalProcessor
+
+
+def _in_turn(works: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    return lambda value: reduce(lambda made, work: work(made), works, value)
+
+
+def _to_tensor() -> Callable[[Image.Image], torch.Tensor]:
+    """A picture as (channels, rows, columns) from 0 to 1."""
+    return lambda picture: torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
+
+
+def _normal(mean: Sequence[float], std: Sequence[float], inplace: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """(value - mean) / std, for each channel."""
+    return lambda picture: (picture - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
 def _takes_videos(found: Any) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -16,6 +18,7 @@ from app.engines.diffusers.load import processors
 from app.engines.diffusers.load.checkpoint import inspect_folder
 from app.errors import ModelUnavailable
 from tools.tiny_models.sample import picture
+from tools.tiny_models.tokens import llama_tokenizer
 
 WITH_VIDEOS = {"qwen-image-edit": "processor", "qwen-image-edit-plus": "processor", "qwen-image-21": "processor"}
 without_torchvision = pytest.mark.skipif(is_torchvision_available(), reason="transformers loads these by itself")
@@ -84,8 +87,8 @@ def test_other_models_need_nothing(built):
 
 @without_torchvision
 def test_a_pipeline_that_imports_torchvision_is_refused_in_one_sentence():
-    with pytest.raises(ModelUnavailable, match="OmniGenPipeline needs torchvision, which is not installed"):
-        processors.require_torchvision("OmniGenPipeline")
+    with pytest.raises(ModelUnavailable, match="ConsisIDPipeline needs torchvision, which is not installed"):
+        processors.prepare_pipeline("ConsisIDPipeline")
 
 
 @pytest.mark.skipif(not is_torchvision_available(), reason="needs torchvision")
@@ -118,3 +121,14 @@ def test_the_layout_of_published_repositories_loads(copy_of_built, family, part)
 @pytest.fixture
 def copy_of_built(built, tmp_path):
     return lambda family: Path(shutil.copytree(built(family), tmp_path / family))
+
+
+@without_torchvision
+def test_omnigens_operations_are_those_of_torchvision():
+    """By torchvision's definitions: ToTensor divides bytes by 255, Normalize takes the mean off and divides."""
+    processors.prepare_pipeline("OmniGenPipeline")
+    module = importlib.import_module("diffusers.pipelines.omnigen.processor_omnigen")
+    pixels = np.asarray(picture(48, 32), dtype=np.float32)
+    seen = module.OmniGenMultiModalProcessor(llama_tokenizer(), max_image_size=1024).process_image(picture(48, 32))
+    assert seen.shape == (3, 32, 48)
+    assert torch.equal(seen, torch.from_numpy((pixels / 255 - 0.5) / 0.5).permute(2, 0, 1))

@@ -40,7 +40,7 @@ def decode(pipeline: Any, grid: torch.Tensor) -> torch.Tensor:
 
 def decodes_frames(vae: Any) -> bool:
     """Whether a VAE decodes videos: also Qwen-Image's, for pictures."""
-    return any(isinstance(module, nn.Conv3d) for module in vae.modules())
+    return "temperal_downsample" in vae.config or any(isinstance(module, nn.Conv3d) for module in vae.modules())
 
 
 def decoder(pipeline: Any) -> Any:
@@ -75,8 +75,8 @@ def _first_frame(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def _unpacked(latents: torch.Tensor, size: tuple[int | None, int | None], patch: int) -> torch.Tensor:
-    """Patches of `patch` × `patch` as a grid. Its shape follows from the number of tokens: a family may draw another size than
-    was asked for."""
+    """Patches of `patch` × `patch` as a grid. Its shape follows from the number of tokens: a family may draw another
+    size than was asked for."""
     pictures, tokens, depth = latents.shape
     rows, columns = _shape_of(tokens, size)
     grid = latents.reshape(pictures, rows, columns, depth // patch**2, patch, patch)

@@ -43,8 +43,13 @@ from tools.tiny_models.samples import SAMPLES
 
 PAGE = ROOT / "docs" / "MODELS.md"
 SEED = 5
+STEPS = 3  # with a strength of 0.8 two are run, and the last has no preview
 CLOSE = 1e-5  # of 0 to 1, before rounding
 _GUIDANCE = ("guidance_scale", "distilled_guidance_scale")
+_REQUESTED = (  # what a request can say; everything else is left to the pipeline by both
+    *("prompt", "negative_prompt", "num_inference_steps", "width", "height", "num_frames", "frames", "strength"),
+    *(*_GUIDANCE, "true_cfg_scale", "guidance_scale_2", "image", "images", "mask_image"),
+)
 _AT_ONCE = ("FIRST_AFTER_SECONDS", "SHOWN_AT_LEAST_SECONDS", "PAUSE_SECONDS", "PAUSE_COSTS")
 
 
@@ -100,18 +105,21 @@ def spec_of(family: str, folder: Path) -> ModelSpec:
 def request_of(family: str, task: str, arguments: Mapping[str, Any]) -> GenerationRequest:
     """The request whose pipeline arguments are `arguments`."""
     guidance = next((arguments[name] for name in _GUIDANCE if name in arguments), None)
-    fields = {name: arguments.get(name) for name in ("width", "height", "strength", "num_frames", "true_cfg_scale")}
+    fields = {
+        name: arguments.get(name) for name in ("width", "height", "strength", "true_cfg_scale", "guidance_scale_2")
+    }
     negative = (arguments.get("negative_prompt") or "").strip() or None
     return GenerationRequest.model_validate(
         fields
         | {"model_id": family, "prompt": arguments["prompt"], "negative_prompt": negative, "task": task, "seed": SEED}
         | {"num_inference_steps": arguments["num_inference_steps"], "guidance_scale": guidance}
+        | {"num_frames": arguments.get("num_frames", arguments.get("frames"))}
     )
 
 
 def inputs_of(arguments: Mapping[str, Any]) -> Inputs:
     """The input images among `arguments`, by slot."""
-    images = arguments.get("image") or []
+    images = arguments.get("image") or arguments.get("images") or []
     images = images if isinstance(images, list) else [images]
     found = {f"image-{n}" if n > 1 else "image": np.asarray(image) for n, image in enumerate(images, 1)}
     if "mask_image" in arguments:
@@ -184,12 +192,14 @@ def drawn_by_engine(
 def check(engine: DiffusersEngine, family: str, task: str, folder: Path) -> Row:
     """Draw both ways and compare."""
     sample, control = SAMPLES[family], Recorder()
-    arguments = sample.arguments(task)
+    arguments = {name: value for name, value in sample.arguments(task).items() if name in _REQUESTED}
+    arguments["num_inference_steps"] = max(STEPS, sample.steps)
     with small_edits(sample.classes.get(task, sample.pipeline)):
         try:
             ours = drawn_by_engine(engine, family, task, folder, arguments, control)
-        except CyberImageError as error:
-            return Row(family, task, problem=error.detail)
+        except (CyberImageError, RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+            expected = isinstance(error, CyberImageError)
+            return Row(family, task, problem=str(error) if expected else f"failed unexpectedly: {error!r}")
         direct = drawn_directly(family, task, folder, arguments)
     if ours.shape != direct.shape:
         return Row(family, task, problem=f"drew {ours.shape}, and the script {direct.shape}")
@@ -202,7 +212,9 @@ def rows(families: list[str], folder: Path) -> Iterator[Row]:
     for family in families:
         checkpoint = build(family, folder)
         for task in tasks_of(SAMPLES[family]):
-            yield check(engine, family, task, checkpoint)
+            row = check(engine, family, task, checkpoint)
+            print(row, file=sys.stderr, flush=True)
+            yield row
         engine.unload(family)
 
 

@@ -57,23 +57,30 @@ def _grid(pipeline: Any, latents: torch.Tensor, size: tuple[int | None, int | No
         return None
     if hasattr(pipeline, "transformer_temporal_patch_size"):
         return _unpacked_video(pipeline, latents, size)
-    return _unpacked(latents, size)
+    return _unpacked(latents, size, 1 if latents.shape[2] == _channels(pipeline) else _PATCH)
+
+
+def _channels(pipeline: Any) -> int | None:
+    """Channels of the decoder's latents."""
+    config = decoder(pipeline).config
+    return config.get("latent_channels") or config.get("z_dim")
 
 
 def _first_frame(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
-    """CogVideoX has frames before channels."""
-    channels = decoder(pipeline).config.get("latent_channels")
-    frames_first = channels is not None and latents.shape[1] != channels and latents.shape[2] == channels
-    return latents[:, 0] if frames_first else latents[:, :, 0]
+    """CogVideoX has frames before channels, Kandinsky 5 channels last."""
+    channels = _channels(pipeline)
+    if channels is None or latents.shape[1] == channels:
+        return latents[:, :, 0]
+    return latents[:, 0] if latents.shape[2] == channels else latents[:, 0].permute(0, 3, 1, 2)
 
 
-def _unpacked(latents: torch.Tensor, size: tuple[int | None, int | None]) -> torch.Tensor:
-    """Patches of 2 × 2 as a grid. Its shape follows from the number of tokens: a family may draw another size than
+def _unpacked(latents: torch.Tensor, size: tuple[int | None, int | None], patch: int) -> torch.Tensor:
+    """Patches of `patch` × `patch` as a grid. Its shape follows from the number of tokens: a family may draw another size than
     was asked for."""
     pictures, tokens, depth = latents.shape
     rows, columns = _shape_of(tokens, size)
-    grid = latents.view(pictures, rows, columns, depth // _PATCH**2, _PATCH, _PATCH)
-    return grid.permute(0, 3, 1, 4, 2, 5).reshape(pictures, -1, rows * _PATCH, columns * _PATCH)
+    grid = latents.reshape(pictures, rows, columns, depth // patch**2, patch, patch)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(pictures, -1, rows * patch, columns * patch)
 
 
 def _shape_of(tokens: int, size: tuple[int | None, int | None]) -> tuple[int, int]:

@@ -187,6 +187,20 @@ class Forbidden(CyberImageError):
     code, status, title = "forbidden", 403, "This is not allowed"
 
 
+class InvalidSignature(Forbidden):
+    code, title = "invalid_signature", "The signature of the URL is not valid"
+
+    def __init__(self) -> None:
+        super().__init__("The signature does not belong to this URL, or was revoked. Ask for a new signed URL.")
+
+
+class UrlExpired(Forbidden):
+    code, title = "url_expired", "The URL has expired"
+
+    def __init__(self) -> None:
+        super().__init__("The time of this signed URL is over. Ask for a new one.")
+
+
 class ForeignOrigin(Forbidden):
     """A browser sent this from a page of another site."""
 

@@ -16,6 +16,8 @@ from flask import Flask, current_app, request
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, ConfigDict
 
+from app.core.signed_urls import FileKind
+
 _ATTRIBUTE = "route_policy"
 _EXTENSION = "cyberimage-routes"
 
@@ -38,7 +40,7 @@ class RoutePolicy:
     for no limit. `polled`: clients ask again and again, so the access log samples it. `accepts_files` allows
     forms, and bodies up to MAX_BODY_BYTES plus the input pictures; `max_body_bytes` is a smaller limit than
     MAX_BODY_BYTES. `takes_body`: the view reads a body; on other routes one with members is refused, as an unknown
-    field is."""
+    field is. `signed_file`: the file of `image_id`, which a signed URL of it opens without a token."""
 
     access: Access
     budget: Budget | None
@@ -46,6 +48,7 @@ class RoutePolicy:
     max_body_bytes: int | None = None
     takes_body: bool = True
     polled: bool = False
+    signed_file: FileKind | None = None
 
 
 UNDECLARED = RoutePolicy(Access.USER, "read")
@@ -90,6 +93,7 @@ class Routes(APIBlueprint):
         max_body_bytes: int | None = None,
         raw_body: bool = False,
         polled: bool = False,
+        signed_file: FileKind | None = None,
         **options: Any,
     ) -> Callable[[View], View]:
         """`raw_body`: the view reads the request's body itself, not by a parameter `body`."""
@@ -97,7 +101,7 @@ class Routes(APIBlueprint):
         def register(view: View) -> View:
             body = get_type_hints(view).get("body")
             takes_body = raw_body or body is not None
-            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body, polled)
+            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body, polled, signed_file)
             if body is not None:
                 _document_optional(body)
             return method(rule, **options)(declare(policy)(view))

@@ -1,4 +1,4 @@
-"""`cyberimage keys`: the API keys of AUTH_MODE=keys, and the secret that webhooks are signed with."""
+"""`cyberimage keys`: the API keys of AUTH_MODE=keys, and the keys that webhooks and URLs are signed with."""
 
 from __future__ import annotations
 
@@ -87,6 +87,17 @@ def revoke(id: int) -> int:
 def webhook() -> int:
     """Print the secret that webhooks are signed with."""
     return run_command(lambda context: print(signing_secret(context)))
+
+
+@command.command("revoke-urls")
+def revoke_urls() -> int:
+    """Make all signed URLs of pictures and videos worthless, at once."""
+
+    def work(context: AppContext) -> None:
+        context.signed_urls.revoke_all()
+        print("All signed URLs are revoked. Those signed from now on are valid.")
+
+    return run_command(work)
 
 
 def _print_table(keys: list[ApiKey]) -> None:

@@ -31,6 +31,13 @@ class Security(BaseModel):
         description="Host names that the server accepts in requests, besides localhost and HOST, separated by commas."
         " *.example.org allows all subdomains, * any name. On a wildcard HOST, IP addresses are accepted too.",
     )
+    signed_url_seconds: int = Field(
+        3600,
+        ge=0,
+        le=604_800,
+        description="How long signed URLs of pictures and videos last in webhooks and responses, and the most that a"
+        " client may ask for; 0 = none are signed and none are valid.",
+    )
     metrics_public: bool = Field(False, description="Serve /metrics without a token even if AUTH_MODE is set.")
 
     @property

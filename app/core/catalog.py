@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
 from app.core.safety import SafetyPolicy
@@ -90,6 +91,9 @@ class Limits(_Frozen):
     min_guidance_scale: float = Field(default=0.0, ge=0)
     max_guidance_scale: float = Field(default=20.0, le=100)
     max_images: int = Field(default=8, ge=1, le=64)
+    max_input_images: int | None = Field(
+        default=None, ge=1, le=MOST_INPUTS, description="Input pictures of an edit; None: as the model's family allows."
+    )
     max_pixels: int | None = Field(default=None, ge=64, description="Width times height; None: as the sides allow.")
     max_steps: int | None = Field(default=None, ge=1, description="None: as the step rule allows.")
     frame_step: int = Field(default=1, ge=1, le=64)

@@ -34,6 +34,10 @@ def shown(value: Any) -> Any:
     return f"{value[:40]}…" if isinstance(value, str) and value[:5].lower() == "data:" else value
 
 
+def shown_input(input: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: shown(value) for name, value in input.items()}
+
+
 @dataclass(frozen=True)
 class Report:
     """A provider's report about a prediction. `outputs` are URLs of files that expire soon; `predict_seconds` is the

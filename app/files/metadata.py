@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from app.core.prediction import shown_input
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
 from app.core.sent_settings import reported
@@ -43,14 +44,15 @@ def build_manifest(
     """The data for generating the picture again. `effective` are the pipeline's actual arguments.
 
     `marked`: include the machine-readable mark that it is AI-generated. Of a provider's model `effective` is the input
-    that was sent; settings that are not in it are null. `native_input`: the client wrote that input.
+    that was sent; settings that are not in it are null. `native_input`: the client wrote it; `input` is what was
+    accepted.
     """
     again: dict[str, Any] = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
     negative_prompt, settings = reported(request, effective)
     if request.remote is None:
         settings["num_images"] = 1
     elif request.remote.input is not None:
-        again["native_input"] = True
+        again |= {"native_input": True, "input": shown_input(request.remote.input)}
     return {
         **again,
         "manifest_version": MANIFEST_VERSION,

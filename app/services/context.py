@@ -11,7 +11,7 @@ from app.core.catalog import Catalog
 from app.core.catalog_limits import catalog_of
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
-from app.services.job_body import webhook_message
+from app.services.signed_urls import UrlSigner
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.notify import Notifier, open_notifier
@@ -73,6 +73,7 @@ class AppContext:
     status_probes: StatusProbeStore
     images: MediaStorage
     notifications: Notifier
+    signed_urls: UrlSigner
     pixels: Budget  # of input pictures decoded at a time: 16 bytes each
     fetches: threading.BoundedSemaphore  # of input URLs: each blocks a request thread until its host answers
 
@@ -90,6 +91,8 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
     settings.images_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url, lock_timeout=lock_timeout)
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
+    signed_urls = UrlSigner(database, settings.signed_url_seconds, settings.public_url)
+    signed_urls.prepare()
     # The lease outlives the timeout a little, so a job that stops in time ends as `timeout`, not as an expired lease.
     lease, timeout = settings.lease_seconds, settings.job_timeout_seconds + STOP_GRACE_SECONDS
     load = settings.load_timeout_seconds
@@ -97,10 +100,10 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         settings=settings,
         catalog=catalog,
         database=database,
-        jobs=JobStore(database, render_webhook=webhook_message),
+        jobs=JobStore(database, render_webhook=signed_urls.webhook_message),
         claims=ClaimStore(
             database,
-            render_webhook=webhook_message,
+            render_webhook=signed_urls.webhook_message,
             lease_seconds=lease,
             timeout_seconds=timeout,
             load_seconds=load,
@@ -115,7 +118,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         device_faults=DeviceFaultStore(database),
         device_refusals=DeviceRefusalStore(database, lease_seconds=lease),
         memory_plans=MemoryPlanStore(database),
-        deaths=DeathStore(database, render_webhook=webhook_message),
+        deaths=DeathStore(database, render_webhook=signed_urls.webhook_message),
         load_requests=LoadRequestStore(database),
         api_keys=ApiKeyStore(database),
         lora_names=LoraStore(database),
@@ -127,6 +130,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         status_probes=StatusProbeStore(database),
         images=MediaStorage(settings.images_dir, settings.videos_dir),
         notifications=open_notifier(database.url),
+        signed_urls=signed_urls,
         pixels=Budget(
             settings.input_max_pixels, most_waiting=settings.server_threads // 2, timeout=PIXELS_TIMEOUT_SECONDS
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from pydantic import Field
 from app.core.catalog import Lane, Media
 from app.core.job import Job, JobStatus, JobView, Phase, Progress
 from app.core.output import Output
-from app.core.prediction import Prediction, shown
+from app.core.prediction import Prediction, shown_input
 from app.core.response_body import Path, ResponseBody, Sha256, Time
 from app.core.safety import SafetyResult
 from app.core.sent_settings import reported
@@ -19,6 +19,8 @@ from app.core.tasks import Task
 from app.core.times import iso, iso_or_none
 from app.core.webhooks import event_of
 from app.services.urls import url
+
+Sign = Callable[[str], "SignedUrls"]
 
 
 class ProgressBody(ResponseBody):
@@ -46,6 +48,14 @@ class ErrorBody(ResponseBody):
         return None if job.error_code is None else cls.read(code=job.error_code, message=job.error_message or "")
 
 
+class SignedUrls(ResponseBody):
+    """URLs that need no token until `expires_at`; with PUBLIC_URL they begin with it, else with a slash."""
+
+    url: Path
+    thumbnail_url: Path
+    expires_at: Time
+
+
 class ImageRef(ResponseBody):
     image_id: str
     url: Path
@@ -59,9 +69,10 @@ class ImageRef(ResponseBody):
     sha256: Sha256
     seed: int | None = Field(description="Null when a provider's model was sent none.")
     safety_filter_result: SafetyResult
+    signed: SignedUrls | None = Field(description="In webhooks, and where `signed` asks for it.")
 
     @classmethod
-    def of(cls, output: Output, **more: Any) -> Self:
+    def of(cls, output: Output, *, sign: Sign | None = None, **more: Any) -> Self:
         """`more` are the fields of a subclass."""
         address = url(f"/api/image/{output.id}")
         return cls.read(
@@ -70,6 +81,7 @@ class ImageRef(ResponseBody):
             url=address,
             thumbnail_url=f"{address}/thumbnail",
             metadata_url=f"{address}/metadata",
+            signed=None if sign is None else sign(output.id),
             **more,
         )
 
@@ -79,6 +91,9 @@ class RemoteBody(ResponseBody):
     model: str = Field(description="What the provider calls it.")
     input: dict[str, Any] | None = Field(description="In the model's own schema; null until it is sent.")
     native_input: bool = Field(description="Whether the client wrote `input`.")
+    requested: dict[str, Any] | None = Field(
+        description="With `native_input`: as it was accepted, defaults filled in, pictures of the gallery by reference."
+    )
     prediction_id: str | None = Field(description="What the provider calls the generation.")
     status: str | None = Field(description="intended, or the provider's own word for it.")
     predict_seconds: float | None = Field(description="Billed compute time.")
@@ -95,8 +110,9 @@ class RemoteBody(ResponseBody):
         input = call.input if prediction is None else prediction.input
         return cls.read(
             call,
-            input=None if input is None else {name: shown(value) for name, value in input.items()},
+            input=None if input is None else shown_input(input),
             native_input=call.input is not None,
+            requested=None if call.input is None else shown_input(call.input),
             prediction_id=prediction and prediction.provider_id,
             status=prediction and prediction.status,
             predict_seconds=prediction and prediction.predict_seconds,
@@ -150,8 +166,8 @@ class JobBody(ResponseBody):
     timings: dict[str, Any] = Field(description="Seconds by phase, when COMPLETED.")
 
     @classmethod
-    def of(cls, view: JobView, **more: Any) -> Self:
-        """`more` are the fields of a subclass."""
+    def of(cls, view: JobView, *, sign: Sign | None = None, **more: Any) -> Self:
+        """`sign` signs URLs of pictures by their ids. `more` are the fields of a subclass."""
         job, request = view.job, view.job.request
         negative_prompt, settings = reported(request, view.sent)
         return cls.read(
@@ -167,7 +183,7 @@ class JobBody(ResponseBody):
             started_at=iso_or_none(job.started_at),
             completed_at=iso_or_none(job.completed_at),
             progress=ProgressBody.of(job.progress),
-            images=[ImageRef.of(output) for output in view.outputs],
+            images=[ImageRef.of(output, sign=sign) for output in view.outputs],
             error=ErrorBody.of(job),
             warnings=list(job.warnings),
             **more,
@@ -179,11 +195,11 @@ def _drawn_size(outputs: Sequence[Output]) -> dict[str, int]:
     return {"width": outputs[0].width, "height": outputs[0].height} if outputs else {}
 
 
-def webhook_message(view: JobView) -> str:
+def webhook_message(view: JobView, sign: Sign | None = None) -> str:
     """The webhook message about a job that has ended. All attempts to deliver it send the same characters."""
     message = {
         "type": event_of(view.job),
         "timestamp": iso(view.job.completed_at or 0.0),
-        "data": JobBody.of(view).as_dict(),
+        "data": JobBody.of(view, sign=sign).as_dict(),
     }
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from standardwebhooks import Webhook
 
 from app.cli.main import main
 from app.config import ROOT
+from app.errors import InvalidSignature
 from app.services.auth.api_keys import ApiKeyAuthority
 from app.services.context import open_context
 from app.services.webhooks.signing import signing_secret
@@ -88,6 +90,18 @@ def test_it_runs_as_a_program(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ci_")
     assert "AUTH_MODE=keys" in done.stderr
+
+
+def test_all_signed_urls_are_revoked(command, settings_in_folder):
+    context = open_context(settings_in_folder)
+    query = parse_qs(urlsplit(context.signed_urls.signing()("0" * 32).url).query)
+    sent = ("file", "0" * 32, query["expires"][0], query["signature"][0])
+    assert context.signed_urls.check(*sent) > 3000
+    status, out, _ = command("revoke-urls")
+    assert (status, "revoked" in out) == (0, True)
+    with pytest.raises(InvalidSignature):
+        context.signed_urls.check(*sent)
+    context.close()
 
 
 def test_the_secret_of_webhooks_is_the_one_that_signs_them(command, settings_in_folder):

@@ -68,12 +68,24 @@ def test_a_provider_that_knows_none_of_ours_shows_its_own(new_harness: Callable[
     assert names == [["acme/painter", "acme/sized"], ["acme/clip"]]
 
 
+def test_a_schema_has_the_price_of_the_catalogue_or_the_settings(new_harness: Callable[..., Harness], settings) -> None:
+    line = 'priced;acme/painter;A painter;replicate;false;{"price": 0.25}'
+    harness = new_harness(**settings | {"MODEL_PAINTER": line}, REMOTE_PRICE="0.5")
+    client = create_app(harness.context.settings).test_client()
+    prices = [client.get(f"/api/image-models/acme/{name}/schema").json["price"] for name in ("painter", "sized")]
+    assert prices == [0.25, 0.5]
+
+
 def test_a_schema(client: FlaskClient) -> None:
     body = client.get("/api/image-models/acme/painter/schema").json
     assert body["required"] == ["prompt"]
     assert body["defaults"]["num_inference_steps"] == 4
     assert body["files"] == ["image"]
     assert body["input_schema"]["properties"]["guidance"]["maximum"] == 10
+    assert body["price"] is None
+    assert body["fields"][0]["name"] == "prompt"
+    (ratio,) = (field for field in body["fields"] if field["name"] == "aspect_ratio")
+    assert (ratio["kind"], ratio["choices"], ratio["default"]) == ("choice", ["1:1", "16:9", "9:16", "4:3"], "1:1")
     assert client.get("/api/video-models/acme/clip/schema").json["first_frame"] == "start_image"
     for name in ("acme/none", "acme/-"):
         missing = client.get(f"/api/image-models/{name}/schema")

@@ -38,6 +38,7 @@ def test_a_picture_in_the_models_own_words(client: FlaskClient, provider: StandI
         "model": "acme/painter",
         "input": made.input,
         "native_input": True,
+        "requested": {name: value for name, value in made.input.items() if name != "seed"},
         "prediction_id": made.id,
         "status": "succeeded",
         "predict_seconds": 1.5,
@@ -47,6 +48,7 @@ def test_a_picture_in_the_models_own_words(client: FlaskClient, provider: StandI
     }
     assert (body["model_id"], body["lane"], body["download_attempted"]) == ("painter", "remote", True)
     assert client.get(f"/api/status/{body['job_id']}").json["remote"] == body["remote"]
+    assert client.get(image["metadata_url"]).json["manifest"]["input"] == body["remote"]["requested"]
     assert TOKEN not in json.dumps(body)
 
 

@@ -38,7 +38,7 @@ def _complete(response: Response, shared: str) -> Response:
     headers = response.headers
     headers[HEADER] = request_id()
     headers.update(ALWAYS)
-    headers["Cross-Origin-Resource-Policy"] = shared
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin" if "signed_seconds" in g else shared
     if response.mimetype == "text/html":  # nothing else is ever rendered as a document
         headers.extend(_FOR_PAGES)
     if "Cache-Control" not in headers:

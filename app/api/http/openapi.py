@@ -102,6 +102,13 @@ class GenerationPath(BaseModel):
     )
 
 
+class SignedQuery(BaseModel):
+    signed: bool = Field(
+        default=False,
+        description="1 = with `signed` URLs of its pictures and videos, which need no token for a while.",
+    )
+
+
 class DeliveryPath(BaseModel):
     delivery_id: Annotated[str, AfterValidator(_delivery_id)] = Field(
         description="A `delivery_id` of the list, or the `webhook-id` of a message.", json_schema_extra={**_ID_SCHEMA}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, make_response, send_file
+from flask import Response, g, make_response, send_file
 from pydantic import BaseModel, Field
 
 from app.api.http import openapi
@@ -11,20 +11,24 @@ from app.api.http.headers import request_id
 from app.api.http.openapi import ImagePath, blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.images import FavoriteBody, ImageMetadata
-from app.api.schemas.jobs import Accepted, AcceptedResponse
+from app.api.schemas.jobs import Accepted, AcceptedResponse, SignedUrls
 from app.api.security.client_identity import client_id
 from app.api.server.context import app_context
+from app.core.json_values import Body, Integer
 from app.core.output import Output
 from app.errors import (
     Conflict,
     DiskFull,
+    Forbidden,
     Gone,
     ImageNotFound,
     InvalidRequest,
+    InvalidSignature,
     PreconditionFailed,
     QueueFull,
     UnknownModel,
     UnsupportedTask,
+    UrlExpired,
 )
 from app.services.jobs.rerun import rerun
 from app.services.media import gallery
@@ -38,19 +42,35 @@ _PART = openapi.file("A part of it, as asked for by `Range`.", "image/png", "vid
 _NO_PART = {"description": "There are no such bytes; `Content-Range` has their number."}
 
 
-class Download(BaseModel):
+class Signed(BaseModel):
+    """Parameters of a signed URL, which needs no token. They are checked before the view."""
+
+    expires: str | None = Field(default=None, description="Of a signed URL: seconds since the epoch.")
+    signature: str | None = Field(default=None, description="Of a signed URL. With one nothing else is looked at.")
+
+
+class Download(Signed):
     download: bool = Field(default=False, description="1 = offer to save the file instead of showing it.")
+
+
+class SignBody(Body):
+    seconds: Integer | None = Field(
+        default=None, ge=1, description="How long they last; SIGNED_URL_SECONDS if absent, which is also the most."
+    )
 
 
 @api.get(
     "/api/image/<path:image_id>",
     access=Access.USER,
     budget="read",
+    signed_file="file",
     responses=responses(
         {200: openapi.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
         ImageNotFound,
         Gone,
         PreconditionFailed,
+        InvalidSignature,
+        UrlExpired,
     ),
     description="Honours conditional headers (the ETag is the file's SHA-256) and `Range`: one part, or several that"
     " touch; for parts that lie apart the whole is sent.",
@@ -66,14 +86,17 @@ def image(path: ImagePath, query: Download) -> Response:
     access=Access.USER,
     budget="read",
     polled=True,
+    signed_file="thumbnail",
     responses=responses(
         {200: openapi.file("A WebP.", "image/webp"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
         ImageNotFound,
         Gone,
         PreconditionFailed,
+        InvalidSignature,
+        UrlExpired,
     ),
 )
-def image_thumbnail(path: ImagePath) -> Response:
+def image_thumbnail(path: ImagePath, query: Signed) -> Response:
     """Get a thumbnail"""
     output = app_context().outputs.get(path.image_id)
     return _send(output, etag=f"{output.sha256}-thumbnail", mime_type="image/webp", thumbnail=True)
@@ -91,6 +114,19 @@ def image_metadata_(path: ImagePath) -> Response:
     response.add_etag()
     response.headers["Cache-Control"] = "private, no-cache"  # kept, but asked for each time
     return conditional(response, ranges=False)
+
+
+@api.post(
+    "/api/image/<path:image_id>/signed-url",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: SignedUrls}, ImageNotFound, Gone, InvalidRequest, Forbidden),
+    description="They open this file and its thumbnail, nothing else, to any client that has them, without a token.",
+)
+def sign_image(path: ImagePath, body: SignBody) -> SignedUrls:
+    """Get signed URLs of an image or video"""
+    output = app_context().outputs.get(path.image_id)
+    return app_context().signed_urls.signing(body.seconds)(output.id)
 
 
 @api.delete(
@@ -166,5 +202,8 @@ def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False,
         response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=False)
     except FileNotFoundError:  # removed between the query and the opening
         raise ImageNotFound("The image was removed.") from None
-    response.headers["Cache-Control"] = _FOR_EVER
+    signed_seconds = g.get("signed_seconds")
+    response.headers["Cache-Control"] = (
+        _FOR_EVER if signed_seconds is None else f"private, max-age={signed_seconds}, immutable"
+    )
     return conditional(response, ranges=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flask import Response
 
-from app.api.http.openapi import JobPath, blueprint, responses
+from app.api.http.openapi import JobPath, SignedQuery, blueprint, responses
 from app.api.routing import Access
 from app.api.schemas.jobs import JobBody
 from app.api.server.context import api_context, app_context
 from app.errors import (
     Conflict,
+    Forbidden,
     Gone,
     JobNotFound,
     LoraIncompatible,
@@ -19,6 +20,7 @@ from app.errors import (
     UnsupportedTask,
 )
 from app.services.jobs import cancel
+from app.services.jobs.status import view
 
 api = blueprint("jobs", "jobs")
 
@@ -30,10 +32,12 @@ api = blueprint("jobs", "jobs")
     access=Access.USER,
     budget="read",
     polled=True,
-    responses=responses({200: JobBody}, JobNotFound, Gone),
+    responses=responses({200: JobBody}, JobNotFound, Gone, Forbidden),
 )
-def job_status(path: JobPath) -> Response:
+def job_status(path: JobPath, query: SignedQuery) -> Response | JobBody:
     """Get the status of a job"""
+    if query.signed:
+        return JobBody.of(view(app_context(), path.job_id), sign=app_context().signed_urls.signing())
     return Response(api_context().status_cache.answer(path.job_id), mimetype="application/json")
 
 

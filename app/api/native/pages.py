@@ -36,8 +36,14 @@ _LINKS = {
 def root() -> Response:
     """The page, or links to the API"""
     choice = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
+    settings = app_context().settings
     body = (
-        render_template("index.html", auth_mode=app_context().settings.auth_mode, root=request.script_root)
+        render_template(
+            "index.html",
+            auth_mode=settings.auth_mode,
+            remote=settings.has_key_for("replicate"),
+            root=request.script_root,
+        )
         if choice == "text/html"
         else RootBody(name="CyberImage", version=__version__, links={name: url(path) for name, path in _LINKS.items()})
     )

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.api.http.headers import request_id
-from app.api.http.openapi import GenerationPath, blueprint, responses
+from app.api.http.openapi import GenerationPath, SignedQuery, blueprint, responses
 from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted, AcceptedResponse
@@ -16,6 +16,7 @@ from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import api_context, app_context
 from app.core.catalog import Media
 from app.core.json_values import Body, Integer
+from app.core.request import remote_spec
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,
@@ -36,6 +37,8 @@ from app.errors import (
 )
 from app.services.jobs.status import view_by_any_id
 from app.services.jobs.submit import submit_remote
+from app.services.remote.models import SOURCE
+from app.services.remote.spending import price_of
 
 api = blueprint("remote_models", "remote models")
 
@@ -79,7 +82,7 @@ _RUN = responses(
 _RUN_ABOUT = "The input is checked against the model's own schema, with an error per field, and its defaults filled in."
 _SCHEMA = responses({200: RemoteSchemaBody}, NoSuchModel, ModelUnavailable, ProviderError)
 _BY_ID = "By the id of a job, or of one of its pictures: then `output` is that picture. Of local models too."
-_GET = responses({200: GenerationBody}, JobNotFound, Gone)
+_GET = responses({200: GenerationBody}, JobNotFound, Gone, Forbidden)
 
 
 @api.get(
@@ -109,13 +112,13 @@ def video_models() -> RemoteModelsBody:
 @api.get("/api/image-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def image_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of an image model"""
-    return RemoteSchemaBody.of(api_context().remote_models.describe_as("image", f"{path.owner}/{path.name}"))
+    return _schema("image", path)
 
 
 @api.get("/api/video-models/<path:owner>/<path:name>/schema", access=Access.USER, budget="read", responses=_SCHEMA)
 def video_model_schema(path: RemoteModelPath) -> RemoteSchemaBody:
     """Get the input schema of a video model"""
-    return RemoteSchemaBody.of(api_context().remote_models.describe_as("video", f"{path.owner}/{path.name}"))
+    return _schema("video", path)
 
 
 @api.post("/api/run-image-model", access=Access.USER, budget="generate", responses=_RUN, description=_RUN_ABOUT)
@@ -138,9 +141,9 @@ def run_video_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
     responses=_GET,
     description=_BY_ID,
 )
-def get_image(path: GenerationPath) -> GenerationBody:
+def get_image(path: GenerationPath, query: SignedQuery) -> GenerationBody:
     """Get a generation of images"""
-    return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "image"))
+    return _generation(path, "image", query)
 
 
 @api.get(
@@ -151,9 +154,20 @@ def get_image(path: GenerationPath) -> GenerationBody:
     responses=_GET,
     description=_BY_ID,
 )
-def get_video(path: GenerationPath) -> GenerationBody:
+def get_video(path: GenerationPath, query: SignedQuery) -> GenerationBody:
     """Get a generation of videos"""
-    return GenerationBody.of(*view_by_any_id(app_context(), path.generation_id, "video"))
+    return _generation(path, "video", query)
+
+
+def _schema(media: Media, path: RemoteModelPath) -> RemoteSchemaBody:
+    model = api_context().remote_models.describe_as(media, f"{path.owner}/{path.name}")
+    spec = remote_spec(app_context().catalog, SOURCE, model.model, media)
+    return RemoteSchemaBody.of(model, price_of(app_context(), spec))
+
+
+def _generation(path: GenerationPath, media: Media, query: SignedQuery) -> GenerationBody:
+    found = view_by_any_id(app_context(), path.generation_id, media)
+    return GenerationBody.of(*found, sign=app_context().signed_urls.signing() if query.signed else None)
 
 
 def _run(media: Media, body: RunBody, header: GenerateHeaders) -> AcceptedResponse:

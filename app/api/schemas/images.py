@@ -13,6 +13,7 @@ from app.core.output import Output
 from app.core.response_body import Path, ResponseBody, Time
 from app.core.safety import SafetyResult
 from app.core.times import iso
+from app.services.job_body import Sign
 from app.services.media.gallery import ImageItem, JobItem, Listing
 
 
@@ -24,8 +25,8 @@ class ImageMetadata(ImageRef):
     manifest: dict[str, Any] = Field(description="Everything needed to make the picture again.")
 
     @classmethod
-    def of(cls, output: Output, **more: Any) -> Self:
-        return super().of(output, created_at=iso(output.created_at), **more)
+    def of(cls, output: Output, *, sign: Sign | None = None, **more: Any) -> Self:
+        return super().of(output, sign=sign, created_at=iso(output.created_at), **more)
 
 
 class GalleryItem(ResponseBody):

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from app.core.job import JobStatus
 from app.core.response_body import Path, ResponseBody
-from app.services.job_body import ErrorBody, ImageRef, JobBody, ProgressBody
+from app.services.job_body import ErrorBody, ImageRef, JobBody, ProgressBody, SignedUrls
 from app.services.jobs.submit import Submission
 from app.services.urls import url
 
-__all__ = ["Accepted", "AcceptedResponse", "ErrorBody", "ImageRef", "JobBody", "ProgressBody"]
+__all__ = ["Accepted", "AcceptedResponse", "ErrorBody", "ImageRef", "JobBody", "ProgressBody", "SignedUrls"]
 
 
 class Accepted(ResponseBody):

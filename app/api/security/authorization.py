@@ -2,7 +2,7 @@
 and ownership of what the path names.
 
 A route is public only when it declares so (`app.api.routing`); what belongs to another client is answered like what
-does not exist.
+does not exist. A signed URL opens the one file that it names, by reading methods.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from app.api.security.origins import OwnOrigin, TrustedHosts
 from app.api.server.context import ApiContext
 from app.core.access import Identity, Role
 from app.core.lru_cache import LRUCache
+from app.core.signed_urls import EXPIRES, SIGNATURE, FileKind
 from app.errors import (
     AuthUnavailable,
     CyberImageError,
@@ -30,6 +31,7 @@ from app.errors import (
     Forbidden,
     ForeignOrigin,
     ImageNotFound,
+    InvalidSignature,
     InvalidToken,
     JobNotFound,
     NotFound,
@@ -55,6 +57,7 @@ OWNED: dict[str, tuple[Callable[[OwnerStore, str], str | None], NotFound]] = {
     "delivery_id": (OwnerStore.of_delivery, DeliveryNotFound("There is no webhook delivery with this id.")),
 }
 _ID = re.compile(r"[0-9a-f]{32}")
+_READING = frozenset({"GET", "HEAD"})
 _REASONS: dict[type[CyberImageError], Refusal] = {  # the first that fits
     UntrustedHost: Refusal.HOST,
     InvalidToken: Refusal.INVALID,
@@ -78,6 +81,7 @@ class AccessControl:
         self._meter = here.refusal_metrics
         self._settings = context.settings
         self._owners = context.owners
+        self._signed_urls = context.signed_urls
         self._known_owners: LRUCache[str, str] = LRUCache(MOST_OWNERS)
         self._hosts = TrustedHosts(self._settings)
         self._origins = OwnOrigin(self._settings)
@@ -124,13 +128,27 @@ class AccessControl:
             return
         if self.authority is None or bearer_token() is None:  # a token is nothing that a browser sends by itself
             self._origins.check(by_cookie=self.authority is not None and COOKIE in request.cookies)
-        access = current_policy().access
+        policy = current_policy()
+        if policy.signed_file is not None and request.method in _READING and SIGNATURE in request.args:
+            g.signed_seconds = self._check_signature(policy.signed_file)
+            return
+        access = policy.access
         if access is Access.PUBLIC or (access is Access.METRICS and self._settings.metrics_public):
             return
         g.identity = identity = self.identify()
         if access is Access.ADMIN:
             self._check_admin(identity)
         self._check_owner(identity)
+
+    def _check_signature(self, kind: FileKind) -> int:
+        """The seconds for which the URL of the current request is valid. A signature decides alone, whatever token or
+        cookie there is. Raises InvalidSignature or UrlExpired."""
+        sent = [request.args.getlist(name) for name in (EXPIRES, SIGNATURE)]
+        if any(len(values) != 1 for values in sent):
+            raise InvalidSignature
+        ((expires,), (signature,)) = sent
+        image_id = str((request.view_args or {}).get("image_id"))
+        return self._signed_urls.check(kind, image_id, expires, signature)
 
     def _tried(self, token: str, way: Callable[[str], Answer]) -> Answer:
         """`way(token)`, unless the address has guessed enough. Tokens known to be good are never held up."""

@@ -9,7 +9,7 @@ from typing import Any
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.model_schema import InputSchema
-from app.core.prediction import NO_FILE, Prediction, PredictionStatus, Report, shown
+from app.core.prediction import NO_FILE, Prediction, PredictionStatus, Report, shown_input
 from app.core.provider_input import add_seed, provider_input
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, Generation, Inputs
@@ -49,7 +49,7 @@ class ReplicateEngine(NoResidentModels):
         return Generation(
             images=outputs.images,
             videos=outputs.videos,
-            effective={name: shown(value) for name, value in ended.input.items()},
+            effective=shown_input(ended.input),
             versions={"provider": SOURCE, "model": ended.model, "prediction": ended.provider_id or ""},
             timings={Phase.GENERATING.value: generated - started, "fetching": time.perf_counter() - generated},
             warnings=warnings,

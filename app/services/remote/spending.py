@@ -14,9 +14,13 @@ def charge_for(context: AppContext, spec: ModelSpec, request: GenerationRequest)
     if spec.lane != "remote":
         return None
     settings = context.settings
-    price = settings.remote_price if spec.options.price is None else spec.options.price
     return Charge(
-        price=price * request.num_images,
+        price=price_of(context, spec) * request.num_images,
         most_predictions=settings.spend_limit_predictions,
         most_amount=settings.spend_limit_amount,
     )
+
+
+def price_of(context: AppContext, spec: ModelSpec) -> float:
+    """The price of one picture or video of a remote model; 0 if none is set."""
+    return context.settings.remote_price if spec.options.price is None else spec.options.price

@@ -1,10 +1,10 @@
 // Actions on an image or a job: copy, download, reuse settings, variations, retry, cancel.
 
 import * as api from "./api.js";
+import { modelOf } from "./catalog.js";
 import { el } from "./dom.js";
 import { jobs } from "./jobs.js";
 import { toast } from "./notices.js";
-import { useSettings } from "./restore.js";
 import { send } from "./send.js";
 
 const complain = (error) => toast(error.message, { kind: "error" });
@@ -37,8 +37,12 @@ export async function recipe(item) {
 export const canRepeat = ({ media, settings, remote, manifest }) =>
   !(remote?.native_input || manifest?.native_input) && (settings ? settings.num_inference_steps !== 0 : media !== "video");
 
+/** Whether the form can be filled with what made it. */
+export const canReuse = (item) => canRepeat(item) || Boolean(modelOf(item.model_id)?.schema_url && (item.remote?.requested ?? item.manifest?.input));
+
 export async function reuse(item) {
   try {
+    const { useSettings } = await import("./restore.js");
     useSettings(await recipe(item));
   } catch (error) {
     complain(error);

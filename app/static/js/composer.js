@@ -53,6 +53,7 @@ function adapt(steps = null) {
   const model = chosen();
   const kept = settingsOf(model.id);
   describe();
+  formOf(model);
   adapting = true;
   applySteps(model.steps, kept.steps ?? steps);
   applySizes(model);
@@ -66,6 +67,16 @@ function adapt(steps = null) {
   applyLoras();
   $("#negative-field").hidden = model.negative_prompt === false;
   summarize();
+}
+
+/** A provider's model has a form of its own; the settings here are hidden then. */
+async function formOf(model) {
+  const own = Boolean(model.schema_url);
+  if (own || form.hasAttribute("data-own")) {
+    form.toggleAttribute("data-own", own);
+    const made = await import("./model-form.js");
+    if (chosen() === model) own ? made.show(model) : made.leave();
+  }
 }
 
 function applyGuidance({ limits, defaults }, kept) {
@@ -123,16 +134,19 @@ function keepSize() {
 
 async function generate() {
   if (sending) return;
-  const wrong = validationError();
-  complain(wrong);
+  const own = chosen()?.schema_url ? await import("./model-form.js") : null;
+  const errors = own?.problems() ?? [];
+  const wrong = own ? own.mark(errors) : validationError();
+  complain(wrong, errors);
   if (wrong) return;
   remember();
   busy(true);
   try {
-    await send(request(), { key, waiting: () => say($("#generate-text"), "Waiting for the server…") });
+    const options = { key, waiting: () => say($("#generate-text"), "Waiting for the server…") };
+    await (own ? own.submit(options) : send(request(), options));
     key = newKey();
   } catch (error) {
-    complain(error.message, error instanceof ApiError ? error.errors : []);
+    complain(own?.mark(error.errors ?? []) ?? error.message, error.errors);
     if (error instanceof ApiError) key = newKey();
   } finally {
     busy(false);
@@ -150,9 +164,9 @@ function validationError() {
 function complain(sentence, errors = []) {
   problem.hidden = !sentence;
   say(problem, sentence ?? "");
-  const atFault = sentence && (errors.some((one) => one.field === "prompt") || !errors.length);
+  const atFault = sentence && (errors.some(({ field }) => /^(input\.)?prompt$/.test(field)) || !errors.length);
   prompt.setAttribute("aria-invalid", String(Boolean(atFault)));
-  if (sentence) prompt.focus();
+  if (sentence && (atFault || !errors.length)) prompt.focus();
 }
 
 function busy(now) {

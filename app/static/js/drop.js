@@ -4,7 +4,6 @@
 import { $ } from "./dom.js";
 import { canUseInputImage, useInputFile } from "./input-image.js";
 import { toast } from "./notices.js";
-import { useSettings } from "./restore.js";
 
 const overlay = $("#drop");
 let depth = 0; // dragenter and dragleave fire for every element
@@ -30,7 +29,7 @@ export function startDrop() {
 /** Restores the settings in `file` to the form, or uses it as the input image when it has none. */
 export async function take(file) {
   if (!file) return;
-  const { readRecipe } = await import("./png.js");
+  const [{ readRecipe }, { useSettings }] = await Promise.all([import("./png.js"), import("./restore.js")]);
   const made = await readRecipe(file).catch(() => null);
   if (!made) return start(file);
   $("dialog[open]")?.close();

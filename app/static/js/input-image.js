@@ -8,6 +8,9 @@ import { paint } from "./steps.js";
 const LONGEST_SIDE = 1536; // larger images are scaled down here: the model would do it anyway
 const [box, picture, strength, note] = ["#start", "#start-picture", "#strength", "#start-note"].map((id) => $(id));
 let image = null; // as in the API: the id of a gallery image, or a data URI
+let receiver = null; // takes the image instead: the field of a provider's model
+
+export const setReceiver = (next) => (receiver = next);
 
 /** Whether any model supports an input image. */
 export const canUseInputImage = () => catalog.models.some((model) => model.tasks.includes("img2img"));
@@ -26,14 +29,18 @@ export function useInputImage(item) {
 
 /** Throws when the browser cannot decode `file` as an image. */
 export async function useInputFile(file) {
+  const uri = await scaled(file);
+  setImage(uri, uri, file.name);
+}
+
+export async function scaled(file, quality = 0.95) {
   const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
-  const uri = canvas.toDataURL("image/webp", 0.95);
-  setImage(uri, uri, file.name);
+  return canvas.toDataURL("image/webp", quality);
 }
 
 export function clearInputImage() {
@@ -59,6 +66,7 @@ const takes = (model) => Boolean(model) && (model.tasks.some((task) => task.star
 const isVideoModel = (model) => model?.media === "video";
 
 function setImage(source, shown, name) {
+  if (receiver) return receiver(source, shown);
   image = source;
   picture.src = shown;
   picture.alt = name;

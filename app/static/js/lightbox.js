@@ -87,6 +87,7 @@ function describe(item, metadata) {
     ["File", metadata && bytes(metadata.bytes)],
   ];
   const made = { ...item, manifest };
+  const facts = { ...made, settings: manifest?.settings };
   const leaving = (act) => async () => {
     await close();
     act(made);
@@ -97,7 +98,8 @@ function describe(item, metadata) {
     el(
       "div",
       { class: "actions" },
-      ...(actions.canRepeat({ ...item, manifest, settings: manifest?.settings }) ? repeating(leaving) : []),
+      actions.canRepeat(facts) ? button("Variations", "vary", leaving(actions.vary), { class: "quiet strong" }) : "",
+      actions.canReuse(facts) ? button("Use these settings", "reuse", leaving(actions.reuse)) : "",
       canUseInputImage() && item.media === "image" ? button("Start from this", "start", leaving(useInputImage)) : "",
       item.media === "image" ? videoButton(item, close) : "",
       anotherVideo(item, manifest) ?? "",
@@ -115,11 +117,6 @@ function anotherVideo(item, manifest) {
   if (!source || item.media !== "video" || actions.canRepeat({ ...item, manifest, settings: manifest.settings })) return null;
   return videoButton({ image_id: source, thumbnail_url: pathTo(`api/image/${source}/thumbnail`), prompt: item.prompt }, close, "Another from its picture");
 }
-
-const repeating = (leaving) => [
-  button("Variations", "vary", leaving(actions.vary), { class: "quiet strong" }),
-  button("Use these settings", "reuse", leaving(actions.reuse)),
-];
 
 /** Deletes the image and shows the next one; closes the lightbox when there is none. */
 async function remove() {

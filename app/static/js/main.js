@@ -43,6 +43,7 @@ function startAuth() {
 
 startTheme();
 startAuth();
+if (document.documentElement.dataset.remote) import("./remote-models.js").then((module) => module.startRemoteModels());
 startComposer();
 startCatalog();
 startConnection();

@@ -13,8 +13,9 @@ export const chosen = () => modelOf(select.value);
 export function fillPicker() {
   const wanted = [select.value, localStore.read("lastModelId"), startModel()];
   const groups = [
-    ["On this machine", catalog.models.filter((model) => model.available)],
+    ["On this machine", catalog.models.filter((model) => model.available && model.lane !== "remote")],
     ["Fetched on first use", catalog.models.filter((model) => !model.available)],
+    ["At a provider", catalog.models.filter((model) => model.available && model.lane === "remote")],
   ];
   select.replaceChildren(
     ...groups

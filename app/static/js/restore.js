@@ -15,6 +15,8 @@ import { applySteps } from "./steps.js";
 export function useSettings(made) {
   location.hash = "#/";
   const { settings = {} } = made;
+  const own = modelNamed(made.model_id ?? "")?.schema_url && inputOf(made);
+  if (own) return useInput(made.model_id, own);
   if (made.model_id && !choose(made.model_id)) {
     toast(`The model “${made.model_id}” is not here; ${chosen()?.name ?? "another"} is kept.`);
   }
@@ -28,6 +30,19 @@ export function useSettings(made) {
   const count = $(`#count input[value="${Number(settings.num_images) || 1}"]`);
   if (count) count.checked = true;
   fillPrompt(made.prompt ?? "");
+}
+
+/** The input of a provider's model that made it, in the model's own words; without its files where they were uploaded. */
+function inputOf({ remote, input, versions, effective }) {
+  return remote?.requested ?? input ?? remote?.input ?? (versions?.provider ? effective : null);
+}
+
+async function useInput(modelId, input) {
+  choose(modelId);
+  const { fill } = await import("./model-form.js");
+  const missing = fill(input);
+  if (missing.length) toast(`To be chosen again, since uploads are not kept: ${missing.join(", ")}.`);
+  $("#prompt").focus();
 }
 
 function set(id, value) {

@@ -98,6 +98,7 @@ def answers(client, submit, worker, next_job, context):
     worker.claim()
     for job in (done, failed, cancelled, running, waiting, "unknown"):
         call("GET", "/api/status/{job_id}", url=f"/api/status/{job}")
+        call("GET", "/api/status/{job_id}", url=f"/api/status/{job}?signed=1")
         call("POST", "/api/jobs/{job_id}/retry", url=f"/api/jobs/{job}/retry")
         call("POST", "/api/jobs/{job_id}/cancel", url=f"/api/jobs/{job}/cancel")
     call("GET", "/api/jobs/{job_id}/events", url=f"/api/jobs/{done}/events")
@@ -118,6 +119,10 @@ def answers(client, submit, worker, next_job, context):
         for method in ("PUT", "DELETE"):
             call(method, "/api/image/{image_id}/favorite", url=f"/api/image/{which}/favorite")
         call("POST", "/api/image/{image_id}/rerun", url=f"/api/image/{which}/rerun")
+        for body in ({}, {"seconds": 10**9}):
+            call("POST", "/api/image/{image_id}/signed-url", url=f"/api/image/{which}/signed-url", json=body)
+        call("GET", "/api/image/{image_id}", url=f"/api/image/{which}?expires=1&signature=x")
+        call("GET", "/api/image/{image_id}/thumbnail", url=f"/api/image/{which}/thumbnail?expires=1&signature=x")
         call("DELETE", "/api/image/{image_id}", url=f"/api/image/{which}")
     for media in ("image", "video"):
         call("GET", f"/api/{media}-models")

@@ -53,11 +53,11 @@ class Request:
     method: str
     path: str
 
-    def send(self, client: FlaskClient) -> TestResponse:
+    def send(self, client: FlaskClient, query: str = "") -> TestResponse:
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"} if self.rule.websocket else {}
         # The client would take what follows two slashes for a host.
         path = {"PATH_INFO": unquote(self.path)}
-        return client.open("/", method=self.method, headers=upgrade, environ_overrides=path)
+        return client.open("/", method=self.method, headers=upgrade, query_string=query, environ_overrides=path)
 
 
 class Walk:

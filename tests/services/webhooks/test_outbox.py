@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -104,6 +105,19 @@ def test_the_message_holds_the_pictures_and_the_warnings_of_the_end(both: Harnes
     assert data["warnings"] == ["early", "late"]
     assert data["timings"] == {"generating": 1.5}
     assert data["progress"]["percent"] == 100
+
+
+def test_the_message_holds_signed_urls_of_the_pictures(both: Harness) -> None:
+    job_id = both.submit(URL)
+    claim = both.context.claims.claim("worker")
+    assert claim is not None
+    made = an_output(job_id)
+    both.context.claims.complete(claim, [made], timings={})
+    (image,) = json.loads(both.only(job_id).payload)["data"]["images"]
+    query = parse_qs(urlsplit(image["signed"]["url"]).query)
+    ((expires,), (signature,)) = (query["expires"], query["signature"])
+    left = both.context.signed_urls.check("file", made.id, expires, signature)
+    assert 3000 < left <= both.context.settings.signed_url_seconds
 
 
 @pytest.mark.parametrize("end", ENDINGS, ids=[end.__name__ for end in ENDINGS])

@@ -19,6 +19,7 @@ from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
 from app.engines.diffusers.load.part_files import multiplying_scales
 from app.engines.diffusers.load.parts import load_part, load_parts, require_all_weights
+from app.engines.diffusers.load.processors import load_processors
 from app.engines.diffusers.load.weights import with_lowercase_suffix
 from app.errors import ModelUnavailable
 
@@ -70,6 +71,7 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
         skipped["requires_safety_checker"] = False
+    processors = load_processors(checkpoint, given=shared)
     return pipeline_class.from_pretrained(
         checkpoint.path,
         dtype=load_plan.dtypes,
@@ -79,6 +81,7 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
         local_files_only=True,
         **skipped,
         **shared,
+        **processors,
         **load_parts(checkpoint, load_plan, shared),
     )
 

@@ -94,7 +94,9 @@ def _converted(pipeline: Any, modules: Mapping[str, tuple[int, int]]) -> dict[st
             named, _ = in_diffusers_names(pipeline, _probe(numbered, modules, spell))
         except KEY_ERRORS:
             continue
-        if found := _read_probe(named, numbered):
+        if (found := _read_probe(named, numbered)) and all(
+            part in denoisers_of(pipeline) for targets in found.values() for (part, _), _ in targets
+        ):
             return found
     return {}
 

@@ -23,7 +23,7 @@ from torch.nn import functional
 from app.core.loras import LoraFile
 from app.engines.diffusers.loras.cache import LoraCache, LoraRequest
 from app.errors import LoraIncompatible
-from tests.engines.diffusers.load.test_original_layouts import FLUX_2, QWEN, WAN, Z_IMAGE
+from tests.engines.diffusers.denoiser_configs import FLUX_2, QWEN, WAN, Z_IMAGE
 
 SCALE, RANK = 0.7, 2
 NUMBERS = torch.Generator().manual_seed(11)
@@ -430,3 +430,53 @@ def test_several_kinds_on_one_layer_add_up(pipelines, apply, tmp_path):
     ):
         found = outputs(part, [LINEAR])
     assert_same(found, {LINEAR: by_hand(part, LINEAR, change)})
+
+
+@pytest.fixture(scope="module")
+def real_flux():
+    """FLUX.1's transformer at its real width, with a block of each kind and without weights: diffusers' conversion of
+    kohya's names has that width written in."""
+    with torch.device("meta"):
+        transformer = diffusers.FluxTransformer2DModel(num_layers=1, num_single_layers=1, guidance_embeds=True)
+    return holder(FluxLoraLoaderMixin, transformer=transformer)
+
+
+SPLIT = {  # kohya's fused layers, with those of diffusers and their numbers of rows
+    "double_blocks_0_img_attn_qkv": {f"transformer_blocks.0.attn.to_{name}": 3072 for name in "qkv"},
+    "double_blocks_0_txt_attn_qkv": {f"transformer_blocks.0.attn.add_{name}_proj": 3072 for name in "qkv"},
+    "single_blocks_0_linear1": {f"single_transformer_blocks.0.attn.to_{name}": 3072 for name in "qkv"}
+    | {"single_transformer_blocks.0.proj_mlp": 12288},
+}
+
+
+@pytest.mark.parametrize("fused", SPLIT)
+@pytest.mark.parametrize("kind", ["lora", "lokr"])
+def test_the_fused_layers_of_flux_in_kohyas_names(real_flux, tmp_path, fused, kind):
+    module, rows = f"lora_unet_{fused}", sum(SPLIT[fused].values())
+    if kind == "lora":
+        tensors = pair(module, rows, 3072, old=True, alpha=float(RANK))
+    else:
+        tensors = {f"{module}.lokr_w1": random(4, 4), f"{module}.lokr_w2": random(rows // 4, 768)}
+    file = tmp_path / "style.safetensors"
+    save_file(tensors, file)
+    cache = LoraCache(real_flux, "flux", most=8, most_bytes=2**30)
+    found = cache._get(LoraRequest(file, LoraFile("style", None, 1, 1), 1.0))
+    assert {path for _, path in found} == SPLIT[fused].keys()
+    first = 0
+    for path, count in SPLIT[fused].items():
+        adapter = found["transformer", path]
+        if kind == "lora":
+            assert torch.allclose(adapter.up, tensors[f"{module}.lora_up.weight"][first : first + count], atol=1e-5)
+        else:
+            assert adapter.rows == slice(first, first + count)
+        first += count
+
+
+def test_a_fused_layer_of_flux_in_comfys_names(real_flux, tmp_path):
+    file, module = tmp_path / "style.safetensors", "diffusion_model.double_blocks.0.img_attn.qkv"
+    tensors = pair(module, 9216, 3072)
+    save_file(tensors, file)
+    cache = LoraCache(real_flux, "flux", most=8, most_bytes=2**30)
+    found = cache._get(LoraRequest(file, LoraFile("style", None, 1, 1), 1.0))
+    for name, up in zip("qkv", tensors[f"{module}.lora_B.weight"].chunk(3), strict=True):
+        assert torch.allclose(found["transformer", f"transformer_blocks.0.attn.to_{name}"].up, up, atol=1e-5)

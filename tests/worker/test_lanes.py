@@ -81,9 +81,7 @@ def test_a_stop_requeues_all_running_jobs(harness: Harness, engine: FakeEngine, 
     wait_until(lambda: running(harness) == 3, "not all were taken")
     remote_worker.stop(0)
     # A job that was claimed while the stop arrived is given back a moment later.
-    wait_until(
-        lambda: {harness.view(job).job.status for job in jobs} == {JobStatus.PENDING}, "not all were given back"
-    )
+    wait_until(lambda: {harness.view(job).job.status for job in jobs} == {JobStatus.PENDING}, "not all were given back")
 
 
 def test_readiness_requires_the_default_model(harness: Harness, engine: FakeEngine, remote_worker: Worker) -> None:

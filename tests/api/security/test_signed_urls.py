@@ -160,7 +160,7 @@ def test_no_other_query_is_valid(keyed: Keyed, change: Callable[[str], str]) -> 
 
 
 def test_a_signature_opens_no_other_route_and_changes_nothing(keyed: Keyed) -> None:
-    """Every route by every method, with the query of a valid URL of the id in its path; of pictures in every spelling."""
+    """Every route by every method, with the query of a valid URL of the id in its path; pictures' in every spelling."""
     urls = keyed.context.signed_urls.signing()(SOMEBODY)
     public = {
         rule.endpoint

@@ -111,6 +111,7 @@ docs: .venv/dev-installed
 	@$(BIN)/python -m tools.api_reference
 	@$(BIN)/python -m tools.gpu_docs
 	@$(BIN)/python -m tools.memory_table
+	@$(BIN)/python -m tools.pipeline_calls
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -73,7 +73,7 @@ def check(as_json: bool) -> int:
         from app.cli.hub_check import state_of
 
         api = HfApi()
-        repos = sorted({spec.repo for spec in context.catalog if spec.source == "huggingface"})
+        repos = sorted({repo for spec in context.catalog for repo in model_files.hub_repos(context, spec)})
         states = [state_of(api, repo) for repo in repos]
         unusable.extend(state.repo for state in states if not state.is_usable)
         if as_json:

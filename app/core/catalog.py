@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
 from app.core.safety import SafetyPolicy
@@ -90,6 +91,9 @@ class Limits(_Frozen):
     min_guidance_scale: float = Field(default=0.0, ge=0)
     max_guidance_scale: float = Field(default=20.0, le=100)
     max_images: int = Field(default=8, ge=1, le=64)
+    max_input_images: int | None = Field(
+        default=None, ge=1, le=MOST_INPUTS, description="Input pictures of an edit; None: as the model's family allows."
+    )
     max_pixels: int | None = Field(default=None, ge=64, description="Width times height; None: as the sides allow.")
     max_steps: int | None = Field(default=None, ge=1, description="None: as the step rule allows.")
     frame_step: int = Field(default=1, ge=1, le=64)
@@ -121,6 +125,8 @@ class ModelOptions(_Frozen):
     quantization: Quantization | None = None
     quantized_parts: tuple[str, ...] = ()
     gguf: str | None = Field(default=None, pattern=r"\.(?i:gguf)$", max_length=500)
+    base: str | None = Field(default=None, min_length=1, max_length=500)
+    vae: str | None = Field(default=None, min_length=1, max_length=500)
     pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     revision: str | None = None
     variant: str | None = None
@@ -183,6 +189,21 @@ class ModelSpec(_Frozen):
     requires_auth: bool = False
     steps: StepRule = StepRule()
     options: ModelOptions = ModelOptions()
+
+    @model_validator(mode="after")
+    def _files_here(self) -> ModelSpec:
+        if self.options.base is not None and self.source != "local":
+            raise ValueError("base is for a file: its source must be local")
+        if self.options.vae is not None and self.lane == "remote":
+            raise ValueError("vae is for models that run here, not at a provider")
+        if self.options.gguf is not None and self.is_gguf:
+            raise ValueError("the model is a .gguf file itself; remove the option gguf")
+        return self
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the model is a GGUF file on a base."""
+        return self.source == "local" and self.repo.lower().endswith(".gguf")
 
     @property
     def media(self) -> Media:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-Role = Literal["image", "mask"]
+from app.core.json_values import Body
+
+Role = Literal["image", "mask", "reference"]
+MOST_INPUTS = 10
+PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
+
+
+class InputChoice(Body):
+    """One input picture of a request."""
+
+    role: Role = Field(
+        description="image: to start from or to edit; mask: white areas are repainted;"
+        " reference: a further picture of an edit."
+    )
+    source: str = Field(description=PICTURE)
 
 
 class InputRef(BaseModel):
@@ -16,6 +32,7 @@ class InputRef(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    role: Role = "image"
     sha256: str
     width: int
     height: int
@@ -24,8 +41,26 @@ class InputRef(BaseModel):
 
 @dataclass(frozen=True)
 class InputPicture:
-    """A prepared input: `png` is RGB for an `image`, grey for a `mask` (white = repaint)."""
+    """A prepared input: `png` is RGB, or grey for a `mask` (white = repaint). `slot` is its name within the job."""
 
-    role: Role
+    slot: str
     ref: InputRef
     png: bytes
+
+
+def slots(roles: Iterable[Role]) -> list[str]:
+    """A name for each of a job's inputs: `image`, `image-2`, `mask`, `ref`. At most 8 characters, as the database's."""
+    seen: Counter[Role] = Counter()
+    names = []
+    for role in roles:
+        seen[role] += 1
+        base = "ref" if role == "reference" else role
+        names.append(base if seen[role] == 1 else f"{base}-{seen[role]}")
+    return names
+
+
+def role_of(slot: str) -> Role:
+    """The role of an input by its slot."""
+    if slot.startswith("ref"):
+        return "reference"
+    return "mask" if slot.startswith("mask") else "image"

@@ -7,11 +7,12 @@ All façades build a `GenerationInput`; the rules are here, once.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.core.catalog import (
     MOST_FRAMES,
@@ -25,17 +26,27 @@ from app.core.catalog import (
     Source,
 )
 from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES, rename_warnings
-from app.core.inputs import InputRef
+from app.core.inputs import MOST_INPUTS, PICTURE, InputChoice, InputRef, Role, slots
 from app.core.json_values import AliasedBody, Body, FiniteFloat, Integer
 from app.core.prompts import check_prompt, markup_warnings
 from app.core.rerun import RerunOf
-from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS, TXT2IMG, VIDEO_TASKS, Task, as_video, steps_run
+from app.core.tasks import (
+    DEFAULT_STRENGTH,
+    TEXT_TASKS,
+    TXT2IMG,
+    VIDEO_TASKS,
+    Task,
+    as_video,
+    steps_run,
+    task_from_a_picture,
+)
 from app.core.videos import nearest_frames
 from app.errors import FieldError, InvalidRequest
 
 SEED_MAX = 2**32 - 1  # supported by all providers and file formats
 DRAWN_SEED_MAX = SEED_MAX - 64  # of random seeds: leaves room so that the seeds of all pictures, seed + i, fit 32 bits
 RANDOM_SEED = -1
+_EDIT_WHY = "and in an edit the prompt says it"
 MOST_LORAS = 8
 
 
@@ -53,6 +64,12 @@ class GenerationSettings(AliasedBody):
 
     num_inference_steps: Integer | None = Field(default=None, description="Denoising steps; each model has a range.")
     guidance_scale: FiniteFloat | None = Field(default=None, description="How closely the prompt is followed.")
+    true_cfg_scale: FiniteFloat | None = Field(
+        default=None, ge=0, le=100, description="Guidance by a negative prompt in models that have a second kind of it."
+    )
+    guidance_scale_2: FiniteFloat | None = Field(
+        default=None, ge=0, le=100, description="Of a model's second transformer; absent: guidance_scale."
+    )
     width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     seed: Integer | None = Field(
@@ -72,9 +89,6 @@ class GenerationSettings(AliasedBody):
     )
 
 
-PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
-
-
 class GenerationInput(AliasedBody):
     """A client's request, before the model's rules are applied."""
 
@@ -86,6 +100,18 @@ class GenerationInput(AliasedBody):
     settings: GenerationSettings = GenerationSettings()
     image: str | None = Field(default=None, description=f"{PICTURE} The picture to start from.")
     mask: str | None = Field(default=None, description=f"{PICTURE} With an image: white areas are repainted.")
+    inputs: tuple[InputChoice, ...] = Field(
+        default=(),
+        max_length=MOST_INPUTS,
+        strict=False,
+        description="Input pictures by role, in order; `image` and `mask` are the short way for one of each.",
+    )
+
+    @property
+    def pictures(self) -> Sequence[InputChoice]:
+        """All input pictures: `image` and `mask` first."""
+        short: tuple[tuple[Role, str | None], ...] = (("image", self.image), ("mask", self.mask))
+        return (*(InputChoice(role=role, source=source) for role, source in short if source is not None), *self.inputs)
 
 
 class RemoteCall(BaseModel):
@@ -112,8 +138,8 @@ class GenerationRequest(BaseModel):
     """A complete, validated request. `width`, `height`, `guidance_scale`, `num_frames` and `fps` may be None: the
     pipeline's default.
 
-    `image` is None unless `task` starts from one; `inpaint` has a `mask` too. The pixels of both are stored with the
-    job (store.queue.inputs). `strength` is None unless the task uses it; a video keeps its start image unchanged.
+    `pictures` are empty unless `task` uses them. Their pixels are stored with the job. `strength` is None unless the
+    task uses it; a video keeps its start image unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -123,6 +149,8 @@ class GenerationRequest(BaseModel):
     negative_prompt: str | None = None
     num_inference_steps: int
     guidance_scale: float | None = None
+    true_cfg_scale: float | None = None
+    guidance_scale_2: float | None = None
     width: int | None = None
     height: int | None = None
     seed: int
@@ -132,10 +160,24 @@ class GenerationRequest(BaseModel):
     num_frames: int | None = None
     fps: int | None = None
     loras: tuple[LoraChoice, ...] = ()
-    image: InputRef | None = None
-    mask: InputRef | None = None
+    pictures: tuple[InputRef, ...] = ()
     rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, given: Any) -> Any:
+        """Jobs stored before there were more than one input of a role."""
+        if not isinstance(given, Mapping) or not {"image", "mask"} & given.keys():
+            return given
+        roles: tuple[Role, ...] = ("image", "mask")
+        found = [dict(given[role]) | {"role": role} for role in roles if given.get(role)]
+        return {name: value for name, value in given.items() if name not in roles} | {"pictures": found}
+
+    @property
+    def slots(self) -> Sequence[str]:
+        """The names of its input pictures, in their order."""
+        return slots(picture.role for picture in self.pictures)
 
     @property
     def steps_run(self) -> int:
@@ -151,8 +193,9 @@ class GenerationRequest(BaseModel):
         return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - length)
 
     def inputs(self) -> dict[str, Any]:
-        """References to the input pictures by role; empty without any."""
-        return self.model_dump(mode="json", include={"image", "mask"}, exclude_none=True)
+        """References to the input pictures by slot; empty without any."""
+        dumped = (picture.model_dump(mode="json", exclude_none=True, exclude={"role"}) for picture in self.pictures)
+        return dict(zip(self.slots, dumped, strict=True))
 
     def stored(self) -> dict[str, Any]:
         """Everything except prompts and model, as stored in a job's row."""
@@ -209,7 +252,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         warnings += markup_warnings(prompt, "prompt") + markup_warnings(negative or "", "negative_prompt")
 
     wanted, limits = asked.settings, spec.limits
-    task = _task_of(asked, spec.media, problems)
+    task = _task_of(asked, spec, problems)
     # With an image, the size is derived from it once it is decoded: see app.core.sizes.
     own = spec.defaults if task in TEXT_TASKS else Defaults()
     width = wanted.width if wanted.width is not None else own.width
@@ -242,6 +285,8 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         negative_prompt=negative,
         num_inference_steps=steps,
         guidance_scale=guidance,
+        true_cfg_scale=wanted.true_cfg_scale,
+        guidance_scale_2=wanted.guidance_scale_2,
         width=width,
         height=height,
         seed=drawn_seed if wanted.seed is None or wanted.seed == RANDOM_SEED else wanted.seed,
@@ -324,16 +369,35 @@ def _resolve_length(
     return frames or spec.defaults.num_frames, fps or spec.defaults.fps
 
 
-def _task_of(asked: GenerationInput, media: Media, problems: list[FieldError]) -> Task:
-    if asked.mask is not None and asked.image is None:
+def _task_of(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]) -> Task:
+    roles = [picture.role for picture in asked.pictures]
+    images, masks, references = (roles.count(role) for role in ("image", "mask", "reference"))
+    if masks and not images:
         problems.append(FieldError("mask", "needs an image; the mask marks the part to repaint"))
-    if media == "video":
-        if asked.mask is not None:
-            problems.append(FieldError("mask", "cannot be used: videos cannot be repainted in part"))
-        return as_video(TXT2IMG if asked.image is None else "img2img")
-    if asked.image is None:
-        return TXT2IMG
-    return "img2img" if asked.mask is None else "inpaint"
+    if masks > 1:
+        problems.append(FieldError("inputs", "may hold one mask"))
+    if spec.media == "video" and masks:
+        problems.append(FieldError("mask", "cannot be used: videos cannot be repainted in part"))
+    elif spec.media != "video" and images and masks:
+        if images + references > 1:
+            problems.append(FieldError("inputs", "may hold one image beside a mask"))
+        return "inpaint"
+    if not images + references:
+        return as_video(TXT2IMG) if spec.media == "video" else TXT2IMG
+    task = task_from_a_picture(spec.options.tasks, strength=asked.settings.strength is not None)
+    problems += _check_pictures(spec, task, images + references, references)
+    return as_video(task) if spec.media == "video" else task
+
+
+def _check_pictures(spec: ModelSpec, task: Task, pictures: int, references: int) -> list[FieldError]:
+    """Only an edit takes several pictures. The number is not checked for a model that is not on this machine."""
+    known = spec.options.tasks is not None or spec.lane == "remote"
+    if references and known and task != "edit":
+        return [FieldError("inputs", f"may hold no reference: {spec.id} edits no pictures")]
+    most = spec.limits.max_input_images or (1 if known or spec.media == "video" else MOST_INPUTS)
+    if pictures <= most:
+        return []
+    return [FieldError("inputs", f"may hold {most} for {spec.id}, not {pictures}")]
 
 
 def _resolve_strength(
@@ -341,7 +405,8 @@ def _resolve_strength(
 ) -> float | None:
     if task not in DEFAULT_STRENGTH:
         if asked is not None:
-            why = "and there is none" if task in TEXT_TASKS else "and a video keeps its start image unchanged"
+            why = "and a video keeps its start image unchanged"
+            why = "and there is none" if task in TEXT_TASKS else _EDIT_WHY if task == "edit" else why
             warnings.append(f"strength was not used: it says how much to change an image, {why}.")
         return None
     strength = DEFAULT_STRENGTH[task] if asked is None else asked

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from app.core.catalog import ModelSpec
-from app.core.inputs import Role
 from app.core.job import Phase
 from app.core.memory_plan import Offload, Plan
 from app.core.prediction import Prediction, Report
@@ -25,7 +24,7 @@ from app.core.safety import SafetyPolicy, SafetyResult
 from app.errors import Cancelled, CyberImageError
 
 Pixels = npt.NDArray[np.uint8]
-Inputs = Mapping[Role, Pixels]  # image: (height, width, 3) RGB; mask: (height, width), white = repaint
+Inputs = Mapping[str, Pixels]  # by slot; (height, width, 3) RGB, a mask (height, width), white = repaint
 NO_INPUTS: Inputs = MappingProxyType({})
 
 
@@ -161,8 +160,8 @@ class Engine(Protocol):
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
-        """Run `request` on `spec`, loading it first if necessary. `inputs` are its input images, of the request's
-        size."""
+        """Run `request` on `spec`, loading it first if necessary. `inputs` are its input images by slot; of the
+        request's size, but for the further ones of an edit."""
 
     def unload(self, model_id: str) -> None:
         """Free a model's memory; unknown ids are ignored."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from app.core.memory_parts import DENOISERS
 
 PARTIAL = ".partial"  # a blob that is being downloaded
 _NOT_NEEDED = frozenset({"safety_checker"})  # never a part of the pipeline here
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether `name` has the form `owner/repository`."""
+    return _REPO.fullmatch(name) is not None and ".." not in name
 
 
 def repo_folder(cache: Path, repo: str) -> Path:
@@ -16,9 +25,15 @@ def repo_folder(cache: Path, repo: str) -> Path:
     return cache / f"models--{repo.replace('/', '--')}"
 
 
-def snapshots(cache: Path, repo: str) -> list[Path]:
-    """The complete local versions of `repo`, as diffusers folders."""
-    return sorted(folder.parent for folder in indexes(cache, repo) if _is_complete(folder))
+def snapshots(cache: Path, repo: str, elsewhere: Collection[str] = ()) -> list[Path]:
+    """The complete local versions of `repo`, as diffusers folders. The parts `elsewhere` may lack their weights."""
+    return sorted(folder.parent for folder in indexes(cache, repo) if _is_complete(folder, elsewhere))
+
+
+def has_part(cache: Path, repo: str, part: str) -> bool:
+    """Whether a local version of `repo` has the weights of a part, in a folder of its name or at the top."""
+    folders = (repo_folder(cache, repo) / "snapshots").glob("*")
+    return any(any(place.glob("*.safetensors")) for folder in folders for place in (folder, folder / part))
 
 
 def indexes(cache: Path, repo: str) -> Iterator[Path]:
@@ -26,7 +41,7 @@ def indexes(cache: Path, repo: str) -> Iterator[Path]:
     return (repo_folder(cache, repo) / "snapshots").glob("*/model_index.json")
 
 
-def _is_complete(index: Path) -> bool:
+def _is_complete(index: Path, elsewhere: Collection[str]) -> bool:
     """Whether every part that the index lists exists: downloads start with the index and link the rest last."""
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))
@@ -34,7 +49,13 @@ def _is_complete(index: Path) -> bool:
         return False
     parts = listed.items() if isinstance(listed, dict) else ()
     needed = [name for name, kind in parts if isinstance(kind, list) and kind and kind[0]]
-    return all((index.parent / name).is_dir() for name in needed if name not in _NOT_NEEDED and name[0] != "_")
+    folders = [index.parent / name for name in needed if name not in _NOT_NEEDED and name[0] != "_"]
+    return all(folder.is_dir() and (folder.name in elsewhere or _has_weights(folder)) for folder in folders)
+
+
+def _has_weights(part: Path) -> bool:
+    """False for a denoiser or VAE of which only the configuration was fetched, for a model that replaces it."""
+    return not part.name.startswith((*DENOISERS, "vae")) or any(part.glob("*.safetensors"))
 
 
 def bytes_of(path: Path) -> int:

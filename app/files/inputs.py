@@ -221,7 +221,7 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
 
 def _flattened(picture: Image.Image, role: Role) -> tuple[Image.Image, bool]:
     """RGB or grey without transparency, and whether any was removed."""
-    mode, ground = ("RGB", "white") if role == "image" else ("L", "black")
+    mode, ground = ("L", "black") if role == "mask" else ("RGB", "white")
     if not picture.has_transparency_data:
         return picture.convert(mode), False
     layers = picture if picture.mode == "RGBA" else picture.convert("RGBA")

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.core.loras import LoraFile, family_of, is_lora, other_kind, rank_of
+from app.core.lora_metadata import base_model_of, stated_family, trigger_words_of
+from app.core.loras import LoraFile, family_of, is_lora, rank_of
 from app.errors import LoraUnavailable
 from app.files.hub_cache import repo_folder
 from app.files.weights import DamagedFile, read_header
@@ -121,10 +122,7 @@ def inspect(file: Path, lora_id: str) -> LoraFile:
         raise LoraUnavailable(f"The LoRA {lora_id} cannot be used: {problem}.") from None
     except OSError:
         raise LoraUnavailable(f"The LoRA {lora_id} cannot be read.") from None
-    if kind := other_kind(header.shapes):
-        raise LoraUnavailable(f"{lora_id} is {kind}, which is not supported. Use a plain LoRA.")
     if not is_lora(header.shapes):
         raise LoraUnavailable(f"{lora_id} is not a LoRA: none of its {len(header.tensors)} tensors belongs to one.")
-    base = header.metadata.get("ss_base_model_version") or header.metadata.get("modelspec.architecture")
-    family, rank = family_of(header.shapes), rank_of(header.shapes)
-    return LoraFile(lora_id, family, size, rank, str(base)[:100] if base else None)
+    family, rank, about = family_of(header.shapes), rank_of(header.shapes), header.metadata
+    return LoraFile(lora_id, stated_family(about, family), size, rank, base_model_of(about), trigger_words_of(about))

@@ -77,14 +77,23 @@ def read_video(content: bytes) -> VideoFacts:
         raise Unreadable(f"it cannot be read as a video ({type(error).__name__})") from None
 
 
-def encode_mp4(frames: Iterable[npt.NDArray[np.uint8]], fps: int) -> bytes:
-    """H.264 playable in all browsers, of `frames`: uint8 RGB with even sides, at least one. The same frames result in
-    the same bytes, on any CPU."""
+@dataclass(frozen=True)
+class Sound:
+    """`samples`: float32, (channels, samples), -1 to 1; one or two channels. `rate`: samples per second."""
+
+    samples: npt.NDArray[np.float32]
+    rate: int
+
+
+def encode_mp4(frames: Iterable[npt.NDArray[np.uint8]], fps: int, sound: Sound | None = None) -> bytes:
+    """H.264 (and AAC) playable in all browsers, of `frames`: uint8 RGB with even sides, at least one. The same frames
+    result in the same bytes, on any CPU."""
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     buffer, stream = io.BytesIO(), None
     with av.open(buffer, "w", format="mp4") as container:
+        audio = None if sound is None else _add_sound(container, sound)
         for pixels in frames:
             if stream is None:
                 stream = container.add_stream("libx264", rate=fps, options=dict(_H264))
@@ -97,7 +106,24 @@ def encode_mp4(frames: Iterable[npt.NDArray[np.uint8]], fps: int) -> bytes:
             container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
         if stream is not None:
             container.mux(stream.encode())
+        if audio is not None and sound is not None:
+            _encode_sound(container, audio, sound)
     return buffer.getvalue()
+
+
+def _add_sound(container: Any, sound: Sound) -> Any:
+    layout = "mono" if len(sound.samples) == 1 else "stereo"
+    return container.add_stream("aac", rate=sound.rate, layout=layout, options={"b": "192k"})
+
+
+def _encode_sound(container: Any, stream: Any, sound: Sound) -> None:
+    import av
+
+    samples = np.ascontiguousarray(sound.samples[:2], np.float32)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=stream.layout.name)
+    frame.sample_rate = sound.rate
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
 
 
 def read_frames(content: bytes) -> Iterator[npt.NDArray[np.uint8]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from app.core.inputs import Role
 from app.core.job import Claim
 from app.engines.base import NO_INPUTS, Inputs, Pixels
 from app.errors import GenerationError
@@ -10,21 +9,19 @@ from app.services.context import AppContext
 
 
 def read_inputs(context: AppContext, claim: Claim) -> Inputs:
-    """The job's input images by role. Empty for text-only jobs and for those with a provider's native input, which
+    """The job's input images by slot. Empty for text-only jobs and for those with a provider's native input, which
     names its images itself. Raises GenerationError when one is missing."""
     remote = claim.request.remote
     if remote is not None and remote.input is not None:
         return NO_INPUTS
-    wanted: tuple[Role, ...] = ("image", "mask")
-    wanted = tuple(role for role in wanted if getattr(claim.request, role) is not None)
-    if not wanted:
+    if not claim.request.pictures:
         return NO_INPUTS
     from app.files.inputs import pixels_of
 
     kept = context.inputs.pngs(claim.job_id)
-    found: dict[Role, Pixels] = {}
-    for role in wanted:
-        if role not in kept:
-            raise GenerationError(f"The {role} of this job is no longer in the database. Submit it again.")
-        found[role] = pixels_of(kept[role])
+    found: dict[str, Pixels] = {}
+    for slot in claim.request.slots:
+        if slot not in kept:
+            raise GenerationError(f"The {slot} of this job is no longer in the database. Submit it again.")
+        found[slot] = pixels_of(kept[slot])
     return found

@@ -16,7 +16,8 @@ from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.generate import batched, generate, preview
 from tests.torch_threads import TORCH_THREADS
-from tools.tiny_models.build import FAMILIES, build
+from tools.tiny_models.build import SINGLE_FILE, build
+from tools.tiny_models.samples import BASIC
 
 SpecMaker = Callable[..., ModelSpec]
 RequestMaker = Callable[..., GenerationRequest]
@@ -36,13 +37,19 @@ def _no_previews_by_the_clock(monkeypatch):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
-    """A folder with every tiny checkpoint, and the description that the single file needs beside it. Read only."""
+    """A folder with the usual tiny checkpoints, and the description that the single file needs beside it. Read only."""
     folder = tmp_path_factory.mktemp("tiny")
-    for family in FAMILIES:
+    for family in (*BASIC, SINGLE_FILE):
         build(family, folder)
     described = folder / "sd15-single-file"
     shutil.copytree(folder / "sd15", described, ignore=shutil.ignore_patterns("*.safetensors"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def built(tiny) -> Callable[[str], Path]:
+    """The checkpoint of any family in tools/tiny_models/samples.py, in the folder `tiny`. Read only."""
+    return lambda family: tiny / family if (tiny / family).exists() else build(family, tiny)
 
 
 @pytest.fixture

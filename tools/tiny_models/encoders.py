@@ -13,8 +13,6 @@ from transformers import (
     T5Tokenizer,
 )
 
-from tools.tiny_models.tokens import CLIP_LENGTH
-
 CLIP_WIDTH = 32
 
 
@@ -26,7 +24,7 @@ def _clip_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
         projection_dim=CLIP_WIDTH,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=CLIP_LENGTH,
+        max_position_embeddings=tokenizer.model_max_length,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

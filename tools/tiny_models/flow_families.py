@@ -6,6 +6,7 @@ from typing import Any
 
 from diffusers import (
     AutoencoderDC,
+    AutoencoderKLWan,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -16,6 +17,8 @@ from diffusers import (
     SanaPipeline,
     SanaSprintPipeline,
     SanaTransformer2DModel,
+    SanaVideoPipeline,
+    SanaVideoTransformer3DModel,
     SCMScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
@@ -29,6 +32,7 @@ from tools.tiny_models.encoders import (
     clip_text_model_with_projection,
     t5_encoder,
 )
+from tools.tiny_models.sample import Input, Sample
 from tools.tiny_models.tokens import clip_tokenizer, gemma_tokenizer, t5_tokenizer
 
 _FLUX_CHANNELS = 16  # 4 latent channels in 2×2 patches
@@ -117,6 +121,26 @@ def sana_sprint() -> DiffusionPipeline:
     return SanaSprintPipeline(**_sana_parts(sample_size=32, **options), scheduler=SCMScheduler())
 
 
+def sana_video() -> DiffusionPipeline:
+    """Sana Video: Sana's linear attention over frames, and Wan's VAE."""
+    parts = _sana_parts(sample_size=16)
+    transformer = SanaVideoTransformer3DModel(
+        in_channels=16,
+        out_channels=16,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=12,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=12,
+        cross_attention_dim=24,
+        caption_channels=16,
+        rope_max_seq_len=32,
+    )
+    vae = AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+    scheduler = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=8.0)
+    return SanaVideoPipeline(**parts | {"vae": vae.eval(), "transformer": transformer.eval()}, scheduler=scheduler)
+
+
 def _sana_parts(**transformer_options: Any) -> dict[str, Any]:
     gemma = gemma_tokenizer()
     text_encoder = Gemma2Model(
@@ -171,3 +195,33 @@ def _sana_parts(**transformer_options: Any) -> dict[str, Any]:
         "vae": vae.eval(),
         "transformer": transformer.eval(),
     }
+
+
+_START = {"image": Input.PICTURE, "strength": 0.8}
+_PART = {**_START, "mask_image": Input.MASK}
+_TASKS = {"txt2img": {}, "img2img": _START, "inpaint": _PART}
+SAMPLES = {
+    "flux": Sample(
+        flux, "FluxPipeline", _TASKS, classes={"img2img": "FluxImg2ImgPipeline", "inpaint": "FluxInpaintPipeline"}
+    ),
+    "sd35": Sample(
+        sd35,
+        "StableDiffusion3Pipeline",
+        _TASKS,
+        classes={"img2img": "StableDiffusion3Img2ImgPipeline", "inpaint": "StableDiffusion3InpaintPipeline"},
+    ),
+    "sana": Sample(sana, "SanaPipeline", always={"use_resolution_binning": False}),
+    "sana-sprint": Sample(sana_sprint, "SanaSprintPipeline", always={"use_resolution_binning": False}),
+    "flux-kontext": Sample(
+        flux_kontext, "FluxKontextPipeline", {"edit": {"image": Input.PICTURE, "_auto_resize": False, "max_area": 1024}}
+    ),
+    "flux-fill": Sample(flux_fill, "FluxFillPipeline", {"inpaint": {"image": Input.PICTURE, "mask_image": Input.MASK}}),
+}
+BASIC = tuple(SAMPLES)
+SAMPLES["sana-video"] = Sample(
+    sana_video,
+    "SanaVideoPipeline",
+    {"txt2video": {"num_frames": None, "frames": 5, "use_resolution_binning": False}},
+    frames=5,
+    output="frames",
+)

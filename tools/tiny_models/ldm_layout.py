@@ -37,7 +37,7 @@ def ldm_state(pipeline: StableDiffusionPipeline) -> Tensors:
     with_attention = [kind.startswith("CrossAttn") for kind in pipeline.unet.config.up_block_types]
     state: Tensors = {}
     for name, tensor in pipeline.unet.state_dict().items():
-        state["model.diffusion_model." + _unet_name(name, depth, with_attention)] = tensor
+        state["model.diffusion_model." + unet_name(name, depth, with_attention)] = tensor
     for name, tensor in pipeline.vae.state_dict().items():
         was_convolution = "attentions" in name and name.endswith("weight") and tensor.ndim == 2
         kept = tensor[:, :, None, None] if was_convolution else tensor
@@ -47,7 +47,7 @@ def ldm_state(pipeline: StableDiffusionPipeline) -> Tensors:
     return {name: tensor.contiguous() for name, tensor in state.items()}
 
 
-def _unet_name(name: str, depth: int, with_attention: list[bool]) -> str:
+def unet_name(name: str, depth: int, with_attention: list[bool]) -> str:
     """A UNet's blocks were one flat list down, three in the middle, and one flat list up."""
     plain = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"].get(name)
     if plain is not None:

@@ -14,6 +14,7 @@ from diffusers import (
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -24,6 +25,7 @@ from tools.tiny_models.encoders import (
     clip_text_model,
     clip_text_model_with_projection,
 )
+from tools.tiny_models.sample import Input, Sample
 from tools.tiny_models.tokens import clip_tokenizer
 
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -81,10 +83,26 @@ def _sd15_parts(**more: int) -> dict[str, Any]:
     }
 
 
+def sd21() -> DiffusionPipeline:
+    """Stable Diffusion 2.1, which predicts velocities; its text encoder is padded with another token."""
+    scheduler = DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction")
+    clip = clip_tokenizer(pad_token="!")
+    parts = _sd15_parts(use_linear_projection=True) | {"text_encoder": clip_text_model(clip), "tokenizer": clip}
+    return StableDiffusionPipeline(scheduler=scheduler, **parts)
+
+
+def sdxl_inpainting() -> DiffusionPipeline:
+    """SDXL's inpainting model: its UNet takes latents, mask and masked image, 9 channels."""
+    base = sdxl().components
+    unet = sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2), in_channels=9)
+    kept = {name: part for name, part in base.items() if name not in ("unet", "image_encoder", "feature_extractor")}
+    return StableDiffusionXLInpaintPipeline(**kept, unet=unet.eval())
+
+
 def sdxl_refiner() -> DiffusionPipeline:
     """SDXL's refiner: the second text encoder alone, and a score of beauty as a further condition."""
     clip = clip_tokenizer(pad_token="!")
-    unet = _sdxl_unet(numbers=5, cross_attention_dim=CLIP_WIDTH)
+    unet = sdxl_unet(numbers=5, cross_attention_dim=CLIP_WIDTH)
     return StableDiffusionXLImg2ImgPipeline(
         vae=autoencoder(4, flow=False),
         text_encoder=None,
@@ -100,7 +118,7 @@ def sdxl_refiner() -> DiffusionPipeline:
 def sdxl() -> DiffusionPipeline:
     """SDXL base: two text encoders side by side, and the picture's size and crop as further conditions."""
     clip, clip_2 = clip_tokenizer(), clip_tokenizer(pad_token="!")
-    unet = _sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2))
+    unet = sdxl_unet(numbers=6, cross_attention_dim=2 * CLIP_WIDTH, transformer_layers_per_block=(1, 2))
     return StableDiffusionXLPipeline(
         vae=autoencoder(4, flow=False),
         text_encoder=clip_text_model(clip),
@@ -112,7 +130,7 @@ def sdxl() -> DiffusionPipeline:
     )
 
 
-def _sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
+def sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
     """The UNet of base and refiner, with `numbers` additional conditions: sizes, crop, score."""
     time_width = 8
     return UNet2DConditionModel(
@@ -129,3 +147,36 @@ def _sdxl_unet(*, numbers: int, **options: Any) -> UNet2DConditionModel:
         norm_num_groups=4,
         **options,
     )
+
+
+_START = {"image": Input.PICTURE, "strength": 0.8, "width": None, "height": None}
+_PART = {"image": Input.PICTURE, "mask_image": Input.MASK}
+SAMPLES = {
+    "sd15": Sample(
+        sd15,
+        "StableDiffusionPipeline",
+        {"txt2img": {}, "img2img": _START, "inpaint": _PART},
+        classes={"img2img": "StableDiffusionImg2ImgPipeline", "inpaint": "StableDiffusionInpaintPipeline"},
+    ),
+    "sdxl": Sample(
+        sdxl,
+        "StableDiffusionXLPipeline",
+        {"txt2img": {}, "img2img": _START, "inpaint": _PART},
+        classes={"img2img": "StableDiffusionXLImg2ImgPipeline", "inpaint": "StableDiffusionXLInpaintPipeline"},
+    ),
+    "lcm": Sample(lcm, "LatentConsistencyModelPipeline"),
+    "sd15-inpainting": Sample(sd15_inpainting, "StableDiffusionInpaintPipeline", {"inpaint": _PART}),
+    "sdxl-refiner": Sample(sdxl_refiner, "StableDiffusionXLImg2ImgPipeline", {"img2img": _START}),
+    "instruct-pix2pix": Sample(
+        instruct_pix2pix,
+        "StableDiffusionInstructPix2PixPipeline",
+        {"edit": {"image": Input.PICTURE}},
+        width=None,
+        height=None,
+    ),
+}
+BASIC = tuple(SAMPLES)
+SAMPLES |= {
+    "sd21": Sample(sd21, "StableDiffusionPipeline"),
+    "sdxl-inpainting": Sample(sdxl_inpainting, "StableDiffusionXLInpaintPipeline", {"inpaint": _PART}),
+}

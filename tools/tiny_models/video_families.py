@@ -15,10 +15,13 @@ from diffusers import (
     WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
 )
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from tools.tiny_models.encoders import t5_encoder
+from tools.tiny_models.sample import VIDEO_WORDS, Input, Sample
 from tools.tiny_models.tokens import t5_tokenizer
 
 _TEXT_WIDTH = 32
@@ -85,6 +88,39 @@ def wan_both() -> DiffusionPipeline:
     return WanPipeline(**_wan_parts(_WAN_LATENTS), expand_timesteps=True)
 
 
+def wan_two_stages() -> DiffusionPipeline:
+    """Wan 2.2 of 2×14 billion numbers: one transformer for the noisy steps, a second one for the others."""
+    boundary = 0.875  # of the scheduler's timesteps
+    return WanPipeline(
+        **_wan_parts(_WAN_LATENTS), transformer_2=_wan_transformer(_WAN_LATENTS), boundary_ratio=boundary
+    )
+
+
+def wan_vace() -> DiffusionPipeline:
+    """Wan VACE: also repaints the masked parts of a video, and takes reference pictures."""
+    transformer = WanVACETransformer3DModel(
+        **_wan_shape(_WAN_LATENTS), vace_layers=[0], vace_in_channels=2 * _WAN_LATENTS + 8 * 8
+    )
+    return WanVACEPipeline(**{**_wan_parts(_WAN_LATENTS), "transformer": transformer.eval()})
+
+
+def _wan_shape(channels: int) -> dict[str, Any]:
+    return {
+        "in_channels": channels,
+        "out_channels": _WAN_LATENTS,
+        "num_layers": 1,
+        "num_attention_heads": 2,
+        "attention_head_dim": 12,
+        "text_dim": _TEXT_WIDTH,
+        "freq_dim": 32,
+        "ffn_dim": 32,
+    }
+
+
+def _wan_transformer(channels: int, **options: Any) -> WanTransformer3DModel:
+    return WanTransformer3DModel(**_wan_shape(channels), **options).eval()
+
+
 def _wan_parts(channels: int, **transformer_options: Any) -> dict[str, Any]:
     tokenizer = t5_tokenizer()
     text_encoder = UMT5EncoderModel(
@@ -99,17 +135,7 @@ def _wan_parts(channels: int, **transformer_options: Any) -> dict[str, Any]:
         )
     )
     vae = AutoencoderKLWan(base_dim=4, z_dim=_WAN_LATENTS, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
-    transformer = WanTransformer3DModel(
-        in_channels=channels,
-        out_channels=_WAN_LATENTS,
-        num_layers=1,
-        num_attention_heads=2,
-        attention_head_dim=12,
-        text_dim=_TEXT_WIDTH,
-        freq_dim=32,
-        ffn_dim=32,
-        **transformer_options,
-    )
+    transformer = _wan_transformer(channels, **transformer_options)
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
     )
@@ -117,6 +143,51 @@ def _wan_parts(channels: int, **transformer_options: Any) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "text_encoder": text_encoder.eval(),
         "vae": vae.eval(),
-        "transformer": transformer.eval(),
+        "transformer": transformer,
         "scheduler": scheduler,
     }
+
+
+_FIRST = {"img2video": {"image": Input.PICTURE}}
+SAMPLES = {
+    "ltx": Sample(
+        ltx,
+        "LTXPipeline",
+        {**VIDEO_WORDS, **_FIRST},
+        classes={"img2video": "LTXImageToVideoPipeline"},
+        frames=9,
+        output="frames",
+    ),
+    "wan": Sample(wan, "WanPipeline", VIDEO_WORDS, frames=5, output="frames"),
+    "wan-i2v": Sample(wan_from_a_picture, "WanImageToVideoPipeline", _FIRST, frames=5, output="frames"),
+    "wan-ti2v": Sample(
+        wan_both,
+        "WanPipeline",
+        {**VIDEO_WORDS, **_FIRST},
+        classes={"img2video": "WanImageToVideoPipeline"},
+        frames=5,
+        output="frames",
+    ),
+}
+BASIC = tuple(SAMPLES)
+SAMPLES |= {
+    "wan-two-stages": Sample(
+        wan_two_stages,
+        "WanPipeline",
+        {"txt2video": {"guidance_scale": 4.0, "guidance_scale_2": 3.0}},
+        frames=5,
+        steps=4,
+        output="frames",
+    ),
+    "wan-vace": Sample(
+        wan_vace,
+        "WanVACEPipeline",
+        {
+            **VIDEO_WORDS,
+            "inpaint_video": {"video": Input.FRAMES, "mask": Input.MASKS},
+            "reference_video": {"reference_images": Input.PICTURES},
+        },
+        frames=5,
+        output="frames",
+    ),
+}

@@ -21,14 +21,18 @@ class LoraBody(ResponseBody):
     bytes: int | None
     rank: int | None
     base_model: str | None = Field(description="As its maker wrote it into the file.")
+    trigger_words: list[str] = Field(
+        description="Words for the prompt, as its maker wrote them into the file, else the captions' most frequent."
+    )
     problem: str | None = Field(description="Why it cannot be used.")
 
     @classmethod
     def of(cls, known: KnownLora) -> Self:
         file = known.card
         unread = {"bytes": None, "rank": None, "base_model": None} if file is None else {}
+        words = list(file.trigger_words) if file else []
         family = FAMILIES[file.family] if file and file.family else None
-        return cls.read(known, file, family=family, models=list(known.models), **unread)
+        return cls.read(known, file, family=family, models=list(known.models), trigger_words=words, **unread)
 
 
 class LorasBody(ResponseBody):

@@ -40,11 +40,11 @@ def with_pictures(inputs: Inputs, schema: InputSchema, api: Replicate) -> dict[s
     """The input images of a native request, uploaded, by the model's field names. Raises InvalidRequest when the model
     takes none."""
     found: dict[str, Any] = {}
-    for role, pixels in inputs.items():
-        name = first_frame_of(schema) if role == "image" else name_in(schema, (role,))
+    for slot, pixels in inputs.items():
+        name = first_frame_of(schema) if slot == "image" else name_in(schema, (slot,))
         if name is None:
-            raise InvalidRequest(f"The model takes no {role}.", errors=[FieldError(role, "the model takes none")])
-        found[name] = schema.as_field_value(name, api.upload(f"{role}.png", encode_png(pixels, {}), "image/png"))
+            raise InvalidRequest(f"The model takes no {slot}.", errors=[FieldError(slot, "the model takes none")])
+        found[name] = schema.as_field_value(name, api.upload(f"{slot}.png", encode_png(pixels, {}), "image/png"))
     return found
 
 

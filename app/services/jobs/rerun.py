@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from app.core.inputs import InputChoice, role_of
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
@@ -45,7 +47,7 @@ def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str
     )
 
 
-def _as_asked(manifest: dict[str, Any], inputs: dict[str, str]) -> GenerationInput:
+def _as_asked(manifest: dict[str, Any], inputs: Sequence[InputChoice]) -> GenerationInput:
     known = {name: value for name, value in manifest.get("settings", {}).items() if value is not None}
     try:
         return GenerationInput(
@@ -55,7 +57,7 @@ def _as_asked(manifest: dict[str, Any], inputs: dict[str, str]) -> GenerationInp
             settings=GenerationSettings.model_validate(
                 {name: value for name, value in known.items() if name in GenerationSettings.model_fields}
             ),
-            **inputs,
+            inputs=tuple(inputs),
         )
     except (KeyError, ValidationError):
         raise Conflict("The picture's manifest does not say how it was made.") from None
@@ -67,12 +69,12 @@ def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
     return ("The picture was generated together with others; generated alone it may differ by rounding.",)
 
 
-def _inputs(context: AppContext, output: Output) -> dict[str, str]:
-    """The stored input pictures of the output's job, by role, as base64."""
+def _inputs(context: AppContext, output: Output) -> Sequence[InputChoice]:
+    """The stored input pictures of the output's job, as base64."""
     if output.manifest.get("task", TXT2IMG) in TEXT_TASKS:
-        return {}
+        return ()
     kept = context.inputs.pngs(output.job_id)
-    missing = [role for role in output.manifest.get("inputs", {}) if role not in kept]
+    missing = [slot for slot in output.manifest.get("inputs", {}) if slot not in kept]
     if missing or not kept:
         raise Conflict(f"The {' and '.join(missing) or 'image'} that this picture was made from is no longer stored.")
-    return {role: base64.b64encode(png).decode() for role, png in kept.items()}
+    return [InputChoice(role=role_of(slot), source=base64.b64encode(png).decode()) for slot, png in kept.items()]

@@ -80,9 +80,7 @@ def submit(
         check_url(context, webhook_url)
     request = resolved.request.model_copy(update={"loras": loras})
     _refuse_when_full(context, request)
-    ready = (
-        prepare(context, asked, request, spec, client_id=client_id) if asked.image is not None else Prepared(request)
-    )
+    ready = prepare(context, asked, request, spec, client_id=client_id) if asked.pictures else Prepared(request)
     return _store(
         context,
         ready.request.model_copy(update={"rerun_of": rerun_of}),
@@ -194,7 +192,9 @@ def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> s
     """Digest of the whole request: pictures as sent, URLs as written. The same by every route: what a route's own class
     adds to GenerationInput is not part of it."""
     pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
-    own = asked.model_dump(mode="json", include=set(GenerationInput.model_fields) - {"image", "mask"})
+    own = asked.model_dump(mode="json", include=set(GenerationInput.model_fields) - {"image", "mask", "inputs"})
+    if asked.inputs:
+        own["inputs"] = [(each.role, hashlib.sha256(each.source.encode()).hexdigest()) for each in asked.inputs]
     fields = to_json(own | {"priority": priority, "webhook_url": webhook_url}).decode()
     return hashlib.sha256("|".join([fields, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
 

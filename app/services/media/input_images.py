@@ -12,7 +12,7 @@ import httpx
 
 from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
 from app.core.catalog import ModelSpec
-from app.core.inputs import InputPicture, InputRef, Role
+from app.core.inputs import InputChoice, InputPicture, InputRef, Role, slots
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.sizes import working_size
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # Pillow and numpy use much memory: import them only for inpu
 URL_MAX_CHARS = 2048
 NO_OWNER = ""  # of pictures without a known owner
 MOST_REDIRECTS = 3
+_ORDER: dict[Role, int] = {"image": 0, "mask": 1, "reference": 2}
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -43,6 +44,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Sent:
+    role: Role
     data: bytes
     image_id: str | None = None
 
@@ -54,29 +56,30 @@ def prepare(
 
     Raises InvalidImage, naming the field and the problem.
     """
-    if request.task in TEXT_TASKS or asked.image is None:
+    if request.task in TEXT_TASKS or not asked.pictures:
         return Prepared(request)
-    sent = _fetch(context, "image", asked.image, client_id)
-    mask = None if asked.mask is None else _fetch(context, "mask", asked.mask, client_id)
+    sent = sorted((_fetch(context, choice, client_id) for choice in asked.pictures), key=lambda each: _ORDER[each.role])
     # Acquired at once: two requests that each hold one picture and wait for their mask would deadlock.
-    pixels = _measure(context, "image", sent) + (0 if mask is None else _measure(context, "mask", mask))
-    with context.pixels.taking(pixels):
-        return _prepared(context, request, spec, sent, mask)
+    with context.pixels.taking(sum(_measure(context, each) for each in sent)):
+        return _prepared(context, request, spec, sent)
 
 
-def _prepared(
-    context: AppContext, request: GenerationRequest, spec: ModelSpec, sent: _Sent, sent_mask: _Sent | None
-) -> Prepared:
-    image = _decode(context, "image", sent)
-    size = working_size(image.size, (request.width, request.height), spec)
-    pictures, warnings = [_ready("image", image, sent, size)], list(image.notes)
-    warnings += _notes(image, size)
-    if sent_mask is not None:
-        mask = _matched(_decode(context, "mask", sent_mask), image)
-        pictures.append(_ready("mask", mask, sent_mask, size))
-        warnings += mask.notes
-    found: dict[str, object] = {picture.role: picture.ref for picture in pictures}
-    known = request.model_copy(update=found | {"width": size[0], "height": size[1]})
+def _prepared(context: AppContext, request: GenerationRequest, spec: ModelSpec, sent: Sequence[_Sent]) -> Prepared:
+    """The first picture determines the size of the result, and a mask follows it. Further ones keep their own."""
+    first = _decode(context, sent[0])
+    size = working_size(first.size, (request.width, request.height), spec)
+    names = slots(each.role for each in sent)
+    pictures, warnings = [_ready(names[0], first, sent[0], size)], [*first.notes, *_notes(first, size)]
+    for name, each in zip(names[1:], sent[1:], strict=True):
+        decoded = _decode(context, each)
+        if each.role == "mask":
+            decoded, its = _matched(decoded, first), size
+        else:
+            its = working_size(decoded.size, (None, None), spec)
+        pictures.append(_ready(name, decoded, each, its))
+        warnings += decoded.notes
+    refs = tuple(picture.ref for picture in pictures)
+    known = request.model_copy(update={"pictures": refs, "width": size[0], "height": size[1]})
     return Prepared(known, pictures, warnings)
 
 
@@ -96,13 +99,13 @@ def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Outpu
     return output
 
 
-def _fetch(context: AppContext, role: Role, where: str, client_id: str) -> _Sent:
-    where = where.strip()
+def _fetch(context: AppContext, choice: InputChoice, client_id: str) -> _Sent:
+    role, where = choice.role, choice.source.strip()
     if where[:8].lower().startswith(("http://", "https://")):
-        return _Sent(_from_url(context, role, where))
+        return _Sent(role, _from_url(context, role, where))
     if _GALLERY_ID.fullmatch(where):
-        return _Sent(_from_gallery(context, role, where, client_id), where)
-    return _Sent(_from_base64(context, role, where))
+        return _Sent(role, _from_gallery(context, role, where, client_id), where)
+    return _Sent(role, _from_base64(context, role, where))
 
 
 def _from_base64(context: AppContext, role: Role, text: str) -> bytes:
@@ -164,25 +167,25 @@ def _whole(context: AppContext, role: Role, response: httpx.Response) -> bytes:
     return bytes(data)
 
 
-def _measure(context: AppContext, role: Role, sent: _Sent) -> int:
+def _measure(context: AppContext, sent: _Sent) -> int:
     """The number of pixels, from the file's header."""
     from app.files.inputs import UnusablePicture, measure
 
     if len(sent.data) > context.settings.input_max_bytes:
-        raise _too_large(context, role)
+        raise _too_large(context, sent.role)
     try:
         return measure(sent.data, max_pixels=context.settings.input_max_pixels)
     except UnusablePicture as problem:
-        raise _invalid(role, str(problem)) from None
+        raise _invalid(sent.role, str(problem)) from None
 
 
-def _decode(context: AppContext, role: Role, sent: _Sent) -> Decoded:
+def _decode(context: AppContext, sent: _Sent) -> Decoded:
     from app.files.inputs import UnusablePicture, decode
 
     try:
-        return decode(sent.data, role, max_pixels=context.settings.input_max_pixels)
+        return decode(sent.data, sent.role, max_pixels=context.settings.input_max_pixels)
     except UnusablePicture as problem:
-        raise _invalid(role, str(problem)) from None
+        raise _invalid(sent.role, str(problem)) from None
 
 
 def _matched(mask: Decoded, image: Decoded) -> Decoded:
@@ -194,11 +197,12 @@ def _matched(mask: Decoded, image: Decoded) -> Decoded:
         raise _invalid("mask", str(problem)) from None
 
 
-def _ready(role: Role, decoded: Decoded, sent: _Sent, size: tuple[int, int]) -> InputPicture:
+def _ready(slot: str, decoded: Decoded, sent: _Sent, size: tuple[int, int]) -> InputPicture:
     from app.files.inputs import encode
 
-    ref = InputRef(sha256=hashlib.sha256(sent.data).hexdigest(), width=size[0], height=size[1], image_id=sent.image_id)
-    return InputPicture(role, ref, encode(decoded, size))
+    digest = hashlib.sha256(sent.data).hexdigest()
+    ref = InputRef(role=sent.role, sha256=digest, width=size[0], height=size[1], image_id=sent.image_id)
+    return InputPicture(slot, ref, encode(decoded, size))
 
 
 def _notes(image: Decoded, size: tuple[int, int]) -> Sequence[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from app.core import tasks as known
 from app.core.catalog import ModelSpec
-from app.core.tasks import TXT2IMG, Task, as_video, needs
-from app.core.videos import VIDEO_FAMILIES, with_family
+from app.core.families import lookup
+from app.core.families.lookup import needs
+from app.core.tasks import TXT2IMG, Task, as_video
+from app.core.videos import with_family
 from app.errors import FieldError, UnsupportedTask
 from app.files import hub_cache
 from app.services.context import AppContext
@@ -18,10 +20,11 @@ _TASK_NAMES: dict[Task, str] = {
     "txt2img": "generate from a prompt alone",
     "img2img": "start from an image",
     "inpaint": "use a mask",
+    "edit": "edit an image",
     "txt2video": "make a video from a prompt alone: it needs an image",
     "img2video": "start a video from an image",
 }
-_IMAGE_TASKS: tuple[Task, ...] = ("txt2img", "img2img", "inpaint")
+_IMAGE_TASKS: tuple[Task, ...] = ("txt2img", "img2img", "inpaint", "edit")
 
 
 def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
@@ -31,10 +34,16 @@ def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
 
 
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
-    """`spec` with the rules of its video family filled in, if its files on this machine identify the family."""
-    if spec.media != "video" or spec.lane != "local":
+    """`spec` with its tasks and the rules of its family filled in, if its files on this machine identify the family."""
+    if spec.lane != "local":
         return spec
-    return with_family(spec, pipeline_class_of(context, spec))
+    pipeline_class = pipeline_class_of(context, spec)
+    tasks = _known_tasks(context, spec)
+    limits, options = spec.limits, spec.options
+    if pipeline_class is not None and limits.max_input_images is None:
+        limits = limits.model_copy(update={"max_input_images": lookup.most_pictures(pipeline_class)})
+    known = options.model_copy(update={"tasks": None if tasks is None else tuple(tasks), "limits": limits})
+    return with_family(spec.model_copy(update={"options": known}), pipeline_class)
 
 
 def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
@@ -53,7 +62,10 @@ def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
     """The diffusers pipeline class of a model that runs locally; None while unknown."""
     if spec.source not in ("local", "huggingface"):
         return None
-    return spec.options.pipeline_class or _class_of(_index_file(context, spec))
+    if spec.options.pipeline_class is not None:
+        return spec.options.pipeline_class
+    found = _index(_index_file(context, spec)).get("_class_name")
+    return found if isinstance(found, str) else None
 
 
 def _known_tasks(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
@@ -63,12 +75,7 @@ def _known_tasks(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
     if spec.source not in ("local", "huggingface"):
         return (_minimum_task(spec),)
     pipeline_class = pipeline_class_of(context, spec)
-    if pipeline_class is None:
-        return None
-    if spec.media == "video":
-        family = VIDEO_FAMILIES.get(pipeline_class)
-        return None if family is None else family.tasks
-    return known.tasks_of(pipeline_class)
+    return None if pipeline_class is None else lookup.tasks_of(pipeline_class, _index(_index_file(context, spec)))
 
 
 def _minimum_task(spec: ModelSpec) -> Task:
@@ -76,16 +83,17 @@ def _minimum_task(spec: ModelSpec) -> Task:
 
 
 def _index_file(context: AppContext, spec: ModelSpec) -> Path | None:
-    settings = context.settings
-    if spec.source == "local":
-        path = settings.local_path(spec.repo)
-        return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
-    return next(hub_cache.indexes(settings.hub_cache, spec.repo), None)
+    settings, described_by = context.settings, spec.options.base or spec.repo
+    path = settings.local_path(described_by)
+    if spec.source == "huggingface" or (spec.options.base and not path.exists()):
+        return next(hub_cache.indexes(settings.hub_cache, described_by), None)
+    return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
 
 
-def _class_of(index: Path | None) -> str | None:
+def _index(index: Path | None) -> dict[str, Any]:
+    """The content of a model_index.json; empty if there is none that can be read."""
     try:
-        found = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index is not None else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if isinstance(found, str) else None
+        found = json.loads(index.read_text(encoding="utf-8")) if index is not None else None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
+from app.core.memory_parts import DENOISERS
 from app.errors import Conflict, InvalidRequest
 from app.files import hub_cache
 from app.services.context import AppContext
@@ -31,16 +33,40 @@ class Download:
 
 def files_of(context: AppContext, spec: ModelSpec) -> ModelFiles:
     settings = context.settings
-    if spec.source == "local":
-        path = settings.local_path(spec.repo)
-        return ModelFiles(path.exists(), hub_cache.bytes_of(path))
-    if spec.source == "huggingface":
-        return ModelFiles(_is_here(context, spec), hub_cache.bytes_kept(settings.hub_cache, spec.repo))
-    return ModelFiles(settings.has_key_for(spec.source), None)
+    if spec.lane == "remote":
+        return ModelFiles(settings.has_key_for(spec.source), None)
+    size = sum(hub_cache.bytes_of(path) for path in _local_paths(context, spec))
+    size += sum(hub_cache.bytes_kept(settings.hub_cache, repo) for repo in hub_repos(context, spec))
+    return ModelFiles(_is_here(context, spec), size)
+
+
+def hub_repos(context: AppContext, spec: ModelSpec) -> list[str]:
+    """The hub's repositories that a model is made of: its own, its base and its VAE, as far as they are none of the
+    folders and files here."""
+    others = [name for name in (spec.options.base, spec.options.vae) if name is not None]
+    found = [name for name in others if not context.settings.local_path(name).exists() and hub_cache.is_repo_id(name)]
+    return [spec.repo, *found] if spec.source == "huggingface" else found
+
+
+def _local_paths(context: AppContext, spec: ModelSpec) -> list[Path]:
+    """The folders and files on this machine that a model is made of, those that are missing too."""
+    names = [spec.repo, spec.options.base, spec.options.vae]
+    hub = hub_repos(context, spec)
+    return [context.settings.local_path(name) for name in names if name is not None and name not in hub]
 
 
 def _is_here(context: AppContext, spec: ModelSpec) -> bool:
-    return spec.source != "huggingface" or bool(hub_cache.snapshots(context.settings.hub_cache, spec.repo))
+    options, cache = spec.options, context.settings.hub_cache
+    replaced = (
+        *(DENOISERS if options.base or options.gguf else ()),
+        *(("vae",) if options.base or options.vae else ()),
+    )
+    if not all(path.exists() for path in _local_paths(context, spec)):
+        return False
+    return all(
+        hub_cache.has_part(cache, repo, "vae") if repo == options.vae else hub_cache.snapshots(cache, repo, replaced)
+        for repo in hub_repos(context, spec)
+    )
 
 
 def downloads(context: AppContext) -> dict[str, Download]:

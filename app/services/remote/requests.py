@@ -74,7 +74,9 @@ def prepare_remote(
         input=checked.input,
         pictures=pictures,
     )
-    request = _request(spec, call, drawn_seed).model_copy(update={"task": _task(media, begun), "image": source})
+    request = _request(spec, call, drawn_seed).model_copy(
+        update={"task": _task(media, begun), "pictures": () if source is None else (source,)}
+    )
     return Prepared(request, spec, _prompts(checked.input), warnings)
 
 

@@ -97,7 +97,7 @@ def store_inputs(connection: Connection, job_id: str, pictures: Sequence[InputPi
     rows = [
         {
             "job_id": job_id,
-            "role": picture.role,
+            "role": picture.slot,
             "sha256": picture.ref.sha256,
             "width": picture.ref.width,
             "height": picture.ref.height,

@@ -34,13 +34,18 @@ SDXL = {
     "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight": (640, 4),
 }
 
+ABOUT = {
+    "ss_base_model_version": "sdxl_base_v1-0",
+    "ss_tag_frequency": json.dumps({"10_pixel": {"outdoors": 3, "pixelart": 20}}),
+}
+
 
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "loras"
     (folder / "styles").mkdir(parents=True)
     (folder / "ink.safetensors").write_bytes(safetensors(FLUX))
-    (folder / "styles/pixel.safetensors").write_bytes(safetensors(SDXL, {"ss_base_model_version": "sdxl_base_v1-0"}))
+    (folder / "styles/pixel.safetensors").write_bytes(safetensors(SDXL, ABOUT))
     (folder / "pickle.safetensors").write_bytes(b"PK\x03\x04" + b"\0" * 100)
     (folder / "dora.safetensors").write_bytes(safetensors(FLUX | {"transformer.x.dora_scale": (1,)}))
     (folder / "notes.txt").write_text("mine")
@@ -86,6 +91,9 @@ def test_files_are_listed_with_what_they_are_for(listed):
     assert ink["bytes"] > 2000
     pixel = found["styles/pixel"]
     assert (pixel["family"], pixel["rank"], pixel["base_model"]) == ("Stable Diffusion XL", 4, "sdxl_base_v1-0")
+    assert pixel["trigger_words"] == ["pixelart", "outdoors"]
+    assert ink["trigger_words"] == []
+    assert found["dora"]["available"] is True
     assert (found["pickle"]["available"], found["pickle"]["family"]) == (False, None)
     assert "it is a pickle" in found["pickle"]["problem"]
 
@@ -133,7 +141,6 @@ def test_one_for_another_family_is_refused_before_it_is_queued(send, problem, co
     ("lora_id", "message"),
     [
         ("pickle", "it is a pickle, which can run code and is never loaded"),
-        ("dora", "dora is a DoRA, which is not supported"),
         ("nobody", "There is no LoRA 'nobody'"),
         ("../ink", "There is no LoRA"),
         ("notes.txt", "There is no LoRA"),

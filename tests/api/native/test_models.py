@@ -14,6 +14,8 @@ from app.files import hub_cache
 from app.services.models import model_files
 from app.store.queue.workers import WorkerReport
 
+REPO = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
 
 @pytest.fixture
 def app(settings_in, tmp_path):
@@ -52,7 +54,39 @@ def test_the_size_on_disk_counts_each_byte_once(model, snapshot):
 def test_a_download_that_broke_off_does_not_count_as_there(model, snapshot):
     assert model("sd15")["available"] is False
     (snapshot / "vae").mkdir()
+    (snapshot / "vae/config.json").write_text("{}")
+    assert model("sd15")["available"] is False  # fetched for a model with a VAE of its own
+    (snapshot / "vae/weights.safetensors").write_bytes(b"x")
     assert model("sd15")["available"] is True
+
+
+@pytest.fixture
+def tuned(settings_in, tmp_path, snapshot):
+    """The list's entry of a file on sd15, given its options."""
+
+    def entry(**options):
+        line = f"tuned;{tmp_path}/tuned.safetensors;;local;false;{json.dumps({'base': REPO, **options})}"
+        app = create_app(settings_in(tmp_path, model_cache_dir=tmp_path / "models", model_lines={"MODEL_TUNED": line}))
+        models = app.test_client().get("/api/models").json["models"]
+        app.extensions["cyberimage"].context.close()
+        return next(each for each in models if each["id"] == "tuned")
+
+    return entry
+
+
+def test_a_file_is_there_with_its_base_and_its_vae(tuned, snapshot, tmp_path):
+    (snapshot / "vae").mkdir()
+    assert tuned()["available"] is False
+    (tmp_path / "tuned.safetensors").write_bytes(b"x" * 10)
+    found = tuned()
+    assert found["available"] is True
+    assert found["tasks"] == ["txt2img", "img2img", "inpaint"]
+    assert found["bytes"] == 10 + 1000 + (snapshot / "model_index.json").stat().st_size
+    assert tuned(vae="owner/vae")["available"] is False
+    vae = hub_cache.repo_folder(tmp_path / "models/huggingface/hub", "owner/vae") / "snapshots/1/vae"
+    vae.mkdir(parents=True)
+    (vae / "weights.safetensors").write_bytes(b"x")
+    assert tuned(vae="owner/vae")["available"] is True
 
 
 def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, context):
@@ -100,6 +134,7 @@ def test_the_bytes_of_a_lora_are_the_jobs_and_not_those_of_a_model_that_is_here(
     client, model, submit, worker, context, snapshot
 ):
     (snapshot / "vae").mkdir()
+    (snapshot / "vae/weights.safetensors").write_bytes(b"x")
     job_id = submit(model_id="sd15")
     claim = worker.claim()
     context.claims.progress(claim, Progress(Phase.DOWNLOADING, 0, 20, downloaded_bytes=1000, total_bytes=9000))

@@ -199,7 +199,9 @@ IMAGE_MODEL = ModelState(
     spec(), ("txt2img", "inpaint"), ModelFiles(True, 123), True, ["float8, model"], ["16 bit, group"], None
 )
 VIDEO_MODEL = ModelState(spec("video"), ("txt2video",), ModelFiles(False, None), False, [], [], Download(1, 2, 0.5))
-LORA = KnownLora("style", "folder/style.safetensors", LoraFile("style", "sdxl", 9, 8, "base"), None, ("a", "b"))
+LORA = KnownLora(
+    "style", "folder/style.safetensors", LoraFile("style", "sdxl", 9, 8, "base", ("ohwx",)), None, ("a", "b")
+)
 UNKNOWN_LORA = KnownLora("gone", None, None, "There is no LoRA 'gone'.")
 WORKER = {
     "id": "w1",

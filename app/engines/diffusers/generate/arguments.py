@@ -1,24 +1,30 @@
-"""Builds a pipeline's call arguments from a request. Every setting that the pipeline cannot use becomes a warning."""
+"""Builds a pipeline's call arguments from a request, by their meaning: which argument that is in a family follows from
+the signature of its call. Every setting that the pipeline cannot use becomes a warning."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
-from transformers import PreTrainedTokenizerBase
 
+from app.core.families.calls import PipelineCall
+from app.core.families.lookup import FRAMES_ARGUMENTS, family_of
+from app.core.inputs import role_of
 from app.core.request import GenerationRequest
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS
-from app.core.videos import VIDEO_FAMILIES, nearest_frames
+from app.core.videos import nearest_frames
 from app.engines.base import Inputs
+from app.engines.diffusers.generate.truncation import truncation_warnings
 
 _WORTH_KNOWING = (  # defaults written into the manifest
-    *("num_inference_steps", "guidance_scale", "max_sequence_length"),
-    *("num_frames", "frame_rate"),
+    *("num_inference_steps", "guidance_scale", "true_cfg_scale", "distilled_guidance_scale"),
+    *("max_sequence_length", "num_frames", "frame_rate"),
 )
+_UNASKED = ("max_sequence_length", "frame_rate")  # our defaults, not requested
+_EMPTY_NEGATIVE = " "  # guidance by a negative prompt needs one; the empty text is taken for none
 
 
 @dataclass(frozen=True)
@@ -31,85 +37,118 @@ class PipelineArguments:
     warnings: tuple[str, ...] = ()
 
 
+def call_of(pipeline: Any) -> PipelineCall:
+    """How `pipeline` is called, read from the class itself."""
+    parameters = inspect.signature(pipeline.__call__).parameters
+    plain = {name: each.default for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
+    required = frozenset(name for name, default in plain.items() if default is inspect.Parameter.empty)
+    return PipelineCall({name: None if name in required else value for name, value in plain.items()}, required)
+
+
 def pipeline_arguments(
     pipeline: Any, request: GenerationRequest, inputs: Inputs, max_sequence_length: int | None
 ) -> PipelineArguments:
     """The arguments of `pipeline` for `request`. A setting that is None is left to the pipeline's default."""
-    takes = inspect.signature(pipeline.__call__).parameters
-    warnings: list[str] = []
-    arguments: dict[str, Any] = {"prompt": request.prompt, "num_inference_steps": request.num_inference_steps}
+    call, warnings = call_of(pipeline), list[str]()
+    frames = next((name for name in FRAMES_ARGUMENTS if name in call.takes), "num_frames")
     settings = {
+        "num_inference_steps": request.num_inference_steps,
         "width": request.width,
         "height": request.height,
-        "guidance_scale": request.guidance_scale,
         "strength": request.strength,
-        "num_frames": _frames(pipeline, request, warnings),
+        frames: _frames(pipeline, request, warnings),
         "frame_rate": request.fps,
+        "guidance_scale_2": request.guidance_scale_2,
         "max_sequence_length": max_sequence_length,
     }
-    for name, value in settings.items():
+    arguments: dict[str, Any] = {"prompt": request.prompt}
+    for name, value in (settings | _guidance(call, request)).items():
         if value is None:
             continue
-        if name in takes:
+        if name in call.takes:
             arguments[name] = value
-        elif request.task not in TEXT_TASKS and name in ("width", "height"):
-            continue  # given by the input image
-        elif name == "strength" and value == DEFAULT_STRENGTH.get(request.task):
-            continue  # a default, not requested
-        elif name not in ("max_sequence_length", "frame_rate"):  # our defaults, not requested
+        elif not _is_ours(name, value, request):
             warnings.append(f"{request.model_id} takes no {name}; it was not used.")
-    if "max_area" in takes and request.width and request.height:
+    if "max_area" in call.takes and request.width and request.height:
         arguments["max_area"] = request.width * request.height  # Kontext would scale the size to its own area
-        if "mask_image" in takes and "_auto_resize" in takes:
+        if "_auto_resize" in call.takes and "mask_image" in call.takes:
             arguments["_auto_resize"] = False  # and use the scaled image's size for the masked area
-    if request.negative_prompt:
-        if _uses_negative_prompt(takes):
-            arguments["negative_prompt"] = request.negative_prompt
-        else:
+    arguments |= _negative_prompt(call, request, arguments, warnings)
+    defaults = {name: call.takes[name] for name in _WORTH_KNOWING if name in call.takes}
+    effective = {"num_inference_steps": request.num_inference_steps} | defaults | arguments
+    if frames in effective:
+        effective["num_frames"] = effective.pop(frames)
+    warnings += truncation_warnings(pipeline, request.prompt, effective.get("max_sequence_length"))
+    return PipelineArguments(arguments | _pictures(call, pipeline, inputs), effective, tuple(warnings))
+
+
+def guides_by_negative_prompt(call: PipelineCall) -> bool:
+    """Whether a family's guidance is `true_cfg_scale`. FLUX has it too, switched off: its guidance is distilled."""
+    default = call.takes.get("true_cfg_scale")
+    return "true_cfg_scale" in call.takes and ("guidance_scale" not in call.takes or (default or 0) > 1)
+
+
+def _guidance(call: PipelineCall, request: GenerationRequest) -> dict[str, Any]:
+    """The request's guidance by the names that the family has for it."""
+    if guides_by_negative_prompt(call):
+        asked = request.true_cfg_scale if request.true_cfg_scale is not None else request.guidance_scale
+        return {"true_cfg_scale": asked}
+    name = "guidance_scale"
+    if name not in call.takes and "distilled_guidance_scale" in call.takes:
+        name = "distilled_guidance_scale"
+    return {name: request.guidance_scale, "true_cfg_scale": request.true_cfg_scale}
+
+
+def _negative_prompt(
+    call: PipelineCall, request: GenerationRequest, arguments: Mapping[str, Any], warnings: list[str]
+) -> dict[str, str]:
+    """The negative prompt where it has an effect; an empty one where the guidance needs it."""
+    if "negative_prompt" not in call.takes:
+        if request.negative_prompt:
             warnings.append(f"{request.model_id} has no negative prompt; it was ignored.")
-    defaults = {name: takes[name].default for name in _WORTH_KNOWING if name in takes}
-    effective = defaults | arguments
-    warnings += _truncation(pipeline, request.prompt, effective.get("max_sequence_length"))
-    return PipelineArguments(arguments | _pictures(inputs), effective, tuple(warnings))
+        return {}
+    scale = arguments.get("true_cfg_scale", call.takes.get("true_cfg_scale"))
+    if "true_cfg_scale" in call.takes and (scale or 0) <= 1:
+        if request.negative_prompt:
+            advice = "send a true_cfg_scale above 1 to have it read"
+            warnings.append(f"{request.model_id} reads no negative prompt; it was ignored: {advice}.")
+        return {}
+    if request.negative_prompt:
+        return {"negative_prompt": request.negative_prompt}
+    return {"negative_prompt": _EMPTY_NEGATIVE} if "true_cfg_scale" in call.takes else {}
+
+
+def _is_ours(name: str, value: Any, request: GenerationRequest) -> bool:
+    """Whether a setting was not asked for, so that it needs no warning."""
+    if request.task not in TEXT_TASKS and name in ("width", "height"):
+        return True  # given by the input image
+    return name in _UNASKED or (name == "strength" and value == DEFAULT_STRENGTH.get(request.task))
 
 
 def _frames(pipeline: Any, request: GenerationRequest, warnings: list[str]) -> int | None:
     """The number of frames rounded to what the family supports. Checked here because the family may have been unknown
     at submission, before the model was downloaded."""
-    family = VIDEO_FAMILIES.get(type(pipeline).__name__)
-    if request.num_frames is None or family is None:
+    family = family_of(type(pipeline).__name__)
+    rules = None if family is None else family.video
+    if request.num_frames is None or rules is None:
         return request.num_frames
-    fitting = nearest_frames(request.num_frames, family.frame_step)
+    fitting = nearest_frames(request.num_frames, rules.frame_step)
     if fitting != request.num_frames:
-        rule = f"makes one frame more than a multiple of {family.frame_step}"
+        rule = f"makes one frame more than a multiple of {rules.frame_step}"
         warnings.append(f"{request.model_id} {rule}: {request.num_frames} became {fitting}.")
     return fitting
 
 
-def _pictures(inputs: Inputs) -> dict[str, Any]:
-    """The input images as PIL, which every diffusers pipeline accepts."""
-    names = {"image": "image", "mask": "mask_image"}
-    return {names[role]: Image.fromarray(pixels) for role, pixels in inputs.items()}
-
-
-def _uses_negative_prompt(takes: Mapping[str, inspect.Parameter]) -> bool:
-    """FLUX accepts one but ignores it unless true_cfg_scale is above 1."""
-    true_guidance = takes.get("true_cfg_scale")
-    return "negative_prompt" in takes and (true_guidance is None or true_guidance.default > 1)
-
-
-def _truncation(pipeline: Any, prompt: str, max_sequence_length: int | None) -> list[str]:
-    """A warning when the prompt is too long for every text encoder."""
-    shortfalls: list[tuple[int, int]] = []
-    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
-        tokenizer = getattr(pipeline, name, None)
-        if not isinstance(tokenizer, PreTrainedTokenizerBase):  # some families have an image processor there
-            continue
-        is_clip = "CLIP" in type(tokenizer).__name__
-        reach = tokenizer.model_max_length if is_clip or max_sequence_length is None else max_sequence_length
-        tokens = len(tokenizer(prompt, truncation=False, verbose=False).input_ids)
-        shortfalls.append((tokens - int(reach), int(reach)))
-    if not shortfalls or min(shortfalls)[0] <= 0:
-        return []
-    missing, reach = min(shortfalls)
-    return [f"The prompt is {missing + reach} tokens long; only the first {reach} were read."]
+def _pictures(call: PipelineCall, pipeline: Any, inputs: Inputs) -> dict[str, Any]:
+    """The input images as PIL, which every diffusers pipeline accepts; a list for families that take several."""
+    found: dict[str, Any] = {}
+    images: Sequence[Image.Image] = [Image.fromarray(each) for slot, each in inputs.items() if role_of(slot) != "mask"]
+    if images:
+        family = family_of(type(pipeline).__name__)
+        name = "images" if "images" in call.takes else "image"
+        several = len(images) > 1 or name == "images"
+        several = several or ("mask" not in inputs and family is not None and family.most_pictures > 1)
+        found[name] = list(images) if several else images[0]
+    if "mask" in inputs:
+        found["mask_image"] = Image.fromarray(inputs["mask"])
+    return found

@@ -1,7 +1,8 @@
 """Runs several jobs in one pipeline call: each has its own prompt, seed, progress and previews; the rest is shared.
 
-Only for pipelines that pad every prompt to one length, independent of the others: their images equal those of separate
-calls, but for rounding (tests/engines/diffusers/generate/test_batched.py compares each).
+Only for families whose pipelines pad every prompt to one length, independent of the others (`merges` in their records):
+their images equal those of separate calls, but for rounding (tests/engines/diffusers/generate/test_batched.py compares
+each).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from app.core.families.lookup import family_of
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, GeneratedImage, Generation, Pixels
@@ -20,16 +22,6 @@ from app.engines.diffusers.generate.generate import build_generation, cached_par
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook
 from app.engines.diffusers.memory.loaded import LoadedModel
-
-PIPELINES = frozenset(
-    {
-        "FluxPipeline",
-        "SanaPipeline",
-        "StableDiffusion3Pipeline",
-        "StableDiffusionPipeline",
-        "StableDiffusionXLPipeline",
-    }
-)
 
 
 class BatchControl:
@@ -57,7 +49,9 @@ class BatchControl:
 
 def can_merge(model: LoadedModel) -> bool:
     """False for pipelines with a step cache, which makes one decision for all images of a call."""
-    return type(model.pipeline).__name__ in PIPELINES and not cached_parts(model.pipeline)
+    name = type(model.pipeline).__name__
+    family = family_of(name)
+    return family is not None and name in family.merges and not cached_parts(model.pipeline)
 
 
 def generate_merged(
@@ -71,11 +65,11 @@ def generate_merged(
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
     progress.begin(0)
-    pictures = draw(pipeline, _as_one(calls), [request.seed for request in requests], progress)
+    drawn = draw(pipeline, _as_one(calls), [request.seed for request in requests], progress)
     progress.enter(Phase.DONE)
     made = []
-    for request, call, drawn in zip(requests, calls, pictures, strict=True):
-        image = GeneratedImage(to_pixels(drawn), request.seed)
+    for request, call, picture in zip(requests, calls, drawn.pictures, strict=True):
+        image = GeneratedImage(to_pixels(picture), request.seed)
         generation = build_generation(model, pipeline, request, call, [image], progress, count)
         made.append(dataclasses.replace(generation, merged=count))
     return made

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import diffusers
@@ -12,23 +14,30 @@ import numpy.typing as npt
 import torch
 import transformers
 
+from app.core.families.lookup import USUAL_FPS, video_rules
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
-from app.core.videos import USUAL_FPS, VIDEO_FAMILIES
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn, Pixels
 from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments
+from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sounds_of
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
-from app.engines.diffusers.generate.progress import ProgressHook
-from app.engines.diffusers.generate.task_pipelines import pipeline_for
+from app.engines.diffusers.generate.progress import ProgressHook, scheduler_steps
+from app.engines.diffusers.generate.task_pipelines import pipeline_for, task_for
 from app.engines.diffusers.load.demo import vocabulary_warnings
 from app.engines.diffusers.load.precision import dtype_name
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.errors import Cancelled, GenerationError
-from app.files.media import encode_mp4
+from app.files.media import Sound, encode_mp4
 
-FloatPixels = npt.NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one call drew: pictures, or videos with their sounds."""
+
+    pictures: Sequence[FloatPixels]
+    sounds: Sequence[Sound | None]
 
 
 def generate(
@@ -42,7 +51,7 @@ def generate(
 ) -> Generation:
     """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, as PartlyDrawn when some were
     finished, GenerationError, UnsupportedTask, NotFinite; out of memory passes through."""
-    pipeline = pipeline_for(model, request.task)
+    pipeline = pipeline_for(model, task_for(model, request.task))
     call = pipeline_arguments(pipeline, request, inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
@@ -58,11 +67,13 @@ def generate(
         for index in range(0, request.num_images, batch_size):
             seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
             progress.begin(index, len(seeds))
-            for seed, drawn in zip(seeds, draw(pipeline, call.arguments, seeds, progress), strict=True):
-                if is_video:
-                    videos.append(_encode_video(drawn, seed, _fps(pipeline, request, call)))
-                else:
-                    images.append(GeneratedImage(_restore_unmasked(to_pixels(drawn), inputs), seed))
+            drawn = draw(pipeline, call.arguments, seeds, progress)
+            if is_video:
+                fps = _fps(pipeline, request, call)
+                videos += [_encode_video(*each, fps) for each in zip(drawn.pictures, drawn.sounds, seeds, strict=True)]
+            else:
+                restored = [_restore_unmasked(to_pixels(each), inputs) for each in drawn.pictures]
+                images += [GeneratedImage(*each) for each in zip(restored, seeds, strict=True)]
     except Cancelled:
         if not (images or videos):
             raise
@@ -103,12 +114,9 @@ def build_generation(
     )
 
 
-def draw(
-    pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], progress: ProgressHook
-) -> Sequence[FloatPixels]:
-    """An image for each seed, shape (height, width, 3), 0 to 1: the pipeline's output with `output_type="np"`; for a
-    video its frames, shape (frames, height, width, 3). Each has its own generator, so that it depends on its seed only,
-    but for rounding.
+def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], progress: ProgressHook) -> Drawn:
+    """An image or a video for each seed: the pipeline's output with `output_type="np"`. Each has its own generator, so
+    that it depends on its seed only, but for rounding.
 
     Raises Cancelled, GenerationError when the pipeline refuses its arguments, and NotFinite.
     """
@@ -119,7 +127,7 @@ def draw(
     own_words = not isinstance(arguments["prompt"], str)  # one prompt per image
     many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 and not own_words else {}
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), nullcontext() if watched else scheduler_steps(pipeline, progress):
             output = pipeline(
                 **arguments,
                 **many,
@@ -140,10 +148,10 @@ def draw(
         _reset_step_caches(pipeline)
     if progress.cancelled:
         raise Cancelled
-    pictures: Sequence[FloatPixels] = output.frames if "frames" in output else output.images
+    pictures = pictures_of(output)
     if not (progress.finite and all(np.isfinite(pixels).all() for pixels in pictures)):
         raise NotFinite
-    return pictures
+    return Drawn(pictures, sounds_of(pipeline, output, len(pictures)))
 
 
 def _batch_size(pipeline: Any, request: GenerationRequest, requested: int) -> int:
@@ -154,15 +162,15 @@ def _batch_size(pipeline: Any, request: GenerationRequest, requested: int) -> in
     return 1 if alone or "num_images_per_prompt" not in takes else max(1, min(requested, request.num_images))
 
 
-def _encode_video(frames: FloatPixels, seed: int, fps: int) -> GeneratedVideo:
-    content = encode_mp4((to_pixels(frame) for frame in frames), fps)
+def _encode_video(frames: FloatPixels, sound: Sound | None, seed: int, fps: int) -> GeneratedVideo:
+    content = encode_mp4((to_pixels(frame) for frame in frames), fps, sound)
     return GeneratedVideo(content, to_pixels(frames[0]), seed, seconds=len(frames) / fps, fps=fps)
 
 
 def _fps(pipeline: Any, request: GenerationRequest, call: PipelineArguments) -> int:
     """The requested frame rate, else that of the family."""
-    family = VIDEO_FAMILIES.get(type(pipeline).__name__)
-    usual = family.fps if family is not None else int(call.effective.get("frame_rate") or USUAL_FPS)
+    rules = video_rules(type(pipeline).__name__)
+    usual = rules.fps if rules is not None else round(call.effective.get("frame_rate") or USUAL_FPS)
     return request.fps or usual
 
 

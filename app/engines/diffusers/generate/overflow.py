@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from app.core.catalog import ModelSpec
+from app.core.inputs import role_of
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import DEFAULT_STRENGTH
@@ -83,7 +84,7 @@ def default_request(spec: ModelSpec, request: GenerationRequest) -> GenerationRe
 
 def neutral_inputs(inputs: Inputs) -> Inputs:
     """Uniformly grey images and all-white masks of the same size."""
-    return {role: np.full_like(pixels, _WHITE if role == "mask" else _GRAY) for role, pixels in inputs.items()}
+    return {slot: np.full_like(pixels, _WHITE if role_of(slot) == "mask" else _GRAY) for slot, pixels in inputs.items()}
 
 
 def overflow_error(

@@ -19,7 +19,7 @@ import torch
 
 from app.core.faults import is_beyond_the_job
 from app.engines.base import Pixels
-from app.engines.diffusers.generate.task_pipelines import decode_frame, first_frame
+from app.engines.diffusers.generate.latents import decode, decoder, encoded_grid
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.model_offload import staying_beside
 
@@ -93,37 +93,17 @@ class Previewer:
         return latents - after * (latents - self._last) / (after - before)
 
     def _draw(self, latents: torch.Tensor) -> Sequence[Pixels]:
-        vae = self._pipeline.vae
-        grid = self._as_grid(latents[: self._pictures])
-        if grid is None or not hasattr(vae, "decode"):
+        grid = encoded_grid(self._pipeline, latents[: self._pictures], self._size)
+        if grid is None:
             return ()
-        is_video = hasattr(self._pipeline, "video_processor")
         most = MOST_LATENTS.get(grid.device.type, 24)
         shrink = min(1.0, most / max(grid.shape[-2:]))
         if shrink < 1.0:
             height, width = (max(1, round(side * shrink)) for side in grid.shape[-2:])
             grid = torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")
-        with torch.inference_mode(), staying_beside(vae):
-            if is_video:
-                pictures = decode_frame(vae, grid).float()
-            else:
-                grid = grid / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
-                pictures = vae.decode(grid.to(vae.dtype), return_dict=False)[0].float()
+        with torch.inference_mode(), staying_beside(decoder(self._pipeline)):
+            pictures = decode(self._pipeline, grid).float()
         if pictures.ndim != 4 or pictures.shape[1] != 3 or not torch.isfinite(pictures).all():
             return ()
         pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return [np.ascontiguousarray(each) for each in pixels.permute(0, 2, 3, 1).cpu().numpy()]
-
-    def _as_grid(self, latents: torch.Tensor) -> torch.Tensor | None:
-        """Latents as (pictures, channels, height, width). FLUX packs 2 × 2 of them into one token."""
-        if latents.ndim == 4:
-            return latents
-        if hasattr(self._pipeline, "video_processor"):
-            return first_frame(self._pipeline, latents, self._size)
-        unpack = getattr(self._pipeline, "_unpack_latents", None)
-        if latents.ndim != 3 or unpack is None:
-            return None
-        width, height = self._size
-        default = self._pipeline.default_sample_size * self._pipeline.vae_scale_factor
-        grid: torch.Tensor = unpack(latents, height or default, width or default, self._pipeline.vae_scale_factor)
-        return grid

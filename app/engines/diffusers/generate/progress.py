@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -119,3 +120,28 @@ class ProgressHook:
             self._last_event.synchronize()
         self._last_event = torch.cuda.Event()
         self._last_event.record(torch.cuda.current_stream(device))
+
+
+@contextmanager
+def scheduler_steps(pipeline: Any, progress: ProgressHook) -> Iterator[None]:
+    """Call `progress.on_step_end` after each step of the scheduler, for pipelines without a callback of their own. A
+    cancel raises within the step."""
+    scheduler: Any = getattr(pipeline, "scheduler", None)
+    if not hasattr(scheduler, "step"):
+        yield
+        return
+    original, done = scheduler.step, 0
+
+    def step(*arguments: Any, **options: Any) -> Any:
+        nonlocal done
+        output = original(*arguments, **options)
+        latents = output[0] if isinstance(output, tuple) else getattr(output, "prev_sample", None)
+        progress.on_step_end(None, min(done, progress.steps - 1), None, {"latents": latents})
+        done += 1
+        return output
+
+    scheduler.step = step
+    try:
+        yield
+    finally:
+        del scheduler.step

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
+from app.core.families.lookup import family_of
 from app.core.faults import Fault, fault_of
 from app.engines.attention_check import attention_problem
 from app.engines.diffusers.load.errors import warn_once
 
-_SAFE_FAMILIES = ("Flux", "StableDiffusion")
 _NATIVE_IS_FASTER = (9, 0)  # Hopper and later: cuDNN and flash kernels behind torch's own attention win there
 
 
@@ -28,7 +28,8 @@ def choose_attention(asked: str, pipeline_class: str, device: torch.device) -> s
         if asked == "xformers":
             warn_once(f"xformers has no kernels for {device.type}: native attention is used.")
         return "native"
-    if not pipeline_class.startswith(_SAFE_FAMILIES):
+    family = family_of(pipeline_class)
+    if family is None or not family.xformers:
         if asked == "xformers":
             warn_once(f"xformers would change what {pipeline_class} computes: native attention is used.")
         return "native"

@@ -17,7 +17,9 @@ from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint
 from app.engines.diffusers.load.errors import LOAD_ERRORS, load_error
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.offload import place
-from app.engines.diffusers.load.parts import load_parts, require_all_weights
+from app.engines.diffusers.load.part_files import multiplying_scales
+from app.engines.diffusers.load.parts import load_part, load_parts, require_all_weights
+from app.engines.diffusers.load.processors import load_processors
 from app.engines.diffusers.load.weights import with_lowercase_suffix
 from app.errors import ModelUnavailable
 
@@ -44,7 +46,7 @@ def build_pipeline(
         else:
             pipeline = _from_folder(pipeline_class, checkpoint, load_plan, shared)
         for name, count in checkpoint.weights.items():
-            require_all_weights(getattr(pipeline, name, None) if name else None, checkpoint.path / name, count)
+            require_all_weights(getattr(pipeline, name, None) if name else None, checkpoint.folder_of(name), count)
         place(pipeline, load_plan)
     except (*LOAD_ERRORS, SafetensorError, SingleFileComponentError) as error:
         if is_beyond_the_job(error):
@@ -69,6 +71,7 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
     skipped: dict[str, Any] = {part: None for part in SKIPPED_PARTS if part in checkpoint.parts}
     if skipped:
         skipped["requires_safety_checker"] = False
+    processors = load_processors(checkpoint, given=shared)
     return pipeline_class.from_pretrained(
         checkpoint.path,
         dtype=load_plan.dtypes,
@@ -78,6 +81,7 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
         local_files_only=True,
         **skipped,
         **shared,
+        **processors,
         **load_parts(checkpoint, load_plan, shared),
     )
 
@@ -85,9 +89,10 @@ def _from_folder(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPla
 def _from_file(pipeline_class: Any, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
     if not hasattr(pipeline_class, "from_single_file"):
         raise ModelUnavailable(f"{pipeline_class.__name__} cannot be loaded from one file; use a diffusers folder.")
-    with with_lowercase_suffix(checkpoint.path) as file:
+    others = {part: load_part(part, checkpoint, load_plan) for part in checkpoint.files if part}  # a VAE of its own
+    with with_lowercase_suffix(checkpoint.path) as file, multiplying_scales(checkpoint.path, load_plan.dtype):
         pipeline = pipeline_class.from_single_file(
-            str(file), config=str(checkpoint.config), dtype=load_plan.dtype, local_files_only=True
+            str(file), config=str(checkpoint.config), dtype=load_plan.dtype, local_files_only=True, **others
         )
     for part in load_plan.compression.cast:
         cast_part(getattr(pipeline, part), part, checkpoint.kinds[part], load_plan)

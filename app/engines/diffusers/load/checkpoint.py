@@ -6,13 +6,12 @@ A missing shard, a pickle or a damaged file is thus reported by name instead of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from app.core.memory_parts import DENOISERS
 from app.engines.diffusers.load.demo import DemoCard, read_demo_card
 from app.engines.diffusers.load.weights import TensorCount, count_tensors, fingerprint
 from app.errors import ModelUnavailable
@@ -28,7 +27,8 @@ class Checkpoint:
     folder that describes it). `revision` is a hub commit or a fingerprint. `parts` are those model_index.json lists,
     `weights` counts the numbers in each part's files (for a single file: all of them under ""). `demo` is the card of a
     built-in model. `kinds` maps the parts to library and class, `files` those in `weights` to their files;
-    `variant` is that of the files, such as `fp16`.
+    `variant` is that of the files, such as `fp16`. `folders` are those of parts from elsewhere, and `separate` maps
+    parts to a single file that has their weights (composition.py).
     """
 
     path: Path
@@ -41,6 +41,12 @@ class Checkpoint:
     kinds: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     variant: str | None = None
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    separate: Mapping[str, Path] = field(default_factory=dict)
+
+    def folder_of(self, part: str) -> Path:
+        """The folder with a part's configuration, and its weights if it has no file of its own."""
+        return self.folders.get(part, self.config / part)
 
     @property
     def is_single_file(self) -> bool:
@@ -52,16 +58,18 @@ class Checkpoint:
 
 
 def inspect_folder(
-    folder: Path, variant: str | None, revision: str | None = None, *, own_denoiser: bool = True
+    folder: Path, variant: str | None, revision: str | None = None, *, elsewhere: Collection[str] = ()
 ) -> Checkpoint:
     """Inspect a diffusers folder. `variant` prefers weights such as `model.fp16.safetensors`, which are also used
-    where there are no others; `revision` is the hub's. Without `own_denoiser` that part's weights come from elsewhere,
-    and none are required here.
+    where there are no others; `revision` is the hub's. The weights of the parts `elsewhere` come from somewhere else,
+    and only their configuration is required here.
 
     Raises ModelUnavailable naming what is missing, damaged, or not safe to load.
     """
     index = _read_index(folder)
-    wanted = [part for part in _weight_parts(index) if own_denoiser or not part.startswith(DENOISERS)]
+    for part in elsewhere:
+        _require_config(folder, part, index)
+    wanted = [part for part in _weight_parts(index) if part not in elsewhere]
     variant = variant or _only_variant(folder, wanted)
     found: dict[str, list[Path]] = {part: [] for part in _weight_parts(index)}
     found |= {part: _weights_of(folder / part, str(index[part][-1]), variant) for part in wanted}
@@ -92,6 +100,23 @@ def inspect_file(file: Path, config: Path) -> Checkpoint:
         kinds={part: ".".join(map(str, index[part])) for part in _weight_parts(index)},
         files={"": [file]},
     )
+
+
+def count_encoders(folder: Path) -> int:
+    """How many text encoders the pipeline in `folder` has."""
+    return sum(part.startswith("text_encoder") for part in _weight_parts(_read_index(folder)))
+
+
+def inspect_part(folder: Path, class_name: str, variant: str | None) -> list[Path]:
+    """The weight files of a part in `folder`. Raises ModelUnavailable."""
+    variants = {variant_of(file.name) for file in folder.glob("*.safetensors")}
+    only = None if None in variants or len(variants) != 1 else next(iter(variants))
+    return _weights_of(folder, class_name, variant or only)
+
+
+def _require_config(folder: Path, part: str, index: Mapping[str, Any]) -> None:
+    if (index.get(part) or [None])[0] and not (folder / part / "config.json").is_file():
+        raise ModelUnavailable(f"{folder / part} has no config.json. Fetch the model again.")
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def download_error(error: BaseException, spec: ModelSpec, advice: Advice = MODEL
     unreachable = [cause for cause in causes if isinstance(cause, _UNREACHABLE)]
     if unreachable:
         return ModelDownloadFailed(
-            f"{repo} is not on this machine and the hub could not be reached ({_first_line(unreachable[-1])})."
+            f"{repo} is not on this machine and the hub could not be reached ({first_line(unreachable[-1])})."
             f" Check the network, or {advice.by_hand}."
         )
     if "safetensors" in str(error):
@@ -63,7 +63,7 @@ def download_error(error: BaseException, spec: ModelSpec, advice: Advice = MODEL
             f"{repo} does not have all its weights as .safetensors. Pickles can run code and are never loaded;"
             f" use a version of {repo} with .safetensors files."
         )
-    return ModelUnavailable(f"{repo} cannot be used: {_first_line(error)}")
+    return ModelUnavailable(f"{repo} cannot be used: {first_line(error)}")
 
 
 def _hub_answer(error: BaseException, spec: ModelSpec, advice: Advice) -> GenerationError | None:
@@ -83,7 +83,7 @@ def _hub_answer(error: BaseException, spec: ModelSpec, advice: Advice) -> Genera
     if isinstance(error, hub.RevisionNotFoundError):
         return ModelUnavailable(f"{repo} has no revision {spec.options.revision!r}. Correct it in the MODEL_ line.")
     if isinstance(error, hub.RemoteEntryNotFoundError):
-        return ModelUnavailable(f"{repo} is not {advice.kind}: the hub has no such file ({_first_line(error)}).")
+        return ModelUnavailable(f"{repo} is not {advice.kind}: the hub has no such file ({first_line(error)}).")
     if isinstance(error, hub.HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
         if status in (401, 403):
@@ -95,7 +95,7 @@ def _hub_answer(error: BaseException, spec: ModelSpec, advice: Advice) -> Genera
 def load_error(error: BaseException, spec: ModelSpec) -> ModelUnavailable:
     """The error for local files that could not be loaded as a pipeline."""
     missing = f"{error.filename} is missing" if isinstance(error, FileNotFoundError) and error.filename else None
-    return ModelUnavailable(f"{spec.id} ({spec.repo}) cannot be loaded: {missing or _first_line(error)}")
+    return ModelUnavailable(f"{spec.id} ({spec.repo}) cannot be loaded: {missing or first_line(error)}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -107,7 +107,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of its message, or its class; at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
 

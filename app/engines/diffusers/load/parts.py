@@ -18,6 +18,7 @@ import transformers
 from app.engines.diffusers.load.casting import cast_part, part_class
 from app.engines.diffusers.load.checkpoint import Checkpoint, variant_of
 from app.engines.diffusers.load.load_plan import LoadPlan
+from app.engines.diffusers.load.part_files import needs_reading, read_part
 from app.engines.diffusers.load.quantization import load_gguf, quantization_config
 from app.engines.diffusers.load.weights import TensorCount
 from app.errors import ModelUnavailable
@@ -34,15 +35,17 @@ def load_parts(checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str,
         if part == gguf:
             loaded |= load_gguf(load_plan.compression, checkpoint, load_plan.dtype)
         elif part in checkpoint.files and _is_model(part_class(checkpoint.kinds[part])):
-            loaded[part] = _load(part, checkpoint, load_plan)
+            loaded[part] = load_part(part, checkpoint, load_plan)
             return_freed_memory()
     return loaded
 
 
-def _load(part: str, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
+def load_part(part: str, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
     kind, dtype, compression = checkpoint.kinds[part], load_plan.dtype_of(part), load_plan.compression
-    found = part_class(kind)
+    found, folder = part_class(kind), checkpoint.folder_of(part)
     quantized = quantization_config(compression, part, diffusers if _of_diffusers(found) else transformers, dtype)
+    if needs_reading(part, checkpoint):
+        return _placed(read_part(part, found, checkpoint, dtype, quantized), part, kind, load_plan)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": True}
     if (variant := variant_of(checkpoint.files[part][0].name)) is not None:
         options["variant"] = variant
@@ -51,10 +54,15 @@ def _load(part: str, checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
     stays = device_for(load_plan).type == "cuda" and load_plan.plan == "none" and part not in compression.cast
     if stays:  # tensor by tensor, so that main memory never holds the part
         options["device_map"] = {"": device_for(load_plan)}
-    model = found.from_pretrained(checkpoint.path / part, dtype=dtype, **options)
-    require_all_weights(model, checkpoint.path / part, checkpoint.weights[part])
+    model = found.from_pretrained(folder, dtype=dtype, **options)
+    require_all_weights(model, folder, checkpoint.weights[part])
+    return model if stays else _placed(model, part, kind, load_plan)
+
+
+def _placed(model: Any, part: str, kind: str, load_plan: LoadPlan) -> Any:
+    """`model` in the form and at the place that the plan says."""
     cast_part(model, part, kind, load_plan, device_for(load_plan) if load_plan.plan == "none" else None)
-    if load_plan.plan == "none" and not stays:
+    if load_plan.plan == "none":
         model.to(device_for(load_plan))
     return model
 

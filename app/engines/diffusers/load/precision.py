@@ -7,15 +7,14 @@ takes for them where the GPU has it. A CPU computes FP16 slowly and not everywhe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import torch
 
+from app.core.families.lookup import family_of
 from app.engines.diffusers.load.errors import warn_once
 
 _BY_NAME = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-_MADE_IN_FLOAT16 = re.compile(r"StableDiffusion(?!3)|LatentConsistency")  # how their classes begin
 
 
 def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch.dtype:
@@ -26,16 +25,16 @@ def choose_dtype(asked: str, pipeline_class: str, device: torch.device) -> torch
         return torch.bfloat16 if asked == "bfloat16" else torch.float32
     if asked != "auto":
         return _BY_NAME[asked]
-    if _MADE_IN_FLOAT16.match(pipeline_class) or not _has_bfloat16(device):
+    family = family_of(pipeline_class)
+    if (family is not None and family.made_in_float16) or not _has_bfloat16(device):
         return torch.float16
     return torch.bfloat16
 
 
 def exact_parts(pipeline_class: str, parts: Iterable[str]) -> tuple[str, ...]:
-    """The parts that always run in float32: Wan's VAE and image encoder, which were trained in it and are small."""
-    if not pipeline_class.startswith("Wan"):
-        return ()
-    return tuple(part for part in parts if part in ("vae", "image_encoder"))
+    """The parts that always run in float32, by the family's record."""
+    family = family_of(pipeline_class)
+    return () if family is None else tuple(part for part in parts if part in family.float32_parts)
 
 
 def safer_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:

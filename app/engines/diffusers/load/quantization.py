@@ -90,12 +90,15 @@ def choose_compression(
     """What the options of `spec` ask for. Raises ModelUnavailable when this machine or this checkpoint cannot do it."""
     options = spec.options
     method = None if options.quantization in ("auto", "none") else options.quantization
-    if not (method or options.layerwise_casting or options.gguf):
+    gguf_name = spec.repo if spec.is_gguf else options.gguf
+    if not (method or options.layerwise_casting or gguf_name):
         return UNCOMPRESSED
+    if spec.is_gguf and (method or options.layerwise_casting):
+        raise ModelUnavailable(f"{spec.id} is a GGUF file. Remove quantization and layerwise_casting from its options.")
     if checkpoint.is_single_file and not options.layerwise_casting:
         raise ModelUnavailable(f"{spec.id}: quantization and gguf need a diffusers folder or a hub repo, not one file.")
     denoiser = denoiser_of(checkpoint)
-    gguf = _find_gguf(options.gguf, spec, settings) if options.gguf else None
+    gguf = _find_gguf(gguf_name, spec, settings) if gguf_name else None
     parts = (options.quantized_parts or (denoiser,)) if method else ()
     unknown = [part for part in parts if part not in checkpoint.weights]
     if unknown or not denoiser:
@@ -126,7 +129,7 @@ def load_gguf(compression: Compression, checkpoint: Checkpoint, dtype: torch.dty
     with with_lowercase_suffix(compression.gguf) as file:
         part = part_class.from_single_file(
             str(file),
-            config=str(checkpoint.path),
+            config=str(checkpoint.config),
             subfolder=compression.denoiser,
             quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
             dtype=dtype,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,12 @@ class Tensor:
 def count_tensors(files: Iterable[Path]) -> TensorCount:
     """Count the numbers in `files`. Raises ModelUnavailable naming the first file that is damaged."""
     counts = [_count(tensor) for file in files for tensor in _read_header(file).values()]
+    return TensorCount(sum(count.resized for count in counts), sum(count.kept_bytes for count in counts))
+
+
+def count_named(file: Path, names: Collection[str]) -> TensorCount:
+    """Count the numbers in the tensors `names` of `file`. Raises ModelUnavailable when it is damaged."""
+    counts = [_count(tensor) for name, tensor in _read_header(file).items() if name in names]
     return TensorCount(sum(count.resized for count in counts), sum(count.kept_bytes for count in counts))
 
 

@@ -16,8 +16,16 @@ from app.core.faults import is_beyond_the_job
 from app.core.loras import FAMILIES, LoraFile, fits
 from app.engines.diffusers.load.errors import LOAD_ERRORS, log
 from app.engines.diffusers.load.precision import dtype_name
-from app.engines.diffusers.loras.hooks import ActiveLoras, Additions, denoiser_additions
-from app.engines.diffusers.loras.tensors import Contents, misfit, read_contents
+from app.engines.diffusers.loras.hooks import (
+    ActiveLoras,
+    Additions,
+    denoiser_additions,
+    for_both_transformers,
+    placed,
+    with_biases,
+)
+from app.engines.diffusers.loras.modules import UnknownAdapter
+from app.engines.diffusers.loras.tensors import Contents, read_contents
 from app.engines.diffusers.loras.text_encoders import TextEncoderMismatch, text_additions
 from app.errors import LoraIncompatible
 
@@ -52,7 +60,7 @@ class LoraCache:
 
     @property
     def bytes(self) -> int:
-        return sum(matrices.bytes for additions in self._kept.values() for matrices in additions.values())
+        return sum(adapter.bytes for additions in self._kept.values() for adapter in additions.values())
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -104,22 +112,28 @@ class LoraCache:
             )
         if not fits(lora.card.family, type(self._pipeline).__name__):
             raise self._incompatible(lora, "")
-        contents = read_contents(self._pipeline, lora.file)
-        if problem := misfit(self._pipeline, contents.tensors):
-            raise self._incompatible(lora, problem)
+        try:
+            contents = read_contents(self._pipeline, lora.file)
+        except UnknownAdapter as problem:
+            raise self._incompatible(lora, str(problem)) from None
         additions = self._additions(lora, contents)
-        for (part, path), matrices in additions.items():
-            if not matrices.finite:
-                narrow = dtype_name(matrices.up.dtype)
+        for (part, path), adapter in additions.items():
+            if not adapter.finite:
+                narrow = dtype_name(adapter.dtype)
                 raise self._incompatible(lora, f"its numbers for {part}.{path} are too large for {narrow}")
         log.info("%s: loaded the LoRA %s, %s layers", self._model_id, lora.card.id, len(additions))
         return additions
 
     def _additions(self, lora: LoraRequest, contents: Contents) -> Additions:
         pipeline, metadata = self._pipeline, contents.metadata
+        additions: Additions
         try:
             additions = text_additions(pipeline, contents.text, metadata)
-            additions |= denoiser_additions(pipeline, contents.tensors, contents.alphas, metadata)
+            made = denoiser_additions(pipeline, contents.tensors, contents.alphas, metadata)
+            made |= with_biases(pipeline, made, contents.biases)
+            additions = {**additions, **made, **contents.adapters}
+            additions = for_both_transformers(pipeline, additions, lora.file.stem)
+            additions = {key: placed(pipeline, key, adapter) for key, adapter in additions.items()}
         except TextEncoderMismatch as problem:
             raise self._incompatible(lora, str(problem)) from None
         except LOAD_ERRORS as error:

@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
-from app.engines.diffusers.loras.hooks import LayerKey, LoraMatrices
+from app.engines.diffusers.loras.adapters import Adapter, LoraMatrices
+from app.engines.diffusers.loras.modules import UnknownAdapter, adapter_of, by_module, checked, is_special
 from app.engines.diffusers.loras.skeleton import working_dtype
+from app.engines.diffusers.loras.targets import LayerKey
 
 _PARTS = {  # by how a tensor's name begins
     "lora_te_": "text_encoder",
@@ -47,13 +49,24 @@ def changes_text_encoder(name: str) -> bool:
 
 def text_additions(
     pipeline: Any, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
-) -> dict[LayerKey, LoraMatrices]:
-    """The matrices of `tensors`, all of text encoders, by layer of `pipeline`. `metadata` is peft's configuration as
+) -> dict[LayerKey, Adapter]:
+    """The adapters of `tensors`, all of text encoders, by layer of `pipeline`. `metadata` is peft's configuration as
     diffusers writes it into a file, with the part before each name. Raises TextEncoderMismatch."""
     sides: dict[LayerKey, dict[str, torch.Tensor]] = {}
     alphas: dict[LayerKey, float] = {}
     indexes: dict[str, dict[str, str]] = {}
+    made: dict[LayerKey, Adapter] = {}
+    special = {module: roles for module, roles in by_module(tensors)[0].items() if is_special(roles)}
+    for module, roles in special.items():
+        part, rest = _part_of(module)
+        key = part, _layer(_layers_of(pipeline, part, module), part, rest)
+        try:
+            made[key] = checked(pipeline, key, adapter_of(roles))
+        except UnknownAdapter as problem:
+            raise TextEncoderMismatch(str(problem)) from None
     for name, tensor in tensors.items():
+        if name.startswith(tuple(f"{module}." for module in special)):
+            continue
         part, rest = _part_of(name)
         found = _SIDE.fullmatch(rest) or _ALPHA.fullmatch(rest)
         if found is None:
@@ -67,7 +80,7 @@ def text_additions(
             alphas[place] = float(tensor)
         else:
             sides.setdefault(place, {})["down" if (found["new"] or found["old"]) in _DOWN else "up"] = tensor
-    return {
+    return made | {
         (part, path): _matrices(getattr(pipeline, part), (part, path), both, alphas.get((part, path)), metadata)
         for (part, path), both in sides.items()
     }
@@ -118,12 +131,12 @@ def _matrices(
             f" {down.shape[-1]} and {up.shape[0]}"
         )
     rank = down.shape[0]
-    scaling = (_stated_alpha(metadata, part, path, rank) if alpha is None else alpha) / rank
+    scaling = (stated_alpha(metadata, part, path, rank) if alpha is None else alpha) / rank
     dtype = working_dtype(layer.weight, encoder)
     return LoraMatrices(down.to(dtype), (up.float() * scaling).to(dtype))
 
 
-def _stated_alpha(metadata: Mapping[str, Any], part: str, path: str, rank: int) -> float:
+def stated_alpha(metadata: Mapping[str, Any], part: str, path: str, rank: int) -> float:
     """The alpha of a layer in peft's configuration; its rank, which means a scale of 1, where there is none."""
     stated = metadata.get(f"{part}.lora_alpha")
     patterns: Mapping[str, float] = metadata.get(f"{part}.alpha_pattern") or {}

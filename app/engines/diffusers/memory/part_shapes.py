@@ -17,6 +17,7 @@ from app.core.memory_parts import DENOISERS, PartShape
 from app.engines.diffusers.load.casting import float32_names, is_cast, part_class, skip_patterns
 from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.load_plan import LoadPlan
+from app.engines.diffusers.load.part_names import own_names, role_of
 from app.engines.diffusers.load.quantization import denoiser_of
 from app.engines.diffusers.load.weights import Tensor, TensorCount, tensors_of
 
@@ -37,21 +38,25 @@ def part_shapes(checkpoint: Checkpoint, load_plan: LoadPlan, pipeline_class: Any
     found = [
         _shape(name, checkpoint, tensors, load_plan, pipeline_class)
         for part, files in checkpoint.files.items()
-        for name, tensors in _by_part(part, files, denoiser_of(checkpoint)).items()
+        for name, tensors in _by_part(part, files, checkpoint).items()
     ]
     gguf, denoiser = load_plan.compression.gguf, load_plan.compression.denoiser
     return found if gguf is None else [_gguf_shape(gguf, denoiser), *(part for part in found if part.name != denoiser)]
 
 
-def _by_part(part: str, files: Collection[Path], denoiser: str) -> dict[str, dict[str, Tensor]]:
+def _by_part(part: str, files: Collection[Path], checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:
     """The tensors of `files` by part; in a single file (part "") the parts are told apart by name prefix."""
+    if part in checkpoint.separate:
+        tensors = tensors_of(checkpoint.separate[part])
+        return {part: {name: tensors[full] for name, full in own_names(list(tensors), role_of(part)).items()}}
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for file in files:
         for name, tensor in tensors_of(file).items():
             if part:
                 parts[part][name] = tensor
-            else:
-                owner = _IN_ONE_FILE.get(name.split(".")[0], denoiser or DENOISERS[0])
+                continue
+            owner = _IN_ONE_FILE.get(name.split(".")[0], denoiser_of(checkpoint) or DENOISERS[0])
+            if owner not in checkpoint.files:  # a VAE of its own takes the place of the file's
                 parts[owner][name.removeprefix("model.diffusion_model.")] = tensor
     return parts
 
@@ -71,7 +76,7 @@ def _shape(
         castable=sum(count.resized for tensor, count in counts.items() if _module(tensor) in layers),
         item=dtype.itemsize,
         kept_bytes=sum(count.kept_bytes for count in counts.values()),
-        mapped=not checkpoint.is_single_file and same >= 0.99 * numbers,
+        mapped=not checkpoint.is_single_file and name not in checkpoint.separate and same >= 0.99 * numbers,
         decodes_in_float32=dtype is torch.float16 and _decodes_in_float32(checkpoint, name, pipeline_class),
         **_tokens(checkpoint, name),
         **vars(_measure({tensor: count.resized for tensor, count in counts.items()})),
@@ -136,5 +141,5 @@ def _config(checkpoint: Checkpoint, part: str) -> Mapping[str, Any]:
     """The configuration of a part; None for what it does not say."""
     found: dict[str, Any] = defaultdict(lambda: None)
     with contextlib.suppress(OSError, ValueError):
-        found.update(json.loads((checkpoint.config / part / "config.json").read_text(encoding="utf-8")))
+        found.update(json.loads((checkpoint.folder_of(part) / "config.json").read_text(encoding="utf-8")))
     return found

@@ -46,7 +46,7 @@ def part_records(checkpoint: Checkpoint, use: Callable[[str], str]) -> dict[str,
     if checkpoint.is_single_file:
         return {}
     records = {
-        name: _record(checkpoint.path / name, kind, use(name), checkpoint.files.get(name, ()))
+        name: _record(checkpoint.folder_of(name), kind, use(name), checkpoint.files.get(name, ()))
         for name, kind in checkpoint.kinds.items()
         if name.startswith(_SHAREABLE)
     }
@@ -71,7 +71,7 @@ def _record(folder: Path, kind: str, use: str, weights: Iterable[Path]) -> PartR
     files = sorted(weights) or sorted(file for file in folder.iterdir() if file.is_file())
     if not files:
         return None
-    digest = hashlib.sha256(f"{kind}\0{use}\0{_config(folder)}\0{fingerprint(folder, files)}".encode())
+    digest = hashlib.sha256(f"{kind}\0{use}\0{_config(folder)}\0{fingerprint(files[0].parent, files)}".encode())
     return PartRecord(digest.hexdigest(), tuple(Stamp.of(file) for file in files))
 
 

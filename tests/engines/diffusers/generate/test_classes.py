@@ -130,7 +130,7 @@ def test_a_preview_that_fails_does_not_fail_the_picture(draw, monkeypatch, caplo
     def unfit(*_):
         raise RuntimeError("shape '[1, 8]' is invalid")
 
-    monkeypatch.setattr(preview.Previewer, "_as_grid", unfit)
+    monkeypatch.setattr(preview, "encoded_grid", unfit)
     control = Recorder()
     assert np.array_equal(draw("flux-kontext", "txt2img", control).images[0].pixels, plain)
     assert control.previews == []

@@ -13,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from app.core.families.lookup import video_rules
 from app.core.job import Phase
 from app.core.safety import SafetyResult
-from app.core.videos import VIDEO_FAMILIES
 from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.generate import preview
-from app.engines.diffusers.generate.task_pipelines import decode_frame, first_frame
+from app.engines.diffusers.generate.latents import decode, encoded_grid
 from app.engines.diffusers.memory.memory import part_bytes
 from app.engines.diffusers.safety import filter
 from app.errors import Cancelled, ContentBlocked, UnsupportedTask
@@ -147,7 +147,7 @@ def test_the_first_frame_alone_is_that_of_the_whole(tiny, family, count):
         pipe(**asked, generator=torch.Generator().manual_seed(7), output_type=kind).frames for kind in ("latent", "np")
     )
     with torch.inference_mode():
-        alone = decode_frame(pipe.vae, first_frame(pipe, latents, (96, 64)))
+        alone = decode(pipe, encoded_grid(pipe, latents, (96, 64)))
     pixels = ((alone[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy()
     assert np.allclose(pixels, whole[0][0], atol=1e-5)
 
@@ -235,13 +235,11 @@ def test_what_wan_sees_with_stays_in_float32(engine, spec_of, film):
         assert len(frames_of(made.videos[0])) == 9
 
 
-def test_the_table_of_families_names_pipelines_that_diffusers_has(tiny):
-    for name in VIDEO_FAMILIES:
-        assert "num_frames" in inspect.signature(getattr(diffusers, name).__call__).parameters
+def test_the_frame_steps_of_the_records_are_those_of_the_pipelines(tiny):
     for repo, name in (("ltx", "LTXPipeline"), ("wan", "WanPipeline")):
         pipe = getattr(diffusers, name).from_pretrained(tiny / repo)
         step = getattr(pipe, "vae_temporal_compression_ratio", None) or pipe.vae_scale_factor_temporal
-        assert VIDEO_FAMILIES[name].frame_step == step
+        assert video_rules(name).frame_step == step
 
 
 class TestSafety:

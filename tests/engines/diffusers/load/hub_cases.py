@@ -24,10 +24,16 @@ from tests.engines.diffusers.load.hub_process import shorten_retries
 
 
 def attempt(
-    repo: str, *, requires_auth: bool = False, source: str = "huggingface", lora: str | None = None, checker: str = ""
+    repo: str,
+    *,
+    requires_auth: bool = False,
+    source: str = "huggingface",
+    lora: str | None = None,
+    checker: str = "",
+    **options: str,
 ) -> dict[str, object]:
     fields = {"id": "model", "name": "model", "repo": repo, "description": "", "source": source}
-    spec = ModelSpec.model_validate(fields | {"requires_auth": requires_auth})
+    spec = ModelSpec.model_validate(fields | {"requires_auth": requires_auth, "options": options})
     request = GenerationRequest(
         model_id="model",
         prompt="a red cat",
@@ -82,6 +88,18 @@ def main() -> None:
         "lora_private": attempt("tiny/flux", lora="tiny/private"),
         "lora_pickled": attempt("tiny/flux", lora="tiny/pickled"),
     }
+    file = {"repo": "transformer.safetensors", "source": "local"}
+    results |= {
+        "base": attempt(**file, base="tiny/base"),
+        "base_again": attempt(**file, base="tiny/base"),
+        "base_and_vae": attempt(**file, base="tiny/base", vae="tiny/vae"),
+        "base_and_vae_again": attempt(**file, base="tiny/base", vae="tiny/vae"),
+        "base_of_a_gated_repo": attempt(**file, base="tiny/gated"),
+        "vae_that_is_gone": attempt(**file, base="tiny/base", vae="tiny/gone"),
+        "vae_that_is_a_lora": attempt(**file, base="tiny/base", vae="tiny/lora"),
+        "vae_of_a_pipeline": attempt("tiny/flux", vae="tiny/pipeline"),
+        "vae_of_another_family": attempt("tiny/flux", vae="tiny/sd15"),
+    }
     with urllib.request.urlopen(f"{os.environ['HF_ENDPOINT']}/close"):
         pass
     results["unreachable"] = attempt("tiny/sd35")
@@ -93,6 +111,8 @@ def main() -> None:
     huggingface_hub.constants.HF_HUB_OFFLINE = True
     results["offline"] = attempt("tiny/sd35")
     results["lora_offline"] = attempt("tiny/flux", lora="tiny/another")
+    results["base_offline"] = attempt(**file, base="tiny/base", vae="tiny/vae")
+    results["whole_model_of_the_base"] = attempt("tiny/base")
     results["offline_cached"] = attempt("tiny/flux")
     sys.stdout.write(json.dumps(results))
 

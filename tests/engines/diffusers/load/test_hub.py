@@ -29,8 +29,12 @@ def answers(tiny, tmp_path_factory):
     make_lora(tiny / "flux", folder / "many" / "a.safetensors", rank=40)
     make_lora(tiny / "flux", folder / "many" / "b.safetensors")
     make_lora(tiny / "flux", folder / "many" / "small.safetensors", rank=1)
+    shutil.copy(tiny / "flux/transformer/diffusion_pytorch_model.safetensors", folder / "transformer.safetensors")
+    vae = Path(shutil.copytree(tiny / "flux/vae", folder / "vae"))
+    (vae / "copy.vae.safetensors").write_bytes(b"another layout")
+    more = {"tiny/base": tiny / "flux", "tiny/vae": vae, "tiny/sd15": tiny / "sd15", "tiny/pipeline": tiny / "flux"}
     repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled, "tiny/fp16": halved}
-    with HubServer(repos | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
+    with HubServer(repos | more | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
         return run_cases("tests.engines.diffusers.load.hub_cases", folder, hub)
 
 
@@ -55,6 +59,11 @@ def answers(tiny, tmp_path_factory):
         ("lora_unreachable", "ModelDownloadFailed", "model_unavailable", True, "file into the folder LORAS_DIR"),
         ("lora_offline", "ModelUnavailable", "model_unavailable", False, "file into the folder LORAS_DIR"),
         ("checker_unreachable", "ModelDownloadFailed", "model_unavailable", True, "folder into MODEL_CACHE_DIR"),
+        ("base_of_a_gated_repo", "ModelRequiresAuth", "model_requires_auth", False, "tiny/gated is gated"),
+        ("vae_that_is_gone", "ModelUnavailable", "model_unavailable", False, "The hub has no tiny/gone"),
+        ("vae_that_is_a_lora", "ModelUnavailable", "model_unavailable", False, "tiny/lora has no VAE"),
+        ("vae_of_another_family", "ModelUnavailable", "model_unavailable", False, "is one of another family"),
+        ("whole_model_of_the_base", "ModelUnavailable", "model_unavailable", False, "HF_HUB_OFFLINE"),
         ("offline", "ModelUnavailable", "model_unavailable", False, "HF_HUB_OFFLINE"),
     ],
 )
@@ -81,6 +90,32 @@ def test_a_repository_with_weights_in_one_variant_only_is_fetched_in_that(answer
 
 def test_no_pickle_is_ever_fetched(answers):
     assert not [path for path in answers["asked"] if path.endswith(".bin")]
+
+
+def test_a_file_on_a_base_of_the_hub_draws_as_the_whole_model(answers):
+    assert answers["base"]["sum"] == answers["first"]["sum"]
+    assert answers["base"]["downloading"]
+    own, base = answers["base"]["revision"].split(" + base ")
+    assert (own[:15], base) == ("sampled-sha256:", COMMIT)
+    assert answers["base_again"] == {**answers["base"], "downloading": False}
+
+
+def test_a_vae_of_the_hub_is_fetched_and_part_of_the_revision(answers):
+    assert answers["base_and_vae"]["sum"] == answers["first"]["sum"]
+    assert answers["base_and_vae"]["revision"] == f"{answers['base']['revision']} + vae {COMMIT}"
+    assert answers["base_and_vae_again"] == {**answers["base_and_vae"], "downloading": False}
+    assert answers["base_offline"] == answers["base_and_vae_again"]
+    assert answers["vae_of_a_pipeline"]["sum"] == answers["first"]["sum"]
+
+
+def test_weights_that_a_model_replaces_are_not_fetched(answers):
+    fetched = [path for path in answers["asked"] if path.startswith("GET") and path.endswith(".safetensors")]
+    assert not [path for path in fetched if "tiny/base" in path and "/transformer/" in path]
+    assert [path for path in fetched if "tiny/base" in path and "/text_encoder/" in path]
+    assert not [path for path in fetched if path.endswith("copy.vae.safetensors")]
+    pipeline = [path for path in fetched if "tiny/pipeline" in path]
+    assert len(pipeline) == 1
+    assert "/vae/" in pipeline[0]
 
 
 def test_a_lora_is_fetched_once(answers):

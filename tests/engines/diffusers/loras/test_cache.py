@@ -267,7 +267,7 @@ def test_the_manifest_names_the_lora(engine, spec_of, ask, make, folder):
         ("flux", "sd35", "It was made for FLUX"),
         ("flux", "sdxl", "It was made for FLUX"),
         ("sdxl", "flux", "It was made for a Stable Diffusion model with a UNet"),
-        ("sana", "flux", "It was made for Sana"),
+        ("sana", "flux", "transformer has no layer"),
         ("sd15", "sdxl", "unet has"),
         ("sd35", "flux", "transformer has"),
     ],

@@ -1,0 +1,50 @@
+"""The families that make videos."""
+
+from __future__ import annotations
+
+from app.core.families.family import Family, VideoRules
+
+_LTX = VideoRules(frame_step=8, multiple_of=32, width=704, height=512, num_frames=161, fps=25)
+_LTX2 = VideoRules(frame_step=8, multiple_of=32, width=768, height=512, num_frames=121, fps=24)
+_WAN = VideoRules(frame_step=4, multiple_of=16, width=832, height=480, num_frames=81, fps=16)
+_HUNYUAN = VideoRules(frame_step=4, multiple_of=16, width=1280, height=720, num_frames=129, fps=24)
+_HUNYUAN_15 = VideoRules(frame_step=4, multiple_of=16, width=832, height=480, num_frames=121, fps=24)
+_COGVIDEOX = VideoRules(frame_step=4, multiple_of=16, width=720, height=480, num_frames=49, fps=8)
+_SKYREELS = VideoRules(frame_step=4, multiple_of=16, width=960, height=544, num_frames=97, fps=24)
+_KANDINSKY = VideoRules(frame_step=4, multiple_of=16, width=768, height=512, num_frames=121, fps=24)
+_SANA = VideoRules(frame_step=4, multiple_of=32, width=832, height=480, num_frames=81, fps=16)
+_MOCHI = VideoRules(frame_step=6, multiple_of=16, width=848, height=480, num_frames=85, fps=30)
+_ALLEGRO = VideoRules(frame_step=4, multiple_of=8, width=1280, height=720, num_frames=85, fps=15)
+
+VIDEO_FAMILIES = (
+    Family(
+        "LTX-2",
+        ("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
+        siblings={"txt2video": "LTX2Pipeline", "img2video": "LTX2ImageToVideoPipeline"},
+        video=_LTX2,
+    ),
+    Family("LTX-Video with conditions", ("LTXCondition*",), tasks=("txt2video", "img2video"), video=_LTX),
+    Family(
+        "LTX-Video",
+        ("LTXPipeline", "LTXImageToVideoPipeline"),
+        siblings={"txt2video": "LTXPipeline", "img2video": "LTXImageToVideoPipeline"},
+        video=_LTX,
+    ),
+    Family("Wan VACE", ("WanVACE*",), tasks=("txt2video",), video=_WAN, float32_parts=("vae",)),
+    Family(
+        "Wan",
+        ("WanPipeline", "WanImageToVideoPipeline"),
+        siblings={"txt2video": "WanPipeline", "img2video": "WanImageToVideoPipeline"},
+        sibling_flag="expand_timesteps",
+        video=_WAN,
+        float32_parts=("vae", "image_encoder"),
+    ),
+    Family("HunyuanVideo 1.5", ("HunyuanVideo15*",), video=_HUNYUAN_15),
+    Family("HunyuanVideo", ("HunyuanVideo*", "HunyuanSkyreels*"), video=_HUNYUAN),
+    Family("CogVideoX", ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"), video=_COGVIDEOX),
+    Family("SkyReels-V2", ("SkyReelsV2*",), video=_SKYREELS, float32_parts=("vae", "image_encoder")),
+    Family("Kandinsky 5 Video", ("Kandinsky5T2VPipeline", "Kandinsky5I2VPipeline"), video=_KANDINSKY),
+    Family("Sana Video", ("SanaVideo*", "SanaImageToVideo*"), video=_SANA),
+    Family("Mochi", ("Mochi*",), video=_MOCHI),
+    Family("Allegro", ("Allegro*",), video=_ALLEGRO),
+)

@@ -75,9 +75,9 @@ def calls(monkeypatch) -> list[tuple[list[int], Any]]:
     drawing = generate.draw
 
     def remember(pipeline, arguments, seeds, watch):
-        pictures = drawing(pipeline, arguments, seeds, watch)
-        seen.append((list(seeds), pictures))
-        return pictures
+        drawn = drawing(pipeline, arguments, seeds, watch)
+        seen.append((list(seeds), drawn.pictures))
+        return drawn
 
     for module in (generate, batched):
         monkeypatch.setattr(module, "draw", remember)

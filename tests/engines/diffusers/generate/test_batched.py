@@ -43,7 +43,7 @@ def test_each_is_that_of_its_words_and_seed_alone(engine, spec_of, some, calls, 
     made = engine.generate_merged(spec, requests, recorders())
     ((_, together),) = calls
     calls.clear()
-    for request, generation, picture in zip(requests, made, together.pictures, strict=True):
+    for request, generation, picture in zip(requests, made, together, strict=True):
         alone = engine.generate(spec, request, Recorder())
         assert np.abs(picture - calls[-1][1][0]).max() <= TOLERANCE
         assert [image.seed for image in generation.images] == [request.seed]

@@ -29,7 +29,7 @@ def test_each_is_that_of_its_seed_alone(engine, four_at_once, spec_of, ask, call
     assert [seeds for seeds, _ in calls] == [[40, 41, 42, 43], [44, 45]]
     assert [image.seed for image in made.images] == list(range(40, 46))
     assert made.effective["drawn_together"] == 4
-    batched = [picture for _, drawn in calls for picture in drawn.pictures]
+    batched = [picture for _, pictures in calls for picture in pictures]
     calls.clear()
     engine.generate(spec_of(family), ask(num_images=6, seed=40, guidance_scale=4.0), Recorder())
     for picture, (_, alone) in zip(batched, calls, strict=True):

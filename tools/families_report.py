@@ -25,14 +25,14 @@ import torch
 
 from app.config import ROOT
 from app.core.catalog import ModelOptions, ModelSpec
-from app.core.families.lookup import family_of
+from app.core.families.lookup import FRAMES_ARGUMENTS, family_of
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TASKS, VIDEO_TASKS
 from app.engines.base import EngineSettings, Inputs, Pixels
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.generate import generate, preview
-from app.engines.diffusers.generate.arguments import call_of, guides_by_negative_prompt
+from app.engines.diffusers.generate.arguments import call_of, guides_by_negative_prompt, has_bins
 from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of
 from app.engines.diffusers.load.checkpoint import inspect_folder
 from app.engines.diffusers.load.processors import load_processors
@@ -43,12 +43,14 @@ from tools.tiny_models.samples import SAMPLES
 
 PAGE = ROOT / "docs" / "MODELS.md"
 SEED = 5
+FIXED_STEPS = ("sana-sprint",)
 STEPS = 3  # with a strength of 0.8 two are run, and the last has no preview
 CLOSE = 1e-5  # of 0 to 1, before rounding
 _GUIDANCE = ("guidance_scale", "distilled_guidance_scale")
 _REQUESTED = (  # what a request can say; everything else is left to the pipeline by both
-    *("prompt", "negative_prompt", "num_inference_steps", "width", "height", "num_frames", "frames", "strength"),
-    *(*_GUIDANCE, "true_cfg_scale", "guidance_scale_2", "image", "images", "mask_image"),
+    *("prompt", "negative_prompt", "num_inference_steps", "width", "height", "num_frames", "frames", "video_length"),
+    "strength",
+    *(*_GUIDANCE, "true_cfg_scale", "guidance_scale_2", "image", "images", "input_images", "mask_image"),
 )
 _AT_ONCE = ("FIRST_AFTER_SECONDS", "SHOWN_AT_LEAST_SECONDS", "PAUSE_SECONDS", "PAUSE_COSTS")
 
@@ -113,13 +115,22 @@ def request_of(family: str, task: str, arguments: Mapping[str, Any]) -> Generati
         fields
         | {"model_id": family, "prompt": arguments["prompt"], "negative_prompt": negative, "task": task, "seed": SEED}
         | {"num_inference_steps": arguments["num_inference_steps"], "guidance_scale": guidance}
-        | {"num_frames": arguments.get("num_frames", arguments.get("frames"))}
+        | {"num_frames": next((arguments[name] for name in FRAMES_ARGUMENTS if name in arguments), None)}
     )
+
+
+def requested(family: str, task: str) -> dict[str, Any]:
+    """The sample's arguments of a call that a request can have."""
+    sample = SAMPLES[family]
+    arguments = {name: value for name, value in sample.arguments(task).items() if name in _REQUESTED}
+    if family not in FIXED_STEPS:
+        arguments["num_inference_steps"] = max(STEPS, sample.steps)
+    return arguments
 
 
 def inputs_of(arguments: Mapping[str, Any]) -> Inputs:
     """The input images among `arguments`, by slot."""
-    images = arguments.get("image") or arguments.get("images") or []
+    images = arguments.get("image") or arguments.get("images") or arguments.get("input_images") or []
     images = images if isinstance(images, list) else [images]
     found = {f"image-{n}" if n > 1 else "image": np.asarray(image) for n, image in enumerate(images, 1)}
     if "mask_image" in arguments:
@@ -164,9 +175,12 @@ def drawn_directly(family: str, task: str, folder: Path, arguments: Mapping[str,
     call, given = call_of(pipeline), dict(arguments)
     if guides_by_negative_prompt(call) and given.get("true_cfg_scale", call.takes["true_cfg_scale"]) > 1:
         given.setdefault("negative_prompt", " ")  # else the guidance has no effect
+    if "use_resolution_binning" in call.takes:
+        given["use_resolution_binning"] = has_bins(pipeline, call)
     if "max_area" in call.takes and sample.width and sample.height:
         given["max_area"] = sample.width * sample.height  # else Kontext draws a megapixel
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
         output = pipeline(**given, generator=torch.Generator("cpu").manual_seed(SEED), output_type="np")
     return pictures_of(output)[0]
 
@@ -192,8 +206,7 @@ def drawn_by_engine(
 def check(engine: DiffusersEngine, family: str, task: str, folder: Path) -> Row:
     """Draw both ways and compare."""
     sample, control = SAMPLES[family], Recorder()
-    arguments = {name: value for name, value in sample.arguments(task).items() if name in _REQUESTED}
-    arguments["num_inference_steps"] = max(STEPS, sample.steps)
+    arguments = requested(family, task)
     with small_edits(sample.classes.get(task, sample.pipeline)):
         try:
             ours = drawn_by_engine(engine, family, task, folder, arguments, control)

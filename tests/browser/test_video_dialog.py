@@ -17,7 +17,10 @@ from tests.providers.schemas import SIZED, document
 from tests.waiting import wait_until
 
 PICTURE = {"type": "string", "format": "uri"}
-FUSSY = document({"prompt": {"type": "string", "maxLength": 10}, "image": PICTURE}, ("prompt", "image"))
+MODE = {"type": "string", "enum": ["calm", "wild"], "title": "Weather"}
+FUSSY = document(
+    {"prompt": {"type": "string", "maxLength": 10}, "image": PICTURE, "mode": MODE}, ("prompt", "image", "mode")
+)
 PLAYS = "video => !video.paused && video.readyState >= 2 && video.videoWidth === 48"
 SETTINGS = {
     "REPLICATE_API_TOKEN": TOKEN,
@@ -133,7 +136,11 @@ def test_errors_are_shown_in_the_dialog_and_input_is_kept(
     dialog.get_by_label("Model").select_option("acme/fussy")
     words.fill("far too long a prompt")
     dialog.get_by_role("button", name="Generate").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("prompt must have 10 characters or less")
+    expect(dialog.get_by_role("alert")).to_contain_text("Prompt must have 10 characters or less")
+    expect(dialog.get_by_role("alert")).to_contain_text("Weather is required")
+    mode = dialog.get_by_label("Weather")
+    expect(mode).to_have_attribute("aria-invalid", "true")
+    expect(mode).to_have_accessible_description("is required")
     expect(words).to_have_attribute("aria-invalid", "true")
     expect(words).to_be_focused()
     expect(words).to_have_value("far too long a prompt")
@@ -143,11 +150,13 @@ def test_errors_are_shown_in_the_dialog_and_input_is_kept(
     expect(page.locator(".lightbox")).to_be_visible()
     video_dialog(page, page.locator(".lightbox"))
     expect(words).to_have_value("far too long a prompt")
+    mode.select_option("wild")
     words.fill("it rains")
     expect(dialog.get_by_role("alert")).to_be_hidden()
     page.keyboard.press("Control+Enter")
     expect(dialog).to_be_hidden()
     wait_until(lambda: in_gallery(studio, "it rains"), "it never came")
+    assert provider.created_for("it rains")[0].input["mode"] == "wild"
     expect(page.locator("#job-panel .picture video")).to_be_visible()
     assert page.locator("#job-panel .picture video").evaluate("video => video.paused"), (
         "plays in spite of reduced motion"

@@ -18,7 +18,7 @@ READ_ARGUMENTS = frozenset(
     {
         *("prompt", "negative_prompt", "width", "height", "num_inference_steps", "strength", "max_area"),
         *("guidance_scale", "guidance_scale_2", "true_cfg_scale", "distilled_guidance_scale"),
-        *("image", "images", "mask_image", "num_images_per_prompt", "max_sequence_length"),
+        *("image", "images", "input_images", "mask_image", "num_images_per_prompt", "max_sequence_length"),
         *("num_frames", "frames", "video_length", "frame_rate", "fps"),
         *("control_image", "control_mask", "control_video", "video", "audio", "reference_images"),
         *("prompt_2", "clip_skip", "ip_adapter_image", "sigmas", "timesteps", "callback_on_step_end"),

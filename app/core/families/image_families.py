@@ -46,7 +46,7 @@ IMAGE_FAMILIES = (
     Family("Kandinsky 5", ("Kandinsky5T2IPipeline", "Kandinsky5I2IPipeline")),
     Family("Kolors", ("Kolors*",), made_in_float16=True),
     Family("GLM-Image", ("GlmImage*",), most_pictures=3),
-    Family("OmniGen", ("OmniGen*",), tasks=("txt2img",)),
+    Family("OmniGen", ("OmniGen*",), most_pictures=3),
     Family("Joy Image Edit", ("JoyImageEdit*",), tasks=("edit",), most_pictures=3),
     Family("LongCat Image Edit", ("LongCatImageEdit*",), tasks=("edit",)),
 )

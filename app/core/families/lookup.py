@@ -18,7 +18,7 @@ from app.core.tasks import TASKS, Task
 
 FAMILIES = (*IMAGE_FAMILIES, *VIDEO_FAMILIES)
 FRAMES_ARGUMENTS = ("num_frames", "frames", "video_length")
-PICTURE_ARGUMENTS = ("image", "images")
+PICTURE_ARGUMENTS = ("image", "images", "input_images")
 USUAL_FPS = 16  # for families without a record
 _NO_CONFIG: Mapping[str, Any] = {}
 
@@ -27,7 +27,7 @@ _UNUSABLE = re.compile(
     r"Control|Adapter|Prior|Decoder|SuperResolution|LatentUp|DiffEdit|Variation|Marigold|VisualCloze|PaintByExample"
     r"|Layered|Redux|Audio|VideoTo(?!World)|Video2Video|Layout|UniDiffuser|DiffusionGemma|LLaDA|HDR|InContext"
 )
-_SENT = frozenset({"prompt", "image", "images", "mask_image"})
+_SENT = frozenset({"prompt", "mask_image", *PICTURE_ARGUMENTS})
 _NOT_SENT = frozenset({"control_image", "control_mask", "control_video", "audio"})
 _FROM_A_PICTURE = re.compile(r"Edit(?!ing)|InstructPix2Pix|I2I|Img2Img|Upscale|Refiner")
 _VIDEO_FROM_A_PICTURE = re.compile(r"ImageToVideo|Image2Video|(?<!T)I2V|VideoToWorld|Framepack")

@@ -13,12 +13,12 @@ let receiver = null; // takes the image instead: the field of a provider's model
 export const setReceiver = (next) => (receiver = next);
 
 /** Whether any model supports an input image. */
-export const canUseInputImage = () => catalog.models.some((model) => model.tasks.includes("img2img"));
+export const canUseInputImage = () => catalog.models.some(takes);
 
 /** {image, strength} for a request to `model`, {} when there is no image or the model does not support it. */
 export function chosenInputImage(model) {
   if (!image || !takes(model)) return {};
-  return isVideoModel(model) ? { image } : { image, strength: Number(strength.value) };
+  return hasStrength(model) ? { image, strength: Number(strength.value) } : { image };
 }
 
 export function useInputImage(item) {
@@ -52,18 +52,20 @@ export function clearInputImage() {
 /** Shows how the chosen model uses the image. */
 export function applyInputImage() {
   const able = takes(chosen());
-  const video = isVideoModel(chosen());
-  strength.disabled = !able || video;
+  strength.disabled = !able || !hasStrength(chosen());
   box.dataset.able = String(able);
-  if (able && video) say(note, "The video begins with it.");
+  if (able && isVideoModel(chosen())) say(note, "The video begins with it.");
+  else if (able && strength.disabled) say(note, "Say in the prompt what to change.");
   else if (able) say(note, "Less keeps more of the picture.");
   else say(note, `${chosen()?.name ?? "This model"} cannot start from a picture. It is kept for a model that can.`);
   show();
 }
 
 // The tasks of a model that is not downloaded yet are unknown: the server checks the request.
-const takes = (model) => Boolean(model) && (model.tasks.some((task) => task.startsWith("img2")) || !model.available);
+const takes = (model) => Boolean(model) && (model.tasks.some((task) => /^img2|^edit$/.test(task)) || !model.available);
 const isVideoModel = (model) => model?.media === "video";
+const hasStrength = (model) =>
+  !isVideoModel(model) && (model.tasks.includes("img2img") || !model.tasks.includes("edit"));
 
 function setImage(source, shown, name) {
   if (receiver) return receiver(source, shown);

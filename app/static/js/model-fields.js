@@ -7,13 +7,13 @@ import { paint } from "./steps.js";
 const MOST_STEPS = 1000; // of a slider; wider ranges are typed
 const OWN = "the model’s own";
 
-/** `changed` is called after each change by the user. */
-export function makeField(field, changed) {
-  const id = `input-${field.name}`;
+/** `changed` is called after each change by the user. Ids of controls begin with `prefix`. */
+export function makeField(field, changed, prefix = "input") {
+  const id = `${prefix}-${field.name}`;
   const { control, labelled = true, set, value, ...more } = (field.many && field.kind !== "file" ? many : CONTROLS[field.kind])(field, id, changed);
   const error = el("p", { class: "note field-error", id: `${id}-error`, hidden: true });
   const note = field.description && el("p", { class: "note", id: `${id}-note` }, field.description);
-  const title = [field.title, field.required ? el("span", { class: "value" }, "required") : ""];
+  const title = field.required ? [field.title, " ", el("span", { class: "value" }, "required")] : [field.title];
   const node = labelled
     ? el("div", { class: "field" }, el("label", { for: id }, ...title), control, note, error)
     : el("fieldset", { class: "field", id }, el("legend", {}, ...title), control, note, error);

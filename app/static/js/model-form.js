@@ -3,6 +3,7 @@
 
 import { get } from "./api.js";
 import { $, button, el } from "./dom.js";
+import { markFields, nameIn, sentenceOf } from "./field-errors.js";
 import { setReceiver } from "./input-image.js";
 import { keepSettings, settingsOf } from "./model-settings.js";
 import { makeField } from "./model-fields.js";
@@ -112,17 +113,9 @@ export async function submit(options) {
 
 /** Shows errors at their fields. Returns a sentence about them, null when none is about the form. */
 export function mark(errors) {
-  for (const field of fields) field.mark(errors.filter((one) => nameIn(one.field) === field.name).map(({ message }) => message).join("; "));
+  markFields(fields, errors);
   const first = fields.find((field) => errors.some((one) => nameIn(one.field) === field.name));
   first?.node.closest("details")?.setAttribute("open", "");
   first?.focus();
-  const own = errors.filter(({ field }) => field === "model" || field.startsWith("input."));
-  return own.length ? own.map(({ field, message }) => `${titleOf(field)} ${message}`).join("; ") : null;
-}
-
-const nameIn = (field) => field.split(".")[1];
-
-function titleOf(field) {
-  const name = nameIn(field) ?? "model";
-  return fields.find((one) => one.name === name)?.title ?? `${name[0].toUpperCase()}${name.slice(1).replaceAll("_", " ")}`;
+  return sentenceOf(errors, fields);
 }

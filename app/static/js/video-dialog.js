@@ -2,7 +2,9 @@
 
 import { get } from "./api.js";
 import { button, el, say } from "./dom.js";
+import { markFields, sentenceOf } from "./field-errors.js";
 import { bound, lengthOf, snap } from "./length.js";
+import { style } from "./router.js";
 import { send } from "./send.js";
 import { localStore } from "./storage.js";
 
@@ -20,6 +22,7 @@ const frames = el("input", { id: "video-frames", type: "number", inputmode: "num
 const fps = el("input", { id: "video-fps", type: "number", inputmode: "numeric", onchange: () => snap(fps) });
 const length = el("div", { class: "free-size" }, el("label", { for: "video-frames" }, "Frames"), frames, el("i"), el("label", { for: "video-fps" }, "A second"), fps);
 const more = el("div", { class: "video-more" }); // other required inputs of a provider's model
+let fields = []; // theirs
 const problem = el("p", { class: "form-error", id: "video-error", role: "alert", hidden: true });
 const submit = el("button", { class: "primary", type: "submit" }, "Generate");
 const form = el(
@@ -71,7 +74,7 @@ function describe() {
   described = one;
   say(about, one.description);
   length.hidden = !isHere(one);
-  more.replaceChildren();
+  showFields([]);
   if (isHere(one)) bound(frames, fps, one);
   else loadFields(one);
 }
@@ -79,29 +82,23 @@ function describe() {
 /** Without the schema no fields are shown, and the server reports missing inputs. */
 async function loadFields(one) {
   try {
-    const schema = await get(one.schema_url);
-    if (described === one) more.replaceChildren(...requiredFields(schema));
+    const [schema, { makeField }] = await Promise.all([get(one.schema_url), import("./model-fields.js"), style("model-form")]);
+    const wanted = ({ name, required, default: usual }) => required && usual === null && name !== one.first_frame && name !== "prompt";
+    if (described === one) showFields(schema.fields.filter(wanted).map((field) => makeField(field, () => complain(null), "video")));
   } catch {
     if (described === one) described = null; // the next time
   }
 }
 
-/** Fields for the model's required inputs that this dialog does not have already. */
-function requiredFields({ input_schema: { properties = {} }, required, defaults, first_frame: first }) {
-  const names = required.filter((name) => name !== first && name !== "prompt" && !(name in defaults));
-  return names.map((name) => {
-    const { type, title, enum: choices } = properties[name] ?? {};
-    const attributes = { id: `video-${name}`, data: { input: name } };
-    const control = choices
-      ? el("span", { class: "select" }, el("select", attributes, choices.map((choice) => el("option", { value: choice }, String(choice)))))
-      : el("input", { type: type === "integer" || type === "number" ? "number" : "text", step: "any", ...attributes });
-    return el("div", { class: "field" }, el("label", { for: `video-${name}` }, title ?? name.replaceAll("_", " ")), control);
-  });
+function showFields(next) {
+  fields = next;
+  for (const field of fields) field.set(field.default);
+  more.replaceChildren(...fields.map(({ node }) => node));
 }
 
 function requestOf(one, words) {
   if (isHere(one)) return { prompt: words, model_id: one.id, image: item.image_id, settings: lengthOf(frames, fps) };
-  const inputs = [...more.querySelectorAll("[data-input]")].filter(({ value }) => value !== "").map((node) => [node.dataset.input, node.value]);
+  const inputs = fields.map((field) => [field.name, field.value()]).filter(([, value]) => value !== undefined);
   return { model: one.model, source_image_id: item.image_id, input: { ...Object.fromEntries(inputs), ...(words ? { prompt: words } : {}) } };
 }
 
@@ -118,7 +115,7 @@ async function make(event) {
     await send(request, { to: isHere(one) ? "api/generate" : "api/run-video-model", job, waiting: () => busy(true, "Waiting for the server…"), accepted: done });
     localStore.write("lastVideoModel", keyOf(one));
   } catch (error) {
-    complain(sentenceOf(error), error.errors);
+    complain(sentenceOf(error.errors ?? [], fields) ?? error.message, error.errors);
   } finally {
     busy(false, "Generate");
   }
@@ -131,16 +128,10 @@ async function done() {
   location.hash = "#/";
 }
 
-/** The server's error message, with field names as in this dialog. */
-function sentenceOf({ message, errors = [] }) {
-  const named = errors.filter(({ field }) => /^(input|settings)\./.test(field));
-  if (!named.length) return message;
-  return named.map(({ field, message: why }) => `${field.replace(/^\w+\./, "").replaceAll("_", " ")} ${why}`).join("; ");
-}
-
 function complain(sentence, errors = []) {
   problem.hidden = !sentence;
   say(problem, sentence ?? "");
+  markFields(fields, errors);
   const atFault = errors.some(({ field }) => field === "prompt" || field === "input.prompt");
   prompt.setAttribute("aria-invalid", String(atFault));
   if (atFault) prompt.focus();

@@ -18,7 +18,7 @@ from app.services import signed_urls
 from app.services.jobs.status import view
 from tests.api.conftest import Worker
 from tests.api.native.keyed import Keyed, submit
-from tests.api.security.walk import Walk, requests
+from tests.api.security.walk import PUBLIC, SOMEBODY, Walk, canonical, plain, requests
 
 Problem = Callable[[TestResponse, int, str], dict]
 
@@ -61,10 +61,10 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def test_they_need_no_token(keyed: Keyed) -> None:
     image_id = picture_of(keyed, keyed.alice)
     urls = signed(keyed.alice, image_id, seconds=600)
-    for name, plain in (("url", f"/api/image/{image_id}"), ("thumbnail_url", f"/api/image/{image_id}/thumbnail")):
+    for name, path in (("url", f"/api/image/{image_id}"), ("thumbnail_url", f"/api/image/{image_id}/thumbnail")):
         opened = keyed.nobody.get(urls[name])
-        assert (opened.status_code, opened.data) == (200, keyed.alice.get(plain).data)
-        assert keyed.nobody.get(plain).status_code == 401
+        assert (opened.status_code, opened.data) == (200, keyed.alice.get(path).data)
+        assert keyed.nobody.get(path).status_code == 401
         cache = opened.headers["Cache-Control"]
         assert cache.startswith("private, max-age=")
         assert 590 <= int(cache.split("=")[1].split(",")[0]) <= 600
@@ -160,28 +160,35 @@ def test_no_other_query_is_valid(keyed: Keyed, change: Callable[[str], str]) -> 
 
 
 def test_a_signature_opens_no_other_route_and_changes_nothing(keyed: Keyed) -> None:
-    """Every route, by every method and spelling, with the query of a valid URL of the very id in its path."""
-    sign = keyed.context.signed_urls.signing()
+    """Every route by every method, with the query of a valid URL of the id in its path; pictures' in every spelling."""
+    urls = keyed.context.signed_urls.signing()(SOMEBODY)
+    public = {
+        rule.endpoint
+        for rule in keyed.app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if (method, canonical(rule.rule)) in PUBLIC
+    }
     walk = Walk(keyed)
     ran = set()
     for request in requests(keyed.app):
+        if request.path != plain(request.rule) and not request.rule.rule.startswith("/api/image/"):
+            continue
         for name in ("url", "thumbnail_url"):
-            query = urlsplit(getattr(sign("0123456789abcdef" * 2), name)).query
             walk.ran.clear()
-            request.send(keyed.nobody, query)
-            ran |= {(name, request.method, view) for view in walk.ran if view.startswith("images.")}
+            request.send(keyed.nobody, urlsplit(getattr(urls, name)).query)
+            ran |= {(name, request.method, view) for view in walk.ran if view not in public}
     assert ran == {
         ("url", "GET", "images.image"),
         ("url", "HEAD", "images.image"),
         ("thumbnail_url", "GET", "images.image_thumbnail"),
         ("thumbnail_url", "HEAD", "images.image_thumbnail"),
     }
-    assert list(walk.faults()) == []
 
 
 def test_all_can_be_revoked_at_once(keyed: Keyed, problem: Problem) -> None:
     image_id = picture_of(keyed, keyed.alice)
     url = signed(keyed.alice, image_id)["url"]
+    assert keyed.nobody.get(url).status_code == 200
     keyed.context.signed_urls.revoke_all()
     problem(keyed.nobody.get(url), 403, "invalid_signature")
     fresh = signed(keyed.alice, image_id)["url"]

@@ -121,9 +121,14 @@ def _fault_of_refusal(name: str, request: Request, answer: TestResponse) -> str 
     return None if code in (None, body["code"]) else f"{answer.status_code} {body['code']}"
 
 
+def plain(rule: Rule) -> str:
+    """The path of a route with the id SOMEBODY in it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", SOMEBODY, rule.rule)
+
+
 def requests(app: Flask) -> Iterator[Request]:
     for rule in list(app.url_map.iter_rules()):
-        path = re.sub(r"<(?:\w+:)?(\w+)>", SOMEBODY, rule.rule)
+        path = plain(rule)
         for method in METHODS:
             for spelling in sorted(spellings(path)):
                 yield Request(rule, method, spelling)

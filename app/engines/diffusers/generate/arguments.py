@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from app.core.families.calls import PipelineCall
-from app.core.families.lookup import FRAMES_ARGUMENTS, family_of
+from app.core.families.lookup import FRAMES_ARGUMENTS, PICTURE_ARGUMENTS, family_of, makes_videos
 from app.core.inputs import role_of
 from app.core.request import GenerationRequest
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS
@@ -24,6 +24,7 @@ _WORTH_KNOWING = (  # defaults written into the manifest
     *("max_sequence_length", "num_frames", "frame_rate"),
 )
 _UNASKED = ("max_sequence_length", "frame_rate")  # our defaults, not requested
+_BINNED = (16, 32, 64, 128, 256)  # sides of the latents
 _EMPTY_NEGATIVE = " "  # guidance by a negative prompt needs one; the empty text is taken for none
 
 
@@ -61,7 +62,7 @@ def pipeline_arguments(
         "guidance_scale_2": request.guidance_scale_2,
         "max_sequence_length": max_sequence_length,
     }
-    arguments: dict[str, Any] = {"prompt": request.prompt}
+    arguments: dict[str, Any] = {"prompt": _prompt(call, request.prompt, inputs)}
     for name, value in (settings | _guidance(call, request)).items():
         if value is None:
             continue
@@ -73,6 +74,8 @@ def pipeline_arguments(
         arguments["max_area"] = request.width * request.height  # Kontext would scale the size to its own area
         if "_auto_resize" in call.takes and "mask_image" in call.takes:
             arguments["_auto_resize"] = False  # and use the scaled image's size for the masked area
+    if "use_resolution_binning" in call.takes and not has_bins(pipeline, call):
+        arguments["use_resolution_binning"] = False
     arguments |= _negative_prompt(call, request, arguments, warnings)
     defaults = {name: call.takes[name] for name in _WORTH_KNOWING if name in call.takes}
     effective = {"num_inference_steps": request.num_inference_steps} | defaults | arguments
@@ -80,6 +83,13 @@ def pipeline_arguments(
         effective["num_frames"] = effective.pop(frames)
     warnings += truncation_warnings(pipeline, request.prompt, effective.get("max_sequence_length"))
     return PipelineArguments(arguments | _pictures(call, pipeline, inputs), effective, tuple(warnings))
+
+
+def _prompt(call: PipelineCall, prompt: str, inputs: Inputs) -> str:
+    """OmniGen's prompt names each picture; one that names none is about all."""
+    if "input_images" not in call.takes or not inputs or "<img>" in prompt:
+        return prompt
+    return "".join(f"<img><|image_{number}|></img> " for number in range(1, len(inputs) + 1)) + prompt
 
 
 def guides_by_negative_prompt(call: PipelineCall) -> bool:
@@ -118,6 +128,13 @@ def _negative_prompt(
     return {"negative_prompt": _EMPTY_NEGATIVE} if "true_cfg_scale" in call.takes else {}
 
 
+def has_bins(pipeline: Any, call: PipelineCall) -> bool:
+    """Whether the pipeline may draw the nearest size that it was trained for, and scale that. PixArt and Sana have such
+    sizes for some weights only; those of Sana's videos are refused by its own check."""
+    config = getattr(getattr(pipeline, "transformer", None), "config", {})
+    return not makes_videos(call) and config.get("sample_size") in _BINNED
+
+
 def _is_ours(name: str, value: Any, request: GenerationRequest) -> bool:
     """Whether a setting was not asked for, so that it needs no warning."""
     if request.task not in TEXT_TASKS and name in ("width", "height"):
@@ -145,8 +162,8 @@ def _pictures(call: PipelineCall, pipeline: Any, inputs: Inputs) -> dict[str, An
     images: Sequence[Image.Image] = [Image.fromarray(each) for slot, each in inputs.items() if role_of(slot) != "mask"]
     if images:
         family = family_of(type(pipeline).__name__)
-        name = "images" if "images" in call.takes else "image"
-        several = len(images) > 1 or name == "images"
+        name = next((name for name in PICTURE_ARGUMENTS if name in call.takes), "image")
+        several = len(images) > 1 or name != "image"
         several = several or ("mask" not in inputs and family is not None and family.most_pictures > 1)
         found[name] = list(images) if several else images[0]
     if "mask" in inputs:

@@ -127,7 +127,12 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], prog
     own_words = not isinstance(arguments["prompt"], str)  # one prompt per image
     many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 and not own_words else {}
     try:
-        with torch.inference_mode(), nullcontext() if watched else scheduler_steps(pipeline, progress):
+        with (
+            torch.inference_mode(),
+            torch.random.fork_rng(devices=[]),
+            nullcontext() if watched else scheduler_steps(pipeline, progress),
+        ):
+            torch.manual_seed(seeds[0])  # some families encode input pictures with noise of torch's own generator
             output = pipeline(
                 **arguments,
                 **many,

@@ -20,7 +20,7 @@ def encoded_grid(pipeline: Any, latents: torch.Tensor, size: tuple[int | None, i
     """`latents` as the VAE's encoder would have given them: (pictures, channels, height, width), of a video the first
     frame. None for an unknown layout. `size`: width and height of the result in pixels, or None."""
     grid = _grid(pipeline, latents, size)
-    vae = decoder(pipeline)
+    vae: Any = decoder(pipeline)
     if grid is None or not hasattr(vae, "decode"):
         return None
     return _as_encoded(vae, _without_patches(vae, grid) if hasattr(vae, "bn") else grid)
@@ -30,7 +30,7 @@ def decode(pipeline: Any, grid: torch.Tensor) -> torch.Tensor:
     """The pictures of an `encoded_grid`: (pictures, 3, height, width), -1 to 1."""
     vae: Any = decoder(pipeline)
     grid = grid.to(vae.dtype)
-    if vae is getattr(pipeline, "movq", None):  # Kandinsky 2
+    if hasattr(pipeline, "movq"):  # Kandinsky 2
         return vae.decode(grid, force_not_quantize=True)["sample"]  # type: ignore[no-any-return]
     if not decodes_frames(vae):
         return vae.decode(grid, return_dict=False)[0]  # type: ignore[no-any-return]
@@ -40,7 +40,7 @@ def decode(pipeline: Any, grid: torch.Tensor) -> torch.Tensor:
 
 def decodes_frames(vae: Any) -> bool:
     """Whether a VAE decodes videos: also Qwen-Image's, for pictures."""
-    return any(isinstance(module, nn.Conv3d) for module in vae.modules())
+    return "temperal_downsample" in vae.config or any(isinstance(module, nn.Conv3d) for module in vae.modules())
 
 
 def decoder(pipeline: Any) -> Any:
@@ -63,7 +63,8 @@ def _grid(pipeline: Any, latents: torch.Tensor, size: tuple[int | None, int | No
 def _channels(pipeline: Any) -> int | None:
     """Channels of the decoder's latents."""
     config = decoder(pipeline).config
-    return config.get("latent_channels") or config.get("z_dim")
+    found: int | None = config.get("latent_channels") or config.get("z_dim")
+    return found
 
 
 def _first_frame(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
@@ -75,8 +76,8 @@ def _first_frame(pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def _unpacked(latents: torch.Tensor, size: tuple[int | None, int | None], patch: int) -> torch.Tensor:
-    """Patches of `patch` × `patch` as a grid. Its shape follows from the number of tokens: a family may draw another size than
-    was asked for."""
+    """Patches of `patch` × `patch` as a grid. Its shape follows from the number of tokens: a family may draw another
+    size than was asked for."""
     pictures, tokens, depth = latents.shape
     rows, columns = _shape_of(tokens, size)
     grid = latents.reshape(pictures, rows, columns, depth // patch**2, patch, patch)

@@ -103,7 +103,7 @@ class Previewer:
             grid = torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")
         with torch.inference_mode(), staying_beside(decoder(self._pipeline)):
             pictures = decode(self._pipeline, grid).float()
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or not torch.isfinite(pictures).all():
+        if pictures.ndim != 4 or pictures.shape[1] < 3 or not torch.isfinite(pictures).all():
             return ()
-        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        pixels = ((pictures[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return [np.ascontiguousarray(each) for each in pixels.permute(0, 2, 3, 1).cpu().numpy()]

@@ -18,6 +18,7 @@ from app.engines.diffusers.loras.files import locate_lora
 from app.errors import Cancelled, GenerationError
 from app.files import hub_cache
 from tests.engines.diffusers.generate.control import Recorder
+from tests.engines.diffusers.load.hub_process import shorten_retries
 
 CHUNK = 4096
 LARGE_FILES = {"tiny/flux-stalled": 4, "tiny/sd15-stalled": 3, "tiny/lora-stalled": 1}  # at most as many as at once
@@ -93,6 +94,7 @@ def damage(repo: str) -> None:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
+    shorten_retries()
     bound_hub_answers()
     downloads._CHUNK_BYTES = CHUNK
     results = {

@@ -20,6 +20,7 @@ from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.errors import GenerationError
 from tests.engines.diffusers.generate.control import Recorder
+from tests.engines.diffusers.load.hub_process import shorten_retries
 
 
 def attempt(
@@ -64,6 +65,7 @@ def attempt(
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
+    shorten_retries()
     results = {
         "gated": attempt("tiny/gated", requires_auth=True),
         "private": attempt("tiny/private", requires_auth=True),

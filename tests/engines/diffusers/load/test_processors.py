@@ -20,7 +20,13 @@ from app.errors import ModelUnavailable
 from tools.tiny_models.sample import picture
 from tools.tiny_models.tokens import llama_tokenizer
 
-WITH_VIDEOS = {"qwen-image-edit": "processor", "qwen-image-edit-plus": "processor", "qwen-image-21": "processor"}
+WITH_VIDEOS = {
+    "qwen-image-edit": "processor",
+    "qwen-image-edit-plus": "processor",
+    "qwen-image-21": "processor",
+    "kandinsky5": "tokenizer",
+    "longcat-image": "text_processor",
+}
 without_torchvision = pytest.mark.skipif(is_torchvision_available(), reason="transformers loads these by itself")
 
 

@@ -1,0 +1,67 @@
+"""The tables, a file for each subject. Times are seconds since the epoch, UTC, by the database's clock (see
+`app.store.db.database`)."""
+
+from __future__ import annotations
+
+from app.store.db.schema.base import metadata
+from app.store.db.schema.jobs import (
+    ENDED,
+    PENDING,
+    PROCESSING,
+    QUEUE_ORDER,
+    UNSUCCESSFUL,
+    idempotency_keys,
+    inputs,
+    jobs,
+    previews,
+    speeds,
+)
+from app.store.db.schema.media import NO_SEED, outputs, removals
+from app.store.db.schema.ops import api_keys, counters, loras, periodic_tasks, secrets, tallies
+from app.store.db.schema.remote import OPEN, predictions, spending
+from app.store.db.schema.webhooks import UNDELIVERED, webhook_deliveries, webhook_pauses
+from app.store.db.schema.workers import (
+    REQUESTED,
+    device_faults,
+    device_refusals,
+    load_requests,
+    memory_plans,
+    worker_deaths,
+    workers,
+)
+
+__all__ = [
+    "ENDED",
+    "NO_SEED",
+    "OPEN",
+    "PENDING",
+    "PROCESSING",
+    "QUEUE_ORDER",
+    "REQUESTED",
+    "UNDELIVERED",
+    "UNSUCCESSFUL",
+    "api_keys",
+    "counters",
+    "device_faults",
+    "device_refusals",
+    "idempotency_keys",
+    "inputs",
+    "jobs",
+    "load_requests",
+    "loras",
+    "memory_plans",
+    "metadata",
+    "outputs",
+    "periodic_tasks",
+    "predictions",
+    "previews",
+    "removals",
+    "secrets",
+    "speeds",
+    "spending",
+    "tallies",
+    "webhook_deliveries",
+    "webhook_pauses",
+    "worker_deaths",
+    "workers",
+]

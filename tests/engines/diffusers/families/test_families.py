@@ -1,0 +1,63 @@
+"""Every family for every task: drawn by the engine as by a plain script, with previews, cancelled, described."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.core.families.lookup import family_of, tasks_of
+from app.core.tasks import VIDEO_TASKS
+from app.engines.diffusers.engine import DiffusersEngine
+from app.errors import Cancelled
+from tools import families_report
+from tools.families_report import CLOSE, Recorder, check, drawn_by_engine, requested, small_edits
+from tools.tiny_models.samples import SAMPLES
+
+FAMILIES = sorted(SAMPLES)
+WITHOUT_PREVIEWS = {"prx-pixel"}  # it draws pixels, not latents
+WITHOUT_RECORD = ("auraflow", "cogview4", "lumina2")  # as any class that diffusers has and nothing here names
+
+
+@pytest.fixture(scope="module")
+def engines(tiny):
+    """An engine that keeps the last model."""
+    from app.engines.base import EngineSettings
+
+    return DiffusersEngine(EngineSettings(root=tiny, model_cache_dir=tiny))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_draws_what_diffusers_draws(engines, built, family):
+    folder = built(family)
+    for task in families_report.tasks_of(SAMPLES[family]):
+        row = check(engines, family, task, folder)
+        assert not row.problem
+        assert row.difference <= CLOSE, (family, task, row)
+        if task not in ("img2video",) and family not in WITHOUT_PREVIEWS | set(families_report.FIXED_STEPS):
+            assert row.previews > 0, (family, task)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_stops_when_it_is_cancelled_and_draws_the_same_afterwards(engines, built, family):
+    sample, folder = SAMPLES[family], built(family)
+    task = families_report.tasks_of(sample)[0]
+    arguments = requested(family, task)
+    with small_edits(sample.classes.get(task, sample.pipeline)):
+        with pytest.raises(Cancelled):
+            drawn_by_engine(engines, family, task, folder, arguments, Recorder(cancel_at=1))
+        before = drawn_by_engine(engines, family, task, folder, arguments, Recorder())
+        with pytest.raises(Cancelled):
+            drawn_by_engine(engines, family, task, folder, arguments, Recorder(cancel_at=1))
+        assert (drawn_by_engine(engines, family, task, folder, arguments, Recorder()) == before).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_api_says_what_it_can_do_before_it_is_loaded(family):
+    sample = SAMPLES[family]
+    stated = tasks_of(sample.pipeline, {"expand_timesteps": family == "wan-ti2v"})
+    assert set(families_report.tasks_of(sample)) <= set(stated)
+    assert all(task in VIDEO_TASKS for task in stated) or not set(stated) & set(VIDEO_TASKS)
+
+
+def test_some_families_have_no_record():
+    for family in WITHOUT_RECORD:
+        assert family_of(SAMPLES[family].pipeline) is None

@@ -107,11 +107,24 @@ class GenerationInput(AliasedBody):
         description="Input pictures by role, in order; `image` and `mask` are the short way for one of each.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _inputs_among_settings(cls, given: Any) -> Any:
+        """They may be sent beside the settings or among them."""
+        settings = given.get("settings") if isinstance(given, Mapping) else None
+        if not isinstance(settings, Mapping) or settings.get("inputs") is None or given.get("inputs") is not None:
+            return given
+        rest = {name: value for name, value in settings.items() if name != "inputs"}
+        return {**given, "settings": rest, "inputs": settings["inputs"]}
+
     @property
     def pictures(self) -> Sequence[InputChoice]:
         """All input pictures: `image` and `mask` first."""
         short: tuple[tuple[Role, str | None], ...] = (("image", self.image), ("mask", self.mask))
-        return (*(InputChoice(role=role, source=source) for role, source in short if source is not None), *self.inputs)
+        return (
+            *(InputChoice(role=role, source=source) for role, source in short if source is not None),
+            *(self.inputs or ()),
+        )
 
 
 class RemoteCall(BaseModel):

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.core.catalog import ModelSpec, parse_model_line
-from app.core.request import DRAWN_SEED_MAX, SEED_MAX, GenerationInput, GenerationSettings, Resolved, resolve
+from app.core.request import (
+    DRAWN_SEED_MAX,
+    SEED_MAX,
+    GenerationInput,
+    GenerationRequest,
+    GenerationSettings,
+    Resolved,
+    resolve,
+)
 from app.errors import InvalidRequest, PromptTooLong
 
 
@@ -337,3 +345,13 @@ def test_a_provider_may_read_that_markup() -> None:
         resolve(GenerationInput(prompt="a (red:1.4) boat"), spec, prompt_max_chars=500, drawn_seed=DRAWN_SEED).warnings
         == ()
     )
+
+
+def test_the_pictures_of_jobs_stored_by_earlier_versions_are_read():
+    ref = {"sha256": "a" * 64, "width": 64, "height": 32}
+    stored = {"model_id": "m", "prompt": "p", "num_inference_steps": 4, "seed": 1, "task": "inpaint"}
+    request = GenerationRequest.model_validate(stored | {"image": ref | {"image_id": "b" * 32}, "mask": ref})
+    assert [picture.role for picture in request.pictures] == ["image", "mask"]
+    assert request.inputs() == {"image": ref | {"image_id": "b" * 32}, "mask": ref}
+    assert GenerationRequest.model_validate(request.model_dump()) == request
+    assert GenerationRequest.model_validate(stored | {"image": ref, "mask": None}).slots == ["image"]

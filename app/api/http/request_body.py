@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import IO, Any
 
 from flask import Flask, Request, current_app, g, request
@@ -131,9 +132,18 @@ class ApiRequest(Request):
 
 def _check_rest(length: int, data: dict[str, Any]) -> None:
     """The room that pictures get is theirs alone."""
-    pictures = sum(len(text) for text in (data.get(name) for name in _PICTURES) if isinstance(text, str))
+    pictures = sum(len(text) for text in _picture_texts(data))
     if length - pictures > current_app.config["MAX_CONTENT_LENGTH"]:
         raise PayloadTooLarge("Without its pictures the body has more bytes than MAX_BODY_BYTES allows.")
+
+
+def _picture_texts(data: dict[str, Any]) -> Iterator[str]:
+    settings = data.get("settings")
+    members = [data.get(name) for name in _PICTURES]
+    members += [settings.get("inputs")] if isinstance(settings, dict) else []
+    listed = [each for each in members if isinstance(each, list)]
+    members += [item.get("source") for each in listed for item in each if isinstance(item, dict)]
+    yield from (text for text in members if isinstance(text, str))
 
 
 def _as_json(name: str, text: str) -> Any:

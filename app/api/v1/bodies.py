@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES
+from app.core.inputs import MOST_INPUTS, InputChoice
 from app.core.json_values import AliasedBody, FiniteFloat, Integer
 from app.core.request import (
     PICTURE,
@@ -82,6 +83,9 @@ class Img2ImgBody(Flat):
 
     image: str = Field(description=f"{PICTURE} The picture to start from.")
     mask: str | None = Field(default=None, description=f"{PICTURE} What is white is painted anew.")
+    inputs: tuple[InputChoice, ...] = Field(
+        default=(), max_length=MOST_INPUTS - 1, strict=False, description="Further pictures of an edit, by role."
+    )
     strength: FiniteFloat | None = Field(
         default=None, ge=0, le=1, description="How far to leave the picture: 1 keeps nothing; 0 is refused."
     )

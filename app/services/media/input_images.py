@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # Pillow and numpy use much memory: import them only for inpu
 URL_MAX_CHARS = 2048
 NO_OWNER = ""  # of pictures without a known owner
 MOST_REDIRECTS = 3
+_TOGETHER = 2  # all pictures of a request may take what an image and its mask may
 _ORDER: dict[Role, int] = {"image": 0, "mask": 1, "reference": 2}
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -58,10 +60,25 @@ def prepare(
     """
     if request.task in TEXT_TASKS or not asked.pictures:
         return Prepared(request)
-    sent = sorted((_fetch(context, choice, client_id) for choice in asked.pictures), key=lambda each: _ORDER[each.role])
+    sent = _fetch_all(context, asked.pictures, client_id)
+    pixels = sum(_measure(context, each) for each in sent)
+    if pixels > _TOGETHER * context.settings.input_max_pixels:
+        raise _invalid("inputs", f"have {pixels:,} pixels together, more than {_TOGETHER} times INPUT_MAX_PIXELS")
     # Acquired at once: two requests that each hold one picture and wait for their mask would deadlock.
-    with context.pixels.taking(sum(_measure(context, each) for each in sent)):
+    with context.pixels.taking(pixels):
         return _prepared(context, request, spec, sent)
+
+
+def _fetch_all(context: AppContext, choices: Sequence[InputChoice], client_id: str) -> Sequence[_Sent]:
+    """All pictures, images first. Together they may have as many bytes and take as long as one with a mask, however
+    many they are."""
+    settings, sent = context.settings, list[_Sent]()
+    ends = time.monotonic() + _TOGETHER * settings.input_fetch_seconds
+    for choice in sorted(choices, key=lambda each: _ORDER[each.role]):
+        sent.append(_fetch(context, choice, client_id, min(settings.input_fetch_seconds, ends - time.monotonic())))
+        if sum(len(each.data) for each in sent) > _TOGETHER * settings.input_max_bytes:
+            raise _invalid("inputs", f"have together more than {_TOGETHER} times INPUT_MAX_BYTES")
+    return sent
 
 
 def _prepared(context: AppContext, request: GenerationRequest, spec: ModelSpec, sent: Sequence[_Sent]) -> Prepared:
@@ -99,10 +116,10 @@ def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Outpu
     return output
 
 
-def _fetch(context: AppContext, choice: InputChoice, client_id: str) -> _Sent:
+def _fetch(context: AppContext, choice: InputChoice, client_id: str, seconds: float) -> _Sent:
     role, where = choice.role, choice.source.strip()
     if where[:8].lower().startswith(("http://", "https://")):
-        return _Sent(role, _from_url(context, role, where))
+        return _Sent(role, _from_url(context, role, where, seconds))
     if _GALLERY_ID.fullmatch(where):
         return _Sent(role, _from_gallery(context, role, where, client_id), where)
     return _Sent(role, _from_base64(context, role, where))
@@ -128,7 +145,7 @@ def _from_gallery(context: AppContext, role: Role, image_id: str, client_id: str
         raise _invalid(role, f"names the picture {image_id}, which is not in the gallery") from None
 
 
-def _from_url(context: AppContext, role: Role, url: str) -> bytes:
+def _from_url(context: AppContext, role: Role, url: str, seconds: float) -> bytes:
     if len(url) > URL_MAX_CHARS:
         raise _invalid(role, f"is a URL of more than {URL_MAX_CHARS} characters")
     if problem := url_problem(url, allow_private=context.settings.input_allow_private):
@@ -138,18 +155,17 @@ def _from_url(context: AppContext, role: Role, url: str) -> bytes:
             "Too many pictures are being fetched from URLs at once. Send the picture itself.", retry_after=5
         )
     try:
-        return _fetched(context, role, url)
+        return _fetched(context, role, url, seconds)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _invalid(role, f"could not be fetched: {str(error)[:150] or type(error).__name__}") from None
     finally:
         context.fetches.release()
 
 
-def _fetched(context: AppContext, role: Role, url: str) -> bytes:
-    settings = context.settings
-    with guarded_client(
-        allow_private=settings.input_allow_private, total_seconds=settings.input_fetch_seconds
-    ) as client:
+def _fetched(context: AppContext, role: Role, url: str, seconds: float) -> bytes:
+    if seconds <= 0:
+        raise _invalid(role, "could not be fetched in time: the other pictures took all of it")
+    with guarded_client(allow_private=context.settings.input_allow_private, total_seconds=seconds) as client:
         client.max_redirects = MOST_REDIRECTS
         headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
         with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
@@ -216,5 +232,5 @@ def _too_large(context: AppContext, role: Role) -> InvalidImage:
     return _invalid(role, f"has more than {context.settings.input_max_bytes:,} bytes (INPUT_MAX_BYTES)")
 
 
-def _invalid(role: Role, message: str) -> InvalidImage:
+def _invalid(role: str, message: str) -> InvalidImage:
     return InvalidImage(f"{role} {message}.", errors=[FieldError(role, message)])

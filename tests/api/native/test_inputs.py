@@ -23,12 +23,16 @@ MODEL = (
     'tiny;/none;Tiny;local;false;{"tasks": ["txt2img", "img2img", "inpaint"], "defaults": {"width": 64, "height": 64},'
     ' "limits": {"min_width": 32, "min_height": 32, "max_width": 128, "max_height": 128}}'
 )
+EDITOR = (
+    'editor;/none;Editor;local;false;{"tasks": ["txt2img", "edit"], "limits": {"min_width": 32, "min_height": 32,'
+    ' "max_width": 128, "max_height": 128, "max_input_images": 3}}'
+)
 PLAIN = 'plain;/none;Plain;local;false;{"tasks": ["txt2img"]}'
 
 
 @pytest.fixture
 def app(settings_in, tmp_path):
-    lines = {"MODEL_T": MODEL, "MODEL_P": PLAIN}
+    lines = {"MODEL_T": MODEL, "MODEL_P": PLAIN, "MODEL_E": EDITOR}
     app = create_app(
         settings_in(tmp_path, model_lines=lines, default_model_id="tiny", max_body_bytes=2048, input_max_bytes=60_000)
     )
@@ -294,3 +298,83 @@ def test_another_picture_is_another_request(send, problem):
     first = send(coded(png()), headers=headers, seed=1)
     assert send(coded(png()), headers=headers, seed=1).json == first.json
     problem(send(coded(png(colour="blue")), headers=headers, seed=1), 422, "idempotency_conflict")
+
+
+class TestSeveral:
+    """Pictures by role: an edit takes several, in order."""
+
+    @pytest.fixture
+    def edit(self, client):
+        def edit(*inputs, model_id="editor", among_settings=False, **more):
+            sent = [{"role": role, "source": coded(data)} for role, data in inputs]
+            body = {"prompt": "put the cat on the chair", "model_id": model_id, "settings": more.pop("settings", {})}
+            where = body["settings"] if among_settings else body
+            where["inputs"] = sent
+            return client.post("/api/generate", json=body | more)
+
+        return edit
+
+    @pytest.mark.parametrize("among_settings", [False, True])
+    def test_the_first_image_decides_the_size_and_the_others_keep_their_own(self, edit, context, among_settings):
+        pictures = [("reference", png((48, 48))), ("image", png((64, 32))), ("image", png((96, 96), "blue"))]
+        answer = edit(*pictures, among_settings=among_settings)
+        assert answer.status_code == 202, answer.json
+        job = context.jobs.get(answer.json["job_id"])
+        assert (job.request.task, job.request.strength) == ("edit", None)
+        assert (job.request.width, job.request.height) == (64, 32)
+        assert list(job.request.slots) == ["image", "image-2", "ref"]
+        kept = {slot: pixels_of(data).shape[:2] for slot, data in context.inputs.pngs(job.id).items()}
+        assert kept == {"image": (32, 64), "image-2": (96, 96), "ref": (48, 48)}
+
+    def test_the_status_names_them_by_slot(self, edit, client):
+        job_id = edit(("image", png()), ("reference", png())).json["job_id"]
+        assert list(client.get(f"/api/status/{job_id}").json["inputs"]) == ["image", "ref"]
+
+    def test_image_and_inputs_add_up(self, edit, context):
+        job_id = edit(("reference", png()), image=coded(png())).json["job_id"]
+        assert list(context.jobs.get(job_id).request.slots) == ["image", "ref"]
+
+    @pytest.mark.parametrize(
+        ("roles", "model_id", "field"),
+        [
+            (["image"] * 4, "editor", "inputs"),
+            (["image", "image"], "tiny", "inputs"),
+            (["image", "reference"], "tiny", "inputs"),
+            (["image", "mask", "mask"], "tiny", "inputs"),
+            (["image", "reference", "mask"], "tiny", "inputs"),
+            (["mask"], "tiny", "mask"),
+        ],
+    )
+    def test_what_a_model_cannot_take_is_refused(self, edit, roles, model_id, field):
+        answer = edit(*((role, png()) for role in roles), model_id=model_id)
+        assert answer.status_code == 400
+        assert field in [error["field"] for error in answer.json["errors"]]
+
+    def test_a_role_that_there_is_not_is_refused(self, edit):
+        answer = edit(("control", png()))
+        assert (answer.status_code, answer.json["errors"][0]["field"]) == (400, "inputs.0.role")
+
+    def test_a_strength_has_no_effect(self, edit):
+        answer = edit(("image", png()), settings={"strength": 0.5})
+        assert answer.status_code == 202
+        assert "in an edit the prompt says it" in " ".join(answer.json["warnings"])
+
+    def test_all_together_have_the_room_of_an_image_and_its_mask(self, edit):
+        rng = np.random.default_rng(0)
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)).save(buffer, "PNG")
+        large = buffer.getvalue()
+        assert 40_000 < len(large) < 60_000
+        answer = edit(*[("image", large)] * 3)
+        assert (answer.status_code, answer.json["code"]) in [(400, "invalid_image"), (413, "payload_too_large")]
+        assert edit(*[("image", large)] * 2).status_code == 202
+
+    def test_another_picture_is_another_request(self, edit, client):
+        def send(colour):
+            sent = [{"role": "image", "source": coded(png(colour=colour))}]
+            body = {"prompt": "a", "model_id": "editor", "inputs": sent}
+            return client.post("/api/generate", json=body, headers={"Idempotency-Key": "one"})
+
+        first = send("red").json["job_id"]
+        assert send("red").json["job_id"] == first
+        assert send("blue").json["code"] == "idempotency_conflict"

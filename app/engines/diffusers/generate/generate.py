@@ -108,6 +108,7 @@ def build_generation(
         warnings=(
             *_warnings(model, pipeline, call),
             *_size_warnings(request, width, height),
+            *_length_warnings(request, call, videos),
             *vocabulary_warnings(model.pipeline, request.prompt, model.checkpoint.demo),
         ),
         vram_peak_bytes=torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else None,
@@ -222,6 +223,15 @@ def _size_warnings(request: GenerationRequest, width: int, height: int) -> tuple
     if asked == (width, height):
         return ()
     return (f"{request.model_id} drew {width} × {height}, not the requested {asked[0]} × {asked[1]}.",)
+
+
+def _length_warnings(
+    request: GenerationRequest, call: PipelineArguments, videos: Sequence[GeneratedVideo]
+) -> tuple[str, ...]:
+    """A warning when the pipeline returned another number of frames than it was asked for."""
+    asked = call.arguments.get("num_frames")
+    made = round(videos[0].seconds * videos[0].fps) if videos else asked
+    return () if asked in (None, made) else (f"{request.model_id} made {made} frames, not the requested {asked}.",)
 
 
 def _warnings(model: LoadedModel, pipeline: Any, call: PipelineArguments) -> tuple[str, ...]:

@@ -74,6 +74,8 @@ def test_the_manifest_makes_the_picture_again() -> None:
     assert manifest["settings"] == {
         "num_inference_steps": 20,
         "guidance_scale": 3.5,
+        "true_cfg_scale": None,
+        "guidance_scale_2": None,
         "width": 24,  # as it was made, not as it was asked for
         "height": 16,
         "seed": 9,

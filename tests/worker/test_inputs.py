@@ -37,7 +37,7 @@ def test_every_attempt_gets_the_input_images(harness: Harness, engine: FakeEngin
         assert (inputs["image"] == (1, 2, 3)).all()
     manifest = seen.outputs[0].manifest
     assert manifest["task"] == "img2img"
-    assert manifest["inputs"]["image"]["sha256"] == seen.job.request.image.sha256
+    assert manifest["inputs"]["image"]["sha256"] == seen.job.request.pictures[0].sha256
     assert manifest["settings"]["strength"] == 0.75
 
 

@@ -35,6 +35,7 @@ USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
 
 log = logging.getLogger("cyberimage.access")
+_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2")
 security_log = logging.getLogger("cyberimage.security")
 
 
@@ -193,6 +194,9 @@ def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> s
     adds to GenerationInput is not part of it."""
     pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
     own = asked.model_dump(mode="json", include=set(GenerationInput.model_fields) - {"image", "mask", "inputs"})
+    for name in _LATER_SETTINGS:  # keys that were stored before there were these still match
+        if own["settings"][name] is None:
+            del own["settings"][name]
     if asked.inputs:
         own["inputs"] = [(each.role, hashlib.sha256(each.source.encode()).hexdigest()) for each in asked.inputs]
     fields = to_json(own | {"priority": priority, "webhook_url": webhook_url}).decode()

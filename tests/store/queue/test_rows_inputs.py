@@ -36,7 +36,10 @@ def test_they_are_there_for_every_attempt(store: Store) -> None:
         claim = store.claim()
         assert claim.attempt == attempt
         assert claim.request == job.request
-        assert claim.request.image == REF
+        assert [(ref.role, ref.sha256) for ref in claim.request.pictures] == [
+            ("image", REF.sha256),
+            ("mask", REF.sha256),
+        ]
         assert store.inputs.pngs(job.id) == {"image": b"\x89PNG image", "mask": b"\x89PNG mask"}
         store.lose(claim)
 

@@ -150,12 +150,12 @@ class TestWithAProvider:
         dialog.get_by_label("Model").select_option("acme/asks")
         expect(dialog.get_by_label("Frames")).to_be_hidden()
         expect(dialog.get_by_label("Duration")).to_be_visible()
-        assert dialog.locator("[data-input]").count() == 2, "neither what has a place nor what has a default"
+        expect(dialog.locator(".video-more > .field")).to_have_count(2)  # neither what has a place nor what has a default
         dialog.get_by_label("What happens").fill("it asks")
         dialog.get_by_label("Duration").fill("10")
         dialog.get_by_label("mood").select_option("wild")
         dialog.get_by_role("button", name="Generate").click()
-        expect(dialog.get_by_role("alert")).to_contain_text("duration")
+        expect(dialog.get_by_role("alert")).to_contain_text("Duration must be 9 or less, not 10")
         page.keyboard.press("Escape")
         video_dialog(page, page.locator(".lightbox"))
         expect(dialog.get_by_label("Duration")).to_have_value("10")

@@ -150,7 +150,9 @@ class TestWithAProvider:
         dialog.get_by_label("Model").select_option("acme/asks")
         expect(dialog.get_by_label("Frames")).to_be_hidden()
         expect(dialog.get_by_label("Duration")).to_be_visible()
-        expect(dialog.locator(".video-more > .field")).to_have_count(2)  # neither what has a place nor what has a default
+        expect(dialog.locator(".video-more > .field")).to_have_count(
+            2
+        )  # neither what has a place nor what has a default
         dialog.get_by_label("What happens").fill("it asks")
         dialog.get_by_label("Duration").fill("10")
         dialog.get_by_label("mood").select_option("wild")

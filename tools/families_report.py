@@ -25,7 +25,8 @@ import torch
 
 from app.config import ROOT
 from app.core.catalog import ModelOptions, ModelSpec
-from app.core.families.lookup import FRAMES_ARGUMENTS, family_of
+from app.core.families.calls import FRAMES_ARGUMENTS
+from app.core.families.lookup import family_of
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TASKS, VIDEO_TASKS
@@ -155,8 +156,7 @@ def small_edits(pipeline_class: str) -> Iterator[None]:
         yield
         return
     usual = module.calculate_dimensions(1024 * 1024, 1)
-    small = lambda area, ratio: (64, 64, *usual[2:])  # noqa: E731
-    with mock.patch.object(module, "calculate_dimensions", small):
+    with mock.patch.object(module, "calculate_dimensions", return_value=(64, 64, *usual[2:])):
         yield
 
 

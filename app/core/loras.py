@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.core.families import lookup
+
 Shapes = Mapping[str, Sequence[int]]
 
 FAMILIES = {
@@ -35,27 +37,6 @@ FAMILIES = {
     "hunyuan": "HunyuanVideo",
 }
 _BY_TEXT_WIDTH = {768: "sd15", 1024: "sd21", 2048: "sdxl"}  # columns of a UNet's cross-attention keys
-_BY_PIPELINE = (  # the first prefix of the class name that matches, with the families whose LoRAs have the same names
-    ("Flux2", ("flux2",)),
-    ("Flux", ("flux",)),
-    ("Chroma", ("chroma", "flux")),
-    ("StableDiffusion3", ("sd3",)),
-    ("StableDiffusionXL", ("sdxl", "unet")),
-    ("StableDiffusion", ("sd15", "sd21", "unet")),
-    ("LatentConsistency", ("sd15", "unet")),
-    ("Kolors", ("kolors", "sdxl", "unet")),
-    ("QwenImage", ("qwen",)),
-    ("ZImage", ("zimage",)),
-    ("Lumina2", ("lumina2",)),
-    ("Sana", ("sana",)),
-    ("PixArt", ("pixart",)),
-    ("HiDream", ("hidream",)),
-    ("AuraFlow", ("auraflow",)),
-    ("Wan", ("wan",)),
-    ("LTX2", ("ltx2",)),
-    ("LTX", ("ltx",)),
-    ("HunyuanVideo", ("hunyuan", "flux")),
-)
 _LORA_PART = re.compile(r"[._]lora[._]|lora_(down|up|A|B)|lora_linear_layer|[._](lokr_w[12]|hada_w[12]_[ab])")
 _DOWN = re.compile(r"lora_down|lora_A|lora\.down|lora_linear_layer\.down")
 _UP = re.compile(r"lora_up|lora_B|lora\.up|lora_linear_layer\.up")
@@ -158,7 +139,8 @@ def rank_of(shapes: Shapes) -> int | None:
 
 def families_of_pipeline(pipeline_class: str) -> Sequence[str] | None:
     """The families whose LoRAs may fit; None for an unknown pipeline."""
-    return next((families for start, families in _BY_PIPELINE if pipeline_class.startswith(start)), None)
+    family = lookup.family_of(pipeline_class)
+    return family.loras or None if family is not None else None
 
 
 def fits(family: str | None, pipeline_class: str) -> bool:

@@ -14,15 +14,13 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+FRAMES_ARGUMENTS = ("num_frames", "frames", "video_length")
+PICTURE_ARGUMENTS = ("image", "images", "input_images")
+SENT_ARGUMENTS = frozenset({"prompt", "mask_image", *PICTURE_ARGUMENTS})  # a call that requires others cannot be made
+NOT_SENT_ARGUMENTS = frozenset({"control_image", "control_mask", "control_video", "audio"})
+# What is kept of each call.
 READ_ARGUMENTS = frozenset(
-    {
-        *("prompt", "negative_prompt", "width", "height", "num_inference_steps", "strength", "max_area"),
-        *("guidance_scale", "guidance_scale_2", "true_cfg_scale", "distilled_guidance_scale"),
-        *("image", "images", "input_images", "mask_image", "num_images_per_prompt", "max_sequence_length"),
-        *("num_frames", "frames", "video_length", "frame_rate", "fps"),
-        *("control_image", "control_mask", "control_video", "video", "audio", "reference_images"),
-        *("prompt_2", "clip_skip", "ip_adapter_image", "sigmas", "timesteps", "callback_on_step_end"),
-    }
+    {*SENT_ARGUMENTS, *NOT_SENT_ARGUMENTS, *FRAMES_ARGUMENTS, "width", "height", "strength", "frame_rate"}
 )
 
 
@@ -34,9 +32,6 @@ class PipelineCall:
     takes: Mapping[str, Any]
     requires: frozenset[str] = frozenset()
     siblings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-    def default(self, name: str) -> Any:
-        return self.takes.get(name)
 
 
 def call_of(pipeline_class: str) -> PipelineCall | None:

@@ -10,15 +10,20 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
-from app.core.families.calls import PipelineCall, call_of
+from app.core.families.calls import (
+    FRAMES_ARGUMENTS,
+    NOT_SENT_ARGUMENTS,
+    PICTURE_ARGUMENTS,
+    SENT_ARGUMENTS,
+    PipelineCall,
+    call_of,
+)
 from app.core.families.family import Family, VideoRules
 from app.core.families.image_families import IMAGE_FAMILIES
 from app.core.families.video_families import VIDEO_FAMILIES
 from app.core.tasks import TASKS, Task
 
 FAMILIES = (*IMAGE_FAMILIES, *VIDEO_FAMILIES)
-FRAMES_ARGUMENTS = ("num_frames", "frames", "video_length")
-PICTURE_ARGUMENTS = ("image", "images", "input_images")
 USUAL_FPS = 16  # for families without a record
 _NO_CONFIG: Mapping[str, Any] = {}
 
@@ -27,8 +32,6 @@ _UNUSABLE = re.compile(
     r"Control|Adapter|Prior|Decoder|SuperResolution|LatentUp|DiffEdit|Variation|Marigold|VisualCloze|PaintByExample"
     r"|Layered|Redux|Audio|VideoTo(?!World)|Video2Video|Layout|UniDiffuser|DiffusionGemma|LLaDA|HDR|InContext"
 )
-_SENT = frozenset({"prompt", "mask_image", *PICTURE_ARGUMENTS})
-_NOT_SENT = frozenset({"control_image", "control_mask", "control_video", "audio"})
 _FROM_A_PICTURE = re.compile(r"Edit(?!ing)|InstructPix2Pix|I2I|Img2Img|Upscale|Refiner")
 _VIDEO_FROM_A_PICTURE = re.compile(r"ImageToVideo|Image2Video|(?<!T)I2V|VideoToWorld|Framepack")
 
@@ -75,7 +78,7 @@ def tasks_of_call(call: PipelineCall, name: str = "") -> tuple[Task, ...]:
     """The tasks of a pipeline whose call has these arguments; its `name` tells an edit from an image that may be left
     out, which both have the default None."""
     takes = call.takes
-    if "prompt" not in takes or call.requires - _SENT or not _NOT_SENT.isdisjoint(takes):
+    if "prompt" not in takes or call.requires - SENT_ARGUMENTS or not NOT_SENT_ARGUMENTS.isdisjoint(takes):
         return ()
     picture = any(argument in takes for argument in PICTURE_ARGUMENTS)
     if any(argument in takes for argument in FRAMES_ARGUMENTS):
@@ -128,10 +131,10 @@ def video_rules(pipeline_class: str) -> VideoRules | None:
     if call is None:
         return None
     frames = next((call.takes[name] for name in FRAMES_ARGUMENTS if call.takes.get(name)), None)
-    width, height = call.default("width"), call.default("height")
+    width, height = call.takes.get("width"), call.takes.get("height")
     if not (frames and width and height):
         return None
-    fps = round(call.default("frame_rate") or USUAL_FPS)
+    fps = round(call.takes.get("frame_rate") or USUAL_FPS)
     return VideoRules(frame_step=1, multiple_of=16, width=width, height=height, num_frames=frames, fps=fps)
 
 

@@ -23,7 +23,7 @@ from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
 from app.services.media.disk import refuse_when_full
 from app.services.media.input_images import Prepared, prepare
-from app.services.models.capabilities import check_task, known_spec
+from app.services.models.capabilities import check_known_task, known_spec
 from app.services.models.loras import check_loras
 from app.services.remote.models import RemoteModels
 from app.services.remote.requests import prepare_remote
@@ -75,7 +75,7 @@ def submit(
     spec = known_spec(context, context.catalog.get(asked.model_id))
     screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars, drawn_seed=_draw_seed())
-    check_task(context, spec, resolved.request.task)
+    check_known_task(spec, resolved.request.task)
     loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
     if webhook_url is not None:
         check_url(context, webhook_url)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from app.core.catalog import ModelSpec
 from app.core.families import lookup
 from app.core.families.lookup import needs
-from app.core.tasks import TXT2IMG, Task, as_video
+from app.core.tasks import TXT2IMG, VIDEO_TASKS, Task, as_video
 from app.core.videos import with_family
 from app.errors import FieldError, UnsupportedTask
 from app.files import hub_cache
@@ -29,30 +29,35 @@ _IMAGE_TASKS: tuple[Task, ...] = ("txt2img", "img2img", "inpaint", "edit")
 
 def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
     """The tasks that `spec` certainly supports. A model not yet downloaded may support more."""
-    certain = _known_tasks(context, spec)
+    certain = known_spec(context, spec).options.tasks
     return (_minimum_task(spec),) if certain is None else certain
 
 
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
-    """`spec` with its tasks and the rules of its family filled in, if its files on this machine identify the family."""
-    if spec.lane != "local":
-        return spec
-    pipeline_class = pipeline_class_of(context, spec)
-    tasks = _known_tasks(context, spec)
-    limits, options = spec.limits, spec.options
+    """`spec` with its tasks and the rules of its family filled in, as far as its files on this machine identify it;
+    `tasks` stays None while they are unknown."""
+    index = _index(_index_file(context, spec)) if spec.lane == "local" else {}
+    pipeline_class = _class_of(spec, index)
+    tasks, limits = _known_tasks(spec, pipeline_class, index), spec.limits
     if pipeline_class is not None and limits.max_input_images is None:
         limits = limits.model_copy(update={"max_input_images": lookup.most_pictures(pipeline_class)})
-    known = options.model_copy(update={"tasks": None if tasks is None else tuple(tasks), "limits": limits})
-    return with_family(spec.model_copy(update={"options": known}), pipeline_class)
+    options = spec.options.model_copy(update={"tasks": tasks, "limits": limits})
+    known = spec.model_copy(update={"options": options})
+    return with_family(known, pipeline_class) if spec.lane == "local" else known
 
 
 def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
     """Raise UnsupportedTask if `spec` certainly cannot do `task`; if unknown, its worker checks."""
-    certain = _known_tasks(context, spec)
+    check_known_task(known_spec(context, spec), task)
+
+
+def check_known_task(known: ModelSpec, task: Task) -> None:
+    """`check_task` for a spec from `known_spec`."""
+    certain = known.options.tasks
     if certain is not None and task not in certain:
         instead = f" ({needs(certain)})" if task in _IMAGE_TASKS else ""
         message = (
-            f"{spec.id} cannot {_TASK_NAMES[task]}{instead}; GET /api/models lists under tasks what each model can do"
+            f"{known.id} cannot {_TASK_NAMES[task]}{instead}; GET /api/models lists under tasks what each model can do"
         )
         field = {"inpaint": "mask", "txt2img": "model_id"}.get(task, "image")
         raise UnsupportedTask(f"{message}.", errors=[FieldError(field, message)])
@@ -60,22 +65,25 @@ def check_task(context: AppContext, spec: ModelSpec, task: Task) -> None:
 
 def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
     """The diffusers pipeline class of a model that runs locally; None while unknown."""
-    if spec.source not in ("local", "huggingface"):
-        return None
-    if spec.options.pipeline_class is not None:
-        return spec.options.pipeline_class
-    found = _index(_index_file(context, spec)).get("_class_name")
+    return _class_of(spec, _index(_index_file(context, spec))) if spec.lane == "local" else None
+
+
+def _class_of(spec: ModelSpec, index: Mapping[str, Any]) -> str | None:
+    found = spec.options.pipeline_class or index.get("_class_name")
     return found if isinstance(found, str) else None
 
 
-def _known_tasks(context: AppContext, spec: ModelSpec) -> Sequence[Task] | None:
-    """None while the model's pipeline is unknown."""
+def _known_tasks(spec: ModelSpec, pipeline_class: str | None, index: Mapping[str, Any]) -> tuple[Task, ...] | None:
+    """None while the model's pipeline is unknown, and where it makes the other kind of media than its line says, which
+    its worker explains."""
     if spec.options.tasks is not None:
         return tuple(as_video(task) for task in spec.options.tasks) if spec.media == "video" else spec.options.tasks
-    if spec.source not in ("local", "huggingface"):
+    if spec.lane == "remote":
         return (_minimum_task(spec),)
-    pipeline_class = pipeline_class_of(context, spec)
-    return None if pipeline_class is None else lookup.tasks_of(pipeline_class, _index(_index_file(context, spec)))
+    tasks = None if pipeline_class is None else lookup.tasks_of(pipeline_class, index)
+    if not tasks:
+        return tasks
+    return tuple(task for task in tasks if (task in VIDEO_TASKS) == (spec.media == "video")) or None
 
 
 def _minimum_task(spec: ModelSpec) -> Task:

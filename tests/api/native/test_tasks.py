@@ -23,6 +23,7 @@ CLASSES = {
     "control": ("FluxControlPipeline", []),
     "strange": ("FancyNewPipeline", ["txt2img"]),
     "sana": ("SanaPipeline", ["txt2img"]),
+    "film": ("WanPipeline", ["txt2img"]),  # its line says that it makes pictures: its worker explains
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 
 import diffusers
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 
 from app.engines.diffusers.load.checkpoint import inspect_folder
 from app.engines.diffusers.load.processors import load_processors
+from tools.families_report import small_edits
 from tools.tiny_models.build import FAMILIES, build
 from tools.tiny_models.samples import SAMPLES
 
@@ -66,10 +66,10 @@ def test_it_draws_what_the_table_says(reloaded, monkeypatch, family, task):
     if task in sample.classes:
         pipeline = getattr(diffusers, sample.classes[task]).from_pipe(pipeline)
     pipeline.set_progress_bar_config(disable=True)
-    scale_to_a_few_pixels(pipeline, monkeypatch)
     for name, value in sample.small.items():
         monkeypatch.setattr(pipeline, name, value)
-    result = pipeline(**sample.arguments(task), generator=torch.Generator().manual_seed(5))
+    with small_edits(type(pipeline).__name__):
+        result = pipeline(**sample.arguments(task), generator=torch.Generator().manual_seed(5))
     frames = pictures(getattr(result, sample.output))
     assert len(frames) == (sample.frames or 1)
     assert np.isfinite(frames).all()
@@ -83,11 +83,3 @@ def pictures(output):
     first = output[0]
     frames = first if isinstance(first, (list, np.ndarray)) else [first]
     return np.stack([np.asarray(frame, dtype=float) for frame in frames])
-
-
-def scale_to_a_few_pixels(pipeline, monkeypatch):
-    """Qwen-Image's editors scale the pictures sent to a megapixel, which takes seconds: scale them to less."""
-    module = sys.modules[type(pipeline).__module__]
-    if "qwenimage" in module.__name__ and hasattr(module, "calculate_dimensions"):
-        size = module.calculate_dimensions(1024 * 1024, 1)
-        monkeypatch.setattr(module, "calculate_dimensions", lambda area, ratio: (64, 64, *size[2:]))

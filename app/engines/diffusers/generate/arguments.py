@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from app.core.families.calls import PipelineCall
-from app.core.families.lookup import FRAMES_ARGUMENTS, PICTURE_ARGUMENTS, family_of, makes_videos
+from app.core.families.calls import FRAMES_ARGUMENTS, PICTURE_ARGUMENTS, PipelineCall
+from app.core.families.lookup import family_of, makes_videos
 from app.core.inputs import role_of
 from app.core.request import GenerationRequest
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS

@@ -39,10 +39,7 @@ _WAN = Architecture("Wan", "WanTransformer3DModel", "Wan-AI/Wan2.1-T2V-14B-Diffu
 _LUMINA = Architecture("Lumina 2", "Lumina2Transformer2DModel", "Alpha-VLLM/Lumina-Image-2.0")
 # Parts of tensor names that occur together, in the original code or in diffusers; the first match counts.
 _MARKERS: tuple[tuple[tuple[str, ...], Architecture], ...] = (
-    (
-        ("double_stream_modulation_img.",),
-        Architecture("FLUX.2", "Flux2Transformer2DModel", "black-forest-labs/FLUX.2-dev"),
-    ),
+    (("double_stream_modulation_img.",), _FLUX_2),
     (("distilled_guidance_layer.",), Architecture("Chroma", "ChromaTransformer2DModel", "lodestones/Chroma1-HD")),
     (("individual_token_refiner.",), _HUNYUAN),
     (("context_embedder.token_refiner.",), _HUNYUAN),

@@ -215,7 +215,7 @@ def ernie_image() -> DiffusionPipeline:
 SAMPLES = {
     "lumina2": Sample(lumina2, "Lumina2Pipeline"),
     "cogview4": Sample(cogview4, "CogView4Pipeline"),
-    "hidream": Sample(hidream, "HiDreamImagePipeline", width=64, height=64, small={"default_sample_size": 8}),
+    "hidream": Sample(hidream, "HiDreamImagePipeline", width=64, height=64),
     "ovis-image": Sample(ovis_image, "OvisImagePipeline"),
     "longcat-image": Sample(longcat_image, "LongCatImagePipeline", always={"enable_prompt_rewrite": False}),
     "ernie-image": Sample(ernie_image, "ErnieImagePipeline", always={"use_pe": False}),

@@ -223,5 +223,4 @@ SAMPLES["sana-video"] = Sample(
     "SanaVideoPipeline",
     {"txt2video": {"num_frames": None, "frames": 5, "use_resolution_binning": False}},
     frames=5,
-    output="frames",
 )

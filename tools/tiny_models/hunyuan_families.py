@@ -173,14 +173,13 @@ def _letters() -> dict[str, Any]:
 
 SAMPLES = {
     "hunyuan-image": Sample(hunyuan_image, "HunyuanImagePipeline", {"txt2img": {"distilled_guidance_scale": 3.25}}),
-    "hunyuan-video-15": Sample(hunyuan_video_15, "HunyuanVideo15Pipeline", VIDEO_WORDS, frames=5, output="frames"),
+    "hunyuan-video-15": Sample(hunyuan_video_15, "HunyuanVideo15Pipeline", VIDEO_WORDS, frames=5),
     "hunyuan-video-15-i2v": Sample(
         hunyuan_video_15_from_a_picture,
         "HunyuanVideo15ImageToVideoPipeline",
         {"img2video": {"image": Input.PICTURE}},
         always={"width": None, "height": None},
         frames=5,
-        output="frames",
     ),
-    "hunyuan-video": Sample(hunyuan_video, "HunyuanVideoPipeline", VIDEO_WORDS, frames=5, output="frames"),
+    "hunyuan-video": Sample(hunyuan_video, "HunyuanVideoPipeline", VIDEO_WORDS, frames=5),
 }

@@ -69,15 +69,12 @@ SAMPLES = {
         "Kandinsky5T2IPipeline",
         width=64,
         height=64,
-        output="image",
-        small={"resolutions": [(64, 64)]},
     ),
-    "kandinsky5-video": Sample(kandinsky5_video, "Kandinsky5T2VPipeline", VIDEO_WORDS, frames=5, output="frames"),
+    "kandinsky5-video": Sample(kandinsky5_video, "Kandinsky5T2VPipeline", VIDEO_WORDS, frames=5),
     "kandinsky5-i2v": Sample(
         kandinsky5_from_a_picture,
         "Kandinsky5I2VPipeline",
         {"img2video": {"image": Input.PICTURE}},
         frames=17,  # the statistics of the frames after the first are matched to it
-        output="frames",
     ),
 }

@@ -144,6 +144,5 @@ SAMPLES = {
         width=64,
         height=64,
         frames=9,
-        output="frames",
     ),
 }

@@ -16,8 +16,6 @@ class Input(Enum):
     PICTURE = "one picture"
     PICTURES = "two pictures"
     MASK = "a mask whose right half is to be repainted"
-    FRAMES = "a picture for each frame"
-    MASKS = "a mask for each frame"
 
 
 Arguments = Mapping[str, Any]
@@ -30,8 +28,7 @@ class Sample:
     """`build` makes the pipeline of class `pipeline`. `tasks` are the additional arguments of a call by task; for a
     task that another class does with the same weights, `classes` names it. `always` are arguments of every call.
     `steps`, `width` and `height` (pixels) and `frames` are the smallest that draw; width and height are None where the
-    pipeline takes none. `output` is the field of the result, `dtype` the only one that the pipeline draws in. `small`
-    are attributes that a test sets on a pipeline which draws about a megapixel whatever size is asked for."""
+    pipeline takes none. `dtype` is the only one that the pipeline draws in."""
 
     build: Callable[[], Any]
     pipeline: str
@@ -42,9 +39,7 @@ class Sample:
     width: int | None = 32
     height: int | None = 32
     frames: int | None = None
-    output: str = "images"
     dtype: str = "float32"
-    small: Arguments = field(default_factory=dict)
 
     def arguments(self, task: str) -> dict[str, Any]:
         """All arguments of a call for `task` except the generator."""
@@ -63,8 +58,6 @@ class Sample:
             Input.PICTURE: lambda: picture(*size),
             Input.PICTURES: lambda: [picture(*size), picture(*size).transpose(Image.Transpose.ROTATE_180)],
             Input.MASK: lambda: mask(*size),
-            Input.FRAMES: lambda: [picture(*size)] * (self.frames or 1),
-            Input.MASKS: lambda: [mask(*size)] * (self.frames or 1),
         }
         return made[value]()
 

@@ -145,26 +145,20 @@ def skyreels() -> DiffusionPipeline:
 
 
 SAMPLES = {
-    "cogvideox": Sample(
-        cogvideox, "CogVideoXPipeline", VIDEO_WORDS, always={"max_sequence_length": _TOKENS}, frames=9, output="frames"
-    ),
+    "cogvideox": Sample(cogvideox, "CogVideoXPipeline", VIDEO_WORDS, always={"max_sequence_length": _TOKENS}, frames=9),
     "cogvideox-i2v": Sample(
         cogvideox_from_a_picture,
         "CogVideoXImageToVideoPipeline",
         {"img2video": {"image": Input.PICTURE}},
         always={"max_sequence_length": _TOKENS},
         frames=9,
-        output="frames",
     ),
-    "mochi": Sample(
-        mochi, "MochiPipeline", VIDEO_WORDS, always={"max_sequence_length": _TOKENS}, frames=7, output="frames"
-    ),
+    "mochi": Sample(mochi, "MochiPipeline", VIDEO_WORDS, always={"max_sequence_length": _TOKENS}, frames=7),
     "latte": Sample(
         latte,
         "LattePipeline",
         {"txt2video": {"num_frames": None, "video_length": 2, "clean_caption": False}},
         frames=2,
-        output="frames",
     ),
-    "skyreels": Sample(skyreels, "SkyReelsV2Pipeline", VIDEO_WORDS, frames=5, output="frames"),
+    "skyreels": Sample(skyreels, "SkyReelsV2Pipeline", VIDEO_WORDS, frames=5),
 }

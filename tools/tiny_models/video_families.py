@@ -156,17 +156,15 @@ SAMPLES = {
         {**VIDEO_WORDS, **_FIRST},
         classes={"img2video": "LTXImageToVideoPipeline"},
         frames=9,
-        output="frames",
     ),
-    "wan": Sample(wan, "WanPipeline", VIDEO_WORDS, frames=5, output="frames"),
-    "wan-i2v": Sample(wan_from_a_picture, "WanImageToVideoPipeline", _FIRST, frames=5, output="frames"),
+    "wan": Sample(wan, "WanPipeline", VIDEO_WORDS, frames=5),
+    "wan-i2v": Sample(wan_from_a_picture, "WanImageToVideoPipeline", _FIRST, frames=5),
     "wan-ti2v": Sample(
         wan_both,
         "WanPipeline",
         {**VIDEO_WORDS, **_FIRST},
         classes={"img2video": "WanImageToVideoPipeline"},
         frames=5,
-        output="frames",
     ),
 }
 BASIC = tuple(SAMPLES)
@@ -177,17 +175,6 @@ SAMPLES |= {
         {"txt2video": {"guidance_scale": 4.0, "guidance_scale_2": 3.0}},
         frames=5,
         steps=4,
-        output="frames",
     ),
-    "wan-vace": Sample(
-        wan_vace,
-        "WanVACEPipeline",
-        {
-            **VIDEO_WORDS,
-            "inpaint_video": {"video": Input.FRAMES, "mask": Input.MASKS},
-            "reference_video": {"reference_images": Input.PICTURES},
-        },
-        frames=5,
-        output="frames",
-    ),
+    "wan-vace": Sample(wan_vace, "WanVACEPipeline", VIDEO_WORDS, frames=5),
 }

@@ -6,12 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from app import create_app
 from app.config import ROOT, load_settings
 from app.monitoring.requests import RefusalMetrics, RequestMetrics
 from app.monitoring.resources import Machine
@@ -75,6 +77,16 @@ def test_every_name_in_an_expression_exists(families: dict[str, Metric], express
     used = set(re.findall(r"[a-z_]\w*", text)) - WORDS - LABELS - LABELS_BY_PROMETHEUS
     assert used
     assert used <= names_of(families) | FROM_ELSEWHERE
+
+
+def test_every_route_in_an_expression_exists(tmp_path: Path) -> None:
+    """A route that was renamed would leave an alert that never fires."""
+    places = {"database_url": f"sqlite:///{tmp_path}/db", "images_dir": tmp_path / "images"}
+    app = create_app(load_settings({}, None, **places))
+    app.extensions["cyberimage"].context.close()
+    routes = {route for expression in EXPRESSIONS for route in re.findall(r'\broute="([^"]*)"', expression)}
+    assert routes
+    assert routes <= {rule.rule for rule in app.url_map.iter_rules()}
 
 
 def test_every_family_is_named_as_it_should_be(families: dict[str, Metric]) -> None:

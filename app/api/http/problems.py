@@ -92,7 +92,9 @@ def _from_http(error: HTTPException) -> Response | HTTPException:
     if status < 400:  # a redirect
         return error
     ours = _OURS.get(status) or (InvalidRequest if status < 500 else CyberImageError)
-    response = problem(ours(error.description or ""), status)
+    unmatched = status == 404 and request.url_rule is None
+    words = f"No route matches {request.method} {request.path[:200]}; see /docs." if unmatched else error.description
+    response = problem(ours(words or ""), status)
     for name, value in error.get_headers():
         if name in ("Allow", "Content-Range", "Retry-After"):
             response.headers[name] = value

@@ -40,7 +40,7 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
 
 
 @api.get(
-    "/api/jobs/<path:job_id>/events",
+    "/api/jobs/<job_id>/events",
     access=Access.USER,
     budget="read",
     polled=True,

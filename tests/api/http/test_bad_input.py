@@ -136,7 +136,8 @@ def test_an_idempotency_key_that_is_not_plain(client, problem, key):
     assert found["errors"][0]["field"] == "Idempotency-Key"
 
 
-IDS = ["0" * 32, "nonsense", "A" * 32, "0" * 31, "0" * 33, "..%2f..%2fetc%2fpasswd", "../../etc/passwd", "%00", "é"]
+IDS = ["0" * 32, "nonsense", "A" * 32, "0" * 31, "0" * 33, "%00", "é"]
+PATHS = ["..%2f..%2fetc%2fpasswd", "../../etc/passwd", "a/b"]  # which no route has: an id is one segment
 JOB_ROUTES = [
     ("GET", "/api/status/{}"),
     ("GET", "/api/jobs/{}/events"),
@@ -161,6 +162,23 @@ def test_an_id_that_no_job_has(client, problem, method, route, bad):
 @pytest.mark.parametrize(("method", "route"), IMAGE_ROUTES)
 def test_an_id_that_no_image_has(client, problem, method, route, bad):
     problem(client.open(route.format(bad), method=method), 404, "image_not_found")
+
+
+@pytest.mark.parametrize("bad", PATHS)
+@pytest.mark.parametrize(("method", "route"), JOB_ROUTES + IMAGE_ROUTES)
+def test_a_path_instead_of_an_id(client, problem, method, route, bad):
+    found = problem(client.open(route.format(bad), method=method), 404, "not_found")
+    assert found["detail"].startswith(f"No route matches {method} /api/")
+    assert found["detail"].endswith("; see /docs.")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("resource", ["thumbnail", "metadata", "signed-url", "rerun"])
+def test_a_method_that_a_resource_of_an_image_does_not_have(client, problem, method, resource):
+    """Whatever the body, and not taken for the image itself."""
+    path = f"/api/image/{'0' * 32}/{resource}"
+    for body in ({}, {"seconds": None}):
+        problem(client.open(path, method=method, json=body), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def create_app(settings: Settings) -> OpenAPI:
         validation_error_callback=api.refuse,
     )
     app.request_class = api.ApiRequest
+    app.url_map.strict_slashes = False  # people add a slash to URLs; a route is the same with one
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     api.register(app, settings)

@@ -30,6 +30,7 @@ class CyberImageError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+    headers: ClassVar[Mapping[str, str]] = {}  # further ones of the response
 
     def __init__(
         self, detail: str = "", *, errors: Iterable[FieldError] = (), retry_after: float | None = None
@@ -111,6 +112,11 @@ class MethodNotAllowed(CyberImageError):
     code, status, title = "method_not_allowed", 405, "The method is not allowed for this URL"
 
 
+class UpgradeRequired(CyberImageError):
+    code, status, title = "upgrade_required", 426, "This URL is a WebSocket"
+    headers: ClassVar[Mapping[str, str]] = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}  # RFC 6455, 4.4
+
+
 class Conflict(CyberImageError):
     code, status, title = "conflict", 409, "The state of the job does not allow this"
 
@@ -175,12 +181,12 @@ class QueueFull(CyberImageError):
 
 class Unauthorized(CyberImageError):
     code, status, title = "unauthorized", 401, "Authentication is required"
-    challenge: ClassVar[str] = 'Bearer realm="CyberImage"'  # the WWW-Authenticate header (RFC 6750)
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="CyberImage"'}  # RFC 6750
 
 
 class InvalidToken(Unauthorized):
     title = "The token is not valid"
-    challenge: ClassVar[str] = 'Bearer realm="CyberImage", error="invalid_token"'
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="CyberImage", error="invalid_token"'}
 
 
 class Forbidden(CyberImageError):

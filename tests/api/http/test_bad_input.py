@@ -106,6 +106,44 @@ def test_a_content_type_that_is_not_json(client, problem, content_type):
     problem(answer, 415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "latin-1"])
+def test_a_charset_that_json_does_not_have(client, problem, charset):
+    answer = client.post("/api/generate", data=b'{"prompt": "x"}', content_type=f"application/json; charset={charset}")
+    assert "UTF-8" in problem(answer, 415, "unsupported_media_type")["detail"]
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/api/models/", "/livez/"])
+def test_a_slash_at_the_end(client, path):
+    assert client.get(path).status_code == 200
+
+
+def test_a_request_for_a_websocket_that_is_none(client, problem):
+    """As from a proxy that drops the headers of the handshake."""
+    for path in ("/stream/generate/txt2img", "/api/v1/stream/generate/img2img"):
+        answer = client.get(path)
+        assert "docs/DEPLOYMENT.md" in problem(answer, 426, "upgrade_required")["detail"]
+        assert (answer.headers["Upgrade"], answer.headers["Sec-WebSocket-Version"]) == ("websocket", "13")
+
+
+HANDSHAKE = {
+    "Upgrade": "websocket",
+    "Connection": "keep-alive, Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize("version", ["8", "14", "", "13, 8"])
+def test_a_websocket_of_another_version(client, problem, version):
+    answer = client.get("/stream/generate/txt2img", headers={**HANDSHAKE, "Sec-WebSocket-Version": version})
+    assert "version 13" in problem(answer, 426, "upgrade_required")["detail"]
+    assert answer.headers["Sec-WebSocket-Version"] == "13"
+
+
+def test_a_websocket_where_there_is_none(client, problem):
+    answer = client.get("/api/models", headers={**HANDSHAKE, "Sec-WebSocket-Version": "13"})
+    assert "is no WebSocket" in problem(answer, 400, "invalid_request")["detail"]
+
+
 def test_a_body_of_ten_megabytes(client, problem):
     answer = client.post("/api/generate", data=b'{"prompt": "' + b"x" * 10_000_000, content_type="application/json")
     problem(answer, 413, "payload_too_large")

@@ -398,9 +398,19 @@ def error_of(code: str, detail: str) -> CyberImageError:
 def error_codes() -> Mapping[str, type[CyberImageError]]:
     """All stable codes with the first class that has each, for the API documentation."""
     found: dict[str, type[CyberImageError]] = {}
-    pending: list[type[CyberImageError]] = [CyberImageError]
-    while pending:
-        kind = pending.pop(0)
+    for kind in _kinds(CyberImageError):
         found.setdefault(kind.code, kind)
-        pending.extend(kind.__subclasses__())
     return dict(sorted(found.items()))
+
+
+def codes_of(base: type[CyberImageError]) -> tuple[str, ...]:
+    """The codes of `base` and of all its kinds, sorted."""
+    return tuple(sorted({kind.code for kind in _kinds(base)}))
+
+
+def _kinds(base: type[CyberImageError]) -> list[type[CyberImageError]]:
+    """`base` and its subclasses, the nearer ones first."""
+    found = [base]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return found

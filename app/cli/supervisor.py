@@ -41,8 +41,8 @@ log = logging.getLogger("cyberimage.supervisor")
 @dataclass
 class Child:
     """A process to keep running. `essential`: when its very first start fails, give up altogether.
-    `runs_jobs`: a worker, whose death is recorded, so that its jobs are run again at once. `serves`: the API, which goes
-    on answering while the others end: SIGUSR1 announces it the end, SIGTERM comes last."""
+    `runs_jobs`: a worker, whose death is recorded, so that its jobs are run again at once. `serves`: the API, which
+    goes on while the others end: SIGUSR1 announces its end, SIGTERM comes last."""
 
     name: str
     command: Sequence[str]

@@ -37,7 +37,7 @@ class Server(BaseModel):
         130,
         ge=1,
         le=3600,
-        description="How long an idle connection stays open; longer than that of the proxy in front.",
+        description="How long an idle connection stays open; longer than in the proxy in front.",
     )
     shutdown_grace_seconds: Seconds = Field(20, description="Time for running jobs to finish after SIGTERM.")
     drain_seconds: float = Field(

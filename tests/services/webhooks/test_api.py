@@ -131,8 +131,6 @@ BAD_SECRETS = ["secret", "whsec_", "whsec_AAAA", "whsec_" + "ä" * 40, "x" + SEC
 
 
 @pytest.mark.parametrize("secret", BAD_SECRETS)
-    "secret", ["secret", "whsec_", "whsec_AAAA", "whsec_" + "ä" * 40, "x" + SECRET, SECRET + " whsec_AAAA"]
-)
 def test_a_bad_secret_is_a_configuration_error_that_does_not_show_it(secret: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         load_settings({"WEBHOOK_SECRET": secret}, None)

@@ -207,7 +207,42 @@ def test_the_body_of_a_generation_is_the_request_of_the_core():
 def test_problems_are_problem_documents(app):
     for item in app.api_doc["paths"].values():
         for about in item.values():
-            assert set(about["responses"]["default"]["content"]) == {PROBLEM}
+            for kind in ("4XX", "5XX"):
+                assert set(about["responses"][kind]["content"]) == {PROBLEM}
+
+
+def test_generators_of_clients_find_what_they_need(app):
+    document = app.api_doc
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    assert document["info"]["license"]["identifier"] == "Apache-2.0"
+    assert {"unknown_model", "queue_full"} <= set(
+        document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    )
+    assert document["webhooks"]["job_ended"]["post"]["requestBody"]["content"]
+    accepted = document["paths"]["/api/generate"]["post"]["responses"]["202"]
+    assert set(accepted["headers"]) == {"X-Request-Id", "Location"}
+    assert "ETag" in document["paths"]["/api/image/{image_id}"]["get"]["responses"]["200"]["headers"]
+
+
+def test_members_of_requests_have_no_defaults(app):
+    """Generators would make them required."""
+    schemas = app.api_doc["components"]["schemas"]
+    for name in ("GenerateBody", "GenerationSettings", "Txt2ImgBody", "InputChoice"):
+        members = schemas[name]["properties"].values()
+        assert not [member for member in members if "default" in member], name
+    assert schemas["GenerationSettings"]["properties"]["num_images"]["description"].endswith("Default: 1.")
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/v1/generate/img2img", "/api/v1/inference/{model_id}"])
+def test_a_form_takes_the_same_members_and_pictures_as_files(app, path):
+    document = app.api_doc
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    plain, form = (
+        document["components"]["schemas"][content[kind]["schema"]["$ref"].rpartition("/")[2]]["properties"]
+        for kind in ("application/json", "multipart/form-data")
+    )
+    assert set(form) == set(plain)
+    assert form["inputs" if "inference" in path else "image"]["format"] == "binary"
 
 
 def test_the_reference_is_up_to_date():

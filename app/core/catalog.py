@@ -14,22 +14,24 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_MODEL_LINES
 from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
 from app.core.safety import SafetyPolicy
-from app.core.tasks import Task
+from app.core.tasks import TXT2IMG, Task
 from app.errors import ConfigurationError, UnknownModel
 
 LocalSource = Literal["huggingface", "local"]
 RemoteSource = Literal["replicate", "openai"]
 Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
+Group = Literal["built-in", "image", "edit", "video", "provider"]
 Lane = Literal["local", "remote"]
 Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
 LANES: tuple[Lane, ...] = ("local", "remote")
+GROUPS: tuple[Group, ...] = get_args(Group)  # in the order of a list
 REMOTE_SOURCES: frozenset[str] = frozenset(get_args(RemoteSource))
 _SOURCES: tuple[Source, ...] = (*get_args(LocalSource), *get_args(RemoteSource))
 
@@ -131,6 +133,7 @@ class ModelOptions(_Frozen):
     revision: str | None = None
     variant: str | None = None
     media: Media = "image"
+    group: Literal["image", "edit", "video"] | None = None
     tasks: tuple[Task, ...] | None = Field(default=None, min_length=1)
     safety_checker: str | None = Field(default=None, max_length=300)
     safety_policy: SafetyPolicy | None = None
@@ -213,6 +216,18 @@ class ModelSpec(_Frozen):
     def lane(self) -> Lane:
         """Which workers run it: those that load models, or those that call providers."""
         return "remote" if self.source in REMOTE_SOURCES else "local"
+
+    @property
+    def group(self) -> Group:
+        """Where it stands in a list of models: with those built in, at a provider, or by what it makes. A model that
+        draws from words alone is with the pictures although it edits too, unless its line says otherwise."""
+        if self.lane == "remote":
+            return "provider"
+        if self.source == "local" and self.repo.startswith(BUILTIN_FOLDER):
+            return "built-in"
+        if self.options.group is not None or self.media == "video":
+            return self.options.group or "video"
+        return "edit" if self.options.tasks and TXT2IMG not in self.options.tasks else "image"
 
     @property
     def defaults(self) -> Defaults:

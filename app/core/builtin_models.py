@@ -196,3 +196,5 @@ BUILTIN_MODEL_LINES = {
         ' "example_prompts": ["waves roll onto a pebble beach, gulls call in the distance"]}'
     ),
 }
+
+BUILTIN_IDS = frozenset(line.partition(";")[0] for line in BUILTIN_MODEL_LINES.values())

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_MODEL_LINES
+from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS, BUILTIN_MODEL_LINES
 from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
@@ -243,7 +243,8 @@ class Catalog:
 
     def __init__(self, specs: Iterable[ModelSpec], default_name: str) -> None:
         self._specs = {spec.id: spec for spec in specs}
-        self._names = ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in self)
+        own_first = sorted(self, key=lambda spec: spec.id in BUILTIN_IDS)  # the operator's lines win
+        self._names = ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in own_first)
         default_id = self._names.find(default_name)
         if default_id is None:
             raise ConfigurationError(

@@ -153,6 +153,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     logging.getLogger("xformers").setLevel(logging.ERROR)
     print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
     from app.engines.diffusers.load.hub import bound_hub_answers
+    from app.engines.diffusers.load.preview_vae import fetch_preview_vae
     from app.engines.diffusers.load.sources import locate  # imports torch: seconds
 
     bound_hub_answers()
@@ -163,6 +164,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     line = ProgressLine(spec.id, is_terminal=sys.stdout.isatty())
     try:
         checkpoint = locate(spec, engine, line)
+        fetch_preview_vae(spec, engine, line)
     finally:
         line.end()
     size = model_files.files_of(context, spec).bytes or 0

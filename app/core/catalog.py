@@ -129,6 +129,7 @@ class ModelOptions(_Frozen):
     gguf: str | None = Field(default=None, pattern=r"\.(?i:gguf)$", max_length=500)
     base: str | None = Field(default=None, min_length=1, max_length=500)
     vae: str | None = Field(default=None, min_length=1, max_length=500)
+    preview_vae: str | None = Field(default=None, min_length=1, max_length=500)
     pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     revision: str | None = None
     variant: str | None = None
@@ -197,8 +198,9 @@ class ModelSpec(_Frozen):
     def _files_here(self) -> ModelSpec:
         if self.options.base is not None and self.source != "local":
             raise ValueError("base is for a file: its source must be local")
-        if self.options.vae is not None and self.lane == "remote":
-            raise ValueError("vae is for models that run here, not at a provider")
+        for name in ("vae", "preview_vae"):
+            if getattr(self.options, name) is not None and self.lane == "remote":
+                raise ValueError(f"{name} is for models that run here, not at a provider")
         if self.options.gguf is not None and self.is_gguf:
             raise ValueError("the model is a .gguf file itself; remove the option gguf")
         return self

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from diffusers import AutoencoderTiny
 
 from app.cli.models import ProgressLine
 from app.config import ROOT
@@ -25,9 +26,18 @@ def sd15(tmp_path_factory) -> Path:
     return build("sd15", tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="module")
+def taesd(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("taesd")
+    AutoencoderTiny(**{f"{side}_block_out_channels": (8, 8, 8, 8) for side in ("encoder", "decoder")}).save_pretrained(
+        folder
+    )
+    return folder
+
+
 @pytest.fixture
-def hub(sd15):
-    with HubServer({"tiny/sd15-stalled": sd15, "tiny/sd15": sd15}) as hub:
+def hub(sd15, taesd):
+    with HubServer({"tiny/sd15-stalled": sd15, "tiny/sd15": sd15, "tiny/taesd": taesd}) as hub:
         yield hub
 
 
@@ -45,6 +55,7 @@ def start(hub, tmp_path):
         "HF_HOME": str(tmp_path / "home"),
         "MODEL_SLOW": "slow;tiny/sd15-stalled;Goes silent;huggingface;false",
         "MODEL_QUICK": "quick;tiny/sd15;Comes at once;huggingface;false",
+        "MODEL_SHOWN": 'shown;tiny/sd15;Has a small decoder;huggingface;false;{"preview_vae": "tiny/taesd"}',
         "MODEL_GATED": "gated;tiny/gated;Needs a licence;huggingface;true",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "MODEL_"))}
@@ -173,3 +184,13 @@ def test_the_list_says_what_fits_this_machine(command):
         "plan": None,
         "reason": "How large it is shows when it is downloaded.",
     }
+
+
+def test_the_small_decoder_of_previews_comes_with_the_model(command, tmp_path):
+    status, _, err = command("fetch", "shown")
+    assert status == 0, err
+    snapshots = tmp_path / "home" / "hub" / "models--tiny--taesd" / "snapshots"
+    (weights,) = snapshots.glob("*/*.safetensors")
+    assert weights.stat().st_size > 0
+    (config,) = snapshots.glob("*/config.json")
+    assert json.loads(config.read_text())["_class_name"] == "AutoencoderTiny"

@@ -58,3 +58,22 @@ def test_a_machine_with_a_card_offers_more_and_says_what_is_slow(new_page: Calla
     assert listed["Videos, not here yet"] == ["wan22-5b", "ltx-2.3"]
     page.select_option("#model", "qwen-image-edit")
     expect(page.locator("#model-note")).to_contain_text("downloads first · slow on this machine")
+
+
+def test_a_video_is_offered_by_models_that_fit(new_page: Callable[..., Page], harness: Harness):
+    harness.made("a quiet lake", seed=3)
+    models: dict[str, Any] = harness.call("/api/models")
+    for model in models["models"]:
+        if model["id"] == "wan22-5b":
+            model["fits"] = CARD
+    page = new_page(f"{harness.url}/#/gallery")
+    page.locator(".grid a.tile").first.click()
+    expect(page.locator(".lightbox dl dd").nth(6)).to_be_visible()
+    expect(page.get_by_role("button", name="Make a video")).to_have_count(0)  # none fits a CPU
+    page.route("**/api/models", lambda route: route.fulfill(json=models))
+    page.goto(f"{harness.url}/#/gallery")
+    page.reload()
+    page.locator(".grid a.tile").first.click()
+    page.get_by_role("button", name="Make a video").click()
+    expect(page.locator("#video-model option")).to_have_text(["wan22-5b"])
+    expect(page.locator("#video-about")).to_contain_text("downloads first")

@@ -14,7 +14,7 @@ from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator, Speeds
 from app.services.jobs.status import prediction_of
 from app.services.media.disk import disk_problem
-from app.services.models.capabilities import known_spec, tasks_of
+from app.services.models.capabilities import known_spec, tasks_of_known
 from app.services.models.fits import fits
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
 from app.services.ops.devices import device_counts
@@ -172,7 +172,7 @@ def models(context: AppContext) -> list[ModelState]:
     states = [
         ModelState(
             spec=spec,
-            tasks=tasks_of(context, spec),
+            tasks=tasks_of_known(spec),
             files=files_of(context, spec),
             loaded=spec.id in loaded,
             memory_plans=sorted(plans.get(spec.id, ())),

@@ -60,7 +60,7 @@ def generate_merged(
     """One image for each of `requests`. Raises what `generate` does; Cancelled when all jobs are cancelled."""
     pipeline, first, count = model.pipeline, requests[0], len(requests)
     calls = [pipeline_arguments(pipeline, request, NO_INPUTS, sequence_length(model)) for request in requests]
-    previewer = Previewer(pipeline, first.width, first.height, count) if previews else None
+    previewer = Previewer(pipeline, first.width, first.height, count, model.preview_vae) if previews else None
     progress = ProgressHook(controls, first.steps_run, 1, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)

@@ -210,7 +210,8 @@ def forget(*pictures: object) -> None:
         for name in ("image", "mask", "inputs"):
             if name in vars(model):
                 vars(model)[name] = None  # they are frozen; but the framework keeps them until the answer
-    vars(request).pop("read_body", None)
+    for cached in ("read_body", "_cached_data"):  # a call that waits keeps its request
+        vars(request).pop(cached, None)
     give_back()
 
 

@@ -316,6 +316,12 @@ class GenerationTimeout(GenerationError):
     code, status, title = "timeout", 504, "The job exceeded its time limit"
 
 
+class StillRunning(GenerationTimeout):
+    """The call waited as long as it may; its job goes on."""
+
+    title = "The picture is not ready yet"
+
+
 class ContentBlocked(GenerationError):
     code, status, title = "content_blocked", 422, "The safety filter blocked the result"
 

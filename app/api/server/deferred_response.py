@@ -68,6 +68,12 @@ def rest_of_request(answer: Callable[[], Any]) -> LastMessage:
     return lambda error: context.run(_rendered, app, lambda: view(error))
 
 
+def in_this_request(make: LastMessage) -> LastMessage:
+    """`make`, to be called in the context of the current request."""
+    context = contextvars.copy_context()
+    return lambda error: context.run(make, error)
+
+
 def _rendered(app: Flask, view: Callable[[], Any]) -> bytes:
     try:
         result = view()

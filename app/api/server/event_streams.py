@@ -73,6 +73,10 @@ class EventStreamHub:
     def open_streams(self) -> int:
         return self._reserved
 
+    def is_followed(self, job_id: str) -> bool:
+        """Whether a connection waits for this job."""
+        return bool(self._listeners.get(job_id))
+
     def reserve(self) -> None:
         """Reserve a place for a stream, to be released. Raises Unavailable when all are in use."""
         with self._lock:
@@ -163,8 +167,8 @@ class EventStreamHub:
                 continue
             listener: StreamListener = key.data
             if events & selectors.EVENT_READ and self._is_disconnected(listener):
-                self._notice_disconnect(listener)
                 self._drop(listener)
+                self._notice_disconnect(listener)
             elif events & selectors.EVENT_WRITE:
                 self._send(listener)
                 if listener.has_missed_changes and not listener.unsent:

@@ -39,7 +39,7 @@ from app.errors import (
     WorkerDied,
 )
 
-api = blueprint("v1_generate", "v1")
+api = blueprint("v1_generate", "v1", "v1")
 
 GENERATION_PROBLEMS = (
     InvalidRequest,

@@ -29,7 +29,7 @@ from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, Unavailab
 from app.services.context import AppContext
 from app.services.media import gallery
 
-api = blueprint("v1_inference", "v1")
+api = blueprint("v1_inference", "v1", "v1")
 
 ERROR_HEADER = "X-Error-Message"  # where that client looks for the words of an error
 

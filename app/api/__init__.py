@@ -68,6 +68,7 @@ EXPOSED_HEADERS = [
     "RateLimit-Policy",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Image-Size",
     "X-Job-Id",
     "X-Request-Id",
 ]

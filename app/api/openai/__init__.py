@@ -15,7 +15,7 @@ from app.config import Settings
 
 FACADE = "openai"
 DOCUMENTED, SHORT = "/api/openai/v1", "/v1"
-_LIST = f"{DOCUMENTED}/models"  # the list is the versioned API's, which has OpenAI's shape too
+_LIST_OF_MODELS = "/api/v1/models"  # the versioned API's has OpenAI's shape too
 
 
 def register(app: OpenAPI, settings: Settings) -> None:
@@ -29,10 +29,10 @@ def register(app: OpenAPI, settings: Settings) -> None:
         for path in other_spellings(rule.rule):
             methods = sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
             app.add_url_rule(path, rule.endpoint, methods=methods)
-    app.add_url_rule(_LIST, "v1_models.v1_models", methods=["GET"])
 
 
 def other_spellings(path: str) -> list[str]:
     """The further paths under which the route at `path` is served; none for routes of others."""
-    rest = path.removeprefix(DOCUMENTED)
-    return [SHORT + rest] if path.startswith(f"{DOCUMENTED}/") and path != _LIST else []
+    if path == _LIST_OF_MODELS:
+        return [f"{DOCUMENTED}/models"]
+    return [SHORT + path.removeprefix(DOCUMENTED)] if path.startswith(f"{DOCUMENTED}/") else []

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal, cast
+from typing import Any
 
 from flask import after_this_request, request
 from flask.wrappers import Response
-from pydantic import ConfigDict, Field
 
 from app.api.openai.translation import Presentation
+from app.api.schemas.openai import DrawnImage, ImagesAnswer
 from app.api.v1.waiting import raise_what_went_wrong
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
-from app.core.picture_formats import PictureFormat
-from app.core.response_body import ResponseBody
 from app.errors import Forbidden, ImageNotFound, StillRunning
 from app.services.context import AppContext
 from app.services.media.reencode import picture_bytes
@@ -22,67 +20,21 @@ from app.services.urls import url
 
 SIZE_HEADER = "X-Image-Size"
 RETRY_SECONDS = 1
-_OPAQUE: Literal["opaque"] = "opaque"
-
-
-class Usage(ResponseBody):
-    """Nothing is counted in tokens here, and nothing is billed by them."""
-
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-    input_tokens_details: dict[str, int]
-
-    @classmethod
-    def none(cls) -> Usage:
-        details = {"text_tokens": 0, "image_tokens": 0}
-        return cls.read(input_tokens=0, output_tokens=0, total_tokens=0, input_tokens_details=details)
-
-
-class DrawnImage(ResponseBody):
-    """One of `b64_json` and `url`; the other is null."""
-
-    b64_json: str | None
-    url: str | None
-    seed: int | None = Field(description="Not OpenAI's. Null of a provider's model that was sent none.")
-
-
-class ImagesAnswer(ResponseBody):
-    model_config = cast(ConfigDict, {"openapi_extra": {"content": {"text/event-stream": {"schema": {}}}}})
-
-    created: int
-    data: list[DrawnImage]
-    background: Literal["opaque"]
-    output_format: PictureFormat
-    quality: str
-    size: str = Field(description="As drawn.")
-    usage: Usage = Field(description="Zeros: nothing is counted in tokens here.")
-    safety_identifier: str | None
-    job_id: str = Field(description="Not OpenAI's: of `GET /api/status/<job_id>`.")
-    warnings: list[str] = Field(description="Not OpenAI's: notes on fields that were changed or not used.")
-
-    @classmethod
-    def of(cls, context: AppContext, view: JobView, wanted: Presentation) -> ImagesAnswer:
-        """Raises ImageNotFound when all pictures were deleted meanwhile."""
-        by_url = wanted.response_format == "url"
-        outputs = drawn_outputs(view)
-        return cls.read(
-            wanted,
-            created=int(view.job.completed_at or view.job.created_at),
-            data=[_as_url(context, output) if by_url else _as_base64(context, output, wanted) for output in outputs],
-            background=_OPAQUE,
-            output_format="png" if by_url else wanted.output_format,
-            size=size_text(outputs[0]),
-            usage=Usage.none(),
-            job_id=view.job.id,
-            warnings=[*wanted.warnings, *view.job.warnings],
-        )
 
 
 def answer(context: AppContext, wanted: Presentation, view: JobView) -> ImagesAnswer:
     """Raises the job's own error, and StillRunning while it runs."""
     check_completed(view)
-    made = ImagesAnswer.of(context, view, wanted)
+    by_url, outputs = wanted.response_format == "url", drawn_outputs(view)
+    made = ImagesAnswer.of(
+        view,
+        [_as_url(context, output) if by_url else _as_base64(context, output, wanted) for output in outputs],
+        *wanted.warnings,
+        output_format="png" if by_url else wanted.output_format,
+        quality=wanted.quality,
+        size=size_text(outputs[0]),
+        safety_identifier=wanted.safety_identifier,
+    )
     after_this_request(_with_size(made.size))
     return made
 
@@ -113,7 +65,7 @@ def size_text(output: Output) -> str:
 
 def event_fields(wanted: Presentation, *, created_at: int, size: str) -> dict[str, Any]:
     """What all events of a stream have."""
-    about = {"created_at": created_at, "size": size, "quality": wanted.quality, "background": _OPAQUE}
+    about = {"created_at": created_at, "size": size, "quality": wanted.quality, "background": "opaque"}
     return {**about, "output_format": wanted.output_format, "safety_identifier": wanted.safety_identifier}
 
 

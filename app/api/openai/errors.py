@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from flask import Response
 
+from app.api.schemas.openai import OpenAIError
+from app.core.response_body import ResponseBody
 from app.errors import (
     ContentBlocked,
     CyberImageError,
@@ -31,10 +34,29 @@ _CODES: tuple[tuple[type[CyberImageError], str, int | None], ...] = (  # the fir
 _PARAMETERS = {"model_id": "model", "num_images": "n", "width": "size", "height": "size", "inputs": "image", "body": ""}
 
 
+def answers(good: type[ResponseBody], *problems: type[CyberImageError]) -> dict[Any, Any]:
+    """The documentation of a route's answers: `good`, and the `problems` it may raise."""
+    reference = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
+    codes: dict[int, set[str]] = {}
+    for kind in problems:
+        code, status = _coded(kind)
+        codes.setdefault(status, set()).add(f"`{code}`")
+    documented = {
+        status: {"description": ", ".join(sorted(names)), "content": reference} for status, names in codes.items()
+    }
+    return {200: good, **documented, "default": OpenAIError}
+
+
+def _coded(kind: type[CyberImageError]) -> tuple[str, int]:
+    """Code and status of an error here."""
+    code, own = next(((code, own) for known, code, own in _CODES if issubclass(kind, known)), (kind.code, None))
+    return code, own or kind.status
+
+
 def error_response(error: CyberImageError, status: int) -> Response:
     """The response for `error`."""
-    code, own = next(((code, own) for kind, code, own in _CODES if isinstance(error, kind)), (error.code, None))
-    status = own or status
+    code, own = _coded(type(error))
+    status = own if own != error.status else status
     body = error_body(error, code, status)
     response = Response(json.dumps(body, ensure_ascii=False), status, mimetype="application/json")
     if not _is_passing(error):

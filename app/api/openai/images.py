@@ -9,20 +9,24 @@ from flask import Response
 from app.api.http import request_body
 from app.api.http.openapi import blueprint
 from app.api.native.generate import GenerateHeaders
-from app.api.openai.answers import ImagesAnswer, answer
+from app.api.openai.answers import answer
 from app.api.openai.asking import ask, cancelling
 from app.api.openai.bodies import Drawing, EditsBody, GenerationsBody, Presented, VariationsBody
-from app.api.openai.problems import openai_responses
+from app.api.openai.errors import answers
 from app.api.openai.stream import listener_of, streamed
 from app.api.openai.translation import VARIATION_PROMPT
 from app.api.routing import Access
+from app.api.schemas.openai import ImagesAnswer
 from app.api.server.context import ApiContext, api_context
 from app.api.server.deferred_response import DeferredResponse
+from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import name_job, when_done
+from app.errors import ImageNotFound, InvalidImage, Unavailable
 
 api = blueprint("openai_images", "OpenAI images", "openai")
 
 Answer = ImagesAnswer | DeferredResponse | Response
+_ANSWERS = answers(ImagesAnswer, InvalidImage, ImageNotFound, Unavailable, *GENERATION_PROBLEMS)
 _ALSO = "Also `/v1/images/{0}`. For OpenAI's SDKs and what speaks like them. "
 _WAITS = (
     "Goes through the same queue as every other request. A picture that is not there in time is 504 with `Retry-After`;"
@@ -34,7 +38,7 @@ _WAITS = (
     "/api/openai/v1/images/generations",
     access=Access.USER,
     budget="generate",
-    responses=openai_responses(ImagesAnswer),
+    responses=_ANSWERS,
     description=_ALSO.format("generations") + _WAITS,
 )
 def openai_generations(body: GenerationsBody, header: GenerateHeaders) -> Answer:
@@ -47,7 +51,7 @@ def openai_generations(body: GenerationsBody, header: GenerateHeaders) -> Answer
     access=Access.USER,
     budget="generate",
     accepts_files=True,
-    responses=openai_responses(ImagesAnswer),
+    responses=_ANSWERS,
     description=_ALSO.format("edits") + "As a form with files, or JSON. With a `mask` its transparent parts are painted"
     " anew; without one the model edits the picture, or draws it over. " + _WAITS,
 )
@@ -61,7 +65,7 @@ def openai_edits(body: EditsBody, header: GenerateHeaders) -> Answer:
     access=Access.USER,
     budget="generate",
     accepts_files=True,
-    responses=openai_responses(ImagesAnswer),
+    responses=_ANSWERS,
     description=_ALSO.format("variations")
     + "The picture is drawn over with a prompt that says nothing more. "
     + _WAITS,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.api.http.openapi import blueprint
-from app.api.openai.problems import openai_responses
+from app.api.openai.errors import answers
 from app.api.routing import Access
 from app.api.schemas.v1 import ListedModel
 from app.api.server.context import api_context
+from app.errors import UnknownModel
 
 api = blueprint("openai_models", "OpenAI images", "openai")
 
@@ -21,7 +22,7 @@ class ModelPath(BaseModel):
     "/api/openai/v1/models/<path:model_id>",
     access=Access.USER,
     budget="read",
-    responses=openai_responses(ListedModel),
+    responses=answers(ListedModel, UnknownModel),
     description="Also `/v1/models/<model_id>`.",
 )
 def openai_model(path: ModelPath) -> ListedModel:

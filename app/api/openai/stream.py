@@ -11,9 +11,10 @@ from typing import Any
 
 from flask import Response
 
-from app.api.openai.answers import Usage, check_completed, drawn_outputs, encoded, event_fields, size_text
+from app.api.openai.answers import check_completed, drawn_outputs, encoded, event_fields, size_text
 from app.api.openai.errors import error_body
 from app.api.openai.translation import Presentation
+from app.api.schemas.openai import Usage
 from app.api.security.authorization import revocation_check
 from app.api.server.context import ApiContext
 from app.api.server.deferred_response import in_this_request

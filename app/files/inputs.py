@@ -70,7 +70,16 @@ def decode(data: bytes, role: Role, *, max_pixels: int, channel: Channel = "lumi
     """Decode and convert the picture; takes up to 16 bytes per pixel. `channel` is what a mask is read from. Raises
     UnusablePicture."""
     with _opened(data, max_pixels) as opened:
-        return _mask_of_alpha(opened) if role == "mask" and channel == "alpha" else _converted(opened, role)
+        if role == "mask" and channel == "alpha":
+            return _mask_of_alpha(opened)
+        decoded = _converted(opened, role)
+    return Decoded(ImageOps.invert(decoded.picture), ()) if role == "mask" and channel == "inverted" else decoded
+
+
+def text_of(data: bytes, *, max_pixels: int) -> dict[str, str]:
+    """The text in a picture, by keyword, read without decoding it. Raises UnusablePicture."""
+    with _opened(data, max_pixels) as opened:
+        return {str(name): text for name, text in opened.info.items() if isinstance(text, str)}
 
 
 @contextmanager

@@ -40,4 +40,6 @@ class Application(OpenAPI):
 
 
 def _plain(body: Any) -> Any:
+    if isinstance(body, list):
+        return [_plain(each) for each in body]
     return body.as_dict() if isinstance(body, ResponseBody) else body

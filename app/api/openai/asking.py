@@ -1,9 +1,6 @@
-"""Submit a request of OpenAI's interface, and notice when its client leaves."""
+"""Submit a request of OpenAI's interface."""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Callable
 
 from flask import request
 
@@ -11,10 +8,7 @@ from app.api.http.headers import request_id
 from app.api.openai.bodies import Drawing
 from app.api.openai.translation import Presentation, own_names, presentation_of, translated
 from app.api.security.client_identity import client_id
-from app.api.server.context import ApiContext
-from app.errors import Conflict, Gone, NotFound
 from app.services.context import AppContext
-from app.services.jobs.cancel import cancel
 from app.services.jobs.repeats import key_of_try
 from app.services.jobs.submit import Submission, submit
 from app.services.models.capabilities import known_spec
@@ -40,15 +34,3 @@ def ask(here: AppContext, body: Drawing, prompt: str, idempotency_key: str | Non
             request_id=request_id(),
         )
     return submitted, presentation_of(body, warnings)
-
-
-def cancelling(here: ApiContext, job_id: str) -> Callable[[], None]:
-    """What to do when the client of the current request leaves before its job has ended: as FACADE_CANCEL_ON_DISCONNECT
-    says. A job that another call waits for goes on."""
-
-    def on_disconnect() -> None:
-        if here.context.settings.facade_cancel_on_disconnect and not here.stream_hub.is_followed(job_id):
-            with contextlib.suppress(Conflict, NotFound, Gone):
-                cancel(here.context, job_id)
-
-    return on_disconnect

@@ -10,7 +10,7 @@ from app.api.http import request_body
 from app.api.http.openapi import blueprint
 from app.api.native.generate import GenerateHeaders
 from app.api.openai.answers import answer
-from app.api.openai.asking import ask, cancelling
+from app.api.openai.asking import ask
 from app.api.openai.bodies import Drawing, EditsBody, GenerationsBody, Presented, VariationsBody
 from app.api.openai.errors import answers
 from app.api.openai.stream import listener_of, streamed
@@ -20,7 +20,7 @@ from app.api.schemas.openai import ImagesAnswer
 from app.api.server.context import ApiContext, api_context
 from app.api.server.deferred_response import DeferredResponse
 from app.api.v1.generate import GENERATION_PROBLEMS
-from app.api.v1.waiting import name_job, when_done
+from app.api.v1.waiting import cancelling, name_job, when_done
 from app.errors import ImageNotFound, InvalidImage, Unavailable
 
 api = blueprint("openai_images", "OpenAI images", "openai")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,9 +18,10 @@ from app.api.server.deferred_response import DeferredResponse, SilentEncoder, re
 from app.api.server.stream_listener import StreamListener
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
-from app.errors import JobCancelled, Unavailable, error_of
+from app.errors import Conflict, Gone, JobCancelled, NotFound, Unavailable, error_of
 from app.services.context import AppContext
 from app.services.jobs import status
+from app.services.jobs.cancel import cancel
 from app.services.jobs.submit import Submission
 from app.services.media import gallery
 
@@ -79,13 +80,25 @@ def _later(
     return DeferredResponse(here.stream_hub, listener)
 
 
+def cancelling(here: ApiContext, job_id: str) -> Callable[[], None]:
+    """What to do when the client of the current request leaves before its job has ended: as FACADE_CANCEL_ON_DISCONNECT
+    says. A job that another call waits for goes on."""
+
+    def on_disconnect() -> None:
+        if here.context.settings.facade_cancel_on_disconnect and not here.stream_hub.is_followed(job_id):
+            with contextlib.suppress(Conflict, NotFound, Gone):
+                cancel(here.context, job_id)
+
+    return on_disconnect
+
+
 def has_given_up(here: ApiContext) -> Callable[[], bool]:
     """Whether there is no use in waiting on: the server is to stop, or the client of the current request has gone."""
     gone = disconnect_probe()
     return lambda: here.draining.is_set() or gone()
 
 
-@contextmanager
+@contextlib.contextmanager
 def patience(here: ApiContext, timeout: float | None) -> Iterator[float]:
     """How many seconds this request may wait in its thread: `timeout` (None = SYNC_TIMEOUT_SECONDS), or 0 when as many
     threads wait as may."""

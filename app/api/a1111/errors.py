@@ -11,6 +11,7 @@ from app.api.schemas.a1111 import WebuiError
 from app.core.response_body import ResponseBody
 from app.errors import CyberImageError
 
+NULL: dict[str, Any] = {"description": "", "content": {"application/json": {"schema": {"type": "null"}}}}
 _REFERENCE = {"application/json": {"schema": {"$ref": "#/components/schemas/WebuiError"}}}
 
 

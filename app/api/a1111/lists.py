@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.a1111.errors import answers, array_of
+from app.api.a1111.errors import NULL, answers, array_of
 from app.api.a1111.samplers import SAMPLERS, SCHEDULES
 from app.api.http.openapi import blueprint
 from app.api.routing import Access
@@ -25,7 +25,6 @@ api = blueprint("a1111_lists", "AUTOMATIC1111", "a1111")
 
 _EMPTY = ("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "sd-vae", "latent-upscale-modes")
 _REFRESHED = ("refresh-checkpoints", "refresh-loras", "refresh-vae")
-_NULL = {"description": "null"}
 
 
 @api.get("/sdapi/v1/sd-models", access=Access.USER, budget="read", responses=answers(array_of(SdModel)))
@@ -113,7 +112,7 @@ for _name in _REFRESHED:
         access=Access.USER,
         budget="read",
         raw_body=True,
-        responses=answers(_NULL),
+        responses=answers(NULL),
         summary="Read a list anew, as AUTOMATIC1111: lists are always current here",
         endpoint=f"a1111_{_name.replace('-', '_')}",
     )(_refresh)

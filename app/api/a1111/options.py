@@ -7,7 +7,7 @@ from typing import Any
 
 from app.api.a1111.bodies import OptionsBody, Txt2ImgRequest
 from app.api.a1111.clients import clients
-from app.api.a1111.errors import answers
+from app.api.a1111.errors import NULL, answers
 from app.api.a1111.translation import CHECKPOINT
 from app.api.http.openapi import blueprint
 from app.api.routing import Access
@@ -41,7 +41,7 @@ def a1111_options() -> Options:
     "/sdapi/v1/options",
     access=Access.USER,
     budget="read",
-    responses=answers({"description": "null"}, InvalidRequest, UnknownModel),
+    responses=answers(NULL, InvalidRequest, UnknownModel),
     description="For this client only. `sd_model_checkpoint` is used; others are kept, and given back.",
 )
 def a1111_set_options(body: OptionsBody) -> tuple[str, int, dict[str, str]]:

@@ -17,6 +17,9 @@ from app.store.queue.workers import WorkerReport
 from tools import api_reference
 
 PROBLEM = "application/problem+json"
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="  # one pixel
+)
 
 
 def test_it_is_an_openapi_document(client):
@@ -78,6 +81,24 @@ def answers(client, submit, worker, next_job, context):
         call("POST", f"/api/openai/v1/images/{path}", json={"prompt": "x", "image": "none"})
     for model in ("demo", "none"):
         call("GET", "/api/openai/v1/models/{model_id}", url=f"/v1/models/{model}")
+    for path in ("txt2img", "img2img"):
+        with next_job(worker.finish):
+            call("POST", f"/sdapi/v1/{path}", json={"prompt": "x", "init_images": [PICTURE]})
+        call("POST", f"/sdapi/v1/{path}", json={})
+    for path in (
+        *("options", "progress", "sd-models", "samplers", "schedulers", "upscalers", "latent-upscale-modes", "loras"),
+        *("embeddings", "sd-vae", "scripts", "cmd-flags", "memory", "prompt-styles", "hypernetworks"),
+        *("face-restorers", "realesrgan-models"),
+    ):
+        call("GET", f"/sdapi/v1/{path}")
+    for path in (
+        *("options", "interrupt", "skip", "refresh-checkpoints", "refresh-loras", "refresh-vae", "interrogate"),
+        *("extra-single-image", "extra-batch-images", "png-info"),
+    ):
+        call("POST", f"/sdapi/v1/{path}", json={"image": PICTURE})
+    call("POST", "/sdapi/v1/options", json={"sd_model_checkpoint": "none"})
+    call("POST", "/sdapi/v1/png-info", json={})
+    call("POST", "/internal/progress", json={"id_task": "x"})
     call("POST", "/api/v1/loras/load", json={"lora_path": "none"})
     call("POST", "/api/v1/loras/load", json={"lora_path": "somebody/style", "name": "style"})
     for body in ({"name": "style"}, {"lora_path": "style"}, {}):

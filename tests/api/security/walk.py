@@ -128,6 +128,8 @@ def code_of(answer: TestResponse) -> str | None:
         return body["code"] if body["request_id"] == answer.headers["X-Request-Id"] else None
     if set(body) == {"error"}:  # OpenAI's
         return "unauthorized" if body["error"]["code"] == "invalid_api_key" else body["error"]["code"]
+    if set(body) == {"error", "detail", "body", "errors"}:  # AUTOMATIC1111's
+        return body["error"]
     return None
 
 

@@ -1,6 +1,6 @@
 """AUTOMATIC1111's interface (`/sdapi/v1`), for its clients.
 
-It translates, waits and answers; the work goes through the same queue. What its clients set for everybody, such as the
+It translates, waits and answers; the work goes through the same queue. What its clients set for all there, such as the
 model, is kept for each client, and `interrupt` stops only what the same client submitted.
 """
 

@@ -69,8 +69,8 @@ GENERATION_PROBLEMS = (
 
 _TXT2IMG = (
     "Also `/api/v1/txt2img`, `/v1/generate/txt2img` and `/v1/txt2img`. Goes through the same queue as every other"
-    " request. When the picture takes longer than `timeout`, or when as many requests wait as the server has threads"
-    " for, the answer is 202 with the job's URL and the work goes on. Going away cancels nothing. A job that fails"
+    " request. When the picture takes longer than `timeout`, or when MAX_EVENT_STREAMS connections wait"
+    " already, the answer is 202 with the job's URL and the work goes on. Going away cancels nothing. A job that fails"
     " answers its own error."
 )
 _IMG2IMG = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,6 @@ from PIL import Image
 from app import create_app
 from app.core.request import GenerationSettings
 from app.errors import FieldError, InvalidRequest
-from tests.api.native.keyed import Keyed
 
 TXT2IMG, IMG2IMG = "/sdapi/v1/txt2img", "/sdapi/v1/img2img"
 
@@ -246,49 +244,3 @@ def test_any_body_is_drawn_or_answered_in_its_shape(patient_server, body, path):
     assert answer.status_code in (400, 504), answer.text
     assert set(answer.json) == {"error", "detail", "body", "errors"}
     assert context.jobs.count_pending() == before + (answer.status_code == 504)
-
-
-class TestRules:
-    """What holds for the native interface holds here, for each route that draws."""
-
-    @pytest.fixture
-    def keyed(self, settings_in, tmp_path):
-        settings = {"auth_mode": "keys", "sync_timeout_seconds": 0.01, "rate_limit_generate": "4/minute"}
-        app = create_app(settings_in(tmp_path, **settings))
-        yield Keyed(app)
-        app.extensions["cyberimage"].context.close()
-
-    @pytest.fixture(params=[TXT2IMG, IMG2IMG])
-    def call(self, request):
-        picture = {"init_images": [png()]} if request.param == IMG2IMG else {}
-        return lambda client, **more: client.post(request.param, json={"prompt": "x"} | picture | more)
-
-    def test_a_key_is_needed(self, keyed, call):
-        error(call(keyed.nobody), 401, "unauthorized")
-
-    def test_the_job_is_the_callers(self, keyed, call):
-        job_id = call(keyed.alice).headers["X-Job-Id"]
-        assert keyed.context.owners.of_job(job_id) == keyed.ids["alice"]
-        assert keyed.bob.get(f"/api/status/{job_id}").status_code == 404
-
-    def test_the_product_counts_against_the_limit(self, keyed, call):
-        assert call(keyed.alice, batch_size=2, n_iter=2).status_code == 504
-        answer = call(keyed.alice)
-        error(answer, 429, "rate_limited")
-        assert int(answer.headers["Retry-After"]) > 0
-        error(call(keyed.bob, batch_size=3, n_iter=2), 429, "rate_limited")
-
-    def test_suspicious_prompts_are_refused(self, keyed, call):
-        error(call(keyed.alice, prompt="{{config.items()}}"), 400, "suspicious_input")
-
-    def test_webhooks_are_kept(self, keyed, call):
-        keyed.context.settings = keyed.context.settings.model_copy(update={"webhook_allow_private": True})
-        job_id = call(keyed.alice, webhook_url="http://127.0.0.1:9/hook").headers["X-Job-Id"]
-        assert keyed.context.jobs.get(job_id).webhook_url == "http://127.0.0.1:9/hook"
-
-    def test_metrics_and_log_name_it(self, keyed, call, caplog, monkeypatch):
-        monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
-        caplog.set_level("INFO", "cyberimage.requests")
-        call(keyed.alice)
-        assert 'facade="a1111"' in keyed.root.get("/metrics").text
-        assert any(getattr(record, "facade", None) == "a1111" for record in caplog.records)

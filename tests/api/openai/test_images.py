@@ -14,7 +14,6 @@ from PIL import Image
 from app import create_app
 from app.core.safety import SafetyResult
 from app.errors import ContentBlocked
-from tests.api.native.keyed import Keyed
 from tests.waiting import wait_until
 
 GENERATIONS, EDITS, VARIATIONS = (f"/v1/images/{name}" for name in ("generations", "edits", "variations"))
@@ -362,57 +361,6 @@ def test_any_body_is_drawn_or_answered_in_its_shape(patient_server, body, path):
     assert answer.status_code in (400, 404, 504), answer.text
     assert set(answer.json) == {"error"}
     assert context.jobs.count_pending() == before + (answer.status_code == 504)
-
-
-class TestRules:
-    """What holds for the native interface holds here, for each route that draws."""
-
-    @pytest.fixture
-    def keyed(self, settings_in, tmp_path):
-        settings = {"auth_mode": "keys", "sync_timeout_seconds": 0.01, "rate_limit_generate": "3/minute"}
-        app = create_app(settings_in(tmp_path, **settings))
-        yield Keyed(app)
-        app.extensions["cyberimage"].context.close()
-
-    @pytest.fixture(params=[GENERATIONS, EDITS, VARIATIONS])
-    def call(self, request):
-        picture = {} if request.param == GENERATIONS else {"image": PICTURE}
-        return lambda client, **more: client.post(request.param, json=BODY | picture | more)
-
-    def test_a_key_is_needed(self, keyed, call, error):
-        answer = call(keyed.nobody)
-        assert error(answer, 401, "invalid_api_key")["type"] == "invalid_request_error"
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-
-    def test_the_job_is_the_callers(self, keyed, call):
-        job_id = call(keyed.alice).headers["X-Job-Id"]
-        assert keyed.context.owners.of_job(job_id) == keyed.ids["alice"]
-        assert keyed.bob.get(f"/api/status/{job_id}").status_code == 404
-        assert keyed.alice.get(f"/api/status/{job_id}").status_code == 200
-
-    def test_pictures_count_against_the_limit(self, keyed, call, error):
-        assert call(keyed.alice, n=2).status_code == 504
-        answer = call(keyed.alice, n=2)
-        assert error(answer, 429, "rate_limit_exceeded")["type"] == "rate_limit_error"
-        assert int(answer.headers["Retry-After"]) > 0
-        assert call(keyed.bob, n=2).status_code == 504
-
-    def test_suspicious_prompts_are_refused(self, keyed, call, error):
-        error(call(keyed.alice, prompt="{{config.items()}}"), 400, "suspicious_input")
-
-    def test_webhooks_are_kept(self, keyed, call):
-        keyed.context.settings = keyed.context.settings.model_copy(update={"webhook_allow_private": True})
-        job_id = call(keyed.alice, webhook_url="http://127.0.0.1:9/hook").headers["X-Job-Id"]
-        assert keyed.context.jobs.get(job_id).webhook_url == "http://127.0.0.1:9/hook"
-
-    def test_metrics_and_log_name_it(self, keyed, call, caplog, monkeypatch):
-        import logging
-
-        monkeypatch.setattr(logging.getLogger("cyberimage"), "propagate", True)
-        caplog.set_level("INFO", "cyberimage.requests")
-        call(keyed.alice)
-        assert 'facade="openai"' in keyed.root.get("/metrics").text
-        assert any(getattr(record, "facade", None) == "openai" for record in caplog.records)
 
 
 def test_the_safety_result_is_of_the_job(client, worker, next_job):

@@ -37,7 +37,7 @@ api = blueprint("a1111_images", "AUTOMATIC1111", "a1111")
 
 _PICTURES = ("init_images", "mask", "alwayson_scripts")  # not told again in `parameters`
 _ANSWERS = answers(DrawnImages, InvalidImage, Unavailable, *GENERATION_PROBLEMS)
-_SCHEDULER_FIELDS = frozenset(f"settings.{name}" for name in ("scheduler", "sigmas", "timestep_spacing"))
+_NESTED = "settings."
 
 
 @api.post(
@@ -81,15 +81,16 @@ def _drawn(body: Txt2ImgRequest, header: GenerateHeaders) -> DrawnImages | Defer
 def _submitted(
     context: AppContext, body: Txt2ImgRequest, wanted: Translated, idempotency_key: str | None
 ) -> tuple[Submission, Translated]:
-    """Enqueue it; without the sampler if that does not fit the model, since clients send one always."""
+    """Enqueue it; without optional settings that the model does not take, since clients send them always."""
     about: dict[str, Any] = {"client_id": client_id(), "idempotency_key": idempotency_key, "request_id": request_id()}
-    try:
-        return submit(context, wanted.asked, webhook_url=body.webhook_url, **about), wanted
-    except InvalidRequest as error:
-        if not (wanted.has_scheduler and error.errors and {one.field for one in error.errors} <= _SCHEDULER_FIELDS):
-            raise
-    wanted = wanted.without_scheduler()
-    return submit(context, wanted.asked, webhook_url=body.webhook_url, **about), wanted
+    while True:
+        try:
+            return submit(context, wanted.asked, webhook_url=body.webhook_url, **about), wanted
+        except InvalidRequest as error:
+            less = wanted.without({one.field.removeprefix(_NESTED) for one in error.errors})
+            if less is None:
+                raise
+            wanted = less
 
 
 def _remember(task: str | None, job_id: str) -> None:

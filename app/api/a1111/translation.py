@@ -3,13 +3,14 @@ its clients send all fields with their defaults, whatever the model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from app.api.a1111.bodies import Img2ImgRequest, Txt2ImgRequest
+from app.api.a1111.optional_settings import CLIP_SKIP, OF_MASKS, optional_settings
 from app.api.a1111.prompts import parse_loras
 from app.api.a1111.samplers import chosen
 from app.api.http.problems import refuse
@@ -21,7 +22,6 @@ from app.services.context import AppContext
 from app.services.models import loras
 
 CHECKPOINT = "sd_model_checkpoint"
-_SCHEDULER = "scheduler"  # a setting of the core, where it has one
 # Members and values that ask for nothing: clients send them always.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("subseed", "seed_resize_from_h", "seed_resize_from_w"), (-1, 0)),
@@ -32,13 +32,10 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "do_not_save_samples": (True, False),
     "do_not_save_grid": (True, False),
     "include_init_images": (True, False),
-    "inpainting_fill": (0, 1),
-    "inpaint_full_res_padding": (0, 32),
     "hr_scale": (2,),
     "hr_upscaler": ("Latent",),
     "image_cfg_scale": (1.5,),
     "initial_noise_multiplier": (1.0,),
-    "mask_blur": (0, 4),
     "resize_mode": (0, 1),
     "firstphase_width": (0,),
     "firstphase_height": (0,),
@@ -50,21 +47,28 @@ _OF_HIGHRES = frozenset(
 
 @dataclass(frozen=True)
 class Translated:
-    """`sampler` is the name that was asked for, None for the model's own."""
+    """`sampler` is the name that was asked for, None for the model's own. `optional` are the settings that may be left
+    out where the model does not take them."""
 
     asked: GenerationInput
     notes: tuple[str, ...]
     sampler: str | None
+    optional: frozenset[str]
 
-    @property
-    def has_scheduler(self) -> bool:
-        return self.sampler is not None and _SCHEDULER in GenerationSettings.model_fields
-
-    def without_scheduler(self) -> Translated:
-        """For a model that the sampler does not fit."""
-        settings = self.asked.settings.model_copy(update={_SCHEDULER: None})
-        note = f"The sampler {self.sampler} does not fit this model; its own was used."
-        return replace(self, asked=self.asked.model_copy(update={"settings": settings}), notes=(*self.notes, note))
+    def without(self, refused: Collection[str]) -> Translated | None:
+        """Without the settings `refused`; None if they are not all optional."""
+        if not refused or not self.optional.issuperset(refused):
+            return None
+        kept = {name: value for name, value in self.asked.settings if name not in refused}
+        sent = {name: value for name, value in kept.items() if name in self.asked.settings.model_fields_set}
+        settings = GenerationSettings.model_validate(sent)
+        notes = (f"{name} was not used: it does not fit this model." for name in sorted(refused))
+        return replace(
+            self,
+            asked=self.asked.model_copy(update={"settings": settings}),
+            notes=(*self.notes, *notes),
+            optional=self.optional.difference(refused),
+        )
 
 
 def translated(context: AppContext, body: Txt2ImgRequest, spec: ModelSpec) -> Translated:
@@ -74,11 +78,8 @@ def translated(context: AppContext, body: Txt2ImgRequest, spec: ModelSpec) -> Tr
     notes = [*parsed.notes, *_unused(body)]
     known = _settings(body, spec, notes)
     known["loras"] = tuple({"id": name, "scale": scale} for name, scale in parsed.loras.items())
-    sampler = chosen(body.sampler_name or _text(body.sampler_index), body.scheduler)
-    if sampler is not None and _SCHEDULER in GenerationSettings.model_fields:
-        known[_SCHEDULER] = sampler
-    elif sampler is not None:
-        notes.append(f"The sampler {sampler[:60]} was not used: the model's own was.")
+    optional = optional_settings(body, notes)
+    known |= optional
     try:
         asked = GenerationInput(
             prompt=parsed.prompt,
@@ -89,7 +90,8 @@ def translated(context: AppContext, body: Txt2ImgRequest, spec: ModelSpec) -> Tr
         )
     except ValidationError as error:
         refuse(error)
-    return Translated(asked, tuple(notes), sampler)
+    sampler = chosen(body.sampler_name, body.scheduler)
+    return Translated(asked, tuple(notes), sampler, frozenset(optional))
 
 
 def _check_media(spec: ModelSpec) -> None:
@@ -146,7 +148,7 @@ def _inputs(body: Txt2ImgRequest, notes: list[str]) -> Iterator[dict[str, str]]:
 
 def _unused(body: Txt2ImgRequest) -> Iterator[str]:
     """Notes on members that ask for something that is not done."""
-    extras = body.extras
+    extras = {name: value for name, value in body.extras.items() if name not in OF_MASKS}
     for name, value in extras.items():
         if name == "alwayson_scripts":
             yield from _unused_scripts(value)
@@ -155,7 +157,7 @@ def _unused(body: Txt2ImgRequest) -> Iterator[str]:
         elif value and value not in _NEUTRAL.get(name, ()):
             yield f"{name[:60]} was not used."
     for name, value in body.override_settings.items():
-        if name != CHECKPOINT and value and (name, value) not in (("CLIP_stop_at_last_layers", 1),):
+        if name not in (CHECKPOINT, CLIP_SKIP) and value:
             yield f"override_settings.{name[:60]} was not used."
 
 
@@ -164,7 +166,3 @@ def _unused_scripts(scripts: Any) -> Iterator[str]:
         arguments = script.get("args") if isinstance(script, dict) else script
         if arguments and arguments != [False]:
             yield f"alwayson_scripts.{str(name)[:60]} was not used."
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

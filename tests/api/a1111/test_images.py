@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app import create_app
-from app.core.request import GenerationSettings
-from app.errors import FieldError, InvalidRequest
+from app.api.a1111.bodies import Img2ImgRequest
+from app.api.a1111.optional_settings import optional_settings
+from app.api.a1111.translation import Translated
+from app.core.request import GenerationInput, GenerationSettings
 
 TXT2IMG, IMG2IMG = "/sdapi/v1/txt2img", "/sdapi/v1/img2img"
 
@@ -115,26 +117,44 @@ def test_a_sampler_is_passed_on_where_the_core_knows_samplers(client, worker, ne
     assert ("DPM++ 2M Karras was not used" in told) is ("scheduler" not in GenerationSettings.model_fields)
 
 
-def test_a_sampler_that_does_not_fit_is_left_out(quick, monkeypatch):
+@pytest.mark.skipif("scheduler" not in GenerationSettings.model_fields, reason="the core knows no schedulers")
+def test_a_sampler_that_does_not_fit_is_left_out(client, worker, next_job):
     """Clients send one always: the picture is drawn with the model's own."""
-    from app.api.a1111 import images, translation
+    assert "scheduler was not used" in notes_of(client, worker, next_job, sampler_name="No such sampler")
 
-    client, context = quick()
-    asked = []
 
-    def submit(context, wanted, **about):
-        asked.append(wanted)
-        if len(asked) == 1:
-            raise InvalidRequest("no", errors=[FieldError("settings.scheduler", "does not fit")])
-        return real(context, wanted, **about)
+def test_settings_that_the_model_does_not_take_are_left_out_together(client, context):
+    wanted = Translated(
+        GenerationInput(prompt="x", settings=GenerationSettings(seed=3, strength=0.5, guidance_scale=2.0)),
+        ("a note",),
+        None,
+        frozenset({"strength", "guidance_scale"}),
+    )
+    less = wanted.without({"strength"})
+    assert less is not None
+    assert less.asked.settings.model_dump(exclude_unset=True) == {"seed": 3, "guidance_scale": 2.0}
+    assert less.notes == ("a note", "strength was not used: it does not fit this model.")
+    assert less.without({"strength"}) is None  # once is enough: the loop ends
+    assert wanted.without({"strength", "seed"}) is None
+    assert wanted.without(set()) is None
 
-    real = images.submit
-    monkeypatch.setattr(images, "submit", submit)
-    monkeypatch.setattr(translation.Translated, "has_scheduler", True)
-    answer = client.post(TXT2IMG, json={"prompt": "x", "sampler_name": "Heun"})
-    assert answer.status_code == 504
-    assert len(asked) == 2
-    assert context.jobs.count_pending() == 1
+
+@pytest.mark.parametrize(
+    ("member", "value", "setting"),
+    [
+        ("mask_blur", 8, {"mask_blur": 8}),
+        ("inpaint_full_res", True, {"inpaint_area": "masked"}),
+        ("inpainting_fill", 2, {"inpaint_fill": "noise"}),
+        ("mask_blur", -3, {}),
+    ],
+)
+def test_what_a_mask_wants_is_passed_on_where_the_core_knows_it(member, value, setting):
+    body = Img2ImgRequest.model_validate({"init_images": ["x"], "mask": "y", member: value})
+    notes: list[str] = []
+    known = optional_settings(body, notes)
+    if setting.keys() <= GenerationSettings.model_fields.keys():
+        assert known == setting
+    assert bool(notes) is not bool(known)
 
 
 def test_loras_of_the_prompt(quick):

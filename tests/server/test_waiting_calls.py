@@ -75,7 +75,7 @@ def test_many_wait_and_the_server_goes_on_answering(served):
     assert next(answer for answer in answers if answer.status_code == 507).json()["code"] == "out_of_memory"
     metrics = httpx.get(f"{process.url}/metrics").text
     route = 'method="POST",route="/v1/txt2img"'
-    assert f'cyberimage_http_requests_total{{{route},status="200"}} {MANY - 1}.0' in metrics
+    assert f'cyberimage_http_requests_total{{facade="v1",{route},status="200"}} {MANY - 1}.0' in metrics
     log = (process.folder / "logs" / "access.log").read_text()
     assert log.count("route=/v1/txt2img status=200") == MANY - 1
 

@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from app.core.inputs import MOST_INPUTS
-from app.core.json_values import Body, FiniteFloat
+from app.core.json_values import Body, FiniteFloat, Integer
 from app.core.webhooks import URL_MAX_CHARS
 
 
-class Lax(Body):
-    """Numbers may be text."""
+class Open(Body):
+    """A body that may have members of any name."""
 
-    model_config = ConfigDict(extra="allow", strict=False)
+    model_config = ConfigDict(extra="allow")
 
     @property
     def extras(self) -> dict[str, Any]:
@@ -22,7 +22,11 @@ class Lax(Body):
         return dict(self.model_extra or {})
 
 
-class Txt2ImgRequest(Lax):
+class Txt2ImgRequest(Open):
+    """Numbers may be text."""
+
+    model_config = ConfigDict(strict=False)
+
     prompt: str = ""
     negative_prompt: str = ""
     seed: int = Field(default=-1, description="-1 draws one.")
@@ -48,15 +52,15 @@ class Img2ImgRequest(Txt2ImgRequest):
     inpainting_mask_invert: int = Field(default=0, description="1: black is painted anew.")
 
 
-class OptionsBody(Lax):
+class OptionsBody(Open):
     sd_model_checkpoint: str | None = Field(default=None, description="Of `GET /sdapi/v1/sd-models`.")
 
 
-class PngInfoBody(Lax):
+class PngInfoBody(Open):
     image: str = Field(description="Base64 or a data URI.")
 
 
-class TaskBody(Lax):
+class TaskBody(Open):
     id_task: str = Field(max_length=200)
-    id_live_preview: int = -1
+    id_live_preview: Integer = -1
     live_preview: bool = True

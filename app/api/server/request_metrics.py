@@ -18,11 +18,11 @@ def register(app: Flask, facade: Callable[[], str]) -> None:
     app.after_request(lambda response: _stop(response, facade()))
 
 
-def expect_routes(app: Flask, meter: RequestMetrics) -> None:
-    """Begin the counts of server errors of all routes at zero."""
+def expect_routes(app: Flask, meter: RequestMetrics, facade_of: Callable[[str], str]) -> None:
+    """Begin the counts of server errors of all routes at zero. `facade_of` is the interface of a route's endpoint."""
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            meter.expect(method, rule.rule)
+            meter.expect(method, rule.rule, facade_of(rule.endpoint))
 
 
 def _start() -> None:

@@ -40,6 +40,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "firstphase_width": (0,),
     "firstphase_height": (0,),
 }
+_NEUTRAL_OPTIONS = (("sd_vae", "Automatic"), ("sd_vae", "None"))
 _OF_HIGHRES = frozenset(
     ("hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y", "hr_scheduler")
 )
@@ -157,7 +158,7 @@ def _unused(body: Txt2ImgRequest) -> Iterator[str]:
         elif value and value not in _NEUTRAL.get(name, ()):
             yield f"{name[:60]} was not used."
     for name, value in body.override_settings.items():
-        if name not in (CHECKPOINT, CLIP_SKIP) and value:
+        if name not in (CHECKPOINT, CLIP_SKIP) and value and (name, value) not in _NEUTRAL_OPTIONS:
             yield f"override_settings.{name[:60]} was not used."
 
 

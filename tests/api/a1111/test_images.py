@@ -109,7 +109,9 @@ def test_defaults_that_clients_always_send_are_no_news(client, worker, next_job)
     scripts = {"ADetailer": {"args": [False]}, "ControlNet": {"args": []}}
     never = {"restore_faces": False, "tiling": False, "do_not_save_grid": False, "save_images": False}
     more = {"denoising_strength": 0.7, "scheduler": "Automatic", "override_settings_restore_afterwards": True}
-    assert notes_of(client, worker, next_job, **always, **never, **more, alwayson_scripts=scripts) == ""
+    override = {"sd_vae": "Automatic", "CLIP_stop_at_last_layers": 1}
+    sent = {**always, **never, **more, "alwayson_scripts": scripts, "override_settings": override}
+    assert notes_of(client, worker, next_job, **sent) == ""
 
 
 def test_a_sampler_is_passed_on_where_the_core_knows_samplers(client, worker, next_job):

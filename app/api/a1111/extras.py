@@ -35,7 +35,6 @@ def _not_provided(what: str) -> Nothing:
     "/sdapi/v1/extra-single-image",
     access=Access.USER,
     budget="read",
-    accepts_files=True,
     raw_body=True,
     responses=answers(Nothing, NotProvided),
 )
@@ -48,7 +47,6 @@ def a1111_extra_single_image() -> Nothing:
     "/sdapi/v1/extra-batch-images",
     access=Access.USER,
     budget="read",
-    accepts_files=True,
     raw_body=True,
     responses=answers(Nothing, NotProvided),
 )
@@ -61,7 +59,6 @@ def a1111_extra_batch_images() -> Nothing:
     "/sdapi/v1/interrogate",
     access=Access.USER,
     budget="read",
-    accepts_files=True,
     raw_body=True,
     responses=answers(Nothing, NotProvided),
 )

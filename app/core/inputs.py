@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.core.json_values import Body
 
 Role = Literal["image", "mask", "reference"]
+Channel = Literal["luminance", "inverted", "alpha"]
 MOST_INPUTS = 10
 PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
 
@@ -24,6 +25,11 @@ class InputChoice(Body):
         " reference: a further picture of an edit."
     )
     source: str = Field(description=PICTURE)
+    channel: Channel = Field(
+        default="luminance",
+        description="Of a mask: what marks the part to repaint. luminance: white; inverted: black; alpha:"
+        " transparency, as in OpenAI's API.",
+    )
 
 
 class InputRef(BaseModel):

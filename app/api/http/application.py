@@ -1,4 +1,4 @@
-"""The Flask application class: views may return response bodies."""
+"""The Flask application class: views may return response bodies, and responses that are made later."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flask_openapi3 import OpenAPI
 
 from app.api.http.document import complete
 from app.api.routing import policies_of
+from app.api.server.deferred_response import DeferredResponse
 from app.core.response_body import ResponseBody
 
 
@@ -33,6 +34,12 @@ class Application(OpenAPI):
             return super().make_response((_plain(rv[0]), *rv[1:]))
         return super().make_response(_plain(rv))
 
+    def process_response(self, response: Response) -> Response:
+        """Not for a response that is made later: then its hooks run."""
+        return response if isinstance(response, DeferredResponse) else super().process_response(response)
+
 
 def _plain(body: Any) -> Any:
+    if isinstance(body, list):
+        return [_plain(each) for each in body]
     return body.as_dict() if isinstance(body, ResponseBody) else body

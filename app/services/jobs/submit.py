@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
+from app.core.inputs import InputChoice
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
@@ -68,7 +69,7 @@ def submit(
     settings = context.settings
     idempotency = None
     if idempotency_key is not None:
-        idempotency = IdempotencyKey(idempotency_key, _digest(asked, priority, webhook_url))
+        idempotency = IdempotencyKey(idempotency_key, request_digest(asked, priority, webhook_url))
         earlier = context.jobs.first_answer(client_id, idempotency)
         if earlier is not None:  # accepted already: limits for new jobs do not apply
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
@@ -189,7 +190,7 @@ def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:
     return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
 
 
-def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
+def request_digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
     """Digest of the whole request: pictures as sent, URLs as written. The same by every route: what a route's own class
     adds to GenerationInput is not part of it."""
     pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
@@ -198,9 +199,17 @@ def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> s
         if own["settings"][name] is None:
             del own["settings"][name]
     if asked.inputs:
-        own["inputs"] = [(each.role, hashlib.sha256(each.source.encode()).hexdigest()) for each in asked.inputs]
+        own["inputs"] = [
+            (each.role, hashlib.sha256(each.source.encode()).hexdigest(), *_beyond_luminance(each))
+            for each in asked.inputs
+        ]
     fields = to_json(own | {"priority": priority, "webhook_url": webhook_url}).decode()
     return hashlib.sha256("|".join([fields, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
+
+
+def _beyond_luminance(picture: InputChoice) -> Sequence[str]:
+    """Its channel, where it is not the one of keys that were stored before there was another."""
+    return () if picture.channel == "luminance" else (picture.channel,)
 
 
 def _refuse_when_full(context: AppContext, request: GenerationRequest) -> None:

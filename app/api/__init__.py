@@ -7,7 +7,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from app.api import a1111, access_log, openai, routing, v1
-from app.api.http import conditional, headers, prefix, problems, request_body
+from app.api.http import conditional, drain, headers, prefix, problems, request_body
 from app.api.http.application import Application
 from app.api.http.problems import refuse
 from app.api.http.request_body import ApiRequest
@@ -33,7 +33,7 @@ from app.api.native import (
 )
 from app.api.schemas.problems import Problem
 from app.api.security import authorization, client_identity
-from app.api.server import drain, request_metrics
+from app.api.server import request_metrics
 from app.config import Settings
 
 __all__ = [

@@ -28,6 +28,7 @@ from app.api.native import (
     provider_webhooks,
     queue,
     remote_models,
+    schedulers,
     session,
     webhooks,
 )
@@ -85,7 +86,20 @@ def register(app: OpenAPI, settings: Settings) -> None:
     conditional.register(app)
     authorization.register(app)
     app.before_request(request_body.refuse_unread_body)
-    work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
+    work = (
+        generate,
+        jobs,
+        events,
+        images,
+        gallery,
+        models,
+        loras,
+        schedulers,
+        remote_models,
+        provider_webhooks,
+        queue,
+        webhooks,
+    )
     for resource in (*work, health, metrics, cleanup, session, keys, pages):
         app.register_api(resource.api)
     v1.register(app, settings)

@@ -30,6 +30,9 @@ from app.core.inputs import MOST_INPUTS, PICTURE, InputChoice, InputRef, Role, s
 from app.core.json_values import AliasedBody, Body, FiniteFloat, Integer
 from app.core.prompts import check_prompt, markup_warnings
 from app.core.rerun import RerunOf
+from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
+from app.core.schedulers.choice import choose
+from app.core.schedulers.names import Sigmas, TimestepSpacing
 from app.core.tasks import (
     DEFAULT_STRENGTH,
     TEXT_TASKS,
@@ -87,6 +90,22 @@ class GenerationSettings(AliasedBody):
     loras: tuple[LoraChoice, ...] = Field(
         default=(), max_length=MOST_LORAS, strict=False, description="Applied together, in this order."
     )
+    scheduler: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=60,
+        description="A name of GET /api/schedulers, or AUTOMATIC1111's such as `DPM++ 2M Karras`; absent: the model's.",
+    )
+    shift: FiniteFloat | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Of flow models: above 1 more steps go to the noisy part. Instead of one that depends on the size.",
+    )
+    timestep_spacing: TimestepSpacing | None = Field(
+        default=None, description="How the steps are spread; distilled models such as Lightning want trailing."
+    )
+    sigmas: Sigmas | None = Field(default=None, description="Spacing of the noise levels, if not the usual one.")
 
 
 class GenerationInput(AliasedBody):
@@ -173,6 +192,10 @@ class GenerationRequest(BaseModel):
     num_frames: int | None = None
     fps: int | None = None
     loras: tuple[LoraChoice, ...] = ()
+    scheduler: str | None = None
+    shift: float | None = None
+    timestep_spacing: TimestepSpacing | None = None
+    sigmas: Sigmas | None = None
     pictures: tuple[InputRef, ...] = ()
     rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
@@ -278,6 +301,14 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
     strength = _resolve_strength(wanted.strength, task, steps, warnings, problems)
     num_frames, fps = _resolve_length(wanted, spec, warnings, problems)
+    scheduler = choose(
+        wanted,
+        spec.defaults,
+        fitting=spec.options.schedulers if spec.lane == "local" else (),
+        prediction=spec.options.prediction,
+        model_id=spec.id,
+        problems=problems,
+    )
     if len({lora.id for lora in wanted.loras}) < len(wanted.loras):
         problems.append(FieldError("settings.loras", "has a LoRA twice; list it once, with the intended scale"))
     guidance = wanted.guidance_scale if wanted.guidance_scale is not None else spec.defaults.guidance_scale
@@ -309,6 +340,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         num_frames=num_frames,
         fps=fps,
         loras=wanted.loras,
+        **{name: getattr(scheduler, name) for name in SCHEDULER_FIELDS},
         remote=_remote_call(wanted, spec) if spec.lane == "remote" else None,
     )
     return Resolved(request, tuple(warnings))

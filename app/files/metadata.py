@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 from app.core.prediction import shown_input
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
+from app.core.schedulers.table import BY_NAME
 from app.core.sent_settings import reported
 from app.core.tasks import TEXT_TASKS, Task
 from app.version import __version__
@@ -99,7 +100,9 @@ def parameters_text(manifest: dict[str, Any]) -> str:
     guidance = settings.get("guidance_scale")
     pairs = {
         "Steps": settings["num_inference_steps"],
-        "Sampler": versions.get("scheduler", None if "provider" in versions else "default"),
+        "Sampler": _sampler(settings, versions),
+        "Schedule type": _schedule_type(settings),
+        "Shift": settings.get("shift"),
         "CFG scale": guidance if guidance is not None else effective.get("guidance_scale"),
         "Seed": settings["seed"],
         "Size": f"{settings['width']}x{settings['height']}",
@@ -113,6 +116,21 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         lines.append(f"Negative prompt: {manifest['negative_prompt']}")
     lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None))
     return "\n".join(lines)
+
+
+def _sampler(settings: dict[str, Any], versions: dict[str, str]) -> str | None:
+    """AUTOMATIC1111's name of a scheduler that was chosen; the class of a model's own."""
+    chosen = BY_NAME.get(str(settings.get("scheduler")))
+    if chosen is not None:
+        return chosen.label
+    return versions.get("scheduler", None if "provider" in versions else "default")
+
+
+def _schedule_type(settings: dict[str, Any]) -> str | None:
+    """Its name there for the spacing of noise levels or steps."""
+    if settings.get("sigmas"):
+        return str(settings["sigmas"]).capitalize()
+    return "SGM Uniform" if settings.get("timestep_spacing") == "trailing" else None
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from app.core.request import (
     GenerationSettings,
     LoraChoice,
 )
+from app.core.schedulers.names import Sigmas, TimestepSpacing
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import CyberImageError, FieldError
 
@@ -50,6 +51,10 @@ class Flat(AliasedBody):
     width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     num_images: Integer = Field(default=1, ge=1, le=8, description="Image i uses seed + i.")
+    scheduler: str | None = Field(default=None, min_length=1, max_length=60, description="Of `GET /api/schedulers`.")
+    shift: FiniteFloat | None = Field(default=None, gt=0, le=100, description="Of flow models.")
+    timestep_spacing: TimestepSpacing | None = Field(default=None, description="How the steps are spread.")
+    sigmas: Sigmas | None = Field(default=None, description="Spacing of the noise levels, if not the usual one.")
     lora_path: str | None = Field(
         default=None, min_length=1, max_length=300, description="A name of `GET /api/v1/loras`, or a repo of the hub."
     )

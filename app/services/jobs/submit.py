@@ -18,6 +18,7 @@ from app.core.catalog import Media, ModelSpec
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
+from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
 from app.errors import QueueFull
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
@@ -35,7 +36,7 @@ USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
 
 log = logging.getLogger("cyberimage.access")
-_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2")
+_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", *SCHEDULER_FIELDS)
 security_log = logging.getLogger("cyberimage.security")
 
 

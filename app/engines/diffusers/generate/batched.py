@@ -21,6 +21,7 @@ from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline
 from app.engines.diffusers.generate.generate import build_generation, cached_parts, draw, sequence_length, to_pixels
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook
+from app.engines.diffusers.generate.schedulers import scheduler_of
 from app.engines.diffusers.memory.loaded import LoadedModel
 
 
@@ -64,14 +65,15 @@ def generate_merged(
     progress = ProgressHook(controls, first.steps_run, 1, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
-    progress.begin(0)
-    drawn = draw(pipeline, _as_one(calls), [request.seed for request in requests], progress)
-    progress.enter(Phase.DONE)
     made = []
-    for request, call, picture in zip(requests, calls, drawn.pictures, strict=True):
-        image = GeneratedImage(to_pixels(picture), request.seed)
-        generation = build_generation(model, pipeline, request, call, [image], progress, count)
-        made.append(dataclasses.replace(generation, merged=count))
+    with scheduler_of(pipeline, first):
+        progress.begin(0)
+        drawn = draw(pipeline, _as_one(calls), [request.seed for request in requests], progress)
+        progress.enter(Phase.DONE)
+        for request, call, picture in zip(requests, calls, drawn.pictures, strict=True):
+            image = GeneratedImage(to_pixels(picture), request.seed)
+            generation = build_generation(model, pipeline, request, call, [image], progress, count)
+            made.append(dataclasses.replace(generation, merged=count))
     return made
 
 

@@ -24,6 +24,7 @@ from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sou
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook, scheduler_steps
+from app.engines.diffusers.generate.schedulers import scheduler_of
 from app.engines.diffusers.generate.task_pipelines import pipeline_for, task_for
 from app.engines.diffusers.load.demo import vocabulary_warnings
 from app.engines.diffusers.load.precision import dtype_name
@@ -50,8 +51,22 @@ def generate(
     batch_size: int = 1,
 ) -> Generation:
     """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, as PartlyDrawn when some were
-    finished, GenerationError, UnsupportedTask, NotFinite; out of memory passes through."""
+    finished, GenerationError, UnsupportedTask, UnsupportedScheduler, NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, task_for(model, request.task))
+    with scheduler_of(pipeline, request):
+        return _generated_by(pipeline, model, request, control, inputs, previews=previews, batch_size=batch_size)
+
+
+def _generated_by(
+    pipeline: Any,
+    model: LoadedModel,
+    request: GenerationRequest,
+    control: Control,
+    inputs: Inputs,
+    *,
+    previews: bool,
+    batch_size: int,
+) -> Generation:
     call = pipeline_arguments(pipeline, request, inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
@@ -249,7 +264,7 @@ def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "pipeline": type(pipeline).__name__,
-        "scheduler": type(getattr(model.pipeline, "scheduler", None)).__name__,
+        "scheduler": type(getattr(pipeline, "scheduler", None)).__name__,
         "dtype": dtype_name(model.dtype),
         "attention": model.attention,
         "device": str(model.device),

@@ -29,6 +29,8 @@ from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES, rename_warn
 from app.core.inputs import MOST_INPUTS, PICTURE, InputChoice, InputRef, Role, slots
 from app.core.json_values import AliasedBody, Body, FiniteFloat, Integer
 from app.core.prompts import check_prompt, markup_warnings
+from app.core.repaint import EXTENDED_STRENGTH, Area, Fill, choose_repaint
+from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.rerun import RerunOf
 from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
 from app.core.schedulers.choice import choose
@@ -106,6 +108,21 @@ class GenerationSettings(AliasedBody):
         default=None, description="How the steps are spread; distilled models such as Lightning want trailing."
     )
     sigmas: Sigmas | None = Field(default=None, description="Spacing of the noise levels, if not the usual one.")
+    mask_blur: Integer | None = Field(
+        default=None, ge=0, le=256, description="Softens the mask's edges: deviation in pixels of the picture."
+    )
+    mask_invert: bool | None = Field(default=None, description="Repaint what is black instead.")
+    inpaint_area: Area | None = Field(
+        default=None,
+        description="whole: the picture is drawn at its size; masked: the part around the mask is drawn at the model's"
+        " size, or at width and height, and put back into the picture.",
+    )
+    inpaint_padding: Integer | None = Field(
+        default=None, ge=0, le=2048, description="Pixels around the mask that a masked area includes; 32 if absent."
+    )
+    inpaint_fill: Fill | None = Field(
+        default=None, description="What the masked part starts from: original, blur (colours around it) or noise."
+    )
 
 
 class GenerationInput(AliasedBody):
@@ -196,6 +213,11 @@ class GenerationRequest(BaseModel):
     shift: float | None = None
     timestep_spacing: TimestepSpacing | None = None
     sigmas: Sigmas | None = None
+    mask_blur: int | None = None
+    mask_invert: bool | None = None
+    inpaint_area: Area | None = None
+    inpaint_padding: int | None = None
+    inpaint_fill: Fill | None = None
     pictures: tuple[InputRef, ...] = ()
     rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
@@ -224,9 +246,11 @@ class GenerationRequest(BaseModel):
         return steps_run(self.num_inference_steps, self.strength)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as shown in a status, which clients may send again. Pictures have no length."""
-        length = set() if self.task in VIDEO_TASKS else {"num_frames", "fps"}
-        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - length)
+        """The settings as shown in a status, which clients may send again. Pictures have no length, and what says how
+        a mask is used is only in requests with one."""
+        others = set() if self.task in VIDEO_TASKS else {"num_frames", "fps"}
+        others |= set() if self.task == "inpaint" else set(REPAINT_FIELDS)
+        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - others)
 
     def inputs(self) -> dict[str, Any]:
         """References to the input pictures by slot; empty without any."""
@@ -299,7 +323,17 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
     if task in TEXT_TASKS and (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
         problems.append(FieldError("settings", f"set width and height together: {spec.id} has no default size"))
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
-    strength = _resolve_strength(wanted.strength, task, steps, warnings, problems)
+    extended = any(picture.extend is not None for picture in asked.pictures)
+    asked_strength = EXTENDED_STRENGTH if extended and wanted.strength is None else wanted.strength
+    strength = _resolve_strength(asked_strength, task, steps, warnings, problems)
+    repaint = choose_repaint(
+        wanted,
+        masked=task == "inpaint" and not extended,
+        local=spec.lane == "local",
+        strength=strength,
+        warnings=warnings,
+        problems=problems,
+    )
     num_frames, fps = _resolve_length(wanted, spec, warnings, problems)
     scheduler = choose(
         wanted,
@@ -341,6 +375,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         fps=fps,
         loras=wanted.loras,
         **{name: getattr(scheduler, name) for name in SCHEDULER_FIELDS},
+        **repaint,
         remote=_remote_call(wanted, spec) if spec.lane == "remote" else None,
     )
     return Resolved(request, tuple(warnings))
@@ -421,6 +456,8 @@ def _task_of(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]
         problems.append(FieldError("mask", "needs an image; the mask marks the part to repaint"))
     if masks > 1:
         problems.append(FieldError("inputs", "may hold one mask"))
+    if any(picture.extend is not None for picture in asked.pictures):
+        return _extension(asked, spec, problems)
     if spec.media == "video" and masks:
         problems.append(FieldError("mask", "cannot be used: videos cannot be repainted in part"))
     elif spec.media != "video" and images and masks:
@@ -432,6 +469,17 @@ def _task_of(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]
     task = task_from_a_picture(spec.options.tasks, strength=asked.settings.strength is not None)
     problems += _check_pictures(spec, task, images + references, references)
     return as_video(task) if spec.media == "video" else task
+
+
+def _extension(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]) -> Task:
+    """The task of a request with a picture that is extended."""
+    if len(asked.pictures) > 1:
+        problems.append(FieldError("inputs", "may hold nothing else beside a picture to extend; its mask is made"))
+    if spec.media == "video" or spec.lane == "remote":
+        problems.append(FieldError("inputs", f"may hold no picture to extend: {spec.id} cannot repaint in part here"))
+    if asked.settings.width is not None or asked.settings.height is not None:
+        problems.append(FieldError("settings", "may hold no width or height: the picture and extend give the size"))
+    return "inpaint"
 
 
 def _check_pictures(spec: ModelSpec, task: Task, pictures: int, references: int) -> list[FieldError]:

@@ -50,6 +50,7 @@ def build_manifest(
     """
     again: dict[str, Any] = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
     negative_prompt, settings = reported(request, effective)
+    part = request.inpaint_area == "masked"  # width and height are those of the part that was drawn
     if request.remote is None:
         settings["num_images"] = 1
     elif request.remote.input is not None:
@@ -65,7 +66,7 @@ def build_manifest(
         "negative_prompt": negative_prompt,
         "task": request.task,
         "inputs": request.inputs(),
-        "settings": settings | {"seed": seed, "width": width, "height": height},
+        "settings": settings | {"seed": seed} | ({} if part else {"width": width, "height": height}),
         "safety_filter_result": safety_filter_result.value,
         "digital_source_type": digital_source_type(request.task) if marked else None,
         "effective": effective,

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES
 from app.core.inputs import MOST_INPUTS, InputChoice
 from app.core.json_values import AliasedBody, FiniteFloat, Integer
+from app.core.repaint import Area, Fill
 from app.core.request import (
     PICTURE,
     RANDOM_SEED,
@@ -94,6 +95,11 @@ class Img2ImgBody(Flat):
     strength: FiniteFloat | None = Field(
         default=None, ge=0, le=1, description="How far to leave the picture: 1 keeps nothing; 0 is refused."
     )
+    mask_blur: Integer | None = Field(default=None, ge=0, le=256, description="Softens the mask's edges, in pixels.")
+    mask_invert: bool | None = Field(default=None, description="What is black is painted anew.")
+    inpaint_area: Area | None = Field(default=None, description="masked: draw the part around the mask at full size.")
+    inpaint_padding: Integer | None = Field(default=None, ge=0, le=2048, description="Pixels around a masked area.")
+    inpaint_fill: Fill | None = Field(default=None, description="What the masked part starts from.")
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from pydantic_core import to_json
 
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
+from app.core.inputs import InputChoice
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
+from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
 from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
@@ -36,7 +38,7 @@ USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
 
 log = logging.getLogger("cyberimage.access")
-_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", *SCHEDULER_FIELDS)
+_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", *SCHEDULER_FIELDS, *REPAINT_FIELDS)
 security_log = logging.getLogger("cyberimage.security")
 
 
@@ -199,9 +201,15 @@ def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> s
         if own["settings"][name] is None:
             del own["settings"][name]
     if asked.inputs:
-        own["inputs"] = [(each.role, hashlib.sha256(each.source.encode()).hexdigest()) for each in asked.inputs]
+        own["inputs"] = [_digest_of_input(each) for each in asked.inputs]
     fields = to_json(own | {"priority": priority, "webhook_url": webhook_url}).decode()
     return hashlib.sha256("|".join([fields, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
+
+
+def _digest_of_input(picture: InputChoice) -> tuple[Any, ...]:
+    digest = hashlib.sha256(picture.source.encode()).hexdigest()
+    extend = () if picture.extend is None else (picture.extend.model_dump(),)
+    return (picture.role, digest, *extend)
 
 
 def _refuse_when_full(context: AppContext, request: GenerationRequest) -> None:

@@ -18,12 +18,13 @@ from app.core.families.lookup import USUAL_FPS, video_rules
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
-from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn, Pixels
+from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn
 from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments
 from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sounds_of
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook, scheduler_steps
+from app.engines.diffusers.generate.repaint import repaint_of
 from app.engines.diffusers.generate.schedulers import scheduler_of
 from app.engines.diffusers.generate.task_pipelines import pipeline_for, task_for
 from app.engines.diffusers.load.demo import vocabulary_warnings
@@ -67,7 +68,8 @@ def _generated_by(
     previews: bool,
     batch_size: int,
 ) -> Generation:
-    call = pipeline_arguments(pipeline, request, inputs, sequence_length(model))
+    repaint = repaint_of(inputs, request)
+    call = pipeline_arguments(pipeline, request, repaint.inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
     previewer = Previewer(pipeline, request.width, request.height) if previews else None
@@ -87,7 +89,7 @@ def _generated_by(
                 fps = _fps(pipeline, request, call)
                 videos += [_encode_video(*each, fps) for each in zip(drawn.pictures, drawn.sounds, seeds, strict=True)]
             else:
-                restored = [_restore_unmasked(to_pixels(each), inputs) for each in drawn.pictures]
+                restored = [repaint.restored(to_pixels(each)) for each in drawn.pictures]
                 images += [GeneratedImage(*each) for each in zip(restored, seeds, strict=True)]
     except Cancelled:
         if not (images or videos):
@@ -200,15 +202,6 @@ def to_pixels(picture: FloatPixels) -> npt.NDArray[np.uint8]:
     return (picture * 255).round().astype(np.uint8)
 
 
-def _restore_unmasked(picture: Pixels, inputs: Inputs) -> Pixels:
-    """Restore the input image where the mask is black, bit-identical: the VAE changes it slightly. Grey blends."""
-    if "mask" not in inputs or picture.shape != inputs["image"].shape:
-        return picture
-    weight = inputs["mask"][..., None].astype(np.float32) / 255
-    blended = picture * weight + inputs["image"] * (1 - weight)
-    return blended.round().astype(np.uint8)
-
-
 def _denoiser(pipeline: Any) -> torch.nn.Module | None:
     for name in ("transformer", "unet"):
         part = getattr(pipeline, name, None)
@@ -233,9 +226,9 @@ def sequence_length(model: LoadedModel) -> int | None:
 
 
 def _size_warnings(request: GenerationRequest, width: int, height: int) -> tuple[str, ...]:
-    """A warning when the pipeline returned another size than requested."""
+    """A warning when the pipeline returned another size than requested. A drawn part is back in its picture."""
     asked = (request.width or width, request.height or height)
-    if asked == (width, height):
+    if asked == (width, height) or request.inpaint_area == "masked":
         return ()
     return (f"{request.model_id} drew {width} × {height}, not the requested {asked[0]} × {asked[1]}.",)
 

@@ -15,6 +15,7 @@ import torch
 from app.core.catalog import ModelSpec
 from app.core.inputs import role_of
 from app.core.job import Phase
+from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.request import GenerationRequest
 from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
 from app.core.tasks import DEFAULT_STRENGTH
@@ -80,6 +81,7 @@ def default_request(spec: ModelSpec, request: GenerationRequest) -> GenerationRe
         "strength": None if request.strength is None else DEFAULT_STRENGTH.get(request.task, 1.0),
         "num_images": 1,
         **{name: getattr(spec.defaults, name) for name in SCHEDULER_FIELDS},
+        **dict.fromkeys(REPAINT_FIELDS),
     }
     return request.model_copy(update=usual)
 

@@ -128,8 +128,8 @@ class Limits(_Frozen):
 
 
 class ModelOptions(_Frozen):
-    """The optional JSON at the end of a `MODEL_…` line. `tasks`, `schedulers` and `prediction`, where the line states
-    none, are read from the model's files."""
+    """The optional JSON at the end of a `MODEL_…` line. `tasks`, `schedulers`, `prediction` and `prompt_weights`, where
+    the line states none, are read from the model's files."""
 
     aliases: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     fixed_steps: int | None = Field(default=None, ge=1, le=1000)
@@ -156,6 +156,7 @@ class ModelOptions(_Frozen):
     negative_prompt: bool = True
     schedulers: tuple[str, ...] | None = None
     prediction: Prediction | None = None
+    prompt_weights: bool | None = None
     example_prompts: tuple[str, ...] = ()
     hint: str = ""
     price: float | None = Field(default=None, ge=0, allow_inf_nan=False)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,7 +28,8 @@ from app.core.catalog import (
 from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES, rename_warnings
 from app.core.inputs import MOST_INPUTS, PICTURE, InputChoice, InputRef, Role, slots
 from app.core.json_values import AliasedBody, Body, FiniteFloat, Integer
-from app.core.prompts import check_prompt, markup_warnings
+from app.core.prompt_reading import read_prompts
+from app.core.prompts import check_prompt
 from app.core.repaint import EXTENDED_STRENGTH, Area, Fill, choose_repaint
 from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.rerun import RerunOf
@@ -108,6 +109,18 @@ class GenerationSettings(AliasedBody):
         default=None, description="How the steps are spread; distilled models such as Lightning want trailing."
     )
     sigmas: Sigmas | None = Field(default=None, description="Spacing of the noise levels, if not the usual one.")
+    clip_skip: Integer | None = Field(
+        default=None,
+        ge=0,
+        le=11,
+        description="Last layers of CLIP to leave out: 1 is what others call clip skip 2.",
+    )
+    prompt_2: str | None = Field(
+        default=None, description="For the second text encoder of SDXL, SD 3 and FLUX; absent: the prompt."
+    )
+    prompt_weighting: Literal["auto", "off"] | None = Field(
+        default=None, description="off: weights such as (word:1.3), BREAK and LoRA tags in a prompt are plain text."
+    )
     mask_blur: Integer | None = Field(
         default=None, ge=0, le=256, description="Softens the mask's edges: deviation in pixels of the picture."
     )
@@ -187,8 +200,9 @@ class GenerationRequest(BaseModel):
     """A complete, validated request. `width`, `height`, `guidance_scale`, `num_frames` and `fps` may be None: the
     pipeline's default.
 
-    `pictures` are empty unless `task` uses them. Their pixels are stored with the job. `strength` is None unless the
-    task uses it; a video keeps its start image unchanged.
+    `prompt_weighting` is `auto` for prompts that have weights, or may be longer than CLIP reads at once, and None for
+    plain ones. `pictures` are empty unless `task` uses them. Their pixels are stored with the job. `strength` is None
+    unless the task uses it; a video keeps its start image unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -213,6 +227,9 @@ class GenerationRequest(BaseModel):
     shift: float | None = None
     timestep_spacing: TimestepSpacing | None = None
     sigmas: Sigmas | None = None
+    clip_skip: int | None = None
+    prompt_2: str | None = None
+    prompt_weighting: Literal["auto", "off"] | None = None
     mask_blur: int | None = None
     mask_invert: bool | None = None
     inpaint_area: Area | None = None
@@ -308,10 +325,8 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         warnings.append(f"{spec.id} has no negative prompt; it was ignored.")
         negative = None
 
-    if spec.lane == "local":  # a provider's model may support such markup
-        warnings += markup_warnings(prompt, "prompt") + markup_warnings(negative or "", "negative_prompt")
-
     wanted, limits = asked.settings, spec.limits
+    read = read_prompts(prompt, negative, wanted, spec, prompt_max_chars, warnings, problems)
     task = _task_of(asked, spec, problems)
     # With an image, the size is derived from it once it is decoded: see app.core.sizes.
     own = spec.defaults if task in TEXT_TASKS else Defaults()
@@ -343,7 +358,10 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         model_id=spec.id,
         problems=problems,
     )
-    if len({lora.id for lora in wanted.loras}) < len(wanted.loras):
+    loras = (*wanted.loras, *(LoraChoice(id=tag.name, scale=tag.scale) for tag in read.loras))
+    if len(loras) > MOST_LORAS:
+        problems.append(FieldError("settings.loras", f"may be {MOST_LORAS} with those in the prompt"))
+    if len({lora.id for lora in loras}) < len(loras):
         problems.append(FieldError("settings.loras", "has a LoRA twice; list it once, with the intended scale"))
     guidance = wanted.guidance_scale if wanted.guidance_scale is not None else spec.defaults.guidance_scale
     if wanted.guidance_scale is not None and not (
@@ -359,7 +377,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     request = GenerationRequest(
         model_id=spec.id,
-        prompt=prompt,
+        prompt=read.prompt,
         negative_prompt=negative,
         num_inference_steps=steps,
         guidance_scale=guidance,
@@ -373,7 +391,10 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         strength=strength,
         num_frames=num_frames,
         fps=fps,
-        loras=wanted.loras,
+        loras=loras,
+        clip_skip=wanted.clip_skip,
+        prompt_2=read.prompt_2,
+        prompt_weighting=read.weighting,
         **{name: getattr(scheduler, name) for name in SCHEDULER_FIELDS},
         **repaint,
         remote=_remote_call(wanted, spec) if spec.lane == "remote" else None,

@@ -109,6 +109,7 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         "Size": f"{settings['width']}x{settings['height']}",
         "LoRA": ", ".join(f"{lora['id']}:{lora['scale']:g}" for lora in settings.get("loras") or ()) or None,
         "Denoising strength": settings.get("strength"),
+        "Clip skip": settings["clip_skip"] + 1 if settings.get("clip_skip") else None,
         "Model": manifest["model_id"],
         "Version": f"CyberImage {versions.get('cyberimage', '')}".strip(),
     }

@@ -29,13 +29,14 @@ def blurred(pixels: Pixels, radius: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius))) if radius else pixels
 
 
-def filled(picture: Pixels, mask: Pixels, fill: Fill, seed: int) -> Pixels:
-    """`picture` with its masked part replaced by the colours around it, or by noise."""
+def filled(picture: Pixels, mask: Pixels, fill: Fill) -> Pixels:
+    """`picture` with its masked part replaced by the colours around it, or by noise, which is always the same: each
+    picture of a job can be made again alone."""
     if fill == "original":
         return picture
     weight = mask[..., None].astype(np.float32) / 255
     if fill == "noise":
-        other = np.random.default_rng(seed).integers(0, 256, picture.shape).astype(np.float32)
+        other = np.random.default_rng(0).integers(0, 256, picture.shape).astype(np.float32)
     else:
         other = _surroundings(picture, mask)
     return (picture * (1 - weight) + other * weight).round().astype(np.uint8)

@@ -86,6 +86,9 @@ def test_the_manifest_makes_the_picture_again() -> None:
         "shift": None,
         "timestep_spacing": None,
         "sigmas": None,
+        "clip_skip": None,
+        "prompt_2": None,
+        "prompt_weighting": None,
     }
     assert (manifest["model_id"], manifest["job_id"], manifest["image_id"]) == ("flux-dev", "j" * 32, "i" * 32)
 
@@ -128,6 +131,7 @@ def test_a_scheduler_that_was_chosen_has_automatic1111_s_name() -> None:
     assert "Sampler: DPM++ 2M, Schedule type: Karras, CFG" in line(scheduler="dpmpp_2m", sigmas="karras")
     assert "Sampler: Euler a, Schedule type: SGM Uniform, CFG" in line(scheduler="euler_a", timestep_spacing="trailing")
     assert "Sampler: FlowMatchEuler, Shift: 3.0, CFG" in line(shift=3.0)
+    assert "Clip skip: 2, Model" in line(clip_skip=1)  # counted from the last layer there
 
 
 def test_without_negative_prompt_or_guidance_their_parts_are_left_out() -> None:

@@ -46,6 +46,9 @@ class ModelBody(ResponseBody):
     prediction: str | None = Field(
         description="What it predicts: epsilon or v_prediction (diffusion), flow_prediction (flow); null: not known."
     )
+    prompt_weights: bool | None = Field(
+        description="Whether weights such as (word:1.3), BREAK and prompts beyond 77 tokens are read; null: not known."
+    )
     negative_prompt: bool = Field(description="Whether the model has one.")
     example_prompts: list[str]
     hint: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -56,6 +56,11 @@ class Flat(AliasedBody):
     shift: FiniteFloat | None = Field(default=None, gt=0, le=100, description="Of flow models.")
     timestep_spacing: TimestepSpacing | None = Field(default=None, description="How the steps are spread.")
     sigmas: Sigmas | None = Field(default=None, description="Spacing of the noise levels, if not the usual one.")
+    clip_skip: Integer | None = Field(default=None, ge=0, le=11, description="Last layers of CLIP to leave out.")
+    prompt_2: str | None = Field(default=None, description="For the second text encoder; absent = the prompt.")
+    prompt_weighting: Literal["auto", "off"] | None = Field(
+        default=None, description="off: weights and LoRA tags in the prompt are plain text."
+    )
     lora_path: str | None = Field(
         default=None, min_length=1, max_length=300, description="A name of `GET /api/v1/loras`, or a repo of the hub."
     )

@@ -37,7 +37,8 @@ class Family:
     its attention can be replaced without changing what it computes. `made_in_float16`: as the weights of FLUX, SD 3 and
     later were not. `float32_parts` were trained in float32 and are small. `loras`: the kinds of LoRAs (`core/loras.py`)
     whose tensors have the names of its own; empty if unknown. `schedulers` are those that may replace its own, by the
-    names of `core/schedulers`; empty: it keeps its own.
+    names of `core/schedulers`; empty: it keeps its own. `prompt_weights`: weights and long prompts are read, since its
+    text encoders are all CLIP.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Family:
     float32_parts: tuple[str, ...] = ()
     loras: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
+    prompt_weights: bool = False
 
     def has(self, pipeline_class: str) -> bool:
         return any(

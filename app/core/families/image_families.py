@@ -53,6 +53,7 @@ IMAGE_FAMILIES = (
         xformers=True,
         made_in_float16=True,
         loras=("sdxl", "unet"),
+        prompt_weights=True,
         schedulers=DIFFUSION_SCHEDULERS,
     ),
     Family(
@@ -62,6 +63,7 @@ IMAGE_FAMILIES = (
         xformers=True,
         made_in_float16=True,
         loras=("sd15", "sd21", "unet"),
+        prompt_weights=True,
         schedulers=DIFFUSION_SCHEDULERS,
     ),
     Family("Latent Consistency", ("LatentConsistency*",), made_in_float16=True, loras=("sd15", "unet")),

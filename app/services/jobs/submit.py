@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
 from app.core.inputs import InputChoice
+from app.core.prompt_reading import FIELDS as PROMPT_FIELDS
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
@@ -38,7 +39,7 @@ USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
 
 log = logging.getLogger("cyberimage.access")
-_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", *SCHEDULER_FIELDS, *REPAINT_FIELDS)
+_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", *SCHEDULER_FIELDS, *REPAINT_FIELDS, *PROMPT_FIELDS)
 security_log = logging.getLogger("cyberimage.security")
 
 
@@ -189,6 +190,7 @@ def _draw_seed() -> int:
 def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:
     """The texts to screen. Longer ones are refused by `resolve` anyway and would only cost time."""
     given = {"prompt": asked.prompt.strip(), "negative_prompt": (asked.negative_prompt or "").strip()}
+    given["settings.prompt_2"] = (asked.settings.prompt_2 or "").strip()
     return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
 
 

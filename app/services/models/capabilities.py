@@ -43,7 +43,8 @@ def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
     if pipeline_class is not None and limits.max_input_images is None:
         limits = limits.model_copy(update={"max_input_images": lookup.most_pictures(pipeline_class)})
     schedulers = _known_schedulers(context, spec, pipeline_class, index)
-    options = spec.options.model_copy(update={"tasks": tasks, "limits": limits, **schedulers})
+    found = {"tasks": tasks, "limits": limits, **schedulers, **_prompt_weights(spec, pipeline_class)}
+    options = spec.options.model_copy(update=found)
     known = spec.model_copy(update={"options": options})
     return with_family(known, pipeline_class) if spec.lane == "local" else known
 
@@ -104,6 +105,13 @@ def _known_schedulers(
     elif prediction is not None:
         fitting = fit.fitting_prediction(prediction)
     return {"schedulers": fitting if stated is None else stated, "prediction": prediction}
+
+
+def _prompt_weights(spec: ModelSpec, pipeline_class: str | None) -> dict[str, bool]:
+    if spec.options.prompt_weights is not None or pipeline_class is None:
+        return {}
+    family = lookup.family_of(pipeline_class)
+    return {"prompt_weights": family is not None and family.prompt_weights}
 
 
 def _scheduler_class(index: Mapping[str, Any]) -> str | None:

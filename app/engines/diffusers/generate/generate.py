@@ -24,6 +24,7 @@ from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sou
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook, scheduler_steps
+from app.engines.diffusers.generate.prompt_parts import encoded
 from app.engines.diffusers.generate.repaint import repaint_of
 from app.engines.diffusers.generate.schedulers import scheduler_of
 from app.engines.diffusers.generate.task_pipelines import pipeline_for, task_for
@@ -80,11 +81,13 @@ def _generated_by(
     images: list[GeneratedImage] = []
     videos: list[GeneratedVideo] = []
     batch_size = _batch_size(pipeline, request, batch_size)
+    arguments: Mapping[str, Any] | None = None
     try:
         for index in range(0, request.num_images, batch_size):
             seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
             progress.begin(index, len(seeds))
-            drawn = draw(pipeline, call.arguments, seeds, progress)
+            arguments = arguments or encoded(pipeline, request, call.arguments)
+            drawn = draw(pipeline, arguments, seeds, progress)
             if is_video:
                 fps = _fps(pipeline, request, call)
                 videos += [_encode_video(*each, fps) for each in zip(drawn.pictures, drawn.sounds, seeds, strict=True)]
@@ -142,7 +145,7 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], prog
     watched = "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
     hook = denoiser.register_forward_pre_hook(progress.before_denoiser) if denoiser is not None else None
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    own_words = not isinstance(arguments["prompt"], str)  # one prompt per image
+    own_words = not isinstance(arguments.get("prompt", ""), str)  # one prompt per image
     many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 and not own_words else {}
     try:
         with (

@@ -48,7 +48,7 @@ def repaint_of(inputs: Inputs, request: GenerationRequest) -> Repaint:
     if request.mask_invert:
         mask = 255 - mask
     soft = blurred(mask, request.mask_blur or 0)
-    start = filled(picture, soft, request.inpaint_fill or "original", request.seed)
+    start = filled(picture, soft, request.inpaint_fill or "original")
     box = _box(mask, request) if request.inpaint_area == "masked" else None
     if box is None:
         return Repaint({**inputs, "image": start, "mask": soft}, picture, soft)

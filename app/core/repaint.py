@@ -80,11 +80,13 @@ def padded(bounds: Box, picture: Size, padding: int) -> Box:
 
 def drawn_size(bounds: Box, picture: Size, padding: int, asked: tuple[int | None, int | None], spec: ModelSpec) -> Size:
     """Width and height at which the part of a picture is drawn: as asked, else in its shape with as many pixels as the
-    model's default size."""
+    model's default size; of a model without one it keeps its own size, unless that is larger than most draw."""
     left, top, right, bottom = padded(bounds, picture, padding)
     width, height = right - left, bottom - top
+    stated = spec.defaults.width is not None and spec.defaults.height is not None
     usual = (spec.defaults.width or LARGEST_UNSTATED) * (spec.defaults.height or LARGEST_UNSTATED)
     scale = sqrt(usual / (width * height))
+    scale = scale if stated else min(scale, 1.0)
     return working_size((max(1, round(width * scale)), max(1, round(height * scale))), asked, spec)
 
 

@@ -49,6 +49,8 @@ def test_a_small_part_is_drawn_with_all_the_pixels_of_the_model():
     assert drawn_size((100, 100, 150, 150), (1000, 1000), 25, (None, None), spec()) == (256, 256)
     assert drawn_size((100, 100, 250, 150), (1000, 1000), 25, (None, None), spec()) == (368, 176)  # 200 × 100
     assert drawn_size((100, 100, 150, 150), (1000, 1000), 25, (512, 256), spec()) == (512, 256)
+    unstated = spec(defaults={})
+    assert drawn_size((100, 100, 180, 180), (1000, 1000), 0, (None, None), unstated) == (80, 80)
     assert drawn_box((100, 100, 150, 150), (1000, 1000), 25, (512, 256)) == (25, 75, 225, 175)
     assert drawn_box((0, 0, 50, 50), (60, 1000), 25, (512, 256)) == (0, 0, 60, 75)  # no room for that shape
 

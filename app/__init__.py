@@ -28,6 +28,7 @@ def create_app(settings: Settings) -> OpenAPI:
     from app import api
     from app.api.security.authorization import AccessControl
     from app.api.server.context import ApiContext
+    from app.api.server.request_metrics import expect_routes
     from app.services.context import open_context
 
     app = api.Application(
@@ -41,6 +42,7 @@ def create_app(settings: Settings) -> OpenAPI:
         validation_error_callback=api.refuse,
     )
     app.request_class = api.ApiRequest
+    app.url_map.strict_slashes = False  # people add a slash to URLs; a route is the same with one
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     api.register(app, settings)
@@ -49,5 +51,6 @@ def create_app(settings: Settings) -> OpenAPI:
         allowed = [re.compile(f"^{re.escape(one)}$") if "[" in one else one for one in settings.cors_origin_list]
         CORS(app, origins=allowed, expose_headers=api.EXPOSED_HEADERS)
     server = app.extensions["cyberimage"] = ApiContext(open_context(settings, lock_timeout=REQUEST_LOCK_SECONDS))
+    expect_routes(app, server.meter)
     app.extensions["cyberimage-access-control"] = AccessControl(server)
     return app

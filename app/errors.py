@@ -30,6 +30,7 @@ class CyberImageError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+    headers: ClassVar[Mapping[str, str]] = {}  # further ones of the response
 
     def __init__(
         self, detail: str = "", *, errors: Iterable[FieldError] = (), retry_after: float | None = None
@@ -117,6 +118,11 @@ class MethodNotAllowed(CyberImageError):
     code, status, title = "method_not_allowed", 405, "The method is not allowed for this URL"
 
 
+class UpgradeRequired(CyberImageError):
+    code, status, title = "upgrade_required", 426, "This URL is a WebSocket"
+    headers: ClassVar[Mapping[str, str]] = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}  # RFC 6455, 4.4
+
+
 class Conflict(CyberImageError):
     code, status, title = "conflict", 409, "The state of the job does not allow this"
 
@@ -181,12 +187,12 @@ class QueueFull(CyberImageError):
 
 class Unauthorized(CyberImageError):
     code, status, title = "unauthorized", 401, "Authentication is required"
-    challenge: ClassVar[str] = 'Bearer realm="CyberImage"'  # the WWW-Authenticate header (RFC 6750)
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="CyberImage"'}  # RFC 6750
 
 
 class InvalidToken(Unauthorized):
     title = "The token is not valid"
-    challenge: ClassVar[str] = 'Bearer realm="CyberImage", error="invalid_token"'
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="CyberImage", error="invalid_token"'}
 
 
 class Forbidden(CyberImageError):
@@ -398,9 +404,19 @@ def error_of(code: str, detail: str) -> CyberImageError:
 def error_codes() -> Mapping[str, type[CyberImageError]]:
     """All stable codes with the first class that has each, for the API documentation."""
     found: dict[str, type[CyberImageError]] = {}
-    pending: list[type[CyberImageError]] = [CyberImageError]
-    while pending:
-        kind = pending.pop(0)
+    for kind in _kinds(CyberImageError):
         found.setdefault(kind.code, kind)
-        pending.extend(kind.__subclasses__())
     return dict(sorted(found.items()))
+
+
+def codes_of(base: type[CyberImageError]) -> tuple[str, ...]:
+    """The codes of `base` and of all its kinds, sorted."""
+    return tuple(sorted({kind.code for kind in _kinds(base)}))
+
+
+def _kinds(base: type[CyberImageError]) -> list[type[CyberImageError]]:
+    """`base` and its subclasses, the nearer ones first."""
+    found = [base]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return found

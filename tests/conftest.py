@@ -1,4 +1,4 @@
-"""Shared fixtures: a real PostgreSQL server, started once, and empty databases in it."""
+"""Shared fixtures: a migrated SQLite file; a real PostgreSQL server, started once, and empty databases in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from sqlalchemy import text
+
+from app.store.db.database import Database
+from app.store.db.migrate import migrate
 
 # Deterministic and short by default, without shrinking. `HYPOTHESIS_PROFILE=thorough` searches with random examples and
 # shrinks failures.
@@ -60,6 +64,18 @@ def new_postgres_database() -> Iterator[Callable[[], str]]:
 def postgres_url(new_postgres_database: Callable[[], str]) -> str:
     """The URL of a fresh, empty PostgreSQL database."""
     return new_postgres_database()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema and no rows, to be copied: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    migrate(database)
+    with database.read() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    database.close()
+    return path
 
 
 # What `make check` leaves to `make test`: folders whose tests load torch, start processes or servers, or draw.

@@ -34,7 +34,7 @@ from app.api.native import (
 )
 from app.api.schemas.problems import Problem
 from app.api.security import authorization, client_identity
-from app.api.server import request_metrics
+from app.api.server import drain, request_metrics
 from app.config import Settings
 
 __all__ = [
@@ -86,6 +86,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     conditional.register(app)
     authorization.register(app)
     app.before_request(request_body.refuse_unread_body)
+    app.before_request(drain.refuse_new_jobs)
     work = (
         generate,
         jobs,

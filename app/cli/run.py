@@ -65,7 +65,9 @@ def _start(read: LoadedSettings) -> int:
     if plan.error:
         print("The configuration is wrong:", plan.error, sep="\n  ", file=sys.stderr)
         return EXIT_CONFIGURATION
-    supervisor = Supervisor(children_of(settings, plan), grace=settings.shutdown_grace_seconds)
+    supervisor = Supervisor(
+        children_of(settings, plan), grace=settings.shutdown_grace_seconds, drain=settings.drain_seconds
+    )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: supervisor.stop())
     _heed_hangups(supervisor)

@@ -31,6 +31,7 @@ HEALTHY_AFTER_SECONDS = 10.0  # a child that lived this long starts again at onc
 STARTED_AFTER_SECONDS = 60.0  # a child that ended before, the first time, could not start: machines may be slow
 RESTART = Backoff(first=0.5, longest=30.0)  # after the first restart, which is at once
 KILL_AFTER_EXTRA_SECONDS = 5.0
+API_GRACE_SECONDS = 10.0  # for requests under way, once the workers have ended
 
 _ORDERLY = (0, EXIT_RECYCLE, EXIT_CONFIGURATION)  # it has given its jobs back, or never had any
 
@@ -40,13 +41,15 @@ log = logging.getLogger("cyberimage.supervisor")
 @dataclass
 class Child:
     """A process to keep running. `essential`: when its very first start fails, give up altogether.
-    `runs_jobs`: a worker, whose death is recorded, so that its jobs are run again at once."""
+    `runs_jobs`: a worker, whose death is recorded, so that its jobs are run again at once. `serves`: the API, which
+    goes on while the others end: SIGUSR1 announces its end, SIGTERM comes last."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     essential: bool = False
     runs_jobs: bool = False
+    serves: bool = False
     suffix: str = ""  # of the running process
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -55,9 +58,12 @@ class Child:
 
 
 class Supervisor:
-    def __init__(self, children: Sequence[Child], *, grace: float) -> None:
+    """`grace`: seconds that the workers have to end; `drain`: how long the API answers at least after a stop."""
+
+    def __init__(self, children: Sequence[Child], *, grace: float, drain: float = 0.0) -> None:
         self._children = children
         self._grace = grace
+        self._drain = drain
         self._stopping = False
         self._reloading = False
         self._oom = OomWatch()
@@ -153,16 +159,30 @@ class Supervisor:
         log.info("Started %s, process %s", child.name, child.process.pid)
 
     def _stop_children(self) -> None:
-        running = [child.process for child in self._children if child.process is not None]
-        for process in running:
+        """Stop the workers first: meanwhile clients can follow their jobs, and proxies see that this server goes."""
+        began = time.monotonic()
+        serving = [child.process for child in self._children if child.process is not None and child.serves]
+        others = [child.process for child in self._children if child.process is not None and not child.serves]
+        for process in serving:
+            process.send_signal(signal.SIGUSR1)
+        for process in others:
             process.send_signal(signal.SIGTERM)
-        give_up_at = time.monotonic() + self._grace + KILL_AFTER_EXTRA_SECONDS
-        for process in running:
-            try:
-                process.wait(max(0.0, give_up_at - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        _wait_or_kill(others, began + self._grace + KILL_AFTER_EXTRA_SECONDS)
+        while time.monotonic() < began + self._drain and any(process.poll() is None for process in serving):
+            time.sleep(LOOK_EVERY_SECONDS)
+        for process in serving:
+            process.send_signal(signal.SIGTERM)
+        _wait_or_kill(serving, time.monotonic() + API_GRACE_SECONDS + KILL_AFTER_EXTRA_SECONDS)
+
+
+def _wait_or_kill(processes: Sequence[subprocess.Popen[bytes]], give_up_at: float) -> None:
+    """Wait for the end of each; one that has not ended at `give_up_at` is killed."""
+    for process in processes:
+        try:
+            process.wait(max(0.0, give_up_at - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def record_command(worker: str, death: Death) -> Sequence[str]:
@@ -185,7 +205,7 @@ def children_of(settings: Settings, plan: DevicePlan) -> list[Child]:
     """The API and the workers of the device plan. The worker of remote models runs besides them, wherever a provider is
     set up."""
     worker = (sys.executable, str(Path(ROOT, "worker.py")))
-    children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True)]
+    children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True, serves=True)]
     for number, each in enumerate(plan.workers, start=1):
         kind = {} if each.label == "cpu" else {DEVICE_KIND: each.label}
         children.append(Child(f"worker {number}", [*worker], {**each.environment, **kind}, runs_jobs=True))

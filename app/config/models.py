@@ -12,6 +12,13 @@ from app.config.kinds import LIVE, ROOT, Folder, PathText
 
 class Models(BaseModel):
     default_model_id: str = Field("demo", description="The model for requests without a model_id.")
+    preload: str = Field(
+        "libraries",
+        max_length=2000,
+        description="What a worker does before it takes jobs: libraries = import what the models on this machine need;"
+        " default = load the default model, too; ids of models, separated by commas = load these, too; none = nothing,"
+        " less memory while idle, and the first job waits.",
+    )
     model_cache_dir: Folder = Field(Path("models"), description="Folder of downloaded models.")
     hf_home: PathText = Field("", description="Hugging Face's cache folder; empty = in MODEL_CACHE_DIR.")
     hf_token: SecretStr = Field(SecretStr(""), description="Hugging Face token for gated models. Never logged.")

@@ -33,7 +33,20 @@ class Server(BaseModel):
     trusted_proxies: int = Field(
         0, ge=0, le=10, description="Number of trusted proxies that set X-Forwarded-For, -Proto and -Prefix; 0 = none."
     )
+    keepalive_seconds: int = Field(
+        130,
+        ge=1,
+        le=3600,
+        description="How long an idle connection stays open; longer than in the proxy in front.",
+    )
     shutdown_grace_seconds: Seconds = Field(20, description="Time for running jobs to finish after SIGTERM.")
+    drain_seconds: float = Field(
+        0,
+        ge=0,
+        le=600,
+        description="How long the API of run.py at least goes on after SIGTERM, with 503 on /readyz and to new jobs, so"
+        " that proxies see it; longer while workers finish their jobs.",
+    )
 
     @field_validator("host")
     @classmethod

@@ -20,6 +20,7 @@ _SENTENCES = {
     "broken": "one of its own threads failed: errors.log has the error",
     "exited": "it ended with exit status {status}: errors.log and the worker's output say why",
 }
+CAUSES = tuple(_SENTENCES)
 
 
 @dataclass(frozen=True)

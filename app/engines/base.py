@@ -206,6 +206,14 @@ class NoPlanHistory:
 
 
 @runtime_checkable
+class ImportingEngine(Engine, Protocol):
+    """An engine whose libraries take seconds to import."""
+
+    def import_classes(self, spec: ModelSpec) -> None:
+        """Import what `spec` needs to be loaded, as far as its files on this machine tell. Never raises."""
+
+
+@runtime_checkable
 class MeasuringEngine(Engine, Protocol):
     """An engine that uses a device with memory of its own."""
 

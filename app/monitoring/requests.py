@@ -51,6 +51,10 @@ class RequestMetrics:
         self._lock = threading.Lock()
         self._last: deque[tuple[float, bool]] = deque(maxlen=LAST_REQUESTS)
 
+    def expect(self, method: str, route: str) -> None:
+        """Begin the count of server errors of a route at zero, so that the first one is an increase."""
+        self._requests.labels(method, route, "500")
+
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """`route` is the rule that matched; None if none did."""
         key = (method if method in METHODS else OTHER, route or OTHER, status)

@@ -175,13 +175,17 @@ class _GuardedNetwork(httpcore.NetworkBackend):
         raise last_error
 
     def _addresses(self, host: str, port: int) -> list[str]:
+        # With private addresses refused, the same words for a name that does not exist: which names the network of the
+        # server has is not for clients.
+        hidden = f"{host} leads to no address, or to a private address"
         try:
             addresses = resolve(host, port)
         except OSError as error:
-            raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from error
+            words = f"{host} cannot be resolved: {error}" if self._allow_private else hidden
+            raise httpcore.ConnectError(words) from error
         # One private address refuses the whole answer: public names have none.
         if not self._allow_private and not all(is_public(address) for address in addresses):
-            raise AddressRefused(f"{host} leads to a private address")
+            raise AddressRefused(hidden)
         return addresses
 
 

@@ -29,7 +29,6 @@ EXIT_CONFIGURATION = 2
 EXIT_UNAVAILABLE = 69  # sysexits' EX_UNAVAILABLE: the database does not answer
 EXIT_DAMAGED = 65  # sysexits' EX_DATAERR: the database is damaged
 HEARTBEAT_TIMEOUT_SECONDS = 120  # of the main loop; requests may take longer
-KEEPALIVE_SECONDS = 15
 SOCKET_UMASK = 0o117  # a Unix socket gets mode 0660
 SOCKET_FOLDER_MODE = 0o750
 MAX_REQUEST_LINE_BYTES = 8190  # the largest limit that gunicorn supports
@@ -51,7 +50,7 @@ class ApiServer(BaseApplication):
             "worker_connections": most_connections(),  # most of them idle, kept alive
             "timeout": HEARTBEAT_TIMEOUT_SECONDS,
             "graceful_timeout": max(1, round(settings.shutdown_grace_seconds)),
-            "keepalive": KEEPALIVE_SECONDS,
+            "keepalive": settings.keepalive_seconds,
             "limit_request_line": MAX_REQUEST_LINE_BYTES,
             # Only api/security/client_identity.py decides which forwarded headers to trust. gunicorn would accept the
             # scheme and SCRIPT_NAME, and so another path than the proxy saw, from any client on this machine.

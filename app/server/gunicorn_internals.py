@@ -45,6 +45,7 @@ __all__ = [
 TESTED_VERSIONS = ("27.0.1",)
 LINGER_SECONDS = 5.0  # for a client to read its last response and to close
 STOP_SECONDS = 2.0  # for a first request to come, once the server stops; as gunicorn for kept-alive connections
+FIRST_REQUEST_SECONDS = 15.0  # for the first request of a connection to come
 NEW_CONNECTION_SECONDS = 1.0  # during which a connection without a request is not closed to make room for others
 
 _WORKER = "gunicorn.workers.gthread:ThreadWorker"
@@ -55,7 +56,7 @@ INTERNALS = {
     f"{_WORKER}.get_thread_pool": "more threads than `threads`: those that wait for slow clients come on top",
     f"{_WORKER}.run": "the main loop, around which the application starts and stops",
     f"{_WORKER}.wsgi": "the application, once it is loaded",
-    f"{_WORKER}.cfg": "the settings: threads and keepalive",
+    f"{_WORKER}.cfg": "the settings: threads",
     f"{_WORKER}.accept": "replaced: it would give a new connection a thread at once",
     f"{_WORKER}.on_pending_socket_readable": "called once the first request of a connection is ready, not earlier",
     f"{_WORKER}.on_client_socket_readable": "the same for later requests of a connection",
@@ -64,6 +65,7 @@ INTERNALS = {
     f"{_WORKER}.handle_error": "replaced: refusals are problem documents",
     f"{_WORKER}.murder_pending": "called once per turn of the main loop: time-outs of lingering connections",
     f"{_WORKER}.handle_exit": "SIGTERM: event streams end too",
+    f"{_WORKER}.handle_usr1": "SIGUSR1: a stop is announced",
     f"{_WORKER}.init_signals": "SIGHUP gets a handler",
     f"{_WORKER}.alive": "false while the worker stops",
     f"{_WORKER}.poller": "the selector of the main loop; its data are callbacks that take the socket",
@@ -74,7 +76,6 @@ INTERNALS = {
     f"{_WORKER}.method_queue": "its `defer` runs a function on the main loop",
     f"{_CONNECTION}.sock": "the connection's socket, used as it is: ClientSocket stays one",
     f"{_CONNECTION}.close": "`graceful` blocks the main loop for up to two seconds",
-    f"{_CONNECTION}.set_timeout": "sets `timeout` from the keepalive setting",
     f"{_CONNECTION}.timeout": "when an idle connection is closed, by time.monotonic()",
     f"{_REQUEST}.force_close": "makes the response say `Connection: close`",
     f"{_REQUEST}.should_close": "asked when the response's headers are written, and after it",
@@ -86,6 +87,7 @@ INTERNALS = {
     "gunicorn.http.body:LengthReader.unreader": "its `buf` holds bytes that were read from the socket ahead of use",
     "gunicorn.util:close": "closes a socket, ignoring errors",
     "gunicorn.arbiter:Arbiter.handle_hup": "replaced: it would start a new process, and end every event stream",
+    "gunicorn.arbiter:Arbiter.handle_usr1": "replaced: it would open log files again",
     "gunicorn.arbiter:Arbiter.kill_workers": "sends a signal to the worker",
     "gunicorn.glogging:Logger.setup": "replaced: messages go to our handlers",
     "gunicorn.glogging:Logger._access_log_enabled": "set by `setup`, read for each request",
@@ -121,10 +123,14 @@ class StandardLogger(Logger):
 
 
 class InPlaceReloadArbiter(Arbiter):
-    """Passes SIGHUP on to the worker. gunicorn's own reload starts a new one, which would end every event stream."""
+    """Passes SIGHUP and SIGUSR1 on to the worker. gunicorn's own reload starts a new one, which would end every event
+    stream; its SIGUSR1 opens log files again, of which there are none."""
 
     def handle_hup(self) -> None:
         self.kill_workers(signal.SIGHUP)
+
+    def handle_usr1(self) -> None:
+        self.kill_workers(signal.SIGUSR1)
 
 
 class Connection(TConn):
@@ -170,6 +176,9 @@ class PollingWorker(ThreadWorker):
     def after_serving(self) -> None:
         """Called when no request is under way any more, or the grace period is over."""
 
+    def on_announced_stop(self) -> None:
+        """SIGUSR1 came: SIGTERM is near. Called in a signal handler."""
+
     def on_terminate(self) -> None:
         """SIGTERM came. Called in a signal handler."""
 
@@ -208,7 +217,7 @@ class PollingWorker(ThreadWorker):
         sock = self.wrap_socket(accepted)
         conn = Connection(self.cfg, sock, client, listener.getsockname())
         conn.worker = self
-        conn.set_timeout()
+        conn.timeout = time.monotonic() + FIRST_REQUEST_SECONDS  # the keepalive setting is for clients that were let in
         self.pending_conns.append(conn)
         self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
@@ -256,11 +265,14 @@ class PollingWorker(ThreadWorker):
         while self._lingering and (not self.alive or self._lingering[0].timeout <= now):
             self._close_idle(self._lingering[0])
         if self.nr_conns >= self.worker_connections:
-            timeout_of_new = now + self.cfg.keepalive - NEW_CONNECTION_SECONDS
+            timeout_of_new = now + FIRST_REQUEST_SECONDS - NEW_CONNECTION_SECONDS
             idle = [*self._lingering, *self.keepalived_conns]
             idle += [conn for conn in self.pending_conns if conn.timeout < timeout_of_new]
             for conn in idle[: max(1, self.worker_connections // 8)]:
                 self._close_idle(conn)
+
+    def handle_usr1(self, sig: Any, frame: Any) -> None:
+        self.on_announced_stop()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         self.on_terminate()

@@ -39,7 +39,11 @@ class ServerProcess(PollingWorker):
         is_behind_proxies = self._server.context.settings.trusted_proxies > 0  # then an address is not one client
         self._slots = Slots(total, share=total if is_behind_proxies else total // 2)
 
+    def on_announced_stop(self) -> None:
+        self._server.stopping.set()
+
     def on_terminate(self) -> None:
+        self._server.stopping.set()
         self._server.draining.set()
         self._server.stream_hub.interrupt_select()
 

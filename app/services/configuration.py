@@ -9,6 +9,7 @@ from pathlib import Path
 from app.config import LoadedSettings, Settings, read_settings
 from app.config.load import ENV_FILE
 from app.core.catalog_limits import catalog_of
+from app.core.preload import parse_preload
 from app.errors import ConfigurationError
 
 LIKENESS = 0.84  # of two names, by difflib: about one letter of difference
@@ -22,7 +23,7 @@ def read_configuration(
     read = read_settings(environment, env_file)
     problems = list(read.problems)
     try:
-        catalog_of(read.settings)
+        parse_preload(read.settings.preload, catalog_of(read.settings))
     except ConfigurationError as error:
         problems += [problem + _suggestion(problem.partition(":")[0]) for problem in error.problems]
     if problems:

@@ -31,6 +31,7 @@ from app.worker.model_commands import IdleModels, ModelCommands
 from app.worker.refusals import Refusals
 from app.worker.runner import Runner, to_public_error
 from app.worker.running_job import RunningJob
+from app.worker.warmup import Warmup
 from app.worker.watchdog import Watchdog, time_limit, unlimited
 
 log = logging.getLogger("cyberimage.worker")
@@ -88,6 +89,7 @@ class Worker:
         )
         self._commands = ModelCommands(context, self.id, self._draining, self._engine_of, self._engines)
         self._loading = False
+        self._starting = lane == "local"
         self._maintenance = Maintenance(context)
         self._threads: list[BackgroundThread] = []
         self.jobs_run = 0  # those that were begun, each attempt counted
@@ -114,6 +116,10 @@ class Worker:
             thread.start()
         try:
             self._wait_for_device()
+            if not until_idle:
+                self._warm_up()
+            self._starting = False
+            self._heartbeat.request_beat()
             log.info("Worker %s is ready on %s", self.id, self._kind)
             while not self._draining.is_set() and not self._runner.must_recycle:
                 ran = self._executor.has_room(self._context.settings.worker_poll_seconds) and self._run_next()
@@ -159,6 +165,23 @@ class Worker:
     def _wait_for_device(self) -> None:
         if self._device is not None:
             self._device.wait_until_usable(self._draining, self._heartbeat.request_beat, suspect=self._suspect)
+
+    def _warm_up(self) -> None:
+        """Import and load what PRELOAD says, before the first claim."""
+        if self._lane != "local" or self._draining.is_set():
+            return
+        device = self._device
+        error = Warmup(self._context, self._engine_of, self._draining).run(
+            blames_device=lambda error: device is not None and device.blames(error)
+        )
+        if error is not None and device is not None:
+            log.error("The device failed while models were loaded (PRELOAD)", exc_info=error)
+            device.record(None, describe(error))
+            self._runner.note_device_failure()
+            return
+        self._update_resident()
+        for model_id in _ready_ids(self._resident):
+            self._idle.used(model_id)
 
     def _run_next(self) -> bool:
         if self._runner.storage_pause.holds() or self._draining.is_set():  # `stop` freed the slot that was waited for
@@ -299,6 +322,7 @@ class Worker:
 
     def _report(self) -> WorkerReport:
         jobs = self._heartbeat.jobs()
+        state = self._state(busy=bool(jobs))  # before the models: one that is ready has what was loaded at its start
         models = self._resident
         device_error = self._device.error if self._device is not None else None
         return WorkerReport(
@@ -306,7 +330,7 @@ class Worker:
             host=platform.node(),
             pid=os.getpid(),
             device=self._kind,
-            state=self._state(busy=bool(jobs)),
+            state=state,
             job_id=jobs[0].claim.job_id if jobs else None,
             models=models,
             rss_bytes=rss_bytes(),
@@ -323,6 +347,8 @@ class Worker:
             return "draining"
         if self._device is not None and self._device.error is not None:
             return "unhealthy"
+        if self._starting:
+            return "starting"
         return "busy" if busy else "loading" if self._loading else "idle"
 
 

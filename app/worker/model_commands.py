@@ -19,24 +19,39 @@ from app.worker.watchdog import time_limit
 LOOK_EVERY_SECONDS = 0.5  # while there are jobs: a query after each one would cost too much
 
 
-class ModelCommand:
-    """The engine's `Control` of a load that belongs to no job: cancelled when the worker drains, after `seconds`, and
-    when the request was withdrawn."""
+class LoadControl:
+    """The engine's `Control` of a load that belongs to no job: cancelled when the worker drains and after `seconds`."""
 
-    def __init__(
-        self, request: LoadRequest, requests: LoadRequestStore, draining: threading.Event, seconds: float
-    ) -> None:
-        self._request = request
-        self._requests = requests
+    def __init__(self, draining: threading.Event, seconds: float) -> None:
         self._draining = draining
-        self._next_look = 0.0
-        self._first_report: tuple[float, int] | None = None  # its time, and the bytes on this machine then
-        self._withdrawn = False
         self._deadline = time.monotonic() + seconds
         self.hard_deadline = self._deadline + STOP_GRACE_SECONDS
 
     def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
-        """Ignored: load requests report only their download."""
+        """Ignored: there is no job whose progress it would be."""
+
+    def downloaded(self, done: int, total: int) -> None:
+        """Ignored, likewise."""
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        """Ignored: loading makes no previews."""
+
+    def cancelled(self) -> bool:
+        return self._draining.is_set() or time.monotonic() >= self._deadline
+
+
+class ModelCommand(LoadControl):
+    """`LoadControl` of a load request: also cancelled when the request was withdrawn."""
+
+    def __init__(
+        self, request: LoadRequest, requests: LoadRequestStore, draining: threading.Event, seconds: float
+    ) -> None:
+        super().__init__(draining, seconds)
+        self._request = request
+        self._requests = requests
+        self._next_look = 0.0
+        self._first_report: tuple[float, int] | None = None  # its time, and the bytes on this machine then
+        self._withdrawn = False
 
     def downloaded(self, done: int, total: int) -> None:
         """Write the progress of the download to the database, at most once in LOOK_EVERY_SECONDS."""
@@ -48,15 +63,12 @@ class ModelCommand:
             rate = (done - before) / (now - since) if now > since else None
             self._check(lambda: self._requests.progress(self._request, downloaded=done, total=total, per_second=rate))
 
-    def preview(self, pixels: Pixels, step: int) -> None:
-        """Ignored: loading makes no previews."""
-
     def cancelled(self) -> bool:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY_SECONDS
             self._check(lambda: self._requests.is_active(self._request))
-        return self._withdrawn or self._draining.is_set() or now >= self._deadline
+        return self._withdrawn or super().cancelled()
 
     def is_withdrawn(self) -> bool:
         """Query the database whether the request was withdrawn."""

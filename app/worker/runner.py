@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -179,6 +180,8 @@ class Runner:
         rss = rss_bytes()  # before the engine is made, which imports its libraries
         engine = self._engine_of(spec)
         before = MemoryUse(rss, _vram_bytes(engine))
+        for job in jobs:
+            job.timings[Phase.STARTING.value] = time.monotonic() - job.started
         try:
             return call(engine)
         finally:
@@ -192,6 +195,7 @@ class Runner:
 
     def _noted(self, job: RunningJob, generation: Generation) -> GenerationResult:
         """`generation` to publish; the job remembers what its log line says of it."""
+        generation = replace(generation, timings={**_start_of(job), **generation.timings})
         job.timings |= generation.timings
         job.made = len(generation.images) + len(generation.videos)
         job.vram_peak_bytes = generation.vram_peak_bytes
@@ -369,6 +373,11 @@ def to_public_error(error: BaseException, context: Mapping[str, str]) -> CyberIm
         return OutOfMemory("Memory ran out. Request smaller or fewer images.")
     log.error("Unexpected error", exc_info=error, extra=context)
     return GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
+
+
+def _start_of(job: RunningJob) -> dict[str, float]:
+    """The seconds from the claim to the call of the engine: reading inputs, and importing where PRELOAD is none."""
+    return {phase: seconds for phase, seconds in job.timings.items() if phase == Phase.STARTING.value}
 
 
 def _to_made(generation: Generation, rerun_of: RerunOf | None) -> GenerationResult:

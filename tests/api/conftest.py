@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +23,12 @@ from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture(scope="session")
-def settings_in() -> Callable[..., Settings]:
+def settings_in(migrated_sqlite: Path) -> Callable[..., Settings]:
     """Settings of an installation in a folder, nothing read from the environment."""
 
     def make(folder: Path, **overrides) -> Settings:
+        if folder.is_dir() and not (folder / "db.sqlite").exists():
+            shutil.copy(migrated_sqlite, folder / "db.sqlite")
         places = {
             "database_url": f"sqlite:///{folder}/db.sqlite",
             "images_dir": folder / "images",

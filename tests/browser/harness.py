@@ -44,6 +44,7 @@ class Harness:
             "DEFAULT_MODEL_ID": "painter",
             "SUSPICIOUS_INPUT": "off",  # the page must be safe by itself
             "DISK_FLOOR_BYTES": "0",
+            "PRELOAD": "none",
             "HEARTBEAT_SECONDS": "0.5",
             "LEASE_SECONDS": "6",
             "WORKER_POLL_SECONDS": "0.2",

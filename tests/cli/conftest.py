@@ -1,3 +1,3 @@
-from tests.client.served import empty_database, engine, harness, idle_url, new_harness, url
+from tests.client.served import engine, harness, idle_url, new_harness, url
 
-__all__ = ["empty_database", "engine", "harness", "idle_url", "new_harness", "url"]
+__all__ = ["engine", "harness", "idle_url", "new_harness", "url"]

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -159,6 +160,56 @@ def test_a_child_that_does_not_heed_sigterm_is_killed_after_the_grace(watch, mon
     assert watched.children[1].process.returncode == -signal.SIGTERM
 
 
+SAYS = """
+import signal, sys, time
+def heard(number, _):
+    print(sys.argv[1], signal.Signals(number).name, flush=True)
+    if number == signal.SIGTERM:
+        sys.exit(0)
+for number in (signal.SIGUSR1, signal.SIGTERM):
+    signal.signal(number, heard)
+print(sys.argv[1], "runs", flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_api_ends_last_and_is_told_before(watch, capfd) -> None:
+    def named(name: str, **values: object) -> Child:
+        return Child(name, [sys.executable, "-c", SAYS, name], **values)
+
+    heard: list[str] = []
+
+    def said() -> list[str]:
+        heard.extend(capfd.readouterr().out.splitlines())
+        return heard
+
+    watched = watch(named("api", serves=True), named("worker"))
+    wait_until(lambda: len(said()) == 2, "they never ran")
+    watched.close()
+    assert sorted(said()[2:4]) == ["api SIGUSR1", "worker SIGTERM"]
+    assert heard[4:] == ["api SIGTERM"]
+
+
+def test_the_api_goes_on_for_the_drain(monkeypatch) -> None:
+    """Though no worker has anything to finish."""
+    clock = [100.0]
+    monkeypatch.setattr("app.cli.supervisor.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=pass_time(clock)))
+    api = child(SLEEP, serves=True)
+    supervisor = Supervisor([api], grace=1, drain=30)
+    supervisor._tend(api)
+    supervisor._stop_children()
+    assert clock[0] >= 130
+    assert api.process is not None
+    assert api.process.returncode is not None
+
+
+def pass_time(clock: list[float]) -> Callable[[float], None]:
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    return sleep
+
+
 def settings(**environment: str):
     return load_settings(environment, env_file=None)
 
@@ -169,6 +220,7 @@ def test_it_starts_the_workers_of_the_device_plan() -> None:
     assert [each.name for each in children] == ["api", "worker 1", "worker 2"]
     assert [dict(each.environment) for each in children] == [{}, {"CUDA_VISIBLE_DEVICES": "2"}, {}]
     assert [each.runs_jobs for each in children] == [False, True, True]
+    assert [each.serves for each in children] == [True, False, False]
     assert [each.name for each in children_of(settings(), DevicePlan())] == ["api"]
 
 

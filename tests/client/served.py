@@ -9,11 +9,11 @@ import pytest
 from werkzeug.serving import make_server
 
 from app import create_app
-from tests.worker.conftest import empty_database, new_harness
+from tests.worker.conftest import new_harness
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.harness import Harness
 
-__all__ = ["empty_database", "engine", "harness", "idle_url", "new_harness", "url"]
+__all__ = ["engine", "harness", "idle_url", "new_harness", "url"]
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ class Service:
             "LOG_DIR": str(folder / "logs"),
             "MODEL_CACHE_DIR": str(folder / "models"),
             "DISK_FLOOR_BYTES": "0",
+            "PRELOAD": "none",  # few of the tests draw
             "CUDA_VISIBLE_DEVICES": "-1",  # the pictures are compared with those of a CPU
             "OMP_NUM_THREADS": "1",
             **env,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import httpx
 import pytest
 
 from tests.processes import wait_gone
@@ -18,6 +19,11 @@ def is_drawing(service, job_id: str) -> bool:
     return state["status"] == "PROCESSING" and state["progress"]["step"] >= 1
 
 
+def fresh_answer(service, path: str) -> httpx.Response:
+    """On a connection of its own, as from the health check of a proxy."""
+    return httpx.get(f"{service.client.base_url}{path}", timeout=30)
+
+
 def test_readyz_fails_and_the_running_job_finishes(new_service) -> None:
     service = new_service(SHUTDOWN_GRACE_SECONDS="60")
     service.start()
@@ -25,9 +31,15 @@ def test_readyz_fails_and_the_running_job_finishes(new_service) -> None:
     waiting = service.submit("another", "tiny-flux")
     wait_until(lambda: is_drawing(service, job_id), "no worker claimed it")
     family = service.family()
-    service.client.get("/livez")  # this connection is kept alive: new ones are not taken any more
-    service.run.send_signal(signal.SIGTERM)
-    wait_until(lambda: "is stopping" in service.client.get("/readyz").text, "it never said that it drains")
+    with service.client.stream("GET", f"/api/jobs/{job_id}/events") as stream:
+        lines = stream.iter_lines()
+        next(line for line in lines if line.startswith("event:"))
+        service.run.send_signal(signal.SIGTERM)
+        wait_until(lambda: "is stopping" in fresh_answer(service, "/readyz").text, "it never said that it drains")
+        refused = httpx.post(f"{service.client.base_url}/api/generate", json={"prompt": "a boat"}, timeout=30)
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert fresh_answer(service, f"/api/status/{job_id}").json()["status"] == "PROCESSING"
+        assert any('"COMPLETED"' in line for line in lines)
     assert service.run.wait(90) == 0
     wait_gone(family)
     service.start()

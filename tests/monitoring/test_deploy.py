@@ -6,12 +6,16 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 
 import pytest
 import yaml
+from flask import Flask
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
+from app import create_app
 from app.config import ROOT, load_settings
 from app.monitoring.requests import RefusalMetrics, RequestMetrics
 from app.monitoring.resources import Machine
@@ -75,6 +79,44 @@ def test_every_name_in_an_expression_exists(families: dict[str, Metric], express
     used = set(re.findall(r"[a-z_]\w*", text)) - WORDS - LABELS - LABELS_BY_PROMETHEUS
     assert used
     assert used <= names_of(families) | FROM_ELSEWHERE
+
+
+@pytest.fixture(scope="module")
+def fresh_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """The application of an installation in which nothing has happened yet."""
+    folder = tmp_path_factory.mktemp("fresh")
+    lines = {"MODEL_R": "far;owner/far;A model of a provider;replicate;false;{}"}
+    places = {"database_url": f"sqlite:///{folder}/db", "images_dir": folder / "images"}
+    app = create_app(load_settings(lines, None, **places))
+    yield app
+    app.extensions["cyberimage"].context.close()
+
+
+def test_every_route_in_an_expression_exists(fresh_app: Flask) -> None:
+    """A route that was renamed would leave an alert that never fires."""
+    routes = {route for expression in EXPRESSIONS for route in re.findall(r'\broute="([^"]*)"', expression)}
+    assert routes
+    assert routes <= {rule.rule for rule in fresh_app.url_map.iter_rules()}
+
+
+@pytest.mark.parametrize("expression", [each for each in EXPRESSIONS if "_total" in each])
+def test_every_counter_in_an_expression_begins_at_zero(fresh_app: Flask, expression: str) -> None:
+    """Prometheus sees no increase in a series that is born with its first fault."""
+    scrape = fresh_app.test_client().get("/metrics").text
+    samples = [sample for family in text_string_to_metric_families(scrape) for sample in family.samples]
+    for name, matchers in re.findall(r"(cyberimage_\w+_total)(?:\{([^}]*)\})?", expression):
+        chosen = [sample for sample in samples if sample.name == name and _fits(sample.labels, matchers)]
+        assert chosen, f"{name}{{{matchers}}} has no series"
+        assert all(sample.value == 0 for sample in chosen) or name == "cyberimage_http_requests_total"
+
+
+def _fits(labels: Mapping[str, str], matchers: str) -> bool:
+    """Whether a series with `labels` is chosen by Prometheus' `matchers`."""
+    for label, operator, value in re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', matchers):
+        matches = re.fullmatch(value if "~" in operator else re.escape(value), labels.get(label, "")) is not None
+        if matches is (operator[0] == "!"):
+            return False
+    return True
 
 
 def test_every_family_is_named_as_it_should_be(families: dict[str, Metric]) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.worker.conftest import empty_database, harness, new_harness, processes
+from tests.worker.conftest import harness, new_harness, processes
 
-__all__ = ["empty_database", "harness", "new_harness", "processes"]
+__all__ = ["harness", "new_harness", "processes"]

@@ -15,7 +15,7 @@ from app.worker.remote_worker import remote_worker
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
 from tests.services.webhooks.conftest import receiver  # noqa: F401 - a fixture
 from tests.waiting import PATIENCE
-from tests.worker.conftest import empty_database, new_harness  # noqa: F401 - fixtures
+from tests.worker.conftest import new_harness  # noqa: F401 - a fixture
 from tests.worker.harness import Harness
 
 STEPS = '{"steps": {"min": 1, "max": 50, "default": 4}}'

@@ -10,14 +10,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.providers.machine import PredictionMachine
-from tests.worker.conftest import empty_database  # noqa: F401 - a fixture
 
 STEPS = int(os.environ.get("PREDICTION_STEPS", "400"))
 PER_RUN = 40
 
 
-def test_never_paid_twice_never_lost_never_false(empty_database: Path) -> None:  # noqa: F811
-    PredictionMachine.template = empty_database
+def test_never_paid_twice_never_lost_never_false(migrated_sqlite: Path) -> None:
+    PredictionMachine.template = migrated_sqlite
     few = settings(
         max_examples=max(1, STEPS // PER_RUN),
         stateful_step_count=PER_RUN,

@@ -7,24 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.schema import metadata
 from tests.store.harness import Store
-
-
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with the schema and no rows, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    migrate(database)
-    with database.read() as connection:
-        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-    database.close()
-    return path
 
 
 @pytest.fixture(scope="session")

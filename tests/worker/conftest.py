@@ -6,34 +6,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
-from app.store.db.database import Database
-from app.store.db.migrate import migrate
 from tests.processes import Processes
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.harness import Harness
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the schema and no rows, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    migrate(database)
-    with database.read() as connection:
-        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-    database.close()
-    return path
-
-
 @pytest.fixture
-def new_harness(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Harness]]:
+def new_harness(tmp_path: Path, migrated_sqlite: Path) -> Iterator[Callable[..., Harness]]:
     """Factory of a harness with the given settings, once per test."""
     made: list[Harness] = []
 
     def make(**environment: str) -> Harness:
-        made.append(Harness(tmp_path, empty_database, **environment))
+        made.append(Harness(tmp_path, migrated_sqlite, **environment))
         return made[-1]
 
     yield make

@@ -21,7 +21,8 @@ SIDE = 64
 
 class FakeEngine:
     """`behaviours` are run, by prompt, before the first step, after `always`. `ran` are the started prompts in
-    order, `inputs` their images, `merged` the prompts of each merged call."""
+    order, `inputs` their images, `merged` the prompts of each merged call, `imported` the models of the warm-up, during
+    which `importing` is called; loading raises `load_error`."""
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.behaviours: dict[str, Behaviour] = {}
@@ -29,11 +30,20 @@ class FakeEngine:
         self.ran: list[str] = []
         self.inputs: list[Inputs] = []
         self.merged: list[list[str]] = []
+        self.imported: list[str] = []
+        self.importing: Callable[[ModelSpec], None] = lambda _: None
+        self.load_error: CyberImageError | None = None
         self.step_seconds = step_seconds
         self._models: dict[str, ResidentModel] = {}
 
+    def import_classes(self, spec: ModelSpec) -> None:
+        self.imported.append(spec.id)
+        self.importing(spec)
+
     def load(self, spec: ModelSpec, control: Control) -> None:
         control.report(Phase.LOADING)
+        if self.load_error is not None:
+            raise self.load_error
         if spec.id not in self._models or self._models[spec.id].parked:
             self._models[spec.id] = ResidentModel(spec.id, "cpu", "float32")
 

@@ -13,6 +13,7 @@ from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.routing import WebsocketMismatch
 
 from app.api.http.headers import request_id as present_request_id
 from app.api.schemas.problems import Problem
@@ -26,9 +27,9 @@ from app.errors import (
     NotFound,
     PayloadTooLarge,
     RateLimited,
-    Unauthorized,
     Unavailable,
     UnsupportedMediaType,
+    UpgradeRequired,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -61,8 +62,7 @@ def register(app: Flask) -> None:
 def problem(error: CyberImageError, status: int | None = None) -> Response:
     """The response for `error`, with its own status unless another is given."""
     response = Response(json.dumps(document(error, status).as_dict()), status or error.status, mimetype=MEDIA_TYPE)
-    if isinstance(error, Unauthorized):
-        response.headers["WWW-Authenticate"] = error.challenge
+    response.headers.update(error.headers)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response
@@ -91,12 +91,29 @@ def _from_http(error: HTTPException) -> Response | HTTPException:
     status = error.code or 500
     if status < 400:  # a redirect
         return error
+    if isinstance(error, WebsocketMismatch):
+        return problem(_mismatch())
     ours = _OURS.get(status) or (InvalidRequest if status < 500 else CyberImageError)
-    response = problem(ours(error.description or ""), status)
+    unmatched = status == 404 and request.url_rule is None
+    words = f"No route matches {request.method} {request.path[:200]}; see /docs." if unmatched else error.description
+    response = problem(ours(words or ""), status)
     for name, value in error.get_headers():
         if name in ("Allow", "Content-Range", "Retry-After"):
             response.headers[name] = value
     return response
+
+
+def _mismatch() -> CyberImageError:
+    """The error for a WebSocket's handshake elsewhere, and for another request to the URL of a WebSocket."""
+    if (
+        request.headers.get("Upgrade", "").lower() == "websocket"
+        and "upgrade" in request.headers.get("Connection", "").lower()
+    ):
+        return InvalidRequest(f"{request.path[:200]} is no WebSocket.")
+    return UpgradeRequired(
+        "Connect with a WebSocket client. A proxy in between has to pass on the headers Upgrade and Connection; see"
+        " docs/DEPLOYMENT.md."
+    )
 
 
 def _from_body(_: ParseException) -> Response:

@@ -28,6 +28,7 @@ from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedM
 
 _PICTURES = ("image", "mask", "inputs")  # the members that hold them
 _FORM = "multipart/form-data"
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
 _MOST_ERRORS = 20
 _CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 _NUMBERS = (
@@ -85,6 +86,9 @@ class ApiRequest(Request):
             return self._form()
         if not self.is_json:
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+        charset = self.mimetype_params.get("charset", "utf-8")
+        if charset.lower() not in _CHARSETS:
+            raise UnsupportedMediaType(f"The charset is {charset[:40]!r}; JSON is UTF-8 (RFC 8259). Leave it out.")
         whole = self._whole(cache)
         if not whole:
             return {}

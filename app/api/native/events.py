@@ -40,7 +40,7 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
 
 
 @api.get(
-    "/api/jobs/<path:job_id>/events",
+    "/api/jobs/<job_id>/events",
     access=Access.USER,
     budget="read",
     polled=True,
@@ -59,7 +59,7 @@ def job_events(path: JobPath) -> Response:
     here.stream_hub.reserve()
     listener = StreamListener(path.job_id, JobEventEncoder(seen), revocation_check())
     pass_on = hand_over if here.hands_over_sockets else relay
-    first = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
+    first = f"retry: {RECONNECT_MILLISECONDS}\n".encode()  # a part of the first event: some clients report empty ones
     response = _response(pass_on(first, partial(here.stream_hub.attach, listener), listener.mark_handed_over))
     response.call_on_close(partial(here.stream_hub.release_unless_handed_over, listener))
     return response
@@ -94,7 +94,7 @@ class JobEventEncoder:
         return f"event: problem\ndata: {json.dumps({'code': error.code, 'message': error.detail})}\n\n".encode()
 
     def keepalive(self) -> bytes:
-        return b": still here\n\n"
+        return b": still here\n"  # no blank line: some clients report an event without data
 
 
 def _event(view: JobView, *, whole: bool) -> bytes:

@@ -75,6 +75,6 @@ def server_status() -> StatusBody:
 
 def _readiness() -> stats.Readiness:
     here = api_context()
-    draining = {"server": "is stopping; send new jobs elsewhere" if here.draining.is_set() else "ok"}
+    draining = {"server": "is stopping; send new jobs elsewhere" if here.stopping.is_set() else "ok"}
     seen = stats.readiness(here.context)
     return stats.Readiness({**draining, **seen.checks}, seen.partial)

@@ -60,7 +60,7 @@ class SignBody(Body):
 
 
 @api.get(
-    "/api/image/<path:image_id>",
+    "/api/image/<image_id>",
     access=Access.USER,
     budget="read",
     signed_file="file",
@@ -82,7 +82,7 @@ def image(path: ImagePath, query: Download) -> Response:
 
 
 @api.get(
-    "/api/image/<path:image_id>/thumbnail",
+    "/api/image/<image_id>/thumbnail",
     access=Access.USER,
     budget="read",
     polled=True,
@@ -103,7 +103,7 @@ def image_thumbnail(path: ImagePath, query: Signed) -> Response:
 
 
 @api.get(
-    "/api/image/<path:image_id>/metadata",
+    "/api/image/<image_id>/metadata",
     access=Access.USER,
     budget="read",
     responses=responses({200: ImageMetadata, 304: _UNCHANGED}, ImageNotFound, Gone, PreconditionFailed),
@@ -117,7 +117,7 @@ def image_metadata_(path: ImagePath) -> Response:
 
 
 @api.post(
-    "/api/image/<path:image_id>/signed-url",
+    "/api/image/<image_id>/signed-url",
     access=Access.USER,
     budget="read",
     responses=responses({200: SignedUrls}, ImageNotFound, Gone, InvalidRequest, Forbidden),
@@ -130,7 +130,7 @@ def sign_image(path: ImagePath, body: SignBody) -> SignedUrls:
 
 
 @api.delete(
-    "/api/image/<path:image_id>",
+    "/api/image/<image_id>",
     access=Access.USER,
     budget="read",
     responses=responses({204: None}, ImageNotFound, Gone, PreconditionFailed),
@@ -144,7 +144,7 @@ def delete_image(path: ImagePath) -> tuple[str, int]:
 
 
 @api.put(
-    "/api/image/<path:image_id>/favorite",
+    "/api/image/<image_id>/favorite",
     access=Access.USER,
     budget="read",
     responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
@@ -156,7 +156,7 @@ def mark_favorite(path: ImagePath) -> FavoriteBody:
 
 
 @api.delete(
-    "/api/image/<path:image_id>/favorite",
+    "/api/image/<image_id>/favorite",
     access=Access.USER,
     budget="read",
     responses=responses({200: FavoriteBody}, ImageNotFound, Gone),
@@ -167,7 +167,7 @@ def unmark_favorite(path: ImagePath) -> FavoriteBody:
 
 
 @api.post(
-    "/api/image/<path:image_id>/rerun",
+    "/api/image/<image_id>/rerun",
     access=Access.USER,
     budget="generate",
     responses=responses(

@@ -28,7 +28,7 @@ api = blueprint("jobs", "jobs")
 
 
 @api.get(
-    "/api/status/<path:job_id>",
+    "/api/status/<job_id>",
     access=Access.USER,
     budget="read",
     polled=True,
@@ -42,7 +42,7 @@ def job_status(path: JobPath, query: SignedQuery) -> Response | JobBody:
 
 
 @api.post(
-    "/api/jobs/<path:job_id>/cancel",
+    "/api/jobs/<job_id>/cancel",
     access=Access.USER,
     budget="read",
     responses=responses({200: JobBody}, JobNotFound, Gone, Conflict),
@@ -54,7 +54,7 @@ def cancel_job(path: JobPath) -> JobBody:
 
 
 @api.post(
-    "/api/jobs/<path:job_id>/retry",
+    "/api/jobs/<job_id>/retry",
     access=Access.USER,
     budget="generate",
     responses=responses(

@@ -134,7 +134,7 @@ def run_video_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
 
 
 @api.get(
-    "/api/images/<path:generation_id>",
+    "/api/images/<generation_id>",
     access=Access.USER,
     budget="read",
     polled=True,
@@ -147,7 +147,7 @@ def get_image(path: GenerationPath, query: SignedQuery) -> GenerationBody:
 
 
 @api.get(
-    "/api/videos/<path:generation_id>",
+    "/api/videos/<generation_id>",
     access=Access.USER,
     budget="read",
     polled=True,

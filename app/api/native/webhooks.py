@@ -48,7 +48,7 @@ def webhook_deliveries(query: DeliveryFilter) -> DeliveriesBody:
 
 
 @api.post(
-    "/api/webhooks/deliveries/<path:delivery_id>/replay",
+    "/api/webhooks/deliveries/<delivery_id>/replay",
     access=Access.USER,
     budget="read",
     responses=responses({200: DeliveryBody}, DeliveryNotFound),

@@ -22,8 +22,9 @@ class WorkerBody(ResponseBody):
     host: str
     pid: int
     device: str
-    state: Literal["idle", "busy", "loading", "draining", "unhealthy"] = Field(
-        description="unhealthy: its device failed and is out of service until it passes a test."
+    state: Literal["starting", "idle", "busy", "loading", "draining", "unhealthy"] = Field(
+        description="starting: it imports and loads what PRELOAD says, and takes no jobs yet. unhealthy: its device"
+        " failed and is out of service until it passes a test."
     )
     job_id: str | None
     models: list[dict[str, Any]]

@@ -28,12 +28,14 @@ BODY_SLOT_TIMEOUT_SECONDS = 10.0  # how long a request waits to read a large bod
 
 
 class ApiContext:
-    """One per application. `draining` is set once the process is to stop: it accepts no jobs, and streams end."""
+    """One per application. `stopping` is set once the installation is to stop: new jobs are refused, and everything
+    else goes on; `draining` when this process is to stop: streams end, too."""
 
     def __init__(self, context: AppContext) -> None:
         self.context = context
         self.status_cache = StatusCache(context, _rendered)
         self.notifier = JobNotifier(context)
+        self.stopping = threading.Event()
         self.draining = threading.Event()
         self.cleaning = threading.Lock()  # held by POST /cleanup
         self.started_at = time.time()

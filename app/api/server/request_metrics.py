@@ -7,12 +7,20 @@ import time
 from flask import Flask, Response, g, request
 
 from app.api.server.context import api_context
+from app.monitoring.requests import RequestMetrics
 
 
 def register(app: Flask) -> None:
     """Must run before all other registrations: a request that an earlier hook answers would not be measured."""
     app.before_request(_start)
     app.after_request(_stop)
+
+
+def expect_routes(app: Flask, meter: RequestMetrics) -> None:
+    """Begin the counts of server errors of all routes at zero."""
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            meter.expect(method, rule.rule)
 
 
 def _start() -> None:

@@ -14,14 +14,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from flask import Blueprint, g, request
+from flask import Blueprint, Response, g, request
 from flask_sock import Sock
 from pydantic import ValidationError
 from simple_websocket import Server as Connection
 from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import RemoteProtocolError
 
 from app.api.http.openapi import JobPath
-from app.api.http.problems import document, refuse
+from app.api.http.problems import document, problem, refuse
 from app.api.routing import Access, RoutePolicy, declare
 from app.api.security.authorization import revocation_check
 from app.api.security.client_identity import identity
@@ -35,12 +36,13 @@ from app.api.v1.waiting import pictures_of, raise_what_went_wrong
 from app.config import Settings
 from app.core.job import JobStatus, JobView
 from app.core.json_values import read_json
-from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable
+from app.errors import CyberImageError, InvalidRequest, JobNotFound, Unavailable, UpgradeRequired
 from app.services.job_body import ProgressBody
 from app.store.queue.previews import Preview
 
 pages = Blueprint("v1_stream", __name__)
 sock = Sock()
+VERSION = "13"  # of the protocol: RFC 6455
 PING_SECONDS = 20
 MESSAGE_BYTES = 65_536  # without a picture
 
@@ -51,6 +53,19 @@ HURRIED_SECONDS = 0.5  # where threads are short already
 MIN_BYTES_PER_SECOND = 20_000  # of a first message with pictures, as of a request's body
 ROOM_CHECK_SECONDS = 0.1  # how soon a large first message goes on
 CHECK_SECONDS = 1.0  # how soon it is noticed that the client has gone, or that the server stops
+
+
+@pages.before_request
+def check_handshake() -> None:
+    """Raises UpgradeRequired for a handshake of another version of the protocol."""
+    version = request.headers.get("Sec-WebSocket-Version", "")
+    if version.strip() != VERSION:
+        raise UpgradeRequired(f"Sec-WebSocket-Version is {version[:20]!r}; this server speaks version {VERSION}.")
+
+
+@pages.errorhandler(RemoteProtocolError)
+def refuse_handshake(error: RemoteProtocolError) -> Response:
+    return problem(InvalidRequest(f"This is no handshake of a WebSocket: {error}."))
 
 
 @pages.before_request

@@ -33,6 +33,7 @@ from app.engines.diffusers.generate.overflow import (
     overflow_error,
 )
 from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
+from app.engines.diffusers.load import imports
 from app.engines.diffusers.load.errors import fits_in_memory, log
 from app.engines.diffusers.load.hub import bound_hub_answers
 from app.engines.diffusers.load.offload import apply_memory_savings, pixels_of, tiled
@@ -66,6 +67,9 @@ class DiffusersEngine:
         transformers.utils.logging.disable_progress_bar()
         huggingface_hub.utils.disable_progress_bars()
         bound_hub_answers()
+
+    def import_classes(self, spec: ModelSpec) -> None:
+        imports.import_classes(spec, self._settings)
 
     def load(self, spec: ModelSpec, control: Control) -> None:
         self._load(spec, control)

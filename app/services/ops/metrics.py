@@ -21,6 +21,7 @@ from app.services.context import AppContext
 from app.services.ops.devices import health_by_device
 from app.services.ops.metric_families import metric_families
 from app.services.ops.stats import LaneState, lanes
+from app.services.ops.zero_counters import with_zeros
 from app.store.queue.stats import QueueCounts
 from app.store.queue.workers import WORKER_STATES
 from app.version import __version__
@@ -50,7 +51,7 @@ class InstallationMetrics(Collector):
         yield from _queue(figures)
         yield from _lanes(lanes(workers, figures.lanes))
         yield from _workers(workers)
-        yield from metric_families(figures.counters)
+        yield from metric_families(with_zeros(figures.counters, self._context.catalog))
 
 
 def _queue(figures: QueueCounts) -> Iterator[Metric]:

@@ -195,10 +195,13 @@ def readiness(context: AppContext) -> Readiness:
     if context.database.read_only:
         checks["database"] = "read-only; check free space on its disk and the file permissions"
     lane = context.catalog.get(None).lane
-    if not any(worker["lane"] == lane for worker in workers):
+    states = {worker["state"] for worker in workers if worker["lane"] == lane}
+    if not states:
         checks["workers"] = (
             f"no live worker for the default model; start one with: python worker.py{_LANE_OPTION[lane]}"
         )
+    elif states == {"starting"}:
+        checks["workers"] = "starting: libraries are imported and models loaded, as PRELOAD says; jobs wait meanwhile"
     if problem := disk_problem(context):
         checks["disk"] = problem
     needless = devices.working > 0 or lane == "remote"

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -31,8 +32,7 @@ def migrate(database: Database, backups: UpgradeBackups | None = None) -> None:
     Raises DatabaseTooNew if the database is from a newer version than this code, and ConfigurationError if it cannot be
     copied or upgraded; it is then unchanged.
     """
-    config = _config()
-    head = ScriptDirectory.from_config(config).get_current_head()
+    head = _scripts().get_current_head()
     with _one_at_a_time(database) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         if current == head:
@@ -40,6 +40,7 @@ def migrate(database: Database, backups: UpgradeBackups | None = None) -> None:
         check_known(current)
         if current is not None and backups is not None:
             back_up_before_upgrade(database, current, backups)
+        config = _config()
         config.attributes["connection"] = connection
         with _all_or_nothing(current, head):
             command.upgrade(config, "head")
@@ -70,14 +71,19 @@ def revision_of(database: Database) -> str | None:
 
 def check_known(revision: str | None) -> None:
     """Raises DatabaseTooNew if `revision` is unknown to this version."""
-    scripts = ScriptDirectory.from_config(_config())
-    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
+    if revision is not None and revision not in {script.revision for script in _scripts().walk_revisions()}:
         raise DatabaseTooNew(
             [
                 f"DATABASE_URL: the database is at revision {revision}, which is unknown to this version: a newer"
                 " CyberImage was used with it. Upgrade CyberImage, or restore the backup made before the upgrade."
             ]
         )
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """The migrations; reading them loads each file."""
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

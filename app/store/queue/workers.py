@@ -13,7 +13,8 @@ from app.store.db.database import Database, now
 from app.store.db.schema import workers
 from app.store.ops.memory_plans import end_plans
 
-WORKER_STATES = ("idle", "busy", "loading", "draining", "unhealthy")  # unhealthy: its device is out of service
+# starting: it takes no jobs yet (PRELOAD); unhealthy: its device is out of service
+WORKER_STATES = ("starting", "idle", "busy", "loading", "draining", "unhealthy")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def test_a_request_is_one_line_without_what_may_be_secret(client, lines, submit,
     answer = client.get(f"/api/image/{image_id}?download=1", headers={"X-Request-Id": "r1"})
     made, fetched = lines()
     assert (made.method, made.route, made.status) == ("POST", "/api/generate", 202)
-    assert (fetched.method, fetched.route, fetched.status) == ("GET", "/api/image/<path:image_id>", 200)
+    assert (fetched.method, fetched.route, fetched.status) == ("GET", "/api/image/<image_id>", 200)
     assert (fetched.request_id, fetched.client, fetched.bytes) == ("r1", "ip:127.0.0.1", len(answer.data))
     assert fetched.ms >= 0
     text = made.getMessage() + fetched.getMessage()

@@ -106,6 +106,44 @@ def test_a_content_type_that_is_not_json(client, problem, content_type):
     problem(answer, 415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "latin-1"])
+def test_a_charset_that_json_does_not_have(client, problem, charset):
+    answer = client.post("/api/generate", data=b'{"prompt": "x"}', content_type=f"application/json; charset={charset}")
+    assert "UTF-8" in problem(answer, 415, "unsupported_media_type")["detail"]
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/api/models/", "/livez/"])
+def test_a_slash_at_the_end(client, path):
+    assert client.get(path).status_code == 200
+
+
+def test_a_request_for_a_websocket_that_is_none(client, problem):
+    """As from a proxy that drops the headers of the handshake."""
+    for path in ("/stream/generate/txt2img", "/api/v1/stream/generate/img2img"):
+        answer = client.get(path)
+        assert "docs/DEPLOYMENT.md" in problem(answer, 426, "upgrade_required")["detail"]
+        assert (answer.headers["Upgrade"], answer.headers["Sec-WebSocket-Version"]) == ("websocket", "13")
+
+
+HANDSHAKE = {
+    "Upgrade": "websocket",
+    "Connection": "keep-alive, Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize("version", ["8", "14", "", "13, 8"])
+def test_a_websocket_of_another_version(client, problem, version):
+    answer = client.get("/stream/generate/txt2img", headers={**HANDSHAKE, "Sec-WebSocket-Version": version})
+    assert "version 13" in problem(answer, 426, "upgrade_required")["detail"]
+    assert answer.headers["Sec-WebSocket-Version"] == "13"
+
+
+def test_a_websocket_where_there_is_none(client, problem):
+    answer = client.get("/api/models", headers={**HANDSHAKE, "Sec-WebSocket-Version": "13"})
+    assert "is no WebSocket" in problem(answer, 400, "invalid_request")["detail"]
+
+
 def test_a_body_of_ten_megabytes(client, problem):
     answer = client.post("/api/generate", data=b'{"prompt": "' + b"x" * 10_000_000, content_type="application/json")
     problem(answer, 413, "payload_too_large")
@@ -136,7 +174,8 @@ def test_an_idempotency_key_that_is_not_plain(client, problem, key):
     assert found["errors"][0]["field"] == "Idempotency-Key"
 
 
-IDS = ["0" * 32, "nonsense", "A" * 32, "0" * 31, "0" * 33, "..%2f..%2fetc%2fpasswd", "../../etc/passwd", "%00", "é"]
+IDS = ["0" * 32, "nonsense", "A" * 32, "0" * 31, "0" * 33, "%00", "é"]
+PATHS = ["..%2f..%2fetc%2fpasswd", "../../etc/passwd", "a/b"]  # which no route has: an id is one segment
 JOB_ROUTES = [
     ("GET", "/api/status/{}"),
     ("GET", "/api/jobs/{}/events"),
@@ -161,6 +200,23 @@ def test_an_id_that_no_job_has(client, problem, method, route, bad):
 @pytest.mark.parametrize(("method", "route"), IMAGE_ROUTES)
 def test_an_id_that_no_image_has(client, problem, method, route, bad):
     problem(client.open(route.format(bad), method=method), 404, "image_not_found")
+
+
+@pytest.mark.parametrize("bad", PATHS)
+@pytest.mark.parametrize(("method", "route"), JOB_ROUTES + IMAGE_ROUTES)
+def test_a_path_instead_of_an_id(client, problem, method, route, bad):
+    found = problem(client.open(route.format(bad), method=method), 404, "not_found")
+    assert found["detail"].startswith(f"No route matches {method} /api/")
+    assert found["detail"].endswith("; see /docs.")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("resource", ["thumbnail", "metadata", "signed-url", "rerun"])
+def test_a_method_that_a_resource_of_an_image_does_not_have(client, problem, method, resource):
+    """Whatever the body, and not taken for the image itself."""
+    path = f"/api/image/{'0' * 32}/{resource}"
+    for body in ({}, {"seconds": None}):
+        problem(client.open(path, method=method, json=body), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize(

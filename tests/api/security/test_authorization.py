@@ -286,7 +286,7 @@ def test_a_revoked_key_ends_its_open_streams_and_no_others(keyed, monkeypatch):
     told = b"".join(heard)  # ends by itself
     assert b"event: problem" in told
     assert b'"code": "unauthorized"' in told
-    assert [next(others) for _ in range(12)][-1] == b": still here\n\n"
+    assert [next(others) for _ in range(12)][-1] == b": still here\n"
     keyed.context.jobs.cancel(job_id)
     assert b"CANCELLED" in b"".join(others)
 

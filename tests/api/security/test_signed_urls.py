@@ -122,7 +122,6 @@ def test_a_signature_fits_one_file_only(keyed: Keyed, problem: Problem) -> None:
         f"/api/image/{other}/thumbnail?{small}",
         f"/api/image/{'0' * 32}?{query}",
         f"/api/image/{mine.upper()}?{query}",
-        f"/api/image/{mine}/?{query}",
         f"/api/image/{mine}/../{other}?{query}",
         f"/api/image/{mine}%2f..%2f{other}?{query}",
         f"/api/image/{mine}%00?{query}",

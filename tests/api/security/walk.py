@@ -19,6 +19,7 @@ from tests.api.native.keyed import Keyed
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 SOMEBODY = "0123456789abcdef" * 2
+HANDSHAKE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
 # All that may run without a token. This list is literal on purpose: a route that becomes public is added here as well.
 PUBLIC = {
     ("GET", "/"),
@@ -54,7 +55,7 @@ class Request:
     path: str
 
     def send(self, client: FlaskClient, query: str = "") -> TestResponse:
-        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"} if self.rule.websocket else {}
+        upgrade = HANDSHAKE if self.rule.websocket else {}
         # The client would take what follows two slashes for a host.
         path = {"PATH_INFO": unquote(self.path)}
         return client.open("/", method=self.method, headers=upgrade, query_string=query, environ_overrides=path)

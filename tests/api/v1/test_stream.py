@@ -239,7 +239,7 @@ def test_with_keys_a_stream_needs_one_and_a_job_of_others_is_not_there(settings_
 
 
 def test_it_is_no_page(client, problem):
-    problem(client.get("/stream/generate/txt2img"), 400, "invalid_request")
+    problem(client.get("/stream/generate/txt2img"), 426, "upgrade_required")
 
 
 def test_who_reads_nothing_is_given_up(monkeypatch):

@@ -1,0 +1,43 @@
+"""The counters that begin at zero: a series that is born with its first fault shows Prometheus no increase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from app.core.catalog import Lane, ModelSpec
+from app.core.deaths import CAUSES
+from app.core.prediction import PredictionStatus
+from app.errors import GenerationError, UnsupportedTask, codes_of
+from app.store.ops.counters import Counter
+
+OUTCOMES = ("completed", "cancelled", *codes_of(GenerationError), UnsupportedTask.code)
+RETURNED = ("released", *codes_of(GenerationError))
+REMOVED = ("image", "job", "orphan")  # by retention and clean-up
+_OF_MODELS = ("jobs_accepted", "jobs_merged", "steps", "images")
+_OF_LOCAL_MODELS = ("model_loads", "model_unloads", "model_swaps")
+_FINAL = tuple(state.value for state in PredictionStatus if state.terminal)
+
+
+def with_zeros(counters: Mapping[Counter, float], catalog: Iterable[ModelSpec]) -> Mapping[Counter, float]:
+    """`counters`, and a zero for each that is not there yet, of every model of the catalogue and every other that was
+    ever asked for."""
+    lanes: dict[str, Lane] = {key.model_id: "local" for key in counters if key.model_id}
+    providers = {spec.id: spec.source for spec in catalog if spec.lane == "remote"}
+    lanes |= {spec.id: spec.lane for spec in catalog}
+    zeros = dict.fromkeys(_zeros(lanes, providers), 0.0)
+    return {**zeros, **counters}
+
+
+def _zeros(lanes: Mapping[str, Lane], providers: Mapping[str, str]) -> Iterator[Counter]:
+    for model, lane in lanes.items():
+        yield from (Counter(name, model) for name in _OF_MODELS)
+        yield from (Counter("jobs_ended", model, outcome) for outcome in OUTCOMES)
+        yield from (Counter("jobs_returned", model, reason) for reason in RETURNED)
+        if lane == "local":
+            yield from (Counter(name, model) for name in _OF_LOCAL_MODELS)
+    for model, provider in providers.items():
+        yield from (Counter("remote_predictions", model, f"{provider}/{state}") for state in _FINAL)
+        yield from (Counter(name, model, provider) for name in ("remote_predict_seconds", "remote_download_retries"))
+    yield from (Counter("worker_deaths", "", cause) for cause in CAUSES)
+    yield from (Counter("removed", "", kind) for kind in REMOVED)
+    yield Counter("freed_bytes")

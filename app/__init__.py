@@ -26,6 +26,7 @@ def create_app(settings: Settings) -> OpenAPI:
     from flask_openapi3 import Info
 
     from app import api
+    from app.api.routing import policies_of
     from app.api.security.authorization import AccessControl
     from app.api.server.context import ApiContext
     from app.api.server.request_metrics import expect_routes
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> OpenAPI:
         allowed = [re.compile(f"^{re.escape(one)}$") if "[" in one else one for one in settings.cors_origin_list]
         CORS(app, origins=allowed, expose_headers=api.EXPOSED_HEADERS)
     server = app.extensions["cyberimage"] = ApiContext(open_context(settings, lock_timeout=REQUEST_LOCK_SECONDS))
-    expect_routes(app, server.meter)
+    policies = policies_of(app)
+    expect_routes(app, server.meter, lambda endpoint: policies[endpoint].facade)
     app.extensions["cyberimage-access-control"] = AccessControl(server)
     return app

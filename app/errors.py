@@ -163,6 +163,12 @@ class NotImplementedHere(CyberImageError):
     code, status, title = "not_implemented", 501, "The transfer coding is not supported"
 
 
+class NotProvided(NotImplementedHere):
+    """A function of another product's interface that this server does not have."""
+
+    title = "This server does not do this"
+
+
 class UnsupportedMediaType(CyberImageError):
     code, status, title = "unsupported_media_type", 415, "The content type is not supported"
 
@@ -320,6 +326,12 @@ class NoRoom(OutOfMemory):
 
 class GenerationTimeout(GenerationError):
     code, status, title = "timeout", 504, "The job exceeded its time limit"
+
+
+class StillRunning(GenerationTimeout):
+    """The call waited as long as it may; its job goes on."""
+
+    title = "The picture is not ready yet"
 
 
 class ContentBlocked(GenerationError):

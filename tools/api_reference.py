@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from app import create_app
-from app.api.native.docs import operations, type_of
+from app.api.http.document import operations
+from app.api.native.docs import type_of
 from app.config import ROOT, load_settings
 from app.errors import error_codes
 from tools import generated

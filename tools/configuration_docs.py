@@ -28,7 +28,7 @@ ENV_HEADER = f"""\
 
 ENV_MODELS = """
 # --- your own models: MODEL_<KEY>=<name>;<repo>;<description>;<source>;<requires_auth>[;<options as JSON>]
-# MODEL_SCHNELL="flux-schnell;black-forest-labs/FLUX.1-schnell;Four steps;huggingface;false;{\\"fixed_steps\\": 4}"
+# MODEL_TURBO="sdxl-turbo;stabilityai/sdxl-turbo;One step;huggingface;false;{\\"fixed_steps\\": 1}"
 # MODEL_TUNED="my-flux;models/tuned.safetensors;A fine-tune;local;false;{\\"base\\": \\"owner/repo\\"}"
 """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
-from app.api import access_log, routing, v1
+from app.api import a1111, access_log, openai, routing, v1
 from app.api.http import conditional, headers, prefix, problems, request_body
 from app.api.http.application import Application
 from app.api.http.problems import refuse
@@ -69,6 +69,7 @@ EXPOSED_HEADERS = [
     "RateLimit-Policy",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Image-Size",
     "X-Job-Id",
     "X-Request-Id",
 ]
@@ -79,7 +80,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     app.wsgi_app = prefix.PathPrefix(app.wsgi_app, settings)  # type: ignore[method-assign]
     client_identity.trust_proxies(app, settings.trusted_proxies)
     request_body.register(app, settings)
-    request_metrics.register(app)
+    request_metrics.register(app, lambda: routing.current_policy().facade)
     access_log.register(app)
     problems.register(app)
     headers.register(app, settings)
@@ -104,6 +105,8 @@ def register(app: OpenAPI, settings: Settings) -> None:
     for resource in (*work, health, metrics, cleanup, session, keys, pages):
         app.register_api(resource.api)
     v1.register(app, settings)
+    openai.register(app, settings)
+    a1111.register(app, settings)
     app.register_blueprint(docs.pages)
     routing.declare(routing.RoutePolicy(routing.Access.PUBLIC, budget=None, polled=True))(app.view_functions["static"])
     routing.collect(app)

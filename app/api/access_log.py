@@ -48,6 +48,7 @@ class AccessLog:
             "method": request.method if request.method in METHODS else OTHER,
             "route": rule,
             "status": response.status_code,
+            "facade": current_policy().facade,
             "ms": round(1000 * seconds, 1),
             "bytes": response.content_length,  # None: not known beforehand, as of a stream
             "client": client_id(),

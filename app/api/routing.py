@@ -40,7 +40,8 @@ class RoutePolicy:
     for no limit. `polled`: clients ask again and again, so the access log samples it. `accepts_files` allows
     forms, and bodies up to MAX_BODY_BYTES plus the input pictures; `max_body_bytes` is a smaller limit than
     MAX_BODY_BYTES. `takes_body`: the view reads a body; on other routes one with members is refused, as an unknown
-    field is. `signed_file`: the file of `image_id`, which a signed URL of it opens without a token."""
+    field is. `signed_file`: the file of `image_id`, which a signed URL of it opens without a token. `facade` is
+    the interface that the route belongs to: it words the errors, and is told in metrics and logs."""
 
     access: Access
     budget: Budget | None
@@ -49,6 +50,7 @@ class RoutePolicy:
     takes_body: bool = True
     polled: bool = False
     signed_file: FileKind | None = None
+    facade: str = "native"
 
 
 UNDECLARED = RoutePolicy(Access.USER, "read")
@@ -65,7 +67,11 @@ def declare(policy: RoutePolicy) -> Callable[[View], View]:
 
 
 class Routes(APIBlueprint):
-    """A blueprint whose routes must declare `access` and `budget`."""
+    """A blueprint whose routes must declare `access` and `budget`, all of one `facade`."""
+
+    def __init__(self, *args: Any, facade: str = "native", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.facade = facade
 
     def get(self, rule: str, **options: Any) -> Callable[[View], View]:
         return self._route(super().get, rule, **options)
@@ -101,7 +107,9 @@ class Routes(APIBlueprint):
         def register(view: View) -> View:
             body = get_type_hints(view).get("body")
             takes_body = raw_body or body is not None
-            policy = RoutePolicy(access, budget, accepts_files, max_body_bytes, takes_body, polled, signed_file)
+            policy = RoutePolicy(
+                access, budget, accepts_files, max_body_bytes, takes_body, polled, signed_file, self.facade
+            )
             if body is not None:
                 _document_optional(body)
             return method(rule, **options)(declare(policy)(view))

@@ -15,7 +15,7 @@ from app.core.access import ApiKey, Role, check_key_name
 from app.core.times import iso_or_none
 from app.services.auth.api_keys import create_key
 from app.services.context import AppContext
-from app.services.webhooks.signing import signing_secret
+from app.services.webhooks.signing import signing_secrets
 
 
 def _name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
@@ -86,7 +86,7 @@ def revoke(id: int) -> int:
 @command.command()
 def webhook() -> int:
     """Print the secret that webhooks are signed with."""
-    return run_command(lambda context: print(signing_secret(context)))
+    return run_command(lambda context: print(*signing_secrets(context), sep="\n"))
 
 
 @command.command("revoke-urls")

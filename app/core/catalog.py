@@ -14,24 +14,26 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.core.builtin_models import BUILTIN_MODEL_LINES
+from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS, BUILTIN_MODEL_LINES
 from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
 from app.core.safety import SafetyPolicy
 from app.core.schedulers.names import Sigmas, TimestepSpacing, closest, read_name
 from app.core.schedulers.table import BY_NAME, Prediction
-from app.core.tasks import Task
+from app.core.tasks import TXT2IMG, Task
 from app.errors import ConfigurationError, UnknownModel
 
 LocalSource = Literal["huggingface", "local"]
 RemoteSource = Literal["replicate", "openai"]
 Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
+Group = Literal["built-in", "image", "edit", "video", "provider"]
 Lane = Literal["local", "remote"]
 Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
 LANES: tuple[Lane, ...] = ("local", "remote")
+GROUPS: tuple[Group, ...] = get_args(Group)  # in the order of a list
 REMOTE_SOURCES: frozenset[str] = frozenset(get_args(RemoteSource))
 _SOURCES: tuple[Source, ...] = (*get_args(LocalSource), *get_args(RemoteSource))
 
@@ -146,10 +148,12 @@ class ModelOptions(_Frozen):
     gguf: str | None = Field(default=None, pattern=r"\.(?i:gguf)$", max_length=500)
     base: str | None = Field(default=None, min_length=1, max_length=500)
     vae: str | None = Field(default=None, min_length=1, max_length=500)
+    preview_vae: str | None = Field(default=None, min_length=1, max_length=500)
     pipeline_class: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     revision: str | None = None
     variant: str | None = None
     media: Media = "image"
+    group: Literal["image", "edit", "video"] | None = None
     tasks: tuple[Task, ...] | None = Field(default=None, min_length=1)
     safety_checker: str | None = Field(default=None, max_length=300)
     safety_policy: SafetyPolicy | None = None
@@ -225,8 +229,9 @@ class ModelSpec(_Frozen):
     def _files_here(self) -> ModelSpec:
         if self.options.base is not None and self.source != "local":
             raise ValueError("base is for a file: its source must be local")
-        if self.options.vae is not None and self.lane == "remote":
-            raise ValueError("vae is for models that run here, not at a provider")
+        for name in ("vae", "preview_vae"):
+            if getattr(self.options, name) is not None and self.lane == "remote":
+                raise ValueError(f"{name} is for models that run here, not at a provider")
         if self.options.gguf is not None and self.is_gguf:
             raise ValueError("the model is a .gguf file itself; remove the option gguf")
         return self
@@ -246,6 +251,18 @@ class ModelSpec(_Frozen):
         return "remote" if self.source in REMOTE_SOURCES else "local"
 
     @property
+    def group(self) -> Group:
+        """Where it stands in a list of models: with those built in, at a provider, or by what it makes. A model that
+        draws from words alone is with the pictures although it edits too, unless its line says otherwise."""
+        if self.lane == "remote":
+            return "provider"
+        if self.source == "local" and self.repo.startswith(BUILTIN_FOLDER):
+            return "built-in"
+        if self.options.group is not None or self.media == "video":
+            return self.options.group or "video"
+        return "edit" if self.options.tasks and TXT2IMG not in self.options.tasks else "image"
+
+    @property
     def defaults(self) -> Defaults:
         return self.options.defaults
 
@@ -259,7 +276,8 @@ class Catalog:
 
     def __init__(self, specs: Iterable[ModelSpec], default_name: str) -> None:
         self._specs = {spec.id: spec for spec in specs}
-        self._names = ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in self)
+        own_first = sorted(self, key=lambda spec: spec.id in BUILTIN_IDS)  # the operator's lines win
+        self._names = ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in own_first)
         default_id = self._names.find(default_name)
         if default_id is None:
             raise ConfigurationError(

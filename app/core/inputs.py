@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.core.json_values import Body, Integer
 
 Role = Literal["image", "mask", "reference"]
+Channel = Literal["luminance", "inverted", "alpha"]
 MOST_INPUTS = 10
 LARGEST_EXTENSION = 4096  # pixels
 PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
@@ -42,6 +43,11 @@ class InputChoice(Body):
     source: str = Field(description=PICTURE)
     extend: Extend | None = Field(
         default=None, description="Of an image: pixels to add around it, which are drawn (outpainting)."
+    )
+    channel: Channel = Field(
+        default="luminance",
+        description="Of a mask: what marks the part to repaint. luminance: white; inverted: black; alpha:"
+        " transparency, as in OpenAI's API.",
     )
 
     @model_validator(mode="after")

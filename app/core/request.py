@@ -440,7 +440,7 @@ def _resolve_strength(
             warnings.append(f"strength was not used: it says how much to change an image, {why}.")
         return None
     strength = DEFAULT_STRENGTH[task] if asked is None else asked
-    if steps_run(steps, strength) < 1:
+    if steps > 0 and steps_run(steps, strength) < 1:  # otherwise the steps themselves are the problem
         least = ceil(1000 / steps) / 1000
         problems.append(
             FieldError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
-from app.core.catalog import ModelSpec
+from app.core.catalog import Limits, ModelSpec
 
 LARGEST_UNSTATED = 1024  # side of the square that limits a picture's area if the model has no default size
 
@@ -28,7 +29,28 @@ def working_size(own: tuple[int, int], asked: tuple[int | None, int | None], spe
         asked[0] or _nearest(width * scale, limits.min_width, limits.max_width, limits.multiple_of),
         asked[1] or _nearest(height * scale, limits.min_height, limits.max_height, limits.multiple_of),
     ]
-    least, free = (limits.min_width, limits.min_height), [side for side in (0, 1) if asked[side] is None]
+    return _within_pixels(used, [side for side in (0, 1) if asked[side] is None], limits)
+
+
+def nearest_size(wanted: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
+    """The size (pixels) nearest to `wanted` that `spec` can draw; the aspect ratio is kept as far as its limits
+    allow."""
+    limits, (width, height) = spec.limits, wanted
+    least = max(limits.min_width / width, limits.min_height / height)
+    most = min(limits.max_width / width, limits.max_height / height)
+    if limits.max_pixels is not None:
+        most = min(most, sqrt(limits.max_pixels / (width * height)))
+    scale = min(max(1.0, least), most)
+    used = [
+        _nearest(width * scale, limits.min_width, limits.max_width, limits.multiple_of),
+        _nearest(height * scale, limits.min_height, limits.max_height, limits.multiple_of),
+    ]
+    return _within_pixels(used, (0, 1), limits)
+
+
+def _within_pixels(used: list[int], free: Sequence[int], limits: Limits) -> tuple[int, int]:
+    """`used` with its `free` sides, by index, made smaller until there are no more pixels than allowed."""
+    least = (limits.min_width, limits.min_height)
     while limits.max_pixels is not None and used[0] * used[1] > limits.max_pixels:
         shrinkable = [side for side in free if used[side] - limits.multiple_of >= least[side]]
         if not shrinkable:

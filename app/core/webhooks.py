@@ -15,6 +15,7 @@ URL_MAX_CHARS = 2048
 # Seconds between attempts: short at first, in case the receiver restarts, then over a whole day.
 RETRY_DELAYS = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 28800.0, 28800.0)
 TRIES = len(RETRY_DELAYS) + 1
+EVENTS = ("job.completed", "job.failed", "job.cancelled")
 JITTER = 0.2  # so that simultaneous failures are not retried simultaneously
 
 PAUSE = Backoff(first=10.0, longest=3600.0, jitter=0.1)  # of an endpoint, after consecutive timeouts
@@ -61,7 +62,7 @@ class Delivery:
 
 
 def event_of(job: Job) -> str:
-    """`job.completed`, `job.failed` or `job.cancelled`."""
+    """One of EVENTS."""
     return f"job.{job.status.lower()}"
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
-from app.core.inputs import Role
+from app.core.inputs import Channel, Role
 from app.files.tiff import sizes_are_plain
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF", "HEIF")
@@ -66,10 +66,20 @@ def measure(data: bytes, *, max_pixels: int) -> int:
         return max_pixels if opened.format == "AVIF" else opened.width * opened.height
 
 
-def decode(data: bytes, role: Role, *, max_pixels: int) -> Decoded:
-    """Decode and convert the picture; takes up to 16 bytes per pixel. Raises UnusablePicture."""
+def decode(data: bytes, role: Role, *, max_pixels: int, channel: Channel = "luminance") -> Decoded:
+    """Decode and convert the picture; takes up to 16 bytes per pixel. `channel` is what a mask is read from. Raises
+    UnusablePicture."""
     with _opened(data, max_pixels) as opened:
-        return _converted(opened, role)
+        if role == "mask" and channel == "alpha":
+            return _mask_of_alpha(opened)
+        decoded = _converted(opened, role)
+    return Decoded(ImageOps.invert(decoded.picture), ()) if role == "mask" and channel == "inverted" else decoded
+
+
+def text_of(data: bytes, *, max_pixels: int) -> dict[str, str]:
+    """The text in a picture, by keyword, read without decoding it. Raises UnusablePicture."""
+    with _opened(data, max_pixels) as opened:
+        return {str(name): text for name, text in opened.info.items() if isinstance(text, str)}
 
 
 @contextmanager
@@ -164,6 +174,21 @@ def _converted(opened: Image.Image, role: Role) -> Decoded:
     elif transparent:
         notes.append("The image's transparent parts were replaced by white.")
     return Decoded(picture, tuple(notes))
+
+
+def _mask_of_alpha(opened: Image.Image) -> Decoded:
+    """A mask that is white where the picture is transparent."""
+    opened.load()
+    if not opened.has_transparency_data:
+        raise UnusablePicture(
+            "has no transparency, which marks the part to repaint; save it as PNG with transparent parts"
+        )
+    picture = ImageOps.exif_transpose(opened)
+    alpha = (picture if picture.mode == "RGBA" else picture.convert("RGBA")).getchannel("A")
+    mask = ImageOps.invert(alpha)
+    brightest = int(np.asarray(mask.getextrema())[1])
+    note = "The mask has no transparent part: nothing is repainted."
+    return Decoded(mask, (note,) if brightest < _NEARLY_BLACK else ())
 
 
 def _has_more(opened: Image.Image) -> bool:

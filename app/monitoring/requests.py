@@ -36,7 +36,7 @@ class RequestMetrics:
         self._requests = Counter(
             "cyberimage_http_requests",
             "Requests answered by this API process.",
-            ["method", "route", "status"],
+            ["method", "route", "status", "facade"],
             registry=registry,
         )
         self._seconds = Histogram(
@@ -51,16 +51,16 @@ class RequestMetrics:
         self._lock = threading.Lock()
         self._last: deque[tuple[float, bool]] = deque(maxlen=LAST_REQUESTS)
 
-    def expect(self, method: str, route: str) -> None:
+    def expect(self, method: str, route: str, facade: str = "native") -> None:
         """Begin the count of server errors of a route at zero, so that the first one is an increase."""
-        self._requests.labels(method, route, "500")
+        self._requests.labels(method, route, "500", facade)
 
-    def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """`route` is the rule that matched; None if none did."""
+    def observe(self, method: str, route: str | None, status: int, seconds: float, facade: str = "native") -> None:
+        """`route` is the rule that matched, None if none did; `facade` the interface that it belongs to."""
         key = (method if method in METHODS else OTHER, route or OTHER, status)
         meters = self._known.get(key)
         if meters is None:
-            meters = self._requests.labels(key[0], key[1], str(status)), self._seconds.labels(key[0], key[1])
+            meters = self._requests.labels(key[0], key[1], str(status), facade), self._seconds.labels(key[0], key[1])
             self._known[key] = meters
         meters[0].inc()
         meters[1].observe(seconds)

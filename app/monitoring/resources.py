@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import pynvml
 
+CGROUP = Path("/sys/fs/cgroup")
 FRESH_SECONDS = 1.0  # maximum age of a reading, shared by all callers
 
 
@@ -88,6 +90,16 @@ def _read(cpu_percent: float) -> Reading:
         rss_bytes=rss_bytes(),
         gpus=list(gpus()),
     )
+
+
+def ram_bytes() -> int:
+    """Total main memory of this machine, or of the container."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
 
 
 def memory_percent() -> float:

@@ -17,7 +17,7 @@ from app.config import ROOT
 from app.errors import InvalidSignature
 from app.services.auth.api_keys import ApiKeyAuthority
 from app.services.context import open_context
-from app.services.webhooks.signing import signing_secret
+from app.services.webhooks.signing import signing_secrets
 from app.store.ops.api_keys import ApiKeyStore
 
 
@@ -109,5 +109,5 @@ def test_the_secret_of_webhooks_is_the_one_that_signs_them(command, settings_in_
     assert (status, command("webhook")[1]) == (0, out)
     signed = Webhook(out.strip()).sign("1", datetime.now(UTC), "{}")
     context = open_context(settings_in_folder)
-    assert signing_secret(context) == out.strip()
+    assert signing_secrets(context) == [out.strip()]
     assert signed.startswith("v1,")

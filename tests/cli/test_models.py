@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from diffusers import AutoencoderTiny
 
 from app.cli.models import ProgressLine
 from app.config import ROOT
@@ -24,9 +26,18 @@ def sd15(tmp_path_factory) -> Path:
     return build("sd15", tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="module")
+def taesd(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("taesd")
+    AutoencoderTiny(**{f"{side}_block_out_channels": (8, 8, 8, 8) for side in ("encoder", "decoder")}).save_pretrained(
+        folder
+    )
+    return folder
+
+
 @pytest.fixture
-def hub(sd15):
-    with HubServer({"tiny/sd15-stalled": sd15, "tiny/sd15": sd15}) as hub:
+def hub(sd15, taesd):
+    with HubServer({"tiny/sd15-stalled": sd15, "tiny/sd15": sd15, "tiny/taesd": taesd}) as hub:
         yield hub
 
 
@@ -44,6 +55,7 @@ def start(hub, tmp_path):
         "HF_HOME": str(tmp_path / "home"),
         "MODEL_SLOW": "slow;tiny/sd15-stalled;Goes silent;huggingface;false",
         "MODEL_QUICK": "quick;tiny/sd15;Comes at once;huggingface;false",
+        "MODEL_SHOWN": 'shown;tiny/sd15;Has a small decoder;huggingface;false;{"preview_vae": "tiny/taesd"}',
         "MODEL_GATED": "gated;tiny/gated;Needs a licence;huggingface;true",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "MODEL_"))}
@@ -102,17 +114,17 @@ def row_of(listing: str, model: str) -> list[str]:
 def test_a_model_is_fetched_listed_and_removed(command, hub):
     status, out, _ = command("list")
     assert status == 0
-    assert row_of(out, "quick") == ["quick", "-", "-", "-", "huggingface:", "tiny/sd15"]
-    assert row_of(out, "gated")[1:4] == ["-", "-", "HF_TOKEN"]
-    assert row_of(out, "demo")[1] == "here"
+    assert row_of(out, "quick") == ["quick", "image", "-", "-", "?", "-", "huggingface:", "tiny/sd15"]
+    assert row_of(out, "gated")[1:6] == ["image", "-", "-", "?", "HF_TOKEN"]
+    assert row_of(out, "demo")[2] == "here"
     status, out, err = command("fetch", "quick")
     assert status == 0, err
     assert "quick: " in out
     assert "quick is here: " in out
-    assert row_of(command("list")[1], "quick")[1] == "here"
+    assert row_of(command("list")[1], "quick")[2] == "here"
     status, out, _ = command("remove", "quick")
     assert (status, "are deleted" in out) == (0, True)
-    assert row_of(command("list")[1], "quick")[1] == "-"
+    assert row_of(command("list")[1], "quick")[2] == "-"
 
 
 def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(start, command, hub, tmp_path):
@@ -124,7 +136,7 @@ def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(start, command, hub, tm
     assert process.returncode == 130
     assert "What came is kept" in err
     assert "Traceback" not in err
-    assert row_of(command("list")[1], "slow")[1] == "partly"
+    assert row_of(command("list")[1], "slow")[2] == "partly"
     status, out, err = command("fetch", "slow")
     assert status == 0, err
     assert "slow is here" in out
@@ -156,3 +168,29 @@ def test_a_terminal_sees_one_line_with_rate_and_time_left(capsys):
     assert first.strip() == "big: 0.0 MB of 34.0 GB"
     assert second.strip() == "big: 1.0 GB of 34.0 GB, 500.0 MB/s, 66 s left"
     assert third.strip() == "big: 34.0 GB of 34.0 GB"
+
+
+def test_the_list_says_what_fits_this_machine(command):
+    status, out, err = command("list")
+    assert status == 0, err
+    head, *lines = out.splitlines()
+    assert head.split()[:2] == ["MODEL", "KIND"]
+    assert [line.split()[:3] for line in lines[:2]] == [["demo", "built-in", "here"], ["demo-sd3", "built-in", "here"]]
+    listed = {model["id"]: model for model in json.loads(command("list", "--json")[1])}
+    assert (listed["demo"]["fits"]["answer"], listed["demo"]["group"]) == ("yes", "built-in")
+    assert listed["wan22-5b"]["group"] == "video"
+    assert listed["gated"]["fits"] == {
+        "answer": "unknown",
+        "plan": None,
+        "reason": "How large it is shows when it is downloaded.",
+    }
+
+
+def test_the_small_decoder_of_previews_comes_with_the_model(command, tmp_path):
+    status, _, err = command("fetch", "shown")
+    assert status == 0, err
+    snapshots = tmp_path / "home" / "hub" / "models--tiny--taesd" / "snapshots"
+    (weights,) = snapshots.glob("*/*.safetensors")
+    assert weights.stat().st_size > 0
+    (config,) = snapshots.glob("*/config.json")
+    assert json.loads(config.read_text())["_class_name"] == "AutoencoderTiny"

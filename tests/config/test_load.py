@@ -89,6 +89,7 @@ def test_relative_folders_start_at_the_project_s(tmp_path: Path) -> None:
         ("LOG_LEVEL", "LOUD"),
         ("DATABASE_URL", "mysql://somewhere/else"),
         ("PROMPT_MAX_CHARS", "0"),
+        ("FACADES", "openai,mcp"),
     ],
 )
 def test_an_invalid_value_is_reported_with_its_name(name: str, value: str) -> None:
@@ -154,3 +155,17 @@ def test_what_profiles_set_are_valid_settings(profile) -> None:
     assert set(profile) <= set(Settings.model_fields)
     settings = Settings(**profile)
     assert {name: getattr(settings, name) for name in profile} == dict(profile)
+
+
+@pytest.mark.parametrize(
+    ("written", "served"),
+    [
+        (None, {"openai", "a1111"}),
+        ("a1111", {"a1111"}),
+        (" OpenAI , a1111 ", {"openai", "a1111"}),
+        ("none", set()),
+    ],
+)
+def test_facades_are_named(written: str | None, served: set[str]) -> None:
+    environment = {} if written is None else {"FACADES": written}
+    assert load_settings(environment, None).facade_names == served

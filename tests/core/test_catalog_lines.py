@@ -154,3 +154,41 @@ def test_unknown_models_and_defaults_name_those_there_are() -> None:
         build_catalog({}, "flux")
     with pytest.raises(UnknownModel, match="flux-dev"):
         build_catalog({}, "demo").get("flux" * 100)
+
+
+def test_the_models_of_today_are_complete() -> None:
+    today = {
+        "flux2-klein-4b": ("black-forest-labs/FLUX.2-klein-4B", "image", 4, 1.0),
+        "z-image-turbo": ("Tongyi-MAI/Z-Image-Turbo", "image", 8, 0.0),
+        "qwen-image": ("Qwen/Qwen-Image", "image", 50, 4.0),
+        "qwen-image-edit": ("Qwen/Qwen-Image-Edit-2511", "edit", 40, 4.0),
+        "flux2-dev": ("black-forest-labs/FLUX.2-dev", "image", 50, 4.0),
+        "flux-kontext": ("black-forest-labs/FLUX.1-Kontext-dev", "edit", 28, 2.5),
+        "flux-fill": ("black-forest-labs/FLUX.1-Fill-dev", "edit", 50, 30.0),
+        "flux-schnell": ("black-forest-labs/FLUX.1-schnell", "image", 4, 0.0),
+        "krea-2-turbo": ("krea/Krea-2-Turbo", "image", 8, 0.0),
+        "wan22-5b": ("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "video", 50, 5.0),
+        "ltx-2.3": ("diffusers/LTX-2.3-Distilled-Diffusers", "video", 8, 1.0),
+    }
+    catalog = build_catalog({}, "demo")
+    listed = [catalog.get(name) for name in today]
+    found = {s.id: (s.repo, s.group, s.steps.default, s.defaults.guidance_scale) for s in listed}
+    assert found == today
+    for spec in catalog:
+        assert spec.options.example_prompts
+        assert spec.options.tasks or spec.group == "built-in"
+
+
+def test_the_group_of_a_model_follows_from_what_it_makes_unless_its_line_says_it() -> None:
+    def group(source: str = "huggingface", repo: str = "a/b", **options: object) -> str:
+        return parse_model_line(f"m;{repo};words;{source};false;{json.dumps(options)}").group
+
+    assert group() == "image"
+    assert group(tasks=["txt2img", "edit"]) == "image"
+    assert group(tasks=["txt2img", "edit"], group="edit") == "edit"
+    assert group(tasks=["inpaint"]) == "edit"
+    assert group(media="video", tasks=["img2video"]) == "video"
+    assert group("local", "builtin/demo") == "built-in"
+    assert group("replicate", media="video") == "provider"
+    with pytest.raises(ValueError, match="group"):
+        group(group="mine")

@@ -75,3 +75,10 @@ def test_wrong_aliases_are_refused(aliases: str) -> None:
 def test_a_default_that_is_no_name_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="DEFAULT_MODEL_ID"):
         build_catalog({}, "flux-devv")
+
+
+def test_an_own_line_keeps_its_names_when_a_built_in_model_of_a_later_version_has_them_too() -> None:
+    line = 'mine;Tongyi-MAI/Z-Image-Turbo;Mine;huggingface;false;{"aliases": ["z-image"]}'
+    catalog = build_catalog({"MODEL_MINE": line}, "demo")
+    assert [catalog.get(name).id for name in ("z-image", "Tongyi-MAI/Z-Image-Turbo")] == ["mine", "mine"]
+    assert catalog.get("z-image-turbo").id == "z-image-turbo"

@@ -264,6 +264,12 @@ def test_a_mask_needs_an_image() -> None:
         resolve(GenerationInput(prompt="a boat", mask="x"), SPEC, prompt_max_chars=500, drawn_seed=DRAWN_SEED)
 
 
+def test_no_steps_of_a_picture_are_refused_for_themselves() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        with_picture(num_inference_steps=0)
+    assert [error.field for error in refused.value.errors] == ["settings.num_inference_steps"]
+
+
 def test_strength_leaves_at_least_one_step() -> None:
     assert with_picture(strength=1, num_inference_steps=20).request.steps_run == 20
     assert with_picture(strength=0.5, num_inference_steps=20).request.steps_run == 10

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.catalog import parse_model_line
-from app.core.sizes import working_size
+from app.core.sizes import nearest_size, working_size
 
 SPEC = parse_model_line(
     'm;r;d;local;false;{"defaults": {"width": 512, "height": 512},'
@@ -54,3 +54,29 @@ def test_the_model_takes_it_whatever_comes(own, width, height) -> None:
         for side, asked in zip(working_size(own, (width, height), spec), (width, height), strict=True):
             limits = spec.limits
             assert side == asked or (limits.min_width <= side <= limits.max_width and side % limits.multiple_of == 0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "drawn"),
+    [
+        ((512, 512), (512, 512)),
+        ((500, 520), (512, 512)),
+        ((2048, 2048), (1024, 1024)),
+        ((2048, 1024), (1024, 512)),  # in its own shape
+        ((64, 128), (128, 256)),
+        ((1, 20_000), (128, 1024)),  # as near as the limits allow
+    ],
+)
+def test_the_nearest_size_that_the_model_can_draw(wanted, drawn) -> None:
+    assert nearest_size(wanted, SPEC) == drawn
+
+
+@given(st.tuples(sides, sides), st.sampled_from([None, 100_000, 1_000_000]))
+def test_the_nearest_size_is_always_one_of_the_models(wanted, pixels) -> None:
+    limits = SPEC.limits.model_copy(update={"max_pixels": pixels})
+    bounded = SPEC.model_copy(update={"options": SPEC.options.model_copy(update={"limits": limits})})
+    drawn = nearest_size(wanted, bounded)
+    assert all(128 <= side <= 1024 and side % 32 == 0 for side in drawn)
+    assert pixels is None or drawn[0] * drawn[1] <= pixels
+    if wanted == drawn:
+        assert nearest_size(drawn, bounded) == drawn

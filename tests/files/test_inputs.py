@@ -315,3 +315,21 @@ def test_scans_are_counted_whatever_kind_of_jpeg_it_is():
         assert opened.format == "MPO"
     with pytest.raises(UnusablePicture, match="scans"):
         inputs.measure(many, max_pixels=MOST)
+
+
+def test_a_mask_may_be_read_from_transparency() -> None:
+    """Transparent is painted, whatever colour lies under it: OpenAI's meaning."""
+    picture = halves("RGBA", (255, 255, 255, 255), (255, 255, 255, 0))
+    decoded = decode(file_of(picture), "mask", max_pixels=MOST, channel="alpha")
+    assert decoded.picture.mode == "L"
+    assert (decoded.picture.getpixel((0, 0)), decoded.picture.getpixel((7, 0))) == (0, 255)
+    assert not decoded.notes
+    opaque = decode(file_of(Image.new("RGBA", (8, 4), "red")), "mask", max_pixels=MOST, channel="alpha")
+    assert "nothing is repainted" in opaque.notes[0]
+    with pytest.raises(UnusablePicture, match="transparen"):
+        decode(file_of(Image.new("RGB", (8, 4))), "mask", max_pixels=MOST, channel="alpha")
+
+
+def test_a_mask_may_be_inverted() -> None:
+    decoded = decode(file_of(halves("L", 0, 255)), "mask", max_pixels=MOST, channel="inverted")
+    assert (decoded.picture.getpixel((0, 0)), decoded.picture.getpixel((7, 0))) == (255, 0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.core.request import GenerationRequest
-from app.files.images import THUMBNAIL_PIXELS, encode_png, encode_thumbnail
+from app.files.images import THUMBNAIL_PIXELS, encode_png, encode_thumbnail, reencode
 from app.files.metadata import (
     MANIFEST_KEY,
     PARAMETERS_KEY,
@@ -221,3 +221,16 @@ def test_marking_and_metadata_are_two_things() -> None:
     assert not xmp_of_file(plain)
     assert b"no secret" in plain
     assert not xmp_of_file(encode_thumbnail(pixels()))
+
+
+@pytest.mark.parametrize("format", ["webp", "jpeg"])
+def test_another_format_keeps_the_mark_and_nearly_the_pixels(format) -> None:
+    steps = np.linspace(0, 255, 48, dtype=np.uint8)
+    drawn = np.repeat(np.stack([steps, steps[::-1], steps], axis=-1)[None], 32, axis=0)
+    png = encode_png(drawn, png_text(manifest_of()))
+    small, large = (reencode(png, format, quality) for quality in (5, 100))
+    assert len(small) < len(large)
+    with Image.open(io.BytesIO(large)) as picture:
+        assert (picture.format, picture.size) == (format.upper(), (48, 32))
+        assert b"trainedAlgorithmicMedia" in picture.info["xmp"]
+        assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - drawn).max() < 30

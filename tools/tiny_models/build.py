@@ -9,6 +9,7 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import save_file
 
+from app.core.memory_parts import DENOISERS
 from tools.tiny_models.ldm_layout import ldm_state
 from tools.tiny_models.samples import SAMPLES
 
@@ -32,7 +33,20 @@ def build(family: str, out_dir: Path) -> Path:
 def _seeded(make: Callable[[], DiffusionPipeline]) -> DiffusionPipeline:
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        return make()
+        pipeline = make()
+        for name in DENOISERS:
+            part = getattr(pipeline, name, None)
+            if isinstance(part, torch.nn.Module):
+                _fill_zeros(part)
+        return pipeline
+
+
+@torch.no_grad()
+def _fill_zeros(part: torch.nn.Module) -> None:
+    """Random numbers for weights that training begins at zero: gates of 0 would leave attention without effect."""
+    for weight in part.parameters():
+        if weight.ndim >= 2 and not weight.any():
+            weight.normal_(std=0.1)
 
 
 def _save_single_file(pipeline: DiffusionPipeline, path: Path) -> Path:

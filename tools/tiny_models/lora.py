@@ -13,7 +13,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-_ATTENTION = re.compile(r"(.*\.attn\d?\.(?:to_[qkv]|to_out\.0|add_[qkv]_proj))\.weight")
+_ATTENTION = re.compile(
+    r"(.*\.(?:attn\d?|(?:self_|cross_)?attention|self_attn)"
+    r"\.(?:to_[qkv]|to_(?:query|key|value)|to_out\.0|out_layer|add_[qkv]_proj|img_qkv_proj|txt_kv_proj))\.weight"
+)
 _TEXT_ATTENTION = re.compile(r"(.*\.self_attn\.[qkv]_proj)\.weight")
 
 

@@ -1,23 +1,45 @@
-"""The Flask application class: views may return response bodies."""
+"""The Flask application class: views may return response bodies, and responses that are made later."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Response
 from flask_openapi3 import OpenAPI
 
+from app.api.http.document import complete
+from app.api.routing import policies_of
+from app.api.server.deferred_response import DeferredResponse
 from app.core.response_body import ResponseBody
 
 
 class Application(OpenAPI):
-    """As OpenAPI; a ResponseBody, alone or first in a tuple with status and headers, becomes JSON."""
+    """As OpenAPI; a ResponseBody, alone or first in a tuple with status and headers, becomes JSON, and the document is
+    completed for generators of clients."""
+
+    def generate_spec_json(self) -> None:
+        super().generate_spec_json()
+        policies = policies_of(self)
+        forms = {
+            (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+            for rule in self.url_map.iter_rules()
+            if rule.endpoint in policies and policies[rule.endpoint].accepts_files
+            for method in rule.methods or ()
+        }
+        self.spec_json = complete(self.spec_json, forms)
 
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, tuple):
             return super().make_response((_plain(rv[0]), *rv[1:]))
         return super().make_response(_plain(rv))
 
+    def process_response(self, response: Response) -> Response:
+        """Not for a response that is made later: then its hooks run."""
+        return response if isinstance(response, DeferredResponse) else super().process_response(response)
+
 
 def _plain(body: Any) -> Any:
+    if isinstance(body, list):
+        return [_plain(each) for each in body]
     return body.as_dict() if isinstance(body, ResponseBody) else body

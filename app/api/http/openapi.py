@@ -17,6 +17,8 @@ _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _GROUPS = {
     "generate": "Enqueue generations.",
     "v1": "The versioned API: one call that answers with the image itself; loading and unloading models.",
+    "OpenAI images": "The interface of OpenAI's image API, for its clients.",
+    "AUTOMATIC1111": "The interface of AUTOMATIC1111's web UI, for its clients.",
     "jobs": "Status, events, cancel and retry.",
     "images": "Generated images and videos.",
     "models": "The model catalogue and LoRAs.",
@@ -29,10 +31,12 @@ _GROUPS = {
 _ID_SCHEMA = {"pattern": "^[0-9a-f]{32}$"}
 
 
-def blueprint(name: str, group: str) -> Routes:
+def blueprint(name: str, group: str, facade: str = "native") -> Routes:
     """The routes of one file. `group` is the heading under which the documentation shows them."""
     tag = Tag(name=group, description=_GROUPS[group])
-    return Routes(name, __name__, abp_tags=[tag], operation_id_callback=lambda *, name, path, method: name)
+    return Routes(
+        name, __name__, facade=facade, abp_tags=[tag], operation_id_callback=lambda *, name, path, method: name
+    )
 
 
 def responses(good: dict[int, Any], *problems: type[CyberImageError]) -> dict[Any, Any]:

@@ -1,4 +1,5 @@
-"""Every error as an RFC 9457 problem document. The only place that catches everything; nothing else here decides."""
+"""Every error as an RFC 9457 problem document, or in a façade's own shape. The only place that catches everything;
+nothing else here decides."""
 
 from __future__ import annotations
 
@@ -7,15 +8,18 @@ import logging
 import math
 import re
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.routing import WebsocketMismatch
 
 from app.api.http.headers import request_id as present_request_id
+from app.api.routing import current_policy
 from app.api.schemas.problems import Problem
 from app.api.server.context import app_context
 from app.core.field_aliases import second_name_of
@@ -46,9 +50,33 @@ _OURS: dict[int, type[CyberImageError]] = {
     415: UnsupportedMediaType,
     429: RateLimited,
 }
+_SHAPES = "cyberimage-error-shapes"
 _OF_PROXIES = ("forwarded", "via", "x-forwarded-", "x-real-ip")  # how the names of their headers begin
 _LOOPBACK_HOST = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
 _WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
+
+
+@dataclass(frozen=True)
+class ErrorShape:
+    """How a façade words errors: `response` makes the response of an error and its status. It is used for the façade's
+    routes, and for unknown URLs that begin with one of `prefixes`."""
+
+    facade: str
+    prefixes: tuple[str, ...]
+    response: Callable[[CyberImageError, int], Response]
+
+
+def add_shape(app: Flask, shape: ErrorShape) -> None:
+    """Use `shape` for the errors of its façade."""
+    app.extensions.setdefault(_SHAPES, []).append(shape)
+
+
+def _shape() -> ErrorShape | None:
+    shapes: list[ErrorShape] = current_app.extensions.get(_SHAPES, [])
+    if request.url_rule is not None:
+        facade = current_policy().facade
+        return next((shape for shape in shapes if shape.facade == facade), None)
+    return next((shape for shape in shapes if request.path.startswith(shape.prefixes)), None)
 
 
 def register(app: Flask) -> None:
@@ -61,7 +89,11 @@ def register(app: Flask) -> None:
 
 def problem(error: CyberImageError, status: int | None = None) -> Response:
     """The response for `error`, with its own status unless another is given."""
-    response = Response(json.dumps(document(error, status).as_dict()), status or error.status, mimetype=MEDIA_TYPE)
+    shape = _shape()
+    if shape is not None:
+        response = shape.response(error, status or error.status)
+    else:
+        response = Response(json.dumps(document(error, status).as_dict()), status or error.status, mimetype=MEDIA_TYPE)
     response.headers.update(error.headers)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))

@@ -26,7 +26,9 @@ from app.core.field_aliases import SETTING_ALIASES
 from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
-_PICTURES = ("image", "mask", "inputs")  # the members that hold them
+# The members that hold pictures, alone or in lists and objects, here and in the façades.
+_PICTURES = ("image", "mask", "inputs", "images", "init_images", "alwayson_scripts")
+_OF_LIST = "[]"
 _FORM = "multipart/form-data"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 _MOST_ERRORS = 20
@@ -143,11 +145,16 @@ def _check_rest(length: int, data: dict[str, Any]) -> None:
 
 def _picture_texts(data: dict[str, Any]) -> Iterator[str]:
     settings = data.get("settings")
-    members = [data.get(name) for name in _PICTURES]
-    members += [settings.get("inputs")] if isinstance(settings, dict) else []
-    listed = [each for each in members if isinstance(each, list)]
-    members += [item.get("source") for each in listed for item in each if isinstance(item, dict)]
-    yield from (text for text in members if isinstance(text, str))
+    waiting = [data.get(name) for name in _PICTURES]
+    waiting += [settings.get("inputs")] if isinstance(settings, dict) else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _as_json(name: str, text: str) -> Any:
@@ -158,8 +165,12 @@ def _as_json(name: str, text: str) -> Any:
 
 
 def _add(data: dict[str, Any], name: str | None, value: Any) -> None:
+    """`name[]` is one of a list, as many clients write it."""
     if name is None:  # werkzeug's types do not know of it
         raise InvalidRequest("A part of the form has no name.")
+    if name.endswith(_OF_LIST) and isinstance(data.setdefault(name.removesuffix(_OF_LIST), []), list):
+        data[name.removesuffix(_OF_LIST)].append(value)
+        return
     if name in data:
         raise InvalidRequest(f"The form names {name[:100]!r} twice.")
     data[name] = value
@@ -207,10 +218,11 @@ def give_back() -> None:
 def forget(*pictures: object) -> None:
     """Let go of the current request's body, of which `pictures` are the models that were read from it."""
     for model in pictures:
-        for name in ("image", "mask", "inputs"):
+        for name in _PICTURES:
             if name in vars(model):
                 vars(model)[name] = None  # they are frozen; but the framework keeps them until the answer
-    vars(request).pop("read_body", None)
+    for cached in ("read_body", "_cached_data"):  # a call that waits keeps its request
+        vars(request).pop(cached, None)
     give_back()
 
 

@@ -3,22 +3,16 @@ for beside both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
+from app.api.http.document import operations
 from app.api.routing import Access, RoutePolicy, declare
 from app.errors import error_codes
 from app.services.urls import url_prefix
 
 pages = Blueprint("docs", __name__)
-
-
-class Operation(NamedTuple):
-    method: str
-    path: str
-    about: dict[str, Any]
 
 
 @pages.get("/openapi.json")
@@ -46,13 +40,6 @@ def docs() -> str:
         codes=error_codes().values(),
         type_of=type_of,
     )
-
-
-def operations(document: dict[str, Any]) -> Iterator[Operation]:
-    """Every route of an OpenAPI document."""
-    for path, item in document["paths"].items():
-        for method, about in item.items():
-            yield Operation(method.upper(), path, about)
 
 
 def type_of(schema: dict[str, Any]) -> str:

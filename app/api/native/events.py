@@ -20,8 +20,8 @@ from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.routing import Access
 from app.api.security.authorization import revocation_check
 from app.api.server.context import api_context
-from app.api.server.event_streams import StreamListener
 from app.api.server.socket_handover import hand_over, relay
+from app.api.server.stream_listener import StreamListener
 from app.core.job import JobStatus, JobView
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
 from app.services.job_body import JobBody, ProgressBody

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from app.core.catalog import Lane, Media
+from app.core.catalog import Group, Lane, Media
+from app.core.fit import Answer
 from app.core.response_body import ResponseBody
 from app.services.models.model_files import Download
 from app.services.ops.stats import ModelState
@@ -25,6 +26,12 @@ class DownloadBody(ResponseBody):
         return None if download is None else cls.read(download)
 
 
+class FitBody(ResponseBody):
+    answer: Answer = Field(description="Whether it fits a device that draws here, by the size that it usually draws.")
+    plan: str | None = Field(description="The memory plan under which it fits, such as `float8, model`; else null.")
+    reason: str = Field(description="Why it does not fit, or why that is not known; empty when it fits.")
+
+
 class ModelBody(ResponseBody):
     id: str
     name: str
@@ -34,6 +41,7 @@ class ModelBody(ResponseBody):
     source: str
     requires_auth: bool
     media: Media
+    group: Group = Field(description="Where a list puts it: with those built in, by what it makes, or at a provider.")
     lane: Lane = Field(description="local: a model in memory here; remote: a provider's.")
     tasks: list[str]
     steps: dict[str, int] = Field(description='`{"fixed": n}` or `{"min", "max", "default"}`.')
@@ -65,6 +73,7 @@ class ModelBody(ResponseBody):
         description="Memory plans under which the kernel killed a worker for lack of memory within an hour; the next"
         " load on that device takes a smaller one."
     )
+    fits: FitBody = Field(description="An estimate, for a machine that does nothing else.")
 
     @classmethod
     def of(cls, state: ModelState) -> Self:
@@ -83,6 +92,7 @@ class ModelBody(ResponseBody):
             aliases=list(spec.options.aliases),
             example_prompts=list(spec.options.example_prompts),
             downloading=DownloadBody.of(state.downloading),
+            fits=FitBody.read(state.fit),
         )
 
 

@@ -47,6 +47,7 @@ from app.services.auth.sessions import Sessions
 from app.store.media.owners import OwnerStore
 
 COOKIE = "cyberimage_session"
+_BY_PASSWORD = frozenset({"a1111"})  # façades whose clients sign in by HTTP Basic
 MOST_OWNERS = 4096  # remembered, of jobs, pictures and messages together
 
 # The parameters of paths that name something with an owner.
@@ -114,7 +115,7 @@ class AccessControl:
         """The identity of the current request. Raises Unauthorized, Forbidden, RateLimited or AuthUnavailable."""
         if self.authority is None:
             return Identity(address_id(), Role.ADMIN, "everybody")
-        token, cookie = bearer_token(), request.cookies.get(COOKIE)
+        token, cookie = bearer_token() or _password(), request.cookies.get(COOKIE)
         if token is not None:
             return self._tried(token, self.authority.identify)
         if cookie is not None:
@@ -217,12 +218,23 @@ def access_control() -> AccessControl:
     return found
 
 
+def _password() -> str | None:
+    """The password of HTTP Basic, which is the token of clients that know nothing else; of their routes only."""
+    sent = request.authorization
+    if current_policy().facade not in _BY_PASSWORD or sent is None or sent.type != "basic" or not sent.password:
+        return None
+    return _checked(sent.password)
+
+
 def bearer_token() -> str | None:
     """The token that the request carries. None when it has none, or a header that is meant for a proxy before us."""
     kind, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     token = token.strip()
-    if kind.lower() != "bearer":
-        return None
+    return _checked(token) if kind.lower() == "bearer" else None
+
+
+def _checked(token: str) -> str:
+    """Raises InvalidToken for what cannot be one."""
     if not token.isascii() or not token.isprintable() or not 0 < len(token) <= LONGEST_TOKEN:
         raise InvalidToken("The token is empty or has characters that no token has.")
     return token

@@ -124,6 +124,9 @@ def _wished(body: Mapping[str, Any]) -> Iterator[int]:
                 number = _whole(part.get(name))
                 if number is not None:
                     yield number
+    batch, rounds = _whole(body.get("batch_size", 1)), _whole(body.get("n_iter"))  # AUTOMATIC1111's product
+    if batch is not None and rounds is not None:
+        yield batch * rounds
 
 
 def _whole(value: object) -> int | None:

@@ -49,7 +49,8 @@ class ApiContext:
         ProcessCollector(registry=self.registry)
         self.stream_hub = EventStreamHub(context, self.notifier, self.draining, context.settings.max_event_streams)
         self.hands_over_sockets = False  # true if the server supports HandedOver: see socket_handover.py
-        # A call that waits for its picture holds a request thread: without a limit, a few would use up all of them.
+        # WebSockets and calls that load models hold a request thread while they wait: without a limit, a few would use
+        # up all of them. Calls that wait for a picture hold none, where the server hands sockets over.
         self.large_bodies = Budget(
             MAX_LARGE_BODIES * (context.settings.max_body_bytes + context.settings.input_body_bytes),
             most_waiting=context.settings.server_threads // 2,

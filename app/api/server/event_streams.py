@@ -1,22 +1,26 @@
-"""Serves all open event streams from one thread, with a selector.
+"""Serves all open event streams, and calls that wait for their job, from one thread, with a selector.
 
 A request thread writes the head of the response and hands the socket over; from then on the connection costs a file
 descriptor and a few hundred bytes. The hub is notified of changed jobs, reads a job once however many clients follow
 it, and never waits for a client: a slow one gets the newest state once it has read the last, and one that reads nothing
 is disconnected. The hub handles sockets and jobs; the encoding is its listeners' (app/api/native/events.py).
+
+A listener may have a last message that takes time to make: the picture itself. It is made elsewhere (last_messages.py)
+once the job has ended, the listener's time is over or the server stops.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import selectors
 import socket
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
-from typing import Protocol
 
+from app.api.server.last_messages import LastMessages
+from app.api.server.stream_listener import StreamListener
 from app.core.job import JobStatus, JobView
 from app.errors import CyberImageError, DatabaseUnavailable, Unavailable
 from app.process.threads import BackgroundThread
@@ -30,59 +34,15 @@ POLL_SECONDS = 1.0  # how soon a change is noticed whose notification was lost
 HEARTBEAT_SECONDS = 15.0  # proxies cut streams that are silent for longer
 STALLED_SECONDS = 60.0  # after which a client that reads nothing is disconnected
 ESTIMATOR_SECONDS = 1.0  # an estimator is reused for so long
+STOP_SEND_SECONDS = 1.0  # for a client to read its last message while the server stops
+PIECE_BYTES = 65_536  # of a long last message
 
 log = logging.getLogger("cyberimage.api")
-
-
-class EventEncoder(Protocol):
-    """Encodes the events of one listener; remembers what it has encoded."""
-
-    def encode(self, state: JobView, preview: Preview | None) -> Iterable[bytes]:
-        """The events for what is new in `state`."""
-
-    def error_event(self, error: CyberImageError) -> bytes:
-        """The last event, when the job cannot be followed any more."""
-
-    def keepalive(self) -> bytes:
-        """A comment that keeps the connection alive."""
 
 
 def may_have_preview(state: JobView) -> bool:
     """Whether there may be a preview."""
     return state.job.status is JobStatus.PROCESSING and state.job.progress.step > 0
-
-
-class StreamListener:
-    """One open stream. `chunked`: each message is sent as a chunk of HTTP/1.1. `revocation_check` is called every
-    HEARTBEAT_SECONDS; it returns an error once the client has lost access, and waits for nothing but the database."""
-
-    def __init__(
-        self, job_id: str, encoder: EventEncoder, revocation_check: Callable[[], CyberImageError | None] = lambda: None
-    ) -> None:
-        self.job_id = job_id
-        self.encoder = encoder
-        self.revocation_check = revocation_check
-        self.chunked = False
-        self.sock: socket.socket | None = None
-        self.unsent: deque[bytes] = deque()
-        self.has_missed_changes = False  # a change was skipped because the last message is unsent
-        self.closing = False
-        self.handed_over = False
-        self.enqueued_at = time.monotonic()
-        self.sent_at = self.checked_at = self.enqueued_at
-
-    def mark_handed_over(self) -> None:
-        """The connection will be attached to the hub, whatever happens to the request."""
-        self.handed_over = True
-
-    def enqueue(self, data: bytes) -> None:
-        self.unsent.append(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-        self.enqueued_at = time.monotonic()
-
-    def finish(self) -> None:
-        if not self.closing and self.chunked:
-            self.unsent.append(b"0\r\n\r\n")
-        self.closing = True
 
 
 class EventStreamHub:
@@ -107,10 +67,15 @@ class EventStreamHub:
         self._selector = selectors.DefaultSelector()
         self._wakeup_sender, self._wakeup_receiver = socket.socketpair()
         self._estimator: tuple[float, EtaEstimator] | None = None
+        self._last_messages: LastMessages[StreamListener] = LastMessages(self.interrupt_select)
 
     @property
     def open_streams(self) -> int:
         return self._reserved
+
+    def is_followed(self, job_id: str) -> bool:
+        """Whether a connection waits for this job."""
+        return bool(self._listeners.get(job_id))
 
     def reserve(self) -> None:
         """Reserve a place for a stream, to be released. Raises Unavailable when all are in use."""
@@ -138,7 +103,7 @@ class EventStreamHub:
             if not is_closed:
                 self._new_listeners.append(listener)
         if is_closed:
-            self._drop(listener)
+            self._end_now(listener)
         self.interrupt_select()
 
     def interrupt_select(self) -> None:
@@ -182,12 +147,13 @@ class EventStreamHub:
                 self._check_listeners()
             for job_id in jobs:
                 self._publish(job_id)
+            self._send_last_messages()
         with self._lock:
             self._closed = True
+        self._last_messages.close()
+        self._send_last_messages(wait=True)
         for listener in [*self._all_listeners(), *self._new_listeners]:
-            listener.finish()
-            self._send(listener)
-            self._drop(listener)
+            self._end_now(listener)
 
     def _all_listeners(self) -> list[StreamListener]:
         return [listener for group in self._listeners.values() for listener in group]
@@ -202,6 +168,7 @@ class EventStreamHub:
             listener: StreamListener = key.data
             if events & selectors.EVENT_READ and self._is_disconnected(listener):
                 self._drop(listener)
+                self._notice_disconnect(listener)
             elif events & selectors.EVENT_WRITE:
                 self._send(listener)
                 if listener.has_missed_changes and not listener.unsent:
@@ -253,6 +220,9 @@ class EventStreamHub:
             self._send_state(listener, state, preview)
 
     def _close_with_error(self, listener: StreamListener, error: CyberImageError) -> None:
+        if listener.last_message is not None:
+            self._end(listener, error)
+            return
         listener.enqueue(listener.encoder.error_event(error))
         listener.finish()
         self._send(listener)
@@ -267,14 +237,67 @@ class EventStreamHub:
         return newer or known
 
     def _send_state(self, listener: StreamListener, state: JobView, preview: Preview | None) -> None:
-        if listener.unsent:
-            listener.has_missed_changes = True
+        if listener.unsent or listener.closing or listener.is_ending:
+            listener.has_missed_changes = bool(listener.unsent)
             return
         for data in listener.encoder.encode(state, preview):
             listener.enqueue(data)
         if state.job.status.terminal:
-            listener.finish()
+            self._end(listener)
         self._send(listener)
+
+    def _end(self, listener: StreamListener, error: CyberImageError | None = None) -> None:
+        """End the stream, with its last message if it has one."""
+        if listener.last_message is None:
+            listener.finish()
+        elif not listener.is_ending:
+            listener.is_ending = True
+            self._last_messages.make(listener, listener.last_message, error)
+
+    def _send_last_messages(self, *, wait: bool = False) -> None:
+        """`wait` for clients to read theirs: a moment, then they are disconnected."""
+        finished = self._last_messages.finished
+        while finished:
+            listener, message, held = finished.popleft()
+            listener.held_bytes = held
+            if listener.sock is None:  # it has left
+                self._release_message(listener)
+                continue
+            self._enqueue_last(listener, message or b"")
+            if wait:
+                self._send_waiting(listener)
+            else:
+                self._send(listener)
+
+    def _enqueue_last(self, listener: StreamListener, message: bytes) -> None:
+        for start in range(0, len(message), PIECE_BYTES):
+            listener.enqueue(message[start : start + PIECE_BYTES])
+        listener.finish()
+
+    def _end_now(self, listener: StreamListener) -> None:
+        """The server stops: the last message says how things are."""
+        if listener.sock is None:
+            return
+        if listener.last_message is None or listener.is_ending:
+            listener.finish()
+        else:
+            self._enqueue_last(listener, listener.last_message(None))
+        self._send_waiting(listener)
+
+    def _send_waiting(self, listener: StreamListener) -> None:
+        assert listener.sock is not None
+        with contextlib.suppress(OSError):
+            listener.sock.settimeout(STOP_SEND_SECONDS)
+            listener.sock.sendall(b"".join(listener.unsent))
+        self._drop(listener)
+
+    def _notice_disconnect(self, listener: StreamListener) -> None:
+        if listener.on_disconnect is not None and not listener.closing and not listener.is_ending:
+            self._last_messages.run(listener.on_disconnect)
+
+    def _release_message(self, listener: StreamListener) -> None:
+        held, listener.held_bytes = listener.held_bytes, 0
+        self._last_messages.release(held)
 
     def _current_estimator(self) -> EtaEstimator:
         if self._estimator is None or time.monotonic() - self._estimator[0] > ESTIMATOR_SECONDS:
@@ -289,6 +312,8 @@ class EventStreamHub:
                 if (error := listener.revocation_check()) is not None:
                     self._close_with_error(listener, error)
                     continue
+            if now >= listener.deadline and not listener.closing:
+                self._end(listener)
             if listener.unsent:
                 if now - listener.sent_at > STALLED_SECONDS:
                     self._drop(listener)
@@ -333,4 +358,5 @@ class EventStreamHub:
             self._revisions.pop(listener.job_id, None)
             self._previews.pop(listener.job_id, None)
         sock.close()
+        self._release_message(listener)
         self.release()

@@ -8,6 +8,7 @@ from app.api.native.generate import GenerateHeaders
 from app.api.routing import Access
 from app.api.schemas.v1 import Pictures, StillWorking
 from app.api.server.context import api_context
+from app.api.server.deferred_response import DeferredResponse
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.waiting import Answer, answer
@@ -38,7 +39,7 @@ from app.errors import (
     WorkerDied,
 )
 
-api = blueprint("v1_generate", "v1")
+api = blueprint("v1_generate", "v1", "v1")
 
 GENERATION_PROBLEMS = (
     InvalidRequest,
@@ -68,8 +69,8 @@ GENERATION_PROBLEMS = (
 
 _TXT2IMG = (
     "Also `/api/v1/txt2img`, `/v1/generate/txt2img` and `/v1/txt2img`. Goes through the same queue as every other"
-    " request. When the picture takes longer than `timeout`, or when as many requests wait as the server has threads"
-    " for, the answer is 202 with the job's URL and the work goes on. Going away cancels nothing. A job that fails"
+    " request. When the picture takes longer than `timeout`, or when MAX_EVENT_STREAMS connections wait"
+    " already, the answer is 202 with the job's URL and the work goes on. Going away cancels nothing. A job that fails"
     " answers its own error."
 )
 _IMG2IMG = (
@@ -85,7 +86,7 @@ _IMG2IMG = (
     responses=responses({200: Pictures, 202: StillWorking}, *GENERATION_PROBLEMS),
     description=_TXT2IMG,
 )
-def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
+def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer | DeferredResponse:
     """Make pictures and answer with them"""
     return _generated(body, header)
 
@@ -98,12 +99,12 @@ def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer:
     responses=responses({200: Pictures, 202: StillWorking}, InvalidImage, Unavailable, *GENERATION_PROBLEMS),
     description=_IMG2IMG,
 )
-def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer:
+def v1_img2img(body: Img2ImgBody, header: GenerateHeaders) -> Answer | DeferredResponse:
     """Make pictures of a picture and answer with them"""
     return _generated(body, header)
 
 
-def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer:
+def _generated(body: Txt2ImgBody | Img2ImgBody, header: GenerateHeaders) -> Answer | DeferredResponse:
     here = api_context()
     submitted = ask(here.context, body, header.idempotency_key)
     request_body.forget(body)

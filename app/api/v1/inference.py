@@ -7,6 +7,7 @@ a parameter.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from flask import Response, after_this_request
@@ -20,14 +21,15 @@ from app.api.server.context import api_context
 from app.api.v1.asking import ask
 from app.api.v1.bodies import Img2ImgBody, Txt2ImgBody
 from app.api.v1.generate import GENERATION_PROBLEMS
-from app.api.v1.waiting import name_job, raise_what_went_wrong, wait
-from app.core.job import JobStatus
+from app.api.v1.waiting import name_job, raise_what_went_wrong, when_done
+from app.core.job import JobStatus, JobView
 from app.core.json_values import Body, Integer
 from app.core.output import Output
 from app.errors import GenerationTimeout, ImageNotFound, InvalidImage, Unavailable
+from app.services.context import AppContext
 from app.services.media import gallery
 
-api = blueprint("v1_inference", "v1")
+api = blueprint("v1_inference", "v1", "v1")
 
 ERROR_HEADER = "X-Error-Message"  # where that client looks for the words of an error
 
@@ -82,14 +84,18 @@ def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     job_id = ask(here.context, flat).job_id
     request_body.forget(body, flat)
     name_job(job_id)
-    view = wait(here, job_id, flat.timeout)
+    return when_done(here, job_id, flat.timeout, partial(_picture, here.context))
+
+
+def _picture(context: AppContext, view: JobView) -> Response:
     raise_what_went_wrong(view)
     if view.job.status is not JobStatus.COMPLETED:
-        raise GenerationTimeout(f"Timed out waiting for the picture; the job is still running: /api/status/{job_id}.")
+        job = view.job.id
+        raise GenerationTimeout(f"Timed out waiting for the picture; the job is still running: /api/status/{job}.")
     if not view.outputs:
         raise ImageNotFound("The picture was deleted before it could be sent.")
     output = view.outputs[0]
-    content = gallery.open_file(here.context, output).read_bytes()
+    content = gallery.open_file(context, output).read_bytes()
     return Response(content, mimetype=output.mime_type, headers=_seed_header(output))
 
 

@@ -26,7 +26,7 @@ from app.errors import (
 from app.services.models import loras as service
 from app.services.ops.lora_loading import LoraLoading
 
-api = blueprint("v1_loras", "v1")
+api = blueprint("v1_loras", "v1", "v1")
 
 
 class LoraLoadBody(Body):

@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.services.ops.model_loading import ModelLoading
 
-api = blueprint("v1_model_orders", "v1")
+api = blueprint("v1_model_orders", "v1", "v1")
 
 
 class UnloadBody(Body):

@@ -8,7 +8,7 @@ from app.api.schemas.v1 import ListedModel, ModelList
 from app.api.server.context import api_context
 from app.services.ops import stats
 
-api = blueprint("v1_models", "v1")
+api = blueprint("v1_models", "v1", "v1")
 
 
 @api.get(

@@ -106,7 +106,7 @@ def _picture_bytes(settings: Settings) -> int:
 
 
 @sock.route("/api/v1/stream/generate/txt2img", pages)
-@declare(RoutePolicy(Access.USER, budget="generate"))
+@declare(RoutePolicy(Access.USER, budget="generate", facade="v1"))
 def stream(connection: Connection) -> None:
     """Serve one WebSocket of pictures from words."""
     connection.max_message_size = MESSAGE_BYTES
@@ -114,7 +114,7 @@ def stream(connection: Connection) -> None:
 
 
 @sock.route("/api/v1/stream/generate/img2img", pages)
-@declare(RoutePolicy(Access.USER, budget="generate"))
+@declare(RoutePolicy(Access.USER, budget="generate", facade="v1"))
 def stream_img2img(connection: Connection) -> None:
     """Serve one WebSocket of pictures from pictures."""
     _serve(connection, Img2ImgBody, picture_bytes=_picture_bytes(api_context().context.settings))

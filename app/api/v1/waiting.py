@@ -3,36 +3,93 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 from flask import Response, after_this_request
 
 from app.api.schemas.v1 import Pictures, StillWorking
+from app.api.security.authorization import revocation_check
 from app.api.server.client_disconnect import disconnect_probe
 from app.api.server.context import ApiContext
+from app.api.server.deferred_response import DeferredResponse, SilentEncoder, rest_of_request
+from app.api.server.stream_listener import StreamListener
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
-from app.errors import JobCancelled, error_of
+from app.errors import Conflict, Gone, JobCancelled, NotFound, Unavailable, error_of
 from app.services.context import AppContext
 from app.services.jobs import status
+from app.services.jobs.cancel import cancel
 from app.services.jobs.submit import Submission
 from app.services.media import gallery
 
 LOOK_AGAIN_SECONDS = 2  # Retry-After of a 202
 
 Answer = tuple[Pictures | StillWorking, int, dict[str, str]]
+Made = TypeVar("Made")
 
 
-def wait(here: ApiContext, job_id: str, timeout: float | None) -> JobView:
-    """The job when it has ended, or as it stands after `timeout` seconds.
+def when_done(
+    here: ApiContext,
+    job_id: str,
+    timeout: float | None,
+    answer: Callable[[JobView], Made],
+    on_disconnect: Callable[[], None] | None = None,
+) -> Made | DeferredResponse:
+    """`answer` to the job when it has ended, or as it stands after `timeout` seconds (None = SYNC_TIMEOUT_SECONDS) or
+    when the server stops. At once when as many calls wait as may.
 
-    At once when as many requests wait as may, and soon when the client has gone.
+    Under our own server no thread waits: `answer` is called later, in the context of this request. `on_disconnect` is
+    called if the client leaves meanwhile.
     """
-    with patience(here, timeout) as seconds:
-        if not seconds:
-            return status.view(here.context, job_id)
-        return here.notifier.wait_until_done(job_id, seconds, give_up=has_given_up(here))
+    seconds = here.context.settings.sync_timeout_seconds if timeout is None else timeout
+    known = status.view(here.context, job_id)
+    if seconds <= 0 or known.job.status.terminal or here.draining.is_set():
+        return answer(known)
+    if here.hands_over_sockets:
+        return _later(here, job_id, seconds, answer, on_disconnect) or answer(known)
+    with patience(here, seconds) as granted:
+        view = here.notifier.wait_until_done(job_id, granted, give_up=has_given_up(here))
+        if granted and on_disconnect is not None and not view.job.status.terminal and disconnect_probe()():
+            on_disconnect()
+        return answer(view)
+
+
+def _later(
+    here: ApiContext,
+    job_id: str,
+    seconds: float,
+    answer: Callable[[JobView], Any],
+    on_disconnect: Callable[[], None] | None,
+) -> DeferredResponse | None:
+    """None when as many connections wait as may."""
+    try:
+        here.stream_hub.reserve()
+    except Unavailable:
+        return None
+    listener = StreamListener(
+        job_id,
+        SilentEncoder(),
+        revocation_check(),
+        last_message=rest_of_request(lambda: answer(status.view(here.context, job_id))),
+        seconds=seconds,
+        on_disconnect=on_disconnect,
+    )
+    return DeferredResponse(here.stream_hub, listener)
+
+
+def cancelling(here: ApiContext, job_id: str) -> Callable[[], None]:
+    """What to do when the client of the current request leaves before its job has ended: as FACADE_CANCEL_ON_DISCONNECT
+    says. A job that another call waits for goes on."""
+
+    def on_disconnect() -> None:
+        if here.context.settings.facade_cancel_on_disconnect and not here.stream_hub.is_followed(job_id):
+            with contextlib.suppress(Conflict, NotFound, Gone):
+                cancel(here.context, job_id)
+
+    return on_disconnect
 
 
 def has_given_up(here: ApiContext) -> Callable[[], bool]:
@@ -41,12 +98,10 @@ def has_given_up(here: ApiContext) -> Callable[[], bool]:
     return lambda: here.draining.is_set() or gone()
 
 
-@contextmanager
+@contextlib.contextmanager
 def patience(here: ApiContext, timeout: float | None) -> Iterator[float]:
-    """How many seconds this request may wait: `timeout` (None = SYNC_TIMEOUT_SECONDS), or 0 when as many wait as may.
-
-    A waiting call holds a thread, as an open event stream does, and shares their bound.
-    """
+    """How many seconds this request may wait in its thread: `timeout` (None = SYNC_TIMEOUT_SECONDS), or 0 when as many
+    threads wait as may."""
     seconds = here.context.settings.sync_timeout_seconds if timeout is None else timeout
     if seconds <= 0 or not here.waiting_slots.acquire(blocking=False):
         yield 0.0
@@ -57,10 +112,13 @@ def patience(here: ApiContext, timeout: float | None) -> Iterator[float]:
         here.waiting_slots.release()
 
 
-def answer(here: ApiContext, submitted: Submission, timeout: float | None) -> Answer:
+def answer(here: ApiContext, submitted: Submission, timeout: float | None) -> Answer | DeferredResponse:
     """The response for the job of this call. Raises the job's own error when it FAILED or was CANCELLED."""
     name_job(submitted.job_id)
-    view = wait(here, submitted.job_id, timeout)
+    return when_done(here, submitted.job_id, timeout, partial(_answer, here, submitted))
+
+
+def _answer(here: ApiContext, submitted: Submission, view: JobView) -> Answer:
     if view.job.status is JobStatus.COMPLETED:
         return pictures_of(here.context, view), 200, {}
     raise_what_went_wrong(view)

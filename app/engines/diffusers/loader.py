@@ -26,6 +26,7 @@ from app.engines.diffusers.load.digests import Digests
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.precision import choose_dtype, dtype_name, exact_parts
+from app.engines.diffusers.load.preview_vae import load_preview_vae
 from app.engines.diffusers.load.quantization import choose_compression
 from app.engines.diffusers.load.sources import locate
 from app.engines.diffusers.loras.cache import LoraCache
@@ -80,6 +81,7 @@ class Loader:
             loras=LoraCache(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=quantized),
             needed_bytes=load_plan.needed_bytes,
             records=records,
+            preview_vae=load_preview_vae(spec, self._settings, self._device, load_plan.dtype),
         )
         self._model_cache.add(model)
         log.info(

@@ -72,7 +72,7 @@ def submit(
     settings = context.settings
     idempotency = None
     if idempotency_key is not None:
-        idempotency = IdempotencyKey(idempotency_key, _digest(asked, priority, webhook_url))
+        idempotency = IdempotencyKey(idempotency_key, request_digest(asked, priority, webhook_url))
         earlier = context.jobs.first_answer(client_id, idempotency)
         if earlier is not None:  # accepted already: limits for new jobs do not apply
             return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
@@ -194,7 +194,7 @@ def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:
     return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
 
 
-def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
+def request_digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> str:
     """Digest of the whole request: pictures as sent, URLs as written. The same by every route: what a route's own class
     adds to GenerationInput is not part of it."""
     pictures = (hashlib.sha256((text or "").encode()).hexdigest() for text in (asked.image, asked.mask))
@@ -209,9 +209,11 @@ def _digest(asked: GenerationInput, priority: int, webhook_url: str | None) -> s
 
 
 def _digest_of_input(picture: InputChoice) -> tuple[Any, ...]:
+    """What is the default adds nothing: keys that were stored before there was a choice still match."""
     digest = hashlib.sha256(picture.source.encode()).hexdigest()
     extend = () if picture.extend is None else (picture.extend.model_dump(),)
-    return (picture.role, digest, *extend)
+    channel = () if picture.channel == "luminance" else (picture.channel,)
+    return (picture.role, digest, *channel, *extend)
 
 
 def _refuse_when_full(context: AppContext, request: GenerationRequest) -> None:

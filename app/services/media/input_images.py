@@ -6,14 +6,14 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import httpx
 
 from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
 from app.core.catalog import ModelSpec
-from app.core.inputs import Extend, InputChoice, InputPicture, InputRef, Role, slots
+from app.core.inputs import Channel, Extend, InputChoice, InputPicture, InputRef, Role, slots
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.sizes import working_size
@@ -51,6 +51,7 @@ class _Sent:
     data: bytes
     image_id: str | None = None
     extend: Extend | None = None
+    channel: Channel = "luminance"
 
 
 def prepare(
@@ -77,7 +78,8 @@ def _fetch_all(context: AppContext, choices: Sequence[InputChoice], client_id: s
     settings, sent = context.settings, list[_Sent]()
     ends = time.monotonic() + _TOGETHER * settings.input_fetch_seconds
     for choice in sorted(choices, key=lambda each: _ORDER[each.role]):
-        sent.append(_fetch(context, choice, client_id, min(settings.input_fetch_seconds, ends - time.monotonic())))
+        found = _fetch(context, choice, client_id, min(settings.input_fetch_seconds, ends - time.monotonic()))
+        sent.append(replace(found, channel=choice.channel, extend=choice.extend))
         if sum(len(each.data) for each in sent) > _TOGETHER * settings.input_max_bytes:
             raise _invalid("inputs", f"have together more than {_TOGETHER} times INPUT_MAX_BYTES")
     return sent
@@ -150,10 +152,10 @@ def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Outpu
 def _fetch(context: AppContext, choice: InputChoice, client_id: str, seconds: float) -> _Sent:
     role, where = choice.role, choice.source.strip()
     if where[:8].lower().startswith(("http://", "https://")):
-        return _Sent(role, _from_url(context, role, where, seconds), extend=choice.extend)
+        return _Sent(role, _from_url(context, role, where, seconds))
     if _GALLERY_ID.fullmatch(where):
-        return _Sent(role, _from_gallery(context, role, where, client_id), where, choice.extend)
-    return _Sent(role, _from_base64(context, role, where), extend=choice.extend)
+        return _Sent(role, _from_gallery(context, role, where, client_id), where)
+    return _Sent(role, _from_base64(context, role, where))
 
 
 def _from_base64(context: AppContext, role: Role, text: str) -> bytes:
@@ -230,7 +232,7 @@ def _decode(context: AppContext, sent: _Sent) -> Decoded:
     from app.files.inputs import UnusablePicture, decode
 
     try:
-        return decode(sent.data, sent.role, max_pixels=context.settings.input_max_pixels)
+        return decode(sent.data, sent.role, max_pixels=context.settings.input_max_pixels, channel=sent.channel)
     except UnusablePicture as problem:
         raise _invalid(sent.role, str(problem)) from None
 

@@ -30,8 +30,13 @@ _IMAGE_TASKS: tuple[Task, ...] = ("txt2img", "img2img", "inpaint", "edit")
 
 def tasks_of(context: AppContext, spec: ModelSpec) -> Sequence[Task]:
     """The tasks that `spec` certainly supports. A model not yet downloaded may support more."""
-    certain = known_spec(context, spec).options.tasks
-    return (_minimum_task(spec),) if certain is None else certain
+    return tasks_of_known(known_spec(context, spec))
+
+
+def tasks_of_known(known: ModelSpec) -> Sequence[Task]:
+    """`tasks_of` for a spec from `known_spec`."""
+    certain = known.options.tasks
+    return (_minimum_task(known),) if certain is None else certain
 
 
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:

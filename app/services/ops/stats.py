@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.catalog import LANES, Lane, ModelSpec
+from app.core.catalog import GROUPS, LANES, Lane, ModelSpec
+from app.core.fit import Fit
 from app.core.job import Job, JobStatus, JobView
 from app.core.tasks import Task
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator, Speeds
 from app.services.jobs.status import prediction_of
 from app.services.media.disk import disk_problem
-from app.services.models.capabilities import known_spec, tasks_of
+from app.services.models.capabilities import known_spec, tasks_of_known
+from app.services.models.fits import fits
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
 from app.services.ops.devices import device_counts
 from app.store.queue.workers import ready_models
@@ -45,6 +47,12 @@ class ModelState:
     memory_plans: Sequence[str]
     killed_plans: Sequence[str]
     downloading: Download | None
+    fit: Fit
+
+    @property
+    def rank(self) -> tuple[bool, int, bool]:
+        """Its place in a list: what is here first, then group by group, in each what does not fit at the end."""
+        return not self.files.available, GROUPS.index(self.spec.group), self.fit.answer == "no"
 
 
 @dataclass(frozen=True)
@@ -153,23 +161,28 @@ def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobS
 
 
 def models(context: AppContext) -> list[ModelState]:
+    """All models of the catalogue, those that are here first."""
     workers = context.workers.live()
     loaded = {model_id for worker in workers for model_id in ready_models(worker)}
     plans = _memory_plans(workers)
     killed = context.memory_plans.all_killed()
     under_way = downloads(context)
-    return [
+    specs = [known_spec(context, spec) for spec in context.catalog]
+    fitting = fits(context, specs, workers)
+    states = [
         ModelState(
-            spec=known_spec(context, spec),
-            tasks=tasks_of(context, spec),
+            spec=spec,
+            tasks=tasks_of_known(spec),
             files=files_of(context, spec),
             loaded=spec.id in loaded,
             memory_plans=sorted(plans.get(spec.id, ())),
             killed_plans=sorted(killed.get(spec.id, ())),
             downloading=under_way.get(spec.id),
+            fit=fitting[spec.id],
         )
-        for spec in context.catalog
+        for spec in specs
     ]
+    return sorted(states, key=lambda state: state.rank)
 
 
 def _memory_plans(workers: Sequence[dict[str, Any]]) -> Mapping[str, Collection[str]]:

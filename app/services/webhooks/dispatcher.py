@@ -25,7 +25,7 @@ from app.monitoring.fault_log import database_faults
 from app.process.threads import BackgroundThread
 from app.providers.ssrf_guard import AddressRefused, guarded_client
 from app.services.context import AppContext
-from app.services.webhooks.signing import signed_headers, signing_secret
+from app.services.webhooks.signing import signed_headers, signing_secrets
 from app.store.ops.webhooks import SkippedReceivers
 
 POLL_SECONDS = 1.0
@@ -172,7 +172,7 @@ class WebhookDispatcher:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "CyberImage-Webhooks/1",
-            **signed_headers(signing_secret(self._context), delivery),
+            **signed_headers(signing_secrets(self._context), delivery),
         }
         began = time.monotonic()
         try:

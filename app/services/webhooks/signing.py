@@ -38,19 +38,21 @@ def check_url(context: AppContext, url: str) -> str:
     return url
 
 
-def signing_secret(context: AppContext) -> str:
-    """The secret for verifying signatures, as `whsec_…`: the configured one, or one generated once and stored."""
-    configured = context.settings.webhook_secret.get_secret_value()
-    return configured or context.webhooks.signing_key(_make_secret)
+def signing_secrets(context: AppContext) -> Sequence[str]:
+    """The secrets for verifying signatures, as `whsec_…`: the configured ones, or one generated once and stored."""
+    configured = context.settings.webhook_secret.get_secret_value().split()
+    return configured or [context.webhooks.signing_key(_make_secret)]
 
 
-def signed_headers(secret: str, delivery: Delivery) -> Mapping[str, str]:
-    """The headers of an attempt made now; the message's id is the same for all attempts."""
+def signed_headers(keys: Sequence[str], delivery: Delivery) -> Mapping[str, str]:
+    """The headers of an attempt made now; the message's id is the same for all attempts. A receiver accepts it if it
+    knows one of the secrets (Standard Webhooks)."""
     now = datetime.now(UTC)
+    signatures = [Webhook(secret).sign(delivery.id, now, delivery.payload) for secret in keys]
     return {
         "webhook-id": delivery.id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(delivery.id, now, delivery.payload),
+        "webhook-signature": " ".join(signatures),
     }
 
 

@@ -3,9 +3,12 @@
 import * as api from "./api.js";
 import { modelOf } from "./catalog.js";
 import { el } from "./dom.js";
+import { fieldsOf } from "./input-image.js";
 import { jobs } from "./jobs.js";
 import { toast } from "./notices.js";
 import { send } from "./send.js";
+
+const ROLES = { image: "image", mask: "mask", ref: "reference" }; // by the names of a job's inputs
 
 const complain = (error) => toast(error.message, { kind: "error" });
 
@@ -53,13 +56,13 @@ export async function reuse(item) {
 export async function vary(item) {
   try {
     const { prompt, negative_prompt, model_id, settings, inputs } = await recipe(item);
-    const image = inputs?.image;
-    if (image && !image.image_id) {
-      toast("The picture it started from is not in the gallery. Choose it again with “From a picture…”.", { kind: "error" });
+    const used = Object.entries(inputs ?? {});
+    if (used.some(([, { image_id: id }]) => !id)) {
+      toast("A picture it started from is not in the gallery. Choose it again with “From a picture…”.", { kind: "error" });
       return;
     }
     const given = Object.entries(settings).filter(([, value]) => value !== null);
-    const begun = image ? { image: image.image_id } : {};
+    const begun = fieldsOf(used.map(([slot, { image_id: source }]) => ({ role: ROLES[slot.split("-")[0]], source })));
     await send({ prompt, model_id, ...(negative_prompt ? { negative_prompt } : {}), ...begun, settings: { ...Object.fromEntries(given), seed: -1 } });
     location.hash = "#/";
   } catch (error) {

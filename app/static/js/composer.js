@@ -43,12 +43,12 @@ export function request() {
   const settings = { num_inference_steps: stepCount(), ...chosenSize(), ...chosenLength(), seed: chosenSeed(), num_images: chosenCount() };
   if (guided) settings.guidance_scale = Number(guidance.value);
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
-  const { image, strength } = chosenInputImage(chosen());
+  const { strength, ...pictures } = chosenInputImage(chosen());
   if (strength) settings.strength = strength;
   Object.assign(settings, chosenScheduler());
   const loras = chosenLoras(chosen());
   if (loras.length) settings.loras = loras;
-  return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), ...(image ? { image } : {}), settings };
+  return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), ...pictures, settings };
 }
 
 function adapt(steps = null) {

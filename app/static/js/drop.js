@@ -2,8 +2,9 @@
 // image.
 
 import { $ } from "./dom.js";
-import { canUseInputImage, useInputFile } from "./input-image.js";
+import { canUseInputImage, mostImages, useInputFile } from "./input-image.js";
 import { toast } from "./notices.js";
+import { chosen } from "./picker.js";
 
 const overlay = $("#drop");
 let depth = 0; // dragenter and dragleave fire for every element
@@ -16,7 +17,7 @@ export function startDrop() {
     if (!hasFile(event)) return;
     event.preventDefault();
     show((depth = 0));
-    take(event.dataTransfer.files[0]);
+    takeAll(event.dataTransfer.files);
   });
   addEventListener("paste", (event) => event.clipboardData?.files.length && take(event.clipboardData.files[0]));
   $("#from-file").addEventListener("click", () => $("#file").click());
@@ -24,6 +25,12 @@ export function startDrop() {
     take(event.target.files[0]);
     event.target.value = "";
   });
+}
+
+/** Several files are input images, where the model supports several. */
+async function takeAll(files) {
+  if (files.length < 2 || mostImages(chosen()) < 2) return take(files[0]);
+  for (const file of files) await start(file);
 }
 
 /** Restores the settings in `file` to the form, or uses it as the input image when it has none. */
@@ -38,7 +45,7 @@ export async function take(file) {
   toast(`Settings of “${file.name}” are in the form`, { action: instead });
 }
 
-async function start(file) {
+export async function start(file) {
   if (!canUseInputImage()) {
     toast(`“${file.name}” has no settings, and no model here can start from a picture.`, { kind: "error" });
     return;

@@ -1,4 +1,4 @@
-// The input image of the form and its strength. Neither is sent when the model does not support it.
+// The input images of the form and their strength. A model gets as many as it supports, the first ones.
 
 import { catalog } from "./catalog.js";
 import { $, say } from "./dom.js";
@@ -7,7 +7,7 @@ import { paint } from "./steps.js";
 
 const LONGEST_SIDE = 1536; // larger images are scaled down here: the model would do it anyway
 const [box, picture, strength, note] = ["#start", "#start-picture", "#strength", "#start-note"].map((id) => $(id));
-let image = null; // as in the API: the id of a gallery image, or a data URI
+let images = []; // {source, shown, name}; `source` as in the API: the id of a gallery image, or a data URI
 let receiver = null; // takes the image instead: the field of a provider's model
 
 export const setReceiver = (next) => (receiver = next);
@@ -15,10 +15,19 @@ export const setReceiver = (next) => (receiver = next);
 /** Whether any model supports an input image. */
 export const canUseInputImage = () => catalog.models.some(takes);
 
-/** {image, strength} for a request to `model`, {} when there is no image or the model does not support it. */
+/** How many input images a request to `model` may have. */
+export const mostImages = (model) => (takes(model) ? (model.limits.max_input_images ?? 1) : 0);
+
+/** The images for a request to `model`, as its fields, and the strength; {} when there is none that it supports. */
 export function chosenInputImage(model) {
-  if (!image || !takes(model)) return {};
-  return hasStrength(model) ? { image, strength: Number(strength.value) } : { image };
+  const sent = fieldsOf(images.slice(0, mostImages(model)).map(({ source }, at) => ({ role: at ? "reference" : "image", source })));
+  return sent.image && hasStrength(model) ? { ...sent, strength: Number(strength.value) } : sent;
+}
+
+/** The fields of a request for input images with roles. */
+export function fieldsOf(inputs) {
+  if (!inputs.length) return {};
+  return inputs.length === 1 ? { image: inputs[0].source } : { inputs };
 }
 
 export function useInputImage(item) {
@@ -33,6 +42,12 @@ export async function useInputFile(file) {
   setImage(uri, uri, file.name);
 }
 
+/** Resolves when `next` is shown. */
+export function changeImages(next) {
+  images = next;
+  return applyInputImage();
+}
+
 export async function scaled(file, quality = 0.95) {
   const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
@@ -43,15 +58,14 @@ export async function scaled(file, quality = 0.95) {
   return canvas.toDataURL("image/webp", quality);
 }
 
-export function clearInputImage() {
-  image = null;
-  picture.removeAttribute("src");
-  box.hidden = true;
-}
-
-/** Shows how the chosen model uses the image. */
+/** Shows how the chosen model uses the images. */
 export function applyInputImage() {
   const able = takes(chosen());
+  const several = mostImages(chosen()) > 1 || images.length > 1;
+  box.hidden = !images.length;
+  if (images.length) [picture.src, picture.alt] = [images[0].shown, images[0].name];
+  box.toggleAttribute("data-several", several);
+  const list = (several && images.length) || $("#input-list") ? import("./input-list.js") : null;
   strength.disabled = !able || !hasStrength(chosen());
   box.dataset.able = String(able);
   if (able && isVideoModel(chosen())) say(note, "The video begins with it.");
@@ -59,6 +73,7 @@ export function applyInputImage() {
   else if (able) say(note, "Less keeps more of the picture.");
   else say(note, `${chosen()?.name ?? "This model"} cannot start from a picture. It is kept for a model that can.`);
   show();
+  return list?.then((module) => module.show(images, mostImages(chosen())));
 }
 
 // The tasks of a model that is not downloaded yet are unknown: the server checks the request.
@@ -69,11 +84,9 @@ const hasStrength = (model) =>
 
 function setImage(source, shown, name) {
   if (receiver) return receiver(source, shown);
-  image = source;
-  picture.src = shown;
-  picture.alt = name;
-  box.hidden = false;
-  applyInputImage();
+  const most = mostImages(chosen());
+  const kept = images.length < most ? images : images.slice(0, Math.max(0, most - 1)); // a full list loses its last one
+  changeImages([...kept, { source, shown, name }]);
 }
 
 function show() {
@@ -83,6 +96,6 @@ function show() {
 
 strength.addEventListener("input", show);
 $("#start-clear").addEventListener("click", () => {
-  clearInputImage();
+  changeImages([]);
   $("#prompt").focus();
 });

@@ -7,20 +7,32 @@ import { localStore } from "./storage.js";
 const select = $("#model");
 const note = $("#model-note");
 
+const GROUPS = [
+  ["built-in", "Built in"],
+  ["image", "Pictures, not here yet"],
+  ["edit", "Change pictures, not here yet"],
+  ["video", "Videos, not here yet"],
+  ["provider", "At a provider"],
+];
+const isHere = (model) => model.available && model.lane !== "remote";
+const fits = (model) => model.fits.answer !== "no";
+
 export const chosen = () => modelOf(select.value);
 
 /** Fills the select; selects the current choice, else the stored one if it still exists, else the server's default. */
 export function fillPicker() {
   const wanted = [select.value, localStore.read("lastModelId"), startModel()];
+  const rest = catalog.models.filter((model) => !isHere(model));
+  const fitting = rest.filter(fits);
   const groups = [
-    ["On this machine", catalog.models.filter((model) => model.available && model.lane !== "remote")],
-    ["Fetched on first use", catalog.models.filter((model) => !model.available)],
-    ["At a provider", catalog.models.filter((model) => model.available && model.lane === "remote")],
+    ["On this machine", catalog.models.filter(isHere)],
+    ...GROUPS.map(([group, label]) => [label, fitting.filter((model) => model.group === group)]),
+    ["Do not fit this machine", rest.filter((model) => !fits(model))],
   ];
   select.replaceChildren(
     ...groups
       .filter(([, models]) => models.length)
-      .map(([label, models]) => el("optgroup", { label }, models.map((model) => el("option", { value: model.id }, model.name)))),
+      .map(([label, models]) => el("optgroup", { label }, models.map((model) => el("option", { value: model.id }, isHere(model) && !fits(model) ? `${model.name} – does not fit` : model.name)))),
   );
   select.value = wanted.find((id) => id && modelOf(id)) ?? "";
   describe();
@@ -37,6 +49,7 @@ export function choose(name) {
 export function describe() {
   const model = chosen();
   say(note, model ? [model.description, state(model)].filter(Boolean).join(" · ") : "No models are configured.");
+  note.classList.toggle("warn", Boolean(model) && !fits(model));
 }
 
 function startModel() {
@@ -47,7 +60,14 @@ function startModel() {
 
 function state(model) {
   if (model.loaded) return "in memory";
+  if (!fits(model)) return model.fits.reason;
+  const slow = /group|sequential/.test(model.fits.plan) ? "slow on this machine" : "";
+  return [origin(model), slow].filter(Boolean).join(" · ");
+}
+
+function origin(model) {
   if (model.available) return "";
+  if (model.lane === "remote") return "needs the provider’s key";
   if (model.source === "local") return "its files are missing";
   return model.requires_auth ? "needs a Hugging Face token, downloads first" : "downloads first";
 }

@@ -55,6 +55,8 @@ function entry({ model, model_id: id, name, media, description, first_frame: fir
     aliases: [],
     source: "replicate",
     lane: "remote",
+    group: "provider",
+    fits: { answer: "yes", plan: null, reason: "" },
     tasks: tasks.filter(Boolean),
     steps: {},
     defaults: {},

@@ -8,10 +8,10 @@ import { style } from "./router.js";
 
 let asked = null;
 
-/** The models that make a video of an image, local ones first. */
+/** The models that make a video of an image, local ones that fit this machine first. */
 export async function videoModels() {
-  const here = catalog.models.filter(({ lane, tasks }) => lane === "local" && tasks.includes("img2video"));
-  return [...here, ...(await remoteModels())];
+  const local = catalog.models.filter(({ lane, tasks, fits }) => lane === "local" && tasks.includes("img2video") && fits.answer !== "no");
+  return [...local, ...(await remoteModels())];
 }
 
 /** The provider's models that take a first frame. Empty without a provider, or while offline. */

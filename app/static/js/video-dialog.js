@@ -72,7 +72,7 @@ function describe() {
   complain(null);
   if (described === one) return; // keeps the input in its fields
   described = one;
-  say(about, one.description);
+  say(about, one.available === false ? `${one.description} · downloads first` : one.description);
   length.hidden = !isHere(one);
   showFields([]);
   if (isHere(one)) bound(frames, fps, one);

@@ -80,5 +80,21 @@ def first_answer(connection: Connection, client_id: str, idempotency: Idempotenc
     return FirstAnswer(row.job_id, row.position, tuple(row.warnings or ()))
 
 
+def newest_key(connection: Connection, client_id: str, prefix: str, within_seconds: float) -> tuple[str, str] | None:
+    """The client's newest key that begins with `prefix` and is no older, and the id of its job."""
+    keys = idempotency_keys.c
+    row = connection.execute(
+        select(keys.key, keys.job_id)
+        .where(
+            keys.client_id == client_id,
+            keys.key.startswith(prefix, autoescape=True),
+            keys.created_at > now() - within_seconds,
+        )
+        .order_by(keys.created_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else (row.key, row.job_id)
+
+
 def _row_of(client_id: str, idempotency: IdempotencyKey) -> ColumnElement[bool]:
     return and_(idempotency_keys.c.client_id == client_id, idempotency_keys.c.key == idempotency.key)

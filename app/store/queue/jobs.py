@@ -19,7 +19,14 @@ from app.errors import Conflict, Gone, JobNotFound
 from app.store.db.database import Database, now
 from app.store.db.ids import new_id
 from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, jobs, removals, tallies
-from app.store.queue.idempotency import FirstAnswer, IdempotencyKey, first_answer, is_first_use, store_answer
+from app.store.queue.idempotency import (
+    FirstAnswer,
+    IdempotencyKey,
+    first_answer,
+    is_first_use,
+    newest_key,
+    store_answer,
+)
 from app.store.queue.next_job import turn_for
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.predictions import supersede_for_retry
@@ -97,6 +104,11 @@ class JobStore:
         """The answer to the first request with this key, or None. Raises IdempotencyConflict."""
         with self._database.read() as connection:
             return first_answer(connection, client_id, idempotency)
+
+    def newest_key(self, client_id: str, prefix: str, *, within_seconds: float) -> tuple[str, str] | None:
+        """The client's newest Idempotency-Key that begins with `prefix` and is no older, and the id of its job."""
+        with self._database.read() as connection:
+            return newest_key(connection, client_id, prefix, within_seconds)
 
     # --- query
 

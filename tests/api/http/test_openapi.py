@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 import pytest
 from pydantic import BaseModel
 
-from app.api import schemas, v1
+from app.api import openai, schemas, v1
 from app.api.native import generate
 from app.core.request import GenerationInput
 from app.core.response_body import ResponseBody
@@ -17,6 +17,9 @@ from app.store.queue.workers import WorkerReport
 from tools import api_reference
 
 PROBLEM = "application/problem+json"
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="  # one pixel
+)
 
 
 def test_it_is_an_openapi_document(client):
@@ -29,7 +32,8 @@ def test_it_is_an_openapi_document(client):
 
 def test_every_route_is_described(app):
     described = {(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item}
-    other = {path for rule in app.url_map.iter_rules() for path in v1.other_spellings(rule.rule)}
+    spellings = (v1.other_spellings, openai.other_spellings)
+    other = {path for rule in app.url_map.iter_rules() for other in spellings for path in other(rule.rule)}
     assert "/v1/txt2img" in other
     served = {
         (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule))
@@ -65,6 +69,36 @@ def answers(client, submit, worker, next_job, context):
     with next_job(worker.finish):
         call("POST", inference, url="/api/v1/inference/demo", json={"inputs": "x"})
     call("POST", inference, url="/api/v1/inference/none", json={"inputs": "x"})
+    generations = "/api/openai/v1/images/generations"
+    for more in ({}, {"stream": True}):
+        with next_job(worker.finish):
+            call("POST", generations, json={"prompt": "x", **more})
+    with next_job(worker.fail):
+        call("POST", generations, json={"prompt": "x"})
+    for body in ({}, {"prompt": "x", "model": "none"}):
+        call("POST", generations, json=body)
+    for path in ("edits", "variations"):
+        call("POST", f"/api/openai/v1/images/{path}", json={"prompt": "x", "image": "none"})
+    for model in ("demo", "none"):
+        call("GET", "/api/openai/v1/models/{model_id}", url=f"/v1/models/{model}")
+    for path in ("txt2img", "img2img"):
+        with next_job(worker.finish):
+            call("POST", f"/sdapi/v1/{path}", json={"prompt": "x", "init_images": [PICTURE]})
+        call("POST", f"/sdapi/v1/{path}", json={})
+    for path in (
+        *("options", "progress", "sd-models", "samplers", "schedulers", "upscalers", "latent-upscale-modes", "loras"),
+        *("embeddings", "sd-vae", "scripts", "cmd-flags", "memory", "prompt-styles", "hypernetworks"),
+        *("face-restorers", "realesrgan-models"),
+    ):
+        call("GET", f"/sdapi/v1/{path}")
+    for path in (
+        *("options", "interrupt", "skip", "refresh-checkpoints", "refresh-loras", "refresh-vae", "interrogate"),
+        *("extra-single-image", "extra-batch-images", "png-info"),
+    ):
+        call("POST", f"/sdapi/v1/{path}", json={"image": PICTURE})
+    call("POST", "/sdapi/v1/options", json={"sd_model_checkpoint": "none"})
+    call("POST", "/sdapi/v1/png-info", json={})
+    call("POST", "/internal/progress", json={"id_task": "x"})
     call("POST", "/api/v1/loras/load", json={"lora_path": "none"})
     call("POST", "/api/v1/loras/load", json={"lora_path": "somebody/style", "name": "style"})
     for body in ({"name": "style"}, {"lora_path": "style"}, {}):
@@ -207,7 +241,44 @@ def test_the_body_of_a_generation_is_the_request_of_the_core():
 def test_problems_are_problem_documents(app):
     for item in app.api_doc["paths"].values():
         for about in item.values():
-            assert set(about["responses"]["default"]["content"]) == {PROBLEM}
+            is_facade = set(about["tags"]) <= {"OpenAI images", "AUTOMATIC1111"}
+            shape = "application/json" if is_facade else PROBLEM
+            for kind in ("4XX", "5XX"):
+                assert set(about["responses"][kind]["content"]) == {shape}
+
+
+def test_generators_of_clients_find_what_they_need(app):
+    document = app.api_doc
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    assert document["info"]["license"]["identifier"] == "Apache-2.0"
+    assert {"unknown_model", "queue_full"} <= set(
+        document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    )
+    assert document["webhooks"]["job_ended"]["post"]["requestBody"]["content"]
+    accepted = document["paths"]["/api/generate"]["post"]["responses"]["202"]
+    assert set(accepted["headers"]) == {"X-Request-Id", "Location"}
+    assert "ETag" in document["paths"]["/api/image/{image_id}"]["get"]["responses"]["200"]["headers"]
+
+
+def test_members_of_requests_have_no_defaults(app):
+    """Generators would make them required."""
+    schemas = app.api_doc["components"]["schemas"]
+    for name in ("GenerateBody", "GenerationSettings", "Txt2ImgBody", "InputChoice"):
+        members = schemas[name]["properties"].values()
+        assert not [member for member in members if "default" in member], name
+    assert schemas["GenerationSettings"]["properties"]["num_images"]["description"].endswith("Default: 1.")
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/v1/generate/img2img", "/api/v1/inference/{model_id}"])
+def test_a_form_takes_the_same_members_and_pictures_as_files(app, path):
+    document = app.api_doc
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    plain, form = (
+        document["components"]["schemas"][content[kind]["schema"]["$ref"].rpartition("/")[2]]["properties"]
+        for kind in ("application/json", "multipart/form-data")
+    )
+    assert set(form) == set(plain)
+    assert form["inputs" if "inference" in path else "image"]["format"] == "binary"
 
 
 def test_the_reference_is_up_to_date():

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.core.access import Identity, Role
 from app.core.catalog import ModelSpec, parse_model_line
+from app.core.fit import Fit
 from app.core.inputs import InputRef
 from app.core.job import Job, JobStatus, JobView, Phase, Progress
 from app.core.loras import LoraFile
@@ -196,9 +197,19 @@ def spec(media: str = "image") -> ModelSpec:
 
 
 IMAGE_MODEL = ModelState(
-    spec(), ("txt2img", "inpaint"), ModelFiles(True, 123), True, ["float8, model"], ["16 bit, group"], None
+    spec(),
+    ("txt2img", "inpaint"),
+    ModelFiles(True, 123),
+    True,
+    ["float8, model"],
+    ["16 bit, group"],
+    None,
+    Fit("yes", "float8, model"),
 )
-VIDEO_MODEL = ModelState(spec("video"), ("txt2video",), ModelFiles(False, None), False, [], [], Download(1, 2, 0.5))
+VIDEO_MODEL = ModelState(
+    *(spec("video"), ("txt2video",), ModelFiles(False, None), False, [], [], Download(1, 2, 0.5)),
+    Fit("no", reason="It needs a GPU."),
+)
 LORA = KnownLora(
     "style", "folder/style.safetensors", LoraFile("style", "sdxl", 9, 8, "base", ("ohwx",)), None, ("a", "b")
 )

@@ -115,11 +115,22 @@ def _fault_of_refusal(name: str, request: Request, answer: TestResponse) -> str 
         return "an administrator was refused"
     if request.method == "HEAD":
         return None if answer.data == b"" else "HEAD with a body"
-    body = answer.get_json(force=True)
-    if answer.mimetype != "application/problem+json" or body["request_id"] != answer.headers["X-Request-Id"]:
+    code, found = expected[answer.status_code], code_of(answer)
+    if found is None:
         return f"no problem document: {answer.text!r}"
-    code = expected[answer.status_code]
-    return None if code in (None, body["code"]) else f"{answer.status_code} {body['code']}"
+    return None if code in (None, found) else f"{answer.status_code} {found}"
+
+
+def code_of(answer: TestResponse) -> str | None:
+    """Our code of a problem document, or of an error in the shape of a façade; None for anything else."""
+    body = answer.get_json(force=True)
+    if answer.mimetype == "application/problem+json":
+        return body["code"] if body["request_id"] == answer.headers["X-Request-Id"] else None
+    if set(body) == {"error"}:  # OpenAI's
+        return "unauthorized" if body["error"]["code"] == "invalid_api_key" else body["error"]["code"]
+    if set(body) == {"error", "detail", "body", "errors"}:  # AUTOMATIC1111's
+        return body["error"]
+    return None
 
 
 def plain(rule: Rule) -> str:

@@ -79,6 +79,7 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
         "cleanup_interval_seconds",
         "disk_floor_bytes",
         "embed_metadata",
+        "facade_cancel_on_disconnect",
         "log_level",
         "log_prompts",
         "mark_ai_generated",

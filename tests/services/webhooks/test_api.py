@@ -127,7 +127,10 @@ def test_a_delivery_can_be_sent_again(server: tuple[FlaskClient, Harness]) -> No
         assert (answer.status_code, answer.get_json()["code"]) == (404, "delivery_not_found")
 
 
-@pytest.mark.parametrize("secret", ["secret", "whsec_", "whsec_AAAA", "whsec_" + "ä" * 40, "x" + SECRET])
+BAD_SECRETS = ["secret", "whsec_", "whsec_AAAA", "whsec_" + "ä" * 40, "x" + SECRET, SECRET + " whsec_AAAA"]
+
+
+@pytest.mark.parametrize("secret", BAD_SECRETS)
 def test_a_bad_secret_is_a_configuration_error_that_does_not_show_it(secret: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         load_settings({"WEBHOOK_SECRET": secret}, None)

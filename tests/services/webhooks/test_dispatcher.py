@@ -15,7 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.core.webhooks import TRIES, DeliveryState
 from app.services.webhooks.dispatcher import WebhookDispatcher
-from app.services.webhooks.signing import signing_secret
+from app.services.webhooks.signing import signing_secrets
 from tests.services.webhooks.conftest import SECRET, Harness, eventually
 from tests.services.webhooks.receiver import Receiver, unused_url
 
@@ -60,9 +60,23 @@ def test_without_a_configured_secret_one_is_made_up_and_stays(
     job_id = harness.finish(receiver.url())
     start_dispatcher(harness)
     assert settled(harness, job_id) is DeliveryState.DELIVERED
-    secret = signing_secret(open_harness(webhook_secret="").context)
+    secret = signing_secrets(open_harness(webhook_secret="").context)[0]
     assert secret.startswith("whsec_")
     assert Webhook(secret).verify(receiver.calls[0].body, receiver.calls[0].headers)
+
+
+def test_a_secret_is_changed_without_a_message_that_is_refused(
+    open_harness: Callable[..., Harness], receiver: Receiver, start_dispatcher: StartDispatcher
+) -> None:
+    new = "whsec_" + "REVG" * 10
+    harness = open_harness(webhook_secret=f"{new}  {SECRET}")
+    job_id = harness.finish(receiver.url())
+    start_dispatcher(harness)
+    assert settled(harness, job_id) is DeliveryState.DELIVERED
+    for known in (new, SECRET):
+        assert Webhook(known).verify(receiver.calls[0].body, receiver.calls[0].headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + "R0hJ" * 10).verify(receiver.calls[0].body, receiver.calls[0].headers)
 
 
 def test_a_failing_receiver_is_tried_again_with_the_same_message(

@@ -113,3 +113,18 @@ def test_one_key_sent_by_many_at_once_makes_one_job(store: Store) -> None:
     assert store.jobs.count_pending() == 4
     assert len({job.id for job, _ in answers}) == 4
     assert sum(is_new for _, is_new in answers) == 4
+
+
+def test_the_newest_key_of_a_client_by_its_beginning(store: Store) -> None:
+    def enqueue(key: str, client_id: str = "alice") -> str:
+        job, _ = store.jobs.enqueue(a_request(), client_id=client_id, idempotency=IdempotencyKey(key, "0"))
+        return job.id
+
+    enqueue("try:a:1")
+    newest = enqueue("try:a:2")
+    enqueue("try:b:1")
+    enqueue("try:a:3", client_id="bob")
+    assert store.jobs.newest_key("alice", "try:a:", within_seconds=60) == ("try:a:2", newest)
+    assert store.jobs.newest_key("alice", "try:%", within_seconds=60) is None  # a beginning, no pattern
+    assert store.jobs.newest_key("carol", "try:a:", within_seconds=60) is None
+    assert store.jobs.newest_key("alice", "try:a:", within_seconds=-1) is None

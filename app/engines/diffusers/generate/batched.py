@@ -66,7 +66,7 @@ def generate_merged(
     for request, call in zip(requests, calls, strict=True):
         if too_long_for_one_call(pipeline, call.arguments, request):
             raise GenerationError("A prompt is longer than others of its call may be; each runs alone.")
-    previewer = Previewer(pipeline, first.width, first.height, count) if previews else None
+    previewer = Previewer(pipeline, first.width, first.height, count, model.preview_vae) if previews else None
     progress = ProgressHook(controls, first.steps_run, 1, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)

@@ -73,7 +73,8 @@ def _generated_by(
     call = pipeline_arguments(pipeline, request, repaint.inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
-    previewer = Previewer(pipeline, request.width, request.height) if previews else None
+    small = model.preview_vae
+    previewer = Previewer(pipeline, request.width, request.height, small=small) if previews else None
     steps = request.steps_run if "strength" in call.arguments else request.num_inference_steps
     progress = ProgressHook([control], steps, request.num_images, previewer, at_once=is_video)
     if model.device.type == "cuda":

@@ -16,12 +16,17 @@ from torch import nn
 _PATCH = 2  # sides of a packed patch
 
 
+def latent_grid(pipeline: Any, latents: torch.Tensor, size: tuple[int | None, int | None]) -> torch.Tensor | None:
+    """`latents` as (pictures, channels, height, width), of a video the first frame, in the scale of the denoiser. None
+    for an unknown layout. `size`: width and height of the result in pixels, or None."""
+    return _grid(pipeline, latents, size) if hasattr(decoder(pipeline), "decode") else None
+
+
 def encoded_grid(pipeline: Any, latents: torch.Tensor, size: tuple[int | None, int | None]) -> torch.Tensor | None:
-    """`latents` as the VAE's encoder would have given them: (pictures, channels, height, width), of a video the first
-    frame. None for an unknown layout. `size`: width and height of the result in pixels, or None."""
-    grid = _grid(pipeline, latents, size)
+    """The `latent_grid` as the VAE's encoder would have given it."""
+    grid = latent_grid(pipeline, latents, size)
     vae: Any = decoder(pipeline)
-    if grid is None or not hasattr(vae, "decode"):
+    if grid is None:
         return None
     return _as_encoded(vae, _without_patches(vae, grid) if hasattr(vae, "bn") else grid)
 
@@ -36,6 +41,20 @@ def decode(pipeline: Any, grid: torch.Tensor) -> torch.Tensor:
         return vae.decode(grid, return_dict=False)[0]  # type: ignore[no-any-return]
     moment = {"temb": grid.new_zeros(len(grid))} if getattr(vae.config, "timestep_conditioning", False) else {}
     return vae.decode(grid[:, :, None], **moment, return_dict=False)[0][:, :, 0]  # type: ignore[no-any-return]
+
+
+def suits(small: Any, pipeline: Any, grid: torch.Tensor) -> bool:
+    """Whether a small decoder reads the latents of `pipeline`: those of one picture, as many channels, and not
+    normalised channel by channel or in patches, which it knows nothing of."""
+    vae: Any = decoder(pipeline)
+    normalised = hasattr(vae, "bn") or _statistic(vae, "latents_mean") is not None
+    return not normalised and not decodes_frames(vae) and grid.shape[1] == small.config.latent_channels
+
+
+def decode_small(small: Any, grid: torch.Tensor) -> torch.Tensor:
+    """The pictures of a `latent_grid` by diffusers' AutoencoderTiny, which is trained on the denoiser's scale."""
+    scaled = grid / small.config.scaling_factor + small.config.shift_factor
+    return small.decode(scaled.to(small.dtype), return_dict=False)[0]  # type: ignore[no-any-return]
 
 
 def decodes_frames(vae: Any) -> bool:

@@ -4,14 +4,15 @@ Intermediate latents are mostly noise. With a flow-matching scheduler two consec
 and x − σ·v estimates the result (the x₀ estimate of Lipman et al., 2023, "Flow Matching for Generative Modeling"), so
 that the preview sharpens step by step. With other schedulers the latents are shown as they are.
 
-Decodes with the model's own VAE, on latents pooled to a few hundred values, so that no table per family is needed. For
-a video, the first frame is shown.
+Decodes with the model's own VAE, on latents pooled to a few hundred values, so that no table per family is needed, or
+with a small decoder that the model's line names, which makes larger previews at less cost. For a video, the first frame
+is shown.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,20 @@ import torch
 
 from app.core.faults import is_beyond_the_job
 from app.engines.base import Pixels
-from app.engines.diffusers.generate.latents import decode, decoder, encoded_grid
+from app.engines.diffusers.generate.latents import (
+    decode,
+    decode_small,
+    decoder,
+    encoded_grid,
+    latent_grid,
+    suits,
+)
 from app.engines.diffusers.generate.schedulers import is_flow
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.model_offload import staying_beside
 
 MOST_LATENTS = {"cpu": 24, "cuda": 32}  # longest side that is decoded
+SMALL_MOST_LATENTS = {"cpu": 48, "cuda": 64}  # by a small decoder
 FIRST_AFTER_SECONDS = 0.4
 SHOWN_AT_LEAST_SECONDS = 0.4  # a preview that the result replaces sooner is not worth its cost
 PAUSE_COSTS = 40.0  # wait this many times what a preview cost: at most 2.5 % of the time goes into previews
@@ -34,10 +43,13 @@ _FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)  # 
 
 class Previewer:
     """Decodes previews of the first `pictures` images of a call, of `width` × `height` (None: the pipeline's
-    default)."""
+    default). `small`: an AutoencoderTiny for the latents of the pipeline."""
 
-    def __init__(self, pipeline: Any, width: int | None, height: int | None, pictures: int = 1) -> None:
+    def __init__(
+        self, pipeline: Any, width: int | None, height: int | None, pictures: int = 1, small: Any = None
+    ) -> None:
         self._pipeline = pipeline
+        self._small = small
         self._pictures = pictures
         self._size = (width, height)
         self._last: torch.Tensor | None = None
@@ -68,6 +80,10 @@ class Previewer:
         except _FAULTS as error:
             if is_beyond_the_job(error):
                 raise
+            if self._small is not None:
+                self._small = None
+                log.warning("%s: its small decoder failed: %s", type(self._pipeline).__name__, error)
+                return self._try(step, latents)
             self._failed = True
             log.warning("%s: no previews, drawing one failed: %s", type(self._pipeline).__name__, error)
             return ()
@@ -93,17 +109,30 @@ class Previewer:
         return latents - after * (latents - self._last) / (after - before)
 
     def _draw(self, latents: torch.Tensor) -> Sequence[Pixels]:
-        grid = encoded_grid(self._pipeline, latents[: self._pictures], self._size)
-        if grid is None:
-            return ()
-        most = MOST_LATENTS.get(grid.device.type, 24)
-        shrink = min(1.0, most / max(grid.shape[-2:]))
-        if shrink < 1.0:
-            height, width = (max(1, round(side * shrink)) for side in grid.shape[-2:])
-            grid = torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")
-        with torch.inference_mode(), staying_beside(decoder(self._pipeline)):
-            pictures = decode(self._pipeline, grid).float()
-        if pictures.ndim != 4 or pictures.shape[1] < 3 or not torch.isfinite(pictures).all():
+        pictures = self._decoded(latents[: self._pictures])
+        if pictures is None or pictures.ndim != 4 or pictures.shape[1] < 3 or not torch.isfinite(pictures).all():
             return ()
         pixels = ((pictures[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return [np.ascontiguousarray(each) for each in pixels.permute(0, 2, 3, 1).cpu().numpy()]
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor | None:
+        """The pictures of the latents: (pictures, channels, height, width), -1 to 1; None for an unknown layout."""
+        small, pipeline = self._small, self._pipeline
+        grid = latent_grid(pipeline, latents, self._size) if small is not None else None
+        if grid is not None and suits(small, pipeline, grid):
+            with torch.inference_mode():
+                return decode_small(small, _pooled(grid, SMALL_MOST_LATENTS)).float()
+        grid = encoded_grid(pipeline, latents, self._size)
+        if grid is None:
+            return None
+        with torch.inference_mode(), staying_beside(decoder(pipeline)):
+            return decode(pipeline, _pooled(grid, MOST_LATENTS)).float()
+
+
+def _pooled(grid: torch.Tensor, most: Mapping[str, int]) -> torch.Tensor:
+    """`grid` with sides of at most `most` of its device."""
+    shrink = min(1.0, most.get(grid.device.type, most["cpu"]) / max(grid.shape[-2:]))
+    if shrink == 1.0:
+        return grid
+    height, width = (max(1, round(side * shrink)) for side in grid.shape[-2:])
+    return torch.nn.functional.interpolate(grid.float(), (height, width), mode="area")

@@ -86,9 +86,9 @@ def with_vae_folder(checkpoint: Checkpoint, folder: Path, variant: str | None, r
     place = vae_folder_in(folder)
     if place is None:
         raise ModelUnavailable(f"{folder} has no VAE: neither it nor its folder vae has a config.json of one.")
-    config = _read_config(place)
+    config = part_config(place)
     class_name = str(config.get("_class_name"))
-    _require_latents(config, _read_config(checkpoint.folder_of(_VAE)), place, checkpoint)
+    _require_latents(config, part_config(checkpoint.folder_of(_VAE)), place, checkpoint)
     files = inspect_part(place, class_name, variant)
     return replace(
         checkpoint,
@@ -104,7 +104,7 @@ def with_vae_folder(checkpoint: Checkpoint, folder: Path, variant: str | None, r
 def vae_folder_in(folder: Path) -> Path | None:
     """`folder` if it is a VAE's, else its folder `vae` if that is one; None if there is none."""
     places = (folder, folder / _VAE)
-    return next((place for place in places if str(_read_config(place).get("_class_name")).startswith("Auto")), None)
+    return next((place for place in places if str(part_config(place).get("_class_name")).startswith("Auto")), None)
 
 
 def _with_file(checkpoint: Checkpoint, part: str, file: Path, role: Role) -> Checkpoint:
@@ -119,7 +119,7 @@ def _with_file(checkpoint: Checkpoint, part: str, file: Path, role: Role) -> Che
 
 def _require_same(file: Path, base: Checkpoint, denoiser: str, base_name: str) -> None:
     its = _architecture_in(file)
-    width = _read_config(base.folder_of(denoiser)).get("cross_attention_dim")
+    width = part_config(base.folder_of(denoiser)).get("cross_attention_dim")
     wanted = architecture_of_part(base.kinds[denoiser].split(".")[-1], width if isinstance(width, int) else None)
     if its is not None and wanted is not None and differ(its, wanted):
         raise ModelUnavailable(
@@ -152,7 +152,8 @@ def _require_latents(config: Mapping[str, Any], own: Mapping[str, Any], place: P
             )
 
 
-def _read_config(folder: Path) -> Mapping[str, Any]:
+def part_config(folder: Path) -> Mapping[str, Any]:
+    """The config.json in `folder`; empty if there is none that can be read."""
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from app.core.catalog import ModelSpec
+from app.core.fit import MOST_WEIGHTS_ON_CPU
 from app.engines.base import EngineSettings
 from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.errors import GpuRequired
 
-# Weights of a model that a CPU still draws with in minutes: SDXL has 3.5 billion, FLUX.1 and SD 3.5 three times that.
-MOST_WEIGHTS = 4_000_000_000
 _WIDEST = 4  # bytes of a number in the files; narrower ones hold more
 
 
 def require_runnable(spec: ModelSpec, checkpoint: Checkpoint, settings: EngineSettings) -> None:
     """Raise GpuRequired for a model with too many weights."""
     count = sum(tensors.resized for tensors in checkpoint.weights.values())
-    if not settings.large_models and count > MOST_WEIGHTS:
+    if not settings.large_models and count > MOST_WEIGHTS_ON_CPU:
         raise _error(spec.id, f"{count / 1e9:.1f} billion weights", settings)
 
 
 def require_runnable_download(repo: str, size: int, settings: EngineSettings) -> None:
     """Raise GpuRequired for a repository whose files of `size` bytes hold too many weights in any precision."""
-    if not settings.large_models and size > MOST_WEIGHTS * _WIDEST:
+    if not settings.large_models and size > MOST_WEIGHTS_ON_CPU * _WIDEST:
         raise _error(repo, f"{size / 1e9:.0f} GB of weights", settings)
 
 

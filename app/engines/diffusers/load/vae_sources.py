@@ -52,17 +52,23 @@ def _from_hub(checkpoint: Checkpoint, spec: ModelSpec, settings: EngineSettings,
             folder = Path(snapshot_download(spec.repo, local_files_only=True, allow_patterns=list(_CONFIGS)))
         return with_vae_folder(checkpoint, folder, variant, folder.name)
     except (*DOWNLOAD_ERRORS, ModelUnavailable):
-        control.report(Phase.DOWNLOADING)
+        folder = download_vae(spec, settings, control)
+    if vae_folder_in(folder) is None:
+        raise ModelUnavailable(f"{spec.repo} has no VAE in diffusers' format. Correct the option vae.")
+    return with_vae_folder(checkpoint, folder, variant, folder.name)
+
+
+def download_vae(spec: ModelSpec, settings: EngineSettings, control: Control) -> Path:
+    """The folder with the configuration and weights of a VAE from the repository of `spec`, and nothing else of it.
+    Raises what a download does."""
+    control.report(Phase.DOWNLOADING)
     try:
         require = partial(require_runnable_download, settings=settings)
         with resumable_downloads(control, settings.disk_floor_bytes, require):
             # the name that `resumable_downloads` replaces
-            folder = Path(pipeline_utils.snapshot_download(spec.repo, allow_patterns=_files_of(spec)))
+            return Path(pipeline_utils.snapshot_download(spec.repo, allow_patterns=_files_of(spec)))
     except DOWNLOAD_ERRORS as error:
         raise download_error(error, spec) from error
-    if vae_folder_in(folder) is None:
-        raise ModelUnavailable(f"{spec.repo} has no VAE in diffusers' format. Correct the option vae.")
-    return with_vae_folder(checkpoint, folder, variant, folder.name)
 
 
 def _files_of(spec: ModelSpec) -> list[str]:

@@ -23,7 +23,8 @@ from app.engines.diffusers.memory.shared_parts import PartRecord
 class LoadedModel:
     """A pipeline in memory. `part_bytes` is measured, `needed_bytes` was estimated. `records` are those of its
     shareable parts (`shared_parts.py`). `task_pipelines` run other tasks with the same weights
-    (`task_pipelines.py`)."""
+    (`task_pipelines.py`). `preview_vae` is a small decoder, None for previews by the pipeline's own; its 5 MB are not
+    counted."""
 
     spec: ModelSpec
     checkpoint: Checkpoint
@@ -34,6 +35,7 @@ class LoadedModel:
     needed_bytes: int = 0
     records: Mapping[str, PartRecord] = field(default_factory=dict)
     task_pipelines: dict[Task, Any] = field(default_factory=dict)
+    preview_vae: Any = None
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -64,6 +66,8 @@ class LoadedModel:
             part = getattr(self.pipeline, name)
             if id(part) not in keep:
                 part.to(device)
+        if self.preview_vae is not None:
+            self.preview_vae.to(device)
 
     def describe(self, shared_bytes: int = 0, *, parked: bool = False) -> ResidentModel:
         """The model for listings. `shared_bytes` are counted with another model; `parked`: it is in the RAM cache."""

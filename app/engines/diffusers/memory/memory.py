@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
 from app.core.catalog import ModelSpec
+from app.core.fit import default_size
 from app.core.memory_parts import PictureSize
 from app.core.memory_use import MemoryUse
 from app.core.request import GenerationRequest
-from app.monitoring.resources import rss_bytes
-
-_USUAL_SIDE = 1024  # pixels, of a model without a default size
-_CGROUP = Path("/sys/fs/cgroup")
+from app.monitoring.resources import CGROUP, rss_bytes
 
 
 def is_gpu(device: torch.device) -> bool:
@@ -40,22 +37,12 @@ def memory_use(device: torch.device) -> MemoryUse:
     return MemoryUse(rss_bytes(), torch.cuda.memory_allocated(device) if is_gpu(device) else None)
 
 
-def ram_bytes() -> int:
-    """Total main memory of this machine, or of the container."""
-    total = int(psutil.virtual_memory().total)
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-    except OSError:
-        return total
-    return min(total, int(limit)) if limit.isdigit() else total
-
-
 def _container_room() -> int | None:
     """Free memory below the container's limit, page cache counted as free; None when there is no limit."""
     try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = int((_CGROUP / "memory.current").read_text())
-        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        limit = (CGROUP / "memory.max").read_text().strip()
+        used = int((CGROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
     return None if limit == "max" else max(0, int(limit) - used + int(stat.get("file", 0)))
@@ -89,11 +76,13 @@ def _plain(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 
 def picture_size(spec: ModelSpec, request: GenerationRequest | None = None) -> PictureSize:
     """The size that memory is planned for: the model's default, or a larger one that `request` asks for."""
-    usual, frames = spec.defaults, 1
-    width, height = usual.width or _USUAL_SIDE, usual.height or _USUAL_SIDE
+    usual = default_size(spec)
+    if request is None:
+        return usual
+    width, height, frames = usual.width, usual.height, usual.frames
     if spec.media == "video":
-        frames = max(usual.num_frames or 1, (request.num_frames if request else None) or 1)
-    if request and request.width and request.height and request.width * request.height > width * height:
+        frames = max(frames, request.num_frames or 1)
+    if request.width and request.height and request.width * request.height > usual.pixels:
         width, height = request.width, request.height
     return PictureSize(width, height, frames)
 

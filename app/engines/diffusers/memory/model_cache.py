@@ -13,7 +13,8 @@ from app.core.parking import count_to_evict, evictions_to_park, reserve_bytes
 from app.engines.base import ResidentModel
 from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import free_bytes, gigabytes, memory_use, ram_bytes, release
+from app.engines.diffusers.memory.memory import free_bytes, gigabytes, memory_use, release
+from app.monitoring.resources import ram_bytes
 
 _CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from tests.engines.diffusers.generate.control import Recorder
 
 @pytest.fixture
 def refusing(settings, monkeypatch):
-    monkeypatch.setattr(cpu_limits, "MOST_WEIGHTS", 1000)
+    monkeypatch.setattr(cpu_limits, "MOST_WEIGHTS_ON_CPU", 1000)
     return dataclasses.replace(settings, device="cpu", large_models=False, no_gpu_reason="The driver is too old.")
 
 

@@ -82,7 +82,7 @@ def test_a_changed_catalogue_line_is_loaded_anew(engine, spec_of):
 
 
 def test_a_container_limit_counts_as_the_machines_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
     plenty = memory.free_bytes(torch.device("cpu"))
     (tmp_path / "memory.max").write_text("3000000\n")
     (tmp_path / "memory.current").write_text("2500000\n")

@@ -66,6 +66,12 @@ class UnsupportedTask(InvalidRequest):
     code, title = "unsupported_task", "The model does not support this task"
 
 
+class UnsupportedScheduler(InvalidRequest):
+    """The model cannot be used with this scheduler, as its worker found out."""
+
+    code, title = "unsupported_scheduler", "The model does not support this scheduler"
+
+
 class UnknownModel(CyberImageError):
     code, status, title = "unknown_model", 400, "There is no such model"
 

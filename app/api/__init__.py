@@ -28,6 +28,7 @@ from app.api.native import (
     provider_webhooks,
     queue,
     remote_models,
+    schedulers,
     session,
     webhooks,
 )
@@ -87,7 +88,20 @@ def register(app: OpenAPI, settings: Settings) -> None:
     authorization.register(app)
     app.before_request(request_body.refuse_unread_body)
     app.before_request(drain.refuse_new_jobs)
-    work = (generate, jobs, events, images, gallery, models, loras, remote_models, provider_webhooks, queue, webhooks)
+    work = (
+        generate,
+        jobs,
+        events,
+        images,
+        gallery,
+        models,
+        loras,
+        schedulers,
+        remote_models,
+        provider_webhooks,
+        queue,
+        webhooks,
+    )
     for resource in (*work, health, metrics, cleanup, session, keys, pages):
         app.register_api(resource.api)
     v1.register(app, settings)

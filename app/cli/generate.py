@@ -6,13 +6,14 @@ import base64
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from app.cli.client import connected, server_options
 from app.cli.common import EXIT_FAILED, json_option, print_json
 from app.cli.progress import ProgressDisplay
+from app.core.schedulers.names import Sigmas, TimestepSpacing
 from cyberimage import Client, Image, Job, JobFailed
 
 
@@ -42,6 +43,10 @@ def _loras(_context: click.Context, _parameter: click.Parameter, values: tuple[s
 @click.option("--image", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Image to start from.")
 @click.option("--mask", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="White is repainted.")
 @click.option("--strength", type=float, help="With --image: how far to leave it, 0 to 1.")
+@click.option("--scheduler", "--sampler", help="A name of GET /api/schedulers, such as `euler` or `DPM++ 2M Karras`.")
+@click.option("--shift", type=float, help="Of flow models: above 1 more steps go to the noisy part.")
+@click.option("--timestep-spacing", type=click.Choice(get_args(TimestepSpacing)), help="How the steps are spread.")
+@click.option("--sigmas", type=click.Choice(get_args(Sigmas)), help="Spacing of the noise levels.")
 @click.option("--lora", "loras", multiple=True, callback=_loras, metavar="ID[:SCALE]", help="May be repeated.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @server_options

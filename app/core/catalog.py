@@ -19,6 +19,8 @@ from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
 from app.core.safety import SafetyPolicy
+from app.core.schedulers.names import Sigmas, TimestepSpacing, closest, read_name
+from app.core.schedulers.table import BY_NAME, Prediction
 from app.core.tasks import TXT2IMG, Task
 from app.errors import ConfigurationError, UnknownModel
 
@@ -79,6 +81,22 @@ class Defaults(_Frozen):
     max_sequence_length: int | None = Field(default=None, ge=1, le=4096)
     num_frames: int | None = Field(default=None, ge=1, le=MOST_FRAMES)
     fps: int | None = Field(default=None, ge=1, le=120)
+    scheduler: str | None = None
+    shift: float | None = Field(default=None, gt=0, le=100)
+    timestep_spacing: TimestepSpacing | None = None
+    sigmas: Sigmas | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scheduler_by_any_name(cls, given: Any) -> Any:
+        written = given.get("scheduler") if isinstance(given, Mapping) else None
+        if not isinstance(written, str):
+            return given
+        found = read_name(written)
+        if found is None:
+            raise ValueError(f"there is no scheduler {written!r}; did you mean {closest(written) or 'euler'}?")
+        said = {"scheduler": found.name, "sigmas": found.sigmas, "timestep_spacing": found.timestep_spacing}
+        return {**given, **{name: value for name, value in said.items() if value is not None}}
 
 
 class Limits(_Frozen):
@@ -112,7 +130,8 @@ class Limits(_Frozen):
 
 
 class ModelOptions(_Frozen):
-    """The optional JSON at the end of a `MODEL_…` line. Without `tasks`, they are read from the model's files."""
+    """The optional JSON at the end of a `MODEL_…` line. `tasks`, `schedulers`, `prediction` and `prompt_weights`, where
+    the line states none, are read from the model's files."""
 
     aliases: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     fixed_steps: int | None = Field(default=None, ge=1, le=1000)
@@ -139,6 +158,9 @@ class ModelOptions(_Frozen):
     safety_checker: str | None = Field(default=None, max_length=300)
     safety_policy: SafetyPolicy | None = None
     negative_prompt: bool = True
+    schedulers: tuple[str, ...] | None = None
+    prediction: Prediction | None = None
+    prompt_weights: bool | None = None
     example_prompts: tuple[str, ...] = ()
     hint: str = ""
     price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -147,6 +169,15 @@ class ModelOptions(_Frozen):
     def _one_step_rule(self) -> ModelOptions:
         if self.fixed_steps is not None and self.steps is not None:
             raise ValueError("set either fixed_steps or steps, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _known_schedulers(self) -> ModelOptions:
+        unknown = [name for name in self.schedulers or () if name not in BY_NAME]
+        if unknown:
+            raise ValueError(f"there is no scheduler {unknown[0]!r}; known are {', '.join(BY_NAME)}")
+        if self.schedulers is not None and self.defaults.scheduler not in (None, *self.schedulers):
+            raise ValueError(f"the default scheduler {self.defaults.scheduler} is not among its schedulers")
         return self
 
     @model_validator(mode="after")

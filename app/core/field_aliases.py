@@ -22,6 +22,8 @@ SETTING_ALIASES: Mapping[str, str] = {
     "num_images_per_prompt": "num_images",
     "denoising_strength": "strength",
     "frames": "num_frames",
+    "sampler": "scheduler",
+    "sampler_name": "scheduler",
 }
 
 Renamed = tuple[tuple[str, str], ...]  # (as it was sent, our name)

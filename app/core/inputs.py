@@ -5,16 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.core.json_values import Body
+from app.core.json_values import Body, Integer
 
 Role = Literal["image", "mask", "reference"]
 Channel = Literal["luminance", "inverted", "alpha"]
 MOST_INPUTS = 10
+LARGEST_EXTENSION = 4096  # pixels
 PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
+
+
+class Extend(Body):
+    """By how many pixels a picture grows on each side."""
+
+    left: Integer = Field(default=0, ge=0, le=LARGEST_EXTENSION)
+    top: Integer = Field(default=0, ge=0, le=LARGEST_EXTENSION)
+    right: Integer = Field(default=0, ge=0, le=LARGEST_EXTENSION)
+    bottom: Integer = Field(default=0, ge=0, le=LARGEST_EXTENSION)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if not (self.left or self.top or self.right or self.bottom):
+            raise ValueError("extends no side: set left, top, right or bottom, in pixels")
+        return self
 
 
 class InputChoice(Body):
@@ -25,16 +41,25 @@ class InputChoice(Body):
         " reference: a further picture of an edit."
     )
     source: str = Field(description=PICTURE)
+    extend: Extend | None = Field(
+        default=None, description="Of an image: pixels to add around it, which are drawn (outpainting)."
+    )
     channel: Channel = Field(
         default="luminance",
         description="Of a mask: what marks the part to repaint. luminance: white; inverted: black; alpha:"
         " transparency, as in OpenAI's API.",
     )
 
+    @model_validator(mode="after")
+    def _only_an_image_grows(self) -> Self:
+        if self.extend is not None and self.role != "image":
+            raise ValueError("extend is for a picture of role image")
+        return self
+
 
 class InputRef(BaseModel):
     """Reference to an input picture in jobs, manifests and statuses. `sha256` is of the file as sent, `width` and
-    `height` as used; `image_id` is set if it came from the gallery."""
+    `height` as used; `image_id` is set if it came from the gallery, `extend` if the picture was extended."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,6 +68,7 @@ class InputRef(BaseModel):
     width: int
     height: int
     image_id: str | None = None
+    extend: Extend | None = None
 
 
 @dataclass(frozen=True)

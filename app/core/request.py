@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,11 +25,18 @@ from app.core.catalog import (
     ModelSpec,
     Source,
 )
-from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES, rename_warnings
+from app.core.field_aliases import REQUEST_ALIASES, rename_warnings
+from app.core.generation_settings import MOST_LORAS, RANDOM_SEED, SEED_MAX, GenerationSettings, LoraChoice
 from app.core.inputs import MOST_INPUTS, PICTURE, InputChoice, InputRef, Role, slots
-from app.core.json_values import AliasedBody, Body, FiniteFloat, Integer
-from app.core.prompts import check_prompt, markup_warnings
+from app.core.json_values import AliasedBody
+from app.core.prompt_reading import read_prompts
+from app.core.prompts import check_prompt
+from app.core.repaint import EXTENDED_STRENGTH, Area, Fill, choose_repaint
+from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.rerun import RerunOf
+from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
+from app.core.schedulers.choice import choose
+from app.core.schedulers.names import Sigmas, TimestepSpacing
 from app.core.tasks import (
     DEFAULT_STRENGTH,
     TEXT_TASKS,
@@ -43,50 +50,8 @@ from app.core.tasks import (
 from app.core.videos import nearest_frames
 from app.errors import FieldError, InvalidRequest
 
-SEED_MAX = 2**32 - 1  # supported by all providers and file formats
 DRAWN_SEED_MAX = SEED_MAX - 64  # of random seeds: leaves room so that the seeds of all pictures, seed + i, fit 32 bits
-RANDOM_SEED = -1
 _EDIT_WHY = "and in an edit the prompt says it"
-MOST_LORAS = 8
-
-
-class LoraChoice(Body):
-    """One LoRA of a request. Scale 1 is full effect, 0 none."""
-
-    id: str = Field(min_length=1, max_length=300, description="A name from GET /api/loras, or a hub repo.")
-    scale: FiniteFloat = Field(default=1.0, ge=0, le=2, description="Strength of its effect.")
-
-
-class GenerationSettings(AliasedBody):
-    """The settings of a generation, in diffusers' names. All are optional; the model's defaults fill the rest."""
-
-    ALIASES = SETTING_ALIASES
-
-    num_inference_steps: Integer | None = Field(default=None, description="Denoising steps; each model has a range.")
-    guidance_scale: FiniteFloat | None = Field(default=None, description="How closely the prompt is followed.")
-    true_cfg_scale: FiniteFloat | None = Field(
-        default=None, ge=0, le=100, description="Guidance by a negative prompt in models that have a second kind of it."
-    )
-    guidance_scale_2: FiniteFloat | None = Field(
-        default=None, ge=0, le=100, description="Of a model's second transformer; absent: guidance_scale."
-    )
-    width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
-    height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
-    seed: Integer | None = Field(
-        default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent: random; the seed used is reported."
-    )
-    num_images: Integer = Field(default=1, ge=1, le=8, description="Number of pictures; picture i uses seed + i.")
-    strength: FiniteFloat | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="With an image: how much to change it. 1 keeps nothing; 0 is refused.",
-    )
-    num_frames: Integer | None = Field(default=None, ge=1, description="Of a video; the range depends on the model.")
-    fps: Integer | None = Field(default=None, ge=1, description="Of a video: frames per second.")
-    loras: tuple[LoraChoice, ...] = Field(
-        default=(), max_length=MOST_LORAS, strict=False, description="Applied together, in this order."
-    )
 
 
 class GenerationInput(AliasedBody):
@@ -151,8 +116,9 @@ class GenerationRequest(BaseModel):
     """A complete, validated request. `width`, `height`, `guidance_scale`, `num_frames` and `fps` may be None: the
     pipeline's default.
 
-    `pictures` are empty unless `task` uses them. Their pixels are stored with the job. `strength` is None unless the
-    task uses it; a video keeps its start image unchanged.
+    `prompt_weighting` is `auto` for prompts that have weights, or may be longer than CLIP reads at once, and None for
+    plain ones. `pictures` are empty unless `task` uses them. Their pixels are stored with the job. `strength` is None
+    unless the task uses it; a video keeps its start image unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -173,6 +139,18 @@ class GenerationRequest(BaseModel):
     num_frames: int | None = None
     fps: int | None = None
     loras: tuple[LoraChoice, ...] = ()
+    scheduler: str | None = None
+    shift: float | None = None
+    timestep_spacing: TimestepSpacing | None = None
+    sigmas: Sigmas | None = None
+    clip_skip: int | None = None
+    prompt_2: str | None = None
+    prompt_weighting: Literal["auto", "off"] | None = None
+    mask_blur: int | None = None
+    mask_invert: bool | None = None
+    inpaint_area: Area | None = None
+    inpaint_padding: int | None = None
+    inpaint_fill: Fill | None = None
     pictures: tuple[InputRef, ...] = ()
     rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
@@ -201,9 +179,11 @@ class GenerationRequest(BaseModel):
         return steps_run(self.num_inference_steps, self.strength)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as shown in a status, which clients may send again. Pictures have no length."""
-        length = set() if self.task in VIDEO_TASKS else {"num_frames", "fps"}
-        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - length)
+        """The settings as shown in a status, which clients may send again. Pictures have no length, and what says how
+        a mask is used is only in requests with one."""
+        others = set() if self.task in VIDEO_TASKS else {"num_frames", "fps"}
+        others |= set() if self.task == "inpaint" else set(REPAINT_FIELDS)
+        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - others)
 
     def inputs(self) -> dict[str, Any]:
         """References to the input pictures by slot; empty without any."""
@@ -261,10 +241,8 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         warnings.append(f"{spec.id} has no negative prompt; it was ignored.")
         negative = None
 
-    if spec.lane == "local":  # a provider's model may support such markup
-        warnings += markup_warnings(prompt, "prompt") + markup_warnings(negative or "", "negative_prompt")
-
     wanted, limits = asked.settings, spec.limits
+    read = read_prompts(prompt, negative, wanted, spec, prompt_max_chars, warnings, problems)
     task = _task_of(asked, spec, problems)
     # With an image, the size is derived from it once it is decoded: see app.core.sizes.
     own = spec.defaults if task in TEXT_TASKS else Defaults()
@@ -276,9 +254,30 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
     if task in TEXT_TASKS and (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
         problems.append(FieldError("settings", f"set width and height together: {spec.id} has no default size"))
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
-    strength = _resolve_strength(wanted.strength, task, steps, warnings, problems)
+    extended = any(picture.extend is not None for picture in asked.pictures)
+    asked_strength = EXTENDED_STRENGTH if extended and wanted.strength is None else wanted.strength
+    strength = _resolve_strength(asked_strength, task, steps, warnings, problems)
+    repaint = choose_repaint(
+        wanted,
+        masked=task == "inpaint" and not extended,
+        local=spec.lane == "local",
+        strength=strength,
+        warnings=warnings,
+        problems=problems,
+    )
     num_frames, fps = _resolve_length(wanted, spec, warnings, problems)
-    if len({lora.id for lora in wanted.loras}) < len(wanted.loras):
+    scheduler = choose(
+        wanted,
+        spec.defaults,
+        fitting=spec.options.schedulers if spec.lane == "local" else (),
+        prediction=spec.options.prediction,
+        model_id=spec.id,
+        problems=problems,
+    )
+    loras = (*wanted.loras, *(LoraChoice(id=tag.name, scale=tag.scale) for tag in read.loras))
+    if len(loras) > MOST_LORAS:
+        problems.append(FieldError("settings.loras", f"may be {MOST_LORAS} with those in the prompt"))
+    if len({lora.id for lora in loras}) < len(loras):
         problems.append(FieldError("settings.loras", "has a LoRA twice; list it once, with the intended scale"))
     guidance = wanted.guidance_scale if wanted.guidance_scale is not None else spec.defaults.guidance_scale
     if wanted.guidance_scale is not None and not (
@@ -294,7 +293,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         raise InvalidRequest("; ".join(f"{p.field}: {p.message}" for p in problems), errors=problems)
     request = GenerationRequest(
         model_id=spec.id,
-        prompt=prompt,
+        prompt=read.prompt,
         negative_prompt=negative,
         num_inference_steps=steps,
         guidance_scale=guidance,
@@ -308,7 +307,12 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         strength=strength,
         num_frames=num_frames,
         fps=fps,
-        loras=wanted.loras,
+        loras=loras,
+        clip_skip=wanted.clip_skip,
+        prompt_2=read.prompt_2,
+        prompt_weighting=read.weighting,
+        **{name: getattr(scheduler, name) for name in SCHEDULER_FIELDS},
+        **repaint,
         remote=_remote_call(wanted, spec) if spec.lane == "remote" else None,
     )
     return Resolved(request, tuple(warnings))
@@ -389,6 +393,8 @@ def _task_of(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]
         problems.append(FieldError("mask", "needs an image; the mask marks the part to repaint"))
     if masks > 1:
         problems.append(FieldError("inputs", "may hold one mask"))
+    if any(picture.extend is not None for picture in asked.pictures):
+        return _extension(asked, spec, problems)
     if spec.media == "video" and masks:
         problems.append(FieldError("mask", "cannot be used: videos cannot be repainted in part"))
     elif spec.media != "video" and images and masks:
@@ -400,6 +406,17 @@ def _task_of(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]
     task = task_from_a_picture(spec.options.tasks, strength=asked.settings.strength is not None)
     problems += _check_pictures(spec, task, images + references, references)
     return as_video(task) if spec.media == "video" else task
+
+
+def _extension(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]) -> Task:
+    """The task of a request with a picture that is extended."""
+    if len(asked.pictures) > 1:
+        problems.append(FieldError("inputs", "may hold nothing else beside a picture to extend; its mask is made"))
+    if spec.media == "video" or spec.lane == "remote":
+        problems.append(FieldError("inputs", f"may hold no picture to extend: {spec.id} cannot repaint in part here"))
+    if asked.settings.width is not None or asked.settings.height is not None:
+        problems.append(FieldError("settings", "may hold no width or height: the picture and extend give the size"))
+    return "inpaint"
 
 
 def _check_pictures(spec: ModelSpec, task: Task, pictures: int, references: int) -> list[FieldError]:

@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 from app.core.prediction import shown_input
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
+from app.core.schedulers.table import BY_NAME
 from app.core.sent_settings import reported
 from app.core.tasks import TEXT_TASKS, Task
 from app.version import __version__
@@ -49,6 +50,7 @@ def build_manifest(
     """
     again: dict[str, Any] = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
     negative_prompt, settings = reported(request, effective)
+    part = request.inpaint_area == "masked"  # width and height are those of the part that was drawn
     if request.remote is None:
         settings["num_images"] = 1
     elif request.remote.input is not None:
@@ -64,7 +66,7 @@ def build_manifest(
         "negative_prompt": negative_prompt,
         "task": request.task,
         "inputs": request.inputs(),
-        "settings": settings | {"seed": seed, "width": width, "height": height},
+        "settings": settings | {"seed": seed} | ({} if part else {"width": width, "height": height}),
         "safety_filter_result": safety_filter_result.value,
         "digital_source_type": digital_source_type(request.task) if marked else None,
         "effective": effective,
@@ -99,12 +101,15 @@ def parameters_text(manifest: dict[str, Any]) -> str:
     guidance = settings.get("guidance_scale")
     pairs = {
         "Steps": settings["num_inference_steps"],
-        "Sampler": versions.get("scheduler", None if "provider" in versions else "default"),
+        "Sampler": _sampler(settings, versions),
+        "Schedule type": _schedule_type(settings),
+        "Shift": settings.get("shift"),
         "CFG scale": guidance if guidance is not None else effective.get("guidance_scale"),
         "Seed": settings["seed"],
         "Size": f"{settings['width']}x{settings['height']}",
         "LoRA": ", ".join(f"{lora['id']}:{lora['scale']:g}" for lora in settings.get("loras") or ()) or None,
         "Denoising strength": settings.get("strength"),
+        "Clip skip": settings["clip_skip"] + 1 if settings.get("clip_skip") else None,
         "Model": manifest["model_id"],
         "Version": f"CyberImage {versions.get('cyberimage', '')}".strip(),
     }
@@ -113,6 +118,21 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         lines.append(f"Negative prompt: {manifest['negative_prompt']}")
     lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None))
     return "\n".join(lines)
+
+
+def _sampler(settings: dict[str, Any], versions: dict[str, str]) -> str | None:
+    """AUTOMATIC1111's name of a scheduler that was chosen; the class of a model's own."""
+    chosen = BY_NAME.get(str(settings.get("scheduler")))
+    if chosen is not None:
+        return chosen.label
+    return versions.get("scheduler", None if "provider" in versions else "default")
+
+
+def _schedule_type(settings: dict[str, Any]) -> str | None:
+    """Its name there for the spacing of noise levels or steps."""
+    if settings.get("sigmas"):
+        return str(settings["sigmas"]).capitalize()
+    return "SGM Uniform" if settings.get("timestep_spacing") == "trailing" else None
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE, wait_until
 MODELS = {
     "MODEL_PAINTER": "painter;builtin;Paints small flat scenes;local;false;"
     '{"steps": {"min": 4, "max": 40, "default": 12}, "defaults": {"width": 256, "height": 256, "guidance_scale": 3.5},'
-    ' "tasks": ["txt2img", "img2img"],'
+    ' "tasks": ["txt2img", "img2img"], "schedulers": ["euler", "euler_a", "dpmpp_2m"], "prediction": "epsilon",'
     ' "limits": {"min_width": 64, "max_width": 512, "min_height": 64, "max_height": 512, "max_images": 4},'
     ' "example_prompts": ["a sunset over mountains", "a red boat on a calm sea", "a snowy forest at night"]}',
     "MODEL_FIXED": "fixed;builtin;Always takes seven steps;local;false;"

@@ -170,3 +170,32 @@ def test_an_example_prompt_fills_the_form(page: Page):
     page.get_by_role("button", name="Try an example").click()
     page.get_by_role("button", name="Try an example").click()
     expect(page.locator("#prompt")).to_have_value("a red boat on a calm sea")
+
+
+def test_a_sampler_is_chosen_among_those_that_fit_the_model(page: Page):
+    page.fill("#prompt", "a hill")
+    page.locator("details.fine summary").click()
+    options = page.locator("#scheduler option")
+    expect(options).to_have_text(["The model’s own", "Euler", "Euler a", "DPM++ 2M"])
+    assert "scheduler" not in sent(page)["settings"]
+    page.select_option("#scheduler", "euler_a")
+    assert sent(page)["settings"]["scheduler"] == "euler_a"
+    page.select_option("#model", "open")  # nothing is known of its schedulers
+    expect(page.locator("#scheduler-field")).to_be_hidden()
+    assert "scheduler" not in sent(page)["settings"]
+    page.select_option("#model", "painter")
+    expect(page.locator("#scheduler")).to_have_value("euler_a")
+
+
+def test_the_sampler_of_a_picture_comes_back_with_its_noise_levels(page: Page):
+    restore = (
+        "settings => import('./static/js/restore.js').then((it) => it.useSettings({ prompt: 'a hill', settings }))"
+    )
+    page.evaluate(restore, {"scheduler": "DPM++ 2M", "sigmas": "karras"})
+    settings = sent(page)["settings"]
+    assert (settings["scheduler"], settings["sigmas"]) == ("dpmpp_2m", "karras")
+    page.locator("details.fine summary").click()
+    page.select_option("#scheduler", "euler_a")  # another one has its own
+    assert "sigmas" not in sent(page)["settings"]
+    page.evaluate(restore, {"scheduler": None, "sigmas": None})
+    assert "scheduler" not in sent(page)["settings"]

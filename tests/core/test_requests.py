@@ -27,6 +27,8 @@ def a_spec(options: str = "") -> ModelSpec:
 
 
 SPEC = a_spec()
+PLAIN = a_spec('{"prompt_weights": false}')
+WEIGHED = a_spec('{"prompt_weights": true}')
 DRAWN_SEED = 123
 LARGE = a_spec(
     '{"defaults": {"width": 1024, "height": 768, "guidance_scale": 3.5}, "negative_prompt": false,'
@@ -326,8 +328,6 @@ def test_a_lora_is_named_once() -> None:
         ("a (red boat, on water : .5)", ["weights such as (red boat, on water : .5)"]),
         ("a [blue] boat", ["weights such as [blue]"]),
         ("[cat:dog:0.5] on a sofa", ["weights such as [cat:dog:0.5]"]),
-        ("<lora:x:0.8> a boat", ["the tag <lora:x:0.8>", "settings.loras"]),
-        ("<LyCO: x> [blue] boat", ["settings.loras", "[blue]"]),
         ("<hypernet:film:1> a boat", ["has no effect"]),
         (r"rem \(re:1\) \[blue\] a boat", []),
         ("a boat (1970s), view: port, 16:9", []),
@@ -339,10 +339,54 @@ def test_a_lora_is_named_once() -> None:
 def test_unsupported_markup_causes_a_warning(prompt: str, words: list[str]) -> None:
     for field in ("prompt", "negative_prompt"):
         asked = GenerationInput(**{"prompt": "a boat", field: prompt})
-        warnings = resolve(asked, SPEC, prompt_max_chars=500, drawn_seed=DRAWN_SEED).warnings
+        warnings = resolve(asked, PLAIN, prompt_max_chars=500, drawn_seed=DRAWN_SEED).warnings
         assert bool(warnings) == bool(words)
         assert all(warning.startswith(f"{field} contains") for warning in warnings)
         assert all(word in " ".join(warnings) for word in words)
+
+
+def test_markup_is_no_cause_for_a_warning_where_it_is_read() -> None:
+    weighed = ask(WEIGHED, prompt="a (red:1.4) [blue] boat", negative_prompt="(fog:1.2)")
+    assert (weighed.warnings, weighed.request.prompt_weighting) == ((), "auto")
+    assert ask(WEIGHED, prompt="a red boat").request.prompt_weighting is None
+    assert ask(WEIGHED, prompt="a red boat, " * 20).request.prompt_weighting == "auto"
+    assert ask(PLAIN, prompt="a red boat, " * 20).request.prompt_weighting is None
+    off = ask(WEIGHED, prompt="a (red:1.4) <lora:x:1> boat", prompt_weighting="off")
+    assert (off.warnings, off.request.prompt_weighting, off.request.loras) == ((), "off", ())
+    assert "<lora:x:1>" in off.request.prompt
+    changing = ask(WEIGHED, prompt="a [cat:dog:0.5]").warnings
+    assert changing == ("prompt contains [cat:dog:0.5], which changes by step elsewhere; here it is a weight.",)
+
+
+def test_lora_tags_become_loras() -> None:
+    made = ask(PLAIN, prompt="a boat <lora:ink:0.8>, at sea <LyCO: lines>", loras=[{"id": "own"}])
+    assert made.request.prompt == "a boat , at sea"
+    assert [(lora.id, lora.scale) for lora in made.request.loras] == [("own", 1.0), ("ink", 0.8), ("lines", 1.0)]
+    assert made.warnings[0] == "<lora:ink:0.8> was read as the LoRA ink with scale 0.8."
+    negative = ask(PLAIN, negative_prompt="<lora:ink:0.8> fog")
+    assert (negative.request.loras, "the tag <lora:ink:0.8>" in negative.warnings[0]) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        ("a <lora:x:3> boat", "prompt"),
+        ("a <lora:x:much> boat", "prompt"),
+        ("<lora:x:1>", "prompt"),
+        ("a <lora:x:1> <lora:x:0.5> boat", "settings.loras"),
+        (" ".join(f"<lora:x{n}:1>" for n in range(9)) + " boat", "settings.loras"),
+    ],
+)
+def test_a_wrong_tag_is_refused(prompt: str, field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        ask(prompt=prompt)
+    assert [error.field for error in refused.value.errors] == [field]
+
+
+def test_the_second_prompt_is_a_prompt() -> None:
+    assert ask(prompt_2=" a drawing ", clip_skip=1).request.prompt_2 == "a drawing"
+    with pytest.raises(InvalidRequest, match=r"settings\.prompt_2 has 600 characters"):
+        ask(prompt_2="x" * 600)
 
 
 def test_a_provider_may_read_that_markup() -> None:

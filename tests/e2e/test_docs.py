@@ -1,4 +1,4 @@
-"""The commands of docs/PICTURES_IN.md and docs/LORAS.md run unchanged, except for the address."""
+"""The commands of docs/PICTURES_IN.md, docs/LORAS.md and docs/CONTROLS.md run unchanged, except for the address."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ def examples(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("page", "number", "picture"),
+    ("page", "number", "picture", "size"),
     [
-        ("PICTURES_IN.md", 0, "night.png"),
-        ("PICTURES_IN.md", 1, "inpainted.png"),
-        ("LORAS.md", 0, "with_lora.png"),
+        ("PICTURES_IN.md", 0, "night.png", (256, 256)),
+        ("PICTURES_IN.md", 1, "inpainted.png", (256, 256)),
+        ("LORAS.md", 0, "with_lora.png", (256, 256)),
+        ("CONTROLS.md", 0, "unipc.png", (256, 256)),
+        ("CONTROLS.md", 1, "house.png", (256, 256)),
+        ("CONTROLS.md", 2, "wide.png", (480, 256)),
     ],
 )
 def test_an_example_gives_its_picture(
-    demo_service: Service, tmp_path: Path, page: str, number: int, picture: str
+    demo_service: Service, tmp_path: Path, page: str, number: int, picture: str, size: tuple[int, int]
 ) -> None:
     script = examples(page)[number].replace("http://127.0.0.1:5050", str(demo_service.client.base_url).rstrip("/"))
     (tmp_path / "builtin").symlink_to(ROOT / "builtin")
@@ -53,4 +56,4 @@ def test_an_example_gives_its_picture(
     assert done.returncode == 0, done.stdout + done.stderr
     with Image.open(tmp_path / picture) as made:
         assert made.format == "PNG"
-        assert made.size == (256, 256)
+        assert made.size == size

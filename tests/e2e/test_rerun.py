@@ -25,12 +25,30 @@ def start() -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-@pytest.mark.parametrize("more", [{}, {"image": start(), "strength": 0.7}])
-def test_it_is_the_same_picture(service: Service, more: dict) -> None:
-    words = {"prompt": "a boat", "model_id": "tiny-sd35", "image": more.get("image")}
-    settings = {"num_inference_steps": 4, "num_images": 2, "strength": more.get("strength")}
-    body = {name: value for name, value in words.items() if value is not None}
-    body["settings"] = {name: value for name, value in settings.items() if value is not None}
+def middle() -> str:
+    mask, buffer = np.zeros((80, 96), np.uint8), io.BytesIO()
+    mask[30:50, 40:60] = 255
+    Image.fromarray(mask).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+AREA = {"inpaint_area": "masked", "mask_blur": 3, "inpaint_fill": "noise", "strength": 0.8}
+EXTENDED = [{"role": "image", "source": start(), "extend": {"right": 32}}]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "more"),
+    [
+        ({}, {}),
+        ({"image": start()}, {"strength": 0.7}),
+        ({}, {"scheduler": "DPM++ 2M SDE", "shift": 2.0}),
+        ({"image": start(), "mask": middle()}, AREA),
+        ({"inputs": EXTENDED}, {"scheduler": "unipc"}),
+    ],
+)
+def test_it_is_the_same_picture(service: Service, pictures: dict, more: dict) -> None:
+    settings = {"num_inference_steps": 4, "num_images": 2} | more
+    body = {"prompt": "a boat", "model_id": "tiny-sd35", "settings": settings} | pictures
     first = service.completed(service.client.post("/api/generate", json=body).json()["job_id"])["images"][1]
     answer = service.client.post(f"/api/image/{first['image_id']}/rerun")
     assert answer.status_code == 202, answer.text

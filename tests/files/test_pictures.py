@@ -82,6 +82,13 @@ def test_the_manifest_makes_the_picture_again() -> None:
         "num_images": 1,
         "strength": None,
         "loras": [],
+        "scheduler": None,
+        "shift": None,
+        "timestep_spacing": None,
+        "sigmas": None,
+        "clip_skip": None,
+        "prompt_2": None,
+        "prompt_weighting": None,
     }
     assert (manifest["model_id"], manifest["job_id"], manifest["image_id"]) == ("flux-dev", "j" * 32, "i" * 32)
 
@@ -115,6 +122,16 @@ def test_the_parameters_text() -> None:
 def test_the_parameters_text_includes_loras_and_strength() -> None:
     text = parameters_text(manifest_of(loras=[{"id": "ink", "scale": 0.5}, {"id": "a/b"}], strength=0.75))
     assert 'LoRA: "ink:0.5, a/b:1", Denoising strength: 0.75, Model: flux-dev' in text
+
+
+def test_a_scheduler_that_was_chosen_has_automatic1111_s_name() -> None:
+    def line(**settings: object) -> str:
+        return parameters_text(manifest_of(**settings)).splitlines()[-1]
+
+    assert "Sampler: DPM++ 2M, Schedule type: Karras, CFG" in line(scheduler="dpmpp_2m", sigmas="karras")
+    assert "Sampler: Euler a, Schedule type: SGM Uniform, CFG" in line(scheduler="euler_a", timestep_spacing="trailing")
+    assert "Sampler: FlowMatchEuler, Shift: 3.0, CFG" in line(shift=3.0)
+    assert "Clip skip: 2, Model" in line(clip_skip=1)  # counted from the last layer there
 
 
 def test_without_negative_prompt_or_guidance_their_parts_are_left_out() -> None:

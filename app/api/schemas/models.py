@@ -47,6 +47,16 @@ class ModelBody(ResponseBody):
     steps: dict[str, int] = Field(description='`{"fixed": n}` or `{"min", "max", "default"}`.')
     defaults: dict[str, Any]
     limits: dict[str, Any]
+    schedulers: list[str] | None = Field(
+        description="Names that `settings.scheduler` takes, as `GET /api/schedulers` explains them; empty: it keeps its"
+        " own; null: not known before its files are here."
+    )
+    prediction: str | None = Field(
+        description="What it predicts: epsilon or v_prediction (diffusion), flow_prediction (flow); null: not known."
+    )
+    prompt_weights: bool | None = Field(
+        description="Whether weights such as (word:1.3), BREAK and prompts beyond 77 tokens are read; null: not known."
+    )
     negative_prompt: bool = Field(description="Whether the model has one.")
     example_prompts: list[str]
     hint: str
@@ -75,6 +85,7 @@ class ModelBody(ResponseBody):
             spec,
             spec.options,
             tasks=list(state.tasks),
+            schedulers=None if spec.options.schedulers is None else list(spec.options.schedulers),
             steps=spec.steps.describe(),
             defaults=spec.defaults.model_dump(exclude=length),
             limits=spec.limits.model_dump(exclude=length),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES
 from app.core.inputs import MOST_INPUTS, InputChoice
 from app.core.json_values import AliasedBody, FiniteFloat, Integer
+from app.core.repaint import Area, Fill
 from app.core.request import (
     PICTURE,
     RANDOM_SEED,
@@ -19,6 +20,7 @@ from app.core.request import (
     GenerationSettings,
     LoraChoice,
 )
+from app.core.schedulers.names import Sigmas, TimestepSpacing
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import CyberImageError, FieldError
 
@@ -50,6 +52,15 @@ class Flat(AliasedBody):
     width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     num_images: Integer = Field(default=1, ge=1, le=8, description="Image i uses seed + i.")
+    scheduler: str | None = Field(default=None, min_length=1, max_length=60, description="Of `GET /api/schedulers`.")
+    shift: FiniteFloat | None = Field(default=None, gt=0, le=100, description="Of flow models.")
+    timestep_spacing: TimestepSpacing | None = Field(default=None, description="How the steps are spread.")
+    sigmas: Sigmas | None = Field(default=None, description="Spacing of the noise levels, if not the usual one.")
+    clip_skip: Integer | None = Field(default=None, ge=0, le=11, description="Last layers of CLIP to leave out.")
+    prompt_2: str | None = Field(default=None, description="For the second text encoder; absent = the prompt.")
+    prompt_weighting: Literal["auto", "off"] | None = Field(
+        default=None, description="off: weights and LoRA tags in the prompt are plain text."
+    )
     lora_path: str | None = Field(
         default=None, min_length=1, max_length=300, description="A name of `GET /api/v1/loras`, or a repo of the hub."
     )
@@ -89,6 +100,11 @@ class Img2ImgBody(Flat):
     strength: FiniteFloat | None = Field(
         default=None, ge=0, le=1, description="How far to leave the picture: 1 keeps nothing; 0 is refused."
     )
+    mask_blur: Integer | None = Field(default=None, ge=0, le=256, description="Softens the mask's edges, in pixels.")
+    mask_invert: bool | None = Field(default=None, description="What is black is painted anew.")
+    inpaint_area: Area | None = Field(default=None, description="masked: draw the part around the mask at full size.")
+    inpaint_padding: Integer | None = Field(default=None, ge=0, le=2048, description="Pixels around a masked area.")
+    inpaint_fill: Fill | None = Field(default=None, description="What the masked part starts from.")
 
 
 @contextmanager

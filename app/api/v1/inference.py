@@ -73,8 +73,8 @@ class InferenceBody(Body):
         {200: openapi.file("The picture.", "image/png")}, InvalidImage, Unavailable, *GENERATION_PROBLEMS
     ),
     description="Also `/v1/inference/<model_id>`. For `huggingface_hub.InferenceClient(model=<this URL>)`:"
-    " `text_to_image` and `image_to_image`. Its `scheduler` is refused. A picture that is not there in time is 504, and"
-    " the job goes on.",
+    " `text_to_image` and `image_to_image`. Its `scheduler` is one of `GET /api/schedulers`, or the class's name in"
+    " diffusers. A picture that is not there in time is 504, and the job goes on.",
 )
 def v1_inference(path: ModelPath, body: InferenceBody) -> Response:
     """Make a picture and answer with its bytes"""

@@ -36,7 +36,9 @@ class Family:
     `merges`: prompts are padded to one length, so that several jobs in one call draw what each would alone. `xformers`:
     its attention can be replaced without changing what it computes. `made_in_float16`: as the weights of FLUX, SD 3 and
     later were not. `float32_parts` were trained in float32 and are small. `loras`: the kinds of LoRAs (`core/loras.py`)
-    whose tensors have the names of its own; empty if unknown.
+    whose tensors have the names of its own; empty if unknown. `schedulers` are those that may replace its own, by the
+    names of `core/schedulers`; empty: it keeps its own. `prompt_weights`: weights and long prompts are read, since its
+    text encoders are all CLIP.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Family:
     made_in_float16: bool = False
     float32_parts: tuple[str, ...] = ()
     loras: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    prompt_weights: bool = False
 
     def has(self, pipeline_class: str) -> bool:
         return any(

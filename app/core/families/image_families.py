@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.families.family import Family
+from app.core.schedulers.table import DIFFUSION_SCHEDULERS, FLOW_SCHEDULERS
 
 IMAGE_FAMILIES = (
     Family(
@@ -11,21 +12,31 @@ IMAGE_FAMILIES = (
         siblings={"inpaint": "Flux2KleinInpaintPipeline"},
         most_pictures=4,
         loras=("flux2",),
+        schedulers=FLOW_SCHEDULERS,
     ),
-    Family("FLUX.2", ("Flux2*",), most_pictures=8, loras=("flux2",)),
+    Family("FLUX.2", ("Flux2*",), most_pictures=8, loras=("flux2",), schedulers=FLOW_SCHEDULERS),
     Family(
         "FLUX.1 Kontext",
         ("FluxKontext*",),
         siblings={"inpaint": "FluxKontextInpaintPipeline"},
         xformers=True,
         loras=("flux",),
+        schedulers=FLOW_SCHEDULERS,
     ),
-    Family("FLUX.1", ("Flux*",), merges=frozenset({"FluxPipeline"}), xformers=True, loras=("flux",)),
+    Family(
+        "FLUX.1",
+        ("Flux*",),
+        merges=frozenset({"FluxPipeline"}),
+        xformers=True,
+        loras=("flux",),
+        schedulers=FLOW_SCHEDULERS,
+    ),
     Family(
         "Chroma",
         ("Chroma*",),
         siblings={"img2img": "ChromaImg2ImgPipeline", "inpaint": "ChromaInpaintPipeline"},
         loras=("chroma", "flux"),
+        schedulers=FLOW_SCHEDULERS,
     ),
     Family(
         "Stable Diffusion 3",
@@ -33,6 +44,7 @@ IMAGE_FAMILIES = (
         merges=frozenset({"StableDiffusion3Pipeline"}),
         xformers=True,
         loras=("sd3",),
+        schedulers=FLOW_SCHEDULERS,
     ),
     Family(
         "Stable Diffusion XL",
@@ -41,6 +53,8 @@ IMAGE_FAMILIES = (
         xformers=True,
         made_in_float16=True,
         loras=("sdxl", "unet"),
+        prompt_weights=True,
+        schedulers=DIFFUSION_SCHEDULERS,
     ),
     Family(
         "Stable Diffusion",
@@ -49,21 +63,38 @@ IMAGE_FAMILIES = (
         xformers=True,
         made_in_float16=True,
         loras=("sd15", "sd21", "unet"),
+        prompt_weights=True,
+        schedulers=DIFFUSION_SCHEDULERS,
     ),
     Family("Latent Consistency", ("LatentConsistency*",), made_in_float16=True, loras=("sd15", "unet")),
     Family("Stable Cascade", ("StableCascadeCombinedPipeline",), tasks=("txt2img",)),
     Family("Sana Sprint", ("SanaSprint*",), siblings={"img2img": "SanaSprintImg2ImgPipeline"}, loras=("sana",)),
-    Family("Sana", ("SanaPipeline", "SanaPAGPipeline"), merges=frozenset({"SanaPipeline"}), loras=("sana",)),
-    Family("PixArt", ("PixArt*",), loras=("pixart",)),
-    Family("Qwen-Image-Edit-Plus", ("QwenImageEditPlus*",), tasks=("edit",), most_pictures=3, loras=("qwen",)),
-    Family("Qwen-Image 2.1", ("QwenImage21*",), most_pictures=3, loras=("qwen",)),
-    Family("Qwen-Image", ("QwenImage*",), loras=("qwen",)),
-    Family("Z-Image Omni", ("ZImageOmni*",), most_pictures=3, loras=("zimage",)),
-    Family("Z-Image", ("ZImage*",), loras=("zimage",)),
-    Family("Lumina 2", ("Lumina2*",), loras=("lumina2",)),
+    Family(
+        "Sana",
+        ("SanaPipeline", "SanaPAGPipeline"),
+        merges=frozenset({"SanaPipeline"}),
+        loras=("sana",),
+        schedulers=FLOW_SCHEDULERS,
+    ),
+    Family("PixArt", ("PixArt*",), loras=("pixart",), schedulers=DIFFUSION_SCHEDULERS),
+    Family(
+        "Qwen-Image-Edit-Plus",
+        ("QwenImageEditPlus*",),
+        tasks=("edit",),
+        most_pictures=3,
+        loras=("qwen",),
+        schedulers=FLOW_SCHEDULERS,
+    ),
+    Family("Qwen-Image 2.1", ("QwenImage21*",), most_pictures=3, loras=("qwen",), schedulers=FLOW_SCHEDULERS),
+    Family("Qwen-Image", ("QwenImage*",), loras=("qwen",), schedulers=FLOW_SCHEDULERS),
+    Family("Z-Image Omni", ("ZImageOmni*",), most_pictures=3, loras=("zimage",), schedulers=FLOW_SCHEDULERS),
+    Family("Z-Image", ("ZImage*",), loras=("zimage",), schedulers=FLOW_SCHEDULERS),
+    Family("Lumina 2", ("Lumina2*",), loras=("lumina2",), schedulers=FLOW_SCHEDULERS),
     Family("HiDream", ("HiDream*",), loras=("hidream",)),
-    Family("AuraFlow", ("AuraFlow*",), loras=("auraflow",)),
-    Family("Kolors", ("Kolors*",), made_in_float16=True, loras=("kolors", "sdxl", "unet")),
+    Family("AuraFlow", ("AuraFlow*",), loras=("auraflow",), schedulers=FLOW_SCHEDULERS),
+    Family(
+        "Kolors", ("Kolors*",), made_in_float16=True, loras=("kolors", "sdxl", "unet"), schedulers=DIFFUSION_SCHEDULERS
+    ),
     Family("GLM-Image", ("GlmImage*",), most_pictures=3),
     Family("OmniGen", ("OmniGen*",), most_pictures=3),
     Family("Joy Image Edit", ("JoyImageEdit*",), tasks=("edit",), most_pictures=3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.families.family import Family, VideoRules
+from app.core.schedulers.table import FLOW_SCHEDULERS
 
 _LTX = VideoRules(frame_step=8, multiple_of=32, width=704, height=512, num_frames=161, fps=25)
 _LTX2 = VideoRules(frame_step=8, multiple_of=32, width=768, height=512, num_frames=121, fps=24)
@@ -41,6 +42,7 @@ VIDEO_FAMILIES = (
         video=_WAN,
         float32_parts=("vae", "image_encoder"),
         loras=("wan",),
+        schedulers=FLOW_SCHEDULERS,
     ),
     Family("HunyuanVideo 1.5", ("HunyuanVideo15*",), video=_HUNYUAN_15, loras=("hunyuan", "flux")),
     Family("HunyuanVideo", ("HunyuanVideo*", "HunyuanSkyreels*"), video=_HUNYUAN, loras=("hunyuan", "flux")),

@@ -16,9 +16,12 @@ from pydantic_core import to_json
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
 from app.core.inputs import InputChoice
+from app.core.prompt_reading import FIELDS as PROMPT_FIELDS
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
+from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
 from app.core.rerun import RerunOf
+from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
 from app.errors import QueueFull
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
@@ -36,7 +39,7 @@ USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
 
 log = logging.getLogger("cyberimage.access")
-_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2")
+_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", *SCHEDULER_FIELDS, *REPAINT_FIELDS, *PROMPT_FIELDS)
 security_log = logging.getLogger("cyberimage.security")
 
 
@@ -187,6 +190,7 @@ def _draw_seed() -> int:
 def _prompts(asked: GenerationInput, settings: Settings) -> dict[str, str]:
     """The texts to screen. Longer ones are refused by `resolve` anyway and would only cost time."""
     given = {"prompt": asked.prompt.strip(), "negative_prompt": (asked.negative_prompt or "").strip()}
+    given["settings.prompt_2"] = (asked.settings.prompt_2 or "").strip()
     return {field: text for field, text in given.items() if len(text) <= settings.prompt_max_chars}
 
 
@@ -199,17 +203,17 @@ def request_digest(asked: GenerationInput, priority: int, webhook_url: str | Non
         if own["settings"][name] is None:
             del own["settings"][name]
     if asked.inputs:
-        own["inputs"] = [
-            (each.role, hashlib.sha256(each.source.encode()).hexdigest(), *_beyond_luminance(each))
-            for each in asked.inputs
-        ]
+        own["inputs"] = [_digest_of_input(each) for each in asked.inputs]
     fields = to_json(own | {"priority": priority, "webhook_url": webhook_url}).decode()
     return hashlib.sha256("|".join([fields, *pictures, str(priority), webhook_url or ""]).encode()).hexdigest()
 
 
-def _beyond_luminance(picture: InputChoice) -> Sequence[str]:
-    """Its channel, where it is not the one of keys that were stored before there was another."""
-    return () if picture.channel == "luminance" else (picture.channel,)
+def _digest_of_input(picture: InputChoice) -> tuple[Any, ...]:
+    """What is the default adds nothing: keys that were stored before there was a choice still match."""
+    digest = hashlib.sha256(picture.source.encode()).hexdigest()
+    extend = () if picture.extend is None else (picture.extend.model_dump(),)
+    channel = () if picture.channel == "luminance" else (picture.channel,)
+    return (picture.role, digest, *channel, *extend)
 
 
 def _refuse_when_full(context: AppContext, request: GenerationRequest) -> None:

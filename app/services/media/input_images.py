@@ -13,7 +13,7 @@ import httpx
 
 from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
 from app.core.catalog import ModelSpec
-from app.core.inputs import Channel, InputChoice, InputPicture, InputRef, Role, slots
+from app.core.inputs import Channel, Extend, InputChoice, InputPicture, InputRef, Role, slots
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.sizes import working_size
@@ -23,6 +23,7 @@ from app.providers.ssrf_guard import guarded_client, url_problem
 from app.services.auth.permissions import may_use
 from app.services.context import AppContext
 from app.services.media import gallery
+from app.services.media.repaint_inputs import extended, size_of_part
 
 if TYPE_CHECKING:  # Pillow and numpy use much memory: import them only for input pictures
     from app.files.inputs import Decoded
@@ -49,6 +50,7 @@ class _Sent:
     role: Role
     data: bytes
     image_id: str | None = None
+    extend: Extend | None = None
     channel: Channel = "luminance"
 
 
@@ -77,7 +79,7 @@ def _fetch_all(context: AppContext, choices: Sequence[InputChoice], client_id: s
     ends = time.monotonic() + _TOGETHER * settings.input_fetch_seconds
     for choice in sorted(choices, key=lambda each: _ORDER[each.role]):
         found = _fetch(context, choice, client_id, min(settings.input_fetch_seconds, ends - time.monotonic()))
-        sent.append(replace(found, channel=choice.channel))
+        sent.append(replace(found, channel=choice.channel, extend=choice.extend))
         if sum(len(each.data) for each in sent) > _TOGETHER * settings.input_max_bytes:
             raise _invalid("inputs", f"have together more than {_TOGETHER} times INPUT_MAX_BYTES")
     return sent
@@ -86,6 +88,10 @@ def _fetch_all(context: AppContext, choices: Sequence[InputChoice], client_id: s
 def _prepared(context: AppContext, request: GenerationRequest, spec: ModelSpec, sent: Sequence[_Sent]) -> Prepared:
     """The first picture determines the size of the result, and a mask follows it. Further ones keep their own."""
     first = _decode(context, sent[0])
+    if sent[0].extend is not None:
+        return _extended(request, spec, sent[0], first, sent[0].extend)
+    if request.inpaint_area == "masked":
+        return _in_part(context, request, spec, sent, first)
     size = working_size(first.size, (request.width, request.height), spec)
     names = slots(each.role for each in sent)
     pictures, warnings = [_ready(names[0], first, sent[0], size)], [*first.notes, *_notes(first, size)]
@@ -97,6 +103,31 @@ def _prepared(context: AppContext, request: GenerationRequest, spec: ModelSpec, 
             its = working_size(decoded.size, (None, None), spec)
         pictures.append(_ready(name, decoded, each, its))
         warnings += decoded.notes
+    return _with(request, size, pictures, warnings)
+
+
+def _extended(request: GenerationRequest, spec: ModelSpec, sent: _Sent, image: Decoded, extend: Extend) -> Prepared:
+    """The extended picture and the mask of what is new, as if both had been sent."""
+    whole, mask, warnings = extended(image, extend, spec, request.seed)
+    pictures = [_ready("image", whole, sent, whole.size), _ready("mask", mask, _Sent("mask", sent.data), whole.size)]
+    return _with(request, whole.size, pictures, (*whole.notes, *warnings))
+
+
+def _in_part(
+    context: AppContext, request: GenerationRequest, spec: ModelSpec, sent: Sequence[_Sent], image: Decoded
+) -> Prepared:
+    """Picture and mask at the picture's own size. That of the request is the size at which the part is drawn."""
+    mask = _matched(_decode(context, sent[1]), image)
+    names = slots(each.role for each in sent)
+    ready = [
+        _ready(name, decoded, each, image.size) for name, decoded, each in zip(names, (image, mask), sent, strict=True)
+    ]
+    return _with(request, size_of_part(image, mask, request, spec), ready, (*image.notes, *mask.notes))
+
+
+def _with(
+    request: GenerationRequest, size: tuple[int, int], pictures: Sequence[InputPicture], warnings: Sequence[str]
+) -> Prepared:
     refs = tuple(picture.ref for picture in pictures)
     known = request.model_copy(update={"pictures": refs, "width": size[0], "height": size[1]})
     return Prepared(known, pictures, warnings)
@@ -219,7 +250,9 @@ def _ready(slot: str, decoded: Decoded, sent: _Sent, size: tuple[int, int]) -> I
     from app.files.inputs import encode
 
     digest = hashlib.sha256(sent.data).hexdigest()
-    ref = InputRef(role=sent.role, sha256=digest, width=size[0], height=size[1], image_id=sent.image_id)
+    ref = InputRef(
+        role=sent.role, sha256=digest, width=size[0], height=size[1], image_id=sent.image_id, extend=sent.extend
+    )
     return InputPicture(slot, ref, encode(decoded, size))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.core.catalog import ModelSpec
 from app.core.families import lookup
+from app.core.families import schedulers as fit
 from app.core.families.lookup import needs
 from app.core.tasks import TXT2IMG, VIDEO_TASKS, Task, as_video
 from app.core.videos import with_family
@@ -39,14 +40,16 @@ def tasks_of_known(known: ModelSpec) -> Sequence[Task]:
 
 
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
-    """`spec` with its tasks and the rules of its family filled in, as far as its files on this machine identify it;
-    `tasks` stays None while they are unknown."""
-    index = _index(_index_file(context, spec)) if spec.lane == "local" else {}
+    """`spec` with its tasks, its schedulers and the rules of its family filled in, as far as its files on this machine
+    identify it; what is unknown stays None."""
+    index = _json_of(_index_file(context, spec)) if spec.lane == "local" else {}
     pipeline_class = _class_of(spec, index)
     tasks, limits = _known_tasks(spec, pipeline_class, index), spec.limits
     if pipeline_class is not None and limits.max_input_images is None:
         limits = limits.model_copy(update={"max_input_images": lookup.most_pictures(pipeline_class)})
-    options = spec.options.model_copy(update={"tasks": tasks, "limits": limits})
+    schedulers = _known_schedulers(context, spec, pipeline_class, index)
+    found = {"tasks": tasks, "limits": limits, **schedulers, **_prompt_weights(spec, pipeline_class)}
+    options = spec.options.model_copy(update=found)
     known = spec.model_copy(update={"options": options})
     return with_family(known, pipeline_class) if spec.lane == "local" else known
 
@@ -70,7 +73,7 @@ def check_known_task(known: ModelSpec, task: Task) -> None:
 
 def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
     """The diffusers pipeline class of a model that runs locally; None while unknown."""
-    return _class_of(spec, _index(_index_file(context, spec))) if spec.lane == "local" else None
+    return _class_of(spec, _json_of(_index_file(context, spec))) if spec.lane == "local" else None
 
 
 def _class_of(spec: ModelSpec, index: Mapping[str, Any]) -> str | None:
@@ -91,6 +94,40 @@ def _known_tasks(spec: ModelSpec, pipeline_class: str | None, index: Mapping[str
     return tuple(task for task in tasks if (task in VIDEO_TASKS) == (spec.media == "video")) or None
 
 
+def _known_schedulers(
+    context: AppContext, spec: ModelSpec, pipeline_class: str | None, index: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options `schedulers` and `prediction`: as the model's line states them, else by its own scheduler."""
+    if spec.lane == "remote":
+        return {"schedulers": ()}
+    stated, prediction, own = spec.options.schedulers, spec.options.prediction, _scheduler_class(index)
+    fitting: tuple[str, ...] | None = None
+    if pipeline_class is not None and own is not None:
+        config = _json_of(_beside(_index_file(context, spec), "scheduler", "scheduler_config.json"))
+        fitting, prediction = fit.fitting(pipeline_class, own, config), prediction or fit.prediction_of(own, config)
+    elif index:  # pipelines of several models
+        fitting = ()
+    elif prediction is not None:
+        fitting = fit.fitting_prediction(prediction)
+    return {"schedulers": fitting if stated is None else stated, "prediction": prediction}
+
+
+def _prompt_weights(spec: ModelSpec, pipeline_class: str | None) -> dict[str, bool]:
+    if spec.options.prompt_weights is not None or pipeline_class is None:
+        return {}
+    family = lookup.family_of(pipeline_class)
+    return {"prompt_weights": family is not None and family.prompt_weights}
+
+
+def _scheduler_class(index: Mapping[str, Any]) -> str | None:
+    entry = index.get("scheduler")
+    return entry[1] if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) else None
+
+
+def _beside(index: Path | None, *names: str) -> Path | None:
+    return None if index is None else index.parent.joinpath(*names)
+
+
 def _minimum_task(spec: ModelSpec) -> Task:
     return as_video(TXT2IMG) if spec.media == "video" else TXT2IMG
 
@@ -103,8 +140,8 @@ def _index_file(context: AppContext, spec: ModelSpec) -> Path | None:
     return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
 
 
-def _index(index: Path | None) -> dict[str, Any]:
-    """The content of a model_index.json; empty if there is none that can be read."""
+def _json_of(index: Path | None) -> dict[str, Any]:
+    """The content of a description of a model; empty if there is none that can be read."""
     try:
         found = json.loads(index.read_text(encoding="utf-8")) if index is not None else None
     except (OSError, ValueError):

@@ -11,6 +11,7 @@ import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
 import { keepSettings, settingsOf } from "./model-settings.js";
 import { chosen, describe, fillPicker } from "./picker.js";
+import { applySchedulers, chosenScheduler } from "./scheduler.js";
 import { chosenSeed, seedIsWrong } from "./seed.js";
 import { newKey, send } from "./send.js";
 import { applySizes, chosenSize, setSize } from "./size.js";
@@ -44,6 +45,7 @@ export function request() {
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
   const { strength, ...pictures } = chosenInputImage(chosen());
   if (strength) settings.strength = strength;
+  Object.assign(settings, chosenScheduler());
   const loras = chosenLoras(chosen());
   if (loras.length) settings.loras = loras;
   return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), ...pictures, settings };
@@ -65,6 +67,7 @@ function adapt(steps = null) {
   applyLength(model);
   applyInputImage();
   applyLoras();
+  applySchedulers(model, kept.scheduler ?? "");
   $("#negative-field").hidden = model.negative_prompt === false;
   summarize();
 }
@@ -198,6 +201,7 @@ $("#steps").addEventListener("input", () => {
   keep({ steps: stepCount() });
   remember();
 });
+$("#scheduler").addEventListener("change", ({ target }) => keep({ scheduler: target.value || undefined }));
 for (const id of ["#sizes", "#free-size"]) $(id).addEventListener("change", keepSize);
 $("#swap").addEventListener("click", keepSize);
 guidance.addEventListener("input", () => {

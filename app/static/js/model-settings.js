@@ -1,10 +1,10 @@
-// What was last chosen for each model (steps, size, guidance), kept in localStorage under `modelSettings`.
+// What was last chosen for each model (steps, size, guidance, sampler), kept in localStorage under `modelSettings`.
 
 import { localStore } from "./storage.js";
 
 const KEY = "modelSettings";
 
-/** {steps, width, height, guidance} as far as they were chosen for this model; {} otherwise. */
+/** {steps, width, height, guidance, scheduler} as far as they were chosen for this model; {} otherwise. */
 export function settingsOf(modelId) {
   const known = read()[modelId];
   return known && typeof known === "object" ? known : {};

@@ -69,8 +69,17 @@ function fromParameters(text) {
       num_inference_steps: number(pairs.Steps),
       guidance_scale: number(pairs["CFG scale"]),
       seed: number(pairs.Seed),
+      ...schedulerIn(pairs),
       width: number(width),
       height: number(height),
     },
   };
+}
+
+/** The sampler and its spacing, which older versions write into one name. */
+function schedulerIn(pairs) {
+  const [, scheduler, suffix] = /^(.*?)(?: (Karras|Exponential|Beta))?$/.exec(pairs.Sampler ?? "");
+  const spacing = (pairs["Schedule type"] ?? suffix ?? "").toLowerCase();
+  const sigmas = ["karras", "exponential", "beta"].includes(spacing) ? { sigmas: spacing } : {};
+  return scheduler ? { scheduler, ...sigmas, ...(spacing === "sgm uniform" ? { timestep_spacing: "trailing" } : {}) } : {};
 }

@@ -7,6 +7,7 @@ import { setLength } from "./length.js";
 import { setLoras } from "./loras.js";
 import { toast } from "./notices.js";
 import { choose, chosen } from "./picker.js";
+import { setScheduler } from "./scheduler.js";
 import { setSeed } from "./seed.js";
 import { setSize } from "./size.js";
 import { applySteps } from "./steps.js";
@@ -27,6 +28,7 @@ export function useSettings(made) {
   set("#negative", made.negative_prompt ?? "");
   setSeed(settings.seed ?? null);
   setLoras(settings.loras);
+  setScheduler(settings);
   const count = $(`#count input[value="${Number(settings.num_images) || 1}"]`);
   if (count) count.checked = true;
   fillPrompt(made.prompt ?? "");

@@ -46,7 +46,7 @@ BODIES = [
     ({"prompt": "x", "model_id": 1}, "invalid_request", "model_id"),
     ({"prompt": "x", "colour": "red"}, "invalid_request", "colour"),
     ({"prompt": "x", "webhook_url": "http://127.0.0.1"}, "invalid_request", "webhook_url"),
-    ({"prompt": "x", "settings": {"width": 512, "sampler": "euler"}}, "invalid_request", "settings.sampler"),
+    ({"prompt": "x", "settings": {"width": 512, "eta": 0.5}}, "invalid_request", "settings.eta"),
     ({"prompt": "x", "settings": []}, "invalid_request", "settings"),
     ({"prompt": "x", "priority": 11}, "invalid_request", "priority"),
     ({"prompt": "x", "priority": 1.5}, "invalid_request", "priority"),

@@ -114,7 +114,7 @@ def answers(client, submit, worker, next_job, context):
         call("POST", "/api/v1/models/unload", json=body)
     for path in ("/", "/livez", "/health", "/readyz", "/status", "/metrics"):
         call("GET", path)
-    for path in ("/api/models", "/api/loras", "/api/queue", "/api/images", "/api/v1/models"):
+    for path in ("/api/models", "/api/loras", "/api/schedulers", "/api/queue", "/api/images", "/api/v1/models"):
         call("GET", path)
     call("POST", "/api/generate", json={"prompt": "x", "model_id": "sana-sprint", "settings": {"seed": 1}})
     call("POST", "/api/generate", json={})

@@ -202,3 +202,16 @@ def test_a_path_into_the_folder_names_the_file_and_one_out_of_it_does_not(contex
     (tmp_path / "outside.safetensors").write_bytes(safetensors(FLUX))
     with pytest.raises(LoraUnavailable):
         service.load(context, str(tmp_path / "outside.safetensors"))
+
+
+def test_a_tag_in_the_prompt_is_a_lora_of_the_request(client, problem):
+    body = {"prompt": "a boat <lora:ink:0.5>", "model_id": "flux"}
+    answer = client.post("/api/generate", json=body)
+    assert answer.status_code == 202, answer.text
+    status = client.get(answer.json["status_url"]).json
+    assert (status["prompt"], status["settings"]["loras"]) == ("a boat", [{"id": "ink", "scale": 0.5}])
+    assert "<lora:ink:0.5> was read as the LoRA ink with scale 0.5." in status["warnings"]
+    missing = problem(client.post("/api/generate", json=body | {"prompt": "a <lora:none:1>"}), 400, "lora_unavailable")
+    assert missing["errors"][0]["field"] == "settings.loras"
+    other = client.post("/api/generate", json=body | {"prompt": "a <lora:styles/pixel:1>"})
+    problem(other, 400, "lora_incompatible")

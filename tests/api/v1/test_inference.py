@@ -74,8 +74,8 @@ def test_its_errors_are_in_its_words(model, worker, next_job):
     with next_job(worker.fail), pytest.raises(HfHubHTTPError, match="smaller size") as failed:
         model().text_to_image("a fox")
     assert failed.value.response.status_code == 507
-    with pytest.raises(HfHubHTTPError, match="scheduler"):
-        model().text_to_image("a fox", scheduler="DDIM")
+    with pytest.raises(HfHubHTTPError, match="did you mean euler"):
+        model().text_to_image("a fox", scheduler="Eular")
     with pytest.raises(HfHubHTTPError, match="no model 'none'"):
         model("none").text_to_image("a fox")
 

@@ -13,10 +13,12 @@ from PIL import Image
 from app.core.families.calls import FRAMES_ARGUMENTS, PICTURE_ARGUMENTS, PipelineCall
 from app.core.families.lookup import family_of, makes_videos
 from app.core.inputs import role_of
+from app.core.prompts import markup_warnings
 from app.core.request import GenerationRequest
 from app.core.tasks import DEFAULT_STRENGTH, TEXT_TASKS
 from app.core.videos import nearest_frames
 from app.engines.base import Inputs
+from app.engines.diffusers.generate.prompt_parts import reads_weights
 from app.engines.diffusers.generate.truncation import truncation_warnings
 
 _WORTH_KNOWING = (  # defaults written into the manifest
@@ -60,6 +62,8 @@ def pipeline_arguments(
         frames: _frames(pipeline, request, warnings),
         "frame_rate": request.fps,
         "guidance_scale_2": request.guidance_scale_2,
+        "clip_skip": request.clip_skip or None,
+        "prompt_2": request.prompt_2,
         "max_sequence_length": max_sequence_length,
     }
     arguments: dict[str, Any] = {"prompt": _prompt(call, request.prompt, inputs)}
@@ -81,7 +85,11 @@ def pipeline_arguments(
     effective = {"num_inference_steps": request.num_inference_steps} | defaults | arguments
     if frames in effective:
         effective["num_frames"] = effective.pop(frames)
-    warnings += truncation_warnings(pipeline, request.prompt, effective.get("max_sequence_length"))
+    if request.prompt_weighting == "off" or not reads_weights(pipeline):
+        warnings += truncation_warnings(pipeline, request.prompt, effective.get("max_sequence_length"))
+    if request.prompt_weighting == "auto" and not reads_weights(pipeline):  # it was not known before it was loaded
+        warnings += markup_warnings(request.prompt, "prompt")
+        warnings += markup_warnings(request.negative_prompt or "", "negative_prompt")
     return PipelineArguments(arguments | _pictures(call, pipeline, inputs), effective, tuple(warnings))
 
 

@@ -21,7 +21,10 @@ from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline
 from app.engines.diffusers.generate.generate import build_generation, cached_parts, draw, sequence_length, to_pixels
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook
+from app.engines.diffusers.generate.prompt_parts import too_long_for_one_call
+from app.engines.diffusers.generate.schedulers import scheduler_of
 from app.engines.diffusers.memory.loaded import LoadedModel
+from app.errors import GenerationError
 
 
 class BatchControl:
@@ -60,18 +63,22 @@ def generate_merged(
     """One image for each of `requests`. Raises what `generate` does; Cancelled when all jobs are cancelled."""
     pipeline, first, count = model.pipeline, requests[0], len(requests)
     calls = [pipeline_arguments(pipeline, request, NO_INPUTS, sequence_length(model)) for request in requests]
+    for request, call in zip(requests, calls, strict=True):
+        if too_long_for_one_call(pipeline, call.arguments, request):
+            raise GenerationError("A prompt is longer than others of its call may be; each runs alone.")
     previewer = Previewer(pipeline, first.width, first.height, count, model.preview_vae) if previews else None
     progress = ProgressHook(controls, first.steps_run, 1, previewer)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
-    progress.begin(0)
-    drawn = draw(pipeline, _as_one(calls), [request.seed for request in requests], progress)
-    progress.enter(Phase.DONE)
     made = []
-    for request, call, picture in zip(requests, calls, drawn.pictures, strict=True):
-        image = GeneratedImage(to_pixels(picture), request.seed)
-        generation = build_generation(model, pipeline, request, call, [image], progress, count)
-        made.append(dataclasses.replace(generation, merged=count))
+    with scheduler_of(pipeline, first):
+        progress.begin(0)
+        drawn = draw(pipeline, _as_one(calls), [request.seed for request in requests], progress)
+        progress.enter(Phase.DONE)
+        for request, call, picture in zip(requests, calls, drawn.pictures, strict=True):
+            image = GeneratedImage(to_pixels(picture), request.seed)
+            generation = build_generation(model, pipeline, request, call, [image], progress, count)
+            made.append(dataclasses.replace(generation, merged=count))
     return made
 
 

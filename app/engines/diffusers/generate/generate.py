@@ -18,12 +18,15 @@ from app.core.families.lookup import USUAL_FPS, video_rules
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
-from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn, Pixels
+from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn
 from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments
 from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sounds_of
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook, scheduler_steps
+from app.engines.diffusers.generate.prompt_parts import encoded
+from app.engines.diffusers.generate.repaint import repaint_of
+from app.engines.diffusers.generate.schedulers import scheduler_of
 from app.engines.diffusers.generate.task_pipelines import pipeline_for, task_for
 from app.engines.diffusers.load.demo import vocabulary_warnings
 from app.engines.diffusers.load.precision import dtype_name
@@ -50,9 +53,24 @@ def generate(
     batch_size: int = 1,
 ) -> Generation:
     """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, as PartlyDrawn when some were
-    finished, GenerationError, UnsupportedTask, NotFinite; out of memory passes through."""
+    finished, GenerationError, UnsupportedTask, UnsupportedScheduler, NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, task_for(model, request.task))
-    call = pipeline_arguments(pipeline, request, inputs, sequence_length(model))
+    with scheduler_of(pipeline, request):
+        return _generated_by(pipeline, model, request, control, inputs, previews=previews, batch_size=batch_size)
+
+
+def _generated_by(
+    pipeline: Any,
+    model: LoadedModel,
+    request: GenerationRequest,
+    control: Control,
+    inputs: Inputs,
+    *,
+    previews: bool,
+    batch_size: int,
+) -> Generation:
+    repaint = repaint_of(inputs, request)
+    call = pipeline_arguments(pipeline, request, repaint.inputs, sequence_length(model))
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
     small = model.preview_vae
@@ -64,16 +82,18 @@ def generate(
     images: list[GeneratedImage] = []
     videos: list[GeneratedVideo] = []
     batch_size = _batch_size(pipeline, request, batch_size)
+    arguments: Mapping[str, Any] | None = None
     try:
         for index in range(0, request.num_images, batch_size):
             seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
             progress.begin(index, len(seeds))
-            drawn = draw(pipeline, call.arguments, seeds, progress)
+            arguments = arguments or encoded(pipeline, request, call.arguments)
+            drawn = draw(pipeline, arguments, seeds, progress)
             if is_video:
                 fps = _fps(pipeline, request, call)
                 videos += [_encode_video(*each, fps) for each in zip(drawn.pictures, drawn.sounds, seeds, strict=True)]
             else:
-                restored = [_restore_unmasked(to_pixels(each), inputs) for each in drawn.pictures]
+                restored = [repaint.restored(to_pixels(each)) for each in drawn.pictures]
                 images += [GeneratedImage(*each) for each in zip(restored, seeds, strict=True)]
     except Cancelled:
         if not (images or videos):
@@ -126,7 +146,7 @@ def draw(pipeline: Any, arguments: Mapping[str, Any], seeds: Sequence[int], prog
     watched = "callback_on_step_end" in inspect.signature(pipeline.__call__).parameters
     hook = denoiser.register_forward_pre_hook(progress.before_denoiser) if denoiser is not None else None
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    own_words = not isinstance(arguments["prompt"], str)  # one prompt per image
+    own_words = not isinstance(arguments.get("prompt", ""), str)  # one prompt per image
     many = {"num_images_per_prompt": len(seeds)} if len(seeds) > 1 and not own_words else {}
     try:
         with (
@@ -186,15 +206,6 @@ def to_pixels(picture: FloatPixels) -> npt.NDArray[np.uint8]:
     return (picture * 255).round().astype(np.uint8)
 
 
-def _restore_unmasked(picture: Pixels, inputs: Inputs) -> Pixels:
-    """Restore the input image where the mask is black, bit-identical: the VAE changes it slightly. Grey blends."""
-    if "mask" not in inputs or picture.shape != inputs["image"].shape:
-        return picture
-    weight = inputs["mask"][..., None].astype(np.float32) / 255
-    blended = picture * weight + inputs["image"] * (1 - weight)
-    return blended.round().astype(np.uint8)
-
-
 def _denoiser(pipeline: Any) -> torch.nn.Module | None:
     for name in ("transformer", "unet"):
         part = getattr(pipeline, name, None)
@@ -219,9 +230,9 @@ def sequence_length(model: LoadedModel) -> int | None:
 
 
 def _size_warnings(request: GenerationRequest, width: int, height: int) -> tuple[str, ...]:
-    """A warning when the pipeline returned another size than requested."""
+    """A warning when the pipeline returned another size than requested. A drawn part is back in its picture."""
     asked = (request.width or width, request.height or height)
-    if asked == (width, height):
+    if asked == (width, height) or request.inpaint_area == "masked":
         return ()
     return (f"{request.model_id} drew {width} × {height}, not the requested {asked[0]} × {asked[1]}.",)
 
@@ -250,7 +261,7 @@ def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "pipeline": type(pipeline).__name__,
-        "scheduler": type(getattr(model.pipeline, "scheduler", None)).__name__,
+        "scheduler": type(getattr(pipeline, "scheduler", None)).__name__,
         "dtype": dtype_name(model.dtype),
         "attention": model.attention,
         "device": str(model.device),

@@ -15,7 +15,9 @@ import torch
 from app.core.catalog import ModelSpec
 from app.core.inputs import role_of
 from app.core.job import Phase
+from app.core.repaint import FIELDS as REPAINT_FIELDS
 from app.core.request import GenerationRequest
+from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
 from app.core.tasks import DEFAULT_STRENGTH
 from app.engines.base import Control, Inputs, Pixels
 from app.engines.diffusers.load.precision import dtype_name
@@ -71,13 +73,15 @@ class SilentControl:
 
 
 def default_request(spec: ModelSpec, request: GenerationRequest) -> GenerationRequest:
-    """`request` for one image without LoRAs, with the model's default guidance, steps and strength."""
+    """`request` for one image without LoRAs, with the model's default guidance, scheduler, steps, strength."""
     usual = {
         "loras": (),
         "guidance_scale": spec.defaults.guidance_scale,
         "num_inference_steps": spec.steps.fixed or spec.steps.default,
         "strength": None if request.strength is None else DEFAULT_STRENGTH.get(request.task, 1.0),
         "num_images": 1,
+        **{name: getattr(spec.defaults, name) for name in SCHEDULER_FIELDS},
+        **dict.fromkeys(REPAINT_FIELDS),
     }
     return request.model_copy(update=usual)
 

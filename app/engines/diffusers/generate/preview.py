@@ -28,6 +28,7 @@ from app.engines.diffusers.generate.latents import (
     latent_grid,
     suits,
 )
+from app.engines.diffusers.generate.schedulers import is_flow
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.model_offload import staying_beside
 
@@ -100,8 +101,7 @@ class Previewer:
         step += (
             getattr(self._pipeline.scheduler, "begin_index", None) or 0
         )  # with an input image the first steps are skipped
-        is_flow = "FlowMatch" in type(self._pipeline.scheduler).__name__
-        if not is_flow or sigmas is None or self._last is None or step + 1 >= len(sigmas):
+        if not is_flow(self._pipeline.scheduler) or sigmas is None or self._last is None or step + 1 >= len(sigmas):
             return latents
         before, after = float(sigmas[step]), float(sigmas[step + 1])
         if before == after:

@@ -38,6 +38,7 @@ api = blueprint("a1111_images", "AUTOMATIC1111", "a1111")
 _PICTURES = ("init_images", "mask", "alwayson_scripts")  # not told again in `parameters`
 _ANSWERS = answers(DrawnImages, InvalidImage, Unavailable, *GENERATION_PROBLEMS)
 _NESTED = "settings."
+_CHOSEN_BY = {"sigmas": "scheduler", "timestep_spacing": "scheduler"}  # `DPM++ 2M Karras` is both
 
 
 @api.post(
@@ -87,7 +88,8 @@ def _submitted(
         try:
             return submit(context, wanted.asked, webhook_url=body.webhook_url, **about), wanted
         except InvalidRequest as error:
-            less = wanted.without({one.field.removeprefix(_NESTED) for one in error.errors})
+            refused = (one.field.removeprefix(_NESTED) for one in error.errors)
+            less = wanted.without({_CHOSEN_BY.get(name, name) for name in refused})
             if less is None:
                 raise
             wanted = less

@@ -132,7 +132,7 @@ def test_two_ways_in_do_not_mix(make):
 
 def test_without_a_prefix_nothing_changes(client, submit):
     assert client.get(f"/cyberimage/api/status/{submit()}").status_code == 404
-    assert "servers" not in client.get("/openapi.json").json
+    assert client.get("/openapi.json").json["servers"] == [{"url": "/"}]
     assert client.get("/api/nothing").json["type"] == "/docs#not_found"
 
 

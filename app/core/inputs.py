@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.core.json_values import Body, Integer
 
 Role = Literal["image", "mask", "reference"]
-Channel = Literal["luminance", "inverted", "alpha"]
+Channel = Literal["luminance", "alpha"]
 MOST_INPUTS = 10
 LARGEST_EXTENSION = 4096  # pixels
 PICTURE = "Base64, a data URI, the id of a gallery picture, or a public http(s) URL."
@@ -46,8 +46,8 @@ class InputChoice(Body):
     )
     channel: Channel = Field(
         default="luminance",
-        description="Of a mask: what marks the part to repaint. luminance: white; inverted: black; alpha:"
-        " transparency, as in OpenAI's API.",
+        description="Of a mask: what marks the part to repaint. luminance: white; alpha: transparency, as in OpenAI's"
+        " API.",
     )
 
     @model_validator(mode="after")

@@ -72,8 +72,7 @@ def decode(data: bytes, role: Role, *, max_pixels: int, channel: Channel = "lumi
     with _opened(data, max_pixels) as opened:
         if role == "mask" and channel == "alpha":
             return _mask_of_alpha(opened)
-        decoded = _converted(opened, role)
-    return Decoded(ImageOps.invert(decoded.picture), ()) if role == "mask" and channel == "inverted" else decoded
+        return _converted(opened, role)
 
 
 def text_of(data: bytes, *, max_pixels: int) -> dict[str, str]:

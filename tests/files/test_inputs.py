@@ -328,8 +328,3 @@ def test_a_mask_may_be_read_from_transparency() -> None:
     assert "nothing is repainted" in opaque.notes[0]
     with pytest.raises(UnusablePicture, match="transparen"):
         decode(file_of(Image.new("RGB", (8, 4))), "mask", max_pixels=MOST, channel="alpha")
-
-
-def test_a_mask_may_be_inverted() -> None:
-    decoded = decode(file_of(halves("L", 0, 255)), "mask", max_pixels=MOST, channel="inverted")
-    assert (decoded.picture.getpixel((0, 0)), decoded.picture.getpixel((7, 0))) == (255, 0)

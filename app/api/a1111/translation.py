@@ -112,6 +112,8 @@ def _settings(body: Txt2ImgRequest, spec: ModelSpec, notes: list[str]) -> dict[s
         known["guidance_scale"] = _within("cfg_scale", body.cfg_scale, least, most, notes)
     if isinstance(body, Img2ImgRequest) and body.denoising_strength is not None:
         known["strength"] = _within("denoising_strength", body.denoising_strength, 0.0, 1.0, notes)
+    if isinstance(body, Img2ImgRequest) and body.mask and body.inpainting_mask_invert:
+        known["mask_invert"] = True
     return known | _size(body, spec, notes)
 
 
@@ -143,8 +145,7 @@ def _inputs(body: Txt2ImgRequest, notes: list[str]) -> Iterator[dict[str, str]]:
     if len(body.init_images) > 1:
         notes.append("init_images: only the first picture was used.")
     if body.mask:
-        channel = "inverted" if body.inpainting_mask_invert else "luminance"
-        yield {"role": "mask", "source": body.mask, "channel": channel}
+        yield {"role": "mask", "source": body.mask}
 
 
 def _unused(body: Txt2ImgRequest) -> Iterator[str]:

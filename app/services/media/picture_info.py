@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
@@ -11,7 +11,8 @@ from app.errors import FieldError, InvalidImage
 from app.services.context import AppContext
 
 PARAMETERS = "parameters"  # the keyword that AUTOMATIC1111 writes, and we do
-_PAIR = re.compile(r'\s*([\w ]{1,60}):\s*("(?:\\.|[^"\\]){0,2000}"|[^,]{0,2000})(?:,|$)')
+_NAME = re.compile(r"[\w ]{1,60}")
+_LONGEST_LINE = 20_000  # of settings, in characters: anybody can write a megabyte into a picture
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,33 @@ def picture_text(context: AppContext, picture: str) -> PictureText:
 def _settings(parameters: str) -> dict[str, str]:
     """The pairs of the last line, and the prompts before it."""
     lines = parameters.split("\n")
-    pairs = {name.strip(): value.strip() for name, value in _PAIR.findall(lines[-1])}
+    pairs = dict(_pairs(lines[-1])) if len(lines[-1]) <= _LONGEST_LINE else {}
     if len(pairs) < 3:  # it is part of a prompt
         return {}
     text = "\n".join(lines[:-1])
     prompt, _, negative = text.partition("\nNegative prompt: ")
     return {"Prompt": prompt, "Negative prompt": negative, **pairs}
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    """(name, value) of `name: value, name: "a, b"`."""
+    for part in _split(line):
+        name, colon, value = part.partition(":")
+        if colon and _NAME.fullmatch(name.strip()):
+            yield name.strip(), value.strip()
+
+
+def _split(line: str) -> Iterator[str]:
+    """The parts between commas that stand in no quotes."""
+    start, quoted, escaped = 0, False, False
+    for place, letter in enumerate(line):
+        if escaped:
+            escaped = False
+        elif letter == "\\" and quoted:
+            escaped = True
+        elif letter == '"':
+            quoted = not quoted
+        elif letter == "," and not quoted:
+            yield line[start:place]
+            start = place + 1
+    yield line[start:]

@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 
 import diffusers
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -216,7 +217,6 @@ def test_torchao_quantises_while_it_loads(engine, spec_of, draw, pipeline, metho
 
 @pytest.fixture
 def gguf_file(tiny, tmp_path):
-    gguf = pytest.importorskip("gguf")
     file = tmp_path / "flux-q8.gguf"
     writer = gguf.GGUFWriter(file, "flux")
     for name, tensor in load_file(next((tiny / "flux" / "transformer").glob("*.safetensors"))).items():
@@ -244,6 +244,15 @@ def test_a_gguf_file_replaces_the_denoiser(engine, spec_of, draw, pipeline, gguf
     assert 0 < distance(made, plain) < 12
     assert made.versions["weights"] == f"transformer in gguf {fingerprint(gguf_file.parent, [gguf_file])}"
     assert engine.resident()[-1].needed_bytes > gguf_file.stat().st_size
+
+
+def test_a_gguf_file_as_model_draws_with_the_parts_of_its_base(engine, spec_of, draw, pipeline, gguf_file, copy_of):
+    folder = copy_of("flux")
+    replaced = draw(spec_of(folder, gguf=str(gguf_file)))
+    for weights in (folder / "transformer").glob("*.safetensors"):
+        weights.unlink()
+    made = draw(spec_of(gguf_file, base=str(folder)))
+    assert distance(made, replaced) == 0
 
 
 def test_a_gguf_file_that_is_none_or_missing_is_refused(engine, spec_of, tmp_path, monkeypatch):

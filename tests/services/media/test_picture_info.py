@@ -1,0 +1,33 @@
+"""Settings in the text of a picture, as AUTOMATIC1111 writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.services.media.picture_info import _settings
+
+
+def test_pairs_quotes_and_prompts() -> None:
+    text = (
+        'a cat, black\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, Note: "one, \\"two\\": three", Size: 64x64'
+    )
+    assert _settings(text) == {
+        "Prompt": "a cat, black",
+        "Negative prompt": "dog",
+        "Steps": "20",
+        "Sampler": "DPM++ 2M",
+        "Note": '"one, \\"two\\": three"',
+        "Size": "64x64",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "a cat", "one: 1, two: 2", "a, b: c, d"])
+def test_a_prompt_is_no_settings(text: str) -> None:
+    assert _settings(text) == {}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("line", [" " * 1_000_000, '"' * 19_999, "a:" * 9_999, "a b " * 5_000, 'a: "' + "\\" * 19_000])
+def test_hostile_text_costs_no_time(line: str) -> None:
+    """Any client may send a picture with a megabyte of text."""
+    assert _settings("a cat\n" + line) == {}

@@ -12,7 +12,7 @@ def test_pairs_quotes_and_prompts() -> None:
         'a cat, black\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, Note: "one, \\"two\\": three", Size: 64x64'
     )
     assert _settings(text) == {
-        "Prompt": "a cat, black",
+        "Prompt": "a cat",
         "Negative prompt": "dog",
         "Steps": "20",
         "Sampler": "DPM++ 2M",

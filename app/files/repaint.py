@@ -70,14 +70,14 @@ def extended(picture: Pixels, extend: Extend, seed: int) -> tuple[Pixels, Pixels
     inner = np.maximum(ramps[0][:, None], ramps[1][None, :])
     mask = np.pad(inner, sides, constant_values=1.0)
     is_new = np.pad(np.zeros((height, width), bool), sides, constant_values=True)
-    noise = np.random.default_rng(seed).normal(0, _NOISE, larger.shape)
-    larger[is_new] += noise[is_new]
+    noise = np.random.default_rng(seed).standard_normal((np.count_nonzero(is_new), 3), dtype=np.float32)
+    larger[is_new] += noise * np.float32(_NOISE)
     return larger.clip(0, 255).round().astype(np.uint8), (mask * 255).round().astype(np.uint8)
 
 
-def _ramp(length: int, extension: int) -> npt.NDArray[np.float64]:
+def _ramp(length: int, extension: int) -> npt.NDArray[np.float32]:
     """From nearly 1 at the beginning of `length` pixels to 0, where an extension is before them."""
     overlap = min(OVERLAP, length // 4) if extension else 0
-    found = np.zeros(length)
+    found = np.zeros(length, np.float32)
     found[:overlap] = 1 - np.arange(1, overlap + 1) / (overlap + 1)
     return found

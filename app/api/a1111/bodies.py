@@ -27,10 +27,12 @@ class Txt2ImgRequest(Open):
 
     model_config = ConfigDict(strict=False)
 
-    prompt: str = ""
-    negative_prompt: str = ""
+    prompt: str = Field(default="", max_length=100_000)
+    negative_prompt: str = Field(default="", max_length=100_000)
     seed: int = Field(default=-1, description="-1 draws one.")
-    steps: int | None = Field(default=None, description="Absent: the model's; brought within its limits.")
+    steps: int | None = Field(
+        default=None, ge=-1_000_000, le=1_000_000, description="Absent: the model's; brought within its limits."
+    )
     cfg_scale: FiniteFloat | None = Field(default=None, description="Absent: the model's; brought within its limits.")
     width: int | None = Field(default=None, ge=1, le=65_536, description="The nearest that the model can is drawn.")
     height: int | None = Field(default=None, ge=1, le=65_536)

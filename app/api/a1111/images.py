@@ -35,7 +35,7 @@ from app.services.urls import url
 
 api = blueprint("a1111_images", "AUTOMATIC1111", "a1111")
 
-_PICTURES = ("init_images", "mask", "alwayson_scripts")  # not told again in `parameters`
+_MOST_PARAMETERS = 65_536  # characters of JSON, kept until the answer
 _ANSWERS = answers(DrawnImages, InvalidImage, Unavailable, *GENERATION_PROBLEMS)
 _NESTED = "settings."
 _CHOSEN_BY = {"sigmas": "scheduler", "timestep_spacing": "scheduler"}  # `DPM++ 2M Karras` is both
@@ -71,12 +71,18 @@ def _drawn(body: Txt2ImgRequest, header: GenerateHeaders) -> DrawnImages | Defer
     here = api_context()
     wanted = translated(here.context, body, known_spec(here.context, wanted_model(here.context, body)))
     submitted, wanted = _submitted(here.context, body, wanted, header.idempotency_key)
-    parameters = {name: value for name, value in body.model_dump().items() if name not in _PICTURES}
+    parameters = _parameters(body)
     request_body.forget(body)
     name_job(submitted.job_id)
     _remember(body.force_task_id, submitted.job_id)
     answer = partial(_answer, here.context, wanted, parameters, body.send_images)
     return when_done(here, submitted.job_id, None, answer, cancelling(here, submitted.job_id))
+
+
+def _parameters(body: Txt2ImgRequest) -> dict[str, Any]:
+    """What was asked for, to be told again: without pictures, and nothing where it is too long."""
+    told = {name: value for name, value in body.model_dump().items() if name not in request_body.PICTURES}
+    return told if len(json.dumps(told)) <= _MOST_PARAMETERS else {}
 
 
 def _submitted(

@@ -46,13 +46,18 @@ def a1111_options() -> Options:
 )
 def a1111_set_options(body: OptionsBody) -> tuple[str, int, dict[str, str]]:
     """Set options, as AUTOMATIC1111"""
-    changed = body.extras
+    changed = {name: value for name, value in body.extras.items() if _is_option(name)}
     if body.sd_model_checkpoint is not None:
         changed[CHECKPOINT] = app_context().catalog.get(_name(body.sd_model_checkpoint)).id
-    if len(json.dumps(changed)) > MOST_CHARS:
-        raise InvalidRequest(f"The options have more than {MOST_CHARS:,} characters.")
-    clients().of(client_id()).set_options(changed)
+    own = clients().of(client_id())
+    if len(json.dumps({**own.options, **changed})) > MOST_CHARS:
+        raise InvalidRequest(f"The options of a client may have {MOST_CHARS:,} characters together.")
+    own.set_options(changed)
     return "null", 200, {"Content-Type": "application/json"}
+
+
+def _is_option(name: str) -> bool:
+    return name.isidentifier() and name != "cls" and not name.startswith("_")  # as theirs are called
 
 
 def wanted_model(context: AppContext, body: Txt2ImgRequest) -> ModelSpec:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from app.core.request import MOST_LORAS
 
 _LORA = re.compile(r"<lora:([^:<>]{1,300})(?::(-?[0-9.]{1,10}))?(?::[^<>]{0,100})?>")
-
+_MOST_NOTES = 20
 _SPACES = re.compile(r" {2,}")
 
 
@@ -25,13 +25,14 @@ def parse_loras(prompt: str, known: Collection[str]) -> Parsed:
     """`known` are the names of LoRAs here, which count in any case; a repo of the hub has a slash."""
     names = {name.casefold(): name for name in known}
     loras: dict[str, float] = {}
-    notes = []
+    notes: list[str] = []
     for found in _LORA.finditer(prompt):
         name = found[1].strip()
         lora = names.get(name.casefold(), name if "/" in name else None)
         if lora is None or (len(loras) == MOST_LORAS and lora not in loras):
             why = "there is no LoRA of this name here" if lora is None else f"at most {MOST_LORAS} are used"
-            notes.append(f"<lora:{name[:60]}> was not used: {why}.")
+            if len(notes) < _MOST_NOTES:
+                notes.append(f"<lora:{name[:60]}> was not used: {why}.")
             continue
         loras[lora] = _scale(found[2], notes)
     return Parsed(_SPACES.sub(" ", _LORA.sub(" ", prompt)).strip(), loras, notes)

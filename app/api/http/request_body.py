@@ -27,7 +27,7 @@ from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 # The members that hold pictures, alone or in lists and objects, here and in the façades.
-_PICTURES = ("image", "mask", "inputs", "images", "init_images", "alwayson_scripts")
+PICTURES = ("image", "mask", "inputs", "images", "init_images", "alwayson_scripts")
 _OF_LIST = "[]"
 _FORM = "multipart/form-data"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
@@ -145,7 +145,7 @@ def _check_rest(length: int, data: dict[str, Any]) -> None:
 
 def _picture_texts(data: dict[str, Any]) -> Iterator[str]:
     settings = data.get("settings")
-    waiting = [data.get(name) for name in _PICTURES]
+    waiting = [data.get(name) for name in PICTURES]
     waiting += [settings.get("inputs")] if isinstance(settings, dict) else []
     while waiting:
         value = waiting.pop()
@@ -218,9 +218,10 @@ def give_back() -> None:
 def forget(*pictures: object) -> None:
     """Let go of the current request's body, of which `pictures` are the models that were read from it."""
     for model in pictures:
-        for name in _PICTURES:
-            if name in vars(model):
-                vars(model)[name] = None  # they are frozen; but the framework keeps them until the answer
+        for members in (vars(model), getattr(model, "__pydantic_extra__", None) or {}):
+            for name in PICTURES:
+                if name in members:
+                    members[name] = None  # they are frozen; but the framework keeps them until the answer
     for cached in ("read_body", "_cached_data"):  # a call that waits keeps its request
         vars(request).pop(cached, None)
     give_back()

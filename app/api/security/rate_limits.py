@@ -124,9 +124,8 @@ def _wished(body: Mapping[str, Any]) -> Iterator[int]:
                 number = _whole(part.get(name))
                 if number is not None:
                     yield number
-    batch, rounds = _whole(body.get("batch_size", 1)), _whole(body.get("n_iter"))  # AUTOMATIC1111's product
-    if batch is not None and rounds is not None:
-        yield batch * rounds
+    if "n_iter" in body:  # AUTOMATIC1111's product; what is no number is read as 1
+        yield (_whole(body.get("batch_size")) or 1) * (_whole(body.get("n_iter")) or 1)
 
 
 def _whole(value: object) -> int | None:

@@ -32,6 +32,7 @@ URL_MAX_CHARS = 2048
 NO_OWNER = ""  # of pictures without a known owner
 MOST_REDIRECTS = 3
 _TOGETHER = 2  # all pictures of a request may take what an image and its mask may
+_EXTENDING = 6  # pixels of the budget that a pixel of an extended picture takes: numbers of 32 bits
 _ORDER: dict[Role, int] = {"image": 0, "mask": 1, "reference": 2}
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -67,6 +68,8 @@ def prepare(
     pixels = sum(_measure(context, each) for each in sent)
     if pixels > _TOGETHER * context.settings.input_max_pixels:
         raise _invalid("inputs", f"have {pixels:,} pixels together, more than {_TOGETHER} times INPUT_MAX_PIXELS")
+    if any(each.extend is not None for each in sent):
+        pixels += _EXTENDING * (spec.limits.max_pixels or context.settings.max_pixels)
     # Acquired at once: two requests that each hold one picture and wait for their mask would deadlock.
     with context.pixels.taking(pixels):
         return _prepared(context, request, spec, sent)

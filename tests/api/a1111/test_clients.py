@@ -51,6 +51,10 @@ def test_a_model_is_chosen_for_one_client_only(keyed):
 def test_options_that_are_refused_change_nothing(keyed):
     assert keyed.alice.post("/sdapi/v1/options", json={"sd_model_checkpoint": "none"}).status_code == 400
     assert keyed.alice.post("/sdapi/v1/options", json={"big": "x" * 70_000}).status_code == 400
+    for name in "ab":
+        answer = keyed.alice.post("/sdapi/v1/options", json={name: "x" * 40_000})
+    assert answer.status_code == 400, "the bound is of all together"
+    assert keyed.alice.post("/sdapi/v1/options", json={"cls": 1, "_fields_set": 2}).status_code == 200
     assert checkpoint(keyed.alice) == "demo"
     assert "big" not in keyed.alice.get("/sdapi/v1/options").json
 

@@ -266,3 +266,28 @@ def test_any_body_is_drawn_or_answered_in_its_shape(patient_server, body, path):
     assert answer.status_code in (400, 504), answer.text
     assert set(answer.json) == {"error", "detail", "body", "errors"}
     assert context.jobs.count_pending() == before + (answer.status_code == 504)
+
+
+def test_a_call_that_waits_keeps_no_picture_and_no_long_parameters(quick):
+    """Whatever its members are called."""
+    from app.api.a1111.bodies import Txt2ImgRequest
+    from app.api.a1111.images import _parameters
+
+    large = {"images": "x" * 1000, "inputs": ["y"], "mask": "z"}
+    body = Txt2ImgRequest.model_validate({"prompt": "a fox", "steps": 3, "own": 1, **large})
+    told = _parameters(body)
+    assert (told["prompt"], told["steps"], told["own"]) == ("a fox", 3, 1)
+    assert not told.keys() & large.keys()
+    assert _parameters(Txt2ImgRequest.model_validate({"prompt": "a fox", "own": "x" * 70_000})) == {}
+
+
+def test_notes_on_unknown_loras_are_few():
+    from app.api.a1111.prompts import parse_loras
+
+    assert len(parse_loras("<lora:none:1>" * 1000, []).notes) == 20
+
+
+@pytest.mark.parametrize("sent", [{"steps": 10**400}, {"steps": -(10**400)}, {"prompt": "x" * 100_001}])
+def test_numbers_and_texts_beyond_all_bounds(quick, sent):
+    client, _ = quick()
+    assert client.post(TXT2IMG, json={"prompt": "x", **sent}).status_code in (400, 422)

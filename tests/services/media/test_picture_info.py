@@ -8,9 +8,7 @@ from app.services.media.picture_info import _settings
 
 
 def test_pairs_quotes_and_prompts() -> None:
-    text = (
-        'a cat, black\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, Note: "one, \\"two\\": three", Size: 64x64'
-    )
+    text = 'a cat\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, Note: "one, \\"two\\": three", Size: 64x64'
     assert _settings(text) == {
         "Prompt": "a cat",
         "Negative prompt": "dog",

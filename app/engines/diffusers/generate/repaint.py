@@ -16,11 +16,14 @@ from app.engines.base import Inputs, Pixels
 from app.errors import GenerationError
 from app.files.repaint import blurred, filled, painted_bounds
 
+Part = tuple[slice, slice]  # of rows and columns
+_SURROUNDINGS = 128  # pixels from which a fill takes its colours
+
 
 @dataclass(frozen=True)
 class Repaint:
-    """`inputs` are those of the pipeline. `picture` and `mask` are whole, None without a mask; `box` is the part that
-    is drawn, None for all of it."""
+    """`inputs` are those of the pipeline. `picture` is whole, None without a mask; `box` is the part that is drawn,
+    None for all of it, and `mask` that part's."""
 
     inputs: Inputs
     picture: Pixels | None = None
@@ -36,7 +39,7 @@ class Repaint:
         left, top, right, bottom = self.box
         result, part = self.picture.copy(), (slice(top, bottom), slice(left, right))
         scaled = _scaled(drawn, (right - left, bottom - top))
-        result[part] = _blended(scaled, self.picture[part], self.mask[part])
+        result[part] = _blended(scaled, self.picture[part], self.mask)
         return result
 
 
@@ -47,15 +50,29 @@ def repaint_of(inputs: Inputs, request: GenerationRequest) -> Repaint:
     picture, mask = inputs["image"], inputs["mask"]
     if request.mask_invert:
         mask = 255 - mask
-    soft = blurred(mask, request.mask_blur or 0)
-    start = filled(picture, soft, request.inpaint_fill or "original")
-    box = _box(mask, request) if request.inpaint_area == "masked" else None
-    if box is None:
+    if request.inpaint_area != "masked":
+        start, soft = _prepared(picture, mask, request)
         return Repaint({**inputs, "image": start, "mask": soft}, picture, soft)
-    left, top, right, bottom = box
-    part, drawn = (slice(top, bottom), slice(left, right)), _drawn_size(request)
-    cut = {"image": _scaled(start[part], drawn), "mask": _scaled(soft[part], drawn)}
+    box = _box(mask, request)
+    around, inner = _around(box, mask.shape, 3 * (request.mask_blur or 0) + _SURROUNDINGS)
+    start, soft = (pixels[inner] for pixels in _prepared(picture[around], mask[around], request))
+    drawn = _drawn_size(request)
+    cut = {"image": _scaled(start, drawn), "mask": _scaled(soft, drawn)}
     return Repaint({**inputs, **cut}, picture, soft, box)
+
+
+def _prepared(picture: Pixels, mask: Pixels, request: GenerationRequest) -> tuple[Pixels, Pixels]:
+    """What repainting starts from, and the softened mask."""
+    soft = blurred(mask, request.mask_blur or 0)
+    return filled(picture, soft, request.inpaint_fill or "original"), soft
+
+
+def _around(box: Box, shape: tuple[int, ...], margin: int) -> tuple[Part, Part]:
+    """The part `margin` pixels around the box, and where the box is in it: the rest of a picture has no effect."""
+    left, top, right, bottom = box
+    first, above = max(0, left - margin), max(0, top - margin)
+    around = (slice(above, min(shape[0], bottom + margin)), slice(first, min(shape[1], right + margin)))
+    return around, (slice(top - above, bottom - above), slice(left - first, right - first))
 
 
 def _box(mask: Pixels, request: GenerationRequest) -> Box:

@@ -82,7 +82,7 @@ class Defaults(_Frozen):
     num_frames: int | None = Field(default=None, ge=1, le=MOST_FRAMES)
     fps: int | None = Field(default=None, ge=1, le=120)
     scheduler: str | None = None
-    shift: float | None = Field(default=None, gt=0, le=100)
+    shift: float | None = Field(default=None, ge=0.01, le=100)
     timestep_spacing: TimestepSpacing | None = None
     sigmas: Sigmas | None = None
 

@@ -61,7 +61,7 @@ class GenerationSettings(AliasedBody):
     )
     shift: FiniteFloat | None = Field(
         default=None,
-        gt=0,
+        ge=0.01,
         le=100,
         description="Of flow models: above 1 more steps go to the noisy part. Instead of one that depends on the size.",
     )

@@ -10,11 +10,13 @@ BREAK         what follows begins a new part of 75 tokens
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from math import ceil
 
 UP, DOWN = 1.1, 1 / 1.1
 MOST_WEIGHT = 10.0
+MOST_DEPTH = 50  # of brackets in each other; further ones are text
 TOKENS_OF_A_PART = 75  # what CLIP reads at once, but for the marks of beginning and end
 
 _LORA = re.compile(
@@ -23,7 +25,8 @@ _LORA = re.compile(
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
 _ESCAPED = re.compile(r"\\[()\[\]\\]")
 _PIECES = re.compile(r"\\[()\[\]\\]|[()\[\]]|\bBREAK\b|[^\\()\[\]B]+|.", re.DOTALL)
-_SCHEDULED = re.compile(r"\[[^\[\]]*(?:\|[^\[\]]*|:\s*\d*\.?\d+\s*)\]")  # changes of the prompt from step to step
+# Changes of the prompt from step to step. The bounds keep the time linear.
+_SCHEDULED = re.compile(r"\[[^\[\]]{0,400}(?:\|[^\[\]]{0,400}|:\s{0,9}\d{0,9}\.?\d{1,9}\s{0,9})\]")
 _MARKS = re.compile(r"[()\[\]]|\bBREAK\b")
 
 
@@ -45,13 +48,14 @@ class LoraTag:
 
 
 def lora_tags(prompt: str) -> tuple[str, list[LoraTag]]:
-    """`prompt` without its LoRA tags, and these."""
+    """`prompt` without its LoRA tags, and these. Spaces take their places: what they kept apart must not become one
+    word, which was not there when the prompt was screened."""
     found = []
     for tag in _LORA.finditer(prompt):
         first = (tag[2] or "1").split(":")[0]
         scale = float(first) if _NUMBER.fullmatch(first) else None
         found.append(LoraTag(tag[1].strip(), scale, tag[0]))
-    return (re.sub(r"[ \t]{2,}", " ", _LORA.sub("", prompt)).strip(), found) if found else (prompt, [])
+    return (re.sub(r"[ \t]{2,}", " ", _LORA.sub(" ", prompt)).strip(), found) if found else (prompt, [])
 
 
 def has_markup(prompt: str) -> bool:
@@ -77,7 +81,7 @@ def parts(prompt: str) -> list[list[Weighted]]:
     found: list[list[Weighted]] = [[]]
     opened: list[tuple[str, int, int]] = []  # bracket, part and piece where it begins
     for sign in _PIECES.findall(prompt):
-        if sign in ("(", "["):
+        if sign in ("(", "[") and len(opened) < MOST_DEPTH:
             opened.append((sign, len(found) - 1, len(found[-1])))
         elif opened and (opened[-1][0], sign) in (("(", ")"), ("[", "]")):
             bracket, part, piece = opened.pop()
@@ -87,8 +91,7 @@ def parts(prompt: str) -> list[list[Weighted]]:
             found.append([])
         else:
             found[-1].append(Weighted(sign[1:] if _ESCAPED.fullmatch(sign) else sign, 1.0))
-    for bracket, part, piece in opened:
-        _weigh(found, part, piece, UP if bracket == "(" else DOWN)
+    _weigh_to_the_end(found, opened)
     read = [_merged(part) for part in found]
     return [part for part in read if any(each.text.strip() for each in part)] or read[:1]
 
@@ -109,6 +112,17 @@ def _weigh(found: list[list[Weighted]], part: int, piece: int, factor: float) ->
     for number in range(part, len(found)):
         begin = piece if number == part else 0
         found[number][begin:] = [Weighted(each.text, each.weight * factor) for each in found[number][begin:]]
+
+
+def _weigh_to_the_end(found: list[list[Weighted]], opened: list[tuple[str, int, int]]) -> None:
+    """Weigh what follows each of the brackets, which are in order."""
+    waiting, factor = deque(opened), 1.0
+    for number, pieces in enumerate(found):
+        for place, each in enumerate(pieces):
+            while waiting and waiting[0][1:] <= (number, place):
+                factor *= UP if waiting.popleft()[0] == "(" else DOWN
+            if factor != 1.0:
+                pieces[place] = Weighted(each.text, each.weight * factor)
 
 
 def _merged(pieces: list[Weighted]) -> list[Weighted]:

@@ -63,3 +63,16 @@ def test_the_length_is_guessed_on_the_safe_side():
     assert not may_be_long("a beautiful sunset over mountains, a lake in front, highly detailed")
     assert may_be_long("word " * 76)
     assert may_be_long("山" * 30)
+
+
+def test_what_a_lora_tag_kept_apart_does_not_become_a_word() -> None:
+    """Prompts are screened before the tags are taken out."""
+    assert lora_tags("<scr<lora:a:1>ipt src=x>")[0] == "<scr ipt src=x>"
+    assert lora_tags("{<lora:a:1>{config}}")[0] == "{ {config}}"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("prompt", ["[:" + "1" * 100_000, "(a" * 50_000, "(" * 100_000, "[a|" * 30_000, "a:" * 50_000])
+def test_hostile_markup_costs_no_time(prompt: str) -> None:
+    changes_by_step(prompt)
+    parts(prompt)

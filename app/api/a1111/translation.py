@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from app.services.context import AppContext
 from app.services.models import loras
 
 CHECKPOINT = "sd_model_checkpoint"
+_MOST_NOTES = 20  # on members that are not known
 # Members and values that ask for nothing: clients send them always.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("subseed", "seed_resize_from_h", "seed_resize_from_w"), (-1, 0)),
@@ -76,7 +78,7 @@ def translated(context: AppContext, body: Txt2ImgRequest, spec: ModelSpec) -> Tr
     """The request for `spec`. Raises InvalidRequest."""
     _check_media(spec)
     parsed = parse_loras(body.prompt, [known.id for known in loras.listing(context)])
-    notes = [*parsed.notes, *_unused(body)]
+    notes = [*parsed.notes, *islice(_unused(body), _MOST_NOTES)]
     known = _settings(body, spec, notes)
     known["loras"] = tuple({"id": name, "scale": scale} for name, scale in parsed.loras.items())
     optional = optional_settings(body, notes)

@@ -87,15 +87,18 @@ def _check_media(spec: ModelSpec) -> None:
         raise UnsupportedTask(f"{message}.", errors=[FieldError("model_id", message)])
 
 
+_MOST_WARNINGS = 20
+
+
 def _settings(body: Drawing) -> tuple[dict[str, Any], list[str]]:
     """Those that were sent, by name, with warnings for fields that are none."""
     known: dict[str, Any] = {"num_images": body.n}
     known |= {name: value for name in _OWN_SETTINGS if (value := getattr(body, name)) is not None}
-    warnings = []
+    warnings: list[str] = []
     for name, value in body.extras.items():
         if name in _SETTINGS:
             known[name] = _value(value)
-        elif name not in _WITHOUT_EFFECT:
+        elif name not in _WITHOUT_EFFECT and len(warnings) < _MOST_WARNINGS:
             warnings.append(f"{name[:60]} is not known here; it was not used.")
     return known, warnings
 

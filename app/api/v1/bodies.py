@@ -53,7 +53,7 @@ class Flat(AliasedBody):
     height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
     num_images: Integer = Field(default=1, ge=1, le=8, description="Image i uses seed + i.")
     scheduler: str | None = Field(default=None, min_length=1, max_length=60, description="Of `GET /api/schedulers`.")
-    shift: FiniteFloat | None = Field(default=None, gt=0, le=100, description="Of flow models.")
+    shift: FiniteFloat | None = Field(default=None, ge=0.01, le=100, description="Of flow models.")
     timestep_spacing: TimestepSpacing | None = Field(default=None, description="How the steps are spread.")
     sigmas: Sigmas | None = Field(default=None, description="Spacing of the noise levels, if not the usual one.")
     clip_skip: Integer | None = Field(default=None, ge=0, le=11, description="Last layers of CLIP to leave out.")

@@ -12,6 +12,7 @@ from app.services.context import AppContext
 
 PARAMETERS = "parameters"  # the keyword that AUTOMATIC1111 writes, and we do
 _NAME = re.compile(r"[\w ]{1,60}")
+_MOST_TEXT = 262_144  # characters of all texts of a picture
 _LONGEST_LINE = 20_000  # of settings, in characters: anybody can write a megabyte into a picture
 
 
@@ -31,12 +32,22 @@ def picture_text(context: AppContext, picture: str) -> PictureText:
 
     try:
         data = decode_data_uri(picture)[1] if is_data_uri(picture) else decode_base64(picture)
-        items = text_of(data, max_pixels=context.settings.input_max_pixels)
+        items = _bounded(text_of(data, max_pixels=context.settings.input_max_pixels))
     except (ValueError, UnusablePicture) as problem:
         message = str(problem) if isinstance(problem, UnusablePicture) else "is neither base64 nor a data URI"
         raise InvalidImage(f"image {message}.", errors=[FieldError("image", message)]) from None
     parameters = items.get(PARAMETERS, "")
     return PictureText(items, parameters, _settings(parameters))
+
+
+def _bounded(items: Mapping[str, str]) -> Mapping[str, str]:
+    """A picture of a few kilobytes may hold megabytes of text."""
+    found, left = {}, _MOST_TEXT
+    for name, text in items.items():
+        if left > len(name):
+            found[name] = text[: left - len(name)]
+            left -= len(name) + len(found[name])
+    return found
 
 
 def _settings(parameters: str) -> dict[str, str]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+
+from app.core.lru_cache import LRUCache
 from app.core.output import Output
 from app.core.picture_formats import PictureFormat
 from app.services.context import AppContext
 from app.services.media import gallery
+
+_LARGEST_KEPT = 2_000_000  # bytes
+_newest: LRUCache[tuple[bytes, PictureFormat, int], bytes] = LRUCache(16)
 
 
 def picture_bytes(context: AppContext, output: Output, format: PictureFormat, quality: int) -> bytes:
@@ -15,7 +21,13 @@ def picture_bytes(context: AppContext, output: Output, format: PictureFormat, qu
 
 
 def reencoded(content: bytes, format: PictureFormat, quality: int) -> bytes:
-    """A picture of ours in `format`."""
+    """A picture of ours in `format`. The newest small ones are kept: many clients may follow one job."""
     from app.files.images import reencode  # Pillow uses much memory: imported only where it is needed
 
-    return reencode(content, format, quality)
+    key = hashlib.sha256(content).digest(), format, quality
+    made = _newest.get(key)
+    if made is None:
+        made = reencode(content, format, quality)
+        if len(made) <= _LARGEST_KEPT:
+            _newest.put(key, made)
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.services.media.picture_info import _settings
+from app.services.media.picture_info import _bounded, _settings
 
 
 def test_pairs_quotes_and_prompts() -> None:
@@ -29,3 +29,9 @@ def test_a_prompt_is_no_settings(text: str) -> None:
 def test_hostile_text_costs_no_time(line: str) -> None:
     """Any client may send a picture with a megabyte of text."""
     assert _settings("a cat\n" + line) == {}
+
+
+def test_texts_are_bounded_together() -> None:
+    found = _bounded({str(number): "x" * 100_000 for number in range(100)})
+    assert sum(map(len, found.values())) < 262_144
+    assert len(found["0"]) == 100_000

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from app.core.memory_parts import DENOISERS
 
@@ -39,6 +40,15 @@ def has_part(cache: Path, repo: str, part: str) -> bool:
 def indexes(cache: Path, repo: str) -> Iterator[Path]:
     """The `model_index.json` of each local version of `repo`, complete or not: it is downloaded first."""
     return (repo_folder(cache, repo) / "snapshots").glob("*/model_index.json")
+
+
+def read_object(file: Path | None) -> dict[str, Any]:
+    """The content of a JSON file, such as a `model_index.json`; empty if there is none that can be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file is not None else None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_complete(index: Path, elsewhere: Collection[str]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def tasks_of_known(known: ModelSpec) -> Sequence[Task]:
 def known_spec(context: AppContext, spec: ModelSpec) -> ModelSpec:
     """`spec` with its tasks, its schedulers and the rules of its family filled in, as far as its files on this machine
     identify it; what is unknown stays None."""
-    index = _json_of(_index_file(context, spec)) if spec.lane == "local" else {}
+    index = hub_cache.read_object(_index_file(context, spec)) if spec.lane == "local" else {}
     pipeline_class = _class_of(spec, index)
     tasks, limits = _known_tasks(spec, pipeline_class, index), spec.limits
     if pipeline_class is not None and limits.max_input_images is None:
@@ -73,7 +72,7 @@ def check_known_task(known: ModelSpec, task: Task) -> None:
 
 def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
     """The diffusers pipeline class of a model that runs locally; None while unknown."""
-    return _class_of(spec, _json_of(_index_file(context, spec))) if spec.lane == "local" else None
+    return _class_of(spec, hub_cache.read_object(_index_file(context, spec))) if spec.lane == "local" else None
 
 
 def _class_of(spec: ModelSpec, index: Mapping[str, Any]) -> str | None:
@@ -103,7 +102,7 @@ def _known_schedulers(
     stated, prediction, own = spec.options.schedulers, spec.options.prediction, _scheduler_class(index)
     fitting: tuple[str, ...] | None = None
     if pipeline_class is not None and own is not None:
-        config = _json_of(_beside(_index_file(context, spec), "scheduler", "scheduler_config.json"))
+        config = hub_cache.read_object(_beside(_index_file(context, spec), "scheduler", "scheduler_config.json"))
         fitting, prediction = fit.fitting(pipeline_class, own, config), prediction or fit.prediction_of(own, config)
     elif index:  # pipelines of several models
         fitting = ()
@@ -138,12 +137,3 @@ def _index_file(context: AppContext, spec: ModelSpec) -> Path | None:
     if spec.source == "huggingface" or (spec.options.base and not path.exists()):
         return next(hub_cache.indexes(settings.hub_cache, described_by), None)
     return (path if path.is_dir() else path.with_suffix("")) / "model_index.json"
-
-
-def _json_of(index: Path | None) -> dict[str, Any]:
-    """The content of a description of a model; empty if there is none that can be read."""
-    try:
-        found = json.loads(index.read_text(encoding="utf-8")) if index is not None else None
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ _LIBRARIES = ("diffusers", "transformers")  # what else an index names is never 
 
 def import_classes(spec: ModelSpec, settings: EngineSettings) -> None:
     """Import the pipeline and parts of `spec`, as far as its model_index.json is on this machine. Never raises."""
-    for library, name in _classes(_read(_index_file(spec, settings)), spec.options.pipeline_class):
+    for library, name in _classes(hub_cache.read_object(_index_file(spec, settings)), spec.options.pipeline_class):
         try:
             getattr(importlib.import_module(library), name, None)
         except Exception as error:  # noqa: BLE001 - any of another library's; loading the model tells it
@@ -35,14 +34,6 @@ def _index_file(spec: ModelSpec, settings: EngineSettings) -> Path | None:
     if not hub_cache.is_repo_id(described_by):
         return None
     return next(hub_cache.indexes(Path(HF_HUB_CACHE), described_by), None)
-
-
-def _read(index: Path | None) -> dict[str, Any]:
-    try:
-        found = json.loads(index.read_text(encoding="utf-8")) if index is not None else None
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _classes(index: dict[str, Any], pipeline_class: str | None) -> Iterator[tuple[str, str]]:

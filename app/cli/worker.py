@@ -183,6 +183,7 @@ def _local_worker(
             lora_max_bytes=settings.lora_max_bytes,
             lora_cache_max=settings.lora_cache_max,
             lora_cache_bytes=settings.lora_cache_bytes,
+            prompt_cache_bytes=settings.prompt_cache_bytes,
             disk_floor_bytes=settings.disk_floor_bytes,
             plan_history=StoredPlanHistory(context, worker_id(platform.node(), os.getpid(), suffix), device_id(kind)),
         )

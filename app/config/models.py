@@ -72,6 +72,12 @@ class Models(BaseModel):
     cpu_threads: int = Field(
         0, ge=0, le=1024, description="Threads of torch on a CPU; 0 = one per core, or OMP_NUM_THREADS."
     )
+    prompt_cache_bytes: int = Field(
+        268_435_456,
+        ge=0,
+        description="Most bytes of encoded prompts that a worker keeps in main memory per loaded model, so that a"
+        " prompt used again is not encoded again; 0 = none.",
+    )
     model_idle_seconds: float = Field(
         0,
         ge=0,

@@ -141,6 +141,7 @@ class Generation:
     safety: SafetyResult = SafetyResult.SKIPPED  # the most severe result, blocked outputs included
     videos: Sequence[GeneratedVideo] = ()
     merged: int = 1  # how many jobs shared the call, and with it the timings
+    encodings: Mapping[str, int] = field(default_factory=dict)  # of prompts: how many were `computed` and `reused`
 
 
 class PartlyDrawn(Cancelled):
@@ -272,6 +273,7 @@ class EngineSettings:
     lora_max_bytes: int = 2**31
     lora_cache_max: int = 8
     lora_cache_bytes: int = 2**31
+    prompt_cache_bytes: int = 2**28
     disk_floor_bytes: int = 0
     plan_history: PlanHistory = field(default_factory=NoPlanHistory)
 

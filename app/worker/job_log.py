@@ -66,6 +66,10 @@ class MetricsBuffer:
         """Count a published job of `model_id` that was merged with others into one call."""
         self.add({Counter("jobs_merged", model_id): 1})
 
+    def encoded(self, model_id: str, answers: Mapping[str, int]) -> None:
+        """Count the encodings of prompts of `model_id` by how they were answered: `computed` or `reused`."""
+        self.add({Counter("prompt_encodings", model_id, answer): number for answer, number in answers.items()})
+
     def resident(self, before: Collection[str], after: Collection[str]) -> None:
         """Count the change of the models in memory from `before` to `after` by running a job."""
         loaded, unloaded = set(after) - set(before), set(before) - set(after)

@@ -197,6 +197,7 @@ class Runner:
         """`generation` to publish; the job remembers what its log line says of it."""
         generation = replace(generation, timings={**_start_of(job), **generation.timings})
         job.timings |= generation.timings
+        self._counts.encoded(job.claim.request.model_id, generation.encodings)
         job.made = len(generation.images) + len(generation.videos)
         job.vram_peak_bytes = generation.vram_peak_bytes
         job.safety = generation.safety

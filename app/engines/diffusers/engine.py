@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import diffusers
 import huggingface_hub.utils
@@ -278,6 +278,7 @@ class DiffusersEngine:
                 generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
             except PartlyDrawn as stopped:
                 raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, vae)) from None
+        generation = dataclasses.replace(generation, encodings=model.prompts.take_counts())
         return self._described(spec, request, generation, loras, vae)
 
     def _described(
@@ -350,8 +351,17 @@ class DiffusersEngine:
         return torch.float32 if model is None else model.dtype
 
 
-def _applied(model: LoadedModel, loras: Sequence[LoraRequest]) -> AbstractContextManager[None]:
-    return model.loras.applied(loras) if loras else nullcontext()
+@contextmanager
+def _applied(model: LoadedModel, loras: Sequence[LoraRequest]) -> Iterator[None]:
+    if not loras:
+        yield
+        return
+    with model.loras.applied(loras) as of_text_encoders:
+        model.prompts.variant = of_text_encoders
+        try:
+            yield
+        finally:
+            model.prompts.variant = ()
 
 
 def _with_loras(loras: Sequence[LoraRequest], generation: Generation) -> Generation:

@@ -34,6 +34,7 @@ from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import gigabytes, memory_use, part_bytes, picture_size
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.planner import MemoryPlanner
+from app.engines.diffusers.memory.prompt_cache import PromptCache
 from app.engines.diffusers.memory.shared_parts import PartRecord, find_shared, part_records
 from app.errors import Cancelled
 
@@ -79,6 +80,7 @@ class Loader:
             load_plan=load_plan,
             part_bytes=part_bytes(pipeline),
             loras=LoraCache(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=quantized),
+            prompts=PromptCache(self._settings.prompt_cache_bytes),
             needed_bytes=load_plan.needed_bytes,
             records=records,
             preview_vae=load_preview_vae(spec, self._settings, self._device, load_plan.dtype),

@@ -23,6 +23,11 @@ _FAMILIES = {  # name in the database: (metric without _total, further labels, h
     "model_loads": ("model_loads", None, "Times a worker loaded the model."),
     "model_unloads": ("model_unloads", None, "Times a worker removed the model from memory."),
     "model_swaps": ("model_swaps", None, "Loads that evicted another model."),
+    "prompt_encodings": (
+        "prompt_encodings",
+        "outcome",
+        "Encodings of prompts: computed by the model's text encoders, or reused (PROMPT_CACHE_BYTES).",
+    ),
     "jobs_merged": ("jobs_merged", None, "Published jobs that were generated in one call with others (MERGE_JOBS)."),
     "remote_predictions": (
         "remote_predictions",

@@ -12,6 +12,7 @@ from app.store.ops.counters import Counter
 
 OUTCOMES = ("completed", "cancelled", *codes_of(GenerationError), UnsupportedTask.code)
 RETURNED = ("released", *codes_of(GenerationError))
+ENCODINGS = ("computed", "reused")
 REMOVED = ("image", "job", "orphan")  # by retention and clean-up
 _OF_MODELS = ("jobs_accepted", "jobs_merged", "steps", "images")
 _OF_LOCAL_MODELS = ("model_loads", "model_unloads", "model_swaps")
@@ -35,6 +36,7 @@ def _zeros(lanes: Mapping[str, Lane], providers: Mapping[str, str]) -> Iterator[
         yield from (Counter("jobs_returned", model, reason) for reason in RETURNED)
         if lane == "local":
             yield from (Counter(name, model) for name in _OF_LOCAL_MODELS)
+            yield from (Counter("prompt_encodings", model, answer) for answer in ENCODINGS)
     for model, provider in providers.items():
         yield from (Counter("remote_predictions", model, f"{provider}/{state}") for state in _FINAL)
         yield from (Counter(name, model, provider) for name in ("remote_predict_seconds", "remote_download_retries"))

@@ -55,7 +55,7 @@ def generate(
     """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, as PartlyDrawn when some were
     finished, GenerationError, UnsupportedTask, UnsupportedScheduler, NotFinite; out of memory passes through."""
     pipeline = pipeline_for(model, task_for(model, request.task))
-    with scheduler_of(pipeline, request):
+    with scheduler_of(pipeline, request), model.prompts.answering(pipeline):
         return _generated_by(pipeline, model, request, control, inputs, previews=previews, batch_size=batch_size)
 
 
@@ -87,7 +87,7 @@ def _generated_by(
         for index in range(0, request.num_images, batch_size):
             seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
             progress.begin(index, len(seeds))
-            arguments = arguments or encoded(pipeline, request, call.arguments)
+            arguments = arguments or encoded(pipeline, request, call.arguments, model.prompts)
             drawn = draw(pipeline, arguments, seeds, progress)
             if is_video:
                 fps = _fps(pipeline, request, call)

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from app.core.families.lookup import family_of
 from app.core.prompt_markup import TOKENS_OF_A_PART, has_markup, parts
 from app.core.request import GenerationRequest
+from app.engines.diffusers.memory.prompt_cache import PromptCache
 
 _USUAL = 1.0
 
@@ -46,7 +47,9 @@ def reads_weights(pipeline: Any) -> bool:
     return family is not None and family.prompt_weights
 
 
-def encoded(pipeline: Any, request: GenerationRequest, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def encoded(
+    pipeline: Any, request: GenerationRequest, arguments: Mapping[str, Any], cache: PromptCache
+) -> dict[str, Any]:
     """`arguments` of a call with the prompts replaced by their encodings, where the request's prompts have weights or
     are longer than the pipeline would read. In inference mode."""
     if request.prompt_weighting == "off" or not reads_weights(pipeline):
@@ -55,8 +58,10 @@ def encoded(pipeline: Any, request: GenerationRequest, arguments: Mapping[str, A
     if not _any_needed(pipeline, encoders, arguments):
         return dict(arguments)
     kept = {name: value for name, value in arguments.items() if name not in _REPLACED}
+    asked = type(pipeline).__name__, "parts", {name: arguments[name] for name in _REPLACED if name in arguments}
     with torch.inference_mode():
-        return kept | _embeddings(pipeline, encoders, arguments)
+        embeddings: dict[str, Any] = cache.encodings(asked, lambda: _embeddings(pipeline, encoders, arguments))
+    return kept | embeddings
 
 
 def too_long_for_one_call(pipeline: Any, arguments: Mapping[str, Any], request: GenerationRequest) -> bool:

@@ -6,7 +6,7 @@ nothing. The cache is limited in number and bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from app.engines.diffusers.loras.hooks import (
     with_biases,
 )
 from app.engines.diffusers.loras.modules import UnknownAdapter
+from app.engines.diffusers.loras.targets import denoisers_of
 from app.engines.diffusers.loras.tensors import Contents, read_contents
 from app.engines.diffusers.loras.text_encoders import TextEncoderMismatch, text_additions
 from app.errors import LoraIncompatible
@@ -66,15 +67,21 @@ class LoraCache:
         return len(self._kept)
 
     @contextmanager
-    def applied(self, wanted: Sequence[LoraRequest]) -> Iterator[None]:
-        """Apply `wanted` to the model within the block. Raises LoraIncompatible before anything is changed."""
+    def applied(self, wanted: Sequence[LoraRequest]) -> Iterator[Hashable]:
+        """Apply `wanted` to the model within the block, and yield what of it changes text encoders, to be compared.
+        Raises LoraIncompatible before anything is changed."""
         found = [(self._get(lora), lora.scale) for lora in wanted]
         self._make_room(keep={lora.key for lora in wanted})
         applied = ActiveLoras(
             self._pipeline, [(additions, scale) for additions, scale in found if scale]
         )  # a scale of 0 has no effect
+        denoisers = denoisers_of(self._pipeline)
         try:
-            yield
+            yield tuple(
+                (lora.key, lora.scale)
+                for lora, (additions, scale) in zip(wanted, found, strict=True)
+                if scale and any(part not in denoisers for part, _ in additions)
+            )
         finally:
             applied.remove()
 

@@ -16,6 +16,7 @@ from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.precision import dtype_name
 from app.engines.diffusers.loras.cache import LoraCache
+from app.engines.diffusers.memory.prompt_cache import PromptCache
 from app.engines.diffusers.memory.shared_parts import PartRecord
 
 
@@ -32,6 +33,7 @@ class LoadedModel:
     load_plan: LoadPlan
     part_bytes: Mapping[str, int]
     loras: LoraCache
+    prompts: PromptCache
     needed_bytes: int = 0
     records: Mapping[str, PartRecord] = field(default_factory=dict)
     task_pipelines: dict[Task, Any] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from app.engines.diffusers.memory import model_cache as model_cache_module
 from app.engines.diffusers.memory import planner as planner_module
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.model_cache import ModelCache
+from app.engines.diffusers.memory.prompt_cache import PromptCache
 from tests.engines.diffusers.generate.control import Recorder
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
@@ -79,7 +80,9 @@ def load(model_cache, machine, spec_of):
         sizes |= {part: machine.parts[value] for part, value in (common or {}).items()}
         loras = SimpleNamespace(cleared=0, ids=())
         loras.clear = lambda: setattr(loras, "cleared", loras.cleared + 1)
-        model = LoadedModel(spec_of(name), None, pipeline, LoadPlan(GPU, torch.float16, plan=plan), sizes, loras)
+        model = LoadedModel(
+            spec_of(name), None, pipeline, LoadPlan(GPU, torch.float16, plan=plan), sizes, loras, PromptCache(0)
+        )
         model_cache.add(model)
         return spec_of(name)
 

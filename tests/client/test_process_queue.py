@@ -19,6 +19,8 @@ from tests.worker.fake_engine import FakeEngine
 from tests.worker.harness import Harness
 from tools.tiny_models.build import build
 
+SMALL = '{"defaults": {"width": 64, "height": 64}}'
+
 
 def test_a_worker_can_end_with_the_queue(harness: Harness, engine: FakeEngine) -> None:
     job_ids = [harness.submit(f"boat {number}") for number in range(3)]
@@ -62,8 +64,8 @@ def umask_now() -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["function", "command"])
 def test_the_queue_is_drawn_without_a_service(way: str, new_harness: Callable[..., Harness], tmp_path: Path) -> None:
-    line = f"tiny;{build('flux', tmp_path)};Tiny;local;false"
-    harness = new_harness(MODEL_TINY=line, DEFAULT_MODEL_ID="tiny", DEVICE="cpu", CPU_THREADS="1")
+    line = f"tiny;{build('flux', tmp_path)};Tiny;local;false;{SMALL}"
+    harness = new_harness(MODEL_TINY=line, DEFAULT_MODEL_ID="tiny", DEVICE="cpu", CPU_THREADS="1", PRELOAD="none")
     job_ids = [harness.submit(f"boat {number}", model_id="tiny") for number in range(2)]
     program = {
         "function": ["-c", "import cyberimage; print('ran', cyberimage.process_queue())"],

@@ -28,7 +28,7 @@ def test_no_method_header_or_spelling_gets_in(keyed):
 def test_the_walk_sees_a_route_that_was_opened(keyed, monkeypatch):
     opened = RoutePolicy(Access.PUBLIC, "read")
     monkeypatch.setitem(keyed.app.extensions["cyberimage-routes"], "models.models", opened)
-    faults = list(Walk(keyed).faults())
+    faults = list(Walk(keyed).faults("models.models"))
     assert any("GET /api/models of nobody: ran models." in fault for fault in faults), faults[:3]
 
 
@@ -40,7 +40,7 @@ def test_the_walk_sees_an_answer_before_the_guard(keyed):
 def test_the_walk_sees_a_view_that_runs_on_options(keyed, monkeypatch):
     monkeypatch.setattr(authorization, "is_automatic", lambda rule: authorization.request.method == "OPTIONS")
     keyed.app.add_url_rule("/planted", "planted", lambda: "", methods=["OPTIONS", "GET"])
-    faults = list(Walk(keyed).faults())
+    faults = list(Walk(keyed).faults("planted"))
     assert "OPTIONS /planted of nobody: ran planted without a token" in faults
 
 
@@ -58,7 +58,7 @@ def test_what_declares_itself_public_or_an_administrators_is_as_listed(keyed):
 def test_the_walk_sees_a_route_added_without_a_policy(keyed):
     """It is treated like one that needs a user."""
     keyed.app.add_url_rule("/planted", "planted", lambda: "")
-    assert list(Walk(keyed).faults()) == []
+    assert list(Walk(keyed).faults("planted")) == []
     assert keyed.nobody.get("/planted").status_code == 401
 
 

@@ -70,8 +70,9 @@ class Walk:
         self.seen: set[tuple[str, str]] = set()
         _record(keyed.app, self.ran)
 
-    def faults(self) -> Iterator[str]:
-        for request in requests(self.keyed.app):
+    def faults(self, endpoint: str | None = None) -> Iterator[str]:
+        """Of all routes, or of those of one endpoint."""
+        for request in requests(self.keyed.app, endpoint):
             for name in ("nobody", "alice", "root"):
                 self.ran.clear()
                 self.keyed.app.extensions["cyberimage-access-control"]._login_throttle.clear()
@@ -138,8 +139,8 @@ def plain(rule: Rule) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", SOMEBODY, rule.rule)
 
 
-def requests(app: Flask) -> Iterator[Request]:
-    for rule in list(app.url_map.iter_rules()):
+def requests(app: Flask, endpoint: str | None = None) -> Iterator[Request]:
+    for rule in list(app.url_map.iter_rules(endpoint)):
         path = plain(rule)
         for method in METHODS:
             for spelling in sorted(spellings(path)):

@@ -4,7 +4,7 @@ Pure: sizes in bytes, no GPU access. The placements, from the fastest to the sma
 
     none        all weights are on the GPU
     model       each part (text encoders, denoiser, VAE) is moved to the GPU when it runs
-    group       two blocks of the denoiser at a time, one layer of everything else
+    group       two blocks of the denoiser at a time and those that have room, one layer of everything else
     sequential  one layer at a time
 
 A plan fits if its peaks, at loading and at drawing, are within the free memory of the GPU and the free main memory.
@@ -148,6 +148,16 @@ def plans(model: PlannedModel, forms: Iterable[Form], wish: Offload = "auto") ->
 def choose(candidates: Iterable[MemoryPlan], room: Room) -> MemoryPlan | None:
     """The first plan that fits; None if none does."""
     return next((plan for plan in candidates if plan.fits(room)), None)
+
+
+def resident_bytes(plan: MemoryPlan, model: PlannedModel, room: Room) -> int:
+    """Bytes of the denoiser's blocks that may stay on the GPU under `group`, so that only the others are copied at
+    every step: what is free beyond the plan's peak. The working memory is left free once more, since it is an estimate,
+    and running out costs a picture more than a few blocks."""
+    if plan.placement != "group" or not model.on_gpu:
+        return 0
+    spare = room.device - plan.device.highest - highest_working_bytes(model, plan.form, tiled=plan.tiled)
+    return max(0, int(spare / _MARGIN))
 
 
 def smaller_than(plan: MemoryPlan, candidates: Iterable[MemoryPlan]) -> list[MemoryPlan]:

@@ -24,6 +24,7 @@ from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.cpu_limits import require_runnable
 from app.engines.diffusers.load.digests import Digests
 from app.engines.diffusers.load.errors import log
+from app.engines.diffusers.load.group_offload import resident_bytes_of
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.precision import choose_dtype, dtype_name, exact_parts
 from app.engines.diffusers.load.preview_vae import load_preview_vae
@@ -70,7 +71,8 @@ class Loader:
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
         attention = apply_attention(pipeline, load_plan.attention, self._device)
-        load_plan = dataclasses.replace(load_plan, attention=attention)
+        resident = resident_bytes_of(pipeline) if load_plan.resident_bytes else 0
+        load_plan = dataclasses.replace(load_plan, attention=attention, resident_bytes=resident)
         most, most_bytes = self._settings.lora_cache_max, self._settings.lora_cache_bytes
         quantized = load_plan.compression.quantized
         model = LoadedModel(
@@ -81,7 +83,7 @@ class Loader:
             part_bytes=part_bytes(pipeline),
             loras=LoraCache(pipeline, spec.id, most=most, most_bytes=most_bytes, quantized=quantized),
             prompts=PromptCache(self._settings.prompt_cache_bytes),
-            needed_bytes=load_plan.needed_bytes,
+            needed_bytes=load_plan.needed_bytes + resident,
             records=records,
             preview_vae=load_preview_vae(spec, self._settings, self._device, load_plan.dtype),
         )

@@ -14,9 +14,10 @@ from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression
 @dataclass(frozen=True)
 class LoadPlan:
     """`exact` are parts that run in float32 instead of `dtype`. `attention` is `native` or `xformers`; `tiles`: the VAE
-    always works in tiles; `plan` is the placement; `pinned`: group offloading keeps page-locked copies; `compression`:
-    which weights are stored in fewer bits, `form` its name; `order`: the parts in the order in which they are loaded;
-    `needed_bytes` the estimated memory on the device, `working_bytes` what of it is not weights."""
+    always works in tiles; `plan` is the placement; `pinned`: group offloading keeps page-locked copies, and blocks of
+    up to `resident_bytes` on the device; `compression`: which weights are stored in fewer bits, `form` its name;
+    `order`: the parts in the order in which they are loaded; `needed_bytes` the estimated memory on the device,
+    `working_bytes` what of it is not weights."""
 
     device: torch.device
     dtype: torch.dtype
@@ -25,6 +26,7 @@ class LoadPlan:
     tiles: bool = False
     plan: Plan = "none"
     pinned: bool = True
+    resident_bytes: int = 0
     compression: Compression = UNCOMPRESSED
     form: str = ""
     order: tuple[str, ...] = ()
@@ -35,6 +37,11 @@ class LoadPlan:
     def parkable(self) -> bool:
         """Whether its weights can be moved to main memory and back."""
         return self.plan == "none" and self.compression.movable
+
+    @property
+    def holds_device(self) -> bool:
+        """Whether weights are on the device while nothing is drawn."""
+        return self.plan == "none" or self.resident_bytes > 0
 
     @property
     def whole_parts(self) -> bool:

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers.hooks import apply_group_offloading
 
-from app.core.memory_parts import DENOISERS
 from app.core.memory_plan import Plan
 from app.core.request import GenerationRequest
+from app.engines.diffusers.load.group_offload import offload_groups
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.model_offload import offload_parts
 
-_CPU = torch.device("cpu")
 _TILE_SIDE = 512  # pixels: decoding a tile takes a quarter of the memory of 1024
 _USUAL_SIDE = 1024  # pixels, of a pipeline without a default size
 
@@ -26,7 +24,7 @@ def place(pipeline: Any, load_plan: LoadPlan) -> None:
     if load_plan.plan == "model":
         offload_parts(pipeline, device)
     elif load_plan.plan == "group":
-        _offload_groups(pipeline, device, pinned=load_plan.pinned)
+        offload_groups(pipeline, device, pinned=load_plan.pinned, resident_bytes=load_plan.resident_bytes)
     elif load_plan.plan == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
@@ -77,27 +75,3 @@ def pixels_of(pipeline: Any, request: GenerationRequest) -> int:
     sample, factor = getattr(pipeline, "default_sample_size", None), getattr(pipeline, "vae_scale_factor", None)
     own = sample * factor if isinstance(sample, int) and isinstance(factor, int) else _USUAL_SIDE
     return (request.width or own) * (request.height or own)
-
-
-def _offload_groups(pipeline: Any, device: torch.device, *, pinned: bool) -> None:
-    """Group offloading: by block for the denoiser, with prefetch, since its layers always run in the same order; by
-    layer for the other parts, which run once or twice and not always from their first layer. Without `pinned` each
-    block is page-locked when it is copied, which takes longer and no second copy of the denoiser."""
-    for name, part in pipeline.components.items():
-        if not isinstance(part, torch.nn.Module):
-            continue
-        if not getattr(part, "_supports_group_offloading", True):
-            part.to(device)
-        elif name.startswith(DENOISERS):
-            ahead = device.type == "cuda"
-            apply_group_offloading(
-                part,
-                device,
-                _CPU,
-                offload_type="block_level",
-                num_blocks_per_group=1,
-                use_stream=ahead,
-                low_cpu_mem_usage=ahead and not pinned,
-            )
-        else:
-            apply_group_offloading(part, device, _CPU, offload_type="leaf_level")

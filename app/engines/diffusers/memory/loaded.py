@@ -74,13 +74,13 @@ class LoadedModel:
     def describe(self, shared_bytes: int = 0, *, parked: bool = False) -> ResidentModel:
         """The model for listings. `shared_bytes` are counted with another model; `parked`: it is in the RAM cache."""
         in_ram = parked or self.device.type == "cpu" or self.load_plan.plan != "none"
-        own = self.size - shared_bytes
+        own, resident = self.size - shared_bytes, self.load_plan.resident_bytes
         return ResidentModel(
             model_id=self.spec.id,
             device=str(self.device),
             dtype=dtype_name(self.dtype),
-            device_bytes=0 if in_ram else own,
-            host_bytes=own if in_ram else 0,
+            device_bytes=resident if in_ram else own,
+            host_bytes=own - resident if in_ram else 0,
             shared_bytes=shared_bytes,
             offload=self.load_plan.plan,
             needed_bytes=self.needed_bytes,

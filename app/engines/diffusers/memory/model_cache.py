@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -12,6 +13,7 @@ from app.core.memory_use import MemoryChange
 from app.core.parking import count_to_evict, evictions_to_park, reserve_bytes
 from app.engines.base import ResidentModel
 from app.engines.diffusers.load.errors import MEMORY_ERRORS, log
+from app.engines.diffusers.load.group_offload import stream_all
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import free_bytes, gigabytes, memory_use, release
 from app.monitoring.resources import ram_bytes
@@ -113,7 +115,8 @@ class ModelCache:
         for model in self._models.values():
             if model.load_plan.plan == "none":
                 weights |= model.weights
-        return sum(size for part, size in weights.items() if part not in held)
+        blocks = sum(model.load_plan.resident_bytes for model in self._models.values())
+        return blocks + sum(size for part, size in weights.items() if part not in held)
 
     def reclaimable_ram(self) -> int:
         """Bytes of main memory that dropping the parked and the offloaded models would free."""
@@ -127,10 +130,11 @@ class ModelCache:
 
     def make_room(self, model_id: str, needed: int, held: Collection[int] = ()) -> int:
         """Evict the least recently used models until `needed` bytes are free, or none is left; returns the free bytes.
-        The parts `held` stay on the device."""
+        The parts `held` stay on the device. Of an offloaded model only its blocks there are moved to main memory."""
         while (evicted := self._next_to_evict(needed)) is not None:
             log.info("%s: needs %s; evicting %s", model_id, gigabytes(needed), evicted)
-            self._evict(evicted, held)
+            if not self._stream_all(evicted):
+                self._evict(evicted, held)
         return free_bytes(self._device)
 
     def make_ram_room(self, model_id: str, needed: int) -> int:
@@ -167,16 +171,30 @@ class ModelCache:
         release()
         log.info("%s: %s; %s", model_id, how, MemoryChange(before, memory_use(self._device)))
 
+    def _stream_all(self, model_id: str) -> bool:
+        """Move the blocks of an offloaded model that stay on the device to main memory; False if it has none, or has to
+        go since there are too many models."""
+        model = self._models[model_id]
+        if self._has_too_many() or not model.load_plan.resident_bytes:
+            return False
+        stream_all(model.pipeline, self._device, pinned=model.load_plan.pinned)
+        self._models[model_id] = replace(model, load_plan=replace(model.load_plan, resident_bytes=0))
+        release()
+        return True
+
+    def _has_too_many(self) -> bool:
+        return 0 < self._most <= len(self._models)
+
     def _in_use(self) -> set[int]:
         return {part for model in self._models.values() for part in model.weights}
 
     def _next_to_evict(self, needed: int) -> str | None:
         """The id of the next model to evict; None when there is enough room. Above `most` any model, for memory only
-        one that is not offloaded."""
-        too_many = 0 < self._most <= len(self._models)
+        one that holds some of the device."""
+        too_many = self._has_too_many()
         if not too_many and free_bytes(self._device) >= needed:
             return None
-        return next((id for id, model in self._models.items() if too_many or model.load_plan.plan == "none"), None)
+        return next((id for id, model in self._models.items() if too_many or model.load_plan.holds_device), None)
 
 
 class RamCache:

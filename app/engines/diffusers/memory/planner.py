@@ -23,6 +23,7 @@ from app.core.memory_plan import (
     highest_working_bytes,
     loading_order,
     plans,
+    resident_bytes,
     smaller_than,
     smaller_than_killed,
 )
@@ -54,8 +55,9 @@ class Planning:
 @dataclass
 class _Chosen:
     """The plan of a model, one of `allowed`, which come from `candidates`. After it ran out of memory `smaller` are
-    those to choose from next; `first_form` is that of the plan that ran out first. `killed` names a plan that is
-    avoided because the kernel killed a worker under it."""
+    those to choose from next; `first_form` is that of the plan that ran out first. Blocks of `resident_bytes` stay on
+    the device; `all_streamed` if it ran out with some. `killed` names a plan that is avoided because the kernel killed
+    a worker under it."""
 
     spec: ModelSpec
     dtype: torch.dtype
@@ -63,6 +65,8 @@ class _Chosen:
     candidates: Sequence[MemoryPlan] = field(repr=False)
     allowed: Sequence[MemoryPlan] = field(repr=False)
     first_form: str
+    resident_bytes: int = 0
+    all_streamed: bool = False
     killed: str = ""
     smaller: Sequence[MemoryPlan] = field(default=(), repr=False)
 
@@ -107,11 +111,13 @@ class MemoryPlanner:
         avoided = _avoided(planning.candidates, killed, plan)
         if avoided:
             log.warning("%s: the kernel killed a worker under the memory plan %s; now %s", spec.id, avoided, plan.name)
+        all_streamed = before is not None and same and before.all_streamed
+        resident = 0 if all_streamed else resident_bytes(plan, planning.model, room)
         self._chosen[spec.id] = _Chosen(
-            spec, load_plan.dtype, plan, planning.candidates, candidates, first_form, avoided
+            *(spec, load_plan.dtype, plan, planning.candidates, candidates, first_form, resident, all_streamed, avoided)
         )
         self._settings.plan_history.begin(spec.id, plan.name)
-        return _with_plan(load_plan, plan, planning.model)
+        return dataclasses.replace(_with_plan(load_plan, plan, planning.model), resident_bytes=resident)
 
     def step_down(self, spec: ModelSpec, *, same_form_first: bool = False) -> bool:
         """Note that memory ran out under the plan chosen last; True if there is a smaller one for the next load. With
@@ -122,6 +128,9 @@ class MemoryPlanner:
         smaller = smaller_than(chosen.plan, chosen.candidates)
         if same_form_first:
             smaller.sort(key=lambda plan: plan.form != chosen.plan.form)
+        if chosen.resident_bytes:
+            smaller.insert(0, chosen.plan)
+            chosen.all_streamed = True
         chosen.smaller = smaller
         return bool(smaller)
 

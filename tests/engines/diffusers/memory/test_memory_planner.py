@@ -16,12 +16,15 @@ from app.core.memory_plan import Room
 from app.engines.diffusers import engine as engine_module
 from app.engines.diffusers import loader as loader_module
 from app.engines.diffusers.engine import DiffusersEngine
+from app.engines.diffusers.load import build as build_module
 from app.engines.diffusers.load import parts as parts_module
+from app.engines.diffusers.memory import model_cache as model_cache_module
 from app.engines.diffusers.memory import planner as planner_module
 from app.errors import ModelUnavailable, OutOfMemory
 from tests.engines.diffusers.generate.control import Recorder
 
 GPU = torch.device("cuda:0")
+WORKING = 1000  # bytes that a part takes beside its weights, of the fixture
 HOST = 500_000_000  # main memory that a GPU worker needs beside weights
 
 
@@ -289,3 +292,64 @@ def test_without_a_smaller_plan_the_same_one_is_taken(settings, spec_of, ask):
     settings = dataclasses.replace(settings, quantization="none", plan_history=History("32 bit, none"))
     made = DiffusersEngine(settings).generate(spec_of("flux"), ask(), Recorder())
     assert (made.effective["memory_plan"], made.warnings) == ("32 bit, none", ())
+
+
+def staying_in(gpu, monkeypatch):
+    """What the loader was told may stay on the GPU, load by load; it then stays, all of it."""
+    told = []
+    monkeypatch.setattr(build_module, "place", lambda _, load_plan: told.append(load_plan.resident_bytes))
+    monkeypatch.setattr(loader_module, "resident_bytes_of", lambda _: told[-1])
+    return told
+
+
+def test_under_group_what_has_room_stays_on_the_device(gpu, monkeypatch):
+    plan = plan_needing(gpu, "16 bit, group", "flux", quantization="none")
+    told = staying_in(gpu, monkeypatch)
+    gpu.total = plan.device.highest + WORKING + 2100
+    model = gpu.load("flux", offload="group", quantization="none")
+    assert told == [2000]  # a twentieth more is left, as for all weights
+    assert model.describe().device_bytes == 2000
+    assert model.describe().host_bytes == model.size - 2000
+    assert model.needed_bytes == plan.device.highest + 2000
+
+
+def test_nothing_stays_where_only_the_plan_fits(gpu, monkeypatch):
+    plan = plan_needing(gpu, "16 bit, group", "flux", quantization="none")
+    told = staying_in(gpu, monkeypatch)
+    gpu.total = plan.device.highest + WORKING
+    gpu.load("flux", offload="group", quantization="none")
+    assert told == [0]
+
+
+def test_after_memory_ran_out_all_blocks_are_streamed_before_a_smaller_plan(gpu, monkeypatch, spec_of):
+    plan = plan_needing(gpu, "16 bit, group", "flux", quantization="none")
+    told = staying_in(gpu, monkeypatch)
+    gpu.total = plan.device.highest + 10_000
+    loader = loader_module.Loader(gpu.settings, GPU, gpu.model_cache)
+    spec = spec_of("flux", dtype="bfloat16", attention="native", quantization="none", offload="group")
+    for expected in (True, False):
+        loader.load(spec, Recorder())
+        assert gpu.model_cache.get(spec).load_plan.plan == "group"
+        gpu.model_cache.remove(spec.id)
+        if expected:
+            assert loader.planner.step_down(spec)
+    assert told[0] > 0
+    assert told[1] == 0
+    loader.planner.forget(spec)
+    loader.load(spec, Recorder())
+    assert told[2] == told[0]
+
+
+def test_blocks_that_stay_make_room_for_another_model(gpu, monkeypatch):
+    plan = plan_needing(gpu, "16 bit, group", "flux", quantization="none")
+    whole = plan_needing(gpu, "16 bit, none", "sd15", quantization="none").device.highest
+    staying_in(gpu, monkeypatch)
+    streamed = []
+    monkeypatch.setattr(model_cache_module, "stream_all", lambda *_, **__: streamed.append("flux"))
+    gpu.total = max(plan.device.highest + WORKING + 2 * whole, whole + 10)
+    gpu.load("flux", offload="group", quantization="none")
+    gpu.load("sd15", offload="none", quantization="none")
+    assert streamed == ["flux"]
+    listed = {model.model_id: model.device_bytes for model in gpu.model_cache.resident_models()}
+    assert set(listed) == {"flux", "sd15"}
+    assert listed["flux"] == 0

@@ -7,7 +7,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from app.api import a1111, access_log, openai, routing, v1
-from app.api.http import conditional, drain, headers, prefix, problems, request_body
+from app.api.http import compression, conditional, drain, headers, prefix, problems, request_body
 from app.api.http.application import Application
 from app.api.http.problems import refuse
 from app.api.http.request_body import ApiRequest
@@ -82,6 +82,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     request_body.register(app, settings)
     request_metrics.register(app, lambda: routing.current_policy().facade)
     access_log.register(app)
+    compression.register(app)
     problems.register(app)
     headers.register(app, settings)
     conditional.register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -37,6 +38,7 @@ class Warmup:
             return None
         started = time.monotonic()
         self._import()
+        _exempt_from_collection()
         log.info("The libraries of the models were imported in %.1f s", time.monotonic() - started)
         return self._load(preload, blames_device)
 
@@ -70,3 +72,10 @@ class Warmup:
                     return error
                 log.error("Could not load %s (PRELOAD): %s", spec.id, to_public_error(error, {}).detail)
         return None
+
+
+def _exempt_from_collection() -> None:
+    """Let the garbage collector pass over what is there now. The libraries' objects live as long as the process, and
+    looking through them takes 0.4 s each time a model is removed."""
+    gc.collect()
+    gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,13 @@ RequestMaker = Callable[..., GenerationRequest]
 @pytest.fixture(scope="session", autouse=True)
 def _torch_threads():
     torch.set_num_threads(TORCH_THREADS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_exempt_from_collection():
+    """As in a worker that has imported them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

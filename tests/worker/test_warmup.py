@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 from app.core.catalog import ModelSpec
@@ -96,3 +97,20 @@ def test_a_device_that_fails_meanwhile_is_tested_by_the_next_process(new_harness
     harness.start(engine, card=card)
     harness.completed(job_id)
     assert card.tests == 1
+
+
+def test_what_was_imported_is_exempt_from_garbage_collection(harness: Harness, engine: FakeEngine) -> None:
+    gc.unfreeze()
+    job_id = harness.submit()
+    harness.start(engine)
+    harness.completed(job_id)
+    assert gc.get_freeze_count() > 0
+
+
+def test_with_preload_none_nothing_is(new_harness, engine: FakeEngine) -> None:
+    harness = new_harness(PRELOAD="none")
+    gc.unfreeze()
+    job_id = harness.submit()
+    harness.start(engine)
+    harness.completed(job_id)
+    assert gc.get_freeze_count() == 0

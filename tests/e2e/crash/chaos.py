@@ -14,7 +14,7 @@ import psutil
 
 from tests.processes import family_of, is_gone
 
-PAUSE_SECONDS = (0.2, 0.8)  # between two blows
+PAUSE_SECONDS = 0.5  # between two blows, on average
 
 
 class Chaos:
@@ -22,12 +22,19 @@ class Chaos:
     names. A frozen process goes on after `lease` seconds or some more. With `workers_only` the others are spared."""
 
     def __init__(
-        self, supervisor_pid: Callable[[], int], roles: Path, *, lease: float, workers_only: bool = False
+        self,
+        supervisor_pid: Callable[[], int],
+        roles: Path,
+        *,
+        lease: float,
+        pause: float = PAUSE_SECONDS,
+        workers_only: bool = False,
     ) -> None:
         self._roles = roles
         self._blows_at_others = 0 if workers_only else 1
         self._supervisor_pid = supervisor_pid
         self._lease = lease
+        self._pause = pause
         self._seen: dict[int, psutil.Process] = {}
         self._frozen: dict[int, float] = {}  # pid → when it goes on
         self._strike_at = 0.0
@@ -38,7 +45,7 @@ class Chaos:
         self._take_stock()
         self._thaw(time.monotonic())
         if time.monotonic() >= self._strike_at:
-            self._strike_at = time.monotonic() + random.uniform(*PAUSE_SECONDS)
+            self._strike_at = time.monotonic() + self._pause * random.uniform(0.4, 1.6)
             self._strike()
 
     def calm(self) -> None:

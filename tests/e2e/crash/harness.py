@@ -15,7 +15,7 @@ from app.config import load_settings
 from app.core.job import JobStatus
 from app.errors import DatabaseUnavailable
 from app.services.context import AppContext, open_context
-from tests.e2e.crash.chaos import Chaos
+from tests.e2e.crash.chaos import PAUSE_SECONDS, Chaos
 from tests.e2e.crash.clients import Client, Memory
 from tests.e2e.crash.hostility import Hostility
 from tests.e2e.crash.machine import Machine
@@ -84,6 +84,7 @@ class CrashTest:
         jobs_per_second: float = 15.0,
         hostile: bool = False,
         machine: Machine | None = None,
+        pause: float = PAUSE_SECONDS,
     ) -> None:
         self._machine = machine or Machine({})
         self._logs = folder / "logs"
@@ -117,7 +118,7 @@ class CrashTest:
         self._url = f"http://127.0.0.1:{self._environment['PORT']}"
         self._memory = Memory()
         self._clients = [Client(self._url, self._memory, jobs_per_second / CLIENTS) for _ in range(CLIENTS)]
-        self._chaos = Chaos(lambda: self._supervisor.pid, roles, lease=LEASE_SECONDS, workers_only=hostile)
+        self._chaos = Chaos(lambda: self._supervisor.pid, roles, lease=LEASE_SECONDS, pause=pause, workers_only=hostile)
         self._hostility = Hostility(self._url, folder / "hostile") if hostile else None
         self._context: AppContext | None = None
 

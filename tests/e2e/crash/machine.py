@@ -19,18 +19,19 @@ from tests.e2e.crash.clock import JUMPS
 
 Fault = tuple[Callable[[], None], Callable[[], None]]  # what begins it and what ends it
 LASTING_SECONDS = (2.0, 5.0)
-PAUSE_SECONDS = (1.0, 3.0)
+PAUSE_SECONDS = 2.0  # between two faults, on average
 
 
 class Machine:
     """`look` begins and ends faults in their turn, so that a long run has each of them often. `left_out` says which
     could not be tried here and why."""
 
-    def __init__(self, faults: Mapping[str, Fault]) -> None:
+    def __init__(self, faults: Mapping[str, Fault], pause: float = PAUSE_SECONDS) -> None:
         self._faults = faults
+        self._pause = pause
         self._turns: list[str] = []
         self._present: str | None = None
-        self._next = time.monotonic() + random.uniform(*PAUSE_SECONDS)
+        self._next = time.monotonic() + self._pause * random.uniform(0.5, 1.5)
         self.done: Counter[str] = Counter()
         self.left_out: list[str] = []
 
@@ -39,7 +40,7 @@ class Machine:
             return
         if self._present is not None:
             self.calm()
-            self._next = time.monotonic() + random.uniform(*PAUSE_SECONDS)
+            self._next = time.monotonic() + self._pause * random.uniform(0.5, 1.5)
             return
         if not self._turns:
             self._turns = random.sample(sorted(self._faults), len(self._faults))

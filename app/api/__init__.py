@@ -30,6 +30,7 @@ from app.api.native import (
     remote_models,
     schedulers,
     session,
+    upscale,
     webhooks,
 )
 from app.api.schemas.problems import Problem
@@ -98,6 +99,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
         models,
         loras,
         schedulers,
+        upscale,
         remote_models,
         provider_webhooks,
         queue,

@@ -186,6 +186,7 @@ def _local_worker(
             prompt_cache_bytes=settings.prompt_cache_bytes,
             disk_floor_bytes=settings.disk_floor_bytes,
             plan_history=StoredPlanHistory(context, worker_id(platform.node(), os.getpid(), suffix), device_id(kind)),
+            upscaler_of=context.catalog.upscaler,
         )
     )
     return Worker(

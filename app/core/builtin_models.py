@@ -6,6 +6,8 @@ A MODEL_ line in the environment with the same name replaces one.
 
 DEFAULT_MODEL_ID = "demo"
 BUILTIN_FOLDER = "builtin/"  # of the models that come with the code
+BUILTIN_UPSCALER_ID = "drawings-x2"
+LANCZOS_REPO = "builtin/lanczos"  # no file: the upscaler that needs no weights
 
 # FLUX shifts its noise levels by the size, which Heun's class cannot.
 _FLUX = (
@@ -204,6 +206,14 @@ BUILTIN_MODEL_LINES = {
         ' "defaults": {"width": 768, "height": 512, "guidance_scale": 1.0, "num_frames": 121, "fps": 24},'
         ' "limits": {"min_width": 256, "min_height": 256, "multiple_of": 32, "max_images": 1, "frame_step": 8},'
         ' "example_prompts": ["waves roll onto a pebble beach, gulls call in the distance"]}'
+    ),
+    "MODEL_21": (
+        "drawings-x2;builtin/upscaler/drawings-x2.safetensors;Built-in: doubles flat drawings;local;false;"
+        '{"kind": "upscaler"}'
+    ),
+    "MODEL_22": (
+        "lanczos;builtin/lanczos;Built-in: resamples, without a model;local;false;"
+        '{"kind": "upscaler", "aliases": ["resample"]}'
     ),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -29,6 +29,7 @@ RemoteSource = Literal["replicate", "openai"]
 Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
 Group = Literal["built-in", "image", "edit", "video", "provider"]
+Kind = Literal["model", "upscaler"]
 Lane = Literal["local", "remote"]
 Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
@@ -133,6 +134,8 @@ class ModelOptions(_Frozen):
     """The optional JSON at the end of a `MODEL_…` line. `tasks`, `schedulers`, `prediction` and `prompt_weights`, where
     the line states none, are read from the model's files."""
 
+    kind: Kind = "model"
+    file: str | None = Field(default=None, pattern=r"\.(?i:safetensors)$", max_length=500)
     aliases: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     fixed_steps: int | None = Field(default=None, ge=1, le=1000)
     steps: dict[Literal["min", "max", "default"], int] | None = None
@@ -234,7 +237,16 @@ class ModelSpec(_Frozen):
                 raise ValueError(f"{name} is for models that run here, not at a provider")
         if self.options.gguf is not None and self.is_gguf:
             raise ValueError("the model is a .gguf file itself; remove the option gguf")
+        if self.is_upscaler and self.lane == "remote":
+            raise ValueError("an upscaler runs here: its source must be huggingface or local")
+        if self.options.file is not None and not (self.is_upscaler and self.source == "huggingface"):
+            raise ValueError("file names the weights of an upscaler in a repository of the hub")
         return self
+
+    @property
+    def is_upscaler(self) -> bool:
+        """Whether it enlarges pictures instead of drawing them."""
+        return self.options.kind == "upscaler"
 
     @property
     def is_gguf(self) -> bool:
@@ -272,12 +284,16 @@ class ModelSpec(_Frozen):
 
 
 class Catalog:
-    """The models of this installation by id, in display order, and the default model, given by any of its names."""
+    """The models of this installation by id, in display order, and the default model, given by any of its names.
+
+    Upscalers have names and lists of their own: no request to draw is sent to one.
+    """
 
     def __init__(self, specs: Iterable[ModelSpec], default_name: str) -> None:
-        self._specs = {spec.id: spec for spec in specs}
-        own_first = sorted(self, key=lambda spec: spec.id in BUILTIN_IDS)  # the operator's lines win
-        self._names = ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in own_first)
+        self.everything = tuple(specs)
+        self._specs = {spec.id: spec for spec in self.everything if not spec.is_upscaler}
+        self._upscalers = {spec.id: spec for spec in self.everything if spec.is_upscaler}
+        self._names, self._upscaler_names = _names_of(self._specs.values()), _names_of(self._upscalers.values())
         default_id = self._names.find(default_name)
         if default_id is None:
             raise ConfigurationError(
@@ -301,9 +317,28 @@ class Catalog:
             raise UnknownModel(f"There is no model {str(name)[:100]!r}.{meant} Known models: {', '.join(self._specs)}.")
         return self._specs[found]
 
+    @property
+    def upscalers(self) -> Sequence[ModelSpec]:
+        """Those of the operator first."""
+        return sorted(self._upscalers.values(), key=lambda spec: spec.id in BUILTIN_IDS)
+
+    def upscaler(self, name: str) -> ModelSpec:
+        """The upscaler called `name` (id, alias or repository, in any case). Raises UnknownModel."""
+        found = self._upscaler_names.find(name)
+        if found is None:
+            known = ", ".join(self._upscalers)
+            raise UnknownModel(f"There is no upscaler {name[:100]!r}. Known upscalers: {known}.")
+        return self._upscalers[found]
+
     def id_of(self, name: str) -> str:
-        """The id of the model called `name`; `name` itself for one that is not, or no longer, in the catalogue."""
-        return self._names.find(name) or name
+        """The id of the model or upscaler called `name`; `name` itself for one that is not, or no longer, in the
+        catalogue."""
+        return self._names.find(name) or self._upscaler_names.find(name) or name
+
+
+def _names_of(specs: Iterable[ModelSpec]) -> ModelNames:
+    own_first = sorted(specs, key=lambda spec: spec.id in BUILTIN_IDS)  # the operator's lines win
+    return ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in own_first)
 
 
 def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:

@@ -10,6 +10,7 @@ from app.core.field_aliases import SETTING_ALIASES
 from app.core.json_values import AliasedBody, Body, FiniteFloat, Integer
 from app.core.repaint import Area, Fill
 from app.core.schedulers.names import Sigmas, TimestepSpacing
+from app.core.upscaling import UpscaleChoice
 
 SEED_MAX = 2**32 - 1  # supported by all providers and file formats
 RANDOM_SEED = -1
@@ -95,4 +96,7 @@ class GenerationSettings(AliasedBody):
     )
     inpaint_fill: Fill | None = Field(
         default=None, description="What the masked part starts from: original, blur (colours around it) or noise."
+    )
+    upscale: UpscaleChoice | None = Field(
+        default=None, description="A second pass: the picture is enlarged and drawn over, by models that can (img2img)."
     )

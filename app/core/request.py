@@ -41,12 +41,14 @@ from app.core.tasks import (
     DEFAULT_STRENGTH,
     TEXT_TASKS,
     TXT2IMG,
+    UPSCALE,
     VIDEO_TASKS,
     Task,
     as_video,
     steps_run,
     task_from_a_picture,
 )
+from app.core.upscaling import Upscale, choose_second_pass
 from app.core.videos import nearest_frames
 from app.errors import FieldError, InvalidRequest
 
@@ -151,6 +153,7 @@ class GenerationRequest(BaseModel):
     inpaint_area: Area | None = None
     inpaint_padding: int | None = None
     inpaint_fill: Fill | None = None
+    upscale: Upscale | None = None
     pictures: tuple[InputRef, ...] = ()
     rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
@@ -172,18 +175,21 @@ class GenerationRequest(BaseModel):
 
     @property
     def steps_run(self) -> int:
-        """Denoising steps that are actually run per picture: starting from a picture skips the first ones. 0 for a
-        provider's model, which reports its own."""
-        if self.remote is not None:
+        """Denoising steps that are actually run per picture, in both passes: starting from a picture skips the first
+        ones. 0 for a provider's model, which reports its own, and for an upscaler, which reports its tiles."""
+        if self.remote is not None or self.task == UPSCALE:
             return 0
-        return steps_run(self.num_inference_steps, self.strength)
+        second = 0 if self.upscale is None else self.upscale.steps_run
+        return steps_run(self.num_inference_steps, self.strength) + second
 
     def settings(self) -> dict[str, Any]:
         """The settings as shown in a status, which clients may send again. Pictures have no length, and what says how
         a mask is used is only in requests with one."""
         others = set() if self.task in VIDEO_TASKS else {"num_frames", "fps"}
         others |= set() if self.task == "inpaint" else set(REPAINT_FIELDS)
-        return self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - others)
+        others |= {"upscale"} if self.upscale is None else set()
+        dumped = self.model_dump(mode="json", include=set(GenerationSettings.model_fields) - others)
+        return dumped | ({"num_inference_steps": None} if self.task == UPSCALE else {})
 
     def inputs(self) -> dict[str, Any]:
         """References to the input pictures by slot; empty without any."""
@@ -198,6 +204,8 @@ class GenerationRequest(BaseModel):
 def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:
     """The model of `request`: from the catalogue, or a provider's model without an entry. Raises
     UnknownModel."""
+    if request.task == UPSCALE:
+        return catalog.upscaler(request.model_id)
     call = request.remote
     if call is None:
         return catalog.get(request.model_id)
@@ -266,6 +274,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         problems=problems,
     )
     num_frames, fps = _resolve_length(wanted, spec, warnings, problems)
+    upscale = choose_second_pass(wanted.upscale, spec, task=task, size=(width, height), steps=steps, problems=problems)
     scheduler = choose(
         wanted,
         spec.defaults,
@@ -313,6 +322,7 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
         prompt_weighting=read.weighting,
         **{name: getattr(scheduler, name) for name in SCHEDULER_FIELDS},
         **repaint,
+        upscale=upscale,
         remote=_remote_call(wanted, spec) if spec.lane == "remote" else None,
     )
     return Resolved(request, tuple(warnings))

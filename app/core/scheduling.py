@@ -80,7 +80,7 @@ def can_merge(request: GenerationRequest) -> bool:
     """Whether other jobs may be merged with it. Not with a rerun, whose picture must be identical bit by bit."""
     alone = request.num_images > 1 or request.rerun_of is not None or request.remote is not None
     # The prompts of one call have one length.
-    alone = alone or request.prompt_weighting == "auto" or bool(request.clip_skip)
+    alone = alone or request.prompt_weighting == "auto" or bool(request.clip_skip) or request.upscale is not None
     return request.task == TXT2IMG and not alone
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-Task = Literal["txt2img", "img2img", "inpaint", "edit", "txt2video", "img2video"]
+Task = Literal["txt2img", "img2img", "inpaint", "edit", "txt2video", "img2video", "upscale"]
 TXT2IMG: Task = "txt2img"
+UPSCALE: Task = "upscale"  # of upscalers, which no pipeline runs
 TASKS: tuple[Task, ...] = ("txt2img", "img2img", "inpaint", "edit", "txt2video", "img2video")
 TEXT_TASKS: frozenset[Task] = frozenset({"txt2img", "txt2video"})
 VIDEO_TASKS: tuple[Task, ...] = ("txt2video", "img2video")

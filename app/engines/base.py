@@ -21,10 +21,10 @@ from app.core.memory_plan import Offload, Plan
 from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyPolicy, SafetyResult
-from app.errors import Cancelled, CyberImageError
+from app.errors import Cancelled, CyberImageError, UnknownModel
 
 Pixels = npt.NDArray[np.uint8]
-Inputs = Mapping[str, Pixels]  # by slot; (height, width, 3) RGB, a mask (height, width), white = repaint
+Inputs = Mapping[str, Pixels]  # by slot; (height, width, 3) RGB, to upscale also RGBA; a mask (height, width)
 NO_INPUTS: Inputs = MappingProxyType({})
 
 
@@ -238,6 +238,11 @@ class LoraEngine(Engine, Protocol):
 EngineFactory = Callable[[], Engine]
 
 
+def no_upscaler(name: str) -> ModelSpec:
+    """The upscalers of an engine outside of a worker."""
+    raise UnknownModel(f"There is no upscaler {name!r} here.")
+
+
 @dataclass(frozen=True)
 class EngineSettings:
     """`root` and then `model_cache_dir` are where a relative `local` repo is looked for.
@@ -247,6 +252,8 @@ class EngineSettings:
     are refused, with `no_gpu_reason`. Where downloads are kept (HF_HOME) and the token (HF_TOKEN) are read from the
     environment by huggingface_hub itself. `previews`: publish previews while an image is generated.
     `safety_checker` (empty = none) and `safety_policy` hold for every model whose catalogue line states none.
+
+    `upscaler_of` finds the upscaler of a second pass by its id.
 
     The others are the settings of the same names (app/config/models.py, loras.py and storage.py); 0 means no limit.
     """
@@ -276,6 +283,7 @@ class EngineSettings:
     prompt_cache_bytes: int = 2**28
     disk_floor_bytes: int = 0
     plan_history: PlanHistory = field(default_factory=NoPlanHistory)
+    upscaler_of: Callable[[str], ModelSpec] = no_upscaler
 
     def places_of(self, name: str) -> tuple[Path, ...]:
         """The paths at which a local model or file named in the catalogue may be, in search order."""

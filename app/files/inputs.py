@@ -47,7 +47,7 @@ class UnusablePicture(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright picture, RGB (a mask: L). `notes` describe the conversions."""
+    """An upright picture, RGB (a mask: L, by `decode_whole` also RGBA). `notes` describe the conversions."""
 
     picture: Image.Image
     notes: tuple[str, ...] = ()
@@ -73,6 +73,16 @@ def decode(data: bytes, role: Role, *, max_pixels: int, channel: Channel = "lumi
         if role == "mask" and channel == "alpha":
             return _mask_of_alpha(opened)
         return _converted(opened, role)
+
+
+def decode_whole(data: bytes, *, max_pixels: int) -> Decoded:
+    """The picture with its transparency: RGBA where it has any, else RGB. Raises UnusablePicture."""
+    with _opened(data, max_pixels) as opened:
+        opened.load()
+        if not opened.has_transparency_data:
+            return _converted(opened, "image")
+        picture = ImageOps.exif_transpose(opened)
+        return Decoded(picture if picture.mode == "RGBA" else picture.convert("RGBA"))
 
 
 def text_of(data: bytes, *, max_pixels: int) -> dict[str, str]:
@@ -129,7 +139,7 @@ def match(mask: Decoded, size: tuple[int, int]) -> Decoded:
 
 
 def pixels_of(png: bytes) -> npt.NDArray[np.uint8]:
-    """The pixels of a PNG made by `encode`: height × width × 3, of a mask height × width."""
+    """The pixels of a PNG made by `encode`: height × width × 3, or × 4 with transparency; of a mask height × width."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
         return np.asarray(picture)
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from app.core.lineage import made_from
 from app.core.prediction import shown_input
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
 from app.core.schedulers.table import BY_NAME
 from app.core.sent_settings import reported
-from app.core.tasks import TEXT_TASKS, Task
+from app.core.tasks import TEXT_TASKS, UPSCALE, Task
 from app.version import __version__
 
 MANIFEST_KEY = "cyberimage"
@@ -48,9 +49,11 @@ def build_manifest(
     that was sent; settings that are not in it are null. `native_input`: the client wrote it; `input` is what was
     accepted.
     """
+    sources = [{"image_id": source.image_id, "how": source.how} for source in made_from(request)]
     again: dict[str, Any] = {"rerun_of": request.rerun_of.image_id} if request.rerun_of is not None else {}
     negative_prompt, settings = reported(request, effective)
-    part = request.inpaint_area == "masked"  # width and height are those of the part that was drawn
+    # Then width and height are those of the part that was drawn, or of the first pass.
+    kept = request.inpaint_area == "masked" or (request.upscale is not None and request.task != UPSCALE)
     if request.remote is None:
         settings["num_images"] = 1
     elif request.remote.input is not None:
@@ -66,7 +69,8 @@ def build_manifest(
         "negative_prompt": negative_prompt,
         "task": request.task,
         "inputs": request.inputs(),
-        "settings": settings | {"seed": seed} | ({} if part else {"width": width, "height": height}),
+        **({"made_from": sources} if sources else {}),
+        "settings": settings | {"seed": seed} | ({} if kept else {"width": width, "height": height}),
         "safety_filter_result": safety_filter_result.value,
         "digital_source_type": digital_source_type(request.task) if marked else None,
         "effective": effective,
@@ -101,7 +105,7 @@ def parameters_text(manifest: dict[str, Any]) -> str:
     guidance = settings.get("guidance_scale")
     pairs = {
         "Steps": settings["num_inference_steps"],
-        "Sampler": _sampler(settings, versions),
+        "Sampler": None if manifest.get("task") == UPSCALE else _sampler(settings, versions),
         "Schedule type": _schedule_type(settings),
         "Shift": settings.get("shift"),
         "CFG scale": guidance if guidance is not None else effective.get("guidance_scale"),
@@ -111,6 +115,7 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         "Denoising strength": settings.get("strength"),
         "Clip skip": settings["clip_skip"] + 1 if settings.get("clip_skip") else None,
         "Model": manifest["model_id"],
+        **_enlargement(manifest),
         "Version": f"CyberImage {versions.get('cyberimage', '')}".strip(),
     }
     lines = [manifest["prompt"]]
@@ -118,6 +123,22 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         lines.append(f"Negative prompt: {manifest['negative_prompt']}")
     lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None))
     return "\n".join(lines)
+
+
+def _enlargement(manifest: dict[str, Any]) -> dict[str, Any]:
+    """AUTOMATIC1111's pairs for a second pass, and for a picture that an upscaler made."""
+    upscale = manifest["settings"].get("upscale")
+    if not upscale:
+        return {}
+    factor = f"{upscale['factor']:g}"
+    if manifest.get("task") == UPSCALE:
+        return {"Postprocess upscale by": factor, "Postprocess upscaler": upscale["model"]}
+    return {
+        "Denoising strength": upscale["strength"],
+        "Hires upscale": factor,
+        "Hires steps": upscale["steps"],
+        "Hires upscaler": upscale["model"],
+    }
 
 
 def _sampler(settings: dict[str, Any], versions: dict[str, str]) -> str | None:

@@ -16,6 +16,7 @@ from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.notify import Notifier, open_notifier
 from app.store.db.upgrade_backup import UpgradeBackups
+from app.store.media.lineage import LineageStore
 from app.store.media.outputs import OutputStore
 from app.store.media.owners import OwnerStore
 from app.store.media.retention import RetentionStore
@@ -53,6 +54,7 @@ class AppContext:
     claims: ClaimStore
     inputs: InputStore
     outputs: OutputStore
+    lineage: LineageStore
     workers: WorkerStore
     speeds: DurationStore
     previews: PreviewStore
@@ -110,6 +112,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         ),
         inputs=InputStore(database),
         outputs=OutputStore(database),
+        lineage=LineageStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
         speeds=DurationStore(database),
         previews=PreviewStore(database),

@@ -33,7 +33,9 @@ class Refusals:
             refused = self._context.device_refusals.refused(*self._place)
             self._hold_until = time.monotonic() + REFUSED_SECONDS if refused else 0.0
         left = self._left_to_others() if time.monotonic() < self._hold_until else ()
-        return {spec.id for spec in self._context.catalog if spec.lane == "local"} - set(left) if left else None
+        return (
+            {spec.id for spec in self._context.catalog.everything if spec.lane == "local"} - set(left) if left else None
+        )
 
     def _left_to_others(self) -> Collection[str]:
         now = time.monotonic()

@@ -15,6 +15,7 @@ from app.core.safety import SafetyResult
 from app.core.times import iso
 from app.services.job_body import Sign
 from app.services.media.gallery import ImageItem, JobItem, Listing
+from app.services.media.lineage import Lineage
 
 
 class ImageMetadata(ImageRef):
@@ -107,3 +108,42 @@ class VideosBody(ResponseBody):
 class FavoriteBody(ResponseBody):
     image_id: str
     favorite: bool
+
+
+class SourceBody(ResponseBody):
+    image_id: str
+    how: str = Field(
+        description="The task that used it (img2img, inpaint, edit, img2video, upscale), extend, rerun, or its role."
+    )
+
+
+class RelativeBody(ImageRef):
+    model_id: str
+    prompt: str
+    created_at: Time
+    made_from: list[SourceBody] = Field(description="The pictures of this answer that it was made from directly.")
+
+    @classmethod
+    def in_lineage(cls, output: Output, lineage: Lineage) -> Self:
+        return cls.of(
+            output,
+            prompt=output.manifest.get("prompt", ""),
+            created_at=iso(output.created_at),
+            made_from=[SourceBody.read(source) for source in lineage.sources.get(output.id, ())],
+        )
+
+
+class LineageBody(ResponseBody):
+    image_id: str
+    made_from: list[SourceBody]
+    ancestors: list[RelativeBody] = Field(description="What it was made from, directly or not, oldest first.")
+    children: list[RelativeBody] = Field(description="What was made directly from it, newest first; 200 at most.")
+
+    @classmethod
+    def of(cls, lineage: Lineage) -> Self:
+        return cls.read(
+            image_id=lineage.output.id,
+            made_from=[SourceBody.read(source) for source in lineage.sources.get(lineage.output.id, ())],
+            ancestors=[RelativeBody.in_lineage(each, lineage) for each in lineage.ancestors],
+            children=[RelativeBody.in_lineage(each, lineage) for each in lineage.children],
+        )

@@ -21,6 +21,7 @@ from app.core.request import (
     LoraChoice,
 )
 from app.core.schedulers.names import Sigmas, TimestepSpacing
+from app.core.upscaling import UpscaleChoice
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import CyberImageError, FieldError
 
@@ -87,6 +88,10 @@ class Flat(AliasedBody):
 
 class Txt2ImgBody(Flat):
     """A picture from words."""
+
+    upscale: UpscaleChoice | None = Field(
+        default=None, description="A second pass: the picture is enlarged and drawn over."
+    )
 
 
 class Img2ImgBody(Flat):

@@ -21,7 +21,7 @@ import transformers
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, ResidentModel
+from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
@@ -32,6 +32,7 @@ from app.engines.diffusers.generate.overflow import (
     neutral_inputs,
     overflow_error,
 )
+from app.engines.diffusers.generate.second_pass import at_final_size, generate_in_two_passes
 from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
 from app.engines.diffusers.load import imports
 from app.engines.diffusers.load.errors import fits_in_memory, log
@@ -45,6 +46,7 @@ from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
+from app.engines.diffusers.upscale.upscalers import Upscalers
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
 
 
@@ -56,6 +58,7 @@ class DiffusersEngine:
         self._device = _choose_device(settings.device)
         self._model_cache = ModelCache(self._device, most=settings.max_loaded_models, park=settings.park_models)
         self._loader = Loader(settings, self._device, self._model_cache)
+        self._upscalers = Upscalers(settings, self._device, self._model_cache.remove_others)
         self._safety = Safety(settings)
         self._unbatched: set[str] = set()  # models that ran out of memory on a batch
         self._tiles_from: dict[str, int] = {}  # models that ran out of memory decoding so many pixels
@@ -72,12 +75,17 @@ class DiffusersEngine:
         imports.import_classes(spec, self._settings)
 
     def load(self, spec: ModelSpec, control: Control) -> None:
-        self._load(spec, control)
+        if spec.is_upscaler:
+            self._upscalers.load(spec, control)
+        else:
+            self._load(spec, control)
 
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
         self._safety.prepare(spec)
+        if spec.is_upscaler:
+            return self._safety.apply(spec, self._upscalers.generate(spec, request, control, inputs))
         started = time.perf_counter()
         loaded = self._load(spec, control, request)
         loading = {Phase.LOADING.value: time.perf_counter() - started} if loaded else {}
@@ -108,9 +116,10 @@ class DiffusersEngine:
 
     def unload(self, model_id: str) -> None:
         self._model_cache.remove(model_id)
+        self._upscalers.unload(model_id)
 
     def resident(self) -> Sequence[ResidentModel]:
-        return self._model_cache.resident_models()
+        return [*self._upscalers.resident(), *self._model_cache.resident_models()]
 
     def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
         if self._model_cache.get(spec) is None:
@@ -138,8 +147,7 @@ class DiffusersEngine:
         self._model_cache.remove(spec.id)  # it may be loaded as an older catalogue line described it
         if fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
             return True
-        others = self._model_cache.remove_others(spec.id)
-        release()
+        others = self._remove_others(spec)
         if others and fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
             return True
         while self._loader.planner.step_down(spec):
@@ -154,7 +162,16 @@ class DiffusersEngine:
         )
 
     def _load_from_disk(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> None:
-        self._loader.load(spec, control, self._widened.of(spec), request)
+        largest = None if request is None else at_final_size(request, spec)
+        self._loader.load(spec, control, self._widened.of(spec), largest)
+
+    def _remove_others(self, spec: ModelSpec) -> bool:
+        """Free the memory of all other models and of the upscalers; False if there were none."""
+        upscalers = self._upscalers.resident()
+        self._upscalers.clear()
+        removed = self._model_cache.remove_others(spec.id)
+        release()
+        return removed or bool(upscalers)
 
     def _generate_within_memory(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
@@ -168,7 +185,7 @@ class DiffusersEngine:
             release()
             if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 return results[0]
-        made_room = self._model_cache.remove_others(spec.id)
+        made_room = self._remove_others(spec)
         saved = self._save_memory(spec)
         if made_room or saved:
             release()
@@ -272,14 +289,26 @@ class DiffusersEngine:
     ) -> Generation:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control) if request.loras else ()
-        with _applied(model, loras), self._vae_of(model, request) as vae:
-            batch_size, previews = self._batch_size(spec), self._previews(spec)
+        with _applied(model, loras), self._vae_of(model, at_final_size(request, spec)) as vae:
             try:
-                generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+                generation = self._drawn(model, request, control, inputs)
             except PartlyDrawn as stopped:
                 raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, vae)) from None
         generation = dataclasses.replace(generation, encodings=model.prompts.take_counts())
         return self._described(spec, request, generation, loras, vae)
+
+    def _drawn(self, model: LoadedModel, request: GenerationRequest, control: Control, inputs: Inputs) -> Generation:
+        spec, second = model.spec, request.upscale
+        batch_size, previews = self._batch_size(spec), self._previews(spec)
+        if second is None:
+            return generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+        upscaler = self._settings.upscaler_of(second.model)
+
+        def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+            return self._upscalers.enlarged_beside(spec, upscaler, pixels, size, SilentControl(control))
+
+        made = generate_in_two_passes(model, request, second, control, enlarge, previews=previews)
+        return self._upscalers.with_versions(made, upscaler)
 
     def _described(
         self,

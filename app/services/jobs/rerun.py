@@ -12,10 +12,12 @@ from app.core.inputs import InputChoice, role_of
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
-from app.core.tasks import TEXT_TASKS, TXT2IMG
+from app.core.tasks import TEXT_TASKS, TXT2IMG, UPSCALE
+from app.core.upscaling import Upscale
 from app.errors import Conflict, UnknownModel
 from app.services.context import AppContext
 from app.services.jobs.submit import Submission, submit
+from app.services.jobs.upscale import UpscaleOrder, upscale
 from app.services.media.input_images import usable_image
 
 
@@ -26,6 +28,8 @@ def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str
     """
     output = usable_image(context, image_id, client_id=client_id)
     manifest = output.manifest
+    if manifest.get("task") == UPSCALE:
+        return _enlarged_again(context, output, client_id=client_id, request_id=request_id)
     try:
         spec = context.catalog.get(str(manifest.get("model_id")))
     except UnknownModel:
@@ -37,14 +41,36 @@ def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str
             f"{spec.id} runs at a provider, which may change it any time: its pictures cannot be made again."
         )
     asked = _as_asked(manifest, _inputs(context, output))
-    versions = {name: str(value) for name, value in manifest.get("versions", {}).items()}
-    return submit(
+    return submit(context, asked, client_id=client_id, request_id=request_id, rerun_of=_rerun_of(output))
+
+
+def _enlarged_again(context: AppContext, output: Output, *, client_id: str, request_id: str | None) -> Submission:
+    """The same for a picture that an upscaler made."""
+    manifest = output.manifest
+    (source,) = _inputs(context, output)
+    try:
+        made = Upscale.model_validate(manifest["settings"]["upscale"])
+    except (KeyError, ValidationError):
+        raise Conflict("The picture's manifest does not say how it was made.") from None
+    return upscale(
         context,
-        asked,
+        UpscaleOrder(
+            source=source.source,
+            factor=made.factor,
+            model=made.model,
+            prompt=str(manifest.get("prompt") or ""),
+            negative_prompt=manifest.get("negative_prompt"),
+            seed=output.seed,
+        ),
         client_id=client_id,
         request_id=request_id,
-        rerun_of=RerunOf(image_id=image_id, versions=versions, notes=_notes(manifest)),
+        rerun_of=_rerun_of(output),
     )
+
+
+def _rerun_of(output: Output) -> RerunOf:
+    versions = {name: str(value) for name, value in output.manifest.get("versions", {}).items()}
+    return RerunOf(image_id=output.id, versions=versions, notes=_notes(output.manifest))
 
 
 def _as_asked(manifest: dict[str, Any], inputs: Sequence[InputChoice]) -> GenerationInput:

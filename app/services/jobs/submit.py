@@ -29,6 +29,7 @@ from app.services.media.disk import refuse_when_full
 from app.services.media.input_images import Prepared, prepare
 from app.services.models.capabilities import check_known_task, known_spec
 from app.services.models.loras import check_loras
+from app.services.models.upscalers import with_upscaler
 from app.services.remote.models import RemoteModels
 from app.services.remote.requests import prepare_remote
 from app.services.remote.spending import charge_for
@@ -39,7 +40,7 @@ USUAL_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 300.0
 
 log = logging.getLogger("cyberimage.access")
-_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", *SCHEDULER_FIELDS, *REPAINT_FIELDS, *PROMPT_FIELDS)
+_LATER_SETTINGS = ("true_cfg_scale", "guidance_scale_2", "upscale", *SCHEDULER_FIELDS, *REPAINT_FIELDS, *PROMPT_FIELDS)
 security_log = logging.getLogger("cyberimage.security")
 
 
@@ -84,11 +85,12 @@ def submit(
     if webhook_url is not None:
         check_url(context, webhook_url)
     request = resolved.request.model_copy(update={"loras": loras})
-    _refuse_when_full(context, request)
+    second = with_upscaler(context, request.upscale, "settings.upscale.model", drawn_by=spec.id)
+    refuse_when_no_room(context, request)
     ready = prepare(context, asked, request, spec, client_id=client_id) if asked.pictures else Prepared(request)
-    return _store(
+    return store(
         context,
-        ready.request.model_copy(update={"rerun_of": rerun_of}),
+        ready.request.model_copy(update={"rerun_of": rerun_of, "upscale": second}),
         spec,
         client_id=client_id,
         priority=priority,
@@ -140,8 +142,8 @@ def submit_remote(
     screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(context, webhook_url)
-    _refuse_when_full(context, ready.request)
-    return _store(
+    refuse_when_no_room(context, ready.request)
+    return store(
         context,
         ready.request,
         ready.spec,
@@ -154,7 +156,7 @@ def submit_remote(
     )
 
 
-def _store(
+def store(
     context: AppContext,
     request: GenerationRequest,
     spec: ModelSpec,
@@ -216,7 +218,8 @@ def _digest_of_input(picture: InputChoice) -> tuple[Any, ...]:
     return (picture.role, digest, *channel, *extend)
 
 
-def _refuse_when_full(context: AppContext, request: GenerationRequest) -> None:
+def refuse_when_no_room(context: AppContext, request: GenerationRequest) -> None:
+    """Raises QueueFull or DiskFull."""
     settings = context.settings
     refuse_when_full(context, request)
     if context.jobs.count_pending() >= settings.queue_max_pending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.request import GenerationRequest
+from app.core.tasks import UPSCALE
 from app.errors import DiskFull
 from app.files.probe import LEAST_FREE_BYTES
 from app.services.context import AppContext
@@ -38,4 +39,6 @@ def _size_of(request: GenerationRequest) -> int:
     if request.num_frames is not None:
         return 0
     pixels = request.width * request.height if request.width and request.height else _USUAL_PIXELS
+    if request.upscale is not None and request.task != UPSCALE:  # the size is that of the first pass
+        pixels = round(pixels * request.upscale.factor**2)
     return request.num_images * pixels * _BYTES_PER_PIXEL

@@ -136,6 +136,29 @@ def _with(
     return Prepared(known, pictures, warnings)
 
 
+@dataclass(frozen=True)
+class WholePicture:
+    """A picture as it is: at its own size, with its transparency."""
+
+    picture: InputPicture
+    size: tuple[int, int]
+    notes: Sequence[str] = ()
+
+
+def read_whole(context: AppContext, source: str, *, client_id: str) -> WholePicture:
+    """The picture that `source` names, for an upscaler. Raises InvalidImage."""
+    from app.files.inputs import UnusablePicture, decode_whole
+
+    choice = InputChoice(role="image", source=source)
+    sent = _fetch(context, choice, client_id, context.settings.input_fetch_seconds)
+    with context.pixels.taking(_measure(context, sent)):
+        try:
+            decoded = decode_whole(sent.data, max_pixels=context.settings.input_max_pixels)
+        except UnusablePicture as problem:
+            raise _invalid("image", str(problem)) from None
+        return WholePicture(_ready("image", decoded, sent, decoded.size), decoded.size, decoded.notes)
+
+
 def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Output:
     """The gallery picture `image_id`, if `client_id` may use it as input. Raises ImageNotFound or Gone.
 

@@ -17,7 +17,7 @@ from app.store.db.database import Database, now
 from app.store.db.schema import NO_SEED, outputs, removals, tallies
 
 IDS_PER_QUERY = 500
-_SHOWN = [column for column in outputs.c if column.name != "search_text"]
+SHOWN = [column for column in outputs.c if column.name != "search_text"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class OutputStore:
     def get(self, output_id: str) -> Output:
         """Raises ImageNotFound, or Gone if it was removed."""
         with self._database.read() as connection:
-            row = connection.execute(select(*_SHOWN).where(outputs.c.id == output_id)).one_or_none()
+            row = connection.execute(select(*SHOWN).where(outputs.c.id == output_id)).one_or_none()
             if row is not None:
-                return _output(row)
+                return output_from_row(row)
             if connection.scalar(select(removals.c.id).where(removals.c.id == output_id)) is not None:
                 raise Gone("The image was removed by retention or by its owner.")
         raise ImageNotFound("There is no image with this id.")
@@ -52,13 +52,13 @@ class OutputStore:
     def of_job(self, job_id: str) -> list[Output]:
         """The outputs of a job, in the order of their seeds."""
         with self._database.read() as connection:
-            rows = connection.execute(select(*_SHOWN).where(outputs.c.job_id == job_id).order_by(outputs.c.index))
-            return [_output(row) for row in rows]
+            rows = connection.execute(select(*SHOWN).where(outputs.c.job_id == job_id).order_by(outputs.c.index))
+            return [output_from_row(row) for row in rows]
 
     def page(self, query: GalleryQuery) -> list[Output]:
         """One page of outputs, newest first."""
         newest_first = (outputs.c.created_at, outputs.c.id)
-        statement = select(*_SHOWN).order_by(*(column.desc() for column in newest_first)).limit(query.limit)
+        statement = select(*SHOWN).order_by(*(column.desc() for column in newest_first)).limit(query.limit)
         if query.after is not None:
             statement = statement.where(tuple_(*newest_first) < tuple_(*query.after))
         if query.model_id is not None:
@@ -74,7 +74,7 @@ class OutputStore:
         for word in words_of(query.search or ""):
             statement = statement.where(outputs.c.search_text.contains(word, autoescape=True))
         with self._database.read() as connection:
-            return [_output(row) for row in connection.execute(statement)]
+            return [output_from_row(row) for row in connection.execute(statement)]
 
     def remove(self, output_id: str) -> None:
         """Delete an output, and record the removal so that later requests answer `gone`."""
@@ -118,5 +118,6 @@ def count_outputs(connection: Connection) -> dict[str, int]:
 _TOTALS = select(func.sum(tallies.c.count), func.sum(tallies.c.bytes)).where(tallies.c.subject == "outputs")
 
 
-def _output(row: Row[Any]) -> Output:
+def output_from_row(row: Row[Any]) -> Output:
+    """The Output of a row with the columns SHOWN."""
     return Output(**{**row._mapping, "seed": None if row.seed == NO_SEED else row.seed})

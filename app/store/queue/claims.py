@@ -20,6 +20,7 @@ from app.core.safety import SafetyResult
 from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.db.database import Database, now
 from app.store.db.schema import NO_SEED, PENDING, jobs, outputs
+from app.store.media.lineage import store_sources
 from app.store.queue.durations import update_durations
 from app.store.queue.lease_expiry import (
     BACKOFF_DOUBLINGS,
@@ -201,6 +202,7 @@ class ClaimStore:
                 connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=all_warnings))
             more = {"owner": row.client_id, "search_text": folded(claim.request.prompt)}
             connection.execute(_PUBLISH, [_values(output) | more for output in published])
+            store_sources(connection, claim.request, published)
             update_durations(connection, claim.request, timings, merged)
             if row.webhook_url is not None:
                 whole = connection.execute(select(jobs).where(jobs.c.id == claim.job_id)).one()

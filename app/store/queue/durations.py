@@ -33,7 +33,8 @@ def duration_bucket(request: GenerationRequest) -> str:
     """Jobs of one model in the same bucket take about the same time per picture."""
     frames = f"x{request.num_frames}" if request.num_frames else ""
     scheduler = f"x{request.scheduler}" if request.scheduler else ""  # some evaluate the model twice a step
-    return f"{request.width or 0}x{request.height or 0}x{request.steps_run}{frames}{scheduler}"
+    second = f"x{request.upscale.factor:g}" if request.upscale else ""  # the size is that of the first pass
+    return f"{request.width or 0}x{request.height or 0}x{request.steps_run}{frames}{scheduler}{second}"
 
 
 def update_durations(

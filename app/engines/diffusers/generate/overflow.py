@@ -81,7 +81,7 @@ def default_request(spec: ModelSpec, request: GenerationRequest) -> GenerationRe
         "strength": None if request.strength is None else DEFAULT_STRENGTH.get(request.task, 1.0),
         "num_images": 1,
         **{name: getattr(spec.defaults, name) for name in SCHEDULER_FIELDS},
-        **dict.fromkeys(REPAINT_FIELDS),
+        **dict.fromkeys((*REPAINT_FIELDS, "upscale")),
     }
     return request.model_copy(update=usual)
 

@@ -69,7 +69,7 @@ class Safety:
         self.prepare(spec)
         started = time.perf_counter()
         check, policy = self._checkers[name], self._policy(spec)
-        flags = check([image.pixels for image in generation.images]) if generation.images else ()
+        flags = check([image.pixels[:, :, :3] for image in generation.images]) if generation.images else ()
         pairs = zip(generation.images, flags, strict=True)
         images = [_apply_to_image(image, flagged, policy) for image, flagged in pairs]
         videos = [_apply_to_video(video, check, policy) for video in generation.videos]

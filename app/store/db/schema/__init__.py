@@ -16,7 +16,7 @@ from app.store.db.schema.jobs import (
     previews,
     speeds,
 )
-from app.store.db.schema.media import NO_SEED, outputs, removals
+from app.store.db.schema.media import NO_SEED, output_sources, outputs, removals
 from app.store.db.schema.ops import api_keys, counters, loras, periodic_tasks, secrets, tallies
 from app.store.db.schema.remote import OPEN, predictions, spending
 from app.store.db.schema.webhooks import UNDELIVERED, webhook_deliveries, webhook_pauses
@@ -51,6 +51,7 @@ __all__ = [
     "loras",
     "memory_plans",
     "metadata",
+    "output_sources",
     "outputs",
     "periodic_tasks",
     "predictions",

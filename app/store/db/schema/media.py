@@ -49,6 +49,16 @@ Index("ix_outputs_model_newest", outputs.c.model_id, outputs.c.created_at, outpu
 Index("ix_outputs_media_newest", outputs.c.media, outputs.c.created_at, outputs.c.id)
 Index("ix_outputs_owner_newest", outputs.c.owner, outputs.c.created_at, outputs.c.id)
 
+# The gallery pictures that an output was made from (app.core.lineage). `source_id` may be removed by now.
+output_sources = Table(
+    "output_sources",
+    metadata,
+    Column("output_id", String(32), ForeignKey("outputs.id", ondelete="CASCADE"), primary_key=True),
+    Column("source_id", String(32), primary_key=True),
+    Column("how", String(16), nullable=False),
+)
+Index("ix_output_sources_source_id", output_sources.c.source_id)
+
 # Removed jobs and outputs: requests for them answer 410, not 404, to clients that may know of them.
 removals = Table(
     "removals",

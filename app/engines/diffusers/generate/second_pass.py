@@ -1,0 +1,123 @@
+"""The second pass of a generation: each picture is drawn, enlarged, and drawn over at the larger size (img2img)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.core.catalog import ModelSpec
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.core.upscaling import Upscale, enlarged
+from app.engines.base import Control, Generation, PartlyDrawn, Pixels
+from app.engines.diffusers.generate.generate import generate
+from app.engines.diffusers.memory.loaded import LoadedModel
+from app.errors import Cancelled
+
+Enlarge = Callable[[Pixels, tuple[int, int]], Pixels]
+
+
+def at_final_size(request: GenerationRequest, spec: ModelSpec) -> GenerationRequest:
+    """`request` with the largest size that it draws, for what depends on memory."""
+    if request.upscale is None or request.width is None or request.height is None:
+        return request
+    width, height = enlarged((request.width, request.height), request.upscale.factor, spec.limits.multiple_of)
+    return request.model_copy(update={"width": width, "height": height})
+
+
+def generate_in_two_passes(
+    model: LoadedModel,
+    request: GenerationRequest,
+    second: Upscale,
+    control: Control,
+    enlarge: Enlarge,
+    *,
+    previews: bool = True,
+) -> Generation:
+    """All pictures of `request`, one after another. `enlarge` makes pixels of a size. Raises what `generate` does."""
+    made: list[Generation] = []
+    for index in range(request.num_images):
+        try:
+            made.append(_one(model, request, second, control, enlarge, index, previews=previews))
+        except Cancelled:
+            if not made:
+                raise
+            raise PartlyDrawn(_together(request, made)) from None
+    return _together(request, made)
+
+
+def _one(
+    model: LoadedModel,
+    request: GenerationRequest,
+    second: Upscale,
+    control: Control,
+    enlarge: Enlarge,
+    index: int,
+    *,
+    previews: bool,
+) -> Generation:
+    alone = request.model_copy(update={"seed": request.seed + index, "num_images": 1, "upscale": None})
+    before, total = index * request.steps_run, request.num_images * request.steps_run
+    first = generate(model, alone, PassControl(control, before, total), {}, previews=previews)
+    pixels = first.images[0].pixels
+    size = enlarged((pixels.shape[1], pixels.shape[0]), second.factor, model.spec.limits.multiple_of)
+    over = alone.model_copy(
+        update={
+            "task": "img2img",
+            "width": size[0],
+            "height": size[1],
+            "strength": second.strength,
+            "num_inference_steps": second.steps,
+        }
+    )
+    larger = enlarge(pixels, size)
+    passed = PassControl(control, before + alone.steps_run, total)
+    drawn = generate(model, over, passed, {"image": larger}, previews=previews)
+    sizes = {"first_width": pixels.shape[1], "first_height": pixels.shape[0]}
+    return replace(
+        drawn,
+        effective={**first.effective, "width": size[0], "height": size[1], **sizes}
+        | {"steps_run": first.effective["steps_run"] + drawn.effective["steps_run"]},
+        versions={**drawn.versions, **first.versions, "second_pipeline": drawn.versions["pipeline"]},
+        timings=_added(first.timings, drawn.timings),
+        warnings=tuple(dict.fromkeys((*first.warnings, *drawn.warnings))),
+        vram_peak_bytes=max(first.vram_peak_bytes or 0, drawn.vram_peak_bytes or 0) or None,
+    )
+
+
+def _together(request: GenerationRequest, made: list[Generation]) -> Generation:
+    timings: dict[str, float] = {}
+    for each in made:
+        timings = _added(timings, each.timings)
+    return replace(
+        made[0],
+        images=[image for each in made for image in each.images],
+        effective={**made[0].effective, "seed": request.seed, "num_images": request.num_images},
+        timings=timings,
+        warnings=tuple(dict.fromkeys(warning for each in made for warning in each.warnings)),
+        vram_peak_bytes=max(each.vram_peak_bytes or 0 for each in made) or None,
+    )
+
+
+def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {phase: one.get(phase, 0.0) + other.get(phase, 0.0) for phase in {**one, **other}}
+
+
+class PassControl:
+    """The `Control` of one pass: its steps come after `before` others, of `total` in the job."""
+
+    def __init__(self, control: Control, before: int, total: int) -> None:
+        self._control = control
+        self._before, self._total = before, total
+
+    def report(self, phase: Phase, step: int = 0, total_steps: int = 0) -> None:
+        self._control.report(phase, min(self._before + step, self._total), self._total)
+
+    def downloaded(self, done: int, total: int) -> None:
+        self._control.downloaded(done, total)
+
+    def preview(self, pixels: Pixels, step: int) -> None:
+        self._control.preview(pixels, min(self._before + step, self._total))
+
+    def cancelled(self) -> bool:
+        return self._control.cancelled()

@@ -1,0 +1,59 @@
+"""Runs an upscaler over a picture in overlapping tiles, so that memory is bounded by the tile and not the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.engines.base import Pixels
+
+OVERLAP = 32  # pixels around a tile that are drawn and cut off, so that no seam is seen
+LEAST_TILE = 64
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+class NotFinite(Exception):
+    """The upscaler returned NaN or infinity."""
+
+
+def boxes(width: int, height: int, tile: int) -> Sequence[Box]:
+    """The parts of a picture, row by row: of nearly equal size, `tile` pixels at most."""
+    return [(left, top, right, bottom) for top, bottom in _spans(height, tile) for left, right in _spans(width, tile)]
+
+
+def run_in_tiles(model: Any, pixels: Pixels, tile: int, after_tile: Callable[[], None]) -> Pixels:
+    """`pixels` (height, width, 3) enlarged by the scale of `model`. `after_tile` is called after each tile, and may
+    raise. Raises NotFinite; out of memory passes through."""
+    height, width = pixels.shape[:2]
+    scale: int = model.scale
+    enlarged = np.empty((height * scale, width * scale, 3), np.uint8)
+    for left, top, right, bottom in boxes(width, height, tile):
+        x, y = max(0, left - OVERLAP), max(0, top - OVERLAP)
+        part = pixels[y : min(height, bottom + OVERLAP), x : min(width, right + OVERLAP)]
+        drawn = _drawn(model, part)
+        inner = drawn[(top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
+        enlarged[top * scale : bottom * scale, left * scale : right * scale] = inner
+        after_tile()
+    return enlarged
+
+
+def _drawn(model: Any, part: Pixels) -> Pixels:
+    sent = torch.from_numpy(np.ascontiguousarray(part)).to(model.device).permute(2, 0, 1)[None]
+    made: torch.Tensor = model(sent.to(model.dtype) / 255)
+    if not bool(torch.isfinite(made).all()):
+        raise NotFinite
+    colors = made[0] if made.shape[1] == part.shape[2] else made[0].expand(part.shape[2], -1, -1)
+    rounded: Pixels = (colors.float() * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return rounded
+
+
+def _spans(length: int, tile: int) -> Iterator[tuple[int, int]]:
+    count = ceil(length / tile)
+    edges = [round(length * number / count) for number in range(count + 1)]
+    yield from pairwise(edges)

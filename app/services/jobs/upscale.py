@@ -1,0 +1,130 @@
+"""Submit a picture to be enlarged by an upscaler: a job like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+
+from app.core.output import Output
+from app.core.request import GenerationRequest
+from app.core.rerun import RerunOf
+from app.core.tasks import UPSCALE
+from app.core.upscaling import Upscale, upscaled_size
+from app.errors import FieldError, InvalidImage, InvalidRequest
+from app.services.context import AppContext
+from app.services.jobs.submit import Submission, refuse_when_no_room, store
+from app.services.media.input_images import WholePicture, read_whole, usable_image
+from app.services.models.upscalers import find_upscaler
+from app.services.webhooks.signing import check_url
+from app.store.queue.idempotency import IdempotencyKey
+
+
+@dataclass(frozen=True)
+class UpscaleOrder:
+    """`source` is what an input picture takes: base64, a data URI, the id of a gallery picture, or a URL. `model` is
+    the upscaler's name, None for the usual one. `prompt`, `negative_prompt`, `seed` and `drawn_by` are those of the
+    picture."""
+
+    source: str
+    factor: float
+    model: str | None = None
+    prompt: str = ""
+    negative_prompt: str | None = None
+    seed: int | None = None
+    drawn_by: str | None = None
+
+
+def upscale_image(
+    context: AppContext, image_id: str, *, factor: float, model: str | None, client_id: str, **about: object
+) -> Submission:
+    """`upscale` for a gallery picture. Raises ImageNotFound, Gone and what `upscale` does."""
+    output = usable_image(context, image_id, client_id=client_id)
+    if output.media != "image":
+        message = "is a video; only a picture can be enlarged"
+        raise InvalidImage(f"The image {message}.", errors=[FieldError("image", message)])
+    return upscale(context, _order_for(output, factor, model), client_id=client_id, **about)  # type: ignore[arg-type]
+
+
+def _order_for(output: Output, factor: float, model: str | None) -> UpscaleOrder:
+    manifest = output.manifest
+    return UpscaleOrder(
+        source=output.id,
+        factor=factor,
+        model=model,
+        prompt=str(manifest.get("prompt") or ""),
+        negative_prompt=manifest.get("negative_prompt"),
+        seed=output.seed,
+        drawn_by=output.model_id,
+    )
+
+
+def upscale(
+    context: AppContext,
+    order: UpscaleOrder,
+    *,
+    client_id: str,
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    webhook_url: str | None = None,
+    request_id: str | None = None,
+    rerun_of: RerunOf | None = None,
+) -> Submission:
+    """Enqueue the enlargement of a picture. Once this returns, the job survives any crash.
+
+    Raises InvalidRequest, InvalidImage, UnknownModel, IdempotencyConflict, QueueFull or DiskFull; nothing is stored
+    then.
+    """
+    idempotency = None
+    if idempotency_key is not None:
+        idempotency = IdempotencyKey(idempotency_key, _digest(order, priority, webhook_url))
+        earlier = context.jobs.first_answer(client_id, idempotency)
+        if earlier is not None:
+            return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    spec = find_upscaler(context, order.model, "model", drawn_by=order.drawn_by)
+    if webhook_url is not None:
+        check_url(context, webhook_url)
+    read = read_whole(context, order.source, client_id=client_id)
+    request = _request(context, replace(order, model=spec.id), read, rerun_of)
+    refuse_when_no_room(context, request)
+    return store(
+        context,
+        request,
+        spec,
+        client_id=client_id,
+        priority=priority,
+        warnings=(*read.notes, *(rerun_of.notes if rerun_of is not None else ())),
+        webhook_url=webhook_url,
+        idempotency=idempotency,
+        request_id=request_id,
+        pictures=(read.picture,),
+    )
+
+
+def _request(
+    context: AppContext, order: UpscaleOrder, read: WholePicture, rerun_of: RerunOf | None
+) -> GenerationRequest:
+    try:
+        width, height = upscaled_size(read.size, order.factor, context.settings.max_pixels)
+    except ValueError as problem:
+        raise InvalidRequest(f"factor: {problem}.", errors=[FieldError("factor", str(problem))]) from None
+    model_id = order.model or ""
+    return GenerationRequest(
+        model_id=model_id,
+        prompt=order.prompt,
+        negative_prompt=order.negative_prompt,
+        num_inference_steps=0,
+        width=width,
+        height=height,
+        seed=order.seed or 0,
+        task=UPSCALE,
+        upscale=Upscale(factor=order.factor, model=model_id),
+        pictures=(read.picture.ref,),
+        rerun_of=rerun_of,
+    )
+
+
+def _digest(order: UpscaleOrder, priority: int, webhook_url: str | None) -> str:
+    source = hashlib.sha256(order.source.encode()).hexdigest()
+    asked = ["upscale", source, order.factor, order.model, priority, webhook_url or ""]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -114,7 +114,15 @@ def answers(client, submit, worker, next_job, context):
         call("POST", "/api/v1/models/unload", json=body)
     for path in ("/", "/livez", "/health", "/readyz", "/status", "/metrics"):
         call("GET", path)
-    for path in ("/api/models", "/api/loras", "/api/schedulers", "/api/queue", "/api/images", "/api/v1/models"):
+    for path in (
+        "/api/models",
+        "/api/loras",
+        "/api/schedulers",
+        "/api/upscalers",
+        "/api/queue",
+        "/api/images",
+        "/api/v1/models",
+    ):
         call("GET", path)
     call("POST", "/api/generate", json={"prompt": "x", "model_id": "sana-sprint", "settings": {"seed": 1}})
     call("POST", "/api/generate", json={})
@@ -149,6 +157,8 @@ def answers(client, submit, worker, next_job, context):
         for method in ("PUT", "DELETE"):
             call(method, "/api/image/{image_id}/favorite", url=f"/api/image/{which}/favorite")
         call("POST", "/api/image/{image_id}/rerun", url=f"/api/image/{which}/rerun")
+        call("POST", "/api/image/{image_id}/upscale", url=f"/api/image/{which}/upscale", json={"model": "lanczos"})
+        call("GET", "/api/image/{image_id}/lineage", url=f"/api/image/{which}/lineage")
         for body in ({}, {"seconds": 10**9}):
             call("POST", "/api/image/{image_id}/signed-url", url=f"/api/image/{which}/signed-url", json=body)
         call("GET", "/api/image/{image_id}", url=f"/api/image/{which}?expires=1&signature=x")

@@ -15,8 +15,9 @@ from app.errors import DatabaseTooNew
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.schema import metadata
+from app.store.media.lineage import LineageStore
 from app.store.media.outputs import GalleryQuery
-from tests.store.harness import Store
+from tests.store.harness import Store, an_output
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -113,8 +114,47 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
             "model_orders DROP COLUMN lora",
         ):
             connection.execute(text(f"ALTER TABLE {later}"))
-        for table in ("device_faults", "worker_deaths", "memory_plans", "device_refusals", "spending"):
+        for table in (
+            "output_sources",
+            "device_faults",
+            "worker_deaths",
+            "memory_plans",
+            "device_refusals",
+            "spending",
+        ):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0018'"))
     migrate(database)
     assert len(store.outputs.page(GalleryQuery(search="wolken über"))) == 1
+
+
+def test_old_pictures_know_what_they_were_made_from(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    store = Store(database)
+    manifests = [
+        {"task": "img2img", "inputs": {"image": {"image_id": "a" * 32}, "mask": {"image_id": "b" * 32}}},
+        {"task": "inpaint", "inputs": {"image": {"image_id": "a" * 32, "extend": {"left": 8}}}},
+        {"task": "txt2img", "inputs": {}, "rerun_of": "c" * 32},
+        {"task": "img2img", "inputs": {"image": {"sha256": "0" * 64}}},
+        {},
+    ]
+    made = []
+    for manifest in manifests:
+        store.submit()
+        claim = store.claim()
+        output = an_output(claim.job_id, manifest=manifest)
+        store.complete(claim, output)
+        made.append(output.id)
+    with database.write() as connection:
+        connection.execute(text("DROP TABLE output_sources"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0027'"))
+    migrate(database)
+    found = LineageStore(database).sources(made)
+    assert [[(each.image_id[0], each.how) for each in found.get(one, ())] for one in made] == [
+        [("a", "img2img")],
+        [("a", "extend")],
+        [("c", "rerun")],
+        [],
+        [],
+    ]

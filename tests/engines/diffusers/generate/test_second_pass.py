@@ -1,0 +1,97 @@
+"""A second pass draws what a script with diffusers alone draws: txt2img, enlarge, img2img."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from app.core.builtin_models import LANCZOS_REPO
+from app.core.job import Phase
+from app.core.request import GenerationRequest
+from app.engines.base import EngineSettings, PartlyDrawn
+from app.engines.diffusers.engine import DiffusersEngine
+from tests.engines.diffusers.generate.control import Recorder
+
+SEED, CLOSE = 7, 1e-5  # of 0 to 1, before rounding
+SECOND = {"factor": 1.5, "model": "lanczos", "steps": 4, "strength": 0.6}
+
+
+@pytest.fixture(scope="module")
+def engine(tiny, spec_of) -> DiffusersEngine:
+    """One for all tests, so that a family is loaded once."""
+    lanczos = spec_of(LANCZOS_REPO, kind="upscaler")
+    settings = EngineSettings(root=tiny, model_cache_dir=tiny)
+    return DiffusersEngine(dataclasses.replace(settings, upscaler_of=lambda name: lanczos))
+
+
+def script(folder: Path, request: GenerationRequest, multiple_of: int) -> np.ndarray:
+    """The picture, 0 to 1, by diffusers' own pipelines."""
+    pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    words = {"prompt": request.prompt, "output_type": "np"}
+    first = pipeline(
+        **words,
+        num_inference_steps=request.num_inference_steps,
+        width=request.width,
+        height=request.height,
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+    ).images[0]
+    small = Image.fromarray((first * 255).round().astype(np.uint8))
+    size = [round(side * SECOND["factor"] / multiple_of) * multiple_of for side in small.size]
+    over = diffusers.AutoPipelineForImage2Image.from_pipe(pipeline)
+    over.set_progress_bar_config(disable=True)
+    sized = {"width": size[0], "height": size[1]} if "flux" in folder.name or "sd35" in folder.name else {}
+    return over(
+        **words,
+        **sized,
+        image=small.resize(size, Image.Resampling.LANCZOS),
+        strength=SECOND["strength"],
+        num_inference_steps=SECOND["steps"],
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+    ).images[0]
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "sd35", "flux"])
+def test_it_draws_what_the_script_draws(engine, tiny, spec_of, ask, calls, family) -> None:
+    spec = spec_of(tiny / family)
+    request = ask(upscale=SECOND, seed=SEED)
+    made = engine.generate(spec, request, Recorder())
+    (_, _), (_, (drawn,)) = calls
+    wanted = script(tiny / family, request, spec.limits.multiple_of)
+    assert drawn.shape == wanted.shape == (96, 96, 3)
+    assert np.abs(drawn - wanted).max() <= CLOSE
+    assert (made.images[0].pixels == (wanted * 255).round().astype(np.uint8)).all()
+
+
+def test_progress_counts_both_passes_of_all_pictures(engine, tiny, spec_of, ask) -> None:
+    control = Recorder()
+    request = ask(upscale=SECOND, num_images=2)
+    made = engine.generate(spec_of(tiny / "sd15"), request, control)
+    assert request.steps_run == 3 + 2
+    steps = [(step, total) for phase, step, total in control.reports if phase is Phase.GENERATING]
+    assert [step for step, _ in steps] == sorted(step for step, _ in steps)
+    assert {total for _, total in steps} == {10}
+    assert steps[-1][0] == 10
+    assert [image.seed for image in made.images] == [7, 8]
+    assert made.effective["steps_run"] == 5
+    assert (made.effective["first_width"], made.effective["width"]) == (64, 96)
+
+
+def test_each_picture_is_that_of_its_seed_alone(engine, tiny, spec_of, ask) -> None:
+    spec = spec_of(tiny / "sd15")
+    both = engine.generate(spec, ask(upscale=SECOND, num_images=2), Recorder())
+    alone = engine.generate(spec, ask(upscale=SECOND, seed=8), Recorder())
+    assert (both.images[1].pixels == alone.images[0].pixels).all()
+
+
+def test_pictures_that_were_finished_before_a_cancel_are_kept(engine, tiny, spec_of, ask) -> None:
+    control = Recorder(cancel_at=7)  # of 10: in the first pass of the second picture
+    with pytest.raises(PartlyDrawn) as stopped:
+        engine.generate(spec_of(tiny / "sd15"), ask(upscale=SECOND, num_images=2), control)
+    assert [image.seed for image in stopped.value.generation.images] == [7]

@@ -43,7 +43,8 @@ RUN if [ "$DEVICE" = cpu ] \
     elif [ "$DEVICE" = gpu-cuda12 ]; \
     then pip install --no-cache-dir --require-hashes -r locks/run.txt -r locks/cuda12.txt; \
     else pip install --no-cache-dir --require-hashes -r locks/run.txt -r locks/torch.txt -r locks/cuda.txt; \
-    fi
+    fi \
+    && pip install --no-cache-dir --no-deps --require-hashes -r locks/no-deps.txt
 COPY . .
 RUN python -m compileall -q -j 2 app builtin
 

@@ -128,10 +128,10 @@ clean:
 
 FORCE:
 
-.venv/run-installed: requirements.txt requirements-cuda12.txt $(wildcard locks/*.txt) tools/install.py app/core/torch_builds.py .venv/machine
+.venv/run-installed: requirements.txt requirements-no-deps.txt requirements-cuda12.txt $(wildcard locks/*.txt) tools/install.py app/core/torch_builds.py .venv/machine
 	@$(PYTHON) tools/install.py run
 	@touch $@
 
-.venv/dev-installed: requirements.txt requirements-cuda12.txt requirements-dev.txt $(wildcard locks/*.txt) tools/install.py app/core/torch_builds.py .venv/machine
+.venv/dev-installed: requirements.txt requirements-no-deps.txt requirements-cuda12.txt requirements-dev.txt $(wildcard locks/*.txt) tools/install.py app/core/torch_builds.py .venv/machine
 	@$(PYTHON) tools/install.py dev
 	@touch $@ .venv/run-installed

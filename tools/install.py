@@ -24,6 +24,7 @@ REQUIREMENTS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
 OLD_NAMES = {file: group for group, file in REQUIREMENTS.items()}  # what people have in their scripts
 LOCKS = {"run": ["locks/run.txt"], "dev": ["locks/run.txt", "locks/dev.txt"]}
 CUDA_LOCK = "locks/cuda.txt"
+NO_DEPS = {"lock": "locks/no-deps.txt", "plain": "requirements-no-deps.txt"}  # without what these packages ask for
 
 WSL_FOLDER = Path("/usr/lib/wsl/lib")  # where Windows' driver shows itself in WSL2
 WSL_DEVICE = Path("/dev/dxg")
@@ -51,8 +52,10 @@ def main(group: str) -> int:
     write_command()
     note_machine()
     if os.environ.get("UNVERIFIED") == "1":
-        return 0 if pip("-r", str(plain_requirements(group, build))) else 1
-    if pip("--require-hashes", *(f"--requirement={ROOT / lock}" for lock in locks(group, installed_torch(), build))):
+        done = pip("-r", str(plain_requirements(group, build))) and pip("--no-deps", "-r", str(ROOT / NO_DEPS["plain"]))
+        return 0 if done else 1
+    wanted = [f"--requirement={ROOT / lock}" for lock in locks(group, installed_torch(), build)]
+    if pip("--require-hashes", *wanted) and pip("--no-deps", "--require-hashes", "-r", str(ROOT / NO_DEPS["lock"])):
         return 0
     print(
         "If your package index serves other files than locks/ names, install without the check: UNVERIFIED=1 make run"

@@ -4,7 +4,8 @@
 
 `run.txt` has the runtime dependencies but for torch, which is in `torch.txt`; `cuda.txt` the libraries of its default
 build for GPUs (the CPU build does not need them); `cuda12.txt` the torch for older drivers with its libraries, instead
-of both; `dev.txt` the additional packages of tests and linters. uv resolves for all platforms at once.
+of both; `no-deps.txt` what is installed without its dependencies; `dev.txt` the additional packages of tests and linters.
+uv resolves for all platforms at once.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> int:
     write("cuda.txt", "requirements.txt", cuda)
     own = {name: block for name, block in older.items() if name == "torch" or CUDA.match(name)}
     write("cuda12.txt", "requirements-cuda12.txt", own)
+    write("no-deps.txt", "requirements-no-deps.txt", resolved("requirements-no-deps.txt", "--no-deps"))
     write("dev.txt", "requirements-dev.txt", {name: dev[name] for name in dev.keys() - run.keys()})
     return 0
 

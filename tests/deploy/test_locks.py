@@ -12,7 +12,7 @@ from app.config import ROOT
 from app.core.torch_builds import CPU_BUILD, CUDA_BUILDS
 from tools.install import locks
 
-LOCKS = {name: (ROOT / "locks" / f"{name}.txt").read_text() for name in ("run", "torch", "cuda", "cuda12", "dev")}
+LOCKS = {name: (ROOT / "locks" / f"{name}.txt").read_text() for name in ("run", "torch", "cuda", "cuda12", "dev", "no-deps")}
 BLOCKS = {name: re.split(r"\n(?=\S)", text.strip())[1:] for name, text in LOCKS.items()}
 
 
@@ -33,6 +33,7 @@ def locked(*names: str) -> dict[str, str]:
         ("requirements.txt", ["run", "torch", "cuda"]),
         ("requirements-cuda12.txt", ["cuda12"]),
         ("requirements-dev.txt", ["run", "dev"]),
+        ("requirements-no-deps.txt", ["no-deps"]),
     ],
 )
 def test_every_requirement_is_locked_in_its_version(file: str, names: list[str]) -> None:
@@ -45,7 +46,7 @@ def test_every_package_has_hashes_and_stands_in_one_lock_only() -> None:
     for name in LOCKS:
         assert BLOCKS[name]
         assert all("--hash=sha256:" in block for block in BLOCKS[name])
-    usual = ("run", "torch", "cuda", "dev")
+    usual = ("run", "torch", "cuda", "dev", "no-deps")
     assert len(locked(*usual)) == sum(len(locked(name)) for name in usual)
     older = ("run", "cuda12", "dev")  # what is installed for drivers of CUDA 12
     assert len(locked(*older)) == sum(len(locked(name)) for name in older)

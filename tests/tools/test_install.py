@@ -155,3 +155,19 @@ def test_torch_is_pinned_exactly_for_each_build() -> None:
         "requirements.txt": 2,
         "requirements-cuda12.txt": 2,
     }
+
+
+@pytest.mark.parametrize(("unverified", "file"), [("0", "locks/no-deps.txt"), ("1", "requirements-no-deps.txt")])
+def test_what_asks_for_too_much_is_installed_without_it(environment, monkeypatch, unverified, file) -> None:
+    monkeypatch.setenv("UNVERIFIED", unverified)
+    monkeypatch.setattr(install, "nvidia_driver", lambda: "")
+    for name in ("installed_torch", "write_command", "note_machine", "install_torch_for_cpu_or_make_room"):
+        monkeypatch.setattr(install, name, lambda *_: "")
+    monkeypatch.setattr(install, "PYTHON", install.ROOT / "run.py")  # it is there
+    install.VENV.mkdir(exist_ok=True)
+    assert install.main("run") == 0
+    first, last = environment
+    assert "--no-deps" not in first
+    assert "--no-deps" in last
+    assert last[-1] == str(install.ROOT / file)
+    assert ("--require-hashes" in last) == (unverified == "0")

@@ -53,9 +53,15 @@ def load_model(path: Path, spec: ModelSpec) -> Any:
 
 @cache
 def spandrel() -> Any:
-    """The library, imported once."""
-    with _stand_ins():
-        return import_module("spandrel")
+    """The library, imported once. Raises ModelUnavailable where it is not installed."""
+    try:
+        with _stand_ins():
+            return import_module("spandrel")
+    except ImportError as error:
+        raise ModelUnavailable(
+            f"Upscalers with weights need the package spandrel ({first_line(error)}). Run `make run` again, or: pip"
+            " install --no-deps -r requirements-no-deps.txt. The upscaler lanczos works without it."
+        ) from None
 
 
 @contextmanager

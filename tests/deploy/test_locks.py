@@ -12,7 +12,9 @@ from app.config import ROOT
 from app.core.torch_builds import CPU_BUILD, CUDA_BUILDS
 from tools.install import locks
 
-LOCKS = {name: (ROOT / "locks" / f"{name}.txt").read_text() for name in ("run", "torch", "cuda", "cuda12", "dev", "no-deps")}
+LOCKS = {
+    name: (ROOT / "locks" / f"{name}.txt").read_text() for name in ("run", "torch", "cuda", "cuda12", "dev", "no-deps")
+}
 BLOCKS = {name: re.split(r"\n(?=\S)", text.strip())[1:] for name, text in LOCKS.items()}
 
 

@@ -24,7 +24,7 @@ def test_lists(api) -> None:
     assert "demo" in api.util_get_model_names()
     assert "Euler a" in api.util_get_sampler_names()
     assert "karras" in api.util_get_scheduler_names()
-    assert [one["name"] for one in api.get_upscalers()] == ["None"]
+    assert [one["name"] for one in api.get_upscalers()] == ["None", "drawings-x2", "lanczos"]
     for empty in (
         *(api.get_latent_upscale_modes, api.get_sd_vae, api.get_hypernetworks, api.get_face_restorers),
         *(api.get_realesrgan_models, api.get_prompt_styles, api.get_loras),
@@ -103,8 +103,32 @@ def test_progress_and_interrupt(api) -> None:
     api.util_wait_for_ready(check_interval=0.1)
 
 
-@pytest.mark.parametrize("call", ["extra_single_image", "interrogate"])
-def test_what_is_not_done_is_said(api, call) -> None:
+def test_pictures_are_upscaled(api) -> None:
+    pictures = [Image.new("RGB", (64, 48), "green"), Image.new("RGB", (40, 40), "red")]
+    single = api.extra_single_image(pictures[0], upscaler_1="drawings-x2", upscaling_resize=2)
+    assert single.image.size == (128, 96)
+    assert "Upscaled by drawings-x2." in single.info
+    several = api.extra_batch_images(pictures, upscaler_1="lanczos", upscaling_resize=3)
+    assert [picture.size for picture in several.images] == [(192, 144), (120, 120)]
+    assert several.images[1].getpixel((60, 60)) == (255, 0, 0)
+    sized = api.extra_single_image(pictures[0], resize_mode=1, upscaling_resize_w=200, upscaling_resize_h=50)
+    assert sized.image.size == (200, 150)
+
+
+def test_a_second_pass(api) -> None:
+    options = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "lanczos", "hr_second_pass_steps": 6}
+    result = api.txt2img(prompt="a red circle", seed=7, width=256, height=256, denoising_strength=0.5, **options)
+    assert result.image.size == (384, 384)
+    text = result.info["infotexts"][0]
+    assert "Denoising strength: 0.5" in text
+    assert "Hires upscale: 1.5, Hires steps: 6, Hires upscaler: lanczos" in text
+    assert result.info["extra_generation_params"]["Hires upscaler"] == "lanczos"
+    usual = api.txt2img(prompt="a red circle", width=256, height=256, enable_hr=True)  # the client's own defaults
+    assert usual.image.size == (512, 512)
+    assert any("Latent" in note for note in usual.info["warnings"])
+
+
+def test_what_is_not_done_is_said(api) -> None:
     with pytest.raises(RuntimeError) as caught:
-        getattr(api, call)(Image.new("RGB", (64, 64)))
+        api.interrogate(Image.new("RGB", (64, 64)))
     assert caught.value.args[0] == 501

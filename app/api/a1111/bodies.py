@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -41,7 +41,15 @@ class Txt2ImgRequest(Open):
     sampler_name: str | None = Field(default=None, max_length=60)
     sampler_index: str | int | None = None
     scheduler: str | None = Field(default=None, max_length=60)
-    denoising_strength: FiniteFloat | None = None
+    denoising_strength: FiniteFloat | None = Field(
+        default=None, description="Of img2img, and of the second pass that `enable_hr` asks for."
+    )
+    enable_hr: bool = Field(default=False, description="A second pass: enlarged, and drawn over.")
+    hr_scale: FiniteFloat = Field(default=2.0, ge=1, le=100)
+    hr_upscaler: str | None = Field(default=None, max_length=300, description="Of `GET /sdapi/v1/upscalers`.")
+    hr_second_pass_steps: int = Field(default=0, ge=0, le=1_000_000, description="0: as in the first pass.")
+    hr_resize_x: int = Field(default=0, ge=0, le=65_536, description="Instead of hr_scale.")
+    hr_resize_y: int = Field(default=0, ge=0, le=65_536)
     override_settings: dict[str, Any] = Field(default_factory=dict)
     send_images: bool = True
     force_task_id: str | None = Field(default=None, max_length=200)
@@ -52,6 +60,32 @@ class Img2ImgRequest(Txt2ImgRequest):
     init_images: list[str] = Field(default_factory=list, max_length=MOST_INPUTS, description="Base64 or a data URI.")
     mask: str | None = Field(default=None, description="White is painted anew.")
     inpainting_mask_invert: int = Field(default=0, description="1: black is painted anew.")
+
+
+class ExtrasBody(Open):
+    """What enlarging one picture and several have in common. Numbers may be text."""
+
+    model_config = ConfigDict(strict=False)
+
+    resize_mode: Literal[0, 1] = Field(default=0, description="0: by upscaling_resize; 1: to a size.")
+    upscaling_resize: FiniteFloat = Field(default=2.0, ge=1, le=8, description="How many times wider and higher.")
+    upscaling_resize_w: int = Field(default=512, ge=1, le=65_536, description="It covers this size.")
+    upscaling_resize_h: int = Field(default=512, ge=1, le=65_536)
+    upscaling_crop: bool = False
+    upscaler_1: str = Field(default="None", max_length=300, description="Of `GET /sdapi/v1/upscalers`.")
+
+
+class ExtrasSingleBody(ExtrasBody):
+    image: str = Field(description="Base64 or a data URI.")
+
+
+class FileData(Open):
+    data: str = Field(description="Base64 or a data URI.")
+    name: str = ""
+
+
+class ExtrasBatchBody(ExtrasBody):
+    imageList: list[FileData] = Field(min_length=1, max_length=MOST_INPUTS)
 
 
 class OptionsBody(Open):

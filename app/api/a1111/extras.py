@@ -32,30 +32,6 @@ def _not_provided(what: str) -> Nothing:
 
 
 @api.post(
-    "/sdapi/v1/extra-single-image",
-    access=Access.USER,
-    budget="read",
-    raw_body=True,
-    responses=answers(Nothing, NotProvided),
-)
-def a1111_extra_single_image() -> Nothing:
-    """Upscale a picture, as AUTOMATIC1111: not here"""
-    return _not_provided("upscale pictures by this interface")
-
-
-@api.post(
-    "/sdapi/v1/extra-batch-images",
-    access=Access.USER,
-    budget="read",
-    raw_body=True,
-    responses=answers(Nothing, NotProvided),
-)
-def a1111_extra_batch_images() -> Nothing:
-    """Upscale pictures, as AUTOMATIC1111: not here"""
-    return _not_provided("upscale pictures by this interface")
-
-
-@api.post(
     "/sdapi/v1/interrogate",
     access=Access.USER,
     budget="read",

@@ -25,6 +25,7 @@ from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import cancelling, name_job, raise_what_went_wrong, when_done
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
+from app.core.request import GenerationRequest
 from app.errors import InvalidImage, InvalidRequest, StillRunning, Unavailable
 from app.files.metadata import parameters_text
 from app.services.context import AppContext
@@ -94,7 +95,7 @@ def _submitted(
         try:
             return submit(context, wanted.asked, webhook_url=body.webhook_url, **about), wanted
         except InvalidRequest as error:
-            refused = (one.field.removeprefix(_NESTED) for one in error.errors)
+            refused = (one.field.removeprefix(_NESTED).partition(".")[0] for one in error.errors)
             less = wanted.without({_CHOSEN_BY.get(name, name) for name in refused})
             if less is None:
                 raise
@@ -154,8 +155,8 @@ def _info(view: JobView, wanted: Translated) -> dict[str, Any]:
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": request.strength,
-        "extra_generation_params": {},
+        "denoising_strength": request.strength if request.upscale is None else request.upscale.strength,
+        "extra_generation_params": _second_pass(request),
         "index_of_first_image": 0,
         "infotexts": [_infotext(output) for output in outputs],
         "styles": [],
@@ -166,6 +167,13 @@ def _info(view: JobView, wanted: Translated) -> dict[str, Any]:
         "job_id": view.job.id,
         "warnings": [*wanted.notes, *view.job.warnings],
     }
+
+
+def _second_pass(request: GenerationRequest) -> dict[str, Any]:
+    second = request.upscale
+    if second is None:
+        return {}
+    return {"Hires upscale": second.factor, "Hires steps": second.steps, "Hires upscaler": second.model}
 
 
 def _infotext(output: Output) -> str:

@@ -49,7 +49,8 @@ def a1111_schedules() -> list[NoiseSchedule]:
 @api.get("/sdapi/v1/upscalers", access=Access.USER, budget="read", responses=answers(array_of(Upscaler)))
 def a1111_upscalers() -> list[Upscaler]:
     """List the upscalers, as AUTOMATIC1111"""
-    return [Upscaler.read(name="None", model_name=None, model_path=None, model_url=None, scale=4.0)]
+    names = ["None", *(spec.id for spec in app_context().catalog.upscalers)]
+    return [Upscaler.read(name=name, model_name=None, model_path=None, model_url=None, scale=4.0) for name in names]
 
 
 @api.get("/sdapi/v1/loras", access=Access.USER, budget="read", responses=answers(array_of(NamedLora)))

@@ -14,6 +14,7 @@ from app.api.a1111.bodies import Img2ImgRequest, Txt2ImgRequest
 from app.api.a1111.optional_settings import CLIP_SKIP, OF_MASKS, optional_settings
 from app.api.a1111.prompts import parse_loras
 from app.api.a1111.samplers import chosen
+from app.api.a1111.second_pass import second_pass
 from app.api.http.problems import refuse
 from app.core.catalog import ModelSpec
 from app.core.request import GenerationInput, GenerationSettings
@@ -34,8 +35,6 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "do_not_save_samples": (True, False),
     "do_not_save_grid": (True, False),
     "include_init_images": (True, False),
-    "hr_scale": (2,),
-    "hr_upscaler": ("Latent",),
     "image_cfg_scale": (1.5,),
     "initial_noise_multiplier": (1.0,),
     "resize_mode": (0, 1),
@@ -43,9 +42,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "firstphase_height": (0,),
 }
 _NEUTRAL_OPTIONS = (("sd_vae", "Automatic"), ("sd_vae", "None"))
-_OF_HIGHRES = frozenset(
-    ("hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y", "hr_scheduler")
-)
+_OF_HIGHRES = frozenset(("hr_scheduler", "hr_sampler_name", "hr_checkpoint_name", "hr_prompt", "hr_negative_prompt"))
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ def translated(context: AppContext, body: Txt2ImgRequest, spec: ModelSpec) -> Tr
     known = _settings(body, spec, notes)
     known["loras"] = tuple({"id": name, "scale": scale} for name, scale in parsed.loras.items())
     optional = optional_settings(body, notes)
-    known |= optional
+    known |= optional | second_pass(body, spec, known, notes)
     try:
         asked = GenerationInput(
             prompt=parsed.prompt,
@@ -94,7 +91,7 @@ def translated(context: AppContext, body: Txt2ImgRequest, spec: ModelSpec) -> Tr
     except ValidationError as error:
         refuse(error)
     sampler = chosen(body.sampler_name, body.scheduler)
-    return Translated(asked, tuple(notes), sampler, frozenset(optional))
+    return Translated(asked, tuple(notes), sampler, frozenset((*optional, "upscale")))
 
 
 def _check_media(spec: ModelSpec) -> None:
@@ -156,7 +153,7 @@ def _unused(body: Txt2ImgRequest) -> Iterator[str]:
     for name, value in extras.items():
         if name == "alwayson_scripts":
             yield from _unused_scripts(value)
-        elif name in _OF_HIGHRES and not extras.get("enable_hr"):
+        elif name in _OF_HIGHRES and not body.enable_hr:
             continue
         elif value and value not in _NEUTRAL.get(name, ()):
             yield f"{name[:60]} was not used."

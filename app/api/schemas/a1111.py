@@ -77,6 +77,16 @@ class Upscaler(ResponseBody):
     scale: float
 
 
+class UpscaledImage(ResponseBody):
+    html_info: str
+    image: str = Field(description="A PNG in base64.")
+
+
+class UpscaledImages(ResponseBody):
+    html_info: str
+    images: list[str] = Field(description="PNGs in base64.")
+
+
 class NamedLora(ResponseBody):
     name: str = Field(description="What `<lora:name:1>` in a prompt takes.")
     alias: str

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.core.inputs import InputChoice, role_of
+from app.core.inputs import InputChoice, role_of, slots
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
@@ -47,7 +47,7 @@ def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str
 def _enlarged_again(context: AppContext, output: Output, *, client_id: str, request_id: str | None) -> Submission:
     """The same for a picture that an upscaler made."""
     manifest = output.manifest
-    (source,) = _inputs(context, output)
+    source = _inputs(context, output, of=output.index)[0]
     try:
         made = Upscale.model_validate(manifest["settings"]["upscale"])
     except (KeyError, ValidationError):
@@ -55,7 +55,7 @@ def _enlarged_again(context: AppContext, output: Output, *, client_id: str, requ
     return upscale(
         context,
         UpscaleOrder(
-            source=source.source,
+            sources=(source.source,),
             factor=made.factor,
             model=made.model,
             prompt=str(manifest.get("prompt") or ""),
@@ -95,12 +95,14 @@ def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
     return ("The picture was generated together with others; generated alone it may differ by rounding.",)
 
 
-def _inputs(context: AppContext, output: Output) -> Sequence[InputChoice]:
-    """The stored input pictures of the output's job, as base64."""
+def _inputs(context: AppContext, output: Output, *, of: int | None = None) -> Sequence[InputChoice]:
+    """The stored input pictures of the output's job, as base64; only that of output number `of`, if it has its own."""
     if output.manifest.get("task", TXT2IMG) in TEXT_TASKS:
         return ()
     kept = context.inputs.pngs(output.job_id)
     missing = [slot for slot in output.manifest.get("inputs", {}) if slot not in kept]
     if missing or not kept:
         raise Conflict(f"The {' and '.join(missing) or 'image'} that this picture was made from is no longer stored.")
+    if of is not None:
+        kept = {slot: kept[slot] for slot in slots(["image"] * (of + 1))[of:] if slot in kept}
     return [InputChoice(role=role_of(slot), source=base64.b64encode(png).decode()) for slot, png in kept.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.core.output import Output
@@ -14,7 +15,7 @@ from app.core.upscaling import Upscale, upscaled_size
 from app.errors import FieldError, InvalidImage, InvalidRequest
 from app.services.context import AppContext
 from app.services.jobs.submit import Submission, refuse_when_no_room, store
-from app.services.media.input_images import WholePicture, read_whole, usable_image
+from app.services.media.input_images import WholePictures, read_whole, usable_image
 from app.services.models.upscalers import find_upscaler
 from app.services.webhooks.signing import check_url
 from app.store.queue.idempotency import IdempotencyKey
@@ -22,12 +23,13 @@ from app.store.queue.idempotency import IdempotencyKey
 
 @dataclass(frozen=True)
 class UpscaleOrder:
-    """`source` is what an input picture takes: base64, a data URI, the id of a gallery picture, or a URL. `model` is
-    the upscaler's name, None for the usual one. `prompt`, `negative_prompt`, `seed` and `drawn_by` are those of the
-    picture."""
+    """`sources` are pictures as inputs take them: base64, a data URI, the id of a gallery picture, or a URL; each is
+    enlarged by `factor`, or the first one until it covers `least_size`. `model` is the upscaler's name, None for the
+    usual one. `prompt`, `negative_prompt`, `seed` and `drawn_by` are those of the picture."""
 
-    source: str
+    sources: Sequence[str]
     factor: float
+    least_size: tuple[int, int] | None = None
     model: str | None = None
     prompt: str = ""
     negative_prompt: str | None = None
@@ -49,7 +51,7 @@ def upscale_image(
 def _order_for(output: Output, factor: float, model: str | None) -> UpscaleOrder:
     manifest = output.manifest
     return UpscaleOrder(
-        source=output.id,
+        sources=(output.id,),
         factor=factor,
         model=model,
         prompt=str(manifest.get("prompt") or ""),
@@ -84,7 +86,7 @@ def upscale(
     spec = find_upscaler(context, order.model, "model", drawn_by=order.drawn_by)
     if webhook_url is not None:
         check_url(context, webhook_url)
-    read = read_whole(context, order.source, client_id=client_id)
+    read = read_whole(context, order.sources, client_id=client_id)
     request = _request(context, replace(order, model=spec.id), read, rerun_of)
     refuse_when_no_room(context, request)
     return store(
@@ -97,15 +99,18 @@ def upscale(
         webhook_url=webhook_url,
         idempotency=idempotency,
         request_id=request_id,
-        pictures=(read.picture,),
+        pictures=read.pictures,
     )
 
 
 def _request(
-    context: AppContext, order: UpscaleOrder, read: WholePicture, rerun_of: RerunOf | None
+    context: AppContext, order: UpscaleOrder, read: WholePictures, rerun_of: RerunOf | None
 ) -> GenerationRequest:
+    factor = order.factor
+    if order.least_size is not None:
+        factor = max(wanted / own for wanted, own in zip(order.least_size, read.sizes[0], strict=True))
     try:
-        width, height = upscaled_size(read.size, order.factor, context.settings.max_pixels)
+        sizes = [upscaled_size(size, factor, context.settings.max_pixels) for size in read.sizes]
     except ValueError as problem:
         raise InvalidRequest(f"factor: {problem}.", errors=[FieldError("factor", str(problem))]) from None
     model_id = order.model or ""
@@ -114,17 +119,18 @@ def _request(
         prompt=order.prompt,
         negative_prompt=order.negative_prompt,
         num_inference_steps=0,
-        width=width,
-        height=height,
+        width=sizes[0][0],
+        height=sizes[0][1],
         seed=order.seed or 0,
+        num_images=len(read.pictures),
         task=UPSCALE,
-        upscale=Upscale(factor=order.factor, model=model_id),
-        pictures=(read.picture.ref,),
+        upscale=Upscale(factor=factor, model=model_id),
+        pictures=tuple(picture.ref for picture in read.pictures),
         rerun_of=rerun_of,
     )
 
 
 def _digest(order: UpscaleOrder, priority: int, webhook_url: str | None) -> str:
-    source = hashlib.sha256(order.source.encode()).hexdigest()
-    asked = ["upscale", source, order.factor, order.model, priority, webhook_url or ""]
+    sources = [hashlib.sha256(source.encode()).hexdigest() for source in order.sources]
+    asked = ["upscale", sources, order.factor, order.least_size, order.model, priority, webhook_url or ""]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -137,26 +137,36 @@ def _with(
 
 
 @dataclass(frozen=True)
-class WholePicture:
-    """A picture as it is: at its own size, with its transparency."""
+class WholePictures:
+    """Pictures as they are: at their own sizes, with their transparency."""
 
-    picture: InputPicture
-    size: tuple[int, int]
+    pictures: Sequence[InputPicture]
     notes: Sequence[str] = ()
 
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        return [(picture.ref.width, picture.ref.height) for picture in self.pictures]
 
-def read_whole(context: AppContext, source: str, *, client_id: str) -> WholePicture:
-    """The picture that `source` names, for an upscaler. Raises InvalidImage."""
+
+def read_whole(context: AppContext, sources: Sequence[str], *, client_id: str) -> WholePictures:
+    """The pictures that `sources` name, for an upscaler, one decoded at a time. Raises InvalidImage."""
+    sent = _fetch_all(context, [InputChoice(role="image", source=source) for source in sources], client_id)
+    read, notes = list[InputPicture](), list[str]()
+    for slot, each in zip(slots(one.role for one in sent), sent, strict=True):
+        with context.pixels.taking(_measure(context, each)):
+            decoded = _decode_whole(context, each)
+            read.append(_ready(slot, decoded, each, decoded.size))
+            notes += decoded.notes
+    return WholePictures(read, notes)
+
+
+def _decode_whole(context: AppContext, sent: _Sent) -> Decoded:
     from app.files.inputs import UnusablePicture, decode_whole
 
-    choice = InputChoice(role="image", source=source)
-    sent = _fetch(context, choice, client_id, context.settings.input_fetch_seconds)
-    with context.pixels.taking(_measure(context, sent)):
-        try:
-            decoded = decode_whole(sent.data, max_pixels=context.settings.input_max_pixels)
-        except UnusablePicture as problem:
-            raise _invalid("image", str(problem)) from None
-        return WholePicture(_ready("image", decoded, sent, decoded.size), decoded.size, decoded.notes)
+    try:
+        return decode_whole(sent.data, max_pixels=context.settings.input_max_pixels)
+    except UnusablePicture as problem:
+        raise _invalid(sent.role, str(problem)) from None
 
 
 def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Output:

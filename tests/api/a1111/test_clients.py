@@ -184,7 +184,7 @@ def test_models_of_videos_are_not_offered(settings_in, tmp_path):
     app.extensions["cyberimage"].context.close()
 
 
-@pytest.mark.parametrize("path", ["extra-single-image", "extra-batch-images", "interrogate"])
+@pytest.mark.parametrize("path", ["interrogate"])
 def test_what_is_not_done(client, path):
     answer = client.post(f"/sdapi/v1/{path}", json={"image": "x"})
     assert (answer.status_code, answer.json["error"]) == (501, "not_implemented")

@@ -93,7 +93,7 @@ def notes_of(client, worker, next_job, **body) -> str:
         ({"steps": 5000}, "steps: 5000 was brought within"),
         ({"width": 5000, "height": 5000}, "cannot draw 5000x5000"),
         ({"restore_faces": True}, "restore_faces was not used"),
-        ({"enable_hr": True, "hr_scale": 2}, "enable_hr was not used"),
+        ({"enable_hr": True, "hr_scheduler": "Karras"}, "hr_scheduler was not used"),
         ({"alwayson_scripts": {"controlnet": {"args": [{"image": "x"}]}}}, "alwayson_scripts.controlnet"),
         ({"override_settings": {"sd_vae": "other"}}, "override_settings.sd_vae"),
         ({"something_new": 1}, "something_new was not used"),

@@ -15,7 +15,7 @@ from PIL import Image
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
-from app.core.upscaling import is_resampling
+from app.core.upscaling import enlarged, is_resampling
 from app.engines.base import Control, EngineSettings, GeneratedImage, Generation, Inputs, Pixels, ResidentModel
 from app.engines.diffusers.load.errors import fits_in_memory
 from app.engines.diffusers.load.errors import log as model_log
@@ -60,16 +60,19 @@ class Upscalers:
         started = time.perf_counter()
         self.load(spec, control)
         loaded_at = time.perf_counter()
-        enlargement = Enlargement(control)
-        pixels = self.enlarge(spec, inputs["image"], (request.width or 1, request.height or 1), enlargement)
+        enlargement = Enlargement(control, len(inputs))
+        factor = 1.0 if request.upscale is None else request.upscale.factor
+        made = [
+            self.enlarge(spec, each, enlarged((each.shape[1], each.shape[0]), factor), enlargement)
+            for each in inputs.values()
+        ]
         timings = {Phase.GENERATING.value: time.perf_counter() - loaded_at}
         if not is_resampling(spec):
             timings[Phase.LOADING.value] = loaded_at - started
-        seed = request.seed if request.pictures and request.pictures[0].image_id else None
+        drawn_here = request.rerun_of is not None or any(picture.image_id for picture in request.pictures)
         return Generation(
-            images=[GeneratedImage(pixels, request.seed if request.rerun_of else seed)],
-            effective={"width": request.width, "height": request.height, "upscaler": spec.id}
-            | {"tiles": enlargement.total, "steps_run": enlargement.total},
+            images=[GeneratedImage(pixels, request.seed if drawn_here else None) for pixels in made],
+            effective={"upscaler": spec.id, "factor": factor, "tiles": enlargement.total},
             versions=self._versions_of(spec),
             timings=timings,
         )
@@ -101,8 +104,11 @@ class Upscalers:
         """
         enlargement.check()
         if is_resampling(spec):
-            enlargement.total = 1
-            return resampled(pixels, size)
+            enlargement.begin(1)
+            made = resampled(pixels, size)
+            enlargement.after_tile()
+            enlargement.finish()
+            return made
         loaded = self._loaded[spec.id]
         colors = pixels[:, :, :3]
         while True:
@@ -113,6 +119,7 @@ class Upscalers:
                 self._widen(loaded)
                 continue
             break
+        enlargement.finish()
         if pixels.shape[2] == 3:
             return made
         alpha = resampled(np.ascontiguousarray(pixels[:, :, 3]), size)
@@ -125,7 +132,7 @@ class Upscalers:
         self._drawing = drawing.id
         try:
             self.load(spec, control)
-            return self.enlarge(spec, pixels, size, Enlargement(control))
+            return self.enlarge(spec, pixels, size, Enlargement(control, 1))
         finally:
             self._drawing = ""
 
@@ -215,16 +222,21 @@ class Upscalers:
 
 
 class Enlargement:
-    """Progress of one enlargement: tiles over all passes. Cancelled between two."""
+    """Progress of enlarging `pictures`: tiles over all passes. Cancelled between two."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, pictures: int) -> None:
         self._control = control
-        self.total, self._done = 0, 0
+        self._left = pictures
+        self.total, self._before, self._done = 0, 0, 0
 
     def begin(self, tiles: int) -> None:
-        """Start anew with so many tiles."""
-        self.total, self._done = tiles, 0
-        self._control.report(Phase.GENERATING, 0, tiles)
+        """Start a picture, perhaps anew; each of those left is taken to have as many tiles."""
+        self.total, self._done = self._before + tiles * self._left, self._before
+        self._control.report(Phase.GENERATING, self._done, self.total)
+
+    def finish(self) -> None:
+        """A picture is done."""
+        self._before, self._left = self._done, self._left - 1
 
     def after_tile(self) -> None:
         self._done += 1

@@ -85,7 +85,7 @@ def test_four_times_by_a_model_that_doubles(enlarge, double) -> None:
     assert made.versions["architecture"] == "RealESRGAN Compact"
     assert made.versions["revision"].startswith("sampled-sha256:")
     assert [report for report in control.reports if report[0] is Phase.GENERATING][-1] == (Phase.GENERATING, 2, 2)
-    assert made.effective["steps_run"] == 2
+    assert made.effective["tiles"] == 2
 
 
 def test_three_times_is_resampled_from_four(enlarge, double) -> None:

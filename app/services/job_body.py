@@ -12,10 +12,11 @@ from app.core.catalog import Lane, Media
 from app.core.job import Job, JobStatus, JobView, Phase, Progress
 from app.core.output import Output
 from app.core.prediction import Prediction, shown_input
+from app.core.request import GenerationRequest
 from app.core.response_body import Path, ResponseBody, Sha256, Time
 from app.core.safety import SafetyResult
 from app.core.sent_settings import reported
-from app.core.tasks import Task
+from app.core.tasks import UPSCALE, Task
 from app.core.times import iso, iso_or_none
 from app.core.webhooks import event_of
 from app.services.urls import url
@@ -176,7 +177,7 @@ class JobBody(ResponseBody):
             request,
             job_id=job.id,
             negative_prompt=negative_prompt,
-            settings=settings | _drawn_size(view.outputs),
+            settings=settings | ({} if _has_second_pass(request) else _drawn_size(view.outputs)),
             inputs=request.inputs(),
             remote=RemoteBody.of(job, view.prediction),
             created_at=iso(job.created_at),
@@ -188,6 +189,11 @@ class JobBody(ResponseBody):
             warnings=list(job.warnings),
             **more,
         )
+
+
+def _has_second_pass(request: GenerationRequest) -> bool:
+    """Whether width and height are those of the first pass, which must be sent again as they are."""
+    return request.upscale is not None and request.task != UPSCALE
 
 
 def _drawn_size(outputs: Sequence[Output]) -> dict[str, int]:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
 from app.api.a1111.bodies import ExtrasBatchBody, ExtrasBody, ExtrasSingleBody
 from app.api.a1111.clients import clients
@@ -22,7 +22,6 @@ from app.api.server.context import api_context
 from app.api.server.deferred_response import DeferredResponse
 from app.api.v1.waiting import cancelling, name_job, raise_what_went_wrong, when_done
 from app.core.job import JobStatus, JobView
-from app.core.response_body import ResponseBody
 from app.errors import (
     DiskFull,
     InvalidImage,
@@ -41,6 +40,7 @@ api = blueprint("a1111_upscaling", "AUTOMATIC1111", "a1111")
 
 _PROBLEMS = (InvalidImage, InvalidRequest, UnknownModel, QueueFull, DiskFull, Unavailable)
 _TO_A_SIZE = 1  # resize_mode
+Made = TypeVar("Made", UpscaledImage, UpscaledImages)
 _IGNORED = ("gfpgan_visibility", "codeformer_visibility", "extras_upscaler_2_visibility")
 
 
@@ -71,8 +71,8 @@ def a1111_extra_batch_images(body: ExtrasBatchBody, header: GenerateHeaders) -> 
 
 
 def _upscaled(
-    body: ExtrasBody, pictures: Sequence[str], header: GenerateHeaders, answer: Callable[[list[str], str], Any]
-) -> Any:
+    body: ExtrasBody, pictures: Sequence[str], header: GenerateHeaders, answer: Callable[[list[str], str], Made]
+) -> Made | DeferredResponse:
     here = api_context()
     to_a_size = body.resize_mode == _TO_A_SIZE
     order = UpscaleOrder(
@@ -95,9 +95,7 @@ def _upscaled(
     return when_done(here, submitted.job_id, None, ready, cancelling(here, submitted.job_id))
 
 
-def _answer(
-    context: AppContext, notes: Sequence[str], answer: Callable[[list[str], str], ResponseBody], view: JobView
-) -> ResponseBody:
+def _answer(context: AppContext, notes: Sequence[str], answer: Callable[[list[str], str], Made], view: JobView) -> Made:
     """Raises the job's own error, and StillRunning while it runs."""
     raise_what_went_wrong(view)
     if view.job.status is not JobStatus.COMPLETED:

@@ -36,9 +36,9 @@ export async function recipe(item) {
   return api.statusOf(item.job_id);
 }
 
-/** Whether the form can repeat it. A job with a provider's native input has no settings that the form knows. */
-export const canRepeat = ({ media, settings, remote, manifest }) =>
-  !(remote?.native_input || manifest?.native_input) && (settings ? settings.num_inference_steps !== 0 : media !== "video");
+/** Whether the form can repeat it. It knows no upscalers, and not a provider's native input. */
+export const canRepeat = ({ media, settings, remote, manifest, task = manifest?.task }) =>
+  task !== "upscale" && !(remote?.native_input || manifest?.native_input) && (settings ? settings.num_inference_steps !== 0 : media !== "video");
 
 /** Whether the form can be filled with what made it. */
 export const canReuse = (item) => canRepeat(item) || Boolean(modelOf(item.model_id)?.schema_url && (item.remote?.requested ?? item.manifest?.input));
@@ -69,6 +69,8 @@ export async function vary(item) {
     complain(error);
   }
 }
+
+export const upscale = async (item) => (await import("./upscale.js")).upscale(item);
 
 export async function cancelJob(jobId) {
   try {

@@ -46,6 +46,7 @@ export function request() {
   const { strength, ...pictures } = chosenInputImage(chosen());
   if (strength) settings.strength = strength;
   Object.assign(settings, chosenScheduler());
+  if (form.dataset.upscale && !pictures.image && !pictures.inputs) settings.upscale = JSON.parse(form.dataset.upscale);
   const loras = chosenLoras(chosen());
   if (loras.length) settings.loras = loras;
   return { prompt: prompt.value, model_id: chosen().id, ...(leftOut ? { negative_prompt: leftOut } : {}), ...pictures, settings };
@@ -210,4 +211,5 @@ guidance.addEventListener("input", () => {
   showGuidance();
   summarize();
 });
+$(".fine").addEventListener("toggle", () => import("./second-pass.js"), { once: true });
 for (const name of ["seed-changed", "loras-changed"]) form.addEventListener(name, summarize);

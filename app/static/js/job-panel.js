@@ -98,6 +98,7 @@ function finished(job) {
         actions.canRepeat(job) && button("Variations", "vary", () => actions.vary(job)),
         actions.canReuse(job) && button("Use these settings", "reuse", () => actions.reuse(job)),
         canUseInputImage() && pictures[0]?.media === "image" && button("Start from this", "start", () => useInputImage(pictures[0])),
+        pictures.length === 1 && pictures[0].media === "image" && button("Upscale 2×", "upscale", () => actions.upscale(pictures[0])),
         pictures[0]?.media === "image" && videoButton(pictures[0]),
         button("Copy prompt", "copy", () => actions.copy(job.prompt)),
         button("Download", "download", () => pictures.forEach(actions.download)),

@@ -101,6 +101,7 @@ function describe(item, metadata) {
       actions.canRepeat(facts) ? button("Variations", "vary", leaving(actions.vary), { class: "quiet strong" }) : "",
       actions.canReuse(facts) ? button("Use these settings", "reuse", leaving(actions.reuse)) : "",
       canUseInputImage() && item.media === "image" ? button("Start from this", "start", leaving(useInputImage)) : "",
+      item.media === "image" ? button("Upscale 2×", "upscale", leaving(actions.upscale)) : "",
       item.media === "image" ? videoButton(item, close) : "",
       anotherVideo(item, manifest) ?? "",
       button("Copy prompt", "copy", () => actions.copy(item.prompt)),

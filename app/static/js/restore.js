@@ -8,6 +8,7 @@ import { setLoras } from "./loras.js";
 import { toast } from "./notices.js";
 import { choose, chosen } from "./picker.js";
 import { setScheduler } from "./scheduler.js";
+import { setSecondPass } from "./second-pass.js";
 import { setSeed } from "./seed.js";
 import { setSize } from "./size.js";
 import { applySteps } from "./steps.js";
@@ -29,6 +30,7 @@ export function useSettings(made) {
   setSeed(settings.seed ?? null);
   setLoras(settings.loras);
   setScheduler(settings);
+  setSecondPass(settings.upscale);
   const count = $(`#count input[value="${Number(settings.num_images) || 1}"]`);
   if (count) count.checked = true;
   fillPrompt(made.prompt ?? "");

@@ -44,6 +44,7 @@ EXTENDED = [{"role": "image", "source": start(), "extend": {"right": 32}}]
         ({}, {"scheduler": "DPM++ 2M SDE", "shift": 2.0}),
         ({"image": start(), "mask": middle()}, AREA),
         ({"inputs": EXTENDED}, {"scheduler": "unipc"}),
+        ({}, {"width": 64, "height": 64, "upscale": {"factor": 1.5, "strength": 0.6, "model": "lanczos"}}),
     ],
 )
 def test_it_is_the_same_picture(service: Service, pictures: dict, more: dict) -> None:
@@ -57,3 +58,18 @@ def test_it_is_the_same_picture(service: Service, pictures: dict, more: dict) ->
     (second,) = again["images"]
     assert second["seed"] == first["seed"]
     assert (pixels(service, second["url"]) == pixels(service, first["url"])).all()
+
+
+def test_an_enlarged_picture_is_the_same_again(service: Service) -> None:
+    drawn = service.completed(service.submit("a boat", "tiny-sd35", num_inference_steps=2, width=64, height=64))
+    source = drawn["images"][0]
+    answer = service.client.post(f"/api/image/{source['image_id']}/upscale", json={"factor": 4, "model": "drawings-x2"})
+    assert answer.status_code == 202, answer.text
+    first = service.completed(answer.json()["job_id"])
+    assert (first["images"][0]["width"], first["progress"]["total_steps"]) == (256, 2)  # two passes of a tile
+    again = service.client.post(f"/api/image/{first['images'][0]['image_id']}/rerun").json()
+    second = service.completed(again["job_id"])
+    assert second["warnings"] == []
+    assert (pixels(service, second["images"][0]["url"]) == pixels(service, first["images"][0]["url"])).all()
+    upscalers = {one["id"]: one["loaded"] for one in service.client.get("/api/upscalers").json()["upscalers"]}
+    assert upscalers["drawings-x2"]

@@ -129,7 +129,9 @@ def _complete(
 
 
 def _steps(made: GenerationResult) -> int | None:
-    """Steps over all pictures, as progress counts them."""
+    """Steps over all pictures, as progress counts them; of an upscaler its tiles."""
+    if isinstance(tiles := made.effective.get("tiles"), int):
+        return tiles
     steps = made.effective.get("steps_run")
     return steps * len(made.all) if isinstance(steps, int) else None
 

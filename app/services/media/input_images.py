@@ -65,9 +65,7 @@ def prepare(
     if request.task in TEXT_TASKS or not asked.pictures:
         return Prepared(request)
     sent = _fetch_all(context, asked.pictures, client_id)
-    pixels = sum(_measure(context, each) for each in sent)
-    if pixels > _TOGETHER * context.settings.input_max_pixels:
-        raise _invalid("inputs", f"have {pixels:,} pixels together, more than {_TOGETHER} times INPUT_MAX_PIXELS")
+    pixels = _measure_all(context, sent)
     if any(each.extend is not None for each in sent):
         pixels += _EXTENDING * (spec.limits.max_pixels or context.settings.max_pixels)
     # Acquired at once: two requests that each hold one picture and wait for their mask would deadlock.
@@ -151,6 +149,7 @@ class WholePictures:
 def read_whole(context: AppContext, sources: Sequence[str], *, client_id: str) -> WholePictures:
     """The pictures that `sources` name, for an upscaler, one decoded at a time. Raises InvalidImage."""
     sent = _fetch_all(context, [InputChoice(role="image", source=source) for source in sources], client_id)
+    _measure_all(context, sent)
     read, notes = list[InputPicture](), list[str]()
     for slot, each in zip(slots(one.role for one in sent), sent, strict=True):
         with context.pixels.taking(_measure(context, each)):
@@ -250,6 +249,14 @@ def _whole(context: AppContext, role: Role, response: httpx.Response) -> bytes:
         if len(data) > context.settings.input_max_bytes:
             raise _too_large(context, role)
     return bytes(data)
+
+
+def _measure_all(context: AppContext, sent: Sequence[_Sent]) -> int:
+    """The number of pixels together. Raises InvalidImage for too many."""
+    pixels = sum(_measure(context, each) for each in sent)
+    if pixels > _TOGETHER * context.settings.input_max_pixels:
+        raise _invalid("inputs", f"have {pixels:,} pixels together, more than {_TOGETHER} times INPUT_MAX_PIXELS")
+    return pixels
 
 
 def _measure(context: AppContext, sent: _Sent) -> int:

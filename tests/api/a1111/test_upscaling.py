@@ -9,6 +9,7 @@ import json
 import pytest
 from PIL import Image
 
+from app import create_app
 from app.api.a1111.bodies import Img2ImgRequest, Txt2ImgRequest
 from app.api.a1111.second_pass import second_pass
 from app.core.builtin_models import BUILTIN_MODEL_LINES
@@ -98,6 +99,15 @@ def test_several_pictures_are_one_job(client, worker, next_job, context) -> None
     job = context.jobs.get(answer.headers["X-Job-Id"])
     assert (job.request.num_images, job.request.model_id) == (2, "lanczos")
     assert list(context.inputs.pngs(job.id)) == ["image", "image-2"]
+
+
+def test_several_pictures_have_a_bound_together(settings_in, tmp_path) -> None:
+    app = create_app(settings_in(tmp_path, input_max_pixels=4096))
+    listed = [{"data": png(64, 64)}] * 3
+    answer = app.test_client().post(BATCH, json={"imageList": listed})
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_image")
+    assert "12,288 pixels together" in answer.json["detail"]
+    app.extensions["cyberimage"].context.close()
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ class ExtrasBody(Open):
     upscaling_resize_h: int = Field(default=512, ge=1, le=65_536)
     upscaling_crop: bool = False
     upscaler_1: str = Field(default="None", max_length=300, description="Of `GET /sdapi/v1/upscalers`.")
+    webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="Not AUTOMATIC1111's.")
 
 
 class ExtrasSingleBody(ExtrasBody):

@@ -86,7 +86,7 @@ def _upscaled(
         "idempotency_key": header.idempotency_key,
         "request_id": request_id(),
     }
-    submitted = upscale(here.context, order, **about)
+    submitted = upscale(here.context, order, webhook_url=body.webhook_url, **about)
     notes = tuple(_unused(body))
     request_body.forget(body)
     name_job(submitted.job_id)

@@ -126,6 +126,8 @@ def _wished(body: Mapping[str, Any]) -> Iterator[int]:
                     yield number
     if "n_iter" in body:  # AUTOMATIC1111's product; what is no number is read as 1
         yield (_whole(body.get("batch_size")) or 1) * (_whole(body.get("n_iter")) or 1)
+    if isinstance(listed := body.get("imageList"), list):  # its pictures to enlarge
+        yield len(listed)
 
 
 def _whole(value: object) -> int | None:

@@ -93,9 +93,13 @@ def answers(client, submit, worker, next_job, context):
         call("GET", f"/sdapi/v1/{path}")
     for path in (
         *("options", "interrupt", "skip", "refresh-checkpoints", "refresh-loras", "refresh-vae", "interrogate"),
-        *("extra-single-image", "extra-batch-images", "png-info"),
+        "png-info",
     ):
         call("POST", f"/sdapi/v1/{path}", json={"image": PICTURE})
+    for path, pictures in (("single-image", {"image": PICTURE}), ("batch-images", {"imageList": [{"data": PICTURE}]})):
+        with next_job(worker.finish):
+            call("POST", f"/sdapi/v1/extra-{path}", json=pictures)
+        call("POST", f"/sdapi/v1/extra-{path}", json={})
     call("POST", "/sdapi/v1/options", json={"sd_model_checkpoint": "none"})
     call("POST", "/sdapi/v1/png-info", json={})
     call("POST", "/internal/progress", json={"id_task": "x"})

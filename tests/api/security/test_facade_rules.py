@@ -35,6 +35,8 @@ DRAWING = {
     "/api/openai/v1/images/variations": ({"image": PICTURE}, "n"),
     "/sdapi/v1/txt2img": ({}, "batch_size"),
     "/sdapi/v1/img2img": ({"init_images": [PICTURE]}, "n_iter"),
+    "/sdapi/v1/extra-single-image": ({"image": PICTURE}, None),
+    "/sdapi/v1/extra-batch-images": ({"imageList": [{"data": PICTURE}]}, "imageList"),
 }
 CODES = {"rate_limit_exceeded": "rate_limited"}  # of ours, by a façade's
 
@@ -99,19 +101,25 @@ def test_a_picture_of_another_client_cannot_be_used(keyed, draw, request):
     [image] = Worker(keyed.context).finish()
     assert keyed.bob.get(f"/api/status/{job_id}").json["status"] == "COMPLETED"
     [name] = body
-    answer = draw(keyed.alice, **{name: [image] if name == "init_images" else image})
+    theirs = {"init_images": [image], "imageList": [{"data": image}]}
+    answer = draw(keyed.alice, **{name: theirs.get(name, image)})
     assert (answer.status_code, code(answer)) == (400, "invalid_image")
 
 
 def test_pictures_count_against_the_limit(keyed, draw, number):
-    assert draw(keyed.alice, **{number: 2}).status_code == 504
-    answer = draw(keyed.alice, **{number: 2})
+    if number is None:
+        pytest.skip("it makes one picture")
+    two = {number: [{"data": PICTURE}] * 2 if number == "imageList" else 2}
+    assert draw(keyed.alice, **two).status_code == 504
+    answer = draw(keyed.alice, **two)
     assert (answer.status_code, code(answer)) == (429, "rate_limited")
     assert int(answer.headers["Retry-After"]) > 0
-    assert draw(keyed.bob, **{number: 2}).status_code == 504
+    assert draw(keyed.bob, **two).status_code == 504
 
 
-def test_suspicious_prompts_are_refused(keyed, draw):
+def test_suspicious_prompts_are_refused(keyed, draw, request):
+    if "extra" in request.node.callspec.params["draw"]:
+        pytest.skip("it takes no prompt")
     answer = draw(keyed.alice, prompt="{{config.items()}}")
     assert (answer.status_code, code(answer)) == (400, "suspicious_input")
 

@@ -32,6 +32,7 @@ def examples(page: str) -> list[str]:
         ("CONTROLS.md", 0, "unipc.png", (256, 256)),
         ("CONTROLS.md", 1, "house.png", (256, 256)),
         ("CONTROLS.md", 2, "wide.png", (480, 256)),
+        ("CONTROLS.md", 3, "large.png", (1024, 1024)),
     ],
 )
 def test_an_example_gives_its_picture(

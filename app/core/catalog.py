@@ -241,6 +241,8 @@ class ModelSpec(_Frozen):
             raise ValueError("an upscaler runs here: its source must be huggingface or local")
         if self.options.file is not None and not (self.is_upscaler and self.source == "huggingface"):
             raise ValueError("file names the weights of an upscaler in a repository of the hub")
+        if self.is_upscaler and (self.options.revision or self.options.variant):
+            raise ValueError("an upscaler has no revision and no variant; name its file")
         return self
 
     @property

@@ -86,6 +86,12 @@ BAD = {
     "NaN": ('a;b;c;local;false;{"defaults": {"guidance_scale": NaN}}', "guidance_scale"),
     "base of a repository": ('a;b/c;d;huggingface;false;{"base": "e/f"}', "base is for a file"),
     "vae at a provider": ('a;b/c;d;replicate;false;{"vae": "e/f"}', "vae is for models that run here"),
+    "upscaler at a provider": ('a;b/c;d;replicate;false;{"kind": "upscaler"}', "an upscaler runs here"),
+    "unknown kind": ('a;b/c;d;local;false;{"kind": "lora"}', "kind"),
+    "file of a model": ('a;b/c;d;huggingface;false;{"file": "x.safetensors"}', "weights of an upscaler"),
+    "file of a file": ('a;b;d;local;false;{"kind": "upscaler", "file": "x.safetensors"}', "in a repository of the hub"),
+    "pickle of an upscaler": ('a;b/c;d;huggingface;false;{"kind": "upscaler", "file": "x.pth"}', "file"),
+    "revision of an upscaler": ('a;b/c;d;local;false;{"kind": "upscaler", "revision": "main"}', "name its file"),
     "gguf twice": ('a;b.gguf;d;local;false;{"base": "e/f", "gguf": "g.gguf"}', "remove the option gguf"),
     "both rules": ('a;b;c;local;false;{"fixed_steps": 2, "steps": {"min": 1}}', "not both"),
     "unknown step key": ('a;b;c;local;false;{"steps": {"minimum": 1}}', "minimum"),
@@ -192,3 +198,18 @@ def test_the_group_of_a_model_follows_from_what_it_makes_unless_its_line_says_it
     assert group("replicate", media="video") == "provider"
     with pytest.raises(ValueError, match="group"):
         group(group="mine")
+
+
+def test_upscalers_are_apart_from_models() -> None:
+    lines = {"MODEL_U": 'Sharp;models/sharp.safetensors;x;local;false;{"kind": "upscaler", "aliases": ["4x"]}'}
+    catalog = build_catalog(lines, "demo")
+    assert "sharp" not in [spec.id for spec in catalog]
+    assert [spec.id for spec in catalog.upscalers] == ["sharp", "drawings-x2", "lanczos"]  # the operator's first
+    assert {catalog.upscaler(name).id for name in ("SHARP", "4x", "models/sharp.safetensors")} == {"sharp"}
+    assert {"sharp", "demo"} <= {spec.id for spec in catalog.everything}
+    with pytest.raises(UnknownModel):
+        catalog.get("sharp")
+    with pytest.raises(UnknownModel, match="Known upscalers: drawings-x2, lanczos, sharp"):
+        catalog.upscaler("demo")
+    with pytest.raises(ConfigurationError):
+        build_catalog(lines, "sharp")  # as the default model

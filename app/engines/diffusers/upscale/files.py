@@ -12,7 +12,7 @@ from app.core.job import Phase
 from app.engines.base import Control, EngineSettings
 from app.engines.diffusers.load.downloads import fetch_file
 from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, Advice, download_error, log
-from app.errors import ModelUnavailable
+from app.errors import LoraUnavailable, ModelUnavailable
 from app.files.loras import has_lora_suffix as is_safetensors
 from app.files.loras import in_hub_cache
 
@@ -46,10 +46,12 @@ def _from_hub(spec: ModelSpec, settings: EngineSettings, control: Control) -> Pa
         return known
     control.report(Phase.DOWNLOADING)
     try:
-        found = HfApi().model_info(spec.repo, revision=spec.options.revision).siblings or ()
+        found = HfApi().model_info(spec.repo).siblings or ()
         name = spec.options.file or _only_file(spec, [each.rfilename for each in found])
         log.info("downloading the upscaler %s/%s", spec.repo, name)
         return fetch_file(spec.repo, name, control, settings.disk_floor_bytes, MOST_BYTES)
+    except LoraUnavailable:
+        raise ModelUnavailable(f"{spec.repo}/{name} has more than {MOST_BYTES:,} bytes.") from None
     except DOWNLOAD_ERRORS as error:
         raise download_error(error, spec, _ADVICE) from error
 

@@ -130,7 +130,7 @@ def test_a_worker_that_is_being_replaced_is_waited_for(harness: Harness, monkeyp
     refusals = Refusals(context, "cpu")
     assert refusals.claimable() is None
     assert refusals.add("fake")
-    assert refusals.claimable() == {spec.id for spec in context.catalog if spec.lane == "local"} - {"fake"}
+    assert refusals.claimable() == {spec.id for spec in context.catalog.everything if spec.lane == "local"} - {"fake"}
     context.workers.remove("large")
     assert "fake" not in (refusals.claimable() or ())
     monkeypatch.setattr("app.worker.refusals.RETURN_SECONDS", 0.0)

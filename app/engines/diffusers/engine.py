@@ -46,7 +46,7 @@ from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
-from app.engines.diffusers.upscale.upscalers import Upscalers
+from app.engines.diffusers.upscale.upscalers import Enlargement, Upscalers
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
 
 
@@ -302,13 +302,15 @@ class DiffusersEngine:
         batch_size, previews = self._batch_size(spec), self._previews(spec)
         if second is None:
             return generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
-        upscaler = self._settings.upscaler_of(second.model)
+        upscaler, upscalers = self._settings.upscaler_of(second.model), self._upscalers
 
         def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-            return self._upscalers.enlarged_beside(spec, upscaler, pixels, size, SilentControl(control))
+            return upscalers.enlarge(upscaler, pixels, size, Enlargement(SilentControl(control), 1))
 
-        made = generate_in_two_passes(model, request, second, control, enlarge, previews=previews)
-        return self._upscalers.with_versions(made, upscaler)
+        with upscalers.beside(spec):
+            upscalers.load(upscaler, control)  # before anything is drawn: it may have to be downloaded, or be missing
+            made = generate_in_two_passes(model, request, second, control, enlarge, previews=previews)
+            return upscalers.with_versions(made, upscaler)
 
     def _described(
         self,

@@ -266,3 +266,16 @@ def test_frames_of_two_threads_do_not_mix():
             received += theirs.recv(1 << 20)
     first = received[:1]
     assert received.rstrip(received[-1:]) == bytes(first) * sizes[bytes(first)]
+
+
+def test_a_second_pass_is_asked_for_and_refused_by_its_field(open_stream, context):
+    with open_stream() as connection:
+        connection.send(json.dumps({**FLAT, "upscale": {"factor": 2, "model": "lanczos", "steps": 4}}))
+        first = hear(connection)
+    assert first["total_steps"] == 8 + 2
+    assert context.jobs.get(first["job_id"]).request.upscale.model == "lanczos"
+    with open_stream() as connection:
+        connection.send(json.dumps({**FLAT, "upscale": {"factor": 4}}))
+        told, _ = hear_end(connection)
+    assert told["type"] == "error"
+    assert told["errors"][0]["field"] == "upscale.factor"

@@ -44,7 +44,7 @@ def run_in_tiles(model: Any, pixels: Pixels, tile: int, after_tile: Callable[[],
 
 
 def _drawn(model: Any, part: Pixels) -> Pixels:
-    sent = torch.from_numpy(np.ascontiguousarray(part)).to(model.device).permute(2, 0, 1)[None]
+    sent = torch.from_numpy(part.copy()).to(model.device).permute(2, 0, 1)[None]
     made: torch.Tensor = model(sent.to(model.dtype) / 255)
     if not bool(torch.isfinite(made).all()):
         raise NotFinite

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil, log
 from typing import Any
@@ -125,14 +126,12 @@ class Upscalers:
         alpha = resampled(np.ascontiguousarray(pixels[:, :, 3]), size)
         return np.dstack([made, alpha])
 
-    def enlarged_beside(
-        self, drawing: ModelSpec, spec: ModelSpec, pixels: Pixels, size: tuple[int, int], control: Control
-    ) -> Pixels:
-        """`enlarge` for the second pass of the model `drawing`, which stays in memory; loads `spec` if necessary."""
+    @contextmanager
+    def beside(self, drawing: ModelSpec) -> Iterator[None]:
+        """Keep the model `drawing` in memory: it draws, and an upscaler is used between its two passes."""
         self._drawing = drawing.id
         try:
-            self.load(spec, control)
-            return self.enlarge(spec, pixels, size, Enlargement(control, 1))
+            yield
         finally:
             self._drawing = ""
 

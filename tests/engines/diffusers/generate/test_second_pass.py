@@ -11,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from app.config import ROOT
 from app.core.builtin_models import LANCZOS_REPO
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import EngineSettings, PartlyDrawn
 from app.engines.diffusers.engine import DiffusersEngine
+from app.errors import ModelUnavailable
 from tests.engines.diffusers.generate.control import Recorder
 
 SEED, CLOSE = 7, 1e-5  # of 0 to 1, before rounding
@@ -95,3 +97,23 @@ def test_pictures_that_were_finished_before_a_cancel_are_kept(engine, tiny, spec
     with pytest.raises(PartlyDrawn) as stopped:
         engine.generate(spec_of(tiny / "sd15"), ask(upscale=SECOND, num_images=2), control)
     assert [image.seed for image in stopped.value.generation.images] == [7]
+
+
+def test_an_upscaler_that_is_missing_fails_before_anything_is_drawn(tiny, spec_of, ask) -> None:
+    settings = EngineSettings(root=tiny, model_cache_dir=tiny)
+    missing = spec_of("nowhere/4x.safetensors", kind="upscaler")
+    engine = DiffusersEngine(dataclasses.replace(settings, upscaler_of=lambda name: missing))
+    control = Recorder()
+    with pytest.raises(ModelUnavailable, match="is missing"):
+        engine.generate(spec_of(tiny / "sd15"), ask(upscale=SECOND), control)
+    assert Phase.GENERATING not in control.phases()
+
+
+def test_weights_enlarge_between_the_passes(tiny, spec_of, ask) -> None:
+    built_in = spec_of(ROOT / "builtin/upscaler/drawings-x2.safetensors", kind="upscaler")
+    settings = EngineSettings(root=tiny, model_cache_dir=tiny)
+    engine = DiffusersEngine(dataclasses.replace(settings, upscaler_of=lambda name: built_in))
+    made = engine.generate(spec_of(tiny / "sd15"), ask(upscale=SECOND), Recorder())
+    assert made.images[0].pixels.shape == (96, 96, 3)
+    assert made.versions["upscaler_architecture"] == "RealESRGAN Compact"
+    assert [model.model_id for model in engine.resident()] == [built_in.id, "sd15"]

@@ -13,6 +13,7 @@ from app.core.request import GenerationRequest
 from app.services.job_body import webhook_message
 from app.store.db.database import Database, now
 from app.store.db.schema import jobs, outputs
+from app.store.media.lineage import LineageStore
 from app.store.media.outputs import OutputStore
 from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.queue.claims import ClaimStore
@@ -64,6 +65,7 @@ class Store:
         self.deaths = DeathStore(database, render_webhook=webhook_message)
         self.inputs = InputStore(database)
         self.outputs = OutputStore(database)
+        self.lineage = LineageStore(database)
         self.workers = WorkerStore(database, lease_seconds=lease)
         self.speeds = DurationStore(database)
         self.load_requests = LoadRequestStore(database)

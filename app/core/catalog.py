@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.core.auxiliaries import AuxiliaryOptions
 from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS, BUILTIN_MODEL_LINES
 from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
@@ -129,7 +130,7 @@ class Limits(_Frozen):
         return self
 
 
-class ModelOptions(_Frozen):
+class ModelOptions(AuxiliaryOptions, _Frozen):
     """The optional JSON at the end of a `MODEL_…` line. `tasks`, `schedulers`, `prediction` and `prompt_weights`, where
     the line states none, are read from the model's files."""
 
@@ -227,6 +228,8 @@ class ModelSpec(_Frozen):
 
     @model_validator(mode="after")
     def _files_here(self) -> ModelSpec:
+        if self.options.kind is not None and self.lane == "remote":
+            raise ValueError(f"a {self.options.kind} runs here, not at a provider")
         if self.options.base is not None and self.source != "local":
             raise ValueError("base is for a file: its source must be local")
         for name in ("vae", "preview_vae"):
@@ -272,12 +275,16 @@ class ModelSpec(_Frozen):
 
 
 class Catalog:
-    """The models of this installation by id, in display order, and the default model, given by any of its names."""
+    """The models of this installation by id, in display order, and the default model, given by any of its names.
+    `auxiliaries` are the ControlNets, adapters and detectors, which draw nothing by themselves."""
 
     def __init__(self, specs: Iterable[ModelSpec], default_name: str) -> None:
-        self._specs = {spec.id: spec for spec in specs}
+        specs = list(specs)
+        self._specs = {spec.id: spec for spec in specs if spec.options.kind is None}
+        self.auxiliaries = {spec.id: spec for spec in specs if spec.options.kind is not None}
+        self._auxiliary_names = _names(self.auxiliaries.values())
         own_first = sorted(self, key=lambda spec: spec.id in BUILTIN_IDS)  # the operator's lines win
-        self._names = ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in own_first)
+        self._names = _names(own_first)
         default_id = self._names.find(default_name)
         if default_id is None:
             raise ConfigurationError(
@@ -296,14 +303,27 @@ class Catalog:
         Raises UnknownModel."""
         found = self.default_id if name is None else self._names.find(name)
         if found is None:
+            if self._auxiliary_names.find(str(name)) is not None:
+                raise UnknownModel(
+                    f"{str(name)[:100]!r} draws nothing by itself: name it as model of an input picture."
+                )
             closest = self._names.closest(str(name))
             meant = "" if closest is None else f" Did you mean {closest!r}?"
             raise UnknownModel(f"There is no model {str(name)[:100]!r}.{meant} Known models: {', '.join(self._specs)}.")
         return self._specs[found]
 
+    def auxiliary(self, name: str) -> ModelSpec | None:
+        """The auxiliary model called `name`; None if there is none."""
+        found = self._auxiliary_names.find(name)
+        return None if found is None else self.auxiliaries[found]
+
     def id_of(self, name: str) -> str:
         """The id of the model called `name`; `name` itself for one that is not, or no longer, in the catalogue."""
         return self._names.find(name) or name
+
+
+def _names(specs: Iterable[ModelSpec]) -> ModelNames:
+    return ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in specs)
 
 
 def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:

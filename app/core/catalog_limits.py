@@ -9,7 +9,8 @@ from app.core.catalog import Catalog, ModelSpec, StepRule, build_catalog
 def catalog_of(settings: Settings) -> Catalog:
     """The models of this installation, limited by its settings. Raises ConfigurationError."""
     catalog = build_catalog(settings.model_lines, settings.default_model_id)
-    return Catalog([_within(spec, settings) for spec in catalog], catalog.default_id)
+    limited = [_within(spec, settings) for spec in catalog]
+    return Catalog([*limited, *catalog.auxiliaries.values()], catalog.default_id)
 
 
 def _within(spec: ModelSpec, settings: Settings) -> ModelSpec:

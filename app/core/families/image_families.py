@@ -24,6 +24,14 @@ IMAGE_FAMILIES = (
         schedulers=FLOW_SCHEDULERS,
     ),
     Family(
+        "FLUX.1 Control",
+        ("FluxControlPipeline", "FluxControlImg2ImgPipeline", "FluxControlInpaintPipeline"),
+        tasks=("txt2img",),
+        xformers=True,
+        loras=("flux",),
+        schedulers=FLOW_SCHEDULERS,
+    ),
+    Family(
         "FLUX.1",
         ("Flux*",),
         merges=frozenset({"FluxPipeline"}),

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import diffusers
 import huggingface_hub.utils
@@ -22,7 +23,9 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, ResidentModel
+from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
+from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
     NotFinite,
@@ -56,6 +59,7 @@ class DiffusersEngine:
         self._device = _choose_device(settings.device)
         self._model_cache = ModelCache(self._device, most=settings.max_loaded_models, park=settings.park_models)
         self._loader = Loader(settings, self._device, self._model_cache)
+        self._auxiliaries = AuxiliaryLoader(settings, self._device, self._model_cache)
         self._safety = Safety(settings)
         self._unbatched: set[str] = set()  # models that ran out of memory on a batch
         self._tiles_from: dict[str, int] = {}  # models that ran out of memory decoding so many pixels
@@ -272,10 +276,12 @@ class DiffusersEngine:
     ) -> Generation:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control) if request.loras else ()
+        auxiliaries = self._auxiliaries.of(model, request, control) if request.pictures else NO_AUXILIARIES
         with _applied(model, loras), self._vae_of(model, request) as vae:
             batch_size, previews = self._batch_size(spec), self._previews(spec)
+            run = partial(generate, model, request, control, inputs, auxiliaries=auxiliaries)
             try:
-                generation = generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+                generation = run(previews=previews, batch_size=batch_size)
             except PartlyDrawn as stopped:
                 raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, vae)) from None
         generation = dataclasses.replace(generation, encodings=model.prompts.take_counts())

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.core.inputs import InputChoice, role_of
+from app.core.inputs import CONTROL_FIELDS, InputChoice, role_of
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
@@ -71,10 +71,18 @@ def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
 
 def _inputs(context: AppContext, output: Output) -> Sequence[InputChoice]:
     """The stored input pictures of the output's job, as base64."""
-    if output.manifest.get("task", TXT2IMG) in TEXT_TASKS:
+    described = output.manifest.get("inputs") or {}
+    if output.manifest.get("task", TXT2IMG) in TEXT_TASKS and not described:
         return ()
     kept = context.inputs.pngs(output.job_id)
-    missing = [slot for slot in output.manifest.get("inputs", {}) if slot not in kept]
+    missing = [slot for slot in described if slot not in kept]
     if missing or not kept:
         raise Conflict(f"The {' and '.join(missing) or 'image'} that this picture was made from is no longer stored.")
-    return [InputChoice(role=role_of(slot), source=base64.b64encode(png).decode()) for slot, png in kept.items()]
+    in_order = sorted(kept, key=list(described).index) if described.keys() >= kept.keys() else list(kept)
+    return [_choice(slot, kept[slot], described.get(slot, {})) for slot in in_order]
+
+
+def _choice(slot: str, png: bytes, described: dict[str, Any]) -> InputChoice:
+    """One input picture as it was sent; `described` is its reference in the manifest."""
+    more = {name: described[name] for name in CONTROL_FIELDS if described.get(name) is not None}
+    return InputChoice.model_validate({"role": role_of(slot), "source": base64.b64encode(png).decode(), **more})

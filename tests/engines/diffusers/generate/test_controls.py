@@ -1,0 +1,190 @@
+"""ControlNets: equal to diffusers' own pipelines, over the weights that are loaded already, and without a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from app.core.catalog import ModelOptions, ModelSpec
+from app.core.inputs import InputRef
+from app.engines.base import EngineSettings
+from app.engines.diffusers.engine import DiffusersEngine
+from app.errors import InputModelIncompatible, InputModelUnavailable, UnsupportedTask
+from app.files.control_pictures import canny
+from tests.engines.diffusers.generate.control import Recorder
+from tests.engines.diffusers.generate.test_start_from_pictures import a_mask, a_picture
+from tools.tiny_models.auxiliaries import CONTROLNETS, build_controlnet
+
+SIDE = 32
+PROMPT = "a red cat under a tree"
+_MULTI = {"weight": 0.4, "start": 0.0, "end": 0.5}
+
+
+class Case(NamedTuple):
+    """`net`: what it is built like; `base`: the checkpoint; `pipeline`: the class of a plain script."""
+
+    net: str
+    base: str
+    task: str
+    pipeline: str
+    modes: tuple[Any, ...] = (None, None)
+    periods: bool = True
+    several: bool = True
+
+
+CASES = [
+    Case("sd15", "sd15", "txt2img", "StableDiffusionControlNetPipeline"),
+    Case("sd15", "sd15", "img2img", "StableDiffusionControlNetImg2ImgPipeline"),
+    Case("sd15", "sd15", "inpaint", "StableDiffusionControlNetInpaintPipeline"),
+    Case("sdxl", "sdxl", "txt2img", "StableDiffusionXLControlNetPipeline"),
+    Case("sdxl", "sdxl", "img2img", "StableDiffusionXLControlNetImg2ImgPipeline"),
+    Case("sdxl", "sdxl", "inpaint", "StableDiffusionXLControlNetInpaintPipeline"),
+    Case("sdxl-union", "sdxl", "txt2img", "StableDiffusionXLControlNetUnionPipeline", ("canny", "depth")),
+    Case("sdxl-union", "sdxl", "img2img", "StableDiffusionXLControlNetUnionImg2ImgPipeline", ("canny", "depth")),
+    Case("sdxl-union", "sdxl", "inpaint", "StableDiffusionXLControlNetUnionInpaintPipeline", ("canny", "depth")),
+    Case("sd35", "sd35", "txt2img", "StableDiffusion3ControlNetPipeline"),
+    Case("flux", "flux", "txt2img", "FluxControlNetPipeline"),
+    Case("flux", "flux", "img2img", "FluxControlNetImg2ImgPipeline"),
+    Case("flux", "flux", "inpaint", "FluxControlNetInpaintPipeline"),
+    Case("flux-union", "flux", "txt2img", "FluxControlNetPipeline", ("canny", "depth")),
+    Case("qwen-image", "qwen-image", "txt2img", "QwenImageControlNetPipeline"),
+    Case("z-image", "z-image", "txt2img", "ZImageControlNetPipeline", periods=False, several=False),
+    Case("sana", "sana", "txt2img", "SanaControlNetPipeline", periods=False, several=False),
+]
+NUMBERS = {
+    "sdxl-union": {"canny": 3, "depth": 1},
+    "flux-union": {"canny": 0, "depth": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def nets(tiny, built, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("controlnets")
+    bases = {"sdxl-union": "sdxl", "flux-union": "flux"}
+    return {name: build_controlnet(name, built(bases.get(name, name)), folder / name) for name in CONTROLNETS}
+
+
+def net_spec(folder: Path, **options: Any) -> ModelSpec:
+    options = {"kind": "controlnet", **options}
+    return ModelSpec(
+        id=folder.name,
+        name=folder.name,
+        repo=str(folder),
+        description="",
+        source="local",
+        options=ModelOptions.model_validate(options),
+    )
+
+
+@pytest.fixture(scope="module")
+def drawing(tiny, nets):
+    """One engine for all of them, as a worker has it."""
+    auxiliaries = {name: net_spec(folder) for name, folder in nets.items()}
+    return DiffusersEngine(EngineSettings(root=tiny, model_cache_dir=tiny, auxiliaries=auxiliaries))
+
+
+def a_control(turned=False) -> np.ndarray:
+    picture = a_picture(SIDE, SIDE)
+    return picture[::-1].copy() if turned else picture
+
+
+def ref(role: str, **more: Any) -> InputRef:
+    return InputRef(role=role, sha256="0" * 64, width=SIDE, height=SIDE, **more)
+
+
+def request_for(ask, case: Case, controls: list[dict[str, Any]], **changes: Any):
+    """The request with its input pictures."""
+    pictures, inputs = [], {}
+    if case.task != "txt2img":
+        pictures.append(ref("image"))
+        inputs["image"] = a_picture(SIDE, SIDE)
+    if case.task == "inpaint":
+        pictures.append(ref("mask"))
+        inputs["mask"] = a_mask(SIDE, SIDE)
+    for index, control in enumerate(controls):
+        pictures.append(ref("control", model=case.net, mode=case.modes[index], **control))
+        inputs["ctrl" if index == 0 else f"ctrl-{index + 1}"] = a_control(index > 0)
+    more = {} if case.task == "txt2img" else {"strength": 0.5, "num_inference_steps": 4}
+    settings = {"num_inference_steps": 2, "guidance_scale": 4.0, "width": SIDE, "height": SIDE, **more, **changes}
+    return ask(task=case.task, pictures=tuple(pictures), **settings), inputs
+
+
+def by_a_script(tiny, nets, case: Case, controls: list[dict[str, Any]]) -> np.ndarray:
+    kind = CONTROLNETS_CLASS[case.net]
+    net = getattr(diffusers, kind).from_pretrained(nets[case.net])
+    count = len(controls)
+    net_arg: Any = net
+    if count > 1:
+        from diffusers import QwenImageMultiControlNetModel
+
+        single = case.net in ("sdxl-union",)
+        net_arg = net if single else QwenImageMultiControlNetModel([net]) if case.net == "qwen-image" else [net, net]
+    pipe = getattr(diffusers, case.pipeline).from_pretrained(tiny / case.base, controlnet=net_arg, safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+    one = lambda values: values[0] if len(values) == 1 else values  # noqa: E731 - as a script would
+    images = [Image.fromarray(a_control(index > 0)) for index in range(count)]
+    named = "image" if case.task == "txt2img" and case.base in ("sd15", "sdxl") and "Union" not in case.pipeline else ""
+    more: dict[str, Any] = {named or "control_image": one(images)}
+    more["controlnet_conditioning_scale"] = one([each.get("weight", 1.0) for each in controls])
+    if case.periods:
+        more["control_guidance_start"] = one([each.get("start", 0.0) for each in controls])
+        more["control_guidance_end"] = one([each.get("end", 1.0) for each in controls])
+    if case.modes[0] is not None:
+        more["control_mode"] = one([NUMBERS[case.net][mode] for mode in case.modes[:count]])
+    elif case.net == "flux" and count > 1:
+        more["control_mode"] = [None] * count
+    if case.task != "txt2img":
+        more |= {"image": Image.fromarray(a_picture(SIDE, SIDE)), "strength": 0.5}
+    if case.task == "inpaint":
+        more["mask_image"] = Image.fromarray(a_mask(SIDE, SIDE))
+    guidance = {"true_cfg_scale": 4.0, "negative_prompt": " "} if case.base == "qwen-image" else {"guidance_scale": 4.0}
+    if case.base == "sana":
+        more |= {"use_resolution_binning": False}
+    torch.manual_seed(7)  # SD 3 and Sana encode the control picture with torch's own generator
+    return pipe(
+        PROMPT,
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=2 if case.task == "txt2img" else 4,
+        generator=torch.Generator("cpu").manual_seed(7),
+        output_type="np",
+        **guidance,
+        **more,
+    ).images[0]
+
+
+CONTROLNETS_CLASS = {
+    "sd15": "ControlNetModel",
+    "sdxl": "ControlNetModel",
+    "sdxl-union": "ControlNetUnionModel",
+    "sd35": "SD3ControlNetModel",
+    "flux": "FluxControlNetModel",
+    "flux-union": "FluxControlNetModel",
+    "qwen-image": "QwenImageControlNetModel",
+    "z-image": "ZImageControlNetModel",
+    "sana": "SanaControlNetModel",
+}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.net}-{case.task}")
+def test_it_equals_a_plain_script(tiny, built, nets, drawing, spec_of, ask, case, count):
+    if count > 1 and not case.several:
+        pytest.skip("its pipeline takes one control picture")
+    built(case.base)
+    controls = [{"weight": 0.7} if count == 1 or not case.periods else {}, _MULTI][:count]
+    request, inputs = request_for(ask, case, controls)
+    made = drawing.generate(spec_of(case.base), request, Recorder(), inputs)
+    wanted = by_a_script(tiny, nets, case, controls)
+    pixels, wanted = made.images[0].pixels, (wanted * 255).round().astype(np.uint8)
+    new = a_mask(SIDE, SIDE) == 255 if case.task == "inpaint" else np.full((SIDE, SIDE), True)
+    assert np.array_equal(pixels[new], wanted[new])
+    assert made.versions["pipeline"] == case.pipeline
+    assert [each["weight"] for each in made.effective["inputs_used"]] == [each.get("weight", 1.0) for each in controls]
+    assert all(each["revision"].startswith("sampled-sha256:") for each in made.effective["inputs_used"])

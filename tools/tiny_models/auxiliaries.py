@@ -19,6 +19,8 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from tools.tiny_models.flow_families import flux_control
+
 _SEED = 20250102
 _SIDE = 16  # pixels that the image encoders look at
 _WIDTH = 8
@@ -34,6 +36,19 @@ def build_controlnet(family: str, base: Path, folder: Path, *, seed: int = _SEED
                 if not weight.any():
                     weight.normal_(std=0.2)
     net.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def build_flux_control(folder: Path, *, seed: int = _SEED) -> Path:
+    """FLUX.1 Canny or Depth: the control picture's latents are concatenated to those that are drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        pipeline = flux_control()
+        with torch.no_grad():
+            for weight in pipeline.transformer.parameters():
+                if weight.ndim >= 2 and not weight.any():
+                    weight.normal_(std=0.1)
+    pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
@@ -126,7 +141,7 @@ CONTROLNETS: Mapping[str, Callable[[Path], Any]] = {
 
 
 def build_ip_adapter(family: str, base: Path, folder: Path, *, seed: int = _SEED) -> Path:
-    """An IP-Adapter (`adapter.safetensors` and `image_encoder`) for the checkpoint `base` of sd15, sdxl, flux or sd35."""
+    """An IP-Adapter for the checkpoint `base` of sd15, sdxl, flux or sd35: its file and its image encoder."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = siglip_encoder() if family == "sd35" else clip_encoder()
@@ -215,7 +230,7 @@ def _sd3_adapter(base: Path) -> dict[str, torch.Tensor]:
     transformer = _transformer(base, "SD3Transformer2DModel")
     inner = transformer.config.attention_head_dim * transformer.config.num_attention_heads
     projection = IPAdapterTimeImageProjection(
-        embed_dim=_WIDTH, output_dim=inner, hidden_dim=64, depth=1, heads=1, num_queries=2, timestep_in_dim=32
+        embed_dim=_WIDTH, output_dim=inner, hidden_dim=64, depth=4, heads=1, num_queries=2, timestep_in_dim=32
     )
     tensors = {f"image_proj.{name}": tensor for name, tensor in projection.state_dict().items()}
     for index in range(len(transformer.attn_processors)):

@@ -88,10 +88,12 @@ def _restored(denoiser: Any) -> Iterator[None]:
     try:
         yield
     finally:
+        for name in ("encoder_hid_proj", "image_proj"):  # first: the latter has attention of its own
+            if name in modules:
+                setattr(denoiser, name, modules[name])
+            elif hasattr(denoiser, name):
+                delattr(denoiser, name)
         denoiser.set_attn_processor(processors)
-        for name in ("encoder_hid_proj", "image_proj"):
-            if hasattr(denoiser, name):
-                setattr(denoiser, name, modules.get(name))
         denoiser.config.encoder_hid_dim_type = kind
 
 

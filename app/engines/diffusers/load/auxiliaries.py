@@ -45,7 +45,9 @@ class AuxiliaryFiles:
 
     @property
     def revision(self) -> str:
-        return fingerprint(self.folder, self.weights)
+        inside = [file for file in self.weights if file.is_relative_to(self.folder)]
+        own, others = fingerprint(self.folder, inside), [file for file in self.weights if file not in inside]
+        return f"{own}, {fingerprint(others[0].parent, others)}" if others else own
 
     def bytes_at(self, item_bytes: int) -> int:
         return count_tensors(list(self.weights)).bytes_at(item_bytes)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +22,8 @@ from app.errors import InputModelIncompatible, InputModelUnavailable, Unsupporte
 from app.files.control_pictures import canny
 from tests.engines.diffusers.generate.control import Recorder
 from tests.engines.diffusers.generate.test_start_from_pictures import a_mask, a_picture
-from tools.tiny_models.auxiliaries import CONTROLNETS, build_controlnet
+from tools.tiny_models.auxiliaries import CONTROLNETS, build_controlnet, build_flux_control
+from tools.tiny_models.lora import make_lora
 
 SIDE = 32
 PROMPT = "a red cat under a tree"
@@ -67,7 +71,7 @@ NUMBERS = {
 def nets(tiny, built, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("controlnets")
     bases = {"sdxl-union": "sdxl", "flux-union": "flux"}
-    return {name: build_controlnet(name, built(bases.get(name, name)), folder / name) for name in CONTROLNETS}
+    return {name: build_controlnet(name, built(bases.get(name, name)), folder / f"{name}-net") for name in CONTROLNETS}
 
 
 def net_spec(folder: Path, **options: Any) -> ModelSpec:
@@ -85,7 +89,7 @@ def net_spec(folder: Path, **options: Any) -> ModelSpec:
 @pytest.fixture(scope="module")
 def drawing(tiny, nets):
     """One engine for all of them, as a worker has it."""
-    auxiliaries = {name: net_spec(folder) for name, folder in nets.items()}
+    auxiliaries = {folder.name: net_spec(folder) for folder in nets.values()}
     return DiffusersEngine(EngineSettings(root=tiny, model_cache_dir=tiny, auxiliaries=auxiliaries))
 
 
@@ -108,7 +112,7 @@ def request_for(ask, case: Case, controls: list[dict[str, Any]], **changes: Any)
         pictures.append(ref("mask"))
         inputs["mask"] = a_mask(SIDE, SIDE)
     for index, control in enumerate(controls):
-        pictures.append(ref("control", model=case.net, mode=case.modes[index], **control))
+        pictures.append(ref("control", model=f"{case.net}-net", mode=case.modes[index], **control))
         inputs["ctrl" if index == 0 else f"ctrl-{index + 1}"] = a_control(index > 0)
     more = {} if case.task == "txt2img" else {"strength": 0.5, "num_inference_steps": 4}
     settings = {"num_inference_steps": 2, "guidance_scale": 4.0, "width": SIDE, "height": SIDE, **more, **changes}
@@ -144,8 +148,6 @@ def by_a_script(tiny, nets, case: Case, controls: list[dict[str, Any]]) -> np.nd
     if case.task == "inpaint":
         more["mask_image"] = Image.fromarray(a_mask(SIDE, SIDE))
     guidance = {"true_cfg_scale": 4.0, "negative_prompt": " "} if case.base == "qwen-image" else {"guidance_scale": 4.0}
-    if case.base == "sana":
-        more |= {"use_resolution_binning": False}
     torch.manual_seed(7)  # SD 3 and Sana encode the control picture with torch's own generator
     return pipe(
         PROMPT,
@@ -185,6 +187,139 @@ def test_it_equals_a_plain_script(tiny, built, nets, drawing, spec_of, ask, case
     pixels, wanted = made.images[0].pixels, (wanted * 255).round().astype(np.uint8)
     new = a_mask(SIDE, SIDE) == 255 if case.task == "inpaint" else np.full((SIDE, SIDE), True)
     assert np.array_equal(pixels[new], wanted[new])
+    if count == 1 and case.net != "sana":  # the tiny one has one layer, and a control begins at the second
+        plain, start = request_for(ask, case, [])
+        without = drawing.generate(spec_of(case.base), plain, Recorder(), start)
+        assert not np.array_equal(without.images[0].pixels, pixels)
     assert made.versions["pipeline"] == case.pipeline
     assert [each["weight"] for each in made.effective["inputs_used"]] == [each.get("weight", 1.0) for each in controls]
     assert all(each["revision"].startswith("sampled-sha256:") for each in made.effective["inputs_used"])
+
+
+@pytest.fixture(scope="module")
+def flux_control(tmp_path_factory) -> Path:
+    return build_flux_control(tmp_path_factory.mktemp("own") / "flux-control")
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        ("txt2img", "FluxControlPipeline"),
+        ("img2img", "FluxControlImg2ImgPipeline"),
+        ("inpaint", "FluxControlInpaintPipeline"),
+    ],
+)
+def test_a_control_picture_of_the_models_own_equals_a_plain_script(flux_control, drawing, spec_of, ask, task, kind):
+    request, inputs = request_for(ask, Case("", "", task, kind), [])
+    request = request.model_copy(update={"pictures": (*request.pictures, ref("control", processor="canny"))})
+    made = drawing.generate(spec_of(flux_control), request, Recorder(), {**inputs, "ctrl": a_control()})
+    pipe = getattr(diffusers, kind).from_pretrained(flux_control)
+    pipe.set_progress_bar_config(disable=True)
+    more: dict[str, Any] = (
+        {} if task == "txt2img" else {"image": Image.fromarray(a_picture(SIDE, SIDE)), "strength": 0.5}
+    )
+    more |= {"mask_image": Image.fromarray(a_mask(SIDE, SIDE))} if task == "inpaint" else {}
+    torch.manual_seed(7)
+    wanted = pipe(
+        PROMPT,
+        control_image=Image.fromarray(canny(a_control())),
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=2 if task == "txt2img" else 4,
+        guidance_scale=4.0,
+        generator=torch.Generator("cpu").manual_seed(7),
+        output_type="np",
+        **more,
+    ).images[0]
+    new = a_mask(SIDE, SIDE) == 255 if task == "inpaint" else np.full((SIDE, SIDE), True)
+    assert np.array_equal(made.images[0].pixels[new], (wanted * 255).round().astype(np.uint8)[new])
+    with pytest.raises(UnsupportedTask, match="needs one control picture"):
+        drawing.generate(spec_of(flux_control), request_for(ask, Case("", "", task, kind), [])[0], Recorder(), inputs)
+
+
+def test_a_control_leaves_no_trace_in_other_jobs(drawing, spec_of, ask, tiny, tmp_path):
+    """Random sequences of jobs with and without controls, LoRAs and pictures draw what each draws alone."""
+    make_lora(tiny / "sd15", tmp_path / "warm.safetensors")
+    kinds = {
+        "plain": (Case("sd15", "sd15", "txt2img", ""), [], {}),
+        "control": (Case("sd15", "sd15", "txt2img", ""), [{"weight": 0.7}], {}),
+        "two": (Case("sd15", "sd15", "img2img", ""), [{}, _MULTI], {}),
+        "lora": (Case("sd15", "sd15", "txt2img", ""), [], {"loras": [{"id": "warm", "scale": 1.0}]}),
+        "both": (Case("sd15", "sd15", "txt2img", ""), [{}], {"loras": [{"id": "warm", "scale": 1.0}]}),
+    }
+
+    def draw(name: str, engine: DiffusersEngine) -> bytes:
+        case, controls, changes = kinds[name]
+        request, inputs = request_for(ask, case, controls, **changes)
+        return engine.generate(spec_of("sd15"), request, Recorder(), inputs).images[0].pixels.tobytes()
+
+    settings = replace(drawing._settings, loras_dir=tmp_path)
+    alone = {name: draw(name, DiffusersEngine(settings)) for name in kinds}
+    assert len(set(alone.values())) == len(kinds)
+    shared, order = DiffusersEngine(settings), random.Random(5)
+    for name in order.choices(list(kinds), k=20):
+        assert draw(name, shared) == alone[name], name
+
+
+def test_one_net_serves_several_models_and_is_listed_with_them(tiny, nets, spec_of, ask, drawing):
+    engine = DiffusersEngine(drawing._settings)
+    request, inputs = request_for(ask, Case("sd15", "sd15", "txt2img", ""), [{}])
+    twin = spec_of("sd15").model_copy(update={"id": "twin"})
+    for spec in (spec_of("sd15"), twin):
+        engine.generate(spec, request, Recorder(), inputs)
+    resident = {each.model_id: each for each in engine.resident()}
+    assert set(resident) == {"sd15", "twin", "sd15-net"}
+    assert resident["sd15-net"].host_bytes > 0
+    engine.unload("sd15-net")
+    assert {each.model_id for each in engine.resident()} == {"sd15", "twin"}
+
+
+def test_the_bound_on_loaded_models_counts_no_auxiliaries(drawing, spec_of, ask):
+    engine = DiffusersEngine(replace(drawing._settings, max_loaded_models=1))
+    request, inputs = request_for(ask, Case("sdxl", "sdxl", "txt2img", ""), [{}])
+    engine.generate(spec_of("sdxl"), request, Recorder(), inputs)
+    engine.load(spec_of("flux"), Recorder())
+    assert [each.model_id for each in engine.resident()] == ["sdxl-net", "flux"]
+
+
+def test_what_does_not_fit_is_refused_and_the_model_still_draws(drawing, spec_of, ask):
+    request, inputs = request_for(ask, Case("sdxl", "sd15", "txt2img", ""), [{}])
+    with pytest.raises(InputModelIncompatible, match="cross_attention_dim is 64"):
+        drawing.generate(spec_of("sd15"), request, Recorder(), inputs)
+    request, inputs = request_for(ask, Case("flux", "sd15", "txt2img", ""), [{}])
+    with pytest.raises(InputModelIncompatible, match="FluxControlNetModel"):
+        drawing.generate(spec_of("sd15"), request, Recorder(), inputs)
+    request, inputs = request_for(ask, Case("gone", "sd15", "txt2img", ""), [{}])
+    with pytest.raises(InputModelUnavailable, match="no longer in the catalogue"):
+        drawing.generate(spec_of("sd15"), request, Recorder(), inputs)
+    drawing.generate(spec_of("sd15"), ask(), Recorder())
+
+
+def test_a_net_without_safetensors_is_refused(tiny, nets, tmp_path, spec_of, ask):
+    broken = tmp_path / "broken"
+    shutil.copytree(nets["sd15"], broken)
+    for file in broken.glob("*.safetensors"):
+        file.rename(broken / "diffusion_pytorch_model.bin")
+    engine = DiffusersEngine(
+        EngineSettings(root=tiny, model_cache_dir=tiny, auxiliaries={"sd15-net": net_spec(broken)})
+    )
+    request, inputs = request_for(ask, Case("sd15", "sd15", "txt2img", ""), [{}])
+    with pytest.raises(InputModelUnavailable, match="never loaded"):
+        engine.generate(spec_of("sd15"), request, Recorder(), inputs)
+
+
+def test_a_control_of_a_masked_area_is_cut_with_it(drawing, spec_of, ask):
+    """The control picture's part, in the size that is drawn, has the effect; the rest of it has none."""
+    case = Case("sd15", "sd15", "inpaint", "")
+    request, inputs = request_for(ask, case, [{}], inpaint_area="masked", inpaint_padding=0)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[32:, 32:] = 255
+    inputs |= {"image": a_picture(64, 64), "mask": mask, "ctrl": a_picture(64, 64)}
+    drawn = drawing.generate(spec_of("sd15"), request, Recorder(), inputs).images[0].pixels
+    changed = inputs["ctrl"].copy()
+    changed[:32] = 0
+    same = drawing.generate(spec_of("sd15"), request, Recorder(), {**inputs, "ctrl": changed}).images[0].pixels
+    assert np.array_equal(drawn, same)
+    changed[40:, 40:] = 255
+    other = drawing.generate(spec_of("sd15"), request, Recorder(), {**inputs, "ctrl": changed}).images[0].pixels
+    assert not np.array_equal(drawn, other)

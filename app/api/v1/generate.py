@@ -18,6 +18,8 @@ from app.errors import (
     GenerationError,
     GenerationTimeout,
     IdempotencyConflict,
+    InputModelIncompatible,
+    InputModelUnavailable,
     InvalidImage,
     InvalidRequest,
     JobCancelled,
@@ -51,6 +53,8 @@ GENERATION_PROBLEMS = (
     ModelRequiresAuth,
     LoraUnavailable,
     LoraIncompatible,
+    InputModelUnavailable,
+    InputModelIncompatible,
     JobCancelled,
     PayloadTooLarge,
     UnsupportedMediaType,
@@ -83,7 +87,8 @@ _IMG2IMG = (
     "/api/v1/generate/txt2img",
     access=Access.USER,
     budget="generate",
-    responses=responses({200: Pictures, 202: StillWorking}, *GENERATION_PROBLEMS),
+    accepts_files=True,
+    responses=responses({200: Pictures, 202: StillWorking}, InvalidImage, Unavailable, *GENERATION_PROBLEMS),
     description=_TXT2IMG,
 )
 def v1_txt2img(body: Txt2ImgBody, header: GenerateHeaders) -> Answer | DeferredResponse:

@@ -95,6 +95,18 @@ def fitting(base: Base, known: Sequence[KnownAuxiliary], kinds: frozenset[Kind])
     return [each for each in known if each.kind in kinds and _is_stated(each) and not problem_of(base, each)]
 
 
+def ids_for(base: Base, known: Sequence[KnownAuxiliary], role: str) -> list[str]:
+    """The auxiliary models that `model` of an input picture of this role may name."""
+    kinds = frozenset(_CONTROL_MODELS) if role == "control" else REFERENCE_KINDS
+    return [each.spec.id for each in fitting(base, known, kinds)]
+
+
+def processors_of(known: Sequence[KnownAuxiliary]) -> list[str]:
+    """The processors that can be asked for."""
+    detected = (each.spec.options.detects for each in known)
+    return ["none", "canny", "tile", *dict.fromkeys(name for name in detected if name is not None)]
+
+
 def roles_of(base: Base, tasks: Sequence[Task], known: Sequence[KnownAuxiliary]) -> list[str]:
     """The roles of input pictures that a model takes, with the auxiliary models of the catalogue."""
     found = ["image"] if {"img2img", "edit", "inpaint", "img2video"} & set(tasks) else []
@@ -186,7 +198,7 @@ def _names(spec: ModelSpec) -> set[str]:
 
 
 def _is_stated(known: KnownAuxiliary) -> bool:
-    return known.family is not None or known.net is not None
+    return known.kind == "redux" or known.family is not None or known.net is not None
 
 
 def problem_of(base: Base, known: KnownAuxiliary) -> str:

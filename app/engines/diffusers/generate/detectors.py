@@ -41,7 +41,8 @@ def _segments(processor: Any, found: Any, size: tuple[int, int]) -> Pixels:
     """Each class in a colour of its own."""
     classes = processor.post_process_semantic_segmentation(found, target_sizes=[size])[0].cpu().numpy()
     colours: Pixels = np.asarray([_colour(index) for index in range(int(classes.max()) + 1)], np.uint8)
-    return colours[classes]
+    drawn: Pixels = colours[classes]
+    return drawn
 
 
 def _colour(index: int) -> tuple[int, int, int]:

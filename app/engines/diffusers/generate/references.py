@@ -56,6 +56,8 @@ def adapted(
                 raise
             named = " and ".join(dict.fromkeys(adapter.spec.id for adapter, _, _ in references))
             raise InputModelIncompatible(f"{named} does not fit {model.spec.id}: {first_line(error)}.") from error
+        if any(weight.is_meta for weight in denoiser.parameters()):
+            raise InputModelIncompatible(f"{references[0][0].spec.id} lacks tensors that an IP-Adapter has.")
         yield own, {"ip_adapter_image": images[0] if family == "sd3" else images}
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.core.loras import FAMILIES
 
 Kind = Literal["controlnet", "ip-adapter", "redux", "detector"]
-Detector = Literal["depth", "seg"]
+Detector = Literal["depth"]
 REFERENCE_KINDS: frozenset[Kind] = frozenset({"ip-adapter", "redux"})
 IP_ADAPTER_FAMILIES = ("sd15", "sdxl", "flux", "sd3")
 _NO_MODES: Mapping[str, int] = {}
@@ -45,7 +45,7 @@ class AuxiliaryOptions(BaseModel):
         if self.kind == "ip-adapter":
             self._check_ip_adapter()
         if (self.kind == "detector") != (self.detects is not None):
-            raise ValueError('a line of kind detector, and no other, has "detects": depth or seg')
+            raise ValueError('a line of kind detector, and no other, has "detects": depth')
         for name in (self.file, self.image_encoder):
             if name is not None and ".." in name.split("/"):
                 raise ValueError(f"{name!r} leaves the model's folder")

@@ -123,8 +123,9 @@ class GenerationRequest(BaseModel):
     pipeline's default.
 
     `prompt_weighting` is `auto` for prompts that have weights, or may be longer than CLIP reads at once, and None for
-    plain ones. `pictures` are empty unless `task` uses them. Their pixels are stored with the job. `strength` is None
-    unless the task uses it; a video keeps its start image unchanged.
+    plain ones; `embeddings` are those that they name. `pictures` are empty unless `task` uses them, or controls and
+    references. Their pixels are stored with the job. `strength` is None unless the task uses it; a video keeps its
+    start image unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -158,6 +159,7 @@ class GenerationRequest(BaseModel):
     inpaint_padding: int | None = None
     inpaint_fill: Fill | None = None
     pictures: tuple[InputRef, ...] = ()
+    embeddings: tuple[str, ...] = ()
     rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
 

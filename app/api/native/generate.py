@@ -15,6 +15,8 @@ from app.core.request import GenerationInput
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,
+    EmbeddingIncompatible,
+    EmbeddingUnavailable,
     Forbidden,
     IdempotencyConflict,
     InputModelIncompatible,
@@ -74,6 +76,8 @@ class GenerateHeaders(BaseModel):
         LoraIncompatible,
         InputModelUnavailable,
         InputModelIncompatible,
+        EmbeddingUnavailable,
+        EmbeddingIncompatible,
         UnknownModel,
         Forbidden,
         PayloadTooLarge,

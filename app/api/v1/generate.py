@@ -15,6 +15,8 @@ from app.api.v1.waiting import Answer, answer
 from app.errors import (
     ContentBlocked,
     DiskFull,
+    EmbeddingIncompatible,
+    EmbeddingUnavailable,
     GenerationError,
     GenerationTimeout,
     IdempotencyConflict,
@@ -55,6 +57,8 @@ GENERATION_PROBLEMS = (
     LoraIncompatible,
     InputModelUnavailable,
     InputModelIncompatible,
+    EmbeddingUnavailable,
+    EmbeddingIncompatible,
     JobCancelled,
     PayloadTooLarge,
     UnsupportedMediaType,

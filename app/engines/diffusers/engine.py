@@ -26,6 +26,7 @@ from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inp
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
 from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES
+from app.engines.diffusers.generate.embeddings import Embedding, read_embeddings
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
     NotFinite,
@@ -35,6 +36,7 @@ from app.engines.diffusers.generate.overflow import (
     neutral_inputs,
     overflow_error,
 )
+from app.engines.diffusers.generate.prompt_parts import reads_weights
 from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
 from app.engines.diffusers.load import imports
 from app.engines.diffusers.load.errors import fits_in_memory, log
@@ -276,16 +278,19 @@ class DiffusersEngine:
     ) -> Generation:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control) if request.loras else ()
+        named = request.embeddings if reads_weights(model.pipeline) else ()
+        embeddings = read_embeddings(named, self._settings.embeddings_dir)
         auxiliaries = self._auxiliaries.of(model, request, control) if request.pictures else NO_AUXILIARIES
         with _applied(model, loras), self._vae_of(model, request) as vae:
             batch_size, previews = self._batch_size(spec), self._previews(spec)
-            run = partial(generate, model, request, control, inputs, auxiliaries=auxiliaries)
+            run = partial(generate, model, request, control, inputs, auxiliaries=auxiliaries, embeddings=embeddings)
             try:
                 generation = run(previews=previews, batch_size=batch_size)
             except PartlyDrawn as stopped:
-                raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, vae)) from None
+                made = _with_embeddings(embeddings, stopped.generation)
+                raise PartlyDrawn(self._described(spec, request, made, loras, vae)) from None
         generation = dataclasses.replace(generation, encodings=model.prompts.take_counts())
-        return self._described(spec, request, generation, loras, vae)
+        return self._described(spec, request, _with_embeddings(embeddings, generation), loras, vae)
 
     def _described(
         self,
@@ -374,6 +379,13 @@ def _with_loras(loras: Sequence[LoraRequest], generation: Generation) -> Generat
     if not loras:
         return generation
     return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
+
+
+def _with_embeddings(embeddings: Sequence[Embedding], generation: Generation) -> Generation:
+    if not embeddings:
+        return generation
+    used = [{"id": each.name, "revision": each.revision} for each in embeddings]
+    return dataclasses.replace(generation, effective={**generation.effective, "embeddings": used})
 
 
 def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation:

@@ -17,6 +17,7 @@ from app.errors import Conflict, UnknownModel
 from app.services.context import AppContext
 from app.services.jobs.submit import Submission, submit
 from app.services.media.input_images import usable_image
+from app.services.models.embeddings import missing
 
 
 def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str | None = None) -> Submission:
@@ -37,6 +38,8 @@ def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str
             f"{spec.id} runs at a provider, which may change it any time: its pictures cannot be made again."
         )
     asked = _as_asked(manifest, _inputs(context, output))
+    if gone := missing(context, [each["id"] for each in manifest.get("effective", {}).get("embeddings", ())]):
+        raise Conflict(f"The embedding {gone[0]}, which this picture was made with, is no longer here.")
     versions = {name: str(value) for name, value in manifest.get("versions", {}).items()}
     return submit(
         context,

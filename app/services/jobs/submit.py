@@ -29,6 +29,7 @@ from app.services.media.disk import refuse_when_full
 from app.services.media.input_images import Prepared, prepare
 from app.services.models.auxiliaries import with_auxiliaries
 from app.services.models.capabilities import check_known_task, known_spec
+from app.services.models.embeddings import with_embeddings
 from app.services.models.loras import check_loras
 from app.services.remote.models import RemoteModels
 from app.services.remote.requests import prepare_remote
@@ -68,8 +69,8 @@ def submit(
     """Enqueue `asked`. Once this returns, the job survives any crash. `rerun_of` is the picture to generate again.
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
-    LoraUnavailable, LoraIncompatible, InputModelUnavailable, InputModelIncompatible, IdempotencyConflict, QueueFull,
-    SpendLimit or DiskFull; nothing is stored then.
+    LoraUnavailable, LoraIncompatible, InputModelUnavailable, InputModelIncompatible, EmbeddingUnavailable,
+    EmbeddingIncompatible, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored then.
     """
     settings = context.settings
     idempotency = None
@@ -85,7 +86,7 @@ def submit(
     loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
     if webhook_url is not None:
         check_url(context, webhook_url)
-    request = resolved.request.model_copy(update={"loras": loras})
+    request, read = with_embeddings(context, spec, resolved.request.model_copy(update={"loras": loras}))
     asked = with_auxiliaries(context, spec, asked, request.task)
     _refuse_when_full(context, request)
     ready = prepare(context, asked, request, spec, client_id=client_id) if asked.pictures else Prepared(request)
@@ -95,7 +96,7 @@ def submit(
         spec,
         client_id=client_id,
         priority=priority,
-        warnings=(*resolved.warnings, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
+        warnings=(*resolved.warnings, *read, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
         webhook_url=webhook_url,
         idempotency=idempotency,
         request_id=request_id,

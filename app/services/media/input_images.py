@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,15 @@ def prepare(
     # Acquired at once: two requests that each hold one picture and wait for their mask would deadlock.
     with context.pixels.taking(pixels):
         return _prepared(context, request, spec, sent)
+
+
+@contextmanager
+def one_picture(context: AppContext, source: str, *, client_id: str) -> Iterator[Decoded]:
+    """A picture from any source that an input may have, in memory for the block. Raises InvalidImage, Unavailable."""
+    choice = InputChoice(role="image", source=source)
+    sent = _fetch(context, choice, client_id, context.settings.input_fetch_seconds)
+    with context.pixels.taking(_measure(context, sent)):
+        yield _decode(context, sent)
 
 
 def _fetch_all(context: AppContext, choices: Sequence[InputChoice], client_id: str) -> Sequence[_Sent]:

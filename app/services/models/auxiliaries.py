@@ -27,6 +27,7 @@ from app.services.models.capabilities import config_of, pipeline_class_of
 _NEVER = {
     "lineart": "no line detector is published as .safetensors",
     "pose": "no pose detector is published as .safetensors with what draws its skeletons",
+    "seg": "the colours that ControlNets know are those of a data set, which no detector has",
 }
 _CONTROL_MODELS: tuple[Kind, ...] = ("controlnet",)
 

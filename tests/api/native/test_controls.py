@@ -144,7 +144,7 @@ def test_an_edit_model_reads_references_itself(send, context):
         ([control(model="union")], "xl", "invalid_request", "inputs.0.mode", "pose, depth, scribble"),
         ([control(model="union", mode="repaint")], "xl", "invalid_request", "inputs.0.mode", "pose, depth"),
         ([control(model="edges", mode="canny")], "sd", "invalid_request", "inputs.0.mode", "edges is none"),
-        ([control(model="edges", processor="seg")], "sd", "input_model_unavailable", "inputs.0.processor", "detector"),
+        ([control(model="edges", processor="seg")], "sd", "invalid_request", "inputs.0.processor", "finished control"),
         ([control(model="edges", processor="pose")], "sd", "invalid_request", "inputs.0.processor", "finished control"),
         (
             [control(model="union", mode="canny"), control(model="xledges")],
@@ -273,3 +273,37 @@ def test_an_idempotency_key_tells_controls_apart(client):
         return client.post("/api/generate", json={"prompt": "a", "inputs": inputs}, headers={"Idempotency-Key": "k"})
 
     assert [send(weight=0.5).status_code, send(weight=0.5).status_code, send(weight=0.6).status_code] == [202, 202, 422]
+
+
+def test_preprocess_shows_what_a_processor_makes(client):
+    square = Image.new("RGB", (96, 64))
+    square.paste("white", (32, 16, 64, 48))
+    buffer = io.BytesIO()
+    square.save(buffer, "PNG")
+    body = {"image": base64.b64encode(buffer.getvalue()).decode(), "processor": "canny"}
+    answer = client.post("/api/preprocess", json=body)
+    assert (answer.status_code, answer.mimetype) == (200, "image/png")
+    edges = pixels_of(answer.data)
+    assert edges.shape == (64, 96, 3)
+    white = edges[..., 0] == 255
+    assert 90 < white.sum() < 200  # a line around the square
+    assert not white[24:40, 40:56].any()
+    assert not white[:8].any()
+    tiled = pixels_of(client.post("/api/preprocess", json={**body, "processor": "tile"}).data)
+    assert 0 < tiled[16, 32:64].mean() < 255
+    plain = pixels_of(client.post("/api/preprocess", json={**body, "processor": "none"}).data)
+    assert (plain == pixels_of(buffer.getvalue())).all()
+
+
+def test_preprocess_refuses_what_needs_weights_and_what_is_not_there(client):
+    for wrong, code, field in (
+        ({"processor": "depth"}, "invalid_request", "processor"),
+        ({"processor": "magic"}, "invalid_request", "processor"),
+        ({"image": "0" * 32}, "invalid_image", "image"),
+        ({"image": "?"}, "invalid_image", "image"),
+    ):
+        answer = client.post("/api/preprocess", json={"image": picture(), "processor": "canny", **wrong})
+        assert (answer.status_code, answer.json["code"]) == (400, code), answer.text
+        assert answer.json["errors"][0]["field"] == field
+    small = client.post("/api/preprocess", json={"image": picture((3000, 40)), "processor": "canny"})
+    assert pixels_of(small.data).shape[1] == 1024

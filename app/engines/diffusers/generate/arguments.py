@@ -88,6 +88,7 @@ def pipeline_arguments(
     if request.prompt_weighting == "off" or not reads_weights(pipeline):
         warnings += truncation_warnings(pipeline, request.prompt, effective.get("max_sequence_length"))
     if request.prompt_weighting == "auto" and not reads_weights(pipeline):  # it was not known before it was loaded
+        warnings += [f"{request.model_id} reads no embeddings: {name} is text for it." for name in request.embeddings]
         warnings += markup_warnings(request.prompt, "prompt")
         warnings += markup_warnings(request.negative_prompt or "", "negative_prompt")
     return PipelineArguments(arguments | _pictures(call, pipeline, inputs), effective, tuple(warnings))

@@ -21,6 +21,7 @@ from app.core.tasks import TXT2IMG
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn
 from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments, with_conditioning
 from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES, Auxiliaries, Conditioning, conditioning_of
+from app.engines.diffusers.generate.embeddings import Embedding
 from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sounds_of
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
@@ -52,17 +53,20 @@ def generate(
     previews: bool = True,
     batch_size: int = 1,
     auxiliaries: Auxiliaries = NO_AUXILIARIES,
+    embeddings: Sequence[Embedding] = (),
 ) -> Generation:
     """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, as PartlyDrawn when some were
     finished, GenerationError, UnsupportedTask, UnsupportedScheduler, NotFinite; out of memory passes through.
-    `auxiliaries` are the models of its control pictures and references, by id."""
+    `auxiliaries` are the models of its control pictures and references, by id, `embeddings` those of its prompts."""
     task = task_for(model, request.task)
     with (
         conditioning_of(model, task, request, inputs, auxiliaries) as conditioning,
         scheduler_of(conditioning.pipeline, request),
         model.prompts.answering(conditioning.pipeline),
     ):
-        return _generated_by(conditioning, model, request, control, previews=previews, batch_size=batch_size)
+        return _generated_by(
+            conditioning, model, request, control, embeddings, previews=previews, batch_size=batch_size
+        )
 
 
 def _generated_by(
@@ -70,6 +74,7 @@ def _generated_by(
     model: LoadedModel,
     request: GenerationRequest,
     control: Control,
+    embeddings: Sequence[Embedding],
     *,
     previews: bool,
     batch_size: int,
@@ -95,7 +100,8 @@ def _generated_by(
             progress.begin(index, len(seeds))
             if arguments is None:
                 with torch.inference_mode():
-                    arguments = conditioning.with_references(encoded(pipeline, request, call.arguments, model.prompts))
+                    read = encoded(pipeline, request, call.arguments, model.prompts, embeddings)
+                    arguments = conditioning.with_references(read)
             drawn = draw(pipeline, arguments, seeds, progress)
             if is_video:
                 fps = _fps(pipeline, request, call)

@@ -30,7 +30,6 @@ from app.files.hub_cache import is_repo_id, repo_folder
 
 _KIND = Advice("such a model", "copy it here and configure its folder as a local model", "the repo in the MODEL_ line")
 _ENCODERS = {"clip_vision_model": "CLIPVisionModelWithProjection", "siglip_vision_model": "SiglipVisionModel"}
-_DETECTORS = {"depth": "AutoModelForDepthEstimation", "seg": "AutoModelForSemanticSegmentation"}
 _REDUX_PARTS = ("image_encoder", "image_embedder")
 _USUAL_SIZE = 224  # pixels that CLIP looks at
 
@@ -223,7 +222,7 @@ def _load_redux(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> A
 
 
 def _load_detector(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> AuxiliaryParts:
-    kind = getattr(transformers, _DETECTORS[str(spec.options.detects)])
+    kind: Any = transformers.AutoModelForDepthEstimation
     model = kind.from_pretrained(files.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
     processor = transformers.AutoImageProcessor.from_pretrained(files.folder, local_files_only=True)
     return AuxiliaryParts({"detector": model.eval()}, {"processor": processor})

@@ -14,6 +14,9 @@ from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    GLPNConfig,
+    GLPNForDepthEstimation,
+    GLPNImageProcessor,
     SiglipImageProcessor,
     SiglipVisionConfig,
     SiglipVisionModel,
@@ -262,4 +265,16 @@ def build_redux(base: Path, folder: Path, *, seed: int = _SEED) -> Path:
     encoder.save_pretrained(folder / "image_encoder", safe_serialization=True)
     embedder.save_pretrained(folder / "image_embedder", safe_serialization=True)
     siglip_processor().save_pretrained(folder / "feature_extractor")
+    return folder
+
+
+def build_depth_detector(folder: Path, *, seed: int = _SEED) -> Path:
+    """A depth detector of transformers, and its image processor."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        once, sizes = [1, 1, 1, 1], [8, 8, 8, 8]
+        config = GLPNConfig(depths=once, hidden_sizes=sizes, num_attention_heads=once, decoder_hidden_size=8)
+        model = GLPNForDepthEstimation(config).eval()
+    model.save_pretrained(folder, safe_serialization=True)
+    GLPNImageProcessor(size_divisor=32).save_pretrained(folder)
     return folder

@@ -12,6 +12,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 
 from app.core.catalog import ModelOptions, ModelSpec
@@ -22,7 +23,12 @@ from app.errors import InputModelIncompatible, InputModelUnavailable, Unsupporte
 from app.files.control_pictures import canny
 from tests.engines.diffusers.generate.control import Recorder
 from tests.engines.diffusers.generate.test_start_from_pictures import a_mask, a_picture
-from tools.tiny_models.auxiliaries import CONTROLNETS, build_controlnet, build_flux_control
+from tools.tiny_models.auxiliaries import (
+    CONTROLNETS,
+    build_controlnet,
+    build_depth_detector,
+    build_flux_control,
+)
 from tools.tiny_models.lora import make_lora
 
 SIDE = 32
@@ -323,3 +329,36 @@ def test_a_control_of_a_masked_area_is_cut_with_it(drawing, spec_of, ask):
     changed[40:, 40:] = 255
     other = drawing.generate(spec_of("sd15"), request, Recorder(), {**inputs, "ctrl": changed}).images[0].pixels
     assert not np.array_equal(drawn, other)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory) -> Path:
+    return build_depth_detector(tmp_path_factory.mktemp("detectors") / "depths")
+
+
+def test_a_depth_detector_makes_the_control_picture(tiny, nets, detector, spec_of, ask):
+    auxiliaries = {
+        "sd15-net": net_spec(nets["sd15"]),
+        "depths": net_spec(detector, kind="detector", detects="depth"),
+    }
+    engine = DiffusersEngine(EngineSettings(root=tiny, model_cache_dir=tiny, auxiliaries=auxiliaries))
+    case = Case("sd15", "sd15", "txt2img", "")
+    request, inputs = request_for(ask, case, [{"processor": "depth"}])
+    made = engine.generate(spec_of("sd15"), request, Recorder(), inputs).images[0].pixels
+    model = transformers.AutoModelForDepthEstimation.from_pretrained(detector)
+    processor = transformers.AutoImageProcessor.from_pretrained(detector)
+    with torch.no_grad():
+        depth = model(**processor(Image.fromarray(inputs["ctrl"]), return_tensors="pt")).predicted_depth
+    depth = torch.nn.functional.interpolate(depth[:, None], size=(SIDE, SIDE), mode="bicubic")[0, 0]
+    grey = ((depth - depth.min()) / (depth.max() - depth.min()) * 255).round().numpy().astype(np.uint8)
+    assert len(np.unique(grey)) > 10
+    request, inputs = request_for(ask, case, [{}])
+    wanted = engine.generate(spec_of("sd15"), request, Recorder(), {"ctrl": np.repeat(grey[..., None], 3, axis=2)})
+    assert np.array_equal(made, wanted.images[0].pixels)
+    assert {each.model_id for each in engine.resident()} == {"sd15", "sd15-net", "depths"}
+
+
+def test_a_processor_without_its_detector_is_refused(drawing, spec_of, ask):
+    request, inputs = request_for(ask, Case("sd15", "sd15", "txt2img", ""), [{"processor": "depth"}])
+    with pytest.raises(InputModelUnavailable, match="No model of the catalogue makes depth pictures"):
+        drawing.generate(spec_of("sd15"), request, Recorder(), inputs)

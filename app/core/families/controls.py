@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.core.families.image_families import FLUX_CONTROL
 from app.core.families.lookup import family_of
 from app.core.tasks import Task
 
@@ -57,11 +58,6 @@ _RULES: Mapping[str, ControlRules] = {
     "Z-Image": ControlRules({"ZImageControlNetModel": {"txt2img": "ZImageControlNetPipeline"}}, most=1, periods=False),
     "Sana": ControlRules({"SanaControlNetModel": {"txt2img": "SanaControlNetPipeline"}}, most=1, periods=False),
 }
-_OWN_CONTROL: Pipelines = {  # models that take a control picture themselves, by concatenated latents
-    "txt2img": "FluxControlPipeline",
-    "img2img": "FluxControlImg2ImgPipeline",
-    "inpaint": "FluxControlInpaintPipeline",
-}
 # Pipelines whose argument `image` is the control picture; elsewhere it is `control_image`.
 CONTROL_IS_IMAGE = frozenset({"StableDiffusionControlNetPipeline", "StableDiffusionXLControlNetPipeline"})
 _ADAPTED: Mapping[str, str] = {  # architectures of IP-Adapters by family
@@ -82,7 +78,7 @@ def control_rules(pipeline_class: str) -> ControlRules | None:
 
 def has_own_control(pipeline_class: str) -> bool:
     """Whether the model takes a control picture by itself, and needs one."""
-    return pipeline_class in _OWN_CONTROL.values()
+    return pipeline_class in FLUX_CONTROL.values()
 
 
 def controlled_pipeline(pipeline_class: str, net_class: str, task: Task) -> str | None:

@@ -137,7 +137,7 @@ def _further(
     decoded, its = _decode(context, sent), size
     if sent.role == "mask":
         decoded = _matched(decoded, first)
-    elif sent.role == "reference":
+    elif sent.role in ("image", "reference"):
         its = working_size(decoded.size, (None, None), spec)
     return _ready(name, decoded, sent, its), decoded.notes
 

@@ -98,6 +98,8 @@ _WIDTHS: Mapping[str, tuple[str, ...]] = {
 def net_shape(config: Mapping[str, Any]) -> NetShape | None:
     """The shape of a ControlNet by its config.json; None if it is none that can be used."""
     name = config.get("_class_name")
+    if isinstance(config.get("num_control_type"), int) and "ControlNet" in str(name):
+        name = "ControlNetUnionModel"  # older files have names of their makers for it
     if not isinstance(name, str) or name not in _WIDTHS:
         return None
     family = _FAMILY_OF_CLASS.get(name)

@@ -179,6 +179,11 @@ class GenerationRequest(BaseModel):
         return slots(picture.role for picture in self.pictures)
 
     @property
+    def models_used(self) -> Sequence[str]:
+        """The ids of its model and of the auxiliary models of its input pictures."""
+        return [self.model_id, *(picture.model for picture in self.pictures if picture.model is not None)]
+
+    @property
     def steps_run(self) -> int:
         """Denoising steps that are actually run per picture: starting from a picture skips the first ones. 0 for a
         provider's model, which reports its own."""

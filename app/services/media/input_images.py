@@ -83,11 +83,12 @@ def prepare(
 
 
 @contextmanager
-def one_picture(context: AppContext, source: str, *, client_id: str) -> Iterator[Decoded]:
-    """A picture from any source that an input may have, in memory for the block. Raises InvalidImage, Unavailable."""
+def one_picture(context: AppContext, source: str, *, client_id: str, least: int = 0) -> Iterator[Decoded]:
+    """A picture from any source that an input may have, in memory for the block, which takes as much as `least` pixels.
+    Raises InvalidImage, Unavailable."""
     choice = InputChoice(role="image", source=source)
     sent = _fetch(context, choice, client_id, context.settings.input_fetch_seconds)
-    with context.pixels.taking(_measure(context, sent)):
+    with context.pixels.taking(max(_measure(context, sent), least)):
         yield _decode(context, sent)
 
 

@@ -10,6 +10,7 @@ from app.services.context import AppContext
 from app.services.media.input_images import one_picture
 
 LARGEST_SIDE = 1024  # pixels: bounds what a request costs
+_WORKING = 8 * LARGEST_SIDE**2  # pixels of the budget: edges are found with numbers of 32 bits
 
 
 def preprocessed(context: AppContext, source: str, processor: str, *, client_id: str) -> bytes:
@@ -23,7 +24,7 @@ def preprocessed(context: AppContext, source: str, processor: str, *, client_id:
 
     from app.files.control_pictures import control_picture
 
-    with one_picture(context, source, client_id=client_id) as decoded:
+    with one_picture(context, source, client_id=client_id, least=_WORKING) as decoded:
         decoded.picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
         made = control_picture(processor, np.asarray(decoded.picture))
         buffer = io.BytesIO()

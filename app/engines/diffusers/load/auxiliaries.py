@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from app.files.hub_cache import is_repo_id, repo_folder
 _KIND = Advice("such a model", "copy it here and configure its folder as a local model", "the repo in the MODEL_ line")
 _ENCODERS = {"clip_vision_model": "CLIPVisionModelWithProjection", "siglip_vision_model": "SiglipVisionModel"}
 _REDUX_PARTS = ("image_encoder", "image_embedder")
+_USUAL_NAME = re.compile(r"(diffusion_pytorch_)?model([.-][^_]*)?\.safetensors")  # others are in other layouts
 _USUAL_SIZE = 224  # pixels that CLIP looks at
 
 
@@ -144,7 +146,8 @@ def _files_in(folder: Path, spec: ModelSpec, settings: EngineSettings) -> Auxili
 
 def _weights_in(folder: Path, spec: ModelSpec) -> list[Path]:
     """The weights in a folder, of one variant."""
-    files = {file: variant_of(file.name) for file in sorted(folder.glob("*.safetensors"))}
+    usual = (file for file in sorted(folder.glob("*.safetensors")) if _USUAL_NAME.fullmatch(file.name))
+    files = {file: variant_of(file.name) for file in usual}
     for variant in (spec.options.variant, None):
         chosen = [file for file, its in files.items() if its == variant]
         if chosen:
@@ -181,7 +184,8 @@ def _patterns(spec: ModelSpec, names: Sequence[str]) -> list[str]:
     wanted = []
     for folder in folders:
         inside = [name for name in names if name.startswith(folder) and "/" not in name[len(folder) :]]
-        weights = {name: variant_of(name.rpartition("/")[2]) for name in inside if name.endswith(".safetensors")}
+        bare = {name: name.rpartition("/")[2] for name in inside}
+        weights = {name: variant_of(last) for name, last in bare.items() if _USUAL_NAME.fullmatch(last)}
         variant = spec.options.variant if spec.options.variant in weights.values() else None
         wanted += [name for name, its in weights.items() if its == variant]
         wanted += [name for name in inside if name.endswith(".json")]

@@ -154,6 +154,11 @@ def test_an_adapter_equals_a_plain_script(tiny, adapters, drawing, spec_of, ask,
     assert [each["weight"] for each in made.effective["inputs_used"]] == weights
     after = drawing.generate(spec_of(family), request_for(ask), Recorder()).images[0].pixels
     assert np.array_equal(after, plain)
+    pipeline = drawing._resident(spec_of(family)).pipeline
+    denoiser = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
+    assert getattr(denoiser, "encoder_hid_proj", None) is None
+    assert getattr(denoiser, "image_proj", None) is None
+    assert getattr(pipeline, "image_encoder", None) is None
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.5, 0.8]])

@@ -125,11 +125,13 @@ def with_auxiliaries(context: AppContext, spec: ModelSpec, asked: GenerationInpu
 
     Raises InvalidRequest, InputModelUnavailable or InputModelIncompatible, naming the field.
     """
-    base = base_of(context, spec)
-    own = base.pipeline_class is not None and controls.has_own_control(base.pipeline_class)
+    pipeline_class = pipeline_class_of(context, spec)
+    own = pipeline_class is not None and controls.has_own_control(pipeline_class)
     if own and len(asked.controls) != 1:
         raise _invalid("inputs", f"must hold one control picture for {spec.id}, not {len(asked.controls)}")
-    known = listing(context) if any(each.role in ("control", "reference") for each in asked.inputs) else []
+    if not any(each.role in ("control", "reference") for each in asked.inputs):
+        return asked
+    base, known = base_of(context, spec), listing(context)
     chosen: list[InputChoice] = []
     for index, picture in enumerate(asked.inputs):
         field = f"inputs.{index}"

@@ -81,6 +81,8 @@ def conditioning_of(
         pipeline, arguments = _controlled(model, task, controlled, pictures, auxiliaries, stack, own=own)
         adapters = [(auxiliaries[str(ref.model)], inputs[slot], _weight(ref)) for slot, ref in referred.items()]
         redux = [each for each in adapters if each[0].spec.options.kind == "redux"]
+        if redux and len(redux) < len(adapters):
+            raise InputModelIncompatible("A request has references by IP-Adapters or by Redux, not both.")
         if adapters and not redux:
             pipeline, images = stack.enter_context(adapted(model, pipeline, adapters))
             arguments = {**arguments, **images}
@@ -166,6 +168,8 @@ def _together(nets: Sequence[Any], shapes: Sequence[NetShape]) -> Any:
 def _scales(model: LoadedModel, refs: Sequence[InputRef], shapes: Sequence[NetShape]) -> dict[str, Any]:
     found: dict[str, Any] = {"controlnet_conditioning_scale": _one_or_all([_weight(ref) for ref in refs])}
     rules = controls.control_rules(type(model.pipeline).__name__)
+    if rules is not None and not rules.periods and any((ref.start, ref.end) != (None, None) for ref in refs):
+        raise InputModelIncompatible(f"A ControlNet of {model.spec.id} works in all steps. Leave out start and end.")
     if rules is not None and rules.periods:
         found["control_guidance_start"] = _one_or_all([ref.start or 0.0 for ref in refs])
         found["control_guidance_end"] = _one_or_all([1.0 if ref.end is None else ref.end for ref in refs])

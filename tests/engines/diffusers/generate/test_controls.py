@@ -300,6 +300,9 @@ def test_what_does_not_fit_is_refused_and_the_model_still_draws(drawing, spec_of
     request, inputs = request_for(ask, Case("flux", "sd15", "txt2img", ""), [{}])
     with pytest.raises(InputModelIncompatible, match="FluxControlNetModel"):
         drawing.generate(spec_of("sd15"), request, Recorder(), inputs)
+    request, inputs = request_for(ask, Case("z-image", "z-image", "txt2img", ""), [{"end": 0.5}])
+    with pytest.raises(InputModelIncompatible, match="works in all steps"):
+        drawing.generate(spec_of("z-image"), request, Recorder(), inputs)
     request, inputs = request_for(ask, Case("gone", "sd15", "txt2img", ""), [{}])
     with pytest.raises(InputModelUnavailable, match="no longer in the catalogue"):
         drawing.generate(spec_of("sd15"), request, Recorder(), inputs)

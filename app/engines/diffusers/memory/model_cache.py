@@ -194,8 +194,8 @@ class ModelCache:
         return {part for model in self._models.values() for part in model.weights}
 
     def _next_to_evict(self, needed: int, beside: Collection[str]) -> str | None:
-        """The id of the next model to evict; None when there is enough room. Above `most` any that draws; for memory only
-        one that holds some of the device."""
+        """The id of the next model to evict; None when there is enough room. Above `most` any that draws; for memory
+        only one that holds some of the device."""
         if not beside and self._has_too_many():
             return self._drawing()[0]
         if free_bytes(self._device) >= needed:

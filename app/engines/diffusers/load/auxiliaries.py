@@ -147,12 +147,14 @@ def _files_in(folder: Path, spec: ModelSpec, settings: EngineSettings) -> Auxili
 def _weights_in(folder: Path, spec: ModelSpec) -> list[Path]:
     """The weights in a folder, of one variant."""
     usual = (file for file in sorted(folder.glob("*.safetensors")) if _USUAL_NAME.fullmatch(file.name))
-    files = {file: variant_of(file.name) for file in usual}
-    for variant in (spec.options.variant, None):
-        chosen = [file for file, its in files.items() if its == variant]
-        if chosen:
-            return chosen
-    return []
+    return _of_one_variant({file: variant_of(file.name) for file in usual}, spec)
+
+
+def _of_one_variant(files: Mapping[Any, str | None], spec: ModelSpec) -> list[Any]:
+    """Those of the line's variant, else those without one, else those of the first."""
+    variants = list(files.values())
+    wanted = [variant for variant in (spec.options.variant, None, *variants) if variant in variants]
+    return [file for file, its in files.items() if its == wanted[0]] if wanted else []
 
 
 def _download(spec: ModelSpec, settings: EngineSettings, control: Control) -> None:
@@ -186,8 +188,7 @@ def _patterns(spec: ModelSpec, names: Sequence[str]) -> list[str]:
         inside = [name for name in names if name.startswith(folder) and "/" not in name[len(folder) :]]
         bare = {name: name.rpartition("/")[2] for name in inside}
         weights = {name: variant_of(last) for name, last in bare.items() if _USUAL_NAME.fullmatch(last)}
-        variant = spec.options.variant if spec.options.variant in weights.values() else None
-        wanted += [name for name, its in weights.items() if its == variant]
+        wanted += _of_one_variant(weights, spec)
         wanted += [name for name in inside if name.endswith(".json")]
     return [*own, *wanted]
 

@@ -192,7 +192,8 @@ ONE_OR_TWO = [  # with a start image only two, which one is part of
 )
 def test_it_equals_a_plain_script(tiny, built, nets, drawing, spec_of, ask, case, count):
     built(case.base)
-    controls = [{"weight": 0.7} if count == 1 or not case.periods else {}, _MULTI][:count]
+    later = {"start": 0.5} if case.periods else {}
+    controls = [{"weight": 0.7, **later}] if count == 1 else [{}, _MULTI]
     request, inputs = request_for(ask, case, controls)
     made = drawing.generate(spec_of(case.base), request, Recorder(), inputs)
     wanted = by_a_script(tiny, nets, case, controls)

@@ -125,3 +125,15 @@ def test_a_family_that_reads_none_says_so(drawing, spec_of, ask):
     made = drawing.generate(spec_of("flux"), request_for(ask, "a moody cat", "moody"), Recorder())
     assert "m reads no embeddings: moody is text for it." in made.warnings
     assert "embeddings" not in made.effective
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path, drawing, spec_of, ask):
+    engine = DiffusersEngine(replace(drawing._settings, embeddings_dir=tmp_path))
+    drawn = []
+    for seed in (1, 2, 1):
+        vectors = torch.randn(1, CLIP_WIDTH, generator=torch.Generator().manual_seed(seed))
+        save_file({"emb_params": vectors}, tmp_path / "moody.safetensors")
+        made = engine.generate(spec_of("sd15"), request_for(ask, "a moody cat", "moody"), Recorder())
+        drawn.append(made.images[0].pixels)
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert np.array_equal(drawn[0], drawn[2])

@@ -316,6 +316,26 @@ class LoraIncompatible(GenerationError):
     code, status, title = "lora_incompatible", 400, "The LoRA was made for another model"
 
 
+class InputModelUnavailable(GenerationError):
+    """The ControlNet, adapter or detector that a picture of `inputs` needs is missing or damaged, or there is none."""
+
+    code, status, title = "input_model_unavailable", 400, "The model for an input picture cannot be used"
+
+
+class InputModelIncompatible(GenerationError):
+    code, status, title = "input_model_incompatible", 400, "The model for an input picture was made for another model"
+
+
+class EmbeddingUnavailable(GenerationError):
+    """An embedding that a prompt names is missing, or is not a complete safetensors file."""
+
+    code, status, title = "embedding_unavailable", 400, "The embedding cannot be used"
+
+
+class EmbeddingIncompatible(GenerationError):
+    code, status, title = "embedding_incompatible", 400, "The embedding was made for another model"
+
+
 class OutOfMemory(GenerationError):
     code, status, title = "out_of_memory", 507, "There is not enough memory for this"
 

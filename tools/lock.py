@@ -4,8 +4,8 @@
 
 `run.txt` has the runtime dependencies but for torch, which is in `torch.txt`; `cuda.txt` the libraries of its default
 build for GPUs (the CPU build does not need them); `cuda12.txt` the torch for older drivers with its libraries, instead
-of both; `no-deps.txt` what is installed without its dependencies; `dev.txt` the additional packages of tests and linters.
-uv resolves for all platforms at once.
+of both; `no-deps.txt` what is installed without its dependencies; `dev.txt` the additional packages of tests and
+linters. uv resolves for all platforms at once.
 """
 
 from __future__ import annotations

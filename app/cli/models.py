@@ -96,7 +96,7 @@ def remove(model_id: str) -> int:
     """Delete what was downloaded of MODEL_ID."""
 
     def work(context: AppContext) -> None:
-        spec = context.catalog.get(model_id)
+        spec = context.catalog.auxiliary(model_id) or context.catalog.get(model_id)
         freed = model_files.remove(context, spec)
         print(f"{_gigabytes(freed)} of {spec.repo} are deleted." if freed else f"Nothing of {spec.repo} is here.")
         for other in context.catalog:
@@ -144,7 +144,7 @@ def _needs(context: AppContext, spec: ModelSpec) -> str:
 
 
 def _fetch(context: AppContext, model_id: str) -> None:
-    spec = context.catalog.get(model_id)
+    spec = context.catalog.auxiliary(model_id) or context.catalog.get(model_id)
     if spec.lane == "remote":
         raise InvalidRequest(f"{spec.id} runs at a provider; there is nothing to fetch.")
     settings = context.settings
@@ -152,6 +152,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # what goes wrong is said in our words
     logging.getLogger("xformers").setLevel(logging.ERROR)
     print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
+    from app.engines.diffusers.load.auxiliaries import locate_auxiliary
     from app.engines.diffusers.load.hub import bound_hub_answers
     from app.engines.diffusers.load.preview_vae import fetch_preview_vae
     from app.engines.diffusers.load.sources import locate  # imports torch: seconds
@@ -163,12 +164,15 @@ def _fetch(context: AppContext, model_id: str) -> None:
     )
     line = ProgressLine(spec.id, is_terminal=sys.stdout.isatty())
     try:
-        checkpoint = locate(spec, engine, line)
-        fetch_preview_vae(spec, engine, line)
+        if spec.is_auxiliary:
+            revision = locate_auxiliary(spec, engine, line).revision
+        else:
+            revision = locate(spec, engine, line).revision
+            fetch_preview_vae(spec, engine, line)
     finally:
         line.end()
     size = model_files.files_of(context, spec).bytes or 0
-    print(f"{spec.id} is here: {_gigabytes(size)}, revision {checkpoint.revision}.")
+    print(f"{spec.id} is here: {_gigabytes(size)}, revision {revision}.")
 
 
 class ProgressLine:

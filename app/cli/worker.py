@@ -185,6 +185,8 @@ def _local_worker(
             lora_cache_bytes=settings.lora_cache_bytes,
             prompt_cache_bytes=settings.prompt_cache_bytes,
             disk_floor_bytes=settings.disk_floor_bytes,
+            embeddings_dir=settings.embeddings_folder,
+            auxiliaries=context.catalog.auxiliaries,
             plan_history=StoredPlanHistory(context, worker_id(platform.node(), os.getpid(), suffix), device_id(kind)),
             upscaler_of=context.catalog.upscaler,
         )

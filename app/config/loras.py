@@ -20,6 +20,18 @@ class Loras(BaseModel):
         2_147_483_648, ge=0, description="Most bytes of LoRAs in memory per model; the least recently used are evicted."
     )
 
+    embeddings_dir: PathText = Field(
+        "",
+        description="Folder of textual-inversion embeddings (.safetensors), named in prompts by their file names; empty"
+        " = embeddings in MODEL_CACHE_DIR.",
+    )
+
+    @property
+    def embeddings_folder(self) -> Path:
+        """The folder of embeddings; a relative EMBEDDINGS_DIR is relative to the project's folder."""
+        cache: Path = getattr(self, "model_cache_dir", Path("models"))
+        return ROOT / self.embeddings_dir if self.embeddings_dir else ROOT / cache / "embeddings"
+
     @property
     def loras_folder(self) -> Path:
         """The folder of LoRA files; a relative LORAS_DIR is relative to the project's folder."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.core.auxiliaries import AuxiliaryOptions
 from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS, BUILTIN_MODEL_LINES
 from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
@@ -29,7 +30,6 @@ RemoteSource = Literal["replicate", "openai"]
 Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
 Group = Literal["built-in", "image", "edit", "video", "provider"]
-Kind = Literal["model", "upscaler"]
 Lane = Literal["local", "remote"]
 Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
 
@@ -130,12 +130,10 @@ class Limits(_Frozen):
         return self
 
 
-class ModelOptions(_Frozen):
+class ModelOptions(AuxiliaryOptions, _Frozen):
     """The optional JSON at the end of a `MODEL_…` line. `tasks`, `schedulers`, `prediction` and `prompt_weights`, where
     the line states none, are read from the model's files."""
 
-    kind: Kind = "model"
-    file: str | None = Field(default=None, pattern=r"\.(?i:safetensors)$", max_length=500)
     aliases: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     fixed_steps: int | None = Field(default=None, ge=1, le=1000)
     steps: dict[Literal["min", "max", "default"], int] | None = None
@@ -230,6 +228,8 @@ class ModelSpec(_Frozen):
 
     @model_validator(mode="after")
     def _files_here(self) -> ModelSpec:
+        if self.options.kind is not None and self.lane == "remote":
+            raise ValueError(f"a {self.options.kind} runs here, not at a provider")
         if self.options.base is not None and self.source != "local":
             raise ValueError("base is for a file: its source must be local")
         for name in ("vae", "preview_vae"):
@@ -237,9 +237,7 @@ class ModelSpec(_Frozen):
                 raise ValueError(f"{name} is for models that run here, not at a provider")
         if self.options.gguf is not None and self.is_gguf:
             raise ValueError("the model is a .gguf file itself; remove the option gguf")
-        if self.is_upscaler and self.lane == "remote":
-            raise ValueError("an upscaler runs here: its source must be huggingface or local")
-        if self.options.file is not None and not (self.is_upscaler and self.source == "huggingface"):
+        if self.is_upscaler and self.options.file is not None and self.source != "huggingface":
             raise ValueError("file names the weights of an upscaler in a repository of the hub")
         if self.is_upscaler and (self.options.revision or self.options.variant):
             raise ValueError("an upscaler has no revision and no variant; name its file")
@@ -249,6 +247,11 @@ class ModelSpec(_Frozen):
     def is_upscaler(self) -> bool:
         """Whether it enlarges pictures instead of drawing them."""
         return self.options.kind == "upscaler"
+
+    @property
+    def is_auxiliary(self) -> bool:
+        """Whether it only runs beside a model that draws."""
+        return self.options.kind is not None and not self.is_upscaler
 
     @property
     def is_gguf(self) -> bool:
@@ -288,14 +291,17 @@ class ModelSpec(_Frozen):
 class Catalog:
     """The models of this installation by id, in display order, and the default model, given by any of its names.
 
-    Upscalers have names and lists of their own: no request to draw is sent to one.
+    Upscalers and the `auxiliaries` (ControlNets, adapters, detectors) have names and lists of their own: no request to
+    draw is sent to one.
     """
 
     def __init__(self, specs: Iterable[ModelSpec], default_name: str) -> None:
         self.everything = tuple(specs)
-        self._specs = {spec.id: spec for spec in self.everything if not spec.is_upscaler}
+        self._specs = {spec.id: spec for spec in self.everything if spec.options.kind is None}
         self._upscalers = {spec.id: spec for spec in self.everything if spec.is_upscaler}
+        self.auxiliaries = {spec.id: spec for spec in self.everything if spec.is_auxiliary}
         self._names, self._upscaler_names = _names_of(self._specs.values()), _names_of(self._upscalers.values())
+        self._auxiliary_names = _names_of(self.auxiliaries.values())
         default_id = self._names.find(default_name)
         if default_id is None:
             raise ConfigurationError(
@@ -314,6 +320,10 @@ class Catalog:
         Raises UnknownModel."""
         found = self.default_id if name is None else self._names.find(name)
         if found is None:
+            if self._auxiliary_names.find(str(name)) is not None:
+                raise UnknownModel(
+                    f"{str(name)[:100]!r} draws nothing by itself: name it as model of an input picture."
+                )
             closest = self._names.closest(str(name))
             meant = "" if closest is None else f" Did you mean {closest!r}?"
             raise UnknownModel(f"There is no model {str(name)[:100]!r}.{meant} Known models: {', '.join(self._specs)}.")
@@ -331,6 +341,11 @@ class Catalog:
             known = ", ".join(self._upscalers)
             raise UnknownModel(f"There is no upscaler {name[:100]!r}. Known upscalers: {known}.")
         return self._upscalers[found]
+
+    def auxiliary(self, name: str) -> ModelSpec | None:
+        """The auxiliary model called `name`; None if there is none."""
+        found = self._auxiliary_names.find(name)
+        return None if found is None else self.auxiliaries[found]
 
     def id_of(self, name: str) -> str:
         """The id of the model or upscaler called `name`; `name` itself for one that is not, or no longer, in the

@@ -25,6 +25,7 @@ from app.core.catalog import (
     ModelSpec,
     Source,
 )
+from app.core.control_inputs import control_problems, is_adapted
 from app.core.field_aliases import REQUEST_ALIASES, rename_warnings
 from app.core.generation_settings import MOST_LORAS, RANDOM_SEED, SEED_MAX, GenerationSettings, LoraChoice
 from app.core.inputs import MOST_INPUTS, PICTURE, InputChoice, InputRef, Role, slots
@@ -93,6 +94,11 @@ class GenerationInput(AliasedBody):
             *(self.inputs or ()),
         )
 
+    @property
+    def controls(self) -> Sequence[InputChoice]:
+        """The control pictures, in order."""
+        return [picture for picture in self.pictures if picture.role == "control"]
+
 
 class RemoteCall(BaseModel):
     """The part of a request for its provider.
@@ -119,8 +125,9 @@ class GenerationRequest(BaseModel):
     pipeline's default.
 
     `prompt_weighting` is `auto` for prompts that have weights, or may be longer than CLIP reads at once, and None for
-    plain ones. `pictures` are empty unless `task` uses them. Their pixels are stored with the job. `strength` is None
-    unless the task uses it; a video keeps its start image unchanged.
+    plain ones; `embeddings` are those that they name. `pictures` are empty unless `task` uses them, or controls and
+    references. Their pixels are stored with the job. `strength` is None unless the task uses it; a video keeps its
+    start image unchanged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -155,6 +162,7 @@ class GenerationRequest(BaseModel):
     inpaint_fill: Fill | None = None
     upscale: Upscale | None = None
     pictures: tuple[InputRef, ...] = ()
+    embeddings: tuple[str, ...] = ()
     rerun_of: RerunOf | None = None
     remote: RemoteCall | None = None
 
@@ -172,6 +180,11 @@ class GenerationRequest(BaseModel):
     def slots(self) -> Sequence[str]:
         """The names of its input pictures, in their order."""
         return slots(picture.role for picture in self.pictures)
+
+    @property
+    def models_used(self) -> Sequence[str]:
+        """The ids of its model and of the auxiliary models of its input pictures."""
+        return [self.model_id, *(picture.model for picture in self.pictures if picture.model is not None)]
 
     @property
     def steps_run(self) -> int:
@@ -253,13 +266,14 @@ def resolve(asked: GenerationInput, spec: ModelSpec, *, prompt_max_chars: int, d
     read = read_prompts(prompt, negative, wanted, spec, prompt_max_chars, warnings, problems)
     task = _task_of(asked, spec, problems)
     # With an image, the size is derived from it once it is decoded: see app.core.sizes.
-    own = spec.defaults if task in TEXT_TASKS else Defaults()
+    own = spec.defaults if task in TEXT_TASKS and not asked.controls else Defaults()
     width = wanted.width if wanted.width is not None else own.width
     height = wanted.height if wanted.height is not None else own.height
     problems += _check_size("width", wanted.width, limits.min_width, limits.max_width, limits.multiple_of)
     problems += _check_size("height", wanted.height, limits.min_height, limits.max_height, limits.multiple_of)
     problems += _check_pixels(width, height, limits.max_pixels)
-    if task in TEXT_TASKS and (wanted.width is None) != (wanted.height is None) and (width is None or height is None):
+    one_side = (wanted.width is None) != (wanted.height is None) and (width is None or height is None)
+    if task in TEXT_TASKS and one_side and not asked.controls:
         problems.append(FieldError("settings", f"set width and height together: {spec.id} has no default size"))
     steps = _resolve_steps(wanted.num_inference_steps, spec, warnings, problems)
     extended = any(picture.extend is not None for picture in asked.pictures)
@@ -397,8 +411,9 @@ def _resolve_length(
 
 
 def _task_of(asked: GenerationInput, spec: ModelSpec, problems: list[FieldError]) -> Task:
-    roles = [picture.role for picture in asked.pictures]
+    roles = [picture.role for picture in asked.pictures if not is_adapted(picture, spec.options.tasks)]
     images, masks, references = (roles.count(role) for role in ("image", "mask", "reference"))
+    problems += control_problems(asked.controls, media=spec.media, lane=spec.lane, model_id=spec.id)
     if masks and not images:
         problems.append(FieldError("mask", "needs an image; the mask marks the part to repaint"))
     if masks > 1:
@@ -432,7 +447,7 @@ def _extension(asked: GenerationInput, spec: ModelSpec, problems: list[FieldErro
 def _check_pictures(spec: ModelSpec, task: Task, pictures: int, references: int) -> list[FieldError]:
     """Only an edit takes several pictures. The number is not checked for a model that is not on this machine."""
     known = spec.options.tasks is not None or spec.lane == "remote"
-    if references and known and task != "edit":
+    if references and known and task != "edit":  # of videos, and at providers
         return [FieldError("inputs", f"may hold no reference: {spec.id} edits no pictures")]
     most = spec.limits.max_input_images or (1 if known or spec.media == "video" else MOST_INPUTS)
     if pictures <= most:

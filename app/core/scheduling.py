@@ -81,7 +81,7 @@ def can_merge(request: GenerationRequest) -> bool:
     alone = request.num_images > 1 or request.rerun_of is not None or request.remote is not None
     # The prompts of one call have one length.
     alone = alone or request.prompt_weighting == "auto" or bool(request.clip_skip) or request.upscale is not None
-    return request.task == TXT2IMG and not alone
+    return request.task == TXT2IMG and not request.pictures and not alone
 
 
 def call_of(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -284,6 +284,8 @@ class EngineSettings:
     disk_floor_bytes: int = 0
     plan_history: PlanHistory = field(default_factory=NoPlanHistory)
     upscaler_of: Callable[[str], ModelSpec] = no_upscaler
+    auxiliaries: Mapping[str, ModelSpec] = field(default_factory=dict)  # of the catalogue, by id
+    embeddings_dir: Path = Path("models/embeddings")
 
     def places_of(self, name: str) -> tuple[Path, ...]:
         """The paths at which a local model or file named in the catalogue may be, in search order."""

@@ -72,7 +72,9 @@ def build_manifest(
         **({"made_from": sources} if sources else {}),
         "settings": settings | {"seed": seed} | ({} if kept else {"width": width, "height": height}),
         "safety_filter_result": safety_filter_result.value,
-        "digital_source_type": digital_source_type(request.task) if marked else None,
+        "digital_source_type": digital_source_type(request.task, from_pictures=bool(request.pictures))
+        if marked
+        else None,
         "effective": effective,
         "versions": versions,
     }
@@ -181,9 +183,9 @@ FROM_TEXT = _TYPES + "trainedAlgorithmicMedia"
 FROM_IMAGE = _TYPES + "compositeWithTrainedAlgorithmicMedia"
 
 
-def digital_source_type(task: Task) -> str:
+def digital_source_type(task: Task, *, from_pictures: bool = False) -> str:
     """IPTC's type for the result of `task`: generated from text only, or from an existing picture."""
-    return FROM_TEXT if task in TEXT_TASKS else FROM_IMAGE
+    return FROM_TEXT if task in TEXT_TASKS and not from_pictures else FROM_IMAGE
 
 
 def xmp_packet(source_type: str, creator: str) -> str:

@@ -226,7 +226,8 @@ class Worker:
             self._runner.run(claims[0])
         else:
             self._runner.run_merged(claims)
-        self._idle.used(claims[0].request.model_id)
+        for model_id in claims[0].request.models_used:
+            self._idle.used(model_id)
         if not self._runner.device_failed:
             self._update_resident()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,14 +72,16 @@ class Worker:
         self.context.claims.progress(claim, Progress(Phase.GENERATING, step, claim.request.num_inference_steps))
         self.context.notifications.publish("news", claim.job_id)
 
-    def finish(self, claim: Claim | None = None) -> list[str]:
-        """Publish the pictures of `claim`, or of the next job; gives the image ids."""
+    def finish(self, claim: Claim | None = None, effective: dict[str, Any] | None = None) -> list[str]:
+        """Publish the pictures of `claim`, or of the next job, with `effective` arguments; gives the image ids."""
         claim = claim or self.claim()
         pictures = [
             Picture(np.full((48, 64, 3), 40 * index, np.uint8), claim.request.seed + index)
             for index in range(claim.request.num_images)
         ]
-        outputs = publish(self.context, claim, GenerationResult(pictures, {}, {"diffusers": "0"}, {"generate": 0.5}))
+        outputs = publish(
+            self.context, claim, GenerationResult(pictures, effective or {}, {"diffusers": "0"}, {"generate": 0.5})
+        )
         return [output.id for output in outputs]
 
     def fail(self, claim: Claim | None = None) -> None:

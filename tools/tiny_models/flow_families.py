@@ -10,6 +10,7 @@ from diffusers import (
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxControlPipeline,
     FluxFillPipeline,
     FluxKontextPipeline,
     FluxPipeline,
@@ -52,6 +53,11 @@ def flux_kontext() -> DiffusionPipeline:
 def flux_fill() -> DiffusionPipeline:
     """FLUX.1 Fill: the masked image and the mask are concatenated to the latents."""
     return FluxFillPipeline(**_flux_parts(in_channels=_FILL_CHANNELS, out_channels=_FLUX_CHANNELS))
+
+
+def flux_control() -> DiffusionPipeline:
+    """FLUX.1 Canny and Depth: the latents of a control picture are concatenated to those that are denoised."""
+    return FluxControlPipeline(**_flux_parts(in_channels=2 * _FLUX_CHANNELS, out_channels=_FLUX_CHANNELS))
 
 
 def _flux_parts(**transformer_options: Any) -> dict[str, Any]:

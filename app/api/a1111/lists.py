@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.api.a1111.errors import NULL, answers, array_of
 from app.api.a1111.samplers import SAMPLERS, SCHEDULES
 from app.api.http.openapi import blueprint
@@ -19,7 +21,8 @@ from app.api.schemas.a1111 import (
     Upscaler,
 )
 from app.api.server.context import api_context, app_context
-from app.services.models import loras
+from app.core.embeddings import EmbeddingFile
+from app.services.models import embeddings, loras
 
 api = blueprint("a1111_lists", "AUTOMATIC1111", "a1111")
 
@@ -62,8 +65,10 @@ def a1111_loras() -> list[NamedLora]:
 
 @api.get("/sdapi/v1/embeddings", access=Access.USER, budget="read", responses=answers(Embeddings))
 def a1111_embeddings() -> Embeddings:
-    """List the embeddings, as AUTOMATIC1111: none"""
-    return Embeddings(loaded={}, skipped={})
+    """List the embeddings, as AUTOMATIC1111"""
+    found = embeddings.listing(app_context())
+    loaded = {one.id: _embedding(one.file) for one in found if one.file is not None}
+    return Embeddings(loaded=loaded, skipped={one.id: {} for one in found if one.file is None})
 
 
 @api.get("/sdapi/v1/scripts", access=Access.USER, budget="read", responses=answers(Scripts))
@@ -88,6 +93,11 @@ def a1111_memory() -> Memory:
     gpu = now.gpus[0]
     system = {"free": gpu.memory_bytes - gpu.used_bytes, "used": gpu.used_bytes, "total": gpu.memory_bytes}
     return Memory(ram=ram, cuda={"system": system})
+
+
+def _embedding(file: EmbeddingFile) -> dict[str, Any]:
+    shape = sum(file.widths.values())
+    return {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "shape": shape, "vectors": file.vectors}
 
 
 def _empty() -> list[Named]:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.api.a1111.bodies import Img2ImgRequest, Txt2ImgRequest
+from app.api.a1111.controlnet import control_inputs, is_controlnet
 from app.api.a1111.optional_settings import CLIP_SKIP, OF_MASKS, optional_settings
 from app.api.a1111.prompts import parse_loras
 from app.api.a1111.samplers import chosen
@@ -23,6 +24,7 @@ from app.errors import FieldError, InvalidImage, UnsupportedTask
 from app.services.context import AppContext
 from app.services.models import loras
 
+_SCRIPTS = "alwayson_scripts"
 CHECKPOINT = "sd_model_checkpoint"
 _MOST_NOTES = 20  # on members that are not known
 # Members and values that ask for nothing: clients send them always.
@@ -86,7 +88,7 @@ def translated(context: AppContext, body: Txt2ImgRequest, spec: ModelSpec) -> Tr
             negative_prompt=body.negative_prompt or None,
             model_id=spec.id,
             settings=GenerationSettings.model_validate(known),
-            inputs=tuple(_inputs(body, notes)),
+            inputs=(*_inputs(body, notes), *control_inputs(body.extras.get(_SCRIPTS), context.catalog, notes)),
         )
     except ValidationError as error:
         refuse(error)
@@ -151,7 +153,7 @@ def _unused(body: Txt2ImgRequest) -> Iterator[str]:
     """Notes on members that ask for something that is not done."""
     extras = {name: value for name, value in body.extras.items() if name not in OF_MASKS}
     for name, value in extras.items():
-        if name == "alwayson_scripts":
+        if name == _SCRIPTS:
             yield from _unused_scripts(value)
         elif name in _OF_HIGHRES and not body.enable_hr:
             continue
@@ -165,5 +167,5 @@ def _unused(body: Txt2ImgRequest) -> Iterator[str]:
 def _unused_scripts(scripts: Any) -> Iterator[str]:
     for name, script in scripts.items() if isinstance(scripts, dict) else ():
         arguments = script.get("args") if isinstance(script, dict) else script
-        if arguments and arguments != [False]:
+        if arguments and arguments != [False] and not is_controlnet(str(name)):
             yield f"alwayson_scripts.{str(name)[:60]} was not used."

@@ -27,7 +27,9 @@ from app.core.json_values import read_json, refuse_unusable, text_problem
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 # The members that hold pictures, alone or in lists and objects, here and in the façades.
-PICTURES = ("image", "mask", "inputs", "images", "init_images", "imageList", "alwayson_scripts")
+PICTURES = (
+    *("image", "mask", "inputs", "images", "init_images", "imageList", "alwayson_scripts", "controlnet_images"),
+)
 _OF_LIST = "[]"
 _FORM = "multipart/form-data"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")

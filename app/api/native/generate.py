@@ -15,8 +15,12 @@ from app.core.request import GenerationInput
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
     DiskFull,
+    EmbeddingIncompatible,
+    EmbeddingUnavailable,
     Forbidden,
     IdempotencyConflict,
+    InputModelIncompatible,
+    InputModelUnavailable,
     InvalidImage,
     InvalidRequest,
     LoraIncompatible,
@@ -70,6 +74,10 @@ class GenerateHeaders(BaseModel):
         UnsupportedTask,
         LoraUnavailable,
         LoraIncompatible,
+        InputModelUnavailable,
+        InputModelIncompatible,
+        EmbeddingUnavailable,
+        EmbeddingIncompatible,
         UnknownModel,
         Forbidden,
         PayloadTooLarge,

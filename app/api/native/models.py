@@ -16,5 +16,8 @@ def models() -> ModelsBody:
     """List the models and the rules for their settings"""
     here = app_context()
     return ModelsBody.of(
-        stats.models(here), default_id=here.catalog.default_id, prompt_max_chars=here.settings.prompt_max_chars
+        stats.models(here),
+        stats.auxiliary_models(here),
+        default_id=here.catalog.default_id,
+        prompt_max_chars=here.settings.prompt_max_chars,
     )

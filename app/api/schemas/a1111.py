@@ -107,6 +107,23 @@ class Embeddings(ResponseBody):
     skipped: dict[str, Any]
 
 
+class ControlVersion(ResponseBody):
+    version: int
+
+
+class ControlModels(ResponseBody):
+    model_list: list[str]
+
+
+class ControlModules(ResponseBody):
+    module_list: list[str]
+
+
+class Detected(ResponseBody):
+    images: list[str] = Field(description="Base64 of PNGs.")
+    info: str
+
+
 class Scripts(ResponseBody):
     txt2img: list[str]
     img2img: list[str]

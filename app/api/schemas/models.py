@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from pydantic import Field
 
+from app.core.auxiliaries import Kind
 from app.core.catalog import Group, Lane, Media
 from app.core.fit import Answer
 from app.core.response_body import ResponseBody
+from app.services.models.auxiliaries import processors_of
 from app.services.models.model_files import Download
-from app.services.ops.stats import ModelState
+from app.services.ops.stats import AuxiliaryState, ModelState
 
 _OF_VIDEOS = {"num_frames", "fps", "frame_step", "max_frames", "max_fps"}
 
@@ -74,6 +76,11 @@ class ModelBody(ResponseBody):
         " load on that device takes a smaller one."
     )
     fits: FitBody = Field(description="An estimate, for a machine that does nothing else.")
+    roles: list[str] = Field(
+        description="Roles of `inputs` that it takes, by itself or with the auxiliary models that fit it."
+    )
+    control_models: list[str] = Field(description="Auxiliary models that `model` of a control picture may name.")
+    reference_models: list[str] = Field(description="Auxiliary models that `model` of a reference may name.")
 
     @classmethod
     def of(cls, state: ModelState) -> Self:
@@ -93,16 +100,53 @@ class ModelBody(ResponseBody):
             example_prompts=list(spec.options.example_prompts),
             downloading=DownloadBody.of(state.downloading),
             fits=FitBody.read(state.fit),
+            roles=list(state.roles),
+            control_models=list(state.control_models),
+            reference_models=list(state.reference_models),
         )
+
+
+class AuxiliaryBody(ResponseBody):
+    id: str
+    name: str
+    repo: str
+    description: str
+    kind: Kind = Field(description="controlnet; ip-adapter or redux, for references; detector, for a processor.")
+    family: str | None = Field(description="The architecture that it is for; null while that is not known.")
+    modes: list[str] = Field(description="Of a union ControlNet: what `mode` may say.")
+    processor: str | None = Field(description="Of a detector: the `processor` that it makes possible.")
+    available: bool = Field(description="Its weights are on this machine.")
+    loaded: bool = Field(description="A live worker holds it in memory.")
+
+    @classmethod
+    def of(cls, state: AuxiliaryState) -> Self:
+        known = state.known
+        return cls.read(state, known, known.spec, modes=list(known.modes), processor=known.spec.options.detects)
 
 
 class ModelsBody(ResponseBody):
     default: str
     prompt_max_chars: int
     models: list[ModelBody]
+    auxiliaries: list[AuxiliaryBody] = Field(description="What `model` of an input picture may name.")
+    processors: list[str] = Field(description="What `processor` of a control picture may name here.")
 
     @classmethod
-    def of(cls, states: Iterable[ModelState], *, default_id: str, prompt_max_chars: int, **more: Any) -> Self:
+    def of(
+        cls,
+        states: Iterable[ModelState],
+        auxiliaries: Sequence[AuxiliaryState] = (),
+        *,
+        default_id: str,
+        prompt_max_chars: int,
+        **more: Any,
+    ) -> Self:
         """`more` are the fields of a subclass."""
-        models = [ModelBody.of(state) for state in states]
-        return cls.read(default=default_id, prompt_max_chars=prompt_max_chars, models=models, **more)
+        return cls.read(
+            default=default_id,
+            prompt_max_chars=prompt_max_chars,
+            models=[ModelBody.of(state) for state in states],
+            auxiliaries=[AuxiliaryBody.of(state) for state in auxiliaries],
+            processors=processors_of([state.known for state in auxiliaries]),
+            **more,
+        )

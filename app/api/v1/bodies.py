@@ -66,6 +66,12 @@ class Flat(AliasedBody):
         default=None, min_length=1, max_length=300, description="A name of `GET /api/v1/loras`, or a repo of the hub."
     )
     lora_scale: FiniteFloat | None = Field(default=None, ge=0, le=2, description="How strongly it works; 1 if absent.")
+    inputs: tuple[InputChoice, ...] = Field(
+        default=(),
+        max_length=MOST_INPUTS - 1,
+        strict=False,
+        description="Further pictures by role: of an edit, control pictures, references.",
+    )
     timeout: Timeout = None
     webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="As for `POST /api/generate`.")
 
@@ -99,9 +105,6 @@ class Img2ImgBody(Flat):
 
     image: str = Field(description=f"{PICTURE} The picture to start from.")
     mask: str | None = Field(default=None, description=f"{PICTURE} What is white is painted anew.")
-    inputs: tuple[InputChoice, ...] = Field(
-        default=(), max_length=MOST_INPUTS - 1, strict=False, description="Further pictures of an edit, by role."
-    )
     strength: FiniteFloat | None = Field(
         default=None, ge=0, le=1, description="How far to leave the picture: 1 keeps nothing; 0 is refused."
     )

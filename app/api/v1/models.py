@@ -24,6 +24,7 @@ def v1_models() -> ModelList:
     states, created = stats.models(here.context), int(here.started_at)
     return ModelList.of(
         states,
+        stats.auxiliary_models(here.context),
         default_id=here.context.catalog.default_id,
         prompt_max_chars=here.context.settings.prompt_max_chars,
         object="list",

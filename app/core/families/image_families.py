@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.core.families.family import Family
 from app.core.schedulers.table import DIFFUSION_SCHEDULERS, FLOW_SCHEDULERS
+from app.core.tasks import Task
 
+# Models that take a control picture themselves, and need one: its latents are concatenated to those that are drawn.
+FLUX_CONTROL: Mapping[Task, str] = {
+    "txt2img": "FluxControlPipeline",
+    "img2img": "FluxControlImg2ImgPipeline",
+    "inpaint": "FluxControlInpaintPipeline",
+}
 IMAGE_FAMILIES = (
     Family(
         "FLUX.2 klein",
@@ -22,6 +31,17 @@ IMAGE_FAMILIES = (
         xformers=True,
         loras=("flux",),
         schedulers=FLOW_SCHEDULERS,
+    ),
+    *(
+        Family(
+            f"FLUX.1 Control, {task}",
+            (name,),
+            tasks=(task,),
+            xformers=True,
+            loras=("flux",),
+            schedulers=FLOW_SCHEDULERS,
+        )
+        for task, name in FLUX_CONTROL.items()
     ),
     Family(
         "FLUX.1",

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import diffusers
 import huggingface_hub.utils
@@ -22,7 +23,10 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
+from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
+from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES
+from app.engines.diffusers.generate.embeddings import Embedding, read_embeddings
 from app.engines.diffusers.generate.generate import generate
 from app.engines.diffusers.generate.overflow import (
     NotFinite,
@@ -32,7 +36,8 @@ from app.engines.diffusers.generate.overflow import (
     neutral_inputs,
     overflow_error,
 )
-from app.engines.diffusers.generate.second_pass import at_final_size, generate_in_two_passes
+from app.engines.diffusers.generate.prompt_parts import reads_weights
+from app.engines.diffusers.generate.second_pass import Draw, TwoPasses, at_final_size
 from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
 from app.engines.diffusers.load import imports
 from app.engines.diffusers.load.errors import fits_in_memory, log
@@ -59,6 +64,7 @@ class DiffusersEngine:
         self._model_cache = ModelCache(self._device, most=settings.max_loaded_models, park=settings.park_models)
         self._loader = Loader(settings, self._device, self._model_cache)
         self._upscalers = Upscalers(settings, self._device, self._model_cache.remove_others)
+        self._auxiliaries = AuxiliaryLoader(settings, self._device, self._model_cache)
         self._safety = Safety(settings)
         self._unbatched: set[str] = set()  # models that ran out of memory on a batch
         self._tiles_from: dict[str, int] = {}  # models that ran out of memory decoding so many pixels
@@ -289,19 +295,26 @@ class DiffusersEngine:
     ) -> Generation:
         model = self._resident(spec)
         loras = find_loras(request, self._settings, control) if request.loras else ()
+        named = request.embeddings if reads_weights(model.pipeline) else ()
+        embeddings = read_embeddings(named, self._settings.embeddings_dir)
+        auxiliaries = self._auxiliaries.of(model, request, control) if request.pictures else NO_AUXILIARIES
         with _applied(model, loras), self._vae_of(model, at_final_size(request, spec)) as vae:
+            draw = partial(generate, model, auxiliaries=auxiliaries, embeddings=embeddings)
             try:
-                generation = self._drawn(model, request, control, inputs)
+                generation = self._drawn(draw, model, request, control, inputs)
             except PartlyDrawn as stopped:
-                raise PartlyDrawn(self._described(spec, request, stopped.generation, loras, vae)) from None
+                made = _with_embeddings(embeddings, stopped.generation)
+                raise PartlyDrawn(self._described(spec, request, made, loras, vae)) from None
         generation = dataclasses.replace(generation, encodings=model.prompts.take_counts())
-        return self._described(spec, request, generation, loras, vae)
+        return self._described(spec, request, _with_embeddings(embeddings, generation), loras, vae)
 
-    def _drawn(self, model: LoadedModel, request: GenerationRequest, control: Control, inputs: Inputs) -> Generation:
+    def _drawn(
+        self, draw: Draw, model: LoadedModel, request: GenerationRequest, control: Control, inputs: Inputs
+    ) -> Generation:
         spec, second = model.spec, request.upscale
         batch_size, previews = self._batch_size(spec), self._previews(spec)
         if second is None:
-            return generate(model, request, control, inputs, previews=previews, batch_size=batch_size)
+            return draw(request, control, inputs, previews=previews, batch_size=batch_size)
         upscaler, upscalers = self._settings.upscaler_of(second.model), self._upscalers
 
         def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -309,7 +322,8 @@ class DiffusersEngine:
 
         with upscalers.beside(spec):
             upscalers.load(upscaler, control)  # before anything is drawn: it may have to be downloaded, or be missing
-            made = generate_in_two_passes(model, request, second, control, enlarge, previews=previews)
+            passes = TwoPasses(partial(draw, previews=previews), spec, second, enlarge)
+            made = passes.generate(request, control, inputs)
             return upscalers.with_versions(made, upscaler)
 
     def _described(
@@ -399,6 +413,13 @@ def _with_loras(loras: Sequence[LoraRequest], generation: Generation) -> Generat
     if not loras:
         return generation
     return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
+
+
+def _with_embeddings(embeddings: Sequence[Embedding], generation: Generation) -> Generation:
+    if not embeddings:
+        return generation
+    used = [{"id": each.name, "revision": each.revision} for each in embeddings]
+    return dataclasses.replace(generation, effective={**generation.effective, "embeddings": used})
 
 
 def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation:

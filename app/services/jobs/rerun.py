@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.core.inputs import InputChoice, role_of, slots
+from app.core.inputs import CONTROL_FIELDS, InputChoice, role_of, slots
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationSettings
 from app.core.rerun import RerunOf
@@ -19,6 +19,7 @@ from app.services.context import AppContext
 from app.services.jobs.submit import Submission, submit
 from app.services.jobs.upscale import UpscaleOrder, upscale
 from app.services.media.input_images import usable_image
+from app.services.models.embeddings import missing
 
 
 def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str | None = None) -> Submission:
@@ -41,6 +42,8 @@ def rerun(context: AppContext, image_id: str, *, client_id: str, request_id: str
             f"{spec.id} runs at a provider, which may change it any time: its pictures cannot be made again."
         )
     asked = _as_asked(manifest, _inputs(context, output))
+    if gone := missing(context, [each["id"] for each in manifest.get("effective", {}).get("embeddings", ())]):
+        raise Conflict(f"The embedding {gone[0]}, which this picture was made with, is no longer here.")
     return submit(context, asked, client_id=client_id, request_id=request_id, rerun_of=_rerun_of(output))
 
 
@@ -97,12 +100,20 @@ def _notes(manifest: dict[str, Any]) -> tuple[str, ...]:
 
 def _inputs(context: AppContext, output: Output, *, of: int | None = None) -> Sequence[InputChoice]:
     """The stored input pictures of the output's job, as base64; only that of output number `of`, if it has its own."""
-    if output.manifest.get("task", TXT2IMG) in TEXT_TASKS:
+    described = output.manifest.get("inputs") or {}
+    if output.manifest.get("task", TXT2IMG) in TEXT_TASKS and not described:
         return ()
     kept = context.inputs.pngs(output.job_id)
-    missing = [slot for slot in output.manifest.get("inputs", {}) if slot not in kept]
+    missing = [slot for slot in described if slot not in kept]
     if missing or not kept:
         raise Conflict(f"The {' and '.join(missing) or 'image'} that this picture was made from is no longer stored.")
     if of is not None:
         kept = {slot: kept[slot] for slot in slots(["image"] * (of + 1))[of:] if slot in kept}
-    return [InputChoice(role=role_of(slot), source=base64.b64encode(png).decode()) for slot, png in kept.items()]
+    in_order = sorted(kept, key=list(described).index) if described.keys() >= kept.keys() else list(kept)
+    return [_choice(slot, kept[slot], described.get(slot, {})) for slot in in_order]
+
+
+def _choice(slot: str, png: bytes, described: dict[str, Any]) -> InputChoice:
+    """One input picture as it was sent; `described` is its reference in the manifest."""
+    more = {name: described[name] for name in CONTROL_FIELDS if described.get(name) is not None}
+    return InputChoice.model_validate({"role": role_of(slot), "source": base64.b64encode(png).decode(), **more})

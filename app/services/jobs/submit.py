@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from app.config import Settings
 from app.core.catalog import Media, ModelSpec
-from app.core.inputs import InputChoice
+from app.core.inputs import CONTROL_FIELDS, InputChoice
 from app.core.prompt_reading import FIELDS as PROMPT_FIELDS
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 from app.core.repaint import FIELDS as REPAINT_FIELDS
@@ -27,7 +27,9 @@ from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
 from app.services.media.disk import refuse_when_full
 from app.services.media.input_images import Prepared, prepare
+from app.services.models.auxiliaries import with_auxiliaries
 from app.services.models.capabilities import check_known_task, known_spec
+from app.services.models.embeddings import with_embeddings
 from app.services.models.loras import check_loras
 from app.services.models.upscalers import with_upscaler
 from app.services.remote.models import RemoteModels
@@ -68,7 +70,8 @@ def submit(
     """Enqueue `asked`. Once this returns, the job survives any crash. `rerun_of` is the picture to generate again.
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
-    LoraUnavailable, LoraIncompatible, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored then.
+    LoraUnavailable, LoraIncompatible, InputModelUnavailable, InputModelIncompatible, EmbeddingUnavailable,
+    EmbeddingIncompatible, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored then.
     """
     settings = context.settings
     idempotency = None
@@ -84,7 +87,8 @@ def submit(
     loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
     if webhook_url is not None:
         check_url(context, webhook_url)
-    request = resolved.request.model_copy(update={"loras": loras})
+    request, read = with_embeddings(context, spec, resolved.request.model_copy(update={"loras": loras}))
+    asked = with_auxiliaries(context, spec, asked, request.task)
     second = with_upscaler(context, request.upscale, "settings.upscale.model", drawn_by=spec.id)
     refuse_when_no_room(context, request)
     ready = prepare(context, asked, request, spec, client_id=client_id) if asked.pictures else Prepared(request)
@@ -94,7 +98,7 @@ def submit(
         spec,
         client_id=client_id,
         priority=priority,
-        warnings=(*resolved.warnings, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
+        warnings=(*resolved.warnings, *read, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
         webhook_url=webhook_url,
         idempotency=idempotency,
         request_id=request_id,
@@ -215,7 +219,8 @@ def _digest_of_input(picture: InputChoice) -> tuple[Any, ...]:
     digest = hashlib.sha256(picture.source.encode()).hexdigest()
     extend = () if picture.extend is None else (picture.extend.model_dump(),)
     channel = () if picture.channel == "luminance" else (picture.channel,)
-    return (picture.role, digest, *channel, *extend)
+    control = {name: getattr(picture, name) for name in CONTROL_FIELDS if getattr(picture, name) is not None}
+    return (picture.role, digest, *channel, *extend, *([control] if control else ()))
 
 
 def refuse_when_no_room(context: AppContext, request: GenerationRequest) -> None:

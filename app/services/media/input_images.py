@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
 from app.core.catalog import ModelSpec
-from app.core.inputs import Channel, Extend, InputChoice, InputPicture, InputRef, Role, slots
+from app.core.inputs import CONTROL_FIELDS, Channel, Extend, InputChoice, InputPicture, InputRef, Role, slots
 from app.core.output import Output
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.sizes import working_size
-from app.core.tasks import TEXT_TASKS
 from app.errors import FieldError, Gone, ImageNotFound, InvalidImage, Unavailable
 from app.providers.ssrf_guard import guarded_client, url_problem
 from app.services.auth.permissions import may_use
@@ -33,7 +33,8 @@ NO_OWNER = ""  # of pictures without a known owner
 MOST_REDIRECTS = 3
 _TOGETHER = 2  # all pictures of a request may take what an image and its mask may
 _EXTENDING = 6  # pixels of the budget that a pixel of an extended picture takes: numbers of 32 bits
-_ORDER: dict[Role, int] = {"image": 0, "mask": 1, "reference": 2}
+_ORDER: dict[Role, int] = {"image": 0, "mask": 1, "reference": 2, "control": 3}
+_ADAPTED = 4  # references for an adapter: they have no effect on the size
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -53,6 +54,12 @@ class _Sent:
     image_id: str | None = None
     extend: Extend | None = None
     channel: Channel = "luminance"
+    controls: Mapping[str, Any] = field(default_factory=dict)  # the fields of a control or reference that were set
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it is a reference for an adapter."""
+        return self.role == "reference" and "model" in self.controls
 
 
 def prepare(
@@ -62,7 +69,7 @@ def prepare(
 
     Raises InvalidImage, naming the field and the problem.
     """
-    if request.task in TEXT_TASKS or not asked.pictures:
+    if not asked.pictures:
         return Prepared(request)
     sent = _fetch_all(context, asked.pictures, client_id)
     pixels = _measure_all(context, sent)
@@ -73,38 +80,65 @@ def prepare(
         return _prepared(context, request, spec, sent)
 
 
+@contextmanager
+def one_picture(context: AppContext, source: str, *, client_id: str, least: int = 0) -> Iterator[Decoded]:
+    """A picture from any source that an input may have, in memory for the block, which takes as much as `least` pixels.
+    Raises InvalidImage, Unavailable."""
+    choice = InputChoice(role="image", source=source)
+    sent = _fetch(context, choice, client_id, context.settings.input_fetch_seconds)
+    with context.pixels.taking(max(_measure(context, sent), least)):
+        yield _decode(context, sent)
+
+
 def _fetch_all(context: AppContext, choices: Sequence[InputChoice], client_id: str) -> Sequence[_Sent]:
     """All pictures, images first. Together they may have as many bytes and take as long as one with a mask, however
     many they are."""
     settings, sent = context.settings, list[_Sent]()
     ends = time.monotonic() + _TOGETHER * settings.input_fetch_seconds
-    for choice in sorted(choices, key=lambda each: _ORDER[each.role]):
+    for choice in sorted(choices, key=_place):
         found = _fetch(context, choice, client_id, min(settings.input_fetch_seconds, ends - time.monotonic()))
-        sent.append(replace(found, channel=choice.channel, extend=choice.extend))
+        controls = {name: getattr(choice, name) for name in CONTROL_FIELDS if getattr(choice, name) is not None}
+        sent.append(replace(found, channel=choice.channel, extend=choice.extend, controls=controls))
         if sum(len(each.data) for each in sent) > _TOGETHER * settings.input_max_bytes:
             raise _invalid("inputs", f"have together more than {_TOGETHER} times INPUT_MAX_BYTES")
     return sent
 
 
+def _place(choice: InputChoice) -> int:
+    return _ADAPTED if choice.role == "reference" and choice.model is not None else _ORDER[choice.role]
+
+
 def _prepared(context: AppContext, request: GenerationRequest, spec: ModelSpec, sent: Sequence[_Sent]) -> Prepared:
-    """The first picture determines the size of the result, and a mask follows it. Further ones keep their own."""
+    """The first picture determines the size of the result; a mask and controls follow it. References keep their own."""
     first = _decode(context, sent[0])
     if sent[0].extend is not None:
         return _extended(request, spec, sent[0], first, sent[0].extend)
     if request.inpaint_area == "masked":
         return _in_part(context, request, spec, sent, first)
-    size = working_size(first.size, (request.width, request.height), spec)
+    leads = not sent[0].is_adapted
+    size = working_size(first.size, (request.width, request.height) if leads else (None, None), spec)
     names = slots(each.role for each in sent)
-    pictures, warnings = [_ready(names[0], first, sent[0], size)], [*first.notes, *_notes(first, size)]
+    pictures, warnings = (
+        [_ready(names[0], first, sent[0], size)],
+        [*first.notes, *(_notes(first, size) if leads else ())],
+    )
     for name, each in zip(names[1:], sent[1:], strict=True):
-        decoded = _decode(context, each)
-        if each.role == "mask":
-            decoded, its = _matched(decoded, first), size
-        else:
-            its = working_size(decoded.size, (None, None), spec)
-        pictures.append(_ready(name, decoded, each, its))
-        warnings += decoded.notes
-    return _with(request, size, pictures, warnings)
+        picture, notes = _further(context, spec, name, each, first, size)
+        pictures.append(picture)
+        warnings += notes
+    return _with(request, size if leads else (request.width, request.height), pictures, warnings)
+
+
+def _further(
+    context: AppContext, spec: ModelSpec, name: str, sent: _Sent, first: Decoded, size: tuple[int, int]
+) -> tuple[InputPicture, Sequence[str]]:
+    """A picture after the `first`, whose result has this `size`, with its notes."""
+    decoded, its = _decode(context, sent), size
+    if sent.role == "mask":
+        decoded = _matched(decoded, first)
+    elif sent.role in ("image", "reference"):
+        its = working_size(decoded.size, (None, None), spec)
+    return _ready(name, decoded, sent, its), decoded.notes
 
 
 def _extended(request: GenerationRequest, spec: ModelSpec, sent: _Sent, image: Decoded, extend: Extend) -> Prepared:
@@ -121,13 +155,22 @@ def _in_part(
     mask = _matched(_decode(context, sent[1]), image)
     names = slots(each.role for each in sent)
     ready = [
-        _ready(name, decoded, each, image.size) for name, decoded, each in zip(names, (image, mask), sent, strict=True)
+        _ready(name, decoded, each, image.size)
+        for name, decoded, each in zip(names, (image, mask), sent[:2], strict=False)
     ]
-    return _with(request, size_of_part(image, mask, request, spec), ready, (*image.notes, *mask.notes))
+    notes = [*image.notes, *mask.notes]
+    for name, each in zip(names[2:], sent[2:], strict=True):
+        picture, its = _further(context, spec, name, each, image, image.size)
+        ready.append(picture)
+        notes += its
+    return _with(request, size_of_part(image, mask, request, spec), ready, notes)
 
 
 def _with(
-    request: GenerationRequest, size: tuple[int, int], pictures: Sequence[InputPicture], warnings: Sequence[str]
+    request: GenerationRequest,
+    size: tuple[int | None, int | None],
+    pictures: Sequence[InputPicture],
+    warnings: Sequence[str],
 ) -> Prepared:
     refs = tuple(picture.ref for picture in pictures)
     known = request.model_copy(update={"pictures": refs, "width": size[0], "height": size[1]})
@@ -294,7 +337,13 @@ def _ready(slot: str, decoded: Decoded, sent: _Sent, size: tuple[int, int]) -> I
 
     digest = hashlib.sha256(sent.data).hexdigest()
     ref = InputRef(
-        role=sent.role, sha256=digest, width=size[0], height=size[1], image_id=sent.image_id, extend=sent.extend
+        role=sent.role,
+        sha256=digest,
+        width=size[0],
+        height=size[1],
+        image_id=sent.image_id,
+        extend=sent.extend,
+        **sent.controls,
     )
     return InputPicture(slot, ref, encode(decoded, size))
 

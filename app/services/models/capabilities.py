@@ -75,6 +75,11 @@ def pipeline_class_of(context: AppContext, spec: ModelSpec) -> str | None:
     return _class_of(spec, hub_cache.read_object(_index_file(context, spec))) if spec.lane == "local" else None
 
 
+def config_of(context: AppContext, spec: ModelSpec, part: str) -> dict[str, Any]:
+    """The configuration of a part of a model that runs locally; empty while unknown."""
+    return hub_cache.read_object(_beside(_index_file(context, spec), part, "config.json"))
+
+
 def _class_of(spec: ModelSpec, index: Mapping[str, Any]) -> str | None:
     found = spec.options.pipeline_class or index.get("_class_name")
     return found if isinstance(found, str) else None

@@ -14,6 +14,7 @@ from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator, Speeds
 from app.services.jobs.status import prediction_of
 from app.services.media.disk import disk_problem
+from app.services.models import auxiliaries
 from app.services.models.capabilities import known_spec, tasks_of_known
 from app.services.models.fits import fits
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
@@ -38,7 +39,8 @@ class QueueStats:
 class ModelState:
     """`loaded`: in memory of a live worker; `memory_plans`: form of its weights and placement there, such as
     `float8, model`, each way once; `killed_plans`: plans under which the kernel killed a worker. `downloading`:
-    progress of its download, if one is running."""
+    progress of its download, if one is running. `roles` of input pictures that it takes, by itself or with the
+    auxiliary models that fit."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
@@ -48,6 +50,9 @@ class ModelState:
     killed_plans: Sequence[str]
     downloading: Download | None
     fit: Fit
+    roles: Sequence[str] = ()
+    control_models: Sequence[str] = ()
+    reference_models: Sequence[str] = ()
 
     @property
     def rank(self) -> tuple[bool, int, bool]:
@@ -169,6 +174,7 @@ def models(context: AppContext) -> list[ModelState]:
     under_way = downloads(context)
     specs = [known_spec(context, spec) for spec in context.catalog]
     fitting = fits(context, specs, workers)
+    known = auxiliaries.listing(context)
     states = [
         ModelState(
             spec=spec,
@@ -179,10 +185,36 @@ def models(context: AppContext) -> list[ModelState]:
             killed_plans=sorted(killed.get(spec.id, ())),
             downloading=under_way.get(spec.id),
             fit=fitting[spec.id],
+            **_inputs_of(context, spec, known),
         )
         for spec in specs
     ]
     return sorted(states, key=lambda state: state.rank)
+
+
+def _inputs_of(
+    context: AppContext, spec: ModelSpec, known: Sequence[auxiliaries.KnownAuxiliary]
+) -> dict[str, Sequence[str]]:
+    base = auxiliaries.base_of(context, spec)
+    return {
+        "roles": auxiliaries.roles_of(base, tasks_of_known(spec), known),
+        "control_models": auxiliaries.ids_for(base, known, "control"),
+        "reference_models": auxiliaries.ids_for(base, known, "reference"),
+    }
+
+
+@dataclass(frozen=True)
+class AuxiliaryState:
+    """An auxiliary model; `loaded`: in memory of a live worker."""
+
+    known: auxiliaries.KnownAuxiliary
+    loaded: bool
+
+
+def auxiliary_models(context: AppContext) -> list[AuxiliaryState]:
+    """The ControlNets, adapters and detectors of the catalogue."""
+    loaded = {model_id for worker in context.workers.live() for model_id in ready_models(worker)}
+    return [AuxiliaryState(each, each.spec.id in loaded) for each in auxiliaries.listing(context)]
 
 
 def _memory_plans(workers: Sequence[dict[str, Any]]) -> Mapping[str, Collection[str]]:

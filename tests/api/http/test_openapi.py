@@ -103,6 +103,13 @@ def answers(client, submit, worker, next_job, context):
     call("POST", "/sdapi/v1/options", json={"sd_model_checkpoint": "none"})
     call("POST", "/sdapi/v1/png-info", json={})
     call("POST", "/internal/progress", json={"id_task": "x"})
+    for path in ("version", "model_list", "module_list"):
+        call("GET", f"/controlnet/{path}")
+    for pictures in ([PICTURE], ["none"]):
+        call("POST", "/controlnet/detect", json={"controlnet_module": "canny", "controlnet_images": pictures})
+    call("GET", "/api/embeddings")
+    for processor in ("canny", "depth"):
+        call("POST", "/api/preprocess", json={"image": PICTURE, "processor": processor})
     call("POST", "/api/v1/loras/load", json={"lora_path": "none"})
     call("POST", "/api/v1/loras/load", json={"lora_path": "somebody/style", "name": "style"})
     for body in ({"name": "style"}, {"lora_path": "style"}, {}):

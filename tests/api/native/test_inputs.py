@@ -354,9 +354,9 @@ class TestSeveral:
         [
             (["image"] * 4, "editor", "inputs"),
             (["image", "image"], "tiny", "inputs"),
-            (["image", "reference"], "tiny", "inputs"),
+            (["image", "reference"], "tiny", "inputs.1.model"),
             (["image", "mask", "mask"], "tiny", "inputs"),
-            (["image", "reference", "mask"], "tiny", "inputs"),
+            (["image", "reference", "mask"], "tiny", "inputs.1.model"),
             (["mask"], "tiny", "mask"),
         ],
     )
@@ -366,7 +366,7 @@ class TestSeveral:
         assert field in [error["field"] for error in answer.json["errors"]]
 
     def test_a_role_that_there_is_not_is_refused(self, edit):
-        answer = edit(("control", png()))
+        answer = edit(("style", png()))
         assert (answer.status_code, answer.json["errors"][0]["field"]) == (400, "inputs.0.role")
 
     def test_a_strength_has_no_effect(self, edit):

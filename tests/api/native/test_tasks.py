@@ -20,7 +20,8 @@ CLASSES = {
     "pix2pix": ("StableDiffusionInstructPix2PixPipeline", ["edit"]),
     "edit": ("QwenImageEditPipeline", ["inpaint", "edit"]),
     "kontext": ("FluxKontextPipeline", ["txt2img", "inpaint", "edit"]),
-    "control": ("FluxControlPipeline", []),
+    "canny": ("FluxControlPipeline", ["txt2img", "img2img", "inpaint"]),
+    "control": ("StableDiffusionControlNetPipeline", []),
     "strange": ("FancyNewPipeline", ["txt2img"]),
     "sana": ("SanaPipeline", ["txt2img"]),
     "film": ("WanPipeline", ["txt2img"]),  # its line says that it makes pictures: its worker explains

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -88,9 +88,19 @@ def pipeline_arguments(
     if request.prompt_weighting == "off" or not reads_weights(pipeline):
         warnings += truncation_warnings(pipeline, request.prompt, effective.get("max_sequence_length"))
     if request.prompt_weighting == "auto" and not reads_weights(pipeline):  # it was not known before it was loaded
+        warnings += [f"{request.model_id} reads no embeddings: {name} is text for it." for name in request.embeddings]
         warnings += markup_warnings(request.prompt, "prompt")
         warnings += markup_warnings(request.negative_prompt or "", "negative_prompt")
     return PipelineArguments(arguments | _pictures(call, pipeline, inputs), effective, tuple(warnings))
+
+
+def with_conditioning(
+    call: PipelineArguments, arguments: Mapping[str, Any], effective: Mapping[str, Any]
+) -> PipelineArguments:
+    """`call` with the arguments of control pictures and references, and what the manifest says of them."""
+    if not effective:
+        return call
+    return replace(call, arguments={**call.arguments, **arguments}, effective={**call.effective, **effective})
 
 
 def _prompt(call: PipelineCall, prompt: str, inputs: Inputs) -> str:

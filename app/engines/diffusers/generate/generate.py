@@ -19,15 +19,16 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn
-from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments
+from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments, with_conditioning
+from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES, Auxiliaries, Conditioning, conditioning_of
+from app.engines.diffusers.generate.embeddings import Embedding
 from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sounds_of
 from app.engines.diffusers.generate.overflow import NotFinite
 from app.engines.diffusers.generate.preview import Previewer
 from app.engines.diffusers.generate.progress import ProgressHook, scheduler_steps
 from app.engines.diffusers.generate.prompt_parts import encoded
-from app.engines.diffusers.generate.repaint import repaint_of
 from app.engines.diffusers.generate.schedulers import scheduler_of
-from app.engines.diffusers.generate.task_pipelines import pipeline_for, task_for
+from app.engines.diffusers.generate.task_pipelines import task_for
 from app.engines.diffusers.load.demo import vocabulary_warnings
 from app.engines.diffusers.load.precision import dtype_name
 from app.engines.diffusers.memory.loaded import LoadedModel
@@ -51,26 +52,36 @@ def generate(
     *,
     previews: bool = True,
     batch_size: int = 1,
+    auxiliaries: Auxiliaries = NO_AUXILIARIES,
+    embeddings: Sequence[Embedding] = (),
 ) -> Generation:
     """All images or videos of `request`, up to `batch_size` per call. Raises Cancelled, as PartlyDrawn when some were
-    finished, GenerationError, UnsupportedTask, UnsupportedScheduler, NotFinite; out of memory passes through."""
-    pipeline = pipeline_for(model, task_for(model, request.task))
-    with scheduler_of(pipeline, request), model.prompts.answering(pipeline):
-        return _generated_by(pipeline, model, request, control, inputs, previews=previews, batch_size=batch_size)
+    finished, GenerationError, UnsupportedTask, UnsupportedScheduler, NotFinite; out of memory passes through.
+    `auxiliaries` are the models of its control pictures and references, by id, `embeddings` those of its prompts."""
+    task = task_for(model, request.task)
+    with (
+        conditioning_of(model, task, request, inputs, auxiliaries) as conditioning,
+        scheduler_of(conditioning.pipeline, request),
+        model.prompts.answering(conditioning.pipeline),
+    ):
+        return _generated_by(
+            conditioning, model, request, control, embeddings, previews=previews, batch_size=batch_size
+        )
 
 
 def _generated_by(
-    pipeline: Any,
+    conditioning: Conditioning,
     model: LoadedModel,
     request: GenerationRequest,
     control: Control,
-    inputs: Inputs,
+    embeddings: Sequence[Embedding],
     *,
     previews: bool,
     batch_size: int,
 ) -> Generation:
-    repaint = repaint_of(inputs, request)
+    pipeline, repaint = conditioning.pipeline, conditioning.repaint
     call = pipeline_arguments(pipeline, request, repaint.inputs, sequence_length(model))
+    call = with_conditioning(call, conditioning.arguments, conditioning.effective)
     is_video = "num_frames" in call.effective
     previews = previews and request.task != "img2video"  # its first frame is known
     small = model.preview_vae
@@ -81,13 +92,16 @@ def _generated_by(
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
     videos: list[GeneratedVideo] = []
-    batch_size = _batch_size(pipeline, request, batch_size)
+    batch_size = _batch_size(pipeline, request, batch_size) if conditioning.is_plain else 1
     arguments: Mapping[str, Any] | None = None
     try:
         for index in range(0, request.num_images, batch_size):
             seeds = [request.seed + i for i in range(index, min(index + batch_size, request.num_images))]
             progress.begin(index, len(seeds))
-            arguments = arguments or encoded(pipeline, request, call.arguments, model.prompts)
+            if arguments is None:
+                with torch.inference_mode():
+                    read = encoded(pipeline, request, call.arguments, model.prompts, embeddings)
+                    arguments = conditioning.with_references(read)
             drawn = draw(pipeline, arguments, seeds, progress)
             if is_video:
                 fps = _fps(pipeline, request, call)

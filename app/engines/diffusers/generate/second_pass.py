@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.upscaling import Upscale, enlarged
-from app.engines.base import Control, Generation, PartlyDrawn, Pixels
-from app.engines.diffusers.generate.generate import generate
-from app.engines.diffusers.memory.loaded import LoadedModel
+from app.engines.base import Control, Generation, Inputs, PartlyDrawn, Pixels
+from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES
 from app.errors import Cancelled
 
 Enlarge = Callable[[Pixels, tuple[int, int]], Pixels]
+Draw = Callable[..., Generation]  # generate() with its model, and what of the request applies to both passes
 
 
 def at_final_size(request: GenerationRequest, spec: ModelSpec) -> GenerationRequest:
@@ -25,58 +25,56 @@ def at_final_size(request: GenerationRequest, spec: ModelSpec) -> GenerationRequ
     return request.model_copy(update={"width": width, "height": height})
 
 
-def generate_in_two_passes(
-    model: LoadedModel,
-    request: GenerationRequest,
-    second: Upscale,
-    control: Control,
-    enlarge: Enlarge,
-    *,
-    previews: bool = True,
-) -> Generation:
-    """All pictures of `request`, one after another. `enlarge` makes pixels of a size. Raises what `generate` does."""
-    made: list[Generation] = []
-    for index in range(request.num_images):
-        try:
-            made.append(_one(model, request, second, control, enlarge, index, previews=previews))
-        except Cancelled:
-            if not made:
-                raise
-            raise PartlyDrawn(_together(request, made)) from None
-    return _together(request, made)
+@dataclass(frozen=True)
+class TwoPasses:
+    """`draw` is `generate` with the model; `enlarge` makes pixels of a size. Control pictures and references lead the
+    first pass; embeddings and LoRAs are in both."""
+
+    draw: Draw
+    spec: ModelSpec
+    second: Upscale
+    enlarge: Enlarge
+
+    def generate(self, request: GenerationRequest, control: Control, inputs: Inputs) -> Generation:
+        """All pictures of `request`, one after another. Raises what `draw` does."""
+        made: list[Generation] = []
+        for index in range(request.num_images):
+            try:
+                made.append(self._one(request, control, inputs, index))
+            except Cancelled:
+                if not made:
+                    raise
+                raise PartlyDrawn(_together(request, made)) from None
+        return _together(request, made)
+
+    def _one(self, request: GenerationRequest, control: Control, inputs: Inputs, index: int) -> Generation:
+        alone = request.model_copy(update={"seed": request.seed + index, "num_images": 1, "upscale": None})
+        before, total = index * request.steps_run, request.num_images * request.steps_run
+        first = self.draw(alone, PassControl(control, before, total), inputs)
+        pixels = first.images[0].pixels
+        size = enlarged((pixels.shape[1], pixels.shape[0]), self.second.factor, self.spec.limits.multiple_of)
+        over = alone.model_copy(
+            update={
+                "task": "img2img",
+                "pictures": (),
+                "width": size[0],
+                "height": size[1],
+                "strength": self.second.strength,
+                "num_inference_steps": self.second.steps,
+            }
+        )
+        larger = {"image": self.enlarge(pixels, size)}
+        passed = PassControl(control, before + alone.steps_run, total)
+        drawn = self.draw(over, passed, larger, auxiliaries=NO_AUXILIARIES)
+        return _as_one(first, drawn, size)
 
 
-def _one(
-    model: LoadedModel,
-    request: GenerationRequest,
-    second: Upscale,
-    control: Control,
-    enlarge: Enlarge,
-    index: int,
-    *,
-    previews: bool,
-) -> Generation:
-    alone = request.model_copy(update={"seed": request.seed + index, "num_images": 1, "upscale": None})
-    before, total = index * request.steps_run, request.num_images * request.steps_run
-    first = generate(model, alone, PassControl(control, before, total), {}, previews=previews)
-    pixels = first.images[0].pixels
-    size = enlarged((pixels.shape[1], pixels.shape[0]), second.factor, model.spec.limits.multiple_of)
-    over = alone.model_copy(
-        update={
-            "task": "img2img",
-            "width": size[0],
-            "height": size[1],
-            "strength": second.strength,
-            "num_inference_steps": second.steps,
-        }
-    )
-    larger = enlarge(pixels, size)
-    passed = PassControl(control, before + alone.steps_run, total)
-    drawn = generate(model, over, passed, {"image": larger}, previews=previews)
-    sizes = {"first_width": pixels.shape[1], "first_height": pixels.shape[0]}
+def _as_one(first: Generation, drawn: Generation, size: tuple[int, int]) -> Generation:
+    """The second pass' generation, described with the first one."""
+    height, width, _ = first.images[0].pixels.shape
     return replace(
         drawn,
-        effective={**first.effective, "width": size[0], "height": size[1], **sizes}
+        effective={**first.effective, "width": size[0], "height": size[1], "first_width": width, "first_height": height}
         | {"steps_run": first.effective["steps_run"] + drawn.effective["steps_run"]},
         versions={**drawn.versions, **first.versions, "second_pipeline": drawn.versions["pipeline"]},
         timings=_added(first.timings, drawn.timings),

@@ -38,7 +38,7 @@ def pipeline_for(model: LoadedModel, task: Task) -> Any:
     if task not in siblings:
         raise _unsupported(model, task, lookup.needs({*own, *siblings}), sorted({*own, *siblings}))
     if task not in model.task_pipelines:
-        model.task_pipelines[task] = _make(model.pipeline, siblings[task])
+        model.task_pipelines[task] = pipeline_over(model.pipeline, siblings[task])
     return model.task_pipelines[task]
 
 
@@ -63,11 +63,12 @@ def _check_media(model: LoadedModel, call: PipelineCall, task: Task) -> None:
         raise UnsupportedTask(f'{model.spec.id} makes images: remove "media" from the options of its MODEL_ line.')
 
 
-def _make(pipeline: Any, wanted: str) -> Any:
-    """A pipeline of the class `wanted` over the parts of another. Without `from_pipe`, which converts to float32."""
+def pipeline_over(pipeline: Any, wanted: str, **others: Any) -> Any:
+    """A pipeline of the class `wanted` over the parts of another, and `others` of its own. Without `from_pipe`, which
+    converts to float32."""
     kind = getattr(diffusers, wanted)
     takes = inspect.signature(kind.__init__).parameters
-    known = {**pipeline.config, **pipeline.components}
+    known = {**pipeline.config, **pipeline.components, **others}
     made = kind(**{part: value for part, value in known.items() if part in takes})
     made.set_progress_bar_config(disable=True)
     return made

@@ -128,10 +128,11 @@ class ModelCache:
         in_use = self._in_use()
         return sum(size for part, size in weights if part not in in_use)
 
-    def make_room(self, model_id: str, needed: int, held: Collection[int] = ()) -> int:
+    def make_room(self, model_id: str, needed: int, held: Collection[int] = (), *, beside: Collection[str] = ()) -> int:
         """Evict the least recently used models until `needed` bytes are free, or none is left; returns the free bytes.
-        The parts `held` stay on the device. Of an offloaded model only its blocks there are moved to main memory."""
-        while (evicted := self._next_to_evict(needed)) is not None:
+        The parts `held` stay on the device. Of an offloaded model only its blocks there are moved to main memory. An
+        auxiliary model is loaded `beside` others, which stay."""
+        while (evicted := self._next_to_evict(needed, beside)) is not None:
             log.info("%s: needs %s; evicting %s", model_id, gigabytes(needed), evicted)
             if not self._stream_all(evicted):
                 self._evict(evicted, held)
@@ -183,18 +184,24 @@ class ModelCache:
         return True
 
     def _has_too_many(self) -> bool:
-        return 0 < self._most <= len(self._models)
+        return 0 < self._most <= len(self._drawing())
+
+    def _drawing(self) -> list[str]:
+        """The ids of the models that draw, which `most` counts: auxiliary ones do not."""
+        return [id for id, model in self._models.items() if model.spec.options.kind is None]
 
     def _in_use(self) -> set[int]:
         return {part for model in self._models.values() for part in model.weights}
 
-    def _next_to_evict(self, needed: int) -> str | None:
-        """The id of the next model to evict; None when there is enough room. Above `most` any model, for memory only
-        one that holds some of the device."""
-        too_many = self._has_too_many()
-        if not too_many and free_bytes(self._device) >= needed:
+    def _next_to_evict(self, needed: int, beside: Collection[str]) -> str | None:
+        """The id of the next model to evict; None when there is enough room. Above `most` any that draws; for memory
+        only one that holds some of the device."""
+        if not beside and self._has_too_many():
+            return self._drawing()[0]
+        if free_bytes(self._device) >= needed:
             return None
-        return next((id for id, model in self._models.items() if too_many or model.load_plan.holds_device), None)
+        holding = (id for id, model in self._models.items() if model.load_plan.holds_device)
+        return next((id for id in holding if id not in beside), None)
 
 
 class RamCache:

@@ -18,6 +18,7 @@ from app.core.catalog import ModelSpec
 from app.core.request import GenerationRequest, LoraChoice
 from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
+from app.engines.diffusers.load.auxiliaries import locate_auxiliary
 from app.errors import GenerationError
 from tests.engines.diffusers.generate.control import Recorder
 from tests.engines.diffusers.load.hub_process import shorten_retries
@@ -63,6 +64,22 @@ def attempt(
     }
 
 
+def locate(repo: str, **options: str) -> dict[str, object]:
+    """Where an auxiliary model's files are, without loading them."""
+    fields = {"id": "aux", "name": "aux", "repo": repo, "description": "", "source": "huggingface"}
+    spec = ModelSpec.model_validate(fields | {"options": options})
+    folder, control = Path(sys.argv[1]), Recorder()
+    try:
+        found = locate_auxiliary(spec, EngineSettings(root=folder, model_cache_dir=folder), control)
+    except GenerationError as error:
+        return {"error": type(error).__name__, "code": error.code, "transient": error.transient, "detail": error.detail}
+    names = sorted(f"{file.parent.name}/{file.name}" for file in found.weights)
+    return {
+        "weights": [name.removeprefix(f"{found.folder.name}/") for name in names],
+        "downloading": bool(control.reports),
+    }
+
+
 def main() -> None:
     logging.disable(logging.CRITICAL)
     shorten_retries()
@@ -99,6 +116,18 @@ def main() -> None:
         "vae_that_is_a_lora": attempt(**file, base="tiny/base", vae="tiny/lora"),
         "vae_of_a_pipeline": attempt("tiny/flux", vae="tiny/pipeline"),
         "vae_of_another_family": attempt("tiny/flux", vae="tiny/sd15"),
+    }
+    adapter = {"kind": "ip-adapter", "family": "sd15", "file": "adapter.safetensors"}
+    results |= {
+        "net": locate("tiny/net", kind="controlnet"),
+        "net_again": locate("tiny/net", kind="controlnet"),
+        "net_in_halves": locate("tiny/halved_net", kind="controlnet"),
+        "net_gone": locate("tiny/gone", kind="controlnet"),
+        "net_pickled": locate("tiny/pickled_net", kind="controlnet"),
+        "adapter": locate("tiny/adapter", **adapter, image_encoder="image_encoder"),
+        "adapter_apart": locate("tiny/apart", **adapter, image_encoder="tiny/encoder"),
+        "adapter_without_file": locate("tiny/net", **adapter, image_encoder="tiny/encoder"),
+        "redux": locate("tiny/redux", kind="redux"),
     }
     with urllib.request.urlopen(f"{os.environ['HF_ENDPOINT']}/close"):
         pass

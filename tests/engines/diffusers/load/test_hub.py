@@ -9,9 +9,32 @@ import pytest
 
 from tests.engines.diffusers.load.hub_process import run_cases
 from tests.engines.diffusers.load.hub_server import COMMIT, HubServer
+from tools.tiny_models.auxiliaries import build_controlnet, build_ip_adapter, build_redux
 from tools.tiny_models.lora import make_lora
 
 ROOT = Path(__file__).resolve().parents[4]
+
+
+def auxiliary_repos(tiny: Path, folder: Path) -> dict[str, Path]:
+    """A ControlNet, IP-Adapters and Redux, with files that none needs beside them."""
+    net = build_controlnet("sd15", tiny / "sd15", folder / "net")
+    (net / "diffusion_pytorch_model_promax.safetensors").write_bytes(b"another layout")
+    (net / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"another variant")
+    pickled = Path(shutil.copytree(net, folder / "pickled_net", ignore=shutil.ignore_patterns("*.safetensors")))
+    (pickled / "diffusion_pytorch_model.bin").write_bytes(b"a pickle")
+    halved = Path(shutil.copytree(pickled, folder / "halved_net"))
+    shutil.copy(net / "diffusion_pytorch_model.safetensors", halved / "diffusion_pytorch_model.fp16.safetensors")
+    adapter = build_ip_adapter("sd15", tiny / "sd15", folder / "adapter")
+    apart = Path(shutil.copytree(adapter, folder / "apart", ignore=shutil.ignore_patterns("image_encoder")))
+    return {
+        "tiny/net": net,
+        "tiny/pickled_net": pickled,
+        "tiny/halved_net": halved,
+        "tiny/adapter": adapter,
+        "tiny/apart": apart,
+        "tiny/encoder": adapter / "image_encoder",
+        "tiny/redux": build_redux(tiny / "flux", folder / "redux"),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +56,7 @@ def answers(tiny, tmp_path_factory):
     vae = Path(shutil.copytree(tiny / "flux/vae", folder / "vae"))
     (vae / "copy.vae.safetensors").write_bytes(b"another layout")
     more = {"tiny/base": tiny / "flux", "tiny/vae": vae, "tiny/sd15": tiny / "sd15", "tiny/pipeline": tiny / "flux"}
+    more |= auxiliary_repos(tiny, folder)
     repos = {"tiny/flux": tiny / "flux", "tiny/sd35": tiny / "sd35", "tiny/pickled": pickled, "tiny/fp16": halved}
     with HubServer(repos | more | {"tiny/lora": folder / "lora", "tiny/loras": folder / "many"}) as hub:
         return run_cases("tests.engines.diffusers.load.hub_cases", folder, hub)
@@ -60,6 +84,15 @@ def answers(tiny, tmp_path_factory):
         ("lora_offline", "ModelUnavailable", "model_unavailable", False, "file into the folder LORAS_DIR"),
         ("checker_unreachable", "ModelDownloadFailed", "model_unavailable", True, "folder into MODEL_CACHE_DIR"),
         ("base_of_a_gated_repo", "ModelRequiresAuth", "model_requires_auth", False, "tiny/gated is gated"),
+        ("net_gone", "ModelUnavailable", "model_unavailable", False, "Check the repo in the MODEL_ line"),
+        ("net_pickled", "InputModelUnavailable", "input_model_unavailable", False, "Pickles can run code"),
+        (
+            "adapter_without_file",
+            "InputModelUnavailable",
+            "input_model_unavailable",
+            False,
+            "has no adapter.safetensors",
+        ),
         ("vae_that_is_gone", "ModelUnavailable", "model_unavailable", False, "The hub has no tiny/gone"),
         ("vae_that_is_a_lora", "ModelUnavailable", "model_unavailable", False, "tiny/lora has no VAE"),
         ("vae_of_another_family", "ModelUnavailable", "model_unavailable", False, "is one of another family"),
@@ -126,3 +159,16 @@ def test_a_lora_is_fetched_once(answers):
     assert answers["lora_cached"]["sum"] == answers["lora"]["sum"]
     fetched = [path for path in answers["asked"] if path.startswith("GET") and path.endswith("style.safetensors")]
     assert len(fetched) == 1
+
+
+def test_of_an_auxiliary_model_only_what_it_needs_is_fetched(answers):
+    encoder = "image_encoder/model.safetensors"
+    assert answers["net"] == {"weights": ["diffusion_pytorch_model.safetensors"], "downloading": True}
+    assert answers["net_again"] == {**answers["net"], "downloading": False}
+    assert answers["adapter"]["weights"] == ["adapter.safetensors", encoder]
+    assert len(answers["adapter_apart"]["weights"]) == 2
+    assert answers["redux"]["weights"] == ["image_embedder/diffusion_pytorch_model.safetensors", encoder]
+    fetched = [path for path in answers["asked"] if path.startswith("GET") and path.endswith(".safetensors")]
+    assert not [
+        path for path in fetched if path.endswith(("promax.safetensors", "fp16.safetensors")) and "/net/" in path
+    ]

@@ -229,7 +229,7 @@ class ModelSpec(_Frozen):
     @model_validator(mode="after")
     def _files_here(self) -> ModelSpec:
         if self.options.kind is not None and self.lane == "remote":
-            raise ValueError(f"a {self.options.kind} runs here, not at a provider")
+            raise ValueError(f"a line of kind {self.options.kind} runs here, not at a provider")
         if self.options.base is not None and self.source != "local":
             raise ValueError("base is for a file: its source must be local")
         for name in ("vae", "preview_vae"):

@@ -7,7 +7,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from app.api import a1111, access_log, openai, routing, v1
-from app.api.http import compression, conditional, drain, headers, prefix, problems, request_body
+from app.api.http import compression, conditional, drain, headers, prefix, problems, request_body, tracing
 from app.api.http.application import Application
 from app.api.http.problems import refuse
 from app.api.http.request_body import ApiRequest
@@ -82,6 +82,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     """Register every route, the error documents, the headers of every response, and the rate limits on `app`."""
     app.wsgi_app = prefix.PathPrefix(app.wsgi_app, settings)  # type: ignore[method-assign]
     client_identity.trust_proxies(app, settings.trusted_proxies)
+    tracing.register(app)
     request_body.register(app, settings)
     request_metrics.register(app, lambda: routing.current_policy().facade)
     access_log.register(app)

@@ -18,8 +18,16 @@ class Monitoring(BaseModel):
     log_prompts: bool = Field(
         True, description="Include the prompt in the log line of a finished job.", json_schema_extra=LIVE
     )
-    log_format: Literal["text", "json"] = Field(
-        "text", description="Format of log lines: text for people, json for log collectors."
+    log_format: Literal["text", "json", "ecs"] = Field(
+        "text",
+        description="Format of log lines: text for people, json for log collectors, ecs = JSON with the names of the"
+        " Elastic Common Schema.",
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        "",
+        pattern="^(https?://[^/].*)?$",
+        description="URL of an OpenTelemetry collector (OTLP over HTTP, such as http://127.0.0.1:4318) that spans of"
+        " requests and jobs are sent to; empty = none. Needs requirements-tracing.txt.",
     )
     access_log: Literal["off", "sampled", "all"] = Field(
         "sampled",

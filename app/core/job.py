@@ -82,6 +82,7 @@ class Claim:
     deadline_in: float
     queued_seconds: float
     request_id: str | None = None
+    traceparent: str | None = None
     load_seconds: float = 0.0
 
 
@@ -116,6 +117,7 @@ class Job:
     timings: dict[str, Any] = field(default_factory=dict)
     webhook_url: str | None = None  # notified when the job ends; never shown, it may contain a secret
     request_id: str | None = None  # of the request that submitted it
+    traceparent: str | None = None  # of that request's trace
     vram_peak_bytes: int | None = None  # measured, when COMPLETED
     safety: SafetyResult | None = None  # of its pictures, when COMPLETED
     lane: Lane = "local"

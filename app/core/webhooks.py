@@ -54,6 +54,7 @@ class Delivery:
     error: str | None = None
     owner: str = ""
     endpoint: str = ""
+    traceparent: str | None = None
 
     @property
     def is_retry(self) -> bool:

@@ -1,8 +1,8 @@
 """Log files that several processes may write at once: app.log (all but requests), errors.log (errors), models.log
 (engines), access.log (requests).
 
-Each rotates at 1 MB and keeps five old ones. Lines are for people (`text`) or log collectors (`json`); both include a
-record's `job_id` and `request_id`, passed with `extra=`.
+Each rotates at 1 MB and keeps five old ones. Lines are for people (`text`) or log collectors (`json`, `ecs`); all
+include a record's `job_id` and `request_id`, passed with `extra=`, and the id of the trace that its thread works for.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 from pythonjsonlogger.json import JsonFormatter
 
 from app.config import Settings
+from app.monitoring.tracing import TraceFilter, configure_tracing
 
 MAX_BYTES = 1_000_000
 BACKUPS = 5
-_CONTEXT = ("job_id", "request_id")
+_CONTEXT = ("job_id", "request_id", "trace_id")
 _REQUESTS = logging.Filter("cyberimage.requests")
 # By name: the least level and the records of each file.
 _FILES: dict[str, tuple[str, Callable[[logging.LogRecord], bool]]] = {
@@ -31,7 +33,8 @@ _FILES: dict[str, tuple[str, Callable[[logging.LogRecord], bool]]] = {
 
 
 def configure_logging(settings: Settings, role: str) -> None:
-    """Send every `cyberimage.*` logger to the log files and to standard error. `role` names the process in each line.
+    """Send every `cyberimage.*` logger to the log files and to standard error, and spans to the collector. `role` names
+    the process in each line. Raises ConfigurationError.
 
     Call it once per process, as early as possible.
     """
@@ -43,6 +46,7 @@ def configure_logging(settings: Settings, role: str) -> None:
     formatter = _formatter(settings.log_format, role)
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(formatter)
+    console.addFilter(TraceFilter())
     logger.addHandler(console)
     for name, (level, wanted) in _FILES.items():
         handler = ConcurrentRotatingFileHandler(
@@ -51,11 +55,15 @@ def configure_logging(settings: Settings, role: str) -> None:
         handler.setLevel(level)
         handler.setFormatter(formatter)
         handler.addFilter(wanted)
+        handler.addFilter(TraceFilter())
         logger.addHandler(handler)
+    configure_tracing(settings, role)
     logging.captureWarnings(False)
 
 
 def _formatter(style: str, role: str) -> logging.Formatter:
+    if style == "ecs":
+        return _EcsFormatter(role)
     if style == "json":
         formatter: logging.Formatter = JsonFormatter(
             "%(levelname)s %(name)s %(process)d %(message)s",
@@ -65,6 +73,30 @@ def _formatter(style: str, role: str) -> logging.Formatter:
         )
         return formatter
     return _TextFormatter(role)
+
+
+class _EcsFormatter(JsonFormatter):
+    """Elastic Common Schema 8. What the schema has no field for, such as `job_id`, keeps its own name."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            "%(levelname)s %(name)s %(process)d %(message)s",
+            rename_fields={
+                "levelname": "log.level",
+                "name": "log.logger",
+                "process": "process.pid",
+                "exc_info": "error.stack_trace",
+                "request_id": "http.request.id",
+                "trace_id": "trace.id",
+            },
+            static_fields={"ecs.version": "8.17.0", "service.name": "cyberimage", "process.title": role},
+            rename_fields_keep_missing=False,
+            timestamp="@timestamp",
+        )
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        processed: dict[str, Any] = super().process_log_record(log_data)
+        return processed | {"log.level": str(processed["log.level"]).lower()}
 
 
 class _TextFormatter(logging.Formatter):

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from app.monitoring.tracing import headers
+
 _TEXT_MAX_CHARS = 1000
 
 log = logging.getLogger("cyberimage.remote")
@@ -45,9 +47,11 @@ class Unreachable(ProviderFault):
 
 
 def call(client: httpx.Client, method: str, path: str, *, provider: str, **request: Any) -> Any:
-    """The JSON response to a request. Raises Refused, Busy or Unreachable."""
+    """The JSON response to a request, which belongs to the trace that the thread works for. Raises Refused, Busy or
+    Unreachable."""
+    sent = {**request.pop("headers", {}), **headers()}
     try:
-        response = client.request(method, path, **request)
+        response = client.request(method, path, headers=sent, **request)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
         raise Unreachable(f"{provider} cannot be reached ({type(error).__name__}).", maybe_done=False) from None
     except httpx.HTTPError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.core.memory_use import megabytes
 from app.core.safety import SafetyResult
+from app.core.trace_context import parse
 from app.errors import ContentBlocked
 from app.monitoring.phases import bound_of
 from app.store.ops.counters import Counter
@@ -42,9 +43,13 @@ def log_ended(job: RunningJob, outcome: str, *, show_prompt: bool) -> None:
 
 
 def log_context(job: RunningJob) -> dict[str, str]:
-    """The job's id, and the id of the request that submitted it when known, as `extra` of a log line."""
+    """The job's id, and those of the request that submitted it and of its trace when known, as `extra` of a log
+    line."""
     found = {"job_id": job.claim.job_id}
-    return found if job.claim.request_id is None else found | {"request_id": job.claim.request_id}
+    if job.claim.request_id is not None:
+        found["request_id"] = job.claim.request_id
+    trace = parse(job.claim.traceparent)
+    return found if trace is None else found | {"trace_id": trace.trace_id}
 
 
 class MetricsBuffer:

@@ -34,6 +34,7 @@ from app.errors import (
     OutOfMemory,
 )
 from app.monitoring.resources import rss_bytes
+from app.monitoring.tracing import using
 from app.services.context import AppContext
 from app.services.media.publish import Clip, GenerationResult, Picture
 from app.services.remote.requests import with_admitted_pictures
@@ -85,6 +86,7 @@ class Runner:
     def run(self, claim: Claim) -> None:
         """Run the job; its publication may be pending when this returns."""
         job = RunningJob(claim, self._context.predictions)
+        job.trace.begin()
         self._heartbeat.add(job)
         try:
             made = self._generate(job)
@@ -113,6 +115,7 @@ class Runner:
         requeued without losing an attempt and then run alone, so that only the one at fault fails."""
         jobs = [MergedJob(claim, self._end_stopped) for claim in claims]
         for job in jobs:
+            job.trace.begin()
             self._heartbeat.add(job)
         try:
             results = self._generate_merged(jobs)
@@ -140,7 +143,7 @@ class Runner:
     def _generate(self, job: RunningJob) -> GenerationResult:
         spec = spec_for(self._context.catalog, job.claim.request)
         try:
-            with self._limit(job):
+            with self._limit(job), using(job.trace.context):
                 inputs = read_inputs(self._context, job.claim)
                 request = job.claim.request
                 if request.remote is not None:
@@ -252,6 +255,7 @@ class Runner:
 
     def end_job(self, job: RunningJob, error: BaseException | None) -> None:
         """Write the job's end as `error` says (None: it was published), and stop renewing its lease."""
+        job.trace.end(error)
         try:
             self._end(job, error)
         except LeaseLost:

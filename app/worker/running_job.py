@@ -16,6 +16,7 @@ from app.core.safety import SafetyResult
 from app.engines.base import Ledger, Pixels
 from app.monitoring.failpoints import failpoint
 from app.store.queue.predictions import AlreadyTaken, PredictionStore
+from app.worker.job_trace import JobTrace
 
 _DRAWING = (Phase.ENCODING, Phase.GENERATING, Phase.DECODING)
 
@@ -67,6 +68,7 @@ class RunningJob:
         self._predictions = predictions
         self.wakeup = threading.Event()  # set on a notification, such as a webhook, and on a stop
         self.started = time.monotonic()
+        self.trace = JobTrace(claim)
         self.drawing = not claim.load_seconds
         load = claim.load_seconds + STOP_GRACE_SECONDS
         self.hard_deadline = self.started + (claim.deadline_in if self.drawing else load)
@@ -95,11 +97,13 @@ class RunningJob:
             self.deadline_moved()
         if phase is Phase.GENERATING:
             failpoint("mid_generation")
+        self.trace.enter(phase)
         rate = self._step_rate.update(phase, step)
         self.progress = Progress(phase, step, total_steps or self.claim.request.steps_run, rate)
 
     def downloaded(self, done: int, total: int) -> None:
         steps = self.claim.request.steps_run
+        self.trace.enter(Phase.DOWNLOADING)
         self.progress = Progress(Phase.DOWNLOADING, 0, steps, downloaded_bytes=done, total_bytes=total)
 
     def preview(self, pixels: Pixels, step: int) -> None:

@@ -23,6 +23,7 @@ from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest,
 from app.core.rerun import RerunOf
 from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
 from app.errors import QueueFull
+from app.monitoring.tracing import current_header
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
 from app.services.media.disk import refuse_when_full
@@ -177,6 +178,7 @@ def store(
         max_attempts=context.settings.max_attempts,
         idempotency=idempotency,
         charge=charge_for(context, spec, request),
+        traceparent=current_header(),
         **more,
     )
     if is_new:

@@ -15,13 +15,16 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
 
+from app.core.trace_context import HEADER, parse
 from app.core.webhooks import TRIES, Delivery, retry_delay
 from app.errors import DatabaseUnavailable
 from app.monitoring.fault_log import database_faults
+from app.monitoring.tracing import Span
 from app.process.threads import BackgroundThread
 from app.providers.ssrf_guard import AddressRefused, guarded_client
 from app.services.context import AppContext
@@ -174,6 +177,14 @@ class WebhookDispatcher:
             "User-Agent": "CyberImage-Webhooks/1",
             **signed_headers(signing_secrets(self._context), delivery),
         }
+        span = Span("webhook", parse(delivery.traceparent), kind="client", attributes={"http.request.method": "POST"})
+        if span.context is not None:
+            headers[HEADER] = span.context.header
+        outcome = self._post(delivery, headers)
+        span.end(error=outcome.error, attributes={"http.response.status_code": outcome.status})
+        return outcome
+
+    def _post(self, delivery: Delivery, headers: Mapping[str, str]) -> Outcome:
         began = time.monotonic()
         try:
             with self._client.stream(
@@ -212,4 +223,5 @@ def _read_some(response: httpx.Response) -> None:
 
 
 def _context(delivery: Delivery) -> dict[str, str]:
-    return {"job_id": delivery.job_id}
+    found, trace = {"job_id": delivery.job_id}, parse(delivery.traceparent)
+    return found if trace is None else found | {"trace_id": trace.trace_id}

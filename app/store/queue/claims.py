@@ -125,6 +125,7 @@ class ClaimStore:
             load_seconds=self._load_limit(lane),
             queued_seconds=max(0.0, row.started_at - (row.available_at or row.created_at)),
             request_id=row.request_id,
+            traceparent=row.traceparent,
         )
 
     def _has_pending(self, lane: Lane, only: Collection[str] | None) -> bool:
@@ -333,6 +334,7 @@ _CLAIM = (
         jobs.c.attempt,
         jobs.c.max_attempts,
         jobs.c.request_id,
+        jobs.c.traceparent,
         jobs.c.started_at,
         jobs.c.available_at,
         jobs.c.created_at,

@@ -57,6 +57,7 @@ class JobStore:
         webhook_url: str | None = None,
         idempotency: IdempotencyKey | None = None,
         request_id: str | None = None,
+        traceparent: str | None = None,
         pictures: Sequence[InputPicture] = (),
         charge: Charge | None = None,
     ) -> tuple[Job, bool]:
@@ -91,6 +92,7 @@ class JobStore:
                     "timings": {},
                     "webhook_url": webhook_url,
                     "request_id": request_id,
+                    "traceparent": traceparent,
                 },
             ).one()
             store_inputs(connection, job_id, pictures)

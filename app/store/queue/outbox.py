@@ -45,5 +45,6 @@ def enqueue_webhooks(
             due_at=func.coalesce(paused_until, now()),
             created_at=now(),
             owner=job.client_id,
+            traceparent=job.traceparent,
         )
     )

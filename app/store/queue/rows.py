@@ -43,6 +43,7 @@ def job_from_row(row: Row[Any]) -> Job:
         timings=row.timings,
         webhook_url=row.webhook_url,
         request_id=row.request_id,
+        traceparent=row.traceparent,
         vram_peak_bytes=row.vram_peak_bytes,
         safety=SafetyResult(row.safety_filter_result) if row.safety_filter_result else None,
         lane=row.lane,

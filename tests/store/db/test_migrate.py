@@ -108,6 +108,8 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
         connection.execute(text("ALTER TABLE outputs DROP COLUMN search_text"))
         for later in (
             "jobs DROP COLUMN interruptions",
+            "jobs DROP COLUMN traceparent",
+            "webhook_deliveries DROP COLUMN traceparent",
             "workers DROP COLUMN device_id",
             "workers DROP COLUMN device_error",
             "predictions DROP COLUMN ended_at",
@@ -148,6 +150,8 @@ def test_old_pictures_know_what_they_were_made_from(fresh: Callable[[], Database
         made.append(output.id)
     with database.write() as connection:
         connection.execute(text("DROP TABLE output_sources"))
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN traceparent"))
+        connection.execute(text("ALTER TABLE webhook_deliveries DROP COLUMN traceparent"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0027'"))
     migrate(database)
     found = LineageStore(database).sources(made)

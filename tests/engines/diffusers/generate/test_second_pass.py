@@ -13,12 +13,15 @@ from PIL import Image
 
 from app.config import ROOT
 from app.core.builtin_models import LANCZOS_REPO
+from app.core.inputs import InputRef
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import EngineSettings, PartlyDrawn
 from app.engines.diffusers.engine import DiffusersEngine
 from app.errors import ModelUnavailable
 from tests.engines.diffusers.generate.control import Recorder
+from tests.engines.diffusers.generate.test_start_from_pictures import a_picture
+from tools.tiny_models.auxiliaries import build_controlnet
 
 SEED, CLOSE = 7, 1e-5  # of 0 to 1, before rounding
 SECOND = {"factor": 1.5, "model": "lanczos", "steps": 4, "strength": 0.6}
@@ -117,3 +120,21 @@ def test_weights_enlarge_between_the_passes(tiny, spec_of, ask) -> None:
     assert made.images[0].pixels.shape == (96, 96, 3)
     assert made.versions["upscaler_architecture"] == "RealESRGAN Compact"
     assert [model.model_id for model in engine.resident()] == [built_in.id, "sd15"]
+
+
+def test_a_control_picture_leads_the_first_pass(tiny, spec_of, ask, calls, tmp_path) -> None:
+    """The second pass draws over what the first one made, as a request of its own would."""
+    net = spec_of(build_controlnet("sd15", tiny / "sd15", tmp_path / "net"), kind="controlnet")
+    settings = EngineSettings(root=tiny, model_cache_dir=tiny, auxiliaries={net.id: net})
+    engine = DiffusersEngine(
+        dataclasses.replace(settings, upscaler_of=lambda name: spec_of(LANCZOS_REPO, kind="upscaler"))
+    )
+    spec, control = spec_of(tiny / "sd15"), {"ctrl": a_picture(64, 64)}
+    pictures = (InputRef(role="control", sha256="0" * 64, width=64, height=64, model=net.id),)
+    engine.generate(spec, ask(pictures=pictures, seed=SEED), Recorder(), control)
+    engine.generate(spec, ask(pictures=pictures, seed=SEED, upscale=SECOND), Recorder(), control)
+    engine.generate(spec, ask(seed=SEED, upscale=SECOND), Recorder())
+    (_, (led,)), (_, (first,)), (_, (second,)), (_, (plain,)), _ = calls
+    assert np.array_equal(led, first)
+    assert not np.array_equal(first, plain)
+    assert second.shape == (96, 96, 3)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from flask import after_this_request, request
+from flask import after_this_request
 from flask.wrappers import Response
 
+from app.api.http.absolute_urls import picture_url
 from app.api.openai.translation import Presentation
 from app.api.schemas.openai import DrawnImage, ImagesAnswer
 from app.api.v1.waiting import raise_what_went_wrong
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
-from app.errors import Forbidden, ImageNotFound, StillRunning
+from app.errors import ImageNotFound, StillRunning
 from app.services.context import AppContext
 from app.services.media.reencode import picture_bytes
 from app.services.urls import url
@@ -74,15 +75,7 @@ def _as_base64(context: AppContext, output: Output, wanted: Presentation) -> Dra
 
 
 def _as_url(context: AppContext, output: Output) -> DrawnImage:
-    """Signed, unless that is switched off: then it wants a token. Absolute, for what fetches it knows no base."""
-    public = context.settings.public_url
-    try:
-        address = context.signed_urls.signing()(output.id).url  # with PUBLIC_URL, if that is set
-    except Forbidden:
-        path = f"/api/image/{output.id}"
-        address = public + path if public else url(path)
-    base = "" if public else request.host_url.rstrip("/")
-    return DrawnImage.read(b64_json=None, url=base + address, seed=output.seed)
+    return DrawnImage.read(b64_json=None, url=picture_url(context, output), seed=output.seed)
 
 
 def _with_size(size: str) -> Any:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from flask import Response
-
 from app.api.openai.answers import check_completed, drawn_outputs, encoded, event_fields, size_text
 from app.api.openai.errors import error_body
 from app.api.openai.translation import Presentation
@@ -18,7 +16,6 @@ from app.api.schemas.openai import Usage
 from app.api.security.authorization import revocation_check
 from app.api.server.context import ApiContext
 from app.api.server.deferred_response import in_this_request
-from app.api.server.socket_handover import hand_over, relay
 from app.api.server.stream_listener import StreamListener
 from app.core.job import JobView
 from app.errors import CyberImageError
@@ -64,17 +61,6 @@ class ImageEventEncoder:
         fields = event_fields(self._wanted, created_at=int(time.time()), size=size)
         data = {"b64_json": base64.b64encode(picture).decode(), "partial_image_index": self._sent}
         return _event(f"{self._kind}.partial_image", data | fields)
-
-
-def streamed(here: ApiContext, job_id: str, listener: StreamListener) -> Response:
-    """The stream of a job, in the place that the caller reserved."""
-    pass_on = hand_over if here.hands_over_sockets else relay
-    first = f": job {job_id}\n".encode()
-    stream = pass_on(first, partial(here.stream_hub.attach, listener), listener.mark_handed_over)
-    response = Response(stream, mimetype="text/event-stream")
-    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-    response.call_on_close(partial(here.stream_hub.release_unless_handed_over, listener))
-    return response
 
 
 def listener_of(here: ApiContext, job_id: str, kind: str, wanted: Presentation, **more: Any) -> StreamListener:

@@ -17,7 +17,7 @@ from flask import Flask, Response, g, request
 from flask_limiter import Limiter, RequestLimit
 from limits.errors import StorageError
 
-from app.api.routing import policies_of
+from app.api.routing import current_budget, policies_of
 from app.api.security.client_identity import limit_key
 from app.api.server.context import app_context
 from app.config import Settings
@@ -51,7 +51,8 @@ class _Budget:
         return str(getattr(app_context().settings, setting)) if own is None else own
 
     def is_lifted(self) -> bool:
-        return not self.limits()
+        """Whether the current request does not count: it has no limit, or counts against another budget."""
+        return not self.limits() or current_budget() != self.name
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -60,7 +61,7 @@ def register(app: Flask, settings: Settings) -> None:
     limiter, policies = _limiter(app, settings), policies_of(app)
     for endpoint, view in list(app.view_functions.items()):
         for budget in budgets:
-            if budget.name == policies[endpoint].budget:
+            if budget.name == policies[endpoint].budget or callable(policies[endpoint].budget):
                 limited = limiter.shared_limit(
                     budget.limits,
                     scope=budget.name,
@@ -68,7 +69,7 @@ def register(app: Flask, settings: Settings) -> None:
                     exempt_when=budget.is_lifted,
                     error_message=_EXCEEDED[budget.name],
                 )
-                app.view_functions[endpoint] = _unless_lifted(budget, view, limited(view))
+                app.view_functions[endpoint] = _unless_lifted(budget, app.view_functions[endpoint], limited(view))
     app.after_request(lambda response: _tell(limiter, response))
 
 
@@ -115,10 +116,13 @@ def _images() -> int:
 
 
 def _wished(body: Mapping[str, Any]) -> Iterator[int]:
-    """The numbers of images that `body` names: nested or flat, in the words of an inference client or of a remote
-    model."""
-    settings, parameters, input = (body.get(name) for name in ("settings", "parameters", "input"))
-    for part, names in ((settings, OURS), (body, OURS), (parameters, OURS), (input, NAMES["num_images"])):
+    """The numbers of images that `body` names: nested or flat, in the words of an inference client, of a tool or
+    of a remote model."""
+    settings, parameters, input, params = (body.get(name) for name in ("settings", "parameters", "input", "params"))
+    tool = params.get("arguments") if isinstance(params, Mapping) else None
+    of_tool = tool.get("settings") if isinstance(tool, Mapping) else None
+    ours = (settings, body, parameters, tool, of_tool)
+    for part, names in (*((part, OURS) for part in ours), (input, NAMES["num_images"])):
         if isinstance(part, Mapping):
             for name in names:
                 number = _whole(part.get(name))

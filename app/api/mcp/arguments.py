@@ -12,6 +12,7 @@ from app.core.generation_settings import MOST_LORAS, RANDOM_SEED, SEED_MAX, Lora
 from app.core.inputs import MOST_INPUTS
 from app.core.json_values import AliasedBody, FiniteFloat, Integer
 from app.core.request import GenerationInput
+from app.core.webhooks import URL_MAX_CHARS
 
 MOST_WAIT_SECONDS = 600
 USUAL_WAIT_SECONDS = 50  # programs that use tools often give up after 60
@@ -112,6 +113,11 @@ class SubmitGeneration(Arguments):
     )
     image: str | None = Field(default=None, description=f"A picture to start from. {_PICTURE}")
     mask: str | None = Field(default=None, description=f"With an image: repaint what is white. {_PICTURE}")
+    webhook_url: str | None = Field(
+        default=None,
+        max_length=URL_MAX_CHARS,
+        description="Gets a signed POST when it has ended; only if the user asks.",
+    )
 
 
 class GetGeneration(Arguments):
@@ -145,7 +151,7 @@ class SearchGallery(Arguments):
 
 
 _BESIDE_SETTINGS = ("prompt", "negative_prompt", "model_id", "image", "mask")
-_OWN = ("wait_seconds", "references")
+_OWN = ("wait_seconds", "references", "webhook_url")
 
 
 def input_of(sent: BaseModel, model_id: str) -> GenerationInput:

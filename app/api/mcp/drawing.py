@@ -59,4 +59,12 @@ def _submit(here: ApiContext, sent: Drawing, model_id: str, key: str | None) -> 
         asked = input_of(sent, model_id).with_renamed(sent.renamed)
     except ValidationError as error:
         refuse(error)
-    return submit(here.context, asked, client_id=client_id(), idempotency_key=key, request_id=request_id()).job_id
+    webhook_url = sent.webhook_url if isinstance(sent, SubmitGeneration) else None
+    return submit(
+        here.context,
+        asked,
+        client_id=client_id(),
+        idempotency_key=key,
+        webhook_url=webhook_url,
+        request_id=request_id(),
+    ).job_id

@@ -40,7 +40,8 @@ def error_response(error: CyberImageError, status: int) -> Response:
 
 def tool_error(error: CyberImageError) -> dict[str, Any]:
     """The result of a tool's call that failed."""
-    again = "" if error.retry_after is None else f" Try again in {math.ceil(error.retry_after)} seconds."
+    seconds = None if "Try again" in error.detail else error.retry_after
+    again = "" if seconds is None else f" Try again in {math.ceil(seconds)} seconds."
     text = f"{_plain(error.detail)}{again} (code: {error.code})"
     about = _about(error) | {"retry_after": error.retry_after}
     return {"isError": True, "content": [{"type": "text", "text": text}], "_meta": {_ABOUT: about}}

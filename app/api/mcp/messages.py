@@ -114,8 +114,9 @@ def _read(body: Mapping[str, Any]) -> Call | None:
     except ValidationError:
         raise ProtocolError(mcp.INVALID_REQUEST, _NO_REQUEST) from None
     params: dict[str, Any] = dict(body.get("params") or {})
+    g.mcp_call = Call(sent.id, sent.method, UNSAID_VERSION)  # so that what is wrong is answered to its id
     version = _version(sent.method, params)
-    g.mcp_call = Call(sent.id, sent.method, version)  # so that what follows is answered to its id
+    g.mcp_call = Call(sent.id, sent.method, version)
     try:
         methods.validate_client_request(sent.method, version, params or None)
     except KeyError:
@@ -164,14 +165,14 @@ def _stateless_version(method: str, params: Mapping[str, Any], said: str | None)
     needed = (mcp.PROTOCOL_VERSION_META_KEY, mcp.CLIENT_CAPABILITIES_META_KEY)
     missing = [key for key in needed if not isinstance(meta, Mapping) or key not in meta]
     if missing or not isinstance(meta, Mapping):
-        raise ProtocolError(mcp.INVALID_PARAMS, f"params._meta lacks {', '.join(missing)}.")
+        raise ProtocolError(mcp.INVALID_PARAMS, f"params._meta lacks {', '.join(missing)}.", status=400)
     version = meta[mcp.PROTOCOL_VERSION_META_KEY]
     for header, value in ((VERSION_HEADER, version), (METHOD_HEADER, method)):
         if request.headers.get(header) != value:
-            raise ProtocolError(mcp.HEADER_MISMATCH, f"The header {header} does not say what the body says.")
+            raise _mismatch(header)
     name = params.get(_NAMED_BY.get(method, ""))
     if name is not None and _plain(request.headers.get(NAME_HEADER)) != name:
-        raise ProtocolError(mcp.HEADER_MISMATCH, f"The header {NAME_HEADER} does not say what the body says.")
+        raise _mismatch(NAME_HEADER)
     if version not in MODERN_PROTOCOL_VERSIONS:
         raise _unsupported(version, list(MODERN_PROTOCOL_VERSIONS))
     return str(version)
@@ -185,6 +186,10 @@ def _plain(header: str | None) -> str | None:
         return base64.b64decode(header[9:-2], validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
+
+
+def _mismatch(header: str) -> ProtocolError:
+    return ProtocolError(mcp.HEADER_MISMATCH, f"The header {header} does not say what the body says.", status=400)
 
 
 def _unsupported(version: object, served: list[str]) -> ProtocolError:

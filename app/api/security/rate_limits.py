@@ -14,7 +14,7 @@ from math import ceil
 from typing import Any
 
 from flask import Flask, Response, g, request
-from flask_limiter import Limiter, RequestLimit
+from flask_limiter import Limiter, RateLimitExceeded, RequestLimit
 from limits.errors import StorageError
 
 from app.api.routing import current_budget, policies_of
@@ -24,13 +24,13 @@ from app.config import Settings
 from app.core.access import Identity
 from app.core.field_aliases import SETTING_ALIASES
 from app.core.provider_input import NAMES
-from app.errors import CyberImageError
+from app.errors import CyberImageError, RateLimited
 
 OURS = ("num_images", *(name for name, own in SETTING_ALIASES.items() if own == "num_images"))
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
 _EXCEEDED = {
-    "generate": "The rate limit of images is reached. Try again when Retry-After has passed.",
-    "read": "The rate limit of requests is reached. Try again when Retry-After has passed.",
+    "generate": "The rate limit of images is reached.",
+    "read": "The rate limit of requests is reached.",
 }
 
 log = logging.getLogger("cyberimage.api")
@@ -69,16 +69,24 @@ def register(app: Flask, settings: Settings) -> None:
                     exempt_when=budget.is_lifted,
                     error_message=_EXCEEDED[budget.name],
                 )
-                app.view_functions[endpoint] = _unless_lifted(budget, app.view_functions[endpoint], limited(view))
+                app.view_functions[endpoint] = _unless_lifted(
+                    limiter, budget, app.view_functions[endpoint], limited(view)
+                )
     app.after_request(lambda response: _tell(limiter, response))
 
 
-def _unless_lifted(budget: _Budget, view: Callable[..., Any], limited: Callable[..., Any]) -> Callable[..., Any]:
-    """Without a limit nothing is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
+def _unless_lifted(
+    limiter: Limiter, budget: _Budget, view: Callable[..., Any], limited: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`limited` raises RateLimited, with the time to wait: not every façade says it by a header. Without a limit nothing is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
 
     @wraps(limited)
     def either(**parameters: Any) -> Any:
-        return view(**parameters) if budget.is_lifted() else limited(**parameters)
+        try:
+            return view(**parameters) if budget.is_lifted() else limited(**parameters)
+        except RateLimitExceeded as error:
+            seconds = _seconds_to_wait(limiter)
+            raise RateLimited(f"{error.description} Try again in {seconds} seconds.", retry_after=seconds) from None
 
     return either
 
@@ -157,10 +165,16 @@ def _tell(limiter: Limiter, response: Response) -> Response:
         headers["X-RateLimit-Limit"] = str(tightest.quota)
         headers["X-RateLimit-Remaining"] = str(tightest.remaining)
         headers["X-RateLimit-Reset"] = str(ceil(time.time()) + tightest.reset_in)
-        if response.status_code == 429 and "Retry-After" not in headers:
-            breached = [one for one in standing if one.breached] or [tightest]
-            headers["Retry-After"] = str(max(1, *(one.reset_in for one in breached), 1))
     return response
+
+
+def _seconds_to_wait(limiter: Limiter) -> int:
+    """Until all limits that the current request broke are reset."""
+    try:
+        standing = [_Standing(limit) for limit in limiter.current_limits]
+    except StorageError:
+        return 1
+    return max([1, *(one.reset_in for one in standing if one.breached)])
 
 
 class _Standing:

@@ -12,11 +12,13 @@ from app.api.mcp.content import Result, generation_result
 from app.api.mcp.errors import error_message, tool_error
 from app.api.mcp.messages import Call, accepts_events, answer, event, response
 from app.api.security.authorization import revocation_check
+from app.api.security.client_identity import client_id
 from app.api.server.context import ApiContext
 from app.api.server.deferred_response import DeferredResponse, in_this_request
 from app.api.server.event_response import streamed
 from app.api.server.stream_listener import StreamListener
 from app.api.v1.waiting import cancelling, name_job, raise_what_went_wrong, when_done
+from app.core.addresses import network_of_client
 from app.core.job import JobStatus, JobView, Phase
 from app.errors import CyberImageError
 from app.services.context import AppContext
@@ -52,6 +54,7 @@ def result_when_done(
             job_id,
             ProgressEncoder(call),
             revocation_check(),
+            client=network_of_client(client_id()),
             last_message=in_this_request(partial(_last_event, here, call, job_id, result)),
             seconds=seconds,
             on_disconnect=cancelling(here, job_id),

@@ -14,9 +14,11 @@ from app.api.openai.errors import error_body
 from app.api.openai.translation import Presentation
 from app.api.schemas.openai import Usage
 from app.api.security.authorization import revocation_check
+from app.api.security.client_identity import client_id
 from app.api.server.context import ApiContext
 from app.api.server.deferred_response import in_this_request
 from app.api.server.stream_listener import StreamListener
+from app.core.addresses import network_of_client
 from app.core.job import JobView
 from app.errors import CyberImageError
 from app.services.context import AppContext
@@ -67,7 +69,8 @@ def listener_of(here: ApiContext, job_id: str, kind: str, wanted: Presentation, 
     """The listener of a stream that ends with the pictures, or with the error."""
     last = in_this_request(partial(_last_events, here.context, job_id, kind, wanted))
     encoder = ImageEventEncoder(kind, wanted)
-    return StreamListener(job_id, encoder, revocation_check(), last_message=last, **more)
+    client = network_of_client(client_id())
+    return StreamListener(job_id, encoder, revocation_check(), client=client, last_message=last, **more)
 
 
 def _last_events(

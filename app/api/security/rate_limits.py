@@ -78,7 +78,8 @@ def register(app: Flask, settings: Settings) -> None:
 def _unless_lifted(
     limiter: Limiter, budget: _Budget, view: Callable[..., Any], limited: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """`limited` raises RateLimited, with the time to wait: not every façade says it by a header. Without a limit nothing is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
+    """`limited` raises RateLimited, with the time to wait: not every façade has headers for it. Without a limit nothing
+    is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
 
     @wraps(limited)
     def either(**parameters: Any) -> Any:

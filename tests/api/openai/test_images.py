@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app import create_app
+from app.api.openai.translation import VARIATION_PROMPT
 from app.core.safety import SafetyResult
 from app.errors import ContentBlocked
 from tests.waiting import wait_until
@@ -361,6 +362,11 @@ def test_any_body_is_drawn_or_answered_in_its_shape(patient_server, body, path):
     assert answer.status_code in (400, 404, 504), answer.text
     assert set(answer.json) == {"error"}
     assert context.jobs.count_pending() == before + (answer.status_code == 504)
+    if answer.status_code == 504:  # accepted: what waits is what the body says
+        request = context.jobs.get(answer.headers["X-Job-Id"]).request
+        assert request.prompt == (body.get("prompt", "x") or VARIATION_PROMPT).strip()
+        assert request.num_images == int(body.get("n") or 1)
+        assert request.model_id == "demo"
 
 
 def test_the_safety_result_is_of_the_job(client, worker, next_job):

@@ -66,9 +66,9 @@ def install(more: list[str]) -> None:
     if shutil.which("npm") is None:
         print("npm is not installed: the clients for Node are left out.", file=sys.stderr)
         return
-    shutil.copy(HERE / "package.json", PLACE / "package.json")
-    npm = ("npm", "install", "--no-audit", "--no-fund", "--silent", "--ignore-scripts")
-    subprocess.run([*npm, *(package for name in more for package in NODE.get(name, ()))], cwd=PLACE, check=True)
+    install_node("node")
+    for name in NODE.keys() & set(more):
+        install_node(name, *NODE[name])
 
 
 def install_python(name: str, *wanted: str) -> None:
@@ -77,6 +77,14 @@ def install_python(name: str, *wanted: str) -> None:
         venv.create(PLACE / name, with_pip=True)
     pip = (str(PLACE / name / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     subprocess.run([*pip, *wanted], check=True)
+
+
+def install_node(name: str, *wanted: str) -> None:
+    """Into a folder of this name, with what package.json lists."""
+    (PLACE / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "package.json", PLACE / name / "package.json")
+    npm = ("npm", "install", "--no-audit", "--no-fund", "--silent", "--ignore-scripts")
+    subprocess.run([*npm, *wanted], cwd=PLACE / name, check=True)
 
 
 def scripts(more: list[str], only: str) -> Iterator[Path]:
@@ -93,9 +101,10 @@ def run(script: Path, environment: dict[str, str]) -> Iterator[Outcome]:
         own = script.stem if script.stem in OWN_VENV else "venv"
         command, folder = [str(PLACE / own / "bin/python"), str(script)], HERE
     else:  # Node looks for packages beside the script
+        folder = PLACE / (script.stem if script.stem in NODE else "node")
         for each in (HERE / "calls").glob("*.mjs"):
-            shutil.copy(each, PLACE / each.name)
-        command, folder = ["node", script.name], PLACE
+            shutil.copy(each, folder / each.name)
+        command = ["node", script.name]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=CALL_SECONDS, check=False
     )

@@ -29,7 +29,7 @@ def answer(context: AppContext, wanted: Presentation, view: JobView) -> ImagesAn
     by_url, outputs = wanted.response_format == "url", drawn_outputs(view)
     made = ImagesAnswer.of(
         view,
-        [_as_url(context, output) if by_url else _as_base64(context, output, wanted) for output in outputs],
+        [_drawn(context, output, wanted) for output in outputs],
         *wanted.warnings,
         output_format="png" if by_url else wanted.output_format,
         quality=wanted.quality,
@@ -70,12 +70,12 @@ def event_fields(wanted: Presentation, *, created_at: int, size: str) -> dict[st
     return {**about, "output_format": wanted.output_format, "safety_identifier": wanted.safety_identifier}
 
 
-def _as_base64(context: AppContext, output: Output, wanted: Presentation) -> DrawnImage:
-    return DrawnImage.read(b64_json=encoded(context, output, wanted), url=None, seed=output.seed)
-
-
-def _as_url(context: AppContext, output: Output) -> DrawnImage:
-    return DrawnImage.read(b64_json=None, url=picture_url(context, output), seed=output.seed)
+def _drawn(context: AppContext, output: Output, wanted: Presentation) -> DrawnImage:
+    return DrawnImage.read(
+        b64_json=None if wanted.response_format == "url" else encoded(context, output, wanted),
+        url=None if wanted.response_format == "b64_json" else picture_url(context, output),
+        seed=output.seed,
+    )
 
 
 def _with_size(size: str) -> Any:

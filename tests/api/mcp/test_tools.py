@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from PIL import Image
 
+from app import create_app
 from app.api.mcp import content, tools
 from app.core.job import JobStatus
 from tests.api.mcp.messages import JSON, SSE, ask, call, error, message, result, stateless, tool_error
@@ -145,6 +146,18 @@ def test_an_edit_starts_from_a_picture_of_the_gallery(client, worker, next_job, 
         found = result(call(client, "edit_image", prompt="blue", image=image, strength=0.5))
     request = context.jobs.get(found["structuredContent"]["job_id"]).request
     assert (request.task, request.strength, request.pictures[0].image_id) == ("img2img", 0.5, image)
+
+
+def test_a_video_is_made_by_a_model_that_can(settings_in, tmp_path):
+    line = 'film;owner/film;Films;replicate;false;{"media": "video", "tasks": ["txt2video"]}'
+    app = create_app(settings_in(tmp_path, model_lines={"MODEL_F": line}, replicate_api_token="r8_x"))
+    context = app.extensions["cyberimage"].context
+    with app.test_client() as client:
+        body = result(call(client, "make_video", prompt="a boat", num_frames=9, wait_seconds=0))
+        request = context.jobs.get(body["structuredContent"]["job_id"]).request
+        assert (request.model_id, request.task, request.num_frames) == ("film", "txt2video", 9)
+        assert tool_error(call(client, "generate_image", prompt="x", model_id="film"))["code"] == "unsupported_task"
+    context.close()
 
 
 def test_models(client):

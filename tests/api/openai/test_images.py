@@ -373,3 +373,13 @@ def test_the_safety_result_is_of_the_job(client, worker, next_job):
     with next_job(worker.finish):
         answer = client.post(GENERATIONS, json=BODY)
     assert client.get(f"/api/status/{answer.json['job_id']}").json["safety_filter_result"] == SafetyResult.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("wanted", "members"), [(None, {"url", "b64_json"}), ("url", {"url"}), ("b64_json", {"b64_json"})]
+)
+def test_a_client_that_does_not_say_a_format_finds_the_member_it_reads(client, worker, next_job, wanted, members):
+    """Those of DALL·E read `url`, those of GPT Image `b64_json`."""
+    with next_job(worker.finish):
+        [one] = client.post(GENERATIONS, json=BODY | {"response_format": wanted}).json["data"]
+    assert {name for name in ("url", "b64_json") if one[name] is not None} == members

@@ -12,7 +12,10 @@ from PIL import Image
 
 from app import create_app
 from app.api.mcp import content, tools
+from app.api.mcp.messages import Call
+from app.api.mcp.waiting import ProgressEncoder
 from app.core.job import JobStatus
+from app.services.jobs.status import view
 from tests.api.mcp.messages import JSON, SSE, ask, call, error, message, result, stateless, tool_error
 
 
@@ -248,6 +251,25 @@ def test_progress_is_told_to_who_asks_for_it(client, worker, next_job):
     assert all(one["params"]["message"] for one in told)
     assert last["id"] == 1
     assert last["result"]["structuredContent"]["status"] == "COMPLETED"
+
+
+def test_progress_does_not_go_back_when_a_job_is_tried_again(submit, worker, context):
+    encoder = ProgressEncoder(Call(1, "tools/call", "2026-07-28", progress_token="t"))
+    job_id = submit()
+
+    def told() -> list[float]:
+        found = encoder.encode(view(context, job_id), None)
+        return [json.loads(one.split(b"data: ")[1])["params"]["progress"] for one in found]
+
+    assert (told(), told()) == ([0], [])
+    claim = worker.claim()
+    worker.progress(claim, 10)
+    [half] = told()
+    context.claims.release(claim)
+    assert told() == []
+    worker.progress(worker.claim(), 2)
+    assert told() == []
+    assert half > 0
 
 
 def test_without_a_token_a_stream_has_the_answer_alone(client, worker, next_job):

@@ -4,6 +4,8 @@ import { call, KEY, picture, URL_, versionOf } from "./reporting.mjs";
 
 const silent = () => {};
 console.error = console.debug = console.info = silent; // its log; the report is written by console.log
+const { setConfigFilePath } = await import("sillytavern/src/util.js");
+setConfigFilePath("node_modules/sillytavern/default/config.yaml");
 const { router } = await import("sillytavern/src/endpoints/stable-diffusion.js");
 const server = express().use(express.json({ limit: "50mb" }), router).listen(0, "127.0.0.1");
 await new Promise((resolve) => server.once("listening", resolve));

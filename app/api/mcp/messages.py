@@ -25,6 +25,7 @@ from app.errors import UnsupportedMediaType
 from app.version import __version__
 
 VERSION_HEADER, METHOD_HEADER, NAME_HEADER = "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"
+LONGEST_ID = 256  # characters
 UNSAID_VERSION = "2025-03-26"  # of a request that has no header, by the protocol
 _NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _CACHED_SECONDS = {"tools/list": 300, "server/discover": 300, "resources/templates/list": 300}
@@ -113,6 +114,7 @@ def _read(body: Mapping[str, Any]) -> Call | None:
         sent = mcp.JSONRPCRequest.model_validate(body)
     except ValidationError:
         raise ProtocolError(mcp.INVALID_REQUEST, _NO_REQUEST) from None
+    _check_length("id", sent.id)
     params: dict[str, Any] = dict(body.get("params") or {})
     g.mcp_call = Call(sent.id, sent.method, UNSAID_VERSION)  # so that what is wrong is answered to its id
     version = _version(sent.method, params)
@@ -124,6 +126,7 @@ def _read(body: Mapping[str, Any]) -> Call | None:
     except ValidationError as error:
         raise ProtocolError(mcp.INVALID_PARAMS, _complaint(error)) from None
     token = (params.get("_meta") or {}).get("progressToken")
+    _check_length("progressToken", token)
     tool = params["name"] if sent.method == "tools/call" else None
     return Call(sent.id, sent.method, version, params, tool, token)
 
@@ -132,6 +135,12 @@ _NO_REQUEST = (
     'The body must be one JSON-RPC message: {"jsonrpc": "2.0", "id", "method", "params"}, its id a number or text.'
     " Batches are not taken."
 )
+
+
+def _check_length(name: str, value: object) -> None:
+    """Of what is sent back with every message about the call."""
+    if len(str(value)) > LONGEST_ID:
+        raise ProtocolError(mcp.INVALID_REQUEST, f"The {name} may have {LONGEST_ID} characters.", status=400)
 
 
 def _check_notification(body: Mapping[str, Any]) -> None:

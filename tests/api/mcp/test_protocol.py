@@ -146,6 +146,14 @@ def test_ids_come_back_as_they_were(client):
         assert client.post("/mcp", json=message("ping", id=id)).json == {"jsonrpc": "2.0", "id": id, "result": {}}
 
 
+def test_what_comes_back_with_every_message_is_short(client):
+    params = {"name": "list_models", "_meta": {"progressToken": "x" * 257}}
+    for body in (message("ping", id="x" * 257), message("ping", id=10**300), message("tools/call", params)):
+        answer = client.post("/mcp", json=body)
+        assert (answer.status_code, error(answer)["code"]) == (400, mcp.INVALID_REQUEST)
+        assert len(answer.data) < 1000
+
+
 def test_there_is_no_stream_to_get_and_no_session_to_end(client):
     for method in ("GET", "DELETE"):
         answer = client.open("/mcp", method=method)

@@ -44,7 +44,6 @@ def main() -> int:
     own = {name: block for name, block in older.items() if name == "torch" or CUDA.match(name)}
     write("cuda12.txt", "requirements-cuda12.txt", own)
     write("no-deps.txt", "requirements-no-deps.txt", resolved("requirements-no-deps.txt", "--no-deps"))
-    write("dev.txt", "requirements-dev.txt", {name: dev[name] for name in dev.keys() - run.keys()})
     more = {name for name in dev if name not in run or pins(dev[name]) != pins(run[name])}  # also on more platforms
     write("dev.txt", "requirements-dev.txt", {name: dev[name] for name in more})
     return 0

@@ -93,6 +93,16 @@ class EditImage(_Drawing):
     num_images: Integer = Field(default=1, ge=1, le=8, description="How many variants to draw.")
 
 
+class UpscaleImage(Waiting):
+    ALIASES = {"image_id": "image", "scale": "factor"}
+
+    image: str = Field(description=f"The picture to enlarge. {_PICTURE}")
+    factor: Literal[2, 4] = Field(default=2, description="How many times wider and higher.")
+    model: str | None = Field(
+        default=None, min_length=1, max_length=300, description="An upscaler. Leave it out for the server's own."
+    )
+
+
 class MakeVideo(_Drawing):
     prompt: str = Field(description="What happens in the video: subject, motion, camera.")
     image: str | None = Field(default=None, description=f"The first frame, for models with img2video. {_PICTURE}")

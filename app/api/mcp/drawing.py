@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from app.api.http.headers import request_id
 from app.api.http.problems import refuse
-from app.api.mcp.arguments import EditImage, GenerateImage, MakeVideo, SubmitGeneration, input_of
+from app.api.mcp.arguments import EditImage, GenerateImage, MakeVideo, SubmitGeneration, UpscaleImage, input_of
 from app.api.mcp.content import generation_result
 from app.api.mcp.messages import Call
 from app.api.mcp.waiting import Waited, drawn, result_when_done
@@ -16,6 +16,7 @@ from app.core.tasks import Task
 from app.errors import FieldError, UnsupportedTask
 from app.services.context import AppContext
 from app.services.jobs.submit import submit
+from app.services.jobs.upscale import UpscaleOrder, upscale
 from app.services.models.choice import able_model
 
 Drawing = GenerateImage | EditImage | MakeVideo | SubmitGeneration
@@ -41,6 +42,16 @@ def make_video(here: ApiContext, call: Call, sent: MakeVideo, key: str | None) -
 def submit_generation(here: ApiContext, call: Call, sent: SubmitGeneration, key: str | None) -> Waited:
     model = here.context.catalog.get(sent.model_id).id
     return result_when_done(here, call, lambda: _submit(here, sent, model, key), 0.0, generation_result)
+
+
+def upscale_image(here: ApiContext, call: Call, sent: UpscaleImage, key: str | None) -> Waited:
+    order = UpscaleOrder(sources=(sent.image,), factor=sent.factor, least_size=None, model=sent.model)
+
+    def begin() -> str:
+        client, request = client_id(), request_id()
+        return upscale(here.context, order, client_id=client, idempotency_key=key, request_id=request).job_id
+
+    return result_when_done(here, call, begin, sent.wait_seconds, drawn)
 
 
 def _checked(context: AppContext, model_id: str | None, media: str) -> str:

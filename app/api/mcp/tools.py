@@ -65,6 +65,14 @@ TOOLS: Mapping[str, Tool] = {
         drawing.edit_image,
         "generate",
     ),
+    "upscale_image": Tool(
+        "Enlarge an image",
+        "Make a picture two or four times as large, without changing what it shows." + _WAITS,
+        arguments.UpscaleImage,
+        GenerationResult,
+        drawing.upscale_image,
+        "generate",
+    ),
     "make_video": Tool(
         "Make a video",
         "Make a short video from words, or from a first frame. Takes minutes." + _WAITS,

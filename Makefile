@@ -18,6 +18,7 @@
 # make build   the container image, for GPUs or with DEVICE=cpu
 # make api-test      a long schemathesis run against a server of its own; EXAMPLES=200 per operation
 # make fuzz      nonsense of all kinds against a server of its own, for MINUTES=10
+# make clients   clients of other products against a server of its own; MORE=sillytavern for the large ones
 # make load, make soak   many clients for MINUTES=10; 5,000 jobs of two models in turn
 
 PYTHON ?= python3
@@ -30,7 +31,7 @@ EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
 
-.PHONY: check-catalogue run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
+.PHONY: clients check-catalogue run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -74,6 +75,9 @@ api-test: .venv/dev-installed
 
 check-predictions: .venv/dev-installed
 	@PREDICTION_STEPS=$(or $(STEPS),10000) $(BIN)/python -m pytest -q -s --timeout 0 tests/providers/test_machine.py
+
+clients: .venv/dev-installed
+	@$(BIN)/python -m tools.clients $(MORE)
 
 fuzz: .venv/dev-installed
 	@$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES)

@@ -10,6 +10,7 @@ ALL = (
     "idle",
     "side_costs",
     "status_route",
+    "facades",
     "api_process",
     "saving",
     "loras",

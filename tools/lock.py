@@ -30,7 +30,7 @@ def main() -> int:
     run = resolved("requirements.txt", "--constraints", "requirements-dev.txt")
     cuda = {name: block for name, block in run.items() if CUDA.match(name)}
     dev = resolved("requirements-dev.txt")
-    if changed := [name for name, block in run.items() if pins(dev[name]) != pins(block)]:
+    if changed := [name for name, block in run.items() if versions(dev[name]) != versions(block)]:
         print(f"The development requirements would change what CyberImage runs on: {', '.join(changed)}")
         return 1
     rest = {name: run[name] for name in run.keys() - cuda.keys() - {"torch"}}
@@ -44,7 +44,8 @@ def main() -> int:
     own = {name: block for name, block in older.items() if name == "torch" or CUDA.match(name)}
     write("cuda12.txt", "requirements-cuda12.txt", own)
     write("no-deps.txt", "requirements-no-deps.txt", resolved("requirements-no-deps.txt", "--no-deps"))
-    write("dev.txt", "requirements-dev.txt", {name: dev[name] for name in dev.keys() - run.keys()})
+    more = {name for name in dev if name not in run or pins(dev[name]) != pins(run[name])}  # also on more platforms
+    write("dev.txt", "requirements-dev.txt", {name: dev[name] for name in more})
     return 0
 
 
@@ -69,7 +70,7 @@ def resolved_for_cuda_12(rest: Blocks) -> Blocks:
 
 
 def versions(blocks: list[str]) -> set[str]:
-    """The versions alone: another torch needs some packages on fewer platforms."""
+    """The versions alone: another set of requirements needs some packages on other platforms."""
     return {pin.partition(";")[0].strip() for pin in pins(blocks)}
 
 

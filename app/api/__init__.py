@@ -6,7 +6,7 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI
 
-from app.api import a1111, access_log, openai, routing, v1
+from app.api import a1111, access_log, mcp, openai, routing, v1
 from app.api.http import compression, conditional, drain, headers, prefix, problems, request_body, tracing
 from app.api.http.application import Application
 from app.api.http.problems import refuse
@@ -115,6 +115,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     v1.register(app, settings)
     openai.register(app, settings)
     a1111.register(app, settings)
+    mcp.register(app, settings)
     app.register_blueprint(docs.pages)
     routing.declare(routing.RoutePolicy(routing.Access.PUBLIC, budget=None, polled=True))(app.view_functions["static"])
     routing.collect(app)

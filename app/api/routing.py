@@ -23,6 +23,7 @@ _EXTENSION = "cyberimage-routes"
 
 View = TypeVar("View", bound=Callable[..., Any])
 Budget = Literal["generate", "read"]
+BudgetOfRequest = Callable[[], Budget | None]
 
 
 class Access(StrEnum):
@@ -37,14 +38,14 @@ class Access(StrEnum):
 @dataclass(frozen=True)
 class RoutePolicy:
     """`budget` is the rate limit that a request counts against: `generate` by its images, `read` by the request, None
-    for no limit. `polled`: clients ask again and again, so the access log samples it. `accepts_files` allows
-    forms, and bodies up to MAX_BODY_BYTES plus the input pictures; `max_body_bytes` is a smaller limit than
-    MAX_BODY_BYTES. `takes_body`: the view reads a body; on other routes one with members is refused, as an unknown
-    field is. `signed_file`: the file of `image_id`, which a signed URL of it opens without a token. `facade` is
-    the interface that the route belongs to: it words the errors, and is told in metrics and logs."""
+    for no limit; a function where it depends on the request. `polled`: clients ask again and again, so the access log
+    samples it. `accepts_files` allows forms, and bodies up to MAX_BODY_BYTES plus the input pictures; `max_body_bytes`
+    is a smaller limit than MAX_BODY_BYTES. `takes_body`: the view reads a body; on other routes one with members is
+    refused, as an unknown field is. `signed_file`: the file of `image_id`, which a signed URL of it opens without a
+    token. `facade` is the interface that the route belongs to: it words the errors, and is told in metrics and logs."""
 
     access: Access
-    budget: Budget | None
+    budget: Budget | BudgetOfRequest | None
     accepts_files: bool = False
     max_body_bytes: int | None = None
     takes_body: bool = True
@@ -94,7 +95,7 @@ class Routes(APIBlueprint):
         rule: str,
         *,
         access: Access,
-        budget: Budget | None,
+        budget: Budget | BudgetOfRequest | None,
         accepts_files: bool = False,
         max_body_bytes: int | None = None,
         raw_body: bool = False,
@@ -148,3 +149,9 @@ def policy_of(endpoint: str | None) -> RoutePolicy:
 def current_policy() -> RoutePolicy:
     """The policy of the route that the current request leads to."""
     return policy_of(request.endpoint)
+
+
+def current_budget() -> Budget | None:
+    """The budget that the current request counts against. To be called after the client was let in."""
+    budget = current_policy().budget
+    return budget() if callable(budget) else budget

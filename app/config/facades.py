@@ -6,14 +6,14 @@ from pydantic import BaseModel, Field, field_validator
 
 from app.config.kinds import LIVE
 
-FACADES = ("openai", "a1111")
+FACADES = ("openai", "a1111", "mcp")
 
 
 class Facades(BaseModel):
     facades: str = Field(
         ",".join(FACADES),
         description="Interfaces of other products that are served, separated by commas: openai (/v1/images), a1111"
-        " (/sdapi/v1); none = neither. Their users, limits and queue are those of the API.",
+        " (/sdapi/v1), mcp (/mcp); none = none of them. Their users, limits and queue are those of the API.",
     )
     facade_cancel_on_disconnect: bool = Field(
         False,

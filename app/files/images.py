@@ -51,3 +51,25 @@ def reencode(content: bytes, format: PictureFormat, quality: int) -> bytes:
         else:
             picture.convert("RGB").save(buffer, format.upper(), quality=quality, **options)
         return buffer.getvalue()
+
+
+def webp_within(content: bytes, most_bytes: int) -> bytes:
+    """A picture of ours as a WebP of at most `most_bytes`, with its XMP metadata: of less quality, then of less size,
+    until it fits. Raises ValueError if none does."""
+    with Image.open(io.BytesIO(content)) as picture:
+        xmp = picture.info.get("xmp") or b""
+        small = picture.convert("RGB")
+    for quality in (90, 80, 65):
+        if len(made := _webp(small, quality, xmp)) <= most_bytes:
+            return made
+    while max(small.size) > 1:
+        small = small.resize((max(small.width * 2 // 3, 1), max(small.height * 2 // 3, 1)), Image.Resampling.LANCZOS)
+        if len(made := _webp(small, 65, xmp)) <= most_bytes:
+            return made
+    raise ValueError(f"no picture has as few as {most_bytes} bytes")
+
+
+def _webp(picture: Image.Image, quality: int, xmp: bytes | str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=quality, method=2, xmp=xmp)
+    return buffer.getvalue()

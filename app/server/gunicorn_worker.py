@@ -12,7 +12,7 @@ from app.server.gunicorn_internals import PollingWorker
 from app.server.refusals import refusal
 from app.services.ops.reload import reload_settings
 
-STREAMS_GRACE_SECONDS = 2.0
+STREAMS_GRACE_SECONDS = 6.0  # longer than event_streams.STOP_SECONDS
 WEBHOOKS_GRACE_SECONDS = 3.0  # for deliveries under way; the next process repeats those that take longer
 DISPATCHER = "webhook-dispatcher"  # the application's extension
 

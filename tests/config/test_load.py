@@ -89,7 +89,7 @@ def test_relative_folders_start_at_the_project_s(tmp_path: Path) -> None:
         ("LOG_LEVEL", "LOUD"),
         ("DATABASE_URL", "mysql://somewhere/else"),
         ("PROMPT_MAX_CHARS", "0"),
-        ("FACADES", "openai,mcp"),
+        ("FACADES", "openai,comfyui"),
     ],
 )
 def test_an_invalid_value_is_reported_with_its_name(name: str, value: str) -> None:
@@ -160,7 +160,7 @@ def test_what_profiles_set_are_valid_settings(profile) -> None:
 @pytest.mark.parametrize(
     ("written", "served"),
     [
-        (None, {"openai", "a1111"}),
+        (None, {"openai", "a1111", "mcp"}),
         ("a1111", {"a1111"}),
         (" OpenAI , a1111 ", {"openai", "a1111"}),
         ("none", set()),

@@ -29,6 +29,12 @@ def locked(*names: str) -> dict[str, str]:
     return {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in requirements}
 
 
+def markers(name: str) -> dict[str, object]:
+    """By package, on which platforms a lock file installs it; None for all."""
+    requirements = [Requirement(block.partition("\\")[0]) for block in BLOCKS[name]]
+    return {canonicalize_name(requirement.name): requirement.marker for requirement in requirements}
+
+
 @pytest.mark.parametrize(
     ("file", "names"),
     [
@@ -44,14 +50,18 @@ def test_every_requirement_is_locked_in_its_version(file: str, names: list[str])
         assert found[canonicalize_name(requirement.name)] == str(requirement.specifier), "run `make lock`"
 
 
-def test_every_package_has_hashes_and_stands_in_one_lock_only() -> None:
+def test_every_package_has_hashes_and_stands_in_one_lock_of_a_platform() -> None:
     for name in LOCKS:
         assert BLOCKS[name]
         assert all("--hash=sha256:" in block for block in BLOCKS[name])
-    usual = ("run", "torch", "cuda", "dev", "no-deps")
-    assert len(locked(*usual)) == sum(len(locked(name)) for name in usual)
-    older = ("run", "cuda12", "dev")  # what is installed for drivers of CUDA 12
-    assert len(locked(*older)) == sum(len(locked(name)) for name in older)
+    twice = locked("run").keys() & locked("dev").keys()  # of the service on some platforms, of the tests on all
+    assert {name: locked("run")[name] for name in twice} == {name: locked("dev")[name] for name in twice}
+    assert twice <= {name for name, marker in markers("run").items() if marker is not None}
+    for usual in (
+        ("run", "torch", "cuda", "dev", "no-deps"),
+        ("run", "cuda12", "dev"),
+    ):  # the latter for drivers of CUDA 12
+        assert len(locked(*usual)) == sum(len(locked(name)) for name in usual) - len(twice)
 
 
 def test_without_a_gpu_no_cuda_is_installed() -> None:

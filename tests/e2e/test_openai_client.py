@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.service import Service
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -151,3 +152,26 @@ def test_a_picture_that_is_none(sdk) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         sdk.images.edit(model="demo", image=("a.png", b"no picture", "image/png"), prompt="x")
     assert (caught.value.code, caught.value.param) == ("invalid_image", "image")
+
+
+def test_killing_the_api_in_the_middle_of_a_call_loses_nothing_and_draws_nothing_twice(demo_service) -> None:
+    """The SDK's own retry joins the job of its first try, which went on."""
+    base = f"http://127.0.0.1:{demo_service.environment['PORT']}/v1"
+    with openai.OpenAI(base_url=base, api_key="none", timeout=PATIENCE, max_retries=10) as sdk:
+        drawing = {"model": "demo", "prompt": "an unsinkable boat", "n": 2, "extra_body": {"steps": 50, "seed": 5}}
+        with ThreadPoolExecutor() as pool:
+            call = pool.submit(sdk.images.with_raw_response.generate, **drawing)
+            wait_until(lambda: demo_service.client.get("/api/queue").json()["running"], "it was not begun")
+            for process in demo_service.family():
+                if "app.server.gunicorn_app" in process.cmdline():
+                    process.kill()
+            answer = call.result(PATIENCE)
+    assert answer.retries_taken >= 1
+    data = answer.parse().data
+    assert [one.model_extra["seed"] for one in data] == [5, 6]
+    found = demo_service.client.get("/api/images", params={"search": "unsinkable"}).json()["images"]
+    assert len(found) == 2
+    assert len({one["job_id"] for one in found}) == 1
+    files = {demo_service.client.get(one["url"]).content for one in found}
+    assert files == {base64.b64decode(one.b64_json) for one in data}
+    assert demo_service.status(found[0]["job_id"])["attempt"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,6 +29,7 @@ def serve(tmp_path):
     def serve(**environment):
         process = start(tmp_path, SERVER_THREADS="4", **environment)
         running.append(process)
+        serve.process = process
         wait_for(process)
         running.append(database_of(tmp_path))
         return process.url, running[-1]
@@ -46,10 +48,22 @@ def sdk(url: str, **options) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{url}/v1", api_key="none", **{"timeout": PATIENCE, **options})
 
 
+def call_tool(url: str, **arguments) -> dict:
+    """The result of generate_image, after whatever events came before it."""
+    call = {"name": "generate_image", "arguments": {"wait_seconds": 600, **arguments}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**call, "_meta": {"progressToken": 1}}}
+    headers = {"Accept": "application/json, text/event-stream"}
+    answer = httpx.post(f"{url}/mcp", json=body, headers=headers, timeout=PATIENCE)
+    assert answer.headers["Content-Type"].startswith("text/event-stream"), answer.text
+    *_, last = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+    return json.loads(last.removeprefix("data: "))["result"]
+
+
 def test_many_wait_and_the_status_is_answered(serve):
     url, context = serve()
     with ThreadPoolExecutor(MANY) as clients, sdk(url) as client:
-        waiting = [clients.submit(client.images.generate, prompt=f"fox {number}") for number in range(MANY)]
+        waiting = [clients.submit(client.images.generate, prompt=f"fox {number}") for number in range(MANY // 2)]
+        tools = [clients.submit(call_tool, url, prompt=f"tool's fox {number}") for number in range(MANY // 2)]
         wait_until(lambda: context.jobs.count_pending() == MANY, "they were not accepted")
         for job in context.jobs.waiting(limit=3):
             assert httpx.get(f"{url}/api/status/{job.id}", timeout=10).json()["status"] == "PENDING"
@@ -57,6 +71,7 @@ def test_many_wait_and_the_status_is_answered(serve):
         for _ in range(MANY):
             worker.finish()
         assert all(call.result(PATIENCE).data[0].b64_json for call in waiting)
+        assert {call.result(PATIENCE)["structuredContent"]["status"] for call in tools} == {"COMPLETED"}
     assert context.jobs.counts()[JobStatus.COMPLETED] == MANY
 
 
@@ -96,6 +111,17 @@ def test_a_client_that_leaves(serve, wanted, ends, stream):
     else:
         assert httpx.post(f"{url}/v1/txt2img", json={**BODY, "timeout": 0.1}).status_code == 202
     assert context.jobs.get(job.id).status == ends
+
+
+def test_a_tool_of_a_server_that_stops_says_where_the_job_is(serve):
+    url, context = serve()
+    with ThreadPoolExecutor() as clients:
+        call = clients.submit(call_tool, url, prompt="x")
+        wait_until(context.jobs.count_pending, "it was not accepted")
+        serve.process.terminate()
+        result = call.result(PATIENCE)
+    assert (result["structuredContent"]["status"], result["structuredContent"]["position"]) == ("PENDING", 1)
+    assert "get_generation" in result["content"][0]["text"]
 
 
 def test_a_server_that_stops_has_the_client_come_again(tmp_path):

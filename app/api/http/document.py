@@ -39,7 +39,7 @@ def complete(document: dict[str, Any], forms: Collection[tuple[str, str]]) -> di
         _split_errors(about["responses"])
         for status, response in about["responses"].items():
             response["headers"] = _headers_of(status, response)
-        if (method, path) in forms:
+        if (method, path) in forms and "requestBody" in about:
             _add_form(about["requestBody"], components["schemas"])
     for schema in _requested(document):
         _drop_defaults(schema)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from app.api.routing import current_policy
+from app.api.routing import current_budget
 from app.api.server.context import api_context
 from app.errors import Unavailable
 
 
 def refuse_new_jobs() -> None:
     """Raises Unavailable for a request that would make a job. To be called after the client was let in."""
-    if current_policy().budget == "generate" and api_context().stopping.is_set():
+    if api_context().stopping.is_set() and current_budget() == "generate":
         raise Unavailable("The server is stopping. Send it again in a moment, or to another.", retry_after=5)

@@ -19,6 +19,7 @@ _GROUPS = {
     "v1": "The versioned API: one call that answers with the image itself; loading and unloading models.",
     "OpenAI images": "The interface of OpenAI's image API, for its clients.",
     "AUTOMATIC1111": "The interface of AUTOMATIC1111's web UI, for its clients.",
+    "MCP": "The Model Context Protocol, for assistants.",
     "jobs": "Status, events, cancel and retry.",
     "images": "Generated images and videos.",
     "models": "The model catalogue and LoRAs.",

@@ -160,10 +160,15 @@ def _from_a_body_cut_short(error: ClientDisconnected) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
+    return problem(unexpected(error))
+
+
+def unexpected(error: Exception) -> CyberImageError:
+    """Log a fault of our own; gives what the client is told of it."""
     log.error("Unexpected %s", type(error).__name__, exc_info=error, extra={"request_id": present_request_id()})
     details = f" {_details_of(error)}" if _is_developer() else ""
     words = f"Something went wrong in the server.{details} Its log has the details, by this request_id."
-    return problem(CyberImageError(words))
+    return CyberImageError(words)
 
 
 def _is_developer() -> bool:

@@ -146,8 +146,10 @@ def _check_rest(length: int, data: dict[str, Any]) -> None:
 
 
 def _picture_texts(data: dict[str, Any]) -> Iterator[str]:
-    settings = data.get("settings")
+    settings, params = data.get("settings"), data.get("params")
+    arguments = params.get("arguments") if isinstance(params, dict) else None  # of a tool
     waiting = [data.get(name) for name in PICTURES]
+    waiting += [arguments.get(name) for name in PICTURES] if isinstance(arguments, dict) else []
     waiting += [settings.get("inputs")] if isinstance(settings, dict) else []
     while waiting:
         value = waiting.pop()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -20,7 +19,7 @@ from app.api.http.openapi import JobPath, blueprint, responses
 from app.api.routing import Access
 from app.api.security.authorization import revocation_check
 from app.api.server.context import api_context
-from app.api.server.socket_handover import hand_over, relay
+from app.api.server.event_response import event_response, streamed
 from app.api.server.stream_listener import StreamListener
 from app.core.job import JobStatus, JobView
 from app.errors import CyberImageError, Gone, JobNotFound, Unavailable
@@ -55,20 +54,11 @@ def job_events(path: JobPath) -> Response:
     if job.status.terminal and seen == job.revision:
         return Response(status=204)  # an EventSource then stops reconnecting
     if request.method == "HEAD":
-        return _response(iter(()))
+        return event_response(iter(()))
     here.stream_hub.reserve()
     listener = StreamListener(path.job_id, JobEventEncoder(seen), revocation_check())
-    pass_on = hand_over if here.hands_over_sockets else relay
     first = f"retry: {RECONNECT_MILLISECONDS}\n".encode()  # a part of the first event: some clients report empty ones
-    response = _response(pass_on(first, partial(here.stream_hub.attach, listener), listener.mark_handed_over))
-    response.call_on_close(partial(here.stream_hub.release_unless_handed_over, listener))
-    return response
-
-
-def _response(stream: Iterator[bytes]) -> Response:
-    response = Response(stream, mimetype="text/event-stream")
-    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-    return response
+    return streamed(here, listener, first)
 
 
 class JobEventEncoder:

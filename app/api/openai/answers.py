@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from flask import after_this_request, request
+from flask import after_this_request
 from flask.wrappers import Response
 
+from app.api.http.absolute_urls import picture_url
 from app.api.openai.translation import Presentation
 from app.api.schemas.openai import DrawnImage, ImagesAnswer
 from app.api.v1.waiting import raise_what_went_wrong
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
-from app.errors import Forbidden, ImageNotFound, StillRunning
+from app.errors import ImageNotFound, StillRunning
 from app.services.context import AppContext
 from app.services.media.reencode import picture_bytes
 from app.services.urls import url
@@ -28,7 +29,7 @@ def answer(context: AppContext, wanted: Presentation, view: JobView) -> ImagesAn
     by_url, outputs = wanted.response_format == "url", drawn_outputs(view)
     made = ImagesAnswer.of(
         view,
-        [_as_url(context, output) if by_url else _as_base64(context, output, wanted) for output in outputs],
+        [_drawn(context, output, wanted) for output in outputs],
         *wanted.warnings,
         output_format="png" if by_url else wanted.output_format,
         quality=wanted.quality,
@@ -69,20 +70,12 @@ def event_fields(wanted: Presentation, *, created_at: int, size: str) -> dict[st
     return {**about, "output_format": wanted.output_format, "safety_identifier": wanted.safety_identifier}
 
 
-def _as_base64(context: AppContext, output: Output, wanted: Presentation) -> DrawnImage:
-    return DrawnImage.read(b64_json=encoded(context, output, wanted), url=None, seed=output.seed)
-
-
-def _as_url(context: AppContext, output: Output) -> DrawnImage:
-    """Signed, unless that is switched off: then it wants a token. Absolute, for what fetches it knows no base."""
-    public = context.settings.public_url
-    try:
-        address = context.signed_urls.signing()(output.id).url  # with PUBLIC_URL, if that is set
-    except Forbidden:
-        path = f"/api/image/{output.id}"
-        address = public + path if public else url(path)
-    base = "" if public else request.host_url.rstrip("/")
-    return DrawnImage.read(b64_json=None, url=base + address, seed=output.seed)
+def _drawn(context: AppContext, output: Output, wanted: Presentation) -> DrawnImage:
+    return DrawnImage.read(
+        b64_json=None if wanted.response_format == "url" else encoded(context, output, wanted),
+        url=None if wanted.response_format == "b64_json" else picture_url(context, output),
+        seed=output.seed,
+    )
 
 
 def _with_size(size: str) -> Any:

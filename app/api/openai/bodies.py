@@ -44,7 +44,10 @@ class Drawing(Body):
         description="`auto` or such as `1024x1024`. Where the model cannot draw it, the nearest size that it can is"
         " drawn: `size` and `warnings` of the answer and the header `X-Image-Size` say so.",
     )
-    response_format: Literal["url", "b64_json"] = Field(default="b64_json", description="url: signed, expiring URLs.")
+    response_format: Literal["url", "b64_json"] | None = Field(
+        default=None,
+        description="url: signed, expiring URLs. Absent: both, since clients of DALL·E read url and others b64_json.",
+    )
     user: str | None = Field(default=None, description="Accepted; not used.")
     webhook_url: str | None = Field(default=None, max_length=URL_MAX_CHARS, description="As for `POST /api/generate`.")
     negative_prompt: str | None = Field(default=None, description="Not OpenAI's; as are the fields that follow.")

@@ -13,12 +13,13 @@ from app.api.openai.answers import answer
 from app.api.openai.asking import ask
 from app.api.openai.bodies import Drawing, EditsBody, GenerationsBody, Presented, VariationsBody
 from app.api.openai.errors import answers
-from app.api.openai.stream import listener_of, streamed
+from app.api.openai.stream import listener_of
 from app.api.openai.translation import VARIATION_PROMPT
 from app.api.routing import Access
 from app.api.schemas.openai import ImagesAnswer
 from app.api.server.context import ApiContext, api_context
 from app.api.server.deferred_response import DeferredResponse
+from app.api.server.event_response import streamed
 from app.api.v1.generate import GENERATION_PROBLEMS
 from app.api.v1.waiting import cancelling, name_job, when_done
 from app.errors import ImageNotFound, InvalidImage, Unavailable
@@ -98,4 +99,4 @@ def _streamed(here: ApiContext, body: Presented, prompt: str, header: GenerateHe
     except BaseException:
         here.stream_hub.release()
         raise
-    return streamed(here, submitted.job_id, listener)
+    return streamed(here, listener, f": job {submitted.job_id}\n".encode())

@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from flask import Response
-
 from app.api.openai.answers import check_completed, drawn_outputs, encoded, event_fields, size_text
 from app.api.openai.errors import error_body
 from app.api.openai.translation import Presentation
 from app.api.schemas.openai import Usage
 from app.api.security.authorization import revocation_check
+from app.api.security.client_identity import client_id
 from app.api.server.context import ApiContext
 from app.api.server.deferred_response import in_this_request
-from app.api.server.socket_handover import hand_over, relay
 from app.api.server.stream_listener import StreamListener
+from app.core.addresses import network_of_client
 from app.core.job import JobView
 from app.errors import CyberImageError
 from app.services.context import AppContext
@@ -66,22 +65,12 @@ class ImageEventEncoder:
         return _event(f"{self._kind}.partial_image", data | fields)
 
 
-def streamed(here: ApiContext, job_id: str, listener: StreamListener) -> Response:
-    """The stream of a job, in the place that the caller reserved."""
-    pass_on = hand_over if here.hands_over_sockets else relay
-    first = f": job {job_id}\n".encode()
-    stream = pass_on(first, partial(here.stream_hub.attach, listener), listener.mark_handed_over)
-    response = Response(stream, mimetype="text/event-stream")
-    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-    response.call_on_close(partial(here.stream_hub.release_unless_handed_over, listener))
-    return response
-
-
 def listener_of(here: ApiContext, job_id: str, kind: str, wanted: Presentation, **more: Any) -> StreamListener:
     """The listener of a stream that ends with the pictures, or with the error."""
     last = in_this_request(partial(_last_events, here.context, job_id, kind, wanted))
     encoder = ImageEventEncoder(kind, wanted)
-    return StreamListener(job_id, encoder, revocation_check(), last_message=last, **more)
+    client = network_of_client(client_id())
+    return StreamListener(job_id, encoder, revocation_check(), client=client, last_message=last, **more)
 
 
 def _last_events(

@@ -30,7 +30,7 @@ _ANSWERED_QUALITY = {"auto": "medium", "standard": "medium", "hd": "high"}
 class Presentation:
     """How the pictures of an answer are presented. `warnings` are the façade's own, besides the job's."""
 
-    response_format: str = "b64_json"
+    response_format: str | None = None
     output_format: PictureFormat = "png"
     compression: int = 100
     quality: str = "medium"

@@ -30,7 +30,7 @@ class Usage(ResponseBody):
 
 
 class DrawnImage(ResponseBody):
-    """One of `b64_json` and `url`; the other is null."""
+    """What `response_format` asks for; without it both."""
 
     b64_json: str | None
     url: str | None

@@ -171,13 +171,17 @@ class AccessControl:
 
     def _check_owner(self, identity: Identity) -> None:
         """Raises what would be raised if there were no such thing, for whatever is not theirs."""
-        if identity.is_admin:
-            return
         for name, value in (request.view_args or {}).items():
             if name in OWNED:
-                missing = OWNED[name][1]
-                if not _ID.fullmatch(value) or not identity.may_touch(self._owner(name, value)):
-                    raise type(missing)(missing.detail)
+                self.check_owned(identity, name, value)
+
+    def check_owned(self, identity: Identity, name: str, value: str) -> None:
+        """Raises what OWNED has for `name` unless the thing of the id `value` is theirs."""
+        if identity.is_admin:
+            return
+        missing = OWNED[name][1]
+        if not _ID.fullmatch(value) or not identity.may_touch(self._owner(name, value)):
+            raise type(missing)(missing.detail)
 
     def _owner(self, name: str, value: str) -> str | None:
         """An owner never changes, so it is cached: clients poll."""
@@ -189,6 +193,11 @@ class AccessControl:
 
 def register(app: Flask) -> None:
     app.before_request(lambda: access_control().admit())
+
+
+def check_owned(name: str, value: str) -> None:
+    """For what a body names: raises what is raised for a path that names it. `name` is one of OWNED."""
+    access_control().check_owned(identity(), name, value)
 
 
 def revocation_check() -> Callable[[], CyberImageError | None]:

@@ -14,23 +14,23 @@ from math import ceil
 from typing import Any
 
 from flask import Flask, Response, g, request
-from flask_limiter import Limiter, RequestLimit
+from flask_limiter import Limiter, RateLimitExceeded, RequestLimit
 from limits.errors import StorageError
 
-from app.api.routing import policies_of
+from app.api.routing import current_budget, policies_of
 from app.api.security.client_identity import limit_key
 from app.api.server.context import app_context
 from app.config import Settings
 from app.core.access import Identity
 from app.core.field_aliases import SETTING_ALIASES
 from app.core.provider_input import NAMES
-from app.errors import CyberImageError
+from app.errors import CyberImageError, RateLimited
 
 OURS = ("num_images", *(name for name, own in SETTING_ALIASES.items() if own == "num_images"))
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
 _EXCEEDED = {
-    "generate": "The rate limit of images is reached. Try again when Retry-After has passed.",
-    "read": "The rate limit of requests is reached. Try again when Retry-After has passed.",
+    "generate": "The rate limit of images is reached.",
+    "read": "The rate limit of requests is reached.",
 }
 
 log = logging.getLogger("cyberimage.api")
@@ -51,7 +51,8 @@ class _Budget:
         return str(getattr(app_context().settings, setting)) if own is None else own
 
     def is_lifted(self) -> bool:
-        return not self.limits()
+        """Whether the current request does not count: it has no limit, or counts against another budget."""
+        return not self.limits() or current_budget() != self.name
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -60,7 +61,7 @@ def register(app: Flask, settings: Settings) -> None:
     limiter, policies = _limiter(app, settings), policies_of(app)
     for endpoint, view in list(app.view_functions.items()):
         for budget in budgets:
-            if budget.name == policies[endpoint].budget:
+            if budget.name == policies[endpoint].budget or callable(policies[endpoint].budget):
                 limited = limiter.shared_limit(
                     budget.limits,
                     scope=budget.name,
@@ -68,16 +69,25 @@ def register(app: Flask, settings: Settings) -> None:
                     exempt_when=budget.is_lifted,
                     error_message=_EXCEEDED[budget.name],
                 )
-                app.view_functions[endpoint] = _unless_lifted(budget, view, limited(view))
+                app.view_functions[endpoint] = _unless_lifted(
+                    limiter, budget, app.view_functions[endpoint], limited(view)
+                )
     app.after_request(lambda response: _tell(limiter, response))
 
 
-def _unless_lifted(budget: _Budget, view: Callable[..., Any], limited: Callable[..., Any]) -> Callable[..., Any]:
-    """Without a limit nothing is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
+def _unless_lifted(
+    limiter: Limiter, budget: _Budget, view: Callable[..., Any], limited: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`limited` raises RateLimited, with the time to wait: not every façade has headers for it. Without a limit nothing
+    is counted: with AUTH_MODE=keys every route is wrapped, for the keys that have one."""
 
     @wraps(limited)
     def either(**parameters: Any) -> Any:
-        return view(**parameters) if budget.is_lifted() else limited(**parameters)
+        try:
+            return view(**parameters) if budget.is_lifted() else limited(**parameters)
+        except RateLimitExceeded as error:
+            seconds = _seconds_to_wait(limiter)
+            raise RateLimited(f"{error.description} Try again in {seconds} seconds.", retry_after=seconds) from None
 
     return either
 
@@ -115,10 +125,13 @@ def _images() -> int:
 
 
 def _wished(body: Mapping[str, Any]) -> Iterator[int]:
-    """The numbers of images that `body` names: nested or flat, in the words of an inference client or of a remote
-    model."""
-    settings, parameters, input = (body.get(name) for name in ("settings", "parameters", "input"))
-    for part, names in ((settings, OURS), (body, OURS), (parameters, OURS), (input, NAMES["num_images"])):
+    """The numbers of images that `body` names: nested or flat, in the words of an inference client, of a tool or
+    of a remote model."""
+    settings, parameters, input, params = (body.get(name) for name in ("settings", "parameters", "input", "params"))
+    tool = params.get("arguments") if isinstance(params, Mapping) else None
+    of_tool = tool.get("settings") if isinstance(tool, Mapping) else None
+    ours = (settings, body, parameters, tool, of_tool)
+    for part, names in (*((part, OURS) for part in ours), (input, NAMES["num_images"])):
         if isinstance(part, Mapping):
             for name in names:
                 number = _whole(part.get(name))
@@ -153,10 +166,16 @@ def _tell(limiter: Limiter, response: Response) -> Response:
         headers["X-RateLimit-Limit"] = str(tightest.quota)
         headers["X-RateLimit-Remaining"] = str(tightest.remaining)
         headers["X-RateLimit-Reset"] = str(ceil(time.time()) + tightest.reset_in)
-        if response.status_code == 429 and "Retry-After" not in headers:
-            breached = [one for one in standing if one.breached] or [tightest]
-            headers["Retry-After"] = str(max(1, *(one.reset_in for one in breached), 1))
     return response
+
+
+def _seconds_to_wait(limiter: Limiter) -> int:
+    """Until all limits that the current request broke are reset."""
+    try:
+        standing = [_Standing(limit) for limit in limiter.current_limits]
+    except StorageError:
+        return 1
+    return max([1, *(one.reset_in for one in standing if one.breached)])
 
 
 class _Standing:

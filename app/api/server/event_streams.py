@@ -34,7 +34,8 @@ POLL_SECONDS = 1.0  # how soon a change is noticed whose notification was lost
 HEARTBEAT_SECONDS = 15.0  # proxies cut streams that are silent for longer
 STALLED_SECONDS = 60.0  # after which a client that reads nothing is disconnected
 ESTIMATOR_SECONDS = 1.0  # an estimator is reused for so long
-STOP_SEND_SECONDS = 1.0  # for a client to read its last message while the server stops
+STOP_SECONDS = 4.0  # for all clients together to read their last messages while the server stops
+CLOSED_SEND_SECONDS = 1.0  # for one that comes after that
 PIECE_BYTES = 65_536  # of a long last message
 
 log = logging.getLogger("cyberimage.api")
@@ -150,10 +151,22 @@ class EventStreamHub:
             self._send_last_messages()
         with self._lock:
             self._closed = True
+        self._end_all()
+
+    def _end_all(self) -> None:
+        """The server stops: last messages say how things are. All are sent at once, so that a client that reads nothing
+        holds up no other, and for a moment only."""
+        self._register_new()
+        for listener in self._all_listeners():
+            self._end(listener)
+            self._send(listener)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._listeners and (left := deadline - time.monotonic()) > 0:
+            self._poll_sockets(min(left, POLL_SECONDS))
+            self._send_last_messages()
         self._last_messages.close()
-        self._send_last_messages(wait=True)
-        for listener in [*self._all_listeners(), *self._new_listeners]:
-            self._end_now(listener)
+        for listener in self._all_listeners():
+            self._drop(listener)
 
     def _all_listeners(self) -> list[StreamListener]:
         return [listener for group in self._listeners.values() for listener in group]
@@ -252,10 +265,9 @@ class EventStreamHub:
             listener.finish()
         elif not listener.is_ending:
             listener.is_ending = True
-            self._last_messages.make(listener, listener.last_message, error)
+            self._last_messages.make(listener, listener.client, listener.last_message, error)
 
-    def _send_last_messages(self, *, wait: bool = False) -> None:
-        """`wait` for clients to read theirs: a moment, then they are disconnected."""
+    def _send_last_messages(self) -> None:
         finished = self._last_messages.finished
         while finished:
             listener, message, held = finished.popleft()
@@ -264,10 +276,7 @@ class EventStreamHub:
                 self._release_message(listener)
                 continue
             self._enqueue_last(listener, message or b"")
-            if wait:
-                self._send_waiting(listener)
-            else:
-                self._send(listener)
+            self._send(listener)
 
     def _enqueue_last(self, listener: StreamListener, message: bytes) -> None:
         for start in range(0, len(message), PIECE_BYTES):
@@ -275,19 +284,11 @@ class EventStreamHub:
         listener.finish()
 
     def _end_now(self, listener: StreamListener) -> None:
-        """The server stops: the last message says how things are."""
-        if listener.sock is None:
-            return
-        if listener.last_message is None or listener.is_ending:
-            listener.finish()
-        else:
-            self._enqueue_last(listener, listener.last_message(None))
-        self._send_waiting(listener)
-
-    def _send_waiting(self, listener: StreamListener) -> None:
+        """It came when all others had ended: in its own thread."""
         assert listener.sock is not None
+        self._enqueue_last(listener, b"" if listener.last_message is None else listener.last_message(None))
         with contextlib.suppress(OSError):
-            listener.sock.settimeout(STOP_SEND_SECONDS)
+            listener.sock.settimeout(CLOSED_SEND_SECONDS)
             listener.sock.sendall(b"".join(listener.unsent))
         self._drop(listener)
 
@@ -297,7 +298,7 @@ class EventStreamHub:
 
     def _release_message(self, listener: StreamListener) -> None:
         held, listener.held_bytes = listener.held_bytes, 0
-        self._last_messages.release(held)
+        self._last_messages.release(listener.client, held)
 
     def _current_estimator(self) -> EtaEstimator:
         if self._estimator is None or time.monotonic() - self._estimator[0] > ESTIMATOR_SECONDS:
@@ -306,6 +307,7 @@ class EventStreamHub:
 
     def _check_listeners(self) -> None:
         now = time.monotonic()
+        self._last_messages.expire()
         for listener in self._all_listeners():
             if now - listener.checked_at >= HEARTBEAT_SECONDS:
                 listener.checked_at = now

@@ -33,7 +33,8 @@ class StreamListener:
     HEARTBEAT_SECONDS; it returns an error once the client has lost access, and waits for nothing but the database.
 
     `last_message` is sent when the job has ended, after `seconds`, or when the server stops, and ends the stream;
-    without one it just ends. `on_disconnect` is called, in another thread, if the client leaves before that."""
+    without one it just ends. It is made when it is the turn of `client`. `on_disconnect` is called, in another thread,
+    if the client leaves before that."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class StreamListener:
         encoder: EventEncoder,
         revocation_check: Callable[[], CyberImageError | None] = lambda: None,
         *,
+        client: str = "",
         last_message: LastMessage | None = None,
         seconds: float = math.inf,
         on_disconnect: Callable[[], None] | None = None,
@@ -48,6 +50,7 @@ class StreamListener:
         self.job_id = job_id
         self.encoder = encoder
         self.revocation_check = revocation_check
+        self.client = client
         self.last_message = last_message
         self.deadline = time.monotonic() + seconds
         self.on_disconnect = on_disconnect

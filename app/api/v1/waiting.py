@@ -12,10 +12,12 @@ from flask import Response, after_this_request
 
 from app.api.schemas.v1 import Pictures, StillWorking
 from app.api.security.authorization import revocation_check
+from app.api.security.client_identity import client_id
 from app.api.server.client_disconnect import disconnect_probe
 from app.api.server.context import ApiContext
 from app.api.server.deferred_response import DeferredResponse, SilentEncoder, rest_of_request
 from app.api.server.stream_listener import StreamListener
+from app.core.addresses import network_of_client
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
 from app.errors import Conflict, Gone, JobCancelled, NotFound, Unavailable, error_of
@@ -73,6 +75,7 @@ def _later(
         job_id,
         SilentEncoder(),
         revocation_check(),
+        client=network_of_client(client_id()),
         last_message=rest_of_request(lambda: answer(status.view(here.context, job_id))),
         seconds=seconds,
         on_disconnect=on_disconnect,

@@ -31,3 +31,12 @@ def reencoded(content: bytes, format: PictureFormat, quality: int) -> bytes:
         if len(made) <= _LARGEST_KEPT:
             _newest.put(key, made)
     return made
+
+
+def small_webp(context: AppContext, output: Output, most_bytes: int) -> bytes:
+    """The picture as a WebP of at most so many bytes, reduced if it must be; of a video its poster. Raises
+    ImageNotFound."""
+    from app.files.images import webp_within
+
+    content = gallery.open_file(context, output, thumbnail=output.media != "image").read_bytes()
+    return webp_within(content, most_bytes)

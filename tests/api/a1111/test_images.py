@@ -267,6 +267,10 @@ def test_any_body_is_drawn_or_answered_in_its_shape(patient_server, body, path):
     assert answer.status_code in (400, 504), answer.text
     assert set(answer.json) == {"error", "detail", "body", "errors"}
     assert context.jobs.count_pending() == before + (answer.status_code == 504)
+    if answer.status_code == 504:  # accepted: what waits is what the body says
+        request = context.jobs.get(answer.headers["X-Job-Id"]).request
+        assert request.prompt == (body.get("prompt", "x") or "").strip()
+        assert request.num_images == int(body.get("batch_size") or 1) * int(body.get("n_iter") or 1)
 
 
 def test_a_call_that_waits_keeps_no_picture_and_no_long_parameters(quick):

@@ -110,6 +110,10 @@ def answers(client, submit, worker, next_job, context):
     call("GET", "/api/embeddings")
     for processor in ("canny", "depth"):
         call("POST", "/api/preprocess", json={"image": PICTURE, "processor": processor})
+    for method in ("ping", "tools/list", "resources/list", "none"):
+        call("POST", "/mcp", json={"jsonrpc": "2.0", "id": 1, "method": method})
+    call("POST", "/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+    call("POST", "/mcp", json={"id": 1})
     call("POST", "/api/v1/loras/load", json={"lora_path": "none"})
     call("POST", "/api/v1/loras/load", json={"lora_path": "somebody/style", "name": "style"})
     for body in ({"name": "style"}, {"lora_path": "style"}, {}):
@@ -262,7 +266,7 @@ def test_the_body_of_a_generation_is_the_request_of_the_core():
 def test_problems_are_problem_documents(app):
     for item in app.api_doc["paths"].values():
         for about in item.values():
-            is_facade = set(about["tags"]) <= {"OpenAI images", "AUTOMATIC1111"}
+            is_facade = set(about["tags"]) <= {"OpenAI images", "AUTOMATIC1111", "MCP"}
             shape = "application/json" if is_facade else PROBLEM
             for kind in ("4XX", "5XX"):
                 assert set(about["responses"][kind]["content"]) == {shape}

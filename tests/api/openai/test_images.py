@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app import create_app
+from app.api.openai.translation import VARIATION_PROMPT
 from app.core.safety import SafetyResult
 from app.errors import ContentBlocked
 from tests.waiting import wait_until
@@ -361,9 +362,24 @@ def test_any_body_is_drawn_or_answered_in_its_shape(patient_server, body, path):
     assert answer.status_code in (400, 404, 504), answer.text
     assert set(answer.json) == {"error"}
     assert context.jobs.count_pending() == before + (answer.status_code == 504)
+    if answer.status_code == 504:  # accepted: what waits is what the body says
+        request = context.jobs.get(answer.headers["X-Job-Id"]).request
+        assert request.prompt == (body.get("prompt", "x") or VARIATION_PROMPT).strip()
+        assert request.num_images == int(body.get("n") or 1)
+        assert request.model_id == "demo"
 
 
 def test_the_safety_result_is_of_the_job(client, worker, next_job):
     with next_job(worker.finish):
         answer = client.post(GENERATIONS, json=BODY)
     assert client.get(f"/api/status/{answer.json['job_id']}").json["safety_filter_result"] == SafetyResult.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("wanted", "members"), [(None, {"url", "b64_json"}), ("url", {"url"}), ("b64_json", {"b64_json"})]
+)
+def test_a_client_that_does_not_say_a_format_finds_the_member_it_reads(client, worker, next_job, wanted, members):
+    """Those of DALL·E read `url`, those of GPT Image `b64_json`."""
+    with next_job(worker.finish):
+        [one] = client.post(GENERATIONS, json=BODY | {"response_format": wanted}).json["data"]
+    assert {name for name in ("url", "b64_json") if one[name] is not None} == members

@@ -131,6 +131,10 @@ def code_of(answer: TestResponse) -> str | None:
         return "unauthorized" if body["error"]["code"] == "invalid_api_key" else body["error"]["code"]
     if set(body) == {"error", "detail", "body", "errors"}:  # AUTOMATIC1111's
         return body["error"]
+    if set(body) == {"jsonrpc", "id", "error"}:  # the Model Context Protocol's
+        return body["error"]["data"]["code"]
+    if set(body) == {"jsonrpc", "id", "result"}:
+        return body["result"].get("_meta", {}).get("cyberimage/error", {}).get("code")
     return None
 
 

@@ -150,7 +150,7 @@ def test_a_form_with_several_pictures_and_a_mask(quick, error):
     client, _ = quick()
     files = [("image[]", (io.BytesIO(png()), f"{name}.png")) for name in "ab"]
     data = {"prompt": "x", "n": "2", "image[]": [file for _, file in files], "mask": (io.BytesIO(png()), "m.png")}
-    found = error(client.post(EDITS, data=data), 400, "invalid_request")
+    found = error(client.post(EDITS, data=data), 400, "input_model_unavailable")
     assert found["param"] == "image"  # this model edits one
 
 

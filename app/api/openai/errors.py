@@ -81,7 +81,10 @@ def _parameter(error: CyberImageError) -> str | None:
     if isinstance(error, UnknownModel):
         return "model"
     fields = [one.field.removeprefix("settings.") for one in error.errors]
-    return (_PARAMETERS.get(fields[0], fields[0]) or None) if fields else None
+    if not fields:
+        return None
+    whole = "inputs" if fields[0].startswith("inputs.") else fields[0]  # a list that is not the client's own
+    return _PARAMETERS.get(whole, whole) or None
 
 
 def _is_passing(error: CyberImageError) -> bool:

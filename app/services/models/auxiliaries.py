@@ -178,7 +178,8 @@ def _chosen(
             kind = '{"kind": "controlnet"}' if picture.role == "control" else '{"kind": "ip-adapter"} or "redux"'
             message = f"has none that is known to fit {base.spec.id}: add a MODEL_ line with {kind}, or name its model"
             raise InputModelUnavailable(
-                f"No {what} fits {base.spec.id}.", errors=[FieldError(f"{field}.model", message)]
+                f"{base.spec.id} takes no {picture.role} pictures: no {what} that is here fits it.",
+                errors=[FieldError(f"{field}.model", message)],
             )
         named = ", ".join(each.spec.id for each in able)
         raise _invalid(f"{field}.model", f"must say which {what} is meant: {named}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from app.config import ROOT
 from app.core import fit
 from app.core.builtin_models import DEFAULT_MODEL_ID
-from app.core.catalog import build_catalog
+from app.core.catalog_lines import build_catalog
 from app.core.memory_forms import Machine, possible_forms
 from app.core.memory_plan import MemoryPlan, PlannedModel, Room, choose, plans
 from app.core.memory_shapes import known_models

@@ -1,21 +1,17 @@
-"""The model catalogue: one `ModelSpec` per model, and the parser of the `MODEL_<KEY>=…` lines.
-
-    MODEL_<KEY>=<name>;<repo>;<description>;<source>;<requires_auth>[;<options_json>]
+"""The model catalogue: one `ModelSpec` per model. `catalog_lines.py` makes it of the `MODEL_<KEY>=…` lines.
 
 Pure: no files, network or weights. Whether a model is downloaded or loaded is determined elsewhere.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.core.auxiliaries import AuxiliaryOptions
-from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS, BUILTIN_MODEL_LINES
+from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS
 from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
@@ -36,7 +32,6 @@ Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit",
 LANES: tuple[Lane, ...] = ("local", "remote")
 GROUPS: tuple[Group, ...] = get_args(Group)  # in the order of a list
 REMOTE_SOURCES: frozenset[str] = frozenset(get_args(RemoteSource))
-_SOURCES: tuple[Source, ...] = (*get_args(LocalSource), *get_args(RemoteSource))
 
 STEPS_MIN, STEPS_MAX = 1, 100  # limits for models without a step rule
 MOST_FRAMES = 10_000
@@ -356,103 +351,3 @@ class Catalog:
 def _names_of(specs: Iterable[ModelSpec]) -> ModelNames:
     own_first = sorted(specs, key=lambda spec: spec.id in BUILTIN_IDS)  # the operator's lines win
     return ModelNames(NamedModel(spec.id, spec.options.aliases, spec.repo) for spec in own_first)
-
-
-def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:
-    """The built-in models, with those of `lines` added or, under the same name, replaced.
-
-    Raises ConfigurationError listing every bad line, or an unknown default.
-    """
-    own = {spec.id: spec for spec in parse_models(lines)}
-    built_in = [own.pop(spec.id, spec) for spec in parse_models(BUILTIN_MODEL_LINES)]
-    return Catalog([*built_in, *own.values()], default_id)
-
-
-def parse_models(lines: Mapping[str, str]) -> list[ModelSpec]:
-    """Every `MODEL_<KEY>` line, sorted by key. Raises ConfigurationError listing all bad lines at once."""
-    specs: dict[str, ModelSpec] = {}
-    problems: list[str] = []
-    for key in sorted(lines):
-        try:
-            spec = parse_model_line(lines[key])
-        except ValueError as error:
-            problems.append(f"{key}: {error}")
-            continue
-        if spec.id in specs:
-            problems.append(f"{key}: the name {spec.name!r} is used by another MODEL_ line too; use a different name")
-        specs[spec.id] = spec
-    if problems:
-        raise ConfigurationError(problems)
-    return list(specs.values())
-
-
-def parse_model_line(line: str) -> ModelSpec:
-    """Parse one catalogue line, quoted or not. Raises ValueError with a sentence about the mistake."""
-    fields = [part.strip() for part in _unquote(line.strip()).split(";", 5)]
-    if len(fields) < 5:
-        raise ValueError(
-            f"has {len(fields)} of the five fields <name>;<repo>;<description>;<source>;<requires_auth>"
-            " (a sixth, JSON options, is optional)"
-        )
-    name, repo, description, source, requires_auth = fields[:5]
-    if not name or not repo:
-        raise ValueError("the name and the repo must not be empty")
-    if source not in _SOURCES:
-        raise ValueError(f"the source {source!r} is unknown; use {', '.join(_SOURCES[:-1])} or {_SOURCES[-1]}")
-    if requires_auth.lower() not in ("true", "false"):
-        raise ValueError(f"requires_auth must be true or false, not {requires_auth!r}")
-    options = _parse_options(fields[5] if len(fields) > 5 else "")
-    try:
-        return ModelSpec(
-            id=re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "model",
-            name=name,
-            repo=repo,
-            description=description,
-            source=source,
-            requires_auth=requires_auth.lower() == "true",
-            steps=options.step_rule(),
-            options=options,
-        )
-    except ValidationError as error:
-        raise ValueError(_first_problem(error)) from None
-
-
-def _parse_options(text: str) -> ModelOptions:
-    if not text:
-        return ModelOptions()
-    try:
-        data = _load_escaped_json(text)
-    except ValueError as error:
-        raise ValueError(f"the options are not valid JSON ({error}): {text[:80]!r}") from None
-    if not isinstance(data, dict):
-        raise ValueError('the options must be a JSON object such as {"fixed_steps": 25}')
-    try:
-        return ModelOptions.model_validate(data)
-    except ValidationError as error:
-        raise ValueError(f"the options are wrong: {_first_problem(error)}") from None
-
-
-def _load_escaped_json(text: str) -> Any:
-    """Parse JSON whose quotes may still be escaped by a shell, an env_file or a note."""
-    try:
-        return json.loads(text)
-    except ValueError as first:
-        for _ in range(2):  # \\" → \" → "
-            text = text.replace('\\\\"', '\\"') if '\\\\"' in text else text.replace('\\"', '"')
-            try:
-                return json.loads(text)
-            except ValueError:
-                continue
-        raise first
-
-
-def _unquote(text: str) -> str:
-    """Remove one pair of quotes around a value, which some tools (docker's env_file) keep."""
-    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.config import Settings
-from app.core.catalog import Catalog, ModelSpec, StepRule, build_catalog
+from app.core.catalog import Catalog, ModelSpec, StepRule
+from app.core.catalog_lines import build_catalog
 
 
 def catalog_of(settings: Settings) -> Catalog:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from app.core.generation_settings import RANDOM_SEED
 from app.core.model_schema import InputSchema
-from app.core.request import RANDOM_SEED, GenerationRequest
+from app.core.request import GenerationRequest
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "text", "text_prompt", "caption"),

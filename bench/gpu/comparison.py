@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from app.core.catalog import ModelSpec, parse_model_line
+from app.core.catalog import ModelSpec
+from app.core.catalog_lines import parse_model_line
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine

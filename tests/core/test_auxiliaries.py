@@ -8,7 +8,7 @@ import pytest
 
 from app.config import ROOT
 from app.core.auxiliaries import modes_of, net_shape, width_problem
-from app.core.catalog import build_catalog, parse_model_line
+from app.core.catalog_lines import build_catalog, parse_model_line
 from app.core.inputs import InputRef
 from app.core.request import GenerationRequest
 from app.core.scheduling import can_merge

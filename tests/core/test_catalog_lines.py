@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.config import load_settings
-from app.core.catalog import Catalog, ModelSpec, build_catalog, parse_model_line, parse_models
+from app.core.catalog import Catalog, ModelSpec
+from app.core.catalog_lines import build_catalog, parse_model_line, parse_models
 from app.errors import ConfigurationError, UnknownModel
 
 FIXED = r"""MODEL_X="fixed-step-model;some/repo;Fixed Step Model;huggingface;false;{\"fixed_steps\": 25}" """.strip()

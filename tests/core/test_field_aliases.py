@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.core.catalog import build_catalog
+from app.core.catalog_lines import build_catalog
 from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES, with_own_names
-from app.core.request import GenerationInput, GenerationSettings, resolve
+from app.core.request import GenerationInput, GenerationSettings
+from app.core.resolve import resolve
 
 
 def warnings_of(**fields: Any) -> tuple[str, ...]:

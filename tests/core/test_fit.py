@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from app.core.catalog import ModelSpec, build_catalog, parse_model_line
+from app.core.catalog import ModelSpec
+from app.core.catalog_lines import build_catalog, parse_model_line
 from app.core.fit import UNKNOWN_DEVICE, UNKNOWN_SIZE, DrawingDevice, Fit, PlanSettings, default_size, fit_of
 from app.core.memory_parts import PictureSize
 from app.core.memory_shapes import known_model, known_models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.catalog import build_catalog
+from app.core.catalog_lines import build_catalog
 from app.core.model_names import ModelNames, NamedModel
 from app.errors import ConfigurationError, UnknownModel
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.catalog import Catalog, build_catalog
+from app.core.catalog import Catalog
+from app.core.catalog_lines import build_catalog
 from app.core.preload import parse_preload
 from app.errors import ConfigurationError
 

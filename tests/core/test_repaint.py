@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from app.core.catalog import ModelOptions, ModelSpec
 from app.core.inputs import Extend
 from app.core.repaint import drawn_box, drawn_size, padded, whole_extension
-from app.core.request import GenerationInput, resolve
+from app.core.request import GenerationInput
+from app.core.resolve import resolve
 from app.errors import InvalidRequest
 
 

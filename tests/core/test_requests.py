@@ -9,16 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.core.catalog import ModelSpec, parse_model_line
-from app.core.request import (
-    DRAWN_SEED_MAX,
-    SEED_MAX,
-    GenerationInput,
-    GenerationRequest,
-    GenerationSettings,
-    Resolved,
-    resolve,
-)
+from app.core.catalog import ModelSpec
+from app.core.catalog_lines import parse_model_line
+from app.core.generation_settings import SEED_MAX
+from app.core.request import GenerationInput, GenerationRequest, GenerationSettings
+from app.core.resolve import DRAWN_SEED_MAX, Resolved, resolve
 from app.errors import InvalidRequest, PromptTooLong
 
 

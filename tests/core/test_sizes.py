@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.catalog import parse_model_line
+from app.core.catalog_lines import parse_model_line
 from app.core.sizes import nearest_size, working_size
 
 SPEC = parse_model_line(

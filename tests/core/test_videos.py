@@ -8,7 +8,8 @@ from app.config import load_settings
 from app.core.catalog import ModelSpec
 from app.core.catalog_limits import catalog_of
 from app.core.families.lookup import FAMILIES
-from app.core.request import GenerationInput, GenerationSettings, Resolved, resolve
+from app.core.request import GenerationInput, GenerationSettings
+from app.core.resolve import Resolved, resolve
 from app.core.sizes import working_size
 from app.core.videos import nearest_frames, with_family
 from app.errors import FieldError, InvalidRequest

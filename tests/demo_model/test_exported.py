@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.core.catalog import build_catalog
+from app.core.catalog_lines import build_catalog
 from tests.torch_threads import TORCH_THREADS
 from tools.demo_model.evaluate import Painter, background_color
 from tools.demo_model.palette import COLORS

@@ -6,7 +6,8 @@ import pytest
 
 from app.config import load_settings
 from app.core.catalog_limits import catalog_of
-from app.core.request import GenerationInput, GenerationSettings, resolve
+from app.core.request import GenerationInput, GenerationSettings
+from app.core.resolve import resolve
 from app.errors import ConfigurationError, InvalidRequest
 from app.services.configuration import read_configuration, similar_setting
 

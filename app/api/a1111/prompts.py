@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+from app.core.generation_settings import MOST_LORAS
 from app.core.prompt_markup import LoraTag, lora_tags
-from app.core.request import MOST_LORAS
 
 _MOST_NOTES = 20
 

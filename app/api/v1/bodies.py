@@ -9,17 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES
+from app.core.generation_settings import RANDOM_SEED, SEED_MAX
 from app.core.inputs import MOST_INPUTS, InputChoice
 from app.core.json_values import AliasedBody, FiniteFloat, Integer
 from app.core.repaint import Area, Fill
-from app.core.request import (
-    PICTURE,
-    RANDOM_SEED,
-    SEED_MAX,
-    GenerationInput,
-    GenerationSettings,
-    LoraChoice,
-)
+from app.core.request import PICTURE, GenerationInput, GenerationSettings, LoraChoice
 from app.core.schedulers.names import Sigmas, TimestepSpacing
 from app.core.upscaling import UpscaleChoice
 from app.core.webhooks import URL_MAX_CHARS

@@ -19,8 +19,9 @@ from app.core.inputs import CONTROL_FIELDS, InputChoice
 from app.core.prompt_reading import FIELDS as PROMPT_FIELDS
 from app.core.prompt_screening import DEFAULT_PATTERNS, Patterns, compiled, find_attack, refusal_message
 from app.core.repaint import FIELDS as REPAINT_FIELDS
-from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationRequest, resolve
+from app.core.request import GenerationInput, GenerationRequest
 from app.core.rerun import RerunOf
+from app.core.resolve import DRAWN_SEED_MAX, resolve
 from app.core.schedulers.choice import FIELDS as SCHEDULER_FIELDS
 from app.errors import QueueFull
 from app.monitoring.tracing import current_header

@@ -8,10 +8,11 @@ from typing import Any
 
 from app.core.catalog import Media, ModelSpec
 from app.core.gallery_references import GALLERY, is_image_id, references
+from app.core.generation_settings import SEED_MAX
 from app.core.inputs import InputRef
 from app.core.model_schema import Checked, InputSchema
 from app.core.provider_input import NAMES, first_frame_of
-from app.core.request import SEED_MAX, GenerationRequest, RemoteCall, remote_spec
+from app.core.request import GenerationRequest, RemoteCall, remote_spec
 from app.core.tasks import TXT2IMG, Task, as_video
 from app.errors import FieldError, Gone, ImageNotFound, InvalidRequest, NoSuchModel, UnknownModel
 from app.services.context import AppContext

@@ -13,7 +13,7 @@ from app import create_app
 from app.api.a1111.bodies import Img2ImgRequest, Txt2ImgRequest
 from app.api.a1111.second_pass import second_pass
 from app.core.builtin_models import BUILTIN_MODEL_LINES
-from app.core.catalog import parse_model_line
+from app.core.catalog_lines import parse_model_line
 
 DEMO = parse_model_line(BUILTIN_MODEL_LINES["MODEL_01"])
 SINGLE, BATCH = "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"

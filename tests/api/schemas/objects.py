@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.core.access import Identity, Role
-from app.core.catalog import ModelSpec, parse_model_line
+from app.core.catalog import ModelSpec
+from app.core.catalog_lines import parse_model_line
 from app.core.fit import Fit
 from app.core.inputs import InputRef
 from app.core.job import Job, JobStatus, JobView, Phase, Progress

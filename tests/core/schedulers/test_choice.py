@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.catalog import Defaults, ModelOptions, ModelSpec, parse_model_line
+from app.core.catalog import Defaults, ModelOptions, ModelSpec
+from app.core.catalog_lines import parse_model_line
 from app.core.families.schedulers import fitting, prediction_of
-from app.core.request import GenerationInput, resolve
+from app.core.request import GenerationInput
+from app.core.resolve import resolve
 from app.core.schedulers.table import DIFFUSION_SCHEDULERS, FLOW_SCHEDULERS
 from app.core.scheduling import call_of
 from app.errors import InvalidRequest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.config import load_settings
-from app.core.request import DRAWN_SEED_MAX, GenerationInput, GenerationSettings
+from app.core.request import GenerationInput, GenerationSettings
+from app.core.resolve import DRAWN_SEED_MAX
 from app.services.context import open_context
 from app.services.jobs.submit import submit
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings, load_settings
-from app.core.catalog import parse_model_line
+from app.core.catalog_lines import parse_model_line
 from app.core.fit import DrawingDevice
 from app.monitoring.resources import Gpu
 from app.services.context import AppContext, open_context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.catalog import build_catalog
+from app.core.catalog_lines import build_catalog
 from app.services.ops.zero_counters import OUTCOMES, with_zeros
 from app.store.ops.counters import Counter
 

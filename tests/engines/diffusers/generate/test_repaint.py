@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.config import ROOT
 from app.core.builtin_models import BUILTIN_MODEL_LINES
-from app.core.catalog import parse_model_line
+from app.core.catalog_lines import parse_model_line
 from app.core.inputs import Extend
 from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.core.catalog import ModelSpec, parse_model_line
+from app.core.catalog import ModelSpec
+from app.core.catalog_lines import parse_model_line
 from app.engines.base import EngineSettings
 from app.engines.diffusers.load import imports
 

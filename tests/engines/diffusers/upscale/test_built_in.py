@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.config import ROOT
 from app.core.builtin_models import BUILTIN_UPSCALER_ID
-from app.core.catalog import build_catalog
+from app.core.catalog_lines import build_catalog
 from app.core.tasks import UPSCALE
 from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine

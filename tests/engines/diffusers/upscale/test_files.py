@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.core.catalog import ModelSpec, parse_model_line
+from app.core.catalog import ModelSpec
+from app.core.catalog_lines import parse_model_line
 from app.core.job import Phase
 from app.engines.base import EngineSettings
 from app.engines.diffusers.upscale import files

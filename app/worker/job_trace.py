@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 from app.core.job import Claim, Phase
 from app.core.trace_context import TraceContext, parse
@@ -47,9 +48,8 @@ class JobTrace:
         span, self._span = self._span, None
         if span is None:
             return
-        now = time.time()
-        ends = [begun for _, begun in self._phases[1:]] + [now]
-        for (phase, begun), end in zip(self._phases, ends, strict=True):
+        now, phases = time.time(), list(self._phases)
+        for (phase, begun), (_, end) in pairwise([*phases, (Phase.DONE, now)]):
             Span(phase.value, span.context, start=begun).end(end=end)
         stopped = isinstance(error, (Cancelled, LeaseLost))
         outcome = "completed" if error is None else "stopped" if stopped else _code_of(error)

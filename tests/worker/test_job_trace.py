@@ -102,6 +102,16 @@ def test_a_failed_job_is_a_failed_span(traced: Harness, engine: FakeEngine, coll
     assert attributes(job)["error.type"] == GenerationError.code
 
 
+def test_a_job_that_fails_before_its_first_phase_is_a_span_too(
+    traced: Harness, engine: FakeEngine, collector: Collector
+) -> None:
+    job_id = submitted(traced, model_id="other")
+    traced.start(engine, traced.open(without=["MODEL_OTHER"]))
+    assert traced.ended(job_id).job.status is JobStatus.FAILED
+    wait_until(lambda: "job other" in spans_of(collector), "no span of the job came")
+    assert attributes(spans_of(collector)["job other"][0])["cyberimage.job.outcome"] == "unknown_model"
+
+
 def test_without_a_callers_trace_the_request_begins_one(
     traced: Harness, engine: FakeEngine, collector: Collector
 ) -> None:

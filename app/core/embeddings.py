@@ -65,7 +65,7 @@ def split(text: str, names: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     for found in pattern.finditer(text) if pattern is not None else ():
         if found.start() > end:
             yield text[end : found.start()], None
-        yield found[0], known[(found["tag"] or found["word"]).casefold()]
+        yield found[0], known.get((found["tag"] or found["word"]).casefold())  # None: an i without its dot
         end = found.end()
     if end < len(text):
         yield text[end:], None

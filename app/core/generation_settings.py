@@ -15,6 +15,7 @@ from app.core.upscaling import UpscaleChoice
 SEED_MAX = 2**32 - 1  # supported by all providers and file formats
 RANDOM_SEED = -1
 MOST_LORAS = 8
+_MOST = 2**31  # of what only the model's limits bound: integers of Python may have any number of digits
 
 
 class LoraChoice(Body):
@@ -29,7 +30,9 @@ class GenerationSettings(AliasedBody):
 
     ALIASES = SETTING_ALIASES
 
-    num_inference_steps: Integer | None = Field(default=None, description="Denoising steps; each model has a range.")
+    num_inference_steps: Integer | None = Field(
+        default=None, ge=-_MOST, le=_MOST, description="Denoising steps; each model has a range."
+    )
     guidance_scale: FiniteFloat | None = Field(default=None, description="How closely the prompt is followed.")
     true_cfg_scale: FiniteFloat | None = Field(
         default=None, ge=0, le=100, description="Guidance by a negative prompt in models that have a second kind of it."
@@ -37,8 +40,8 @@ class GenerationSettings(AliasedBody):
     guidance_scale_2: FiniteFloat | None = Field(
         default=None, ge=0, le=100, description="Of a model's second transformer; absent: guidance_scale."
     )
-    width: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
-    height: Integer | None = Field(default=None, description="Pixels, within the model's limits.")
+    width: Integer | None = Field(default=None, ge=-_MOST, le=_MOST, description="Pixels, within the model's limits.")
+    height: Integer | None = Field(default=None, ge=-_MOST, le=_MOST, description="Pixels, within the model's limits.")
     seed: Integer | None = Field(
         default=None, ge=RANDOM_SEED, le=SEED_MAX, description="-1 or absent: random; the seed used is reported."
     )
@@ -49,8 +52,10 @@ class GenerationSettings(AliasedBody):
         le=1,
         description="With an image: how much to change it. 1 keeps nothing; 0 is refused.",
     )
-    num_frames: Integer | None = Field(default=None, ge=1, description="Of a video; the range depends on the model.")
-    fps: Integer | None = Field(default=None, ge=1, description="Of a video: frames per second.")
+    num_frames: Integer | None = Field(
+        default=None, ge=1, le=_MOST, description="Of a video; the range depends on the model."
+    )
+    fps: Integer | None = Field(default=None, ge=1, le=_MOST, description="Of a video: frames per second.")
     loras: tuple[LoraChoice, ...] = Field(
         default=(), max_length=MOST_LORAS, strict=False, description="Applied together, in this order."
     )

@@ -49,16 +49,24 @@ def reencode(content: bytes, format: PictureFormat, quality: int) -> bytes:
         if format == "png":
             picture.convert("RGB").save(buffer, "PNG", compress_level=PNG_COMPRESSION)
         else:
-            picture.convert("RGB").save(buffer, format.upper(), quality=quality, **options)
+            plain = picture.convert("RGB")
+            if format == "webp":
+                plain.thumbnail((_LARGEST_WEBP_SIDE, _LARGEST_WEBP_SIDE), Image.Resampling.LANCZOS)
+            plain.save(buffer, format.upper(), quality=quality, **options)
         return buffer.getvalue()
 
 
+_LARGEST_SIDE = 1536  # of a small picture
+_LARGEST_WEBP_SIDE = 16_383  # by the format
+
+
 def webp_within(content: bytes, most_bytes: int) -> bytes:
-    """A picture of ours as a WebP of at most `most_bytes`, with its XMP metadata: of less quality, then of less size,
-    until it fits. Raises ValueError if none does."""
+    """A picture of ours as a WebP of at most `most_bytes`, with its XMP metadata: of 1536 pixels on a side at most, and
+    of less quality, then of less size, until it fits. Raises ValueError if none does."""
     with Image.open(io.BytesIO(content)) as picture:
         xmp = picture.info.get("xmp") or b""
         small = picture.convert("RGB")
+    small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.LANCZOS)
     for quality in (90, 80, 65):
         if len(made := _webp(small, quality, xmp)) <= most_bytes:
             return made

@@ -26,7 +26,10 @@ from app.services.models.auxiliaries import processors_of
 api = blueprint("a1111_controlnet", "AUTOMATIC1111", "a1111")
 
 _VERSION = 3  # of the extension's interface
-_HASH = re.compile(r"\s*\[[0-9a-f]+\]$")
+_HASH = re.compile(r"\[[0-9a-f]{1,64}\]")
+_LONGEST_NAME = 300
+_MOST_UNITS = 10
+_MOST_NOTES = 20
 _PROCESSORS: Mapping[str, str] = {  # the extension's modules by the beginnings of their names
     "": "none",
     "none": "none",
@@ -52,9 +55,13 @@ def control_inputs(scripts: Any, catalog: Catalog, notes: list[str]) -> Iterator
     """The control pictures and references in `alwayson_scripts`. What cannot be used is noted."""
     script = _script(scripts)
     units = script.get("args") if isinstance(script, dict) else script
-    for number, unit in enumerate(units if isinstance(units, list) else (), start=1):
+    units, own = units if isinstance(units, list) else [], list[str]()
+    for number, unit in enumerate(units[:_MOST_UNITS], start=1):
         if isinstance(unit, dict) and unit.get("enabled", True):
-            yield from _input(f"controlnet unit {number}", unit, catalog, notes)
+            yield from _input(f"controlnet unit {number}", unit, catalog, own)
+    if len(units) > _MOST_UNITS:
+        own.insert(0, f"controlnet: only the first {_MOST_UNITS} units were read.")
+    notes += own[:_MOST_NOTES]
 
 
 def is_controlnet(name: str) -> bool:
@@ -98,7 +105,10 @@ def _source(unit: Mapping[str, Any]) -> str | None:
 def _model(unit: Mapping[str, Any], catalog: Catalog) -> ModelSpec | None:
     """The ControlNet or adapter; the extension writes a hash behind its name."""
     name = unit.get("model")
-    return catalog.auxiliary(_HASH.sub("", name)) if isinstance(name, str) else None
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return None
+    start, _, end = name.strip().rpartition(" ")
+    return catalog.auxiliary(start.rstrip() if _HASH.fullmatch(end) else name)
 
 
 def _processor(module: str) -> str | None:

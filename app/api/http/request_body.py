@@ -28,7 +28,8 @@ from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedM
 
 # The members that hold pictures, alone or in lists and objects, here and in the façades.
 PICTURES = (
-    *("image", "mask", "inputs", "images", "init_images", "imageList", "alwayson_scripts", "controlnet_images"),
+    *("image", "mask", "inputs", "images", "references", "init_images", "imageList", "alwayson_scripts"),
+    "controlnet_images",
 )
 _OF_LIST = "[]"
 _FORM = "multipart/form-data"

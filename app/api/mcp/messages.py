@@ -94,7 +94,8 @@ def answer(call: Call, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def event(message: Mapping[str, Any]) -> bytes:
     """A message as a server-sent event."""
-    return f"event: message\ndata: {json.dumps(message, ensure_ascii=False)}\n\n".encode()
+    data = json.dumps(message)  # in ASCII: some readers of lines end one at U+2028, too
+    return f"event: message\ndata: {data}\n\n".encode()
 
 
 def server_info() -> dict[str, str]:

@@ -12,6 +12,7 @@ from app.api.routing import Access, Budget
 from app.api.schemas.mcp import McpError, McpResult
 from app.api.server.context import api_context
 from app.api.server.deferred_response import DeferredResponse
+from app.errors import CyberImageError
 
 api = blueprint("mcp", "MCP", "mcp")
 
@@ -35,7 +36,10 @@ def _budget() -> Budget:
     from app.api.mcp.messages import current_call
     from app.api.mcp.tools import TOOLS
 
-    call = current_call()
+    try:
+        call = current_call()
+    except CyberImageError:  # counted all the same; the view raises it again
+        return "read"
     tool = None if call is None else TOOLS.get(call.tool or "")
     return "read" if tool is None else tool.budget
 

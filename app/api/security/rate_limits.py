@@ -139,8 +139,9 @@ def _wished(body: Mapping[str, Any]) -> Iterator[int]:
                     yield number
     if "n_iter" in body:  # AUTOMATIC1111's product; what is no number is read as 1
         yield (_whole(body.get("batch_size")) or 1) * (_whole(body.get("n_iter")) or 1)
-    if isinstance(listed := body.get("imageList"), list):  # its pictures to enlarge
-        yield len(listed)
+    for name in ("imageList", "controlnet_images"):  # its pictures to enlarge, or to find edges in
+        if isinstance(listed := body.get(name), list):
+            yield len(listed)
 
 
 def _whole(value: object) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -153,6 +154,9 @@ def _in_part(
 ) -> Prepared:
     """Picture and mask at the picture's own size. That of the request is the size at which the part is drawn."""
     mask = _matched(_decode(context, sent[1]), image)
+    stored, most = len(sent) * image.size[0] * image.size[1], _TOGETHER * context.settings.input_max_pixels
+    if len(sent) > _TOGETHER and stored > most:  # controls are scaled to the whole picture
+        raise _invalid("inputs", f"would have {stored:,} pixels at the size of the image; at most {most:,} are allowed")
     names = slots(each.role for each in sent)
     ready = [
         _ready(name, decoded, each, image.size)
@@ -206,7 +210,8 @@ def _decode_whole(context: AppContext, sent: _Sent) -> Decoded:
     from app.files.inputs import UnusablePicture, decode_whole
 
     try:
-        return decode_whole(sent.data, max_pixels=context.settings.input_max_pixels)
+        most = min(context.settings.input_max_pixels, context.settings.max_pixels or sys.maxsize)
+        return decode_whole(sent.data, max_pixels=most)  # what is larger could not be enlarged anyway
     except UnusablePicture as problem:
         raise _invalid(sent.role, str(problem)) from None
 

@@ -11,6 +11,7 @@ from app.services.context import AppContext
 from app.services.media import gallery
 
 _LARGEST_KEPT = 2_000_000  # bytes
+_small: LRUCache[tuple[str, int], bytes] = LRUCache(32)  # by checksum and most bytes
 _newest: LRUCache[tuple[bytes, PictureFormat, int], bytes] = LRUCache(16)
 
 
@@ -38,5 +39,10 @@ def small_webp(context: AppContext, output: Output, most_bytes: int) -> bytes:
     ImageNotFound."""
     from app.files.images import webp_within
 
-    content = gallery.open_file(context, output, thumbnail=output.media != "image").read_bytes()
-    return webp_within(content, most_bytes)
+    key = output.sha256, most_bytes
+    path = gallery.open_file(context, output, thumbnail=output.media != "image")
+    made = _small.get(key)
+    if made is None:
+        made = webp_within(path.read_bytes(), most_bytes)
+        _small.put(key, made)
+    return made

@@ -169,11 +169,10 @@ class JobStore:
         found: list[Job] = []
         with self._database.read() as connection:
             for status in set(statuses):  # one query each: it reads the end of an index, however rare the status is
-                newest = select(jobs.c.seq).where(_in_status(status)).order_by(jobs.c.seq.desc()).limit(limit)
+                wanted = _in_status(status) if client_id is None else _of_client(client_id, status)
+                newest = select(jobs.c.seq).where(wanted).order_by(jobs.c.seq.desc()).limit(limit)
                 if before_seq is not None:
                     newest = newest.where(jobs.c.seq < before_seq)
-                if client_id is not None:
-                    newest = newest.where(_of_client(client_id, status))
                 found += map(job_from_row, connection.execute(select(jobs).where(jobs.c.seq.in_(newest))))
         return sorted(found, key=lambda job: job.seq, reverse=True)[:limit]
 
@@ -311,9 +310,12 @@ def _in_status(status: JobStatus) -> ColumnElement[bool]:
 
 
 def _of_client(client_id: str, status: JobStatus) -> ColumnElement[bool]:
-    """The condition as the partial indexes by client spell it."""
+    """The same for one client, as the partial indexes by client spell it: without what those of all clients say, which
+    SQLite would take for some widths of the table."""
     own = jobs.c.client_id == client_id
-    return and_(own, UNSUCCESSFUL) if status.terminal else own
+    if status.terminal:
+        return and_(own, UNSUCCESSFUL, jobs.c.status == status.value)
+    return and_(own, _in_status(status))
 
 
 def _find(connection: Connection, job_id: str) -> Job:

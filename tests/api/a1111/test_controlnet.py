@@ -141,3 +141,15 @@ def test_clients_look_around(client):
     ):
         answer = client.post("/controlnet/detect", json={**body, **wrong})
         assert (answer.status_code, answer.json["error"]) == (400, code), answer.text
+
+
+def test_names_and_units_without_end_cost_nothing(app):
+    from app.api.a1111.controlnet import control_inputs
+
+    catalog = app.extensions["cyberimage"].context.catalog
+    units = [{"image": "x", "model": " " * 100_000 + "x"}, {"image": "x", "model": "edges [d14c016b]"}]
+    notes: list[str] = []
+    found = list(control_inputs({"controlnet": {"args": units + [{}] * 100_000}}, catalog, notes))
+    assert [one["model"] for one in found] == ["edges"]
+    assert len(notes) <= 20
+    assert all(len(note) < 200 for note in notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import uuid
 
 import jsonschema
 import pytest
@@ -217,6 +218,9 @@ def test_pictures_stay_within_what_programs_take(context, monkeypatch):
 
 class _Output:
     media = "image"
+
+    def __init__(self) -> None:
+        self.sha256 = uuid.uuid4().hex
 
 
 class _File:

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ class Safety:
         self.prepare(spec)
         started = time.perf_counter()
         check, policy = self._checkers[name], self._policy(spec)
-        flags = check([image.pixels[:, :, :3] for image in generation.images]) if generation.images else ()
+        flags = _flagged(check, generation.images)
         pairs = zip(generation.images, flags, strict=True)
         images = [_apply_to_image(image, flagged, policy) for image, flagged in pairs]
         videos = [_apply_to_video(video, check, policy) for video in generation.videos]
@@ -124,6 +125,23 @@ class Safety:
 def _fetch(repo: str, *, local_files_only: bool) -> Path:
     with plain_names_only():
         return Path(snapshot_download(repo, allow_patterns=[*_FILES, *_PARTS], local_files_only=local_files_only))
+
+
+def _flagged(check: Checker, images: Sequence[GeneratedImage]) -> list[bool]:
+    """Of each image whether the checker flags it; one with transparent parts also on white and on black, since it is
+    not known on what it will be seen."""
+    views = [_views(image.pixels) for image in images]
+    found = iter(check([pixels for each in views for pixels in each]) if images else ())
+    return [max(list(islice(found, len(each)))) for each in views]
+
+
+def _views(pixels: Pixels) -> list[Pixels]:
+    colors = pixels[:, :, :3]
+    if pixels.shape[2] == 3:
+        return [colors]
+    alpha = pixels[:, :, 3:].astype(np.float32) / 255
+    grounds = [(colors * alpha + ground * (1 - alpha)).astype(np.uint8) for ground in (0.0, 255.0)]
+    return [colors, *grounds]
 
 
 def _apply_to_image(image: GeneratedImage, flagged: bool, policy: SafetyPolicy) -> GeneratedImage:

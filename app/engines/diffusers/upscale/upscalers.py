@@ -104,7 +104,7 @@ class Upscalers:
         Raises Cancelled, OutOfMemory and GenerationError.
         """
         enlargement.check()
-        if is_resampling(spec):
+        if is_resampling(spec) or (size[0] <= pixels.shape[1] and size[1] <= pixels.shape[0]):
             enlargement.begin(1)
             made = resampled(pixels, size)
             enlargement.after_tile()

@@ -61,7 +61,7 @@ jobs = Table(
     Column("webhook_url", Text),
     Column("overtaken_at", Double),  # since when, as the first job, it has been overtaken by jobs of loaded models
     Column("request_id", String(64)),  # of the request that submitted it, for the log
-    Column("traceparent", String(55)),  # of that request, to be passed on
+    Column("traceparent", Text),  # of that request, to be passed on
     Column("vram_peak_bytes", BIG),
     Column("lane", String(8), nullable=False, server_default="local"),
     Column("safety_filter_result", String(8)),  # when COMPLETED

@@ -30,7 +30,7 @@ webhook_deliveries = Table(
     Column("error", Text),
     Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
     Column("endpoint", String(32), nullable=False, server_default=""),
-    Column("traceparent", String(55)),
+    Column("traceparent", Text),
     CheckConstraint("state IN ('PENDING','DELIVERED','DEAD')", name="state"),
     sqlite_autoincrement=True,
 )

@@ -16,5 +16,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column('jobs', sa.Column('traceparent', sa.String(length=55), nullable=True))
-    op.add_column('webhook_deliveries', sa.Column('traceparent', sa.String(length=55), nullable=True))
+    op.add_column('jobs', sa.Column('traceparent', sa.Text(), nullable=True))
+    op.add_column('webhook_deliveries', sa.Column('traceparent', sa.Text(), nullable=True))

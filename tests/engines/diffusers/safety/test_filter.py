@@ -9,9 +9,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from app.core.safety import SafetyResult
-from app.engines.base import EngineSettings
+from app.engines.base import EngineSettings, GeneratedImage
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.diffusers.safety.filter import blurred
+from app.engines.diffusers.safety.filter import _flagged, blurred
 from app.errors import ContentBlocked, ModelUnavailable
 from tests.engines.diffusers.generate.control import Recorder
 from tools.tiny_models.safety import ALWAYS, NEVER, clip_checker, label_checker
@@ -136,3 +136,18 @@ def test_labels_that_say_nothing(draw, tmp_path) -> None:
 def test_a_blurred_picture_keeps_its_size() -> None:
     for shape in ((64, 48, 3), (8, 200, 3), (4, 4, 3)):
         assert blurred(np.zeros(shape, np.uint8)).shape == shape
+
+
+def test_what_transparency_hides_is_checked_on_white_and_on_black():
+    seen = []
+
+    def check(pictures):
+        seen.extend(pictures)
+        return [bool((pixels[0, 0] == 0).all()) for pixels in pictures]
+
+    hidden = np.full((8, 8, 4), 255, np.uint8)
+    hidden[0, 0, 3] = 0  # black on black only
+    plain = np.full((8, 8, 3), 255, np.uint8)
+    assert _flagged(check, [GeneratedImage(hidden, 1), GeneratedImage(plain, 2)]) == [True, False]
+    assert len(seen) == 4
+    assert all(pixels.shape == (8, 8, 3) for pixels in seen)

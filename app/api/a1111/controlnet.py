@@ -118,7 +118,7 @@ def _processor(module: str) -> str | None:
 
 class DetectBody(Open):
     controlnet_module: str = Field(default="none", max_length=100)
-    controlnet_images: list[str] = Field(default_factory=list, max_length=MOST_CONTROLS)
+    controlnet_images: list[str] = Field(default_factory=list, description=f"At most {MOST_CONTROLS}.")
 
 
 @api.get("/controlnet/version", access=Access.USER, budget="read", responses=answers(ControlVersion))
@@ -153,6 +153,9 @@ def controlnet_detect(body: DetectBody) -> Detected:
     if processor is None:
         message = f"there is no module {body.controlnet_module[:60]!r} here"
         raise InvalidRequest(f"{message}.", errors=[FieldError("controlnet_module", message)])
+    if len(body.controlnet_images) > MOST_CONTROLS:  # not in the schema: empty parts of a form do not count
+        message = f"has {len(body.controlnet_images)} pictures; at most {MOST_CONTROLS} are allowed"
+        raise InvalidRequest(f"controlnet_images {message}.", errors=[FieldError("controlnet_images", message)])
     here, client = app_context(), client_id()
     made = [preprocessed(here, picture, processor, client_id=client) for picture in body.controlnet_images]
     return Detected(images=[base64.b64encode(png).decode() for png in made], info="Success")

@@ -77,7 +77,8 @@ def test_loading_peaks_as_planned(wide, tiny, stored, loaded, cast, least_megaby
         assert child.stdout.read().split() == ["loaded", "FluxPipeline"]
     peak = highest - before
     assert int(planned) >= least_megabytes * MEGABYTE
-    assert peak == pytest.approx(int(planned), rel=0.1, abs=NOISE)
+    assert peak <= 1.1 * int(planned) + NOISE
+    assert peak >= 0.8 * int(planned) - NOISE  # on a busy machine the top may pass between two looks
 
 
 def allocated(pid: int) -> int | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -76,12 +76,9 @@ def submit(
     EmbeddingIncompatible, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored then.
     """
     settings = context.settings
-    idempotency = None
-    if idempotency_key is not None:
-        idempotency = IdempotencyKey(idempotency_key, request_digest(asked, priority, webhook_url))
-        earlier = context.jobs.first_answer(client_id, idempotency)
-        if earlier is not None:  # accepted already: limits for new jobs do not apply
-            return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    idempotency = keyed(idempotency_key, lambda: request_digest(asked, priority, webhook_url))
+    if (earlier := earlier_submission(context, client_id, idempotency)) is not None:
+        return earlier
     spec = known_spec(context, context.catalog.get(asked.model_id))
     screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars, drawn_seed=_draw_seed())
@@ -128,13 +125,10 @@ def submit_remote(
     Raises what `submit` does, ProviderError if the model's schema cannot be fetched, and ModelUnavailable without a
     provider.
     """
-    idempotency = None
-    if idempotency_key is not None:
-        asked = json.dumps([media, model, input, priority, webhook_url or "", source_image_id], sort_keys=True)
-        idempotency = IdempotencyKey(idempotency_key, hashlib.sha256(asked.encode()).hexdigest())
-        earlier = context.jobs.first_answer(client_id, idempotency)
-        if earlier is not None:
-            return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    asked = [media, model, input, priority, webhook_url or "", source_image_id]
+    idempotency = keyed(idempotency_key, lambda: hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest())
+    if (earlier := earlier_submission(context, client_id, idempotency)) is not None:
+        return earlier
     ready = prepare_remote(
         context,
         models,
@@ -160,6 +154,19 @@ def submit_remote(
         idempotency=idempotency,
         request_id=request_id,
     )
+
+
+def keyed(key: str | None, digest: Callable[[], str]) -> IdempotencyKey | None:
+    """The Idempotency-Key of a request with the `digest` of what it asks for; None without a key."""
+    return None if key is None else IdempotencyKey(key, digest())
+
+
+def earlier_submission(context: AppContext, client_id: str, idempotency: IdempotencyKey | None) -> Submission | None:
+    """The first answer to a request that is repeated: it was accepted, so the limits for new jobs do not apply. Raises
+    IdempotencyConflict."""
+    if idempotency is None or (earlier := context.jobs.first_answer(client_id, idempotency)) is None:
+        return None
+    return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
 
 
 def store(

@@ -14,11 +14,10 @@ from app.core.tasks import UPSCALE
 from app.core.upscaling import Upscale, upscaled_size
 from app.errors import FieldError, InvalidImage, InvalidRequest
 from app.services.context import AppContext
-from app.services.jobs.submit import Submission, refuse_when_no_room, store
+from app.services.jobs.submit import Submission, earlier_submission, keyed, refuse_when_no_room, store
 from app.services.media.input_images import WholePictures, read_whole, usable_image
 from app.services.models.upscalers import find_upscaler
 from app.services.webhooks.signing import check_url
-from app.store.queue.idempotency import IdempotencyKey
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,9 @@ def upscale(
     Raises InvalidRequest, InvalidImage, UnknownModel, IdempotencyConflict, QueueFull or DiskFull; nothing is stored
     then.
     """
-    idempotency = None
-    if idempotency_key is not None:
-        idempotency = IdempotencyKey(idempotency_key, _digest(order, priority, webhook_url))
-        earlier = context.jobs.first_answer(client_id, idempotency)
-        if earlier is not None:
-            return Submission(earlier.job_id, earlier.position, earlier.warnings, is_new=False)
+    idempotency = keyed(idempotency_key, lambda: _digest(order, priority, webhook_url))
+    if (earlier := earlier_submission(context, client_id, idempotency)) is not None:
+        return earlier
     spec = find_upscaler(context, order.model, "model", drawn_by=order.drawn_by)
     if webhook_url is not None:
         check_url(context, webhook_url)

@@ -40,13 +40,14 @@ class Service:
 
 
 @contextmanager
-def running(*command: str, **environment: str) -> Iterator[Service]:
-    """Start `command` (default: run.py with one worker) in a fresh folder; stop it by its own process id."""
+def running(*command: str, root: Path = ROOT, **environment: str) -> Iterator[Service]:
+    """Start `command` (default: run.py with one worker) of the tree `root`, with a fresh folder; stop it by its own
+    process id."""
     with tempfile.TemporaryDirectory(prefix="cyberimage-bench-") as name:
         folder, port = Path(name), free_port()
         process = subprocess.Popen(
             [sys.executable, *(command or ("run.py", "--workers", "1"))],
-            cwd=ROOT,
+            cwd=root,
             env={**os.environ, **place_environment(folder, port), **environment},
             stderr=(folder / "stderr").open("wb"),
         )

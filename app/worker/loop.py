@@ -25,11 +25,12 @@ from app.services.ops.reload import reload_settings
 from app.store.queue.workers import WorkerReport
 from app.worker.device import Device, DeviceTest, describe
 from app.worker.executor import InlineExecutor, JobExecutor
+from app.worker.finalizer import JobFinalizer, to_public_error
 from app.worker.heartbeat import Heartbeat
 from app.worker.job_log import MetricsBuffer
 from app.worker.model_commands import IdleModels, ModelCommands
 from app.worker.refusals import Refusals
-from app.worker.runner import Runner, to_public_error
+from app.worker.runner import Runner
 from app.worker.running_job import RunningJob
 from app.worker.warmup import Warmup
 from app.worker.watchdog import Watchdog, time_limit, unlimited
@@ -78,14 +79,15 @@ class Worker:
         self._idle = IdleModels(lambda: context.settings.model_idle_seconds)
         self._heartbeat = Heartbeat(context, self._report, self._counts)
         self._watchdog = Watchdog(self._heartbeat.jobs)
+        self._finalizer = JobFinalizer(context, self._heartbeat, self._counts, self._refusals)
         self._runner = Runner(
             context,
             self._heartbeat,
             self._engine_of,
+            self._finalizer,
             self._counts,
             limit=time_limit if lane == "local" else unlimited,
             device=self._device,
-            refusals=self._refusals,
         )
         self._commands = ModelCommands(context, self.id, self._draining, self._engine_of, self._engines)
         self._loading = False
@@ -121,9 +123,9 @@ class Worker:
             self._starting = False
             self._heartbeat.request_beat()
             log.info("Worker %s is ready on %s", self.id, self._kind)
-            while not self._draining.is_set() and not self._runner.must_recycle:
+            while not self._draining.is_set() and not self._finalizer.must_recycle:
                 ran = self._executor.has_room(self._context.settings.worker_poll_seconds) and self._run_next()
-                if self._runner.must_recycle:  # its device may be broken: no more calls
+                if self._finalizer.must_recycle:  # its device may be broken: no more calls
                     break
                 self._unload_idle()
                 if self._lane == "local":  # remote models have no memory to load into
@@ -138,7 +140,7 @@ class Worker:
         finally:
             listener.close()
             self._shut_down()
-        return self._runner.must_recycle
+        return self._finalizer.must_recycle
 
     def reload(self) -> None:
         """Apply changed settings. Like `stop`, not to be called from a signal handler."""
@@ -160,7 +162,7 @@ class Worker:
     @property
     def device_failed(self) -> bool:
         """Whether the device failed in this process, which must then use it no more, not even to free its memory."""
-        return self._runner.device_failed
+        return self._finalizer.device_failed
 
     def _wait_for_device(self) -> None:
         if self._device is not None:
@@ -177,14 +179,16 @@ class Worker:
         if error is not None and device is not None:
             log.error("The device failed while models were loaded (PRELOAD)", exc_info=error)
             device.record(None, describe(error))
-            self._runner.note_device_failure()
+            self._finalizer.note_device_failure()
             return
         self._update_resident()
         for model_id in _ready_ids(self._resident):
             self._idle.used(model_id)
 
     def _run_next(self) -> bool:
-        if self._runner.storage_pause.holds() or self._draining.is_set():  # `stop` freed the slot that was waited for
+        if (
+            self._finalizer.storage_pause.holds() or self._draining.is_set()
+        ):  # `stop` freed the slot that was waited for
             return False
         try:
             only = self._refusals.claimable() if self._refusals is not None else None
@@ -228,7 +232,7 @@ class Worker:
             self._runner.run_merged(claims)
         for model_id in claims[0].request.models_used:
             self._idle.used(model_id)
-        if not self._runner.device_failed:
+        if not self._finalizer.device_failed:
             self._update_resident()
 
     def _run_model_command(self, *, busy: bool) -> bool:
@@ -262,12 +266,12 @@ class Worker:
             if self._device is not None and self._device.blames(error):
                 log.error("The device failed: %s %s", request.action.value, request.model_id, exc_info=error)
                 self._device.record(None, describe(error))
-                self._runner.note_device_failure()
+                self._finalizer.note_device_failure()
                 requests.release(request)
                 return
             known = to_public_error(error, {})
             log.error("Could not %s %s: %s", request.action.value, request.model_id, known.detail)
-            self._runner.must_recycle |= isinstance(known, OutOfMemory)
+            self._finalizer.must_recycle |= isinstance(known, OutOfMemory)
             self._update_resident()
             requests.failed(request, known)
             return

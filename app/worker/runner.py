@@ -1,20 +1,16 @@
-"""Runs claimed jobs: calls the engine, passes the result to the publisher, ends every failure with its status."""
+"""Runs claimed jobs: calls the engine, and passes the result to the publisher or the failure to the finalizer."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TypeVar
 
-from app.core.backoff import Backoff
 from app.core.catalog import ModelSpec
-from app.core.faults import is_out_of_memory
-from app.core.job import Claim, JobStatus, Phase
+from app.core.job import Claim, Phase
 from app.core.memory_use import MemoryChange, MemoryUse
 from app.core.request import spec_for
 from app.core.rerun import RerunOf, differences
@@ -23,31 +19,21 @@ from app.engines.base import Engine, Generation, MeasuringEngine, MergingEngine,
 from app.errors import (
     Cancelled,
     CyberImageError,
-    DatabaseUnavailable,
-    DeviceFailed,
-    GenerationError,
-    GenerationTimeout,
-    GpuRequired,
     LeaseLost,
-    MediaUnavailable,
-    NoRoom,
-    OutOfMemory,
 )
 from app.monitoring.resources import rss_bytes
 from app.monitoring.tracing import using
 from app.services.context import AppContext
 from app.services.media.publish import Clip, GenerationResult, Picture
 from app.services.remote.requests import with_admitted_pictures
-from app.store.queue.claims import BACKOFF_DOUBLINGS, BACKOFF_SECONDS
 from app.worker import job_log
 from app.worker.device import Device
+from app.worker.finalizer import JobFinalizer, to_public_error
 from app.worker.heartbeat import Heartbeat
 from app.worker.inputs import read_inputs
 from app.worker.job_log import MetricsBuffer
 from app.worker.publisher import Finished, Publisher
-from app.worker.refusals import Refusals
 from app.worker.running_job import MergedJob, RunningJob, StopReason
-from app.worker.storage_pause import StoragePause
 from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")
@@ -56,32 +42,29 @@ Made = TypeVar("Made")
 
 
 class Runner:
-    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline; `device` and `refusals` are
-    None in the remote lane. `must_recycle` is set when this process should be replaced."""
+    """`engine_of` returns a model's engine; `limit` enforces a job's hard deadline; `device` is None in the remote
+    lane."""
 
     def __init__(
         self,
         context: AppContext,
         heartbeat: Heartbeat,
         engine_of: Callable[[ModelSpec], Engine],
+        finalizer: JobFinalizer,
         counts: MetricsBuffer,
         limit: Callable[[RunningJob], AbstractContextManager[None]] = time_limit,
         device: Device | None = None,
-        refusals: Refusals | None = None,
     ) -> None:
         self._context = context
         self._heartbeat = heartbeat
+        self._finalizer = finalizer
         self._counts = counts
         self._engine_of = engine_of
         self._limit = limit
         self._device = device
-        self._refusals = refusals
-        self._publisher = Publisher(context, self.end_job)
+        self._publisher = Publisher(context, finalizer.end)
         self._publisher.start()
         self._merging_disabled: set[str] = set()  # models whose merged call failed or timed out
-        self.storage_pause = StoragePause(context.images)
-        self.must_recycle = False
-        self.device_failed = False
 
     def run(self, claim: Claim) -> None:
         """Run the job; its publication may be pending when this returns."""
@@ -91,7 +74,7 @@ class Runner:
         try:
             made = self._generate(job)
         except Exception as error:  # noqa: BLE001 - the job must end with a status
-            self.end_job(job, self._attributed(job, error))
+            self._finalizer.end(job, self._attributed(job, error))
             return
         if self._device is not None:
             self._device.drew()
@@ -132,10 +115,6 @@ class Runner:
         """Return a job that was not started to the queue."""
         self._release(RunningJob(claim))
 
-    def note_device_failure(self) -> None:
-        """This process must end without another use of its device."""
-        self.must_recycle = self.device_failed = True
-
     def finish(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for pending publications."""
         self._publisher.finish(timeout)
@@ -160,8 +139,9 @@ class Runner:
     def _partly_finished(self, job: RunningJob, generation: Generation) -> GenerationResult:
         """The pictures that were finished in time, with a warning about those that were not."""
         request, made = job.claim.request, len(generation.images) + len(generation.videos)
+        seconds = self._context.settings.job_timeout_seconds
         missing = (
-            f"Only {made} of {request.num_images} were finished within {self._job_seconds:g} seconds"
+            f"Only {made} of {request.num_images} were finished within {seconds:g} seconds"
             f" (JOB_TIMEOUT_SECONDS). For the others ask again with seed {request.seed + made}."
         )
         log.warning("%s", missing, extra=job_log.log_context(job))
@@ -215,7 +195,7 @@ class Runner:
                 raise result
             self._publish(job, self._finished(job, result))
         except (CyberImageError, Cancelled) as error:
-            self.end_job(job, error)
+            self._finalizer.end(job, error)
 
     def _end_merged_call(self, jobs: Sequence[MergedJob], error: Exception) -> None:
         """Requeue the remaining jobs of a merged call that raised `error`."""
@@ -223,7 +203,7 @@ class Runner:
             failed = self._attributed(jobs[0], error)
             for job in jobs:
                 if not job.ended:
-                    self.end_job(job, failed)
+                    self._finalizer.end(job, failed)
             return
         model_id, left = jobs[0].claim.request.model_id, [job for job in jobs if not job.ended]
         if any(job.stop_reason is StopReason.EXPIRED for job in jobs):
@@ -238,11 +218,11 @@ class Runner:
             self._release(job)
 
     def _end_stopped(self, job: RunningJob) -> None:
-        self.end_job(job, Cancelled())
+        self._finalizer.end(job, Cancelled())
 
     def _release(self, job: RunningJob) -> None:
         job.stop(StopReason.DRAINING)
-        self.end_job(job, Cancelled())
+        self._finalizer.end(job, Cancelled())
 
     def _attributed(self, job: RunningJob, error: Exception) -> Exception:
         """`error` as DeviceFailed when not the job is to blame."""
@@ -253,131 +233,9 @@ class Runner:
         job.report(Phase.SAVING, job.claim.request.steps_run)
         self._publisher.put(Finished(job, made))
 
-    def end_job(self, job: RunningJob, error: BaseException | None) -> None:
-        """Write the job's end as `error` says (None: it was published), and stop renewing its lease."""
-        job.trace.end(error)
-        try:
-            self._end(job, error)
-        except LeaseLost:
-            log.warning("The lease was lost; the job belongs to another worker now", extra=job_log.log_context(job))
-        except DatabaseUnavailable as unreachable:  # the lease will run out, and the job is rescued
-            log.error("The job's end could not be written: %s", unreachable.detail, extra=job_log.log_context(job))
-        finally:
-            self._heartbeat.remove(job)
-            self._drop_preview(job)
-            self._context.notifications.publish("news", job.claim.job_id)
-
-    def _drop_preview(self, job: RunningJob) -> None:
-        if job.had_preview:
-            with contextlib.suppress(DatabaseUnavailable):  # maintenance does it later
-                self._context.previews.remove(job.claim.job_id)
-
-    def _end(self, job: RunningJob, error: BaseException | None) -> None:
-        claims, claim = self._context.claims, job.claim
-        if error is None:
-            self._completed(job)
-        elif isinstance(error, LeaseLost) or job.stop_reason is StopReason.LOST:
-            raise LeaseLost(claim.job_id)
-        elif isinstance(error, DeviceFailed):
-            self._interrupt(job, error)
-        elif isinstance(error, Cancelled) and job.stop_reason in _release_reasons(job):
-            claims.release(claim)
-            log.info("Returned to the queue", extra=job_log.log_context(job))
-        elif isinstance(error, Cancelled) and job.stop_reason is StopReason.EXPIRED:
-            self._fail(job, self._timeout_of(job))
-        elif isinstance(error, Cancelled):
-            claims.cancelled(claim)
-            self._note_end(job, "cancelled")
-        else:
-            self._fail(job, error)
-
-    @property
-    def _job_seconds(self) -> float:
-        return self._context.settings.job_timeout_seconds
-
-    def _timeout_of(self, job: RunningJob) -> GenerationTimeout:
-        if job.drawing:
-            return GenerationTimeout(f"The job took longer than {self._job_seconds:g} seconds (JOB_TIMEOUT_SECONDS).")
-        seconds = self._context.settings.load_timeout_seconds
-        return GenerationTimeout(
-            f"Loading the model took longer than {seconds:g} seconds (LOAD_TIMEOUT_SECONDS)."
-            " What was downloaded is kept: send the job again."
-        )
-
-    def _fail(self, job: RunningJob, error: BaseException) -> None:
-        claim, known = job.claim, to_public_error(error, job_log.log_context(job))
-        self.must_recycle |= isinstance(known, OutOfMemory)
-        if isinstance(known, (NoRoom, GpuRequired)) and self._leave_to_others(job, known):
-            return
-        passing = isinstance(known, DatabaseUnavailable) or (isinstance(known, GenerationError) and known.transient)
-        counted = not isinstance(known, GenerationError) or known.counted
-        transient = passing and (claim.attempt < claim.max_attempts or not counted)
-        pause = (known.retry_after or _backoff(claim.attempt)) if transient else None
-        if isinstance(known, MediaUnavailable):
-            self.storage_pause.failed()
-        status = self._context.claims.fail(claim, known, retry_in=pause, counted=counted)
-        log.log(
-            logging.WARNING if transient else logging.ERROR,
-            "Attempt %s of %s ended with %s, now %s: %s",
-            claim.attempt,
-            claim.max_attempts,
-            known.code,
-            status.value,
-            known.detail,
-            extra=job_log.log_context(job),
-        )
-        if status is JobStatus.FAILED:
-            self._note_end(job, known.code)
-
-    def _leave_to_others(self, job: RunningJob, refusal: CyberImageError) -> bool:
-        """Return a job to the queue whose model this device cannot run, uncounted; False if no other worker may run it.
-
-        Each device refuses a model once, and then leaves its jobs alone: so the job comes back here only when all have
-        refused it, or when a refusal has expired."""
-        claim = job.claim
-        if self._refusals is None or not self._refusals.add(claim.request.model_id):
-            return False
-        self._context.claims.release(claim)
-        self._context.notifications.publish("work")
-        log.warning("Left to another worker: %s", refusal.detail, extra=job_log.log_context(job))
-        return True
-
-    def _interrupt(self, job: RunningJob, error: DeviceFailed) -> None:
-        self.note_device_failure()
-        status = self._context.claims.interrupt(job.claim, error)
-        log.error("Given back, now %s: %s", status.value, error.detail, extra=job_log.log_context(job))
-        if status is JobStatus.FAILED:
-            self._note_end(job, error.code)
-
-    def _completed(self, job: RunningJob) -> None:
-        request = job.claim.request
-        images, steps = job.made, job.made * request.steps_run
-        self._counts.completed(request.model_id, steps=steps, images=images, timings=job.timings)
-        if isinstance(job, MergedJob):
-            self._counts.merged(request.model_id)
-        self._note_end(job, "completed")
-
-    def _note_end(self, job: RunningJob, outcome: str) -> None:
-        job_log.log_ended(job, outcome, show_prompt=self._context.settings.log_prompts)
-
 
 def _vram_bytes(engine: Engine) -> int | None:
     return engine.vram_bytes() if isinstance(engine, MeasuringEngine) else None
-
-
-def _release_reasons(job: RunningJob) -> Sequence[StopReason]:
-    """Stop reasons after which the job is requeued. A merged job also when late: alone it might be in time."""
-    return (StopReason.DRAINING, StopReason.EXPIRED) if isinstance(job, MergedJob) else (StopReason.DRAINING,)
-
-
-def to_public_error(error: BaseException, context: Mapping[str, str]) -> CyberImageError:
-    """`error` as one that may be shown to users; an unexpected one is logged with `context` and replaced."""
-    if isinstance(error, CyberImageError):
-        return error
-    if is_out_of_memory(error):
-        return OutOfMemory("Memory ran out. Request smaller or fewer images.")
-    log.error("Unexpected error", exc_info=error, extra=context)
-    return GenerationError("The generation failed unexpectedly; the details are in the server's errors.log.")
 
 
 def _start_of(job: RunningJob) -> dict[str, float]:
@@ -405,9 +263,3 @@ def _to_made(generation: Generation, rerun_of: RerunOf | None) -> GenerationResu
             for video in generation.videos
         ],
     )
-
-
-def _backoff(attempt: int) -> float:
-    """Seconds before the next attempt: doubling, with jitter so that failures do not come back in step."""
-    longest = BACKOFF_SECONDS * 2**BACKOFF_DOUBLINGS
-    return Backoff(BACKOFF_SECONDS, longest, jitter=0.25).seconds(attempt, random.random())

@@ -13,8 +13,8 @@ from app.core.preload import Preload, parse_preload
 from app.engines.base import Engine, ImportingEngine
 from app.errors import Cancelled, ModelUnavailable
 from app.services.context import AppContext
+from app.worker.finalizer import to_public_error
 from app.worker.model_commands import LoadControl
-from app.worker.runner import to_public_error
 from app.worker.watchdog import time_limit
 
 log = logging.getLogger("cyberimage.worker")

@@ -26,6 +26,7 @@ from app.providers.calls import ProviderFault
 from app.services.jobs import cancel
 from app.services.media.publish import publish
 from app.worker.abandoned_predictions import AbandonedPredictions
+from app.worker.finalizer import JobFinalizer
 from app.worker.job_log import MetricsBuffer
 from app.worker.publisher import Finished
 from app.worker.runner import Runner
@@ -96,8 +97,8 @@ class _Heartbeat:
 
 
 class _Publisher:
-    def __init__(self, runner: Runner, world: World) -> None:
-        self._runner = runner
+    def __init__(self, finalizer: JobFinalizer, world: World) -> None:
+        self._finalizer = finalizer
         self._world = world
 
     def put(self, finished: Finished) -> None:
@@ -106,7 +107,7 @@ class _Publisher:
             publish(self._world.context, finished.job.claim, finished.made)
         except Exception as raised:  # noqa: BLE001 - as in app.worker.publisher
             error = raised
-        self._runner.end_job(finished.job, error)
+        self._finalizer.end(finished.job, error)
 
 
 class PredictionMachine(RuleBasedStateMachine):
@@ -132,14 +133,17 @@ class PredictionMachine(RuleBasedStateMachine):
         self.engine = ReplicateEngine(settings)
         self.engine._api = self.world  # type: ignore[assignment]
         self.sweeper = AbandonedPredictions(self.harness.context, self.engine)
+        heartbeat, counts = _Heartbeat(self.world), MetricsBuffer()
+        finalizer = JobFinalizer(self.harness.context, heartbeat, counts)  # type: ignore[arg-type]
         self.runner = Runner(
             self.harness.context,
-            _Heartbeat(self.world),
+            heartbeat,  # type: ignore[arg-type]
             lambda _: self.engine,
-            MetricsBuffer(),  # type: ignore[arg-type]
+            finalizer,
+            counts,
         )
         self.runner.finish(60)
-        self.runner._publisher = _Publisher(self.runner, self.world)  # type: ignore[assignment]
+        self.runner._publisher = _Publisher(finalizer, self.world)  # type: ignore[assignment]
         self.runner._limit = lambda _: contextlib.nullcontext()
 
     def _patch(self) -> None:

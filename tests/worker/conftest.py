@@ -39,7 +39,7 @@ def engine() -> FakeEngine:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shortens backoff and lease expiry to fractions of a second."""
-    monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr("app.worker.finalizer.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.services.ops.maintenance.EXPIRE_EVERY_SECONDS", 0.1)
 

@@ -51,7 +51,7 @@ def test_a_transient_error_is_retried_after_a_pause(harness: Harness, engine: Fa
 
 
 def test_other_jobs_run_while_a_retry_is_pending(harness: Harness, engine: FakeEngine, monkeypatch) -> None:
-    monkeypatch.setattr("app.worker.runner.BACKOFF_SECONDS", 100.0)
+    monkeypatch.setattr("app.worker.finalizer.BACKOFF_SECONDS", 100.0)
     engine.behaviours["unlucky"] = fails(ModelDownloadFailed("The hub did not answer."))
     harness.start(engine)
     unlucky, lucky = harness.submit("unlucky"), harness.submit("lucky")
@@ -72,7 +72,7 @@ def test_a_repeated_transient_error_uses_up_the_attempts(harness: Harness, engin
 
 
 def test_backoff_doubles_and_never_overflows() -> None:
-    from app.worker.runner import BACKOFF_SECONDS, _backoff
+    from app.worker.finalizer import BACKOFF_SECONDS, _backoff
 
     assert 0.75 * BACKOFF_SECONDS <= _backoff(1) <= 1.25 * BACKOFF_SECONDS
     assert 4 * 0.75 * BACKOFF_SECONDS <= _backoff(3) <= 4 * 1.25 * BACKOFF_SECONDS

@@ -6,12 +6,13 @@ import base64
 import contextlib
 from collections.abc import Iterator
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.a1111.bodies import TaskBody
 from app.api.a1111.clients import clients
 from app.api.a1111.errors import answers
 from app.api.http.openapi import blueprint
+from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.a1111 import Nothing, TaskProgress, WebuiProgress
 from app.api.security.client_identity import client_id
@@ -27,7 +28,7 @@ from app.services.media.reencode import reencoded
 api = blueprint("a1111_progress", "AUTOMATIC1111", "a1111")
 
 
-class ProgressQuery(BaseModel):
+class ProgressQuery(RequestModel):
     skip_current_image: bool = Field(default=False, description="true: without a preview.")
 
 

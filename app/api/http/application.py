@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response
@@ -28,6 +29,10 @@ class Application(OpenAPI):
             for method in rule.methods or ()
         }
         self.spec_json = complete(self.spec_json, forms)
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """`func`: no view and no hook is a coroutine, and Flask would look at 15 of them in every request."""
+        return func
 
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, tuple):

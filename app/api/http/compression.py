@@ -25,6 +25,8 @@ class _TextCompression(Compress):
         assert response is not None  # Flask's hooks get one
         if request.method not in ("GET", "HEAD") or response.mimetype not in self.compress_mimetypes_set:
             return response
+        if (response.content_length or _LEAST_BYTES) < _LEAST_BYTES:
+            return response
         if request.endpoint == "static":
             response.direct_passthrough = False
             response.make_sequence()  # read the file: it is small, and a stream would have no length

@@ -9,6 +9,7 @@ from flask_openapi3 import Tag
 from pydantic import AfterValidator, BaseModel, Field
 
 from app.api.http.problems import MEDIA_TYPE
+from app.api.http.request_model import RequestModel
 from app.api.routing import Routes
 from app.errors import CyberImageError, DeliveryNotFound, ImageNotFound, JobNotFound
 
@@ -107,7 +108,7 @@ class GenerationPath(BaseModel):
     )
 
 
-class SignedQuery(BaseModel):
+class SignedQuery(RequestModel):
     signed: bool = Field(
         default=False,
         description="1 = with `signed` URLs of its pictures and videos, which need no token for a while.",

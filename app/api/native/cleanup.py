@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.api.http.headers import request_id
 from app.api.http.openapi import blueprint, responses
+from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.server import CleanupBody
 from app.api.security.client_identity import client_id
@@ -24,7 +25,7 @@ log = logging.getLogger("cyberimage.api")
 _DRY_RUN = Field(default=False, description="1, or true in the body = only say what would be removed.")
 
 
-class CleanupQuery(BaseModel):
+class CleanupQuery(RequestModel):
     model_config = ConfigDict(extra="forbid")
 
     dry_run: bool = _DRY_RUN

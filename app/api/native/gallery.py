@@ -6,10 +6,11 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app.api.http.cursor import decode, encode
 from app.api.http.openapi import blueprint, responses
+from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.images import GalleryBody, VideosBody
 from app.api.security.client_identity import identity
@@ -43,7 +44,7 @@ Status = Annotated[
 ]
 
 
-class _Filter(BaseModel):
+class _Filter(RequestModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=50, ge=1, le=200)

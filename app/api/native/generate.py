@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.http.headers import request_id
 from app.api.http.openapi import blueprint, responses
+from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.jobs import Accepted, AcceptedResponse
 from app.api.security.client_identity import check_priority, client_id
@@ -49,7 +50,7 @@ class GenerateBody(GenerationInput):
     )
 
 
-class GenerateHeaders(BaseModel):
+class GenerateHeaders(RequestModel):
     idempotency_key: str | None = Field(
         default=None,
         alias="Idempotency-Key",

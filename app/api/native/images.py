@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from flask import Response, g, make_response, send_file
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.http import openapi
 from app.api.http.conditional import check_preconditions, conditional
 from app.api.http.headers import request_id
 from app.api.http.openapi import ImagePath, blueprint, responses
+from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.images import FavoriteBody, ImageMetadata
 from app.api.schemas.jobs import Accepted, AcceptedResponse, SignedUrls
@@ -42,7 +43,7 @@ _PART = openapi.file("A part of it, as asked for by `Range`.", "image/png", "vid
 _NO_PART = {"description": "There are no such bytes; `Content-Range` has their number."}
 
 
-class Signed(BaseModel):
+class Signed(RequestModel):
     """Parameters of a signed URL, which needs no token. They are checked before the view."""
 
     expires: str | None = Field(default=None, description="Of a signed URL: seconds since the epoch.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from flask import request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.http.openapi import blueprint, responses
+from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.server import HealthBody
 from app.api.server.context import api_context
@@ -14,7 +15,7 @@ from app.errors import InvalidRequest, NotFound, PayloadTooLarge, Unauthorized
 api = blueprint("provider_webhooks", "remote models")
 
 
-class Intent(BaseModel):
+class Intent(RequestModel):
     prediction: str | None = Field(
         default=None, pattern="^[0-9a-f]{32}$", description="Ours for it; it stands in the address that we gave."
     )

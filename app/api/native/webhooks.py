@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.api.http.openapi import DeliveryPath, blueprint, responses
+from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.webhooks import DeliveriesBody, DeliveryBody
 from app.api.security.client_identity import identity
@@ -19,7 +20,7 @@ from app.services.webhooks import signing
 api = blueprint("webhooks", "webhooks")
 
 
-class DeliveryFilter(BaseModel):
+class DeliveryFilter(RequestModel):
     model_config = ConfigDict(extra="forbid")
 
     job_id: str | None = Field(default=None, max_length=32, description="Only about this job.")

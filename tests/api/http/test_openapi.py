@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import get_type_hints
 
 import pytest
 from pydantic import BaseModel
 
 from app.api import openai, schemas, v1
+from app.api.http.request_model import RequestModel
 from app.api.native import generate
 from app.core.request import GenerationInput
 from app.core.response_body import ResponseBody
 from app.store.queue.workers import WorkerReport
 from tools import api_reference
 
+PARTS = {"query", "header", "form", "cookie"}
 PROBLEM = "application/problem+json"
 PICTURE = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="  # one pixel
@@ -45,6 +48,16 @@ def test_every_route_is_described(app):
         and not rule.websocket
     }
     assert served == described
+
+
+def test_no_request_makes_a_json_schema(app):
+    """flask-openapi3 asks for that of queries, headers and forms in every request: a RequestModel's is made once."""
+    views = [getattr(view, "__wrapped__", view) for view in app.view_functions.values()]
+    hints = [(name, hint) for view in views for name, hint in get_type_hints(view).items() if name in PARTS]
+    models = [model for _, model in hints]
+    assert {name for name, _ in hints} >= {"query", "header"}
+    assert [model for model in models if not issubclass(model, RequestModel)] == []
+    assert all(model.model_json_schema() is model.model_json_schema() for model in models)
 
 
 @pytest.fixture

@@ -23,10 +23,10 @@ def hurry() -> None:
     from app.services.media import publish
     from app.services.ops import maintenance, orphans
     from app.store.queue import lease_expiry
-    from app.worker import runner, storage_pause
+    from app.worker import finalizer, storage_pause
 
     lease_expiry.BACKOFF_SECONDS = 0.1
-    runner.BACKOFF_SECONDS = 0.1
+    finalizer.BACKOFF_SECONDS = 0.1
     publish.TRY_AGAIN_SECONDS = 0.1
     storage_pause.PAUSE = Backoff(first=0.1, longest=0.5)
     maintenance.EXPIRE_EVERY_SECONDS = 0.4

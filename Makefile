@@ -121,9 +121,9 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The browser tests drive the system's Chromium; without one they are skipped, loudly.
-.venv/browser: tools/install_chromium.sh tools/install_nginx.sh | .venv/dev-installed
+.venv/browser: tools/install_chromium.sh tools/install_proxies.sh | .venv/dev-installed
 	@tools/install_chromium.sh
-	@tools/install_nginx.sh
+	@tools/install_proxies.sh
 	@touch $@
 
 # Its time changes only when another GPU or driver is found: then the right build of torch is installed.

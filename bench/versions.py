@@ -129,7 +129,8 @@ def under_load(service: Service) -> dict[str, float]:
     asyncio.run(clients.run(LOAD_CLIENTS, LOAD_STREAMS, LOAD_SECONDS))
     tally = clients.tally
     if tally.broken or any(status >= 500 for status in tally.answers):
-        raise RuntimeError(f"failed under load: {dict(tally.answers)}, broken: {dict(tally.broken)}")
+        errors = (service.folder / "logs" / "errors.log").read_text()[-3000:]
+        raise RuntimeError(f"failed under load: {dict(tally.answers)}, broken: {dict(tally.broken)}\n{errors}")
     until_idle(service)
     where = f"load of {LOAD_CLIENTS} clients, {LOAD_STREAMS} streams: "
     return {

@@ -42,7 +42,8 @@ def new_service(tiny: Path, tmp_path: Path) -> Iterator[MakeService]:
 
 @pytest.fixture(scope="module")
 def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One running service, shared by the tests of a module."""
+    """One running service, shared by the tests of a module. Not by all: some kill its workers, and the supervisor waits
+    longer before each restart."""
     folder = tmp_path_factory.mktemp("service")
     processes = Processes(folder)
     running = Service(processes, folder, **models(tiny))
@@ -53,9 +54,9 @@ def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         processes.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def demo_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with default settings and the built-in model."""
+    """A service with default settings and the built-in model, shared by all tests that leave it as it is."""
     folder = tmp_path_factory.mktemp("docs")
     processes = Processes(folder)
     running = Service(processes, folder)

@@ -18,8 +18,9 @@ T = TypeVar("T")
 
 
 class once(Generic[T]):
-    """functools.cached_property as of Python 3.12. Before, one lock was shared by all objects of a class, so one
-    thread's computation blocked all other threads."""
+    """A property that is computed on first use: functools.cached_property without the lock that it has before Python
+    3.12, one for all objects of a class, so that one thread's computation blocks all others. Threads that compute it at
+    the same time get the value of the first one to end: one estimate must not see two states of the queue."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute = compute
@@ -28,8 +29,8 @@ class once(Generic[T]):
         self._name = name
 
     def __get__(self, instance: Any, owner: type) -> T:
-        value = instance.__dict__[self._name] = self._compute(instance)  # found before this descriptor next time
-        return value
+        value: T = instance.__dict__.setdefault(self._name, self._compute(instance))
+        return value  # found before this descriptor next time
 
 
 FORECAST_JOBS = 200  # jobs further back are assumed to take as long as the one estimated

@@ -169,3 +169,22 @@ def test_each_lane_is_dealt_out_to_its_own_workers() -> None:
     assert etas(view) == [10.0, 20.0]
     assert [view.eta(job, harness) for harness, job in enumerate(remote, start=1)] == [10.0, 20.0, 20.0]
     assert estimator(remote).eta(remote[0], 1) is None
+
+
+def test_threads_that_read_the_queue_at_the_same_time_see_one_queue() -> None:
+    """Otherwise one of them counts places in a queue that is longer than the one whose starts were computed."""
+    subject = estimator()
+    line = subject.line("local")
+    seen: list[object] = []
+
+    def read(**_: object) -> list[Job]:
+        if not seen:
+            seen.append(None)
+            seen[0] = line.waiting  # another thread, which is faster
+            return [waits()]
+        return [waits(), waits(), waits()]
+
+    line._context.jobs.waiting = read
+    slower = line.waiting
+    assert slower is seen[0] is line.waiting
+    assert subject.eta(waits(), position=4) == 40.0

@@ -1,0 +1,129 @@
+"""Starts nginx, HAProxy and Caddy as deploy/proxies configures them, but on a loopback port and without TLS."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from app.config import ROOT
+from tests.ports import free_port
+from tests.waiting import wait_until
+
+SAMPLES = ROOT / "deploy" / "proxies"
+_NGINX = """\
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {sample}
+}}
+"""
+
+
+class Proxy:
+    """`servers`: ports of the two API processes. `idle`: seconds after which it closes idle connections to them."""
+
+    program: str
+
+    def __init__(self, folder: Path, servers: tuple[int, int], *, idle: int = 60) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        with (folder / "said.txt").open("wb") as said:
+            command = self._prepare(servers, idle)
+            environment = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+            self._process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
+        wait_until(self._answers, f"{self.program} did not start: {self.said()}")
+
+    @classmethod
+    def found(cls) -> str | None:
+        return shutil.which(cls.program) or shutil.which(cls.program, path="/usr/sbin:/usr/local/sbin")
+
+    def said(self) -> str:
+        return (self.folder / "said.txt").read_text(errors="replace")[-3000:]
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait(30)
+
+    def _prepare(self, servers: tuple[int, int], idle: int) -> list[str]:
+        """Write the configuration and return the command."""
+        raise NotImplementedError
+
+    def _sample(self, name: str, servers: tuple[int, int], **replaced: str) -> str:
+        """The sample's text; each pattern that is replaced must be there."""
+        text = (SAMPLES / name).read_text()
+        for pattern, new in {"5050": str(servers[0]), "5051": str(servers[1]), **replaced}.items():
+            text, count = re.subn(pattern, lambda _, new=new: new, text, flags=re.MULTILINE)  # type: ignore[misc]
+            assert count, f"{name} has no {pattern}"
+        return text
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self.said()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Nginx(Proxy):
+    program = "nginx"
+
+    def _prepare(self, servers: tuple[int, int], idle: int) -> list[str]:
+        changes = {
+            "listen 443 ssl;": f"listen 127.0.0.1:{self.port};",
+            "^ *ssl_.*$": "",
+            "keepalive_timeout 60s;": f"keepalive_timeout {idle}s;",
+        }
+        sample = self._sample("nginx.conf", servers, **changes)
+        file = self.folder / "nginx.conf"
+        file.write_text(_NGINX.format(folder=self.folder, sample=sample))
+        return [str(self.found()), "-c", str(file), "-p", str(self.folder)]
+
+
+class HAProxy(Proxy):
+    program = "haproxy"
+
+    def _prepare(self, servers: tuple[int, int], idle: int) -> list[str]:
+        changes = {
+            "bind :443 ssl crt .*$": f"bind 127.0.0.1:{self.port}",
+            "/run/haproxy/admin.sock": str(self.folder / "admin.sock"),
+            "pool-purge-delay 50s": f"pool-purge-delay {idle}s",
+        }
+        file = self.folder / "haproxy.cfg"
+        file.write_text(self._sample("haproxy.cfg", servers, **changes))
+        return [str(self.found()), "-db", "-f", str(file)]
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """By name, what its statistics say of each server: `status` UP or DOWN, `check_status`, `check_code`, …"""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.folder / "admin.sock"))
+            connection.sendall(b"show stat\n")
+            with connection.makefile() as answer:
+                lines = answer.read().removeprefix("# ").splitlines()
+        return {row["svname"]: row for row in csv.DictReader(lines) if row["svname"].startswith("api")}
+
+
+class Caddy(Proxy):
+    program = "caddy"
+
+    def _prepare(self, servers: tuple[int, int], idle: int) -> list[str]:
+        changes = {"^images.example.org": f"http://127.0.0.1:{self.port}", "keepalive 60s": f"keepalive {idle}s"}
+        file = self.folder / "Caddyfile"
+        file.write_text("{\n\tadmin off\n}\n" + self._sample("Caddyfile", servers, **changes))
+        return [str(self.found()), "run", "--adapter", "caddyfile", "--config", str(file)]
+
+
+ALL = (Nginx, HAProxy, Caddy)

@@ -152,7 +152,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # what goes wrong is said in our words
     logging.getLogger("xformers").setLevel(logging.ERROR)
     print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
-    from app.engines.diffusers.load.auxiliaries import locate_auxiliary
+    from app.engines.diffusers.load.auxiliaries import locate_auxiliary, revision_of
     from app.engines.diffusers.load.hub import bound_hub_answers
     from app.engines.diffusers.load.preview_vae import fetch_preview_vae
     from app.engines.diffusers.load.sources import locate  # imports torch: seconds
@@ -165,7 +165,7 @@ def _fetch(context: AppContext, model_id: str) -> None:
     line = ProgressLine(spec.id, is_terminal=sys.stdout.isatty())
     try:
         if spec.is_auxiliary:
-            revision = locate_auxiliary(spec, engine, line).revision
+            revision = revision_of(locate_auxiliary(spec, engine, line))
         else:
             revision = locate(spec, engine, line).revision
             fetch_preview_vae(spec, engine, line)

@@ -24,11 +24,6 @@ from app.files import hub_cache
 from app.services.context import AppContext
 from app.services.models.capabilities import config_of, pipeline_class_of
 
-_NEVER = {
-    "lineart": "no line detector is published as .safetensors",
-    "pose": "no pose detector is published as .safetensors with what draws its skeletons",
-    "seg": "the colours that ControlNets know are those of a data set, which no detector has",
-}
 _CONTROL_MODELS: tuple[Kind, ...] = ("controlnet",)
 
 
@@ -105,7 +100,7 @@ def ids_for(base: Base, known: Sequence[KnownAuxiliary], role: str) -> list[str]
 def processors_of(known: Sequence[KnownAuxiliary]) -> list[str]:
     """The processors that can be asked for."""
     detected = (each.spec.options.detects for each in known)
-    return ["none", "canny", "tile", *dict.fromkeys(name for name in detected if name is not None)]
+    return ["none", "canny", "lineart", "tile", *dict.fromkeys(name for name in detected if name is not None)]
 
 
 def roles_of(base: Base, tasks: Sequence[Task], known: Sequence[KnownAuxiliary]) -> list[str]:
@@ -259,10 +254,6 @@ def _check_processor(known: Sequence[KnownAuxiliary], picture: InputChoice, fiel
     name = picture.processor
     if name is None or name in WEIGHTLESS:
         return
-    if name in _NEVER:
-        raise _invalid(
-            f"{field}.processor", f"cannot be {name} here: {_NEVER[name]}. Send the finished control picture"
-        )
     if not any(each.spec.options.detects == name for each in known):
         message = f'is {name}, which needs a model: add a MODEL_ line with {{"kind": "detector", "detects": "{name}"}}'
         raise InputModelUnavailable(

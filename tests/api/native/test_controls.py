@@ -233,7 +233,7 @@ def test_models_say_what_they_take(client):
     ]
     assert (auxiliaries["edges"]["kind"], auxiliaries["edges"]["family"]) == ("controlnet", "sd15")
     assert (auxiliaries["edges"]["available"], auxiliaries["edges"]["loaded"]) == (False, False)
-    assert listed["processors"] == ["none", "canny", "tile", "depth"]
+    assert listed["processors"] == ["none", "canny", "lineart", "tile", "depth"]
 
 
 def test_a_picture_of_another_client_is_no_control(send, context):

@@ -144,8 +144,15 @@ def test_an_edit_model_reads_references_itself(send, context):
         ([control(model="union")], "xl", "invalid_request", "inputs.0.mode", "pose, depth, scribble"),
         ([control(model="union", mode="repaint")], "xl", "invalid_request", "inputs.0.mode", "pose, depth"),
         ([control(model="edges", mode="canny")], "sd", "invalid_request", "inputs.0.mode", "edges is none"),
-        ([control(model="edges", processor="seg")], "sd", "invalid_request", "inputs.0.processor", "finished control"),
-        ([control(model="edges", processor="pose")], "sd", "invalid_request", "inputs.0.processor", "finished control"),
+        (
+            [control(model="edges", processor="seg")],
+            "sd",
+            "input_model_unavailable",
+            "inputs.0.processor",
+            '"detects": "seg"',
+        ),
+        ([control(model="edges", processor="pose")], "sd", "input_model_unavailable", "inputs.0.processor", '"pose"'),
+        ([control(model="edges", processor="depth")], "sd", "input_model_unavailable", "inputs.0.processor", "missing"),
         (
             [control(model="union", mode="canny"), control(model="xledges")],
             "xl",

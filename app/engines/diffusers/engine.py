@@ -21,6 +21,7 @@ import transformers
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
+from app.core.latent_modes import LATENT_MODES
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
@@ -332,6 +333,9 @@ class DiffusersEngine:
         batch_size, previews = self._batch_size(spec), self._previews(spec)
         if second is None:
             return draw(request, control, inputs, previews=previews, batch_size=batch_size)
+        if second.model in LATENT_MODES:
+            passes = TwoPasses(partial(draw, previews=previews), model.pipeline, spec, second, _no_pixels)
+            return passes.generate(request, control, inputs)
         upscaler, upscalers = self._settings.upscaler_of(second.model), self._upscalers
 
         def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -339,7 +343,7 @@ class DiffusersEngine:
 
         with upscalers.beside(spec):
             upscalers.load(upscaler, control)  # before anything is drawn: it may have to be downloaded, or be missing
-            passes = TwoPasses(partial(draw, previews=previews), spec, second, enlarge)
+            passes = TwoPasses(partial(draw, previews=previews), model.pipeline, spec, second, enlarge)
             made = passes.generate(request, control, inputs)
             return upscalers.with_versions(made, upscaler)
 
@@ -441,6 +445,10 @@ def _with_embeddings(embeddings: Sequence[Embedding], generation: Generation) ->
 
 def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation:
     return dataclasses.replace(generation, warnings=(*generation.warnings, *changes)) if changes else generation
+
+
+def _no_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    raise GenerationError("Latents are enlarged, not pixels.")
 
 
 def _form_note(spec: ModelSpec, form: str, request: GenerationRequest) -> str:

@@ -168,7 +168,7 @@ def test_png_info_of_nothing(client):
 
 def test_lists(client):
     assert {"title", "model_name", "filename"} <= set(client.get("/sdapi/v1/sd-models").json[0])
-    for path in ("sd-vae", "latent-upscale-modes", "hypernetworks", "face-restorers", "prompt-styles", "loras"):
+    for path in ("sd-vae", "hypernetworks", "face-restorers", "prompt-styles", "loras"):
         assert client.get(f"/sdapi/v1/{path}").json == []
     assert client.post("/sdapi/v1/refresh-checkpoints", json={}).json is None
     assert client.get("/sdapi/v1/memory").json["ram"]["total"] > 0

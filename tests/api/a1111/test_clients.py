@@ -155,7 +155,7 @@ def test_png_info_of_our_own_pictures_and_of_others(client, worker, submit):
     text.add_text("parameters", 'a cat\nNegative prompt: fog\nSteps: 20, Sampler: Euler a, Seed: 7, Note: "a, b"')
     Image.new("RGB", (8, 8)).save(buffer, "PNG", pnginfo=text)
     found = info_of(client, buffer.getvalue()).json["parameters"]
-    assert (found["Prompt"], found["Negative prompt"], found["Seed"], found["Note"]) == ("a cat", "fog", "7", '"a, b"')
+    assert (found["Prompt"], found["Negative prompt"], found["Seed"], found["Note"]) == ("a cat", "fog", "7", "a, b")
 
 
 def test_png_info_of_nothing(client):

@@ -223,6 +223,10 @@ def test_models_say_what_they_take(client):
     assert by_id["sd"]["control_models"] == ["depths", "edges"]
     assert by_id["sd"]["reference_models"] == ["ip", "ipplus"]
     assert by_id["xl"]["control_models"] == ["union", "xledges"]
+    assert {name: fit["answer"] for name, fit in by_id["xl"]["fits_with"].items()} == dict.fromkeys(
+        ("union", "xledges"),
+        "unknown",  # their weights are not here
+    )
     assert by_id["xl"]["roles"] == ["image", "mask", "control"]
     assert by_id["kontext"]["control_models"] == []
     assert by_id["fluxcanny"]["roles"] == ["image", "mask", "control"]

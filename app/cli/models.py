@@ -57,9 +57,9 @@ def list_models(as_json: bool) -> int:
             )
         for each in others:
             size = _gigabytes(each.bytes) if each.bytes else "-"
-            state = "here" if each.available else "partly" if each.bytes else "-"
+            presence = "here" if each.available else "partly" if each.bytes else "-"
             print(
-                f"{each.spec.id:<18} {each.spec.options.kind:<10} {state:<8} {size:>8}  {_beside(each):<20}"
+                f"{each.spec.id:<18} {each.spec.options.kind:<10} {presence:<8} {size:>8}  {_beside(each):<20}"
                 f" {_needs(context, each.spec):<8} {each.spec.source}: {each.spec.repo}"
             )
 

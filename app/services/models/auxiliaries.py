@@ -67,8 +67,8 @@ class Base:
 
 def known_auxiliary(context: AppContext, spec: ModelSpec) -> KnownAuxiliary:
     folders = list(_folders(context, spec.repo))
-    found = (files_in(folder, spec.options, lambda name: list(_folders(context, name))) for folder in folders)
-    here = next((files for files in found if files is not None), None)
+    located = (files_in(folder, spec.options, lambda name: list(_folders(context, name))) for folder in folders)
+    here = next((files for files in located if files is not None), None)
     config = next((found for folder in folders if (found := hub_cache.read_object(folder / "config.json"))), {})
     return KnownAuxiliary(spec, net_shape(config) if spec.options.kind == "controlnet" else None, here)
 

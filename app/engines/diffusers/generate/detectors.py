@@ -45,8 +45,8 @@ def _segments(pixels: Pixels, parts: Any, device: torch.device) -> Pixels:
     given = parts.processor(images=Image.fromarray(pixels), return_tensors="pt").to(device)
     found = parts.detector(**given)
     (labels,) = parts.processor.post_process_semantic_segmentation(found, target_sizes=[pixels.shape[:2]])
-    colours = np.array(ADE20K_COLOURS, np.uint8)
-    return colours[labels.cpu().numpy()]
+    coloured: Pixels = np.array(ADE20K_COLOURS, np.uint8)[labels.cpu().numpy()]
+    return coloured
 
 
 def _poses(pixels: Pixels, parts: Any, device: torch.device) -> Pixels:

@@ -111,8 +111,8 @@ def test_each_control_has_an_effect(alone) -> None:
     assert len(set(alone.values())) == len(KINDS)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(order=st.lists(st.sampled_from([*KINDS, *UNLOAD]), min_size=4, max_size=10))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(order=st.lists(st.sampled_from([*KINDS, *UNLOAD]), min_size=4, max_size=8))
 def test_each_job_draws_what_it_draws_alone(order: list[str], alone, shared, draw) -> None:
     for place, kind in enumerate(order):
         if kind in UNLOAD:

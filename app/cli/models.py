@@ -18,37 +18,49 @@ from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.fit import Fit
 from app.core.job import Phase
+from app.core.upscaling import is_resampling
 from app.engines.base import EngineSettings, Pixels
 from app.errors import InvalidRequest
 from app.services.context import AppContext
-from app.services.models import model_files
+from app.services.models import companions, model_files
 from app.services.ops import stats
 
 _RATE_SECONDS = 10.0  # that the rate is an average over
 _LINE_SECONDS = 10.0  # between two lines when there is no terminal
+_FITS_WIDTH = 20  # characters
 
 
 @click.group()
 def command() -> None:
-    """Show, download and delete the models of the catalogue. The service may run meanwhile."""
+    """Show, download and delete the models of the catalogue, with ControlNets, adapters, detectors and upscalers. The
+    service may run meanwhile."""
 
 
 @command.command("list")
 @json_option
 def list_models(as_json: bool) -> int:
-    """Show each model: whether it is here, and the memory plan under which it fits this machine."""
+    """Show each model: whether it is here, and the memory plan under which it fits this machine. Then what is used
+    beside models, with the models that it fits."""
 
     def work(context: AppContext) -> None:
-        states = stats.models(context)
+        states, others = stats.models(context), companions.listing(context)
         if as_json:
-            print_json([_as_json(context, state) for state in states])
+            models = [_as_json(context, state) for state in states]
+            print_json(models + [_companion_as_json(context, each) for each in others])
             return
-        print(f"{'MODEL':<18} {'KIND':<8} {'STATE':<8} {'ON DISK':>8}  {'FITS':<20} {'NEEDS':<8} SOURCE")
+        print(f"{'MODEL':<18} {'KIND':<10} {'STATE':<8} {'ON DISK':>8}  {'FITS':<20} {'NEEDS':<8} SOURCE")
         for state in states:
             spec, size = state.spec, _gigabytes(state.files.bytes) if state.files.bytes else "-"
             print(
-                f"{spec.id:<18} {spec.group:<8} {_state(state.files):<8} {size:>8}  {_fits(state.fit):<20}"
+                f"{spec.id:<18} {spec.group:<10} {_state(state.files):<8} {size:>8}  {_fits(state.fit):<20}"
                 f" {_needs(context, spec):<8} {spec.source}: {spec.repo}"
+            )
+        for each in others:
+            size = _gigabytes(each.bytes) if each.bytes else "-"
+            presence = "here" if each.available else "partly" if each.bytes else "-"
+            print(
+                f"{each.spec.id:<18} {each.spec.options.kind:<10} {presence:<8} {size:>8}  {_beside(each):<20}"
+                f" {_needs(context, each.spec):<8} {each.spec.source}: {each.spec.repo}"
             )
 
     return run_command(work)
@@ -75,11 +87,16 @@ def check(as_json: bool) -> int:
         os.environ.update(context.settings.library_environment())  # before huggingface_hub is imported
         from huggingface_hub import HfApi
 
-        from app.cli.hub_check import state_of
+        from app.cli.hub_check import companion_states, state_of
 
         api = HfApi()
-        repos = sorted({repo for spec in context.catalog for repo in model_files.hub_repos(context, spec)})
-        states = [state_of(api, repo) for repo in repos]
+        wanted: dict[str, set[str]] = {
+            repo: set() for spec in context.catalog for repo in model_files.hub_repos(context, spec)
+        }
+        states = [state_of(api, repo) for repo in sorted(wanted)]
+        for spec in context.catalog.everything:
+            if spec.options.kind is not None:
+                states += companion_states(api, spec)
         unusable.extend(state.repo for state in states if not state.is_usable)
         if as_json:
             print_json([vars(state) for state in states])
@@ -96,10 +113,10 @@ def remove(model_id: str) -> int:
     """Delete what was downloaded of MODEL_ID."""
 
     def work(context: AppContext) -> None:
-        spec = context.catalog.auxiliary(model_id) or context.catalog.get(model_id)
+        spec = companions.find(context, model_id)
         freed = model_files.remove(context, spec)
         print(f"{_gigabytes(freed)} of {spec.repo} are deleted." if freed else f"Nothing of {spec.repo} is here.")
-        for other in context.catalog:
+        for other in context.catalog.everything:
             if (other.repo, other.source) == (spec.repo, spec.source) and other.id != spec.id:
                 print(f"{other.id} used the same files.")
 
@@ -112,6 +129,7 @@ def _as_json(context: AppContext, state: stats.ModelState) -> dict[str, Any]:
     return {
         "id": spec.id,
         "name": spec.name,
+        "kind": "model",
         "source": spec.source,
         "repo": spec.repo,
         "media": spec.media,
@@ -121,6 +139,30 @@ def _as_json(context: AppContext, state: stats.ModelState) -> dict[str, Any]:
         "needs": None if needs == "-" else needs,
         "fits": vars(state.fit),
     }
+
+
+def _companion_as_json(context: AppContext, each: companions.Companion) -> dict[str, Any]:
+    spec, needs = each.spec, _needs(context, each.spec)
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "kind": spec.options.kind,
+        "source": spec.source,
+        "repo": spec.repo,
+        "family": each.family,
+        "beside": list(each.beside),
+        "available": each.available,
+        "bytes": each.bytes,
+        "needs": None if needs == "-" else needs,
+    }
+
+
+def _beside(each: companions.Companion) -> str:
+    """The models that it fits; the family that it is for while there is none of it."""
+    named = ", ".join(each.beside) or (f"for {each.family}" if each.family else "all")
+    if each.spec.options.kind == "controlnet" and each.family is None and not each.beside:
+        named = "?"
+    return named if len(named) <= _FITS_WIDTH else f"{named[: _FITS_WIDTH - 3]}..."
 
 
 def _fits(fit: Fit) -> str:
@@ -144,7 +186,9 @@ def _needs(context: AppContext, spec: ModelSpec) -> str:
 
 
 def _fetch(context: AppContext, model_id: str) -> None:
-    spec = context.catalog.auxiliary(model_id) or context.catalog.get(model_id)
+    spec = companions.find(context, model_id)
+    if is_resampling(spec):
+        raise InvalidRequest(f"{spec.id} needs no weights; there is nothing to fetch.")
     if spec.lane == "remote":
         raise InvalidRequest(f"{spec.id} runs at a provider; there is nothing to fetch.")
     settings = context.settings
@@ -152,10 +196,12 @@ def _fetch(context: AppContext, model_id: str) -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # what goes wrong is said in our words
     logging.getLogger("xformers").setLevel(logging.ERROR)
     print(f"Looking what {spec.id} ({spec.repo}) needs.", flush=True)
-    from app.engines.diffusers.load.auxiliaries import locate_auxiliary
+    from app.engines.diffusers.load.auxiliaries import locate_auxiliary, revision_of
     from app.engines.diffusers.load.hub import bound_hub_answers
     from app.engines.diffusers.load.preview_vae import fetch_preview_vae
     from app.engines.diffusers.load.sources import locate  # imports torch: seconds
+    from app.engines.diffusers.load.weights import fingerprint
+    from app.engines.diffusers.upscale.files import locate_upscaler
 
     bound_hub_answers()
 
@@ -165,13 +211,17 @@ def _fetch(context: AppContext, model_id: str) -> None:
     line = ProgressLine(spec.id, is_terminal=sys.stdout.isatty())
     try:
         if spec.is_auxiliary:
-            revision = locate_auxiliary(spec, engine, line).revision
+            revision = revision_of(locate_auxiliary(spec, engine, line))
+        elif spec.is_upscaler:
+            file = locate_upscaler(spec, engine, line)
+            revision = fingerprint(file.parent, [file])
         else:
             revision = locate(spec, engine, line).revision
             fetch_preview_vae(spec, engine, line)
     finally:
         line.end()
-    size = model_files.files_of(context, spec).bytes or 0
+    others = {each.spec.id: each.bytes for each in companions.listing(context)}
+    size = others[spec.id] if spec.options.kind is not None else model_files.files_of(context, spec).bytes or 0
     print(f"{spec.id} is here: {_gigabytes(size)}, revision {revision}.")
 
 

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.core.loras import FAMILIES
 
 Kind = Literal["controlnet", "ip-adapter", "redux", "detector", "upscaler"]
-Detector = Literal["depth"]
+Detector = Literal["depth", "pose", "seg"]
 REFERENCE_KINDS: frozenset[Kind] = frozenset({"ip-adapter", "redux"})
 IP_ADAPTER_FAMILIES = ("sd15", "sdxl", "flux", "sd3")
+_OF_AUXILIARIES = ("family", "file", "image_encoder", "detects", "person_detector")
 _NO_MODES: Mapping[str, int] = {}
 
 
 class AuxiliaryOptions(BaseModel):
     """Options of a catalogue line of an auxiliary model. `file` and `image_encoder` are paths in its folder or
-    repository; `image_encoder` may also be a folder or repository of its own."""
+    repository; `image_encoder` may also be a folder or repository of its own, as `person_detector` is, which finds the
+    people for a detector of poses."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,11 +35,17 @@ class AuxiliaryOptions(BaseModel):
     file: Annotated[str, Field(pattern=r"\.(?i:safetensors)$", max_length=500)] | None = None
     image_encoder: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     detects: Detector | None = None
+    person_detector: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+    @property
+    def second(self) -> str | None:
+        """The folder or repository of a model that this one needs besides."""
+        return self.image_encoder or self.person_detector
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.kind is None:
-            given = [name for name in ("family", "file", "image_encoder", "detects") if getattr(self, name) is not None]
+            given = [name for name in _OF_AUXILIARIES if getattr(self, name) is not None]
             if given:
                 raise ValueError(f'{given[0]} is for auxiliary models: add "kind"')
             return self
@@ -46,8 +54,10 @@ class AuxiliaryOptions(BaseModel):
         if self.kind == "ip-adapter":
             self._check_ip_adapter()
         if (self.kind == "detector") != (self.detects is not None):
-            raise ValueError('a line of kind detector, and no other, has "detects": depth')
-        for name in (self.file, self.image_encoder):
+            raise ValueError(f'a line of kind detector, and no other, has "detects": {", ".join(get_args(Detector))}')
+        if self.person_detector is not None and self.detects != "pose":
+            raise ValueError('person_detector is for a line with "detects": pose')
+        for name in (self.file, self.image_encoder, self.person_detector):
             if name is not None and ".." in name.split("/"):
                 raise ValueError(f"{name!r} leaves the model's folder")
         return self

@@ -331,11 +331,16 @@ class Catalog:
 
     def upscaler(self, name: str) -> ModelSpec:
         """The upscaler called `name` (id, alias or repository, in any case). Raises UnknownModel."""
-        found = self._upscaler_names.find(name)
+        found = self.find_upscaler(name)
         if found is None:
             known = ", ".join(self._upscalers)
             raise UnknownModel(f"There is no upscaler {name[:100]!r}. Known upscalers: {known}.")
-        return self._upscalers[found]
+        return found
+
+    def find_upscaler(self, name: str) -> ModelSpec | None:
+        """The upscaler called `name`; None if there is none."""
+        found = self._upscaler_names.find(name)
+        return None if found is None else self._upscalers[found]
 
     def auxiliary(self, name: str) -> ModelSpec | None:
         """The auxiliary model called `name`; None if there is none."""

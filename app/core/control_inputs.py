@@ -35,7 +35,7 @@ def control_problems(
     return []
 
 
-WEIGHTLESS = frozenset({"none", "canny", "tile"})  # processors that are arithmetic
+WEIGHTLESS = frozenset({"none", "canny", "tile", "lineart"})  # processors that are arithmetic
 
 
 def detectors_of(pictures: Iterable[InputRef]) -> list[str]:

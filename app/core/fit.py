@@ -63,14 +63,15 @@ def fit_of(
     parts: Sequence[PartShape] | None,
     devices: Collection[DrawingDevice | None],
     settings: PlanSettings = PlanSettings(),
+    beside: int = 0,
 ) -> Fit:
     """The best answer of `devices`, of which None are those that nothing is known of. `parts` is None for a model of
-    unknown size."""
+    unknown size. `beside`: numbers of weights of the auxiliary models that a request brings."""
     if spec.lane == "remote":
         return Fit("yes")
     if parts is None or spec.is_gguf or spec.options.gguf:
         return UNKNOWN_SIZE
-    answers = [UNKNOWN_DEVICE if each is None else _on(each, spec, parts, settings) for each in devices]
+    answers = [UNKNOWN_DEVICE if each is None else _on(each, spec, parts, settings, beside) for each in devices]
     order: dict[Answer, int] = {"yes": 0, "unknown": 1, "no": 2}
     return min(answers, key=lambda fit: order[fit.answer], default=UNKNOWN_DEVICE)
 
@@ -90,15 +91,16 @@ def default_size(spec: ModelSpec) -> PictureSize:
 @dataclass(frozen=True)
 class _Wanted:
     """What a model's plans depend on beside its parts: the size drawn, the kinds that its line asks for, whether
-    smaller forms may be chosen, and the placement."""
+    smaller forms may be chosen, the placement, and the bytes of auxiliary models."""
 
     size: PictureSize
     asked: tuple[tuple[str, Kind], ...]
     automatic: bool
     offload: Offload
+    beside: int
 
 
-def _on(device: DrawingDevice, spec: ModelSpec, parts: Sequence[PartShape], settings: PlanSettings) -> Fit:
+def _on(device: DrawingDevice, spec: ModelSpec, parts: Sequence[PartShape], settings: PlanSettings, beside: int) -> Fit:
     options, wide = spec.options, spec.options.dtype == "float32" or not device.gpu_bytes
     sized = [replace(part, item=4, mapped=part.item == 4) for part in parts] if wide else parts
     wanted = _Wanted(
@@ -106,6 +108,7 @@ def _on(device: DrawingDevice, spec: ModelSpec, parts: Sequence[PartShape], sett
         tuple(_asked(spec, parts).items()),
         (options.quantization or settings.quantization) != "none",
         options.offload or settings.offload,
+        beside * (4 if wide else 2),
     )
     return _fit(device, tuple(sized), wanted)
 
@@ -115,7 +118,7 @@ def _fit(device: DrawingDevice, parts: tuple[PartShape, ...], wanted: _Wanted) -
     numbers, on_gpu = sum(part.numbers for part in parts), device.gpu_bytes > 0
     if not on_gpu and not device.large_models and numbers > MOST_WEIGHTS_ON_CPU:
         return Fit("no", reason=f"It needs a GPU: a CPU would take hours for its {numbers / 1e9:.0f} billion weights.")
-    model = PlannedModel(parts, wanted.size, on_gpu, can_tile=True, previews=True)
+    model = PlannedModel(parts, wanted.size, on_gpu, can_tile=True, previews=True, beside=wanted.beside)
     free = room(device.gpu_bytes, device.ram_bytes)
     free = free if on_gpu else Room(free.ram, free.ram)
     candidates = _plans(model, wanted, device.packages)

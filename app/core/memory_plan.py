@@ -107,7 +107,8 @@ class PlannedModel:
     """What the plans depend on: parts, the size to draw, whether the device is a GPU, and the parts `shared` with
     models on the device already, as long as they are loaded in full and not moved. `at_once`: a single file, all of
     whose parts are loaded before any is made smaller or moved. `can_tile`: its VAE can work in tiles. `previews` are
-    decoded while the denoiser runs."""
+    decoded while the denoiser runs. `beside`: bytes of the auxiliary models of a request (ControlNets, adapters, their
+    image encoders, detectors), which are on the device while it draws, whatever the placement."""
 
     parts: Sequence[PartShape]
     size: PictureSize = _USUAL_SIZE
@@ -116,6 +117,11 @@ class PlannedModel:
     at_once: bool = False
     can_tile: bool = False
     previews: bool = False
+    beside: int = 0
+
+    @property
+    def beside_bytes(self) -> int:
+        return int(self.beside * _MARGIN)
 
 
 def plans(model: PlannedModel, forms: Iterable[Form], wish: Offload = "auto") -> list[MemoryPlan]:
@@ -207,12 +213,15 @@ def _moved_bytes(model: PlannedModel, form: Form) -> int:
 def _plan(model: PlannedModel, form: Form, placement: Plan, pinned: bool, tiled: bool) -> MemoryPlan:
     if not model.on_gpu:
         device = Peaks(
-            _loaded_into_ram(model, form), int(_all_bytes(model, form) * _MARGIN) + highest_working_bytes(model, form)
+            _loaded_into_ram(model, form),
+            int(_all_bytes(model, form) * _MARGIN) + highest_working_bytes(model, form) + model.beside_bytes,
         )
         return MemoryPlan(form, placement, device, Peaks(0, 0))
-    drawing = _on_gpu(model, form, placement, tiled)
+    drawing = _on_gpu(model, form, placement, tiled) + model.beside_bytes
     device = Peaks(_loading_on_gpu(model, form, placement), drawing)
-    return MemoryPlan(form, placement, device, _in_ram(model, form, placement, pinned), pinned, tiled)
+    ram = _in_ram(model, form, placement, pinned)
+    ram = Peaks(ram.loading, ram.drawing + model.beside)  # auxiliary models pass through it
+    return MemoryPlan(form, placement, device, ram, pinned, tiled)
 
 
 def highest_working_bytes(model: PlannedModel, form: Form, *, tiled: bool = False) -> int:

@@ -172,7 +172,7 @@ class GenerationRequest(BaseModel):
         ones. 0 for a provider's model, which reports its own, and for an upscaler, which reports its tiles."""
         if self.remote is not None or self.task == UPSCALE:
             return 0
-        second = 0 if self.upscale is None else self.upscale.steps_run
+        second = 0 if self.upscale is None else self.upscale.steps_run((self.width, self.height))
         return steps_run(self.num_inference_steps, self.strength) + second
 
     def settings(self) -> dict[str, Any]:

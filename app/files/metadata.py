@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -26,6 +27,8 @@ from app.version import __version__
 MANIFEST_KEY = "cyberimage"
 PARAMETERS_KEY = "parameters"
 MANIFEST_VERSION = 1
+CONTROL_UNIT = "ControlNet"  # and its number: a control picture or reference in `parameters`
+_REFERENCE_MODULE = "ip-adapter-auto"  # the extension's module for the pictures of adapters
 _ALWAYS_EMBEDDED = ("manifest_version", "image_id", "job_id", "digital_source_type")
 
 
@@ -118,6 +121,8 @@ def parameters_text(manifest: dict[str, Any]) -> str:
         "Clip skip": settings["clip_skip"] + 1 if settings.get("clip_skip") else None,
         "Model": manifest["model_id"],
         **_enlargement(manifest),
+        **_repainting(settings),
+        **_controls(effective.get("inputs_used") or ()),
         "Version": f"CyberImage {versions.get('cyberimage', '')}".strip(),
     }
     lines = [manifest["prompt"]]
@@ -141,6 +146,35 @@ def _enlargement(manifest: dict[str, Any]) -> dict[str, Any]:
         "Hires steps": upscale["steps"],
         "Hires upscaler": upscale["model"],
     }
+
+
+_FILLS = {"blur": "fill", "noise": "latent noise", "original": "original"}  # by their names there
+
+
+def _repainting(settings: dict[str, Any]) -> dict[str, Any]:
+    """AUTOMATIC1111's pairs for a mask."""
+    in_part = settings.get("inpaint_area") == "masked"
+    return {
+        "Mask blur": settings.get("mask_blur"),
+        "Mask mode": "Inpaint not masked" if settings.get("mask_invert") else None,
+        "Masked content": _FILLS.get(str(settings.get("inpaint_fill"))),
+        "Inpaint area": "Only masked" if in_part else None,
+        "Masked area padding": settings.get("inpaint_padding") if in_part else None,
+    }
+
+
+def _controls(used: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A pair for each control picture and reference, as AUTOMATIC1111's ControlNet extension writes its units. Its
+    readers know no other names than these, so the mode of a union ControlNet is not among them."""
+    units = {}
+    for number, each in enumerate(used):
+        module = _REFERENCE_MODULE if each["role"] == "reference" else each.get("processor") or "none"
+        pairs = {"Module": module, "Model": each.get("model") or "None", "Weight": f"{each['weight']:g}"}
+        if each["role"] == "control":
+            begin, end = each.get("start") or 0, each.get("end")
+            pairs |= {"Guidance Start": f"{begin:g}", "Guidance End": f"{1 if end is None else end:g}"}
+        units[f"{CONTROL_UNIT} {number}"] = ", ".join(f"{name}: {value}" for name, value in pairs.items())
+    return units
 
 
 def _sampler(settings: dict[str, Any], versions: dict[str, str]) -> str | None:

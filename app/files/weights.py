@@ -53,6 +53,12 @@ class Header:
         return {name: list(tensor["shape"]) for name, tensor in self.tensors.items()}
 
 
+def variant_of(name: str) -> str | None:
+    """`fp16` of `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`, None of a plain file."""
+    middle = name.removesuffix(".safetensors").split(".")[1:]
+    return middle[0].split("-")[0] if middle else None
+
+
 def read_header(file: Path) -> Header:
     """The header of a complete file. Raises DamagedFile, or OSError."""
     size = file.stat().st_size

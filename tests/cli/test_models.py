@@ -16,8 +16,10 @@ from app.cli.models import ProgressLine
 from app.config import ROOT
 from tests.engines.diffusers.load.hub_server import HubServer
 from tests.waiting import PATIENCE, wait_until
+from tools.tiny_models.auxiliaries import build_controlnet
 from tools.tiny_models.build import build
 
+LOOK = '{"kind": "ip-adapter", "family": "sd15", "file": "look.safetensors", "image_encoder": "tiny/encoder"}'
 SMALL_CHUNKS = "from app.engines.diffusers.load import downloads; downloads._CHUNK_BYTES = 4096; "
 
 
@@ -35,9 +37,15 @@ def taesd(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def edges(sd15, tmp_path_factory) -> Path:
+    return build_controlnet("sd15", sd15, tmp_path_factory.mktemp("edges") / "edges")
+
+
 @pytest.fixture
-def hub(sd15, taesd):
-    with HubServer({"tiny/sd15-stalled": sd15, "tiny/sd15": sd15, "tiny/taesd": taesd}) as hub:
+def hub(sd15, taesd, edges):
+    repos = {"tiny/sd15-stalled": sd15, "tiny/sd15": sd15, "tiny/taesd": taesd, "tiny/edges": edges}
+    with HubServer({**repos, "tiny/larger": ROOT / "builtin" / "upscaler"}) as hub:
         yield hub
 
 
@@ -56,6 +64,10 @@ def start(hub, tmp_path):
         "MODEL_SLOW": "slow;tiny/sd15-stalled;Goes silent;huggingface;false",
         "MODEL_QUICK": "quick;tiny/sd15;Comes at once;huggingface;false",
         "MODEL_SHOWN": 'shown;tiny/sd15;Has a small decoder;huggingface;false;{"preview_vae": "tiny/taesd"}',
+        "MODEL_EDGES": 'edges;tiny/edges;A net;huggingface;false;{"kind": "controlnet"}',
+        "MODEL_LOOK": f"look;tiny/edges;An adapter;huggingface;false;{LOOK}",
+        "MODEL_DEEP": 'deep;nowhere/depth;Depth;huggingface;false;{"kind": "detector", "detects": "depth"}',
+        "MODEL_LARGE": 'larger;tiny/larger;Twice;huggingface;false;{"kind": "upscaler"}',
         "MODEL_GATED": "gated;tiny/gated;Needs a licence;huggingface;true",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "MODEL_"))}
@@ -97,6 +109,45 @@ def test_the_hub_is_asked_for_the_repositories_of_the_catalogue(command, hub):
     assert states["tiny/gated"] == "gated"
     assert states["black-forest-labs/FLUX.1-dev"] == "gone or private"  # this hub has no more than three
     assert len([line for line in hub.requests if "/api/models/tiny/sd15" in line and "stalled" not in line]) == 1
+
+
+def test_the_hub_is_asked_for_what_is_used_beside_models_too(command):
+    status, out, err = command("check", "--json")
+    assert status == 1, err
+    states = {(each["repo"], each["state"]): each["detail"] for each in json.loads(out)}
+    assert states["tiny/edges", "there"] == ""
+    assert states["tiny/larger", "there"] == ""
+    assert states["tiny/edges", "incomplete"] == "it has no look.safetensors: correct the line of look"
+    assert ("tiny/encoder", "gone") in states
+    assert ("nowhere/depth", "gone") in states
+
+
+def test_a_net_and_an_upscaler_are_fetched_listed_and_removed(command):
+    out = command("list")[1]
+    assert row_of(out, "edges")[:5] == ["edges", "controlnet", "-", "-", "?"]
+    assert row_of(out, "look")[:6] == ["look", "ip-adapter", "-", "-", "for", "sd15"]
+    assert row_of(out, "drawings-x2")[:3] == ["drawings-x2", "upscaler", "here"]
+    for name in ("edges", "larger"):
+        status, out, err = command("fetch", name)
+        assert status == 0, err
+        assert f"{name} is here: " in out
+    listed = {each["id"]: each for each in json.loads(command("list", "--json")[1])}
+    assert {name: (each["kind"], each["available"]) for name, each in listed.items() if name in AVAILABLE} == AVAILABLE
+    assert listed["edges"]["bytes"] > 10_000
+    assert "larger" in command("list")[1]
+    status, out, _ = command("remove", "edges")
+    assert (status, "of tiny/edges are deleted" in out, "look used the same files" in out) == (0, True, True)
+    assert row_of(command("list")[1], "edges")[2] == "-"
+
+
+AVAILABLE = {
+    "demo": ("model", True),
+    "edges": ("controlnet", True),
+    "look": ("ip-adapter", False),
+    "deep": ("detector", False),
+    "larger": ("upscaler", True),
+    "lanczos": ("upscaler", True),
+}
 
 
 def size_of(file: Path) -> int:
@@ -149,6 +200,10 @@ def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(start, command, hub, tm
         (("fetch", "gated"), "Accept its licence"),
         (("fetch", "nothing"), "Known models: "),
         (("remove", "demo"), "delete"),
+        (("fetch", "lanczos"), "needs no weights"),
+        (("fetch", "nothing"), "Beside models there are: "),
+        (("fetch", "deep"), "MODEL_ line"),
+        (("remove", "drawings-x2"), "delete"),
     ],
 )
 def test_what_cannot_be_done_says_what_to_do(command, arguments, advice):

@@ -40,6 +40,9 @@ def test_lines_of_each_kind() -> None:
         (IP.replace("a.safetensors", "../a.safetensors"), "leaves the model's folder"),
         ('"kind": "detector"', "detects"),
         ('"kind": "controlnet", "detects": "depth"', "detects"),
+        ('"kind": "detector", "detects": "smiles"', "detects"),
+        ('"kind": "detector", "detects": "depth", "person_detector": "a/b"', 'is for a line with "detects": pose'),
+        ('"kind": "detector", "detects": "pose", "person_detector": "../b"', "leaves the model's folder"),
         ('"kind": "sculpture"', "kind"),
     ],
 )

@@ -41,6 +41,21 @@ def test_a_card_of_12_gb_runs_flux_block_by_block_and_sdxl_as_it_is() -> None:
     assert fit("sdxl-base", CARD) == Fit("yes", "16 bit, none")
 
 
+def test_an_auxiliary_model_takes_room_beside_the_model() -> None:
+    spec, parts = CATALOG.get("sdxl-base"), known_model(CATALOG.get("sdxl-base").repo)
+    assert parts is not None
+
+    def beside(numbers: int, device: DrawingDevice = CARD) -> Fit:
+        return fit_of(spec, parts.parts, [device], beside=numbers)
+
+    assert beside(0) == fit("sdxl-base", CARD) == Fit("yes", "16 bit, none")
+    assert beside(1_250_000_000).plan == "16 bit, model"  # a ControlNet of SDXL
+    assert beside(20_000_000_000).answer == "no"
+    assert "GB on the GPU" in beside(20_000_000_000).reason
+    small = DrawingDevice(24 * GB)
+    assert [beside(numbers, small).answer for numbers in (0, 1_250_000_000, 4_000_000_000)] == ["yes", "yes", "no"]
+
+
 def test_what_is_too_large_says_what_is_needed_and_what_is_there() -> None:
     assert fit("flux2-dev", CARD).reason == "It needs 59 GB of main memory; 31 GB are free for models here."
     small = fit("qwen-image", DrawingDevice(16 * GB, 24 * GB))

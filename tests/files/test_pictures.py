@@ -26,6 +26,7 @@ from app.files.metadata import (
     read_manifest,
     xmp_of,
 )
+from app.services.media.picture_info import _settings
 
 PROMPTS = ["a boat", "船と猫 🛶", "naïve café — “quoted”", "line one\nline two", 'a "b": c, d', "\\ ' ; <x>"]
 
@@ -132,6 +133,36 @@ def test_a_scheduler_that_was_chosen_has_automatic1111_s_name() -> None:
     assert "Sampler: Euler a, Schedule type: SGM Uniform, CFG" in line(scheduler="euler_a", timestep_spacing="trailing")
     assert "Sampler: FlowMatchEuler, Shift: 3.0, CFG" in line(shift=3.0)
     assert "Clip skip: 2, Model" in line(clip_skip=1)  # counted from the last layer there
+
+
+def test_controls_and_references_are_units_of_the_controlnet_extension() -> None:
+    used = [
+        {"role": "control", "model": "edges", "processor": "canny", "weight": 0.9, "end": 0.5},
+        {"role": "control", "weight": 1.0},
+        {"role": "reference", "model": "look", "weight": 0.5, "revision": "x"},
+    ]
+    manifest = manifest_of()
+    manifest["effective"]["inputs_used"] = used
+    text = parameters_text(manifest)
+    assert (
+        ' ControlNet 0: "Module: canny, Model: edges, Weight: 0.9, Guidance Start: 0, Guidance End: 0.5",'
+        ' ControlNet 1: "Module: none, Model: None, Weight: 1, Guidance Start: 0, Guidance End: 1",'
+        ' ControlNet 2: "Module: ip-adapter-auto, Model: look, Weight: 0.5", Version' in text
+    )
+    read = _settings(text)
+    assert (read["ControlNet 0 module"], read["ControlNet 0 guidance_end"]) == ("canny", "0.5")
+    assert (read["ControlNet 2 model"], read["ControlNet 2 weight"]) == ("look", "0.5")
+
+
+def test_a_mask_has_automatic1111_s_names() -> None:
+    mask = {"mask_blur": 4, "mask_invert": True, "inpaint_area": "masked", "inpaint_padding": 16}
+    manifest = manifest_of(task="inpaint", width=24, height=16, **mask, inpaint_fill="blur")
+    line = parameters_text(manifest).splitlines()[-1]
+    assert (
+        "Mask blur: 4, Mask mode: Inpaint not masked, Masked content: fill, Inpaint area: Only masked,"
+        " Masked area padding: 16" in line
+    )
+    assert "Mask" not in parameters_text(manifest_of())
 
 
 def test_without_negative_prompt_or_guidance_their_parts_are_left_out() -> None:

@@ -36,6 +36,11 @@ _PROCESSORS: Mapping[str, str] = {  # the extension's modules by the beginnings 
     "canny": "canny",
     "tile": "tile",
     "depth": "depth",
+    "lineart": "lineart",
+    "openpose": "pose",
+    "dw_openpose": "pose",
+    "pose": "pose",
+    "seg": "seg",
 }
 _ASK_NOTHING: Mapping[str, tuple[Any, ...]] = {
     "resize_mode": (0, 1, "Just Resize", "Resize and Fill", "Crop and Resize"),

@@ -22,11 +22,12 @@ from app.api.schemas.a1111 import (
 )
 from app.api.server.context import api_context, app_context
 from app.core.embeddings import EmbeddingFile
+from app.core.latent_modes import LATENT_MODES
 from app.services.models import embeddings, loras
 
 api = blueprint("a1111_lists", "AUTOMATIC1111", "a1111")
 
-_EMPTY = ("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "sd-vae", "latent-upscale-modes")
+_EMPTY = ("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "sd-vae")
 _REFRESHED = ("refresh-checkpoints", "refresh-loras", "refresh-vae")
 
 
@@ -54,6 +55,12 @@ def a1111_upscalers() -> list[Upscaler]:
     """List the upscalers, as AUTOMATIC1111"""
     names = ["None", *(spec.id for spec in app_context().catalog.upscalers)]
     return [Upscaler.read(name=name, model_name=None, model_path=None, model_url=None, scale=4.0) for name in names]
+
+
+@api.get("/sdapi/v1/latent-upscale-modes", access=Access.USER, budget="read", responses=answers(array_of(Named)))
+def a1111_latent_upscale_modes() -> list[Named]:
+    """List the ways to enlarge latents, as AUTOMATIC1111"""
+    return [Named(name=name) for name in LATENT_MODES]
 
 
 @api.get("/sdapi/v1/loras", access=Access.USER, budget="read", responses=answers(array_of(NamedLora)))

@@ -10,7 +10,6 @@ from app.core.catalog import ModelSpec
 from app.core.upscaling import MOST_FACTOR
 
 _NOT_CHOSEN = ("", "none")
-_LATENT = "latent"  # its modes enlarge before decoding; here a picture is enlarged
 
 
 def second_pass(body: Txt2ImgRequest, spec: ModelSpec, drawn: dict[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def second_pass(body: Txt2ImgRequest, spec: ModelSpec, drawn: dict[str, Any], no
     if factor <= 1:
         notes.append(f"enable_hr was not used: {spec.id} cannot draw larger than this.")
         return {}
-    asked: dict[str, Any] = {"factor": factor} | _upscaler(body, notes)
+    asked: dict[str, Any] = {"factor": factor} | _upscaler(body)
     if body.hr_second_pass_steps and spec.steps.fixed is None:
         asked["steps"] = min(body.hr_second_pass_steps, spec.limits.max_steps or 100)
     if body.denoising_strength is not None:
@@ -60,11 +59,8 @@ def _rounded_down(most: float, width: int, height: int, multiple_of: int) -> flo
     return max(1.0, most * shorter // multiple_of * multiple_of / shorter)
 
 
-def _upscaler(body: Txt2ImgRequest, notes: list[str]) -> dict[str, str]:
+def _upscaler(body: Txt2ImgRequest) -> dict[str, str]:
     name = (body.hr_upscaler or "").strip()
     if name.casefold() in _NOT_CHOSEN:
-        return {}
-    if name.casefold().startswith(_LATENT):
-        notes.append(f"hr_upscaler {name[:60]}: the picture is enlarged, not its latents.")
         return {}
     return {"model": name}

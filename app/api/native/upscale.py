@@ -16,6 +16,7 @@ from app.api.schemas.upscalers import UpscalerBody, UpscalersBody
 from app.api.security.client_identity import check_priority, client_id
 from app.api.server.context import app_context
 from app.core.json_values import Body, Integer
+from app.core.latent_modes import LATENT_MODES
 from app.core.upscaling import FACTORS
 from app.core.webhooks import URL_MAX_CHARS
 from app.errors import (
@@ -101,4 +102,5 @@ def image_lineage(path: ImagePath) -> LineageBody:
 def list_upscalers() -> UpscalersBody:
     """List the upscalers"""
     states = listing(app_context())
-    return UpscalersBody.read(upscalers=[UpscalerBody.of(state) for state in states], factors=list(FACTORS))
+    listed = [UpscalerBody.of(state) for state in states]
+    return UpscalersBody(upscalers=listed, factors=list(FACTORS), latent_modes=list(LATENT_MODES))

@@ -81,6 +81,9 @@ class ModelBody(ResponseBody):
     )
     control_models: list[str] = Field(description="Auxiliary models that `model` of a control picture may name.")
     reference_models: list[str] = Field(description="Auxiliary models that `model` of a reference may name.")
+    fits_with: dict[str, FitBody] = Field(
+        description="For each of these auxiliary models, whether it fits together with that one."
+    )
 
     @classmethod
     def of(cls, state: ModelState) -> Self:
@@ -103,6 +106,7 @@ class ModelBody(ResponseBody):
             roles=list(state.roles),
             control_models=list(state.control_models),
             reference_models=list(state.reference_models),
+            fits_with={name: FitBody.read(fit) for name, fit in state.fits_with.items()},
         )
 
 

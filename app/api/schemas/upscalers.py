@@ -28,3 +28,6 @@ class UpscalerBody(ResponseBody):
 class UpscalersBody(ResponseBody):
     upscalers: list[UpscalerBody]
     factors: list[int] = Field(description="By which a picture can be enlarged.")
+    latent_modes: list[str] = Field(
+        description="What `model` of a second pass may say too: its latents are enlarged, and not the picture."
+    )

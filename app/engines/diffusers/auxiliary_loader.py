@@ -16,22 +16,25 @@ from app.core.control_inputs import detectors_of
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.engines.base import Control, EngineSettings
-from app.engines.diffusers.load.auxiliaries import AuxiliaryFiles, load_auxiliary, locate_auxiliary
+from app.engines.diffusers.load.auxiliaries import bytes_at, load_auxiliary, locate_auxiliary, revision_of
 from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.loras.cache import LoraCache
+from app.engines.diffusers.memory.beside import Beside
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import gigabytes, part_bytes
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.prompt_cache import PromptCache
 from app.errors import Cancelled, InputModelUnavailable
+from app.files.auxiliary_files import AuxiliaryFiles
 
 log = logging.getLogger("cyberimage.models")
 Auxiliaries = Mapping[str, LoadedModel]
 
 
 class AuxiliaryLoader:
-    """Loads auxiliary models for one device into `model_cache`."""
+    """Loads auxiliary models for one device into `model_cache`. Their memory is planned with the model beside which
+    they are used (`Beside`), so that there is room for them when they are loaded."""
 
     def __init__(self, settings: EngineSettings, device: torch.device, model_cache: ModelCache) -> None:
         self._settings = settings
@@ -43,10 +46,34 @@ class AuxiliaryLoader:
 
         Raises InputModelUnavailable, what a download does, and Cancelled; out of memory passes through.
         """
-        wanted = {each.model: self._spec(each.model) for each in request.pictures if each.model is not None}
-        wanted |= {name: self._detector(name) for name in detectors_of(request.pictures)}
+        wanted = self._wanted(request)
         ids = {model.spec.id, *(spec.id for spec in wanted.values())}
+        missing = self.beside(request, model.dtype, control).bytes
+        if missing:  # for all of them at once, and for drawing
+            needed = missing + model.load_plan.working_bytes
+            self._model_cache.make_room(model.spec.id, needed, beside=ids, draws=False)
         return {name: self._resident(spec, model.dtype, ids, control) for name, spec in wanted.items()}
+
+    def beside(self, request: GenerationRequest | None, dtype: torch.dtype, control: Control) -> Beside:
+        """What the auxiliary models of `request` take beside a model of `dtype`. They are downloaded if necessary.
+
+        Raises as `of` does.
+        """
+        wanted = {} if request is None or not request.pictures else self._wanted(request)
+        specs = {spec.id: spec for spec in wanted.values()}
+        missing = [spec for spec in specs.values() if not self._is_resident(spec, dtype)]
+        files = [locate_auxiliary(spec, self._settings, control) for spec in missing]
+        here = frozenset(specs) - {spec.id for spec in missing}
+        return Beside(sum(bytes_at(each, dtype) for each in files), here)
+
+    def _wanted(self, request: GenerationRequest) -> Mapping[str, ModelSpec]:
+        """By their ids, detectors by their processors' names."""
+        wanted = {each.model: self._spec(each.model) for each in request.pictures if each.model is not None}
+        return wanted | {name: self._detector(name) for name in detectors_of(request.pictures)}
+
+    def _is_resident(self, spec: ModelSpec, dtype: torch.dtype) -> bool:
+        known = self._model_cache.get(spec)
+        return known is not None and known.dtype == dtype
 
     def _spec(self, model_id: str) -> ModelSpec:
         found = self._settings.auxiliaries.get(model_id)
@@ -68,7 +95,7 @@ class AuxiliaryLoader:
         del known
         parked = self._model_cache.pop_parked(spec)
         if parked is not None and parked.dtype == dtype:
-            self._model_cache.make_room(spec.id, parked.size, beside=beside)
+            self._model_cache.make_room(spec.id, parked.size, beside=beside, draws=False)
             parked.move(self._device)
             self._model_cache.add(parked)
             return parked
@@ -82,8 +109,8 @@ class AuxiliaryLoader:
         control.report(Phase.LOADING)
         if control.cancelled():
             raise Cancelled
-        needed = files.bytes_at(dtype.itemsize)
-        self._model_cache.make_room(spec.id, needed, beside=beside)
+        needed = bytes_at(files, dtype)
+        self._model_cache.make_room(spec.id, needed, beside=beside, draws=False)
         parts = load_auxiliary(spec, files, dtype)
         model = LoadedModel(
             spec=spec,
@@ -109,5 +136,5 @@ def _checkpoint(files: AuxiliaryFiles, names: Collection[str]) -> Checkpoint:
         pipeline_class="",
         parts=tuple(names),
         weights={},
-        revision=files.revision,
+        revision=revision_of(files),
     )

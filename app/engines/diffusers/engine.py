@@ -21,6 +21,7 @@ import transformers
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
+from app.core.latent_modes import LATENT_MODES
 from app.core.request import GenerationRequest
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
@@ -62,9 +63,9 @@ class DiffusersEngine:
         self._settings = settings
         self._device = _choose_device(settings.device)
         self._model_cache = ModelCache(self._device, most=settings.max_loaded_models, park=settings.park_models)
-        self._loader = Loader(settings, self._device, self._model_cache)
-        self._upscalers = Upscalers(settings, self._device, self._model_cache.remove_others)
         self._auxiliaries = AuxiliaryLoader(settings, self._device, self._model_cache)
+        self._loader = Loader(settings, self._device, self._model_cache, self._auxiliaries)
+        self._upscalers = Upscalers(settings, self._device, self._model_cache.remove_others)
         self._safety = Safety(settings)
         self._unbatched: set[str] = set()  # models that ran out of memory on a batch
         self._tiles_from: dict[str, int] = {}  # models that ran out of memory decoding so many pixels
@@ -143,12 +144,13 @@ class DiffusersEngine:
         return memory_use(self._device).vram_bytes
 
     def _load(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
-        """Make `spec` resident, with room for the size of `request`; True if it had to be loaded."""
+        """Make `spec` resident, with room for the size of `request` and for its auxiliary models; True if it had to be
+        loaded."""
         self._model_cache.free_ram()
-        if self._model_cache.get(spec) is not None:
+        if self._is_ready(spec, control, request):
             return False
         restored: list[bool] = []
-        if fits_in_memory(lambda: restored.append(self._loader.restore(spec, control))) and restored[0]:
+        if fits_in_memory(lambda: restored.append(self._loader.restore(spec, control, request))) and restored[0]:
             return True
         self._model_cache.remove(spec.id)  # it may be loaded as an older catalogue line described it
         if fits_in_memory(lambda: self._load_from_disk(spec, control, request)):
@@ -167,6 +169,18 @@ class DiffusersEngine:
             " Choose a smaller model or a narrower dtype, or stop other programs that use that memory."
         )
 
+    def _is_ready(self, spec: ModelSpec, control: Control, request: GenerationRequest | None) -> bool:
+        """Whether `spec` is resident under a plan that leaves room for the auxiliary models of `request`."""
+        model = self._model_cache.get(spec)
+        if model is None or request is None or not request.pictures:
+            return model is not None
+        if not self._loader.lacks_room(model, request, control):
+            return True
+        log.info("%s: loading it again, with room for %s", spec.id, ", ".join(request.models_used[1:]))
+        del model
+        self._model_cache.remove(spec.id)
+        return False
+
     def _load_from_disk(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> None:
         largest = None if request is None else at_final_size(request, spec)
         self._loader.load(spec, control, self._widened.of(spec), largest)
@@ -184,6 +198,10 @@ class DiffusersEngine:
     ) -> Generation:
         results: list[Generation] = []
         if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
+            if self._loader.planner.has_form_for_auxiliaries(spec):  # the next job may draw without them
+                note = _form_note(spec, self._resident(spec).load_plan.form, request)
+                self._forget(spec)
+                return _with_warnings(results[0], [note])
             return results[0]
         log.warning("%s: memory on %s ran out", spec.id, self._device)
         if min(self._batch_size(spec), request.num_images) > 1:
@@ -315,6 +333,9 @@ class DiffusersEngine:
         batch_size, previews = self._batch_size(spec), self._previews(spec)
         if second is None:
             return draw(request, control, inputs, previews=previews, batch_size=batch_size)
+        if second.model in LATENT_MODES:
+            passes = TwoPasses(partial(draw, previews=previews), model.pipeline, spec, second, _no_pixels)
+            return passes.generate(request, control, inputs)
         upscaler, upscalers = self._settings.upscaler_of(second.model), self._upscalers
 
         def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -322,7 +343,7 @@ class DiffusersEngine:
 
         with upscalers.beside(spec):
             upscalers.load(upscaler, control)  # before anything is drawn: it may have to be downloaded, or be missing
-            passes = TwoPasses(partial(draw, previews=previews), spec, second, enlarge)
+            passes = TwoPasses(partial(draw, previews=previews), model.pipeline, spec, second, enlarge)
             made = passes.generate(request, control, inputs)
             return upscalers.with_versions(made, upscaler)
 
@@ -424,6 +445,15 @@ def _with_embeddings(embeddings: Sequence[Embedding], generation: Generation) ->
 
 def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation:
     return dataclasses.replace(generation, warnings=(*generation.warnings, *changes)) if changes else generation
+
+
+def _no_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    raise GenerationError("Latents are enlarged, not pixels.")
+
+
+def _form_note(spec: ModelSpec, form: str, request: GenerationRequest) -> str:
+    beside = " and ".join(dict.fromkeys(request.models_used[1:]))
+    return f"Memory is short for {spec.id} beside {beside}, so its weights were held as {form}. The picture may differ."
 
 
 def _smaller_note(spec: ModelSpec, how: str) -> str:

@@ -18,6 +18,7 @@ from app.core.memory_use import MemoryChange
 from app.core.request import GenerationRequest
 from app.core.videos import with_family
 from app.engines.base import Control, EngineSettings
+from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
 from app.engines.diffusers.load.attention import apply_attention, choose_attention
 from app.engines.diffusers.load.build import build_pipeline, pipeline_class_name
 from app.engines.diffusers.load.checkpoint import Checkpoint
@@ -45,7 +46,14 @@ _DIGESTS = ".part-digests.json"  # in MODEL_CACHE_DIR
 class Loader:
     """Loads models for one device into `model_cache`."""
 
-    def __init__(self, settings: EngineSettings, device: torch.device, model_cache: ModelCache) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        device: torch.device,
+        model_cache: ModelCache,
+        auxiliaries: AuxiliaryLoader | None = None,
+    ) -> None:
+        self._auxiliaries = auxiliaries or AuxiliaryLoader(settings, device, model_cache)
         self._settings = settings
         self._device = device
         self._model_cache = model_cache
@@ -59,15 +67,15 @@ class Loader:
         dtype: torch.dtype | None = None,
         request: GenerationRequest | None = None,
     ) -> None:
-        """Load `spec` in `dtype`, or the configured one, with room for the size of `request`. Raises what its steps
-        raise, and Cancelled."""
+        """Load `spec` in `dtype`, or the configured one, with room for the size of `request` and for its auxiliary
+        models. Raises what its steps raise, and Cancelled."""
         started, before = time.perf_counter(), memory_use(self._device)
         control.report(Phase.LOADING)
         checkpoint = locate(spec, self._settings, control)
         require_runnable(spec, checkpoint, self._settings)
         control.report(Phase.LOADING)
         _stop_if_cancelled(control)
-        load_plan, records, shared = self._plan(spec, checkpoint, dtype, request)
+        load_plan, records, shared = self._plan(spec, checkpoint, dtype, request, control)
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
         attention = apply_attention(pipeline, load_plan.attention, self._device)
@@ -98,16 +106,23 @@ class Loader:
         )
         _stop_if_cancelled(control)
 
-    def restore(self, spec: ModelSpec, control: Control) -> bool:
-        """Move `spec` from the RAM cache back to the device; True if it is resident now."""
+    def lacks_room(self, model: LoadedModel, request: GenerationRequest, control: Control) -> bool:
+        """Whether `model` has to be loaded again under a smaller plan, for the auxiliary models of `request`."""
+        beside = self._auxiliaries.beside(request, model.dtype, control)
+        return self.planner.lacks_room_beside(model.spec, beside, model.load_plan.working_bytes)
+
+    def restore(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
+        """Move `spec` from the RAM cache back to the device, with room for the auxiliary models of `request`; True if
+        it is resident now."""
         started, before = time.perf_counter(), memory_use(self._device)
         model = self._model_cache.pop_parked(spec)
         if model is None:
             return False
         control.report(Phase.LOADING)
         needed = self._model_cache.missing_bytes(model.weights.items())
-        needed += model.load_plan.working_bytes
-        if self._model_cache.make_room(spec.id, needed, held=model.weights) < needed:
+        beside = self._auxiliaries.beside(request, model.dtype, control)
+        needed += model.load_plan.working_bytes + beside.bytes
+        if self._model_cache.make_room(spec.id, needed, held=model.weights, beside=beside.resident) < needed:
             log.info("%s: not enough memory to restore it as it was; loading it again", spec.id)
             return False
         model.move(self._device)
@@ -117,12 +132,18 @@ class Loader:
         return True
 
     def _plan(
-        self, spec: ModelSpec, checkpoint: Checkpoint, dtype: torch.dtype | None, request: GenerationRequest | None
+        self,
+        spec: ModelSpec,
+        checkpoint: Checkpoint,
+        dtype: torch.dtype | None,
+        request: GenerationRequest | None,
+        control: Control,
     ) -> tuple[LoadPlan, Mapping[str, PartRecord], Mapping[str, Any]]:
         """The load plan, the records of the parts under it, and the parts shared with models in memory."""
         wished = self._load_plan(spec, checkpoint, dtype)
         size = picture_size(with_family(spec, pipeline_class_name(spec, checkpoint)), request)
-        load_plan = self.planner.choose(spec, checkpoint, wished, self._shared(checkpoint, wished), size)
+        beside = self._auxiliaries.beside(request, wished.dtype, control)
+        load_plan = self.planner.choose(spec, checkpoint, wished, self._shared(checkpoint, wished), size, beside)
         if load_plan.plan != "none":
             self._model_cache.move_parked_to_ram()
         records = part_records(checkpoint, load_plan.use)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.core.base64_text import decode_base64, decode_data_uri, is_data_uri
 from app.errors import FieldError, InvalidImage
+from app.files.metadata import CONTROL_UNIT
 from app.services.context import AppContext
 
 PARAMETERS = "parameters"  # the keyword that AUTOMATIC1111 writes, and we do
+_UNIT = re.compile(rf"{CONTROL_UNIT} \d{{1,2}}")
 _NAME = re.compile(r"[\w ]{1,60}")
 _MOST_TEXT = 262_144  # characters of all texts of a picture
 _LONGEST_LINE = 20_000  # of settings, in characters: anybody can write a megabyte into a picture
@@ -58,7 +61,29 @@ def _settings(parameters: str) -> dict[str, str]:
         return {}
     text = "\n".join(lines[:-1])
     prompt, _, negative = text.partition("\nNegative prompt: ")
-    return {"Prompt": prompt, "Negative prompt": negative, **pairs}
+    plain = {name: _unquoted(value) for name, value in pairs.items()}
+    return {"Prompt": prompt, "Negative prompt": negative, **plain, **_control_units(plain)}
+
+
+def _unquoted(value: str) -> str:
+    """A value that was written in quotes since it holds a comma or a colon."""
+    if not (value.startswith('"') and value.endswith('"')):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return value
+    return found if isinstance(found, str) else value
+
+
+def _control_units(pairs: Mapping[str, str]) -> dict[str, str]:
+    """What the units of the ControlNet extension say, as its reader names it: `ControlNet 0 module` and so on."""
+    return {
+        f"{unit} {name.strip().lower().replace(' ', '_')}": value.strip()
+        for unit, text in pairs.items()
+        if _UNIT.fullmatch(unit)
+        for name, value in _pairs(text)
+    }
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:

@@ -21,25 +21,25 @@ from app.core.request import GenerationInput
 from app.core.tasks import Task
 from app.errors import FieldError, InputModelIncompatible, InputModelUnavailable, InvalidRequest
 from app.files import hub_cache
+from app.files.auxiliary_files import AuxiliaryFiles, files_in
 from app.services.context import AppContext
 from app.services.models.capabilities import config_of, pipeline_class_of
 
-_NEVER = {
-    "lineart": "no line detector is published as .safetensors",
-    "pose": "no pose detector is published as .safetensors with what draws its skeletons",
-    "seg": "the colours that ControlNets know are those of a data set, which no detector has",
-}
 _CONTROL_MODELS: tuple[Kind, ...] = ("controlnet",)
 
 
 @dataclass(frozen=True)
 class KnownAuxiliary:
     """An auxiliary model. `net` is what a ControlNet's configuration says; None before it is on this machine, and for
-    other kinds. `available`: its files are here."""
+    other kinds. `files` are those here, None unless all are."""
 
     spec: ModelSpec
     net: NetShape | None
-    available: bool
+    files: AuxiliaryFiles | None
+
+    @property
+    def available(self) -> bool:
+        return self.files is not None
 
     @property
     def kind(self) -> Kind:
@@ -66,12 +66,9 @@ class Base:
 
 
 def known_auxiliary(context: AppContext, spec: ModelSpec) -> KnownAuxiliary:
-    folders = list(_folders(context, spec))
-    files = [spec.options.file] if spec.options.file is not None else []
-    here = any(
-        all((folder / name).is_file() for name in files) and (files or any(folder.glob("*.safetensors")))
-        for folder in folders
-    )
+    folders = list(_folders(context, spec.repo))
+    located = (files_in(folder, spec.options, lambda name: list(_folders(context, name))) for folder in folders)
+    here = next((files for files in located if files is not None), None)
     config = next((found for folder in folders if (found := hub_cache.read_object(folder / "config.json"))), {})
     return KnownAuxiliary(spec, net_shape(config) if spec.options.kind == "controlnet" else None, here)
 
@@ -105,7 +102,7 @@ def ids_for(base: Base, known: Sequence[KnownAuxiliary], role: str) -> list[str]
 def processors_of(known: Sequence[KnownAuxiliary]) -> list[str]:
     """The processors that can be asked for."""
     detected = (each.spec.options.detects for each in known)
-    return ["none", "canny", "tile", *dict.fromkeys(name for name in detected if name is not None)]
+    return ["none", "canny", "lineart", "tile", *dict.fromkeys(name for name in detected if name is not None)]
 
 
 def roles_of(base: Base, tasks: Sequence[Task], known: Sequence[KnownAuxiliary]) -> list[str]:
@@ -259,11 +256,15 @@ def _check_processor(known: Sequence[KnownAuxiliary], picture: InputChoice, fiel
     name = picture.processor
     if name is None or name in WEIGHTLESS:
         return
-    if name in _NEVER:
-        raise _invalid(
-            f"{field}.processor", f"cannot be {name} here: {_NEVER[name]}. Send the finished control picture"
+    detectors = [each for each in known if each.spec.options.detects == name]
+    lost = next((each.spec for each in detectors if each.spec.source == "local" and not each.available), None)
+    if lost is not None:
+        message = f"needs {lost.id}, whose files are missing: put config.json and .safetensors files into {lost.repo}"
+        message += f", and the model {lost.options.second}" if lost.options.second else ""
+        raise InputModelUnavailable(
+            f"The {name} processor {message}.", errors=[FieldError(f"{field}.processor", message)]
         )
-    if not any(each.spec.options.detects == name for each in known):
+    if not detectors:
         message = f'is {name}, which needs a model: add a MODEL_ line with {{"kind": "detector", "detects": "{name}"}}'
         raise InputModelUnavailable(
             f"No model of the catalogue makes {name} pictures.", errors=[FieldError(f"{field}.processor", message)]
@@ -296,12 +297,12 @@ def _check_together(base: Base, known: Sequence[KnownAuxiliary], asked: Generati
             raise _invalid("inputs", f"may hold a control picture of {base.spec.id} for {able} only, not for {task}")
 
 
-def _folders(context: AppContext, spec: ModelSpec) -> Iterator[Path]:
-    """Where its files may be on this machine."""
-    if spec.source == "local":
-        yield context.settings.local_path(spec.repo)
-    else:
-        yield from (hub_cache.repo_folder(context.settings.hub_cache, spec.repo) / "snapshots").glob("*")
+def _folders(context: AppContext, name: str) -> Iterator[Path]:
+    """Where the files of a folder or repository called `name` may be on this machine."""
+    if (here := context.settings.local_path(name)).is_dir():
+        yield here
+    if hub_cache.is_repo_id(name):
+        yield from (hub_cache.repo_folder(context.settings.hub_cache, name) / "snapshots").glob("*")
 
 
 def _invalid(field: str, message: str) -> InvalidRequest:

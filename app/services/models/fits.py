@@ -13,7 +13,7 @@ from typing import Any
 
 from app.config import Settings
 from app.core.catalog import ModelSpec
-from app.core.fit import DrawingDevice, Fit, PlanSettings, fit_of
+from app.core.fit import UNKNOWN_SIZE, DrawingDevice, Fit, PlanSettings, fit_of
 from app.core.memory_forms import FOUR_BIT_PACKAGE
 from app.core.memory_parts import PartShape
 from app.core.memory_shapes import known_model
@@ -21,6 +21,7 @@ from app.core.visible_devices import HIDDEN
 from app.files import hub_cache
 from app.monitoring.resources import Gpu, gpus, ram_bytes
 from app.services.context import AppContext
+from app.services.models.auxiliaries import KnownAuxiliary
 
 _WEIGHTS = "*.safetensors"
 
@@ -30,6 +31,23 @@ def fits(context: AppContext, specs: Iterable[ModelSpec], workers: Collection[Ma
     found = devices(context.settings, workers)
     wish = PlanSettings(context.settings.offload, context.settings.quantization)
     return {spec.id: fit_of(spec, parts_of(context, spec), found, wish) for spec in specs}
+
+
+def fits_beside(
+    context: AppContext,
+    spec: ModelSpec,
+    auxiliaries: Iterable[KnownAuxiliary],
+    workers: Collection[Mapping[str, Any]],
+) -> dict[str, Fit]:
+    """Whether `spec` fits together with each of these auxiliary models, by their ids."""
+    found = devices(context.settings, workers)
+    wish = PlanSettings(context.settings.offload, context.settings.quantization)
+    parts = parts_of(context, spec)
+
+    def fit(numbers: int) -> Fit:
+        return fit_of(spec, parts, found, wish, numbers) if numbers else UNKNOWN_SIZE
+
+    return {each.spec.id: fit(each.files.numbers if each.files is not None else 0) for each in auxiliaries}
 
 
 def devices(settings: Settings, workers: Iterable[Mapping[str, Any]]) -> set[DrawingDevice | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.core.catalog import ModelSpec
+from app.core.latent_modes import latent_mode
 from app.core.upscaling import Upscale, is_resampling, usual_upscaler
 from app.errors import FieldError, InvalidRequest, UnknownModel
 from app.files.loras import in_hub_cache
@@ -57,9 +58,13 @@ def find_upscaler(context: AppContext, name: str | None, field: str, *, drawn_by
 
 
 def with_upscaler(context: AppContext, second: Upscale | None, field: str, *, drawn_by: str) -> Upscale | None:
-    """A second pass with the id of its upscaler. Raises what `find_upscaler` does."""
+    """A second pass with the id of its upscaler, or the name of its latent mode; an upscaler that is called like one
+    wins. Raises what `find_upscaler` does."""
     if second is None:
         return None
+    mode = latent_mode(second.model)
+    if mode is not None and context.catalog.find_upscaler(second.model) is None:
+        return second.model_copy(update={"model": mode})
     spec = find_upscaler(context, second.model or None, field, drawn_by=drawn_by)
     return second.model_copy(update={"model": spec.id})
 

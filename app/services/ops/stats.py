@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.catalog import GROUPS, LANES, Lane, ModelSpec
@@ -16,7 +16,7 @@ from app.services.jobs.status import prediction_of
 from app.services.media.disk import disk_problem
 from app.services.models import auxiliaries
 from app.services.models.capabilities import known_spec, tasks_of_known
-from app.services.models.fits import fits
+from app.services.models.fits import fits, fits_beside
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
 from app.services.ops.devices import device_counts
 from app.store.queue.workers import ready_models
@@ -40,7 +40,7 @@ class ModelState:
     """`loaded`: in memory of a live worker; `memory_plans`: form of its weights and placement there, such as
     `float8, model`, each way once; `killed_plans`: plans under which the kernel killed a worker. `downloading`:
     progress of its download, if one is running. `roles` of input pictures that it takes, by itself or with the
-    auxiliary models that fit."""
+    auxiliary models that fit; `fits_with`: whether it fits the machine together with each of those, by id."""
 
     spec: ModelSpec
     tasks: Sequence[Task]
@@ -53,6 +53,7 @@ class ModelState:
     roles: Sequence[str] = ()
     control_models: Sequence[str] = ()
     reference_models: Sequence[str] = ()
+    fits_with: Mapping[str, Fit] = field(default_factory=dict)
 
     @property
     def rank(self) -> tuple[bool, int, bool]:
@@ -185,7 +186,7 @@ def models(context: AppContext) -> list[ModelState]:
             killed_plans=sorted(killed.get(spec.id, ())),
             downloading=under_way.get(spec.id),
             fit=fitting[spec.id],
-            **_inputs_of(context, spec, known),
+            **_inputs_of(context, spec, known, workers),
         )
         for spec in specs
     ]
@@ -193,13 +194,19 @@ def models(context: AppContext) -> list[ModelState]:
 
 
 def _inputs_of(
-    context: AppContext, spec: ModelSpec, known: Sequence[auxiliaries.KnownAuxiliary]
-) -> dict[str, Sequence[str]]:
+    context: AppContext,
+    spec: ModelSpec,
+    known: Sequence[auxiliaries.KnownAuxiliary],
+    workers: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
     base = auxiliaries.base_of(context, spec)
+    controls, references = (auxiliaries.ids_for(base, known, role) for role in ("control", "reference"))
+    beside = [each for each in known if each.spec.id in {*controls, *references}]
     return {
         "roles": auxiliaries.roles_of(base, tasks_of_known(spec), known),
-        "control_models": auxiliaries.ids_for(base, known, "control"),
-        "reference_models": auxiliaries.ids_for(base, known, "reference"),
+        "control_models": controls,
+        "reference_models": references,
+        "fits_with": fits_beside(context, spec, beside, workers) if beside else {},
     }
 
 

@@ -48,8 +48,8 @@ async function inflate(data) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-function fromManifest({ prompt, negative_prompt, model_id, settings }) {
-  return typeof prompt === "string" ? { prompt, negative_prompt, model_id, settings: settings ?? {} } : null;
+function fromManifest({ prompt, negative_prompt, model_id, settings, inputs }) {
+  return typeof prompt === "string" ? { prompt, negative_prompt, model_id, settings: settings ?? {}, inputs } : null;
 }
 
 /** AUTOMATIC1111's format: prompt, `Negative prompt: …`, then `Key: value` pairs on the last line. */
@@ -57,14 +57,14 @@ function fromParameters(text) {
   const lines = text.split("\n");
   const last = lines.at(-1);
   if (!/\bSteps: \d+/.test(last)) return { prompt: text.trim(), settings: {} };
-  const pairs = Object.fromEntries([...last.matchAll(/([\w ]+): ("(?:\\.|[^"\\])*"|[^,]*)(?:,\s*|$)/g)].map(([, key, value]) => [key.trim(), value]));
+  const pairs = pairsIn(last);
   const [prompt, negative] = lines.slice(0, -1).join("\n").split(/^Negative prompt: /m);
   const [, width, height] = /^(\d+)x(\d+)$/.exec(pairs.Size ?? "") ?? [];
   const number = (value) => (Number.isFinite(Number.parseFloat(value)) ? Number.parseFloat(value) : null);
   return {
     prompt: prompt.trim(),
     negative_prompt: negative?.trim() || null,
-    model_id: pairs.Model?.replace(/^"|"$/g, ""),
+    model_id: pairs.Model,
     settings: {
       num_inference_steps: number(pairs.Steps),
       guidance_scale: number(pairs["CFG scale"]),
@@ -72,8 +72,34 @@ function fromParameters(text) {
       ...schedulerIn(pairs),
       width: number(width),
       height: number(height),
+      loras: lorasIn(pairs.LoRA ?? ""),
+      ...secondPassIn(pairs, number),
     },
+    inputs: unitsIn(pairs),
   };
+}
+
+/** {name: value} of `name: value, name: "a, b"`. */
+function pairsIn(line) {
+  const found = line.matchAll(/([\w ]+): ("(?:\\.|[^"\\])*"|[^,]*)(?:,\s*|$)/g);
+  return Object.fromEntries([...found].map(([, name, value]) => [name.trim(), value.replace(/^"(.*)"$/, (_, text) => text.replace(/\\(.)/g, "$1"))]));
+}
+
+function lorasIn(text) {
+  return [...text.matchAll(/([^,]+):([\d.]+)(?:,\s*|$)/g)].map(([, id, scale]) => ({ id: id.trim(), scale: Number(scale) }));
+}
+
+function secondPassIn(pairs, number) {
+  const factor = number(pairs["Hires upscale"]);
+  if (!factor) return {};
+  const strength = number(pairs["Denoising strength"]);
+  return { upscale: { factor, strength, steps: number(pairs["Hires steps"]), model: pairs["Hires upscaler"] } };
+}
+
+/** The units of the ControlNet extension, like a manifest's `inputs`. */
+function unitsIn(pairs) {
+  const units = Object.entries(pairs).filter(([name]) => /^ControlNet \d+$/.test(name));
+  return Object.fromEntries(units.map(([name, text]) => [name, { model: pairsIn(text).Model, weight: pairsIn(text).Weight }]));
 }
 
 /** The sampler and its spacing, which older versions write into one name. */

@@ -34,6 +34,11 @@ export function useSettings(made) {
   const count = $(`#count input[value="${Number(settings.num_images) || 1}"]`);
   if (count) count.checked = true;
   fillPrompt(made.prompt ?? "");
+  const used = Object.values(made.inputs ?? {}).filter((picture) => picture?.weight !== undefined);
+  if (used.length) {
+    const models = [...new Set(used.map((picture) => picture.model ?? made.model_id))];
+    toast(`Its control and reference pictures (${models.join(", ")}) are not restored: the API reruns it with them.`);
+  }
 }
 
 /** The input of a provider's model that made it, in the model's own words; without its files where they were uploaded. */

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, insert, literal, select
+from sqlalchemy import Connection, insert, select
 
 from app.core.lineage import MadeFrom, made_from
 from app.core.output import Output
@@ -25,21 +25,11 @@ class LineageStore:
         self._database = database
 
     def ancestors(self, output_id: str) -> Sequence[Output]:
-        """The pictures that this one was made from, directly or not, oldest first; MOST_RELATIVES at most."""
-        sources = output_sources.c
-        chain = (
-            select(sources.source_id.label("id"), literal(1).label("depth"))
-            .where(sources.output_id == output_id)
-            .cte(recursive=True)
-        )
-        chain = chain.union(
-            select(sources.source_id, chain.c.depth + 1)
-            .join(chain, sources.output_id == chain.c.id)
-            .where(chain.c.depth < MOST_GENERATIONS)
-        )
-        found = select(*SHOWN).where(outputs.c.id.in_(select(chain.c.id)))
+        """The pictures that this one was made from, directly or not, oldest first; MOST_RELATIVES at most, the nearest
+        ones."""
         with self._database.read() as connection:
-            rows = connection.execute(found.order_by(outputs.c.created_at, outputs.c.id).limit(MOST_RELATIVES))
+            found = select(*SHOWN).where(outputs.c.id.in_(_nearest(connection, output_id)))
+            rows = connection.execute(found.order_by(outputs.c.created_at, outputs.c.id))
             return [output_from_row(row) for row in rows]
 
     def children(self, output_id: str) -> Sequence[Output]:
@@ -58,6 +48,22 @@ class LineageStore:
             for row in connection.execute(query.order_by(output_sources.c.source_id)):
                 found.setdefault(row.output_id, []).append(MadeFrom(row.source_id, row.how))
         return found
+
+
+def _nearest(connection: Connection, output_id: str) -> Collection[str]:
+    """The ids of its nearest ancestors. A generation is read at a time, and no more of it than there is room for: a
+    recursive query would walk all of them before it is cut."""
+    sources, seen = output_sources.c, {output_id}
+    generation: Sequence[str] = [output_id]
+    for _ in range(MOST_GENERATIONS):
+        room = MOST_RELATIVES + 1 - len(seen)
+        if not generation or room <= 0:
+            break
+        above = select(sources.source_id).distinct().where(sources.output_id.in_(generation))
+        above = above.where(sources.source_id.not_in(seen)).order_by(sources.source_id).limit(room)
+        generation = connection.scalars(above).all()
+        seen.update(generation)
+    return seen - {output_id}
 
 
 def store_sources(connection: Connection, request: GenerationRequest, published: Sequence[Output]) -> None:

@@ -98,7 +98,7 @@ def test_a_start_image_and_two_units(draw):
     [
         ({"image": "x", "model": "nothing"}, "unit 1 was not used: there is no model 'nothing' here"),
         ({"model": "edges"}, "unit 1 was not used: it has no image"),
-        ({"image": "x", "model": "edges", "module": "openpose_full"}, "there is no module 'openpose_full' here"),
+        ({"image": "x", "model": "edges", "module": "inpaint_only"}, "there is no module 'inpaint_only' here"),
     ],
 )
 def test_what_is_not_there_is_told(draw, unit, said):
@@ -130,7 +130,7 @@ def test_one_for_another_model_is_an_error_of_the_facade(client, context):
 def test_clients_look_around(client):
     assert client.get("/controlnet/version").json == {"version": 3}
     assert client.get("/controlnet/model_list").json == {"model_list": ["edges", "ip", "xl"]}
-    assert client.get("/controlnet/module_list").json == {"module_list": ["none", "canny", "tile"]}
+    assert client.get("/controlnet/module_list").json == {"module_list": ["none", "canny", "lineart", "tile"]}
     body = {"controlnet_module": "canny", "controlnet_images": [png(), "data:image/png;base64," + png()]}
     answer = client.post("/controlnet/detect", json=body)
     assert [pixels_of(base64.b64decode(each)).shape for each in answer.json["images"]] == [(64, 64, 3)] * 2

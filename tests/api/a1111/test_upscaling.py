@@ -35,7 +35,7 @@ def png(width: int = 64, height: int = 48) -> str:
         ({"enable_hr": True, "hr_resize_x": 384}, {"factor": 1.5}, None),
         ({"enable_hr": True, "hr_resize_x": 320, "hr_resize_y": 384}, {"factor": 1.5}, "nothing is cut off"),
         ({"enable_hr": True, "hr_scale": 4}, {"factor": 2.0}, "4 was brought down to 2"),
-        ({"enable_hr": True, "hr_upscaler": "Latent (nearest)"}, {"factor": 2.0}, "not its latents"),
+        ({"enable_hr": True, "hr_upscaler": "Latent (nearest)"}, {"factor": 2.0, "model": "Latent (nearest)"}, None),
         ({"enable_hr": True, "hr_second_pass_steps": 12}, {"factor": 2.0, "steps": 12}, None),
         ({"enable_hr": True, "denoising_strength": 0.7}, {"factor": 2.0, "strength": 0.7}, None),
         ({"enable_hr": True, "denoising_strength": 0, "steps": 20}, {"factor": 2.0, "strength": 0.05}, "within 0.05"),

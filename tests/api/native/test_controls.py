@@ -144,8 +144,15 @@ def test_an_edit_model_reads_references_itself(send, context):
         ([control(model="union")], "xl", "invalid_request", "inputs.0.mode", "pose, depth, scribble"),
         ([control(model="union", mode="repaint")], "xl", "invalid_request", "inputs.0.mode", "pose, depth"),
         ([control(model="edges", mode="canny")], "sd", "invalid_request", "inputs.0.mode", "edges is none"),
-        ([control(model="edges", processor="seg")], "sd", "invalid_request", "inputs.0.processor", "finished control"),
-        ([control(model="edges", processor="pose")], "sd", "invalid_request", "inputs.0.processor", "finished control"),
+        (
+            [control(model="edges", processor="seg")],
+            "sd",
+            "input_model_unavailable",
+            "inputs.0.processor",
+            '"detects": "seg"',
+        ),
+        ([control(model="edges", processor="pose")], "sd", "input_model_unavailable", "inputs.0.processor", '"pose"'),
+        ([control(model="edges", processor="depth")], "sd", "input_model_unavailable", "inputs.0.processor", "missing"),
         (
             [control(model="union", mode="canny"), control(model="xledges")],
             "xl",
@@ -216,6 +223,10 @@ def test_models_say_what_they_take(client):
     assert by_id["sd"]["control_models"] == ["depths", "edges"]
     assert by_id["sd"]["reference_models"] == ["ip", "ipplus"]
     assert by_id["xl"]["control_models"] == ["union", "xledges"]
+    assert {name: fit["answer"] for name, fit in by_id["xl"]["fits_with"].items()} == dict.fromkeys(
+        ("union", "xledges"),
+        "unknown",  # their weights are not here
+    )
     assert by_id["xl"]["roles"] == ["image", "mask", "control"]
     assert by_id["kontext"]["control_models"] == []
     assert by_id["fluxcanny"]["roles"] == ["image", "mask", "control"]
@@ -233,7 +244,7 @@ def test_models_say_what_they_take(client):
     ]
     assert (auxiliaries["edges"]["kind"], auxiliaries["edges"]["family"]) == ("controlnet", "sd15")
     assert (auxiliaries["edges"]["available"], auxiliaries["edges"]["loaded"]) == (False, False)
-    assert listed["processors"] == ["none", "canny", "tile", "depth"]
+    assert listed["processors"] == ["none", "canny", "lineart", "tile", "depth"]
 
 
 def test_a_picture_of_another_client_is_no_control(send, context):

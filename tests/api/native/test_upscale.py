@@ -47,7 +47,7 @@ def test_it_is_a_job_like_any_other(client, context, worker, image):
     assert (waiting["task"], waiting["model_id"], waiting["prompt"]) == (UPSCALE, "lanczos", "a red fox")
     settings = waiting["settings"]
     assert (settings["width"], settings["height"], settings["seed"]) == (256, 192, 11)
-    assert settings["upscale"] == {"factor": 4.0, "model": "lanczos", "steps": None, "strength": None}
+    assert settings["upscale"] == {"factor": 4.0, "model": "lanczos", "steps": None, "strength": None, "tile": None}
     assert waiting["inputs"]["image"]["image_id"] == image
     assert (waiting["position"], waiting["progress"]["total_steps"]) == (1, 0)
     made = enlarged(context, worker.claim())
@@ -221,6 +221,10 @@ def test_a_second_pass_is_refused_by_field(client, problem):
         (asked(factor=4), "settings.upscale.factor", "demo draws at most 512 x 512"),
         (asked(strength=0.01), "settings.upscale.strength", "leaves none to run"),
         (asked(steps=500), "settings.upscale.steps", "must be 1 to 100"),
+        (asked(factor=4, tile=250), "settings.upscale.tile", "multiple of 32 from 128 to 512 for demo, not 250"),
+        (asked(tile=1024), "settings.upscale.tile", "multiple of 32 from 128 to 512 for demo, not 1024"),
+        (asked(tile=8), "settings.upscale.tile", "greater than or equal to 64"),
+        (asked(tile=256, model="latent"), "settings.upscale.tile", "not for latents"),
         (asked() | {"image": picture}, "settings.upscale", "request without a picture"),
         (asked() | {"model_id": "krea-2-turbo"}, "settings.upscale", "does not start from a picture"),
         (asked() | {"model_id": "ltx-2.3"}, "settings.upscale", "makes videos"),
@@ -239,7 +243,7 @@ def test_a_second_pass_is_refused_by_field(client, problem):
 def test_a_second_pass_is_in_the_status_and_the_manifest(client, context, worker, submit):
     job_id = submit(settings={"upscale": {"factor": 2, "strength": 0.4, "steps": 10}, "num_inference_steps": 8})
     status = client.get(f"/api/status/{job_id}").json
-    wanted = {"factor": 2.0, "model": "drawings-x2", "steps": 10, "strength": 0.4}
+    wanted = {"factor": 2.0, "model": "drawings-x2", "steps": 10, "strength": 0.4, "tile": None}
     assert status["settings"]["upscale"] == wanted
     assert status["progress"]["total_steps"] == 8 + 4
     claim = worker.claim()
@@ -254,6 +258,34 @@ def test_a_second_pass_is_in_the_status_and_the_manifest(client, context, worker
     assert "Hires upscale: 2, Hires steps: 10, Hires upscaler: drawings-x2" in text
     client.post(f"/api/image/{output.id}/rerun")
     assert worker.claim().request.upscale == claim.request.upscale
+
+
+def test_tiles_draw_more_than_the_model_draws_at_once(client, context, problem) -> None:
+    settings = {"upscale": {"factor": 4, "tile": 256, "steps": 20}, "num_inference_steps": 8}
+    answer = client.post("/api/generate", json={"prompt": "x", "settings": settings})
+    assert answer.status_code == 202, answer.text
+    status = client.get(answer.json["status_url"]).json
+    assert status["settings"]["upscale"]["strength"] == 0.3
+    assert status["progress"]["total_steps"] == 8 + 25 * 6  # 1,024 pixels in 5 tiles a side, each of 20 * 0.3 steps
+    settings = {"width": 512, "height": 512, "upscale": {"factor": 4.0, "tile": 256}}
+    answer = client.post("/api/generate", json={"prompt": "x", "settings": settings | {"width": 544}})
+    most = problem(answer, 400, "invalid_request")
+    assert "width" in most["detail"]
+
+
+def test_latents_are_asked_for_by_the_names_of_others(client, context) -> None:
+    listed = client.get("/api/upscalers").json["latent_modes"]
+    assert listed[0] == "Latent"
+    assert client.get("/sdapi/v1/latent-upscale-modes").json == [{"name": name} for name in listed]
+    for name in ("Latent (nearest-exact)", "latent-nearest-exact"):
+        body = {"prompt": "x", "settings": {"upscale": {"factor": 2, "model": name}}}
+        request = context.jobs.get(client.post("/api/generate", json=body).json["job_id"]).request
+        assert request.upscale.model == "Latent (nearest-exact)"
+
+
+def test_latents_are_no_upscaler_of_pictures(client, image, problem) -> None:
+    told = problem(upscale(client, image, model="latent"), 400, "unknown_model")
+    assert told["errors"][0]["field"] == "model"
 
 
 def test_the_flat_interface_takes_a_second_pass(client, context):

@@ -14,9 +14,27 @@ def test_pairs_quotes_and_prompts() -> None:
         "Negative prompt": "dog",
         "Steps": "20",
         "Sampler": "DPM++ 2M",
-        "Note": '"one, \\"two\\": three"',
+        "Note": 'one, "two": three',
         "Size": "64x64",
     }
+
+
+def test_the_units_of_controlnet_are_read_as_its_extension_reads_them() -> None:
+    unit = "Module: canny, Model: edges [a1b2], Weight: 0.9, Resize Mode: Crop and Resize, Guidance Start: 0.25"
+    found = _settings(f'a cat\nSteps: 20, Seed: 1, Size: 64x64, ControlNet 0: "{unit}", Version: 1')
+    assert found["ControlNet 0"] == unit
+    assert {name: value for name, value in found.items() if name.startswith("ControlNet 0 ")} == {
+        "ControlNet 0 module": "canny",
+        "ControlNet 0 model": "edges [a1b2]",
+        "ControlNet 0 weight": "0.9",
+        "ControlNet 0 resize_mode": "Crop and Resize",
+        "ControlNet 0 guidance_start": "0.25",
+    }
+
+
+@pytest.mark.parametrize("value", ['"one', '"one" two"', '"\\x"', '"'])
+def test_quotes_that_do_not_end_stay(value: str) -> None:
+    assert _settings(f"a cat\nSteps: 20, Seed: 1, Size: 64x64, Note: {value}")["Note"] == value
 
 
 @pytest.mark.parametrize("text", ["", "a cat", "one: 1, two: 2", "a, b: c, d"])

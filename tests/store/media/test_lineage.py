@@ -51,7 +51,28 @@ def test_a_circle_ends(store: Store) -> None:
     (second,) = made(store, first)
     with store.database.write() as connection:
         lineage.store_sources(connection, a_request(pictures=(ref(second),), task="edit"), [an_output("job", id=first)])
-    assert {each.id for each in store.lineage.ancestors(second)} == {first, second}
+    assert {each.id for each in store.lineage.ancestors(second)} == {first}
+
+
+def test_no_more_is_read_than_is_shown_and_the_nearest_are(store: Store, monkeypatch) -> None:
+    monkeypatch.setattr(lineage, "MOST_RELATIVES", 3)
+    eldest = [made(store)[0] for _ in range(4)]
+    parents = [made(store, *eldest)[0] for _ in range(2)]
+    (child,) = made(store, *parents)
+    found = [each.id for each in store.lineage.ancestors(child)]
+    assert set(found) == {min(eldest), *parents}
+    asked: list[str] = []
+    with store.database.read() as connection:
+        scalars = connection.scalars
+
+        def watched(query, *arguments):
+            asked.append(str(query))
+            return scalars(query, *arguments)
+
+        monkeypatch.setattr(connection, "scalars", watched)
+        assert lineage._nearest(connection, child) == set(found)
+    assert len(asked) == 2  # a generation each
+    assert all("LIMIT" in query for query in asked)
 
 
 def test_completing_twice_stores_it_once(store: Store) -> None:

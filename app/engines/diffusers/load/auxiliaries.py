@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,39 +18,27 @@ from safetensors import SafetensorError, safe_open
 
 from app.core.auxiliaries import net_shape
 from app.core.catalog import ModelSpec
+from app.core.control_colours import ADE20K_COLOURS
 from app.core.faults import is_beyond_the_job
 from app.core.job import Phase
 from app.engines.base import Control, EngineSettings
-from app.engines.diffusers.load.checkpoint import variant_of
 from app.engines.diffusers.load.downloads import resumable_downloads
 from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, LOAD_ERRORS, Advice, download_error, first_line
 from app.engines.diffusers.load.weights import count_tensors, fingerprint
 from app.errors import InputModelUnavailable
+from app.files.auxiliary_files import (
+    REDUX_PARTS,
+    USUAL_NAME,
+    AuxiliaryFiles,
+    files_in,
+    of_one_variant,
+)
 from app.files.hub_cache import is_repo_id, repo_folder
+from app.files.weights import variant_of
 
 _KIND = Advice("such a model", "copy it here and configure its folder as a local model", "the repo in the MODEL_ line")
 _ENCODERS = {"clip_vision_model": "CLIPVisionModelWithProjection", "siglip_vision_model": "SiglipVisionModel"}
-_REDUX_PARTS = ("image_encoder", "image_embedder")
-_USUAL_NAME = re.compile(r"(diffusion_pytorch_)?model([.-][^_]*)?\.safetensors")  # others are in other layouts
 _USUAL_SIZE = 224  # pixels that CLIP looks at
-
-
-@dataclass(frozen=True)
-class AuxiliaryFiles:
-    """The files of an auxiliary model on this machine: `folder`, that of its image encoder, and all its weights."""
-
-    folder: Path
-    encoder: Path | None
-    weights: Sequence[Path]
-
-    @property
-    def revision(self) -> str:
-        inside = [file for file in self.weights if file.is_relative_to(self.folder)]
-        own, others = fingerprint(self.folder, inside), [file for file in self.weights if file not in inside]
-        return f"{own}, {fingerprint(others[0].parent, others)}" if others else own
-
-    def bytes_at(self, item_bytes: int) -> int:
-        return count_tensors(list(self.weights)).bytes_at(item_bytes)
 
 
 @dataclass(frozen=True)
@@ -95,11 +82,24 @@ def locate_auxiliary(spec: ModelSpec, settings: EngineSettings, control: Control
         files = _files_here(spec, settings)
     if files is None:
         wanted = spec.options.file or "config.json and .safetensors files"
+        second = f", or the model {spec.options.second} is missing" if spec.options.second else ""
         raise InputModelUnavailable(
-            f"{spec.id} cannot be used: {spec.repo} has no {wanted}, or its image encoder is missing."
+            f"{spec.id} cannot be used: {spec.repo} has no {wanted}{second}."
             " Correct its MODEL_ line. Pickles can run code and are never loaded."
         )
     return files
+
+
+def revision_of(files: AuxiliaryFiles) -> str:
+    """A fingerprint of the weights, and of those of the second model if they are elsewhere."""
+    inside = [file for file in files.weights if file.is_relative_to(files.folder)]
+    own, others = fingerprint(files.folder, inside), [file for file in files.weights if file not in inside]
+    return f"{own}, {fingerprint(others[0].parent, others)}" if others else own
+
+
+def bytes_at(files: AuxiliaryFiles, dtype: torch.dtype) -> int:
+    """The size of the weights in memory in this precision. Raises ModelUnavailable for a damaged file."""
+    return count_tensors(list(files.weights)).bytes_at(dtype.itemsize)
 
 
 def load_auxiliary(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> AuxiliaryParts:
@@ -114,7 +114,7 @@ def load_auxiliary(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -
 
 def _files_here(spec: ModelSpec, settings: EngineSettings) -> AuxiliaryFiles | None:
     for folder in _places(spec.repo, settings):
-        found = _files_in(folder, spec, settings)
+        found = files_in(folder, spec.options, lambda name: _places(name, settings))
         if found is not None:
             return found
     return None
@@ -127,43 +127,13 @@ def _places(name: str, settings: EngineSettings) -> Sequence[Path]:
     return [*here, *sorted(hub, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
 
 
-def _files_in(folder: Path, spec: ModelSpec, settings: EngineSettings) -> AuxiliaryFiles | None:
-    if spec.options.kind == "redux":
-        weights = [file for part in _REDUX_PARTS for file in _weights_in(folder / part, spec)]
-        complete = all((folder / part / "config.json").is_file() for part in _REDUX_PARTS) and len(weights) > 1
-        return AuxiliaryFiles(folder, folder / "image_encoder", weights) if complete else None
-    if spec.options.kind != "ip-adapter":
-        weights = _weights_in(folder, spec)
-        return AuxiliaryFiles(folder, None, weights) if weights and (folder / "config.json").is_file() else None
-    file, named = folder / (spec.options.file or ""), spec.options.image_encoder or ""
-    beside = folder / named
-    encoders = [beside, *_places(named, settings)] if not beside.is_dir() else [beside]
-    encoder = next((place for place in encoders if _weights_in(place, spec)), None)
-    if not file.is_file() or encoder is None:
-        return None
-    return AuxiliaryFiles(folder, encoder, [file, *_weights_in(encoder, spec)])
-
-
-def _weights_in(folder: Path, spec: ModelSpec) -> list[Path]:
-    """The weights in a folder, of one variant."""
-    usual = (file for file in sorted(folder.glob("*.safetensors")) if _USUAL_NAME.fullmatch(file.name))
-    return _of_one_variant({file: variant_of(file.name) for file in usual}, spec)
-
-
-def _of_one_variant(files: Mapping[Any, str | None], spec: ModelSpec) -> list[Any]:
-    """Those of the line's variant, else those without one, else those of the first."""
-    variants = list(files.values())
-    wanted = [variant for variant in (spec.options.variant, None, *variants) if variant in variants]
-    return [file for file, its in files.items() if its == wanted[0]] if wanted else []
-
-
 def _download(spec: ModelSpec, settings: EngineSettings, control: Control) -> None:
     control.report(Phase.DOWNLOADING)
-    encoder = spec.options.image_encoder or ""
-    apart = encoder if is_repo_id(encoder) and not _places(encoder, settings) else ""
+    second = spec.options.second or ""
+    apart = second if is_repo_id(second) and not _places(second, settings) else ""
     try:
         patterns = _patterns(spec, list(HfApi().list_repo_files(spec.repo)))
-        if apart and not any(pattern.startswith(f"{encoder}/") for pattern in patterns):
+        if apart and not any(pattern.startswith(f"{second}/") for pattern in patterns):
             _fetch(apart, ["config.json", "preprocessor_config.json", "model.safetensors"], settings, control)
         _fetch(spec.repo, patterns, settings, control)
     except DOWNLOAD_ERRORS as error:
@@ -180,15 +150,15 @@ def _patterns(spec: ModelSpec, names: Sequence[str]) -> list[str]:
     folders: Sequence[str] = [""]
     own = []
     if spec.options.kind == "redux":
-        folders = [f"{part}/" for part in (*_REDUX_PARTS, "feature_extractor")]
+        folders = [f"{part}/" for part in (*REDUX_PARTS, "feature_extractor")]
     elif spec.options.kind == "ip-adapter":
         own, folders = [spec.options.file or ""], [f"{spec.options.image_encoder}/"]
     wanted = []
     for folder in folders:
         inside = [name for name in names if name.startswith(folder) and "/" not in name[len(folder) :]]
         bare = {name: name.rpartition("/")[2] for name in inside}
-        weights = {name: variant_of(last) for name, last in bare.items() if _USUAL_NAME.fullmatch(last)}
-        wanted += _of_one_variant(weights, spec)
+        weights = {name: variant_of(last) for name, last in bare.items() if USUAL_NAME.fullmatch(last)}
+        wanted += of_one_variant(weights, spec.options)
         wanted += [name for name in inside if name.endswith(".json")]
     return [*own, *wanted]
 
@@ -204,33 +174,64 @@ def _load_controlnet(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype)
 
 
 def _load_ip_adapter(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> AuxiliaryParts:
-    assert files.encoder is not None  # located with it
+    assert files.second is not None  # located with it
     with safe_open(files.weights[0], framework="pt", device="cpu") as opened:
         tensors = {name: opened.get_tensor(name).to(dtype) for name in opened.keys()}  # noqa: SIM118 - no mapping
-    parts = {"adapter": AdapterWeights(tensors), "image_encoder": _image_encoder(files.encoder, dtype)}
-    extractor = _image_processor(files.encoder, parts["image_encoder"])
-    return AuxiliaryParts(parts, {"feature_extractor": extractor, "encoder": files.encoder})
+    parts = {"adapter": AdapterWeights(tensors), "image_encoder": _image_encoder(files.second, dtype)}
+    extractor = _image_processor(files.second, parts["image_encoder"])
+    return AuxiliaryParts(parts, {"feature_extractor": extractor, "encoder": files.second})
 
 
 def _load_redux(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> AuxiliaryParts:
-    assert files.encoder is not None  # located with it
-    encoder = _image_encoder(files.encoder, dtype)
+    assert files.second is not None  # located with it
+    encoder = _image_encoder(files.second, dtype)
     embedder: Any = diffusers.ReduxImageEncoder
     embedder = embedder.from_pretrained(
         files.folder / "image_embedder", dtype=dtype, use_safetensors=True, local_files_only=True
     )
     own = files.folder / "feature_extractor"
-    extractor = _image_processor(own if own.is_dir() else files.encoder, encoder)
+    extractor = _image_processor(own if own.is_dir() else files.second, encoder)
     return AuxiliaryParts(
         {"image_encoder": encoder, "image_embedder": embedder.eval()}, {"feature_extractor": extractor}
     )
 
 
 def _load_detector(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> AuxiliaryParts:
-    kind: Any = transformers.AutoModelForDepthEstimation
-    model = kind.from_pretrained(files.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
-    processor = transformers.AutoImageProcessor.from_pretrained(files.folder, local_files_only=True)
-    return AuxiliaryParts({"detector": model.eval()}, {"processor": processor})
+    detects = str(spec.options.detects)
+    weights, others = _detector_in(files.folder, *_DETECTORS[detects], names=("detector", "processor"))
+    classes = weights["detector"].config.num_labels if detects == "seg" else None
+    if classes not in (None, len(ADE20K_COLOURS)):
+        raise InputModelUnavailable(
+            f"{spec.id} ({spec.repo}) tells {classes} classes apart. ControlNets for segments know the"
+            f" {len(ADE20K_COLOURS)} of ADE20K: use a model for that data set."
+        )
+    if files.second is not None:
+        people = _detector_in(files.second, _OBJECTS, names=("person_detector", "person_processor"))
+        if "person" not in {str(name).lower() for name in people[0]["person_detector"].config.id2label.values()}:
+            raise InputModelUnavailable(
+                f"{spec.options.person_detector} finds no people: it has no class called person."
+            )
+        weights, others = weights | people[0], others | people[1]
+    return AuxiliaryParts(weights, others)
+
+
+_OBJECTS: Any = transformers.AutoModelForObjectDetection
+_DETECTORS: Mapping[str, Sequence[Any]] = {  # the first that knows the model's class is taken
+    "depth": (transformers.AutoModelForDepthEstimation,),
+    "pose": (transformers.AutoModelForPoseEstimation,),
+    "seg": (transformers.AutoModelForSemanticSegmentation, transformers.AutoModelForUniversalSegmentation),
+}
+
+
+def _detector_in(folder: Path, *kinds: Any, names: tuple[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model in float32 and its processor. Raises ValueError for one of another kind."""
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    kind = next((kind for kind in kinds if type(config) in kind._model_mapping), None)
+    if kind is None:
+        raise ValueError(f"{config.model_type} is no model for that")
+    model = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    return {names[0]: model.eval()}, {names[1]: processor}
 
 
 _LOADERS = {

@@ -15,6 +15,7 @@ from typing import Any
 from app.engines.diffusers.load.demo import DemoCard, read_demo_card
 from app.engines.diffusers.load.weights import TensorCount, count_tensors, fingerprint
 from app.errors import ModelUnavailable
+from app.files.weights import variant_of
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 SKIPPED_PARTS = ("safety_checker",)  # the safety filter runs outside the pipeline (safety/filter.py)
@@ -179,12 +180,6 @@ def _of_variant(files: list[Path], variant: str | None) -> list[Path]:
     variants = {file: variant_of(file.name) for file in files}
     wanted = [file for file, its in variants.items() if variant and its == variant]
     return wanted or [file for file, its in variants.items() if its is None]
-
-
-def variant_of(name: str) -> str | None:
-    """`fp16` of `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`, None of a plain file."""
-    middle = name.removesuffix(".safetensors").split(".")[1:]
-    return middle[0].split("-")[0] if middle else None
 
 
 def _only_variant(folder: Path, parts: Iterable[str]) -> str | None:

@@ -16,12 +16,13 @@ import torch
 import transformers
 
 from app.engines.diffusers.load.casting import cast_part, part_class
-from app.engines.diffusers.load.checkpoint import Checkpoint, variant_of
+from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.part_files import needs_reading, read_part
 from app.engines.diffusers.load.quantization import load_gguf, quantization_config
 from app.engines.diffusers.load.weights import TensorCount
 from app.errors import ModelUnavailable
+from app.files.weights import variant_of
 
 
 def load_parts(checkpoint: Checkpoint, load_plan: LoadPlan, shared: Mapping[str, Any]) -> dict[str, Any]:

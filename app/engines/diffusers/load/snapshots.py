@@ -17,12 +17,13 @@ from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.engines.base import Control, EngineSettings
-from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint, inspect_folder, variant_of
+from app.engines.diffusers.load.checkpoint import SKIPPED_PARTS, Checkpoint, inspect_folder
 from app.engines.diffusers.load.cpu_limits import require_runnable_download
 from app.engines.diffusers.load.downloads import resumable_downloads
 from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error, log
 from app.engines.diffusers.load.hub import plain_names_only
 from app.errors import ModelUnavailable
+from app.files.weights import variant_of
 
 _CONFIG_FILES = ["*.json", "**/*.json", "*.txt", "**/*.txt", "**/*.model"]  # kilobytes: no weights among them
 

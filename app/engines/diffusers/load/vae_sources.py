@@ -11,7 +11,7 @@ from huggingface_hub import HfApi, snapshot_download
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.engines.base import Control, EngineSettings
-from app.engines.diffusers.load.checkpoint import Checkpoint, variant_of
+from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.composition import vae_folder_in, with_vae_file, with_vae_folder
 from app.engines.diffusers.load.cpu_limits import require_runnable_download
 from app.engines.diffusers.load.downloads import resumable_downloads
@@ -19,6 +19,7 @@ from app.engines.diffusers.load.errors import DOWNLOAD_ERRORS, download_error
 from app.engines.diffusers.load.hub import plain_names_only
 from app.errors import ModelUnavailable
 from app.files.hub_cache import is_repo_id
+from app.files.weights import variant_of
 
 _WEIGHTS = "diffusion_pytorch_model"  # how diffusers names them; other files are copies in other layouts
 

@@ -104,6 +104,10 @@ class ModelCache:
         """The models whose parts may be shared. Not offloaded ones, whose parts are moved by their own pipeline."""
         return [*(model for model in self._models.values() if model.load_plan.plan == "none"), *self._ram_cache.models]
 
+    def parts_of(self, model_ids: Collection[str]) -> set[int]:
+        """The parts with weights of those models on the device, by their objects' ids."""
+        return {part for id, model in self._models.items() if id in model_ids for part in model.weights}
+
     def has_on_device(self, part: object) -> bool:
         """Whether a model on the device uses `part`; parked models do not count."""
         return id(part) in self._in_use()
@@ -128,11 +132,20 @@ class ModelCache:
         in_use = self._in_use()
         return sum(size for part, size in weights if part not in in_use)
 
-    def make_room(self, model_id: str, needed: int, held: Collection[int] = (), *, beside: Collection[str] = ()) -> int:
+    def make_room(
+        self,
+        model_id: str,
+        needed: int,
+        held: Collection[int] = (),
+        *,
+        beside: Collection[str] = (),
+        draws: bool = True,
+    ) -> int:
         """Evict the least recently used models until `needed` bytes are free, or none is left; returns the free bytes.
-        The parts `held` stay on the device. Of an offloaded model only its blocks there are moved to main memory. An
-        auxiliary model is loaded `beside` others, which stay."""
-        while (evicted := self._next_to_evict(needed, beside)) is not None:
+        The parts `held` stay on the device, and the models `beside`, which are used together with that one. Of an
+        offloaded model only its blocks there are moved to main memory. `draws`: it is no auxiliary model, so that the
+        bound on models in memory counts it."""
+        while (evicted := self._next_to_evict(needed, beside, draws=draws)) is not None:
             log.info("%s: needs %s; evicting %s", model_id, gigabytes(needed), evicted)
             if not self._stream_all(evicted):
                 self._evict(evicted, held)
@@ -193,10 +206,10 @@ class ModelCache:
     def _in_use(self) -> set[int]:
         return {part for model in self._models.values() for part in model.weights}
 
-    def _next_to_evict(self, needed: int, beside: Collection[str]) -> str | None:
+    def _next_to_evict(self, needed: int, beside: Collection[str], *, draws: bool) -> str | None:
         """The id of the next model to evict; None when there is enough room. Above `most` any that draws; for memory
         only one that holds some of the device."""
-        if not beside and self._has_too_many():
+        if draws and self._has_too_many():
             return self._drawing()[0]
         if free_bytes(self._device) >= needed:
             return None

@@ -34,6 +34,7 @@ from app.engines.diffusers.load.checkpoint import Checkpoint
 from app.engines.diffusers.load.errors import log
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.quantization import Compression, is_installed
+from app.engines.diffusers.memory.beside import NOTHING_BESIDE, Beside
 from app.engines.diffusers.memory.memory import free_bytes, gigabytes, is_gpu
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.part_shapes import part_shapes
@@ -57,7 +58,8 @@ class _Chosen:
     """The plan of a model, one of `allowed`, which come from `candidates`. After it ran out of memory `smaller` are
     those to choose from next; `first_form` is that of the plan that ran out first. Blocks of `resident_bytes` stay on
     the device; `all_streamed` if it ran out with some. `killed` names a plan that is avoided because the kernel killed
-    a worker under it."""
+    a worker under it. `beside` are the bytes of auxiliary models that it has room for; `for_auxiliaries`: without them
+    the weights would have another form."""
 
     spec: ModelSpec
     dtype: torch.dtype
@@ -68,6 +70,8 @@ class _Chosen:
     resident_bytes: int = 0
     all_streamed: bool = False
     killed: str = ""
+    beside: int = 0
+    for_auxiliaries: bool = False
     smaller: Sequence[MemoryPlan] = field(default=(), repr=False)
 
 
@@ -87,19 +91,25 @@ class MemoryPlanner:
         load_plan: LoadPlan,
         shared: Mapping[str, Any],
         size: PictureSize,
+        beside: Beside = NOTHING_BESIDE,
     ) -> LoadPlan:
         """`load_plan` with the first plan that fits into the memory that is free, or that evicting other models frees;
-        they are evicted.
+        they are evicted. There is room for the auxiliary models `beside` it too; if possible under a plan that keeps
+        the form that the weights have without them, since another form makes other pictures.
 
         Raises NoRoom when none fits, and ModelUnavailable when no form of the model can be placed as asked.
         """
         here = [name for name, part in shared.items() if self._model_cache.has_on_device(part)]
         held = {id(shared[name]) for name in here}
-        planning = self._planning(spec, checkpoint, load_plan, here, size)
+        planning = self._planning(spec, checkpoint, load_plan, here, size, beside.bytes)
         killed = self._settings.plan_history.killed(spec.id)
         candidates = self._remaining(spec, load_plan.dtype, smaller_than_killed(planning.candidates, killed))
-        plan = _first(candidates, self._reachable(held))
-        room = self._make_room(spec, plan, held)
+        reachable = self._reachable(held | self._model_cache.parts_of(beside.resident))
+        usual = self._usual_form(spec, load_plan.dtype, planning, reachable) if beside.bytes else ""
+        if usual:
+            candidates = sorted(candidates, key=lambda plan: plan.form.label != usual)
+        plan = _first(candidates, reachable)
+        room = self._make_room(spec, plan, held, beside.resident)
         plan = _first(candidates, room)  # again: perhaps not all was freed
         if len(planning.candidates) > 1:
             log.info("%s: memory plan %s, %s", spec.id, plan.label, _estimates(planning.candidates, room))
@@ -114,7 +124,19 @@ class MemoryPlanner:
         all_streamed = before is not None and same and before.all_streamed
         resident = 0 if all_streamed else resident_bytes(plan, planning.model, room)
         self._chosen[spec.id] = _Chosen(
-            *(spec, load_plan.dtype, plan, planning.candidates, candidates, first_form, resident, all_streamed, avoided)
+            *(
+                spec,
+                load_plan.dtype,
+                plan,
+                planning.candidates,
+                candidates,
+                first_form,
+                resident,
+                all_streamed,
+                avoided,
+            ),
+            beside=beside.bytes,
+            for_auxiliaries=usual not in ("", plan.form.label),
         )
         self._settings.plan_history.begin(spec.id, plan.name)
         return dataclasses.replace(_with_plan(load_plan, plan, planning.model), resident_bytes=resident)
@@ -139,6 +161,21 @@ class MemoryPlanner:
         chosen = self._chosen.get(spec.id)
         return chosen is not None and chosen.first_form != chosen.plan.form.label
 
+    def has_form_for_auxiliaries(self, spec: ModelSpec) -> bool:
+        """Whether the weights have the form chosen last only to leave room for auxiliary models."""
+        chosen = self._chosen.get(spec.id)
+        return chosen is not None and chosen.spec == spec and chosen.for_auxiliaries
+
+    def lacks_room_beside(self, spec: ModelSpec, beside: Beside, working_bytes: int) -> bool:
+        """Whether the model on the device leaves no room for auxiliary models, under a plan that was chosen without
+        them, and has a smaller one."""
+        chosen = self._chosen.get(spec.id)
+        if chosen is None or chosen.spec != spec or beside.bytes <= chosen.beside or not is_gpu(self._device):
+            return False
+        kept = self._model_cache.parts_of({spec.id, *beside.resident})
+        room = free_bytes(self._device) + self._model_cache.reclaimable_bytes(kept)
+        return beside.bytes + working_bytes > room and bool(smaller_than(chosen.plan, chosen.candidates))
+
     def killed_note(self, spec: ModelSpec) -> str:
         """A sentence about the plan that is avoided because the kernel killed a worker under it; empty if none is."""
         chosen = self._chosen.get(spec.id)
@@ -162,7 +199,13 @@ class MemoryPlanner:
             chosen.plan = next(same, chosen.plan)
 
     def _planning(
-        self, spec: ModelSpec, checkpoint: Checkpoint, load_plan: LoadPlan, here: Sequence[str], size: PictureSize
+        self,
+        spec: ModelSpec,
+        checkpoint: Checkpoint,
+        load_plan: LoadPlan,
+        here: Sequence[str],
+        size: PictureSize,
+        beside: int,
     ) -> Planning:
         pipeline_class = find_class(pipeline_class_name(spec, checkpoint))
         parts = part_shapes(checkpoint, load_plan, pipeline_class)
@@ -184,6 +227,7 @@ class MemoryPlanner:
             at_once=checkpoint.is_single_file,
             can_tile=can_tile,
             previews=self._settings.previews,
+            beside=beside,
         )
         wish = options.offload or self._settings.offload
         candidates = plans(model, forms.usable, wish)
@@ -200,14 +244,20 @@ class MemoryPlanner:
         now = {plan.key: plan for plan in candidates}
         return [now[plan.key] for plan in chosen.smaller or chosen.allowed if plan.key in now] or candidates
 
+    def _usual_form(self, spec: ModelSpec, dtype: torch.dtype, planning: Planning, room: Room) -> str:
+        """The label of the form that the weights would have without auxiliary models."""
+        alone = plans(dataclasses.replace(planning.model, beside=0), planning.forms.usable, planning.wish)
+        allowed = smaller_than_killed(alone, self._settings.plan_history.killed(spec.id))
+        return _first(self._remaining(spec, dtype, allowed), room).form.label
+
     def _reachable(self, held: set[int]) -> Room:
         cache = self._model_cache
         return Room(
             free_bytes(self._device) + cache.reclaimable_bytes(held), free_bytes(_CPU) + cache.reclaimable_ram()
         )
 
-    def _make_room(self, spec: ModelSpec, plan: MemoryPlan, held: set[int]) -> Room:
-        device = self._model_cache.make_room(spec.id, plan.device.highest, held)
+    def _make_room(self, spec: ModelSpec, plan: MemoryPlan, held: set[int], beside: Collection[str]) -> Room:
+        device = self._model_cache.make_room(spec.id, plan.device.highest, held, beside=beside)
         if not is_gpu(self._device):
             return Room(device, device)
         return Room(device, self._model_cache.make_ram_room(spec.id, plan.ram.highest))

@@ -12,7 +12,8 @@ import torch
 
 from app.engines.base import Pixels
 
-OVERLAP = 32  # pixels around a tile that are drawn and cut off, so that no seam is seen
+OVERLAP = 32  # pixels around a tile that are drawn and cut off, so that what is kept has seen its surroundings
+BLENDED = 16  # pixels of each side of a seam in which two tiles are blended, of architectures that look further
 LEAST_TILE = 64
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -33,14 +34,41 @@ def run_in_tiles(model: Any, pixels: Pixels, tile: int, after_tile: Callable[[],
     height, width = pixels.shape[:2]
     scale: int = model.scale
     enlarged = np.empty((height * scale, width * scale, 3), np.uint8)
-    for left, top, right, bottom in boxes(width, height, tile):
-        x, y = max(0, left - OVERLAP), max(0, top - OVERLAP)
-        part = pixels[y : min(height, bottom + OVERLAP), x : min(width, right + OVERLAP)]
-        drawn = _drawn(model, part)
-        inner = drawn[(top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
-        enlarged[top * scale : bottom * scale, left * scale : right * scale] = inner
-        after_tile()
+    for top, bottom in _spans(height, tile):
+        first, last = _with_neighbours(top, bottom, height)
+        row = np.empty(((last - first) * scale, width * scale, 3), np.uint8)
+        for left, right in _spans(width, tile):
+            begin, end = _with_neighbours(left, right, width)
+            drawn = _surrounded(model, pixels, (begin, first, end, last))
+            after_tile()
+            _blend_in(row.transpose(1, 0, 2), drawn.transpose(1, 0, 2), begin * scale, left * scale)
+        _blend_in(enlarged, row, first * scale, top * scale)
     return enlarged
+
+
+def _with_neighbours(begin: int, end: int, length: int) -> tuple[int, int]:
+    return max(0, begin - BLENDED), min(length, end + BLENDED)
+
+
+def _surrounded(model: Any, pixels: Pixels, box: Box) -> Pixels:
+    """The part `box` of `pixels` enlarged, drawn with OVERLAP pixels around it."""
+    left, top, right, bottom = box
+    x, y = max(0, left - OVERLAP), max(0, top - OVERLAP)
+    drawn = _drawn(model, pixels[y : bottom + OVERLAP, x : right + OVERLAP])
+    scale = model.scale
+    return drawn[(top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
+
+
+def _blend_in(whole: Pixels, part: Pixels, begin: int, seam: int) -> None:
+    """Write `part` into `whole` from row `begin` on. As far behind the `seam` as `begin` is before it, what is there
+    goes over into the part little by little."""
+    both = 2 * (seam - begin)
+    if both:
+        rising = ((np.arange(both, dtype=np.float32) + 0.5) / both)[:, None, None]
+        before = whole[begin : begin + both]
+        mixed = before * (1 - rising) + part[:both] * rising
+        whole[begin : begin + both] = mixed.round()
+    whole[begin + both : begin + len(part)] = part[both:]
 
 
 def _drawn(model: Any, part: Pixels) -> Pixels:

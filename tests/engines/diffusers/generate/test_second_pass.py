@@ -16,6 +16,7 @@ from app.core.builtin_models import LANCZOS_REPO
 from app.core.inputs import InputRef
 from app.core.job import Phase
 from app.core.request import GenerationRequest
+from app.core.tiling import tiles_over
 from app.engines.base import EngineSettings, PartlyDrawn
 from app.engines.diffusers.engine import DiffusersEngine
 from app.errors import ModelUnavailable
@@ -72,6 +73,85 @@ def test_it_draws_what_the_script_draws(engine, tiny, spec_of, ask, calls, famil
     assert drawn.shape == wanted.shape == (96, 96, 3)
     assert np.abs(drawn - wanted).max() <= CLOSE
     assert (made.images[0].pixels == (wanted * 255).round().astype(np.uint8)).all()
+
+
+LATENT = {"factor": 1.5, "steps": 4, "strength": 0.6}
+TILED = {**SECOND, "factor": 2.0, "tile": 64}
+
+
+def latent_script(folder: Path, request: GenerationRequest, mode: str) -> np.ndarray:
+    """Latents of the first pass, enlarged by torch, as the start of img2img: as diffusers' pipelines take them."""
+    pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    seeded = {"generator": torch.Generator("cpu").manual_seed(request.seed), "prompt": request.prompt}
+    sides = {"width": request.width, "height": request.height}
+    steps = request.num_inference_steps
+    latents = pipeline(**seeded, **sides, num_inference_steps=steps, output_type="latent").images
+    if latents.ndim == 3:  # FLUX packs them
+        latents = pipeline._unpack_latents(latents, request.height, request.width, pipeline.vae_scale_factor)
+    side = latents.shape[-1] * 3 // 2
+    larger = torch.nn.functional.interpolate(latents, size=(side, side), mode=mode)
+    over = diffusers.AutoPipelineForImage2Image.from_pipe(pipeline)
+    over.set_progress_bar_config(disable=True)
+    sized = {"width": 96, "height": 96} if "flux" in folder.name or "sd35" in folder.name else {}
+    if "flux" in folder.name:  # whose image processor takes latents for pixels
+        over.image_processor.preprocess = lambda image, **_: image
+    return over(
+        prompt=request.prompt,
+        **sized,
+        image=larger,
+        strength=LATENT["strength"],
+        num_inference_steps=LATENT["steps"],
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+        output_type="np",
+    ).images[0]
+
+
+@pytest.mark.parametrize(
+    ("family", "model", "mode"),
+    [
+        ("sd15", "Latent", "bilinear"),
+        ("sd15", "Latent (nearest)", "nearest"),
+        ("sdxl", "Latent (bicubic)", "bicubic"),
+        ("sd35", "Latent", "bilinear"),
+        ("flux", "Latent (nearest-exact)", "nearest-exact"),
+    ],
+)
+def test_latents_are_enlarged_as_a_script_does(engine, tiny, spec_of, ask, calls, family, model, mode) -> None:
+    request = ask(upscale={**LATENT, "model": model}, seed=SEED)
+    made = engine.generate(spec_of(tiny / family), request, Recorder())
+    (_, (first,)), (_, (drawn,)) = calls
+    wanted = latent_script(tiny / family, request, mode)
+    assert first.shape == (64, 64, 3)
+    assert drawn.shape == wanted.shape == (96, 96, 3)
+    assert np.abs(drawn - wanted).max() <= CLOSE
+    assert made.versions["second_pipeline"] != made.versions["pipeline"]
+    vae = engine._resident(spec_of(tiny / family)).pipeline.vae
+    assert {"encode", "decode"}.isdisjoint(vae.__dict__)  # both are the VAE's own again
+
+
+def test_qwen_image_has_latents_with_a_frame(engine, tiny, built, spec_of, ask, calls) -> None:
+    built("qwen-image")
+    engine.generate(spec_of(tiny / "qwen-image"), ask(upscale={**LATENT, "model": "Latent"}), Recorder())
+    assert [drawn.shape for _, (drawn,) in calls] == [(64, 64, 3), (96, 96, 3)]
+
+
+def test_tiles_are_drawn_one_by_one_and_put_together(engine, tiny, spec_of, ask, calls) -> None:
+    control, request = Recorder(), ask(upscale=TILED, seed=SEED)
+    made = engine.generate(spec_of(tiny / "sd15"), request, control)
+    boxes = tiles_over((128, 128), 64)
+    assert len(boxes) == made.effective["tiles"] == 9
+    assert [drawn.shape for _, (drawn,) in calls] == [(64, 64, 3)] * 10  # never more than a tile at once
+    assert made.images[0].pixels.shape == (128, 128, 3)
+    assert (made.images[0].seed, made.effective["seed"]) == (SEED, SEED)
+    assert request.steps_run == made.effective["steps_run"] == 3 + 9 * 2
+    steps = [step for phase, step, total in control.reports if phase is Phase.GENERATING]
+    assert steps == sorted(steps)
+    assert {total for phase, _, total in control.reports if phase is Phase.GENERATING} == {21}
+    (_, _), (_, (corner,)), *_ = calls
+    assert np.abs(made.images[0].pixels[:32, :32] - (corner[:32, :32] * 255).round()).max() <= 1
+    again = engine.generate(spec_of(tiny / "sd15"), request, Recorder())
+    assert np.array_equal(again.images[0].pixels, made.images[0].pixels)
 
 
 def test_progress_counts_both_passes_of_all_pictures(engine, tiny, spec_of, ask) -> None:

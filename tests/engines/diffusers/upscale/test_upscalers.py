@@ -59,6 +59,32 @@ def enlarge(engine, ask):
     return make
 
 
+AROUND = 2 * (tiles.OVERLAP + tiles.BLENDED)
+
+
+class Moody:
+    """An upscaler that draws each tile with another brightness, as one may whose view is wider than a tile."""
+
+    scale, device, dtype = 2, torch.device("cpu"), torch.float32
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, part: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return part.repeat_interleave(2, 2).repeat_interleave(2, 3) + (0.05 if self.calls % 2 else -0.05)
+
+
+def test_tiles_that_differ_are_blended() -> None:
+    flat = np.full((160, 240, 3), 128, np.uint8)
+    made, model = run_in_tiles(Moody(), flat, 80, lambda: None), Moody()
+    assert made.shape == (320, 480, 3)
+    steps = [np.abs(np.diff(made[..., 0].astype(int), axis=axis)).max() for axis in (0, 1)]
+    assert made.max() - made.min() >= 25
+    assert max(steps) <= 2  # of 26, over twice 16 pixels in twice the size
+    assert np.array_equal(run_in_tiles(model, flat, 1000, lambda: None), np.full((320, 480, 3), 141, np.uint8))
+
+
 def test_tiles_cover_a_picture_once() -> None:
     covered = np.zeros((70, 131), int)
     for left, top, right, bottom in boxes(131, 70, 32):
@@ -120,7 +146,7 @@ def test_a_tile_that_does_not_fit_becomes_smaller(enlarge, engine, double, monke
 
     def short_of_memory(model, part):
         sides.append(max(part.shape[:2]))
-        if max(part.shape[:2]) > 70 + 2 * tiles.OVERLAP:
+        if max(part.shape[:2]) > 70 + AROUND:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return drawn(model, part)
 
@@ -128,11 +154,11 @@ def test_a_tile_that_does_not_fit_becomes_smaller(enlarge, engine, double, monke
     pixels = noise(200, 200)
     made = enlarge(double, pixels, 2)
     assert sides[0] == 200
-    assert max(sides[-4:]) <= 70 + 2 * tiles.OVERLAP
+    assert max(sides[-4:]) <= 70 + AROUND
     assert made.images[0].pixels.shape == (400, 400, 3)
     again = len(sides)
     enlarge(double, pixels, 2)
-    assert max(sides[again:]) <= 70 + 2 * tiles.OVERLAP  # it is remembered
+    assert max(sides[again:]) <= 70 + AROUND  # it is remembered
 
 
 def test_the_smallest_tiles_and_no_other_model_are_the_last_try(enlarge, double, monkeypatch) -> None:

@@ -1,0 +1,51 @@
+"""The colours of control pictures that ControlNets were trained with. Pure.
+
+Segments have those of the data set ADE20K's 150 classes (color150 of CSAILVision/semantic-segmentation-pytorch, which
+mmsegmentation and ControlNet's annotators use). Poses have OpenPose's: 18 key points, joined by 17 limbs, each with a
+colour; limbs at 60 % of it, under the points (`draw_bodypose` of lllyasviel/ControlNet and huggingface/controlnet_aux).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Colour = tuple[int, int, int]
+
+_ADE20K = (
+    "787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d 787846 08ff33 "
+    "ff0652 8fff8c ccff04 ff3307 cc4603 0066c8 3de6fa ff0633 0b66ff ff0747 ff09e0 0907e6 dcdcdc ff095c 7009ff "
+    "08ffd6 07ffe0 ffb806 0aff47 ff290a 07ffff e0ff08 6608ff ff3d06 ffc207 ff7a08 00ff14 ff0829 ff0599 0633ff "
+    "eb0cff a09614 00a3ff 8c8c8c fa0a0f 14ff00 1fff00 ff1f00 ffe000 99ff00 0000ff ff4700 00ebff 00adff 1f00ff "
+    "0bc8c8 ff5200 00fff5 003dff 00ff70 00ff85 ff0000 ffa300 ff6600 c2ff00 008fff 33ff00 0052ff 00ff29 00ffad "
+    "0a00ff adff00 00ff99 ff5c00 ff00ff ff00f5 ff0066 ffad00 ff0014 ffb8b8 001fff 00ff3d 0047ff ff00cc 00ffc2 "
+    "00ff52 000aff 0070ff 3300ff 00c2ff 007aff 00ffa3 ff9900 00ff0a ff7000 8fff00 5200ff a3ff00 ffeb00 08b8aa "
+    "8500ff 00ff5c b800ff ff001f 00b8ff 00d6ff ff0070 5cff00 00e0ff 70e0ff 46b8a0 a300ff 9900ff 47ff00 ff00a3 "
+    "ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 1400ff ffff00 0099ff 0029ff "
+    "00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8 005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff"
+)
+
+
+def _colour(text: str) -> Colour:
+    return int(text[:2], 16), int(text[2:4], 16), int(text[4:], 16)
+
+
+ADE20K_COLOURS: Sequence[Colour] = tuple(_colour(each) for each in _ADE20K.split())
+
+# The key points: nose, neck, right shoulder, elbow and wrist, left ones, right hip, knee and ankle, left ones, right
+# eye, left eye, right ear, left ear.
+_POSE = (
+    "ff0000 ff5500 ffaa00 ffff00 aaff00 55ff00 00ff00 00ff55 00ffaa "
+    "00ffff 00aaff 0055ff 0000ff 5500ff aa00ff ff00ff ff00aa ff0055"
+)
+POSE_COLOURS: Sequence[Colour] = tuple(_colour(each) for each in _POSE.split())
+LIMBS: Sequence[tuple[int, int]] = (
+    *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10)),
+    *((1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17)),
+)
+LIMB_SHARE = 0.6
+LIMB_PIXELS = 4  # half the width of a limb, and the radius of a point, at 512 pixels
+# Where each of them is among COCO's 17, which detectors of today find; the neck is between the shoulders.
+FROM_COCO: Sequence[tuple[int, ...]] = (
+    *((0,), (5, 6), (6,), (8,), (10,), (5,), (7,), (9,), (12,), (14,), (16,), (11,), (13,), (15,)),
+    *((2,), (1,), (4,), (3,)),
+)

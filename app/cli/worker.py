@@ -18,6 +18,7 @@ import click
 from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_UNAVAILABLE
 from app.cli.devices import WorkerDevice, worker_device
 from app.config import ROOT, Settings
+from app.core.acceleration import parse_step_cache
 from app.core.catalog import LANES
 from app.engines.base import EngineFactory, EngineSettings
 from app.engines.registry import engine_factories
@@ -165,6 +166,10 @@ def _local_worker(
             model_cache_dir=settings.model_cache_dir,
             dtype=settings.dtype,
             attention=device.attention,
+            compile=settings.compile,
+            step_cache=parse_step_cache(settings.step_cache),
+            fuse_qkv=settings.fuse_qkv,
+            vae_channels_last=settings.vae_channels_last,
             device=device.plan.device,
             large_models=device.plan.large_models,
             no_gpu_reason=device.plan.reason,

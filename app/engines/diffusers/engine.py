@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import diffusers
@@ -22,6 +22,7 @@ import transformers
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
+from app.core.trial import trial_request
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
@@ -52,7 +53,9 @@ from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.engines.diffusers.upscale.upscalers import Enlargement, Upscalers
-from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
+from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory, UnsupportedTask
+
+_COMPILED_STEPS = 6  # of the picture that compiles: a step cache skips the first time after three
 
 
 class DiffusersEngine:
@@ -170,6 +173,23 @@ class DiffusersEngine:
     def _load_from_disk(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> None:
         largest = None if request is None else at_final_size(request, spec)
         self._loader.load(spec, control, self._widened.of(spec), largest)
+        self._compile_ahead(spec, control)
+
+    def _compile_ahead(self, spec: ModelSpec, control: Control) -> None:
+        """Draw a picture of the usual size in a few steps, so that no job waits for the compiler. A model that cannot
+        be compiled is used as it is."""
+        model = self._resident(spec)
+        if model.acceleration.compiled == "none":
+            return
+        started = time.perf_counter()
+        with model.acceleration.compiling() as outcome:
+            request = trial_request(spec, steps=_COMPILED_STEPS)
+            with suppress(NotFinite, GenerationError, UnsupportedTask):  # a job that draws will say it
+                self._generate_loaded(spec, request, SilentControl(control), NO_INPUTS)
+        if outcome.problem:
+            log.warning("%s: it is used without compilation: %s", spec.id, outcome.problem)
+        else:
+            log.info("%s: compiled in %.1f s", spec.id, time.perf_counter() - started)
 
     def _remove_others(self, spec: ModelSpec) -> bool:
         """Free the memory of all other models and of the upscalers; False if there were none."""
@@ -298,7 +318,11 @@ class DiffusersEngine:
         named = request.embeddings if reads_weights(model.pipeline) else ()
         embeddings = read_embeddings(named, self._settings.embeddings_dir)
         auxiliaries = self._auxiliaries.of(model, request, control) if request.pictures else NO_AUXILIARIES
-        with _applied(model, loras), self._vae_of(model, at_final_size(request, spec)) as vae:
+        with (
+            _applied(model, loras),
+            model.acceleration.running(changed=bool(loras or auxiliaries), with_loras=bool(loras)),
+            self._vae_of(model, at_final_size(request, spec)) as vae,
+        ):
             draw = partial(generate, model, auxiliaries=auxiliaries, embeddings=embeddings)
             try:
                 generation = self._drawn(draw, model, request, control, inputs)
@@ -369,7 +393,11 @@ class DiffusersEngine:
         model = self._resident(spec)
         loras = find_loras(requests[0], self._settings, BatchControl(controls)) if requests[0].loras else ()
         try:
-            with _applied(model, loras), self._vae_of(model, requests[0]) as vae:
+            with (
+                _applied(model, loras),
+                model.acceleration.running(changed=bool(loras), with_loras=bool(loras)),
+                self._vae_of(model, requests[0]) as vae,
+            ):
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
         except NotFinite:
             raise GenerationError(f"{spec.id} returned NaN or infinity for at least one of the merged jobs.") from None

@@ -228,7 +228,8 @@ class ModelOptions(AccelerationOptions, AuxiliaryOptions, _Frozen):
 
 class ModelSpec(_Frozen):
     """One entry of the catalogue. `id` is the `model_id` of the API; `repo` is where the weights are, or the provider's
-    name of the model. Only a provider's model without a catalogue line has an id with a slash."""
+    name of the model. Only a provider's model without a catalogue line has an id with a slash. `tuned` are the options
+    that a profile for the device `tuned_for` filled in (core/tuned_profiles.py)."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9._-]+)?$", max_length=100)]
     name: str
@@ -238,6 +239,8 @@ class ModelSpec(_Frozen):
     requires_auth: bool = False
     steps: StepRule = StepRule()
     options: ModelOptions = ModelOptions()
+    tuned: tuple[str, ...] = ()
+    tuned_for: str = ""
 
     @model_validator(mode="after")
     def _files_here(self) -> ModelSpec:

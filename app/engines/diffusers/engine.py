@@ -23,6 +23,7 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.trial import trial_request
+from app.core.tuned_profiles import untuned
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
@@ -41,7 +42,7 @@ from app.engines.diffusers.generate.prompt_parts import reads_weights
 from app.engines.diffusers.generate.second_pass import Draw, TwoPasses, at_final_size
 from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
 from app.engines.diffusers.load import imports
-from app.engines.diffusers.load.errors import fits_in_memory, log
+from app.engines.diffusers.load.errors import fits_in_memory, log, warn_once
 from app.engines.diffusers.load.hub import bound_hub_answers
 from app.engines.diffusers.load.offload import apply_memory_savings, pixels_of, tiled
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
@@ -49,7 +50,7 @@ from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
 from app.engines.diffusers.loras.files import describe, find_lora, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
+from app.engines.diffusers.memory.memory import device_name, is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.engines.diffusers.upscale.upscalers import Enlargement, Upscalers
@@ -80,10 +81,19 @@ class DiffusersEngine:
         huggingface_hub.utils.disable_progress_bars()
         bound_hub_answers()
 
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    def resident_model(self, spec: ModelSpec) -> LoadedModel:
+        """The loaded model of `spec`. Raises GenerationError when it is not loaded."""
+        return self._resident(self._for_this_device(spec))
+
     def import_classes(self, spec: ModelSpec) -> None:
         imports.import_classes(spec, self._settings)
 
     def load(self, spec: ModelSpec, control: Control) -> None:
+        spec = self._for_this_device(spec)
         if spec.is_upscaler:
             self._upscalers.load(spec, control)
         else:
@@ -92,6 +102,7 @@ class DiffusersEngine:
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
+        spec = self._for_this_device(spec)
         self._safety.prepare(spec)
         if spec.is_upscaler:
             return self._safety.apply(spec, self._upscalers.generate(spec, request, control, inputs))
@@ -108,12 +119,13 @@ class DiffusersEngine:
         return self._safety.apply(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def merges(self, spec: ModelSpec) -> bool:
-        model = self._model_cache.get(spec)
+        model = self._model_cache.get(self._for_this_device(spec))
         return model is not None and spec.id not in self._unbatched and can_merge(model)
 
     def generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation | CyberImageError]:
+        spec = self._for_this_device(spec)
         self._safety.prepare(spec)
         self._model_cache.free_ram()
         made: list[Generation] = []
@@ -131,6 +143,7 @@ class DiffusersEngine:
         return [*self._upscalers.resident(), *self._model_cache.resident_models()]
 
     def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
+        spec = self._for_this_device(spec)
         if self._model_cache.get(spec) is None:
             return False
         found: list[LoraRequest] = [find_lora(lora_id, self._settings, control)]
@@ -144,6 +157,16 @@ class DiffusersEngine:
 
     def vram_bytes(self) -> int | None:
         return memory_use(self._device).vram_bytes
+
+    def _for_this_device(self, spec: ModelSpec) -> ModelSpec:
+        """`spec` without the options of a profile that was measured on another device."""
+        if not spec.tuned or spec.tuned_for == device_name(self._device):
+            return spec
+        warn_once(
+            f"{spec.id} was tuned on {spec.tuned_for}: its profile is left out on {device_name(self._device)}."
+            f" Run `cyberimage models tune {spec.id}` here."
+        )
+        return untuned(spec)
 
     def _load(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
         """Make `spec` resident, with room for the size of `request`; True if it had to be loaded."""

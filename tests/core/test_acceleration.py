@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app.config import load_settings
+from app.config import ROOT, load_settings
 from app.core.acceleration import StepCache, parse_step_cache
 from app.core.catalog_limits import catalog_of
 from app.core.catalog_lines import parse_model_line
+from app.core.families.lookup import FAMILIES
 from app.errors import ConfigurationError
 
 
@@ -108,3 +109,11 @@ def test_the_preset_fast_compiles_and_the_others_do_not():
             False,
             False,
         )
+
+
+def test_the_documentation_lists_the_caches_of_all_pipelines():
+    text = (ROOT / "docs" / "SPEED.md").read_text()
+    table = text.partition("<!-- step caches")[2].partition("<!-- /step caches")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ") and "`" in line]
+    listed = {f"{name}Pipeline": kinds.replace("`", "") for names, kinds in rows for name in names.split(", ")}
+    assert listed == {name: ", ".join(kinds) for each in FAMILIES for name, kinds in each.step_caches.items()}

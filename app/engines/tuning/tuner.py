@@ -101,10 +101,8 @@ class Tuner:
 
     def run(self) -> tuple[Measurement, ...]:
         """All measurements, the plain model first. Raises what loading and drawing the plain model raise."""
-        model = self._load(self.spec)
-        found = [self._measure_plain(model)]
-        name = type(model.pipeline).__name__
-        del model
+        found = [self.measure_plain()]
+        name = type(self._load(self.spec).pipeline).__name__
         for options in single_options(self.spec, name, self.device, self.goal):
             self._add(options, found)
         combined, best = _PLAIN, found[0]
@@ -141,7 +139,7 @@ class Tuner:
             if self.deadline.cancelled():
                 self.skipped.append(Measurement(options=options).label)
                 return None
-            before = self._measure(options)
+            before = self.measure(options)
             if before is None:
                 return None
             self.measured(before)
@@ -149,15 +147,18 @@ class Tuner:
             found.append(before)
         return before
 
-    def _measure_plain(self, model: LoadedModel) -> Measurement:
+    def measure_plain(self) -> Measurement:
+        """Draw with the plain model, with which all others are compared."""
+        size = self._load(self.spec).size
         drawn = list(self._draw(self.spec, warm_up=True))
         self._pictures = [picture for picture, _, _ in drawn]
         self._plain_seconds = [seconds for _, seconds, _ in drawn]
-        self._plain_peak = max((peak for _, _, peak in drawn if peak), default=model.size)
+        self._plain_peak = max((peak for _, _, peak in drawn if peak), default=size)
         seconds = statistics.median(self._plain_seconds)
         return Measurement(options=_PLAIN, seconds=seconds, ratio=1.0, peak_bytes=self._plain_peak)
 
-    def _measure(self, options: TunedOptions) -> Measurement | None:
+    def measure(self, options: TunedOptions) -> Measurement | None:
+        """Measure `options` against the plain model; None when the time is over."""
         spec = self._spec_of(options)
         alone = self.device.type != "cpu"
         try:

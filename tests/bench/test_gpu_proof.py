@@ -12,12 +12,25 @@ import pytest
 from app.config import ROOT
 from bench.gpu import kit
 
-WITHOUT = ("flask", "sqlalchemy", "av", "alembic", "click", "gunicorn", "httpx", "dotenv", "prometheus_client", "redis")
+WITHOUT = (
+    *("flask", "sqlalchemy", "av", "alembic", "click", "gunicorn", "httpx", "dotenv", "prometheus_client", "redis"),
+    *(
+        "scipy",
+        "jsonschema",
+        "pillow_heif",
+        "spandrel",
+        "einops",
+        "standardwebhooks",
+        "pynvml",
+        "concurrent_log_handler",
+    ),
+)
 SCRIPT = f"""
-import importlib.abc, sys
+import sys
 
-class Missing(importlib.abc.MetaPathFinder):
+class Missing:
     def __init__(self, finder): self.finder = finder
+    def __getattr__(self, name): return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
         return None if name.split(".")[0] in {WITHOUT!r} else self.finder.find_spec(name, path, target)
 

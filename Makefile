@@ -19,6 +19,7 @@
 # make api-test      a long schemathesis run against a server of its own; EXAMPLES=200 per operation
 # make fuzz      nonsense of all kinds against a server of its own, for MINUTES=10
 # make clients   clients of other products against a server of its own; MORE=sillytavern for the large ones
+# make gpu-kit   what a bare GPU machine lacks to run the GPU proof, into KIT=.gpu-kit, and the one command to run there
 # make load, make soak   many clients for MINUTES=10; 5,000 jobs of two models in turn
 
 PYTHON ?= python3
@@ -30,8 +31,9 @@ OUT ?= screenshots
 EXAMPLES ?= 200
 DEVICE ?= gpu
 LOG_DIR ?= logs
+KIT ?= .gpu-kit
 
-.PHONY: clients check-catalogue run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
+.PHONY: gpu-kit clients check-catalogue run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -78,6 +80,9 @@ check-predictions: .venv/dev-installed
 
 clients: .venv/dev-installed
 	@$(BIN)/python -m tools.clients $(MORE)
+
+gpu-kit: .venv/dev-installed
+	@$(BIN)/python -m bench.gpu.kit $(KIT)
 
 fuzz: .venv/dev-installed
 	@$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES)

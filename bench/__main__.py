@@ -16,6 +16,7 @@ ALL = (
     "loras",
     "batches",
     "merging",
+    "speed",
     "webhooks",
     "search",
 )

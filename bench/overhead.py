@@ -1,16 +1,19 @@
 """Service overhead: submit → COMPLETED through HTTP, minus the same pipeline called directly in one Python process.
 
-Both run the tiny FLUX checkpoint in turn, A B A B …, on one thread, so that a slow moment of the machine hits both.
+Both run the tiny FLUX checkpoint in turn, A B A B …, on one thread, so that a slow moment of the machine hits both. The
+processor's time of a job, by process, says where the overhead is also on a machine that has other work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
+import psutil
 
 from bench.service import running
 from tools.tiny_models.build import build
@@ -26,10 +29,15 @@ def main() -> None:
         direct = direct_call(checkpoint)
         line = f"tiny-flux;{checkpoint};Tiny FLUX;local;false"
         with running(MODEL_TINY=line, OMP_NUM_THREADS="1") as service, httpx.Client(base_url=service.url) as client:
-            service_ms, direct_ms = [], []
-            for _ in range(ROUNDS + WARM_UP):
+            service_ms, direct_ms, own_seconds = [], [], 0.0
+            for number in range(ROUNDS + WARM_UP):
+                if number == WARM_UP:
+                    before = processor_seconds(service.process.pid)
                 service_ms.append(timed(lambda: submit_and_wait(client)))
+                began = time.process_time()
                 direct_ms.append(timed(direct))
+                own_seconds += (time.process_time() - began) if number >= WARM_UP else 0.0
+            after = processor_seconds(service.process.pid)
     service_ms, direct_ms = service_ms[WARM_UP:], direct_ms[WARM_UP:]
     overhead = [a - b for a, b in zip(service_ms, direct_ms, strict=True)]
     print("| | p50 ms | p95 ms |\n|---|---|---|")
@@ -39,7 +47,22 @@ def main() -> None:
         ("overhead, pair by pair", overhead),
     ):
         print(f"| {name} | {statistics.median(values):.1f} | {statistics.quantiles(values, n=20)[-1]:.1f} |")
+    print("\n| process | processor ms a job |\n|---|---|")
+    for name, seconds in after.items():
+        print(f"| {name} | {(seconds - before.get(name, 0.0)) / ROUNDS * 1000:.1f} |")
+    print(f"| the pipeline called directly | {own_seconds / ROUNDS * 1000:.1f} |")
     print(f"\np50 overhead {statistics.median(overhead):.1f} ms (limit {LIMIT_MS:.0f} ms)")
+
+
+def processor_seconds(pid: int) -> dict[str, float]:
+    """Of the processes below `pid`, by what they are."""
+    found: dict[str, float] = {}
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words, times = " ".join(process.cmdline()), process.cpu_times()
+            name = "worker" if "worker" in words and "gunicorn" not in words else "API"
+            found[name] = found.get(name, 0.0) + times.user + times.system
+    return found
 
 
 def submit_and_wait(client: httpx.Client) -> None:

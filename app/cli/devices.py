@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.config import Settings
-from app.core.attention import AttentionWish, choose_kernels
+from app.config.acceleration import Attention
+from app.core.attention import TRIED, choose_kernels
 from app.core.device_plan import DevicePlan, WorkerPlan, plan_devices
 from app.core.device_reports import DriverReport
 from app.errors import ConfigurationError
@@ -25,7 +26,7 @@ class WorkerDevice:
     """What one worker runs on: its plan, and the attention kernels that work there."""
 
     plan: WorkerPlan
-    attention: AttentionWish
+    attention: Attention
 
 
 def device_environment(settings: Settings) -> dict[str, str]:
@@ -47,7 +48,7 @@ def worker_device(settings: Settings) -> WorkerDevice:
     """The device of this worker process: the first of the plan. Raises ConfigurationError when DEVICE or
     ATTENTION_BACKEND cannot be fulfilled."""
     environment, driver = device_environment(settings), driver_report()
-    tried = () if settings.attention_backend == "native" else TRIED_AT_START
+    tried = TRIED_AT_START if settings.attention_backend in TRIED else ()
     report = torch_report(driver, environment, tried)
     made = plan_devices(environment, driver, report, workers=1, device=settings.device)
     if made.error:

@@ -14,6 +14,7 @@ import click
 
 from app.cli.common import EXIT_FAILED, json_option, print_json
 from app.cli.installation import run_command
+from app.cli.tune import tune
 from app.config import ROOT
 from app.core.catalog import ModelSpec
 from app.core.fit import Fit
@@ -32,8 +33,8 @@ _FITS_WIDTH = 20  # characters
 
 @click.group()
 def command() -> None:
-    """Show, download and delete the models of the catalogue, with ControlNets, adapters, detectors and upscalers. The
-    service may run meanwhile."""
+    """Show, download, tune and delete the models of the catalogue, with ControlNets, adapters, detectors and
+    upscalers. The service may run meanwhile."""
 
 
 @command.command("list")
@@ -121,6 +122,9 @@ def remove(model_id: str) -> int:
                 print(f"{other.id} used the same files.")
 
     return run_command(work)
+
+
+command.add_command(tune)
 
 
 def _as_json(context: AppContext, state: stats.ModelState) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import platform
@@ -17,7 +18,8 @@ import click
 
 from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_UNAVAILABLE
 from app.cli.devices import WorkerDevice, worker_device
-from app.config import ROOT, Settings
+from app.cli.engine_settings import engine_settings
+from app.config import Settings
 from app.core.catalog import LANES
 from app.engines.base import EngineFactory, EngineSettings
 from app.engines.registry import engine_factories
@@ -160,35 +162,9 @@ def _local_worker(
     settings = context.settings
     kind = os.environ.get(DEVICE_KIND, device.plan.label)
     factories = make_factories(
-        EngineSettings(
-            root=ROOT,
-            model_cache_dir=settings.model_cache_dir,
-            dtype=settings.dtype,
-            attention=device.attention,
-            device=device.plan.device,
-            large_models=device.plan.large_models,
-            no_gpu_reason=device.plan.reason,
-            previews=settings.previews,
-            safety_checker=settings.safety_checker,
-            safety_policy=settings.safety_policy,
-            offload=settings.offload,
-            quantization=settings.quantization,
-            park_models=settings.park_models == "auto",
-            vae_tiling=settings.vae_tiling,
-            max_loaded_models=settings.max_loaded_models,
-            cpu_threads=settings.cpu_threads,
-            images_per_batch=settings.images_per_batch,
-            loras_dir=settings.loras_folder,
-            lora_hub=settings.lora_hub,
-            lora_max_bytes=settings.lora_max_bytes,
-            lora_cache_max=settings.lora_cache_max,
-            lora_cache_bytes=settings.lora_cache_bytes,
-            prompt_cache_bytes=settings.prompt_cache_bytes,
-            disk_floor_bytes=settings.disk_floor_bytes,
-            embeddings_dir=settings.embeddings_folder,
-            auxiliaries=context.catalog.auxiliaries,
+        dataclasses.replace(
+            engine_settings(settings, device, context.catalog),
             plan_history=StoredPlanHistory(context, worker_id(platform.node(), os.getpid(), suffix), device_id(kind)),
-            upscaler_of=context.catalog.upscaler,
         )
     )
     return Worker(

@@ -41,11 +41,6 @@ class Models(BaseModel):
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
         "auto", description="Precision of the weights; auto = known safe for the model family, float32 on CPU."
     )
-    attention_backend: Literal["auto", "native", "xformers"] = Field(
-        "auto",
-        description="Attention kernels; auto chooses by GPU generation among those that work here. xformers is tried at"
-        " start, and a worker on whose device it does not work refuses to start.",
-    )
     offload: Literal["auto", "none", "model", "group", "sequential"] = Field(
         "auto",
         description="Where weights are kept on a GPU: none = on the GPU; model = each part in main memory until used;"

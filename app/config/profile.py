@@ -14,6 +14,6 @@ class Profile(BaseModel):
         " CORS_ORIGINS=* and WEBHOOK_ALLOW_PRIVATE=true. development shows what an unexpected error says to programs on"
         " this machine.",
     )
-    preset: Literal["low", "balanced", "high"] = Field(
+    preset: Literal["low", "balanced", "high", "fast"] = Field(
         "balanced", description="Size of the machine; sets the defaults of several other settings (see the table)."
     )

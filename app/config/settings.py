@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.config.acceleration import Acceleration
 from app.config.facades import Facades
 from app.config.generation import Generation
 from app.config.input import Input
@@ -33,6 +35,7 @@ class Settings(
     Retention,
     Monitoring,
     Models,
+    Acceleration,
     Loras,
     Generation,
     Input,
@@ -54,6 +57,24 @@ class Settings(
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("LEASE_SECONDS: must be at least twice HEARTBEAT_SECONDS, or leases of live jobs expire")
         return self
+
+    @model_validator(mode="after")
+    def _hub_kernels_allowed(self) -> Settings:
+        if self.attention_backend.endswith("_hub") and not self.allow_hub_kernels:
+            raise ValueError(
+                f"ATTENTION_BACKEND: {self.attention_backend} downloads code from the hub and runs it; set"
+                " ALLOW_HUB_KERNELS=true if it may, or choose other kernels"
+            )
+        return self
+
+    @property
+    def tuned_profiles_folder(self) -> Path:
+        return Path(self.tuned_profiles_dir or self.model_cache_dir / "profiles")
+
+    def library_environment(self) -> dict[str, str]:
+        """The variables that torch and Hugging Face read; a worker sets them before importing these."""
+        compiled = self.compile_cache_dir or str(self.model_cache_dir / "compiled")
+        return super().library_environment() | {"TORCHINDUCTOR_CACHE_DIR": compiled}
 
     @model_validator(mode="after")
     def _strict_in_production(self) -> Settings:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-AttentionWish = Literal["auto", "native", "xformers"]
+from app.config.acceleration import Attention
+
+TRIED = ("auto", "xformers")
 
 
 @dataclass(frozen=True)
@@ -14,15 +15,15 @@ class AttentionChoice:
     """`wish` is what the engine is asked for from now on; `note` says why it is less than the setting; `error` that an
     explicit wish cannot be fulfilled."""
 
-    wish: AttentionWish
+    wish: Attention
     note: str = ""
     error: str = ""
 
 
-def choose_kernels(wish: AttentionWish, device: str, problems: Mapping[str, str]) -> AttentionChoice:
+def choose_kernels(wish: Attention, device: str, problems: Mapping[str, str]) -> AttentionChoice:
     """`problems` are those of the kinds that were tried on `device` (`app.core.device_reports`): empty = it works."""
-    if wish == "native":
-        return AttentionChoice("native")
+    if wish not in TRIED:  # others are tried by the engine, when a model that can use them is loaded
+        return AttentionChoice(wish)
     on_nvidia = device.startswith("cuda")
     problem = problems.get("xformers", "" if on_nvidia else f"it has no kernels for {device.partition(':')[0]}")
     if not problem:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.core.acceleration import ACCELERATION_NAMES, AccelerationOptions
 from app.core.auxiliaries import AuxiliaryOptions
 from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS
 from app.core.inputs import MOST_INPUTS
@@ -27,7 +28,16 @@ Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
 Group = Literal["built-in", "image", "edit", "video", "provider"]
 Lane = Literal["local", "remote"]
-Quantization = Literal["auto", "none", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8"]
+Quantization = Literal[
+    "auto",
+    "none",
+    "bitsandbytes-8bit",
+    "bitsandbytes-4bit",
+    "torchao-int8",
+    "torchao-float8",
+    "torchao-int8-dynamic",
+    "torchao-float8-dynamic",
+]
 
 LANES: tuple[Lane, ...] = ("local", "remote")
 GROUPS: tuple[Group, ...] = get_args(Group)  # in the order of a list
@@ -125,7 +135,7 @@ class Limits(_Frozen):
         return self
 
 
-class ModelOptions(AuxiliaryOptions, _Frozen):
+class ModelOptions(AccelerationOptions, AuxiliaryOptions, _Frozen):
     """The optional JSON at the end of a `MODEL_…` line. `tasks`, `schedulers`, `prediction` and `prompt_weights`, where
     the line states none, are read from the model's files."""
 
@@ -135,7 +145,6 @@ class ModelOptions(AuxiliaryOptions, _Frozen):
     defaults: Defaults = Defaults()
     limits: Limits = Limits()
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
-    attention: Literal["auto", "native", "xformers"] | None = None
     offload: Offload | None = None
     vae_tiling: bool | None = None
     layerwise_casting: bool = False
@@ -187,6 +196,15 @@ class ModelOptions(AuxiliaryOptions, _Frozen):
         return self
 
     @model_validator(mode="after")
+    def _fused_weights_are_plain(self) -> ModelOptions:
+        stored = self.quantization not in (None, "auto", "none") or self.layerwise_casting or self.gguf is not None
+        if self.fuse_qkv and stored:
+            raise ValueError(
+                "fuse_qkv is for weights in 16 or 32 bits: leave out quantization, layerwise_casting, gguf"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _defaults_within_limits(self) -> ModelOptions:
         """Otherwise every request without a size would fail in the pipeline."""
         for what in ("width", "height", "guidance_scale"):
@@ -210,7 +228,8 @@ class ModelOptions(AuxiliaryOptions, _Frozen):
 
 class ModelSpec(_Frozen):
     """One entry of the catalogue. `id` is the `model_id` of the API; `repo` is where the weights are, or the provider's
-    name of the model. Only a provider's model without a catalogue line has an id with a slash."""
+    name of the model. Only a provider's model without a catalogue line has an id with a slash. `tuned` are the options
+    that a profile for the device `tuned_for` filled in (core/tuned_profiles.py)."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9._-]+)?$", max_length=100)]
     name: str
@@ -220,11 +239,17 @@ class ModelSpec(_Frozen):
     requires_auth: bool = False
     steps: StepRule = StepRule()
     options: ModelOptions = ModelOptions()
+    tuned: tuple[str, ...] = ()
+    tuned_for: str = ""
 
     @model_validator(mode="after")
     def _files_here(self) -> ModelSpec:
         if self.options.kind is not None and self.lane == "remote":
             raise ValueError(f"a line of kind {self.options.kind} runs here, not at a provider")
+        if self.options.kind is not None or self.lane == "remote":
+            for name in ACCELERATION_NAMES:
+                if getattr(self.options, name) is not None:
+                    raise ValueError(f"{name} is for models that draw here")
         if self.options.base is not None and self.source != "local":
             raise ValueError("base is for a file: its source must be local")
         for name in ("vae", "preview_vae"):

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from app.config import Settings
+from app.core.acceleration import fetches_code, parse_step_cache
 from app.core.catalog import Catalog, ModelSpec, StepRule
 from app.core.catalog_lines import build_catalog
+from app.errors import ConfigurationError
 
 
 def catalog_of(settings: Settings) -> Catalog:
     """The models of this installation, limited by its settings. Raises ConfigurationError."""
     catalog = build_catalog(settings.model_lines, settings.default_model_id)
+    _check_acceleration(catalog, settings)
     return Catalog([_within(spec, settings) for spec in catalog.everything], catalog.default_id)
+
+
+def _check_acceleration(catalog: Catalog, settings: Settings) -> None:
+    """Raise ConfigurationError for a STEP_CACHE that does not exist, and kernels of the hub that are not allowed."""
+    problems = []
+    try:
+        parse_step_cache(settings.step_cache)
+    except ValueError as error:
+        problems.append(f"STEP_CACHE: {error}")
+    if not settings.allow_hub_kernels:
+        problems += [
+            f"{spec.name}: the kernels {spec.options.attention} are code of the hub, downloaded and run; set"
+            " ALLOW_HUB_KERNELS=true if they may be, or choose others"
+            for spec in catalog
+            if fetches_code(spec.options.attention)
+        ]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _within(spec: ModelSpec, settings: Settings) -> ModelSpec:

@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["full", "float8", "bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-float8", "gguf"]
+Kind = Literal[
+    "full",
+    "float8",
+    "bitsandbytes-8bit",
+    "bitsandbytes-4bit",
+    "torchao-int8",
+    "torchao-float8",
+    "torchao-int8-dynamic",
+    "torchao-float8-dynamic",
+    "gguf",
+]
 
 DENOISERS = ("transformer", "unet")  # and transformer_2, …
 LARGE_ENCODER = 1_000_000_000  # numbers from which a text encoder is worth a smaller form
@@ -19,6 +29,8 @@ STORED_BYTES: Mapping[Kind, float] = {  # per number of a linear layer, scales i
     "bitsandbytes-4bit": 0.57,
     "torchao-int8": 1.02,
     "torchao-float8": 1.02,
+    "torchao-int8-dynamic": 1.02,
+    "torchao-float8-dynamic": 1.02,
 }
 _LEAST_WORKING_BYTES = 1_000_000_000  # of a denoiser on a GPU: workspaces of kernels, activations
 _ENCODER_WORKING_BYTES = 256_000_000

@@ -25,11 +25,15 @@ def attention_problem(kind: str, device: torch.device) -> str:
     """Why attention of this `kind` cannot be used on `device`; empty when it runs and agrees with the plain one."""
     if kind == "xformers" and device.type != "cuda":
         return f"it has no kernels for {device.type}"
-    dtype = torch.float32 if device.type == "cpu" else torch.float16
+    return problem_of(KINDS[kind], device, torch.float32 if device.type == "cpu" else torch.float16)
+
+
+def problem_of(attend: Attention, device: torch.device, dtype: torch.dtype) -> str:
+    """Why `attend` cannot be used on `device` in `dtype`; empty when it runs and agrees with the plain attention."""
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(_SHAPE, generator=generator).to(device, dtype) for _ in range(3))
     try:
-        found = KINDS[kind](query, key, value).float()
+        found = attend(query, key, value).float()
     except _FAILURES as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         return (lines[0] if lines else type(error).__name__).strip()[:200]

@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from app.config.acceleration import Attention, Compile
+from app.core.acceleration import StepCache
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.memory_plan import Offload, Plan
@@ -261,13 +263,17 @@ class EngineSettings:
     root: Path
     model_cache_dir: Path
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
-    attention: Literal["auto", "native", "xformers"] = "auto"
+    attention: Attention = "auto"
     device: str = "auto"
     large_models: bool = True
     no_gpu_reason: str = ""
     previews: bool = True
     safety_checker: str = ""
     safety_policy: SafetyPolicy = "block"
+    compile: Compile = "none"
+    step_cache: StepCache | None = None
+    fuse_qkv: bool = False
+    vae_channels_last: bool = False
     offload: Offload = "auto"
     quantization: Literal["auto", "none"] = "auto"
     park_models: bool = True

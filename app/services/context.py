@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from app.config import Settings
 from app.core.budget import Budget
 from app.core.catalog import Catalog
-from app.core.catalog_limits import catalog_of
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
 from app.services.signed_urls import UrlSigner
+from app.services.tuned_catalog import tuned_catalog
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.notify import Notifier, open_notifier
@@ -89,7 +89,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
     Call it after a fork, never before: database connections must not be shared between processes. Raises
     ConfigurationError for a bad catalogue line or a database of a newer version.
     """
-    catalog = catalog_of(settings)
+    catalog = tuned_catalog(settings)
     settings.images_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url, lock_timeout=lock_timeout)
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))

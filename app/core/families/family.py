@@ -37,7 +37,8 @@ class Family:
     its attention can be replaced without changing what it computes. `made_in_float16`: as the weights of FLUX, SD 3 and
     later were not. `float32_parts` were trained in float32 and are small. `loras`: the kinds of LoRAs (`core/loras.py`)
     whose tensors have the names of its own; empty if unknown. `schedulers` are those that may replace its own, by the
-    names of `core/schedulers`; empty: it keeps its own. `prompt_weights`: weights and long prompts are read, since its
+    names of `core/schedulers`; empty: it keeps its own. `step_caches`: the kinds (`core/acceleration.py`) that
+    diffusers' pipelines can use, by class. `prompt_weights`: weights and long prompts are read, since its
     text encoders are all CLIP.
     """
 
@@ -55,6 +56,7 @@ class Family:
     loras: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
     prompt_weights: bool = False
+    step_caches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def has(self, pipeline_class: str) -> bool:
         return any(

@@ -42,6 +42,12 @@ def family_of(pipeline_class: str) -> Family | None:
     return next((family for family in FAMILIES if family.has(pipeline_class)), None)
 
 
+def caches_of(pipeline_class: str) -> tuple[str, ...]:
+    """The kinds of step caches that a pipeline class can use."""
+    family = family_of(pipeline_class)
+    return () if family is None else family.step_caches.get(pipeline_class, ())
+
+
 def tasks_of(pipeline_class: str, config: Mapping[str, Any] = _NO_CONFIG) -> tuple[Task, ...] | None:
     """The tasks of the weights of a pipeline, by itself or by a sibling class; None if the class is unknown, and `()`
     if it needs inputs that requests do not have. `config`: the content of model_index.json."""

@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import diffusers
@@ -23,6 +23,8 @@ from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.latent_modes import LATENT_MODES
 from app.core.request import GenerationRequest
+from app.core.trial import trial_request
+from app.core.tuned_profiles import untuned
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
 from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
@@ -41,7 +43,7 @@ from app.engines.diffusers.generate.prompt_parts import reads_weights
 from app.engines.diffusers.generate.second_pass import Draw, TwoPasses, at_final_size
 from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
 from app.engines.diffusers.load import imports
-from app.engines.diffusers.load.errors import fits_in_memory, log
+from app.engines.diffusers.load.errors import fits_in_memory, log, warn_once
 from app.engines.diffusers.load.hub import bound_hub_answers
 from app.engines.diffusers.load.offload import apply_memory_savings, pixels_of, tiled
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
@@ -49,11 +51,13 @@ from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
 from app.engines.diffusers.loras.files import describe, find_lora, find_loras
 from app.engines.diffusers.memory.loaded import LoadedModel
-from app.engines.diffusers.memory.memory import is_gpu, memory_use, release
+from app.engines.diffusers.memory.memory import device_name, is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.safety.filter import Safety
 from app.engines.diffusers.upscale.upscalers import Enlargement, Upscalers
-from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory
+from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory, UnsupportedTask
+
+_COMPILED_STEPS = 6  # of the picture that compiles: a step cache skips the first time after three
 
 
 class DiffusersEngine:
@@ -78,10 +82,19 @@ class DiffusersEngine:
         huggingface_hub.utils.disable_progress_bars()
         bound_hub_answers()
 
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    def resident_model(self, spec: ModelSpec) -> LoadedModel:
+        """The loaded model of `spec`. Raises GenerationError when it is not loaded."""
+        return self._resident(self._for_this_device(spec))
+
     def import_classes(self, spec: ModelSpec) -> None:
         imports.import_classes(spec, self._settings)
 
     def load(self, spec: ModelSpec, control: Control) -> None:
+        spec = self._for_this_device(spec)
         if spec.is_upscaler:
             self._upscalers.load(spec, control)
         else:
@@ -90,6 +103,7 @@ class DiffusersEngine:
     def generate(
         self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs = NO_INPUTS
     ) -> Generation:
+        spec = self._for_this_device(spec)
         self._safety.prepare(spec)
         if spec.is_upscaler:
             return self._safety.apply(spec, self._upscalers.generate(spec, request, control, inputs))
@@ -106,12 +120,13 @@ class DiffusersEngine:
         return self._safety.apply(spec, dataclasses.replace(generation, timings=loading | generation.timings))
 
     def merges(self, spec: ModelSpec) -> bool:
-        model = self._model_cache.get(spec)
+        model = self._model_cache.get(self._for_this_device(spec))
         return model is not None and spec.id not in self._unbatched and can_merge(model)
 
     def generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
     ) -> Sequence[Generation | CyberImageError]:
+        spec = self._for_this_device(spec)
         self._safety.prepare(spec)
         self._model_cache.free_ram()
         made: list[Generation] = []
@@ -129,6 +144,7 @@ class DiffusersEngine:
         return [*self._upscalers.resident(), *self._model_cache.resident_models()]
 
     def load_lora(self, spec: ModelSpec, lora_id: str, control: Control) -> bool:
+        spec = self._for_this_device(spec)
         if self._model_cache.get(spec) is None:
             return False
         found: list[LoraRequest] = [find_lora(lora_id, self._settings, control)]
@@ -142,6 +158,16 @@ class DiffusersEngine:
 
     def vram_bytes(self) -> int | None:
         return memory_use(self._device).vram_bytes
+
+    def _for_this_device(self, spec: ModelSpec) -> ModelSpec:
+        """`spec` without the options of a profile that was measured on another device."""
+        if not spec.tuned or spec.tuned_for == device_name(self._device):
+            return spec
+        warn_once(
+            f"{spec.id} was tuned on {spec.tuned_for}: its profile is left out on {device_name(self._device)}."
+            f" Run `cyberimage models tune {spec.id}` here."
+        )
+        return untuned(spec)
 
     def _load(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> bool:
         """Make `spec` resident, with room for the size of `request` and for its auxiliary models; True if it had to be
@@ -184,6 +210,23 @@ class DiffusersEngine:
     def _load_from_disk(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> None:
         largest = None if request is None else at_final_size(request, spec)
         self._loader.load(spec, control, self._widened.of(spec), largest)
+        self._compile_ahead(spec, control)
+
+    def _compile_ahead(self, spec: ModelSpec, control: Control) -> None:
+        """Draw a picture of the usual size in a few steps, so that no job waits for the compiler. A model that cannot
+        be compiled is used as it is."""
+        model = self._resident(spec)
+        if model.acceleration.compiled == "none":
+            return
+        started = time.perf_counter()
+        with model.acceleration.compiling() as outcome:
+            request = trial_request(spec, steps=_COMPILED_STEPS)
+            with suppress(NotFinite, GenerationError, UnsupportedTask):  # a job that draws will say it
+                self._generate_loaded(spec, request, SilentControl(control), NO_INPUTS)
+        if outcome.problem:
+            log.warning("%s: it is used without compilation: %s", spec.id, outcome.problem)
+        else:
+            log.info("%s: compiled in %.1f s", spec.id, time.perf_counter() - started)
 
     def _remove_others(self, spec: ModelSpec) -> bool:
         """Free the memory of all other models and of the upscalers; False if there were none."""
@@ -316,7 +359,11 @@ class DiffusersEngine:
         named = request.embeddings if reads_weights(model.pipeline) else ()
         embeddings = read_embeddings(named, self._settings.embeddings_dir)
         auxiliaries = self._auxiliaries.of(model, request, control) if request.pictures else NO_AUXILIARIES
-        with _applied(model, loras), self._vae_of(model, at_final_size(request, spec)) as vae:
+        with (
+            _applied(model, loras),
+            model.acceleration.running(changed=bool(loras or auxiliaries), with_loras=bool(loras)),
+            self._vae_of(model, at_final_size(request, spec)) as vae,
+        ):
             draw = partial(generate, model, auxiliaries=auxiliaries, embeddings=embeddings)
             try:
                 generation = self._drawn(draw, model, request, control, inputs)
@@ -390,7 +437,11 @@ class DiffusersEngine:
         model = self._resident(spec)
         loras = find_loras(requests[0], self._settings, BatchControl(controls)) if requests[0].loras else ()
         try:
-            with _applied(model, loras), self._vae_of(model, requests[0]) as vae:
+            with (
+                _applied(model, loras),
+                model.acceleration.running(changed=bool(loras), with_loras=bool(loras)),
+                self._vae_of(model, requests[0]) as vae,
+            ):
                 made = generate_merged(model, requests, controls, previews=self._previews(spec))
         except NotFinite:
             raise GenerationError(f"{spec.id} returned NaN or infinity for at least one of the merged jobs.") from None

@@ -38,6 +38,7 @@ from app.engines.diffusers.memory.model_cache import ModelCache
 from app.engines.diffusers.memory.planner import MemoryPlanner
 from app.engines.diffusers.memory.prompt_cache import PromptCache
 from app.engines.diffusers.memory.shared_parts import PartRecord, find_shared, part_records
+from app.engines.diffusers.speed.acceleration import accelerate, wants_channels_last
 from app.errors import Cancelled
 
 _DIGESTS = ".part-digests.json"  # in MODEL_CACHE_DIR
@@ -78,9 +79,10 @@ class Loader:
         load_plan, records, shared = self._plan(spec, checkpoint, dtype, request, control)
         _stop_if_cancelled(control)
         pipeline = build_pipeline(spec, checkpoint, load_plan, shared)
-        attention = apply_attention(pipeline, load_plan.attention, self._device)
+        attention = apply_attention(pipeline, load_plan.attention, self._device, load_plan.dtype)
         resident = resident_bytes_of(pipeline) if load_plan.resident_bytes else 0
         load_plan = dataclasses.replace(load_plan, attention=attention, resident_bytes=resident)
+        acceleration = accelerate(pipeline, spec, self._settings, load_plan)
         most, most_bytes = self._settings.lora_cache_max, self._settings.lora_cache_bytes
         quantized = load_plan.compression.quantized
         model = LoadedModel(
@@ -94,13 +96,15 @@ class Loader:
             needed_bytes=load_plan.needed_bytes + resident,
             records=records,
             preview_vae=load_preview_vae(spec, self._settings, self._device, load_plan.dtype),
+            acceleration=acceleration,
         )
         self._model_cache.add(model)
         log.info(
-            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, %s, offload %s, revision %s%s%s; %s",
+            "%s: loaded %s on %s in %.1f s, %s, %s, attention %s, %s, offload %s, revision %s%s%s%s; %s",
             *(spec.id, type(pipeline).__name__, self._device, time.perf_counter() - started, gigabytes(model.size)),
             *(dtype_name(model.dtype), model.attention, load_plan.form, load_plan.plan, checkpoint.revision),
             f", {load_plan.compression.description}" if load_plan.compression.description else "",
+            f", {acceleration.description}" if acceleration.description else "",
             f", shared with others: {', '.join(shared)}" if shared else "",
             MemoryChange(before, memory_use(self._device)),
         )
@@ -165,6 +169,7 @@ class Loader:
             dtype=dtype or choose_dtype(asked, class_name, self._device),
             exact=exact_parts(class_name, checkpoint.weights),
             attention=choose_attention(options.attention or settings.attention, class_name, self._device),
+            channels_last=wants_channels_last(spec, settings),
             tiles=settings.vae_tiling if options.vae_tiling is None else options.vae_tiling,
             compression=choose_compression(spec, checkpoint, settings, self._device),
         )

@@ -19,6 +19,7 @@ from app.core.prompts import folded
 from app.core.safety import SafetyResult
 from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.db.database import Database, now
+from app.store.db.prepared import Prepared
 from app.store.db.schema import NO_SEED, PENDING, jobs, outputs
 from app.store.media.lineage import store_sources
 from app.store.queue.durations import update_durations
@@ -88,7 +89,7 @@ class ClaimStore:
                 self._busy.discard(lane)
                 return None
             self._busy.add(lane)
-            row = connection.execute(_TAKE, {"chosen": job_id, **self._claim_values(worker_id, lane)}).one_or_none()
+            row = _TAKE.first(connection, {"chosen": job_id, **self._claim_values(worker_id, lane)})
         if row is None:  # PostgreSQL: changed between the SELECT and the UPDATE
             return None
         return self._claim(row, worker_id, lane)
@@ -194,7 +195,7 @@ class ClaimStore:
                 "safety_filter_result": safety.value,
                 "steps": total_steps,
             }
-            row = connection.execute(_COMPLETE, {**measured, **fence(claim)}).one_or_none()
+            row = _COMPLETE.first(connection, {**measured, **fence(claim)})
             if row is None:
                 _explain_refusal(connection, claim, published)
                 return
@@ -202,7 +203,7 @@ class ClaimStore:
             if all_warnings != row.warnings:
                 connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(warnings=all_warnings))
             more = {"owner": row.client_id, "search_text": folded(claim.request.prompt)}
-            connection.execute(_PUBLISH, [_values(output) | more for output in published])
+            _PUBLISH.many(connection, [_values(output) | more for output in published])
             store_sources(connection, claim.request, published)
             update_durations(connection, claim.request, timings, merged)
             if row.webhook_url is not None:
@@ -340,7 +341,7 @@ _CLAIM = (
         jobs.c.created_at,
     )
 )
-_TAKE = _CLAIM.where(jobs.c.id == bindparam("chosen"), PENDING)
+_TAKE = Prepared(_CLAIM.where(jobs.c.id == bindparam("chosen"), PENDING))
 _STILL_PENDING = (
     select(jobs.c.id)
     .where(jobs.c.id.in_(bindparam("chosen", expanding=True)), MERGEABLE)
@@ -370,7 +371,7 @@ _PROGRESS_AND_DEADLINE = _PROGRESS.values(
 
 _STEPS = func.coalesce(bindparam("steps", type_=Integer), jobs.c.total_steps)
 
-_COMPLETE = (
+_COMPLETE = Prepared(
     update(jobs)
     .where(OWNED, jobs.c.cancel_requested.is_(False))
     .values(
@@ -384,4 +385,4 @@ _COMPLETE = (
     .returning(jobs.c.warnings, jobs.c.webhook_url, jobs.c.client_id)
 )
 
-_PUBLISH = insert(outputs).values(created_at=now())
+_PUBLISH = Prepared(insert(outputs).values(created_at=now()))

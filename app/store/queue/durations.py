@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.store.db.database import Database
+from app.store.db.prepared import Prepared
 from app.store.db.schema import speeds
 
 LOAD = "load"
@@ -53,16 +54,18 @@ def update_durations(
         if seconds > 0
     ]
     if rows:
-        connection.execute(_UPDATE[connection.dialect.name], rows)
+        _UPDATE[connection.dialect.name].many(connection, rows)
 
 
 def _upsert(dialect: Any) -> Any:
     """An upsert, because two workers may finish the first job of a model at the same time."""
     statement = dialect.insert(speeds)
     averaged = speeds.c.seconds * (1 - _NEWEST) + statement.excluded.seconds * _NEWEST
-    return statement.on_conflict_do_update(
-        index_elements=[speeds.c.model_id, speeds.c.bucket],
-        set_={"seconds": averaged, "samples": speeds.c.samples + 1},
+    return Prepared(
+        statement.on_conflict_do_update(
+            index_elements=[speeds.c.model_id, speeds.c.bucket],
+            set_={"seconds": averaged, "samples": speeds.c.samples + 1},
+        )
     )
 
 

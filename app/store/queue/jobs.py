@@ -18,6 +18,7 @@ from app.core.spending import Charge
 from app.errors import Conflict, Gone, JobNotFound
 from app.store.db.database import Database, now
 from app.store.db.ids import new_id
+from app.store.db.prepared import Prepared
 from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, jobs, removals, tallies
 from app.store.queue.idempotency import (
     FirstAnswer,
@@ -74,8 +75,8 @@ class JobStore:
                 return _find(connection, earlier.job_id), False
             if charge is not None:
                 spend(connection, client_id, charge)
-            row = connection.execute(
-                _ENQUEUE,
+            row = _ENQUEUE.first(
+                connection,
                 {
                     "id": job_id,
                     "client_id": client_id,
@@ -94,7 +95,7 @@ class JobStore:
                     "request_id": request_id,
                     "traceparent": traceparent,
                 },
-            ).one()
+            )
             store_inputs(connection, job_id, pictures)
             job = job_from_row(row)
             if idempotency is not None:
@@ -274,7 +275,7 @@ def count_by_lane(connection: Connection) -> dict[tuple[Lane, JobStatus], int]:
     return {(row[0], JobStatus(row[1])): int(row[2]) for row in connection.execute(_COUNTS_BY_LANE)}
 
 
-_ENQUEUE = (  # built once: building a statement costs as much as running it
+_ENQUEUE = Prepared(
     insert(jobs)
     .values(
         status=JobStatus.PENDING.value,

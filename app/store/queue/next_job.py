@@ -10,6 +10,7 @@ from app.core.catalog import Lane
 from app.core.job import Claim
 from app.core.scheduling import Candidate, affinity_bound, call_of, choose, next_turn
 from app.store.db.database import now
+from app.store.db.prepared import Prepared
 from app.store.db.schema import PENDING, QUEUE_ORDER, jobs
 from app.store.queue.durations import load_seconds
 
@@ -30,6 +31,7 @@ _HEAD = (
     .with_for_update(skip_locked=True)  # PostgreSQL; in SQLite writers are exclusive already
 )
 _WARM = _HEAD.where(jobs.c.model_id == bindparam("model"))
+_FIRST, _FIRST_OF_MODEL = Prepared(_HEAD), Prepared(_WARM)
 _PENDING_JOB = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
 _PENDING_OF = _PENDING_JOB.where(jobs.c.model_id == bindparam("model"))
 
@@ -69,7 +71,7 @@ def _first_of(connection: Connection, lane: Lane, models: Collection[str]) -> Ca
 
 def _first(connection: Connection, lane: Lane, model: str | None) -> Candidate | None:
     wanted = {"lane": lane} if model is None else {"lane": lane, "model": model}
-    row = connection.execute(_HEAD if model is None else _WARM, wanted).one_or_none()
+    row = (_FIRST if model is None else _FIRST_OF_MODEL).first(connection, wanted)
     return None if row is None else Candidate(*row)
 
 
@@ -77,14 +79,14 @@ _line = select(jobs.c.turn).where(PENDING, jobs.c.lane == bindparam("lane"), job
 _own = _line.where(jobs.c.client_id == bindparam("client")).order_by(jobs.c.turn.desc()).limit(1)
 _serving = _line.where(jobs.c.attempt == 0).order_by(jobs.c.turn, jobs.c.seq).limit(1)
 _newest = select(func.max(jobs.c.seq))
-_TURNS = select(_own.scalar_subquery(), _serving.scalar_subquery(), _newest.scalar_subquery())
+_TURNS = Prepared(select(_own.scalar_subquery(), _serving.scalar_subquery(), _newest.scalar_subquery()))
 
 
 # On PostgreSQL two jobs of one client that are enqueued at the same moment may get the same turn; `seq` still orders
 # them. A lock would make each enqueue wait for the other's commit, for a difference of one place.
 def turn_for(connection: Connection, client_id: str, priority: int, lane: Lane) -> int:
     place = {"client": client_id, "priority": priority, "lane": lane}
-    own, serving, newest = connection.execute(_TURNS, place).one()
+    own, serving, newest = _TURNS.first(connection, place)
     return next_turn(own, serving, newest or 0)
 
 

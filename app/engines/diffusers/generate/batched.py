@@ -54,7 +54,8 @@ def can_merge(model: LoadedModel) -> bool:
     """False for pipelines with a step cache, which makes one decision for all images of a call."""
     name = type(model.pipeline).__name__
     family = family_of(name)
-    return family is not None and name in family.merges and not cached_parts(model.pipeline)
+    cached = model.acceleration.steps.config is not None or cached_parts(model.pipeline)
+    return family is not None and name in family.merges and not cached
 
 
 def generate_merged(

@@ -92,7 +92,9 @@ def _generated_by(
         torch.cuda.reset_peak_memory_stats(model.device)
     images: list[GeneratedImage] = []
     videos: list[GeneratedVideo] = []
-    batch_size = _batch_size(pipeline, request, batch_size) if conditioning.is_plain else 1
+    caching = model.acceleration.steps
+    alone = not conditioning.is_plain or caching.serves(pipeline, call.arguments)
+    batch_size = 1 if alone else _batch_size(pipeline, request, batch_size)
     arguments: Mapping[str, Any] | None = None
     try:
         for index in range(0, request.num_images, batch_size):
@@ -102,7 +104,8 @@ def _generated_by(
                 with torch.inference_mode():
                     read = encoded(pipeline, request, call.arguments, model.prompts, embeddings)
                     arguments = conditioning.with_references(read)
-            drawn = draw(pipeline, arguments, seeds, progress)
+            with caching.serving(pipeline, call.arguments, steps):
+                drawn = draw(pipeline, arguments, seeds, progress)
             if is_video:
                 fps = _fps(pipeline, request, call)
                 videos += [_encode_video(*each, fps) for each in zip(drawn.pictures, drawn.sounds, seeds, strict=True)]
@@ -261,6 +264,11 @@ def _length_warnings(
 
 
 def _warnings(model: LoadedModel, pipeline: Any, call: PipelineArguments) -> tuple[str, ...]:
+    uncached = model.acceleration.steps.problem(pipeline, call.arguments)
+    return (*_negative_prompt_warnings(model, pipeline, call), *([uncached] if uncached else []))
+
+
+def _negative_prompt_warnings(model: LoadedModel, pipeline: Any, call: PipelineArguments) -> tuple[str, ...]:
     if "negative_prompt" in call.arguments and getattr(pipeline, "do_classifier_free_guidance", True) is False:
         unused = f"{model.spec.id} reads a negative prompt only with a guidance_scale above 1; it was ignored."
         return (*call.warnings, unused)
@@ -281,4 +289,5 @@ def versions_of(model: LoadedModel, pipeline: Any) -> dict[str, str]:
         "device": str(model.device),
         "revision": model.checkpoint.revision,
         **({"weights": weights} if (weights := model.load_plan.compression.description) else {}),
+        **({"acceleration": accelerated} if (accelerated := model.acceleration.description) else {}),
     }

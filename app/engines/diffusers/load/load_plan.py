@@ -13,17 +13,18 @@ from app.engines.diffusers.load.quantization import UNCOMPRESSED, Compression
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """`exact` are parts that run in float32 instead of `dtype`. `attention` is `native` or `xformers`; `tiles`: the VAE
-    always works in tiles; `plan` is the placement; `pinned`: group offloading keeps page-locked copies, and blocks of
-    up to `resident_bytes` on the device; `compression`: which weights are stored in fewer bits, `form` its name;
-    `order`: the parts in the order in which they are loaded; `needed_bytes` the estimated memory on the device,
-    `working_bytes` what of it is not weights."""
+    """`exact` are parts that run in float32 instead of `dtype`. `attention` names its kernels; `channels_last`: so
+    are the VAE's weights in memory; `tiles`: the VAE always works in tiles; `plan` is the placement; `pinned`:
+    group offloading keeps page-locked copies, and blocks of up to `resident_bytes` on the device; `compression`:
+    which weights are stored in fewer bits, `form` its name; `order`: the parts in the order in which they are
+    loaded; `needed_bytes` the estimated memory on the device, `working_bytes` what of it is not weights."""
 
     device: torch.device
     dtype: torch.dtype
     exact: tuple[str, ...] = ()
     attention: str = "native"
     tiles: bool = False
+    channels_last: bool = False
     plan: Plan = "none"
     pinned: bool = True
     resident_bytes: int = 0
@@ -55,7 +56,8 @@ class LoadPlan:
 
     def use(self, part: str) -> str:
         """How `part` is used, as a string; two pipelines can share it only if these are equal."""
-        return f"{self.dtype_of(part)} {self.attention} tiles {self.tiles} {self.compression.of(part)}"
+        layout = "channels-last" if self.channels_last and part == "vae" else ""
+        return f"{self.dtype_of(part)} {self.attention} tiles {self.tiles} {self.compression.of(part)}{layout}"
 
     def dtype_of(self, part: str) -> torch.dtype:
         return torch.float32 if part in self.exact else self.dtype

@@ -27,15 +27,23 @@ from app.files.weights import DamagedFile, check_gguf
 
 @dataclass(frozen=True)
 class _Method:
+    """`config` is the class of torchao that quantises; `least_capability` that of an NVIDIA GPU."""
+
     package: str
     gpu_only: bool = False
+    config: str = ""
+    least_capability: tuple[int, int] = (0, 0)
 
 
 METHODS: Mapping[Quantization, _Method] = {
     "bitsandbytes-8bit": _Method("bitsandbytes", gpu_only=True),
     "bitsandbytes-4bit": _Method("bitsandbytes", gpu_only=True),
-    "torchao-int8": _Method("torchao"),
-    "torchao-float8": _Method("torchao"),
+    "torchao-int8": _Method("torchao", config="Int8WeightOnlyConfig"),
+    "torchao-float8": _Method("torchao", config="Float8WeightOnlyConfig"),
+    "torchao-int8-dynamic": _Method("torchao", config="Int8DynamicActivationInt8WeightConfig"),
+    "torchao-float8-dynamic": _Method(
+        "torchao", gpu_only=True, config="Float8DynamicActivationFloat8WeightConfig", least_capability=(8, 9)
+    ),
 }
 
 
@@ -144,15 +152,23 @@ def _config(method: str, library: Any, dtype: torch.dtype) -> Any:
     if method == "bitsandbytes-4bit":
         return library.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
     torchao = importlib.import_module("torchao.quantization")
-    kind = "Int8WeightOnlyConfig" if method == "torchao-int8" else "Float8WeightOnlyConfig"
-    return library.TorchAoConfig(getattr(torchao, kind)())
+    made = getattr(torchao, METHODS[cast("Quantization", method)].config)
+    rows = {"granularity": torchao.PerRow()} if method == "torchao-float8-dynamic" else {}  # a scale for each row
+    return library.TorchAoConfig(made(**rows))
 
 
 def _require(method: Quantization, spec: ModelSpec, device: torch.device) -> None:
     needed = METHODS[method]
     if needed.gpu_only and device.type != "cuda":
+        instead = "torchao-int8-dynamic" if method.endswith("-dynamic") else "torchao-int8"
         raise ModelUnavailable(
-            f"{spec.id}: {method} needs a GPU. Use torchao-int8, or remove quantization from the model's options."
+            f"{spec.id}: {method} needs a GPU. Use {instead}, or remove quantization from the model's options."
+        )
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < needed.least_capability:
+        least = ".".join(map(str, needed.least_capability))
+        raise ModelUnavailable(
+            f"{spec.id}: {method} needs a GPU of compute capability {least} (Ada, Hopper and later)."
+            " Use torchao-int8-dynamic, or remove quantization from the model's options."
         )
     _require_package(needed.package, method, spec)
 

@@ -18,6 +18,7 @@ from app.engines.diffusers.load.precision import dtype_name
 from app.engines.diffusers.loras.cache import LoraCache
 from app.engines.diffusers.memory.prompt_cache import PromptCache
 from app.engines.diffusers.memory.shared_parts import PartRecord
+from app.engines.diffusers.speed.acceleration import Acceleration
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class LoadedModel:
     records: Mapping[str, PartRecord] = field(default_factory=dict)
     task_pipelines: dict[Task, Any] = field(default_factory=dict)
     preview_vae: Any = None
+    acceleration: Acceleration = field(default_factory=Acceleration)
     since: float = field(default_factory=time.monotonic)
 
     @property

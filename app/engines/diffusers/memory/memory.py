@@ -21,6 +21,11 @@ def is_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def device_name(device: torch.device) -> str:
+    """The name of a GPU; the type of another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def free_bytes(device: torch.device) -> int:
     """Free memory on `device`, including torch's unused cache, or within the container's limit."""
     if device.type == "cuda":

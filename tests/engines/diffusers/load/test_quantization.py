@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from app.core.catalog import ModelOptions
 from app.core.memory_forms import Machine, possible_plans
+from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import quantization
 from app.engines.diffusers.load.checkpoint import inspect_folder
@@ -137,6 +138,7 @@ def test_options_that_contradict_each_other_are_refused_in_the_line(options):
     [
         ({"quantization": "torchao-int8"}, "torchao"),
         ({"quantization": "torchao-float8"}, "torchao"),
+        ({"quantization": "torchao-int8-dynamic"}, "torchao"),
         ({"gguf": "a.gguf"}, "gguf"),
     ],
 )
@@ -152,6 +154,16 @@ def test_a_package_that_is_missing_is_named_before_anything_is_loaded(engine, sp
 def test_bitsandbytes_on_a_cpu_is_refused_with_advice(engine, spec_of, method):
     with pytest.raises(ModelUnavailable, match=r"needs a GPU\. Use torchao-int8"):
         engine.load(spec_of("flux", quantization=method), Recorder())
+
+
+def test_float8_with_dynamic_activations_wants_a_gpu_that_multiplies_it(engine, spec_of, monkeypatch, tiny):
+    with pytest.raises(ModelUnavailable, match=r"needs a GPU\. Use torchao-int8-dynamic"):
+        engine.load(spec_of("flux", quantization="torchao-float8-dynamic"), Recorder())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
+    spec = spec_of("flux", quantization="torchao-float8-dynamic")
+    settings = EngineSettings(root=tiny, model_cache_dir=tiny)
+    with pytest.raises(ModelUnavailable, match=r"compute capability 8\.9 \(Ada, Hopper and later\)"):
+        choose_compression(spec, inspect_folder(tiny / "flux", None), settings, GPU)
 
 
 def test_an_unknown_part_and_a_single_file_are_refused(engine, spec_of):
@@ -203,7 +215,7 @@ def test_a_quantised_model_takes_no_loras(settings, spec_of, draw, tiny, tmp_pat
 
 
 @needs_package("torchao")
-@pytest.mark.parametrize("method", ["torchao-int8", "torchao-float8"])
+@pytest.mark.parametrize("method", ["torchao-int8", "torchao-float8", "torchao-int8-dynamic"])
 def test_torchao_quantises_while_it_loads(engine, spec_of, draw, pipeline, method):
     plain = draw(spec_of("flux", dtype="bfloat16"))
     before = part_bytes(pipeline(spec_of("flux", dtype="bfloat16")))

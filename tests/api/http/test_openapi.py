@@ -188,6 +188,12 @@ def answers(client, submit, worker, next_job, context):
         for which in (waiting, image, "unknown"):
             call("GET", f"/api/{media}s/{{generation_id}}", url=f"/api/{media}s/{which}")
     call("GET", "/api/videos")
+    call("GET", "/api/tags")
+    kept = client.get("/api/images").json["images"][0]["image_id"]
+    for body in ({"action": "tag", "ids": [kept], "tags": ["x"]}, {"action": "delete", "filter": {}, "ids": []}):
+        call("POST", "/api/images/actions", json=body)
+    for body in ({"ids": [kept]}, {"ids": ["0" * 32]}, {}):
+        call("POST", "/api/images/zip", json=body)
     call("POST", "/api/webhooks/replicate", json={})
     call("GET", "/api/keys")
     call("POST", "/api/keys", json={"name": "x"})

@@ -20,6 +20,7 @@ from app.api.native import (
     generate,
     health,
     images,
+    job_inputs,
     jobs,
     keys,
     loras,
@@ -97,6 +98,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     work = (
         generate,
         jobs,
+        job_inputs,
         events,
         images,
         gallery,

@@ -83,7 +83,7 @@ def new_page(browser: Browser, new_harness: Callable[..., Harness]) -> Iterator[
     contexts, complaints = [], []
 
     def make(url: str, *, forgive: bool = False, **options: Any) -> Page:
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options))
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"} | options))
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()

@@ -62,17 +62,23 @@ class SelectionBody(Body):
     ids: list[ImageId] | None = Field(default=None, min_length=1, max_length=MOST_IDS, description="These pictures.")
     filter: SelectionFilter | None = Field(default=None, description="In place of `ids`: all that match; {} = all.")
 
+    except_ids: list[ImageId] | None = Field(
+        default=None, max_length=MOST_IDS, description="With a filter: these are left alone."
+    )
+
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.ids is None) == (self.filter is None):
             raise ValueError("name the pictures either by `ids` or by a `filter`")
+        if self.except_ids and self.filter is None:
+            raise ValueError("except_ids belongs to a `filter`; leave them out of `ids`")
         return self
 
     @property
     def selection(self) -> selection.Selection:
         """Of what the client may see, and nothing else."""
         wanted = gallery.Filter() if self.filter is None else self.filter.of_core()
-        return selection.Selection(identity().scope, self.ids, wanted)
+        return selection.Selection(identity().scope, self.ids, wanted, frozenset(self.except_ids or ()))
 
 
 class ActionBody(SelectionBody):

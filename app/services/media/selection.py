@@ -20,11 +20,12 @@ MOST_IDS_TOLD = 1000
 
 @dataclass(frozen=True)
 class Selection:
-    """`ids`, or all that match `filter`. `owner` is the only client_id whose pictures are touched; None = all."""
+    """`ids`, or all that match `filter` but for `excluded` ids. `owner` is the only client_id whose pictures are touched; None = all."""
 
     owner: str | None
     ids: Sequence[str] | None = None
     filter: Filter = field(default_factory=Filter)
+    excluded: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -69,7 +70,8 @@ def _portions(context: AppContext, selection: Selection, *, binned: bool) -> Ite
         ids = list(dict.fromkeys(selection.ids))
         return (ids[start : start + PORTION] for start in range(0, len(ids), PORTION))
     wanted = replace(selection.filter, owner=selection.owner, binned=binned)
-    return context.selections.matching(picture_query(context, wanted))
+    found = context.selections.matching(picture_query(context, wanted))
+    return ([each for each in portion if each not in selection.excluded] for portion in found)
 
 
 def _change(

@@ -6,11 +6,13 @@ import { catalog } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { applyExamples } from "./examples.js";
 import { plural } from "./format.js";
-import { applyInputImage, chosenInputImage } from "./input-image.js";
+import { applyInputImage, chosenInputImage, inputProblem } from "./input-image.js";
 import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
+import { keptPrompt, recordPrompt, startFormState } from "./form-state.js";
 import { keepSettings, settingsOf } from "./model-settings.js";
 import { chosen, describe, fillPicker } from "./picker.js";
+import { style } from "./router.js";
 import { applySchedulers, chosenScheduler } from "./scheduler.js";
 import { chosenSeed, seedIsWrong } from "./seed.js";
 import { newKey, send } from "./send.js";
@@ -28,7 +30,8 @@ let adapting = false; // the form follows the model: what it changes then was no
 let guided = false; // whether a guidance scale is sent, or the model's default is used
 
 export function startComposer() {
-  prompt.value ||= sessionStore.read("prompt") ?? "";
+  prompt.value ||= sessionStore.read("prompt") ?? keptPrompt();
+  startFormState(request);
   if (/Mac|iPhone|iPad/.test(navigator.platform)) say($("#shortcut"), "⌘ ↵");
   catalog.changed.on(() => {
     const before = chosen()?.id;
@@ -43,8 +46,10 @@ export function request() {
   const settings = { num_inference_steps: stepCount(), ...chosenSize(), ...chosenLength(), seed: chosenSeed(), num_images: chosenCount() };
   if (guided) settings.guidance_scale = Number(guidance.value);
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
-  const { strength, ...pictures } = chosenInputImage(chosen());
+  const { strength, more = {}, ...pictures } = chosenInputImage(chosen());
   if (strength) settings.strength = strength;
+  Object.assign(settings, more);
+  if (more.inpaint_area || pictures.inputs?.some(({ extend }) => extend)) for (const side of ["width", "height"]) delete settings[side];
   Object.assign(settings, chosenScheduler());
   if (form.dataset.upscale && !pictures.image && !pictures.inputs) settings.upscale = JSON.parse(form.dataset.upscale);
   const loras = chosenLoras(chosen());
@@ -148,6 +153,7 @@ async function generate() {
   try {
     const options = { key, waiting: () => say($("#generate-text"), "Waiting for the server…") };
     await (own ? own.submit(options) : send(request(), options));
+    recordPrompt();
     key = newKey();
   } catch (error) {
     complain(own?.mark(error.errors ?? []) ?? error.message, error.errors);
@@ -162,7 +168,7 @@ function validationError() {
   if (!prompt.value.trim()) return "Say what the picture should show.";
   const length = [...prompt.value.trim()].length;
   if (length > catalog.promptMax) return `The prompt has ${length} characters; ${catalog.promptMax} fit.`;
-  return seedIsWrong() ? "The seed is not a whole number." : null;
+  return seedIsWrong() ? "The seed is not a whole number." : inputProblem(chosen());
 }
 
 function complain(sentence, errors = []) {
@@ -201,6 +207,10 @@ $("#steps").addEventListener("input", () => {
   showSteps();
   keep({ steps: stepCount() });
   remember();
+});
+$("#prompts-open").addEventListener("click", async () => {
+  const [{ open }] = await Promise.all([import("./prompts.js"), style("prompts")]);
+  open();
 });
 $("#scheduler").addEventListener("change", ({ target }) => keep({ scheduler: target.value || undefined }));
 for (const id of ["#sizes", "#free-size"]) $(id).addEventListener("change", keepSize);

@@ -6,7 +6,7 @@ import { $, el, icon, say } from "./dom.js";
 import { announce } from "./notices.js";
 import { style } from "./router.js";
 import { pollNow } from "./status-poll.js";
-import { sessionStore } from "./storage.js";
+import { localStore, sessionStore } from "./storage.js";
 
 const MODE = document.documentElement.dataset.auth;
 const WORDS = {
@@ -115,6 +115,7 @@ async function signOut() {
   } catch (error) {
     return announce(error.message);
   }
-  for (const name of ["jobs", "prompt"]) sessionStore.write(name, "");
+  for (const name of ["jobs", "form", "prompts"]) localStore.write(name, "");
+  sessionStore.write("prompt", "");
   location.reload();
 }

@@ -156,6 +156,10 @@ def answers(client, submit, worker, next_job, context):
         call("POST", "/api/jobs/{job_id}/cancel", url=f"/api/jobs/{job}/cancel")
     call("GET", "/api/jobs/{job_id}/events", url=f"/api/jobs/{done}/events")
     call("GET", "/api/jobs/{job_id}/events", url=f"/api/jobs/{done}/events", headers={"Last-Event-ID": "9" * 9})
+    source = client.post("/api/generate", json={"prompt": "x", "image": PICTURE, "settings": {"strength": 0.5}})
+    path = "/api/jobs/{job_id}/inputs/{slot}"
+    for job in (source.json.get("job_id", done), done, "unknown"):
+        call("GET", path, url=f"/api/jobs/{job}/inputs/image")
     for status in ("COMPLETED", "PENDING", "CANCELLED", "FAILED", "LOST"):
         call("GET", "/api/images", url=f"/api/images?status={status}")
     for path in ("/api/queue", "/status"):

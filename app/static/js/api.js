@@ -2,6 +2,7 @@
 
 import { pathTo } from "./base.js";
 
+const MOST_KEPT_ALIVE = 1000; // ids: a browser sends 64 KiB after the page was left
 const ID = / ?\b[0-9a-f]{32}\b/g; // of a job or picture, which says nothing to users
 
 /** An error response. `message` is a sentence for users. */
@@ -58,7 +59,11 @@ export const cancel = (jobId) => post(`api/jobs/${jobId}/cancel`);
 export const retry = (jobId) => post(`api/jobs/${jobId}/retry`);
 
 /** Does `action` to many pictures: `which` is {ids} or {filter}. */
-export const act = (action, which) => call("api/images/actions", { method: "POST", body: { action, ...which }, seconds: 120 });
+export function act(action, which) {
+  const body = { action, ...which };
+  const keepalive = (which.ids?.length ?? 0) < MOST_KEPT_ALIVE; // it is done although the page is left
+  return call("api/images/actions", { method: "POST", body, seconds: 120, keepalive });
+}
 
 export function images(query) {
   const wanted = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");

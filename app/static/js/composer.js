@@ -31,13 +31,13 @@ let guided = false; // whether a guidance scale is sent, or the model's default 
 
 export function startComposer() {
   prompt.value ||= sessionStore.read("prompt") ?? keptPrompt();
-  startFormState(request);
   if (/Mac|iPhone|iPad/.test(navigator.platform)) say($("#shortcut"), "⌘ ↵");
   catalog.changed.on(() => {
     const before = chosen()?.id;
     fillPicker();
     if (chosen() && chosen().id !== before) adapt(Number(localStore.read("lastStepsValue")) || null);
   });
+  startFormState(request); // after the listener above: the model is chosen first
   showCount();
 }
 
@@ -143,6 +143,7 @@ function keepSize() {
 
 async function generate() {
   if (sending) return;
+  if (isSignedOut()) return $("#account").click();
   const own = chosen()?.schema_url ? await import("./model-form.js") : null;
   const errors = own?.problems() ?? [];
   const wrong = own ? own.mark(errors) : validationError();
@@ -163,6 +164,8 @@ async function generate() {
   }
 }
 
+const isSignedOut = () => document.documentElement.dataset.signed === "out";
+
 function validationError() {
   if (!chosen()) return "The models are still loading. Try again in a moment.";
   if (!prompt.value.trim()) return "Say what the picture should show.";
@@ -182,7 +185,7 @@ function complain(sentence, errors = []) {
 function busy(now) {
   sending = now;
   submit.setAttribute("aria-busy", String(now));
-  say($("#generate-text"), now ? "Sending…" : "Generate");
+  say($("#generate-text"), now ? "Sending…" : isSignedOut() ? "Sign in to generate" : "Generate");
 }
 
 form.addEventListener("submit", (event) => {

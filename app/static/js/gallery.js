@@ -33,6 +33,7 @@ let pages = null;
 let generation = 0; // of the query: responses to an older one are dropped
 let everything = []; // as listed by the server, pending deletions included
 let loading = false;
+let emptying = false; // all that match the filter are being deleted
 let seenState = null;
 let shown = false;
 let filter = { ...DEFAULTS };
@@ -70,7 +71,7 @@ export function build(root) {
       chooser("When", "Any time", () => [["1", "The last day"], ["7", "The last week"], ["30", "The last month"]], "days"),
       chooser("Order", null, () => Object.entries(SORTS), "sort"),
       tagChooser(),
-      input("Day", "date", "until"),
+      el("label", {}, "Up to", input("Up to this day", "date", "until")),
       input("Seed", "number", "seed", { min: 0, placeholder: "Seed", inputmode: "numeric" }),
       clear,
       total,
@@ -208,6 +209,15 @@ const isHidden = (item) => (filter.show === "bin" ? gone.has(item.image_id) : is
 const gone = new Set();
 
 function onRemoval(what, ids) {
+  if (what === "emptied") {
+    generation++; // what is still being listed is deleted too
+    loading = emptying = true;
+    return;
+  }
+  if (emptying && what !== "hidden") {
+    emptying = false;
+    return reload();
+  }
   if (["restored", "purged"].includes(what)) for (const id of ids) gone.add(id);
   else for (const id of ids) gone.delete(id);
   const listed = new Set(everything.map((item) => item.image_id));
@@ -245,7 +255,7 @@ function renderEmpty(error) {
 function open(item, event) {
   if (selection.takes(item, event)) return;
   const at = grid.items.findIndex((one) => keyOf(one) === keyOf(item));
-  openLightbox(grid.items, at, more);
+  openLightbox(grid.items, at, pages.ended ? null : more);
 }
 
 /** The day of an item, as its heading. */

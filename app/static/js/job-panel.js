@@ -20,7 +20,7 @@ export const picturesOf = (job) =>
     .map((image) => ({ ...image, job_id: job.job_id, prompt: job.prompt, model_id: job.model_id, status: job.status, inputs: job.inputs }));
 
 export function showJobPanel(job) {
-  const wanted = job ? [job.job_id, job.status, picturesOf(job).map((one) => one.image_id)].join() : `empty ${someExamples(3)}`;
+  const wanted = job ? [job.job_id, job.status, picturesOf(job).map((one) => one.image_id)].join() : `empty ${isSignedOut()} ${someExamples(3)}`;
   if (wanted !== built) {
     built = wanted;
     const hadFocus = root.contains(document.activeElement);
@@ -30,7 +30,21 @@ export function showJobPanel(job) {
   if (job) patch(job);
 }
 
+const isSignedOut = () => document.documentElement.dataset.signed === "out";
+
+function signedOut() {
+  return el(
+    "div",
+    { class: "job-panel empty" },
+    el("span", { class: "noise", "aria-hidden": "true" }),
+    el("h2", {}, "Sign in to make pictures"),
+    el("p", {}, "This server asks who you are. Your pictures are seen by you alone."),
+    button("Sign in", "enter", () => $("#account").click(), { class: "quiet strong" }),
+  );
+}
+
 function empty() {
+  if (isSignedOut()) return signedOut();
   const example = (text) => el("li", {}, el("button", { type: "button", class: "example", onclick: () => fillPrompt(text) }, text));
   const examples = someExamples(3);
   return el(

@@ -117,9 +117,9 @@ function show() {
   compared = null;
   $(".compare", pictureBox)?.remove();
   const media =
-    item.media === "video"
+    item.media === "video" && !item.deleted_at
       ? el("video", { src: item.url, controls: true, loop: true, width: item.width, height: item.height, poster: item.thumbnail_url })
-      : el("img", { src: item.url, alt: item.prompt, width: item.width, height: item.height, draggable: "false" });
+      : el("img", { src: sourceOf(item), alt: item.prompt, width: item.width, height: item.height, draggable: "false" });
   media.style.backgroundImage = `url("${item.thumbnail_url}")`;
   content.replaceChildren(media);
   content.hidden = false;
@@ -137,9 +137,12 @@ function show() {
   );
 }
 
+/** What lies in the bin is seen by its thumbnail only. */
+const sourceOf = (item) => (item.deleted_at ? item.thumbnail_url : item.url);
+
 /** The neighbours are there when they are asked for. */
 function preload(item) {
-  if (item?.media === "image") new Image().src = item.url;
+  if (item?.media === "image") new Image().src = sourceOf(item);
 }
 
 function describe(item, metadata) {

@@ -12,7 +12,7 @@ export async function openWorkMenu(anchor, item, leave = () => {}) {
 
 /** A button to repaint a part of `item`; null when no model here can. */
 export function repaintButton(item, leave = () => {}) {
-  if (!catalog.models.some(({ tasks, lane }) => lane !== "remote" && tasks.includes("inpaint"))) return null;
+  if (!catalog.models.some(({ tasks, lane, available }) => lane !== "remote" && available && tasks.includes("inpaint"))) return null;
   return button("Repaint a part", "brush", async () => {
     await leave();
     const [{ repaint }] = await Promise.all([import("./work-menu.js"), style("work-menu")]);

@@ -12,7 +12,7 @@ const AT_ONCE = 2000; // ids of one request
 const hidden = new Set(); // ids that are in the bin, or on their way there
 let shown = null; // {ids, deletions, end}: what the present notice undoes
 
-export const removal = { changed: new Signal() }; // ("hidden" | "restored" | "deleted", ids)
+export const removal = { changed: new Signal() }; // ("hidden" | "emptied" | "restored" | "deleted" | "purged", ids)
 
 export const isPendingDelete = (imageId) => hidden.has(imageId);
 
@@ -26,6 +26,7 @@ export function removePictures(items) {
 /** Deletes all that match the filter of `request`, of which `ids` are those on the page. */
 export function removeAll(request, ids, count) {
   hide(ids);
+  removal.changed.emit("emptied", ids);
   return remove([request], ids, count);
 }
 

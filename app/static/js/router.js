@@ -87,7 +87,7 @@ async function load(view) {
     failed.delete(view);
     return true;
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // not of the network
+    if (!/module/i.test(error.message)) throw error; // it was loaded, and is wrong
     if (failed.has(view) && statusPoll.last) location.reload();
     failed.add(view);
     const again = button("Try again", "retry", () => show(view), { class: "quiet strong" });

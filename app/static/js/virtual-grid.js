@@ -67,10 +67,19 @@ export class VirtualGrid {
   /** Shows other items; nodes of those that stay are kept, so that their pictures are not drawn again. */
   set(items) {
     this.items = items;
-    for (const node of this.#nodes.values()) node.row = null;
+    const keys = new Set(items.map(this.key));
+    let hadFocus = false;
+    for (const [key, node] of this.#nodes) {
+      node.row = null;
+      if (keys.has(key)) continue;
+      hadFocus ||= node.contains(document.activeElement);
+      node.remove();
+      this.#nodes.delete(key);
+    }
     this.#focus = Math.min(this.#focus, Math.max(0, items.length - 1));
     this.#layout();
     this.draw();
+    if (hadFocus) this.focusItem(this.#focus); // that of a removed item goes to the one in its place
   }
 
   append(items) {

@@ -12,9 +12,9 @@ import { openVideoDialog, videoModels } from "./video-button.js";
 const menu = el("div", { class: "menu", role: "menu", popover: "auto", id: "work-menu", "aria-label": "What can be done with it" });
 let opener = null;
 
-const here = (test) => catalog.models.filter((model) => model.lane !== "remote" && test(model));
+const here = (test) => catalog.models.filter((model) => model.lane !== "remote" && model.available && test(model));
 const canMask = () => here(({ tasks }) => tasks.includes("inpaint")).length > 0;
-const editors = () => here(({ tasks, available }) => tasks.includes("edit") && available);
+const editors = () => here(({ tasks }) => tasks.includes("edit"));
 
 /** Opens it at `anchor`. */
 export async function open(anchor, item, leave) {

@@ -45,7 +45,8 @@ class Studio:
         self.real = not painter and (ROOT / "builtin" / "demo" / "model_index.json").exists()
         self.model = "demo" if self.real else "painter"
         self.worker = "worker.py" if self.real else "tests.browser.painter"
-        self.harness = Harness(folder, DEFAULT_MODEL_ID=self.model, MODEL_RETOUCHER=RETOUCHER, **FAILING)
+        more = FAILING if self.real else {**FAILING, "MODEL_RETOUCHER": RETOUCHER}
+        self.harness = Harness(folder, DEFAULT_MODEL_ID=self.model, **more)
         self._browser, self._out, self._only = browser, out, only
 
     def shoot(self, state: str, view: str, pose: Callable[[Any], None] = lambda page: None) -> None:

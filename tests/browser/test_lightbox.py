@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.gallery_pages import a_word, made, open_gallery, pictures, repainted
+from tests.browser.gallery_pages import a_word, choose_work, made, open_gallery, pictures, repainted
 from tests.browser.harness import Harness
 from tests.browser.test_quality import PHONE
 
@@ -31,7 +31,12 @@ def test_a_picture_has_an_address(page: Page, studio: Harness, new_page: Callabl
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="More").click()
     page.get_by_role("menuitem", name="Copy link").click()
+    expect(page.locator(".toast")).to_contain_text("Link copied")
     link = page.evaluate("navigator.clipboard.readText()")
+    choose_work(page, "Copy picture")
+    expect(page.locator(".toast").last).to_contain_text("Picture copied")
+    kinds = page.evaluate("navigator.clipboard.read().then(items => items.flatMap(item => item.types))")
+    assert kinds == ["image/png"]
     other = new_page(link, forgive=True)
     expect(other.locator(".lightbox-prompt")).to_have_text(f"{word} number 1")
     other.keyboard.press("Escape")

@@ -79,6 +79,19 @@ def test_pictures_are_added_up_to_the_limit_and_sent_in_their_order(new_page, ed
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
+def test_a_picture_is_edited_by_instruction(new_page, editing):
+    made = editing.made("a green hill", seed=5, num_inference_steps=4)["images"][0]["image_id"]
+    page = new_page(f"{editing.url}/#/gallery?picture={made}")
+    choose_work(page, "Edit by instruction")
+    expect(page.locator("#start")).to_be_visible()
+    expect(page.locator("#prompt")).to_be_focused()
+    expect(page.locator("#prompt")).to_have_value("")
+    body = generate(page, "make it winter")
+    assert (body["model_id"], body["image"], body["prompt"]) == ("editor", made, "make it winter")
+    assert "strength" not in body["settings"]
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
+
+
 def test_they_are_reordered_and_removed_by_the_keyboard_and_the_focus_stays(new_page, editing, photographs):
     page = begun(new_page, editing, photographs)
     act(page, "Later", 0).focus()

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { catalog } from "./catalog.js";
 import { button, el, icon, say } from "./dom.js";
-import { favorites } from "./favorites.js";
+import { favorites, learn } from "./favorites.js";
 import { plural } from "./format.js";
 import { DEFAULTS, fromAddress, isFiltered, isOfPictures, selectionFilter, toAddress, toQuery } from "./gallery-filter.js";
 import { announce } from "./notices.js";
@@ -82,9 +82,8 @@ export function build(root) {
     selection.bar,
   );
   removal.changed.on(onRemoval);
-  favorites.changed.on((id, favorite) => {
-    const item = everything.find(({ image_id }) => image_id === id);
-    if (item) item.favorite = favorite;
+  favorites.changed.on((ids, favorite) => {
+    for (const item of everything) if (ids.has(item.image_id)) item.favorite = favorite;
   });
   statusPoll.updated.on(onStatus);
   filter = fromAddress(subRoute().parameters);
@@ -191,6 +190,7 @@ async function more(mine = generation, first = false) {
   try {
     const items = await pages.next();
     if (mine !== generation) return;
+    learn(items);
     everything = first ? items : [...everything, ...items];
     const visible = items.filter((item) => !isHidden(item));
     if (first) grid.set(visible);

@@ -3,6 +3,7 @@
 import { images } from "./api.js";
 import { catalog } from "./catalog.js";
 import { $, el, say, setVars } from "./dom.js";
+import { learn } from "./favorites.js";
 import { picturesOf, showJobPanel } from "./job-panel.js";
 import { statusText } from "./job-text.js";
 import { isActive, jobs } from "./jobs.js";
@@ -117,6 +118,7 @@ function patchThumbnail(node, job, isSelected) {
 async function refreshLatest() {
   try {
     latest = (await images({ limit: LATEST })).images;
+    learn(latest);
     renderLatest();
   } catch {
     /* the banner reports the error; the list keeps its contents */

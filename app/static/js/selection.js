@@ -152,6 +152,7 @@ export class Selection {
     else removePictures(items);
   }
 
+  /** Does it to all that are selected; whether it was done. */
   async #act(action, more, done) {
     const requests = this.#requests();
     let changed = 0;
@@ -165,10 +166,11 @@ export class Selection {
       const undo = ids.length === changed && changed > 0 ? { label: "Undo", run: () => this.#undo(action, ids, more) } : null;
       this.leave();
       toast(done(changed), { action: undo });
+      return true;
     } catch (error) {
       toast(error.message, { kind: "error" });
+      return false;
     }
-    return ids;
   }
 
   async #undo(action, ids, more) {
@@ -185,7 +187,9 @@ export class Selection {
   async #mark() {
     const items = this.#items();
     const action = items.length && items.every(({ favorite }) => favorite) ? "unfavorite" : "favorite";
-    marked(await this.#act(action, {}, (count) => (action === "favorite" ? `${plural(count, "new favourite")}` : `${plural(count, "favourite")} less`)), action === "favorite");
+    const ids = items.map(({ image_id: id }) => id);
+    const words = (count) => (action === "favorite" ? plural(count, "new favourite") : `${plural(count, "favourite")} less`);
+    if (await this.#act(action, {}, words)) marked(ids, action === "favorite");
   }
 
   async #tag() {

@@ -17,7 +17,7 @@ _ROWS = 200  # read at a time
 
 
 def file_name(output: Output) -> str:
-    """A name for the file on somebody's disk: by its time, and unique."""
+    """The name under which the file is saved: by its time, and unique."""
     made = datetime.fromtimestamp(output.created_at, UTC)
     return f"cyberimage-{made:%Y%m%d-%H%M%S}-{output.id[-8:]}{PurePosixPath(output.path).suffix}"
 

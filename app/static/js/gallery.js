@@ -35,6 +35,8 @@ let everything = []; // as listed by the server, pending deletions included
 let loading = false;
 let emptying = false; // all that match the filter are being deleted
 let seenState = null;
+let typing = null; // the timer of what is being typed
+let typed = null; // returns it, while it is not in the filter yet
 let shown = false;
 let filter = { ...DEFAULTS };
 const controls = []; // functions that show the filter's present values
@@ -48,10 +50,10 @@ const selection = new Selection({ grid, filter: () => selectionFilter(filter), i
 
 export function build(root) {
   const search = el("input", { type: "search", placeholder: "Search: words of the prompt, in any order", "aria-label": "Search the prompts", maxlength: 500 });
-  let typing = null;
   search.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => change({ search: search.value.trim() }), TYPING_MILLISECONDS);
+    typed = () => search.value.trim();
+    typing = setTimeout(() => change({}), TYPING_MILLISECONDS);
   });
   controls.push(() => document.activeElement === search || (search.value = filter.search));
   root.append(
@@ -165,7 +167,9 @@ function showControls() {
 }
 
 function change(part) {
-  filter = { ...filter, ...part };
+  clearTimeout(typing);
+  filter = { ...filter, ...(typed ? { search: typed() } : {}), ...part };
+  typed = null;
   history.replaceState(history.state, "", toAddress(filter));
   showControls();
   selection.leave();

@@ -67,11 +67,16 @@ export class VirtualGrid {
   /** Shows other items; nodes of those that stay are kept, so that their pictures are not drawn again. */
   set(items) {
     this.items = items;
-    const keys = new Set(items.map(this.key));
-    let hadFocus = false;
-    for (const [key, node] of this.#nodes) {
+    const places = new Map(items.map((item, index) => [this.key(item), index]));
+    let [hadFocus, last] = [false, -1];
+    for (const node of [...this.root.children]) {
+      const key = node.key;
+      const place = places.get(key) ?? -1;
       node.row = null;
-      if (keys.has(key)) continue;
+      if (place > last) {
+        node.dataset.index = last = place; // new ones are inserted by the places of these
+        continue;
+      }
       hadFocus ||= node.contains(document.activeElement);
       node.remove();
       this.#nodes.delete(key);
@@ -160,6 +165,7 @@ export class VirtualGrid {
   /** Reading order is the order of the items. */
   #insert(key, node) {
     this.#nodes.set(key, node);
+    node.key = key;
     const after = [...this.root.children].find((other) => Number(other.dataset.index) > Number(node.dataset.index));
     this.root.insertBefore(node, after ?? null);
     return node;

@@ -22,7 +22,8 @@ from app.services.job_body import webhook_message
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.schema import jobs, outputs
-from app.store.media.outputs import GalleryQuery, OutputStore
+from app.store.media.filters import GalleryQuery
+from app.store.media.outputs import OutputStore
 from app.store.queue.jobs import JobStore
 
 WORDS = ("boat", "fox", "Wolken", "STRASSE", "sunset", "castle", "portrait", "кот", "桜", "neon", "grün", "watercolor")

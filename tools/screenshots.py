@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from app.config import ROOT
-from tests.browser.harness import Harness
+from tests.browser.harness import RETOUCHER, Harness
 from tests.browser.painter import prompt_of
 
 DEVICES: dict[str, dict[str, Any]] = {
@@ -45,7 +45,8 @@ class Studio:
         self.real = not painter and (ROOT / "builtin" / "demo" / "model_index.json").exists()
         self.model = "demo" if self.real else "painter"
         self.worker = "worker.py" if self.real else "tests.browser.painter"
-        self.harness = Harness(folder, DEFAULT_MODEL_ID=self.model, **FAILING)
+        more = FAILING if self.real else {**FAILING, "MODEL_RETOUCHER": RETOUCHER}
+        self.harness = Harness(folder, DEFAULT_MODEL_ID=self.model, **more)
         self._browser, self._out, self._only = browser, out, only
 
     def shoot(self, state: str, view: str, pose: Callable[[Any], None] = lambda page: None) -> None:
@@ -117,6 +118,35 @@ def look_closer(page: Any) -> None:
     page.locator(".lightbox dl dd").nth(6).wait_for()
 
 
+def select(page: Any) -> None:
+    page.locator("#select-mode").click()
+    for place in (1, 3):
+        page.locator(".grid a.tile").nth(place).click()
+
+
+def repaint(page: Any) -> None:
+    """The canvas with a stroke; without a model that repaints, the lightbox alone."""
+    look_closer(page)
+    button = page.locator(".lightbox").get_by_role("button", name="Repaint a part")
+    if not button.count():
+        return
+    button.click()
+    page.locator(".canvas-mask").wait_for()
+    box = page.locator(".canvas-box").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 60, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 30, steps=8)
+    page.mouse.up()
+
+
+def extend(page: Any) -> None:
+    repaint(page)
+    page.locator(".canvas .segments label", has_text="Extend").click()
+    page.locator("#canvas-right").fill("64")
+    page.locator("#canvas-right").press("Tab")
+
+
 def cut_the_line(page: Any) -> None:
     page.route("**/*", lambda route: route.abort())
     page.locator("#banner[data-state=offline]").wait_for()
@@ -172,6 +202,14 @@ def photograph(studio: Studio) -> None:
     clear(harness)
     studio.shoot("gallery", "gallery")
     studio.shoot("lightbox", "gallery", look_closer)
+    studio.shoot("selection", "gallery", select)
+    studio.shoot("canvas", "gallery", repaint)
+    studio.shoot("extend", "gallery", extend)
+    studio.shoot("prompts", "", lambda page: page.locator("#prompts-open").click())
+    newest = studio.harness.call("/api/images?limit=3")["images"]
+    studio.harness.call("/api/images/actions", {"action": "delete", "ids": [item["image_id"] for item in newest]})
+    studio.shoot("bin", "gallery?show=bin")
+    studio.harness.call("/api/images/actions", {"action": "restore", "filter": {}})
     studio.shoot("queue", "queue", line_up(studio))
     studio.shoot("status", "status", lambda page: page.wait_for_timeout(7000))
     clear(harness)

@@ -22,6 +22,14 @@ class Retention(BaseModel):
         description="Days after which ended jobs and their pictures are removed; 0 = never.",
         json_schema_extra=LIVE,
     )
+    bin_days: float = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="Days for which deleted pictures lie in the bin and can be restored; 0 = until the next clean-up."
+        " What lies there takes space, and is removed earlier when RETENTION_* asks for room.",
+        json_schema_extra=LIVE,
+    )
     retention_max_images: int = Field(
         0, ge=0, description="Most pictures; the oldest beyond are removed; 0 = no limit.", json_schema_extra=LIVE
     )

@@ -15,6 +15,8 @@ class Output:
 
     `bytes` is the size of the file, `sha256` its hexadecimal digest. `manifest` has all that is needed to repeat it.
     `owner` is the `client_id` of the job; the store fills it in. `seed` is None if a provider's model was sent none.
+    `deleted_at` is since when it lies in the bin, seconds since the epoch; `deletion_id` names the request that put it
+    there.
     """
 
     id: str
@@ -34,6 +36,8 @@ class Output:
     manifest: dict[str, Any] = field(default_factory=dict)
     favorite: bool = False
     owner: str = ""
+    deleted_at: float | None = None
+    deletion_id: str | None = None
 
     @property
     def safety_filter_result(self) -> SafetyResult:

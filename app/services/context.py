@@ -20,6 +20,7 @@ from app.store.media.lineage import LineageStore
 from app.store.media.outputs import OutputStore
 from app.store.media.owners import OwnerStore
 from app.store.media.retention import RetentionStore
+from app.store.media.selections import SelectionStore, TagStore
 from app.store.ops.api_keys import ApiKeyStore
 from app.store.ops.counters import CounterStore
 from app.store.ops.device_faults import DeviceFaultStore
@@ -55,6 +56,8 @@ class AppContext:
     inputs: InputStore
     outputs: OutputStore
     lineage: LineageStore
+    selections: SelectionStore
+    tags: TagStore
     workers: WorkerStore
     speeds: DurationStore
     previews: PreviewStore
@@ -113,6 +116,8 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         inputs=InputStore(database),
         outputs=OutputStore(database),
         lineage=LineageStore(database),
+        selections=SelectionStore(database),
+        tags=TagStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
         speeds=DurationStore(database),
         previews=PreviewStore(database),

@@ -12,7 +12,7 @@ from app.config import load_settings
 from app.services.context import AppContext, open_context
 from app.services.media import gallery
 from app.services.ops import stats
-from app.store.media.outputs import GalleryQuery
+from app.store.media.filters import GalleryQuery
 from bench.store.history import REQUEST, Stores
 
 

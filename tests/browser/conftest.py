@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.harness import Harness
+from tests.browser.harness import RETOUCHER, Harness
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -55,6 +55,14 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         yield harness.open()
 
 
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    """One server whose model repaints too, shared by tests that do not restart it."""
+    folder = tmp_path_factory.mktemp("studio")
+    with Harness(folder, MODEL_RETOUCHER=RETOUCHER, DEFAULT_MODEL_ID="retoucher") as harness:
+        yield harness.open()
+
+
 @pytest.fixture
 def new_harness(tmp_path: Path) -> Iterator[Callable[..., Harness]]:
     """Factory of a harness for one test, not started yet."""
@@ -83,7 +91,9 @@ def new_page(browser: Browser, new_harness: Callable[..., Harness]) -> Iterator[
     contexts, complaints = [], []
 
     def make(url: str, *, forgive: bool = False, **options: Any) -> Page:
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options))
+        context = browser.new_context(
+            **({"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"} | options)
+        )
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()

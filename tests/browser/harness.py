@@ -26,6 +26,14 @@ MODELS = {
     "MODEL_OPEN": "open;builtin;Says nothing about its steps;local;false",
 }
 
+RETOUCHER = (
+    "retoucher;builtin;Paints and repaints;local;false;"
+    '{"steps": {"min": 4, "max": 40, "default": 6}, "defaults": {"width": 256, "height": 256, "guidance_scale": 3.5},'
+    ' "tasks": ["txt2img", "img2img", "inpaint"],'
+    ' "limits": {"min_width": 64, "max_width": 512, "min_height": 64, "max_height": 512, "max_images": 4,'
+    ' "multiple_of": 8}}'
+)
+
 
 class Harness:
     """Context manager; `close` ends every process that was started."""

@@ -58,7 +58,10 @@ class Painter:
             self._failed.add(request.prompt)
             raise GenerationError(FAILURE)
         is_film = spec.media == "video"
-        images = [GeneratedImage(picture(request, index), request.seed + index) for index in range(request.num_images)]
+        images = [
+            GeneratedImage(retouched(picture(request, index), inputs), request.seed + index)
+            for index in range(request.num_images)
+        ]
         for step in range(1, request.num_inference_steps + 1):
             if control.cancelled():
                 raise Cancelled
@@ -80,6 +83,15 @@ def picture(request: GenerationRequest, index: int = 0) -> Pixels:
     seed = request.seed + index
     scene = sample_landscape(np.random.default_rng(seed))
     return paint(scene, request.width or SIDE, request.height or SIDE, seed)
+
+
+def retouched(drawn: Pixels, inputs: Inputs) -> Pixels:
+    """`drawn` where the mask is white, else the input picture; `drawn` alone without a mask."""
+    if "mask" not in inputs or "image" not in inputs:
+        return drawn
+    image, mask = inputs["image"], inputs["mask"]
+    painted = np.resize(drawn, image.shape) if drawn.shape != image.shape else drawn
+    return np.where((mask > 127).reshape(*image.shape[:2], 1), painted, image).astype(np.uint8)
 
 
 def film(request: GenerationRequest, inputs: Inputs, still: GeneratedImage) -> GeneratedVideo:

@@ -118,7 +118,7 @@ def test_a_failure_shows_its_message_and_can_be_retried(page: Page):
 
 def test_generating_by_keyboard_only(page: Page):
     page.keyboard.type("a hill, by keyboard alone")
-    for _ in range(3):  # an example, a picture's settings, Generate
+    for _ in range(4):  # an example, earlier prompts, a picture's settings, Generate
         page.keyboard.press("Tab")
     expect(page.locator("#generate")).to_be_focused()
     page.keyboard.press("Enter")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.gallery_pages import choose_work
 from tests.browser.harness import Harness
 from tests.browser.test_quality import violations
 from tests.browser.test_video_dialog import in_gallery, plays, video_dialog
@@ -82,7 +83,7 @@ def test_an_input_image_is_the_first_frame(new_page: Callable[..., Page], studio
     studio.made("a lake", seed=6, num_inference_steps=4)
     page = new_page(studio.url)
     page.locator("#latest-tiles a.tile").first.click()
-    page.locator(".lightbox").get_by_role("button", name="Start from this").click()
+    choose_work(page, "Start from this")
     expect(page.locator("#strength")).to_be_enabled()
     page.locator("#model").select_option("film")
     expect(page.locator("#strength")).to_be_disabled()

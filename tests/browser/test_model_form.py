@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.gallery_pages import choose_work
 from tests.browser.harness import Harness
 from tests.browser.test_quality import PHONE, violations
 from tests.providers import media
@@ -221,7 +222,7 @@ def test_a_picture_of_the_gallery_starts_a_video_of_the_form(
     page.locator("#generate").click()
     expect(page.locator("#form-error")).to_have_text("Start image is required")
     page.locator("#latest-tiles a.tile").first.click()
-    page.locator(".lightbox").get_by_role("button", name="Start from this").click()
+    choose_work(page, "Start from this")
     expect(form.get_by_role("group", name="Start image").locator("img")).to_be_visible()
     page.locator("#generate").click()
     expect(page.locator("#job-panel .picture video")).to_be_visible()

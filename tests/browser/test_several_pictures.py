@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.gallery_pages import choose_work
 from tests.browser.harness import Harness
 from tests.browser.test_quality import PHONE, violations
 from tests.browser.test_start import a_photograph, generate, sent_by
@@ -20,7 +21,7 @@ EDITOR = (
 
 
 @pytest.fixture
-def studio(new_harness: Callable[..., Harness]) -> Harness:
+def editing(new_harness: Callable[..., Harness]) -> Harness:
     return new_harness(MODEL_EDITOR=EDITOR, DEFAULT_MODEL_ID="editor").open()
 
 
@@ -45,9 +46,9 @@ def add(page: Page, *files: Path) -> None:
     page.get_by_label("Pictures to add").set_input_files(files)
 
 
-def begun(new_page: Callable[..., Page], studio: Harness, photographs: list[Path], **options: Any) -> Page:
+def begun(new_page: Callable[..., Page], editing: Harness, photographs: list[Path], **options: Any) -> Page:
     """A page with all three in the list."""
-    page = new_page(studio.url, **options)
+    page = new_page(editing.url, **options)
     page.locator("#file").set_input_files(photographs[0])
     expect_names(page, "one.png")
     add(page, *photographs[1:])
@@ -65,8 +66,8 @@ def widths(page: Page, body: dict[str, Any]) -> list[int]:
     return [page.evaluate(size, each["source"]) for each in body["inputs"]]
 
 
-def test_pictures_are_added_up_to_the_limit_and_sent_in_their_order(new_page, studio, photographs):
-    page = begun(new_page, studio, photographs)
+def test_pictures_are_added_up_to_the_limit_and_sent_in_their_order(new_page, editing, photographs):
+    page = begun(new_page, editing, photographs)
     expect(page.locator("#input-count")).to_contain_text("3 of 3")
     for button in ("#input-add", "#input-pick"):
         expect(page.locator(button)).to_be_disabled()
@@ -78,8 +79,21 @@ def test_pictures_are_added_up_to_the_limit_and_sent_in_their_order(new_page, st
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
 
 
-def test_they_are_reordered_and_removed_by_the_keyboard_and_the_focus_stays(new_page, studio, photographs):
-    page = begun(new_page, studio, photographs)
+def test_a_picture_is_edited_by_instruction(new_page, editing):
+    made = editing.made("a green hill", seed=5, num_inference_steps=4)["images"][0]["image_id"]
+    page = new_page(f"{editing.url}/#/gallery?picture={made}")
+    choose_work(page, "Edit by instruction")
+    expect(page.locator("#start")).to_be_visible()
+    expect(page.locator("#prompt")).to_be_focused()
+    expect(page.locator("#prompt")).to_have_value("")
+    body = generate(page, "make it winter")
+    assert (body["model_id"], body["image"], body["prompt"]) == ("editor", made, "make it winter")
+    assert "strength" not in body["settings"]
+    expect(page.locator("#job-panel .picture img.there")).to_be_visible()
+
+
+def test_they_are_reordered_and_removed_by_the_keyboard_and_the_focus_stays(new_page, editing, photographs):
+    page = begun(new_page, editing, photographs)
     act(page, "Later", 0).focus()
     page.keyboard.press("Enter")
     expect_names(page, "two.png", "one.png", "three.png")
@@ -101,8 +115,8 @@ def test_they_are_reordered_and_removed_by_the_keyboard_and_the_focus_stays(new_
     assert not {"image", "inputs"} & set(generate(page))
 
 
-def test_one_picture_alone_is_sent_as_the_image(new_page, studio, photographs):
-    page = new_page(studio.url)
+def test_one_picture_alone_is_sent_as_the_image(new_page, editing, photographs):
+    page = new_page(editing.url)
     page.locator("#file").set_input_files(photographs[0])
     expect_names(page, "one.png")
     body = generate(page)
@@ -110,12 +124,12 @@ def test_one_picture_alone_is_sent_as_the_image(new_page, studio, photographs):
     assert "inputs" not in body
 
 
-def test_a_picture_of_the_gallery_joins_them_and_variations_keep_all(new_page, studio, photographs):
-    made = [studio.made(f"a hill {n}", model_id="painter", num_inference_steps=4)["images"][0] for n in range(2)]
-    page = new_page(f"{studio.url}/#/gallery")
+def test_a_picture_of_the_gallery_joins_them_and_variations_keep_all(new_page, editing, photographs):
+    made = [editing.made(f"a hill {n}", model_id="painter", num_inference_steps=4)["images"][0] for n in range(2)]
+    page = new_page(f"{editing.url}/#/gallery")
     for at in (0, 1):
         page.locator(".grid a.tile").nth(at).click()
-        page.locator("dialog").get_by_role("button", name="Start from this").click()
+        choose_work(page, "Start from this")
         expect(page.locator("#input-list li")).to_have_count(at + 1)
         page.evaluate("location.hash = '#/gallery'")
     page.evaluate("location.hash = '#/'")
@@ -127,8 +141,8 @@ def test_a_picture_of_the_gallery_joins_them_and_variations_keep_all(new_page, s
     assert again["inputs"] == body["inputs"]
 
 
-def test_another_model_uses_the_first_ones_and_they_are_kept(new_page, studio, photographs):
-    page = begun(new_page, studio, photographs)
+def test_another_model_uses_the_first_ones_and_they_are_kept(new_page, editing, photographs):
+    page = begun(new_page, editing, photographs)
     page.select_option("#model", "painter")
     expect(page.locator("#input-count")).to_have_text("The model uses the first one.")
     expect(page.locator("#input-list li[data-used=false]")).to_have_count(2)
@@ -140,8 +154,8 @@ def test_another_model_uses_the_first_ones_and_they_are_kept(new_page, studio, p
     assert len(generate(page)["inputs"]) == 3
 
 
-def test_several_dropped_files_are_all_taken(new_page, studio, photographs):
-    page = new_page(studio.url)
+def test_several_dropped_files_are_all_taken(new_page, editing, photographs):
+    page = new_page(editing.url)
     data = page.evaluate_handle(
         """files => {
              const data = new DataTransfer();
@@ -156,8 +170,8 @@ def test_several_dropped_files_are_all_taken(new_page, studio, photographs):
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_on_a_phone_they_are_touched_and_nothing_overflows(new_page, studio, photographs, axe, theme):
-    page = begun(new_page, studio, photographs, reduced_motion="reduce", **PHONE)
+def test_on_a_phone_they_are_touched_and_nothing_overflows(new_page, editing, photographs, axe, theme):
+    page = begun(new_page, editing, photographs, reduced_motion="reduce", **PHONE)
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     act(page, "Earlier", 2).tap()
     expect_names(page, "one.png", "three.png", "two.png")

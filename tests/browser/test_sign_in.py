@@ -130,6 +130,9 @@ def test_the_sign_in_can_be_declined(new_guest: Callable[..., Page], guarded: Gu
     page.keyboard.press("Escape")
     expect(page.locator("#sign-in")).to_be_hidden()
     expect(page.locator("#banner")).to_contain_text("not signed in")
+    expect(page.locator("#job-panel h2")).to_have_text("Sign in to make pictures")
+    for unusable in (".composer .settings", ".composer .prompt-foot", "#latest"):  # no empty fields, which look broken
+        expect(page.locator(unusable)).to_be_hidden()
     assert violations(page, axe) == []
     page.fill("#prompt", "patience")
     page.wait_for_timeout(4000)  # further status polls do not prompt again
@@ -137,6 +140,7 @@ def test_the_sign_in_can_be_declined(new_guest: Callable[..., Page], guarded: Gu
     page.locator("#account").click()
     sign_in(page, guarded.tokens["bob"])
     expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator(".composer .settings")).to_be_visible()
     expect(page.locator("#model")).to_have_value("painter")
     expect(page.locator("#prompt")).to_have_value("patience")
 

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.gallery_pages import choose_work
 from tests.browser.harness import Harness
 
 
@@ -40,7 +41,7 @@ def test_a_gallery_image_as_input_image(new_page: Callable[..., Page], harness: 
     made = harness.made("a green hill", seed=5, num_inference_steps=4)["images"][0]
     page = new_page(f"{harness.url}/#/gallery")
     page.locator(".grid a.tile").first.click()
-    page.locator("dialog").get_by_role("button", name="Start from this").click()
+    choose_work(page, "Start from this")
     expect(page.locator("#start")).to_be_visible()
     expect(page.locator("#start-picture")).to_have_attribute("src", made["thumbnail_url"])
     page.locator("#strength").fill("0.5")
@@ -58,7 +59,7 @@ def test_variations_keep_the_input_image(new_page: Callable[..., Page], harness:
     page = new_page(harness.url)
     page.evaluate("location.hash = '#/gallery'")
     page.locator(".grid a.tile").first.click()
-    page.get_by_role("button", name="Start from this").click()
+    choose_work(page, "Start from this")
     expect(page.locator("#start")).to_be_visible()
     generate(page)
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()

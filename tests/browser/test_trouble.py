@@ -61,6 +61,6 @@ def test_polling_replaces_broken_streams(new_page: Callable[..., Page], harness:
 
 def test_an_unknown_job_is_removed_from_the_page(new_page: Callable[..., Page], harness: Harness):
     page = new_page(harness.url, forgive=True)
-    page.evaluate("id => sessionStorage.setItem('jobs', JSON.stringify([id]))", "0" * 32)
+    page.evaluate("id => localStorage.setItem('jobs', JSON.stringify([{ id, at: Date.now() }]))", "0" * 32)
     page.reload()
     expect(page.locator("#job-panel .job-panel.empty")).to_be_visible()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.gallery_pages import choose_work, work_menu
 from tests.browser.harness import Harness
 from tests.browser.test_start import generate, sent_by
 
@@ -15,13 +16,13 @@ def test_a_picture_is_made_twice_as_large(new_page: Callable[..., Page], harness
     page = new_page(f"{harness.url}/#/gallery")
     page.locator(".grid a.tile").first.click()
     with page.expect_request("**/upscale") as request:
-        page.locator("dialog").get_by_role("button", name="Upscale 2×").click()
+        choose_work(page, "Upscale 2×")
     assert request.value.url.endswith(f"/api/image/{made['image_id']}/upscale")
     assert request.value.post_data_json == {"factor": 2}
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
     expect(page.locator("#job-panel .facts")).to_contain_text("512 × 512")
     actions = page.locator("#job-panel .actions")
-    expect(actions.get_by_role("button", name="Upscale 2×")).to_be_visible()
+    assert "Upscale 2×" in work_menu(page)
     expect(actions.get_by_role("button", name="Variations")).to_have_count(0)  # the form knows no upscalers
     newest = harness.call("/api/images?limit=1")["images"][0]
     assert harness.call(f"/api/image/{newest['image_id']}/lineage")["made_from"] == [
@@ -34,7 +35,7 @@ def test_a_refusal_is_shown(new_page: Callable[..., Page], harness: Harness):
     page = new_page(f"{harness.url}/#/gallery", forgive=True)
     page.route("**/upscale", lambda route: route.fulfill(status=410, json={"detail": "The image was removed."}))
     page.locator(".grid a.tile").first.click()
-    page.locator("dialog").get_by_role("button", name="Upscale 2×").click()
+    choose_work(page, "Upscale 2×")
     expect(page.locator("#toasts")).to_contain_text("The image was removed.")
 
 

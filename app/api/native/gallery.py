@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from app.api.http.cursor import decode, encode
 from app.api.http.openapi import blueprint, responses
 from app.api.http.request_model import RequestModel
+from app.api.native.gallery_fields import DELETION, Moment, Plain, TagText, seconds_of
 from app.api.routing import Access
-from app.api.schemas.images import GalleryBody, VideosBody
+from app.api.schemas.images import GalleryBody, TagsBody, VideosBody
 from app.api.security.client_identity import identity
 from app.api.server.context import app_context
 from app.core.catalog import Media
+from app.core.generation_settings import SEED_MAX
 from app.core.job import JobStatus
 from app.core.json_values import IN_ANY_CASE
 from app.errors import GenerationTimeout, InvalidRequest
 from app.services.media import gallery
+from app.store.media.filters import Sort
 
 api = blueprint("gallery", "images")
 
-Plain = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
-
-_DATE = r"^\d{4}-\d{2}-\d{2}"
-
-
-def _written(text: object) -> object:
-    """pydantic would also take a bare number for the seconds since 1970."""
-    if isinstance(text, str) and re.match(_DATE, text) is None:
-        raise ValueError("must be a date or a time such as 2026-01-31 or 2026-01-31T12:00:00Z")
-    return text
-
-
-Moment = Annotated[datetime, BeforeValidator(_written), WithJsonSchema({"type": "string", "pattern": _DATE})]
-
+MOST_LISTED = 500  # tags
 
 Status = Annotated[
     Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"],
@@ -49,6 +37,8 @@ class _Filter(RequestModel):
 
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=200, description="The `next_cursor` of the page before.")
+    sort: Sort = Field(default="newest", description="By the time; of the bin by that of the deletion.")
+    count: bool = Field(default=False, description="1 = say in `total` how many pictures match.")
     model: Plain | None = Field(default=None, max_length=100, description="Only of this model.")
     search: Plain | None = Field(
         default=None, max_length=500, description="Words that are all in the prompt, in any order and case."
@@ -59,6 +49,13 @@ class _Filter(RequestModel):
         default="COMPLETED",
         description="COMPLETED lists pictures; any other the generations in it, TIMEOUT those that FAILED by their time"
         " limit. In any case.",
+    )
+    seed: int | None = Field(default=None, ge=0, le=SEED_MAX, description="Only of this seed.")
+    favorite: bool | None = Field(default=None, description="1 = only favourites, 0 = no favourites.")
+    tag: TagText | None = Field(default=None, description="Only with this tag, in any case.")
+    bin: bool = Field(default=False, description="1 = what was deleted and can be restored, in place of all others.")
+    deletion: str | None = Field(
+        default=None, pattern=DELETION, description="With `bin`: what one action deleted, by its `deletion_id`."
     )
 
 
@@ -74,23 +71,45 @@ class VideoFilter(_Filter):
 def images(query: GalleryFilter) -> GalleryBody:
     """List images and videos, newest first"""
     listing = _browse(query, query.media)
-    return GalleryBody.of(listing, encode(listing.next))
+    return GalleryBody.of(listing, encode(listing.next), _total(query, query.media), app_context().settings.bin_days)
 
 
 @api.get("/api/videos", access=Access.USER, budget="read", responses=responses({200: VideosBody}, InvalidRequest))
 def videos(query: VideoFilter) -> VideosBody:
     """List videos, newest first"""
     listing = _browse(query, "video")
-    return VideosBody.of(listing, encode(listing.next))
+    return VideosBody.of(listing, encode(listing.next), _total(query, "video"), app_context().settings.bin_days)
+
+
+@api.get("/api/tags", access=Access.USER, budget="read", responses=responses({200: TagsBody}))
+def tags() -> TagsBody:
+    """List the tags, the most used first"""
+    return TagsBody.of(app_context().tags.listing(identity().scope, limit=MOST_LISTED))
 
 
 def _browse(query: _Filter, media: Media | None) -> gallery.Listing:
-    since, until = _seconds(query.since), _seconds(query.until)
     timed_out = query.status == "TIMEOUT"
     status, code = (JobStatus.FAILED, GenerationTimeout.code) if timed_out else (JobStatus(query.status), None)
-    wanted = gallery.Filter(query.model, media, query.search, identity().scope, since, until, code)
-    return gallery.browse(app_context(), wanted, status=status, limit=query.limit, after=decode(query.cursor))
+    wanted, after = _wanted(query, media, code), decode(query.cursor)
+    return gallery.browse(app_context(), wanted, status=status, limit=query.limit, after=after, sort=query.sort)
 
 
-def _seconds(time: datetime | None) -> float | None:
-    return None if time is None else (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+def _total(query: _Filter, media: Media | None) -> int | None:
+    return gallery.count(app_context(), _wanted(query, media)) if query.count else None
+
+
+def _wanted(query: _Filter, media: Media | None, error_code: str | None = None) -> gallery.Filter:
+    return gallery.Filter(
+        model_id=query.model,
+        media=media,
+        search=query.search,
+        owner=identity().scope,
+        since=seconds_of(query.since),
+        until=seconds_of(query.until),
+        error_code=error_code,
+        seed=query.seed,
+        favorite=query.favorite,
+        tag=query.tag,
+        binned=query.bin,
+        deletion_id=query.deletion,
+    )

@@ -33,6 +33,7 @@ from app.errors import (
 )
 from app.services.jobs.rerun import rerun
 from app.services.media import gallery
+from app.services.media.archive import file_name
 
 api = blueprint("images", "images")
 
@@ -52,6 +53,10 @@ class Signed(RequestModel):
 
 class Download(Signed):
     download: bool = Field(default=False, description="1 = offer to save the file instead of showing it.")
+
+
+class Thumbnail(Signed):
+    bin: bool = Field(default=False, description="1 = also of an image in the bin.")
 
 
 class SignBody(Body):
@@ -97,9 +102,9 @@ def image(path: ImagePath, query: Download) -> Response:
         UrlExpired,
     ),
 )
-def image_thumbnail(path: ImagePath, query: Signed) -> Response:
+def image_thumbnail(path: ImagePath, query: Thumbnail) -> Response:
     """Get a thumbnail"""
-    output = app_context().outputs.get(path.image_id)
+    output = app_context().outputs.get(path.image_id, binned=query.bin and query.signature is None)
     return _send(output, etag=f"{output.sha256}-thumbnail", mime_type="image/webp", thumbnail=True)
 
 
@@ -111,7 +116,9 @@ def image_thumbnail(path: ImagePath, query: Signed) -> Response:
 )
 def image_metadata_(path: ImagePath) -> Response:
     """Get the metadata of an image"""
-    response = make_response(ImageMetadata.of(app_context().outputs.get(path.image_id)))
+    output = app_context().outputs.get(path.image_id)
+    tags = app_context().tags.of([output.id]).get(output.id, [])
+    response = make_response(ImageMetadata.of(output, tags=tags))
     response.add_etag()
     response.headers["Cache-Control"] = "private, no-cache"  # kept, but asked for each time
     return conditional(response, ranges=False)
@@ -135,11 +142,12 @@ def sign_image(path: ImagePath, body: SignBody) -> SignedUrls:
     access=Access.USER,
     budget="read",
     responses=responses({204: None}, ImageNotFound, Gone, PreconditionFailed),
-    description="With `If-Match` only the file that has this ETag.",
+    description="For good: `POST /api/images/actions` puts images into the bin. With `If-Match` only the file that has"
+    " this ETag.",
 )
 def delete_image(path: ImagePath) -> tuple[str, int]:
     """Delete an image"""
-    check_preconditions(app_context().outputs.get(path.image_id).sha256)
+    check_preconditions(app_context().outputs.get(path.image_id, binned=True).sha256)
     gallery.remove(app_context(), path.image_id)
     return "", 204
 
@@ -198,7 +206,7 @@ def _mark(image_id: str, *, favorite: bool) -> FavoriteBody:
 
 def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False, download: bool = False) -> Response:
     file = gallery.open_file(app_context(), output, thumbnail=thumbnail)
-    name = f"cyberimage-{output.id[:8]}{file.suffix}"
+    name = file_name(output)
     try:
         response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=False)
     except FileNotFoundError:  # removed between the query and the opening

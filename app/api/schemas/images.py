@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from pydantic import Field
@@ -12,10 +13,12 @@ from app.core.job import JobStatus
 from app.core.output import Output
 from app.core.response_body import Path, ResponseBody, Time
 from app.core.safety import SafetyResult
-from app.core.times import iso
+from app.core.times import iso, iso_or_none
 from app.services.job_body import Sign
 from app.services.media.gallery import ImageItem, JobItem, Listing
 from app.services.media.lineage import Lineage
+
+DAY = 86_400.0  # seconds
 
 
 class ImageMetadata(ImageRef):
@@ -24,9 +27,11 @@ class ImageMetadata(ImageRef):
     created_at: Time
     favorite: bool = Field(description="Retention leaves it alone.")
     manifest: dict[str, Any] = Field(description="Everything needed to make the picture again.")
+    tags: list[str]
 
     @classmethod
     def of(cls, output: Output, *, sign: Sign | None = None, **more: Any) -> Self:
+        more.setdefault("tags", [])
         return super().of(output, sign=sign, created_at=iso(output.created_at), **more)
 
 
@@ -50,27 +55,34 @@ class GalleryItem(ResponseBody):
     safety_filter_result: SafetyResult | None
     favorite: bool
     error: ErrorBody | None
+    tags: list[str]
+    deleted_at: Time | None = Field(description="Of a picture in the bin.")
+    bin_until: Time | None = Field(description="When a picture in the bin is removed for good, at the earliest.")
 
     @classmethod
-    def of(cls, item: ImageItem | JobItem) -> Self:
-        return cls._of_job(item) if isinstance(item, JobItem) else cls._of_image(item)
+    def of(cls, item: ImageItem | JobItem, bin_days: float = 0.0) -> Self:
+        return cls._of_job(item) if isinstance(item, JobItem) else cls._of_image(item, bin_days)
 
     @classmethod
-    def _of_image(cls, item: ImageItem) -> Self:
-        output = item.output
+    def _of_image(cls, item: ImageItem, bin_days: float) -> Self:
+        output, ref, deleted_at = item.output, ImageRef.of(item.output), item.output.deleted_at
         return cls.read(
             output,
             item,
-            ImageRef.of(output),
+            ref,
             status=JobStatus.COMPLETED,
             created_at=iso(output.created_at),
+            thumbnail_url=ref.thumbnail_url if deleted_at is None else f"{ref.thumbnail_url}?bin=1",
             error=None,
+            tags=list(item.tags),
+            deleted_at=iso_or_none(deleted_at),
+            bin_until=iso_or_none(None if deleted_at is None else deleted_at + bin_days * DAY),
         )
 
     @classmethod
     def _of_job(cls, item: JobItem) -> Self:
         job = item.job
-        unknown = ["image_id", "mime_type", "url", "thumbnail_url", "metadata_url"]
+        unknown = ["image_id", "mime_type", "url", "thumbnail_url", "metadata_url", "deleted_at", "bin_until"]
         if job.request.remote is not None:  # what the provider's model was sent is in its status
             unknown += ["width", "height", "seed"]
         return cls.read(
@@ -81,6 +93,7 @@ class GalleryItem(ResponseBody):
             created_at=iso(job.created_at),
             favorite=False,
             error=ErrorBody.of(job),
+            tags=[],
             **dict.fromkeys(unknown),
         )
 
@@ -88,21 +101,46 @@ class GalleryItem(ResponseBody):
 class GalleryBody(ResponseBody):
     images: list[GalleryItem]
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last one.")
+    total: int | None = Field(description="How many pictures match, where `count` asks for it.")
 
     @classmethod
-    def of(cls, listing: Listing, next_cursor: str | None) -> Self:
-        return cls.read(images=[GalleryItem.of(item) for item in listing.items], next_cursor=next_cursor)
+    def of(cls, listing: Listing, next_cursor: str | None, total: int | None = None, bin_days: float = 0.0) -> Self:
+        items = [GalleryItem.of(item, bin_days) for item in listing.items]
+        return cls.read(images=items, next_cursor=next_cursor, total=total)
 
 
 class VideosBody(ResponseBody):
     videos: list[GalleryItem]
     images: list[GalleryItem] = Field(description="The same as `videos`.")
     next_cursor: str | None = Field(description="As in GalleryBody.")
+    total: int | None = Field(description="As in GalleryBody.")
 
     @classmethod
-    def of(cls, listing: Listing, next_cursor: str | None) -> Self:
-        items = [GalleryItem.of(item) for item in listing.items]
-        return cls.read(videos=items, images=items, next_cursor=next_cursor)
+    def of(cls, listing: Listing, next_cursor: str | None, total: int | None = None, bin_days: float = 0.0) -> Self:
+        items = [GalleryItem.of(item, bin_days) for item in listing.items]
+        return cls.read(videos=items, images=items, next_cursor=next_cursor, total=total)
+
+
+class TagBody(ResponseBody):
+    tag: str
+    images: int = Field(description="How many pictures have it.")
+
+
+class TagsBody(ResponseBody):
+    tags: list[TagBody]
+
+    @classmethod
+    def of(cls, listing: Sequence[tuple[str, int]]) -> Self:
+        return cls.read(tags=[TagBody.read(tag=label, images=number) for label, number in listing])
+
+
+class ActionResult(ResponseBody):
+    action: str
+    matched: int = Field(description="Pictures that the action could work on.")
+    changed: int = Field(description="Those of them that it changed.")
+    missing: int = Field(description="Ids that name no picture of the client's where the action looks.")
+    ids: list[str] = Field(description="Those that changed, the first 1,000.")
+    deletion_id: str | None = Field(description="Of `delete`: as the filter's `deletion` it restores all of them.")
 
 
 class FavoriteBody(ResponseBody):

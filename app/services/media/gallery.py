@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from app.core.catalog import Media
 from app.core.job import Job, JobStatus
 from app.core.output import Output
 from app.core.prompts import matches
 from app.core.request import spec_for
+from app.core.tags import tag_of
 from app.errors import ImageNotFound, UnknownModel
 from app.services.context import AppContext
-from app.store.media.outputs import GalleryQuery
+from app.store.media.filters import GalleryQuery, Sort, place_of
 
 JOBS_PER_QUERY = 200  # jobs read per query while filtering
 MAX_QUERIES = 5  # queries per page; then the page ends even if short, and its cursor continues
@@ -31,17 +33,21 @@ class Page:
 
 
 def page(context: AppContext, query: GalleryQuery) -> Page:
-    """The newest outputs first, `query.limit` at a time."""
+    """One page of outputs, `query.limit` at most."""
     found = context.outputs.page(replace(query, limit=query.limit + 1))  # one more, to see whether more follow
     outputs = found[: query.limit]
     more = len(found) > query.limit
-    return Page(outputs, (outputs[-1].created_at, outputs[-1].id) if more else None)
+    if not more:
+        return Page(outputs, None)
+    last = outputs[-1]
+    return Page(outputs, place_of(query, last.created_at, last.deleted_at, last.id))
 
 
 @dataclass(frozen=True)
 class Filter:
     """None matches everything. `search`: words that must all occur in the prompt, in any order and case; `owner`: a
-    client_id; `since` (inclusive) and `until` (exclusive): seconds since the epoch; `error_code`: of failed jobs."""
+    client_id; `since` (inclusive) and `until` (exclusive): seconds since the epoch; `error_code`: of failed jobs. What
+    follows it is of pictures only: `tag` in any case, `binned` those in the bin, `deletion_id` of one deletion."""
 
     model_id: str | None = None
     media: Media | None = None
@@ -50,12 +56,24 @@ class Filter:
     since: float | None = None
     until: float | None = None
     error_code: str | None = None
+    seed: int | None = None
+    favorite: bool | None = None
+    tag: str | None = None
+    binned: bool = False
+    deletion_id: str | None = None
+
+    @property
+    def is_of_pictures(self) -> bool:
+        """Whether it asks for something that only pictures have."""
+        asked = (self.seed, self.favorite, self.tag, self.deletion_id)
+        return self.binned or any(value is not None for value in asked)
 
 
 @dataclass(frozen=True)
 class ImageItem:
     output: Output
     prompt: str
+    tags: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -75,20 +93,41 @@ class Listing:
 
 
 def browse(
-    context: AppContext, wanted: Filter, *, status: JobStatus, limit: int, after: Place | None = None
+    context: AppContext,
+    wanted: Filter,
+    *,
+    status: JobStatus,
+    limit: int,
+    after: Place | None = None,
+    sort: Sort = "newest",
 ) -> Listing:
-    """Newest first: the pictures when `status` is COMPLETED, else the generations in that status."""
-    if wanted.model_id is not None:
-        wanted = replace(wanted, model_id=context.catalog.id_of(wanted.model_id))
+    """Newest first, or as `sort` says: the pictures when `status` is COMPLETED, else the generations in that status,
+    which come newest first."""
     if status is not JobStatus.COMPLETED:
+        if wanted.is_of_pictures:
+            return Listing((), None)
+        if wanted.model_id is not None:
+            wanted = replace(wanted, model_id=context.catalog.id_of(wanted.model_id))
         return _browse_jobs(context, wanted, status, limit, after)
-    found = page(context, _query(wanted, limit, after))
-    return Listing([ImageItem(output, output.manifest.get("prompt", "")) for output in found.outputs], found.next)
+    found = page(context, picture_query(context, wanted, limit=limit, after=after, sort=sort))
+    tags = context.tags.of([output.id for output in found.outputs])
+    items = [ImageItem(each, each.manifest.get("prompt", ""), tags.get(each.id, ())) for each in found.outputs]
+    return Listing(items, found.next)
 
 
-def _query(wanted: Filter, limit: int, after: Place | None) -> GalleryQuery:
+def count(context: AppContext, wanted: Filter) -> int:
+    """How many pictures match."""
+    return context.outputs.count(picture_query(context, wanted))
+
+
+def picture_query(context: AppContext, wanted: Filter, **page: Any) -> GalleryQuery:
+    """The query of the pictures that match; `page` are the fields of GalleryQuery beside the filter."""
     fields = {name: value for name, value in vars(wanted).items() if name != "error_code"}  # pictures have none
-    return GalleryQuery(limit, after, **fields)
+    if wanted.model_id is not None:
+        fields["model_id"] = context.catalog.id_of(wanted.model_id)
+    if wanted.tag is not None:
+        fields["tag"] = tag_of(wanted.tag).key
+    return GalleryQuery(**fields, **page)
 
 
 def _browse_jobs(context: AppContext, wanted: Filter, status: JobStatus, limit: int, after: Place | None) -> Listing:
@@ -140,8 +179,9 @@ def open_file(context: AppContext, output: Output, *, thumbnail: bool = False) -
 
 
 def remove(context: AppContext, image_id: str) -> None:
-    """Remove row and files, the row first: a row never lacks its file. Raises ImageNotFound, Gone."""
-    output = context.outputs.get(image_id)
+    """Remove row and files for good, the row first: a row never lacks its file; also of a picture in the bin. Raises
+    ImageNotFound, Gone."""
+    output = context.outputs.get(image_id, binned=True)
     context.outputs.remove(image_id)
     context.images.remove(output.path)
     context.images.remove(output.thumbnail_path)

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from app.core.times import iso
@@ -23,7 +23,7 @@ from app.services.context import AppContext
 from app.services.ops.private_files import access_of
 from app.store.db import snapshot
 from app.store.db.migrate import revision_of
-from app.store.media.outputs import GalleryQuery
+from app.store.media.filters import GalleryQuery, place_of
 from app.version import __version__
 
 MANIFEST = "backup.json"
@@ -88,13 +88,15 @@ def read(folder: Path) -> Backup:
 
 
 def _files(context: AppContext) -> Iterator[str]:
-    """The names of all files in the database."""
-    after = None
-    while page := context.outputs.page(GalleryQuery(limit=_PAGE, after=after)):
-        for output in page:
-            yield output.path
-            yield output.thumbnail_path
-        after = (page[-1].created_at, page[-1].id)
+    """The names of all files in the database, of pictures in the bin too."""
+    for binned in (False, True):
+        query = GalleryQuery(limit=_PAGE, binned=binned)
+        while page := context.outputs.page(query):
+            for output in page:
+                yield output.path
+                yield output.thumbnail_path
+            last = page[-1]
+            query = replace(query, after=place_of(query, last.created_at, last.deleted_at, last.id))
 
 
 def _take(context: AppContext, name: str, folder: Path) -> int | None:

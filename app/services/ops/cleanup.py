@@ -1,4 +1,5 @@
-"""Retention: removes pictures and jobs that are too old, too many or too large together; favourites stay.
+"""Retention: empties the bin, and removes pictures and jobs that are too old, too many or too large together; of
+pictures that are not in the bin, favourites stay.
 
 Rows are removed before files, so no row lacks its file. A crash in between leaves orphans, which are swept. Processes
 may clean up concurrently: each removes, and counts, what it finds.
@@ -7,7 +8,7 @@ may clean up concurrently: each removes, and counts, what it finds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.services.context import AppContext
@@ -37,6 +38,7 @@ class Report:
 def clean_up(context: AppContext, *, dry_run: bool = False) -> Report:
     """Apply the retention settings, sweep orphans, delete old Idempotency-Keys. Raises DatabaseUnavailable."""
     sweep = _Sweep(context, dry_run)
+    sweep.bin()
     sweep.by_age()
     sweep.by_size()
     report = sweep.report
@@ -60,6 +62,11 @@ class _Sweep:
         self._gone_bytes = 0
         self.report = Report(dry_run)
 
+    def bin(self) -> None:
+        """Remove what has been in the bin for BIN_DAYS."""
+        for portion in self._store.binned(self._context.settings.bin_days * DAY):
+            self._delete(portion, (), binned=True)
+
     def by_age(self) -> None:
         """Remove jobs that ended more than RETENTION_DAYS ago, in any state, with their pictures."""
         age = self._context.settings.retention_days * DAY
@@ -68,26 +75,35 @@ class _Sweep:
                 self._delete(self._store.outputs_of(job_ids), job_ids, ended_before=age)
 
     def by_size(self) -> None:
-        """Remove the oldest pictures beyond RETENTION_MAX_IMAGES and RETENTION_MAX_BYTES."""
-        settings, totals = self._context.settings, self._context.outputs.totals()
+        """Remove pictures beyond RETENTION_MAX_IMAGES and RETENTION_MAX_BYTES: those in the bin, then the oldest."""
+        settings, outputs = self._context.settings, self._context.outputs
+        count, size = (outputs.totals()[name] + outputs.bin_totals()[name] for name in ("count", "bytes"))
         done = self._gone if self.report.dry_run else ()
-        surplus = totals["count"] - len(done) - settings.retention_max_images if settings.retention_max_images else 0
-        excess = totals["bytes"] - (self._gone_bytes if done else 0) - settings.retention_max_bytes
+        surplus = count - len(done) - settings.retention_max_images if settings.retention_max_images else 0
+        excess = size - (self._gone_bytes if done else 0) - settings.retention_max_bytes
         excess = excess if settings.retention_max_bytes else 0
-        if surplus <= 0 and excess <= 0:
-            return
-        for portion in self._store.oldest_outputs():
+        surplus, excess = self._make_room(self._store.binned(), surplus, excess, binned=True)
+        self._make_room(self._store.oldest_outputs(), surplus, excess)
+
+    def _make_room(
+        self, portions: Iterator[list[OldOutput]], surplus: int, excess: int, *, binned: bool = False
+    ) -> tuple[int, int]:
+        """Remove the first pictures of `portions` until so many, and so many bytes, are gone. Returns what is left."""
+        while (surplus > 0 or excess > 0) and (portion := next(portions, None)):
             chosen: list[OldOutput] = []
             for old in portion:
                 if old.id not in self._gone and (surplus > 0 or excess > 0):
                     chosen.append(old)
                     surplus, excess = surplus - 1, excess - old.bytes
-            self._delete(chosen, sorted({old.job_id for old in chosen}))
-            if surplus <= 0 and excess <= 0:
-                return
+            self._delete(chosen, () if binned else sorted({old.job_id for old in chosen}), binned=binned)
+        return surplus, excess
 
-    def _delete(self, old: Sequence[OldOutput], job_ids: Sequence[str], *, ended_before: float = 0.0) -> None:
-        deleted = self._store.delete(old, job_ids, ended_before=ended_before, dry_run=self.report.dry_run)
+    def _delete(
+        self, old: Sequence[OldOutput], job_ids: Sequence[str], *, ended_before: float = 0.0, binned: bool = False
+    ) -> None:
+        deleted = self._store.delete(
+            old, job_ids, ended_before=ended_before, dry_run=self.report.dry_run, binned=binned
+        )
         self.report.images += len(deleted.outputs)
         self.report.jobs += deleted.jobs
         for each in deleted.outputs:

@@ -8,8 +8,6 @@ import { jobs } from "./jobs.js";
 import { toast } from "./notices.js";
 import { send } from "./send.js";
 
-const ROLES = { image: "image", mask: "mask", ref: "reference" }; // by the names of a job's inputs
-
 const complain = (error) => toast(error.message, { kind: "error" });
 
 export async function copy(text, what = "Prompt") {
@@ -18,7 +16,7 @@ export async function copy(text, what = "Prompt") {
   } catch {
     copyWithoutClipboardApi(text); // which plain http does not have
   }
-  toast(`${what} copied`, { stay: 2.5 });
+  toast(`${what} copied`, { stay: 3 });
 }
 
 export function download(item) {
@@ -26,14 +24,6 @@ export function download(item) {
   document.body.append(link);
   link.click();
   link.remove();
-}
-
-/** The request that made `item`: from its own members when it is a job, else from the image's metadata. */
-export async function recipe(item) {
-  if (item.settings) return item;
-  if (item.manifest) return item.manifest;
-  if (item.metadata_url) return (await api.get(item.metadata_url)).manifest;
-  return api.statusOf(item.job_id);
 }
 
 /** Whether the form can repeat it. It knows no upscalers, and not a provider's native input. */
@@ -45,32 +35,49 @@ export const canReuse = (item) => canRepeat(item) || Boolean(modelOf(item.model_
 
 export async function reuse(item) {
   try {
-    const { useSettings } = await import("./restore.js");
-    useSettings(await recipe(item));
+    const [{ useSettings }, { recipe }] = await Promise.all([import("./restore.js"), import("./recipe.js")]);
+    await useSettings(await recipe(item));
   } catch (error) {
     complain(error);
   }
 }
 
-/** Submits the same request with a random seed. */
+/** Submits the same request with a random seed, and with the same pictures, mask included. */
 export async function vary(item) {
   try {
-    const { prompt, negative_prompt, model_id, settings, inputs } = await recipe(item);
-    const used = Object.entries(inputs ?? {});
-    if (used.some(([, { image_id: id }]) => !id)) {
-      toast("A picture it started from is not in the gallery. Choose it again with “From a picture…”.", { kind: "error" });
-      return;
-    }
-    const given = Object.entries(settings).filter(([, value]) => value !== null);
-    const begun = fieldsOf(used.map(([slot, { image_id: source }]) => ({ role: ROLES[slot.split("-")[0]], source })));
-    await send({ prompt, model_id, ...(negative_prompt ? { negative_prompt } : {}), ...begun, settings: { ...Object.fromEntries(given), seed: -1 } });
+    const { givenSettings, inputsOf, recipe } = await import("./recipe.js");
+    const made = await recipe(item);
+    const { images, part, others } = await inputsOf(made);
+    const inputs = [
+      ...images.map(({ source, extend }, at) => ({ role: at ? "reference" : "image", source, ...(extend ? { extend } : {}) })),
+      ...(part ? [{ role: "mask", source: part.source }] : []),
+      ...others.map(({ shown, name, ...input }) => input),
+    ];
+    const { width, height, ...settings } = givenSettings(made);
+    const size = images[0]?.extend || !width ? {} : { width, height }; // an extension decides its size
+    const negative = made.negative_prompt ? { negative_prompt: made.negative_prompt } : {};
+    await send({ prompt: made.prompt, model_id: made.model_id, ...negative, ...fieldsOf(inputs), settings: { ...settings, ...size, seed: -1 } });
     location.hash = "#/";
   } catch (error) {
     complain(error);
   }
 }
 
-export const upscale = async (item) => (await import("./upscale.js")).upscale(item);
+export const upscale = async (item, factor = 2) => (await import("./upscale.js")).upscale(item, factor);
+
+/** The address of a picture in this gallery. */
+export const linkTo = (item) => new URL(`#/gallery?picture=${item.image_id}`, location.href).href;
+
+/** Copies the pixels; where the browser does not allow it, the link. */
+export async function copyPicture(item) {
+  try {
+    const png = api.respond(item.url, { headers: { Accept: "image/*" }, seconds: 60 }).then((response) => response.blob());
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
+    toast("Picture copied", { stay: 2.5 });
+  } catch {
+    await copy(linkTo(item), "This browser copies no pictures here. The link was");
+  }
+}
 
 export async function cancelJob(jobId) {
   try {

@@ -26,7 +26,7 @@ export class Chart {
     if (!points.length) return;
     const values = points.map((point) => point.value);
     const most = Math.max(...values, this.floor || 1);
-    const least = Math.min(...values, this.floor ? Infinity : 0);
+    const least = Math.min(...values, 0);
     const span = Math.max(points.at(-1).at - from, 1);
     const x = (point) => (points.length === 1 ? WIDTH : (WIDTH * (point.at - from)) / span);
     const y = (point) => HEIGHT - PAD - ((HEIGHT - 2 * PAD) * (point.value - least)) / (most - least || 1);

@@ -6,11 +6,13 @@ import { catalog } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { applyExamples } from "./examples.js";
 import { plural } from "./format.js";
-import { applyInputImage, chosenInputImage } from "./input-image.js";
+import { applyInputImage, chosenInputImage, inputProblem } from "./input-image.js";
 import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
+import { keptPrompt, recordPrompt, startFormState } from "./form-state.js";
 import { keepSettings, settingsOf } from "./model-settings.js";
 import { chosen, describe, fillPicker } from "./picker.js";
+import { style } from "./router.js";
 import { applySchedulers, chosenScheduler } from "./scheduler.js";
 import { chosenSeed, seedIsWrong } from "./seed.js";
 import { newKey, send } from "./send.js";
@@ -28,13 +30,14 @@ let adapting = false; // the form follows the model: what it changes then was no
 let guided = false; // whether a guidance scale is sent, or the model's default is used
 
 export function startComposer() {
-  prompt.value ||= sessionStore.read("prompt") ?? "";
+  prompt.value ||= sessionStore.read("prompt") ?? keptPrompt();
   if (/Mac|iPhone|iPad/.test(navigator.platform)) say($("#shortcut"), "⌘ ↵");
   catalog.changed.on(() => {
     const before = chosen()?.id;
     fillPicker();
     if (chosen() && chosen().id !== before) adapt(Number(localStore.read("lastStepsValue")) || null);
   });
+  startFormState(request); // after the listener above: the model is chosen first
   showCount();
 }
 
@@ -43,8 +46,10 @@ export function request() {
   const settings = { num_inference_steps: stepCount(), ...chosenSize(), ...chosenLength(), seed: chosenSeed(), num_images: chosenCount() };
   if (guided) settings.guidance_scale = Number(guidance.value);
   const leftOut = chosen().negative_prompt === false ? "" : negative.value.trim();
-  const { strength, ...pictures } = chosenInputImage(chosen());
+  const { strength, more = {}, ...pictures } = chosenInputImage(chosen());
   if (strength) settings.strength = strength;
+  Object.assign(settings, more);
+  if (more.inpaint_area || pictures.inputs?.some(({ extend }) => extend)) for (const side of ["width", "height"]) delete settings[side];
   Object.assign(settings, chosenScheduler());
   if (form.dataset.upscale && !pictures.image && !pictures.inputs) settings.upscale = JSON.parse(form.dataset.upscale);
   const loras = chosenLoras(chosen());
@@ -138,6 +143,7 @@ function keepSize() {
 
 async function generate() {
   if (sending) return;
+  if (isSignedOut()) return $("#account").click();
   const own = chosen()?.schema_url ? await import("./model-form.js") : null;
   const errors = own?.problems() ?? [];
   const wrong = own ? own.mark(errors) : validationError();
@@ -148,6 +154,7 @@ async function generate() {
   try {
     const options = { key, waiting: () => say($("#generate-text"), "Waiting for the server…") };
     await (own ? own.submit(options) : send(request(), options));
+    recordPrompt();
     key = newKey();
   } catch (error) {
     complain(own?.mark(error.errors ?? []) ?? error.message, error.errors);
@@ -157,12 +164,14 @@ async function generate() {
   }
 }
 
+const isSignedOut = () => document.documentElement.dataset.signed === "out";
+
 function validationError() {
   if (!chosen()) return "The models are still loading. Try again in a moment.";
   if (!prompt.value.trim()) return "Say what the picture should show.";
   const length = [...prompt.value.trim()].length;
   if (length > catalog.promptMax) return `The prompt has ${length} characters; ${catalog.promptMax} fit.`;
-  return seedIsWrong() ? "The seed is not a whole number." : null;
+  return seedIsWrong() ? "The seed is not a whole number." : inputProblem(chosen());
 }
 
 function complain(sentence, errors = []) {
@@ -176,7 +185,7 @@ function complain(sentence, errors = []) {
 function busy(now) {
   sending = now;
   submit.setAttribute("aria-busy", String(now));
-  say($("#generate-text"), now ? "Sending…" : "Generate");
+  say($("#generate-text"), now ? "Sending…" : isSignedOut() ? "Sign in to generate" : "Generate");
 }
 
 form.addEventListener("submit", (event) => {
@@ -201,6 +210,10 @@ $("#steps").addEventListener("input", () => {
   showSteps();
   keep({ steps: stepCount() });
   remember();
+});
+$("#prompts-open").addEventListener("click", async () => {
+  const [{ open }] = await Promise.all([import("./prompts.js"), style("prompts")]);
+  open();
 });
 $("#scheduler").addEventListener("change", ({ target }) => keep({ scheduler: target.value || undefined }));
 for (const id of ["#sizes", "#free-size"]) $(id).addEventListener("change", keepSize);

@@ -16,10 +16,10 @@ export function applyExamples(model) {
 
 export const someExamples = (count) => examples.slice(0, count);
 
-export function fillPrompt(text) {
+export function fillPrompt(text, { focus = true } = {}) {
   prompt.value = text;
   prompt.dispatchEvent(new Event("input", { bubbles: true }));
-  prompt.focus();
+  if (focus) prompt.focus();
 }
 
 trigger.addEventListener("click", () => fillPrompt(examples[next++ % examples.length]));

@@ -36,9 +36,15 @@ export function when(iso) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** "16:9" for sizes with a common aspect ratio, else null. */
+const SHAPES = ["1:1", "5:4", "4:3", "3:2", "16:9", "2:1", "21:9"];
+
+/** The common aspect ratio that a size has, as near as a model's sizes allow: "16:9" for 704 × 384; else null. */
 export function shape(width, height) {
-  const gcd = (a, b) => (b ? gcd(b, a % b) : a);
-  const d = gcd(width, height);
-  return width / d <= 21 && height / d <= 21 ? `${width / d}:${height / d}` : null;
+  const long = Math.max(width, height) / Math.min(width, height);
+  const off = (name) => Math.abs(ratioOf(name) / long - 1);
+  const best = SHAPES.reduce((one, other) => (off(other) < off(one) ? other : one));
+  if (off(best) > 0.035) return null;
+  return width >= height ? best : best.split(":").reverse().join(":");
 }
+
+const ratioOf = (name) => name.split(":").reduce((a, b) => a / b);

@@ -7,6 +7,11 @@ const A_PAGE = 30;
 const tiles = el("ul", { class: "picker-tiles", role: "list" });
 const said = el("p", { class: "note", role: "status" });
 const more = button("More", null, () => load(), { hidden: true });
+const upload = button("Upload one", "file", () => {
+  const ask = uploading;
+  dialog.close();
+  ask?.();
+}, { hidden: true });
 const dialog = el(
   "dialog",
   { class: "picker-dialog", id: "picker-dialog", "aria-labelledby": "picker-title" },
@@ -14,14 +19,17 @@ const dialog = el(
   button(null, "close", () => dialog.close(), { class: "round small picker-close", "aria-label": "Close" }),
   tiles,
   said,
-  more,
+  el("div", { class: "picker-foot" }, more, upload),
 );
 document.body.append(dialog);
 let cursor = null;
 let settle = null;
+let uploading = null;
 
-/** Resolves to the chosen picture, or null. */
-export function pick() {
+/** Resolves to the chosen picture, or null. `upload` is called when a file is to be chosen instead. */
+export function pick({ upload: ask = null } = {}) {
+  uploading = ask;
+  upload.hidden = !ask;
   tiles.replaceChildren();
   cursor = null;
   dialog.showModal();

@@ -1,12 +1,16 @@
-// The gallery view: search and filters, the image grid, selection mode.
+// The gallery view: search and filters, which are in its address, the wall of pictures by days, and the bin.
 
+import { get } from "./api.js";
 import { catalog } from "./catalog.js";
-import { button, el, icon } from "./dom.js";
+import { button, el, icon, say } from "./dom.js";
+import { favorites, learn } from "./favorites.js";
 import { plural } from "./format.js";
+import { DEFAULTS, fromAddress, isFiltered, isOfPictures, selectionFilter, toAddress, toQuery } from "./gallery-filter.js";
 import { announce } from "./notices.js";
 import { openLightbox } from "./open-lightbox.js";
 import { MergedPages } from "./pagination.js";
 import { isPendingDelete, removal } from "./removal.js";
+import { subRoute } from "./router.js";
 import { Selection } from "./selection.js";
 import { statusPoll } from "./status-poll.js";
 import { keyOf, tile } from "./tile.js";
@@ -15,37 +19,43 @@ import { VirtualGrid } from "./virtual-grid.js";
 const SHOWS = {
   all: ["All", ["COMPLETED", "PROCESSING", "PENDING", "FAILED"]],
   pictures: ["Pictures", ["COMPLETED"]],
+  favorites: ["Favourites", ["COMPLETED"]],
   progress: ["In progress", ["PROCESSING", "PENDING"]],
   failed: ["Failed", ["FAILED"]],
   cancelled: ["Cancelled", ["CANCELLED"]],
+  bin: ["Bin", ["COMPLETED"]],
 };
-const DAYS = { 1: "The last day", 7: "The last week", 30: "The last month" };
-const DAY_MILLISECONDS = 86_400_000;
+const SORTS = { newest: "Newest first", oldest: "Oldest first" };
 const TYPING_MILLISECONDS = 250;
+const DAY = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
 let pages = null;
 let generation = 0; // of the query: responses to an older one are dropped
 let everything = []; // as listed by the server, pending deletions included
 let loading = false;
+let emptying = false; // all that match the filter are being deleted
 let seenState = null;
+let typing = null; // the timer of what is being typed
+let typed = null; // returns it, while it is not in the filter yet
 let shown = false;
-const filter = { show: "all", search: "", model: "", media: "", days: "" };
+let filter = { ...DEFAULTS };
+const controls = []; // functions that show the filter's present values
 
 const list = el("ul", { class: "grid", role: "list", "aria-label": "Pictures" });
 const empty = el("div", { class: "nothing", hidden: true });
 const fresh = el("button", { type: "button", class: "fresh", hidden: true, onclick: () => change({}) }, "Show what is new");
-const grid = new VirtualGrid(list, { make: (item) => selection.attach(tile(item, open), item), key: keyOf, near: more });
-const selection = new Selection(() => grid.items);
+const total = el("p", { class: "gallery-total", role: "status" });
+const grid = new VirtualGrid(list, { make: (item) => selection.attach(tile(item, open), item), key: keyOf, near: more, heading: dayOf });
+const selection = new Selection({ grid, filter: () => selectionFilter(filter), inBin: () => filter.show === "bin", total: count });
 
 export function build(root) {
-  const search = el("input", { type: "search", placeholder: "Search the prompts", "aria-label": "Search the prompts", maxlength: 500 });
-  let typing = null;
+  const search = el("input", { type: "search", placeholder: "Search: words of the prompt, in any order", "aria-label": "Search the prompts", maxlength: 500 });
   search.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => change({ search: search.value.trim() }), TYPING_MILLISECONDS);
+    typed = () => search.value.trim();
+    typing = setTimeout(() => change({}), TYPING_MILLISECONDS);
   });
-  const segment = ([value, [label]]) =>
-    el("label", {}, el("input", { type: "radio", name: "show", value, checked: value === filter.show, onchange: () => change({ show: value }) }), label);
+  controls.push(() => document.activeElement === search || (search.value = filter.search));
   root.append(
     el(
       "header",
@@ -53,28 +63,41 @@ export function build(root) {
       el("h1", { id: "gallery-title", tabindex: "-1" }, "Gallery"),
       el("div", { class: "search" }, icon("search"), search),
       el("fieldset", { class: "segments", "aria-label": "Show" }, Object.entries(SHOWS).map(segment)),
+      button("Select", "select", () => selection.toggleMode(), { "aria-pressed": "false", id: "select-mode" }),
+    ),
+    el(
+      "div",
+      { class: "gallery-filters" },
       chooser("Model", "All models", () => catalog.models.map((model) => [model.id, model.name]), "model"),
       chooser("Kind", "Pictures and videos", () => [["image", "Pictures"], ["video", "Videos"]], "media", () => catalog.models.some((model) => model.media === "video")),
-      chooser("When", "Any time", () => Object.entries(DAYS), "days"),
-      button("Select", "select", () => selection.toggleMode(), { "aria-pressed": "false", id: "select-mode" }),
+      chooser("When", "Any time", () => [["1", "The last day"], ["7", "The last week"], ["30", "The last month"]], "days"),
+      chooser("Order", null, () => Object.entries(SORTS), "sort"),
+      tagChooser(),
+      el("label", {}, "Up to", input("Up to this day", "date", "until")),
+      input("Seed", "number", "seed", { min: 0, placeholder: "Seed", inputmode: "numeric" }),
+      clear,
+      total,
     ),
     list,
     empty,
     fresh,
     selection.bar,
   );
-  removal.changed.on((what, ids) => {
-    if (what === "deleted") everything = everything.filter((item) => !ids.includes(item.image_id));
-    grid.set(everything.filter((item) => !isPendingDelete(item.image_id)));
-    renderEmpty(null);
+  removal.changed.on(onRemoval);
+  favorites.changed.on((ids, favorite) => {
+    for (const item of everything) if (ids.has(item.image_id)) item.favorite = favorite;
   });
   statusPoll.updated.on(onStatus);
+  filter = fromAddress(subRoute().parameters);
+  showControls();
 }
+
+const clear = button("Clear filters", "close", () => change({ ...DEFAULTS, show: filter.show }), { hidden: true });
 
 export function show() {
   shown = true;
   selection.leave();
-  if (!pages || seenState !== stateOf(statusPoll.last)) reload();
+  if (!moved() && (!pages || seenState !== stateOf(statusPoll.last))) reload();
   else grid.draw();
 }
 
@@ -83,21 +106,73 @@ export function hide() {
   selection.leave();
 }
 
+/** The address changed; whether the filter did. */
+export function moved() {
+  const next = fromAddress(subRoute().parameters);
+  if (JSON.stringify(next) === JSON.stringify(filter)) return false;
+  filter = next;
+  showControls();
+  selection.leave();
+  reload();
+  return true;
+}
+
+function segment([value, [label]]) {
+  const radio = el("input", { type: "radio", name: "show", value, onchange: () => change({ show: value }) });
+  controls.push(() => (radio.checked = filter.show === value));
+  return el("label", {}, radio, label);
+}
+
 function chooser(label, all, options, name, offered = () => true) {
   const select = el("select", { "aria-label": label, onchange: (event) => change({ [name]: event.target.value }) });
   const box = el("span", { class: "select" }, select);
   const fill = () => {
     box.hidden = !offered();
-    select.replaceChildren(el("option", { value: "" }, all), ...options().map(([value, text]) => el("option", { value }, text)));
+    select.replaceChildren(...(all ? [el("option", { value: "" }, all)] : []), ...options().map(([value, text]) => el("option", { value }, text)));
     select.value = filter[name];
   };
   catalog.changed.on(fill);
-  fill();
+  controls.push(fill);
   return box;
 }
 
+/** The tags that there are, read when it is opened. */
+function tagChooser() {
+  let tags = [];
+  const select = el("select", { "aria-label": "Tag", onchange: () => change({ tag: select.value }) });
+  const fill = () => {
+    const known = tags.some(({ tag }) => tag === filter.tag) ? tags : [...(filter.tag ? [{ tag: filter.tag }] : []), ...tags];
+    select.replaceChildren(el("option", { value: "" }, "Any tag"), ...known.map(({ tag, images }) => el("option", { value: tag }, images ? `${tag} (${images})` : tag)));
+    select.value = filter.tag;
+  };
+  const read = async () => {
+    tags = (await get("api/tags").catch(() => ({ tags }))).tags;
+    fill();
+  };
+  for (const name of ["pointerdown", "focus"]) select.addEventListener(name, read);
+  controls.push(fill);
+  return el("span", { class: "select" }, select);
+}
+
+function input(label, type, name, attributes = {}) {
+  const node = el("input", { type, "aria-label": label, title: name === "until" ? "Show this day, and what is older" : null, onchange: () => change({ [name]: node.value }), ...attributes });
+  controls.push(() => (node.value = filter[name]));
+  return node;
+}
+
+function showControls() {
+  for (const control of controls) control();
+  clear.hidden = !isFiltered(filter);
+  list.dataset.bin = String(filter.show === "bin");
+}
+
 function change(part) {
-  Object.assign(filter, part);
+  clearTimeout(typing);
+  filter = { ...filter, ...(typed ? { search: typed() } : {}), ...part };
+  typed = null;
+  history.replaceState(history.state, "", toAddress(filter));
+  showControls();
+  selection.leave();
   scrollTo(0, 0);
   reload();
 }
@@ -106,11 +181,10 @@ async function reload() {
   const mine = ++generation;
   seenState = stateOf(statusPoll.last);
   fresh.hidden = true;
-  const { show: what, days, ...rest } = filter;
-  const since = days && new Date(Date.now() - days * DAY_MILLISECONDS).toISOString();
-  pages = new MergedPages({ ...rest, since, statuses: SHOWS[what][1] });
-  everything = [];
+  const statuses = isOfPictures(filter) ? ["COMPLETED"] : SHOWS[filter.show][1];
+  pages = new MergedPages({ ...toQuery(filter), statuses });
   loading = false;
+  showTotal(mine);
   await more(mine, true);
 }
 
@@ -120,8 +194,9 @@ async function more(mine = generation, first = false) {
   try {
     const items = await pages.next();
     if (mine !== generation) return;
-    everything.push(...items);
-    const visible = items.filter((item) => !isPendingDelete(item.image_id));
+    learn(items);
+    everything = first ? items : [...everything, ...items];
+    const visible = items.filter((item) => !isHidden(item));
     if (first) grid.set(visible);
     else grid.append(visible);
     if (first && filter.search) announce(visible.length ? `${plural(visible.length, "result")}${pages.ended ? "" : " or more"}` : "Nothing found");
@@ -133,21 +208,66 @@ async function more(mine = generation, first = false) {
   }
 }
 
+/** In the bin, what was restored or removed; else what was deleted. */
+const isHidden = (item) => (filter.show === "bin" ? gone.has(item.image_id) : isPendingDelete(item.image_id));
+const gone = new Set();
+
+function onRemoval(what, ids) {
+  if (what === "emptied") {
+    generation++; // what is still being listed is deleted too
+    loading = emptying = true;
+    return;
+  }
+  if (emptying && what !== "hidden") {
+    emptying = false;
+    return reload();
+  }
+  if (["restored", "purged"].includes(what)) for (const id of ids) gone.add(id);
+  else for (const id of ids) gone.delete(id);
+  const listed = new Set(everything.map((item) => item.image_id));
+  if (shown && what === "restored" && filter.show !== "bin" && ids.some((id) => !listed.has(id))) return reload();
+  grid.set(everything.filter((item) => !isHidden(item)));
+  renderEmpty(null);
+  if (what !== "hidden") showTotal(generation);
+}
+
+/** How many pictures match. */
+async function count() {
+  const { total: found } = await get(`api/images?${new URLSearchParams({ ...toQuery(filter), limit: 1, count: 1 })}`);
+  return found;
+}
+
+async function showTotal(mine) {
+  if (filter.show === "progress" || filter.show === "failed" || filter.show === "cancelled") return say(total, "");
+  const found = await count().catch(() => null);
+  if (mine === generation) say(total, found === null ? "" : `${plural(found, "picture")}${filter.show === "bin" ? ", until they are removed" : ""}`);
+}
+
 function renderEmpty(error) {
   empty.hidden = grid.items.length > 0;
   if (empty.hidden) return;
-  const isFiltered = filter.search || filter.model || filter.media || filter.days || filter.show !== "all";
-  const words = error ? error.message : isFiltered ? "Nothing matches." : "No pictures yet.";
+  const narrowed = isFiltered(filter) || !["all", "bin", "favorites"].includes(filter.show);
+  const none = { bin: "The bin is empty.", favorites: "No favourites yet. Press F on a picture, or its heart." }[filter.show] ?? "No pictures yet.";
+  const way = narrowed ? button("Clear filters", "close", () => change({ ...DEFAULTS })) : filter.show === "all" ? el("a", { class: "quiet strong", href: "#/" }, "Make the first one") : "";
   empty.replaceChildren(
     el("span", { class: "noise", "aria-hidden": "true" }),
-    el("p", {}, words),
-    error ? button("Try again", "retry", reload) : isFiltered ? "" : el("a", { class: "quiet strong", href: "#/" }, "Make the first one"),
+    el("p", {}, error ? error.message : narrowed ? "Nothing matches." : none),
+    error ? button("Try again", "retry", reload) : way,
   );
 }
 
 function open(item, event) {
   if (selection.takes(item, event)) return;
-  openLightbox(grid.items, grid.items.indexOf(item), more);
+  const at = grid.items.findIndex((one) => keyOf(one) === keyOf(item));
+  openLightbox(grid.items, at, pages.ended ? null : more);
+}
+
+/** The day of an item, as its heading. */
+function dayOf(item) {
+  const day = new Date(item.deleted_at ?? item.created_at);
+  const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(day).setHours(0, 0, 0, 0)) / 86_400_000);
+  const name = days === 0 ? "Today" : days === 1 ? "Yesterday" : DAY.format(day);
+  return item.deleted_at ? `Deleted ${days < 2 ? name.toLowerCase() : name}` : name;
 }
 
 const stateOf = (status) => (status?.queue ? JSON.stringify([status.queue, status.images?.count]) : seenState);

@@ -5,11 +5,11 @@ import { autoplayVideo } from "./autoplay.js";
 import { modelOf } from "./catalog.js";
 import { $, button, el, icon, say, setVars } from "./dom.js";
 import { fillPrompt, someExamples } from "./examples.js";
-import { canUseInputImage, useInputImage } from "./input-image.js";
+import { heart, toggleFavorite } from "./favorites.js";
 import { isMeasured, jobFacts, remainingText, statusText } from "./job-text.js";
 import { openLightbox } from "./open-lightbox.js";
+import { openWorkMenu, repaintButton } from "./open-work-menu.js";
 import { isPendingDelete, removePictures } from "./removal.js";
-import { videoButton } from "./video-button.js";
 
 const root = $("#job-panel");
 let built = null; // the key that the current elements were built for
@@ -17,10 +17,10 @@ let built = null; // the key that the current elements were built for
 export const picturesOf = (job) =>
   (job.images ?? [])
     .filter((image) => !isPendingDelete(image.image_id))
-    .map((image) => ({ ...image, job_id: job.job_id, prompt: job.prompt, model_id: job.model_id, status: job.status }));
+    .map((image) => ({ ...image, job_id: job.job_id, prompt: job.prompt, model_id: job.model_id, status: job.status, inputs: job.inputs }));
 
 export function showJobPanel(job) {
-  const wanted = job ? [job.job_id, job.status, picturesOf(job).map((one) => one.image_id)].join() : `empty ${someExamples(3)}`;
+  const wanted = job ? [job.job_id, job.status, picturesOf(job).map((one) => one.image_id)].join() : `empty ${isSignedOut()} ${someExamples(3)}`;
   if (wanted !== built) {
     built = wanted;
     const hadFocus = root.contains(document.activeElement);
@@ -30,7 +30,21 @@ export function showJobPanel(job) {
   if (job) patch(job);
 }
 
+const isSignedOut = () => document.documentElement.dataset.signed === "out";
+
+function signedOut() {
+  return el(
+    "div",
+    { class: "job-panel empty" },
+    el("span", { class: "noise", "aria-hidden": "true" }),
+    el("h2", {}, "Sign in to make pictures"),
+    el("p", {}, "This server asks who you are. Your pictures are seen by you alone."),
+    button("Sign in", "enter", () => $("#account").click(), { class: "quiet strong" }),
+  );
+}
+
 function empty() {
+  if (isSignedOut()) return signedOut();
   const example = (text) => el("li", {}, el("button", { type: "button", class: "example", onclick: () => fillPrompt(text) }, text));
   const examples = someExamples(3);
   return el(
@@ -82,29 +96,61 @@ function cancelButton(job) {
 
 function finished(job) {
   const pictures = picturesOf(job);
-  const show = (picture, index) => {
-    return el("button", { type: "button", class: "picture", "aria-label": `Look closer: ${picture.prompt}`, onclick: () => openLightbox(pictures, index) }, medium(picture));
-  };
   return [
-    frame(job, el("span", { class: "noise", "aria-hidden": "true" }), ...pictures.map(show)),
+    frame(job, el("span", { class: "noise", "aria-hidden": "true" }), ...pictures.map((picture, index) => cell(pictures, picture, index))),
     el(
       "div",
       { class: "caption" },
       el("p", { class: "job-panel-prompt" }, job.prompt),
       el("p", { class: "facts" }, jobFacts(job, modelOf(job.model_id)?.name ?? job.model_id).map((fact) => el("span", {}, fact))),
-      el(
-        "div",
-        { class: "actions" },
-        actions.canRepeat(job) && button("Variations", "vary", () => actions.vary(job)),
-        actions.canReuse(job) && button("Use these settings", "reuse", () => actions.reuse(job)),
-        canUseInputImage() && pictures[0]?.media === "image" && button("Start from this", "start", () => useInputImage(pictures[0])),
-        pictures.length === 1 && pictures[0].media === "image" && button("Upscale 2×", "upscale", () => actions.upscale(pictures[0])),
-        pictures[0]?.media === "image" && videoButton(pictures[0]),
-        button("Copy prompt", "copy", () => actions.copy(job.prompt)),
-        button("Download", "download", () => pictures.forEach(actions.download)),
-        button("Delete", "trash", () => removePictures(pictures), { class: "quiet danger" }),
-      ),
+      el("div", { class: "actions" }, pictures.length > 1 ? actionsOfAll(job, pictures) : actionsOfOne(job, pictures[0])),
     ),
+  ];
+}
+
+/** A picture of the job; each of several has its own actions. */
+function cell(pictures, picture, index) {
+  const several = pictures.length > 1;
+  const label = `Look closer: ${picture.prompt}`;
+  const look = el("button", { type: "button", class: "picture", "aria-label": several ? `${label}, picture ${index + 1}` : label, onclick: () => openLightbox(pictures, index) }, medium(picture));
+  look.addEventListener("keydown", (event) => event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey && toggleFavorite(picture));
+  if (!several) return el("div", { class: "cell" }, look);
+  const name = (words) => ({ class: "round small", "aria-label": `${words}: picture ${index + 1}`, title: words });
+  const more = button(null, "more", () => openWorkMenu(more, picture), { ...name("What can be done with it"), "aria-haspopup": "menu" });
+  const bar = el(
+    "div",
+    { class: "cell-actions" },
+    heart(picture, { "aria-label": `Favourite: picture ${index + 1}` }),
+    button(null, "download", () => actions.download(picture), name("Download")),
+    button(null, "trash", () => removePictures([picture]), name("Delete")),
+    more,
+  );
+  return el("div", { class: "cell" }, look, bar);
+}
+
+const variations = (job) => actions.canRepeat(job) && button("Variations", "vary", () => actions.vary(job), { class: "quiet strong" });
+const settings = (job) => actions.canReuse(job) && button("Use these settings", "reuse", () => actions.reuse(job));
+
+function actionsOfOne(job, picture) {
+  const item = { ...job, ...picture };
+  const more = button("More", "more", () => openWorkMenu(more, item), { "aria-haspopup": "menu" });
+  return [
+    variations(job),
+    picture.media === "image" && repaintButton(item),
+    settings(job),
+    button("Download", "download", () => actions.download(picture)),
+    more,
+    heart(picture, { class: "quiet heart" }),
+    button("Delete", "trash", () => removePictures([picture]), { class: "quiet danger" }),
+  ];
+}
+
+function actionsOfAll(job, pictures) {
+  return [
+    variations(job),
+    settings(job),
+    button("Download all", "download", () => pictures.forEach(actions.download)),
+    button("Delete all", "trash", () => removePictures(pictures), { class: "quiet danger" }),
   ];
 }
 

@@ -1,6 +1,7 @@
 // Status, remaining time and facts of a job as text.
 
 import { bytes, ordinal, seconds } from "./format.js";
+import { statusPoll } from "./status-poll.js";
 
 const PHASE_LABELS = {
   starting: "Starting",
@@ -36,6 +37,7 @@ export function statusText(job) {
 }
 
 export function remainingText(job) {
+  if (statusPoll.last === null) return "no connection to the server"; // what is known of it is old
   if (!job.eta_at || job.cancel_requested) return "";
   const left = (job.eta_at - Date.now()) / 1000;
   return left > 0.9 ? `about ${seconds(Math.max(1, Math.round(left))).replace(".0", "")}` : job.status === "PROCESSING" ? "any moment" : "";

@@ -16,7 +16,15 @@ let timer = null;
 export function startJobUpdates() {
   jobs.changed.on(assign);
   document.addEventListener("visibilitychange", assign);
-  for (const id of jobs.stored()) statusOf(id).then((job) => jobs.add(job), () => {});
+  addEventListener("storage", ({ key }) => key === "jobs" && adopt()); // another window has sent one
+  adopt();
+}
+
+/** Follows the jobs of other windows, and those from before this one was reloaded, oldest first. */
+async function adopt() {
+  const missing = jobs.stored().filter((id) => !jobs.get(id));
+  const found = await Promise.all(missing.map((id) => statusOf(id).catch((error) => [404, 410].includes(error.status) && jobs.remove(id))));
+  for (const job of found) if (job) jobs.add(job);
 }
 
 const active = () => jobs.list().filter(isActive);

@@ -38,11 +38,14 @@ export function toast(sentence, { kind = "info", action = null, stay = 6, dismis
   for (const name of ["pointerenter", "focusin"]) node.addEventListener(name, hold);
   for (const name of ["pointerleave", "focusout"]) node.addEventListener(name, () => over || wait());
   const box = place();
-  while (box.children.length >= MOST) box.firstElementChild.querySelector('[aria-label="Dismiss"]').click();
+  const [first, ...others] = [...box.children].sort((one, other) => hasAction(one) - hasAction(other));
+  if (others.length >= MOST - 1) first.querySelector('[aria-label="Dismiss"]').click(); // those that offer nothing first
   box.append(node);
   wait();
   return end;
 }
+
+const hasAction = (node) => Number(Boolean($(".toast-action", node)));
 
 /** The toast container; moved into an open modal dialog, which covers everything else. */
 function place() {

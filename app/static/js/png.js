@@ -48,8 +48,8 @@ async function inflate(data) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-function fromManifest({ prompt, negative_prompt, model_id, settings, inputs }) {
-  return typeof prompt === "string" ? { prompt, negative_prompt, model_id, settings: settings ?? {}, inputs } : null;
+function fromManifest({ prompt, negative_prompt, model_id, settings, inputs, job_id }) {
+  return typeof prompt === "string" ? { prompt, negative_prompt, model_id, settings: settings ?? {}, inputs, job_id } : null;
 }
 
 /** AUTOMATIC1111's format: prompt, `Negative prompt: …`, then `Key: value` pairs on the last line. */

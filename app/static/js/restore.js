@@ -3,19 +3,33 @@
 import { modelNamed } from "./catalog.js";
 import { $ } from "./dom.js";
 import { fillPrompt } from "./examples.js";
+import { setInputs } from "./input-image.js";
 import { setLength } from "./length.js";
 import { setLoras } from "./loras.js";
 import { toast } from "./notices.js";
 import { choose, chosen } from "./picker.js";
+import { inputsOf } from "./recipe.js";
 import { setScheduler } from "./scheduler.js";
 import { setSecondPass } from "./second-pass.js";
 import { setSeed } from "./seed.js";
 import { setSize } from "./size.js";
 import { applySteps } from "./steps.js";
 
-/** `made` has prompt, negative_prompt, model_id and settings in the API's names; absent ones are left unchanged. */
-export function useSettings(made) {
+/** `made` has prompt, negative_prompt, model_id, settings and inputs in the API's names; absent ones are left unchanged. */
+export async function useSettings(made) {
   location.hash = "#/";
+  await apply(made);
+  if (!made.inputs) return;
+  try {
+    await setInputs(await inputsOf(made), { sized: Boolean(made.settings?.width) });
+  } catch (error) {
+    await setInputs({});
+    toast(`${error.message} Choose another one with “From a picture…”.`, { kind: "error" });
+  }
+}
+
+/** Fills the form, but for its input pictures. */
+export function apply(made) {
   const { settings = {} } = made;
   const own = modelNamed(made.model_id ?? "")?.schema_url && inputOf(made);
   if (own) return useInput(made.model_id, own);
@@ -33,12 +47,7 @@ export function useSettings(made) {
   setSecondPass(settings.upscale);
   const count = $(`#count input[value="${Number(settings.num_images) || 1}"]`);
   if (count) count.checked = true;
-  fillPrompt(made.prompt ?? "");
-  const used = Object.values(made.inputs ?? {}).filter((picture) => picture?.weight !== undefined);
-  if (used.length) {
-    const models = [...new Set(used.map((picture) => picture.model ?? made.model_id))];
-    toast(`Its control and reference pictures (${models.join(", ")}) are not restored: the API reruns it with them.`);
-  }
+  fillPrompt(made.prompt ?? "", { focus: matchMedia("(pointer: fine)").matches }); // no on-screen keyboard
 }
 
 /** The input of a provider's model that made it, in the model's own words; without its files where they were uploaded. */

@@ -3,6 +3,7 @@
 import { images } from "./api.js";
 import { catalog } from "./catalog.js";
 import { $, el, say, setVars } from "./dom.js";
+import { learn } from "./favorites.js";
 import { picturesOf, showJobPanel } from "./job-panel.js";
 import { statusText } from "./job-text.js";
 import { isActive, jobs } from "./jobs.js";
@@ -16,9 +17,11 @@ import { tile } from "./tile.js";
 
 const LATEST = 18;
 const thumbnails = new Map(); // job id → its element in the strip
-let selectedId = null;
+let selectedId = null; // chosen by the user, until the next one is sent
+let stagedId = null; // on the stage otherwise
 let latest = [];
 let published = null;
+let drawn = "";
 
 export function startResults() {
   jobs.changed.on(onJobChanged);
@@ -37,14 +40,19 @@ export function startResults() {
 
 const visible = () => jobs.list().filter((job) => job.status !== "COMPLETED" || picturesOf(job).length);
 
-/** The job selected by the user, else the running one, else the newest. */
+/** The job selected by the user, else the staged one, else the running one, else the newest. */
 function selectedJob(list) {
-  return list.find((job) => job.job_id === selectedId) ?? list.find((job) => job.status === "PROCESSING") ?? list.at(-1);
+  const by = (id) => list.find((job) => job.job_id === id);
+  return by(selectedId) ?? by(stagedId) ?? list.find((job) => job.status === "PROCESSING") ?? list.at(-1);
 }
 
+/** What has ended stays large until the next one ends; only the first of a series is shown while it runs. */
 function onJobChanged(job, before) {
+  if (job && before && before !== job.status && !isActive(job)) stagedId = job.job_id;
   if (job && before === null && isActive(job)) {
     selectedId = null;
+    if (!jobs.list().some((other) => other !== job && isActive(other))) stagedId = job.job_id;
+    $("#strip").scrollTo({ left: 0 });
     if (innerWidth < 960) requestAnimationFrame(() => $("#job-panel").scrollIntoView({ block: "center", behavior: "smooth" }));
   }
   if (job && before && before !== job.status) announceEnd(job);
@@ -53,7 +61,7 @@ function onJobChanged(job, before) {
 
 function announceEnd(job) {
   if (job.status === "COMPLETED") {
-    if (job.settings.seed !== null) seedWasUsed(job.settings.seed);
+    if ((job.settings?.seed ?? null) !== null) seedWasUsed(job.settings.seed);
     announce(`Finished: ${job.prompt.slice(0, 80)}`);
     refreshLatest();
     if (document.hidden) document.title = "✓ Finished · CyberImage";
@@ -110,6 +118,7 @@ function patchThumbnail(node, job, isSelected) {
 async function refreshLatest() {
   try {
     latest = (await images({ limit: LATEST })).images;
+    learn(latest);
     renderLatest();
   } catch {
     /* the banner reports the error; the list keeps its contents */
@@ -120,18 +129,14 @@ function renderLatest() {
   const items = latest.filter((item) => !isPendingDelete(item.image_id));
   $("#latest").hidden = items.length === 0;
   const open = (item) => openLightbox(items, items.indexOf(item));
+  const shown = items.map(({ image_id: id }) => id).join();
+  if (shown === drawn) return; // pictures that are there are not drawn again
+  drawn = shown;
   $("#latest-tiles").replaceChildren(...items.map((item) => el("li", {}, tile(item, open))));
 }
 
-function onRemoval(what, ids) {
-  if (what === "deleted") {
-    for (const job of jobs.list()) {
-      if (!job.images?.some((image) => ids.includes(image.image_id))) continue;
-      job.images = job.images.filter((image) => !ids.includes(image.image_id));
-      if (!job.images.length) jobs.remove(job.job_id);
-    }
-    refreshLatest();
-  }
+function onRemoval(what) {
+  if (what !== "hidden") refreshLatest();
   renderLatest();
   render();
 }

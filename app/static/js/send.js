@@ -4,6 +4,7 @@ import { Offline, post } from "./api.js";
 import { ordinal } from "./format.js";
 import { jobs } from "./jobs.js";
 import { announce, toast } from "./notices.js";
+import { statusPoll } from "./status-poll.js";
 
 const WAITS = [700, 1500, 3000, 5000, 8000, 12_000]; // milliseconds between retries while offline
 
@@ -36,6 +37,19 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
 }
 
+/** Resolves when the server answers again, after `longest` milliseconds at the latest. */
+function serverIsBack(longest) {
+  return new Promise((resolve) => {
+    const stop = statusPoll.updated.on((status) => status && done());
+    const timer = setTimeout(() => done(), longest);
+    const done = () => {
+      stop();
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}
+
 async function retryWhileOffline(attempt, waiting) {
   for (const wait of WAITS) {
     try {
@@ -43,7 +57,7 @@ async function retryWhileOffline(attempt, waiting) {
     } catch (error) {
       if (!(error instanceof Offline)) throw error;
       waiting();
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      await serverIsBack(wait);
     }
   }
   return attempt();

@@ -2,11 +2,12 @@
 // HttpOnly cookie. The form behind the dialog keeps its input.
 
 import { ApiError, call } from "./api.js";
+import { catalog } from "./catalog.js";
 import { $, el, icon, say } from "./dom.js";
 import { announce } from "./notices.js";
 import { style } from "./router.js";
 import { pollNow } from "./status-poll.js";
-import { sessionStore } from "./storage.js";
+import { localStore, sessionStore } from "./storage.js";
 
 const MODE = document.documentElement.dataset.auth;
 const WORDS = {
@@ -102,6 +103,9 @@ function show({ signed_in: there, name, role }) {
   const keys = $('.tabs [data-view="keys"]');
   if (keys) keys.hidden = role !== "admin";
   badge.dataset.name = there ? name : "";
+  document.documentElement.dataset.signed = there ? "in" : "out";
+  say($("#generate-text"), there ? "Generate" : "Sign in to generate");
+  catalog.changed.emit(); // what depends on it is drawn anew
   badge.hidden = false;
   badge.title = there ? `Signed in as ${name}. Click to sign out.` : "Sign in";
   badge.setAttribute("aria-label", there ? `Sign out ${name}` : "Sign in");
@@ -115,6 +119,7 @@ async function signOut() {
   } catch (error) {
     return announce(error.message);
   }
-  for (const name of ["jobs", "prompt"]) sessionStore.write(name, "");
+  for (const name of ["jobs", "form", "prompts"]) localStore.write(name, "");
+  sessionStore.write("prompt", "");
   location.reload();
 }

@@ -15,14 +15,35 @@ const USUAL = 512; // pixels a side, for a model that states no size of its own
 
 const [box, free, width, height] = ["#sizes", "#free-size", "#width", "#height"].map((id) => $(id));
 let model = null;
+let picture = null; // {width, height} of the picture to start from, if there is one
+
+/** Offers the size of a picture to start from, and chooses it unless `take` is false: another one would cut it. null when
+ * there is none. */
+export function followPicture(next, take = true) {
+  const before = picture;
+  picture = next;
+  if (!model || oneSize(model) || (Boolean(before) === Boolean(next) && !next)) return;
+  const kept = checked();
+  draw();
+  const shape = (next && !before && take) || kept === "picture" ? radio("picture") : radio(kept);
+  (shape ?? box.querySelector("input"))?.click();
+  show();
+}
+
+/** The size that the server draws when it follows the picture: its own, within the model's usual area. */
+function followed() {
+  const { width: w, height: h } = picture;
+  const area = (model.defaults.width ?? USUAL) * (model.defaults.height ?? USUAL);
+  const scale = Math.min(1, Math.sqrt(area / (w * h)));
+  return fitSize(model, w * scale, h * scale);
+}
 
 /** Offers what `next` can do; keeps a shape that was chosen on purpose when it has one like it. */
 export function applySizes(next) {
   const before = box.querySelector("input")?.checked ? null : checked();
   model = next;
   $("#size-field").hidden = oneSize(model) && !model.defaults.width;
-  const presets = oneSize(model) ? [] : presetsOf(model);
-  box.replaceChildren(...presets.map(([kind, name, w, h]) => option(kind, name, w, h)));
+  const presets = draw();
   for (const [input, side] of [[width, "width"], [height, "height"]]) {
     Object.assign(input, { min: model.limits[`min_${side}`], max: model.limits[`max_${side}`], step: model.limits.multiple_of });
   }
@@ -31,7 +52,13 @@ export function applySizes(next) {
   show();
 }
 
-/** {width, height}, or {} for the model's own. */
+function draw() {
+  const presets = oneSize(model) ? [] : presetsOf(model);
+  box.replaceChildren(...presets.map(([kind, name, w, h]) => option(kind, name, w, h)));
+  return presets;
+}
+
+/** {width, height}, or {} for the model's own, or that of the picture to start from. */
 export function chosenSize() {
   const kind = checked();
   if (kind === "free") return { width: Number(width.value), height: Number(height.value) };
@@ -52,6 +79,7 @@ export function setSize(w, h) {
 function presetsOf({ defaults, limits }) {
   const base = defaults.width && defaults.height ? Math.sqrt(defaults.width * defaults.height) : Math.min(USUAL, limits.max_width);
   const own = defaults.width ? [] : [["own", "Auto", null, null]];
+  if (picture) own.unshift(["picture", "Picture", null, null]);
   const found = new Map();
   for (const [kind, name, ratio] of SHAPES) {
     const [w, h] = fitSize(model, base * Math.sqrt(ratio), base / Math.sqrt(ratio));
@@ -62,12 +90,17 @@ function presetsOf({ defaults, limits }) {
 
 function option(kind, name, w, h) {
   const input = el("input", { type: "radio", name: "size", value: kind, data: w ? { width: w, height: h } : {} });
-  return el("label", { title: w ? `${w} × ${h}` : null }, input, el("i", { class: kind, "aria-hidden": "true" }), name);
+  return el("label", { title: w ? `${w} × ${h}` : kind === "picture" ? "As the picture to start from, so that nothing of it is cut off" : null }, input, el("i", { class: kind, "aria-hidden": "true" }), name);
 }
 
 function show() {
   const isFree = checked() === "free";
   free.hidden = !isFree;
+  if (!model) return;
+  if (checked() === "picture") {
+    const [w, h] = followed();
+    return say($("#size-value"), `${w} × ${h} · as the picture`);
+  }
   const { width: w, height: h } = oneSize(model) ? model.defaults : chosenSize();
   const ratio = w && h && shape(w, h);
   say($("#size-value"), w && h ? `${w} × ${h}${ratio ? ` · ${ratio}` : ""}` : "the model’s own");

@@ -3,13 +3,22 @@
 import { retryJob } from "./actions.js";
 import { playOnHover } from "./autoplay.js";
 import { button, el, icon } from "./dom.js";
+import { heart, toggleFavorite } from "./favorites.js";
 import { STATUS_LABELS } from "./job-text.js";
+import { openWorkMenu } from "./open-work-menu.js";
 
-export const keyOf = (item) => item.image_id ?? item.job_id;
+export const keyOf = (item) => item.image_id ?? `${item.job_id} ${item.status}`;
 
-/** An <a> or a <div> that fills its parent, which reserves the space. */
+/** An <a> or a <div> that fills its parent, which reserves the space; of a picture also its quick actions. */
 export function tile(item, open) {
-  return item.image_id ? picture(item, open) : unfinished(item);
+  return item.image_id ? [picture(item, open), quickActions(item)] : [unfinished(item)];
+}
+
+/** For the mouse: by keyboard they are F, and the actions of the lightbox. */
+function quickActions(item) {
+  if (item.deleted_at) return null;
+  const more = button(null, "more", () => openWorkMenu(more, item), { class: "round small", "aria-label": "What can be done with it", "aria-haspopup": "menu", tabindex: "-1" });
+  return el("div", { class: "tile-actions" }, heart(item, { tabindex: "-1" }), more);
 }
 
 function picture(item, open) {
@@ -20,7 +29,7 @@ function picture(item, open) {
   image.addEventListener("error", () => link.classList.add("broken"), { once: true });
   const link = el(
     "a",
-    { class: "tile", href: item.url, data: { id: item.image_id } },
+    { class: "tile", href: item.url, data: { id: item.image_id }, draggable: "false" },
     image,
     item.media === "video" && el("span", { class: "chip tile-badge" }, "Video"),
     el("span", { class: "tile-words", "aria-hidden": "true" }, item.prompt),
@@ -30,6 +39,9 @@ function picture(item, open) {
     if (event.ctrlKey || event.metaKey || event.button) return; // a new tab, as with any link
     event.preventDefault();
     open(item, event);
+  });
+  link.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey && !event.altKey && !item.deleted_at) toggleFavorite(item);
   });
   if (item.media === "video") playOnHover(link, image, item);
   return link;

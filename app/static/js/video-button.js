@@ -31,12 +31,12 @@ function remoteModels() {
 
 /** A button that is visible when there is such a model. `leave` is awaited after a video of `item` was accepted. */
 export function videoButton(item, leave = () => {}, label = "Make a video") {
-  const node = button(label, "film", () => open(item, leave), { hidden: true });
+  const node = button(label, "film", () => openVideoDialog(item, leave), { hidden: true });
   videoModels().then((models) => (node.hidden = !models.length));
   return node;
 }
 
-async function open(item, leave) {
+export async function openVideoDialog(item, leave) {
   const [dialog, models] = await Promise.all([import("./video-dialog.js"), videoModels(), style("video-dialog")]);
   dialog.open(item, models, leave);
 }

@@ -4,20 +4,30 @@
 import { el } from "./dom.js";
 
 const GAP = 10;
+const HEADING = 46; // pixels above the first row of a day
 const OVERSCAN = 900; // pixels above and below the window
 const NEAR_END = 2200;
 
-/** Rows of {start, end, top, height}; `rows` are those laid out before. The last row keeps about the usual height. */
-export function layoutRows(items, width, usual, rows = []) {
+/**
+ * Rows of {start, end, top, height, heading}; `rows` are those laid out before. The last row of all, and of each day, keeps
+ * about the usual height. `heading(item)` is the text above the items that share it; a row has it where it changes.
+ */
+export function layoutRows(items, width, usual, rows = [], heading = () => null) {
   rows.pop(); // it may not have been full
   let top = rows.length ? rows.at(-1).top + rows.at(-1).height + GAP : 0;
   let start = rows.length ? rows.at(-1).end : 0;
   let sum = 0;
+  let said = start ? heading(items[start - 1]) : null;
+  let now = start < items.length ? heading(items[start]) : null;
   for (let index = start; index < items.length; index++) {
     sum += ratio(items[index]);
     const height = (width - GAP * (index - start)) / sum;
-    if (height > usual && index < items.length - 1) continue;
-    rows.push({ start, end: index + 1, top, height: Math.min(height, usual * 1.15) });
+    const next = index < items.length - 1 ? heading(items[index + 1]) : null;
+    if (height > usual && index < items.length - 1 && next === now) continue;
+    const isNew = now !== null && now !== said;
+    if (isNew) top += HEADING;
+    rows.push({ start, end: index + 1, top, height: Math.min(height, usual * 1.15), heading: isNew ? now : null });
+    [said, now] = [now, next];
     top += rows.at(-1).height + GAP;
     start = index + 1;
     sum = 0;
@@ -33,9 +43,9 @@ export class VirtualGrid {
   #nodes = new Map(); // key → <li>
   #focus = 0;
 
-  /** `make(item)` returns a tile, `key(item)` its key; `near()` is called near the end of the list. */
-  constructor(root, { make, key, near }) {
-    Object.assign(this, { root, make, key, near });
+  /** `make(item)` returns the nodes of a tile, `key(item)` its key; `near()` is called near the end of the list. */
+  constructor(root, { make, key, near, heading }) {
+    Object.assign(this, { root, make, key, near, heading });
     let asked = false;
     const later = () => {
       if (asked) return;
@@ -50,22 +60,36 @@ export class VirtualGrid {
     root.addEventListener("keydown", (event) => this.#onKeydown(event));
     root.addEventListener("focusin", (event) => {
       const index = Number(event.target.closest("li")?.dataset.index);
-      if (Number.isInteger(index)) this.#focus = index;
+      if (Number.isInteger(index) && !event.target.closest(".day")) this.#focus = index;
     });
   }
 
+  /** Shows other items; nodes of those that stay are kept, so that their pictures are not drawn again. */
   set(items) {
     this.items = items;
-    this.#nodes.forEach((node) => node.remove());
-    this.#nodes.clear();
+    const places = new Map(items.map((item, index) => [this.key(item), index]));
+    let [hadFocus, last] = [false, -1];
+    for (const node of [...this.root.children]) {
+      const key = node.key;
+      const place = places.get(key) ?? -1;
+      node.row = null;
+      if (place > last) {
+        node.dataset.index = last = place; // new ones are inserted by the places of these
+        continue;
+      }
+      hadFocus ||= node.contains(document.activeElement);
+      node.remove();
+      this.#nodes.delete(key);
+    }
     this.#focus = Math.min(this.#focus, Math.max(0, items.length - 1));
     this.#layout();
     this.draw();
+    if (hadFocus) this.focusItem(this.#focus); // that of a removed item goes to the one in its place
   }
 
   append(items) {
     this.items.push(...items);
-    this.#rows = layoutRows(this.items, this.#width, this.#usual, this.#rows);
+    this.#rows = layoutRows(this.items, this.#width, this.#usual, this.#rows, this.heading);
     this.draw();
   }
 
@@ -86,7 +110,36 @@ export class VirtualGrid {
     if (height - top - innerHeight < NEAR_END) this.near();
   }
 
+  /** The item whose tile `node` is in. */
+  itemOf(node) {
+    const index = Number(node.closest?.("li")?.dataset.index);
+    return Number.isInteger(index) ? this.items[index] : null;
+  }
+
+  /** The items whose tiles touch a rectangle, in pixels from the corner of the list, drawn or not. */
+  itemsIn(left, top, right, bottom) {
+    const found = [];
+    for (const row of this.#rows) {
+      if (row.top > bottom || row.top + row.height < top) continue;
+      let x = 0;
+      for (let index = row.start; index < row.end; index++) {
+        const width = ratio(this.items[index]) * row.height;
+        if (x <= right && x + width >= left) found.push(this.items[index]);
+        x += width + GAP;
+      }
+    }
+    return found;
+  }
+
+  #placeHeading(row, wanted) {
+    const key = `day ${row.heading} ${row.start}`;
+    const node = this.#nodes.get(key) ?? this.#insert(key, el("li", { class: "day", data: { index: row.start - 0.5 } }, el("h2", {}, row.heading)));
+    wanted.set(key, node);
+    node.style.transform = `translate(0, ${row.top - HEADING}px)`;
+  }
+
   #placeRow(row, wanted) {
+    if (row.heading) this.#placeHeading(row, wanted);
     let left = 0;
     for (let index = row.start; index < row.end; index++) {
       const item = this.items[index];
@@ -106,10 +159,15 @@ export class VirtualGrid {
   }
 
   #add(item, index) {
-    const node = el("li", { "aria-setsize": "-1" }, this.make(item));
-    this.#nodes.set(this.key(item), node);
-    const after = [...this.root.children].find((other) => Number(other.dataset.index) > index);
-    this.root.insertBefore(node, after ?? null); // reading order is the order of the items
+    return this.#insert(this.key(item), el("li", { "aria-setsize": "-1", data: { index } }, this.make(item)));
+  }
+
+  /** Reading order is the order of the items. */
+  #insert(key, node) {
+    this.#nodes.set(key, node);
+    node.key = key;
+    const after = [...this.root.children].find((other) => Number(other.dataset.index) > Number(node.dataset.index));
+    this.root.insertBefore(node, after ?? null);
     return node;
   }
 
@@ -122,7 +180,7 @@ export class VirtualGrid {
   }
 
   #layout() {
-    this.#rows = layoutRows(this.items, this.#width, this.#usual);
+    this.#rows = layoutRows(this.items, this.#width, this.#usual, [], this.heading);
   }
 
   #onKeydown(event) {

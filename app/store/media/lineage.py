@@ -13,7 +13,7 @@ from app.core.lineage import MadeFrom, made_from
 from app.core.output import Output
 from app.core.request import GenerationRequest
 from app.store.db.database import Database
-from app.store.db.schema import output_sources, outputs
+from app.store.db.schema import IN_GALLERY, output_sources, outputs
 from app.store.media.outputs import SHOWN, output_from_row
 
 MOST_GENERATIONS = 64
@@ -28,14 +28,14 @@ class LineageStore:
         """The pictures that this one was made from, directly or not, oldest first; MOST_RELATIVES at most, the nearest
         ones."""
         with self._database.read() as connection:
-            found = select(*SHOWN).where(outputs.c.id.in_(_nearest(connection, output_id)))
+            found = select(*SHOWN).where(outputs.c.id.in_(_nearest(connection, output_id)), IN_GALLERY)
             rows = connection.execute(found.order_by(outputs.c.created_at, outputs.c.id))
             return [output_from_row(row) for row in rows]
 
     def children(self, output_id: str) -> Sequence[Output]:
         """The pictures that were made directly from this one, newest first; MOST_RELATIVES at most."""
         ids = select(output_sources.c.output_id).where(output_sources.c.source_id == output_id)
-        found = select(*SHOWN).where(outputs.c.id.in_(ids))
+        found = select(*SHOWN).where(outputs.c.id.in_(ids), IN_GALLERY)
         newest = found.order_by(outputs.c.created_at.desc(), outputs.c.id.desc()).limit(MOST_RELATIVES)
         with self._database.read() as connection:
             return [output_from_row(row) for row in connection.execute(newest)]

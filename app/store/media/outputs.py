@@ -3,78 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from app.core.catalog import Media
 from app.core.output import Output
-from app.core.prompts import words_of
 from app.errors import Gone, ImageNotFound
 from app.store.db.database import Database, now
-from app.store.db.schema import NO_SEED, outputs, removals, tallies
+from app.store.db.schema import IN_GALLERY, NO_SEED, outputs, removals, tallies
+from app.store.media.filters import GalleryQuery, PictureFilter, matching, page_of
 
 IDS_PER_QUERY = 500
 SHOWN = [column for column in outputs.c if column.name != "search_text"]
-
-
-@dataclass(frozen=True)
-class GalleryQuery:
-    """Filter of a gallery page. `after`: the (created_at, id) of the last output on the previous page; `since`
-    (inclusive) and `until` (exclusive): seconds since the epoch."""
-
-    limit: int = 50
-    after: tuple[float, str] | None = None
-    model_id: str | None = None
-    media: Media | None = None
-    search: str | None = None
-    owner: str | None = None
-    since: float | None = None
-    until: float | None = None
 
 
 class OutputStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, output_id: str) -> Output:
-        """Raises ImageNotFound, or Gone if it was removed."""
+    def get(self, output_id: str, *, binned: bool = False) -> Output:
+        """Raises ImageNotFound, or Gone if it was removed, or lies in the bin; with `binned` that is no hindrance."""
         with self._database.read() as connection:
             row = connection.execute(select(*SHOWN).where(outputs.c.id == output_id)).one_or_none()
+            if row is not None and row.deleted_at is not None and not binned:
+                raise Gone("The image was deleted and lies in the bin. Restore it there to use it again.")
             if row is not None:
                 return output_from_row(row)
             if connection.scalar(select(removals.c.id).where(removals.c.id == output_id)) is not None:
                 raise Gone("The image was removed by retention or by its owner.")
         raise ImageNotFound("There is no image with this id.")
 
-    def of_job(self, job_id: str) -> list[Output]:
-        """The outputs of a job, in the order of their seeds."""
+    def many(self, ids: Sequence[str]) -> list[Output]:
+        """Those of these outputs, IDS_PER_QUERY at most, that are there and not in the bin, in the order of `ids`."""
         with self._database.read() as connection:
-            rows = connection.execute(select(*SHOWN).where(outputs.c.job_id == job_id).order_by(outputs.c.index))
+            rows = connection.execute(select(*SHOWN).where(outputs.c.id.in_(ids), IN_GALLERY))
+            found = {row.id: output_from_row(row) for row in rows}
+        return [found[each] for each in ids if each in found]
+
+    def of_job(self, job_id: str) -> list[Output]:
+        """The outputs of a job that are not in the bin, in the order of their seeds."""
+        with self._database.read() as connection:
+            of_job = select(*SHOWN).where(outputs.c.job_id == job_id, IN_GALLERY)
+            rows = connection.execute(of_job.order_by(outputs.c.index))
             return [output_from_row(row) for row in rows]
 
     def page(self, query: GalleryQuery) -> list[Output]:
-        """One page of outputs, newest first."""
-        newest_first = (outputs.c.created_at, outputs.c.id)
-        statement = select(*SHOWN).order_by(*(column.desc() for column in newest_first)).limit(query.limit)
-        if query.after is not None:
-            statement = statement.where(tuple_(*newest_first) < tuple_(*query.after))
-        if query.model_id is not None:
-            statement = statement.where(outputs.c.model_id == query.model_id)
-        if query.owner is not None:
-            statement = statement.where(outputs.c.owner == query.owner)
-        if query.media is not None:
-            statement = statement.where(outputs.c.media == query.media)
-        if query.since is not None:
-            statement = statement.where(outputs.c.created_at >= query.since)
-        if query.until is not None:
-            statement = statement.where(outputs.c.created_at < query.until)
-        for word in words_of(query.search or ""):
-            statement = statement.where(outputs.c.search_text.contains(word, autoescape=True))
+        """One page of outputs, newest first unless `sort` says else; of those in the bin the last deleted first."""
         with self._database.read() as connection:
-            return [output_from_row(row) for row in connection.execute(statement)]
+            return [output_from_row(row) for row in connection.execute(page_of(SHOWN, query))]
+
+    def count(self, query: PictureFilter) -> int:
+        """How many outputs match."""
+        counted = select(func.count()).select_from(matching([outputs.c.id], query).subquery())
+        with self._database.read() as connection:
+            return connection.scalar(counted) or 0
 
     def remove(self, output_id: str) -> None:
         """Delete an output, and record the removal so that later requests answer `gone`."""
@@ -88,7 +71,7 @@ class OutputStore:
     def mark(self, output_id: str, *, favorite: bool) -> None:
         """Set or clear the favourite flag. Raises ImageNotFound or Gone."""
         with self._database.write() as connection:
-            changes = update(outputs).where(outputs.c.id == output_id).values(favorite=favorite)
+            changes = update(outputs).where(outputs.c.id == output_id, IN_GALLERY).values(favorite=favorite)
             changed = connection.execute(changes).rowcount
         if not changed:
             self.get(output_id)
@@ -105,17 +88,22 @@ class OutputStore:
         return known & set(paths)
 
     def totals(self) -> dict[str, int]:
-        """`{"count", "bytes"}` of all published outputs."""
+        """`{"count", "bytes"}` of all published outputs that are not in the bin."""
         with self._database.read() as connection:
             return count_outputs(connection)
 
+    def bin_totals(self) -> dict[str, int]:
+        """`{"count", "bytes"}` of those in the bin."""
+        with self._database.read() as connection:
+            return count_outputs(connection, "bin")
 
-def count_outputs(connection: Connection) -> dict[str, int]:
-    row = connection.execute(_TOTALS).one()
+
+def count_outputs(connection: Connection, subject: Literal["outputs", "bin"] = "outputs") -> dict[str, int]:
+    row = connection.execute(_TOTALS, {"subject": subject}).one()
     return {"count": int(row[0] or 0), "bytes": int(row[1] or 0)}
 
 
-_TOTALS = select(func.sum(tallies.c.count), func.sum(tallies.c.bytes)).where(tallies.c.subject == "outputs")
+_TOTALS = select(func.sum(tallies.c.count), func.sum(tallies.c.bytes)).where(tallies.c.subject == bindparam("subject"))
 
 
 def output_from_row(row: Row[Any]) -> Output:

@@ -1,4 +1,5 @@
 """Retention: finds old pictures and jobs, and deletes them with a removal record, so that requests answer `gone`.
+Favourites stay, unless they lie in the bin.
 
 Finding and deleting are separate, so that a dry run finds the same. Both work in small portions: no transaction is
 long, and no query reads more of history than is deleted, apart from favourites.
@@ -10,10 +11,23 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, literal, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from app.store.db.database import Database, now
-from app.store.db.schema import ENDED, idempotency_keys, jobs, outputs, removals
+from app.store.db.schema import ENDED, IN_BIN, IN_GALLERY, idempotency_keys, jobs, outputs, removals
 from app.store.db.upsert import insert_into
 
 PORTION = 100
@@ -63,34 +77,54 @@ class RetentionStore:
             return [_JobRow(*row) for row in rows]
 
     def outputs_of(self, job_ids: Sequence[str]) -> list[OldOutput]:
-        """The pictures of these jobs, except favourites."""
+        """The pictures of these jobs, those in the bin too, except favourites."""
         with self._database.read() as connection:
-            return _outputs(connection, outputs.c.job_id.in_(job_ids))
+            return _outputs(connection, outputs.c.job_id.in_(job_ids), _COMMON)
 
     def oldest_outputs(self) -> Iterator[list[OldOutput]]:
-        """All pictures except favourites, oldest first, in portions."""
-        place = (outputs.c.created_at, outputs.c.id)
+        """All pictures that are not in the bin, except favourites, oldest first, in portions."""
+        return self._portions((outputs.c.created_at, outputs.c.id), IN_GALLERY, outputs.c.favorite.is_(False))
+
+    def binned(self, age: float = 0.0) -> Iterator[list[OldOutput]]:
+        """Pictures that were put into the bin `age` seconds ago or earlier, first deleted first, in portions."""
+        return self._portions((outputs.c.deleted_at, outputs.c.id), IN_BIN, outputs.c.deleted_at <= now() - age)
+
+    def in_bin(self, ids: Sequence[str]) -> list[OldOutput]:
+        """Those of these pictures that lie in the bin."""
+        with self._database.read() as connection:
+            return _outputs(connection, outputs.c.id.in_(ids), IN_BIN)
+
+    def _portions(
+        self, place: tuple[Column[float], Column[str]], *which: ColumnElement[bool]
+    ) -> Iterator[list[OldOutput]]:
         after: tuple[float, str] = (0.0, "")
         while True:
             with self._database.read() as connection:
                 query = select(*_OLD, *place).where(tuple_(*place) > tuple_(*map(literal, after)))
-                rows = connection.execute(query.where(_COMMON).order_by(*place).limit(PORTION)).all()
+                rows = connection.execute(query.where(*which).order_by(*place).limit(PORTION)).all()
             if not rows:
                 return
             yield [OldOutput(*row[: len(_OLD)]) for row in rows]
             after = (rows[-1][-2], rows[-1][-1])
 
     def delete(
-        self, old: Sequence[OldOutput], job_ids: Sequence[str], *, ended_before: float = 0.0, dry_run: bool = False
+        self,
+        old: Sequence[OldOutput],
+        job_ids: Sequence[str],
+        *,
+        ended_before: float = 0.0,
+        dry_run: bool = False,
+        binned: bool = False,
     ) -> Deleted:
         """Delete pictures, and those of the jobs that ended more than `ended_before` seconds ago and have none left.
 
         In one transaction, which a `dry_run` rolls back: so it reports exactly what would happen. New favourites and
-        retried jobs are kept.
+        retried jobs are kept; pictures that were `binned` too, if they were restored since.
         """
         deleted = Deleted()
         with contextlib.suppress(_RolledBack), self._database.write(durable=not dry_run) as connection:
-            deleted = _delete(connection, [each.id for each in old], job_ids, ended_before)
+            found = _outputs(connection, outputs.c.id.in_([each.id for each in old]), IN_BIN if binned else _COMMON)
+            deleted = _delete(connection, found, job_ids, ended_before)
             if dry_run:
                 raise _RolledBack
         return deleted
@@ -125,8 +159,7 @@ class _RolledBack(Exception):
     """Rolls back a dry run."""
 
 
-def _delete(connection: Connection, output_ids: Sequence[str], job_ids: Sequence[str], age: float) -> Deleted:
-    found = _outputs(connection, outputs.c.id.in_(output_ids))
+def _delete(connection: Connection, found: Sequence[OldOutput], job_ids: Sequence[str], age: float) -> Deleted:
     connection.execute(delete(outputs).where(outputs.c.id.in_([each.id for each in found])))
     _record_removals(connection, [(each.id, each.owner) for each in found], "output")
     has_pictures = exists().where(outputs.c.job_id == jobs.c.id)
@@ -138,11 +171,11 @@ def _delete(connection: Connection, output_ids: Sequence[str], job_ids: Sequence
 
 _OLD = (outputs.c.id, outputs.c.job_id, outputs.c.path, outputs.c.thumbnail_path, outputs.c.bytes, outputs.c.owner)
 _GONE = (jobs.c.id, jobs.c.client_id)
-_COMMON = outputs.c.favorite.is_(False)
+_COMMON = or_(outputs.c.favorite.is_(False), IN_BIN)
 
 
-def _outputs(connection: Connection, which: ColumnElement[bool]) -> list[OldOutput]:
-    return [OldOutput(*row) for row in connection.execute(select(*_OLD).where(which, _COMMON))]
+def _outputs(connection: Connection, *which: ColumnElement[bool]) -> list[OldOutput]:
+    return [OldOutput(*row) for row in connection.execute(select(*_OLD).where(*which))]
 
 
 def _record_removals(connection: Connection, gone: Sequence[tuple[str, str]], kind: str) -> None:

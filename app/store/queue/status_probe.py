@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select
 
 from app.store.db.database import Database
-from app.store.db.schema import PENDING, jobs, outputs
+from app.store.db.schema import IN_GALLERY, PENDING, jobs, outputs
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ _ahead = or_(_other.c.priority > jobs.c.priority, and_(_other.c.priority == jobs
 # The status as a literal, so that the partial index of pending jobs applies (see schema.py).
 _waits = and_(_other.c.status == literal_column("'PENDING'"), _other.c.lane == jobs.c.lane)
 _before = select(func.count()).select_from(_other).where(_waits, _ahead)
-_made = select(func.count()).select_from(outputs).where(outputs.c.job_id == jobs.c.id)
+_made = select(func.count()).select_from(outputs).where(outputs.c.job_id == jobs.c.id, IN_GALLERY)
 
 # Compiled once: building and compiling a statement costs more than running this one.
 _PROBE = select(

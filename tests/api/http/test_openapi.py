@@ -169,6 +169,10 @@ def answers(client, submit, worker, next_job, context):
         call("POST", "/api/jobs/{job_id}/cancel", url=f"/api/jobs/{job}/cancel")
     call("GET", "/api/jobs/{job_id}/events", url=f"/api/jobs/{done}/events")
     call("GET", "/api/jobs/{job_id}/events", url=f"/api/jobs/{done}/events", headers={"Last-Event-ID": "9" * 9})
+    source = client.post("/api/generate", json={"prompt": "x", "image": PICTURE, "settings": {"strength": 0.5}})
+    path = "/api/jobs/{job_id}/inputs/{slot}"
+    for job in (source.json.get("job_id", done), done, "unknown"):
+        call("GET", path, url=f"/api/jobs/{job}/inputs/image")
     for status in ("COMPLETED", "PENDING", "CANCELLED", "FAILED", "LOST"):
         call("GET", "/api/images", url=f"/api/images?status={status}")
     for path in ("/api/queue", "/status"):
@@ -201,6 +205,12 @@ def answers(client, submit, worker, next_job, context):
         for which in (waiting, image, "unknown"):
             call("GET", f"/api/{media}s/{{generation_id}}", url=f"/api/{media}s/{which}")
     call("GET", "/api/videos")
+    call("GET", "/api/tags")
+    kept = client.get("/api/images").json["images"][0]["image_id"]
+    for body in ({"action": "tag", "ids": [kept], "tags": ["x"]}, {"action": "delete", "filter": {}, "ids": []}):
+        call("POST", "/api/images/actions", json=body)
+    for body in ({"ids": [kept]}, {"ids": ["0" * 32]}, {}):
+        call("POST", "/api/images/zip", json=body)
     call("POST", "/api/webhooks/replicate", json={})
     call("GET", "/api/keys")
     call("POST", "/api/keys", json={"name": "x"})

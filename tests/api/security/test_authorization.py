@@ -26,7 +26,7 @@ from tests.api.security.walk import PUBLIC, code_of
 
 SOMEBODY = "0123456789abcdef" * 2
 # Parameters of paths that name nothing with an owner.
-HARMLESS = {"key_id", "filename", "model_id", "owner", "name"}
+HARMLESS = {"slot", "key_id", "filename", "model_id", "owner", "name"}
 
 
 @pytest.fixture

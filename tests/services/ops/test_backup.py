@@ -18,7 +18,7 @@ from app.services.context import AppContext, open_context
 from app.services.ops.backup import back_up, restore
 from app.store.db import snapshot
 from app.store.db.snapshot import SnapshotFailed
-from app.store.media.outputs import GalleryQuery
+from app.store.media.filters import GalleryQuery
 from app.store.queue.workers import WorkerReport
 from tests.services.ops.test_cleanup import Harness
 

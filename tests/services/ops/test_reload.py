@@ -76,6 +76,7 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
     assert {
         "access_log",
         "access_log_every",
+        "bin_days",
         "cleanup_interval_seconds",
         "disk_floor_bytes",
         "embed_metadata",

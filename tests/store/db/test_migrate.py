@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from app.errors import DatabaseTooNew
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from app.store.db.schema import metadata
+from app.store.media.filters import GalleryQuery
 from app.store.media.lineage import LineageStore
-from app.store.media.outputs import GalleryQuery
+from app.store.media.selections import SelectionStore
 from tests.store.harness import Store, an_output
 
 
@@ -97,6 +98,39 @@ def test_every_partial_index_is_built_as_it_is_declared(fresh: Callable[[], Data
     assert "priority DESC" in built["ix_jobs_model_line"]
 
 
+def take_back_the_bin(connection: Connection) -> None:
+    """What migration 0032 added."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    for trigger in ("deleted", "leaves", "enters"):
+        connection.execute(text(f"DROP TRIGGER tally_output_{trigger}" + ("" if on_sqlite else " ON outputs")))
+        if not on_sqlite:
+            connection.execute(text(f"DROP FUNCTION tally_output_{trigger}()"))
+    for index in metadata.tables["outputs"].indexes:
+        connection.execute(text(f"DROP INDEX {index.name}"))
+    for column in ("deleted_at", "deletion_id"):
+        connection.execute(text(f"ALTER TABLE outputs DROP COLUMN {column}"))
+    connection.execute(text("DROP TABLE output_tags"))
+
+
+def test_old_pictures_are_in_the_gallery_and_can_be_deleted(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    store = Store(database)
+    for _ in range(3):
+        store.submit()
+        store.complete(store.claim())
+    with database.write() as connection:
+        take_back_the_bin(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '0029'"))
+    migrate(database)
+    page = store.outputs.page(GalleryQuery())
+    assert len(page) == 3
+    SelectionStore(database).delete([page[0].id], None, "d" * 32)
+    store.outputs.remove(page[1].id)
+    assert store.outputs.totals() == {"count": 1, "bytes": 1000}
+    assert store.outputs.bin_totals() == {"count": 1, "bytes": 1000}
+
+
 def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database]) -> None:
     database = fresh()
     migrate(database)
@@ -104,6 +138,7 @@ def test_old_pictures_can_be_searched_for_as_well(fresh: Callable[[], Database])
     store.submit(prompt="ÜBER den Wolken")
     store.complete(store.claim())
     with database.write() as connection:
+        take_back_the_bin(connection)
         connection.execute(text("DROP VIEW jobs_readable"))
         connection.execute(text("ALTER TABLE outputs DROP COLUMN search_text"))
         for later in (
@@ -149,6 +184,7 @@ def test_old_pictures_know_what_they_were_made_from(fresh: Callable[[], Database
         store.complete(claim, output)
         made.append(output.id)
     with database.write() as connection:
+        take_back_the_bin(connection)
         connection.execute(text("DROP TABLE output_sources"))
         connection.execute(text("ALTER TABLE jobs DROP COLUMN traceparent"))
         connection.execute(text("ALTER TABLE webhook_deliveries DROP COLUMN traceparent"))

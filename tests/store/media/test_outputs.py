@@ -7,7 +7,7 @@ import pytest
 from app.core.output import Output
 from app.core.prompts import matches
 from app.errors import Gone, ImageNotFound
-from app.store.media.outputs import GalleryQuery
+from app.store.media.filters import GalleryQuery
 from tests.store.harness import Store, an_output
 
 

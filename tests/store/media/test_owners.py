@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.core.job import JobStatus
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
-from app.store.media.outputs import GalleryQuery
+from app.store.media.filters import GalleryQuery
 from app.store.media.owners import OwnerStore
 from app.store.media.retention import RetentionStore
 from app.store.ops.webhooks import WebhookStore

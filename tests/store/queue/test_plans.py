@@ -19,9 +19,10 @@ from app.errors import ModelUnavailable
 from app.store.db.database import Database
 from app.store.db.schema import jobs, outputs, predictions
 from app.store.db.vacuum import vacuum_and_analyze
-from app.store.media.outputs import GalleryQuery
+from app.store.media.filters import GalleryQuery
 from app.store.media.owners import OwnerStore
 from app.store.media.retention import RetentionStore
+from app.store.media.selections import SelectionStore
 from app.store.ops.webhooks import SkippedReceivers, WebhookStore
 from app.store.queue.predictions import PredictionStore
 from app.store.queue.stats import StatsStore
@@ -155,6 +156,30 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     ),
     "totals": (lambda store: store.outputs.totals(), set()),
     "gallery": (lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"))), {"ix_outputs_newest"}),
+    "gallery, oldest first": (
+        lambda store: store.outputs.page(GalleryQuery(after=(1.0, "x"), sort="oldest")),
+        {"ix_outputs_newest"},
+    ),
+    "gallery of favourites": (
+        lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), favorite=True)),
+        {"ix_outputs_favorite_newest"},
+    ),
+    "gallery of a seed": (
+        lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), seed=7)),
+        {"ix_outputs_seed_newest"},
+    ),
+    "gallery of a tag": (
+        lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), tag="sea", owner="alice")),
+        {"ix_output_tags_newest"},
+    ),
+    "bin": (lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), binned=True)), {"ix_outputs_bin"}),
+    "bin of a deletion": (
+        lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), binned=True, deletion_id="d")),
+        {"ix_outputs_deletion"},
+    ),
+    "delete many": (lambda store: SelectionStore(store.database).delete(["a", "b"], "alice", "d"), set()),
+    "restore many": (lambda store: SelectionStore(store.database).restore(["a", "b"], "alice"), set()),
+    "old in the bin": (lambda store: list(RetentionStore(store.database).binned(60)), {"ix_outputs_bin"}),
     "gallery of a model": (
         lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), model_id="demo")),
         {"ix_outputs_model_newest"},

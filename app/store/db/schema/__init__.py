@@ -16,7 +16,16 @@ from app.store.db.schema.jobs import (
     previews,
     speeds,
 )
-from app.store.db.schema.media import NO_SEED, output_sources, outputs, removals
+from app.store.db.schema.media import (
+    FAVORITE,
+    IN_BIN,
+    IN_GALLERY,
+    NO_SEED,
+    output_sources,
+    output_tags,
+    outputs,
+    removals,
+)
 from app.store.db.schema.ops import api_keys, counters, loras, periodic_tasks, secrets, tallies
 from app.store.db.schema.remote import OPEN, predictions, spending
 from app.store.db.schema.webhooks import UNDELIVERED, webhook_deliveries, webhook_pauses
@@ -32,6 +41,9 @@ from app.store.db.schema.workers import (
 
 __all__ = [
     "ENDED",
+    "FAVORITE",
+    "IN_BIN",
+    "IN_GALLERY",
     "NO_SEED",
     "OPEN",
     "PENDING",
@@ -52,6 +64,7 @@ __all__ = [
     "memory_plans",
     "metadata",
     "output_sources",
+    "output_tags",
     "outputs",
     "periodic_tasks",
     "predictions",

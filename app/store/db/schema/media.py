@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     false,
 )
 
@@ -42,12 +43,48 @@ outputs = Table(
     Column("favorite", Boolean, nullable=False, server_default=false()),  # kept by retention
     Column("owner", String(100), nullable=False, server_default=""),  # the job's client_id
     Column("search_text", Text, nullable=False, server_default=""),  # the prompt, case-folded (app.core.prompts)
+    Column("deleted_at", Double),  # since when it lies in the bin
+    Column("deletion_id", String(32)),  # of the request that put it there
     UniqueConstraint("job_id", "index"),
 )
-Index("ix_outputs_newest", outputs.c.created_at, outputs.c.id)
-Index("ix_outputs_model_newest", outputs.c.model_id, outputs.c.created_at, outputs.c.id)
-Index("ix_outputs_media_newest", outputs.c.media, outputs.c.created_at, outputs.c.id)
-Index("ix_outputs_owner_newest", outputs.c.owner, outputs.c.created_at, outputs.c.id)
+
+# The indexes of the gallery are partial, so that a page costs the same however much lies in the bin. Queries must spell
+# the condition the same way, or SQLite does not use them.
+IN_GALLERY = outputs.c.deleted_at.is_(None)
+IN_BIN = outputs.c.deleted_at.is_not(None)
+FAVORITE = outputs.c.favorite.is_(True)
+_NEWEST = (outputs.c.created_at, outputs.c.id)
+for _name, *_columns in (
+    ("ix_outputs_newest",),
+    ("ix_outputs_model_newest", outputs.c.model_id),
+    ("ix_outputs_media_newest", outputs.c.media),
+    ("ix_outputs_owner_newest", outputs.c.owner),
+    ("ix_outputs_seed_newest", outputs.c.seed),
+):
+    Index(_name, *_columns, *_NEWEST, sqlite_where=IN_GALLERY, postgresql_where=IN_GALLERY)
+_FAVORITES = and_(FAVORITE, IN_GALLERY)
+Index("ix_outputs_favorite_newest", *_NEWEST, sqlite_where=_FAVORITES, postgresql_where=_FAVORITES)
+_BIN_ORDER = (outputs.c.deleted_at, outputs.c.id)
+Index("ix_outputs_bin", *_BIN_ORDER, sqlite_where=IN_BIN, postgresql_where=IN_BIN)
+_OF_DELETION = and_(outputs.c.deletion_id.is_not(None), IN_BIN)
+Index(
+    "ix_outputs_deletion",
+    outputs.c.deletion_id,
+    *_BIN_ORDER,
+    sqlite_where=_OF_DELETION,
+    postgresql_where=_OF_DELETION,
+)
+
+# `tag` is the label without differences of case and width; `created_at` that of the picture.
+output_tags = Table(
+    "output_tags",
+    metadata,
+    Column("output_id", String(32), ForeignKey("outputs.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", String(200), primary_key=True),
+    Column("label", String(50), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+Index("ix_output_tags_newest", output_tags.c.tag, output_tags.c.created_at, output_tags.c.output_id)
 
 # The gallery pictures that an output was made from (app.core.lineage). `source_id` may be removed by now.
 output_sources = Table(

@@ -20,8 +20,8 @@ MOST_IDS_TOLD = 1000
 
 @dataclass(frozen=True)
 class Selection:
-    """`ids`, or all that match `filter` but for `excluded` ids. Pictures of others than the client `owner` are left out;
-    None leaves out none."""
+    """`ids`, or all that match `filter` but for `excluded` ids; those of the client `owner` alone, unless that is
+    None."""
 
     owner: str | None
     ids: Sequence[str] | None = None

@@ -28,7 +28,7 @@ def broken(new_service: MakeService, switch: Path) -> Service:
 def test_a_device_that_breaks_at_every_third_picture_fails_no_job(broken: Service, switch: Path) -> None:
     switch.write_text("third")
     broken.start()
-    jobs = [broken.submit(f"picture {number}", "tiny-flux", width=64, height=64) for number in range(20)]
+    jobs = [broken.submit(f"picture {number}", "tiny-flux", width=64, height=64) for number in range(10)]
     for job in jobs:
         assert broken.completed(job)["status"] == "COMPLETED"
 

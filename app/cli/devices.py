@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.config import Settings
-from app.config.acceleration import Attention
+from app.core.acceleration import Attention
 from app.core.attention import TRIED, choose_kernels
 from app.core.device_plan import DevicePlan, WorkerPlan, plan_devices
 from app.core.device_reports import DriverReport

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.config.kinds import PathText
 
-# `auto`, and the names of diffusers' attention dispatcher (a test compares them with its list).
+# Those of core/acceleration.py, which the engine imports without the settings (a test compares them).
 Attention = Literal[
     "auto",
     "native",

@@ -11,8 +11,38 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.config.acceleration import Attention, Compile
-
+# `auto`, and the names of diffusers' attention dispatcher (a test compares them with its list).
+Attention = Literal[
+    "auto",
+    "native",
+    "xformers",
+    "flex",
+    "flash",
+    "flash_varlen",
+    "_flash_3",
+    "_flash_varlen_3",
+    "sage",
+    "sage_varlen",
+    "_native_cudnn",
+    "_native_efficient",
+    "_native_flash",
+    "_native_math",
+    "_native_npu",
+    "_native_xla",
+    "_sage_qk_int8_pv_fp8_cuda",
+    "_sage_qk_int8_pv_fp8_cuda_sm90",
+    "_sage_qk_int8_pv_fp16_cuda",
+    "_sage_qk_int8_pv_fp16_triton",
+    "flash_hub",
+    "flash_varlen_hub",
+    "flash_4_hub",
+    "_flash_3_hub",
+    "_flash_3_varlen_hub",
+    "aiter_fa2_hub",
+    "sage_hub",
+    "sage_blackwell_hub",
+]
+Compile = Literal["none", "regional", "full"]
 CacheKind = Literal["none", "first-block", "taylorseer", "mag", "pyramid", "faster", "sea"]
 ATTENTION_NAMES: tuple[str, ...] = get_args(Attention)
 USUAL_ATTENTION = ("auto", "native", "xformers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.config.acceleration import Attention
+from app.core.acceleration import Attention
 
 TRIED = ("auto", "xformers")
 

@@ -15,8 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from app.config.acceleration import Attention, Compile
-from app.core.acceleration import StepCache
+from app.core.acceleration import Attention, Compile, StepCache
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.memory_plan import Offload, Plan

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from app.config import ROOT, load_settings
-from app.core.acceleration import StepCache, parse_step_cache
+from app.config import acceleration as configured
+from app.core.acceleration import ATTENTION_NAMES, Compile, StepCache, parse_step_cache
 from app.core.catalog_limits import catalog_of
 from app.core.catalog_lines import parse_model_line
 from app.core.families.lookup import FAMILIES
@@ -117,3 +120,8 @@ def test_the_documentation_lists_the_caches_of_all_pipelines():
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ") and "`" in line]
     listed = {f"{name}Pipeline": kinds.replace("`", "") for names, kinds in rows for name in names.split(", ")}
     assert listed == {name: ", ".join(kinds) for each in FAMILIES for name, kinds in each.step_caches.items()}
+
+
+def test_settings_and_lines_know_the_same_names():
+    assert get_args(configured.Attention) == ATTENTION_NAMES
+    assert get_args(configured.Compile) == get_args(Compile)

@@ -18,7 +18,7 @@ from app.core.job import Phase
 from app.core.request import GenerationRequest
 from app.core.trial import trial_request
 from app.core.tuned_profiles import Goal, Measurement, TunedOptions, choose, untuned
-from app.engines.base import Pixels
+from app.engines.base import Control, Pixels
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.tuning.candidates import single_options, together
@@ -73,6 +73,9 @@ class Deadline:
         return self.left == 0
 
 
+_UNBOUNDED = Deadline(float("inf"))  # of what everything is compared with, and of pictures to look at
+
+
 @dataclass
 class Tuner:
     """Tunes `spec` on the engine's device. `known` are measurements of an earlier run; `measured` is called with each
@@ -118,7 +121,7 @@ class Tuner:
 
     def pictures_under(self, options: TunedOptions) -> list[Pixels]:
         """The pictures of the subject under `options`, to look at."""
-        return [picture for picture, _, _ in self._draw(self._spec_of(options))]
+        return [picture for picture, _, _ in self._draw(self._spec_of(options), control=_UNBOUNDED)]
 
     def revision(self) -> str:
         return self._load(self.spec).checkpoint.revision
@@ -150,7 +153,7 @@ class Tuner:
     def measure_plain(self) -> Measurement:
         """Draw with the plain model, with which all others are compared."""
         size = self._load(self.spec).size
-        drawn = list(self._draw(self.spec, warm_up=True))
+        drawn = list(self._draw(self.spec, control=_UNBOUNDED, warm_up=True))
         self._pictures = [picture for picture, _, _ in drawn]
         self._plain_seconds = [seconds for _, seconds, _ in drawn]
         self._plain_peak = max((peak for _, _, peak in drawn if peak), default=size)
@@ -199,21 +202,26 @@ class Tuner:
         )
 
     def _draw(
-        self, spec: ModelSpec, *, beside: ModelSpec | None = None, warm_up: bool = False
+        self,
+        spec: ModelSpec,
+        *,
+        control: Control | None = None,
+        beside: ModelSpec | None = None,
+        warm_up: bool = False,
     ) -> Iterator[tuple[Pixels, float, int | None]]:
         """Each picture of the subject with its seconds, on a CPU those of the processor, and its peak of memory."""
         self._beside = []
         clock = self.clock or (time.process_time if self.device.type == "cpu" else time.perf_counter)
-        requests = self.subject.requests(spec)
+        requests, control = self.subject.requests(spec), control or self.deadline
         if warm_up:
-            self.engine.generate(spec, requests[0], self.deadline)
+            self.engine.generate(spec, requests[0], control)
         for request in requests:
             if beside is not None:
                 began = clock()
-                self.engine.generate(beside, request.model_copy(update={"model_id": beside.id}), self.deadline)
+                self.engine.generate(beside, request.model_copy(update={"model_id": beside.id}), control)
                 self._beside.append(clock() - began)
             began = clock()
-            made = self.engine.generate(spec, request, self.deadline)
+            made = self.engine.generate(spec, request, control)
             took = clock() - began
             pixels = made.images[0].pixels if made.images else made.videos[0].poster
             yield pixels, took, made.vram_peak_bytes
@@ -225,7 +233,7 @@ class Tuner:
         return self.spec.model_copy(update={"options": made, "id": f"{self.spec.id}{_CANDIDATE if chosen else ''}"})
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
-        self.engine.load(spec, self.deadline)
+        self.engine.load(spec, _UNBOUNDED if spec is self.spec else self.deadline)
         return self.engine.resident_model(spec)
 
 

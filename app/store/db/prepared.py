@@ -8,11 +8,13 @@ runs it within the same transaction. On PostgreSQL, where a round trip costs mor
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Executable
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
 
 Parameters = Mapping[str, Any]
 _Processor = Callable[[Any], Any] | None
@@ -36,12 +38,9 @@ class Prepared:
         if connection.dialect.name != "sqlite":
             return connection.execute(self._statement, parameters).all()
         compiled = self._for(connection.dialect, parameters)
-        cursor = _driver(connection).cursor()
-        try:
+        with _cursor(connection, compiled.text) as cursor:
             cursor.execute(compiled.text, compiled.values(parameters))
             return [compiled.row(row) for row in cursor.fetchall()]
-        finally:
-            cursor.close()  # an open one would keep the lock
 
     def many(self, connection: Connection, rows: Sequence[Parameters]) -> None:
         """Run it for each of `rows`, which have the same names."""
@@ -49,11 +48,8 @@ class Prepared:
             connection.execute(self._statement, rows)
             return
         compiled = self._for(connection.dialect, rows[0])
-        cursor = _driver(connection).cursor()
-        try:
+        with _cursor(connection, compiled.text) as cursor:
             cursor.executemany(compiled.text, [compiled.values(row) for row in rows])
-        finally:
-            cursor.close()
 
     def _for(self, dialect: Dialect, parameters: Parameters) -> _Compiled:
         names = tuple(parameters)
@@ -96,5 +92,15 @@ def _row_class(names: Sequence[str]) -> Any:
     return namedtuple("Row", names, rename=True)
 
 
-def _driver(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
+@contextmanager
+def _cursor(connection: Connection, text: str) -> Iterator[Any]:
+    """A cursor of the driver, whose errors are raised as SQLAlchemy's. An open one would keep the lock."""
+    cursor = connection.connection.cursor()
+    dialect = connection.dialect
+    try:
+        yield cursor
+    except dialect.dbapi.Error as error:  # type: ignore[union-attr]
+        base = dialect.dbapi.Error  # type: ignore[union-attr]
+        raise DBAPIError.instance(text, None, error, base, hide_parameters=True, dialect=dialect) from error
+    finally:
+        cursor.close()

@@ -15,7 +15,7 @@ from app.engines.tuning import tuner as tuner_module
 from app.engines.tuning.candidates import single_options, together
 from app.engines.tuning.picture_change import change, psnr, ssim
 from app.engines.tuning.tuner import Deadline, Subject, Tuner
-from app.errors import OutOfMemory
+from app.errors import Cancelled, OutOfMemory
 
 LAST, FUSED = {"vae_channels_last": True}, {"fuse_qkv": True}
 FIRST_BLOCK = {"cache": {"kind": "first-block", "threshold": 0.1}}
@@ -55,6 +55,8 @@ class Given:
         )
 
     def generate(self, spec, request, control):
+        if control.cancelled():
+            raise Cancelled
         names = self._options(spec)
         self.drawn.append(names)
         self.now += float(np.prod([self._factors.get(name, 1.0) for name in names]))
@@ -140,11 +142,18 @@ def test_out_of_time_it_says_what_is_left_and_goes_on_later():
     tuner, _, _ = tuned(engine, deadline=deadline, measured=kept.append)
     assert [next(iter(named(each))) for each in kept] == ["vae_channels_last"]
     assert tuner.skipped[0] == "fuse_qkv"
+    assert len(tuner.pictures_under(TunedOptions(fuse_qkv=True))) == 4  # to look at, though the time is over
     again = Given({"fuse_qkv": 0.8, "vae_channels_last": 0.9})
     tuner, _, best = tuned(again, known=kept)
     assert not tuner.skipped
     assert named(best) == {"fuse_qkv", "vae_channels_last"}
     assert {"vae_channels_last"} not in [set(names) for names in again.drawn]
+
+
+def test_the_plain_model_is_drawn_however_short_the_time():
+    engine = Given({})
+    _, found, best = tuned(engine, deadline=Deadline(0, clock=lambda: engine.now))
+    assert found == (best,)
 
 
 def test_a_profile_of_before_is_not_the_plain_model():

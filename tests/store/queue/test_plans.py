@@ -16,6 +16,7 @@ from sqlalchemy import event, insert
 from app.core.job import JobStatus, Phase, Progress
 from app.core.prediction import PredictionStatus, Report
 from app.errors import ModelUnavailable
+from app.store.db import prepared
 from app.store.db.database import Database
 from app.store.db.schema import jobs, outputs, predictions
 from app.store.db.vacuum import vacuum_and_analyze
@@ -56,9 +57,18 @@ def overheard(database: Database) -> Iterator[list[tuple[str, Any]]]:
         if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
             heard.append((statement, parameters))
 
+    of_prepared = prepared._Compiled.values
+
+    def note_prepared(compiled: Any, parameters: Any) -> Any:
+        values = of_prepared(compiled, parameters)
+        note(None, None, compiled.text, tuple(values))
+        return values
+
     event.listen(database.engine, "before_cursor_execute", note)
     try:
-        yield heard
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prepared._Compiled, "values", note_prepared)
+            yield heard
     finally:
         event.remove(database.engine, "before_cursor_execute", note)
 

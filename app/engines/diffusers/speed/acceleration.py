@@ -11,8 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.config.acceleration import Compile
-from app.core.acceleration import StepCache
+from app.core.acceleration import Compile, StepCache
 from app.core.catalog import ModelSpec
 from app.core.families.lookup import caches_of
 from app.core.faults import is_beyond_the_job

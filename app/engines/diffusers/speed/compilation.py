@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from app.config.acceleration import Compile
+from app.core.acceleration import Compile
 
 BACKEND = "inductor"
 # Several models, sizes and batches share one function's code. Beyond the limit torch would run it uncompiled.

@@ -222,7 +222,7 @@ def test_a_part_is_repainted_and_compared_and_painted_on(canvas: Page, studio: H
           image.onload = () => {
             const canvas = document.createElement("canvas");
             [canvas.width, canvas.height] = [image.width, image.height];
-            const context = canvas.getContext("2d");
+            const context = canvas.getContext("2d", { willReadFrequently: true });
             context.drawImage(image, 0, 0);
             const at = (x, y) => [...context.getImageData(x, y, 1, 1).data];
             resolve([image.width, image.height, at(128, 128), at(2, 2)]);

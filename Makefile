@@ -10,6 +10,7 @@
 # make docs    the generated part of the documentation
 # make lock    locks/ anew, after a change of the requirements: versions and hashes of all packages, for all platforms
 # make check-catalogue   whether the hub has the repositories of all models of the catalogue (asks the network)
+# make sbom    a bill of materials of those packages (CycloneDX), into sbom.json
 # make audit   known vulnerabilities in what CyberImage runs on (asks the network)
 
 # make stop    stop the one that runs here: what is in work finishes or goes back to the queue
@@ -33,7 +34,7 @@ DEVICE ?= gpu
 LOG_DIR ?= logs
 KIT ?= .gpu-kit
 
-.PHONY: gpu-kit clients check-catalogue run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock audit clean
+.PHONY: gpu-kit clients check-catalogue run stop reload logs build test check check-numbers check-predictions check-load lint api-test fuzz bench load soak crash chaos screenshots docs lock sbom audit clean
 
 run: .venv/run-installed
 	@$(BIN)/python run.py $(ARGS)
@@ -68,6 +69,7 @@ lint: .venv/dev-installed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/deptry app cyberimage
 
 bench: .venv/dev-installed
 	@$(BIN)/python -m bench $(ARGS)
@@ -107,6 +109,11 @@ screenshots: .venv/dev-installed .venv/browser
 lock: .venv/dev-installed
 	@$(PIP) "uv==0.13.9"
 	@$(BIN)/python -m tools.lock
+
+sbom: .venv/dev-installed
+	@$(PIP) "cyclonedx-bom==7.5.0"
+	@cat locks/run.txt locks/torch.txt locks/no-deps.txt | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
+		--mc-type application --output-reproducible -o sbom.json -
 
 audit: .venv/dev-installed
 	@$(PIP) "pip-audit==2.10.1"

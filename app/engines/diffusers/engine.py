@@ -7,12 +7,10 @@ attempt is dropped; the model too, since pipelines that continued were seen to r
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Sequence
+from contextlib import suppress
 
 import diffusers
 import huggingface_hub.utils
@@ -21,40 +19,34 @@ import transformers
 
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
-from app.core.latent_modes import LATENT_MODES
 from app.core.request import GenerationRequest
 from app.core.trial import trial_request
 from app.core.tuned_profiles import untuned
-from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels, ResidentModel
+from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, ResidentModel
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
-from app.engines.diffusers.generate.batched import BatchControl, can_merge, generate_merged
-from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES
-from app.engines.diffusers.generate.embeddings import Embedding, read_embeddings
-from app.engines.diffusers.generate.generate import generate
+from app.engines.diffusers.generate.batched import can_merge
 from app.engines.diffusers.generate.overflow import (
     NotFinite,
     SilentControl,
-    WidenedDtypes,
     default_request,
     neutral_inputs,
     overflow_error,
 )
-from app.engines.diffusers.generate.prompt_parts import reads_weights
-from app.engines.diffusers.generate.second_pass import Draw, TwoPasses, at_final_size
-from app.engines.diffusers.generate.vae_retries import VaeRetries, vae_retries
+from app.engines.diffusers.generate.second_pass import at_final_size
 from app.engines.diffusers.load import imports
 from app.engines.diffusers.load.errors import fits_in_memory, log, warn_once
 from app.engines.diffusers.load.hub import bound_hub_answers
-from app.engines.diffusers.load.offload import apply_memory_savings, pixels_of, tiled
+from app.engines.diffusers.load.offload import apply_memory_savings
 from app.engines.diffusers.load.precision import dtype_name, safer_dtype
 from app.engines.diffusers.loader import Loader
 from app.engines.diffusers.loras.cache import LoraRequest
-from app.engines.diffusers.loras.files import describe, find_lora, find_loras
+from app.engines.diffusers.loras.files import find_lora
 from app.engines.diffusers.memory.loaded import LoadedModel
 from app.engines.diffusers.memory.memory import device_name, is_gpu, memory_use, release
 from app.engines.diffusers.memory.model_cache import ModelCache
+from app.engines.diffusers.pipeline_runner import PipelineRunner, with_warnings
 from app.engines.diffusers.safety.filter import Safety
-from app.engines.diffusers.upscale.upscalers import Enlargement, Upscalers
+from app.engines.diffusers.upscale.upscalers import Upscalers
 from app.errors import ConfigurationError, CyberImageError, GenerationError, OutOfMemory, UnsupportedTask
 
 _COMPILED_STEPS = 6  # of the picture that compiles: a step cache skips the first time after three
@@ -71,9 +63,9 @@ class DiffusersEngine:
         self._loader = Loader(settings, self._device, self._model_cache, self._auxiliaries)
         self._upscalers = Upscalers(settings, self._device, self._model_cache.remove_others)
         self._safety = Safety(settings)
-        self._unbatched: set[str] = set()  # models that ran out of memory on a batch
-        self._tiles_from: dict[str, int] = {}  # models that ran out of memory decoding so many pixels
-        self._widened = WidenedDtypes()
+        self._runner = PipelineRunner(
+            settings, self._auxiliaries, self._upscalers, self._safety, self._loader.planner.killed_note
+        )
         if settings.cpu_threads:
             torch.set_num_threads(settings.cpu_threads)
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are intended
@@ -121,7 +113,7 @@ class DiffusersEngine:
 
     def merges(self, spec: ModelSpec) -> bool:
         model = self._model_cache.get(self._for_this_device(spec))
-        return model is not None and spec.id not in self._unbatched and can_merge(model)
+        return model is not None and spec.id not in self._runner.unbatched and can_merge(model)
 
     def generate_merged(
         self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
@@ -130,8 +122,10 @@ class DiffusersEngine:
         self._safety.prepare(spec)
         self._model_cache.free_ram()
         made: list[Generation] = []
-        if not fits_in_memory(lambda: made.extend(self._generate_merged(spec, requests, controls))):
-            self._unbatched.add(spec.id)
+        if not fits_in_memory(
+            lambda: made.extend(self._runner.generate_merged(self._resident(spec), requests, controls))
+        ):
+            self._runner.unbatched.add(spec.id)
             release()
             raise OutOfMemory(f"Memory on {self._device} ran out while {spec.id} ran {len(requests)} jobs in one call.")
         return [self._filtered(spec, generation) for generation in made]
@@ -209,7 +203,7 @@ class DiffusersEngine:
 
     def _load_from_disk(self, spec: ModelSpec, control: Control, request: GenerationRequest | None = None) -> None:
         largest = None if request is None else at_final_size(request, spec)
-        self._loader.load(spec, control, self._widened.of(spec), largest)
+        self._loader.load(spec, control, self._runner.widened.of(spec), largest)
         self._compile_ahead(spec, control)
 
     def _compile_ahead(self, spec: ModelSpec, control: Control) -> None:
@@ -222,7 +216,7 @@ class DiffusersEngine:
         with model.acceleration.compiling() as outcome:
             request = trial_request(spec, steps=_COMPILED_STEPS)
             with suppress(NotFinite, GenerationError, UnsupportedTask):  # a job that draws will say it
-                self._generate_loaded(spec, request, SilentControl(control), NO_INPUTS)
+                self._runner.generate(self._resident(spec), request, SilentControl(control), NO_INPUTS)
         if outcome.problem:
             log.warning("%s: it is used without compilation: %s", spec.id, outcome.problem)
         else:
@@ -244,11 +238,11 @@ class DiffusersEngine:
             if self._loader.planner.has_form_for_auxiliaries(spec):  # the next job may draw without them
                 note = _form_note(spec, self._resident(spec).load_plan.form, request)
                 self._forget(spec)
-                return _with_warnings(results[0], [note])
+                return with_warnings(results[0], [note])
             return results[0]
         log.warning("%s: memory on %s ran out", spec.id, self._device)
-        if min(self._batch_size(spec), request.num_images) > 1:
-            self._unbatched.add(spec.id)
+        if min(self._runner.batch_size(spec), request.num_images) > 1:
+            self._runner.unbatched.add(spec.id)
             release()
             if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
                 return results[0]
@@ -257,7 +251,7 @@ class DiffusersEngine:
         if made_room or saved:
             release()
             if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
-                return _with_warnings(results[0], [_smaller_note(spec, saved)] if saved else [])
+                return with_warnings(results[0], [_smaller_note(spec, saved)] if saved else [])
         return self._generate_under_smaller_plans(spec, request, control, inputs)
 
     def _generate_under_smaller_plans(
@@ -270,7 +264,7 @@ class DiffusersEngine:
             self._model_cache.remove(spec.id)
             release()
             if fits_in_memory(lambda: results.append(self._generate_finite(spec, request, control, inputs))):
-                return _with_warnings(results[0], [self._smaller_plan_note(spec)])
+                return with_warnings(results[0], [self._smaller_plan_note(spec)])
         self._forget(spec)
         raise OutOfMemory(
             f"Memory on {self._device} ran out while {spec.id} was drawing."
@@ -291,9 +285,6 @@ class DiffusersEngine:
         self._loader.planner.forget(spec)
         release()
 
-    def _batch_size(self, spec: ModelSpec) -> int:
-        return 1 if spec.id in self._unbatched else self._settings.images_per_batch
-
     def _save_memory(self, spec: ModelSpec) -> str:
         model = self._model_cache.get(spec)
         if model is None:
@@ -313,7 +304,7 @@ class DiffusersEngine:
         helps."""
         self._load(spec, control, request)
         try:
-            return self._generate_loaded(spec, request, control, inputs)
+            return self._runner.generate(self._resident(spec), request, control, inputs)
         except NotFinite:
             dtype = self._dtype_of(spec)
         wider = safer_dtype(dtype, self._device)
@@ -329,7 +320,9 @@ class DiffusersEngine:
     ) -> bool:
         """Whether the model overflows also with default settings, keeping only prompt, seed and size of `request`."""
         try:
-            self._generate_loaded(spec, default_request(spec, request), SilentControl(control), neutral_inputs(inputs))
+            self._runner.generate(
+                self._resident(spec), default_request(spec, request), SilentControl(control), neutral_inputs(inputs)
+            )
         except NotFinite:
             return True
         except GenerationError as error:
@@ -342,111 +335,14 @@ class DiffusersEngine:
         """Generate in `dtype`, and keep it if that succeeds; else the next job loads the configured dtype."""
         self._model_cache.remove(spec.id)
         try:
-            with self._widened.trying(spec, dtype):
+            with self._runner.widened.trying(spec, dtype):
                 self._load_from_disk(spec, control, request)
-                return self._generate_loaded(spec, request, control, inputs)
+                return self._runner.generate(self._resident(spec), request, control, inputs)
         except NotFinite:
             raise overflow_error(spec, request, dtype, model_draws=False) from None
         finally:
-            if self._widened.of(spec) is not dtype:  # it did not help
+            if self._runner.widened.of(spec) is not dtype:  # it did not help
                 self._model_cache.remove(spec.id)
-
-    def _generate_loaded(
-        self, spec: ModelSpec, request: GenerationRequest, control: Control, inputs: Inputs
-    ) -> Generation:
-        model = self._resident(spec)
-        loras = find_loras(request, self._settings, control) if request.loras else ()
-        named = request.embeddings if reads_weights(model.pipeline) else ()
-        embeddings = read_embeddings(named, self._settings.embeddings_dir)
-        auxiliaries = self._auxiliaries.of(model, request, control) if request.pictures else NO_AUXILIARIES
-        with (
-            _applied(model, loras),
-            model.acceleration.running(changed=bool(loras or auxiliaries), with_loras=bool(loras)),
-            self._vae_of(model, at_final_size(request, spec)) as vae,
-        ):
-            draw = partial(generate, model, auxiliaries=auxiliaries, embeddings=embeddings)
-            try:
-                generation = self._drawn(draw, model, request, control, inputs)
-            except PartlyDrawn as stopped:
-                made = _with_embeddings(embeddings, stopped.generation)
-                raise PartlyDrawn(self._described(spec, request, made, loras, vae)) from None
-        generation = dataclasses.replace(generation, encodings=model.prompts.take_counts())
-        return self._described(spec, request, _with_embeddings(embeddings, generation), loras, vae)
-
-    def _drawn(
-        self, draw: Draw, model: LoadedModel, request: GenerationRequest, control: Control, inputs: Inputs
-    ) -> Generation:
-        spec, second = model.spec, request.upscale
-        batch_size, previews = self._batch_size(spec), self._previews(spec)
-        if second is None:
-            return draw(request, control, inputs, previews=previews, batch_size=batch_size)
-        if second.model in LATENT_MODES:
-            passes = TwoPasses(partial(draw, previews=previews), model.pipeline, spec, second, _no_pixels)
-            return passes.generate(request, control, inputs)
-        upscaler, upscalers = self._settings.upscaler_of(second.model), self._upscalers
-
-        def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-            return upscalers.enlarge(upscaler, pixels, size, Enlargement(SilentControl(control), 1))
-
-        with upscalers.beside(spec):
-            upscalers.load(upscaler, control)  # before anything is drawn: it may have to be downloaded, or be missing
-            passes = TwoPasses(partial(draw, previews=previews), model.pipeline, spec, second, enlarge)
-            made = passes.generate(request, control, inputs)
-            return upscalers.with_versions(made, upscaler)
-
-    def _described(
-        self,
-        spec: ModelSpec,
-        request: GenerationRequest,
-        made: Generation,
-        loras: Sequence[LoraRequest],
-        vae: VaeRetries,
-    ) -> Generation:
-        return _with_loras(loras, _with_warnings(made, self._change_warnings(spec, request, vae)))
-
-    @contextmanager
-    def _vae_of(self, model: LoadedModel, request: GenerationRequest) -> Iterator[VaeRetries]:
-        """Have the VAE decode pictures of a size that it once ran out of memory at in tiles, and smaller ones as ever:
-        they stay bit-identical."""
-        pipeline, model_id = model.pipeline, model.spec.id
-        size, most = pixels_of(pipeline, request), self._tiles_from.get(model_id, sys.maxsize)
-        with tiled(pipeline, size >= most), vae_retries(pipeline, widens=model.load_plan.whole_parts) as retries:
-            yield retries
-        if retries.tiled:
-            self._tiles_from[model_id] = min(size, most)
-        retries.tiled |= size >= most
-
-    def _change_warnings(self, spec: ModelSpec, request: GenerationRequest, vae: VaeRetries) -> Sequence[str]:
-        """Warnings for changes to `spec` made by earlier jobs' failures that affect the image of `request`."""
-        warnings: list[str] = []
-        if (wider := self._widened.of(spec)) is not None:
-            warnings.append(f"{spec.id} overflows in its configured precision; it was run in {dtype_name(wider)}.")
-        if note := self._loader.planner.killed_note(spec):
-            warnings.append(note)
-        if vae.widened:
-            warnings.append(f"The VAE of {spec.id} overflows in {dtype_name(self._dtype_of(spec))}; it used float32.")
-        if vae.tiled:
-            warnings.append(f"Memory ran short, so {spec.id} decodes pictures of this size in tiles.")
-        if spec.id in self._unbatched and min(self._settings.images_per_batch, request.num_images) > 1:
-            warnings.append(f"Memory ran short, so {spec.id} draws one picture at a time.")
-        return warnings
-
-    def _generate_merged(
-        self, spec: ModelSpec, requests: Sequence[GenerationRequest], controls: Sequence[Control]
-    ) -> Sequence[Generation]:
-        model = self._resident(spec)
-        loras = find_loras(requests[0], self._settings, BatchControl(controls)) if requests[0].loras else ()
-        try:
-            with (
-                _applied(model, loras),
-                model.acceleration.running(changed=bool(loras), with_loras=bool(loras)),
-                self._vae_of(model, requests[0]) as vae,
-            ):
-                made = generate_merged(model, requests, controls, previews=self._previews(spec))
-        except NotFinite:
-            raise GenerationError(f"{spec.id} returned NaN or infinity for at least one of the merged jobs.") from None
-        changes = self._change_warnings(spec, requests[0], vae)
-        return [_with_loras(loras, _with_warnings(generation, changes)) for generation in made]
 
     def _filtered(self, spec: ModelSpec, generation: Generation) -> Generation | CyberImageError:
         try:
@@ -460,46 +356,9 @@ class DiffusersEngine:
             raise GenerationError(f"{spec.id} is not loaded.")
         return model
 
-    def _previews(self, spec: ModelSpec) -> bool:
-        return self._settings.previews and self._safety.allows_previews(spec)
-
     def _dtype_of(self, spec: ModelSpec) -> torch.dtype:
         model = self._model_cache.get(spec)
         return torch.float32 if model is None else model.dtype
-
-
-@contextmanager
-def _applied(model: LoadedModel, loras: Sequence[LoraRequest]) -> Iterator[None]:
-    if not loras:
-        yield
-        return
-    with model.loras.applied(loras) as of_text_encoders:
-        model.prompts.variant = of_text_encoders
-        try:
-            yield
-        finally:
-            model.prompts.variant = ()
-
-
-def _with_loras(loras: Sequence[LoraRequest], generation: Generation) -> Generation:
-    if not loras:
-        return generation
-    return dataclasses.replace(generation, effective={**generation.effective, "loras": describe(loras)})
-
-
-def _with_embeddings(embeddings: Sequence[Embedding], generation: Generation) -> Generation:
-    if not embeddings:
-        return generation
-    used = [{"id": each.name, "revision": each.revision} for each in embeddings]
-    return dataclasses.replace(generation, effective={**generation.effective, "embeddings": used})
-
-
-def _with_warnings(generation: Generation, changes: Sequence[str]) -> Generation:
-    return dataclasses.replace(generation, warnings=(*generation.warnings, *changes)) if changes else generation
-
-
-def _no_pixels(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    raise GenerationError("Latents are enlarged, not pixels.")
 
 
 def _form_note(spec: ModelSpec, form: str, request: GenerationRequest) -> str:

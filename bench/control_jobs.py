@@ -37,7 +37,7 @@ _SCHEDULERS = {
     "sdxl": ("euler", "dpmpp_2m_sde", "dpm2_a", "deis"),
     "flux": ("dpmpp_2m", "unipc", "lcm"),
 }
-_UPSCALERS = ("lanczos", "drawings-x2", "sharper")
+_UPSCALERS = ("lanczos", "drawings-x2", "sharper", "latent")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from bench.soak import ENDED, report
 
 AHEAD = 6  # jobs in line at a time
 UNLOAD_EVERY = 100  # jobs, on average
-LOOKS = 50
+LOOKS = 50  # at the memory
 
 
 @dataclass
@@ -61,6 +61,8 @@ def main() -> int:
     print(f"pictures that another job changed: {dict(outcome.changed) or 'none'}")
     for fault, times in outcome.faults.items():
         print(f"{times} x {fault}")
+    for role, seen in watch.seen.items():
+        print(f"{role}, MB over time: {' '.join(f'{size / 2**20:.0f}' for _, size in seen[:: max(1, LOOKS // 10)])}")
     return 0 if report(watch) and set(outcome.ended) == {"COMPLETED"} and not outcome.changed else 1
 
 

@@ -20,7 +20,7 @@ api = blueprint("preprocess", "generate")
 
 class PreprocessBody(Body):
     image: str = Field(description=PICTURE)
-    processor: Processor = Field(description="One that needs no weights: canny, tile or none.")
+    processor: Processor = Field(description="One that needs no weights: canny, lineart, tile or none.")
 
 
 @api.post(

@@ -62,9 +62,8 @@ class AuxiliaryLoader:
         wanted = {} if request is None or not request.pictures else self._wanted(request)
         specs = {spec.id: spec for spec in wanted.values()}
         missing = [spec for spec in specs.values() if not self._is_resident(spec, dtype)]
-        files = [locate_auxiliary(spec, self._settings, control) for spec in missing]
-        here = frozenset(specs) - {spec.id for spec in missing}
-        return Beside(sum(bytes_at(each, dtype) for each in files), here)
+        needed = [bytes_at(spec, locate_auxiliary(spec, self._settings, control), dtype) for spec in missing]
+        return Beside(sum(needed), frozenset(specs) - {spec.id for spec in missing})
 
     def _wanted(self, request: GenerationRequest) -> Mapping[str, ModelSpec]:
         """By their ids, detectors by their processors' names."""
@@ -109,7 +108,7 @@ class AuxiliaryLoader:
         control.report(Phase.LOADING)
         if control.cancelled():
             raise Cancelled
-        needed = bytes_at(files, dtype)
+        needed = bytes_at(spec, files, dtype)
         self._model_cache.make_room(spec.id, needed, beside=beside, draws=False)
         parts = load_auxiliary(spec, files, dtype)
         model = LoadedModel(

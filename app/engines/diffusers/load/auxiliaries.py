@@ -97,9 +97,10 @@ def revision_of(files: AuxiliaryFiles) -> str:
     return f"{own}, {fingerprint(others[0].parent, others)}" if others else own
 
 
-def bytes_at(files: AuxiliaryFiles, dtype: torch.dtype) -> int:
-    """The size of the weights in memory in this precision. Raises ModelUnavailable for a damaged file."""
-    return count_tensors(list(files.weights)).bytes_at(dtype.itemsize)
+def bytes_at(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> int:
+    """The size of the weights in memory, beside a model of `dtype`. Raises ModelUnavailable for a damaged file."""
+    own = torch.float32 if spec.options.kind == "detector" else dtype
+    return count_tensors(list(files.weights)).bytes_at(own.itemsize)
 
 
 def load_auxiliary(spec: ModelSpec, files: AuxiliaryFiles, dtype: torch.dtype) -> AuxiliaryParts:

@@ -55,7 +55,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "redux": ("flux", {"pictures": (ref("reference", "redux", weight=0.5),)}),
     "flux scheduler": ("flux", {"scheduler": "unipc", "shift": 3.0}),
 }
-UNLOAD = ("unload sd15", "unload net", "unload look")
 Draw = Callable[[str, DiffusersEngine], bytes]
 
 
@@ -111,11 +110,21 @@ def test_each_control_has_an_effect(alone) -> None:
     assert len(set(alone.values())) == len(KINDS)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(order=st.lists(st.sampled_from([*KINDS, *UNLOAD]), min_size=4, max_size=8))
-def test_each_job_draws_what_it_draws_alone(order: list[str], alone, shared, draw) -> None:
+OF_MODEL = {model: [kind for kind, (its, _) in KINDS.items() if its == model] for model in ("sd15", "flux")}
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    first=st.permutations(OF_MODEL["sd15"]),
+    unloaded=st.sampled_from(["sd15", "net", "look", ""]),
+    again=st.permutations(OF_MODEL["sd15"]).map(lambda kinds: kinds[:4]),
+    other=st.permutations(OF_MODEL["flux"]),
+)
+def test_each_job_draws_what_it_draws_alone(first, unloaded, again, other, alone, shared, draw) -> None:
+    """All kinds in any order while the model stays, then after one of the models was unloaded, then after a swap."""
+    order = [*first, f"unload {unloaded}", *again, *other]
     for place, kind in enumerate(order):
-        if kind in UNLOAD:
-            shared.unload(kind.removeprefix("unload "))
-        else:
+        if kind in KINDS:
             assert draw(kind, shared) == alone[kind], order[: place + 1]
+        else:
+            shared.unload(unloaded)

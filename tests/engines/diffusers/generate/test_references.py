@@ -241,7 +241,7 @@ def test_an_adapter_without_its_encoder_is_refused(drawing, adapters, tmp_path, 
     lone.mkdir()
     (lone / "adapter.safetensors").write_bytes((adapters["sd15"] / "adapter.safetensors").read_bytes())
     engine = DiffusersEngine(replace(drawing._settings, auxiliaries={"lone": adapter_spec(lone, "sd15")}))
-    with pytest.raises(InputModelUnavailable, match="image encoder is missing"):
+    with pytest.raises(InputModelUnavailable, match="the model image_encoder is missing"):
         engine.generate(spec_of("sd15"), request_for(ask, ref("lone")), Recorder(), inputs_of(1))
     clip_encoder().save_pretrained(tmp_path / "elsewhere")
     apart = adapter_spec(lone, "sd15")

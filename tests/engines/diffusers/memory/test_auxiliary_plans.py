@@ -118,7 +118,7 @@ def test_what_fits_under_no_plan_is_refused_before_anything_is_loaded(beside, gp
 
 def test_missing_files_end_the_job_before_the_model_is_loaded(beside, gpu, monkeypatch):
     gpu.total = 10**12
-    monkeypatch.setattr(auxiliaries_module, "_files_in", lambda *_: None)
+    monkeypatch.setattr(auxiliaries_module, "files_in", lambda *_: None)
     with pytest.raises(auxiliaries_module.InputModelUnavailable, match="edges cannot be used"):
         beside.load()
     assert gpu.asked == []

@@ -93,7 +93,7 @@ def test_shared_parts_are_counted_once(engine, spec_of, other, pipeline):
 
 def test_only_what_is_not_there_yet_needs_room(engine, spec_of, other, monkeypatch):
     asked = []
-    monkeypatch.setattr(engine._model_cache, "make_room", lambda _, needed, **__: asked.append(needed) or 10**12)
+    monkeypatch.setattr(engine._model_cache, "make_room", lambda _, needed, *__, **___: asked.append(needed) or 10**12)
     for spec in (spec_of("flux"), spec_of(other)):
         engine.load(spec, Recorder())
     weights = engine._model_cache.get(spec_of(other)).checkpoint.weights

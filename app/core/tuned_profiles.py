@@ -100,6 +100,7 @@ def untuned(spec: ModelSpec) -> ModelSpec:
     """`spec` without the options of its profile."""
     usual: dict[str, Any] = {name: ModelOptions.model_fields[name].default for name in spec.tuned}
     options = spec.options.model_copy(update=usual)
+    options.model_fields_set.difference_update(spec.tuned)  # its line says nothing of them
     return spec.model_copy(update={"options": options, "tuned": (), "tuned_for": ""})
 
 

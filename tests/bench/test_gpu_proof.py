@@ -21,7 +21,6 @@ WITHOUT = (
         "spandrel",
         "einops",
         "standardwebhooks",
-        "pynvml",
         "concurrent_log_handler",
     ),
 )

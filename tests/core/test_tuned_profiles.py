@@ -36,6 +36,7 @@ def test_a_profile_fills_in_what_the_line_leaves_out():
     assert (made.options.compile, made.options.fuse_qkv, made.options.cache.kind) == ("none", True, "pyramid")
     assert (made.tuned, made.tuned_for) == (("cache", "fuse_qkv"), "cpu")
     assert untuned(made).options == spec.options
+    assert untuned(made).options.model_fields_set == {"compile"}  # so that it can be tuned again
 
 
 def test_a_profile_of_another_repository_is_none():

@@ -20,8 +20,8 @@ MOST_IDS_TOLD = 1000
 
 @dataclass(frozen=True)
 class Selection:
-    """`ids`, or all that match `filter` but for `excluded` ids. `owner` is the only client_id whose pictures are touched;
-    None = all."""
+    """`ids`, or all that match `filter` but for `excluded` ids. `owner` is the only client_id whose pictures are
+    touched; None = all."""
 
     owner: str | None
     ids: Sequence[str] | None = None

@@ -235,13 +235,13 @@ def test_back_returns_to_the_place_in_the_gallery(new_page: Callable[..., Page],
     page = new_page(f"{crowded.url}/#/gallery")
     expect(pictures(page).first).to_be_visible()
     page.evaluate("scrollTo(0, 1800)")
-    page.wait_for_function("scrollY === 1800")
+    wait_until(lambda: page.evaluate("scrollY") == 1800, "it did not scroll")
     page.locator(".tabs a", has_text="Queue").click()
     expect(page.locator("#queue-title")).to_be_visible()
     assert page.evaluate("scrollY") == 0
     page.go_back()
     expect(page.locator("#gallery-title")).to_be_attached()
-    page.wait_for_function("scrollY === 1800")
+    wait_until(lambda: page.evaluate("scrollY") == 1800, "the place is lost")
 
 
 def test_a_reload_in_the_lightbox_shows_the_picture_again_and_back_works(page: Page, studio: Harness):

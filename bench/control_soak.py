@@ -35,12 +35,14 @@ LOOKS = 50  # at the memory
 
 @dataclass
 class Outcome:
-    """Jobs by how they ended, by the controls that were in them, and those whose pixels were others than alone."""
+    """Jobs by how they ended, by the controls that were in them, and those whose pixels were others than alone. `busy`:
+    answers 503, which a client repeats."""
 
     ended: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    busy: Counter[str] = field(default_factory=Counter)
     unloads: int = 0
 
 
@@ -58,6 +60,7 @@ def main() -> int:
             outcome = run(client, list(zip(chosen, alone, strict=True)), asked.minutes * 60, asked.seed, watch)
     print(f"\njobs, by how they ended: {dict(outcome.ended)}; all models were unloaded {outcome.unloads} times")
     print(f"controls in them: {dict(outcome.kinds)}")
+    print(f"answers 503, by their codes: {dict(outcome.busy) or 'none'}")
     print(f"pictures that another job changed: {dict(outcome.changed) or 'none'}")
     for fault, times in outcome.faults.items():
         print(f"{times} x {fault}")
@@ -88,12 +91,12 @@ def run(
     while time.monotonic() - began < seconds or waiting:
         while len(waiting) < AHEAD and time.monotonic() - began < seconds:
             recipe, pixels = order.choice(known)
-            answer = client.post("/api/generate", json=recipe.body).raise_for_status()
+            answer = _asked(client, "POST", "/api/generate", outcome, recipe.body)
             waiting.append((answer.json()["job_id"], recipe, pixels))
         if _settle(client, *waiting[0], outcome):
             waiting.popleft()
             if order.random() < 1 / UNLOAD_EVERY:
-                client.post("/api/v1/models/unload", json={}).raise_for_status()
+                _asked(client, "POST", "/api/v1/models/unload", outcome, {})
                 outcome.unloads += 1
         else:
             time.sleep(0.02)
@@ -102,15 +105,23 @@ def run(
     return outcome
 
 
+def _asked(client: httpx.Client, method: str, url: str, outcome: Outcome, body: object = None) -> httpx.Response:
+    """The answer, asked for again while the server says that it is busy (503), which is counted."""
+    while (answer := client.request(method, url, json=body)).status_code == 503:
+        outcome.busy[answer.json().get("code", "")] += 1
+        time.sleep(int(answer.headers.get("Retry-After", 1)))
+    return answer.raise_for_status()
+
+
 def _settle(client: httpx.Client, job_id: str, recipe: Recipe, pixels: bytes, outcome: Outcome) -> bool:
     """Count the job if it has ended."""
-    seen = client.get(f"/api/status/{job_id}").raise_for_status().json()
+    seen = _asked(client, "GET", f"/api/status/{job_id}", outcome).json()
     if seen["status"] not in ENDED:
         return False
     outcome.ended[seen["status"]] += 1
     outcome.kinds.update(recipe.kinds or ["none"])
     if seen["status"] == "COMPLETED":
-        content = client.get(seen["images"][0]["url"]).raise_for_status().content
+        content = _asked(client, "GET", seen["images"][0]["url"], outcome).content
         if pixels_of(content) != pixels:
             outcome.changed[recipe.name] += 1
     else:

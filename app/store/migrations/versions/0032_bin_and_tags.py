@@ -85,5 +85,6 @@ def _create_on_sqlite(name: str, when: str, condition: str, what: dict[str, str]
 
 def _create_on_postgresql(name: str, when: str, condition: str, what: dict[str, str]) -> None:
     add = ADD.format(shard="pg_backend_pid() % 64", **what)
-    op.execute(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {add} RETURN NULL; END $$")
+    # A copy of an older version that was loaded over a newer one leaves functions behind.
+    op.execute(f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {add} RETURN NULL; END $$")
     op.execute(f"CREATE TRIGGER {name} {when} FOR EACH ROW {condition} EXECUTE FUNCTION {name}()")

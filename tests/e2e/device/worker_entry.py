@@ -44,18 +44,18 @@ def make_factories(settings: Any) -> Any:
 
 def patched(made: Any) -> Any:
     """The engine, whose pipelines raise as the switch says."""
-    from app.engines.diffusers import engine
+    from app.engines.diffusers import pipeline_runner
 
-    if not hasattr(engine, "drawn"):
-        engine.drawn, draw = 0, engine.generate  # type: ignore[attr-defined]
+    if not hasattr(pipeline_runner, "drawn"):
+        pipeline_runner.drawn, draw = 0, pipeline_runner.generate  # type: ignore[attr-defined]
 
         def generate(*arguments: Any, **named: Any) -> Any:
-            engine.drawn += 1  # type: ignore[attr-defined]
-            if switch() == "dead" or (switch() == "third" and engine.drawn > 2):  # type: ignore[attr-defined]
+            pipeline_runner.drawn += 1  # type: ignore[attr-defined]
+            if switch() == "dead" or (switch() == "third" and pipeline_runner.drawn > 2):  # type: ignore[attr-defined]
                 raise RuntimeError(TEXT)
             return draw(*arguments, **named)
 
-        engine.generate = generate
+        pipeline_runner.generate = generate
     return made
 
 

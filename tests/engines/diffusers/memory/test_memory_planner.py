@@ -14,6 +14,7 @@ from transformers import CLIPTextModel, T5EncoderModel
 from app.core import memory_parts
 from app.core.memory_plan import Room
 from app.engines.diffusers import engine as engine_module
+from app.engines.diffusers import pipeline_runner
 from app.engines.diffusers import loader as loader_module
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import build as build_module
@@ -199,7 +200,7 @@ def test_the_last_plan_ends_it(engine, spec_of, short):
 @pytest.fixture
 def draws_with(monkeypatch):
     """Memory that runs out while drawing unless the plan is `enough`; the plans that were tried."""
-    tried, real = [], engine_module.generate
+    tried, real = [], pipeline_runner.generate
 
     def start(enough):
         def draw(model, *arguments, **options):
@@ -208,7 +209,7 @@ def draws_with(monkeypatch):
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return real(model, *arguments, **options)
 
-        monkeypatch.setattr(engine_module, "generate", draw)
+        monkeypatch.setattr(pipeline_runner, "generate", draw)
         return tried
 
     return start

@@ -129,6 +129,7 @@ def test_a_cache_that_its_family_cannot_use_is_left_out(spec_of, draw, caplog):
     assert "the step cache is left out: StableDiffusionPipeline cannot use the step cache first-block" in caplog.text
 
 
-def test_mag_needs_ratios_where_none_are_known(spec_of, draw, caplog):
+def test_mag_needs_ratios_where_none_are_known(built, spec_of, draw, caplog):
+    built("flux2-klein")
     draw(spec_of("flux2-klein", cache={"kind": "mag"}))
     assert "mag needs the ratios of the model in its option cache" in caplog.text

@@ -14,8 +14,8 @@ from transformers import CLIPTextModel, T5EncoderModel
 from app.core import memory_parts
 from app.core.memory_plan import Room
 from app.engines.diffusers import engine as engine_module
-from app.engines.diffusers import pipeline_runner
 from app.engines.diffusers import loader as loader_module
+from app.engines.diffusers import pipeline_runner
 from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.load import build as build_module
 from app.engines.diffusers.load import parts as parts_module

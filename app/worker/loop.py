@@ -199,7 +199,7 @@ class Worker:
             return False
         if claim is None:
             return False
-        claims = [claim, *self._claim_batch(claim)]
+        claims = [claim, *self._claim_to_merge(claim)]
         for each in claims:
             log.info("Claimed, attempt %s: %s", each.attempt, each.request.model_id, extra={"job_id": each.job_id})
         failpoint("after_claim")
@@ -213,14 +213,14 @@ class Worker:
             self._executor.submit(lambda: self._run(claims))
         return True
 
-    def _claim_batch(self, claim: Claim) -> Sequence[Claim]:
+    def _claim_to_merge(self, claim: Claim) -> Sequence[Claim]:
         """Jobs to merge into one call with `claim`. None while the model is not in memory: the job that loads it runs
         alone."""
         most = self._context.settings.merge_jobs
         if most == 1 or claim.request.model_id not in _ready_ids(self._resident) or not self._runner.may_merge(claim):
             return ()
         try:
-            return self._context.claims.claim_batch(claim, most - 1)
+            return self._context.claims.claim_to_merge(claim, most - 1)
         except DatabaseUnavailable as error:  # if they were claimed nevertheless, their leases expire
             database_faults.add(log, logging.WARNING, "Cannot claim jobs to merge: %s", error.detail)
             return ()

@@ -24,7 +24,7 @@ from app.core.trial import trial_request
 from app.core.tuned_profiles import untuned
 from app.engines.base import NO_INPUTS, Control, EngineSettings, Generation, Inputs, PartlyDrawn, ResidentModel
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
-from app.engines.diffusers.generate.batched import can_merge
+from app.engines.diffusers.generate.merged import can_merge
 from app.engines.diffusers.generate.overflow import (
     NotFinite,
     SilentControl,

@@ -13,10 +13,10 @@ from app.core.latent_modes import LATENT_MODES
 from app.core.request import GenerationRequest
 from app.engines.base import Control, EngineSettings, Generation, Inputs, PartlyDrawn, Pixels
 from app.engines.diffusers.auxiliary_loader import AuxiliaryLoader
-from app.engines.diffusers.generate.batched import BatchControl, generate_merged
-from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES
+from app.engines.diffusers.generate.control_pictures import NO_AUXILIARIES
 from app.engines.diffusers.generate.embeddings import Embedding, read_embeddings
 from app.engines.diffusers.generate.generate import generate
+from app.engines.diffusers.generate.merged import MergedControl, generate_merged
 from app.engines.diffusers.generate.overflow import NotFinite, SilentControl, WidenedDtypes
 from app.engines.diffusers.generate.prompt_parts import reads_weights
 from app.engines.diffusers.generate.second_pass import Draw, TwoPasses, at_final_size
@@ -141,7 +141,7 @@ class PipelineRunner:
     ) -> Sequence[Generation]:
         """Requests with equal settings in one call."""
         spec = model.spec
-        loras = find_loras(requests[0], self._settings, BatchControl(controls)) if requests[0].loras else ()
+        loras = find_loras(requests[0], self._settings, MergedControl(controls)) if requests[0].loras else ()
         try:
             with (
                 _applied(model, loras),

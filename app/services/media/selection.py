@@ -85,7 +85,7 @@ def _change(
 ) -> Sequence[str]:
     store = context.selections
     if action == "delete":
-        return store.delete(ids, owner, str(deletion_id))
+        return store.move_to_bin(ids, owner, str(deletion_id))
     if action == "restore":
         return store.restore(ids, owner)
     if action == "purge":

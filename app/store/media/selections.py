@@ -46,7 +46,7 @@ class SelectionStore:
         with self._database.read() as connection:
             return _ids(connection, ids, owner, IN_BIN if binned else IN_GALLERY)
 
-    def delete(self, ids: Sequence[str], owner: str | None, deletion_id: str) -> list[str]:
+    def move_to_bin(self, ids: Sequence[str], owner: str | None, deletion_id: str) -> list[str]:
         """Put them into the bin."""
         changes = update(outputs).where(*_these(ids, owner), IN_GALLERY)
         with self._database.write() as connection:

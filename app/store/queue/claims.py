@@ -33,7 +33,7 @@ from app.store.queue.lease_expiry import (
     status_after_failure,
     status_after_interruption,
 )
-from app.store.queue.next_job import MERGEABLE, batchable, has_pending, pick_next
+from app.store.queue.next_job import MERGEABLE, has_pending, pick_next, to_merge
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.rows import OWNED, REQUEST_COLUMNS, fence, job_from_row, request_from_row
 
@@ -94,11 +94,11 @@ class ClaimStore:
             return None
         return self._claim(row, worker_id, lane)
 
-    def claim_batch(self, first: Claim, most: int) -> Sequence[Claim]:
+    def claim_to_merge(self, first: Claim, most: int) -> Sequence[Claim]:
         """Claim up to `most` more jobs that can be merged into one call with `first`, in queue order. Jobs that other
         workers have claimed meanwhile are left out."""
         with self._database.read() as connection:
-            chosen = batchable(connection, first, most)
+            chosen = to_merge(connection, first, most)
         if not chosen:
             return []
         with self._database.write() as connection:

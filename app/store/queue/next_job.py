@@ -110,9 +110,9 @@ _NEXT = (
 )
 
 
-def batchable(connection: Connection, first: Claim, most: int) -> Sequence[str]:
+def to_merge(connection: Connection, first: Claim, most: int) -> Sequence[str]:
     """The ids of up to `most` jobs that can be merged with `first`, in queue order. Claims none: see
-    `ClaimStore.claim_batch`.
+    `ClaimStore.claim_to_merge`.
 
     Jobs with and without a negative prompt are not mixed: SDXL treats none differently from an empty one.
     """

@@ -125,7 +125,7 @@ def test_old_pictures_are_in_the_gallery_and_can_be_deleted(fresh: Callable[[], 
     migrate(database)
     page = store.outputs.page(GalleryQuery())
     assert len(page) == 3
-    SelectionStore(database).delete([page[0].id], None, "d" * 32)
+    SelectionStore(database).move_to_bin([page[0].id], None, "d" * 32)
     store.outputs.remove(page[1].id)
     assert store.outputs.totals() == {"count": 1, "bytes": 1000}
     assert store.outputs.bin_totals() == {"count": 1, "bytes": 1000}

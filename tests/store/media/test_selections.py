@@ -50,8 +50,8 @@ def found(store: Store, **query: object) -> list[str]:
 def test_the_bin_and_back(store: Store, selections: SelectionStore, publish: Callable[..., Output]) -> None:
     pictures = [publish() for _ in range(5)]
     ids = [each.id for each in pictures]
-    assert sorted(selections.delete(ids[:3], "alice", DELETION)) == ids[:3]
-    assert selections.delete(ids[:3], "alice", "e" * 32) == []
+    assert sorted(selections.move_to_bin(ids[:3], "alice", DELETION)) == ids[:3]
+    assert selections.move_to_bin(ids[:3], "alice", "e" * 32) == []
     assert sorted(found(store)) == ids[3:]
     assert sorted(found(store, binned=True)) == ids[:3]
     assert sorted(found(store, binned=True, deletion_id=DELETION)) == ids[:3]
@@ -76,8 +76,8 @@ def test_only_the_own_ones(store: Store, selections: SelectionStore, publish: Ca
     assert selections.tag(both, "alice", sea, most=9) == [mine]
     assert selections.tag([theirs], None, sea, most=9) == [theirs]
     assert selections.untag(both, "alice", sea) == [mine]
-    assert selections.delete(both, "alice", DELETION) == [mine]
-    assert selections.delete([theirs], "bob", DELETION) == [theirs]
+    assert selections.move_to_bin(both, "alice", DELETION) == [mine]
+    assert selections.move_to_bin([theirs], "bob", DELETION) == [theirs]
     assert selections.restore(both, "alice") == [mine]
     assert found(store, owner="bob", binned=True) == [theirs]
 
@@ -104,7 +104,7 @@ def test_tags_in_any_case(store: Store, selections: SelectionStore, publish: Cal
     assert tags.listing(None, limit=9) == [("Sea", 2), ("Über alles", 1)]
     assert tags.listing("bob", limit=9) == []
     assert selections.tag([one], None, [tag_of("a"), tag_of("b")], most=3) == []  # four would be too many
-    selections.delete([one], None, DELETION)
+    selections.move_to_bin([one], None, DELETION)
     assert found(store, tag="sea") == [other]
     assert tags.listing(None, limit=9) == [("sea", 1)]
     selections.restore([one], None)
@@ -134,7 +134,7 @@ def test_all_that_match_in_portions_while_they_vanish(
     for portion in selections.matching(GalleryQuery()):
         assert len(portion) <= 2
         publish()  # what comes meanwhile is not deleted
-        selections.delete(portion, None, DELETION)
+        selections.move_to_bin(portion, None, DELETION)
     assert sorted(found(store, binned=True)) == sorted(ids)
     back = [
         each for portion in selections.matching(GalleryQuery(binned=True, deletion_id=DELETION)) for each in portion
@@ -148,7 +148,7 @@ def test_retention_empties_the_bin_favourites_too(
     retention = RetentionStore(store.database)
     kept, gone = publish().id, publish().id
     selections.mark([gone], None, favorite=True)
-    selections.delete([kept, gone], None, DELETION)
+    selections.move_to_bin([kept, gone], None, DELETION)
     (portion,) = retention.binned()
     assert list(retention.binned(60)) == []
     selections.restore([kept], None)
@@ -164,7 +164,7 @@ def test_a_job_keeps_its_row_while_its_pictures_are_in_the_bin(
     store: Store, selections: SelectionStore, publish: Callable[..., Output]
 ) -> None:
     retention, picture = RetentionStore(store.database), publish()
-    selections.delete([picture.id], None, DELETION)
+    selections.move_to_bin([picture.id], None, DELETION)
     assert retention.delete((), [picture.job_id]).jobs == 0
     assert retention.delete(retention.outputs_of([picture.job_id]), [picture.job_id]).jobs == 1
 
@@ -178,5 +178,5 @@ def test_lineage_leaves_the_bin_out(store: Store, selections: SelectionStore, pu
         connection.execute(insert(output_sources).values(output_id=made.id, source_id=source.id, how="img2img"))
     lineage = LineageStore(store.database)
     assert [each.id for each in lineage.ancestors(made.id)] == [source.id]
-    selections.delete([source.id, made.id], None, DELETION)
+    selections.move_to_bin([source.id, made.id], None, DELETION)
     assert lineage.ancestors(made.id) == lineage.children(source.id) == []

@@ -143,7 +143,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
         lambda store: store.claims.claim("w", ["warm"], only=["warm", "other"]),
         {"ix_jobs_model_line"},
     ),
-    "claim what is alike": (lambda store: store.claims.claim_batch(store.claim(), 7), {"ix_jobs_model_line"}),
+    "claim what is alike": (lambda store: store.claims.claim_to_merge(store.claim(), 7), {"ix_jobs_model_line"}),
     "enqueue": (lambda store: store.submit(client="c1"), {"ix_jobs_line", "ix_jobs_client_line"}),
     "enqueue with a key": (lambda store: store.submit_with_key("k"), set()),
     "expire leases": (lambda store: store.claims.expire_leases(), {"ix_jobs_leases", "ix_jobs_held_back"}),
@@ -187,7 +187,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
         lambda store: store.outputs.page(GalleryQuery(after=(9e9, "x"), binned=True, deletion_id="d")),
         {"ix_outputs_deletion"},
     ),
-    "delete many": (lambda store: SelectionStore(store.database).delete(["a", "b"], "alice", "d"), set()),
+    "delete many": (lambda store: SelectionStore(store.database).move_to_bin(["a", "b"], "alice", "d"), set()),
     "restore many": (lambda store: SelectionStore(store.database).restore(["a", "b"], "alice"), set()),
     "old in the bin": (lambda store: list(RetentionStore(store.database).binned(60)), {"ix_outputs_bin"}),
     "gallery of a model": (

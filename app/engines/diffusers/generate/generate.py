@@ -20,7 +20,7 @@ from app.core.request import GenerationRequest
 from app.core.tasks import TXT2IMG
 from app.engines.base import Control, GeneratedImage, GeneratedVideo, Generation, Inputs, PartlyDrawn
 from app.engines.diffusers.generate.arguments import PipelineArguments, pipeline_arguments, with_conditioning
-from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES, Auxiliaries, Conditioning, conditioning_of
+from app.engines.diffusers.generate.control_pictures import NO_AUXILIARIES, Auxiliaries, Conditioning, conditioning_of
 from app.engines.diffusers.generate.embeddings import Embedding
 from app.engines.diffusers.generate.outputs import FloatPixels, pictures_of, sounds_of
 from app.engines.diffusers.generate.overflow import NotFinite

@@ -16,7 +16,7 @@ from app.core.latent_modes import LATENT_MODES, LatentMode
 from app.core.request import GenerationRequest
 from app.core.upscaling import Upscale, enlarged
 from app.engines.base import Control, Generation, Inputs, PartlyDrawn, Pixels
-from app.engines.diffusers.generate.conditioning import NO_AUXILIARIES
+from app.engines.diffusers.generate.control_pictures import NO_AUXILIARIES
 from app.engines.diffusers.generate.latent_upscale import Seen, decoded_latents, encoding_as, enlarged_latents
 from app.engines.diffusers.generate.tiled_pass import drawn_in_tiles
 from app.errors import Cancelled

@@ -19,13 +19,13 @@ PICTURE = InputRef(sha256="0" * 64, width=64, height=64)
 
 def taken(store: Store, most: int = 7, worker: str = "w1") -> list[str]:
     """The ids of jobs claimed with the first job in the queue."""
-    return [claim.job_id for claim in store.claims.claim_batch(store.claim(worker), most)]
+    return [claim.job_id for claim in store.claims.claim_to_merge(store.claim(worker), most)]
 
 
 def test_those_that_differ_in_words_and_seed_come_along_in_the_order_they_wait(store: Store) -> None:
     jobs = [store.submit(prompt=f"boat {n}", seed=n, client=f"c{n % 2}") for n in range(5)]
     first = store.claim("w1")
-    others = store.claims.claim_batch(first, 3)
+    others = store.claims.claim_to_merge(first, 3)
     line = [first.job_id, *[claim.job_id for claim in others], *[job.id for job in store.jobs.waiting()]]
     assert len(others) == 3
     assert sorted(line) == sorted(job.id for job in jobs)
@@ -61,7 +61,7 @@ def test_those_that_differ_in_more_stay(store: Store, other: dict) -> None:
     store.submit(**other)
     first = store.claim("w1")
     assert first.job_id == head.id
-    assert store.claims.claim_batch(first, 7) == []
+    assert store.claims.claim_to_merge(first, 7) == []
     assert store.jobs.count_pending() == 1
 
 
@@ -84,10 +84,10 @@ def test_only_first_attempts_come_along(store: Store) -> None:
     for _ in range(2):
         store.submit()
     first = store.claim("w1")
-    (other,) = store.claims.claim_batch(first, 7)
+    (other,) = store.claims.claim_to_merge(first, 7)
     store.lose(other)
     store.submit()
-    assert len(store.claims.claim_batch(first, 7)) == 1
+    assert len(store.claims.claim_to_merge(first, 7)) == 1
     assert [job.id for job in store.jobs.waiting()] == [other.job_id]
 
 
@@ -115,7 +115,7 @@ def test_each_is_fenced_and_ended_by_itself(store: Store) -> None:
     for _ in range(4):
         store.submit()
     first = store.claim("w1")
-    cancelled, failed, back = store.claims.claim_batch(first, 7)
+    cancelled, failed, back = store.claims.claim_to_merge(first, 7)
     assert all(beat.owned for beat in store.claims.heartbeat([first, cancelled, failed, back]).values())
     store.jobs.cancel(cancelled.job_id)
     beats = store.claims.heartbeat([first, cancelled])
@@ -134,15 +134,15 @@ def test_jobs_claimed_by_another_worker_meanwhile_are_left_out(store: Store, mon
     for _ in range(3):
         store.submit()
     first = store.claim("w1")
-    look, theirs = next_job.batchable, []
+    look, theirs = next_job.to_merge, []
 
     def slow_look(*arguments):
         chosen = look(*arguments)
         theirs.append(store.claim("w2"))
         return chosen
 
-    monkeypatch.setattr(claims, "batchable", slow_look)
-    ours = store.claims.claim_batch(first, 7)
+    monkeypatch.setattr(claims, "to_merge", slow_look)
+    ours = store.claims.claim_to_merge(first, 7)
     assert len(ours) == 1
     assert store.row(theirs[0].job_id).worker_id == "w2"
     assert len({first.job_id, theirs[0].job_id, ours[0].job_id}) == 3
@@ -155,7 +155,7 @@ def test_workers_that_want_the_same_jobs_each_get_others(store: Store) -> None:
     def hammer(worker: str) -> list[str]:
         mine = []
         while (first := store.claims.claim(worker)) is not None:
-            for claim in (first, *store.claims.claim_batch(first, 4)):
+            for claim in (first, *store.claims.claim_to_merge(first, 4)):
                 mine.append(claim.job_id)
                 store.complete(claim)
         return mine

@@ -1,7 +1,7 @@
 """Runs several jobs in one pipeline call: each has its own prompt, seed, progress and previews; the rest is shared.
 
 Only for families whose pipelines pad every prompt to one length, independent of the others (`merges` in their records):
-their images equal those of separate calls, but for rounding (tests/engines/diffusers/generate/test_batched.py compares
+their images equal those of separate calls, but for rounding (tests/engines/diffusers/generate/test_merged.py compares
 each).
 """
 
@@ -27,7 +27,7 @@ from app.engines.diffusers.memory.loaded import LoadedModel
 from app.errors import GenerationError
 
 
-class BatchControl:
+class MergedControl:
     """One `Control` for several jobs: reports go to all, and it is cancelled when all are."""
 
     def __init__(self, controls: Sequence[Control]) -> None:

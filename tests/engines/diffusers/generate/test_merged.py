@@ -159,7 +159,7 @@ def test_the_safety_checker_judges_each(settings, spec_of, some, monkeypatch):
 
 def test_batch_control_reports_to_all_and_is_cancelled_when_all_are():
     one, other = Recorder(), Recorder()
-    batch = batched.BatchControl([one, other])
+    batch = batched.MergedControl([one, other])
     batch.report(Phase.DOWNLOADING)
     batch.downloaded(1, 2)
     assert [(each.phases(), each.downloads) for each in (one, other)] == [([Phase.DOWNLOADING], [(1, 2)])] * 2

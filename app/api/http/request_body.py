@@ -63,9 +63,10 @@ def register(app: Flask, settings: Settings) -> None:
 def refuse_unread_body() -> None:
     """Raises InvalidRequest for a body with members where none is read: its sender expects it to have an effect. To be
     called after the client was let in."""
+    if request.method not in _CHANGING or request.url_rule is None:
+        return
     sent = request.content_length or "chunked" in request.headers.get("Transfer-Encoding", "")
-    unread = sent and request.method in _CHANGING and not current_policy().takes_body
-    if not unread or request.url_rule is None or not request.is_json:
+    if not sent or current_policy().takes_body or not request.is_json:
         return
     if fields := request.get_json():
         errors = [FieldError(name[:100], "is not a known field: this route takes no body") for name in fields]
@@ -183,6 +184,8 @@ def _add(data: dict[str, Any], name: str | None, value: Any) -> None:
 
 def _refuse_unusable_query() -> None:
     """Raises InvalidRequest for text that no database could look for."""
+    if not request.query_string:
+        return
     problems = [
         FieldError(name, problem)
         for name, text in request.args.items(multi=True)

@@ -31,14 +31,15 @@ def _begin() -> None:
 
 
 def _note(response: Response) -> Response:
-    g.traced_status = response.status_code
+    if "span" in g:
+        g.traced_status = response.status_code
     return response
 
 
 def _end(_: BaseException | None) -> None:
     """A call that waits for its job ends here without a status: what follows is the job's."""
-    span, status = g.pop("span", None), g.pop("traced_status", None)
-    if span is not None:
+    if "span" in g:
+        span, status = g.pop("span"), g.pop("traced_status", None)
         failed = status is not None and status >= _SERVER_ERROR
         span.end(error=str(status) if failed else None, attributes={"http.response.status_code": status})
     work_for(None)

@@ -73,7 +73,8 @@ def compare(name: str, pairs: Pairs) -> None:
     mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratios = [a / b for a, b in pairs if b]
     spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
-    print(f"| {name} | {mine:.1f} | {theirs:.1f} | **{statistics.median(ratios):.2f}**{spread} |", flush=True)
+    ratio = f"**{statistics.median(ratios):.2f}**{spread}" if ratios else ""
+    print(f"| {name} | {mine:.1f} | {theirs:.1f} | {ratio} |", flush=True)
 
 
 def job_times(here: Service, there: Service) -> Pairs:
@@ -128,13 +129,13 @@ def under_load(service: Service) -> dict[str, float]:
     clients = LoadClients(service.url, [LOAD_JOB], pause=0.1)
     asyncio.run(clients.run(LOAD_CLIENTS, LOAD_STREAMS, LOAD_SECONDS))
     tally = clients.tally
-    if tally.broken or any(status >= 500 for status in tally.answers):
-        errors = (service.folder / "logs" / "errors.log").read_text()[-3000:]
-        raise RuntimeError(f"failed under load: {dict(tally.answers)}, broken: {dict(tally.broken)}\n{errors}")
     until_idle(service)
     where = f"load of {LOAD_CLIENTS} clients, {LOAD_STREAMS} streams: "
     return {
         f"{where}answers a second": sum(tally.answers.values()) / LOAD_SECONDS,
+        f"{where}5xx and broken connections": float(
+            sum(tally.broken.values()) + sum(count for status, count in tally.answers.items() if status >= 500)
+        ),
         f"{where}GET /api/status p50, ms": percentile(tally.status_seconds, 50) * 1000,
         f"{where}GET /api/status p99, ms": percentile(tally.status_seconds, 99) * 1000,
         f"{where}POST /api/generate p50, ms": percentile(tally.submit_seconds, 50) * 1000,

@@ -46,8 +46,8 @@ class Server(BaseModel):
         0,
         ge=0,
         le=600,
-        description="How long the API of run.py at least goes on after SIGTERM, with 503 on /readyz and to new jobs, so"
-        " that proxies see it; longer while workers finish their jobs.",
+        description="How long the API of run.py at least goes on after SIGTERM, with 503 on /readyz, so that proxies"
+        " see it, and in the second half also to new jobs; longer while workers finish their jobs.",
     )
 
     @field_validator("host")

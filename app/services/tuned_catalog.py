@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from app.config import Settings
+from app.core.acceleration import fetches_code
 from app.core.catalog import Catalog, ModelSpec
 from app.core.catalog_limits import catalog_of
 from app.core.tuned_profiles import with_profile
@@ -22,6 +23,9 @@ def tuned_catalog(settings: Settings) -> Catalog:
 def _tuned(spec: ModelSpec, settings: Settings) -> ModelSpec:
     profile = read_profile(profile_path(settings.tuned_profiles_folder, spec.id))
     if profile is None:
+        return spec
+    if fetches_code(profile.options.attention) and not settings.allow_hub_kernels:
+        log.warning("%s: its profile asks for kernels of the hub and is not used: ALLOW_HUB_KERNELS is off.", spec.id)
         return spec
     try:
         return with_profile(spec, profile)

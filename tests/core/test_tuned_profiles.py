@@ -54,6 +54,13 @@ def settings(tmp_path):
     return load_settings({"MODEL_1": "m;models/m;A model;local;false", "TUNED_PROFILES_DIR": str(tmp_path)}, None)
 
 
+def test_a_profile_fetches_no_code_that_is_not_allowed(settings, tmp_path):
+    write_profile(tmp_path / "m.json", profile_of(attention="flash_hub", fuse_qkv=True))
+    assert tuned_catalog(settings).get("m").options.attention is None
+    allowed = settings.model_copy(update={"allow_hub_kernels": True})
+    assert tuned_catalog(allowed).get("m").options.attention == "flash_hub"
+
+
 def test_the_catalogue_reads_the_profiles(settings, tmp_path):
     assert tuned_catalog(settings).get("m").tuned == ()
     write_profile(tmp_path / "m.json", profile_of(fuse_qkv=True))

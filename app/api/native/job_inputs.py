@@ -33,7 +33,7 @@ def job_input(path: InputPath) -> Response:
     """Get an input picture of a job"""
     context = app_context()
     context.jobs.get(path.job_id)
-    png = context.inputs.pngs(path.job_id).get(path.slot)
+    png = context.inputs.png(path.job_id, path.slot)
     if png is None:
         raise ImageNotFound("The job has no such input picture.")
     return Response(png, mimetype="image/png", headers={"Cache-Control": _NEVER_CHANGES})

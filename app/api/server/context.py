@@ -27,15 +27,29 @@ MAX_LARGE_BODIES = 2  # of the largest size, in memory at a time
 BODY_SLOT_TIMEOUT_SECONDS = 10.0  # how long a request waits to read a large body
 
 
+class StopNotice(threading.Event):
+    """Set once the installation is to stop; `seconds` says for how long."""
+
+    _since = float("inf")
+
+    def set(self) -> None:
+        self._since = min(self._since, time.monotonic())
+        super().set()
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, time.monotonic() - self._since)
+
+
 class ApiContext:
-    """One per application. `stopping` is set once the installation is to stop: new jobs are refused, and everything
+    """One per application. `stopping` is set once the installation is to stop: soon new jobs are refused, and all
     else goes on; `draining` when this process is to stop: streams end, too."""
 
     def __init__(self, context: AppContext) -> None:
         self.context = context
         self.status_cache = StatusCache(context, _rendered)
         self.notifier = JobNotifier(context)
-        self.stopping = threading.Event()
+        self.stopping = StopNotice()
         self.draining = threading.Event()
         self.cleaning = threading.Lock()  # held by POST /cleanup
         self.started_at = time.time()

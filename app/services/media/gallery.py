@@ -132,7 +132,7 @@ def picture_query(context: AppContext, wanted: Filter, **page: Any) -> GalleryQu
 
 def _browse_jobs(context: AppContext, wanted: Filter, status: JobStatus, limit: int, after: Place | None) -> Listing:
     items: list[JobItem] = []
-    before = None if after is None else min(int(after[0]), 2**62)
+    before = None if after is None else int(max(0.0, min(after[0], 2.0**62)))
     for _ in range(MAX_QUERIES):
         jobs = context.jobs.newest([status], limit=JOBS_PER_QUERY, before_seq=before, client_id=wanted.owner)
         for job in jobs:

@@ -71,9 +71,9 @@ def _unquoted(value: str) -> str:
         return value
     try:
         found = json.loads(value)
-    except ValueError:
+        return found if isinstance(found, str) and found.encode() else value
+    except ValueError:  # no JSON, or half of a surrogate pair, which no answer can hold
         return value
-    return found if isinstance(found, str) else value
 
 
 def _control_units(pairs: Mapping[str, str]) -> dict[str, str]:

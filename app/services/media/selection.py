@@ -46,14 +46,21 @@ class Result:
 def act(context: AppContext, action: Action, selection: Selection, tags: Sequence[Tag] = ()) -> Result:
     """Do `action` to the pictures of `selection`. In portions: one that fails leaves the earlier ones done."""
     result = Result(action, deletion_id=new_id() if action == "delete" else None)
-    for asked in _portions(context, selection, binned=action in IN_BIN):
-        there = context.selections.visible(asked, selection.owner, binned=action in IN_BIN)
-        changed = _change(context, action, there, selection.owner, tags, result.deletion_id)
-        result.matched += len(there)
-        result.missing += len(asked) - len(there)
-        result.changed += len(changed)
-        result.ids += changed[: MOST_IDS_TOLD - len(result.ids)]
+    for portion in _portions(context, selection, binned=action in IN_BIN):
+        # A transaction writes about as many rows, also with many tags: other writers wait for it.
+        most = max(1, PORTION // max(1, len(tags)))
+        for start in range(0, len(portion), most):
+            _act_on(context, result, portion[start : start + most], selection.owner, tags)
     return result
+
+
+def _act_on(context: AppContext, result: Result, asked: Sequence[str], owner: str | None, tags: Sequence[Tag]) -> None:
+    there = context.selections.visible(asked, owner, binned=result.action in IN_BIN)
+    changed = _change(context, result.action, there, owner, tags, result.deletion_id)
+    result.matched += len(there)
+    result.missing += len(asked) - len(there)
+    result.changed += len(changed)
+    result.ids += changed[: MOST_IDS_TOLD - len(result.ids)]
 
 
 def chosen(context: AppContext, selection: Selection, *, most: int) -> list[str]:

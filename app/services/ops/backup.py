@@ -53,9 +53,9 @@ def back_up(context: AppContext, folder: Path) -> Backup:
     try:
         name = snapshot.file_name(context.database)
         snapshot.save(context.database, unfinished / name)
-        sizes = [size for file in _files(context) if (size := _take(context, file, unfinished)) is not None]
+        taken = {file: size for file in _files(context) if (size := _take(context, file, unfinished)) is not None}
         revision = revision_of(context.database)
-        backup = Backup(__version__, revision, iso(time.time()), name, len(sizes), sum(sizes))
+        backup = Backup(__version__, revision, iso(time.time()), name, len(taken), sum(taken.values()))
         (unfinished / MANIFEST).write_text(json.dumps(asdict(backup), indent=2) + "\n")
         restrict([ProtectedPath(unfinished, own=".*")], access_of(context.settings), most=sys.maxsize)
         unfinished.replace(folder)
@@ -88,8 +88,9 @@ def read(folder: Path) -> Backup:
 
 
 def _files(context: AppContext) -> Iterator[str]:
-    """The names of all files in the database, of pictures in the bin too."""
-    for binned in (False, True):
+    """The names of all files in the database, of pictures in the bin too; some twice. The bin is read before and after
+    the gallery, so that pictures which are deleted or restored meanwhile are found in one of them."""
+    for binned in (True, False, True):
         query = GalleryQuery(limit=_PAGE, binned=binned)
         while page := context.outputs.page(query):
             for output in page:

@@ -14,7 +14,7 @@ from app.files.modes import GROUP, PRIVATE, Access, ProtectedPath, restrict
 
 _MEDIA = r"\d{4}|\.partial-.*|\.gitkeep"
 _LOGS = r"(?:app|errors|models)\.log(?:\..*)?|\.__.*\.lock|run\.pid|\.gitkeep"
-_DOWNLOADS = r"huggingface|loras|\.gitkeep"
+_DOWNLOADS = r"huggingface|loras|profiles|compiled|\.gitkeep"
 
 log = logging.getLogger("cyberimage.files")
 

@@ -37,6 +37,9 @@ export const isFiltered = (filter) => Object.keys(DEFAULTS).some((name) => !["sh
 /** Whether only pictures can match, and no waiting or failed jobs. */
 export const isOfPictures = ({ show, tag, seed, sort }) => show === "favorites" || show === "bin" || Boolean(tag || seed) || sort === "oldest";
 
+/** Whether the view has pictures that can be selected; jobs that wait or failed have none. */
+export const hasPictures = ({ show }) => !["progress", "failed", "cancelled"].includes(show);
+
 /** Parameters of /api/images. */
 export function toQuery({ show, search, model, media, days, sort, tag, until, seed }, now = Date.now()) {
   const query = { search, model, media, tag, seed, sort: sort === "newest" ? "" : sort };
@@ -47,8 +50,9 @@ export function toQuery({ show, search, model, media, days, sort, tag, until, se
   return Object.fromEntries(Object.entries(query).filter(([, value]) => value));
 }
 
-/** The `filter` of an action: the same pictures as the query's. */
+/** The `filter` of an action: the same pictures as the query's, up to `now`. */
 export function selectionFilter(filter, now = Date.now()) {
+  if (!hasPictures(filter)) throw new Error("There are no pictures in this view."); // it would mean all of the gallery
   const { sort: _, bin: __, favorite, seed, ...rest } = toQuery(filter, now);
   return { ...rest, ...(favorite ? { favorite: true } : {}), ...(seed ? { seed: Number(seed) } : {}) };
 }

@@ -5,7 +5,7 @@ import { catalog } from "./catalog.js";
 import { button, el, icon, say } from "./dom.js";
 import { favorites, learn } from "./favorites.js";
 import { plural } from "./format.js";
-import { DEFAULTS, fromAddress, isFiltered, isOfPictures, selectionFilter, toAddress, toQuery } from "./gallery-filter.js";
+import { DEFAULTS, fromAddress, hasPictures, isFiltered, isOfPictures, selectionFilter, toAddress, toQuery } from "./gallery-filter.js";
 import { announce } from "./notices.js";
 import { openLightbox } from "./open-lightbox.js";
 import { MergedPages } from "./pagination.js";
@@ -233,12 +233,13 @@ function onRemoval(what, ids) {
 
 /** How many pictures match. */
 async function count() {
+  if (!hasPictures(filter)) throw new Error("There are no pictures in this view.");
   const { total: found } = await get(`api/images?${new URLSearchParams({ ...toQuery(filter), limit: 1, count: 1 })}`);
   return found;
 }
 
 async function showTotal(mine) {
-  if (filter.show === "progress" || filter.show === "failed" || filter.show === "cancelled") return say(total, "");
+  if (!hasPictures(filter)) return say(total, "");
   const found = await count().catch(() => null);
   if (mine === generation) say(total, found === null ? "" : `${plural(found, "picture")}${filter.show === "bin" ? ", until they are removed" : ""}`);
 }

@@ -11,7 +11,7 @@ import { paint } from "./steps.js";
 const ready = style("input-list");
 const LABELS = { control: "Control", reference: "Reference" };
 const ABOUT = { control: "Its composition: edges, depth or a pose", reference: "Its look" };
-const PROCESSORS = [["none", "It is one already"], ["canny", "Edges of it"], ["tile", "Its colours"], ["depth", "Its depth"]];
+const PROCESSORS = [["none", "It is one already"], ["canny", "Edges of it"], ["tile", "Its colours"], ["depth", "Its depth"], ["lineart", "Its lines"], ["pose", "Poses of people"], ["seg", "Its parts by kind"]];
 const list = el("ul", { class: "slots", id: "input-slots", "aria-label": "Controls and references" });
 const adders = el("div", { class: "input-actions slot-actions" });
 const file = el("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Picture for a control or reference" });

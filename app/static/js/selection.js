@@ -17,7 +17,7 @@ export class Selection {
   active = false;
   #chosen = new Map(); // image id → item
   #anchor = null; // where a range with shift starts
-  #all = null; // {count, except}: everything that matches, loaded or not
+  #all = null; // {count, except, filter}: everything that matches, loaded or not
   #words = el("p", { role: "status" });
 
   /** `grid` has the items, `filter()` is the present one, `total()` resolves to how many match it. */
@@ -119,7 +119,8 @@ export class Selection {
     this.#enter();
     try {
       const count = await this.total();
-      this.#all = { count, except: new Set() };
+      // Up to now: what is made meanwhile was not there to be selected.
+      this.#all = { count, except: new Set(), filter: { until: new Date().toISOString(), ...this.filter() } };
       this.#refresh();
       announce(`All ${plural(count, "picture")} selected`);
     } catch (error) {
@@ -133,7 +134,7 @@ export class Selection {
 
   /** {ids} in requests of at most so many, or one {filter}. */
   #requests() {
-    if (this.#all) return [{ filter: this.filter(), ...(this.#all.except.size ? { except_ids: [...this.#all.except] } : {}) }];
+    if (this.#all) return [{ filter: this.#all.filter, ...(this.#all.except.size ? { except_ids: [...this.#all.except] } : {}) }];
     const ids = [...this.#chosen.keys()];
     return Array.from({ length: Math.ceil(ids.length / IDS_OF_A_REQUEST) }, (_, at) => ({ ids: ids.slice(at * IDS_OF_A_REQUEST, (at + 1) * IDS_OF_A_REQUEST) }));
   }
@@ -210,7 +211,7 @@ export class Selection {
 
   async #fromBin(run) {
     const bin = await import("./bin.js");
-    const filter = this.#all && !this.#all.except.size ? this.filter() : null;
+    const filter = this.#all && !this.#all.except.size ? this.#all.filter : null;
     if (await bin[run](this.#items(), filter, this.count)) this.leave();
   }
 

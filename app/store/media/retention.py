@@ -21,7 +21,6 @@ from sqlalchemy import (
     exists,
     func,
     literal,
-    or_,
     select,
     tuple_,
 )
@@ -77,7 +76,7 @@ class RetentionStore:
             return [_JobRow(*row) for row in rows]
 
     def outputs_of(self, job_ids: Sequence[str]) -> list[OldOutput]:
-        """The pictures of these jobs, those in the bin too, except favourites."""
+        """The pictures of these jobs, except favourites and those in the bin, which has a time of its own."""
         with self._database.read() as connection:
             return _outputs(connection, outputs.c.job_id.in_(job_ids), _COMMON)
 
@@ -171,7 +170,7 @@ def _delete(connection: Connection, found: Sequence[OldOutput], job_ids: Sequenc
 
 _OLD = (outputs.c.id, outputs.c.job_id, outputs.c.path, outputs.c.thumbnail_path, outputs.c.bytes, outputs.c.owner)
 _GONE = (jobs.c.id, jobs.c.client_id)
-_COMMON = or_(outputs.c.favorite.is_(False), IN_BIN)
+_COMMON = and_(outputs.c.favorite.is_(False), IN_GALLERY)
 
 
 def _outputs(connection: Connection, *which: ColumnElement[bool]) -> list[OldOutput]:

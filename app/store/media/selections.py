@@ -75,8 +75,8 @@ class SelectionStore:
             changed = [each for each, new in lacks.items() if new and len(has.get(each, ())) + len(new) <= most]
             rows = [
                 {"output_id": each, "tag": tag.key, "label": tag.label, "created_at": there[each]}
-                for each in changed
-                for tag in tags
+                for each in sorted(changed)  # one order for all writers: else two of them could wait for each other
+                for tag in sorted(tags, key=lambda tag: tag.key)
                 if tag.key in lacks[each]
             ]
             if rows:

@@ -90,6 +90,13 @@ class InputStore:
         with self._database.read() as connection:
             return {row.role: row.png for row in connection.execute(_PNGS, {"job": job_id})}
 
+    def png(self, job_id: str, role: str) -> bytes | None:
+        """The PNG of one role; None if the job has none."""
+        query = select(inputs.c.png).where(inputs.c.job_id == job_id, inputs.c.role == role)
+        with self._database.read() as connection:
+            found: bytes | None = connection.scalar(query)
+            return found
+
 
 def store_inputs(connection: Connection, job_id: str, pictures: Sequence[InputPicture]) -> None:
     """Insert the pictures of a new job, in the transaction that creates it."""

@@ -141,6 +141,17 @@ def test_a_server_that_stops_takes_no_jobs_and_shows_what_it_has(app, client, su
     assert client.post(f"/api/jobs/{job_id}/cancel").status_code == 200
 
 
+def test_a_proxy_has_half_of_the_drain_to_see_the_stop_before_jobs_are_refused(settings_in, tmp_path, problem):
+    app = create_app(settings_in(tmp_path, drain_seconds=600))
+    client, stopping = app.test_client(), app.extensions["cyberimage"].stopping
+    stopping.set()
+    assert "stopping" in problem(client.get("/readyz"), 503, "unavailable")["detail"]
+    assert client.post("/api/generate", json={"prompt": "a fox"}).status_code == 202
+    stopping._since -= 300
+    problem(client.post("/api/generate", json={"prompt": "a fox"}), 503, "unavailable")
+    app.extensions["cyberimage"].context.close()
+
+
 def test_models_tell_their_rules(client):
     models = {model["id"]: model for model in client.get("/api/models").json["models"]}
     assert models["sana-sprint"]["steps"] == {"fixed": 2}

@@ -22,7 +22,7 @@ def main() -> int:
         folder = Path(name)
         processes = Processes(folder)
         try:
-            servers = Servers(processes, folder, DRAIN_SECONDS="5")
+            servers = Servers(processes, folder, DRAIN_SECONDS="8")
             proxy = HAProxy(folder / "proxy", servers.ports)
             clients = Clients(proxy.port)
             while clients.count() < wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
@@ -10,8 +11,11 @@ import socket
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from app.config import ROOT
 from tests.ports import free_port
+from tests.processes import family_of
 from tests.waiting import wait_until
 
 SAMPLES = ROOT / "deploy" / "proxies"
@@ -57,7 +61,10 @@ class Proxy:
         return (self.folder / "said.txt").read_text(errors="replace")[-3000:]
 
     def close(self) -> None:
-        self._process.kill()
+        """With the children that it may have."""
+        for process in family_of(self._process.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait(30)
 
     def _prepare(self, servers: tuple[int, int], idle: int) -> list[str]:

@@ -37,7 +37,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 @pytest.fixture(scope="module")
 def servers(processes: Processes) -> Servers:
-    return Servers(processes, processes.folder, DRAIN_SECONDS="5", KEEPALIVE_SECONDS="4")
+    return Servers(processes, processes.folder, DRAIN_SECONDS="8", KEEPALIVE_SECONDS="4")
 
 
 @pytest.fixture(scope="module")

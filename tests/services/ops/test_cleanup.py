@@ -188,3 +188,15 @@ def test_no_file_is_swept_whose_commit_may_still_be_tried(harness: Harness) -> N
     for path in context.images.root.rglob("*.*"):
         os.utime(path, times=(time.time() - 7200,) * 2)
     assert clean_up(context).orphans == 0
+
+
+def test_pictures_in_the_bin_have_a_time_of_their_own(harness: Harness) -> None:
+    """A favourite of an old job is kept by its heart; in the bin it is kept for BIN_DAYS, not removed with its job."""
+    (image,) = harness.picture(days_ago=11)
+    context = harness.open(retention_days=10, bin_days=30)
+    context.selections.mark([image], None, favorite=True)
+    clean_up(context)
+    context.selections.move_to_bin([image], None, "d" * 32)
+    clean_up(context)
+    assert context.selections.restore([image], None) == [image]
+    context.close()

@@ -165,8 +165,9 @@ def test_a_job_keeps_its_row_while_its_pictures_are_in_the_bin(
 ) -> None:
     retention, picture = RetentionStore(store.database), publish()
     selections.move_to_bin([picture.id], None, DELETION)
+    assert retention.outputs_of([picture.job_id]) == []
     assert retention.delete((), [picture.job_id]).jobs == 0
-    assert retention.delete(retention.outputs_of([picture.job_id]), [picture.job_id]).jobs == 1
+    assert retention.delete(retention.in_bin([picture.id]), [picture.job_id], binned=True).jobs == 1
 
 
 def test_lineage_leaves_the_bin_out(store: Store, selections: SelectionStore, publish: Callable[..., Output]) -> None:

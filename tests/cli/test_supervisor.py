@@ -161,14 +161,16 @@ def test_a_child_that_does_not_heed_sigterm_is_killed_after_the_grace(watch, mon
 
 
 SAYS = """
-import signal, sys, time
+import os, signal, sys, time
+def say(what):
+    os.write(1, f"{sys.argv[1]} {what}\\n".encode())  # in one piece, however busy the machine is
 def heard(number, _):
-    print(sys.argv[1], signal.Signals(number).name, flush=True)
+    say(signal.Signals(number).name)
     if number == signal.SIGTERM:
         sys.exit(0)
 for number in (signal.SIGUSR1, signal.SIGTERM):
     signal.signal(number, heard)
-print(sys.argv[1], "runs", flush=True)
+say("runs")
 time.sleep(600)
 """
 
@@ -190,13 +192,16 @@ def test_the_api_ends_last_and_is_told_before(watch, capfd) -> None:
     assert heard[4:] == ["api SIGTERM"]
 
 
-def test_the_api_goes_on_for_the_drain(monkeypatch) -> None:
+def test_the_api_goes_on_for_the_drain(monkeypatch, tmp_path) -> None:
     """Though no worker has anything to finish."""
+    ready = tmp_path / "ready"
+    code = f"import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN); open({str(ready)!r}, 'w'); {SLEEP}"
     clock = [100.0]
     monkeypatch.setattr("app.cli.supervisor.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=pass_time(clock)))
-    api = child(SLEEP, serves=True)
+    api = child(code, serves=True)
     supervisor = Supervisor([api], grace=1, drain=30)
     supervisor._tend(api)
+    wait_until(ready.exists, "it never ran")  # else the announcement ends it
     supervisor._stop_children()
     assert clock[0] >= 130
     assert api.process is not None

@@ -164,8 +164,9 @@ def _require(method: Quantization, spec: ModelSpec, device: torch.device) -> Non
         raise ModelUnavailable(
             f"{spec.id}: {method} needs a GPU. Use {instead}, or remove quantization from the model's options."
         )
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < needed.least_capability:
-        least = ".".join(map(str, needed.least_capability))
+    asked = needed.least_capability
+    if asked > (0, 0) and device.type == "cuda" and torch.cuda.get_device_capability(device) < asked:
+        least = ".".join(map(str, asked))
         raise ModelUnavailable(
             f"{spec.id}: {method} needs a GPU of compute capability {least} (Ada, Hopper and later)."
             " Use torchao-int8-dynamic, or remove quantization from the model's options."

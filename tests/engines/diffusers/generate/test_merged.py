@@ -12,7 +12,7 @@ import torch
 from app.core.families import lookup
 from app.core.job import Phase
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.diffusers.generate import batched, preview
+from app.engines.diffusers.generate import merged, preview
 from app.errors import Cancelled, ContentBlocked, GenerationError, OutOfMemory
 from tests.engines.diffusers.generate.control import Recorder
 
@@ -122,7 +122,7 @@ def test_without_memory_it_is_not_tried_again(engine, spec_of, some, monkeypatch
     spec = spec_of("sd15")
     engine.load(spec, Recorder())
     with monkeypatch.context() as patch:
-        patch.setattr(batched, "draw", short_of_memory)
+        patch.setattr(merged, "draw", short_of_memory)
         with pytest.raises(OutOfMemory, match="ran 3 jobs in one call"):
             engine.generate_merged(spec, some(), recorders())
     assert not engine.merges(spec)
@@ -159,7 +159,7 @@ def test_the_safety_checker_judges_each(settings, spec_of, some, monkeypatch):
 
 def test_batch_control_reports_to_all_and_is_cancelled_when_all_are():
     one, other = Recorder(), Recorder()
-    batch = batched.MergedControl([one, other])
+    batch = merged.MergedControl([one, other])
     batch.report(Phase.DOWNLOADING)
     batch.downloaded(1, 2)
     assert [(each.phases(), each.downloads) for each in (one, other)] == [([Phase.DOWNLOADING], [(1, 2)])] * 2

@@ -15,7 +15,7 @@ from app.core.catalog import ModelOptions, ModelSpec
 from app.core.request import GenerationRequest
 from app.engines.base import EngineSettings
 from app.engines.diffusers.engine import DiffusersEngine
-from app.engines.diffusers.generate import generate, preview
+from app.engines.diffusers.generate import generate, merged, preview
 from tests.torch_threads import TORCH_THREADS
 from tools.tiny_models.build import SINGLE_FILE, build
 from tools.tiny_models.samples import BASIC

@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 SAMPLES = ROOT / "deploy" / "proxies"
 _NGINX = """\
 daemon off;
-worker_processes 1;
+{user}worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 512; }}
@@ -96,7 +96,8 @@ class Nginx(Proxy):
         }
         sample = self._sample("nginx.conf", servers, **changes)
         file = self.folder / "nginx.conf"
-        file.write_text(_NGINX.format(folder=self.folder, sample=sample))
+        user = "user root;\n" if os.geteuid() == 0 else ""  # which owns the folder of what is buffered
+        file.write_text(_NGINX.format(folder=self.folder, sample=sample, user=user))
         return [str(self.found()), "-c", str(file), "-p", str(self.folder)]
 
 

@@ -13,7 +13,8 @@ from playwright.sync_api import expect
 from websockets.sync.client import connect
 
 from app.config import ROOT
-from tests.browser.proxy import LOCATION, PASSED_ON, PATH, Proxy, find_nginx
+from tests.browser.proxy import LOCATION, PASSED_ON, PATH, Proxy
+from tests.nginx import find_nginx
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,27 +14,12 @@ from pathlib import Path
 import psutil
 
 from app.config import ROOT
+from tests.nginx import command
 from tests.ports import free_port
 from tests.processes import family_of
 from tests.waiting import wait_until
 
 SAMPLES = ROOT / "deploy" / "proxies"
-_NGINX = """\
-daemon off;
-{user}worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    {sample}
-}}
-"""
 
 
 class Proxy:
@@ -48,9 +33,9 @@ class Proxy:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         with (folder / "said.txt").open("wb") as said:
-            command = self._prepare(servers, idle)
+            arguments = self._prepare(servers, idle)
             environment = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-            self._process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
+            self._process = subprocess.Popen(arguments, stdout=said, stderr=said, env=environment)
         wait_until(self._answers, f"{self.program} did not start: {self.said()}")
 
     @classmethod
@@ -94,11 +79,7 @@ class Nginx(Proxy):
             "^ *ssl_.*$": "",
             "keepalive_timeout 60s;": f"keepalive_timeout {idle}s;",
         }
-        sample = self._sample("nginx.conf", servers, **changes)
-        file = self.folder / "nginx.conf"
-        user = "user root;\n" if os.geteuid() == 0 else ""  # which owns the folder of what is buffered
-        file.write_text(_NGINX.format(folder=self.folder, sample=sample, user=user))
-        return [str(self.found()), "-c", str(file), "-p", str(self.folder)]
+        return command(self.folder, self._sample("nginx.conf", servers, **changes))
 
 
 class HAProxy(Proxy):

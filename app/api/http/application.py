@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Response
 from flask_openapi3 import OpenAPI
+from werkzeug.routing import BaseConverter
 
 from app.api.http.document import complete
 from app.api.routing import policies_of
@@ -15,9 +16,19 @@ from app.api.server.deferred_response import DeferredResponse
 from app.core.response_body import ResponseBody
 
 
+class GenerationConverter(BaseConverter):
+    """The id in `/api/images/<id>`. The routes beside it are no ids: another method there is 405, not an unknown id."""
+
+    regex = r"(?!(?:actions|zip)$)[^/]+"
+
+
 class Application(OpenAPI):
     """As OpenAPI; a ResponseBody, alone or first in a tuple with status and headers, becomes JSON, and the document is
     completed for generators of clients."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.url_map.converters["generation"] = GenerationConverter
 
     def generate_spec_json(self) -> None:
         super().generate_spec_json()

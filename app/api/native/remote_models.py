@@ -134,7 +134,7 @@ def run_video_model(body: RunBody, header: GenerateHeaders) -> AcceptedResponse:
 
 
 @api.get(
-    "/api/images/<generation_id>",
+    "/api/images/<generation:generation_id>",
     access=Access.USER,
     budget="read",
     polled=True,

@@ -39,7 +39,7 @@ def test_every_route_is_described(app):
     other = {path for rule in app.url_map.iter_rules() for other in spellings for path in other(rule.rule)}
     assert "/v1/txt2img" in other
     served = {
-        (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if rule.endpoint != "static"

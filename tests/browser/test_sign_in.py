@@ -152,10 +152,12 @@ def test_signing_out_removes_all_data(new_guest: Callable[..., Page], guarded: G
     page.fill("#prompt", "my secret plan")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()
+    page.fill("#prompt", "another secret")  # the form is saved a moment later, after the sign-out has removed it
     page.locator("#account").click()
     sign_in(page, guarded.tokens["bob"])
     expect(page.locator("#account")).to_contain_text("bob")
     expect(page.locator("#prompt")).to_have_value("")
+    assert "secret" not in page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
     assert "secret" not in page.content()
     expect(page.locator("#latest-tiles li")).to_have_count(0)
 

@@ -7,7 +7,7 @@ import { $, el, icon, say } from "./dom.js";
 import { announce } from "./notices.js";
 import { style } from "./router.js";
 import { pollNow } from "./status-poll.js";
-import { localStore, sessionStore } from "./storage.js";
+import { closeStores, localStore, sessionStore } from "./storage.js";
 
 const MODE = document.documentElement.dataset.auth;
 const WORDS = {
@@ -121,5 +121,6 @@ async function signOut() {
   }
   for (const name of ["jobs", "form", "prompts"]) localStore.write(name, "");
   sessionStore.write("prompt", "");
+  closeStores();
   location.reload();
 }

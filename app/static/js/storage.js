@@ -1,5 +1,7 @@
 // localStorage and sessionStorage without exceptions: when storage is disabled or full, nothing is stored.
 
+let closed = false;
+
 function wrap(storage) {
   return {
     read(key) {
@@ -10,6 +12,7 @@ function wrap(storage) {
       }
     },
     write(key, value) {
+      if (closed) return;
       try {
         storage()?.setItem(key, value);
       } catch {
@@ -28,3 +31,7 @@ function wrap(storage) {
 
 export const localStore = wrap(() => window.localStorage);
 export const sessionStore = wrap(() => window.sessionStorage);
+
+/** Until the page is loaded again nothing is stored: the form and the jobs, saved a moment later, must not bring back what a
+ * sign-out has just removed. */
+export const closeStores = () => (closed = true);

@@ -44,7 +44,7 @@ def settings_in(migrated_sqlite: Path) -> Callable[..., Settings]:
 def app(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture

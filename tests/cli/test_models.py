@@ -51,7 +51,7 @@ def hub(sd15, taesd, edges):
 
 @pytest.fixture
 def start(hub, tmp_path):
-    """Starts the command in a process of its own, with small chunks; it is gone when the test is."""
+    """Starts the command in a process of its own; it is gone when the test is."""
     own = {
         "HF_ENDPOINT": hub.url,
         "HF_HUB_DOWNLOAD_TIMEOUT": "2",
@@ -74,8 +74,7 @@ def start(hub, tmp_path):
     environment = kept | own  # HF_ too: the library is imported before the command sets it
     started: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str) -> subprocess.Popen[str]:
-        prepare = SMALL_CHUNKS if arguments[0] == "fetch" else ""
+    def run(*arguments: str, prepare: str = "") -> subprocess.Popen[str]:
         # Tests that run in the background of a shell are born deaf to Ctrl+C, and so would this be.
         hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         code = f"import sys; {hears}{prepare}from app.cli.main import main; sys.exit(main(['models', *sys.argv[1:]]))"
@@ -177,7 +176,7 @@ def test_a_model_is_fetched_listed_and_removed(command, hub):
 
 
 def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(start, command, hub, tmp_path):
-    process = start("fetch", "slow")
+    process = start("fetch", "slow", prepare=SMALL_CHUNKS)
     blobs = tmp_path / "home" / "hub" / "models--tiny--sd15-stalled" / "blobs"
     wait_until(lambda: any(size_of(file) > 8192 for file in blobs.glob("*.partial")), "no bytes came")
     process.send_signal(signal.SIGINT)

@@ -89,7 +89,7 @@ def fresh_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     places = {"database_url": f"sqlite:///{folder}/db", "images_dir": folder / "images"}
     app = create_app(load_settings(lines, None, **places))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_every_route_in_an_expression_exists(fresh_app: Flask) -> None:

@@ -47,7 +47,7 @@ def submitted(harness: Harness, header: str | None = HEADER, **body: object) -> 
         assert answer.status_code == 202, answer.text
         return str(answer.json["job_id"])
     finally:
-        app.extensions["cyberimage"].context.close()
+        app.extensions["cyberimage"].close()
 
 
 def spans_of(collector: Collector) -> dict[str, list]:
@@ -136,7 +136,7 @@ def test_polls_are_recorded_only_in_a_trace(traced: Harness, collector: Collecto
     client.get("/livez")
     assert spans_of(collector) == {}
     client.get("/livez", headers={"traceparent": HEADER})
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
     assert list(spans_of(collector)) == ["GET /livez"]
 
 

@@ -40,7 +40,7 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
 def client(harness: Harness) -> Iterator[FlaskClient]:
     app = create_app(harness.context.settings)
     yield app.test_client()
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_its_images_are_unchanged_and_can_be_searched(client: FlaskClient) -> None:

@@ -64,6 +64,10 @@ class Batches:
 
     def __call__(self, step: int, count: int) -> Batch:
         """Batch number `step` of `count` samples, all of one bucket."""
+        return self.draw(step, count)[2]
+
+    def draw(self, step: int, count: int) -> tuple[str, np.ndarray, Batch]:
+        """The same with its bucket and the numbers (count,) of its pictures there."""
         rng = np.random.default_rng((self.seed, step))
         names = list(BUCKETS)
         name = names[int(rng.choice(len(names), p=[BUCKETS[n].share for n in names]))]
@@ -82,7 +86,7 @@ class Batches:
         text, pooled, lengths = self.features(t5_ids, clip_ids, LONGEST + 1)
         tokens = latents.shape[2] * latents.shape[3] // 4
         bias = self.bias(lengths, torch.from_numpy(padding), text.shape[1], tokens)
-        return Batch(latents, text, pooled, bias).to(self.device)
+        return name, rows[:, 0], Batch(latents, text, pooled, bias).to(self.device)
 
     def bias(self, lengths: Tensor, padding: Tensor, text_length: int, tokens: int) -> Tensor:
         """The attention bias of captions of `lengths` words and `padding` pads before `tokens` image tokens."""

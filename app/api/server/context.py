@@ -9,7 +9,7 @@ import time
 from flask import current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from app.api.server.event_streams import EventStreamHub
+from app.api.server.event_streams import STOP_SECONDS, EventStreamHub
 from app.core.budget import Budget
 from app.core.job import JobView
 from app.monitoring.requests import RefusalMetrics, RequestMetrics
@@ -72,6 +72,13 @@ class ApiContext:
         )
         self.waiting_slots = threading.BoundedSemaphore(max(1, context.settings.server_threads - RESERVED_THREADS))
         self.refusal_slots = threading.BoundedSemaphore(RESERVED_THREADS // 2)  # WebSockets refused with a message
+
+    def close(self) -> None:
+        """End the streams and the threads of an application that will answer no more, and close its database."""
+        self.draining.set()
+        self.stream_hub.join(STOP_SECONDS)
+        self.notifier.close()
+        self.context.close()
 
 
 def _rendered(view: JobView) -> bytes:

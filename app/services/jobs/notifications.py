@@ -29,6 +29,11 @@ class JobNotifier:
         self._followers: dict[str, int] = {}
         self._callbacks: list[Callable[[str], None]] = []
         self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """End the subscriber thread, within POLL_SECONDS."""
+        self._closed = True
 
     def follow(self, job_id: str, *, after_revision: int = 0, idle_seconds: float = 15.0) -> Iterator[JobView | None]:
         """Yield every new state of the job, the current one first if newer than `after_revision`; None if nothing
@@ -112,7 +117,7 @@ class JobNotifier:
                 self._thread.start()
 
     def _receive(self, subscription: Subscription) -> None:
-        while True:
+        while not self._closed:
             job_id = subscription.wait(POLL_SECONDS)
             if job_id is None:
                 continue
@@ -122,3 +127,4 @@ class JobNotifier:
                 if job_id in self._followers:
                     self._versions[job_id] = self._versions.get(job_id, 0) + 1
                     self._changed.notify_all()
+        subscription.close()

@@ -21,7 +21,7 @@ TXT2IMG = "/sdapi/v1/txt2img"
 def keyed(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="keys", sync_timeout_seconds=0.01))
     yield Keyed(app)
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def draw(client, **more) -> str:
@@ -181,7 +181,7 @@ def test_models_of_videos_are_not_offered(settings_in, tmp_path):
     assert "film" not in [one["title"] for one in client.get("/sdapi/v1/sd-models").json]
     wanted = {"prompt": "x", "override_settings": {"sd_model_checkpoint": "film"}}
     assert client.post(TXT2IMG, json=wanted).json["error"] == "unsupported_task"
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.mark.parametrize("path", ["interrogate"])

@@ -38,7 +38,7 @@ def app(settings_in, tmp_path):
     }
     app = create_app(settings_in(tmp_path, model_lines=lines, default_model_id="sd"))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def quick(settings_in, tmp_path, request):
 
     def make(**settings):
         app = create_app(settings_in(tmp_path, **{"sync_timeout_seconds": 0.01, **settings}))
-        request.addfinalizer(app.extensions["cyberimage"].context.close)
+        request.addfinalizer(app.extensions["cyberimage"].close)
         return app.test_client(), app.extensions["cyberimage"].context
 
     return make
@@ -213,7 +213,7 @@ def test_a_failed_job(client, worker, next_job):
 def test_it_can_be_switched_off(settings_in, tmp_path, problem):
     app = create_app(settings_in(tmp_path, facades="openai"))
     problem(app.test_client().post(TXT2IMG, json={"prompt": "x"}), 404, "not_found")
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 JSON = st.recursive(
@@ -255,7 +255,7 @@ NAMES = st.sampled_from(
 def patient_server(settings_in, tmp_path_factory):
     app = create_app(settings_in(tmp_path_factory.mktemp("any"), sync_timeout_seconds=0.001, queue_max_pending=100_000))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @given(body=st.dictionaries(NAMES, JSON | st.just([png()])), path=st.sampled_from([TXT2IMG, IMG2IMG]))

@@ -107,7 +107,7 @@ def test_several_pictures_have_a_bound_together(settings_in, tmp_path) -> None:
     answer = app.test_client().post(BATCH, json={"imageList": listed})
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_image")
     assert "12,288 pixels together" in answer.json["detail"]
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def lines(caplog, monkeypatch):
 
 def client_with(settings_in, tmp_path, request, **settings):
     app = create_app(settings_in(tmp_path, **settings))
-    request.addfinalizer(app.extensions["cyberimage"].context.close)
+    request.addfinalizer(app.extensions["cyberimage"].close)
     return app.test_client()
 
 

@@ -14,7 +14,7 @@ def app(settings_in, tmp_path_factory):
     """One for all: none of these requests may leave anything behind."""
     app = create_app(settings_in(tmp_path_factory.mktemp("bad_input")))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture(autouse=True)

@@ -73,7 +73,7 @@ def app(settings_in, tmp_path_factory):
     """One for all: there are hundreds of requests."""
     app = create_app(settings_in(tmp_path_factory.mktemp("values")))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.mark.parametrize("more", GOOD, ids=str)

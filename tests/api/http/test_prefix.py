@@ -26,7 +26,7 @@ def make(settings_in, tmp_path):
 
     yield create
     for app in made:
-        app.extensions["cyberimage"].context.close()
+        app.extensions["cyberimage"].close()
 
 
 @pytest.fixture(params=["stripped", "passed on", "forwarded"])

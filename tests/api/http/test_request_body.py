@@ -22,7 +22,7 @@ def app(settings_in, tmp_path):
     lines = {"MODEL_T": MODEL}
     app = create_app(settings_in(tmp_path, model_lines=lines, default_model_id="tiny", max_body_bytes=2048))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture

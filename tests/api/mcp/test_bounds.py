@@ -27,7 +27,7 @@ def test_messages_that_are_none_count_as_requests(settings_in, tmp_path):
     for _ in range(3):
         assert ask(client, "no/such/method").status_code != 429
     assert ask(client, "no/such/method").status_code == 429
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def picture(size) -> bytes:

@@ -54,7 +54,7 @@ def app(settings_in, tmp_path_factory):
     """Nothing waits, so that each example takes milliseconds."""
     app = create_app(settings_in(tmp_path_factory.mktemp("mcp"), sync_timeout_seconds=0.01, queue_max_pending=100_000))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def check(app, answer) -> dict[str, Any]:

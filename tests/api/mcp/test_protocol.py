@@ -13,7 +13,7 @@ from tests.api.mcp.messages import JSON, STATELESS, ask, error, message, result,
 def client(settings_in, tmp_path_factory):
     app = create_app(settings_in(tmp_path_factory.mktemp("mcp")))
     yield app.test_client()
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def initialize(version: str) -> dict:
@@ -175,4 +175,4 @@ def test_it_can_be_switched_off(settings_in, tmp_path):
     with app.test_client() as client:
         answer = client.post("/mcp", json=message("ping"))
         assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()

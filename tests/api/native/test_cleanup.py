@@ -13,7 +13,7 @@ from app import create_app
 def app(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, retention_max_images=1))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_clean_up_says_what_it_removed(client, submit, worker, problem):

@@ -59,7 +59,7 @@ def app(settings_in, tmp_path):
         (tmp_path / name / "config.json").write_text(json.dumps(config))
     app = create_app(settings_in(tmp_path, model_lines=lines(tmp_path), default_model_id="sd"))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def picture(size=(96, 64), colour="red") -> str:

@@ -44,7 +44,7 @@ def app(settings_in, tmp_path):
     (folder / "old.pt").write_bytes(b"\x80\x04")
     app = create_app(settings_in(tmp_path, model_lines=lines, default_model_id="sd", embeddings_dir=str(folder)))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_they_are_listed_with_the_models_that_they_fit(client):

@@ -38,7 +38,7 @@ def app(settings_in, tmp_path):
         settings_in(tmp_path, model_lines=lines, default_model_id="tiny", max_body_bytes=2048, input_max_bytes=60_000)
     )
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def png(size=(64, 64), colour="red", mode="RGB") -> bytes:

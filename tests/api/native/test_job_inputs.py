@@ -28,7 +28,7 @@ def keyed(settings_in, tmp_path):
     lines = {"MODEL_T": MODEL}
     app = create_app(settings_in(tmp_path, auth_mode="keys", model_lines=lines, default_model_id="tiny"))
     yield Keyed(app)
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_picture_and_mask_as_the_job_uses_them(keyed, problem):

@@ -64,7 +64,7 @@ def app(settings_in, tmp_path, folder):
         )
     )
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def app(settings_in, tmp_path):
     """With a folder for models of its own."""
     app = create_app(settings_in(tmp_path, model_cache_dir=tmp_path / "models"))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def tuned(settings_in, tmp_path, snapshot):
         line = f"tuned;{tmp_path}/tuned.safetensors;;local;false;{json.dumps({'base': REPO, **options})}"
         app = create_app(settings_in(tmp_path, model_cache_dir=tmp_path / "models", model_lines={"MODEL_TUNED": line}))
         models = app.test_client().get("/api/models").json["models"]
-        app.extensions["cyberimage"].context.close()
+        app.extensions["cyberimage"].close()
         return next(each for each in models if each["id"] == "tuned")
 
     return entry

@@ -149,7 +149,7 @@ def test_a_proxy_has_half_of_the_drain_to_see_the_stop_before_jobs_are_refused(s
     assert client.post("/api/generate", json={"prompt": "a fox"}).status_code == 202
     stopping._since -= 300
     problem(client.post("/api/generate", json={"prompt": "a fox"}), 503, "unavailable")
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_models_tell_their_rules(client):

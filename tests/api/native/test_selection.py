@@ -124,7 +124,7 @@ def test_unknown_ids_are_counted(act, pictures):
 def keyed(settings_in, tmp_path) -> Iterator[Keyed]:
     app = create_app(settings_in(tmp_path, auth_mode="keys"))
     yield Keyed(app)
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_a_client_works_on_its_own_pictures_only(keyed):

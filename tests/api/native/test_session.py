@@ -26,7 +26,7 @@ def keyed_with(settings_in, tmp_path):
 
     yield make
     for app in made:
-        app.extensions["cyberimage"].context.close()
+        app.extensions["cyberimage"].close()
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_cookie_says_nothing_in_another_mode(keyed, settings_in, tmp_path, pro
     client = keyed.app.test_client()
     client.set_cookie(COOKIE, cookie)
     problem(client.get("/api/images"), 401, "unauthorized")
-    hub.extensions["cyberimage"].context.close()
+    hub.extensions["cyberimage"].close()
 
 
 def test_a_cookie_of_keys_is_no_good_to_the_hub(keyed, browser, settings_in, tmp_path):
@@ -134,7 +134,7 @@ def test_a_cookie_of_keys_is_no_good_to_the_hub(keyed, browser, settings_in, tmp
     client = app.test_client()
     client.set_cookie(COOKIE, browser.get_cookie(COOKIE).value)
     assert client.get("/api/images").status_code == 401
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 # --- requests that other pages forge
@@ -220,4 +220,4 @@ def test_without_authentication_other_pages_still_change_nothing(client, problem
 def test_without_authentication_the_allowed_origins_may(settings_in, tmp_path, allowed, status):
     app = create_app(settings_in(tmp_path, cors_origins=allowed))
     assert app.test_client().post("/cleanup", headers=THEIRS).status_code == status
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()

@@ -55,7 +55,7 @@ def quick(settings_in, tmp_path, request):
 
     def make(**settings):
         app = create_app(settings_in(tmp_path, **{"sync_timeout_seconds": 0.01, **settings}))
-        request.addfinalizer(app.extensions["cyberimage"].context.close)
+        request.addfinalizer(app.extensions["cyberimage"].close)
         return app.test_client(), app.extensions["cyberimage"].context
 
     return make
@@ -317,7 +317,7 @@ def test_it_can_be_switched_off(settings_in, tmp_path, problem):
     app = create_app(settings_in(tmp_path, facades="none"))
     problem(app.test_client().post(GENERATIONS, json=BODY), 404, "not_found")
     problem(app.test_client().post("/api/openai/v1/images/generations", json=BODY), 404, "not_found")
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 JSON = st.recursive(
@@ -350,7 +350,7 @@ BODIES = st.dictionaries(NAMES, JSON | st.sampled_from(["512x512", "auto", "low"
 def patient_server(settings_in, tmp_path_factory):
     app = create_app(settings_in(tmp_path_factory.mktemp("any"), sync_timeout_seconds=0.001, queue_max_pending=100_000))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @given(body=BODIES, path=st.sampled_from([GENERATIONS, EDITS, VARIATIONS]))

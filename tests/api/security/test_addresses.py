@@ -69,7 +69,7 @@ def test_an_origin_is_found_again_however_it_is_written(settings_in, tmp_path: P
     assert answer.headers["Access-Control-Allow-Origin"] == origin
     sent = app.test_client().post("/api/generate", json={"prompt": "x"}, headers={"Origin": origin})
     assert sent.status_code == 202
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_trusted_host_is_found_again_however_it_is_written(settings_in, tmp_pa
     app = create_app(settings_in(tmp_path, trusted_hosts=f"other.example, {written}"))
     assert app.test_client().get("/livez", headers={"Host": header}).status_code == 200
     assert app.test_client().get("/livez", headers={"Host": "evil.test"}).status_code == 400
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ HARMLESS = {"slot", "key_id", "filename", "model_id", "owner", "name"}
 def keyed(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="keys"))
     yield Keyed(app)
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture
@@ -341,7 +341,7 @@ def test_a_key_may_have_limits_of_its_own(settings_in, tmp_path):
         assert statuses == [202] * most + [429 if most < 9 else 202]
     assert [busy.get("/api/models").status_code for _ in range(2)] == [200, 429]
     assert [keyed.alice.get("/api/models").status_code for _ in range(2)] == [200, 200]
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 # --- metrics
@@ -352,7 +352,7 @@ def test_metrics_need_a_token_unless_they_are_public(keyed, settings_in, tmp_pat
     assert keyed.alice.get("/metrics").status_code == 200
     app = create_app(settings_in(tmp_path / "other", auth_mode="keys", metrics_public=True))
     assert app.test_client().get("/metrics").status_code == 200
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_what_is_public_is_written_down():

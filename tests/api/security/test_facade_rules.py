@@ -100,7 +100,7 @@ NOT_WALKED = {"make_video"}  # there is no model for it here; it submits as gene
 def keyed(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="keys", sync_timeout_seconds=0.01, rate_limit_generate="3/minute"))
     yield Keyed(app)
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture(params=WAYS, ids=lambda way: way.name)
@@ -200,7 +200,7 @@ def test_pages_of_other_sites_are_refused(settings_in, tmp_path, way):
         assert (answer.status_code, code_of(answer)) == (403, "forbidden")
         answer = way.draw(app.test_client(), headers={"Host": "rebound.example"})
         assert (answer.status_code, code_of(answer)) == (400, "untrusted_host")
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_the_same_idempotency_key_is_the_same_job(keyed, way):
@@ -289,4 +289,4 @@ def test_looking_things_up_counts_as_reading(settings_in, tmp_path):
         assert [code_of(client.post("/mcp", json=look)) for _ in range(3)] == [None, None, "rate_limited"]
         assert "X-Job-Id" in WAYS[7].draw(client, wait_seconds=0).headers
         assert code_of(WAYS[7].draw(client, wait_seconds=0)) == "rate_limited"
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()

@@ -24,6 +24,6 @@ def test_a_redirect_keeps_to_a_real_scheme(settings_in, tmp_path, reported: str,
     try:
         answer = app.test_client().get("/api//models", headers={"X-Forwarded-Proto": reported})
     finally:
-        app.extensions["cyberimage"].context.close()
+        app.extensions["cyberimage"].close()
     assert answer.status_code == 308
     assert answer.headers["Location"] == f"{taken}://localhost/api/models"

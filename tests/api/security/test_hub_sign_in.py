@@ -20,7 +20,7 @@ def hub(monkeypatch):
 def client(hub, settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="huggingface", hf_endpoint=f"{hub.url}/", auth_admins="root"))
     yield app.test_client()
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def bearer(token: str) -> dict[str, str]:

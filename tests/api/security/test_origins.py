@@ -86,4 +86,4 @@ def test_even_a_good_token_is_not_looked_at(settings_in, tmp_path):
     assert answer.status_code == 400
     metrics = app.test_client().get("/metrics", headers={"Host": "evil.example"})
     assert metrics.status_code == 400
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()

@@ -32,7 +32,7 @@ def client_with(settings_in, tmp_path):
 
     yield make
     for app in made:
-        app.extensions["cyberimage"].context.close()
+        app.extensions["cyberimage"].close()
 
 
 def ask(client: FlaskClient, images: int = 1, **request):

@@ -15,7 +15,7 @@ from tests.api.security.walk import ADMIN, PUBLIC, Walk, canonical, requests
 def keyed(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, auth_mode="keys"))
     yield Keyed(app)
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_no_method_header_or_spelling_gets_in(keyed):
@@ -89,4 +89,4 @@ def test_a_preflight_of_another_site_changes_nothing(settings_in, tmp_path, auth
             assert (answer.status_code, answer.data) == (200, b""), path
             assert ("Access-Control-Allow-Origin" in answer.headers) == (origin == "https://app.example")
     assert walk.ran == []
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()

@@ -20,7 +20,7 @@ MODEL = (
 def app(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, model_lines={"MODEL_T": MODEL}, default_model_id="tiny"))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def picture(size=(64, 64), colour="red") -> str:

@@ -26,7 +26,7 @@ def app(settings_in, tmp_path):
         )
     )
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.mark.parametrize("path", ["/api/v1/loras", "/api/v1/loras/list", "/v1/loras", "/v1/loras/list"])

@@ -32,7 +32,7 @@ def app(settings_in, tmp_path):
     lines = {"model_lines": {"MODEL_T": MODEL}, "default_model_id": "tiny", "webhook_allow_private": True}
     app = create_app(settings_in(tmp_path, **lines))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_a_model_of_videos(settings_in, tmp_path, problem):
     app = create_app(settings_in(tmp_path, model_lines={"MODEL_F": line}))
     found = problem(app.test_client().post("/v1/txt2img", json={**FLAT, "model_id": "film"}), 400, "unsupported_task")
     assert [one["field"] for one in found["errors"]] == ["model_id"]
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_an_unknown_model(client, problem):
@@ -173,4 +173,4 @@ def test_it_counts_as_generating(settings_in, tmp_path):
     client = app.test_client()
     body = FLAT | {"timeout": 0, "num_images": 2}
     assert [client.post("/v1/txt2img", json=body).status_code for _ in range(2)] == [202, 429]
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()

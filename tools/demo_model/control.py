@@ -97,9 +97,7 @@ class ControlBatches:
         return batch, torch.from_numpy(bits).float()[:, None].expand(-1, 3, -1, -1) * 2 - 1
 
 
-def loss_of(
-    model: FluxTransformer2DModel, net: FluxControlNetModel, batch: Batch, edges: Tensor, seed: int
-) -> Tensor:
+def loss_of(model: FluxTransformer2DModel, net: FluxControlNetModel, batch: Batch, edges: Tensor, seed: int) -> Tensor:
     """Mean squared error of the velocity that the frozen model predicts with the control model's help."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(batch.latents.shape, generator=generator)
@@ -107,8 +105,9 @@ def loss_of(
     level = t[:, None, None, None]
     noisy = (1 - level) * batch.latents + level * noise
     shared = {
-        "hidden_states": transformer.pack(noisy), "encoder_hidden_states": batch.text, "pooled_projections": batch.pooled,
-        "timestep": t, "img_ids": transformer.image_ids(noisy.shape[2] // 2, noisy.shape[3] // 2),
+        "hidden_states": transformer.pack(noisy), "encoder_hidden_states": batch.text,
+        "pooled_projections": batch.pooled, "timestep": t,
+        "img_ids": transformer.image_ids(noisy.shape[2] // 2, noisy.shape[3] // 2),
         "txt_ids": torch.zeros(batch.text.shape[1], 3), "return_dict": False,
     }  # fmt: skip
     with torch.autocast("cpu", torch.bfloat16):
@@ -186,9 +185,11 @@ def figures(net: FluxControlNetModel, folder: Path, count: int, weight: float = 
             drawn = pipeline(
                 prompt=caption(scene, np.random.default_rng(k)), width=256, height=256,
                 control_image=Image.fromarray(wanted), controlnet_conditioning_scale=scale, num_inference_steps=12,
-                guidance_scale=2.5, max_sequence_length=64, generator=torch.Generator().manual_seed(k), output_type="np",
+                guidance_scale=2.5, max_sequence_length=64, generator=torch.Generator().manual_seed(k),
+                output_type="np",
             ).images[0]  # fmt: skip
-            found[name].append(agreement(canny((drawn * 255).round().astype(np.uint8))[..., 0] > 0, wanted[..., 0] > 0))
+            edges = canny((drawn * 255).round().astype(np.uint8))
+            found[name].append(agreement(edges[..., 0] > 0, wanted[..., 0] > 0))
     return {name: round(float(np.mean(values)), 3) for name, values in found.items()}
 
 

@@ -7,6 +7,7 @@ A MODEL_ line in the environment with the same name replaces one.
 DEFAULT_MODEL_ID = "demo"
 BUILTIN_FOLDER = "builtin/"  # of the models that come with the code
 BUILTIN_UPSCALER_ID = "drawings-x2"
+BUILTIN_CONTROL_ID = "drawings-edges"
 LANCZOS_REPO = "builtin/lanczos"  # no file: the upscaler that needs no weights
 
 # FLUX shifts its noise levels by the size, which Heun's class cannot.
@@ -214,6 +215,10 @@ BUILTIN_MODEL_LINES = {
     "MODEL_22": (
         "lanczos;builtin/lanczos;Built-in: resamples, without a model;local;false;"
         '{"kind": "upscaler", "aliases": ["resample"]}'
+    ),
+    "MODEL_23": (
+        "drawings-edges;builtin/control;Built-in: draws along edges;local;false;"
+        '{"kind": "controlnet"}'
     ),
 }
 

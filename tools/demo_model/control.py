@@ -178,12 +178,10 @@ def figures(net: FluxControlNetModel, folder: Path, count: int, weight: float = 
     pipeline.set_progress_bar_config(disable=True)
     found: dict[str, list[float]] = {"with": [], "without": []}
     for k in range(count):
-        rng = np.random.default_rng(HELD_OUT_SEED + 7000 + k)
-        scene = sample_scene(rng)
-        wanted = canny(paint(scene, 256, 256, HELD_OUT_SEED + 7000 + k))
+        wanted, prompt = held_out(k)
         for name, scale in (("with", weight), ("without", 0.0)):
             drawn = pipeline(
-                prompt=caption(scene, np.random.default_rng(k)), width=256, height=256,
+                prompt=prompt, width=256, height=256,
                 control_image=Image.fromarray(wanted), controlnet_conditioning_scale=scale, num_inference_steps=12,
                 guidance_scale=2.5, max_sequence_length=64, generator=torch.Generator().manual_seed(k),
                 output_type="np",
@@ -191,6 +189,13 @@ def figures(net: FluxControlNetModel, folder: Path, count: int, weight: float = 
             edges = canny((drawn * 255).round().astype(np.uint8))
             found[name].append(agreement(edges[..., 0] > 0, wanted[..., 0] > 0))
     return {name: round(float(np.mean(values)), 3) for name, values in found.items()}
+
+
+def held_out(number: int) -> tuple[np.ndarray, str]:
+    """The edges of a drawing that training never saw, uint8 (256, 256, 3), and its caption."""
+    seed = HELD_OUT_SEED + 7000 + number
+    scene = sample_scene(np.random.default_rng(seed))
+    return canny(paint(scene, 256, 256, seed)), caption(scene, np.random.default_rng(number))
 
 
 def agreement(drawn: np.ndarray, wanted: np.ndarray) -> float:

@@ -140,3 +140,12 @@ def test_the_bytes_of_a_lora_are_the_jobs_and_not_those_of_a_model_that_is_here(
     context.claims.progress(claim, Progress(Phase.DOWNLOADING, 0, 20, downloaded_bytes=1000, total_bytes=9000))
     assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] == 9000
     assert model("sd15")["downloading"] is None
+
+
+def test_the_built_in_model_has_a_control_model(tmp_path, settings_in):
+    app = create_app(settings_in(tmp_path))
+    listed = {model["id"]: model for model in app.test_client().get("/api/models").json["models"]}
+    assert listed["demo"]["control_models"] == ["drawings-edges"]
+    assert "control" in listed["demo"]["roles"]
+    assert {name for name, model in listed.items() if "drawings-edges" in model["control_models"]} == {"demo"}
+    app.extensions["cyberimage"].close()

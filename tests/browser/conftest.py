@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.harness import RETOUCHER, Harness
+from tests.node.packages import PACKAGES, require_packages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -118,12 +117,6 @@ def page(new_page: Callable[..., Page], harness: Harness) -> Page:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, installed by npm if it is missing."""
-    script = HERE / "node_modules" / "axe-core" / "axe.min.js"
-    npm = shutil.which("npm")
-    if not script.exists() and npm:
-        fetch = [npm, "ci", "--prefix", str(HERE), "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(fetch, check=False, timeout=120, capture_output=True, env=os.environ)
-    if not script.exists():
-        pytest.skip("ACCESSIBILITY TESTS SKIPPED: axe-core is not installed and npm could not fetch it")
-    return script.read_text()
+    """The source of axe-core."""
+    require_packages()
+    return (PACKAGES / "axe-core" / "axe.min.js").read_text()

@@ -20,7 +20,7 @@ _REQUEST_ID = {
     "name": "X-Request-Id",
     "in": "header",
     "required": False,
-    "description": "The id of the request in its answer and in the logs: letters, digits, `.`, `_` and `-`, 64 at most.",
+    "description": "The id of the request in its answer and in the logs: letters, digits, `.`, `_`, `-`, 64 at most.",
     "schema": {"type": "string"},
 }
 

@@ -1,0 +1,56 @@
+"""The packages of tests/node/package.json, which `make test` installs by npm, and the programs in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PACKAGES = HERE / "node_modules"
+OLDEST_NODE = (20, 19)
+SECONDS = 180
+
+
+def require_packages() -> None:
+    """Skip the test where Node is missing or too old, or the packages are not installed."""
+    if shutil.which("node") is None:
+        pytest.skip("TESTS WITH NODE SKIPPED: node is not installed")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.match(r"v(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_NODE:
+        pytest.skip(
+            f"TESTS WITH NODE SKIPPED: node is {version.strip()}, not {OLDEST_NODE[0]}.{OLDEST_NODE[1]} or newer"
+        )
+    if not (PACKAGES / "installed.json").exists():
+        pytest.skip("TESTS WITH NODE SKIPPED: the packages of tests/node are not installed (make .venv/browser)")
+
+
+def run_program(name: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of a package in `folder`."""
+    return run_node(str((PACKAGES / ".bin" / name).resolve()), *arguments, folder=folder, **environment)
+
+
+def run_node(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `node`, in whose `folder` the packages can be imported."""
+    link = folder / "node_modules"
+    if not link.exists():
+        link.symlink_to(PACKAGES)
+    return subprocess.run(
+        ["node", *arguments],
+        cwd=folder,
+        env=_inherited() | environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def _inherited() -> Mapping[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ} | {"NO_COLOR": "1"}

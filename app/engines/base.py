@@ -248,7 +248,7 @@ def no_upscaler(name: str) -> ModelSpec:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """`root` and then `model_cache_dir` are where a relative `local` repo is looked for; built-in ones also in the package.
+    """Where a relative `local` repo is looked for: in `root`, `model_cache_dir`, and a built-in one in the package.
 
     `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
     the CPU), `cpu`, or a torch device such as `cuda:0`. Without `large_models` those that a CPU would run for hours

@@ -34,13 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+def find_chromium() -> str:
+    """The path of the system's Chromium. Skips the test without one."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((found for name in names if (found := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"BROWSER TESTS SKIPPED: none of {', '.join(names)} is on the PATH")
+    return found
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="BROWSER TESTS SKIPPED: playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    chromium = next((found for name in names if (found := shutil.which(name))), None)
-    if chromium is None:
-        pytest.skip(f"BROWSER TESTS SKIPPED: none of {', '.join(names)} is on the PATH")
+    chromium = find_chromium()
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
         yield running

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+from app.config import ROOT
+
+HERE = Path(__file__).resolve().parent
 PACKAGES = HERE / "node_modules"
 OLDEST_NODE = (20, 19)
 SECONDS = 180
+QUIET = {"NO_COLOR": "1", "REDOCLY_TELEMETRY": "off"}
 
 
 def require_packages() -> None:
@@ -37,10 +40,9 @@ def run_program(name: str, *arguments: str, folder: Path, **environment: str) ->
 
 
 def run_node(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `node`, in whose `folder` the packages can be imported."""
-    link = folder / "node_modules"
-    if not link.exists():
-        link.symlink_to(PACKAGES)
+    """Run `node` in `folder`; what lies in a temporary folder can import the packages, too."""
+    if not folder.is_relative_to(ROOT) and not (folder / "node_modules").exists():
+        (folder / "node_modules").symlink_to(PACKAGES)
     return subprocess.run(
         ["node", *arguments],
         cwd=folder,
@@ -53,4 +55,4 @@ def run_node(*arguments: str, folder: Path, **environment: str) -> subprocess.Co
 
 
 def _inherited() -> Mapping[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ} | {"NO_COLOR": "1"}
+    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ} | QUIET

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -39,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copied = folder / "copy"
     for name in tracked(*SHIPPED, "pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
         (copied / name).parent.mkdir(parents=True, exist_ok=True)
-        os.link(ROOT / name, copied / name)
+        shutil.copy(ROOT / name, copied / name)
     build = "from setuptools import build_meta; import sys; print(build_meta.build_wheel(sys.argv[1]))"
     built = subprocess.run([sys.executable, "-c", build, str(folder)], cwd=copied, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr

@@ -14,6 +14,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from app import create_app
 from app.config import ROOT, load_settings
@@ -103,11 +104,15 @@ def test_every_route_in_an_expression_exists(fresh_app: Flask) -> None:
     assert routes <= {rule.rule for rule in fresh_app.url_map.iter_rules()}
 
 
-@pytest.mark.parametrize("expression", [each for each in EXPRESSIONS if "_total" in each])
-def test_every_counter_in_an_expression_begins_at_zero(fresh_app: Flask, expression: str) -> None:
-    """Prometheus sees no increase in a series that is born with its first fault."""
+@pytest.fixture(scope="module")
+def samples(fresh_app: Flask) -> list[Sample]:
     scrape = fresh_app.test_client().get("/metrics").text
-    samples = [sample for family in text_string_to_metric_families(scrape) for sample in family.samples]
+    return [sample for family in text_string_to_metric_families(scrape) for sample in family.samples]
+
+
+@pytest.mark.parametrize("expression", [each for each in EXPRESSIONS if "_total" in each])
+def test_every_counter_in_an_expression_begins_at_zero(samples: list[Sample], expression: str) -> None:
+    """Prometheus sees no increase in a series that is born with its first fault."""
     for name, matchers in re.findall(r"(cyberimage_\w+_total)(?:\{([^}]*)\})?", expression):
         chosen = [sample for sample in samples if sample.name == name and _fits(sample.labels, matchers)]
         assert chosen, f"{name}{{{matchers}}} has no series"

@@ -31,7 +31,7 @@ def require_packages() -> None:
             f"TESTS WITH NODE SKIPPED: node is {version.strip()}, not {OLDEST_NODE[0]}.{OLDEST_NODE[1]} or newer"
         )
     if not (PACKAGES / "installed.json").exists():
-        pytest.skip("TESTS WITH NODE SKIPPED: the packages of tests/node are not installed (make .venv/browser)")
+        pytest.skip("TESTS WITH NODE SKIPPED: tests/node is not installed (tools/install_client_tools.sh)")
 
 
 def run_program(name: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

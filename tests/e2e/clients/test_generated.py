@@ -70,7 +70,7 @@ def check_drawn(folder: Path, said: str) -> None:
 
 def test_openapi_python_client(folder: Path, url: str) -> None:
     if not GENERATOR.exists():
-        pytest.skip("GENERATED PYTHON CLIENT SKIPPED: openapi-python-client is not installed (make .venv/browser)")
+        pytest.skip("PYTHON CLIENT SKIPPED: openapi-python-client is not installed (tools/install_client_tools.sh)")
     heading = "Python: openapi-python-client"
     (folder / "config.yaml").write_text(example(heading, "yaml"))
     command = example(heading, "sh").split()

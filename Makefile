@@ -132,10 +132,12 @@ docs: .venv/dev-installed
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# The browser tests drive the system's Chromium; without one they are skipped, loudly.
-.venv/browser: tools/install_chromium.sh tools/install_proxies.sh | .venv/dev-installed
-	@tools/install_chromium.sh
-	@tools/install_proxies.sh
+# The browser tests drive the system's Chromium; without one they are skipped, loudly. So are the tests with proxies,
+# Prometheus, Node's packages and the generator of Python clients.
+INSTALLERS := $(addprefix tools/install_,chromium.sh proxies.sh prometheus.sh client_tools.sh)
+
+.venv/browser: $(INSTALLERS) tests/node/package-lock.json locks/client-generator.txt | .venv/dev-installed
+	@$(foreach installer,$(INSTALLERS),$(installer);)
 	@touch $@
 
 # Its time changes only when another GPU or driver is found: then the right build of torch is installed.

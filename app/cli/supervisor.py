@@ -15,10 +15,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
-from app.config import ROOT, Settings
+from app.config import CODE, ROOT, Settings
 from app.core.backoff import Backoff
 from app.core.deaths import Death
 from app.core.device_plan import DevicePlan
@@ -204,7 +203,8 @@ def _is_hopeless(child: Child, status: int) -> bool:
 def children_of(settings: Settings, plan: DevicePlan) -> list[Child]:
     """The API and the workers of the device plan. The worker of remote models runs besides them, wherever a provider is
     set up."""
-    worker = (sys.executable, str(Path(ROOT, "worker.py")))
+    script = CODE / "worker.py"  # not in an installed package
+    worker = (sys.executable, *((str(script),) if script.exists() else ("-m", "app.cli", "worker")))
     children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True, serves=True)]
     for number, each in enumerate(plan.workers, start=1):
         kind = {} if each.label == "cpu" else {DEVICE_KIND: each.label}

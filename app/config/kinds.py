@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue
 
-# Where .env, the builtin models and relative paths are: the checkout, or of an installed package the working directory.
-_PACKAGE = Path(__file__).resolve().parents[1]
-ROOT = _PACKAGE.parent if (_PACKAGE.parent / "run.py").exists() else Path.cwd()
+CODE = Path(__file__).resolve().parents[2]  # the folder of the packages, with the built-in models: of a wheel too
+# Where .env and relative paths are: the checkout, or of an installed package the working directory.
+ROOT = CODE if (CODE / "run.py").exists() else Path.cwd()
 
 
 def expanded_path(path: Path) -> Path:

@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from app.config.kinds import LIVE, ROOT, Folder, PathText
+from app.config.kinds import CODE, LIVE, ROOT, Folder, PathText
+
+_BUILTIN = ("builtin",)  # the first folder of the built-in models, in the checkout and in a wheel
 
 
 class Models(BaseModel):
@@ -86,10 +88,12 @@ class Models(BaseModel):
         return Path(self.hf_home or self.model_cache_dir / "huggingface") / "hub"
 
     def local_path(self, repo: str) -> Path:
-        """The folder or file of a `local` model, relative to the project's folder or else MODEL_CACHE_DIR."""
+        """The folder or file of a `local` model, relative to the project's folder, or else MODEL_CACHE_DIR or, of a
+        built-in model, the installed package's."""
         relative = Path(repo).expanduser()
-        own, cached = ROOT / relative, Path(self.model_cache_dir) / relative
-        return cached if cached.exists() and not own.exists() else own
+        own = ROOT / relative
+        others = [Path(self.model_cache_dir) / relative, *([CODE / relative] if relative.parts[:1] == _BUILTIN else [])]
+        return next((path for path in (own, *others) if path.exists()), own)
 
     def library_environment(self) -> dict[str, str]:
         """The variables that torch and Hugging Face read; a worker sets them before importing these."""

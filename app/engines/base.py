@@ -15,7 +15,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from app.config import CODE
 from app.core.acceleration import Attention, Compile, StepCache
+from app.core.builtin_models import BUILTIN_FOLDER
 from app.core.catalog import ModelSpec
 from app.core.job import Phase
 from app.core.memory_plan import Offload, Plan
@@ -246,7 +248,7 @@ def no_upscaler(name: str) -> ModelSpec:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """`root` and then `model_cache_dir` are where a relative `local` repo is looked for.
+    """Where a relative `local` repo is looked for: in `root`, `model_cache_dir`, and a built-in one in the package.
 
     `dtype` and `attention` hold for every model whose catalogue line states none. `device` is `auto` (the first GPU, or
     the CPU), `cpu`, or a torch device such as `cuda:0`. Without `large_models` those that a CPU would run for hours
@@ -295,4 +297,5 @@ class EngineSettings:
     def places_of(self, name: str) -> tuple[Path, ...]:
         """The paths at which a local model or file named in the catalogue may be, in search order."""
         relative = Path(name).expanduser()
-        return tuple(dict.fromkeys((self.root / relative, self.model_cache_dir / relative)))
+        packaged = (CODE / relative,) if name.startswith(BUILTIN_FOLDER) else ()
+        return tuple(dict.fromkeys((self.root / relative, self.model_cache_dir / relative, *packaged)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.harness import RETOUCHER, Harness
+from tests.node.packages import PACKAGES, require_packages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,13 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+def find_chromium() -> str:
+    """The path of the system's Chromium. Skips the test without one."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((found for name in names if (found := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"BROWSER TESTS SKIPPED: none of {', '.join(names)} is on the PATH")
+    return found
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="BROWSER TESTS SKIPPED: playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    chromium = next((found for name in names if (found := shutil.which(name))), None)
-    if chromium is None:
-        pytest.skip(f"BROWSER TESTS SKIPPED: none of {', '.join(names)} is on the PATH")
+    chromium = find_chromium()
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
         yield running
@@ -118,12 +123,6 @@ def page(new_page: Callable[..., Page], harness: Harness) -> Page:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, installed by npm if it is missing."""
-    script = HERE / "node_modules" / "axe-core" / "axe.min.js"
-    npm = shutil.which("npm")
-    if not script.exists() and npm:
-        fetch = [npm, "ci", "--prefix", str(HERE), "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(fetch, check=False, timeout=120, capture_output=True, env=os.environ)
-    if not script.exists():
-        pytest.skip("ACCESSIBILITY TESTS SKIPPED: axe-core is not installed and npm could not fetch it")
-    return script.read_text()
+    """The source of axe-core."""
+    require_packages()
+    return (PACKAGES / "axe-core" / "axe.min.js").read_text()

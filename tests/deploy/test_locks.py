@@ -13,7 +13,8 @@ from app.core.torch_builds import CPU_BUILD, CUDA_BUILDS
 from tools.install import locks
 
 LOCKS = {
-    name: (ROOT / "locks" / f"{name}.txt").read_text() for name in ("run", "torch", "cuda", "cuda12", "dev", "no-deps")
+    name: (ROOT / "locks" / f"{name}.txt").read_text()
+    for name in ("run", "torch", "cuda", "cuda12", "dev", "no-deps", "client-generator")
 }
 BLOCKS = {name: re.split(r"\n(?=\S)", text.strip())[1:] for name, text in LOCKS.items()}
 
@@ -42,6 +43,7 @@ def markers(name: str) -> dict[str, object]:
         ("requirements-cuda12.txt", ["cuda12"]),
         ("requirements-dev.txt", ["run", "dev"]),
         ("requirements-no-deps.txt", ["no-deps"]),
+        ("requirements-client-generator.txt", ["client-generator"]),
     ],
 )
 def test_every_requirement_is_locked_in_its_version(file: str, names: list[str]) -> None:

@@ -9,14 +9,13 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from app.api.http.document_forms import add_form
 from app.core.webhooks import EVENTS
 from app.errors import error_codes
 
+CONTACT = {"name": "The operator of this server"}
 LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
-FORM = "multipart/form-data"
 _JSON = "application/json"
-_BINARY = {"type": "string", "format": "binary"}
-_FILES = ("image", "mask", "inputs")  # the members of a body that a form may send as files, where they are texts
 _HEADERS = {
     "X-Request-Id": ("The id of the request, also in the logs.", {"type": "string"}),
     "Location": ("Where to follow what was accepted.", {"type": "string", "format": "uri-reference"}),
@@ -28,7 +27,7 @@ _BY_STATUS = {"202": "Location", "206": "ETag", "304": "ETag", "429": "Retry-Aft
 
 def complete(document: dict[str, Any], forms: Collection[tuple[str, str]]) -> dict[str, Any]:
     """`document`, completed in place. `forms` are the (method, path) of routes that take pictures as files, too."""
-    document["info"]["license"] = LICENSE
+    document["info"] |= {"license": LICENSE, "contact": CONTACT}
     document["servers"] = [{"url": "/"}]
     components = document["components"]
     components["headers"] = {
@@ -40,7 +39,7 @@ def complete(document: dict[str, Any], forms: Collection[tuple[str, str]]) -> di
         for status, response in about["responses"].items():
             response["headers"] = _headers_of(status, response)
         if (method, path) in forms and "requestBody" in about:
-            _add_form(about["requestBody"], components["schemas"])
+            add_form(about, components["schemas"])
     for schema in _requested(document):
         _drop_defaults(schema)
     document["webhooks"] = _webhooks()
@@ -72,20 +71,6 @@ def _headers_of(status: str, response: Mapping[str, Any]) -> dict[str, Any]:
     if status == "200" and not {_JSON, "text/event-stream"} & set(response.get("content", {})):
         names.append("ETag")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _add_form(body: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """The body as a form: the same members, pictures as files."""
-    name = body["content"][_JSON]["schema"]["$ref"].rpartition("/")[2]
-    plain = schemas[name]
-    texts = [field for field in _FILES if _is_text(plain["properties"].get(field, {}))]
-    files = {field: {**_BINARY, "description": "The file."} for field in texts}
-    schemas[f"{name}Form"] = {**plain, "title": f"{name}Form", "properties": {**plain["properties"], **files}}
-    body["content"][FORM] = {"schema": {"$ref": f"#/components/schemas/{name}Form"}}
-
-
-def _is_text(schema: Mapping[str, Any]) -> bool:
-    return any(choice.get("type") == "string" for choice in schema.get("anyOf", [schema]))
 
 
 def _requested(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from app.services.context import AppContext
 from app.services.ops.devices import health_by_device
 from app.services.ops.metric_families import metric_families
 from app.services.ops.stats import LaneState, lanes
-from app.services.ops.zero_counters import with_zeros
+from app.services.ops.zero_counters import with_bounded_models, with_zeros
 from app.store.queue.stats import QueueCounts
 from app.store.queue.workers import WORKER_STATES
 from app.version import __version__
@@ -48,17 +48,19 @@ class InstallationMetrics(Collector):
             yield _gauge("database_up", "Whether the database answers.", 0)
             return
         yield _gauge("database_up", "Whether the database answers.", 1)
-        yield from _queue(figures)
+        models = dict.fromkeys((spec.id for spec in self._context.catalog), 0)  # a series of each, also of idle ones
+        yield from _queue(figures, models)
         yield from _lanes(lanes(workers, figures.lanes))
-        yield from _workers(workers)
-        yield from metric_families(with_zeros(figures.counters, self._context.catalog))
+        yield from _workers(workers, models)
+        counters = with_bounded_models(figures.counters, self._context.catalog)
+        yield from metric_families(with_zeros(counters, self._context.catalog))
 
 
-def _queue(figures: QueueCounts) -> Iterator[Metric]:
+def _queue(figures: QueueCounts, models: Mapping[str, int]) -> Iterator[Metric]:
     by_status = [({"status": status.lower()}, number) for status, number in figures.jobs.items()]
     yield _gauge("jobs", "Jobs in the database, by status.", by_status)
-    yield _gauge("jobs_waiting", "Jobs in the queue, by model.", _by("model", figures.waiting))
-    yield _gauge("jobs_running", "Jobs that a worker runs, by model.", _by("model", figures.running))
+    yield _gauge("jobs_waiting", "Jobs in the queue, by model.", _by("model", {**models, **figures.waiting}))
+    yield _gauge("jobs_running", "Jobs that a worker runs, by model.", _by("model", {**models, **figures.running}))
     yield _gauge("oldest_waiting_job_age_seconds", "Age of the oldest job in the queue.", figures.oldest_job_age)
     yield _gauge("images", "Published pictures and videos.", figures.outputs["count"])
     yield _gauge("images_bytes", "Size of published pictures and videos, without thumbnails.", figures.outputs["bytes"])
@@ -76,18 +78,17 @@ def _of_lanes(states: Mapping[Lane, LaneState], name: str) -> list[tuple[dict[st
     return [({"lane": lane}, float(getattr(state, name))) for lane, state in states.items()]
 
 
-def _workers(workers: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+def _workers(workers: Sequence[Mapping[str, Any]], models: Mapping[str, int]) -> Iterator[Metric]:
     states = dict.fromkeys(WORKER_STATES, 0)
-    loaded: dict[str, int] = {}
-    parked: dict[str, int] = {}
+    loaded, parked = dict(models), dict(models)
     rss, vram = {"cpu": 0}, {"cpu": 0}
     for worker in workers:
         states[worker["state"]] = states.get(worker["state"], 0) + 1
         rss[worker["device"]] = rss.get(worker["device"], 0) + worker["rss_bytes"]
         vram[worker["device"]] = vram.get(worker["device"], 0) + worker["vram_bytes"]
-        for model in worker["models"]:
-            held = parked if model.get("parked") else loaded
-            held[model["model_id"]] = held.get(model["model_id"], 0) + 1
+        for held in worker["models"]:
+            counted = parked if held.get("parked") else loaded
+            counted[held["model_id"]] = counted.get(held["model_id"], 0) + 1
     health = [({"host": host, "device": device}, works) for (host, device), works in health_by_device(workers).items()]
     yield _gauge("device_healthy", "0 while a device of a live worker is out of service.", health)
     yield _gauge("workers", "Live workers, by state.", _by("state", states))

@@ -14,9 +14,24 @@ OUTCOMES = ("completed", "cancelled", *codes_of(GenerationError), UnsupportedTas
 RETURNED = ("released", *codes_of(GenerationError))
 ENCODINGS = ("computed", "reused")
 REMOVED = ("image", "job", "orphan")  # by retention and clean-up
+MOST_OTHERS, OTHER = 100, "other"
 _OF_MODELS = ("jobs_accepted", "jobs_merged", "steps", "images")
 _OF_LOCAL_MODELS = ("model_loads", "model_unloads", "model_swaps")
 _FINAL = tuple(state.value for state in PredictionStatus if state.terminal)
+
+
+def with_bounded_models(counters: Mapping[Counter, float], catalog: Iterable[ModelSpec]) -> Mapping[Counter, float]:
+    """`counters` with a label `model` that does not grow without end: a provider has thousands of models, and each that
+    is asked for has series of its own. Of those outside the catalogue the first MOST_OTHERS by name keep theirs, the
+    rest is one, OTHER; a name that once belongs to the rest stays there, so that no counter of it decreases."""
+    known = {spec.id for spec in catalog}
+    others = sorted({key.model_id for key in counters if key.model_id} - known)
+    rest = frozenset(others[MOST_OTHERS:])
+    bounded: dict[Counter, float] = {}
+    for key, value in counters.items():
+        shown = key._replace(model_id=OTHER) if key.model_id in rest else key
+        bounded[shown] = bounded.get(shown, 0.0) + value
+    return bounded
 
 
 def with_zeros(counters: Mapping[Counter, float], catalog: Iterable[ModelSpec]) -> Mapping[Counter, float]:

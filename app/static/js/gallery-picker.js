@@ -4,7 +4,7 @@ import { images } from "./api.js";
 import { $, button, el, say } from "./dom.js";
 
 const A_PAGE = 30;
-const tiles = el("ul", { class: "picker-tiles", role: "list" });
+const tiles = el("ul", { class: "picker-tiles" });
 const said = el("p", { class: "note", role: "status" });
 const more = button("More", null, () => load(), { hidden: true });
 const upload = button("Upload one", "file", () => {

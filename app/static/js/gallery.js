@@ -41,7 +41,7 @@ let shown = false;
 let filter = { ...DEFAULTS };
 const controls = []; // functions that show the filter's present values
 
-const list = el("ul", { class: "grid", role: "list", "aria-label": "Pictures" });
+const list = el("ul", { class: "grid", "aria-label": "Pictures" });
 const empty = el("div", { class: "nothing", hidden: true });
 const fresh = el("button", { type: "button", class: "fresh", hidden: true, onclick: () => change({}) }, "Show what is new");
 const total = el("p", { class: "gallery-total", role: "status" });
@@ -62,7 +62,7 @@ export function build(root) {
       { class: "view-head gallery-head" },
       el("h1", { id: "gallery-title", tabindex: "-1" }, "Gallery"),
       el("div", { class: "search" }, icon("search"), search),
-      el("fieldset", { class: "segments", "aria-label": "Show" }, Object.entries(SHOWS).map(segment)),
+      el("fieldset", { class: "segments" }, el("legend", { class: "unseen" }, "Show"), Object.entries(SHOWS).map(segment)),
       button("Select", "select", () => selection.toggleMode(), { "aria-pressed": "false", id: "select-mode" }),
     ),
     el(

@@ -53,7 +53,7 @@ function empty() {
     el("span", { class: "noise", "aria-hidden": "true" }),
     el("h2", {}, "What do you want to see?"),
     el("p", {}, examples.length ? "Describe it, or start with one of these." : "Describe it and press Generate. It appears here."),
-    examples.length > 0 && el("ul", { class: "examples", role: "list" }, examples.map(example)),
+    examples.length > 0 && el("ul", { class: "examples" }, examples.map(example)),
   );
 }
 
@@ -79,7 +79,7 @@ function sizeOf(job) {
 
 function working(job) {
   return [
-    frame(job, el("span", { class: "noise", "aria-hidden": "true" }), el("img", { class: "preview", alt: "", hidden: true })),
+    frame(job, el("span", { class: "noise", "aria-hidden": "true" }), el("img", { class: "preview", src: "data:,", alt: "", hidden: true })),
     el(
       "div",
       { class: "caption" },

@@ -23,8 +23,8 @@ export function build(root) {
     parts.problem,
   );
   parts.created = el("div", { class: "key-created", role: "status", hidden: true });
-  parts.list = el("ul", { class: "rows", role: "list" });
-  parts.revoked = el("ul", { class: "rows", role: "list" });
+  parts.list = el("ul", { class: "rows" });
+  parts.revoked = el("ul", { class: "rows" });
   parts.old = el("details", { class: "why", hidden: true }, el("summary", {}, "Revoked keys"), parts.revoked);
   root.append(
     el("header", { class: "view-head" }, el("h1", { id: "keys-title", tabindex: "-1" }, "Keys")),

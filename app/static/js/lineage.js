@@ -26,5 +26,5 @@ export async function lineageRow(item, { look, compare }) {
 function part(title, relatives, how, look) {
   const link = (one) =>
     el("li", {}, el("button", { type: "button", onclick: () => look(one.image_id), "aria-label": `${how(one)}: ${one.prompt.slice(0, 80)}` }, el("img", { src: one.thumbnail_url, alt: "", loading: "lazy" }), el("span", {}, how(one))));
-  return el("section", { "aria-label": title }, el("h3", {}, title), el("ul", { role: "list" }, relatives.map(link)));
+  return el("section", { "aria-label": title }, el("h3", {}, title), el("ul", {}, relatives.map(link)));
 }

@@ -34,7 +34,7 @@ export function applyLoras() {
 const fits = (id, model) => (known?.find((lora) => lora.id === id)?.models ?? [model?.id]).includes(model?.id);
 
 function row(id) {
-  const shown = el("output", { class: "value" });
+  const shown = el("span", { class: "value" });
   const range = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: scales.get(id) ?? 1, "aria-label": `Scale of ${id}` });
   const box = el("input", { type: "checkbox", checked: scales.has(id), "aria-label": id });
   const show = () => {

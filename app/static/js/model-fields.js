@@ -138,7 +138,7 @@ function many(field, id) {
 }
 
 function ticks({ choices, name }) {
-  const boxes = choices.map((one) => el("input", { type: "checkbox", name }));
+  const boxes = choices.map(() => el("input", { type: "checkbox", name }));
   return {
     labelled: false,
     control: el("div", { class: "ticks" }, boxes.map((box, index) => el("label", { class: "check" }, box, String(choices[index])))),

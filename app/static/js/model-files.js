@@ -13,7 +13,7 @@ const ID = /^(?:cyberimage:\/\/image\/)?([0-9a-f]{32})$/;
 export function fileControl({ title, many, max_items: limit }, id, changed) {
   const most = many ? (limit ?? Infinity) : 1;
   let files = []; // {source, shown}
-  const list = el("ul", { class: "files", role: "list" });
+  const list = el("ul", { class: "files" });
   const url = el("input", { type: "url", inputmode: "url", placeholder: "or a URL", "aria-label": `URL for ${title}` });
   const file = el("input", { type: "file", multiple: many, hidden: true, "aria-label": `File for ${title}` });
   const said = el("p", { class: "note warn", role: "alert", hidden: true });

@@ -16,7 +16,7 @@ let failuresSeen = null;
 
 export function build(root) {
   const section = (name, title, note = null) => {
-    parts[name] = el("ul", { class: "rows", role: "list" });
+    parts[name] = el("ul", { class: "rows" });
     parts[`${name}-none`] = el("p", { class: "none" });
     return el("section", { class: "queue-part", "aria-label": title }, el("header", { class: "section-head" }, el("h2", {}, title)), note, parts[name], parts[`${name}-none`]);
   };
@@ -151,7 +151,7 @@ function worker(one) {
       el("p", { class: "row-prompt" }, el("span", { class: "dot", "aria-hidden": "true" }), `${one.device.toUpperCase()} on ${one.host}`, el("span", { class: "chip", data: { status: one.job_id ? "PROCESSING" : "" } }, one.state)),
       el("p", { class: "facts" }, el("span", {}, `process ${one.pid}`), el("span", {}, `${bytes(one.rss_bytes)} RAM`), one.vram_bytes > 0 && el("span", {}, `${bytes(one.vram_bytes)} VRAM`), el("span", {}, `seen ${ago(one.heartbeat_at)}`)),
       one.device_error && el("p", { class: "row-error" }, `Out of service until it passes a test: ${one.device_error}`),
-      one.models.length ? el("ul", { class: "held", role: "list" }, one.models.map((model) => el("li", {}, el("span", {}, model.model_id), el("span", {}, memory(model))))) : el("p", { class: "facts" }, "holds no model yet"),
+      one.models.length ? el("ul", { class: "held" }, one.models.map((model) => el("li", {}, el("span", {}, model.model_id), el("span", {}, memory(model))))) : el("p", { class: "facts" }, "holds no model yet"),
     ),
   );
 }

@@ -100,7 +100,7 @@ function thumbnail(job) {
     selectedId = job.job_id;
     render();
   };
-  return el("li", {}, el("button", { type: "button", class: "strip-item", onclick: select }, el("img", { alt: "", hidden: true }), el("span", { class: "strip-text" })));
+  return el("li", {}, el("button", { type: "button", class: "strip-item", onclick: select }, el("img", { src: "data:,", alt: "", hidden: true }), el("span", { class: "strip-text" })));
 }
 
 function patchThumbnail(node, job, isSelected) {

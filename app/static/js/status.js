@@ -29,7 +29,7 @@ const charts = [
   new Chart("Free on the disk", { read: (now) => now.disk?.free_bytes ?? null, word: bytes }),
 ];
 
-const parts = { verdict: el("p", { class: "verdict" }), checks: el("ul", { class: "checks", role: "list" }), facts: el("dl", { class: "counts" }), speeds: el("tbody") };
+const parts = { verdict: el("p", { class: "verdict" }), checks: el("ul", { class: "checks" }), facts: el("dl", { class: "counts" }), speeds: el("tbody") };
 let polls = 0;
 let shown = false;
 
@@ -44,7 +44,7 @@ export function build(root) {
       "section",
       { class: "speeds", "aria-label": "Speed of the models" },
       el("header", { class: "section-head" }, el("h2", {}, "Speed")),
-      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Speed by model and size" }, el("table", {}, el("thead", {}, el("tr", {}, ["Model", "Size", "Steps", "A picture takes", "Loading takes"].map(head))), parts.speeds)),
+      el("section", { class: "scroll", tabindex: "0", "aria-label": "Speed by model and size" }, el("table", {}, el("thead", {}, el("tr", {}, ["Model", "Size", "Steps", "A picture takes", "Loading takes"].map(head))), parts.speeds)),
     ),
     el("p", { class: "note" }, "For monitoring: ", way("metrics"), ", ", way("status"), " and ", way("readyz"), "; API documentation: ", way("docs"), "."),
   );

@@ -19,7 +19,7 @@ const field = (attributes) => el("input", { type: "text", maxlength: LONGEST, li
 /** The tags of one picture, each with a way to the pictures that share it, and a field for another. */
 export function tagRow(item, tags) {
   const input = field({ placeholder: "Add a tag", "aria-label": "Add a tag", onfocus: suggest });
-  const list = el("ul", { role: "list", class: "tags" });
+  const list = el("ul", { class: "tags" });
   let shown = [...tags];
   const draw = () => list.replaceChildren(...shown.map((tag) => el("li", { class: "tag" }, el("a", { href: `#/gallery?tag=${encodeURIComponent(tag)}` }, tag), remove(tag))));
   const change = async (action, tag) => {
@@ -33,7 +33,7 @@ export function tagRow(item, tags) {
     }
   };
   const remove = (tag) => el("button", { type: "button", "aria-label": `Remove the tag ${tag}`, onclick: () => change("untag", tag).then(() => input.focus()) }, icon("close"));
-  const form = el("form", { class: "tag-form" }, input);
+  const form = el("form", { class: "tag-form" }, input, el("button", { type: "submit", class: "quiet" }, "Add"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const tag = input.value.trim();

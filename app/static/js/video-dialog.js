@@ -14,7 +14,7 @@ let leave = null;
 let sending = false;
 let described = null; // the model whose fields are shown
 
-const picture = el("img", { class: "video-picture", alt: "" });
+const picture = el("img", { class: "video-picture", src: "data:,", alt: "" });
 const select = el("select", { id: "video-model", onchange: describe });
 const about = el("p", { class: "note", id: "video-about" });
 const prompt = el("textarea", { id: "video-prompt", rows: 4, placeholder: "What happens in it?", "aria-describedby": "video-error", oninput: () => complain(null) });

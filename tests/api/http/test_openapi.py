@@ -317,16 +317,42 @@ def test_members_of_requests_have_no_defaults(app):
     assert schemas["GenerationSettings"]["properties"]["num_images"]["description"].endswith("Default: 1.")
 
 
-@pytest.mark.parametrize("path", ["/api/generate", "/api/v1/generate/img2img", "/api/v1/inference/{model_id}"])
-def test_a_form_takes_the_same_members_and_pictures_as_files(app, path):
+@pytest.mark.parametrize(
+    ("path", "left_out", "lists"),
+    [
+        ("/api/generate", {"inputs"}, set()),
+        ("/api/v1/generate/img2img", {"inputs"}, set()),
+        ("/api/v1/inference/{model_id}", {"parameters"}, set()),
+        ("/api/openai/v1/images/edits", set(), {"images"}),
+    ],
+)
+def test_a_form_takes_the_same_members_and_pictures_as_files(app, path, left_out, lists):
+    """But for objects and lists of them, which only `settings` may be."""
     document = app.api_doc
     content = document["paths"][path]["post"]["requestBody"]["content"]
     plain, form = (
         document["components"]["schemas"][content[kind]["schema"]["$ref"].rpartition("/")[2]]["properties"]
         for kind in ("application/json", "multipart/form-data")
     )
-    assert set(form) == set(plain)
+    assert set(form) == set(plain) - left_out - lists | {f"{name}[]" for name in lists}
     assert form["inputs" if "inference" in path else "image"]["format"] == "binary"
+    assert all(form[f"{name}[]"]["items"]["format"] == "binary" for name in lists)
+
+
+def test_a_form_is_not_described_where_it_cannot_carry_what_is_required(app):
+    body = app.api_doc["paths"]["/sdapi/v1/extra-batch-images"]["post"]["requestBody"]
+    assert list(body["content"]) == ["application/json"]
+
+
+def test_members_of_forms_are_never_null(app):
+    forms = {name: schema for name, schema in app.api_doc["components"]["schemas"].items() if name.endswith("Form")}
+    assert len(forms) > 5
+    assert "'null'" not in str([schema["properties"] for schema in forms.values()])
+
+
+def test_every_operation_has_an_id_of_its_own(app):
+    ids = [about["operationId"] for item in app.api_doc["paths"].values() for about in item.values()]
+    assert sorted(set(ids)) == sorted(ids)
 
 
 def test_the_reference_is_up_to_date():

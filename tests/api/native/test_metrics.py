@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.errors import DatabaseUnavailable
 from app.monitoring.requests import LAST_REQUESTS
+from app.services.ops.zero_counters import MOST_OTHERS, with_bounded_models
 from app.store.ops.counters import Counter
 
 
@@ -74,6 +78,39 @@ def test_requests_are_counted_by_route_and_never_by_what_clients_make_up(client,
     counted = [line for line in series if not line.endswith(" 0.0")]  # the others are those of known routes
     assert len(counted) < 10, counted
     assert sample("http_requests_total", method="other", status="405") == 50
+
+
+def test_models_of_providers_have_a_bounded_number_of_series(client, context, sample):
+    names = [f"acme/painter-{number:04}" for number in range(MOST_OTHERS + 50)]
+    context.counters.add({Counter("jobs_ended", name, "completed"): 2 for name in names})
+    context.counters.add({Counter("jobs_ended", "demo", "completed"): 3})
+    ended = [
+        line for line in client.get("/metrics").text.splitlines() if line.startswith("cyberimage_jobs_ended_total")
+    ]
+    shown = {re.search(r'model="([^"]*)"', line)[1] for line in ended}
+    assert len(shown - {spec.id for spec in context.catalog}) == MOST_OTHERS + 1
+    assert sample("jobs_ended_total", model=names[0], outcome="completed") == 2
+    assert sample("jobs_ended_total", model="other", outcome="completed") == 100
+    assert sample("jobs_ended_total", model="demo", outcome="completed") == 3
+    assert sample("jobs_ended_total", model="other", outcome="out_of_memory") == 0
+
+
+def test_a_model_that_comes_later_makes_no_counter_decrease(context):
+    """A decrease would be a restart to Prometheus, and the whole count an increase."""
+    counters: dict[Counter, float] = {}
+    before: Mapping[Counter, float] = {}
+    for number in (*range(0, 400, 2), *range(399, 0, -2)):
+        counters[Counter("jobs_ended", f"acme/painter-{number:04}", "completed")] = 1.0
+        now = with_bounded_models(counters, context.catalog)
+        assert sum(now.values()) == len(counters)
+        assert all(now[key] >= value for key, value in before.items() if key in now)
+        before = now
+
+
+def test_idle_models_have_gauges_too(context, sample):
+    """A panel would say that it has no data."""
+    for name in ("jobs_waiting", "jobs_running", "models_loaded", "models_parked"):
+        assert {sample(name, model=spec.id) for spec in context.catalog} == {0}, name
 
 
 def test_the_database_away_hides_only_itself(context, sample, monkeypatch):

@@ -34,7 +34,7 @@ const problem = el("p", { class: "form-error", role: "alert", hidden: true });
 const state = el("p", { class: "canvas-state", role: "status" });
 const bar = el("progress", { max: 100, "aria-label": "Progress", hidden: true });
 const submit = el("button", { type: "submit", class: "primary" }, "Repaint");
-const strip = el("ul", { class: "canvas-results", role: "list", "aria-label": "Results", hidden: true });
+const strip = el("ul", { class: "canvas-results", "aria-label": "Results", hidden: true });
 const after = el("div", { class: "actions", hidden: true });
 
 const tool = (name, label, iconName, key) => button(null, iconName, () => brush.choose(name), { class: "round", "aria-label": label, title: `${label} (${key})`, data: { tool: name } });
@@ -56,7 +56,8 @@ const tools = el(
 );
 const modes = el(
   "fieldset",
-  { class: "segments", "aria-label": "What to do" },
+  { class: "segments" },
+  el("legend", { class: "unseen" }, "What to do"),
   [["repaint", "Repaint a part"], ["extend", "Extend"]].map(([value, label]) => el("label", {}, el("input", { type: "radio", name: "canvas-mode", value, onchange: () => setMode(value) }), label)),
 );
 const form = el("form", { class: "canvas-side", novalidate: true, "aria-label": "What to paint" }, el("h2", { class: "unseen" }, "Repaint or extend"), modes, panel.node, problem, submit, bar, state, strip, after);

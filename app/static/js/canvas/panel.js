@@ -90,7 +90,7 @@ export class Panel {
   }
 
   #range(id, attributes, word) {
-    const value = el("output", { class: "value", for: id });
+    const value = el("span", { class: "value" });
     const input = el("input", { type: "range", id, ...attributes, oninput: () => this.#told() });
     return { input, value, tell: () => (say(value, word(Number(input.value))), paint(input)) };
   }

@@ -2,8 +2,8 @@
 
 python -m tests.browser.painter
 
-The seed decides the scene. In the prompt, "slow" makes each step take a while, "broken" fails, "mends" fails the first
-time only.
+The seed decides the scene. In the prompt, "slow" makes each step take a while, "endless" lasts until it is cancelled, "broken" fails,
+"mends" fails the first time only.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from tools.demo_model.paint import paint
 from tools.demo_model.scene import sample_landscape
 
 SLOW_STEP, STEP = 1.0, 0.01  # seconds
+LONGEST = 600.0  # seconds that an endless one lasts, should the test fail
 FAILURE = "The paint ran out. Ask for a smaller picture, or try again later."
 SIDE = 256
 
@@ -68,6 +69,11 @@ class Painter:
             time.sleep(SLOW_STEP if "slow" in request.prompt else STEP)
             control.report(Phase.GENERATING, step, request.num_inference_steps)
             control.preview(noisy(images[0].pixels, step / request.num_inference_steps), step)
+        give_up_at = time.monotonic() + LONGEST
+        while "endless" in request.prompt and time.monotonic() < give_up_at:
+            if control.cancelled():
+                raise Cancelled
+            time.sleep(STEP)
         effective = {"guidance_scale": 3.5}
         made = Generation(images, effective, {"scheduler": "brush"}, {Phase.GENERATING.value: 0.1})
         return replace(made, images=[], videos=[film(request, inputs, image) for image in images]) if is_film else made

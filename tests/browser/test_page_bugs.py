@@ -177,7 +177,7 @@ def test_a_finished_picture_stays_large_while_the_series_goes_on(page: Page, stu
     page.locator("#generate").click()
     expect(page.locator("#generate")).not_to_have_attribute("aria-busy", "true")
     page.locator("#steps").fill("40")
-    page.locator("#prompt").fill(f"{word} second, slow")
+    page.locator("#prompt").fill(f"{word} second, endless")
     page.locator("#generate").click()
     expect(page.locator(".strip-item")).to_have_count(2)
     expect(page.locator("#job-panel .picture img.there")).to_be_visible()

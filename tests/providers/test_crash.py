@@ -113,7 +113,8 @@ def test_killed_again_and_again(
 ) -> None:
     """Twenty concurrent jobs, with workers that live for seconds and are killed at any moment."""
     chance = random.Random(5)
-    harness = new_harness(**settings, **SHORT, MAX_ATTEMPTS="60")
+    patient = {"MAX_ATTEMPTS": "60", "REMOTE_TIMEOUT_SECONDS": "1800"}  # forty workers start meanwhile
+    harness = new_harness(**settings | SHORT | patient)
     prompts = [f"job {number}" for number in range(20)]
     for prompt in prompts:
         provider.scripts[prompt] = Script(seconds=chance.uniform(0.1, 3), fetches=chance.choice([[], [503], ["cut"]]))
@@ -130,7 +131,8 @@ def test_killed_again_and_again(
         expire_leases(harness.context)
         if all(harness.view(job).job.status.terminal for job in jobs):
             break
-    assert {harness.view(job).job.status for job in jobs} == {JobStatus.COMPLETED}
+    ended = [harness.view(job).job for job in jobs]
+    assert {(job.status, job.error_message) for job in ended} == {(JobStatus.COMPLETED, None)}
     assert [len(harness.view(job).outputs) for job in jobs] == [1] * 20
     assert [len(provider.created_for(prompt)) for prompt in prompts] == [1] * 20
     assert provider.cancels == []

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from app.config import ROOT
+from tests.waiting import PATIENCE
 
 # Alone in their own worker when the suite runs in parallel; they share one server.
 pytestmark = pytest.mark.xdist_group("serve")
@@ -36,7 +37,7 @@ def start(folder: Path, **environment: str) -> subprocess.Popen:
 
 
 def wait_for(process: subprocess.Popen) -> None:
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + PATIENCE
     while time.monotonic() < give_up_at and process.poll() is None:
         try:
             httpx.get(f"{process.url}/livez").raise_for_status()

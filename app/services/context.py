@@ -28,6 +28,9 @@ from app.store.ops.loras import LoraStore
 from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.ops.periodic_tasks import PeriodicTaskStore
 from app.store.ops.webhooks import WebhookStore
+from app.store.queue.batch_changes import BatchChangeStore
+from app.store.queue.batch_progress import BatchProgressStore
+from app.store.queue.batches import BatchStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
 from app.store.queue.device_refusals import DeviceRefusalStore
@@ -53,6 +56,9 @@ class AppContext:
     database: Database
     jobs: JobStore
     claims: ClaimStore
+    batches: BatchStore
+    batch_changes: BatchChangeStore
+    batch_progress: BatchProgressStore
     inputs: InputStore
     outputs: OutputStore
     lineage: LineageStore
@@ -113,6 +119,9 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
             timeout_seconds=timeout,
             load_seconds=load,
         ),
+        batches=BatchStore(database),
+        batch_changes=BatchChangeStore(database),
+        batch_progress=BatchProgressStore(database),
         inputs=InputStore(database),
         outputs=OutputStore(database),
         lineage=LineageStore(database),

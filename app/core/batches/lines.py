@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ def planned(lines: Sequence[Line], base: Mapping[str, Any]) -> Iterator[PlannedJ
 
 
 def _jsonl(text: str) -> Iterator[Line]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines(): JSON may hold other separators
         if line.strip():
             yield _read_json(number, line)
 
@@ -72,7 +71,8 @@ def _read_json(number: int, line: str) -> Line:
 
 
 def _csv(text: str) -> Iterator[Line]:
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    reader = csv.reader((f"{line}\n" for line in lines), strict=True)
     try:
         fields = _header(next(reader, []))
         for row in reader:

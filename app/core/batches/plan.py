@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from random import Random
 from typing import Any
 
 from app.core.batches.axes import REPLACE, Axis, AxisChoice, label_of, own_field, with_value
+from app.core.batches.draws import Draws
 from app.core.batches.request import MOST_SEEDS, BatchInput
 from app.core.batches.template import Wildcards, parse
 from app.core.batches.variants import Variants, told
@@ -55,8 +55,8 @@ class _Prompts:
             number -= part.count
         raise IndexError(number)
 
-    def draw(self, random: Random) -> str:
-        return random.choice(self.parts).draw(random)
+    def draw(self, draws: Draws) -> str:
+        return self.parts[draws.below(len(self.parts))].draw(draws)
 
 
 @dataclass(frozen=True)
@@ -246,13 +246,13 @@ class Plan:
             yield places
 
     def _drawn(self) -> Iterator[Mapping[int | None, int | str]]:
-        random = Random(self._asked.sample_seed)
+        draws = Draws(self._asked.sample_seed)
         for _ in range(self._asked.samples or 0):
             drawn: dict[int | None, int | str] = {}
             for loop in self._loops:
                 (axis,) = loop.axes
                 prompts = axis is None or self._fields[axis] == PROMPT
-                drawn[axis] = self._prompts.draw(random) if prompts else random.randrange(loop.count)
+                drawn[axis] = self._prompts.draw(draws) if prompts else draws.below(loop.count)
             yield drawn
 
     def _fill(self, values: Mapping[int | None, int | str]) -> tuple[str, tuple[int, ...], Mapping[str, Any]]:

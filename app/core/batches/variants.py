@@ -10,8 +10,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
-from random import Random
 
+from app.core.batches.draws import Draws
 from app.core.batches.template import Choice, Node, Template, Text, Wildcard, Wildcards
 from app.errors import FieldError, InvalidRequest
 
@@ -38,9 +38,9 @@ class Variants:
         """Prompt `number`, from 0."""
         return _tidy(self._nth(self._template, number))
 
-    def draw(self, random: Random) -> str:
+    def draw(self, draws: Draws) -> str:
         """A prompt by chance: each choice by its weights, each wildcard evenly."""
-        return _tidy(self._draw(self._template, random))
+        return _tidy(self._draw(self._template, draws))
 
     # --- count
 
@@ -152,19 +152,19 @@ class Variants:
                 number -= with_it
         return parts
 
-    def _draw(self, template: Template, random: Random) -> str:
-        return "".join(self._draw_node(node, random) for node in template.nodes)
+    def _draw(self, template: Template, draws: Draws) -> str:
+        return "".join(self._draw_node(node, draws) for node in template.nodes)
 
-    def _draw_node(self, node: Node, random: Random) -> str:
+    def _draw_node(self, node: Node, draws: Draws) -> str:
         if isinstance(node, Text):
             return node.text
         if isinstance(node, Wildcard):
-            return self._draw(random.choice(self._wildcards[node.name]), random)
+            lines = self._wildcards[node.name]
+            return self._draw(lines[draws.below(len(lines))], draws)
         if (node.least, node.most) == (1, 1):
-            return self._draw(random.choices(node.options, node.weights)[0], random)
-        options = self._options(node)
-        places = sorted(random.sample(range(len(options)), random.randint(node.least, self._most(node))))
-        return node.separator.join(self._draw(options[place], random) for place in places)
+            return self._draw(node.options[draws.weighted(node.weights)], draws)
+        options, number = self._options(node), node.least + draws.below(self._most(node) - node.least + 1)
+        return node.separator.join(self._draw(options[place], draws) for place in draws.some(number, len(options)))
 
     def _invalid(self, message: str) -> InvalidRequest:
         return InvalidRequest(f"{self._field} {message}.", errors=[FieldError(self._field, message)])

@@ -29,8 +29,9 @@ class BatchStore:
             return find(connection, batch_id)
 
     def page(self, owner: str | None, *, limit: int, before: str | None = None) -> list[Batch]:
-        """The newest batches first, of `owner` or of all; `before` is the id that an earlier page ended with."""
-        query = select(batches).order_by(batches.c.id.desc()).limit(limit)
+        """The newest batches first, of `owner` or of all; `before` is the id that an earlier page ended with. Without
+        axes and requests, which may be large."""
+        query = select(*_LISTED).order_by(batches.c.id.desc()).limit(limit)
         if owner is not None:
             query = query.where(batches.c.owner == owner)
         if before is not None:
@@ -39,9 +40,9 @@ class BatchStore:
             return with_counts(connection, connection.execute(query).all())
 
     def open(self) -> list[Batch]:
-        """Those that have not ended, as far as it was told."""
+        """Those that have not ended, as far as it was told; as `page` has them."""
         with self._database.read() as connection:
-            return with_counts(connection, connection.execute(select(batches).where(NOT_ENDED)).all())
+            return with_counts(connection, connection.execute(select(*_LISTED).where(NOT_ENDED)).all())
 
     def places(self, batch_id: str, *, offset: int = 0, limit: int = 100) -> list[Place]:
         """The jobs at `limit` places from `offset` on, with their pictures, in the order of the places."""
@@ -70,6 +71,7 @@ class BatchStore:
         return [_place(row, images.get(row.id, ())) for row in rows]
 
 
+_LISTED = [column for column in batches.c if column.name not in ("axes", "request")]
 _OF_PLACE = (
     jobs.c.id,
     jobs.c.batch_place,
@@ -107,9 +109,10 @@ def with_counts(connection: Connection, rows: Sequence[Row[Any]]) -> list[Batch]
 
 
 def _batch(row: Row[Any], counts: Mapping[JobStatus, int]) -> Batch:
-    known = {name: value for name, value in row._mapping.items() if name not in ("axes", "warnings")}
-    axes = [Axis(each["field"], each["values"]) for each in row.axes]
-    return Batch(**known, axes=axes, warnings=tuple(row.warnings), counts=counts)
+    known = {name: value for name, value in row._mapping.items() if name not in ("axes", "request", "warnings")}
+    axes = [Axis(each["field"], each["values"]) for each in row._mapping.get("axes", ())]
+    request = row._mapping.get("request", {})
+    return Batch(**known, axes=axes, request=request, warnings=tuple(row.warnings), counts=counts)
 
 
 def _place(row: Any, images: Sequence[Any]) -> Place:

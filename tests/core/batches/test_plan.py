@@ -148,6 +148,11 @@ def test_lines_of_csv_and_json() -> None:
     ]
 
 
+def test_lines_hold_line_breaks_and_separators() -> None:
+    assert [body["prompt"] for body in lines('prompt\r\n"a\r\nb"\r\nc\u2028d\r\n')] == ["a\nb", "c\u2028d"]
+    assert lines('{"prompt": "a\u2028b"}\r\n', "jsonl") == [{"prompt": "a\u2028b"}]
+
+
 def test_a_bad_line_is_told_by_its_number() -> None:
     found = read_lines(Lines(format="jsonl", text='{"prompt": "a"}\n[1]\n{"a"\n\n{"a": NaN}'), most=9)
     assert [(line.number, bool(line.problems)) for line in found] == [(1, False), (2, True), (3, True), (5, True)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.batches.draws import Draws
 from app.core.batches.template import names_of, parse
 from app.core.batches.variants import Variants, told
 from app.errors import InvalidRequest
@@ -103,8 +103,8 @@ def test_a_path_is_no_name_of_a_wildcard() -> None:
 
 def test_draws_follow_the_weights_and_the_seed() -> None:
     variants = Variants(parse("{9::a|b} {2$$c|d|e} __colour__"), WILDCARDS)
-    drawn = [variants.draw(Random(seed)) for seed in range(300)]
-    assert drawn == [variants.draw(Random(seed)) for seed in range(300)]
+    drawn = [variants.draw(Draws(seed)) for seed in range(300)]
+    assert drawn == [variants.draw(Draws(seed)) for seed in range(300)]
     assert 230 < sum(each.startswith("a") for each in drawn) < 300
     assert set(drawn) <= {variants.nth(number) for number in range(variants.count)}
 
@@ -136,4 +136,4 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         variants = Variants(parse(text), WILDCARDS)
     if variants is not None and variants.count:
         variants.nth(variants.count - 1)
-        variants.draw(Random(0))
+        variants.draw(Draws(0))

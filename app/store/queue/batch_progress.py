@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from app.core.batches.batch import Batch, BatchStatus
 from app.store.db.database import Database, now
@@ -39,16 +39,21 @@ class BatchProgressStore:
         return True
 
     def ages(self) -> tuple[int, int, float]:
-        """How many batches run, how many are paused, and the most seconds since one that runs had a job end."""
-        running = and_(NOT_ENDED, batches.c.paused_at.is_(None))
-        age = func.max(now() - batches.c.progressed_at)
+        """As `count_batches`."""
         with self._database.read() as connection:
-            number, oldest = connection.execute(select(func.count(), age).where(running)).one()
-            paused = connection.scalar(select(func.count()).where(NOT_ENDED, batches.c.paused_at.is_not(None)))
-        return number, paused or 0, max(0.0, oldest or 0.0)
+            return count_batches(connection)
 
     def past_deadline(self) -> list[str]:
         """The ids of batches that have used up their `max_seconds`."""
         late = batches.c.max_seconds.is_not(None) & (batches.c.created_at + batches.c.max_seconds <= now())
         with self._database.read() as connection:
             return list(connection.scalars(select(batches.c.id).where(NOT_ENDED, late, batches.c.stopped.is_(None))))
+
+
+def count_batches(connection: Connection) -> tuple[int, int, float]:
+    """How many batches run, how many are paused, and the most seconds since one that runs had a job end."""
+    running = and_(NOT_ENDED, batches.c.paused_at.is_(None))
+    age = func.max(now() - batches.c.progressed_at)
+    number, oldest = connection.execute(select(func.count(), age).where(running)).one()
+    paused = connection.scalar(select(func.count()).where(NOT_ENDED, batches.c.paused_at.is_not(None)))
+    return number, paused or 0, max(0.0, oldest or 0.0)

@@ -29,6 +29,7 @@ class Variants:
         self._field = field
         self._lines: dict[str, Sequence[int]] = {}  # by wildcard: how many prompts there are up to each line
         self._counts: dict[int, int] = {}  # by id of a part of the template, or of a line: they are kept
+        self._ends: dict[int, Sequence[int]] = {}
         self._picks: dict[int, Sequence[Template]] = {}  # by id of a choice, too
         self._tables: dict[int, Sequence[Sequence[int]]] = {}
         self._open: list[str] = []
@@ -55,6 +56,8 @@ class Variants:
             return 1
         if isinstance(node, Wildcard):
             return self._count_wildcard(node.name)
+        if (node.least, node.most) == (1, 1):
+            return min(self._ends_of(node)[-1], _CAP)
         table = self._table(node)
         return min(sum(table[0][picked] for picked in range(node.least, self._most(node) + 1)), _CAP)
 
@@ -71,10 +74,14 @@ class Variants:
         self._open.pop()
         return self._count_wildcard(name)
 
+    def _ends_of(self, choice: Choice) -> Sequence[int]:
+        """How many prompts there are up to each option."""
+        if id(choice) not in self._ends:
+            self._ends[id(choice)] = list(accumulate(self._count(option) for option in choice.options))
+        return self._ends[id(choice)]
+
     def _options(self, choice: Choice) -> Sequence[Template]:
         """Of `{2$$__colours__}` the lines of the file, so that two of them are taken."""
-        if choice.most == 1 and choice.least == 1:
-            return choice.options
         if id(choice) in self._picks:
             return self._picks[id(choice)]
         options: list[Template] = []
@@ -123,7 +130,9 @@ class Variants:
         if isinstance(node, Text):
             return node.text
         if isinstance(node, Wildcard):
-            return self._nth_line(node.name, number)
+            return self._nth_of(self._wildcards[node.name], self._lines[node.name], number)
+        if (node.least, node.most) == (1, 1):
+            return self._nth_of(node.options, self._ends_of(node), number)
         table = self._table(node)
         for picked in range(node.least, self._most(node) + 1):
             if number < table[0][picked]:
@@ -131,10 +140,9 @@ class Variants:
             number -= table[0][picked]
         raise IndexError(number)
 
-    def _nth_line(self, name: str, number: int) -> str:
-        ends = self._lines[name]
-        line = bisect_right(ends, number)
-        return self._nth(self._wildcards[name][line], number - (ends[line - 1] if line else 0))
+    def _nth_of(self, options: Sequence[Template], ends: Sequence[int], number: int) -> str:
+        place = bisect_right(ends, number)
+        return self._nth(options[place], number - (ends[place - 1] if place else 0))
 
     def _nth_pick(self, choice: Choice, table: Sequence[Sequence[int]], picked: int, number: int) -> list[str]:
         """Pick number `number` of all that take `picked` options: those with the first option come first."""

@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from sqlalchemy import insert
 
 from app import create_app
 from app.config import load_settings
 from app.core.batches.batch import NewBatch, NewJob
 from app.services.batches.view import view
+from app.store.db.schema import batches
 from app.store.queue.batch_changes import BatchChangeStore, Submitter
-from app.store.queue.batches import BatchStore
 from bench.machine import describe_machine
 from bench.service import running
 from bench.store.history import REQUEST, Stores
@@ -33,11 +34,26 @@ SAMPLES = 200
 _LINE = (
     "INSERT INTO jobs (id, client_id, status, priority, turn, model_id, prompt, settings, warnings, created_at,"
     " completed_at, attempt, max_attempts, cancel_requested, phase, step, total_steps, revision, timings, batch_id,"
-    " batch_place) SELECT printf('%s%028x', substr(:batch, 29), n), 'client', 'COMPLETED', 0, n, model_id, prompt,"
+    " batch_place) SELECT printf('b%s%027x', substr(:batch, 29), n), 'client', 'COMPLETED', 0, n, model_id, prompt,"
     " settings, '[]', 1.7e9 + n, 1.7e9 + n, 1, 3, 0, 'done', 16, 16, 3, '{}', :batch, n - 1 FROM"
     " (WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)"
     " SELECT n FROM numbers), (SELECT model_id, prompt, settings FROM jobs LIMIT 1)"
 )
+
+_ENDED = {
+    "owner": "ip:127.0.0.1",
+    "created_at": 1.7e9,
+    "ended_at": 1.8e9,
+    "priority": 0,
+    "jobs": JOBS,
+    "axes": [{"field": "settings.seed", "values": [str(number) for number in range(JOBS)]}],
+    "request": {"prompt": "x"},
+    "warnings": [],
+    "spent": 0.0,
+    "percent_told": 100,
+    "ended_told": JOBS,
+    "progressed_at": 1.8e9,
+}
 
 
 def main() -> None:
@@ -156,13 +172,8 @@ def _write_history(path: Path) -> None:
     stores.write_past(1)
     for number in range(HISTORY):
         batch_id = f"{number:032x}"
-        BatchChangeStore(stores.database).enqueue(NewBatch([], {"prompt": "x"}), [], Submitter("client", 3))
         with stores.database.write(durable=False) as connection:
-            newest = BatchStore(stores.database).page(None, limit=1)[0].id
-            connection.exec_driver_sql(
-                "UPDATE batches SET id = ?, jobs = ?, ended_at = 1.8e9, owner = 'ip:127.0.0.1' WHERE id = ?",
-                (batch_id, JOBS, newest),
-            )
+            connection.execute(insert(batches).values(id=batch_id, **_ENDED))
             connection.exec_driver_sql(_LINE, {"batch": batch_id, "count": JOBS})
     stores.database.checkpoint()
     stores.database.close()

@@ -125,11 +125,22 @@ def _images() -> int:
         body = request.get_json()
         if current_policy().accepts_lines:
             return _of_batch(body)
+        if (arguments := _of_tool(body, "submit_batch")) is not None:
+            return _of_batch(arguments)
         if batch_id is not None:  # a retry
             return max(1, app_context().batches.get(batch_id).counts[JobStatus.FAILED])
     except CyberImageError:
         return 1
     return min(max([1, *_wished(body)]), MOST_IMAGES)
+
+
+def _of_tool(body: Mapping[str, Any], tool: str) -> Mapping[str, Any] | None:
+    """The arguments of a call of `tool`; None for another request."""
+    params = body.get("params")
+    if not isinstance(params, Mapping) or params.get("name") != tool:
+        return None
+    arguments = params.get("arguments")
+    return arguments if isinstance(arguments, Mapping) else {}
 
 
 def _of_batch(body: Mapping[str, Any]) -> int:

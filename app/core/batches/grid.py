@@ -65,7 +65,7 @@ def layout_of(axes: Sequence[Axis], jobs: int, *, columns: int | None = None, ce
     side = 40 + 8 * max(min(len(label), 24) for label, _ in rows)
     size = _cell(cell, len(axes[across].values), side)
     down = " × ".join(axis.field for number, axis in enumerate(axes) if number != across)
-    return Layout(f"{axes[across].field} → · {down} ↓", axes[across].values, rows, size, side)
+    return Layout(f"columns: {axes[across].field} · rows: {down}", axes[across].values, rows, size, side)
 
 
 def _down(axes: Sequence[Axis], strides: Sequence[int], across: int) -> list[tuple[str, int]]:

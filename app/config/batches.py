@@ -10,9 +10,7 @@ from app.config.kinds import LIVE, ROOT, PathText
 
 
 class Batches(BaseModel):
-    max_batch_jobs: int = Field(
-        10_000, ge=1, le=1_000_000, description="Most jobs of one batch.", json_schema_extra=LIVE
-    )
+    max_batch_jobs: int = Field(10_000, ge=1, le=100_000, description="Most jobs of one batch.", json_schema_extra=LIVE)
     wildcards_dir: PathText = Field(
         "",
         description="Folder of wildcard files (colours.txt, one choice a line), which prompts of batches name as"

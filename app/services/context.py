@@ -86,6 +86,7 @@ class AppContext:
     notifications: Notifier
     signed_urls: UrlSigner
     pixels: Budget  # of input pictures decoded at a time: 16 bytes each
+    batch_slots: threading.BoundedSemaphore  # of batches prepared at a time: each takes tens of megabytes
     fetches: threading.BoundedSemaphore  # of input URLs: each blocks a request thread until its host answers
 
     def close(self) -> None:
@@ -151,5 +152,6 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         pixels=Budget(
             settings.input_max_pixels, most_waiting=settings.server_threads // 2, timeout=PIXELS_TIMEOUT_SECONDS
         ),
+        batch_slots=threading.BoundedSemaphore(2),
         fetches=threading.BoundedSemaphore(max(1, settings.server_threads // 4)),
     )

@@ -46,7 +46,7 @@ from app.errors import (
     UnsupportedTask,
 )
 from app.services.batches import life
-from app.services.batches.submit import BatchOptions, add_jobs, prepare_batch, submit_batch
+from app.services.batches.submit import BatchOptions, add_jobs, dry_run, submit_batch
 from app.services.batches.view import view
 
 api = blueprint("batches", "batches")
@@ -141,9 +141,7 @@ def submit_a_batch(body: NewBatchBody, header: GenerateHeaders, query: DryRunQue
     check_priority(body.priority)
     context, client, options = app_context(), client_id(), body.all_options()
     if body.dry_run:
-        return DryRunBody.of(
-            prepare_batch(context, body, options, client_id=client, request_id=request_id()), query.limit
-        )
+        return DryRunBody.of(dry_run(context, body, options, client_id=client, request_id=request_id()), query.limit)
     key = header.idempotency_key
     made = submit_batch(context, body, options, client_id=client, idempotency_key=key, request_id=request_id())
     return BatchAccepted.of(made).response()
@@ -185,7 +183,7 @@ def add_to_batch(
     context, client, options = app_context(), client_id(), body.options()
     batch = context.batches.get(path.batch_id)
     if body.dry_run:
-        return DryRunBody.of(prepare_batch(context, body, options, client_id=client), query.limit)
+        return DryRunBody.of(dry_run(context, body, options, client_id=client, request_id=request_id()), query.limit)
     key = header.idempotency_key
     made = add_jobs(context, batch, body, options, client_id=client, idempotency_key=key, request_id=request_id())
     return BatchAccepted.of(made).response()

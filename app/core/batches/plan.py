@@ -16,13 +16,15 @@ from app.core.batches.axes import REPLACE, Axis, AxisChoice, label_of, own_field
 from app.core.batches.draws import Draws
 from app.core.batches.request import MOST_SEEDS, BatchInput
 from app.core.batches.template import Wildcards, parse
-from app.core.batches.variants import Variants, told
+from app.core.batches.variants import Counts, Variants, told
 from app.core.json_values import MOST_PROBLEMS
 from app.core.resolve import DRAWN_SEED_MAX
 from app.errors import FieldError, InvalidRequest
 
 PROMPT = "prompt"
 SEED = "settings.seed"
+MOST_STEPS = 10_000_000  # parts of templates that are filled in, over all jobs
+LONGEST_PROMPT = 200_000  # characters, while words are replaced; what is accepted is much shorter
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ class Plan:
         if self.count > most:
             message = f"would be {told(self.count)} jobs; at most {most:,} are allowed (MAX_BATCH_JOBS)"
             raise InvalidRequest(f"The batch {message}.", errors=[FieldError("body", message)])
+        if self.count * max(part.size for part in self._prompts.parts) > MOST_STEPS:
+            message = f"has too many choices to be filled in for {self.count:,} jobs; use fewer of either"
+            raise InvalidRequest(f"prompt {message}.", errors=[FieldError("prompt", message)])
 
     # --- what the holes are
 
@@ -107,12 +112,12 @@ class Plan:
             templates = {f"axes.{number}.values.{place}": value for place, value in enumerate(values)}  # type: ignore[misc]
             if self._asked.prompt:
                 self._problems.append(FieldError("prompt", "is sent beside an axis of prompts; send one of them"))
-        parts = list[Variants]()
+        parts, counts = list[Variants](), Counts(wildcards)
         for field, template in templates.items():
             try:
                 if not isinstance(template, str) or not template.strip():
                     raise InvalidRequest(errors=[FieldError(field, "must be a text that describes the picture")])
-                parts.append(Variants(parse(template, field), wildcards, field))
+                parts.append(Variants(parse(template, field), counts, field))
                 if not parts[-1].count:
                     raise InvalidRequest(errors=[FieldError(field, "stands for no prompt: a wildcard has no lines")])
             except InvalidRequest as error:
@@ -281,7 +286,11 @@ class Plan:
         for axis, place in places.items():
             if self._fields[axis] == REPLACE:
                 choice = self._asked.axes[axis]
-                text = text.replace(_searched(choice), str(choice.values[place]))
+                search, value = _searched(choice), str(choice.values[place])
+                if len(text) + text.count(search) * len(value) > LONGEST_PROMPT:
+                    message = f"makes prompts of more than {LONGEST_PROMPT:,} characters"
+                    raise InvalidRequest(f"The axis {message}.", errors=[FieldError(f"axes.{axis}.values", message)])
+                text = text.replace(search, value)
         return text
 
     def _body(self, key: tuple[int, ...], places: Mapping[int, int]) -> Mapping[str, Any]:

@@ -24,7 +24,8 @@ DEEPEST = 32
 SEPARATOR = ", "
 _ESCAPED = tuple("{}|#$_")
 _WILDCARD = re.compile(r"__(?![_/])([\w-]+(?:/[\w-]+)*?)__(?!_)")
-_COMMENT = re.compile(r"(?m)^[ \t]*#[^\n]*|[ \t]+#(?=[ \t]|$)[^\n]*")
+# The lookbehind keeps it from trying each blank of a long row of them.
+_COMMENT = re.compile(r"(?m)^[ \t]*#[^\n]*|(?<![ \t])[ \t]+#(?=[ \t]|$)[^\n]*")
 _PICK = re.compile(r"\s*(\d{1,4})(?:-(\d{1,4}))?\$\$(?:((?:[^{}|$\\]|\\.)*)\$\$)?")
 _WEIGHT = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?)::")
 
@@ -81,6 +82,12 @@ def names_of(node: Template) -> set[str]:
         elif isinstance(each, Choice):
             found = found.union(*(names_of(option) for option in each.options))
     return found
+
+
+def size_of(node: Template) -> int:
+    """How many parts the template has: making a prompt takes so many steps at most."""
+    inner = (size_of(option) for each in node.nodes if isinstance(each, Choice) for option in each.options)
+    return len(node.nodes) + sum(inner)
 
 
 def _invalid(field: str, message: str) -> InvalidRequest:

@@ -12,27 +12,40 @@ from itertools import accumulate
 from math import prod
 
 from app.core.batches.draws import Draws
-from app.core.batches.template import Choice, Node, Template, Text, Wildcard, Wildcards
+from app.core.batches.template import Choice, Node, Template, Text, Wildcard, Wildcards, size_of
 from app.errors import FieldError, InvalidRequest
 
 MOST_DIGITS = 60  # of a count that is told; a larger one is "more than 10^60"
+MOST_CELLS = 1_000_000  # of the tables of one request
 _CAP: int = 10**MOST_DIGITS
 
 
-class Variants:
-    """The prompts of `template`, with the lines of `wildcards`. Raises InvalidRequest, naming `field`, for a wildcard
-    that is not there, or names itself."""
+class Counts:
+    """What was counted of templates that share `wildcards`; kept by the ids of their parts, which are kept, too."""
 
-    def __init__(self, template: Template, wildcards: Wildcards | None = None, field: str = "prompt") -> None:
+    def __init__(self, wildcards: Wildcards | None = None) -> None:
+        self.wildcards: Wildcards = wildcards or {}
+        self.kept: list[Template] = []
+        self.cells = MOST_CELLS  # of tables that may still be made
+        self.lines: dict[str, Sequence[int]] = {}  # by wildcard: how many prompts there are up to each line
+        self.counts: dict[int, int] = {}
+        self.ends: dict[int, Sequence[int]] = {}
+        self.picks: dict[int, Sequence[Template]] = {}
+        self.tables: dict[int, Sequence[Sequence[int]]] = {}
+
+
+class Variants:
+    """The prompts of `template`; those of one request share `counts`. Raises InvalidRequest, naming `field`, for a
+    wildcard that is not there, or names itself."""
+
+    def __init__(self, template: Template, counts: Counts | None = None, field: str = "prompt") -> None:
+        self._known = counts or Counts()
+        self._known.kept.append(template)
         self._template = template
-        self._wildcards = wildcards or {}
+        self._wildcards = self._known.wildcards
         self._field = field
-        self._lines: dict[str, Sequence[int]] = {}  # by wildcard: how many prompts there are up to each line
-        self._counts: dict[int, int] = {}  # by id of a part of the template, or of a line: they are kept
-        self._ends: dict[int, Sequence[int]] = {}
-        self._picks: dict[int, Sequence[Template]] = {}  # by id of a choice, too
-        self._tables: dict[int, Sequence[Sequence[int]]] = {}
         self._open: list[str] = []
+        self.size = size_of(template)
         self.count = self._count(template)
 
     def nth(self, number: int) -> str:
@@ -46,10 +59,10 @@ class Variants:
     # --- count
 
     def _count(self, template: Template) -> int:
-        if id(template) not in self._counts:
+        if id(template) not in self._known.counts:
             counts = (self._count_node(node) for node in template.nodes)
-            self._counts[id(template)] = min(prod(counts), _CAP)
-        return self._counts[id(template)]
+            self._known.counts[id(template)] = min(prod(counts), _CAP)
+        return self._known.counts[id(template)]
 
     def _count_node(self, node: Node) -> int:
         if isinstance(node, Text):
@@ -62,28 +75,28 @@ class Variants:
         return min(sum(table[0][picked] for picked in range(node.least, self._most(node) + 1)), _CAP)
 
     def _count_wildcard(self, name: str) -> int:
-        if name in self._lines:
-            return self._lines[name][-1] if self._lines[name] else 0
+        if name in self._known.lines:
+            return self._known.lines[name][-1] if self._known.lines[name] else 0
         if name not in self._wildcards:
             raise self._invalid(f"names the wildcard __{name}__, which is not in WILDCARDS_DIR")
         if name in self._open:
             loop = " → ".join([*self._open[self._open.index(name) :], name])
             raise self._invalid(f"cannot be expanded: the wildcards name each other in a circle ({loop})")
         self._open.append(name)
-        self._lines[name] = list(accumulate(self._count(line) for line in self._wildcards[name]))
+        self._known.lines[name] = list(accumulate(self._count(line) for line in self._wildcards[name]))
         self._open.pop()
         return self._count_wildcard(name)
 
     def _ends_of(self, choice: Choice) -> Sequence[int]:
         """How many prompts there are up to each option."""
-        if id(choice) not in self._ends:
-            self._ends[id(choice)] = list(accumulate(self._count(option) for option in choice.options))
-        return self._ends[id(choice)]
+        if id(choice) not in self._known.ends:
+            self._known.ends[id(choice)] = list(accumulate(self._count(option) for option in choice.options))
+        return self._known.ends[id(choice)]
 
     def _options(self, choice: Choice) -> Sequence[Template]:
         """Of `{2$$__colours__}` the lines of the file, so that two of them are taken."""
-        if id(choice) in self._picks:
-            return self._picks[id(choice)]
+        if id(choice) in self._known.picks:
+            return self._known.picks[id(choice)]
         options: list[Template] = []
         for option in choice.options:
             lone = option.nodes[0] if len(option.nodes) == 1 else None
@@ -92,7 +105,7 @@ class Variants:
                 options += self._wildcards[lone.name]
             else:
                 options.append(option)
-        self._picks[id(choice)] = options
+        self._known.picks[id(choice)] = options
         return options
 
     def _most(self, choice: Choice) -> int:
@@ -100,12 +113,13 @@ class Variants:
 
     def _table(self, choice: Choice) -> Sequence[Sequence[int]]:
         """`table[i][k]`: in how many ways `k` of the options from `i` on can be written."""
-        if id(choice) in self._tables:
-            return self._tables[id(choice)]
+        if id(choice) in self._known.tables:
+            return self._known.tables[id(choice)]
         options, most = self._options(choice), self._most(choice)
         if choice.least > len(options):
             raise self._invalid(f"takes {choice.least} of {len(options)} options; take fewer")
-        if len(options) * (most + 1) > 2_000_000:
+        self._known.cells -= len(options) * (most + 1)
+        if self._known.cells < 0:
             raise self._invalid(f"takes {most} of {len(options)} options, which is too many to count; take fewer")
         rows = [[1] + [0] * most]
         for option in reversed(options):
@@ -113,7 +127,7 @@ class Variants:
             taken = (after[k] + number * after[k - 1] for k in range(1, most + 1))
             rows.append([1, *(min(each, _CAP) for each in taken)])
         table = rows[::-1]
-        self._tables[id(choice)] = table
+        self._known.tables[id(choice)] = table
         return table
 
     # --- make
@@ -130,7 +144,7 @@ class Variants:
         if isinstance(node, Text):
             return node.text
         if isinstance(node, Wildcard):
-            return self._nth_of(self._wildcards[node.name], self._lines[node.name], number)
+            return self._nth_of(self._wildcards[node.name], self._known.lines[node.name], number)
         if (node.least, node.most) == (1, 1):
             return self._nth_of(node.options, self._ends_of(node), number)
         table = self._table(node)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from app.core.batches.lines import planned, read_lines
 from app.core.batches.plan import Plan
 from app.core.batches.request import BatchInput
 from app.core.field_aliases import SETTING_ALIASES
-from app.errors import FieldError, InvalidRequest, QueueFull
+from app.errors import FieldError, InvalidRequest, QueueFull, Unavailable
 from app.monitoring.tracing import current_header
 from app.services.batches.prepare import JobPreparer, Problems
 from app.services.batches.wildcards import wildcards_of
@@ -26,8 +27,20 @@ from app.store.queue.batch_changes import Submitter
 from app.store.queue.idempotency import IdempotencyKey
 
 MOST_WARNINGS = 20
+PATIENCE_SECONDS = 20.0
 _OTHER_NAMES = [name for name, own in SETTING_ALIASES.items() if own == "num_images"]
 _NOT_STORED = frozenset({"image", "mask", "inputs", "lines"})
+
+
+@contextmanager
+def one_at_a_time(context: AppContext) -> Iterator[None]:
+    """Few batches are prepared at a time, for the memory that they take. Raises Unavailable."""
+    if not context.batch_slots.acquire(timeout=PATIENCE_SECONDS):
+        raise Unavailable("Other batches are being accepted. Try again in a few seconds.", retry_after=10)
+    try:
+        yield
+    finally:
+        context.batch_slots.release()
 
 
 @dataclass(frozen=True)
@@ -140,26 +153,27 @@ def submit_batch(
         return earlier
     if options.webhook_url is not None:
         check_url(context, options.webhook_url)
-    prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
-    _check_price(prepared.price, 0.0, options.max_spend)
-    refuse_when_no_room_for(context, prepared.jobs)
-    new = NewBatch(
-        axes=prepared.axes,
-        request=_stored(asked),
-        name=options.name,
-        priority=options.priority,
-        webhook_url=options.webhook_url,
-        max_seconds=options.max_seconds,
-        max_spend=options.max_spend,
-        warnings=prepared.warnings,
-        request_id=request_id,
-    )
-    by = _submitter(context, client_id, idempotency)
-    batch_id, is_new = context.batch_changes.enqueue(new, prepared.jobs, by)
-    if not is_new and (earlier := _earlier(context, client_id, idempotency)) is not None:
-        return earlier
-    context.notifications.publish("work")
-    return _submission(batch_id, prepared, len(prepared.jobs), is_new)
+    with one_at_a_time(context):
+        prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
+        _check_price(prepared.price, 0.0, options.max_spend)
+        refuse_when_no_room_for(context, prepared.jobs)
+        new = NewBatch(
+            axes=prepared.axes,
+            request=_stored(asked),
+            name=options.name,
+            priority=options.priority,
+            webhook_url=options.webhook_url,
+            max_seconds=options.max_seconds,
+            max_spend=options.max_spend,
+            warnings=prepared.warnings,
+            request_id=request_id,
+        )
+        by = _submitter(context, client_id, idempotency)
+        batch_id, is_new = context.batch_changes.enqueue(new, prepared.jobs, by)
+        if not is_new and (earlier := _earlier(context, client_id, idempotency)) is not None:
+            return earlier
+        context.notifications.publish("work")
+        return _submission(batch_id, prepared, len(prepared.jobs), is_new)
 
 
 def add_jobs(
@@ -175,16 +189,17 @@ def add_jobs(
     """Enqueue more jobs of `batch`, at the places after its last. Raises as `submit_batch`, and Conflict if it was
     cancelled."""
     idempotency = keyed(idempotency_key, _digest_of(asked, options, batch.id))
-    prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
-    _check_price(prepared.price, batch.spent, batch.max_spend)
-    if batch.jobs + len(prepared.jobs) > context.settings.max_batch_jobs:
-        message = f"would have {batch.jobs + len(prepared.jobs):,} jobs; MAX_BATCH_JOBS is the most of one batch"
-        raise InvalidRequest(f"The batch {message}.", errors=[FieldError("body", message)])
-    refuse_when_no_room_for(context, prepared.jobs)
-    by = _submitter(context, batch.owner, idempotency)
-    total, is_new = context.batch_changes.add(batch, prepared.jobs, by)
-    context.notifications.publish("work")
-    return _submission(batch.id, prepared, total, is_new)
+    with one_at_a_time(context):
+        prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
+        _check_price(prepared.price, batch.spent, batch.max_spend)
+        if batch.jobs + len(prepared.jobs) > context.settings.max_batch_jobs:
+            message = f"would have {batch.jobs + len(prepared.jobs):,} jobs; MAX_BATCH_JOBS is the most of one batch"
+            raise InvalidRequest(f"The batch {message}.", errors=[FieldError("body", message)])
+        refuse_when_no_room_for(context, prepared.jobs)
+        by = _submitter(context, batch.owner, idempotency)
+        total, is_new = context.batch_changes.add(batch, prepared.jobs, by)
+        context.notifications.publish("work")
+        return _submission(batch.id, prepared, total, is_new)
 
 
 def refuse_when_no_room_for(context: AppContext, jobs: Sequence[NewJob]) -> None:
@@ -263,3 +278,11 @@ def _submission(batch_id: str, prepared: PreparedBatch, total: int, is_new: bool
     return BatchSubmission(
         batch_id, len(prepared.jobs), total, prepared.axes, prepared.warnings, skipped, is_new=is_new
     )
+
+
+def dry_run(
+    context: AppContext, asked: BatchInput, options: BatchOptions, *, client_id: str, request_id: str | None
+) -> PreparedBatch:
+    """The jobs that there would be. Raises as `prepare_batch`, and Unavailable."""
+    with one_at_a_time(context):
+        return prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)

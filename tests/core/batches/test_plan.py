@@ -98,6 +98,14 @@ def test_an_explosion_is_told_and_not_expanded() -> None:
         plan(prompt="{a|b|c|d|e|f|g|h|i|j|k} {a|b|c|d|e|f|g}", axes=[guidance(*range(13))])
 
 
+def test_what_would_take_long_to_fill_in_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="too many choices"):
+        plan(most=10_000, prompt="a" + "{|}" * 6000, mode="sampled", samples=10_000)
+    made = plan(prompt="a" * 1000, axes=[{"field": "prompt_replace", "values": ["a", "b" * 1000]}])
+    with pytest.raises(InvalidRequest, match="more than 200,000 characters"):
+        list(made.jobs())
+
+
 def test_everything_wrong_is_told_at_once_with_its_place() -> None:
     with pytest.raises(InvalidRequest) as refused:
         plan(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.core.batches.draws import Draws
 from app.core.batches.template import names_of, parse
-from app.core.batches.variants import Variants, told
+from app.core.batches.variants import Counts, Variants, told
 from app.errors import InvalidRequest
 
 WILDCARDS = {
@@ -23,7 +23,7 @@ WILDCARDS = {
 
 
 def all_of(template: str) -> list[str]:
-    variants = Variants(parse(template), WILDCARDS)
+    variants = Variants(parse(template), Counts(WILDCARDS))
     return [variants.nth(number) for number in range(variants.count)]
 
 
@@ -70,8 +70,19 @@ def test_a_trillion_prompts_are_counted_and_the_last_one_is_made() -> None:
 
 def test_more_than_can_be_told_is_still_counted_quickly() -> None:
     wild = {"many": [parse(str(number)) for number in range(3000)]}
-    variants = Variants(parse("{500$$__many__} " * 20), wild)
+    variants = Variants(parse("{50$$__many__} " * 5), Counts(wild))
     assert told(variants.count) == "more than 10^60"
+
+
+def test_what_would_take_long_to_count_is_refused() -> None:
+    """A thousand choices of many lines each; together they are bounded."""
+    wild = {"many": [parse(str(number)) for number in range(3000)]}
+    with pytest.raises(InvalidRequest, match="too many to count"):
+        Variants(parse("{50$$__many__} " * 100), Counts(wild))
+
+
+def test_a_long_row_of_blanks_is_read_at_once() -> None:
+    assert all_of("a" + " " * 19_000 + "b") == ["a b"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +103,7 @@ def test_more_than_can_be_told_is_still_counted_quickly() -> None:
 )
 def test_what_is_refused(template: str, why: str) -> None:
     with pytest.raises(InvalidRequest, match=why) as refused:
-        Variants(parse(template), WILDCARDS)
+        Variants(parse(template), Counts(WILDCARDS))
     assert refused.value.errors[0].field == "prompt"
 
 
@@ -102,7 +113,7 @@ def test_a_path_is_no_name_of_a_wildcard() -> None:
 
 
 def test_draws_follow_the_weights_and_the_seed() -> None:
-    variants = Variants(parse("{9::a|b} {2$$c|d|e} __colour__"), WILDCARDS)
+    variants = Variants(parse("{9::a|b} {2$$c|d|e} __colour__"), Counts(WILDCARDS))
     drawn = [variants.draw(Draws(seed)) for seed in range(300)]
     assert drawn == [variants.draw(Draws(seed)) for seed in range(300)]
     assert 230 < sum(each.startswith("a") for each in drawn) < 300
@@ -133,7 +144,7 @@ def test_every_number_makes_one_prompt(template: str) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     variants = None
     with contextlib.suppress(InvalidRequest):
-        variants = Variants(parse(text), WILDCARDS)
+        variants = Variants(parse(text), Counts(WILDCARDS))
     if variants is not None and variants.count:
         variants.nth(variants.count - 1)
         variants.draw(Draws(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import to_json
@@ -189,6 +189,9 @@ def add_jobs(
     """Enqueue more jobs of `batch`, at the places after its last. Raises as `submit_batch`, and Conflict if it was
     cancelled."""
     idempotency = keyed(idempotency_key, _digest_of(asked, options, batch.id))
+    if idempotency is not None and (first := context.jobs.first_answer(batch.owner, idempotency)) is not None:
+        # Accepted before: the limits for new jobs do not apply.
+        return BatchSubmission(batch.id, first.position or 0, batch.jobs, (), first.warnings, (), is_new=False)
     with one_at_a_time(context):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
         _check_price(prepared.price, batch.spent, batch.max_spend)
@@ -199,7 +202,8 @@ def add_jobs(
         by = _submitter(context, batch.owner, idempotency)
         total, is_new = context.batch_changes.add(batch, prepared.jobs, by)
         context.notifications.publish("work")
-        return _submission(batch.id, prepared, total, is_new)
+        added = _submission(batch.id, prepared, total, is_new)
+        return replace(added, axes=())  # they are not on the axes of the batch
 
 
 def refuse_when_no_room_for(context: AppContext, jobs: Sequence[NewJob]) -> None:

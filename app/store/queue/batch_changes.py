@@ -81,6 +81,8 @@ class BatchChangeStore:
             for row in rows:
                 row["batch_place"] += grown.jobs - len(new)
             _insert(connection, rows, new, by.client_id, batch.priority, paused=grown.paused_at is not None)
+            if by.idempotency is not None:  # the number of jobs stands in the place of a position
+                store_answer(connection, by.client_id, by.idempotency, position=len(new), warnings=())
         return grown.jobs, True
 
     def pause(self, batch_id: str) -> None:

@@ -231,6 +231,15 @@ def test_jobs_are_added_after_the_last_place(client, batch):
     assert "MAX_BATCH_JOBS" in refused.json["detail"]
 
 
+def test_jobs_that_are_added_twice_are_added_once(client, batch, context, problem):
+    batch_id, headers = batch(), {"Idempotency-Key": "more"}
+    add = lambda prompt: client.post(f"/api/batches/{batch_id}/jobs", json={"prompt": prompt}, headers=headers)  # noqa: E731
+    first, again = add("a {bird|fish}"), add("a {bird|fish}")
+    assert (first.json, first.status_code) == (again.json, again.status_code)
+    assert context.jobs.count_pending() == 6
+    problem(add("another"), 422, "idempotency_conflict")
+
+
 def test_a_batch_that_would_overfill_the_queue_is_refused_whole(client, settings_in, tmp_path, problem):
     app = create_app(settings_in(tmp_path, queue_max_pending=5))
     client = app.test_client()

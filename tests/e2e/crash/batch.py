@@ -14,7 +14,10 @@ from typing import Any
 
 import httpx
 import psutil
+from sqlalchemy import func, select
 
+from app.store.db.database import Database
+from app.store.db.schema import jobs
 from tests.ports import free_port
 from tests.processes import Processes, family_of, wait_gone
 from tests.waiting import wait_until
@@ -42,8 +45,9 @@ class Outcome:
 class BatchCrashTest:
     """A service with workers whose engine needs no weights."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, *, workers: int = WORKERS, kills: bool = True) -> None:
         self._environment = {
+            "TRUSTED_PROXIES": "1",  # so that one client can be several
             "PORT": str(free_port()),
             "DATABASE_URL": database_url,
             "IMAGES_DIR": str(folder / "images"),
@@ -60,27 +64,22 @@ class BatchCrashTest:
             "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
         }
         (folder / "roles").mkdir()
-        self._command = (
-            "-m",
-            "tests.e2e.crash.run_entry",
-            str(WORKERS),
-            "after_file_rename=kill:0.02,after_commit=kill:0.02",
-            str(folder),
-        )
+        failpoints = "after_file_rename=kill:0.02,after_commit=kill:0.02" if kills else ""
+        self._command = ("-m", "tests.e2e.crash.run_entry", str(workers), failpoints, str(folder))
         self._processes = Processes(folder)
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{self._environment['PORT']}", timeout=60)
         self._running: subprocess.Popen[bytes] | None = None
 
-    def run(self, jobs: int, kills: int) -> Outcome:
-        """Submit a batch of `jobs`, kill everything `kills` times while it runs, and look at what is there."""
+    def run(self, number: int, kills: int) -> Outcome:
+        """Submit a batch of so many jobs, kill everything `kills` times while it runs, and look at what is there."""
         try:
             self._start()
-            body = {"prompt": "a boat", "seeds": "each", "axes": [_prompts(jobs)], "settings": {"seed": 1}}
+            body = {"prompt": "a boat", "seeds": "each", "axes": [_prompts(number)], "settings": {"seed": 1}}
             answer = self._client.post("/api/batches", json={**body, "prompt": ""})
             assert answer.status_code == 202, answer.text
             batch_id, killed = answer.json()["batch_id"], list[int]()
-            for number in range(kills):
-                self._wait_for(batch_id, 100 * (number + 1) // (kills + 1))
+            for kill in range(kills):
+                self._wait_for(batch_id, 100 * (kill + 1) // (kills + 1))
                 killed.append(self._status(batch_id)["percent"])
                 self._kill_everything()
                 self._start()
@@ -88,6 +87,38 @@ class BatchCrashTest:
             return self._outcome(batch_id, killed)
         finally:
             self._processes.close()
+
+    def jobs_before_another(self, number: int, others: int) -> list[int]:
+        """How many jobs of a batch are begun between the submission and the begin of each of `others` jobs of another
+        client, which are submitted one after the other."""
+        try:
+            self._start()
+            body = {"prompt": "", "axes": [_prompts(number)]}
+            batch_id, mine = self._client.post("/api/batches", json=body).json()["batch_id"], list[str]()
+            for _ in range(others):
+                other = {"X-Forwarded-For": "10.9.9.9"}
+                answer = self._client.post("/api/generate", json={"prompt": "mine"}, headers=other)
+                mine.append(answer.json()["job_id"])
+                wait_until(lambda: self._has_ended(mine[-1]), "it did not end", patience=60)
+            assert self._status(batch_id)["status"] == "RUNNING", "the batch was too small"
+        finally:
+            self._processes.close()
+        return self._begun_before(batch_id, mine)
+
+    def _has_ended(self, job_id: str) -> bool:
+        return self._client.get(f"/api/status/{job_id}").json()["completed_at"] is not None
+
+    def _begun_before(self, batch_id: str, job_ids: list[str]) -> list[int]:
+        database = Database(self._environment["DATABASE_URL"])
+        found = []
+        with database.read() as connection:
+            for job_id in job_ids:
+                own = connection.execute(select(jobs.c.created_at, jobs.c.started_at).where(jobs.c.id == job_id)).one()
+                between = jobs.c.started_at.between(own.created_at, own.started_at)
+                query = select(func.count()).where(jobs.c.batch_id == batch_id, between)
+                found.append(connection.scalar(query) or 0)
+        database.close()
+        return found
 
     def _start(self) -> None:
         self._running = self._processes.start(*self._command, **self._environment)

@@ -6,6 +6,7 @@ others wait for the inserts alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from app.core.job import JobStatus, Phase
 from app.core.spending import Charge
 from app.errors import Conflict
 from app.store.db.database import Database, now
+from app.store.db.engines import Serialized
 from app.store.db.ids import new_id
 from app.store.db.prepared import Prepared
 from app.store.db.schema import PENDING, batches, jobs
@@ -190,11 +192,11 @@ def _rows(
             "model_id": job.request.model_id,
             "prompt": job.request.prompt,
             "negative_prompt": job.request.negative_prompt,
-            "settings": job.request.stored(),
-            "warnings": list(job.warnings),
+            "settings": Serialized(job.request.stored_json()),
+            "warnings": Serialized(json.dumps(list(job.warnings))),
             "max_attempts": by.max_attempts,
             "total_steps": job.request.steps_run,
-            "timings": {},
+            "timings": Serialized("{}"),
             "request_id": request_id,
             "traceparent": by.traceparent,
             "batch_id": batch_id,

@@ -75,6 +75,19 @@ def test_places_have_their_jobs_and_pictures(store: Store) -> None:
     assert [coordinates(place, axes) for place in (0, 2, 3)] == [[0], [2], None]
 
 
+def test_a_job_of_a_batch_is_stored_as_one_alone(store: Store) -> None:
+    request = a_request(negative_prompt="fog", num_images=2, scheduler="euler", prompt='a "red" föx')
+    alone = store.jobs.enqueue(request, client_id="alice", warnings=["a note"])[0]
+    new = [NewJob(0, request, warnings=["a note"])]
+    batch_id, _ = store.batch_changes.enqueue(NewBatch([], {}), new, Submitter("alice", 3))
+    own = store.jobs.get(store.batches.places(batch_id)[0].job_id)
+    assert (own.request, own.warnings, own.timings) == (alone.request, alone.warnings, alone.timings)
+    assert (own.max_attempts, own.progress.total_steps, own.lane) == (3, alone.progress.total_steps, "local")
+    columns = ("settings", "warnings", "timings")
+    rows = [store.row(each) for each in (own.id, alone.id)]
+    assert [rows[0]._mapping[name] for name in columns] == [rows[1]._mapping[name] for name in columns]
+
+
 def test_all_or_nothing(store: Store) -> None:
     """The last job breaks a rule of the database."""
     new = [NewJob(place, a_request()) for place in range(5)]

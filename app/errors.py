@@ -94,6 +94,10 @@ class ImageNotFound(NotFound):
     code, title = "image_not_found", "There is no such image"
 
 
+class BatchNotFound(NotFound):
+    code, title = "batch_not_found", "There is no such batch"
+
+
 class DeliveryNotFound(NotFound):
     code, title = "delivery_not_found", "There is no such webhook delivery"
 

@@ -14,6 +14,7 @@ ALL = (
     "api_process",
     "saving",
     "loras",
+    "images_per_batch",
     "batches",
     "merging",
     "speed",

@@ -12,6 +12,8 @@ from app.api.http.application import Application
 from app.api.http.problems import refuse
 from app.api.http.request_body import ApiRequest
 from app.api.native import (
+    batch_results,
+    batches,
     cleanup,
     docs,
     embeddings,
@@ -97,6 +99,8 @@ def register(app: OpenAPI, settings: Settings) -> None:
     app.before_request(drain.refuse_new_jobs)
     work = (
         generate,
+        batches,
+        batch_results,
         jobs,
         job_inputs,
         events,

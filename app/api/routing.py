@@ -42,7 +42,8 @@ class RoutePolicy:
     samples it. `accepts_files` allows forms, and bodies up to MAX_BODY_BYTES plus the input pictures; `max_body_bytes`
     is a smaller limit than MAX_BODY_BYTES. `takes_body`: the view reads a body; on other routes one with members is
     refused, as an unknown field is. `signed_file`: the file of `image_id`, which a signed URL of it opens without a
-    token. `facade` is the interface that the route belongs to: it words the errors, and is told in metrics and logs."""
+    token. `accepts_lines`: a file of CSV or JSONL may be sent as it is, of any size up to the bound of such files.
+    `facade` is the interface that the route belongs to: it words the errors, and is told in metrics and logs."""
 
     access: Access
     budget: Budget | BudgetOfRequest | None
@@ -52,6 +53,7 @@ class RoutePolicy:
     polled: bool = False
     signed_file: FileKind | None = None
     facade: str = "native"
+    accepts_lines: bool = False
 
 
 UNDECLARED = RoutePolicy(Access.USER, "read")
@@ -101,6 +103,7 @@ class Routes(APIBlueprint):
         raw_body: bool = False,
         polled: bool = False,
         signed_file: FileKind | None = None,
+        accepts_lines: bool = False,
         **options: Any,
     ) -> Callable[[View], View]:
         """`raw_body`: the view reads the request's body itself, not by a parameter `body`."""
@@ -109,7 +112,8 @@ class Routes(APIBlueprint):
             body = get_type_hints(view).get("body")
             takes_body = raw_body or body is not None
             policy = RoutePolicy(
-                access, budget, accepts_files, max_body_bytes, takes_body, polled, signed_file, self.facade
+                *(access, budget, accepts_files, max_body_bytes, takes_body, polled, signed_file, self.facade),
+                accepts_lines,
             )
             if body is not None:
                 _document_optional(body)

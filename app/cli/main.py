@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "app.cli.doctor",
     "status": "app.cli.status",
     "generate": "app.cli.generate",
+    "batch": "app.cli.batch",
     "mcp": "app.cli.mcp",
     "models": "app.cli.models",
     "loras": "app.cli.loras",

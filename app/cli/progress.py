@@ -29,7 +29,10 @@ class ProgressDisplay:
 
     def update(self, status: dict[str, Any]) -> None:
         """Show a status body, or the part of one that an event carries."""
-        text = line_of(status)
+        self.line(line_of(status))
+
+    def line(self, text: str) -> None:
+        """Write the line over."""
         if self._is_terminal and text != self._line:
             self._clear()
             self._stream.write(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.config.acceleration import Acceleration
+from app.config.batches import Batches
 from app.config.facades import Facades
 from app.config.generation import Generation
 from app.config.input import Input
@@ -41,6 +42,7 @@ class Settings(
     Input,
     InputPictures,
     Queue,
+    Batches,
     Remote,
     Webhooks,
     Facades,

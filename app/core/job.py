@@ -121,6 +121,9 @@ class Job:
     vram_peak_bytes: int | None = None  # measured, when COMPLETED
     safety: SafetyResult | None = None  # of its pictures, when COMPLETED
     lane: Lane = "local"
+    paused: bool = False  # with its batch: it is not claimed
+    batch_id: str | None = None
+    batch_place: int | None = None  # its number on the axes of the batch
 
     @property
     def safety_filter_result(self) -> SafetyResult | None:

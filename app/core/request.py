@@ -191,7 +191,14 @@ class GenerationRequest(BaseModel):
 
     def stored(self) -> dict[str, Any]:
         """Everything except prompts and model, as stored in a job's row."""
-        return self.model_dump(mode="json", exclude={"model_id", "prompt", "negative_prompt"}, exclude_defaults=True)
+        return self.model_dump(mode="json", exclude=_COLUMNS, exclude_defaults=True)
+
+    def stored_json(self) -> str:
+        """`stored` as JSON."""
+        return self.model_dump_json(exclude=_COLUMNS, exclude_defaults=True)
+
+
+_COLUMNS = {"model_id", "prompt", "negative_prompt"}  # of a job's row
 
 
 def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:

@@ -28,6 +28,9 @@ from app.store.ops.loras import LoraStore
 from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.ops.periodic_tasks import PeriodicTaskStore
 from app.store.ops.webhooks import WebhookStore
+from app.store.queue.batch_changes import BatchChangeStore
+from app.store.queue.batch_progress import BatchProgressStore
+from app.store.queue.batches import BatchStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
 from app.store.queue.device_refusals import DeviceRefusalStore
@@ -53,6 +56,9 @@ class AppContext:
     database: Database
     jobs: JobStore
     claims: ClaimStore
+    batches: BatchStore
+    batch_changes: BatchChangeStore
+    batch_progress: BatchProgressStore
     inputs: InputStore
     outputs: OutputStore
     lineage: LineageStore
@@ -80,6 +86,7 @@ class AppContext:
     notifications: Notifier
     signed_urls: UrlSigner
     pixels: Budget  # of input pictures decoded at a time: 16 bytes each
+    batch_slots: threading.BoundedSemaphore  # of batches prepared at a time: each takes tens of megabytes
     fetches: threading.BoundedSemaphore  # of input URLs: each blocks a request thread until its host answers
 
     def close(self) -> None:
@@ -113,6 +120,9 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
             timeout_seconds=timeout,
             load_seconds=load,
         ),
+        batches=BatchStore(database),
+        batch_changes=BatchChangeStore(database),
+        batch_progress=BatchProgressStore(database),
         inputs=InputStore(database),
         outputs=OutputStore(database),
         lineage=LineageStore(database),
@@ -142,5 +152,6 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         pixels=Budget(
             settings.input_max_pixels, most_waiting=settings.server_threads // 2, timeout=PIXELS_TIMEOUT_SECONDS
         ),
+        batch_slots=threading.BoundedSemaphore(2),
         fetches=threading.BoundedSemaphore(max(1, settings.server_threads // 4)),
     )

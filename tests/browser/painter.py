@@ -2,8 +2,8 @@
 
 python -m tests.browser.painter
 
-The seed decides the scene. In the prompt, "slow" makes each step take a while, "endless" lasts until it is cancelled, "broken" fails,
-"mends" fails the first time only.
+The seed decides the scene. In the prompt, "slow" makes each step take a while, "endless" lasts until it is cancelled,
+"broken" fails, "mends" fails the first time only.
 """
 
 from __future__ import annotations

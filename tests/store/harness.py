@@ -7,15 +7,21 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
+from app.core.batches.axes import Axis
+from app.core.batches.batch import NewBatch, NewJob
 from app.core.job import Claim, Job
 from app.core.output import Output
 from app.core.request import GenerationRequest
+from app.core.spending import Charge
 from app.services.job_body import webhook_message
 from app.store.db.database import Database, now
 from app.store.db.schema import jobs, outputs
 from app.store.media.lineage import LineageStore
 from app.store.media.outputs import OutputStore
 from app.store.ops.memory_plans import MemoryPlanStore
+from app.store.queue.batch_changes import BatchChangeStore, Submitter
+from app.store.queue.batch_progress import BatchProgressStore
+from app.store.queue.batches import BatchStore
 from app.store.queue.claims import ClaimStore
 from app.store.queue.deaths import DeathStore
 from app.store.queue.device_refusals import DeviceRefusalStore
@@ -63,6 +69,9 @@ class Store:
         limits = {"lease_seconds": lease, "timeout_seconds": timeout, "load_seconds": load}
         self.claims = ClaimStore(database, render_webhook=webhook_message, **limits)
         self.deaths = DeathStore(database, render_webhook=webhook_message)
+        self.batches = BatchStore(database)
+        self.batch_changes = BatchChangeStore(database)
+        self.batch_progress = BatchProgressStore(database)
         self.inputs = InputStore(database)
         self.outputs = OutputStore(database)
         self.lineage = LineageStore(database)
@@ -77,6 +86,15 @@ class Store:
 
     def submit_with_key(self, key: str, body: str = "a" * 64, client: str = "alice") -> tuple[Job, bool]:
         return self.jobs.enqueue(a_request(), client_id=client, idempotency=IdempotencyKey(key, body))
+
+    def submit_batch(
+        self, *models: str, client: str = "alice", key: str | None = None, charge: Charge | None = None, **values: Any
+    ) -> str:
+        """A batch with a job of each of `models`, in this order."""
+        new = [NewJob(place, a_request(model), charge=charge) for place, model in enumerate(models)]
+        batch = NewBatch([Axis("model_id", list(models))], {"prompt": "a cat"}, **values)
+        idempotency = None if key is None else IdempotencyKey(key, "b" * 64)
+        return self.batch_changes.enqueue(batch, new, Submitter(client, 3, idempotency))[0]
 
     def claim(self, worker: str = "w1", *loaded: str) -> Claim:
         claim = self.claims.claim(worker, loaded)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from app.api.http.problems import MEDIA_TYPE
 from app.api.http.request_model import RequestModel
 from app.api.routing import Routes
-from app.errors import CyberImageError, DeliveryNotFound, ImageNotFound, JobNotFound
+from app.errors import BatchNotFound, CyberImageError, DeliveryNotFound, ImageNotFound, JobNotFound
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -22,6 +22,7 @@ _GROUPS = {
     "AUTOMATIC1111": "The interface of AUTOMATIC1111's web UI, for its clients.",
     "MCP": "The Model Context Protocol, for assistants.",
     "jobs": "Status, events, cancel and retry.",
+    "batches": "Many generations as one: templates, axes, seeds.",
     "images": "Generated images and videos.",
     "models": "The model catalogue and LoRAs.",
     "remote models": "Models that a provider runs, with their own input schemas.",
@@ -90,6 +91,12 @@ def _delivery_id(text: str) -> str:
     return text
 
 
+def _batch_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise BatchNotFound("There is no batch with this id.")
+    return text
+
+
 class JobPath(BaseModel):
     job_id: Annotated[str, AfterValidator(_job_id)] = Field(
         description="The `job_id` that `POST /api/generate` answered.", json_schema_extra={**_ID_SCHEMA}
@@ -105,6 +112,12 @@ class ImagePath(BaseModel):
 class GenerationPath(BaseModel):
     generation_id: Annotated[str, AfterValidator(_generation_id)] = Field(
         description="A `job_id`, or an `image_id` of the gallery.", json_schema_extra={**_ID_SCHEMA}
+    )
+
+
+class BatchPath(BaseModel):
+    batch_id: Annotated[str, AfterValidator(_batch_id)] = Field(
+        description="The `batch_id` that `POST /api/batches` answered.", json_schema_extra={**_ID_SCHEMA}
     )
 
 

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from flask import Flask, Request, current_app, g, request
 
+from app.api.http import line_bodies
 from app.api.routing import current_policy, policy_of
 from app.api.server.context import api_context
 from app.config import Settings
@@ -55,6 +56,8 @@ def register(app: Flask, settings: Settings) -> None:
             request.max_content_length = policy.max_body_bytes
         elif policy.accepts_files:
             request.max_content_length = settings.max_body_bytes + settings.input_body_bytes
+        elif policy.accepts_lines and request.mimetype in line_bodies.FORMATS:
+            request.max_content_length = max(settings.max_body_bytes, line_bodies.LARGEST_BYTES)
 
     app.before_request(_refuse_unusable_query)
     app.teardown_request(lambda _: give_back())
@@ -90,6 +93,8 @@ class ApiRequest(Request):
             return {}  # nothing was sent: the route's model says what it requires
         if self.mimetype == _FORM and policy_of(self.endpoint).accepts_files:
             return self._form()
+        if self.mimetype in line_bodies.FORMATS and policy_of(self.endpoint).accepts_lines:
+            return line_bodies.body_of_lines(self._whole(cache), self.mimetype, self.args)
         if not self.is_json:
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
         charset = self.mimetype_params.get("charset", "utf-8")

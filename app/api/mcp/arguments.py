@@ -137,6 +137,32 @@ class GetGeneration(Arguments):
     )
 
 
+class BatchAxis(Arguments):
+    field: str = Field(description="What changes, such as `settings.guidance_scale`, `settings.scheduler`, `model_id`.")
+    values: list[Any] = Field(min_length=1, max_length=200, description="The values that it takes.")
+
+
+class SubmitBatch(Arguments):
+    ALIASES = REQUEST_ALIASES
+
+    prompt: str = Field(description="What to draw. {red|green} stands for both; {2$$a|b|c} for every two of them.")
+    axes: list[BatchAxis] | None = Field(
+        default=None, max_length=4, description="Fields that change: every value with every other."
+    )
+    seeds: Integer | None = Field(default=None, ge=1, le=200, description="How many seeds for each; 1 if left out.")
+    model_id: str | None = Field(default=None, max_length=200, description="An `id` of list_models.")
+    negative_prompt: str | None = Field(default=None, description="What to avoid.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Of all jobs, as in submit_generation: width, height, seed and so on."
+    )
+    name: str | None = Field(default=None, min_length=1, max_length=200, description="What to call the batch.")
+
+
+class GetBatch(Arguments):
+    batch_id: Id = Field(description="What submit_batch answered.")
+    offset: Integer = Field(default=0, ge=0, le=10**6, description="The first place to show; 50 are shown at a time.")
+
+
 class CancelGeneration(Arguments):
     job_id: Id = Field(description="Of a generation that is PENDING or PROCESSING.")
 

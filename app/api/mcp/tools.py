@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.api.http.problems import refuse
-from app.api.mcp import arguments, drawing, lookup
+from app.api.mcp import arguments, batches, drawing, lookup
 from app.api.mcp.messages import Call
 from app.api.mcp.schemas import input_schema, output_schema
 from app.api.mcp.waiting import Waited
 from app.api.routing import Budget
-from app.api.schemas.mcp import GalleryResult, GenerationResult, ModelsResult
+from app.api.schemas.mcp import BatchResult, GalleryResult, GenerationResult, ModelsResult
 from app.api.server.context import ApiContext
 from app.core.response_body import ResponseBody
 
@@ -97,6 +97,23 @@ TOOLS: Mapping[str, Tool] = {
         arguments.GetGeneration,
         GenerationResult,
         lookup.get_generation,
+        hints=_READS,
+    ),
+    "submit_batch": Tool(
+        "Submit a batch",
+        "Queue many pictures that differ in words of the prompt, in settings or in seeds, to compare them: a grid of"
+        " sampler and guidance, one prompt by several models. Answers at once; get_batch shows all in one sheet.",
+        arguments.SubmitBatch,
+        BatchResult,
+        batches.submit_a_batch,
+        "generate",
+    ),
+    "get_batch": Tool(
+        "Get a batch",
+        "How far a batch is, and its pictures by what is different; when it has ended, with a contact sheet of all.",
+        arguments.GetBatch,
+        BatchResult,
+        batches.get_batch,
         hints=_READS,
     ),
     "cancel_generation": Tool(

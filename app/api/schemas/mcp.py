@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Self, cast
 
 from pydantic import ConfigDict, Field
 
+from app.core.batches.axes import Axis
+from app.core.batches.batch import BatchStatus, Place, coordinates
 from app.core.catalog import Media
 from app.core.job import JobStatus, JobView
 from app.core.output import Output
 from app.core.response_body import ResponseBody, Time
 from app.core.times import iso
+from app.services.batches.view import BatchView
 from app.services.job_body import ErrorBody
 from app.services.media.gallery import ImageItem
 from app.services.ops.stats import ModelState
@@ -83,6 +86,50 @@ class GenerationResult(ResponseBody):
             images=[PictureResult.of(output, address) for output in view.outputs],
             warnings=list(job.warnings),
             error=ErrorBody.of(job),
+        )
+
+
+class BatchPlaceResult(ResponseBody):
+    at: list[str] = Field(description="What is different here: the value on each axis.")
+    job_id: str
+    status: JobStatus
+    images: list[PictureResult]
+
+    @classmethod
+    def of(cls, place: Place, axes: Sequence[Axis], address: Address) -> Self:
+        at = coordinates(place.place, axes) or ()
+        return cls.read(
+            place,
+            at=[axis.values[number] for axis, number in zip(axes, at, strict=False)],
+            images=[PictureResult.of(output, address) for output in place.images],
+        )
+
+
+class BatchResult(ResponseBody):
+    batch_id: str = Field(description="For get_batch.")
+    status: BatchStatus
+    jobs: int
+    percent: int = Field(ge=0, le=100, description="How many of the jobs have ended.")
+    completed: int
+    failed: int
+    eta_seconds: float | None = Field(description="Estimated seconds until the last one ends; null when not known.")
+    axes: list[str] = Field(description="The fields that change.")
+    places: list[BatchPlaceResult] = Field(description="Of get_batch: what is there, from `offset` on.")
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, view: BatchView, address: Address, warnings: Iterable[str]) -> Self:
+        batch = view.batch
+        places = [BatchPlaceResult.of(place, batch.axes, address) for place in view.places]
+        return cls.read(
+            batch,
+            view,
+            batch_id=batch.id,
+            completed=batch.counts[JobStatus.COMPLETED],
+            failed=batch.counts[JobStatus.FAILED],
+            axes=[axis.field for axis in batch.axes],
+            places=places,
+            warnings=list(warnings),
         )
 
 

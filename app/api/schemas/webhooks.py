@@ -13,8 +13,8 @@ from app.core.webhooks import Delivery, DeliveryState
 
 class DeliveryBody(ResponseBody):
     delivery_id: str = Field(description="The `webhook-id` header of every try.")
-    job_id: str
-    event: str = Field(description="`job.completed`, `job.failed` or `job.cancelled`.")
+    job_id: str = Field(description="Of a message about a batch: the id of the batch.")
+    event: str = Field(description="`job.completed`, `job.failed`, `job.cancelled`, `batch.progress` or `batch.ended`.")
     receiver: str = Field(description="Scheme and host of the `webhook_url`; the rest of it may be a secret.")
     state: DeliveryState
     attempt: int

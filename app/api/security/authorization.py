@@ -25,6 +25,7 @@ from app.core.lru_cache import LRUCache
 from app.core.signed_urls import EXPIRES, SIGNATURE, FileKind
 from app.errors import (
     AuthUnavailable,
+    BatchNotFound,
     CyberImageError,
     DatabaseUnavailable,
     DeliveryNotFound,
@@ -55,6 +56,7 @@ OWNED: dict[str, tuple[Callable[[OwnerStore, str], str | None], NotFound]] = {
     "job_id": (OwnerStore.of_job, JobNotFound("There is no job with this id.")),
     "image_id": (OwnerStore.of_output, ImageNotFound("There is no image with this id.")),
     "generation_id": (OwnerStore.of_generation, JobNotFound("There is no generation with this id.")),
+    "batch_id": (OwnerStore.of_batch, BatchNotFound("There is no batch with this id.")),
     "delivery_id": (OwnerStore.of_delivery, DeliveryNotFound("There is no webhook delivery with this id.")),
 }
 _ID = re.compile(r"[0-9a-f]{32}")

@@ -16,15 +16,19 @@ from typing import Any
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter, RateLimitExceeded, RequestLimit
 from limits.errors import StorageError
+from pydantic import ValidationError
 
-from app.api.routing import current_budget, policies_of
+from app.api.routing import current_budget, current_policy, policies_of
 from app.api.security.client_identity import limit_key
 from app.api.server.context import app_context
 from app.config import Settings
 from app.core.access import Identity
-from app.core.field_aliases import SETTING_ALIASES
+from app.core.batches.request import BatchInput
+from app.core.field_aliases import REQUEST_ALIASES, SETTING_ALIASES
+from app.core.job import JobStatus
 from app.core.provider_input import NAMES
 from app.errors import CyberImageError, RateLimited
+from app.services.batches.submit import count_images
 
 OURS = ("num_images", *(name for name, own in SETTING_ALIASES.items() if own == "num_images"))
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
@@ -114,14 +118,40 @@ def _budgets(settings: Settings) -> Iterator[_Budget]:
 
 def _images() -> int:
     """How many images the request asks for; 1 when that is unknown: such a request is refused."""
-    job_id = (request.view_args or {}).get("job_id")
+    job_id, batch_id = ((request.view_args or {}).get(name) for name in ("job_id", "batch_id"))
     try:
         if job_id is not None:
             return app_context().jobs.get(job_id).request.num_images
         body = request.get_json()
+        if current_policy().accepts_lines:
+            return _of_batch(body)
+        if (arguments := _of_tool(body, "submit_batch")) is not None:
+            return _of_batch(arguments)
+        if batch_id is not None:  # a retry
+            return max(1, app_context().batches.get(batch_id).counts[JobStatus.FAILED])
     except CyberImageError:
         return 1
     return min(max([1, *_wished(body)]), MOST_IMAGES)
+
+
+def _of_tool(body: Mapping[str, Any], tool: str) -> Mapping[str, Any] | None:
+    """The arguments of a call of `tool`; None for another request."""
+    params = body.get("params")
+    if not isinstance(params, Mapping) or params.get("name") != tool:
+        return None
+    arguments = params.get("arguments")
+    return arguments if isinstance(arguments, Mapping) else {}
+
+
+def _of_batch(body: Mapping[str, Any]) -> int:
+    """The images of all jobs of a batch, however many: quotas count jobs."""
+    try:
+        own = {
+            name: value for name, value in body.items() if name in BatchInput.model_fields or name in REQUEST_ALIASES
+        }
+        return max(1, count_images(app_context(), BatchInput.model_validate(own)))
+    except ValidationError:
+        return 1
 
 
 def _wished(body: Mapping[str, Any]) -> Iterator[int]:

@@ -23,7 +23,7 @@ def retry(context: AppContext, job_id: str) -> JobView:
     it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible; SpendLimit if it would
     be paid for again and the client may not spend more today."""
     known = context.jobs.get(job_id)
-    _check_can_run(context, known)
+    check_can_run(context, known)
     charge = None
     if known.request.remote is not None:
         charge = charge_for(context, spec_for(context.catalog, known.request), known.request)
@@ -31,7 +31,7 @@ def retry(context: AppContext, job_id: str) -> JobView:
     return _changed(context, view_of(context, job))
 
 
-def _check_can_run(context: AppContext, job: Job) -> None:
+def check_can_run(context: AppContext, job: Job) -> None:
     """Raise if the job's model, task or LoRAs are no longer available. Jobs in other states are left to `retry`."""
     if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return

@@ -98,7 +98,7 @@ class LaneForecast:
 
     def eta(self, job: Job, position: int | None) -> float | None:
         own = expected_seconds(job, self._estimator.speeds)
-        if own is None:
+        if own is None or job.paused:
             return None
         if position is None:
             return round(seconds_left(job, own) + self._shared(job), 1)

@@ -75,34 +75,66 @@ def submit(
     LoraUnavailable, LoraIncompatible, InputModelUnavailable, InputModelIncompatible, EmbeddingUnavailable,
     EmbeddingIncompatible, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored then.
     """
-    settings = context.settings
     idempotency = keyed(idempotency_key, lambda: request_digest(asked, priority, webhook_url))
     if (earlier := earlier_submission(context, client_id, idempotency)) is not None:
         return earlier
-    spec = known_spec(context, context.catalog.get(asked.model_id))
-    screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
-    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars, drawn_seed=_draw_seed())
-    check_known_task(spec, resolved.request.task)
-    loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
+    checked = check(context, asked, client_id=client_id, request_id=request_id, drawn_seed=draw_seed())
     if webhook_url is not None:
         check_url(context, webhook_url)
-    request, read = with_embeddings(context, spec, resolved.request.model_copy(update={"loras": loras}))
-    asked = with_auxiliaries(context, spec, asked, request.task)
-    second = with_upscaler(context, request.upscale, "settings.upscale.model", drawn_by=spec.id)
-    refuse_when_no_room(context, request)
-    ready = prepare(context, asked, request, spec, client_id=client_id) if asked.pictures else Prepared(request)
+    refuse_when_no_room(context, checked.request)
+    ready = with_pictures(context, checked, client_id=client_id)
     return store(
         context,
-        ready.request.model_copy(update={"rerun_of": rerun_of, "upscale": second}),
-        spec,
+        ready.request.model_copy(update={"rerun_of": rerun_of}),
+        checked.spec,
         client_id=client_id,
         priority=priority,
-        warnings=(*resolved.warnings, *read, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
+        warnings=(*checked.warnings, *ready.warnings, *(rerun_of.notes if rerun_of is not None else ())),
         webhook_url=webhook_url,
         idempotency=idempotency,
         request_id=request_id,
         pictures=ready.pictures,
     )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that its model can run, but for its input pictures, which `asked` names."""
+
+    asked: GenerationInput
+    request: GenerationRequest
+    spec: ModelSpec
+    warnings: Sequence[str]
+
+
+def check(
+    context: AppContext,
+    asked: GenerationInput,
+    *,
+    client_id: str,
+    request_id: str | None,
+    drawn_seed: int,
+    known: ModelSpec | None = None,
+) -> Checked:
+    """Check `asked` by all rules that need neither its pictures nor the queue. `known` is its model's `known_spec`,
+    which takes as long as all else, if there is one at hand. Raises as `submit` does."""
+    settings = context.settings
+    spec = known or known_spec(context, context.catalog.get(asked.model_id))
+    screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
+    resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars, drawn_seed=drawn_seed)
+    check_known_task(spec, resolved.request.task)
+    loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
+    request, read = with_embeddings(context, spec, resolved.request.model_copy(update={"loras": loras}))
+    asked = with_auxiliaries(context, spec, asked, request.task)
+    second = with_upscaler(context, request.upscale, "settings.upscale.model", drawn_by=spec.id)
+    return Checked(asked, request.model_copy(update={"upscale": second}), spec, (*resolved.warnings, *read))
+
+
+def with_pictures(context: AppContext, checked: Checked, *, client_id: str) -> Prepared:
+    """The request with its input pictures, read and scaled. Raises InvalidImage."""
+    if not checked.asked.pictures:
+        return Prepared(checked.request)
+    return prepare(context, checked.asked, checked.request, checked.spec, client_id=client_id)
 
 
 def submit_remote(
@@ -136,7 +168,7 @@ def submit_remote(
         model,
         input,
         client_id=client_id,
-        drawn_seed=_draw_seed(),
+        drawn_seed=draw_seed(),
         source_image_id=source_image_id,
     )
     screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
@@ -199,7 +231,8 @@ def store(
     return Submission(job.id, context.jobs.position(job), job.warnings, is_new)
 
 
-def _draw_seed() -> int:
+def draw_seed() -> int:
+    """A random seed."""
     return secrets.randbelow(DRAWN_SEED_MAX + 1)
 
 

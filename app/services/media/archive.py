@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import IO, cast
@@ -14,6 +14,7 @@ from app.services.context import AppContext
 PIECE = 1 << 18  # bytes
 MISSING = "missing.txt"
 _ROWS = 200  # read at a time
+NONE: Mapping[str, Callable[[], Iterator[bytes]]] = {}
 
 
 def file_name(output: Output) -> str:
@@ -23,18 +24,30 @@ def file_name(output: Output) -> str:
 
 
 def archive(context: AppContext, ids: Sequence[str]) -> Iterator[bytes]:
-    """The archive of these pictures, piece by piece. Not compressed: pictures and videos are already. What is removed
-    meanwhile is named in a file of its own."""
+    """The archive of these pictures, piece by piece. What is removed meanwhile is named in a file of its own."""
+    return archive_of(context, ((file_name(output), output) for output in _outputs(context, ids)))
+
+
+def archive_of(
+    context: AppContext, named: Iterable[tuple[str, Output]], texts: Mapping[str, Callable[[], Iterator[bytes]]] = NONE
+) -> Iterator[bytes]:
+    """The archive of pictures under these names, piece by piece, and then of `texts`, by their names. Pictures are not
+    compressed: they are already."""
     sink, missing = _Sink(), list[str]()
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_STORED) as zipped:
-        for output in _outputs(context, ids):
+        for name, output in named:
             try:
                 file = context.images.path(output.path).open("rb")
             except FileNotFoundError:
                 missing.append(output.id)
                 continue
-            with file, zipped.open(_entry(output), "w") as member:
+            with file, zipped.open(_entry(name, output), "w") as member:
                 while piece := file.read(PIECE):
+                    member.write(piece)
+                    yield sink.take()
+        for name, text in texts.items():
+            with zipped.open(_text_entry(name), "w") as member:
+                for piece in text():
                     member.write(piece)
                     yield sink.take()
         if missing:
@@ -47,9 +60,15 @@ def _outputs(context: AppContext, ids: Sequence[str]) -> Iterator[Output]:
         yield from context.outputs.many(ids[start : start + _ROWS])
 
 
-def _entry(output: Output) -> zipfile.ZipInfo:
+def _text_entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, datetime.now(UTC).timetuple()[:6])
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+def _entry(name: str, output: Output) -> zipfile.ZipInfo:
     made = datetime.fromtimestamp(output.created_at, UTC)
-    entry = zipfile.ZipInfo(file_name(output), (max(made.year, 1980), *made.timetuple()[1:6]))  # ZIP begins in 1980
+    entry = zipfile.ZipInfo(name, (max(made.year, 1980), *made.timetuple()[1:6]))  # ZIP begins in 1980
     entry.file_size = output.bytes  # decides whether the entry needs ZIP64
     return entry
 

@@ -47,6 +47,7 @@ def clean_up(context: AppContext, *, dry_run: bool = False) -> Report:
     store = context.retention
     report.idempotency_keys = (store.count_keys if dry_run else store.delete_keys)(KEYS_KEPT_SECONDS)
     if not dry_run:
+        store.delete_batches(max(context.settings.retention_days, 1) * DAY)
         store.delete_removals(REMOVALS_KEPT_SECONDS)
         _note(context, report)
     return report

@@ -1,4 +1,4 @@
-"""Background maintenance: expire leases of dead workers, clean up, vacuum the database, watch memory.
+"""Background maintenance: expire leases of dead workers, tell how batches progress, clean up, vacuum, watch memory.
 
 Every worker and the API run it, so any one live process is enough; each of the slower tasks runs in one process at a
 time. All tasks are idempotent.
@@ -16,6 +16,7 @@ from app.errors import DatabaseUnavailable
 from app.monitoring.fault_log import database_faults
 from app.monitoring.resources import memory_percent
 from app.process.threads import BackgroundThread
+from app.services.batches.life import keep_up
 from app.services.context import AppContext
 from app.services.ops.cleanup import clean_up
 from app.store.db.vacuum import vacuum_and_analyze
@@ -70,6 +71,7 @@ class Maintenance(threading.Thread):
         while not self._stopping.wait(EXPIRE_EVERY_SECONDS):  # first run after the process has started
             with _retry_next_time():
                 self._watch_memory()
+                keep_up(self._context)
                 if self._periodic_tasks.take("clean up", self._context.settings.cleanup_interval_seconds):
                     self._clean_up()
                 if self._periodic_tasks.take("database", DATABASE_EVERY_SECONDS):

@@ -62,6 +62,10 @@ def _queue(figures: QueueCounts, models: Mapping[str, int]) -> Iterator[Metric]:
     yield _gauge("jobs_waiting", "Jobs in the queue, by model.", _by("model", {**models, **figures.waiting}))
     yield _gauge("jobs_running", "Jobs that a worker runs, by model.", _by("model", {**models, **figures.running}))
     yield _gauge("oldest_waiting_job_age_seconds", "Age of the oldest job in the queue.", figures.oldest_job_age)
+    states = {"running": figures.batches_running, "paused": figures.batches_paused}
+    yield _gauge("batches", "Batches that have not ended, by state.", _by("state", states))
+    age = figures.oldest_batch_progress_age
+    yield _gauge("oldest_batch_progress_age_seconds", "The longest that a running batch had no job end.", age)
     yield _gauge("images", "Published pictures and videos.", figures.outputs["count"])
     yield _gauge("images_bytes", "Size of published pictures and videos, without thumbnails.", figures.outputs["bytes"])
     yield _gauge("webhooks_waiting", "Webhook messages waiting for delivery.", figures.webhooks)

@@ -6,6 +6,7 @@ import { modelOf } from "./catalog.js";
 import { $, button, el, say } from "./dom.js";
 import { ago, bytes, plural } from "./format.js";
 import { isMeasured, remainingText, STATUS_LABELS, statusText } from "./job-text.js";
+import { subRoute } from "./router.js";
 
 const POLL_MILLISECONDS = 1500;
 const FAILURES = 8;
@@ -13,6 +14,7 @@ const parts = {};
 const rows = new Map(); // job id → its row
 let timer = null;
 let failuresSeen = null;
+let batches = null; // the module, imported after the rest is shown
 
 export function build(root) {
   const section = (name, title, note = null) => {
@@ -25,6 +27,7 @@ export function build(root) {
   root.append(
     el("header", { class: "view-head" }, el("h1", { id: "queue-title", tabindex: "-1" }, "Queue")),
     parts.counts,
+    (parts.batches = el("section", { class: "batches", "aria-label": "Batches", hidden: true })),
     el(
       "div",
       { class: "queue-columns" },
@@ -38,11 +41,28 @@ const WHY =
   "Higher priority comes first. Within a priority users take turns, one job each, so no user waits behind another’s long list. " +
   "A worker may take a job of a model that it already holds before the first in line, because loading is slow, but only for a short while.";
 
-export const show = () => refresh();
+export function show() {
+  refresh();
+  showBatches();
+}
+
+/** The address changed while the view is shown. */
+export const moved = () => showBatches();
 
 export function hide() {
   clearTimeout(timer);
   timer = null;
+  batches?.hide();
+}
+
+async function showBatches() {
+  if (!batches) {
+    const module = await import("./batches.js").catch(() => null); // offline: the next visit tries again
+    if (!module || batches) return;
+    batches = module;
+    await module.build(parts.batches);
+  }
+  batches.show(subRoute().rest);
 }
 
 async function refresh() {

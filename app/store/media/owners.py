@@ -1,11 +1,11 @@
-"""Owners of jobs, outputs and deliveries, including removed ones, by one primary key lookup."""
+"""Owners of jobs, batches, outputs and deliveries, including removed ones, by one primary key lookup."""
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Table, select
 
 from app.store.db.database import Database
-from app.store.db.schema import jobs, outputs, removals, webhook_deliveries
+from app.store.db.schema import batches, jobs, outputs, removals, webhook_deliveries
 
 
 class OwnerStore:
@@ -26,6 +26,9 @@ class OwnerStore:
 
     def of_delivery(self, delivery_id: str) -> str | None:
         return self._of(webhook_deliveries, webhook_deliveries.c.owner, delivery_id)
+
+    def of_batch(self, batch_id: str) -> str | None:
+        return self._of(batches, batches.c.owner, batch_id)
 
     def _of(self, table: Table, owner: Column[str], an_id: str) -> str | None:
         with self._database.read() as connection:

@@ -21,12 +21,23 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    or_,
     select,
     tuple_,
 )
 
 from app.store.db.database import Database, now
-from app.store.db.schema import ENDED, IN_BIN, IN_GALLERY, idempotency_keys, jobs, outputs, removals
+from app.store.db.schema import (
+    ENDED,
+    IN_BIN,
+    IN_GALLERY,
+    batch_tallies,
+    batches,
+    idempotency_keys,
+    jobs,
+    outputs,
+    removals,
+)
 from app.store.db.upsert import insert_into
 
 PORTION = 100
@@ -69,7 +80,10 @@ class RetentionStore:
     def _after(self, seq: int, age: float) -> Sequence[_JobRow]:
         """Jobs after `seq`, in any state: filtering by rare states would read too much of the table."""
         limit = now() - age
-        old = and_(ENDED, jobs.c.completed_at < limit)
+        # A batch goes as one: when its last job is old enough.
+        ended = select(batches.c.id).where(batches.c.id == jobs.c.batch_id, batches.c.ended_at < limit)
+        whole = or_(jobs.c.batch_id.is_(None), ended.correlate(jobs).exists())
+        old = and_(ENDED, jobs.c.completed_at < limit, whole)
         query = select(jobs.c.seq, jobs.c.id, old, jobs.c.created_at >= limit)
         with self._database.read() as connection:
             rows = connection.execute(query.where(jobs.c.seq > seq).order_by(jobs.c.seq).limit(PORTION))
@@ -128,6 +142,19 @@ class RetentionStore:
                 raise _RolledBack
         return deleted
 
+    def delete_batches(self, age: float) -> int:
+        """Delete batches that ended more than `age` seconds ago and have no job left. Returns how many."""
+        with self._database.write(durable=False) as connection:
+            has_jobs = exists().where(jobs.c.batch_id == batches.c.id)
+            empty = and_(batches.c.ended_at < now() - age, ~has_jobs)
+            gone = [
+                (row.id, row.owner) for row in connection.execute(delete(batches).where(empty).returning(*_GONE_BATCH))
+            ]
+            for batch_id, _ in gone:
+                connection.execute(delete(batch_tallies).where(batch_tallies.c.batch_id == batch_id))
+            _record_removals(connection, gone, "batch")
+            return len(gone)
+
     def count_keys(self, age: float) -> int:
         """The number of Idempotency-Keys first used more than `age` seconds ago."""
         with self._database.read() as connection:
@@ -170,6 +197,7 @@ def _delete(connection: Connection, found: Sequence[OldOutput], job_ids: Sequenc
 
 _OLD = (outputs.c.id, outputs.c.job_id, outputs.c.path, outputs.c.thumbnail_path, outputs.c.bytes, outputs.c.owner)
 _GONE = (jobs.c.id, jobs.c.client_id)
+_GONE_BATCH = (batches.c.id, batches.c.owner)
 _COMMON = and_(outputs.c.favorite.is_(False), IN_GALLERY)
 
 

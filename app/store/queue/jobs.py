@@ -6,9 +6,24 @@ contract suite in tests/store, on SQLite and on PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal_column, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from app.core.catalog import Lane
 from app.core.inputs import InputPicture
@@ -19,7 +34,7 @@ from app.errors import Conflict, Gone, JobNotFound
 from app.store.db.database import Database, now
 from app.store.db.ids import new_id
 from app.store.db.prepared import Prepared
-from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, jobs, removals, tallies
+from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, batches, jobs, removals, tallies
 from app.store.queue.idempotency import (
     FirstAnswer,
     IdempotencyKey,
@@ -31,7 +46,7 @@ from app.store.queue.idempotency import (
 from app.store.queue.next_job import turn_for
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.predictions import supersede_for_retry
-from app.store.queue.rows import job_from_row, store_inputs
+from app.store.queue.rows import PAUSED, job_from_row, lane_of, store_inputs
 from app.store.queue.spending import spend
 
 _IDS_AT_A_TIME = 500  # databases bound the parameters of a statement
@@ -136,8 +151,9 @@ class JobStore:
         return found
 
     def position(self, job: Job) -> int | None:
-        """The place in the lane's queue, 1 for the next job, by priority and turn; None if it is not pending."""
-        if job.status is not JobStatus.PENDING:
+        """The place in the lane's queue, 1 for the next job, by priority and turn; None if it is not pending, or
+        paused."""
+        if job.status is not JobStatus.PENDING or job.paused:
             return None
         with self._database.read() as connection:
             return _place(connection, job)
@@ -233,37 +249,92 @@ class JobStore:
         Not at its former place, or cancel and retry would be a way to overtake other clients.
         """
         with self._database.write() as connection:
-            known = _find(connection, job_id)
-            row = connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.status.in_(["FAILED", "CANCELLED"]))
-                .values(
-                    status=JobStatus.PENDING.value,
-                    turn=turn_for(connection, known.client_id, known.priority, known.lane),
-                    max_attempts=jobs.c.attempt + max_attempts,
-                    interruptions=0,
-                    available_at=None,
-                    overtaken_at=None,
-                    started_at=None,
-                    completed_at=None,
-                    worker_id=None,
-                    cancel_requested=False,
-                    phase=Phase.STARTING.value,
-                    step=0,
-                    error_code=None,
-                    error_message=None,
-                    revision=jobs.c.revision + 1,
-                )
-                .returning(jobs)
-            ).one_or_none()
-            if row is not None:
-                superseded = supersede_for_retry(connection, job_id, cancelled=known.status is JobStatus.CANCELLED)
-                if charge is not None and superseded:
-                    spend(connection, known.client_id, charge)
-            job = job_from_row(row) if row is not None else _find(connection, job_id)
-        if row is None:
+            job, retried = _retry(connection, job_id, max_attempts, charge)
+        if not retried:
             raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")
         return job
+
+    def retry_many(self, charged: Mapping[str, Charge | None], *, max_attempts: int) -> list[str]:
+        """Retry these jobs, each with its charge, in one transaction. Returns the ids of those whose state allowed it.
+        Raises SpendLimit; none is retried then."""
+        with self._database.write() as connection:
+            found = connection.execute(_unsuccessful(list(charged))).all()
+            remote = [row.id for row in found if lane_of(row.lane) == "remote"]
+            local = [row for row in found if lane_of(row.lane) == "local"]
+            _put_back(connection, local, max_attempts)
+            for job_id in remote:
+                _retry(connection, job_id, max_attempts, charged[job_id])
+        return [row.id for row in local] + remote
+
+
+def _unsuccessful(job_ids: Sequence[str]) -> Select[Any]:
+    """Those of these jobs that can be retried; locked on PostgreSQL, so that they still can when they are."""
+    columns = (jobs.c.seq, jobs.c.id, jobs.c.lane, jobs.c.client_id, jobs.c.priority, jobs.c.batch_id)
+    which = jobs.c.id.in_(job_ids), jobs.c.status.in_(["FAILED", "CANCELLED"])
+    return select(*columns).where(*which).order_by(jobs.c.seq).with_for_update()
+
+
+def _put_back(connection: Connection, rows: Sequence[Row[Any]], max_attempts: int) -> None:
+    """Put jobs of local models back at the end of their client's queue."""
+    turns: dict[tuple[str, int], int] = {}
+    given = []
+    for row in rows:
+        queue = row.client_id, row.priority
+        turns[queue] = turns[queue] + 1 if queue in turns else turn_for(connection, *queue, "local")
+        given.append({"own": row.seq, "given": turns[queue], "more": max_attempts})
+    if given:
+        _PUT_BACK.many(connection, given)
+    _reopen(connection, {row.batch_id for row in rows} - {None})
+
+
+def _reopen(connection: Connection, batch_ids: Collection[str]) -> None:
+    if batch_ids:
+        connection.execute(update(batches).where(batches.c.id.in_(batch_ids)).values(ended_at=None))
+
+
+_AS_NEW: dict[str, Any] = {
+    "status": JobStatus.PENDING.value,
+    "interruptions": 0,
+    "available_at": None,
+    "overtaken_at": None,
+    "started_at": None,
+    "completed_at": None,
+    "worker_id": None,
+    "cancel_requested": False,
+    "phase": Phase.STARTING.value,
+    "step": 0,
+    "error_code": None,
+    "error_message": None,
+    "revision": jobs.c.revision + 1,
+}
+_PUT_BACK = Prepared(
+    update(jobs)
+    .where(jobs.c.seq == bindparam("own"))
+    .values(turn=bindparam("given"), max_attempts=jobs.c.attempt + bindparam("more"), **_AS_NEW)
+)
+
+
+def _retry(connection: Connection, job_id: str, max_attempts: int, charge: Charge | None) -> tuple[Job, bool]:
+    """The job, and whether it was FAILED or CANCELLED and is put back."""
+    known = _find(connection, job_id)
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status.in_(["FAILED", "CANCELLED"]))
+        .values(
+            turn=turn_for(connection, known.client_id, known.priority, known.lane),
+            max_attempts=jobs.c.attempt + max_attempts,
+            **_AS_NEW,
+        )
+        .returning(jobs)
+    ).one_or_none()
+    if row is None:
+        return _find(connection, job_id), False
+    superseded = supersede_for_retry(connection, job_id, cancelled=known.status is JobStatus.CANCELLED)
+    if charge is not None and superseded:
+        spend(connection, known.client_id, charge)
+    if known.batch_id is not None:
+        _reopen(connection, [known.batch_id])
+    return job_from_row(row), True
 
 
 def count_by_status(connection: Connection) -> dict[JobStatus, int]:
@@ -272,7 +343,14 @@ def count_by_status(connection: Connection) -> dict[JobStatus, int]:
 
 
 def count_by_lane(connection: Connection) -> dict[tuple[Lane, JobStatus], int]:
-    return {(row[0], JobStatus(row[1])): int(row[2]) for row in connection.execute(_COUNTS_BY_LANE)}
+    """Paused jobs wait for no worker, so they are not counted as pending."""
+    found: dict[tuple[Lane, JobStatus], int] = {}
+    for lane, status, number in connection.execute(_COUNTS_BY_LANE):
+        if status == JobStatus.PENDING.value and lane in PAUSED.values():
+            continue
+        key = lane_of(lane), JobStatus(status)
+        found[key] = found.get(key, 0) + int(number)
+    return found
 
 
 _ENQUEUE = Prepared(

@@ -26,25 +26,47 @@ def enqueue_webhooks(
     """
     if job.webhook_url is None or not job.status.terminal:
         return
-    endpoint = endpoint_of(job.webhook_url)
+    prediction = None if job.request.remote is None else newest_of(connection, job.id)
+    enqueue_message(
+        connection,
+        job.id,
+        event_of(job),
+        job.webhook_url,
+        render(JobView(job, outputs=outputs, prediction=prediction)),
+        owner=job.client_id,
+        traceparent=job.traceparent,
+    )
+
+
+def enqueue_message(
+    connection: Connection,
+    subject_id: str,
+    event: str,
+    url: str,
+    payload: str,
+    *,
+    owner: str,
+    traceparent: str | None = None,
+) -> None:
+    """Insert a message about the job or batch `subject_id`."""
+    endpoint = endpoint_of(url)
     paused = webhook_pauses.c.endpoint == endpoint, webhook_pauses.c.until > now()
     paused_until = select(webhook_pauses.c.until).where(*paused).scalar_subquery()
-    prediction = None if job.request.remote is None else newest_of(connection, job.id)
     connection.execute(
         insert(webhook_deliveries).values(
             id=uuid.uuid4().hex,
-            job_id=job.id,
-            event=event_of(job),
-            url=job.webhook_url,
-            receiver=receiver_of(job.webhook_url),
+            job_id=subject_id,
+            event=event,
+            url=url,
+            receiver=receiver_of(url),
             endpoint=endpoint,
-            payload=render(JobView(job, outputs=outputs, prediction=prediction)),
+            payload=payload,
             state=DeliveryState.PENDING.value,
             attempt=0,
             tries_left=TRIES,
             due_at=func.coalesce(paused_until, now()),
             created_at=now(),
-            owner=job.client_id,
-            traceparent=job.traceparent,
+            owner=owner,
+            traceparent=traceparent,
         )
     )

@@ -3,17 +3,28 @@ every write by a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, insert, select
 
+from app.core.catalog import Lane
 from app.core.inputs import InputPicture
 from app.core.job import Claim, Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyResult
 from app.store.db.database import Database
 from app.store.db.schema import PROCESSING, inputs, jobs
+
+# Jobs of a paused batch wait in lanes of their own, which no worker claims from: a claim costs the same however many
+# jobs are paused.
+PAUSED: Mapping[Lane, str] = {"local": "local-p", "remote": "remote-p"}
+_RESUMED: Mapping[str, Lane] = {paused: lane for lane, paused in PAUSED.items()}
+
+
+def lane_of(stored: str) -> Lane:
+    """The lane of a job, paused or not."""
+    return _RESUMED.get(stored) or ("remote" if stored == "remote" else "local")
 
 
 def job_from_row(row: Row[Any]) -> Job:
@@ -46,7 +57,10 @@ def job_from_row(row: Row[Any]) -> Job:
         traceparent=row.traceparent,
         vram_peak_bytes=row.vram_peak_bytes,
         safety=SafetyResult(row.safety_filter_result) if row.safety_filter_result else None,
-        lane=row.lane,
+        lane=lane_of(row.lane),
+        paused=row.lane in PAUSED.values(),
+        batch_id=row.batch_id,
+        batch_place=row.batch_place,
     )
 
 

@@ -15,18 +15,21 @@ from app.store.db.upsert import insert_into
 KEPT_DAYS = 7
 
 
-def spend(connection: Connection, client_id: str, charge: Charge) -> None:
-    """Add `charge` to the client's day, in the transaction that makes it. Raises SpendLimit, so that all of the
-    transaction is rolled back. Concurrent charges of one client follow each other: each locks the row."""
+def spend(connection: Connection, client_id: str, charge: Charge, *, predictions: int = 1) -> None:
+    """Add `charge`, of so many `predictions`, to the client's day, in the transaction that makes it. Raises SpendLimit,
+    so that all of the transaction is rolled back. Concurrent charges of one client follow each other: each locks the
+    row."""
     at = float(connection.scalar(select(now())) or 0.0)
     day = int(at // DAY_SECONDS)
     client = network_of_client(client_id)
-    added = insert_into(spending, connection).values(day=day, client_id=client, predictions=1, amount=charge.price)
+    added = insert_into(spending, connection).values(
+        day=day, client_id=client, predictions=predictions, amount=charge.price
+    )
     sums = connection.execute(
         added.on_conflict_do_update(
             index_elements=[spending.c.day, spending.c.client_id],
             set_={
-                "predictions": spending.c.predictions + 1,
+                "predictions": spending.c.predictions + predictions,
                 "amount": spending.c.amount + added.excluded.amount,
             },
         ).returning(spending.c.predictions, spending.c.amount)

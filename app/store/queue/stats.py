@@ -13,6 +13,7 @@ from app.store.db.database import Database, now
 from app.store.db.schema import PENDING, PROCESSING, UNDELIVERED, jobs, webhook_deliveries
 from app.store.media.outputs import count_outputs
 from app.store.ops.counters import Counter, totals
+from app.store.queue.batch_progress import count_batches
 from app.store.queue.jobs import count_by_lane, count_by_status
 
 
@@ -29,6 +30,9 @@ class QueueCounts:
     webhooks: int
     oldest_webhook_age: float
     counters: Mapping[Counter, float]
+    batches_running: int
+    batches_paused: int
+    oldest_batch_progress_age: float
 
 
 class StatsStore:
@@ -38,6 +42,7 @@ class StatsStore:
     def read(self) -> QueueCounts:
         with self._database.read() as connection:
             waiting = list(connection.execute(_WAITING))
+            batches_running, batches_paused, batch_age = count_batches(connection)
             webhooks, oldest_webhook = connection.execute(_WEBHOOKS).one()
             return QueueCounts(
                 jobs=count_by_status(connection),
@@ -49,6 +54,9 @@ class StatsStore:
                 webhooks=webhooks,
                 oldest_webhook_age=max(0.0, oldest_webhook or 0.0),
                 counters=totals(connection),
+                batches_running=batches_running,
+                batches_paused=batches_paused,
+                oldest_batch_progress_age=batch_age,
             )
 
 

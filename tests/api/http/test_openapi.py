@@ -211,6 +211,7 @@ def answers(client, submit, worker, next_job, context):
         call("POST", "/api/images/actions", json=body)
     for body in ({"ids": [kept]}, {"ids": ["0" * 32]}, {}):
         call("POST", "/api/images/zip", json=body)
+    ask_for_batches(call)
     call("POST", "/api/webhooks/replicate", json={})
     call("GET", "/api/keys")
     call("POST", "/api/keys", json={"name": "x"})
@@ -221,6 +222,23 @@ def answers(client, submit, worker, next_job, context):
     call("POST", "/api/session", json={"token": "x"})
     call("DELETE", "/api/session")
     return found
+
+
+def ask_for_batches(call) -> None:
+    made = None
+    for body in ({"prompt": "{x|y}"}, {"prompt": "x", "dry_run": True}, {"prompt": ""}):
+        made = call("POST", "/api/batches", json=body).json.get("batch_id") or made
+        path = "/api/batches/{batch_id}/jobs"
+        call("POST", path, url=path.format(batch_id=made), json=body)
+    call("GET", "/api/batches")
+    for which in (made, "unknown"):
+        for part in ("", "/grid", "/zip", "/table"):
+            call("GET", "/api/batches/{batch_id}" + part, url=f"/api/batches/{which}{part}")
+        for verb in ("pause", "resume", "priority", "cancel", "retry-failed"):
+            url = f"/api/batches/{which}/{verb}"
+            body = {"priority": 1} if verb == "priority" else {"cancelled": True} if verb == "retry-failed" else None
+            call("POST", f"/api/batches/{{batch_id}}/{verb}", url=url, json=body)
+        call("POST", "/api/batches/{batch_id}/retry-failed", url=f"/api/batches/{which}/retry-failed", json={})
 
 
 def test_every_answer_is_as_described(app, answers):

@@ -27,7 +27,7 @@ def test_tools_and_resources(url: str, engine: FakeEngine, mode: str, version: s
     async def use() -> None:
         async with Client(f"{url}/mcp", mode=mode) as client:
             assert client.protocol_version == version
-            assert len((await client.list_tools()).tools) == 9  # the client then validates what they answer
+            assert len((await client.list_tools()).tools) == 11  # the client then validates what they answer
             drawn = await client.call_tool("generate_image", DRAW, progress_callback=note)
             assert not drawn.is_error
             assert [one.type for one in drawn.content] == ["text", "image", "resource_link"]

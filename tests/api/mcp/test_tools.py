@@ -49,7 +49,7 @@ def test_tools_are_described_for_an_assistant(client):
             assert argument.get("description"), (tool["name"], name)
     assert listed[0]["inputSchema"]["required"] == ["prompt"]
     assert {tool["name"] for tool in listed if tool["annotations"]["readOnlyHint"]} == {
-        *("get_generation", "list_models", "search_gallery")
+        *("get_generation", "get_batch", "list_models", "search_gallery")
     }
 
 

@@ -95,7 +95,9 @@ def test_what_is_not_there_and_what_is_somebody_elses_look_the_same(keyed, worke
     job_id = submit(keyed.bob, webhook_url="https://8.8.8.8/")
     (image_id,) = worker.finish()
     delivery_id = keyed.bob.get("/api/webhooks/deliveries").json["deliveries"][0]["delivery_id"]
+    batch_id = keyed.bob.post("/api/batches", json={"prompt": "x"}).json["batch_id"]
     there = {"job_id": job_id, "image_id": image_id, "delivery_id": delivery_id, "generation_id": job_id}
+    there["batch_id"] = batch_id
     seen = set()
     for rule, method, _ in asked(keyed.app):
         for name in rule.arguments & set(OWNED):
@@ -110,6 +112,7 @@ def test_what_is_not_there_and_what_is_somebody_elses_look_the_same(keyed, worke
     assert seen == set(OWNED)
     assert keyed.bob.get(f"/api/image/{image_id}").status_code == 200  # and nothing of it happened
     assert keyed.bob.get(f"/api/status/{job_id}").json["status"] == "COMPLETED"
+    assert keyed.bob.get(f"/api/batches/{batch_id}").json["counts"]["PENDING"] == 1
 
 
 def test_no_list_of_today_or_tomorrow_tells_of_others(keyed, worker):

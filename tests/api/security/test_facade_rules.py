@@ -93,7 +93,8 @@ WAYS = [
     _tool("submit_generation", "settings", body={"image": PICTURE}, picture="image", takes_webhook=True),
 ]
 MAKE_NO_JOB = {"a1111_controlnet.controlnet_detect"}  # they count as generating, and answer at once
-NOT_WALKED = {"make_video"}  # there is no model for it here; it submits as generate_image does
+# There is no model for videos here; they are submitted as images are. A batch is no job: tests/api/mcp/test_batches.py.
+NOT_WALKED = {"make_video", "submit_batch"}
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
         "memory_alert_percent",
         "merge_jobs",
         "model_idle_seconds",
+        "max_batch_jobs",
         "prompt_max_chars",
         "queue_max_pending",
         "rate_limit_generate",

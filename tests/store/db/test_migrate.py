@@ -98,8 +98,23 @@ def test_every_partial_index_is_built_as_it_is_declared(fresh: Callable[[], Data
     assert "priority DESC" in built["ix_jobs_model_line"]
 
 
+def take_back_batches(connection: Connection) -> None:
+    """What migration 0033 added."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    for trigger in ("inserted", "moved", "deleted"):
+        connection.execute(text(f"DROP TRIGGER tally_batch_{trigger}" + ("" if on_sqlite else " ON jobs")))
+        if not on_sqlite:
+            connection.execute(text(f"DROP FUNCTION tally_batch_{trigger}()"))
+    connection.execute(text("DROP INDEX ix_jobs_batch"))
+    for column in ("batch_id", "batch_place"):
+        connection.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
+    for table in ("batches", "batch_tallies"):
+        connection.execute(text(f"DROP TABLE {table}"))
+
+
 def take_back_the_bin(connection: Connection) -> None:
-    """What migration 0032 added."""
+    """What migration 0032 added, and what came later."""
+    take_back_batches(connection)
     on_sqlite = connection.dialect.name == "sqlite"
     for trigger in ("deleted", "leaves", "enters"):
         connection.execute(text(f"DROP TRIGGER tally_output_{trigger}" + ("" if on_sqlite else " ON outputs")))
@@ -110,6 +125,20 @@ def take_back_the_bin(connection: Connection) -> None:
     for column in ("deleted_at", "deletion_id"):
         connection.execute(text(f"ALTER TABLE outputs DROP COLUMN {column}"))
     connection.execute(text("DROP TABLE output_tags"))
+
+
+def test_old_jobs_are_of_no_batch_and_new_ones_are_counted(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    store = Store(database)
+    old = store.submit()
+    with database.write() as connection:
+        take_back_batches(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '0032'"))
+    migrate(database)
+    assert store.jobs.get(old.id).batch_id is None
+    batch_id = store.submit_batch("demo", "demo")
+    assert store.batches.get(batch_id).open == 2
 
 
 def test_old_pictures_are_in_the_gallery_and_can_be_deleted(fresh: Callable[[], Database]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert
 
+from app.core.batches.batch import Batch
 from app.core.job import JobStatus, Phase, Progress
 from app.core.prediction import PredictionStatus, Report
 from app.errors import ModelUnavailable
@@ -40,6 +41,10 @@ SORTS = (
     "waiting of a client",
     "cancel",
     "retry",
+    "resume a batch",  # its own jobs
+    "retry a batch",
+    "batch",
+    "batches",
 )  # few rows, or keys only
 WALKS_OF_WAITING_JOBS = (
     "ix_jobs_line",
@@ -97,7 +102,26 @@ def store(request: pytest.FixtureRequest, sqlite_database: Database) -> Store:
         store.submit(("cold", "warm")[number % 2], client=f"c{number % 3}")
     if request.param == "statistics":
         vacuum_and_analyze(sqlite_database)
+    store.submit_batch(*["warm"] * 5)
     return store
+
+
+def the_batch(store: Store) -> Batch:
+    (batch,) = store.batches.open()
+    return batch
+
+
+def _paused(store: Store) -> Store:
+    store.batch_changes.pause(the_batch(store).id)
+    return store
+
+
+def retry_a_batch(store: Store) -> None:
+    store.batch_changes.cancel(the_batch(store).id)
+    ids = [
+        each for portion in store.batch_changes.unsuccessful(the_batch(store).id, cancelled=True) for each in portion
+    ]
+    assert len(store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3)) == 5
 
 
 def claim_and_lose(store: Store) -> None:
@@ -223,6 +247,18 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
         {"ix_webhook_deliveries_first", "ix_webhook_deliveries_due", "ix_webhook_deliveries_endpoint"},
     ),
     "order": (lambda store: store.load_requests.take("w1"), {"ix_model_orders_waiting"}),
+    "batches": (lambda store: store.batches.page("alice", limit=5), {"ix_batches_owner"}),
+    "batch": (lambda store: store.batches.get(the_batch(store).id), {"ix_batches_open"}),
+    "places of a batch": (lambda store: store.batches.places(the_batch(store).id, offset=2), {"ix_jobs_batch"}),
+    "last waiting of a batch": (lambda store: store.batches.last_waiting(the_batch(store).id), {"ix_jobs_batch"}),
+    "submit a batch": (lambda store: store.submit_batch("warm", "cold"), {"ix_jobs_line", "ix_jobs_client_line"}),
+    "pause a batch": (lambda store: store.batch_changes.pause(the_batch(store).id), {"ix_jobs_batch"}),
+    "resume a batch": (lambda store: _paused(store).batch_changes.resume(the_batch(store).id), {"ix_jobs_batch"}),
+    "cancel a batch": (lambda store: store.batch_changes.cancel(the_batch(store).id), {"ix_jobs_batch"}),
+    "retry a batch": (retry_a_batch, {"ix_jobs_batch"}),
+    "batches that stand still": (lambda store: store.batch_progress.ages(), {"ix_batches_open"}),
+    "batches past their deadline": (lambda store: store.batch_progress.past_deadline(), {"ix_batches_open"}),
+    "old batches": (lambda store: RetentionStore(store.database).delete_batches(60), set()),
     "heartbeat": (lambda store: store.claims.heartbeat([store.claim()]), set()),
     "progress": (lambda store: store.claims.progress(store.claim(), Progress(Phase.GENERATING, 1, 2)), set()),
     "complete": (lambda store: store.complete(store.claim(), generating=1.0), set()),

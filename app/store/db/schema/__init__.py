@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from app.store.db.schema.base import metadata
+from app.store.db.schema.batches import NOT_ENDED, batch_tallies, batches
 from app.store.db.schema.jobs import (
     ENDED,
+    OF_BATCH,
     PENDING,
     PROCESSING,
     QUEUE_ORDER,
@@ -44,7 +46,9 @@ __all__ = [
     "FAVORITE",
     "IN_BIN",
     "IN_GALLERY",
+    "NOT_ENDED",
     "NO_SEED",
+    "OF_BATCH",
     "OPEN",
     "PENDING",
     "PROCESSING",
@@ -53,6 +57,8 @@ __all__ = [
     "UNDELIVERED",
     "UNSUCCESSFUL",
     "api_keys",
+    "batch_tallies",
+    "batches",
     "counters",
     "device_faults",
     "device_refusals",

@@ -63,12 +63,14 @@ jobs = Table(
     Column("request_id", String(64)),  # of the request that submitted it, for the log
     Column("traceparent", Text),  # of that request, to be passed on
     Column("vram_peak_bytes", BIG),
-    Column("lane", String(8), nullable=False, server_default="local"),
+    Column("lane", String(8), nullable=False, server_default="local"),  # or that of paused jobs: store.queue.rows
     Column("safety_filter_result", String(8)),  # when COMPLETED
     Column("seconds_per_step", Double),  # of the current attempt, measured
     Column("downloaded_bytes", BIG),  # both only while its model is being downloaded
     Column("total_bytes", BIG),
     Column("interruptions", Integer, nullable=False, server_default="0"),  # attempts that were not its fault
+    Column("batch_id", String(32)),
+    Column("batch_place", Integer),
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -114,6 +116,9 @@ Index(
     sqlite_where=UNSUCCESSFUL,
     postgresql_where=UNSUCCESSFUL,
 )
+# Of the jobs of batches alone, so that others cost nothing here.
+OF_BATCH = jobs.c.batch_id.is_not(None)
+Index("ix_jobs_batch", jobs.c.batch_id, jobs.c.batch_place, sqlite_where=OF_BATCH, postgresql_where=OF_BATCH)
 
 # Idempotency-Keys with the first answer; written in the same transaction as the job.
 idempotency_keys = Table(

@@ -216,10 +216,7 @@ BUILTIN_MODEL_LINES = {
         "lanczos;builtin/lanczos;Built-in: resamples, without a model;local;false;"
         '{"kind": "upscaler", "aliases": ["resample"]}'
     ),
-    "MODEL_23": (
-        "drawings-edges;builtin/control;Built-in: draws along edges;local;false;"
-        '{"kind": "controlnet"}'
-    ),
+    "MODEL_23": ('drawings-edges;builtin/control;Built-in: draws along edges;local;false;{"kind": "controlnet"}'),
 }
 
 BUILTIN_IDS = frozenset(line.partition(";")[0] for line in BUILTIN_MODEL_LINES.values())

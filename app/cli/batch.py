@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -85,8 +86,11 @@ class _Run:
             query = {"name": name or file.name, "model_id": model, "skip_invalid": "true" if skip_invalid else None}
             sent = {key: value for key, value in query.items() if value is not None}
             made = self._patiently(lambda: self._submit(content, MEDIA_TYPES[file.suffix.lower()], sent, state.key))
+            if not re.fullmatch("[0-9a-f]{32}", str(made.get("batch_id"))):
+                raise click.ClickException("The server's answer names no batch. Is it a CyberImage server?")
             for each in made["skipped"]:
-                click.echo(f"Left out: {each['field']} {each['message']}", err=True)
+                told = f"Left out: {each['field']} {each['message']}"
+                click.echo("".join(sign if sign.isprintable() else " " for sign in told), err=True)
             self._folder.submitted(made["batch_id"])
         elif retry_failed:
             self._retry_failed()

@@ -41,8 +41,11 @@ class ContactSheet:
 
     @property
     def size(self) -> tuple[int, int]:
-        row = self._height + self._label + GAP
-        return self._layout.width, self._layout.head + len(self._layout.rows) * row + GAP
+        return self._layout.width, self._layout.head + len(self._layout.rows) * self.row_height + GAP
+
+    @property
+    def row_height(self) -> int:
+        return self._height + self._label + GAP
 
     def head(self) -> Image.Image:
         """The title, and the labels of the columns."""
@@ -55,8 +58,9 @@ class ContactSheet:
         return band
 
     def row(self, label: str, cells: Sequence[Cell]) -> Image.Image:
-        band, draw = self._band(self._height + self._label + GAP)
-        for line, text in enumerate(self._lines(label, self._layout.side - GAP, self._height // self._layout.line)):
+        band, draw = self._band(self.row_height)
+        room = self._layout.side - GAP
+        for line, text in enumerate(self._lines(label, room, self._height // self._layout.line) if room > 0 else ()):
             draw.text((GAP, line * self._layout.line), text, _INK, self._font)
         for column, cell in enumerate(cells):
             self._draw(band, draw, self._left(column), cell)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.config import Settings
 from app.core.budget import Budget
 from app.core.catalog import Catalog
+from app.core.client_slots import ClientSlots
 from app.core.job import STOP_GRACE_SECONDS
 from app.files.storage import MediaStorage
 from app.services.signed_urls import UrlSigner
@@ -86,7 +87,8 @@ class AppContext:
     notifications: Notifier
     signed_urls: UrlSigner
     pixels: Budget  # of input pictures decoded at a time: 16 bytes each
-    batch_slots: threading.BoundedSemaphore  # of batches prepared at a time: each takes tens of megabytes
+    batch_slots: ClientSlots  # of batches prepared at a time: each takes tens of megabytes
+    sheet_slots: ClientSlots  # of contact sheets drawn at a time
     fetches: threading.BoundedSemaphore  # of input URLs: each blocks a request thread until its host answers
 
     def close(self) -> None:
@@ -152,6 +154,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         pixels=Budget(
             settings.input_max_pixels, most_waiting=settings.server_threads // 2, timeout=PIXELS_TIMEOUT_SECONDS
         ),
-        batch_slots=threading.BoundedSemaphore(2),
+        batch_slots=ClientSlots(2),
+        sheet_slots=ClientSlots(2),
         fetches=threading.BoundedSemaphore(max(1, settings.server_threads // 4)),
     )

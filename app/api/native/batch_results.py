@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from typing import Literal
 
 from flask import Response
 from pydantic import ConfigDict, Field
+from werkzeug.wsgi import ClosingIterator
 
 from app.api.http import openapi
 from app.api.http.openapi import BatchPath, blueprint, responses
 from app.api.http.request_model import RequestModel
 from app.api.routing import Access
+from app.api.security.client_identity import client_id
 from app.api.server.context import app_context
 from app.core.batches.grid import LARGEST_CELL, SMALLEST_CELL
 from app.errors import BatchNotFound, Gone, InvalidRequest, Unavailable
@@ -20,6 +24,7 @@ from app.services.urls import url_prefix
 
 api = blueprint("batch_results", "batches")
 
+SHEET_PATIENCE_SECONDS = 10.0
 _NOT_STORED = {"Cache-Control": "no-store"}
 
 
@@ -56,8 +61,22 @@ class TableQuery(RequestModel):
 )
 def batch_grid(path: BatchPath, query: GridQuery) -> Response:
     """Get the contact sheet of a batch"""
-    sheet = grid(app_context(), path.batch_id, query.format, columns=query.columns, cell=query.cell)
-    return Response(sheet, mimetype=f"image/{query.format}", headers=_NOT_STORED)
+    with ExitStack() as held:
+        held.enter_context(_sheet_slot())
+        sheet = grid(app_context(), path.batch_id, query.format, columns=query.columns, cell=query.cell)
+        release = held.pop_all().close  # once the sheet is sent, or the client is gone
+    pieces = ClosingIterator(_before(release, sheet), [release])
+    return Response(pieces, mimetype=f"image/{query.format}", headers=_NOT_STORED)
+
+
+def _before(end: Callable[[], None], pieces: Iterator[bytes]) -> Iterator[bytes]:
+    yield from pieces
+    end()
+
+
+def _sheet_slot() -> AbstractContextManager[None]:
+    refusal = "Other contact sheets are being drawn. Try again in a few seconds."
+    return app_context().sheet_slots.taking(client_id(), timeout=SHEET_PATIENCE_SECONDS, refusal=refusal)
 
 
 @api.get(

@@ -31,6 +31,7 @@ from app.errors import CyberImageError, RateLimited
 from app.services.batches.submit import count_images
 
 OURS = ("num_images", *(name for name, own in SETTING_ALIASES.items() if own == "num_images"))
+MCP = "mcp"  # the blueprint whose requests call tools
 MOST_IMAGES = 1000  # that one request is charged for; what asks for more is refused anyway
 _EXCEEDED = {
     "generate": "The rate limit of images is reached.",
@@ -125,12 +126,17 @@ def _images() -> int:
         body = request.get_json()
         if current_policy().accepts_lines:
             return _of_batch(body)
-        if (arguments := _of_tool(body, "submit_batch")) is not None:
+        if request.blueprint == MCP and (arguments := _of_tool(body, "submit_batch")) is not None:
             return _of_batch(arguments)
         if batch_id is not None:  # a retry
-            return max(1, app_context().batches.get(batch_id).counts[JobStatus.FAILED])
+            again = [JobStatus.FAILED, *([JobStatus.CANCELLED] if body.get("cancelled") is True else [])]
+            return max(1, app_context().batches.count_images(batch_id, again))
     except CyberImageError:
         return 1
+    return _images_of(body)
+
+
+def _images_of(body: Mapping[str, Any]) -> int:
     return min(max([1, *_wished(body)]), MOST_IMAGES)
 
 
@@ -149,7 +155,7 @@ def _of_batch(body: Mapping[str, Any]) -> int:
         own = {
             name: value for name, value in body.items() if name in BatchInput.model_fields or name in REQUEST_ALIASES
         }
-        return max(1, count_images(app_context(), BatchInput.model_validate(own)))
+        return max(1, count_images(app_context(), BatchInput.model_validate(own), _images_of))
     except ValidationError:
         return 1
 

@@ -30,8 +30,10 @@ class Draws:
 
     def some(self, number: int, of: int) -> list[int]:
         """`number` different places below `of`, in their order."""
-        places = list(range(of))
+        chosen: list[int] = []
+        moved: dict[int, int] = {}  # a shuffle of all places, of which only those that changed are kept
         for place in range(number):
             other = place + self.below(of - place)
-            places[place], places[other] = places[other], places[place]
-        return sorted(places[:number])
+            chosen.append(moved.get(other, other))
+            moved[other] = moved.get(place, place)
+        return sorted(chosen)

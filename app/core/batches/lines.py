@@ -44,8 +44,10 @@ def read_lines(lines: Lines, *, most: int) -> list[Line]:
 def planned(lines: Sequence[Line], base: Mapping[str, Any]) -> Iterator[PlannedJob]:
     """The jobs of lines without problems. What a line does not say is as in `base`."""
     for place, line in enumerate(lines):
-        settings = {**(base.get("settings") or {}), **(line.body.get("settings") or {})}
-        body = {**base, **line.body, **({"settings": settings} if settings else {})}
+        settings, own = base.get("settings") or {}, line.body.get("settings")
+        body = {**base, **line.body}
+        if settings and (own is None or isinstance(own, Mapping)):  # what is no object is refused with the job
+            body["settings"] = {**settings, **(own or {})}
         yield PlannedJob(place, body, None, None, None, f"lines.{line.number}")
 
 

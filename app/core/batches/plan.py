@@ -15,16 +15,19 @@ from typing import Any
 from app.core.batches.axes import REPLACE, Axis, AxisChoice, label_of, own_field, with_value
 from app.core.batches.draws import Draws
 from app.core.batches.request import MOST_SEEDS, BatchInput
-from app.core.batches.template import Wildcards, parse
+from app.core.batches.template import LONGEST_TEMPLATE, Wildcards, parse
 from app.core.batches.variants import Counts, Variants, told
 from app.core.json_values import MOST_PROBLEMS
+from app.core.lru_cache import LRUCache
 from app.core.resolve import DRAWN_SEED_MAX
 from app.errors import FieldError, InvalidRequest
 
 PROMPT = "prompt"
 SEED = "settings.seed"
 MOST_STEPS = 10_000_000  # parts of templates that are filled in, over all jobs
-LONGEST_PROMPT = 200_000  # characters, while words are replaced; what is accepted is much shorter
+LONGEST_PROMPT = LONGEST_TEMPLATE  # characters, while words are replaced; what is accepted is much shorter
+MOST_TEMPLATE_CHARS = 100_000  # of all templates together: each is read more than once
+_KEPT = 256  # of what jobs share: with more keys than that, it is made anew
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,10 @@ class Plan:
             templates = {f"axes.{number}.values.{place}": value for place, value in enumerate(values)}  # type: ignore[misc]
             if self._asked.prompt:
                 self._problems.append(FieldError("prompt", "is sent beside an axis of prompts; send one of them"))
+        if sum(len(each) for each in templates.values() if isinstance(each, str)) > MOST_TEMPLATE_CHARS:
+            message = f"have together more than {MOST_TEMPLATE_CHARS:,} characters; write fewer or shorter ones"
+            self._problems.append(FieldError("prompt", f"templates {message}"))
+            return _Prompts([])
         parts, counts = list[Variants](), Counts(wildcards)
         for field, template in templates.items():
             try:
@@ -272,15 +279,14 @@ class Plan:
 
     def _nth_prompt(self, number: int) -> str:
         """Prompts repeat for all that changes faster."""
-        if number not in self._known_prompts:
-            if len(self._known_prompts) > MOST_SEEDS:
-                self._known_prompts.clear()
-            self._known_prompts[number] = self._prompts.nth(number)
-        return self._known_prompts[number]
+        if (prompt := self._known_prompts.get(number)) is None:
+            prompt = self._prompts.nth(number)
+            self._known_prompts.put(number, prompt)
+        return prompt
 
     @cached_property
-    def _known_prompts(self) -> dict[int, str]:
-        return {}
+    def _known_prompts(self) -> LRUCache[int, str]:
+        return LRUCache(_KEPT)
 
     def _replaced(self, text: str, places: Mapping[int, int]) -> str:
         for axis, place in places.items():
@@ -294,20 +300,20 @@ class Plan:
         return text
 
     def _body(self, key: tuple[int, ...], places: Mapping[int, int]) -> Mapping[str, Any]:
-        if key not in self._bodies:
-            body: Mapping[str, Any] = self._base
+        if (body := self._bodies.get(key)) is None:
+            body = self._base
             for axis, place in places.items():
                 if self._fields[axis] != REPLACE:
                     body = with_value(body, self._fields[axis], self._asked.axes[axis].values[place])
             negative = body.get("negative_prompt")
             if isinstance(negative, str):
                 body = {**body, "negative_prompt": self._replaced(negative, places)}
-            self._bodies[key] = body
-        return self._bodies[key]
+            self._bodies.put(key, body)
+        return body
 
     @cached_property
-    def _bodies(self) -> dict[tuple[int, ...], Mapping[str, Any]]:
-        return {}
+    def _bodies(self) -> LRUCache[tuple[int, ...], Mapping[str, Any]]:
+        return LRUCache(_KEPT)
 
 
 def _searched(axis: AxisChoice) -> str:

@@ -46,7 +46,10 @@ class Variants:
         self._field = field
         self._open: list[str] = []
         self.size = size_of(template)
-        self.count = self._count(template)
+        try:
+            self.count = self._count(template)
+        except RecursionError:
+            raise self._invalid("nests choices and wildcards too deep") from None
 
     def nth(self, number: int) -> str:
         """Prompt `number`, from 0."""
@@ -177,6 +180,12 @@ class Variants:
     def _draw(self, template: Template, draws: Draws) -> str:
         return "".join(self._draw_node(node, draws) for node in template.nodes)
 
+    def _weights(self, choice: Choice) -> Sequence[float]:
+        """Those of the options that stand for a prompt; evenly, if all of these weigh nothing."""
+        counts = [self._count(option) for option in choice.options]
+        weights = [weight if count else 0.0 for weight, count in zip(choice.weights, counts, strict=True)]
+        return weights if any(weights) else [float(count > 0) for count in counts]
+
     def _draw_node(self, node: Node, draws: Draws) -> str:
         if isinstance(node, Text):
             return node.text
@@ -184,7 +193,7 @@ class Variants:
             lines = self._wildcards[node.name]
             return self._draw(lines[draws.below(len(lines))], draws)
         if (node.least, node.most) == (1, 1):
-            return self._draw(node.options[draws.weighted(node.weights)], draws)
+            return self._draw(node.options[draws.weighted(self._weights(node))], draws)
         options, number = self._options(node), node.least + draws.below(self._most(node) - node.least + 1)
         return node.separator.join(self._draw(options[place], draws) for place in draws.some(number, len(options)))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # Pillow uses much memory: import it only for sheets
 
     from app.files.contact_sheet import Cell, ContactSheet
 
+MOST_ROW_PIXELS = 10_000_000  # a row of cells is in memory, in several copies
 Format = Literal["png", "webp"]
 _WORDS = {
     JobStatus.PENDING: "waiting",
@@ -36,6 +37,9 @@ def grid(
     batch = context.batches.get(batch_id)
     layout = layout_of(batch.axes, batch.jobs, columns=columns, cell=cell)
     sheet = ContactSheet(layout, _shape(context, batch))
+    if sheet.size[0] * sheet.row_height > MOST_ROW_PIXELS:
+        message = f"would have rows of {sheet.size[0]:,} × {sheet.row_height:,} pixels; take a smaller cell"
+        raise InvalidRequest(f"The sheet {message}.", errors=[FieldError("cell", message)])
     bands = _bands(context, batch, layout, sheet)
     return _png(bands, sheet) if format == "png" else _webp(context, bands, sheet)
 

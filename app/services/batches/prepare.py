@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,15 +14,22 @@ from app.core.batches.batch import NewJob
 from app.core.batches.plan import PlannedJob
 from app.core.catalog import ModelSpec
 from app.core.json_values import MOST_PROBLEMS
+from app.core.lru_cache import LRUCache
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.resolve import DRAWN_SEED_MAX
-from app.errors import CyberImageError, FieldError, InvalidRequest, Unavailable
+from app.errors import CyberImageError, FieldError, InvalidImage, InvalidRequest, Unavailable
 from app.services.context import AppContext
 from app.services.jobs.submit import Checked, check, with_pictures
-from app.services.media.input_images import Prepared
+from app.services.media.input_images import Fetched, Prepared
 from app.services.models.capabilities import known_spec
 from app.services.remote.spending import charge_for
 
+MOST_SECONDS = 60  # to check all jobs of a batch
+MOST_KEPT = 256  # requests that jobs share
+# What of a request has no effect on how its pictures are prepared.
+_NO_EFFECT = frozenset(
+    {"prompt", "negative_prompt", "seed", "guidance_scale", "num_inference_steps", "num_images", "scheduler", "loras"}
+)
 MOST_PICTURE_BYTES = 64_000_000  # of the input pictures of all jobs, which each are stored with their job
 _WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
 
@@ -62,9 +71,11 @@ class JobPreparer:
         self._client_id = client_id
         self._request_id = request_id
         self._drawn_seed = drawn_seed
-        self._inputs: dict[tuple[int, ...], GenerationInput] = {}
+        self._ends = time.monotonic() + MOST_SECONDS
+        self._inputs = LRUCache[tuple[int, ...], GenerationInput](MOST_KEPT)
         self._specs: dict[str | None, ModelSpec] = {}
-        self._pictures: dict[tuple[int, ...], Prepared] = {}
+        self._pictures: dict[str, Prepared | InvalidImage] = {}
+        self._fetched: Fetched = {}
         self._last: tuple[Any, Checked] | None = None
         self._picture_bytes = 0
         self.problems = Problems()
@@ -73,6 +84,9 @@ class JobPreparer:
         """Those that can be made; what is wrong with the others is in `problems`."""
         found = []
         for job in planned:
+            if time.monotonic() > self._ends:
+                message = f"took more than {MOST_SECONDS} seconds to check; make fewer jobs, or send smaller pictures"
+                raise Unstorable(f"The batch {message}.", errors=[FieldError("body", message)])
             try:
                 found.append(self._job(job))
             except ValidationError as error:
@@ -120,9 +134,9 @@ class JobPreparer:
     def _asked(self, job: PlannedJob) -> GenerationInput:
         if job.key is None:
             return GenerationInput.model_validate(job.body)
-        if job.key not in self._inputs:
-            self._inputs[job.key] = GenerationInput.model_validate({**job.body, "prompt": job.prompt})
-        known = self._inputs[job.key]
+        if (known := self._inputs.get(job.key)) is None:
+            known = GenerationInput.model_validate({**job.body, "prompt": job.prompt})
+            self._inputs.put(job.key, known.model_copy(update={"prompt": ""}))
         settings = known.settings if job.seed is None else known.settings.model_copy(update={"seed": job.seed})
         return known.model_copy(update={"prompt": job.prompt, "settings": settings})
 
@@ -132,15 +146,28 @@ class JobPreparer:
         return self._specs[model_id]
 
     def _ready(self, job: PlannedJob, checked: Checked) -> Prepared:
-        """With its pictures, which jobs that differ in prompt and seed share: unless an extended one is filled with
-        noise of the seed."""
-        extends = any(picture.extend is not None for picture in checked.asked.pictures)
-        if job.key is None or extends or not checked.asked.pictures:
+        """With its pictures, which jobs share that prepare them alike: unless an extended one is filled with noise of
+        the seed."""
+        pictures = checked.asked.pictures
+        if not pictures:
             return with_pictures(self._context, checked, client_id=self._client_id)
-        if job.key not in self._pictures:
-            self._pictures[job.key] = with_pictures(self._context, checked, client_id=self._client_id)
-        known = self._pictures[job.key]
+        extends = any(picture.extend is not None for picture in pictures)
+        own = checked.request.model_dump_json(exclude=set(_NO_EFFECT - ({"seed"} if extends else set())))
+        sent = "".join(picture.model_dump_json() for picture in pictures)
+        alike = hashlib.sha256(f"{checked.spec.id} {own} {sent}".encode()).hexdigest()
+        if alike not in self._pictures:
+            self._pictures[alike] = self._read(checked)
+        known = self._pictures[alike]
+        if isinstance(known, InvalidImage):
+            raise known
         return replace(known, request=_placed(checked.request, known.request))
+
+    def _read(self, checked: Checked) -> Prepared | InvalidImage:
+        """The pictures of a job, or what is wrong with them, which is as true of the next job that sends them."""
+        try:
+            return with_pictures(self._context, checked, client_id=self._client_id, fetched=self._fetched)
+        except InvalidImage as problem:
+            return problem
 
     def _bound(self, ready: Prepared) -> None:
         self._picture_bytes += sum(len(picture.png) for picture in ready.pictures)
@@ -153,7 +180,7 @@ class JobPreparer:
 
 
 class Unstorable(InvalidRequest):
-    """More input pictures than a batch may have: no other job can mend that."""
+    """More input pictures, or more work, than a batch may have: no other job can mend that."""
 
 
 def _placed(request: GenerationRequest, known: GenerationRequest) -> GenerationRequest:

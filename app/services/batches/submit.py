@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.core.batches.lines import planned, read_lines
 from app.core.batches.plan import Plan
 from app.core.batches.request import BatchInput
 from app.core.field_aliases import SETTING_ALIASES
-from app.errors import FieldError, InvalidRequest, QueueFull, Unavailable
+from app.errors import FieldError, InvalidRequest, QueueFull
 from app.monitoring.tracing import current_header
 from app.services.batches.prepare import JobPreparer, Problems
 from app.services.batches.wildcards import wildcards_of
@@ -32,15 +32,10 @@ _OTHER_NAMES = [name for name, own in SETTING_ALIASES.items() if own == "num_ima
 _NOT_STORED = frozenset({"image", "mask", "inputs", "lines"})
 
 
-@contextmanager
-def one_at_a_time(context: AppContext) -> Iterator[None]:
-    """Few batches are prepared at a time, for the memory that they take. Raises Unavailable."""
-    if not context.batch_slots.acquire(timeout=PATIENCE_SECONDS):
-        raise Unavailable("Other batches are being accepted. Try again in a few seconds.", retry_after=10)
-    try:
-        yield
-    finally:
-        context.batch_slots.release()
+def one_at_a_time(context: AppContext, client_id: str) -> AbstractContextManager[None]:
+    """Few batches are prepared at a time, for the memory that they take, and one of a client. Raises Unavailable."""
+    refusal = "Other batches are being accepted. Try again in a few seconds."
+    return context.batch_slots.taking(client_id, timeout=PATIENCE_SECONDS, refusal=refusal)
 
 
 @dataclass(frozen=True)
@@ -117,22 +112,17 @@ def plan_of(context: AppContext, asked: BatchInput, *, drawn_seed: int = 0) -> P
     return Plan(asked, wildcards, most=context.settings.max_batch_jobs, drawn_seed=drawn_seed)
 
 
-def count_images(context: AppContext, asked: BatchInput) -> int:
-    """How many pictures `asked` would make, at most. Raises InvalidRequest."""
-    each = [asked.settings.num_images]
+def count_images(context: AppContext, asked: BatchInput, images_of: Callable[[Mapping[str, Any]], int]) -> int:
+    """How many pictures `asked` would make, at most; `images_of` reads the number of one request's body, in any of its
+    spellings. Raises InvalidRequest."""
     if asked.lines is not None:
         lines = read_lines(asked.lines, most=context.settings.max_batch_jobs)
-        return sum(_images_of(job.body, each[0]) for job in planned(lines, asked.base()))
+        return sum(images_of(job.body) for job in planned(lines, asked.base()))
+    each = [asked.settings.num_images]
     for axis in asked.axes:
         if axis.field.rpartition(".")[2] in ("num_images", *_OTHER_NAMES):
-            each += [value for value in axis.values if isinstance(value, int)]
+            each += [images_of({"num_images": value}) for value in axis.values]
     return plan_of(context, asked).count * max(each)
-
-
-def _images_of(body: Mapping[str, Any], usual: int) -> int:
-    settings = body.get("settings")
-    number = settings.get("num_images") if isinstance(settings, Mapping) else None
-    return max(1, number) if isinstance(number, int) else usual
 
 
 def submit_batch(
@@ -153,7 +143,7 @@ def submit_batch(
         return earlier
     if options.webhook_url is not None:
         check_url(context, options.webhook_url)
-    with one_at_a_time(context):
+    with one_at_a_time(context, client_id):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
         _check_price(prepared.price, 0.0, options.max_spend)
         refuse_when_no_room_for(context, prepared.jobs)
@@ -192,7 +182,7 @@ def add_jobs(
     if idempotency is not None and (first := context.jobs.first_answer(batch.owner, idempotency)) is not None:
         # Accepted before: the limits for new jobs do not apply.
         return BatchSubmission(batch.id, first.position or 0, batch.jobs, (), first.warnings, (), is_new=False)
-    with one_at_a_time(context):
+    with one_at_a_time(context, client_id):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
         _check_price(prepared.price, batch.spent, batch.max_spend)
         if batch.jobs + len(prepared.jobs) > context.settings.max_batch_jobs:
@@ -288,5 +278,5 @@ def dry_run(
     context: AppContext, asked: BatchInput, options: BatchOptions, *, client_id: str, request_id: str | None
 ) -> PreparedBatch:
     """The jobs that there would be. Raises as `prepare_batch`, and Unavailable."""
-    with one_at_a_time(context):
+    with one_at_a_time(context, client_id):
         return prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)

@@ -28,7 +28,7 @@ from app.monitoring.tracing import current_header
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
 from app.services.media.disk import refuse_when_full
-from app.services.media.input_images import Prepared, prepare
+from app.services.media.input_images import Fetched, Prepared, prepare
 from app.services.models.auxiliaries import with_auxiliaries
 from app.services.models.capabilities import check_known_task, known_spec
 from app.services.models.embeddings import with_embeddings
@@ -130,11 +130,12 @@ def check(
     return Checked(asked, request.model_copy(update={"upscale": second}), spec, (*resolved.warnings, *read))
 
 
-def with_pictures(context: AppContext, checked: Checked, *, client_id: str) -> Prepared:
-    """The request with its input pictures, read and scaled. Raises InvalidImage."""
+def with_pictures(context: AppContext, checked: Checked, *, client_id: str, fetched: Fetched | None = None) -> Prepared:
+    """The request with its input pictures, read and scaled; those from URLs are kept in `fetched`. Raises
+    InvalidImage."""
     if not checked.asked.pictures:
         return Prepared(checked.request)
-    return prepare(context, checked.asked, checked.request, checked.spec, client_id=client_id)
+    return prepare(context, checked.asked, checked.request, checked.spec, client_id=client_id, fetched=fetched)
 
 
 def submit_remote(

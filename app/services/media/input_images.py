@@ -36,6 +36,8 @@ _TOGETHER = 2  # all pictures of a request may take what an image and its mask m
 _EXTENDING = 6  # pixels of the budget that a pixel of an extended picture takes: numbers of 32 bits
 _ORDER: dict[Role, int] = {"image": 0, "mask": 1, "reference": 2, "control": 3}
 _ADAPTED = 4  # references for an adapter: they have no effect on the size
+MOST_FETCHED = 8  # pictures from URLs that are kept for the next job of a batch
+Fetched = dict[tuple[Role, str], bytes | InvalidImage]
 _GALLERY_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -64,15 +66,22 @@ class _Sent:
 
 
 def prepare(
-    context: AppContext, asked: GenerationInput, request: GenerationRequest, spec: ModelSpec, *, client_id: str
+    context: AppContext,
+    asked: GenerationInput,
+    request: GenerationRequest,
+    spec: ModelSpec,
+    *,
+    client_id: str,
+    fetched: Fetched | None = None,
 ) -> Prepared:
-    """Read the pictures of `asked`, and scale and crop them for `spec` and the requested size.
+    """Read the pictures of `asked`, and scale and crop them for `spec` and the requested size. What requests that are
+    prepared together fetch from URLs is in `fetched`, and fetched once.
 
     Raises InvalidImage, naming the field and the problem.
     """
     if not asked.pictures:
         return Prepared(request)
-    sent = _fetch_all(context, asked.pictures, client_id)
+    sent = _fetch_all(context, asked.pictures, client_id, {} if fetched is None else fetched)
     pixels = _measure_all(context, sent)
     if any(each.extend is not None for each in sent):
         pixels += _EXTENDING * (spec.limits.max_pixels or context.settings.max_pixels)
@@ -86,18 +95,20 @@ def one_picture(context: AppContext, source: str, *, client_id: str, least: int 
     """A picture from any source that an input may have, in memory for the block, which takes as much as `least` pixels.
     Raises InvalidImage, Unavailable."""
     choice = InputChoice(role="image", source=source)
-    sent = _fetch(context, choice, client_id, context.settings.input_fetch_seconds)
+    sent = _fetch(context, choice, client_id, context.settings.input_fetch_seconds, {})
     with context.pixels.taking(max(_measure(context, sent), least)):
         yield _decode(context, sent)
 
 
-def _fetch_all(context: AppContext, choices: Sequence[InputChoice], client_id: str) -> Sequence[_Sent]:
+def _fetch_all(
+    context: AppContext, choices: Sequence[InputChoice], client_id: str, fetched: Fetched
+) -> Sequence[_Sent]:
     """All pictures, images first. Together they may have as many bytes and take as long as one with a mask, however
     many they are."""
     settings, sent = context.settings, list[_Sent]()
     ends = time.monotonic() + _TOGETHER * settings.input_fetch_seconds
     for choice in sorted(choices, key=_place):
-        found = _fetch(context, choice, client_id, min(settings.input_fetch_seconds, ends - time.monotonic()))
+        found = _fetch(context, choice, client_id, min(settings.input_fetch_seconds, ends - time.monotonic()), fetched)
         controls = {name: getattr(choice, name) for name in CONTROL_FIELDS if getattr(choice, name) is not None}
         sent.append(replace(found, channel=choice.channel, extend=choice.extend, controls=controls))
         if sum(len(each.data) for each in sent) > _TOGETHER * settings.input_max_bytes:
@@ -195,7 +206,7 @@ class WholePictures:
 
 def read_whole(context: AppContext, sources: Sequence[str], *, client_id: str) -> WholePictures:
     """The pictures that `sources` name, for an upscaler, one decoded at a time. Raises InvalidImage."""
-    sent = _fetch_all(context, [InputChoice(role="image", source=source) for source in sources], client_id)
+    sent = _fetch_all(context, [InputChoice(role="image", source=source) for source in sources], client_id, {})
     _measure_all(context, sent)
     read, notes = list[InputPicture](), list[str]()
     for slot, each in zip(slots(one.role for one in sent), sent, strict=True):
@@ -232,10 +243,10 @@ def usable_image(context: AppContext, image_id: str, *, client_id: str) -> Outpu
     return output
 
 
-def _fetch(context: AppContext, choice: InputChoice, client_id: str, seconds: float) -> _Sent:
+def _fetch(context: AppContext, choice: InputChoice, client_id: str, seconds: float, fetched: Fetched) -> _Sent:
     role, where = choice.role, choice.source.strip()
     if where[:8].lower().startswith(("http://", "https://")):
-        return _Sent(role, _from_url(context, role, where, seconds))
+        return _Sent(role, _from_url_once(context, role, where, seconds, fetched))
     if _GALLERY_ID.fullmatch(where):
         return _Sent(role, _from_gallery(context, role, where, client_id), where)
     return _Sent(role, _from_base64(context, role, where))
@@ -259,6 +270,20 @@ def _from_gallery(context: AppContext, role: Role, image_id: str, client_id: str
         return gallery.open_file(context, output).read_bytes()
     except (ImageNotFound, Gone, FileNotFoundError):
         raise _invalid(role, f"names the picture {image_id}, which is not in the gallery") from None
+
+
+def _from_url_once(context: AppContext, role: Role, url: str, seconds: float, fetched: Fetched) -> bytes:
+    if (role, url) not in fetched:
+        if len(fetched) >= MOST_FETCHED:
+            fetched.clear()
+        try:
+            fetched[role, url] = _from_url(context, role, url, seconds)
+        except InvalidImage as problem:
+            fetched[role, url] = problem
+    found = fetched[role, url]
+    if isinstance(found, InvalidImage):
+        raise found
+    return found
 
 
 def _from_url(context: AppContext, role: Role, url: str, seconds: float) -> bytes:

@@ -56,6 +56,13 @@ class BatchStore:
             found += self._places(batch_id, jobs.c.batch_place.in_(places[start : start + _FEW]))
         return found
 
+    def count_images(self, batch_id: str, statuses: Sequence[JobStatus]) -> int:
+        """How many pictures the jobs with one of `statuses` were asked for."""
+        which = jobs.c.batch_id == batch_id, jobs.c.status.in_([status.value for status in statuses])
+        with self._database.read() as connection:
+            found = connection.scalars(select(jobs.c.settings).where(*which))
+            return sum(int(settings.get("num_images", 1)) for settings in found)
+
     def last_waiting(self, batch_id: str) -> Job | None:
         """The waiting job with the last place, which is usually the last one to run."""
         query = select(jobs).where(jobs.c.batch_id == batch_id, jobs.c.status == JobStatus.PENDING.value)

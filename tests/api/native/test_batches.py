@@ -28,7 +28,7 @@ def wildcards(context):
 def app(settings_in, tmp_path):
     app = create_app(settings_in(tmp_path, wildcards_dir=str(tmp_path / "wildcards"), max_batch_jobs=200))
     yield app
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_a_batch_that_would_overfill_the_queue_is_refused_whole(client, settings
     assert client.post("/api/generate", json={"prompt": "x"}).status_code == 202
     problem(client.post("/api/batches", json={"prompt": "x", "seeds": 5}), 429, "queue_full")
     assert client.post("/api/batches", json={"prompt": "x", "seeds": 4}).status_code == 202
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_a_rate_limit_counts_all_its_pictures(settings_in, tmp_path, problem):
@@ -256,7 +256,7 @@ def test_a_rate_limit_counts_all_its_pictures(settings_in, tmp_path, problem):
     assert client.post("/api/batches", json={"prompt": "{a|b}", "seeds": 4}).status_code == 202
     assert client.post("/api/generate", json={"prompt": "x", "settings": {"num_images": 2}}).status_code == 202
     problem(client.post("/api/generate", json={"prompt": "x"}), 429, "rate_limited")
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_what_belongs_to_another_client_is_not_there(settings_in, tmp_path, problem):
@@ -271,7 +271,7 @@ def test_what_belongs_to_another_client_is_not_there(settings_in, tmp_path, prob
     assert keyed.root.get(f"/api/batches/{batch_id}").status_code == 200
     problem(keyed.alice.post("/api/batches", json={**GRID, "priority": 1}), 403, "forbidden")
     problem(keyed.alice.post(f"/api/batches/{batch_id}/priority", json={"priority": 1}), 403, "forbidden")
-    app.extensions["cyberimage"].context.close()
+    app.extensions["cyberimage"].close()
 
 
 def test_the_list_is_paged(client, batch):

@@ -148,3 +148,29 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     if variants is not None and variants.count:
         variants.nth(variants.count - 1)
         variants.draw(Draws(0))
+
+
+def test_options_that_stand_for_nothing_are_never_drawn():
+    for template in ("{__empty__|a}", "{5::__empty__|a}", "{__empty__|0::a}"):
+        variants = Variants(parse(template), Counts(WILDCARDS))
+        assert {variants.draw(Draws(seed)) for seed in range(20)} == {"a"}, template
+
+
+def test_wildcards_that_nest_too_deep_are_refused():
+    deep = "{" * 20 + "__next__" + "}" * 20
+    wildcards = {f"w{number}": [parse(deep.replace("next", f"w{number + 1}"))] for number in range(99)}
+    with pytest.raises(InvalidRequest, match="too deep"):
+        Variants(parse("__w0__"), Counts({**wildcards, "w99": [parse("a")]}))
+
+
+def test_a_pick_of_many_lines_draws_what_a_shuffle_of_all_draws():
+    def shuffled(seed: int, number: int, of: int) -> list[int]:
+        draws, places = Draws(seed), list(range(of))
+        for place in range(number):
+            other = place + draws.below(of - place)
+            places[place], places[other] = places[other], places[place]
+        return sorted(places[:number])
+
+    for seed in range(50):
+        assert Draws(seed).some(4, 9) == shuffled(seed, 4, 9)
+    assert len(set(Draws(1).some(3, 10**15))) == 3  # without a list of all

@@ -41,6 +41,7 @@ def reopen(connection: Connection, batch_id: str, *, price: float = 0.0) -> None
     batch = find(connection, batch_id)
     refuse_when_late(connection, batch_id)
     check_retries(price, batch)
+    raise Conflict("The batch has changed meanwhile; try again.")
 
 
 def check_retries(price: float, batch: Batch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import request
@@ -23,6 +24,7 @@ from app.api.schemas.batches import (
 )
 from app.api.security.client_identity import check_priority, client_id, identity
 from app.api.server.context import app_context
+from app.core.batches.batch import Batch
 from app.core.batches.request import BatchInput
 from app.core.json_values import Body, FiniteFloat, Integer
 from app.core.webhooks import URL_MAX_CHARS
@@ -181,7 +183,7 @@ def add_to_batch(
 ) -> BatchResponse | DryRunBody:
     """Add jobs to a batch"""
     context, client, options = app_context(), client_id(), body.options()
-    batch = context.batches.get(path.batch_id)
+    batch = _at_own_priority(context.batches.get(path.batch_id))
     if body.dry_run:
         return DryRunBody.of(dry_run(context, body, options, client_id=client, request_id=request_id()), query.limit)
     key = header.idempotency_key
@@ -190,7 +192,10 @@ def add_to_batch(
 
 
 @api.post(
-    "/api/batches/<batch_id>/pause", access=Access.USER, budget="read", responses=responses({200: BatchBody}, *_CHANGE)
+    "/api/batches/<batch_id>/pause",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: BatchBody}, *_CHANGE, QueueFull),
 )
 def pause_batch(path: BatchPath) -> BatchBody:
     """Pause a batch: running jobs go on, the others wait"""
@@ -199,7 +204,10 @@ def pause_batch(path: BatchPath) -> BatchBody:
 
 
 @api.post(
-    "/api/batches/<batch_id>/resume", access=Access.USER, budget="read", responses=responses({200: BatchBody}, *_CHANGE)
+    "/api/batches/<batch_id>/resume",
+    access=Access.USER,
+    budget="read",
+    responses=responses({200: BatchBody}, *_CHANGE, QueueFull),
 )
 def resume_batch(path: BatchPath) -> BatchBody:
     """Resume a paused batch"""
@@ -246,6 +254,7 @@ def cancel_batch(path: BatchPath) -> BatchBody:
         LoraUnavailable,
         LoraIncompatible,
         SpendLimit,
+        QueueFull,
     ),
     description="Puts FAILED jobs back in line under their own ids, with fresh attempts; with `cancelled` those that"
     " were cancelled, too.",
@@ -254,6 +263,11 @@ def retry_failed_jobs(path: BatchPath, body: RetryBody) -> RetriedBody:
     """Retry the failed jobs of a batch"""
     number = life.retry_failed(app_context(), path.batch_id, cancelled=body.cancelled)
     return RetriedBody(retried=number, batch=_body(path.batch_id))
+
+
+def _at_own_priority(batch: Batch) -> Batch:
+    """An administrator may have raised the priority since: the jobs that others add get what they may ask for."""
+    return batch if identity().is_admin else replace(batch, priority=min(batch.priority, 0))
 
 
 def _body(batch_id: str, offset: int = 0, limit: int = 0) -> BatchBody:

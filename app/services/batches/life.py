@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from app.core.batches.batch import Batch
 from app.core.job import Job
 from app.core.request import spec_for
 from app.core.spending import Charge
-from app.errors import Conflict, CyberImageError, InvalidRequest
+from app.errors import Conflict, CyberImageError
 from app.services.batches.view import message
 from app.services.context import AppContext
 from app.services.jobs.cancel import check_can_run
 from app.services.remote.spending import charge_for
+from app.store.queue.batch_limits import check_retries
 
 log = logging.getLogger("cyberimage.maintenance")
 
 
 def pause(context: AppContext, batch_id: str) -> None:
-    """Keep the waiting jobs waiting. Raises BatchNotFound, Gone, Conflict."""
+    """Keep the waiting jobs waiting. Raises BatchNotFound, Gone, Conflict, and QueueFull if the client has paused too
+    many jobs."""
     _open(context, batch_id)
-    context.batch_changes.pause(batch_id)
+    context.batch_changes.pause(batch_id, most_paused=context.settings.queue_max_pending)
     _changed(context, batch_id)
 
 
 def resume(context: AppContext, batch_id: str) -> None:
-    """Let a paused batch go on, at the end of its client's queue. Raises BatchNotFound, Gone, Conflict."""
+    """Let a paused batch go on, at the end of its client's queue. Raises BatchNotFound, Gone, Conflict, QueueFull."""
     _open(context, batch_id)
-    context.batch_changes.resume(batch_id)
+    context.batch_changes.resume(batch_id, most_pending=context.settings.queue_max_pending)
     _changed(context, batch_id)
 
 
@@ -51,8 +53,9 @@ def cancel(context: AppContext, batch_id: str) -> None:
 def retry_failed(context: AppContext, batch_id: str, *, cancelled: bool = False) -> int:
     """Put FAILED jobs back in the queue, with `cancelled` also CANCELLED ones. Returns how many.
 
-    Raises BatchNotFound, Gone, Conflict if there is none, and what retrying one of the jobs would raise: no job is put
-    back then that could only fail again.
+    Raises BatchNotFound, Gone, Conflict if there is none or the deadline has passed, QueueFull, InvalidRequest if the
+    retries cost too much, and what retrying one of the jobs would raise: no job is put back then that could only fail
+    again.
     """
     batch = context.batches.get(batch_id)
     portions = [
@@ -61,17 +64,31 @@ def retry_failed(context: AppContext, batch_id: str, *, cancelled: bool = False)
     ]
     if not portions:
         raise Conflict("No job of the batch has failed.")
-    charges = _charges(context, [job for portion in portions for job in portion])
-    price = sum(charge.price for charge in charges.values() if charge is not None)
-    if batch.max_spend is not None and batch.spent + price > batch.max_spend + 1e-9:
-        raise InvalidRequest(f"The retries cost {price:g}, which is more than is left of max_spend.")
-    number = 0
+    jobs = [job for portion in portions for job in portion]
+    context.batch_changes.check_in_time(batch_id)
+    _check_room(context, batch, jobs)
+    charges = _charges(context, jobs)
+    check_retries(_most_price(context, charges), batch)
+    settings, number = context.settings, 0
     for portion in portions:
         some = {job.id: charges[job.id] for job in portion}
-        number += len(context.jobs.retry_many(some, max_attempts=context.settings.max_attempts))
-    context.batch_changes.reopen(batch_id, spent=price)
+        most = {"max_attempts": settings.max_attempts, "most_pending": settings.queue_max_pending}
+        number += len(context.jobs.retry_many(some, **most))
     _changed(context, batch_id)
     return number
+
+
+def _check_room(context: AppContext, batch: Batch, jobs: Sequence[Job]) -> None:
+    """Of all portions, so that none is put back when the others find no room. Raises QueueFull."""
+    most, paused = context.settings.queue_max_pending, sum(job.paused for job in jobs)
+    context.jobs.check_room(len(jobs) - paused, most)
+    context.jobs.check_room(paused, most, paused_of=batch.owner)
+
+
+def _most_price(context: AppContext, charges: Mapping[str, Charge | None]) -> float:
+    """What the retries cost at most: no less than what the store will charge."""
+    prices = {job_id: charge.price for job_id, charge in charges.items() if charge is not None}
+    return sum(prices[job_id] for job_id in context.predictions.asked_before(list(prices)))
 
 
 def _charges(context: AppContext, jobs: Sequence[Job]) -> dict[str, Charge | None]:

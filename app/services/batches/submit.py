@@ -16,14 +16,16 @@ from app.core.batches.lines import planned, read_lines
 from app.core.batches.plan import Plan
 from app.core.batches.request import BatchInput
 from app.core.field_aliases import SETTING_ALIASES
-from app.errors import FieldError, InvalidRequest, QueueFull
+from app.errors import FieldError, InvalidRequest
 from app.monitoring.tracing import current_header
 from app.services.batches.prepare import JobPreparer, Problems
 from app.services.batches.wildcards import wildcards_of
 from app.services.context import AppContext
 from app.services.jobs.submit import draw_seed, keyed, refuse_when_no_room
+from app.services.media.disk import refuse_when_full
 from app.services.webhooks.signing import check_url
 from app.store.queue.batch_changes import Submitter
+from app.store.queue.batch_limits import check_price
 from app.store.queue.idempotency import IdempotencyKey
 
 MOST_WARNINGS = 20
@@ -145,7 +147,7 @@ def submit_batch(
         check_url(context, options.webhook_url)
     with one_at_a_time(context, client_id):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
-        _check_price(prepared.price, 0.0, options.max_spend)
+        check_price(prepared.price, 0.0, options.max_spend)
         refuse_when_no_room_for(context, prepared.jobs)
         new = NewBatch(
             axes=prepared.axes,
@@ -177,20 +179,18 @@ def add_jobs(
     request_id: str | None = None,
 ) -> BatchSubmission:
     """Enqueue more jobs of `batch`, at the places after its last. Raises as `submit_batch`, and Conflict if it was
-    cancelled."""
+    cancelled or is past its deadline."""
     idempotency = keyed(idempotency_key, _digest_of(asked, options, batch.id))
     if idempotency is not None and (first := context.jobs.first_answer(batch.owner, idempotency)) is not None:
         # Accepted before: the limits for new jobs do not apply.
         return BatchSubmission(batch.id, first.position or 0, batch.jobs, (), first.warnings, (), is_new=False)
     with one_at_a_time(context, client_id):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
-        _check_price(prepared.price, batch.spent, batch.max_spend)
-        if batch.jobs + len(prepared.jobs) > context.settings.max_batch_jobs:
-            message = f"would have {batch.jobs + len(prepared.jobs):,} jobs; MAX_BATCH_JOBS is the most of one batch"
-            raise InvalidRequest(f"The batch {message}.", errors=[FieldError("body", message)])
-        refuse_when_no_room_for(context, prepared.jobs)
-        by = _submitter(context, batch.owner, idempotency)
-        total, is_new = context.batch_changes.add(batch, prepared.jobs, by)
+        refuse_when_full(context, prepared.jobs[0].request)
+        by, settings = _submitter(context, batch.owner, idempotency), context.settings
+        # What the batch may take, and the queue, is checked there: others may add jobs at the same time.
+        limits = {"most_jobs": settings.max_batch_jobs, "most_pending": settings.queue_max_pending}
+        total, is_new = context.batch_changes.add(batch, prepared.jobs, by, **limits)
         context.notifications.publish("work")
         added = _submission(batch.id, prepared, total, is_new)
         return replace(added, axes=())  # they are not on the axes of the batch
@@ -199,13 +199,7 @@ def add_jobs(
 def refuse_when_no_room_for(context: AppContext, jobs: Sequence[NewJob]) -> None:
     """Raises QueueFull or DiskFull."""
     refuse_when_no_room(context, jobs[0].request)
-    waiting, most = context.jobs.count_pending(), context.settings.queue_max_pending
-    if waiting + len(jobs) > most:
-        raise QueueFull(
-            f"The batch has {len(jobs):,} jobs, and {waiting:,} are waiting already; at most {most:,} may wait"
-            " (QUEUE_MAX_PENDING). Submit fewer, or wait until some have finished.",
-            retry_after=60,
-        )
+    context.jobs.check_room(len(jobs), context.settings.queue_max_pending)
 
 
 def _from_lines(context: AppContext, asked: BatchInput, options: BatchOptions, preparer: JobPreparer) -> PreparedBatch:
@@ -232,12 +226,6 @@ def _labels(jobs: Sequence[NewJob]) -> Sequence[str]:
 def _templates(asked: BatchInput) -> list[str]:
     values = (value for axis in asked.axes if axis.field == "prompt" for value in axis.values)
     return [asked.prompt, *(value for value in values if isinstance(value, str))]
-
-
-def _check_price(price: float, spent: float, most: float | None) -> None:
-    if most is not None and price + spent > most + 1e-9:
-        message = f"is {most:g}, but the jobs cost {price + spent:g}; raise it, or make fewer jobs"
-        raise InvalidRequest(f"max_spend {message}.", errors=[FieldError("max_spend", message)])
 
 
 def _submitter(context: AppContext, client_id: str, idempotency: IdempotencyKey | None) -> Submitter:

@@ -21,13 +21,16 @@ def cancel(context: AppContext, job_id: str) -> JobView:
 def retry(context: AppContext, job_id: str) -> JobView:
     """Put a FAILED or CANCELLED job back in the queue, with fresh attempts. Raises JobNotFound, Gone, Conflict, and if
     it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible; SpendLimit if it would
-    be paid for again and the client may not spend more today."""
+    be paid for again and the client may not spend more today, InvalidRequest if its batch may not; QueueFull."""
     known = context.jobs.get(job_id)
     check_can_run(context, known)
     charge = None
     if known.request.remote is not None:
         charge = charge_for(context, spec_for(context.catalog, known.request), known.request)
-    job = context.jobs.retry(job_id, max_attempts=context.settings.max_attempts, charge=charge)
+    settings = context.settings
+    job = context.jobs.retry(
+        job_id, max_attempts=settings.max_attempts, charge=charge, most_pending=settings.queue_max_pending
+    )
     return _changed(context, view_of(context, job))
 
 

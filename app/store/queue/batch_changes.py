@@ -7,25 +7,26 @@ others wait for the inserts alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from app.core.batches.batch import Batch, NewBatch, NewJob
 from app.core.catalog import Lane
 from app.core.job import JobStatus, Phase
 from app.core.spending import Charge
-from app.errors import Conflict
 from app.store.db.database import Database, now
 from app.store.db.engines import Serialized
 from app.store.db.ids import new_id
 from app.store.db.prepared import Prepared
 from app.store.db.schema import PENDING, batches, jobs
+from app.store.queue.batch_limits import grow, refuse_when_late
 from app.store.queue.batches import find
 from app.store.queue.idempotency import IdempotencyKey, first_answer, is_first_use, store_answer
 from app.store.queue.next_job import turn_for
+from app.store.queue.room import check_room, lock_room
 from app.store.queue.rows import PAUSED, store_inputs
 from app.store.queue.spending import spend
 
@@ -64,43 +65,54 @@ class BatchChangeStore:
                 store_answer(connection, by.client_id, by.idempotency, position=0, warnings=batch.warnings)
         return batch_id, True
 
-    def add(self, batch: Batch, new: Sequence[NewJob], by: Submitter) -> tuple[int, bool]:
+    def add(
+        self,
+        batch: Batch,
+        new: Sequence[NewJob],
+        by: Submitter,
+        *,
+        most_jobs: int | None = None,
+        most_pending: int | None = None,
+    ) -> tuple[int, bool]:
         """Store more jobs of a batch, at the places after its last. Returns how many it has then, and whether they are
-        new. Raises as `enqueue`, and Conflict if the batch was cancelled."""
+        new. Raises as `enqueue`, as `grow`, and QueueFull if more than `most_pending` would wait or be paused."""
         rows = list(_rows(batch.id, batch.priority, new, by, batch.request_id))
         with self._database.write() as connection:
+            lock_room(connection)
             if by.idempotency is not None and not is_first_use(connection, by.client_id, by.idempotency, batch.id):
                 first_answer(connection, by.client_id, by.idempotency)  # raises for another body
                 return find(connection, batch.id).jobs, False
-            spent = _spend(connection, new, by)
-            more = {"jobs": batches.c.jobs + len(new), "spent": batches.c.spent + spent, "ended_at": None}
-            changed = update(batches).where(batches.c.id == batch.id, batches.c.stopped.is_(None))
-            grown = connection.execute(
-                changed.values(**more).returning(batches.c.jobs, batches.c.paused_at)
-            ).one_or_none()
-            if grown is None:
-                raise Conflict("The batch was cancelled; submit a new one.")
+            grown = grow(connection, batch.id, len(new), _price(new), most_jobs)
+            _spend(connection, new, by)
+            paused = grown.paused_at is not None
+            check_room(connection, len(new), most_pending, paused_of=by.client_id if paused else None)
             for row in rows:
                 row["batch_place"] += grown.jobs - len(new)
-            _insert(connection, rows, new, by.client_id, batch.priority, paused=grown.paused_at is not None)
+            _insert(connection, rows, new, by.client_id, batch.priority, paused=paused)
             if by.idempotency is not None:  # the number of jobs stands in the place of a position
                 store_answer(connection, by.client_id, by.idempotency, position=len(new), warnings=())
         return grown.jobs, True
 
-    def pause(self, batch_id: str) -> None:
-        """Keep the waiting jobs from being claimed; running ones go on."""
+    def pause(self, batch_id: str, *, most_paused: int | None = None) -> None:
+        """Keep the waiting jobs from being claimed; running ones go on. Raises QueueFull if the client would have more
+        than `most_paused` paused jobs."""
         with self._database.write() as connection:
-            connection.execute(
-                update(batches).where(batches.c.id == batch_id, batches.c.paused_at.is_(None)).values(paused_at=now())
-            )
+            lock_room(connection)
+            changed = update(batches).where(batches.c.id == batch_id, batches.c.paused_at.is_(None))
+            owner = connection.scalar(changed.values(paused_at=now()).returning(batches.c.owner))
+            if owner is not None:
+                check_room(connection, _count_pending(connection, batch_id, PAUSED), most_paused, paused_of=owner)
             _park(connection, batch_id)
 
-    def resume(self, batch_id: str) -> None:
-        """Put the paused jobs back, at the end of their client's queue: others may have overtaken them since."""
+    def resume(self, batch_id: str, *, most_pending: int | None = None) -> None:
+        """Put the paused jobs back, at the end of their client's queue: others may have overtaken them since. Raises
+        QueueFull if more than `most_pending` jobs would wait."""
         with self._database.write() as connection:
+            lock_room(connection)
             changed = update(batches).where(batches.c.id == batch_id, batches.c.paused_at.is_not(None))
             if not connection.execute(changed.values(paused_at=None, progressed_at=now())).rowcount:
                 return
+            check_room(connection, _count_pending(connection, batch_id, PAUSED.values()), most_pending)
             _return(connection, batch_id)
 
     def prioritise(self, batch_id: str, priority: int) -> None:
@@ -137,6 +149,11 @@ class BatchChangeStore:
                 connection.execute(update(batches).where(batches.c.id == batch_id).values(stopped=reason))
         return waiting + running
 
+    def check_in_time(self, batch_id: str) -> None:
+        """Raises Conflict past the deadline."""
+        with self._database.read() as connection:
+            refuse_when_late(connection, batch_id)
+
     def unsuccessful(self, batch_id: str, *, cancelled: bool) -> Iterator[list[str]]:
         """The ids of FAILED jobs, with `cancelled` also of CANCELLED ones, in portions."""
         statuses = [JobStatus.FAILED.value, *([JobStatus.CANCELLED.value] if cancelled else [])]
@@ -150,12 +167,6 @@ class BatchChangeStore:
                 return
             yield [row.id for row in rows]
             after = rows[-1].batch_place
-
-    def reopen(self, batch_id: str, *, spent: float = 0.0) -> None:
-        """Note that jobs were put back, which was paid for with so much."""
-        with self._database.write() as connection:
-            values = {"stopped": None, "spent": batches.c.spent + spent, "progressed_at": now()}
-            connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
 
 
 def _values(batch: NewBatch, number: int, spent: float, owner: str) -> dict[str, Any]:
@@ -228,12 +239,16 @@ def _insert(
         store_inputs(connection, row["id"], job.pictures)
 
 
+def _price(new: Sequence[NewJob]) -> float:
+    return sum(job.charge.price for job in new if job.charge is not None)
+
+
 def _spend(connection: Connection, new: Sequence[NewJob], by: Submitter) -> float:
     """Charge the client for all jobs at once. Returns the amount."""
     charges = [job.charge for job in new if job.charge is not None]
     if not charges:
         return 0.0
-    amount = sum(charge.price for charge in charges)
+    amount = _price(new)
     whole = Charge(amount, charges[0].most_predictions, charges[0].most_amount)
     spend(connection, by.client_id, whole, predictions=len(charges))
     return amount
@@ -244,6 +259,11 @@ def _not_completed(batch_id: str, lane: str) -> Any:
     open_or_failed = jobs.c.status != JobStatus.COMPLETED.value
     changed = update(jobs).where(jobs.c.batch_id == batch_id, open_or_failed, jobs.c.lane == lane)
     return changed.values(revision=jobs.c.revision + 1)
+
+
+def _count_pending(connection: Connection, batch_id: str, lanes: Iterable[str]) -> int:
+    waits = jobs.c.status == JobStatus.PENDING.value, jobs.c.lane.in_(list(lanes))
+    return connection.scalar(select(func.count()).select_from(jobs).where(jobs.c.batch_id == batch_id, *waits)) or 0
 
 
 def _park(connection: Connection, batch_id: str) -> None:
@@ -259,10 +279,21 @@ def _return(connection: Connection, batch_id: str) -> None:
         rows = connection.execute(waiting.order_by(jobs.c.turn, jobs.c.seq)).all()
         # Where no other job waits, their old turns are as good, and lower than those of jobs to come.
         if rows and connection.scalar(select(jobs.c.seq).where(PENDING, jobs.c.lane == lane).limit(1)) is not None:
-            first = turn_for(connection, rows[0].client_id, rows[0].priority, lane)
-            turns = [{"own": row.seq, "given": first + place} for place, row in enumerate(rows)]
-            _TURN.many(connection, turns)
+            _TURN.many(connection, _turns(connection, rows, lane))
         connection.execute(_not_completed(batch_id, paused).values(lane=lane))
+
+
+def _turns(connection: Connection, rows: Iterable[Any], lane: Lane) -> list[dict[str, int]]:
+    """Jobs that were added after an administrator raised the priority may have a lower one."""
+    turns: dict[int, int] = {}
+    given = []
+    for row in rows:
+        if row.priority in turns:
+            turns[row.priority] += 1
+        else:
+            turns[row.priority] = turn_for(connection, row.client_id, row.priority, lane)
+        given.append({"own": row.seq, "given": turns[row.priority]})
+    return given
 
 
 _TURN = Prepared(update(jobs).where(jobs.c.seq == bindparam("own")).values(turn=bindparam("given")))

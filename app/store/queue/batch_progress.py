@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, select, update
 from app.core.batches.batch import Batch, BatchStatus
 from app.store.db.database import Database, now
 from app.store.db.schema import NOT_ENDED, batches
+from app.store.queue.batch_limits import LATE
 from app.store.queue.outbox import enqueue_message
 
 PROGRESS, ENDED = "batch.progress", "batch.ended"
@@ -45,9 +46,8 @@ class BatchProgressStore:
 
     def past_deadline(self) -> list[str]:
         """The ids of batches that have used up their `max_seconds`."""
-        late = batches.c.max_seconds.is_not(None) & (batches.c.created_at + batches.c.max_seconds <= now())
         with self._database.read() as connection:
-            return list(connection.scalars(select(batches.c.id).where(NOT_ENDED, late, batches.c.stopped.is_(None))))
+            return list(connection.scalars(select(batches.c.id).where(NOT_ENDED, LATE, batches.c.stopped.is_(None))))
 
 
 def count_batches(connection: Connection) -> tuple[int, int, float]:

@@ -6,7 +6,8 @@ contract suite in tests/store, on SQLite and on PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +35,8 @@ from app.errors import Conflict, Gone, JobNotFound
 from app.store.db.database import Database, now
 from app.store.db.ids import new_id
 from app.store.db.prepared import Prepared
-from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, batches, jobs, removals, tallies
+from app.store.db.schema import ENDED, PENDING, PROCESSING, QUEUE_ORDER, UNSUCCESSFUL, jobs, removals, tallies
+from app.store.queue.batch_limits import reopen
 from app.store.queue.idempotency import (
     FirstAnswer,
     IdempotencyKey,
@@ -46,6 +48,7 @@ from app.store.queue.idempotency import (
 from app.store.queue.next_job import turn_for
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.predictions import supersede_for_retry
+from app.store.queue.room import check_room, count_waiting, lock_room
 from app.store.queue.rows import PAUSED, job_from_row, lane_of, store_inputs
 from app.store.queue.spending import spend
 
@@ -194,8 +197,15 @@ class JobStore:
         return sorted(found, key=lambda job: job.seq, reverse=True)[:limit]
 
     def count_pending(self) -> int:
+        """How many jobs wait, without paused ones: they wait for no worker."""
         with self._database.read() as connection:
-            return connection.scalar(select(func.count()).select_from(jobs).where(PENDING)) or 0
+            return count_waiting(connection)
+
+    def check_room(self, more: int, most: int, *, paused_of: str | None = None) -> None:
+        """Raises QueueFull if with so many `more` jobs more than `most` would wait; with `paused_of`, more than `most`
+        jobs of this client would be paused."""
+        with self._database.read() as connection:
+            check_room(connection, more, most, paused_of=paused_of)
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs are in each status: exact, consistent, and without reading history."""
@@ -241,30 +251,53 @@ class JobStore:
             raise Conflict(f"The job is {job.status.value}; only a pending or running job can be cancelled.")
         return job
 
-    def retry(self, job_id: str, *, max_attempts: int, charge: Charge | None = None) -> Job:
+    def retry(
+        self, job_id: str, *, max_attempts: int, charge: Charge | None = None, most_pending: int | None = None
+    ) -> Job:
         """Put a FAILED or CANCELLED job back at the end of its client's queue, with `max_attempts` new attempts.
 
-        The client is charged again if the retry will ask the provider again. Raises SpendLimit.
+        The client, and the job's batch, are charged again if the retry will ask the provider again. Raises SpendLimit,
+        what `reopen` raises for the batch, and QueueFull if more than `most_pending` jobs would wait or be paused.
 
         Not at its former place, or cancel and retry would be a way to overtake other clients.
         """
         with self._database.write() as connection:
-            job, retried = _retry(connection, job_id, max_attempts, charge)
-        if not retried:
-            raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")
+            lock_room(connection)
+            _check_room_for(connection, connection.execute(_unsuccessful([job_id])).all(), most_pending)
+            job, price = _retry(connection, job_id, max_attempts, charge)
+            if price is None:
+                raise Conflict(f"The job is {job.status.value}; only a FAILED or CANCELLED job can be retried.")
+            if job.batch_id is not None:
+                reopen(connection, job.batch_id, price=price)
         return job
 
-    def retry_many(self, charged: Mapping[str, Charge | None], *, max_attempts: int) -> list[str]:
+    def retry_many(
+        self, charged: Mapping[str, Charge | None], *, max_attempts: int, most_pending: int | None = None
+    ) -> list[str]:
         """Retry these jobs, each with its charge, in one transaction. Returns the ids of those whose state allowed it.
-        Raises SpendLimit; none is retried then."""
+        Raises as `retry`; none is retried then."""
         with self._database.write() as connection:
+            lock_room(connection)
             found = connection.execute(_unsuccessful(list(charged))).all()
-            remote = [row.id for row in found if lane_of(row.lane) == "remote"]
+            _check_room_for(connection, found, most_pending)
             local = [row for row in found if lane_of(row.lane) == "local"]
             _put_back(connection, local, max_attempts)
-            for job_id in remote:
-                _retry(connection, job_id, max_attempts, charged[job_id])
-        return [row.id for row in local] + remote
+            prices = {row.batch_id: 0.0 for row in found if row.batch_id is not None}
+            remote = [row for row in found if lane_of(row.lane) == "remote"]
+            for row in remote:
+                _, price = _retry(connection, row.id, max_attempts, charged[row.id])
+                if row.batch_id is not None:
+                    prices[row.batch_id] += price or 0.0
+            for batch_id in sorted(prices):
+                reopen(connection, batch_id, price=prices[batch_id])
+        return [row.id for row in local + remote]
+
+
+def _check_room_for(connection: Connection, rows: Sequence[Row[Any]], most: int | None) -> None:
+    paused = Counter(row.client_id for row in rows if row.lane in PAUSED.values())
+    check_room(connection, len(rows) - paused.total(), most)
+    for client_id, number in paused.items():
+        check_room(connection, number, most, paused_of=client_id)
 
 
 def _unsuccessful(job_ids: Sequence[str]) -> Select[Any]:
@@ -284,12 +317,6 @@ def _put_back(connection: Connection, rows: Sequence[Row[Any]], max_attempts: in
         given.append({"own": row.seq, "given": turns[queue], "more": max_attempts})
     if given:
         _PUT_BACK.many(connection, given)
-    _reopen(connection, {row.batch_id for row in rows} - {None})
-
-
-def _reopen(connection: Connection, batch_ids: Collection[str]) -> None:
-    if batch_ids:
-        connection.execute(update(batches).where(batches.c.id.in_(batch_ids)).values(ended_at=None))
 
 
 _AS_NEW: dict[str, Any] = {
@@ -314,8 +341,8 @@ _PUT_BACK = Prepared(
 )
 
 
-def _retry(connection: Connection, job_id: str, max_attempts: int, charge: Charge | None) -> tuple[Job, bool]:
-    """The job, and whether it was FAILED or CANCELLED and is put back."""
+def _retry(connection: Connection, job_id: str, max_attempts: int, charge: Charge | None) -> tuple[Job, float | None]:
+    """The job, and what putting it back costs; None if it was neither FAILED nor CANCELLED and stays what it is."""
     known = _find(connection, job_id)
     row = connection.execute(
         update(jobs)
@@ -328,13 +355,12 @@ def _retry(connection: Connection, job_id: str, max_attempts: int, charge: Charg
         .returning(jobs)
     ).one_or_none()
     if row is None:
-        return _find(connection, job_id), False
+        return _find(connection, job_id), None
     superseded = supersede_for_retry(connection, job_id, cancelled=known.status is JobStatus.CANCELLED)
-    if charge is not None and superseded:
-        spend(connection, known.client_id, charge)
-    if known.batch_id is not None:
-        _reopen(connection, [known.batch_id])
-    return job_from_row(row), True
+    if charge is None or not superseded:
+        return job_from_row(row), 0.0
+    spend(connection, known.client_id, charge)
+    return job_from_row(row), charge.price
 
 
 def count_by_status(connection: Connection) -> dict[JobStatus, int]:

@@ -4,7 +4,7 @@ valid whichever worker owns the job, and is stored by any process that receives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, insert, or_, select, update
@@ -18,6 +18,8 @@ from app.store.db.ids import new_id
 from app.store.db.schema import ENDED, OPEN, jobs, predictions
 from app.store.ops.counters import Counter, count
 from app.store.queue.rows import OWNED, fence
+
+_IDS_AT_A_TIME = 500  # databases bound the parameters of a statement
 
 ERROR_MAX_CHARS = 2000
 
@@ -93,6 +95,15 @@ class PredictionStore:
         known = and_(predictions.c.source == source, predictions.c.provider_id.in_(provider_ids))
         with self._database.read() as connection:
             return set(connection.scalars(select(predictions.c.provider_id).where(known)))
+
+    def asked_before(self, job_ids: Sequence[str]) -> set[str]:
+        """Those of `job_ids` that a provider was asked for: retrying another one is not charged again."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(job_ids), _IDS_AT_A_TIME):
+                some = predictions.c.job_id.in_(job_ids[start : start + _IDS_AT_A_TIME])
+                found.update(connection.scalars(select(predictions.c.job_id).where(some)))
+        return found
 
     def observed(self, source: str, report: Report, *, intent: str | None = None) -> str | None:
         """Store the provider's report. Returns the job's id, None if the prediction is unknown.

@@ -306,3 +306,79 @@ def test_a_control_picture_of_the_gallery_is_an_axis(client, batch, worker, subm
     assert [job["inputs"]["image"]["image_id"] for job in jobs] == [image_id, image_id]
     refused = client.post("/api/batches", json={"prompt": "a", "axes": [{"field": "image", "values": ["0" * 32]}]})
     assert fields(refused) == ["jobs.0.image"]
+
+
+@pytest.fixture
+def small(settings_in, tmp_path):
+    """A client of a server whose queue takes five jobs."""
+    app = create_app(settings_in(tmp_path, queue_max_pending=5))
+    yield app.test_client()
+    app.extensions["cyberimage"].context.close()
+
+
+def submitted(client, number: int) -> str:
+    answer = client.post("/api/batches", json={"prompt": "x", "seeds": number})
+    assert answer.status_code == 202, answer.text
+    return answer.json["batch_id"]
+
+
+def test_retrying_is_no_way_around_a_full_queue(small, problem):
+    batch_id = submitted(small, 4)
+    small.post(f"/api/batches/{batch_id}/cancel")
+    other = submitted(small, 4)
+    retry = lambda: small.post(f"/api/batches/{batch_id}/retry-failed", json={"cancelled": True})  # noqa: E731
+    assert "QUEUE_MAX_PENDING" in problem(retry(), 429, "queue_full")["detail"]
+    places = status(small, batch_id)["places"]
+    assert {each["status"] for each in places} == {"CANCELLED"}
+    assert small.post(f"/api/jobs/{places[0]['job_id']}/retry").status_code == 200
+    problem(small.post(f"/api/jobs/{places[1]['job_id']}/retry"), 429, "queue_full")
+    small.post(f"/api/batches/{other}/cancel")
+    assert retry().json["retried"] == 3
+
+
+def test_a_paused_batch_keeps_the_queue_open_for_others(small, problem):
+    first = submitted(small, 5)
+    problem(small.post("/api/generate", json={"prompt": "x"}), 429, "queue_full")
+    assert small.post(f"/api/batches/{first}/pause").status_code == 200
+    second = submitted(small, 2)
+    refused = small.post(f"/api/batches/{first}/resume")
+    assert "2 are waiting already" in problem(refused, 429, "queue_full")["detail"]
+    assert "Retry-After" in refused.headers
+    assert status(small, first)["status"] == "PAUSED"
+    refused = problem(small.post(f"/api/batches/{second}/pause"), 429, "queue_full")
+    assert "Resume or cancel a paused batch" in refused["detail"]
+    more = small.post(f"/api/batches/{first}/jobs", json={"prompt": "x"})
+    assert "paused" in problem(more, 429, "queue_full")["detail"]
+    small.post(f"/api/batches/{second}/cancel")
+    assert small.post(f"/api/batches/{first}/resume").json["status"] == "RUNNING"
+
+
+def test_more_jobs_do_not_get_the_priority_that_an_administrator_gave(settings_in, tmp_path):
+    app = create_app(settings_in(tmp_path, auth_mode="keys"))
+    keyed = Keyed(app)
+    batch_id = keyed.alice.post("/api/batches", json={"prompt": "x"}).json["batch_id"]
+    for person, priority in ((keyed.root, 5), (keyed.alice, -2)):
+        assert person.post(f"/api/batches/{batch_id}/priority", json={"priority": priority}).status_code == 200
+        for who in (keyed.alice, keyed.root):
+            assert who.post(f"/api/batches/{batch_id}/jobs", json={"prompt": "x"}).status_code == 202
+        places = keyed.context.batches.places(batch_id)[-2:]
+        given = [keyed.context.jobs.get(each.job_id).priority for each in places]
+        assert given == ([0, 5] if priority == 5 else [-2, -2])
+    app.extensions["cyberimage"].context.close()
+
+
+def test_past_its_deadline_a_batch_is_not_retried(client, batch, context, problem):
+    batch_id = batch(max_seconds=60)
+    with context.database.write() as connection:
+        connection.exec_driver_sql("UPDATE batches SET created_at = created_at - 61")
+    keep_up(context)
+    assert status(client, batch_id)["stopped"] == "deadline"
+    job_id = status(client, batch_id)["places"][0]["job_id"]
+    for path, body in (
+        (f"/api/batches/{batch_id}/retry-failed", {"cancelled": True}),
+        (f"/api/batches/{batch_id}/jobs", {"prompt": "x"}),
+        (f"/api/jobs/{job_id}/retry", None),
+    ):
+        told = problem(client.post(path, json=body), 409, "conflict")["detail"]
+        assert told == "The deadline of the batch (max_seconds) has passed; submit a new batch."
+    assert status(client, batch_id)["counts"]["CANCELLED"] == 4

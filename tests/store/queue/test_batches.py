@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +14,23 @@ from sqlalchemy import func, insert, select, update
 from app.core.batches.batch import Batch, BatchStatus, NewBatch, NewJob, coordinates
 from app.core.inputs import InputPicture, InputRef
 from app.core.job import JobStatus
+from app.core.prediction import PredictionStatus, Report
 from app.core.spending import Charge
-from app.errors import BatchNotFound, Conflict, Gone, IdempotencyConflict, OutOfMemory, SpendLimit
+from app.errors import (
+    BatchNotFound,
+    Conflict,
+    Gone,
+    IdempotencyConflict,
+    InvalidRequest,
+    OutOfMemory,
+    QueueFull,
+    SpendLimit,
+)
 from app.store.db.database import Database
 from app.store.db.schema import batches, jobs, webhook_deliveries
 from app.store.media.retention import RetentionStore
 from app.store.queue.batch_changes import Submitter
+from app.store.queue.predictions import PredictionStore
 from tests.store.harness import Store, a_request
 
 
@@ -203,7 +216,6 @@ def test_failed_jobs_are_retried_and_the_batch_is_open_again(store: Store) -> No
     assert (len(failed), len(both)) == (3, 4)
     assert store.jobs.retry_many(dict.fromkeys(both), max_attempts=3) == both
     assert store.jobs.retry_many(dict.fromkeys(both), max_attempts=3) == []
-    store.batch_changes.reopen(batch_id)
     assert counts(store, batch_id) == {"COMPLETED": 1, "PENDING": 4}
     assert [each.id for each in store.batches.open()] == [batch_id]
     assert store.batches.get(batch_id).stopped is None
@@ -323,3 +335,198 @@ def test_statuses_of_a_batch_do_not_read_jobs(sqlite_database: Database) -> None
 def _a_row(batch_id: str) -> dict[str, Any]:
     named = {"id": batch_id, "owner": "x", "created_at": 0, "priority": 0, "jobs": 0, "axes": [], "request": {}}
     return named | {"warnings": [], "spent": 0, "percent_told": 0, "ended_told": 0, "progressed_at": 0}
+
+
+def add(store: Store, batch: Batch, number: int, *, charge: Charge | None = None, **limits: int) -> int:
+    new = [NewJob(place, a_request(), lane="remote" if charge else "local", charge=charge) for place in range(number)]
+    return store.batch_changes.add(batch, new, Submitter(batch.owner, 3), **limits)[0]
+
+
+def cancelled_ids(store: Store, batch_id: str) -> list[str]:
+    store.batch_changes.cancel(batch_id)
+    return [each for portion in store.batch_changes.unsuccessful(batch_id, cancelled=True) for each in portion]
+
+
+def test_paused_jobs_take_no_room_until_they_are_resumed(store: Store) -> None:
+    batch_id = store.submit_batch("demo", "demo", "demo")
+    store.batch_changes.pause(batch_id, most_paused=3)
+    assert store.jobs.count_pending() == 0
+    store.jobs.check_room(3, 3)
+    store.submit(client="bob")
+    with pytest.raises(QueueFull, match="1 are waiting already, and at most 3 may"):
+        store.batch_changes.resume(batch_id, most_pending=3)
+    assert store.batches.get(batch_id).status is BatchStatus.PAUSED
+    assert store.jobs.count_pending() == 1
+    store.batch_changes.resume(batch_id, most_pending=4)
+    assert store.jobs.count_pending() == 4
+
+
+def test_a_client_may_have_so_many_paused_jobs(store: Store) -> None:
+    store.batch_changes.pause(store.submit_batch("demo", "demo"), most_paused=3)
+    second = store.submit_batch("demo", "demo")
+    with pytest.raises(QueueFull, match="2 of yours are already, and at most 3"):
+        store.batch_changes.pause(second, most_paused=3)
+    assert store.batches.get(second).status is BatchStatus.RUNNING
+    store.batch_changes.pause(store.submit_batch("demo", "demo", "demo", client="bob"), most_paused=3)
+    store.batch_changes.pause(second, most_paused=4)
+    with pytest.raises(QueueFull, match="paused"):
+        add(store, store.batches.get(second), 1, most_pending=4)
+    assert add(store, store.batches.get(second), 1, most_pending=5) == 3
+
+
+def test_jobs_are_put_back_only_where_there_is_room(store: Store) -> None:
+    ids = cancelled_ids(store, store.submit_batch("demo", "demo", "demo"))
+    store.submit_batch("demo", "demo")
+    with pytest.raises(QueueFull):
+        store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3, most_pending=4)
+    with pytest.raises(QueueFull):
+        store.jobs.retry(ids[0], max_attempts=3, most_pending=2)
+    assert store.jobs.count_pending() == 2
+    store.jobs.retry(ids[0], max_attempts=3, most_pending=3)
+    with pytest.raises(Conflict):  # whether there is room or not
+        store.jobs.retry(ids[0], max_attempts=3, most_pending=3)
+    store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3, most_pending=5)
+    assert store.jobs.count_pending() == 5
+
+
+def test_jobs_of_a_paused_batch_are_put_back_as_paused_ones(store: Store) -> None:
+    batch_id = store.submit_batch("demo", "demo")
+    store.batch_changes.pause(batch_id)
+    ids = cancelled_ids(store, batch_id)
+    store.submit_batch("demo", "demo")
+    with pytest.raises(QueueFull, match="paused"):
+        store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3, most_pending=1)
+    assert len(store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3, most_pending=2)) == 2
+
+
+def test_what_was_read_before_allows_nothing_more(store: Store) -> None:
+    batch = store.batches.get(store.submit_batch("demo", "demo", max_spend=3.0))
+    assert add(store, batch, 2, most_jobs=5) == 4
+    with pytest.raises(InvalidRequest, match="would have 6 jobs; MAX_BATCH_JOBS"):
+        add(store, batch, 2, most_jobs=5)
+    assert add(store, batch, 1, charge=Charge(2.0)) == 5
+    with pytest.raises(InvalidRequest, match="max_spend is 3, but the jobs cost 4") as refused:
+        add(store, batch, 1, charge=Charge(2.0))
+    assert [each.field for each in refused.value.errors] == ["max_spend"]
+    found = store.batches.get(batch.id)
+    assert (found.jobs, found.spent, sum(found.counts.values())) == (5, 2.0, 5)
+
+
+@pytest.mark.parametrize("limits", [{"most_jobs": 4}, {"most_pending": 4}, {"charge": Charge(2.0)}])
+def test_of_concurrent_additions_one_finds_room(store: Store, limits: dict[str, Any]) -> None:
+    batch = store.batches.get(store.submit_batch("demo", max_spend=3.0))
+    together, refused = threading.Barrier(4), []
+
+    def one() -> None:
+        together.wait(timeout=20)
+        try:
+            add(store, batch, 3 if "charge" not in limits else 1, **limits)
+        except (InvalidRequest, QueueFull) as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert len(refused) == 3
+    found = store.batches.get(batch.id)
+    assert found.jobs == sum(found.counts.values()) == (2 if "charge" in limits else 4)
+
+
+def failed_at_the_provider(store: Store) -> str:
+    """Fail the next remote job, after its prediction."""
+    claim = store.claims.claim("w", lane="remote")
+    assert claim is not None
+    predictions = PredictionStore(store.database)
+    prediction = predictions.intend(claim, source="replicate", model="a/b", input={})
+    predictions.created(claim, prediction, claim.job_id)
+    predictions.observed("replicate", Report(claim.job_id, PredictionStatus.FAILED))
+    store.claims.fail(claim, OutOfMemory())
+    return claim.job_id
+
+
+def test_a_retry_of_one_job_is_paid_from_the_budget_of_its_batch(store: Store) -> None:
+    batch_id = store.submit_batch("demo", max_spend=3.0)
+    add(store, store.batches.get(batch_id), 2, charge=Charge(1.0))
+    first, second = failed_at_the_provider(store), failed_at_the_provider(store)
+    store.jobs.retry(first, max_attempts=3, charge=Charge(1.0))
+    assert store.batches.get(batch_id).spent == 3.0
+    for retry in (
+        lambda: store.jobs.retry(second, max_attempts=3, charge=Charge(1.0)),
+        lambda: store.jobs.retry_many({second: Charge(1.0)}, max_attempts=3),
+    ):
+        with pytest.raises(InvalidRequest, match="more than is left of max_spend"):
+            retry()
+    assert store.jobs.get(second).status is JobStatus.FAILED
+    assert store.batches.get(batch_id).spent == 3.0
+    assert PredictionStore(store.database).asked_before([first, second, "other"]) == {first, second}
+
+
+def test_a_retry_that_asks_no_provider_again_costs_nothing(store: Store) -> None:
+    batch_id = store.submit_batch("demo", max_spend=2.0)
+    add(store, store.batches.get(batch_id), 2, charge=Charge(1.0))
+    ids = cancelled_ids(store, batch_id)
+    assert len(store.jobs.retry_many(dict.fromkeys(ids, Charge(1.0)), max_attempts=3)) == 3
+    assert store.batches.get(batch_id).spent == 2.0
+
+
+def test_past_its_deadline_a_batch_takes_no_job(store: Store) -> None:
+    batch_id = store.submit_batch("demo", "demo", max_seconds=60.0)
+    age(store, batch_id, created_at=store.now() - 61)
+    store.batch_changes.cancel(batch_id, "deadline")
+    batch, ids = store.batches.get(batch_id), cancelled_ids(store, batch_id)
+    for put in (
+        lambda: store.batch_changes.check_in_time(batch_id),
+        lambda: store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3),
+        lambda: store.jobs.retry(ids[0], max_attempts=3),
+        lambda: add(store, batch, 1),
+    ):
+        with pytest.raises(Conflict, match="deadline"):
+            put()
+    assert counts(store, batch_id) == {"CANCELLED": 2}
+    assert store.batches.get(batch_id).stopped == "deadline"
+    age(store, batch_id, created_at=store.now())
+    store.jobs.retry(ids[0], max_attempts=3)
+    assert store.batches.get(batch_id).stopped is None  # so that it is cancelled at its deadline
+
+
+def test_resumed_jobs_of_two_priorities_each_go_to_the_end_of_their_own(store: Store) -> None:
+    batch_id = store.submit_batch("demo")
+    store.batch_changes.prioritise(batch_id, 3)
+    add(store, replace(store.batches.get(batch_id), priority=0), 1)
+    store.batch_changes.pause(batch_id)
+    for _ in range(2):
+        store.submit(client="alice")
+    store.batch_changes.resume(batch_id)
+    waiting = [(job.priority, job.batch_id is not None) for job in store.jobs.waiting()]
+    assert waiting == [(3, True), (0, False), (0, False), (0, True)]
+
+
+def test_past_its_deadline_nothing_is_added_to_a_batch_whose_jobs_had_ended(store: Store) -> None:
+    batch_id = store.submit_batch("demo", max_seconds=60.0)
+    order(store)
+    age(store, batch_id, created_at=store.now() - 61)
+    with pytest.raises(Conflict, match="deadline"):
+        add(store, store.batches.get(batch_id), 1)
+
+
+def test_of_batches_that_are_resumed_at_once_one_finds_room(store: Store) -> None:
+    paused = [store.submit_batch(*["demo"] * 20) for _ in range(4)]
+    for batch_id in paused:
+        store.batch_changes.pause(batch_id)
+    together, refused = threading.Barrier(4), []
+
+    def resume(batch_id: str) -> None:
+        together.wait(timeout=20)
+        try:
+            store.batch_changes.resume(batch_id, most_pending=30)
+        except QueueFull as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=resume, args=[batch_id]) for batch_id in paused]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert (len(refused), store.jobs.count_pending()) == (3, 20)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert
 
-from app.core.batches.batch import Batch
+from app.core.batches.batch import Batch, NewJob
 from app.core.job import JobStatus, Phase, Progress
 from app.core.prediction import PredictionStatus, Report
 from app.errors import ModelUnavailable
@@ -26,6 +26,7 @@ from app.store.media.owners import OwnerStore
 from app.store.media.retention import RetentionStore
 from app.store.media.selections import SelectionStore
 from app.store.ops.webhooks import SkippedReceivers, WebhookStore
+from app.store.queue.batch_changes import Submitter
 from app.store.queue.predictions import PredictionStore
 from app.store.queue.stats import StatsStore
 from app.store.queue.status_probe import StatusProbeStore
@@ -116,12 +117,17 @@ def _paused(store: Store) -> Store:
     return store
 
 
+def add_to_a_batch(store: Store) -> None:
+    new = [NewJob(0, a_request())]
+    store.batch_changes.add(the_batch(store), new, Submitter("alice", 3), most_jobs=99, most_pending=99)
+
+
 def retry_a_batch(store: Store) -> None:
     store.batch_changes.cancel(the_batch(store).id)
     ids = [
         each for portion in store.batch_changes.unsuccessful(the_batch(store).id, cancelled=True) for each in portion
     ]
-    assert len(store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3)) == 5
+    assert len(store.jobs.retry_many(dict.fromkeys(ids), max_attempts=3, most_pending=99)) == 5
 
 
 def claim_and_lose(store: Store) -> None:
@@ -181,7 +187,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     ),
     "abandoned predictions": (lambda store: ask_a_provider(store).abandoned("replicate"), {"ix_predictions_open"}),
     "counts by lane": (lambda store: store.jobs.counts_by_lane(), {"ix_jobs_line", "ix_jobs_leases"}),
-    "count pending": (lambda store: store.jobs.count_pending(), set()),
+    "count pending": (lambda store: store.jobs.count_pending(), {"ix_jobs_line"}),
     "running": (lambda store: store.jobs.running(), {"ix_jobs_leases"}),
     "newest": (lambda store: store.jobs.newest(list(JobStatus), limit=5), {"ix_jobs_ended", "ix_jobs_line"}),
     "newest, further": (
@@ -252,8 +258,16 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "places of a batch": (lambda store: store.batches.places(the_batch(store).id, offset=2), {"ix_jobs_batch"}),
     "last waiting of a batch": (lambda store: store.batches.last_waiting(the_batch(store).id), {"ix_jobs_batch"}),
     "submit a batch": (lambda store: store.submit_batch("warm", "cold"), {"ix_jobs_line", "ix_jobs_client_line"}),
-    "pause a batch": (lambda store: store.batch_changes.pause(the_batch(store).id), {"ix_jobs_batch"}),
-    "resume a batch": (lambda store: _paused(store).batch_changes.resume(the_batch(store).id), {"ix_jobs_batch"}),
+    "add to a batch": (add_to_a_batch, {"ix_jobs_line", "ix_jobs_client_line"}),
+    "pause a batch": (
+        lambda store: store.batch_changes.pause(the_batch(store).id, most_paused=99),
+        {"ix_jobs_batch", "ix_jobs_client_line"},
+    ),
+    "resume a batch": (
+        lambda store: _paused(store).batch_changes.resume(the_batch(store).id, most_pending=99),
+        {"ix_jobs_batch", "ix_jobs_line"},
+    ),
+    "asked before": (lambda store: ask_a_provider(store).asked_before(["old1", "old2"]), {"ix_predictions_job"}),
     "cancel a batch": (lambda store: store.batch_changes.cancel(the_batch(store).id), {"ix_jobs_batch"}),
     "retry a batch": (retry_a_batch, {"ix_jobs_batch"}),
     "batches that stand still": (lambda store: store.batch_progress.ages(), {"ix_batches_open"}),

@@ -5,8 +5,9 @@ precedence over `.env`. An empty value means "not set". Field descriptions are t
 `.env.example` and docs/CONFIGURATION.md with them.
 """
 
-from app.config.kinds import CODE, ROOT
+from app.config.kinds import ROOT
 from app.config.load import LoadedSettings, load_settings, read_settings
 from app.config.settings import Settings
+from app.process.places import CODE
 
 __all__ = ["CODE", "ROOT", "LoadedSettings", "Settings", "load_settings", "read_settings"]

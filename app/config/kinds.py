@@ -9,7 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue
 
-CODE = Path(__file__).resolve().parents[2]  # the folder of the packages, with the built-in models: of a wheel too
+from app.process.places import CODE
+
 # Where .env and relative paths are: the checkout, or of an installed package the working directory.
 ROOT = CODE if (CODE / "run.py").exists() else Path.cwd()
 

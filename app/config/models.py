@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from app.config.kinds import CODE, LIVE, ROOT, Folder, PathText
+from app.config.kinds import LIVE, ROOT, Folder, PathText
+from app.process.places import CODE
 
 _BUILTIN = ("builtin",)  # the first folder of the built-in models, in the checkout and in a wheel
 

@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from app.config import CODE
 from app.core.acceleration import Attention, Compile, StepCache
 from app.core.builtin_models import BUILTIN_FOLDER
 from app.core.catalog import ModelSpec
@@ -25,6 +24,7 @@ from app.core.prediction import Prediction, Report
 from app.core.request import GenerationRequest
 from app.core.safety import SafetyPolicy, SafetyResult
 from app.errors import Cancelled, CyberImageError, UnknownModel
+from app.process.places import CODE
 
 Pixels = npt.NDArray[np.uint8]
 Inputs = Mapping[str, Pixels]  # by slot; (height, width, 3) RGB, to upscale also RGBA; a mask (height, width)

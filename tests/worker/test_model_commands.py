@@ -90,7 +90,7 @@ def test_a_parked_model_is_restored_and_unloaded(harness: Harness, engine: FakeE
     requests.load("other", PATIENCE)
     wait_until(lambda: resident(harness) == [{"fake", "other"}], "not both are listed")
     assert {state.spec.id for state in stats.models(harness.context) if state.loaded} == {"other"}
-    gauges = {metric.name: metric for metric in metrics._workers(harness.context.workers.live())}
+    gauges = {metric.name: metric for metric in metrics._workers(harness.context.workers.live(), {})}
     held = [[sample.labels for sample in gauges[f"cyberimage_models_{name}"].samples] for name in ("loaded", "parked")]
     assert held == [[{"model": "other"}], [{"model": "fake"}]]
     assert requests.load("fake", PATIENCE).status == "loaded"

@@ -129,7 +129,7 @@ def test_one_for_another_model_is_an_error_of_the_facade(client, context):
 
 def test_clients_look_around(client):
     assert client.get("/controlnet/version").json == {"version": 3}
-    assert client.get("/controlnet/model_list").json == {"model_list": ["edges", "ip", "xl"]}
+    assert client.get("/controlnet/model_list").json == {"model_list": ["drawings-edges", "edges", "ip", "xl"]}
     assert client.get("/controlnet/module_list").json == {"module_list": ["none", "canny", "lineart", "tile"]}
     body = {"controlnet_module": "canny", "controlnet_images": [png(), "data:image/png;base64," + png()]}
     answer = client.post("/controlnet/detect", json=body)

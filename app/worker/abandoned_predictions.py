@@ -16,6 +16,7 @@ from app.services.context import AppContext
 
 SWEEP_SECONDS = 10.0
 GIVE_UP_SECONDS = 3600.0  # on predictions that the provider does not know
+LATE_SECONDS = 180.0  # in which one may still turn up whose creation was never answered: a hanging call may succeed
 
 
 class AbandonedPredictions(threading.Thread):
@@ -47,6 +48,8 @@ class AbandonedPredictions(threading.Thread):
                 if prediction.age < GIVE_UP_SECONDS:  # it may be there, and even have a result for a retry
                     continue
                 report = None
+            if report is None and prediction.provider_id is None and prediction.age < LATE_SECONDS:
+                continue
             if report is None:
                 self._predictions.lost(prediction)
             else:

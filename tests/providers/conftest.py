@@ -58,6 +58,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.engines.remote.FETCH_PAUSE", Backoff(first=0.02, longest=0.1))
     monkeypatch.setattr("app.engines.remote.LATER", Backoff(first=0.05, longest=0.1))
     monkeypatch.setattr("app.worker.abandoned_predictions.SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr("app.worker.abandoned_predictions.LATE_SECONDS", 1.0)
     monkeypatch.setattr("app.worker.finalizer.BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr("app.store.queue.lease_expiry.BACKOFF_SECONDS", 0.05)
 

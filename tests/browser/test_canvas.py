@@ -12,6 +12,7 @@ from tests.browser.gallery_pages import a_word, made, open_gallery, pictures, re
 from tests.browser.harness import Harness
 from tests.browser.test_lightbox import Fingers
 from tests.browser.test_quality import PHONE, violations
+from tests.waiting import wait_until
 
 # How much of the mask is painted, of 1; how much of it at a place, of 255.
 SHARE = """canvas => {
@@ -315,8 +316,8 @@ def test_the_frame_is_dragged_typed_and_moved_by_keys(canvas: Page, studio: Harn
     assert body["inputs"][0]["extend"] == {"left": 0, "top": 8, "right": 64, "bottom": 0}
     assert "mask" not in body
     expect(canvas.locator(".compare")).to_be_visible()
-    size = canvas.locator(".compare-after").evaluate("image => [image.naturalWidth, image.naturalHeight]")
-    assert size == [320, 264]
+    natural = "image => [image.naturalWidth, image.naturalHeight]"
+    wait_until(lambda: canvas.locator(".compare-after").evaluate(natural) == [320, 264], "it has another size")
 
 
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desktop", "phone"])

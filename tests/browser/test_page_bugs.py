@@ -236,6 +236,7 @@ def test_back_returns_to_the_place_in_the_gallery(new_page: Callable[..., Page],
     expect(pictures(page).first).to_be_visible()
     page.evaluate("scrollTo(0, 1800)")
     wait_until(lambda: page.evaluate("scrollY") == 1800, "it did not scroll")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # until it is told
     page.locator(".tabs a", has_text="Queue").click()
     expect(page.locator("#queue-title")).to_be_visible()
     assert page.evaluate("scrollY") == 0
@@ -255,7 +256,7 @@ def test_a_reload_in_the_lightbox_shows_the_picture_again_and_back_works(page: P
     page.keyboard.press("Escape")
     expect(page.locator("dialog.lightbox")).to_be_hidden()
     expect(pictures(page)).to_have_count(2)
-    assert "picture=" not in page.url
+    wait_until(lambda: "picture=" not in page.url, "the address still names the picture")
     page.go_back()  # to where the gallery was opened from: no entry is dead
     expect(page.locator("main > [data-view=create]")).to_be_visible()
 

@@ -33,7 +33,7 @@ def test_lists(api) -> None:
     assert "Latent (nearest)" in [one["name"] for one in api.get_latent_upscale_modes()]
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
-    assert (api.controlnet_version(), api.controlnet_model_list()) == (3, [])
+    assert (api.controlnet_version(), api.controlnet_model_list()) == (3, ["drawings-edges"])
     assert {"none", "canny", "tile"} <= set(api.controlnet_module_list())
     assert api.get_memory()["ram"]["total"] > 0
     assert api.get_cmd_flags()["api"] is True

@@ -17,7 +17,7 @@ let chosen = null; // { id, cells: place → cell, done: first places of pages t
 /** `root` is filled; `show` is called with the id in the address, or an empty string. */
 export async function build(root) {
   await style("batches");
-  parts.list = el("ul", { class: "rows", role: "list" });
+  parts.list = el("ul", { class: "rows" });
   parts.grid = el("div", { class: "batch-grid", hidden: true });
   root.append(el("header", { class: "section-head" }, el("h2", {}, "Batches")), parts.list, parts.grid);
   parts.root = root;
@@ -115,7 +115,7 @@ function asTable(batch, body, across, total) {
 
 function asList(batch, body, total) {
   const labels = body.axes[0]?.values ?? [];
-  return el("ul", { class: "batch-cells", role: "list" }, Array.from({ length: total }, (_, place) => el("li", {}, el("span", {}, labels[place] ?? String(place + 1)), cell(batch, place))));
+  return el("ul", { class: "batch-cells" }, Array.from({ length: total }, (_, place) => el("li", {}, el("span", {}, labels[place] ?? String(place + 1)), cell(batch, place))));
 }
 
 function rowLabel(axes, place) {

@@ -45,7 +45,7 @@ def test_hearts_by_key_and_by_mouse_are_the_same_everywhere(page: Page, studio: 
     page.keyboard.press("Escape")
     page.locator(".gallery-head label", has_text="Favourites").click()
     expect(pictures(page)).to_have_count(1)
-    assert "show=favorites" in page.url
+    expect(page).to_have_url(re.compile("show=favorites"))
 
 
 def test_the_filter_is_in_the_address(page: Page, studio: Harness):

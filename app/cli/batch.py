@@ -89,8 +89,7 @@ class _Run:
             if not re.fullmatch("[0-9a-f]{32}", str(made.get("batch_id"))):
                 raise click.ClickException("The server's answer names no batch. Is it a CyberImage server?")
             for each in made["skipped"]:
-                told = f"Left out: {each['field']} {each['message']}"
-                click.echo("".join(sign if sign.isprintable() else " " for sign in told), err=True)
+                click.echo(_printable(f"Left out: {each['field']} {each['message']}"), err=True)
             self._folder.submitted(made["batch_id"])
         elif retry_failed:
             self._retry_failed()
@@ -104,8 +103,11 @@ class _Run:
             path = f"/api/batches/{self._folder.batch_id}/retry-failed"
             self._patiently(lambda: self._client.request("POST", path, json={}))
         except cyberimage.Refused as error:
-            if error.status != 409:  # none has failed
+            if error.status != 409:
                 raise
+            click.echo(
+                _printable(str(error)), err=True
+            )  # none has failed, or the deadline has passed; what is there is downloaded
 
     def follow(self) -> int:
         """Download until the batch has ended. Returns the exit status."""
@@ -180,6 +182,11 @@ class _Run:
                     raise
                 time.sleep(max(pause, wanted))
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _printable(text: str) -> str:
+    """`text` of a server, without signs that a terminal would obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _line(status: dict[str, Any], files: int | None = None) -> str:

@@ -91,11 +91,10 @@ def prepare_batch(
     *,
     client_id: str,
     request_id: str | None = None,
-    drawn_seed: int | None = None,
 ) -> PreparedBatch:
     """The jobs of `asked`, checked. Raises InvalidRequest with all that is wrong; with `skip_invalid` only if no line
     is right."""
-    drawn_seed = draw_seed() if drawn_seed is None else drawn_seed
+    drawn_seed = draw_seed()
     preparer = JobPreparer(context, client_id=client_id, request_id=request_id, drawn_seed=drawn_seed)
     if asked.lines is not None:
         return _from_lines(context, asked, options, preparer)

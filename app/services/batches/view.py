@@ -11,8 +11,6 @@ from app.core.times import iso
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator
 
-_READ_AT_ONCE = 200
-
 
 @dataclass(frozen=True)
 class BatchView:

@@ -1,4 +1,4 @@
-"""Batches: enqueue, pause, resume, cancel, retry. Each is one transaction, but for retrying, which goes job by job.
+"""Batches: enqueue, add, pause, resume, prioritise, cancel, each in one transaction. Jobs are retried in `jobs.py`.
 
 A batch of ten thousand jobs is accepted in one transaction, all or nothing. What it writes is prepared before, so that
 others wait for the inserts alone.
@@ -41,7 +41,6 @@ class Submitter:
     max_attempts: int
     idempotency: IdempotencyKey | None = None
     traceparent: str | None = None
-    most_spend: Charge | None = None  # the limits of a client's day
 
 
 class BatchChangeStore:

@@ -12,6 +12,7 @@ from app.api.http.application import Application
 from app.api.http.problems import refuse
 from app.api.http.request_body import ApiRequest
 from app.api.native import (
+    batch_events,
     batch_results,
     batches,
     cleanup,
@@ -100,6 +101,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     work = (
         generate,
         batches,
+        batch_events,
         batch_results,
         jobs,
         job_inputs,

@@ -146,6 +146,8 @@ class JobBody(ResponseBody):
         " used, `image_id` when it came from the gallery."
     )
     priority: int
+    batch_id: str | None = Field(description="The batch that made it; null for a single job.")
+    batch_place: int | None = Field(description="Its place in that batch.")
     remote: RemoteBody | None = Field(description="What was asked of a provider; null for a model here.")
     lane: Lane = Field(description="local: a model in memory here; remote: a provider's. Each has its own queue.")
     created_at: Time

@@ -17,7 +17,7 @@ from app.api.routing import Access
 from app.api.schemas.a1111 import Nothing, TaskProgress, WebuiProgress
 from app.api.security.client_identity import client_id
 from app.api.server.context import app_context
-from app.api.server.event_streams import may_have_preview
+from app.api.server.followed import may_have_preview
 from app.core.job import Job, JobStatus, JobView
 from app.errors import Conflict, Gone, NotFound
 from app.services.context import AppContext

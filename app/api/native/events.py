@@ -81,10 +81,18 @@ class JobEventEncoder:
             yield _preview_event(preview)
 
     def error_event(self, error: CyberImageError) -> bytes:
-        return f"event: problem\ndata: {json.dumps({'code': error.code, 'message': error.detail})}\n\n".encode()
+        return problem_event(error)
 
     def keepalive(self) -> bytes:
-        return b": still here\n"  # no blank line: some clients report an event without data
+        return keepalive()
+
+
+def problem_event(error: CyberImageError) -> bytes:
+    return f"event: problem\ndata: {json.dumps({'code': error.code, 'message': error.detail})}\n\n".encode()
+
+
+def keepalive() -> bytes:
+    return b": still here\n"  # no blank line: some clients report an event without data
 
 
 def _event(view: JobView, *, whole: bool) -> bytes:

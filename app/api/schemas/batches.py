@@ -107,6 +107,7 @@ class BatchSummary(ResponseBody):
     spent: float = Field(description="Of what its remote models cost, by the configured prices.")
     warnings: list[str]
     url: Path
+    events_url: Path
 
     @classmethod
     def of(cls, batch: Batch, **more: Any) -> Self:
@@ -120,6 +121,7 @@ class BatchSummary(ResponseBody):
             ended_at=iso_or_none(batch.ended_at),
             warnings=list(batch.warnings),
             url=url(f"/api/batches/{batch.id}"),
+            events_url=url(f"/api/batches/{batch.id}/events"),
             **more,
         )
 
@@ -147,6 +149,14 @@ class PlaceBody(ResponseBody):
             error = ErrorBody.read(code=place.error_code, message=place.error_message or "")
         images = [ImageRef.of(output) for output in place.images]
         return cls.read(place, place.request, at=coordinates(place.place, axes), images=images, error=error)
+
+
+class BatchProgress(BatchSummary):
+    eta_seconds: float | None = Field(description="Until the last job ends; null while unknown, and when paused.")
+
+    @classmethod
+    def of_view(cls, view: BatchView) -> Self:
+        return cls.of(view.batch, eta_seconds=view.eta_seconds)
 
 
 class BatchBody(BatchSummary):

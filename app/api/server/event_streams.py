@@ -1,9 +1,10 @@
 """Serves all open event streams, and calls that wait for their job, from one thread, with a selector.
 
 A request thread writes the head of the response and hands the socket over; from then on the connection costs a file
-descriptor and a few hundred bytes. The hub is notified of changed jobs, reads a job once however many clients follow
-it, and never waits for a client: a slow one gets the newest state once it has read the last, and one that reads nothing
-is disconnected. The hub handles sockets and jobs; the encoding is its listeners' (app/api/native/events.py).
+descriptor and a few hundred bytes. The hub is notified of changes, reads a job or batch once however many clients
+follow it, and never waits for a client: a slow one gets the newest state once it has read the last, and one that reads
+nothing is disconnected. The hub handles sockets; what is followed is read in followed.py, and the encoding is its
+listeners' (app/api/native/events.py).
 
 A listener may have a last message that takes time to make: the picture itself. It is made elsewhere (last_messages.py)
 once the job has ended, the listener's time is over or the server stops.
@@ -19,31 +20,22 @@ import threading
 import time
 from collections import defaultdict, deque
 
+from app.api.server.followed import State, followed_kinds
 from app.api.server.last_messages import LastMessages
 from app.api.server.stream_listener import StreamListener
-from app.core.job import JobStatus, JobView
 from app.errors import CyberImageError, DatabaseUnavailable, Unavailable
 from app.process.threads import BackgroundThread
 from app.services.context import AppContext
-from app.services.jobs.eta import EtaEstimator
 from app.services.jobs.notifications import JobNotifier
-from app.services.jobs.status import view
-from app.store.queue.previews import Preview
 
 POLL_SECONDS = 1.0  # how soon a change is noticed whose notification was lost
 HEARTBEAT_SECONDS = 15.0  # proxies cut streams that are silent for longer
 STALLED_SECONDS = 60.0  # after which a client that reads nothing is disconnected
-ESTIMATOR_SECONDS = 1.0  # an estimator is reused for so long
 STOP_SECONDS = 4.0  # for all clients together to read their last messages while the server stops
 CLOSED_SEND_SECONDS = 1.0  # for one that comes after that
 PIECE_BYTES = 65_536  # of a long last message
 
 log = logging.getLogger("cyberimage.api")
-
-
-def may_have_preview(state: JobView) -> bool:
-    """Whether there may be a preview."""
-    return state.job.status is JobStatus.PROCESSING and state.job.progress.step > 0
 
 
 class EventStreamHub:
@@ -52,7 +44,7 @@ class EventStreamHub:
     def __init__(
         self, context: AppContext, notifier: JobNotifier, draining: threading.Event, max_listeners: int
     ) -> None:
-        self._context = context
+        self._kinds = followed_kinds(context)
         self._notifier = notifier
         self._draining = draining
         self._max_listeners = max_listeners
@@ -60,23 +52,21 @@ class EventStreamHub:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._new_listeners: deque[StreamListener] = deque()
-        self._changed_jobs: deque[str] = deque()
+        self._changed: deque[str] = deque()  # ids of jobs and batches, which are never the same
         self._listeners: dict[str, set[StreamListener]] = defaultdict(set)
-        self._revisions: dict[str, int] = {}
-        self._previews: dict[str, Preview] = {}
+        self._revisions: dict[str, object] = {}
         self._closed = False
         self._selector = selectors.DefaultSelector()
         self._wakeup_sender, self._wakeup_receiver = socket.socketpair()
-        self._estimator: tuple[float, EtaEstimator] | None = None
         self._last_messages: LastMessages[StreamListener] = LastMessages(self.interrupt_select)
 
     @property
     def open_streams(self) -> int:
         return self._reserved
 
-    def is_followed(self, job_id: str) -> bool:
-        """Whether a connection waits for this job."""
-        return bool(self._listeners.get(job_id))
+    def is_followed(self, an_id: str) -> bool:
+        """Whether a connection waits for this job or batch."""
+        return bool(self._listeners.get(an_id))
 
     def reserve(self) -> None:
         """Reserve a place for a stream, to be released. Raises Unavailable when all are in use."""
@@ -126,28 +116,28 @@ class EventStreamHub:
                 self._wakeup_sender.setblocking(False)
                 self._wakeup_receiver.setblocking(False)
                 self._selector.register(self._wakeup_receiver, selectors.EVENT_READ)
-                self._notifier.on_change(self._on_job_change)
+                self._notifier.on_change(self._on_change)
                 self._thread = BackgroundThread("event-streams", self._serve)
                 self._thread.start()
 
-    def _on_job_change(self, job_id: str) -> None:
-        if job_id in self._listeners:
-            self._changed_jobs.append(job_id)
+    def _on_change(self, an_id: str) -> None:
+        if an_id in self._listeners:
+            self._changed.append(an_id)
             self.interrupt_select()
 
     def _serve(self) -> None:
         next_poll = time.monotonic() + POLL_SECONDS
         while not self._draining.is_set():
-            jobs = self._poll_sockets(max(0.0, next_poll - time.monotonic()))
-            jobs |= self._register_new()
-            while self._changed_jobs:
-                jobs.add(self._changed_jobs.popleft())
+            changed = self._poll_sockets(max(0.0, next_poll - time.monotonic()))
+            changed |= self._register_new()
+            while self._changed:
+                changed.add(self._changed.popleft())
             if time.monotonic() >= next_poll:
                 next_poll = time.monotonic() + POLL_SECONDS
-                jobs |= self._changed_without_notice()
+                changed |= self._changed_without_notice()
                 self._check_listeners()
-            for job_id in jobs:
-                self._publish(job_id)
+            for an_id in changed:
+                self._publish(an_id)
             self._send_last_messages()
         with self._lock:
             self._closed = True
@@ -172,8 +162,8 @@ class EventStreamHub:
         return [listener for group in self._listeners.values() for listener in group]
 
     def _poll_sockets(self, timeout: float) -> set[str]:
-        """Wait for sockets and notifications. Returns the jobs of writable clients that have missed changes."""
-        jobs = set()
+        """Wait for sockets and notifications. Returns what writable clients follow that have missed changes."""
+        behind = set()
         for key, events in self._selector.select(timeout):
             if key.fileobj is self._wakeup_receiver:
                 self._wakeup_receiver.recv(4096)
@@ -186,8 +176,8 @@ class EventStreamHub:
                 self._send(listener)
                 if listener.has_missed_changes and not listener.unsent:
                     listener.has_missed_changes = False
-                    jobs.add(listener.job_id)
-        return jobs
+                    behind.add(listener.followed_id)
+        return behind
 
     def _is_disconnected(self, listener: StreamListener) -> bool:
         assert listener.sock is not None
@@ -199,38 +189,40 @@ class EventStreamHub:
             return True
 
     def _register_new(self) -> set[str]:
-        jobs = set()
+        new = set()
         while self._new_listeners:
             listener = self._new_listeners.popleft()
-            self._listeners[listener.job_id].add(listener)
+            self._listeners[listener.followed_id].add(listener)
             self._selector.register(listener.sock, selectors.EVENT_READ, listener)  # type: ignore[arg-type]
-            jobs.add(listener.job_id)
-        return jobs
+            new.add(listener.followed_id)
+        return new
 
     def _changed_without_notice(self) -> set[str]:
-        """The jobs that changed without a notification, or were removed."""
+        """The ids of what changed without a notification, or was removed."""
+        now: dict[str, object] = {}
         try:
-            now = self._context.jobs.revisions(list(self._listeners))
+            for kind, followed in self._kinds.items():
+                if ids := [an_id for an_id, group in self._listeners.items() if next(iter(group)).kind == kind]:
+                    now.update(followed.revisions(ids))
         except DatabaseUnavailable:  # logged where it happened; the next poll tries again
             return set()
-        return {job_id for job_id in self._listeners if now.get(job_id) != self._revisions.get(job_id)}
+        return {an_id for an_id in self._listeners if now.get(an_id) != self._revisions.get(an_id)}
 
-    def _publish(self, job_id: str) -> None:
-        listeners = self._listeners.get(job_id)
+    def _publish(self, an_id: str) -> None:
+        listeners = self._listeners.get(an_id)
         if not listeners:
             return
         try:
-            state = view(self._context, job_id, self._current_estimator())
-            preview = self._preview(job_id) if may_have_preview(state) else None
+            state = self._kinds[next(iter(listeners)).kind].read(an_id)
         except DatabaseUnavailable:
             return
         except CyberImageError as error:  # removed meanwhile; the status line is sent already
             for listener in list(listeners):
                 self._close_with_error(listener, error)
             return
-        self._revisions[job_id] = state.job.revision
+        self._revisions[an_id] = state.revision
         for listener in list(listeners):
-            self._send_state(listener, state, preview)
+            self._send_state(listener, state)
 
     def _close_with_error(self, listener: StreamListener, error: CyberImageError) -> None:
         if listener.last_message is not None:
@@ -240,22 +232,13 @@ class EventStreamHub:
         listener.finish()
         self._send(listener)
 
-    def _preview(self, job_id: str) -> Preview | None:
-        known = self._previews.get(job_id)
-        newer = self._context.previews.get(
-            job_id, newer_than=(known.attempt, known.step) if known is not None else (0, 0)
-        )
-        if newer is not None:
-            self._previews[job_id] = newer
-        return newer or known
-
-    def _send_state(self, listener: StreamListener, state: JobView, preview: Preview | None) -> None:
+    def _send_state(self, listener: StreamListener, state: State) -> None:
         if listener.unsent or listener.closing or listener.is_ending:
             listener.has_missed_changes = bool(listener.unsent)
             return
-        for data in listener.encoder.encode(state, preview):
+        for data in listener.encoder.encode(state.view, state.preview):
             listener.enqueue(data)
-        if state.job.status.terminal:
+        if state.is_last:
             self._end(listener)
         self._send(listener)
 
@@ -300,11 +283,6 @@ class EventStreamHub:
         held, listener.held_bytes = listener.held_bytes, 0
         self._last_messages.release(listener.client, held)
 
-    def _current_estimator(self) -> EtaEstimator:
-        if self._estimator is None or time.monotonic() - self._estimator[0] > ESTIMATOR_SECONDS:
-            self._estimator = (time.monotonic(), EtaEstimator(self._context))
-        return self._estimator[1]
-
     def _check_listeners(self) -> None:
         now = time.monotonic()
         self._last_messages.expire()
@@ -342,7 +320,7 @@ class EventStreamHub:
             return
         if listener.closing and not listener.unsent:
             self._drop(listener)
-        elif listener in self._listeners.get(listener.job_id, ()):
+        elif listener in self._listeners.get(listener.followed_id, ()):
             writing = selectors.EVENT_WRITE if listener.unsent else 0
             self._selector.modify(listener.sock, selectors.EVENT_READ | writing, listener)
 
@@ -351,14 +329,14 @@ class EventStreamHub:
         sock, listener.sock = listener.sock, None
         if sock is None:
             return
-        group = self._listeners.get(listener.job_id, set())
+        group = self._listeners.get(listener.followed_id, set())
         if listener in group:
             self._selector.unregister(sock)
             group.discard(listener)
         if not group:
-            self._listeners.pop(listener.job_id, None)
-            self._revisions.pop(listener.job_id, None)
-            self._previews.pop(listener.job_id, None)
+            self._listeners.pop(listener.followed_id, None)
+            self._revisions.pop(listener.followed_id, None)
+            self._kinds[listener.kind].forget(listener.followed_id)
         sock.close()
         self._release_message(listener)
         self.release()

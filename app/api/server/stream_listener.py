@@ -7,10 +7,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
+from app.api.server.followed import Kind
 from app.api.server.last_messages import LastMessage
-from app.core.job import JobView
 from app.errors import CyberImageError
 from app.store.queue.previews import Preview
 
@@ -18,36 +18,39 @@ from app.store.queue.previews import Preview
 class EventEncoder(Protocol):
     """Encodes the events of one listener; remembers what it has encoded."""
 
-    def encode(self, state: JobView, preview: Preview | None) -> Iterable[bytes]:
-        """The events for what is new in `state`."""
+    def encode(self, state: Any, preview: Preview | None) -> Iterable[bytes]:
+        """The events for what is new in `state`, a JobView or BatchView."""
 
     def error_event(self, error: CyberImageError) -> bytes:
-        """The last event, when the job cannot be followed any more."""
+        """The last event, when the job or batch cannot be followed any more."""
 
     def keepalive(self) -> bytes:
         """A comment that keeps the connection alive."""
 
 
 class StreamListener:
-    """One open stream. `chunked`: each message is sent as a chunk of HTTP/1.1. `revocation_check` is called every
-    HEARTBEAT_SECONDS; it returns an error once the client has lost access, and waits for nothing but the database.
+    """One open stream, of the job or batch `followed_id`. `chunked`: each message is sent as a chunk of HTTP/1.1.
+    `revocation_check` is called every HEARTBEAT_SECONDS; it returns an error once the client has lost access, and waits
+    for nothing but the database.
 
-    `last_message` is sent when the job has ended, after `seconds`, or when the server stops, and ends the stream;
+    `last_message` is sent when that has ended, after `seconds`, or when the server stops, and ends the stream;
     without one it just ends. It is made when it is the turn of `client`. `on_disconnect` is called, in another thread,
     if the client leaves before that."""
 
     def __init__(
         self,
-        job_id: str,
+        followed_id: str,
         encoder: EventEncoder,
         revocation_check: Callable[[], CyberImageError | None] = lambda: None,
         *,
+        kind: Kind = "job",
         client: str = "",
         last_message: LastMessage | None = None,
         seconds: float = math.inf,
         on_disconnect: Callable[[], None] | None = None,
     ) -> None:
-        self.job_id = job_id
+        self.followed_id = followed_id
+        self.kind = kind
         self.encoder = encoder
         self.revocation_check = revocation_check
         self.client = client

@@ -94,6 +94,12 @@ class Batch:
         return BatchStatus.RUNNING if self.paused_at is None else BatchStatus.PAUSED
 
     @property
+    def revision(self) -> str:
+        """Differs between any two states that clients are told."""
+        counts = [f"{self.counts[status]}" for status in JobStatus]
+        return "-".join([self.status.value, *counts, f"{self.jobs}", f"{self.priority}", self.stopped or "on"])
+
+    @property
     def percent(self) -> int:
         """100 only when every job has ended."""
         return 100 * self.ended // self.jobs if self.jobs else 100

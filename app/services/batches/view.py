@@ -21,18 +21,20 @@ class BatchView:
     places: Sequence[Place] = ()
 
 
-def view(context: AppContext, batch_id: str, *, offset: int = 0, limit: int = 0) -> BatchView:
-    """Raises BatchNotFound or Gone."""
+def view(
+    context: AppContext, batch_id: str, *, offset: int = 0, limit: int = 0, estimator: EtaEstimator | None = None
+) -> BatchView:
+    """`estimator` may be passed in by callers that poll often. Raises BatchNotFound or Gone."""
     batch = context.batches.get(batch_id)
     places = context.batches.places(batch_id, offset=offset, limit=limit) if limit else ()
-    return BatchView(batch, eta_of(context, batch), places)
+    return BatchView(batch, eta_of(context, batch, estimator), places)
 
 
-def eta_of(context: AppContext, batch: Batch) -> float | None:
+def eta_of(context: AppContext, batch: Batch, estimator: EtaEstimator | None = None) -> float | None:
     """Seconds until the last job ends, as far back as it waits; None while unknown, and for a paused batch."""
     if batch.status is not BatchStatus.RUNNING:
         return None
-    job, estimator = context.batches.last_waiting(batch.id), EtaEstimator(context)
+    job, estimator = context.batches.last_waiting(batch.id), estimator or EtaEstimator(context)
     if job is not None:
         return estimator.eta(job, context.jobs.position(job))
     running = [estimator.eta(each, None) for each in estimator.running if each.batch_id == batch.id]

@@ -44,6 +44,15 @@ class BatchStore:
         with self._database.read() as connection:
             return with_counts(connection, connection.execute(select(*_LISTED).where(NOT_ENDED)).all())
 
+    def some(self, ids: Sequence[str]) -> list[Batch]:
+        """Those of `ids` that there are; as `page` has them."""
+        found: list[Batch] = []
+        with self._database.read() as connection:
+            for start in range(0, len(ids), _FEW):
+                query = select(*_LISTED).where(batches.c.id.in_(ids[start : start + _FEW]))
+                found += with_counts(connection, connection.execute(query).all())
+        return found
+
     def places(self, batch_id: str, *, offset: int = 0, limit: int = 100) -> list[Place]:
         """The jobs at `limit` places from `offset` on, with their pictures, in the order of the places."""
         wanted = jobs.c.batch_place >= offset, jobs.c.batch_place < offset + limit

@@ -239,6 +239,8 @@ def ask_for_batches(call) -> None:
             body = {"priority": 1} if verb == "priority" else {"cancelled": True} if verb == "retry-failed" else None
             call("POST", f"/api/batches/{{batch_id}}/{verb}", url=url, json=body)
         call("POST", "/api/batches/{batch_id}/retry-failed", url=f"/api/batches/{which}/retry-failed", json={})
+        call("POST", "/api/batches/{batch_id}/cancel", url=f"/api/batches/{which}/cancel")  # so that streams end
+        call("GET", "/api/batches/{batch_id}/events", url=f"/api/batches/{which}/events")
 
 
 def test_every_answer_is_as_described(app, answers):

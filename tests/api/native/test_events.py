@@ -8,7 +8,7 @@ import json
 import pytest
 from sqlalchemy import text
 
-from app.api.server import event_streams
+from app.api.server import event_streams, followed
 from app.services.jobs.status import view
 from app.store.queue.previews import Preview
 from tests.waiting import wait_until
@@ -133,7 +133,7 @@ def test_too_many_streams_are_refused(app, submit, listen, problem):
 
 def test_many_listeners_hear_the_same_and_the_job_is_read_once(submit, worker, listen, monkeypatch):
     reads = []
-    monkeypatch.setattr(event_streams, "view", lambda *args: reads.append(args[1]) or view(*args))
+    monkeypatch.setattr(followed, "job_view", lambda *args: reads.append(args[1]) or view(*args))
     job_id = submit()
     streams = [iter_after_retry(listen(job_id)) for _ in range(20)]
     first = [next(stream) for stream in streams]

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import CODE, ROOT, Settings
 from app.core.backoff import Backoff
+from app.core.catalog_lines import has_engine_servers
 from app.core.deaths import Death
 from app.core.device_plan import DevicePlan
 from app.process import parent_watch
@@ -201,14 +202,14 @@ def _is_hopeless(child: Child, status: int) -> bool:
 
 
 def children_of(settings: Settings, plan: DevicePlan) -> list[Child]:
-    """The API and the workers of the device plan. The worker of remote models runs besides them, wherever a provider is
-    set up."""
+    """The API and the workers of the device plan. The worker of remote models runs besides them, wherever a provider or
+    an engine server is set up."""
     script = CODE / "worker.py"  # not in an installed package
     worker = (sys.executable, *((str(script),) if script.exists() else ("-m", "app.cli", "worker")))
     children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True, serves=True)]
     for number, each in enumerate(plan.workers, start=1):
         kind = {} if each.label == "cpu" else {DEVICE_KIND: each.label}
         children.append(Child(f"worker {number}", [*worker], {**each.environment, **kind}, runs_jobs=True))
-    if settings.has_provider and settings.remote_concurrency:
+    if settings.remote_concurrency and (settings.has_provider or has_engine_servers(settings.model_lines)):
         children.append(Child("remote worker", [*worker, "--lane", "remote"], runs_jobs=True))
     return children

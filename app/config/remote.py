@@ -20,6 +20,10 @@ class Remote(BaseModel):
     openai_base_url: str = Field(
         "", description="OpenAI-compatible server for models with the source openai, including /v1; empty = none."
     )
+    engine_server_key: SecretStr = Field(
+        SecretStr(""),
+        description="API key for the servers of models with the source engine, if required. Never logged.",
+    )
     public_url: str = Field(
         "",
         description="Public URL of this server for browsers and providers, as https://example.org or"
@@ -107,7 +111,9 @@ class Remote(BaseModel):
         return url.removesuffix("/v1")
 
     def has_key_for(self, source: str) -> bool:
-        """True if the provider of the remote `source` is configured."""
+        """True if the provider of the remote `source` is configured. An engine server is, by its line."""
+        if source == "engine":
+            return True
         if source == "replicate":
             return bool(self.replicate_api_token.get_secret_value())
         return source == "openai" and bool(self.openai_base_url)

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.core.acceleration import ACCELERATION_NAMES, AccelerationOptions
 from app.core.auxiliaries import AuxiliaryOptions
 from app.core.builtin_models import BUILTIN_FOLDER, BUILTIN_IDS
+from app.core.engine_servers import TASKS as ENGINE_TASKS
+from app.core.engine_servers import EngineServer
 from app.core.inputs import MOST_INPUTS
 from app.core.memory_plan import Offload
 from app.core.model_names import ModelNames, NamedModel
@@ -23,7 +25,7 @@ from app.core.tasks import TXT2IMG, Task
 from app.errors import ConfigurationError, UnknownModel
 
 LocalSource = Literal["huggingface", "local"]
-RemoteSource = Literal["replicate", "openai"]
+RemoteSource = Literal["replicate", "openai", "engine"]
 Source = LocalSource | RemoteSource
 Media = Literal["image", "video"]
 Group = Literal["built-in", "image", "edit", "video", "provider"]
@@ -169,6 +171,7 @@ class ModelOptions(AccelerationOptions, AuxiliaryOptions, _Frozen):
     example_prompts: tuple[str, ...] = ()
     hint: str = ""
     price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    server: EngineServer | None = None
 
     @model_validator(mode="after")
     def _one_step_rule(self) -> ModelOptions:
@@ -227,9 +230,9 @@ class ModelOptions(AccelerationOptions, AuxiliaryOptions, _Frozen):
 
 
 class ModelSpec(_Frozen):
-    """One entry of the catalogue. `id` is the `model_id` of the API; `repo` is where the weights are, or the provider's
-    name of the model. Only a provider's model without a catalogue line has an id with a slash. `tuned` are the options
-    that a profile for the device `tuned_for` filled in (core/tuned_profiles.py)."""
+    """One entry of the catalogue. `id` is the `model_id` of the API; `repo` is where the weights are, or the name of
+    the model at its provider or engine server. Only a provider's model without a catalogue line has an id with a slash.
+    `tuned` are the options that a profile for the device `tuned_for` filled in (core/tuned_profiles.py)."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9._-]+)?$", max_length=100)]
     name: str
@@ -255,6 +258,10 @@ class ModelSpec(_Frozen):
         for name in ("vae", "preview_vae"):
             if getattr(self.options, name) is not None and self.lane == "remote":
                 raise ValueError(f"{name} is for models that run here, not at a provider")
+        if (self.options.server is None) == (self.source == "engine"):
+            raise ValueError("a line with the source engine, and no other, has the option server")
+        if self.source == "engine" and (self.media != "image" or not ENGINE_TASKS.issuperset(self.options.tasks or ())):
+            raise ValueError(f"an engine server makes images; its tasks may be {', '.join(sorted(ENGINE_TASKS))}")
         if self.options.gguf is not None and self.is_gguf:
             raise ValueError("the model is a .gguf file itself; remove the option gguf")
         if self.is_upscaler and self.options.file is not None and self.source != "huggingface":

@@ -29,6 +29,11 @@ def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:
     return Catalog([*built_in, *own.values()], default_id)
 
 
+def has_engine_servers(lines: Mapping[str, str]) -> bool:
+    """Whether a model is drawn by an engine server. Raises ConfigurationError."""
+    return any(spec.source == "engine" for spec in parse_models(lines))
+
+
 def parse_models(lines: Mapping[str, str]) -> list[ModelSpec]:
     """Every `MODEL_<KEY>` line, sorted by key. Raises ConfigurationError listing all bad lines at once."""
     specs: dict[str, ModelSpec] = {}

@@ -207,7 +207,7 @@ def spec_for(catalog: Catalog, request: GenerationRequest) -> ModelSpec:
     if request.task == UPSCALE:
         return catalog.upscaler(request.model_id)
     call = request.remote
-    if call is None:
+    if call is None or call.source == "engine":  # whose line says where its server is
         return catalog.get(request.model_id)
     return remote_spec(catalog, call.source, call.model, call.media)
 

@@ -6,8 +6,6 @@ the header do not run it twice.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from typing import Any
 
@@ -24,12 +22,12 @@ from app.engines.remote import (
     OutputDownloads,
     Outputs,
     RemoteSettings,
+    images_in,
     ledger_of,
     remote_model_of,
     wait,
 )
 from app.errors import Cancelled, ProviderError
-from app.files.media import Unreadable
 from app.providers.calls import Busy, Refused, Unreachable, call
 
 SOURCE = "openai"
@@ -83,7 +81,8 @@ class OpenAIEngine(NoResidentModels):
         outputs = downloads.all(urls) if (urls := _urls(answer)) else Outputs()
         try:
             for one in answer:
-                _add_inline(one, outputs)
+                if one.get("b64_json"):
+                    outputs.add_base64(one["b64_json"], None)
             if not outputs.images and not outputs.videos:
                 raise ProviderError("The server answered without an image.")
         except ProviderError:
@@ -113,10 +112,7 @@ class OpenAIEngine(NoResidentModels):
         answer = call(
             self._client, "POST", "images/generations", provider="The server", json=dict(asked.input), headers=headers
         )
-        found = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(found, list):
-            raise ProviderError("The server's answer has no list of images.")
-        return [one for one in found if isinstance(one, dict)]
+        return images_in(answer)
 
 
 def _body(request: GenerationRequest, model: str) -> dict[str, Any]:
@@ -128,14 +124,6 @@ def _body(request: GenerationRequest, model: str) -> dict[str, Any]:
 
 def _urls(answer: list[dict[str, Any]]) -> list[str]:
     return [one["url"] for one in answer if one.get("url") and not one.get("b64_json")]
-
-
-def _add_inline(one: dict[str, Any], outputs: Outputs) -> None:
-    if one.get("b64_json"):
-        try:
-            outputs.add(base64.b64decode(one["b64_json"]), None)
-        except (binascii.Error, TypeError, Unreadable) as error:
-            raise ProviderError(f"The server sent an image that cannot be read: {error}") from None
 
 
 def _warnings(request: GenerationRequest) -> list[str]:

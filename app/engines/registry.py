@@ -8,6 +8,7 @@ from functools import cache
 
 from app.core.catalog import ModelSpec
 from app.engines.base import Engine, EngineFactory, EngineSettings
+from app.engines.engine_servers import EngineServers
 from app.engines.openai import OpenAIEngine
 from app.engines.remote import RemoteSettings
 from app.engines.replicate.engine import ReplicateEngine
@@ -42,7 +43,11 @@ def remote_factories(settings: RemoteSettings) -> Mapping[str, EngineFactory]:
     def openai_engine() -> Engine:
         return OpenAIEngine(settings)
 
-    found: dict[str, EngineFactory] = {}
+    @cache
+    def server_engine() -> Engine:
+        return EngineServers(settings)
+
+    found: dict[str, EngineFactory] = {"engine": server_engine}
     if settings.replicate_token:
         found["replicate"] = replicate_engine
     if settings.openai_base_url:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from app.core.backoff import Backoff
 from app.core.prediction import Prediction
@@ -36,6 +38,7 @@ class RemoteSettings:
     replicate_token: str = field(default="", repr=False)
     openai_base_url: str = ""
     openai_key: str = field(default="", repr=False)
+    engine_server_key: str = field(default="", repr=False)
     public_url: str = ""
 
 
@@ -73,6 +76,21 @@ class Outputs:
             return
         facts = read_video(content)
         self.videos.append(GeneratedVideo(content, facts.poster, seed, facts.mime_type, facts.seconds, facts.fps))
+
+    def add_base64(self, text: object, seed: int | None) -> None:
+        """Decode and add an image of an answer in JSON. Raises ProviderError."""
+        try:
+            self.add(base64.b64decode(text, validate=True) if isinstance(text, str) else b"", seed)
+        except (binascii.Error, Unreadable) as error:
+            raise ProviderError(f"The server sent an image that cannot be read: {error}") from None
+
+
+def images_in(answer: Any) -> list[dict[str, Any]]:
+    """The images of an answer of OpenAI's images API. Raises ProviderError."""
+    found = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(found, list):
+        raise ProviderError("The server's answer has no list of images.")
+    return [one for one in found if isinstance(one, dict)]
 
 
 def ledger_of(control: Control) -> Ledger:

@@ -41,5 +41,6 @@ def remote_settings(context: AppContext) -> RemoteSettings:
         replicate_token=settings.replicate_api_token.get_secret_value(),
         openai_base_url=settings.openai_base_url,
         openai_key=settings.openai_api_key.get_secret_value(),
+        engine_server_key=settings.engine_server_key.get_secret_value(),
         public_url=settings.public_url,
     )

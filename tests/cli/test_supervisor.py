@@ -229,6 +229,11 @@ def test_it_starts_the_workers_of_the_device_plan() -> None:
     assert [each.name for each in children_of(settings(), DevicePlan())] == ["api"]
 
 
+def test_an_engine_server_alone_has_the_worker_of_the_remote_lane() -> None:
+    line = 'far;x/y;Far;engine;false;{"server": {"kind": "sglang", "url": "http://10.0.0.5:30000/v1"}}'
+    assert [each.name for each in children_of(settings(MODEL_FAR=line), DevicePlan())] == ["api", "remote worker"]
+
+
 def test_a_worker_is_told_the_kind_of_its_device() -> None:
     """A driver that is lost later must not make it a CPU worker."""
     plan = DevicePlan((WorkerPlan("cuda:0", label="rocm"), WorkerPlan()))

@@ -10,8 +10,9 @@ from app.services.context import AppContext
 
 def charge_for(context: AppContext, spec: ModelSpec, request: GenerationRequest) -> Charge | None:
     """The charge for a generation at a provider: the model's price per picture or video, REMOTE_PRICE if its catalogue
-    line has none. None for a local model."""
-    if spec.lane != "remote":
+    line has none. None for what runs here, or on an engine server, which is the operator's own, unless its line has a
+    price."""
+    if spec.lane != "remote" or (spec.source == "engine" and spec.options.price is None):
         return None
     settings = context.settings
     return Charge(

@@ -1,0 +1,34 @@
+"""Servers that draw one picture on several GPUs, as a catalogue line names them: SGLang-Diffusion, vLLM-Omni, or any
+other with OpenAI's images API."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.core.tasks import Task
+
+Kind = Literal["sglang", "vllm-omni", "openai"]
+TASKS: frozenset[Task] = frozenset({"txt2img", "edit"})  # what the images API has routes for
+
+
+class EngineServer(BaseModel):
+    """`url` is where its API begins, with its version: http://10.0.0.5:30000/v1. `kind` says what it knows besides
+    OpenAI's own members: `sglang` and `vllm-omni` take the seed, steps, guidance and the negative prompt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    url: str = Field(max_length=500)
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://, as http://10.0.0.5:30000/v1")
+        return url.rstrip("/")
+
+    @property
+    def knows_settings(self) -> bool:
+        return self.kind != "openai"

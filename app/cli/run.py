@@ -14,6 +14,8 @@ from app.cli.common import EXIT_CONFIGURATION, invoke
 from app.cli.devices import device_plan
 from app.cli.supervisor import Supervisor, children_of
 from app.config import LoadedSettings, Settings, read_settings
+from app.core.catalog_lines import engine_servers_in
+from app.core.engine_devices import with_engine_servers
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.process.os_limits import keep_files_private
@@ -61,12 +63,15 @@ def _start(read: LoadedSettings) -> int:
     settings = read.settings
     configure_logging(settings, "run")
     protect_files(settings)
-    plan = device_plan(settings)
+    servers = with_engine_servers(device_plan(settings), engine_servers_in(settings.model_lines))
+    plan = servers.workers
     if plan.error:
         print("The configuration is wrong:", plan.error, sep="\n  ", file=sys.stderr)
         return EXIT_CONFIGURATION
     supervisor = Supervisor(
-        children_of(settings, plan), grace=settings.shutdown_grace_seconds, drain=settings.drain_seconds
+        children_of(settings, plan, servers.environments),
+        grace=settings.shutdown_grace_seconds,
+        drain=settings.drain_seconds,
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: supervisor.stop())

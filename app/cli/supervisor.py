@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from app.cli.worker import DEVICE_KIND, EXIT_CONFIGURATION, EXIT_RECYCLE, WORKER_SUFFIX
 from app.config import CODE, ROOT, Settings
 from app.core.backoff import Backoff
-from app.core.catalog_lines import has_engine_servers
+from app.core.catalog_lines import engine_servers_in
 from app.core.deaths import Death
 from app.core.device_plan import DevicePlan
 from app.process import parent_watch
@@ -201,15 +201,20 @@ def _is_hopeless(child: Child, status: int) -> bool:
     return status == EXIT_CONFIGURATION or (child.essential and status > 0)
 
 
-def children_of(settings: Settings, plan: DevicePlan) -> list[Child]:
+def children_of(
+    settings: Settings, plan: DevicePlan, engine_servers: Mapping[str, Mapping[str, str]] | None = None
+) -> list[Child]:
     """The API and the workers of the device plan. The worker of remote models runs besides them, wherever a provider or
-    an engine server is set up."""
+    an engine server is set up. `engine_servers`: the environments of those that are started here, by model."""
     script = CODE / "worker.py"  # not in an installed package
     worker = (sys.executable, *((str(script),) if script.exists() else ("-m", "app.cli", "worker")))
     children = [Child("api", [sys.executable, "-m", "app.server.gunicorn_app"], essential=True, serves=True)]
     for number, each in enumerate(plan.workers, start=1):
         kind = {} if each.label == "cpu" else {DEVICE_KIND: each.label}
         children.append(Child(f"worker {number}", [*worker], {**each.environment, **kind}, runs_jobs=True))
-    if settings.remote_concurrency and (settings.has_provider or has_engine_servers(settings.model_lines)):
+    if settings.remote_concurrency and (settings.has_provider or engine_servers_in(settings.model_lines)):
         children.append(Child("remote worker", [*worker, "--lane", "remote"], runs_jobs=True))
+    for model_id, environment in (engine_servers or {}).items():
+        command = [sys.executable, "-m", "app.cli.engine_server", model_id]
+        children.append(Child(f"engine server of {model_id}", command, environment))
     return children

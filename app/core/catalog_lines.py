@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from app.core.builtin_models import BUILTIN_MODEL_LINES
 from app.core.catalog import Catalog, LocalSource, ModelOptions, ModelSpec, RemoteSource, Source
+from app.core.engine_servers import EngineServer
 from app.errors import ConfigurationError
 
 _SOURCES: tuple[Source, ...] = (*get_args(LocalSource), *get_args(RemoteSource))
@@ -29,9 +30,9 @@ def build_catalog(lines: Mapping[str, str], default_id: str) -> Catalog:
     return Catalog([*built_in, *own.values()], default_id)
 
 
-def has_engine_servers(lines: Mapping[str, str]) -> bool:
-    """Whether a model is drawn by an engine server. Raises ConfigurationError."""
-    return any(spec.source == "engine" for spec in parse_models(lines))
+def engine_servers_in(lines: Mapping[str, str]) -> Mapping[str, EngineServer]:
+    """The engine servers by the ids of their models. Raises ConfigurationError."""
+    return {spec.id: spec.options.server for spec in parse_models(lines) if spec.options.server is not None}
 
 
 def parse_models(lines: Mapping[str, str]) -> list[ModelSpec]:

@@ -3,6 +3,7 @@ other with OpenAI's images API."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -15,12 +16,17 @@ TASKS: frozenset[Task] = frozenset({"txt2img", "edit"})  # what the images API h
 
 class EngineServer(BaseModel):
     """`url` is where its API begins, with its version: http://10.0.0.5:30000/v1. `kind` says what it knows besides
-    OpenAI's own members: `sglang` and `vllm-omni` take the seed, steps, guidance and the negative prompt."""
+    OpenAI's own members: `sglang` and `vllm-omni` take the seed, steps, guidance and the negative prompt.
+
+    With a `command` it is started here, on the last `gpus` of this machine, which have no worker then; without one it
+    runs by itself, here or elsewhere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
     url: str = Field(max_length=500)
+    command: str | None = Field(default=None, min_length=1, max_length=2000)
+    gpus: int = Field(default=1, ge=0, le=64)
 
     @field_validator("url")
     @classmethod
@@ -28,6 +34,18 @@ class EngineServer(BaseModel):
         if not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://, as http://10.0.0.5:30000/v1")
         return url.rstrip("/")
+
+    @field_validator("command")
+    @classmethod
+    def _readable(cls, command: str | None) -> str | None:
+        if command is not None:
+            shlex.split(command)  # raises ValueError where a quotation mark is missing
+        return command
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the command; none without one."""
+        return shlex.split(self.command or "")
 
     @property
     def knows_settings(self) -> bool:

@@ -1,11 +1,12 @@
 """A fake of an engine server with the routes of SGLang-Diffusion and vLLM-Omni: what it draws depends on what is asked.
-`answers` are returned first; while it is `away`, nothing listens."""
+`answers` are returned first. As a program: python -m tests.providers.engine_server PORT"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ Answer = tuple[int, Mapping[str, Any], Mapping[str, str]]
 
 
 class EngineServerFake:
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.asked: list[dict[str, Any]] = []  # members, `path`, and `pictures` as sent
         self.headers: list[Mapping[str, str]] = []
         self.answers: list[Answer] = []
@@ -28,7 +29,7 @@ class EngineServerFake:
         self._app = Flask("engine server")
         self._app.add_url_rule("/v1/images/generations", view_func=self._generations, methods=["POST"])
         self._app.add_url_rule("/v1/images/edits", view_func=self._edits, methods=["POST"])
-        self._port = 0
+        self._port = port
         self._server: BaseWSGIServer | None = None
         self.start()
 
@@ -80,3 +81,8 @@ def engine_server() -> Iterator[EngineServerFake]:
     yield fake
     fake.gate.set()
     fake.stop()
+
+
+if __name__ == "__main__":
+    EngineServerFake(int(sys.argv[1]))
+    threading.Event().wait()

@@ -33,6 +33,8 @@ class EngineServer(BaseModel):
     def _http(cls, url: str) -> str:
         if not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://, as http://10.0.0.5:30000/v1")
+        if "@" in url:
+            raise ValueError("may have no password in it; set ENGINE_SERVER_KEY")
         return url.rstrip("/")
 
     @field_validator("command")

@@ -62,7 +62,7 @@ class EngineServers(NoResidentModels):
             control.report(Phase.GENERATING, number, request.num_images)
             seed = request.seed + number if server.knows_settings else None
             one = {**body, "n": 1} | ({} if seed is None else {"seed": seed})
-            self._draw(server, one, inputs, control, asked, outputs, seed)
+            self._draw(spec, one, inputs, control, asked, outputs, seed)
         ledger.observed(SOURCE, Report(asked.id, PredictionStatus.SUCCEEDED, ()))
         return Generation(
             images=outputs.images,
@@ -74,7 +74,7 @@ class EngineServers(NoResidentModels):
 
     def _draw(
         self,
-        server: EngineServer,
+        spec: ModelSpec,
         body: Mapping[str, Any],
         inputs: Inputs,
         control: Control,
@@ -88,8 +88,10 @@ class EngineServers(NoResidentModels):
             if control.cancelled():
                 raise Cancelled
 
+        server = spec.options.server
+        assert server is not None
         try:
-            answer = run_interruptibly(lambda: self._ask(server, body, inputs), check)
+            answer = run_interruptibly(lambda: self._ask(spec.id, server, body, inputs), check)
         except Refused as refused:
             ledger_of(control).observed(SOURCE, Report(asked.id, PredictionStatus.FAILED, error=refused.text))
             raise ProviderError(refused.text) from None
@@ -101,8 +103,8 @@ class EngineServers(NoResidentModels):
             raise ProviderError("The engine server answered without an image.")
         outputs.add_base64(found[0], seed)
 
-    def _ask(self, server: EngineServer, body: Mapping[str, Any], inputs: Inputs) -> Any:
-        client, name = self._client(server), f"The engine server {server.url}"
+    def _ask(self, model_id: str, server: EngineServer, body: Mapping[str, Any], inputs: Inputs) -> Any:
+        client, name = self._client(server), f"The engine server of {model_id}"  # not its address: clients read it
         if not inputs:
             return call(client, "POST", "images/generations", provider=name, json=dict(body))
         pictures = [("image", (f"{slot}.png", _png(pixels), "image/png")) for slot, pixels in inputs.items()]

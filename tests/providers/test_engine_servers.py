@@ -138,7 +138,7 @@ def test_a_refusal_fails_the_job_with_its_reason_and_a_retry_asks_again(
     server.answers = [(400, {"detail": "Invalid size format: '9x9'."}, {})]
     job = harness.ended(job_id := ask(harness)).job
     assert (job.status, job.error_code) == (JobStatus.FAILED, "provider_error")
-    assert "Invalid size format" in (job.error_message or "")
+    assert job.error_message == "The engine server of far answered 400: Invalid size format: '9x9'."
     cancel.retry(harness.context, job_id)
     harness.completed(job_id)
 
@@ -196,6 +196,7 @@ def test_it_costs_nothing_unless_its_line_has_a_price(
     [
         ({}, "and no other, has the option server"),
         ({"server": {"kind": "sglang", "url": "10.0.0.5:30000"}}, "must begin with http://"),
+        ({"server": {"kind": "sglang", "url": "http://me:pw@x/v1"}}, "may have no password in it"),
         ({"server": {"kind": "comfy", "url": "http://x/v1"}}, "'sglang', 'vllm-omni' or 'openai'"),
         ({"server": {"kind": "sglang", "url": "http://x/v1"}, "tasks": ["inpaint"]}, "tasks may be edit, txt2img"),
         ({"server": {"kind": "sglang", "url": "http://x/v1"}, "media": "video"}, "makes images"),

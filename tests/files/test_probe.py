@@ -10,7 +10,7 @@ import pytest
 
 from app.files import probe as probe_module
 from app.files.probe import LEAST_FREE_BYTES, FolderProbe
-from tests.files.test_storage import failing_write, files_under
+from tests.files.test_folder_store import failing_write, files_under
 
 
 def test_a_folder_that_can_be_written_has_no_problem_and_keeps_no_file(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ class MediaStore(Protocol):
         """Remove a file if it exists."""
 
     def url(self, name: str, seconds: int, *, mime_type: str, download_name: str | None = None) -> str | None:
-        """A URL that opens the file for so many seconds, for any client that has it; None where there are no such URLs. With
-        a `download_name` it is offered for saving."""
+        """A URL that opens the file for so many seconds, for any client that has it; None where there are no such URLs.
+        With a `download_name` it is offered for saving."""
 
     def refusal(self) -> str | None:
         """Why the store can never be used as it is set up, for the start; None if it can, or if what is wrong may

@@ -409,6 +409,13 @@ class MediaUnreadable(MediaUnavailable):
     title = "The picture cannot be read at the moment"
 
 
+class MediaDamaged(MediaUnreadable):
+    """The file is not the one that was stored: waiting will not help."""
+
+    title = "The file of the picture is damaged"
+    transient, counted = False, True
+
+
 class MediaFull(MediaUnavailable):
     """The picture could not be written because its disk is full."""
 

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     PASSING = "passing"  # the service is away, slow or overloaded, or the connection broke: worth another try
     MISSING = "missing"  # there is no such object
     FULL = "full"  # there is no room
+    DAMAGED = "damaged"  # an object is not what was stored
     WRONG = "wrong"  # the bucket, the key or the certificate are not as they must be: another try will not help
 
 

@@ -74,7 +74,9 @@ def _check(answer: Mapping[str, Any], digest: str) -> None:
     """Raises S3Failure if what was read is not what was stored. Objects that others stored have no checksum."""
     stored = answer.get("Metadata", {}).get("sha256")
     if stored is not None and stored != digest:
-        raise S3Failure(Fault(Kind.WRONG, "has a file that is damaged: its SHA-256 is another one; restore a backup"))
+        raise S3Failure(
+            Fault(Kind.DAMAGED, "has a file whose SHA-256 is not that of what was stored; restore it from a backup")
+        )
 
 
 def time_of(answer: Mapping[str, Any]) -> float:

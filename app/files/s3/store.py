@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from app.errors import MediaFull, MediaUnavailable, MediaUnreadable
+from app.errors import MediaDamaged, MediaFull, MediaUnavailable, MediaUnreadable
 from app.files.media_store import AlreadyPublished, MediaFile, checked_name
 from app.files.probe import MAX_AGE_SECONDS, TEMPORARY, Probe
 from app.files.s3.client import S3Calls
@@ -235,6 +235,8 @@ class S3Store:
             fault = failure.fault
             if fault.kind is Kind.MISSING:
                 raise FileNotFoundError(errno.ENOENT, fault.sentence) from None
+            if fault.kind is Kind.DAMAGED:
+                raise MediaDamaged(f"The media store {fault.sentence}.") from None
             if fault.kind is Kind.PASSING:
                 self._away_until, self._away = self._clock() + AWAY_SECONDS, fault
             raise _unreadable(fault) from None

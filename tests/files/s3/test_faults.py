@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.errors import MediaFull, MediaUnavailable, MediaUnreadable
+from app.errors import MediaDamaged, MediaFull, MediaUnavailable, MediaUnreadable
 from app.files.s3 import store as store_module
 from app.files.s3.client import S3Calls
 from app.files.s3.faults import Kind, fault_of
@@ -118,8 +118,9 @@ def test_a_file_that_is_damaged_is_not_given_out(s3_server: S3Server, bucket: st
     store = s3_store(s3_server.url, bucket)
     client(s3_server.url).put_object(Bucket=bucket, Key=NAME, Body=b"other", Metadata={"sha256": "0" * 64})
     for read in (store.read, lambda name: store.copy_to(name, tmp_path / "copy")):
-        with pytest.raises(MediaUnreadable, match="damaged"):
+        with pytest.raises(MediaDamaged, match="not that of what was stored") as damaged:
             read(NAME)
+        assert not damaged.value.transient  # a job that needs it fails
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,8 +11,9 @@ from app.core.backoff import Backoff
 from app.core.job import JobStatus
 from app.services.ops.cleanup import clean_up
 from app.services.ops.orphans import sweep_orphans
+from tests.processes import Processes
 from tests.s3_service import FaultyProxy, S3Server
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.harness import Harness
 
@@ -109,3 +110,23 @@ def test_files_that_cannot_be_removed_are_left_to_the_sweep(
     assert harness.context.outputs.of_job(job_id) == []
     sweep_orphans(harness.context, -60.0)
     assert s3_server.keys(bucket) == []
+
+
+@pytest.mark.parametrize("place", ["after_file_rename", "before_commit", "after_commit"])
+def test_a_worker_that_dies_between_the_objects_and_the_rows(
+    new_harness: Callable[..., Harness], s3_server: S3Server, bucket: str, processes: Processes, place: str
+) -> None:
+    """The job is done once; what the dead worker stored without a row is swept."""
+    harness = new_harness(**s3_server.environment(bucket))
+    job_id = harness.submit()
+    killed = processes.start_worker(harness.environment | {"CYBERIMAGE_FAILPOINTS": f"{place}=kill:1"})
+    assert killed.wait(PATIENCE) == -9, processes.said()
+    assert len(s3_server.keys(bucket)) == 2
+    harness.record_death(killed.pid)
+    processes.start_worker(harness.environment)
+    harness.completed(job_id)
+    (output,) = harness.context.outputs.of_job(job_id)
+    assert len(s3_server.keys(bucket)) == (2 if place == "after_commit" else 4)
+    sweep_orphans(harness.context, -60.0)
+    assert s3_server.keys(bucket) == sorted((output.path, output.thumbnail_path))
+    assert hashlib.sha256(harness.context.images.read(output.path)).hexdigest() == output.sha256

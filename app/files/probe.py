@@ -36,13 +36,18 @@ class Probe:
         self._problem: str | None = None
 
     def problem(self, max_age: float = MAX_AGE_SECONDS) -> str | None:
-        """The result, used again for `max_age` seconds; 0 = a new one."""
-        with self._lock:
+        """The result, used again for `max_age` seconds; 0 = a new one. While another thread looks, the last one: what
+        is looked at may hang, and health checks must not wait for it with all threads."""
+        if not self._lock.acquire(blocking=not max_age or self._probed_at == float("-inf")):
+            return self._problem
+        try:
             counts = max(max_age, self._healthy_seconds) if max_age and self._problem is None else max_age
             if self._clock() - self._probed_at >= counts:
                 self._problem = self._look()
                 self._probed_at = self._clock()
             return self._problem
+        finally:
+            self._lock.release()
 
 
 class FolderProbe(Probe):

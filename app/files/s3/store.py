@@ -36,7 +36,9 @@ from app.files.s3.reader import open_reader
 from app.monitoring.failpoints import failpoint
 
 READ_PATIENCE_SECONDS = 3.0  # a client waits meanwhile, and a thread of the API with it
-AWAY_SECONDS = 2.0  # after a reading failed for good: others fail at once, so that they do not hold all threads
+AWAY_SECONDS = (
+    2.0  # at least as long, and as it took, others fail at once after one failed: they would hold all threads
+)
 HEALTHY_SECONDS = 15.0  # how long a good probe counts: each is a call that may cost money
 _NAME = re.compile(r"[A-Za-z0-9._/-]+")
 
@@ -227,7 +229,8 @@ class S3Store:
 
     def _reading(self, work: Callable[[Any], Result], patience: float | None = None) -> Result:
         """The result of `work`, which reads with a client. Raises FileNotFoundError or MediaUnreadable."""
-        if self._clock() < self._away_until:
+        began = self._clock()
+        if began < self._away_until:
             raise _unreadable(self._away)
         try:
             return self._calls.call(work, READ_PATIENCE_SECONDS if patience is None else patience)
@@ -238,7 +241,8 @@ class S3Store:
             if fault.kind is Kind.DAMAGED:
                 raise MediaDamaged(f"The media store {fault.sentence}.") from None
             if fault.kind is Kind.PASSING:
-                self._away_until, self._away = self._clock() + AWAY_SECONDS, fault
+                ended = self._clock()
+                self._away_until, self._away = ended + max(AWAY_SECONDS, ended - began), fault
             raise _unreadable(fault) from None
 
 

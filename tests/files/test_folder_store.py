@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import MediaFull, MediaUnavailable
+from app.errors import MediaFull, MediaUnavailable, MediaUnreadable
 from app.files import folder_store
 from app.files.folder_store import FolderStore
 from app.files.media_store import dated_name
@@ -208,3 +208,20 @@ def test_free_space_is_known_before_the_folder_exists(storage: FolderStore) -> N
 def test_names_carry_the_utc_date() -> None:
     assert dated_name("abc", ".png", datetime(2026, 3, 4, 23, 59, tzinfo=UTC)) == "2026/03/04/abc.png"
     assert dated_name("abc", ".png").endswith("/abc.png")
+
+
+@pytest.mark.parametrize("name", ["EIO", "EACCES", "ESTALE"])
+def test_a_file_that_its_disk_does_not_give_out_is_not_called_missing(
+    storage: FolderStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    storage.publish(FILES)
+    number = getattr(errno, name)
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", broken)
+    for read in (storage.open, storage.read):
+        with pytest.raises(MediaUnreadable, match=os.strerror(number).lower()) as refused:
+            read("2026/01/02/a.png")
+        assert (refused.value.code, refused.value.status) == ("storage_unavailable", 503)

@@ -403,6 +403,19 @@ class MediaUnavailable(GenerationError):
     transient, counted = True, False
 
 
+class MediaUnreadable(MediaUnavailable):
+    """The disk or the store of a picture does not answer; whether the picture is there is unknown."""
+
+    title = "The picture cannot be read at the moment"
+
+
+class MediaDamaged(MediaUnreadable):
+    """The file is not the one that was stored: waiting will not help."""
+
+    title = "The file of the picture is damaged"
+    transient, counted = False, True
+
+
 class MediaFull(MediaUnavailable):
     """The picture could not be written because its disk is full."""
 

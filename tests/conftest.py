@@ -17,6 +17,7 @@ from werkzeug.routing import Rule
 
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
+from tests.s3_service import FaultyProxy, S3Server
 
 # Deterministic and short by default, without shrinking. `HYPOTHESIS_PROFILE=thorough` searches with random examples and
 # shrinks failures.
@@ -83,6 +84,22 @@ def new_postgres_database() -> Iterator[Callable[[], str]]:
 def postgres_url(new_postgres_database: Callable[[], str]) -> str:
     """The URL of a fresh, empty PostgreSQL database."""
     return new_postgres_database()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server on loopback, started on first use."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3_proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
+    """A proxy before it, which injects faults."""
+    proxy = FaultyProxy(s3_server.port)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ COMMANDS = {
     "loras": "app.cli.loras",
     "keys": "app.cli.keys",
     "cleanup": "app.cli.cleanup",
+    "media": "app.cli.media",
     "backup": "app.cli.backup",
     "restore": "app.cli.restore",
 }

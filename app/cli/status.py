@@ -31,12 +31,18 @@ def _lines(status: dict[str, Any]) -> list[str]:
         f"  ready    {'yes' if status['ready'] else 'no'}",
         *(f"           {name}: {state}" for name, state in status["checks"].items() if state != "ok"),
         f"  queue    {queue}",
-        f"  disk     {status['disk']['free_bytes'] / 1e9:,.1f} GB free{_percent_of(status['disk'])}",
+        *_disk_lines(status["disk"]),
     ]
     for worker in status["workers"]:
         models = ", ".join(model["model_id"] for model in worker["models"]) or "no model loaded"
         lines.append(f"  worker   {worker['id']} on {worker['device']}: {worker['state']}, {models}")
     return lines
+
+
+def _disk_lines(disk: dict[str, Any]) -> list[str]:
+    """None where the media store has no bound."""
+    free = disk["free_bytes"]
+    return [] if free is None else [f"  disk     {free / 1e9:,.1f} GB free{_percent_of(disk)}"]
 
 
 def _percent_of(disk: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ from app.process.threads import exit_hard
 from app.process.worker_id import new_suffix, worker_id
 from app.services.configuration import read_configuration
 from app.services.context import AppContext, open_context
+from app.services.ops.preflight import require_media_store
 from app.services.ops.private_files import protect_files
 from app.worker.device_test import check_command, run_device_test
 from app.worker.loop import Worker, device_id
@@ -75,6 +76,7 @@ def process_waiting() -> int:
         os.environ.update(settings.library_environment())
         device = _local_device(settings)
         with contextlib.closing(open_context(settings)) as context:
+            require_media_store(context)
             worker = _local_worker(context, engine_factories, device, check_command, "")
             worker.run(until_idle=True)
     finally:
@@ -113,6 +115,7 @@ def run_worker(
         os.environ.update(settings.library_environment())  # before anything imports torch or huggingface_hub
         device = _local_device(settings) if lane == "local" else None
         context = open_context(settings)
+        require_media_store(context)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)

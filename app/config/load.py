@@ -107,6 +107,8 @@ def _explain(problem: Any) -> str:
         return message
     name = str(problem["loc"][0]).upper()
     field = Settings.model_fields.get(name.lower())
+    value = str(problem.get("input"))
     is_secret = name == "DATABASE_URL" or (field is not None and field.annotation is SecretStr)
-    shown = "" if is_secret else f" (it is {str(problem.get('input'))[:80]!r})"
+    has_password = "://" in value and "@" in value
+    shown = "" if is_secret or has_password else f" (it is {value[:80]!r})"
     return f"{name}: {message}{shown}"

@@ -14,6 +14,7 @@ from app.config.generation import Generation
 from app.config.input import Input
 from app.config.input_pictures import InputPictures
 from app.config.loras import Loras
+from app.config.media_store import MediaStore
 from app.config.models import Models
 from app.config.monitoring import Monitoring
 from app.config.profile import Profile
@@ -33,6 +34,7 @@ class Settings(
     Security,
     RateLimits,
     Storage,
+    MediaStore,
     Retention,
     Monitoring,
     Models,

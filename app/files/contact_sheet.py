@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
@@ -20,13 +20,16 @@ LARGEST_WEBP_SIDE = 16_383  # by the format
 LARGEST_WEBP_PIXELS = 40_000_000
 
 
+Opener = Callable[[], BinaryIO]
+
+
 @dataclass(frozen=True)
 class Cell:
-    """`small` and `whole` are files of its picture, None without one; `text` is what stands there instead, or above."""
+    """`small` and `whole` open files of its picture, None without one; `text` is what stands there instead."""
 
     label: str
-    small: Path | None = None
-    whole: Path | None = None
+    small: Opener | None = None
+    whole: Opener | None = None
     text: str = ""
 
 
@@ -88,7 +91,7 @@ class ContactSheet:
             if file is None:
                 continue
             try:
-                with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as picture:
+                with file() as stream, Image.open(stream, formats=("PNG", "JPEG", "WEBP")) as picture:
                     return _contained(picture.convert("RGB"), (self._layout.cell, self._height))
             except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
                 continue  # removed meanwhile, a video, damaged

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from app.files.storage import storage_errors
+from app.files.folder_store import storage_errors
 
 MANIFEST_TAG = "comment"
 _H264 = {  # crf of 0 to 51: visually nearly lossless
@@ -164,12 +164,12 @@ def _copy(source: Any, target: Any) -> None:
             target.mux(packet)
 
 
-def read_video_manifest(path: str) -> dict[str, Any] | None:
+def read_video_manifest(file: str | BinaryIO) -> dict[str, Any] | None:
     """The manifest in a published video; None if there is none."""
     import av
 
     try:
-        with av.open(path) as container:
+        with av.open(file) as container:
             tags = {name.lower(): text for name, text in container.metadata.items()}
         manifest = json.loads(tags.get(MANIFEST_TAG) or "null")
     except (av.FFmpegError, ValueError):

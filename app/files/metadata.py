@@ -12,7 +12,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.sax.saxutils import quoteattr
 
 from app.core.lineage import made_from
@@ -192,11 +192,11 @@ def _schedule_type(settings: dict[str, Any]) -> str | None:
     return "SGM Uniform" if settings.get("timestep_spacing") == "trailing" else None
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
+def read_manifest(file: Path | BinaryIO) -> dict[str, Any] | None:
     """The manifest in a published picture; None if there is none."""
     from PIL import Image  # imported here: the API process imports this module but opens no picture
 
-    with Image.open(path) as picture:
+    with Image.open(file) as picture:
         text = getattr(picture, "text", {}).get(MANIFEST_KEY)
     try:
         manifest = json.loads(text or "null")

@@ -1,4 +1,4 @@
-"""Probe of the media folders: whether a file can be written there, and if not, in which and why."""
+"""Probes of media stores: whether a file can be written there, and if not, why."""
 
 from __future__ import annotations
 
@@ -17,24 +17,46 @@ LEAST_FREE_BYTES = 1 << 20  # with less no picture fits, whatever DISK_FLOOR_BYT
 MAX_AGE_SECONDS = 2.0  # of a result, for health checks: they may come at any rate
 
 
-class FolderProbe:
-    """Writes and removes a small file in each of `folders`. Thread-safe."""
+class Probe:
+    """Keeps the result of `look`, which returns what keeps files from being written, or None. A good one counts for
+    `healthy_seconds` at least, unless a new one is asked for. Thread-safe."""
 
-    def __init__(self, folders: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
-        self._folders = list(dict.fromkeys(folders))
+    def __init__(
+        self,
+        look: Callable[[], str | None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        healthy_seconds: float = 0.0,
+    ) -> None:
+        self._look = look
         self._clock = clock
+        self._healthy_seconds = healthy_seconds
         self._lock = threading.Lock()
         self._probed_at = float("-inf")
         self._problem: str | None = None
 
     def problem(self, max_age: float = MAX_AGE_SECONDS) -> str | None:
-        """`<folder>: <reason>` of the first folder that cannot be written, else None. A result is used again for
-        `max_age` seconds."""
-        with self._lock:
-            if self._clock() - self._probed_at >= max_age:
-                self._problem = next(filter(None, map(_problem_of, self._folders)), None)
+        """The result, used again for `max_age` seconds; 0 = a new one. While another thread looks, the last one: what
+        is looked at may hang, and health checks must not wait for it with all threads."""
+        if not self._lock.acquire(blocking=not max_age or self._probed_at == float("-inf")):
+            return self._problem
+        try:
+            counts = max(max_age, self._healthy_seconds) if max_age and self._problem is None else max_age
+            if self._clock() - self._probed_at >= counts:
+                self._problem = self._look()
                 self._probed_at = self._clock()
             return self._problem
+        finally:
+            self._lock.release()
+
+
+class FolderProbe(Probe):
+    """Writes and removes a small file in each of `folders`; a problem is `<folder>: <reason>` of the first that cannot
+    be written."""
+
+    def __init__(self, folders: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
+        found = list(dict.fromkeys(folders))
+        super().__init__(lambda: next(filter(None, map(_problem_of, found)), None), clock)
 
 
 def describe(folder: Path, error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -21,6 +22,7 @@ from app.services.configuration import read_configuration
 from app.services.context import open_context
 from app.services.ops.config_check import unauthenticated_exposure
 from app.services.ops.maintenance import Maintenance
+from app.services.ops.preflight import require_media_store
 from app.services.ops.private_files import protect_files
 from app.services.ops.reload import reload_settings
 from app.services.webhooks.dispatcher import WebhookDispatcher
@@ -83,7 +85,8 @@ class ApiServer(BaseApplication):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process. Raises ConfigurationError before anything listens."""
     check_version()
-    open_context(settings).close()  # errors show here, and not in a process that would be restarted
+    with contextlib.closing(open_context(settings)) as context:  # errors show here, not in a process that is restarted
+        require_media_store(context)
     os.environ.pop("SCRIPT_NAME", None)  # gunicorn would serve the application under this path
     allow_many_files()
     limit_malloc_arenas()

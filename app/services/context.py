@@ -10,7 +10,8 @@ from app.core.budget import Budget
 from app.core.catalog import Catalog
 from app.core.client_slots import ClientSlots
 from app.core.job import STOP_GRACE_SECONDS
-from app.files.storage import MediaStorage
+from app.files.media_store import MediaStore
+from app.files.open_store import open_media_store
 from app.services.signed_urls import UrlSigner
 from app.services.tuned_catalog import tuned_catalog
 from app.store.db.database import Database
@@ -83,7 +84,7 @@ class AppContext:
     periodic_tasks: PeriodicTaskStore
     stats: StatsStore
     status_probes: StatusProbeStore
-    images: MediaStorage
+    images: MediaStore
     notifications: Notifier
     signed_urls: UrlSigner
     pixels: Budget  # of input pictures decoded at a time: 16 bytes each
@@ -102,7 +103,6 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
     ConfigurationError for a bad catalogue line or a database of a newer version.
     """
     catalog = tuned_catalog(settings)
-    settings.images_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url, lock_timeout=lock_timeout)
     migrate(database, UpgradeBackups(settings.upgrade_backup_folder, settings.upgrade_backups))
     signed_urls = UrlSigner(database, settings.signed_url_seconds, settings.public_url)
@@ -148,7 +148,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         periodic_tasks=PeriodicTaskStore(database),
         stats=StatsStore(database),
         status_probes=StatusProbeStore(database),
-        images=MediaStorage(settings.images_dir, settings.videos_dir),
+        images=open_media_store(settings),
         notifications=open_notifier(database.url),
         signed_urls=signed_urls,
         pixels=Budget(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from app.files import probe as probe_module
-from app.files.probe import LEAST_FREE_BYTES, FolderProbe
-from tests.files.test_storage import failing_write, files_under
+from app.files.probe import LEAST_FREE_BYTES, FolderProbe, Probe
+from tests.files.test_folder_store import failing_write, files_under
+from tests.waiting import PATIENCE
 
 
 def test_a_folder_that_can_be_written_has_no_problem_and_keeps_no_file(tmp_path: Path) -> None:
@@ -52,3 +54,42 @@ def test_a_result_is_used_again_for_a_while(tmp_path: Path, monkeypatch: pytest.
     assert probe.problem() is not None
     now[0] += probe_module.MAX_AGE_SECONDS + 0.1
     assert probe.problem() is None
+
+
+def test_who_asks_while_a_probe_hangs_gets_the_last_result() -> None:
+    looking, go_on = threading.Event(), threading.Event()
+    said = iter(["the first", "the second"])
+
+    def look() -> str:
+        problem = next(said)
+        if problem == "the second":
+            looking.set()
+            assert go_on.wait(PATIENCE)
+        return problem
+
+    now = [0.0]
+    probe = Probe(look, clock=lambda: now[0])
+    assert probe.problem(2.0) == "the first"
+    now[0] = 5.0
+    found: list[str | None] = []
+    hanging = threading.Thread(target=lambda: found.append(probe.problem(2.0)))
+    hanging.start()
+    assert looking.wait(PATIENCE)
+    assert probe.problem(2.0) == "the first"
+    go_on.set()
+    hanging.join(PATIENCE)
+    assert found == ["the second"]
+    assert probe.problem(2.0) == "the second"
+
+
+def test_a_good_result_counts_longer_but_not_when_a_new_one_is_asked_for() -> None:
+    now, said = [0.0], iter([None, "away", None])
+    probe = Probe(lambda: next(said), clock=lambda: now[0], healthy_seconds=15.0)
+    assert probe.problem(2.0) is None
+    now[0] = 10.0
+    assert probe.problem(2.0) is None
+    assert probe.problem(0.0) == "away"
+    now[0] = 11.0
+    assert probe.problem(2.0) == "away"
+    now[0] = 12.0
+    assert probe.problem(2.0) is None

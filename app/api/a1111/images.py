@@ -124,7 +124,7 @@ def _answer(
 
 
 def _encoded(context: AppContext, output: Output) -> str:
-    return base64.b64encode(gallery.open_file(context, output).read_bytes()).decode()
+    return base64.b64encode(gallery.read_file(context, output)).decode()
 
 
 def _info(view: JobView, wanted: Translated) -> dict[str, Any]:

@@ -101,8 +101,7 @@ def _answer(context: AppContext, notes: Sequence[str], answer: Callable[[list[st
     if view.job.status is not JobStatus.COMPLETED:
         address = url(f"/api/status/{view.job.id}")
         raise StillRunning(f"The picture is not ready yet, and the job goes on: ask at {address}.", retry_after=1)
-    files = (gallery.open_file(context, output) for output in view.outputs)
-    images = [base64.b64encode(file.read_bytes()).decode() for file in files]
+    images = [base64.b64encode(gallery.read_file(context, output)).decode() for output in view.outputs]
     told = (f"Upscaled by {view.job.request.model_id}.", *notes, *view.job.warnings)
     return answer(images, "".join(f"<p>{escape(line)}</p>" for line in told))
 

@@ -10,19 +10,20 @@ import uuid
 
 from flask import Flask, Response, g, request
 
+from app.api.http.media_redirect import store_origin
+from app.api.server.context import app_context
 from app.config import Settings
 
 HEADER = "X-Request-Id"
 _HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-# No inline code anywhere: text from users can never become a script.
+# No inline code anywhere: text from users can never become a script. `{store}`: where MEDIA_REDIRECT leads.
 _POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' blob: data:{store}; media-src 'self' blob:{store}; object-src 'none';"
+    " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 ALWAYS = {"X-Content-Type-Options": "nosniff"}
 _FOR_PAGES = {
-    "Content-Security-Policy": _POLICY,
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
 }
@@ -40,6 +41,8 @@ def _complete(response: Response, shared: str) -> Response:
     headers.update(ALWAYS)
     headers["Cross-Origin-Resource-Policy"] = "cross-origin" if "signed_seconds" in g else shared
     if response.mimetype == "text/html":  # nothing else is ever rendered as a document
+        store = store_origin(app_context())
+        headers["Content-Security-Policy"] = _POLICY.format(store=f" {store}" if store else "")
         headers.extend(_FOR_PAGES)
     if "Cache-Control" not in headers:
         headers["Cache-Control"] = "no-store"

@@ -8,6 +8,7 @@ from pydantic import Field
 from app.api.http import openapi
 from app.api.http.conditional import check_preconditions, conditional
 from app.api.http.headers import request_id
+from app.api.http.media_redirect import redirect_to_store
 from app.api.http.openapi import ImagePath, blueprint, responses
 from app.api.http.request_model import RequestModel
 from app.api.routing import Access
@@ -25,6 +26,7 @@ from app.errors import (
     ImageNotFound,
     InvalidRequest,
     InvalidSignature,
+    MediaUnreadable,
     PreconditionFailed,
     QueueFull,
     UnknownModel,
@@ -41,6 +43,7 @@ api = blueprint("images", "images")
 _FOR_EVER = "private, max-age=31536000, immutable"
 _UNCHANGED = {"description": "The client has it already."}
 _PART = openapi.file("A part of it, as asked for by `Range`.", "image/png", "video/mp4")
+_ELSEWHERE = {"description": "With MEDIA_REDIRECT: the file is at `Location` for a short while."}
 _NO_PART = {"description": "There are no such bytes; `Content-Range` has their number."}
 
 
@@ -71,12 +74,19 @@ class SignBody(Body):
     budget="read",
     signed_file="file",
     responses=responses(
-        {200: openapi.file("The file.", "image/png", "video/mp4"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
+        {
+            200: openapi.file("The file.", "image/png", "video/mp4"),
+            206: _PART,
+            304: _UNCHANGED,
+            307: _ELSEWHERE,
+            416: _NO_PART,
+        },
         ImageNotFound,
         Gone,
         PreconditionFailed,
         InvalidSignature,
         UrlExpired,
+        MediaUnreadable,
     ),
     description="Honours conditional headers (the ETag is the file's SHA-256) and `Range`: one part, or several that"
     " touch; for parts that lie apart the whole is sent.",
@@ -94,12 +104,19 @@ def image(path: ImagePath, query: Download) -> Response:
     polled=True,
     signed_file="thumbnail",
     responses=responses(
-        {200: openapi.file("A WebP.", "image/webp"), 206: _PART, 304: _UNCHANGED, 416: _NO_PART},
+        {
+            200: openapi.file("A WebP.", "image/webp"),
+            206: _PART,
+            304: _UNCHANGED,
+            307: _ELSEWHERE,
+            416: _NO_PART,
+        },
         ImageNotFound,
         Gone,
         PreconditionFailed,
         InvalidSignature,
         UrlExpired,
+        MediaUnreadable,
     ),
 )
 def image_thumbnail(path: ImagePath, query: Thumbnail) -> Response:
@@ -205,12 +222,20 @@ def _mark(image_id: str, *, favorite: bool) -> FavoriteBody:
 
 
 def _send(output: Output, *, etag: str, mime_type: str, thumbnail: bool = False, download: bool = False) -> Response:
+    stored, name = output.thumbnail_path if thumbnail else output.path, file_name(output)
+    if (redirect := redirect_to_store(stored, mime_type, name if download else None)) is not None:
+        return redirect
     file = gallery.open_file(app_context(), output, thumbnail=thumbnail)
-    name = file_name(output)
-    try:
-        response = send_file(file, mime_type, etag=etag, as_attachment=download, download_name=name, conditional=False)
-    except FileNotFoundError:  # removed between the query and the opening
-        raise ImageNotFound("The image was removed.") from None
+    response = send_file(
+        file.content,
+        mime_type,
+        as_attachment=download,
+        download_name=name,
+        conditional=False,
+        etag=etag,
+        last_modified=file.modified,
+    )
+    response.content_length = file.size
     signed_seconds = g.get("signed_seconds")
     response.headers["Cache-Control"] = (
         _FOR_EVER if signed_seconds is None else f"private, max-age={signed_seconds}, immutable"

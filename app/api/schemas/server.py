@@ -34,7 +34,7 @@ class ChecksBody(ResponseBody):
 
 
 class DiskBody(ResponseBody):
-    free_bytes: int
+    free_bytes: int | None = Field(description="null where the media store has no bound.")
     floor_bytes: int = Field(description="Below this, new jobs are refused.")
     percent: float | None = Field(description="In use; null if it cannot be read.")
 

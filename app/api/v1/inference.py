@@ -95,7 +95,7 @@ def _picture(context: AppContext, view: JobView) -> Response:
     if not view.outputs:
         raise ImageNotFound("The picture was deleted before it could be sent.")
     output = view.outputs[0]
-    content = gallery.open_file(context, output).read_bytes()
+    content = gallery.read_file(context, output)
     return Response(content, mimetype=output.mime_type, headers=_seed_header(output))
 
 

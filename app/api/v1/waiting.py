@@ -154,4 +154,4 @@ def pictures_of(context: AppContext, view: JobView) -> Pictures:
 
 
 def _encoded(context: AppContext, output: Output) -> str:
-    return base64.b64encode(gallery.open_file(context, output).read_bytes()).decode()
+    return base64.b64encode(gallery.read_file(context, output)).decode()

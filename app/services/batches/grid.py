@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from app.core.batches.batch import Batch, Place
 from app.core.batches.grid import Layout, layout_of
@@ -78,8 +79,12 @@ def _cell(context: AppContext, batch: Batch, place: int, there: Place | None) ->
     if not there.images:
         return Cell(label, text=_WORDS[there.status])
     first: Output = there.images[0]
-    whole = context.images.path(first.path) if first.media == "image" else None
-    return Cell(label, context.images.path(first.thumbnail_path), whole)
+    whole = partial(_opened, context, first.path) if first.media == "image" else None
+    return Cell(label, partial(_opened, context, first.thumbnail_path), whole)
+
+
+def _opened(context: AppContext, name: str) -> BinaryIO:
+    return context.images.open(name).content
 
 
 def _label(batch: Batch, place: int) -> str:

@@ -37,7 +37,7 @@ def archive_of(
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_STORED) as zipped:
         for name, output in named:
             try:
-                file = context.images.path(output.path).open("rb")
+                file = context.images.open(output.path).content
             except FileNotFoundError:
                 missing.append(output.id)
                 continue

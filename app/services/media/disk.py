@@ -16,7 +16,8 @@ def disk_problem(context: AppContext) -> str | None:
     """What keeps pictures or jobs from being stored, naming the folder; None if nothing does."""
     if problem := context.images.problem():
         return problem
-    if context.images.free_bytes() < context.settings.disk_floor_bytes:
+    free = context.images.free_bytes()
+    if free is not None and free < context.settings.disk_floor_bytes:
         return "less free space than DISK_FLOOR_BYTES; delete pictures or lower the floor"
     if context.database.free_bytes() < LEAST_FREE_BYTES:
         return "the database's disk is full; free some space there"
@@ -26,9 +27,9 @@ def disk_problem(context: AppContext) -> str | None:
 def refuse_when_full(context: AppContext, request: GenerationRequest) -> None:
     """Raises DiskFull when the pictures of `request`, or the job itself, would find no space."""
     free, floor = context.images.free_bytes(), context.settings.disk_floor_bytes
-    if free < floor:
+    if free is not None and free < floor:
         raise DiskFull("The disk is almost full: new jobs are refused until there is space. Delete some pictures.")
-    if free < max(LEAST_FREE_BYTES, _size_of(request)):
+    if free is not None and free < max(LEAST_FREE_BYTES, _size_of(request)):
         raise DiskFull(f"The disk is full: {free:,} bytes are left for pictures. Delete some pictures.")
     if context.database.free_bytes() < LEAST_FREE_BYTES:
         raise DiskFull("The database's disk is full: new jobs are refused until there is space.")

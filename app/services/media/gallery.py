@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
 from typing import Any
 
 from app.core.catalog import Media
@@ -15,7 +15,9 @@ from app.core.prompts import matches
 from app.core.request import spec_for
 from app.core.tags import tag_of
 from app.errors import ImageNotFound, UnknownModel
+from app.files.media_store import MediaFile
 from app.services.context import AppContext
+from app.services.media.removal import remove_files
 from app.store.media.filters import GalleryQuery, Sort, place_of
 
 JOBS_PER_QUERY = 200  # jobs read per query while filtering
@@ -170,12 +172,24 @@ def media_of(context: AppContext, job: Job) -> Media:
         return "image"
 
 
-def open_file(context: AppContext, output: Output, *, thumbnail: bool = False) -> Path:
-    """The path of `output`'s file. Raises ImageNotFound if the file is missing from the disk."""
-    path = context.images.path(output.thumbnail_path if thumbnail else output.path)
-    if not path.is_file():
-        raise ImageNotFound("The file of this image is missing from the images folder.")
-    return path
+def open_file(context: AppContext, output: Output, *, thumbnail: bool = False) -> MediaFile:
+    """`output`'s file, open. Raises ImageNotFound if the file is missing from the store, MediaUnreadable."""
+    with _missing_file_is_told():
+        return context.images.open(output.thumbnail_path if thumbnail else output.path)
+
+
+def read_file(context: AppContext, output: Output, *, thumbnail: bool = False) -> bytes:
+    """The content of `output`'s file. Raises as `open_file` does."""
+    with _missing_file_is_told():
+        return context.images.read(output.thumbnail_path if thumbnail else output.path)
+
+
+@contextmanager
+def _missing_file_is_told() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise ImageNotFound("The file of this image is missing from the images folder.") from None
 
 
 def remove(context: AppContext, image_id: str) -> None:
@@ -183,5 +197,4 @@ def remove(context: AppContext, image_id: str) -> None:
     ImageNotFound, Gone."""
     output = context.outputs.get(image_id, binned=True)
     context.outputs.remove(image_id)
-    context.images.remove(output.path)
-    context.images.remove(output.thumbnail_path)
+    remove_files(context, (output.path, output.thumbnail_path))

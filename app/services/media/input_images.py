@@ -267,8 +267,8 @@ def _from_gallery(context: AppContext, role: Role, image_id: str, client_id: str
         output = usable_image(context, image_id, client_id=client_id)
         if output.media != "image":
             raise _invalid(role, "is a video; only a picture can be an input")
-        return gallery.open_file(context, output).read_bytes()
-    except (ImageNotFound, Gone, FileNotFoundError):
+        return gallery.read_file(context, output)
+    except (ImageNotFound, Gone):
         raise _invalid(role, f"names the picture {image_id}, which is not in the gallery") from None
 
 

@@ -22,10 +22,11 @@ from app.core.safety import SafetyResult
 from app.errors import Cancelled, DatabaseUnavailable, LeaseLost
 from app.files.images import encode_png, encode_thumbnail
 from app.files.media import with_manifest
+from app.files.media_store import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
 from app.files.metadata import build_manifest, embedded_metadata, marked_mp4, png_text, xmp_of
-from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES, dated_name
 from app.monitoring.failpoints import failpoint
 from app.services.context import AppContext
+from app.services.media.removal import remove_files
 from app.store.db.ids import new_id
 from app.version import __version__
 
@@ -91,8 +92,7 @@ def publish(context: AppContext, claim: Claim, made: GenerationResult) -> Sequen
     try:
         _complete(context, claim, outputs, timings, made)
     except (LeaseLost, Cancelled):  # only these make certain that no row refers to the files
-        for name in files:
-            context.images.remove(name)
+        remove_files(context, files)
         raise
     context.notifications.publish("news", claim.job_id)
     return outputs

@@ -17,7 +17,7 @@ _newest: LRUCache[tuple[bytes, PictureFormat, int], bytes] = LRUCache(16)
 
 def picture_bytes(context: AppContext, output: Output, format: PictureFormat, quality: int) -> bytes:
     """The file of `output` in `format`; `quality` is 1 to 100, of lossy formats. Raises ImageNotFound."""
-    content = gallery.open_file(context, output).read_bytes()
+    content = gallery.read_file(context, output)
     return content if output.mime_type == f"image/{format}" else reencoded(content, format, quality)
 
 
@@ -40,9 +40,8 @@ def small_webp(context: AppContext, output: Output, most_bytes: int) -> bytes:
     from app.files.images import webp_within
 
     key = output.sha256, most_bytes
-    path = gallery.open_file(context, output, thumbnail=output.media != "image")
     made = _small.get(key)
     if made is None:
-        made = webp_within(path.read_bytes(), most_bytes)
+        made = webp_within(gallery.read_file(context, output, thumbnail=output.media != "image"), most_bytes)
         _small.put(key, made)
     return made

@@ -9,6 +9,7 @@ from typing import Literal
 from app.core.tags import MOST_TAGS, Tag
 from app.services.context import AppContext
 from app.services.media.gallery import Filter, picture_query
+from app.services.media.removal import remove_files
 from app.store.db.ids import new_id
 from app.store.media.retention import OldOutput
 from app.store.media.selections import PORTION
@@ -106,7 +107,5 @@ def _purge(context: AppContext, ids: Sequence[str]) -> Sequence[str]:
     """Remove pictures in the bin for good: the rows first, then the files."""
     old: Sequence[OldOutput] = context.retention.in_bin(ids)
     gone = context.retention.delete(old, (), binned=True).outputs
-    for each in gone:
-        context.images.remove(each.path)
-        context.images.remove(each.thumbnail_path)
+    remove_files(context, (name for each in gone for name in (each.path, each.thumbnail_path)))
     return [each.id for each in gone]

@@ -8,27 +8,25 @@ its row.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.core.times import iso
 from app.errors import ConfigurationError
 from app.files.modes import ProtectedPath, restrict
 from app.services.context import AppContext
+from app.services.media.every_output import every_output
 from app.services.ops.private_files import access_of
 from app.store.db import snapshot
 from app.store.db.migrate import revision_of
-from app.store.media.filters import GalleryQuery, place_of
 from app.version import __version__
 
 MANIFEST = "backup.json"
 IMAGES = "images"
-_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def restore(context: AppContext, folder: Path) -> tuple[Backup, int]:
     backup = read(folder)
     for path in (folder / IMAGES).rglob("*"):
         if path.is_file():
-            _link(path, context.images.path(path.relative_to(folder / IMAGES).as_posix()))
+            context.images.put_file(path.relative_to(folder / IMAGES).as_posix(), path)
     snapshot.load(folder / backup.database, context.database)
     context.database.close()  # its connections and cached schema belong to the old tables
     return backup, _delete_missing(context)
@@ -88,42 +86,20 @@ def read(folder: Path) -> Backup:
 
 
 def _files(context: AppContext) -> Iterator[str]:
-    """The names of all files in the database, of pictures in the bin too; some twice. The bin is read before and after
-    the gallery, so that pictures which are deleted or restored meanwhile are found in one of them."""
-    for binned in (True, False, True):
-        query = GalleryQuery(limit=_PAGE, binned=binned)
-        while page := context.outputs.page(query):
-            for output in page:
-                yield output.path
-                yield output.thumbnail_path
-            last = page[-1]
-            query = replace(query, after=place_of(query, last.created_at, last.deleted_at, last.id))
+    """The names of all files in the database; some twice."""
+    return (name for output in every_output(context) for name in (output.path, output.thumbnail_path))
 
 
 def _take(context: AppContext, name: str, folder: Path) -> int | None:
     """Link or copy a picture into the backup. Returns its size, or None if it was removed meanwhile."""
-    source = context.images.path(name)
     try:
-        _link(source, folder / IMAGES / name)
-        return source.stat().st_size
+        return context.images.copy_to(name, folder / IMAGES / name)
     except FileNotFoundError:
         return None
 
 
-def _link(source: Path, target: Path) -> None:
-    if target.exists():  # a picture never changes under its name
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # another disk, or no support for hard links
-        shutil.copy2(source, target)
-
-
 def _delete_missing(context: AppContext) -> int:
-    missing = {Path(name).name.partition(".")[0] for name in _files(context) if not context.images.path(name).is_file()}
+    missing = {Path(name).name.partition(".")[0] for name in _files(context) if context.images.size(name) is None}
     for output_id in missing:
         context.outputs.remove(output_id)
     return len(missing)

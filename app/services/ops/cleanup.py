@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.services.context import AppContext
+from app.services.media.removal import remove_files
 from app.services.ops.orphans import sweep_orphans
 from app.store.media.retention import OldOutput
 from app.store.ops.counters import Counter
@@ -107,13 +108,12 @@ class _Sweep:
         )
         self.report.images += len(deleted.outputs)
         self.report.jobs += deleted.jobs
-        for each in deleted.outputs:
-            self._gone.add(each.id)
-            self._gone_bytes += each.bytes
-            for name in (each.path, each.thumbnail_path):
-                self.report.freed_bytes += self._context.images.size(name) or 0
-                if not self.report.dry_run:
-                    self._context.images.remove(name)
+        self._gone.update(each.id for each in deleted.outputs)
+        self._gone_bytes += sum(each.bytes for each in deleted.outputs)
+        names = [name for each in deleted.outputs for name in (each.path, each.thumbnail_path)]
+        self.report.freed_bytes += sum(self._context.images.size(name) or 0 for name in names)
+        if not self.report.dry_run:
+            remove_files(self._context, names)
 
 
 def _note(context: AppContext, report: Report) -> None:

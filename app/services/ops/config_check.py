@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -44,7 +45,7 @@ def warnings_for(read: LoadedSettings, environment: Mapping[str, str] | None = N
     """Warnings about settings that are valid but probably a mistake."""
     settings = read.settings
     yield from _access_warnings(settings)
-    yield from _disk_warnings(settings)
+    yield from _store_warnings(settings) if settings.uses_s3 else _disk_warnings(settings)
     yield from _limit_warnings(settings)
     yield from read.warnings
     yield from _unknown_variables(read, os.environ if environment is None else environment)
@@ -90,6 +91,12 @@ def _access_warnings(settings: Settings) -> Iterator[str]:
             f"TRUSTED_PROXIES={settings.trusted_proxies} with HOST={settings.host}: clients that bypass the proxy can"
             " forge an address. Make sure that only the proxy can connect."
         )
+
+
+def _store_warnings(settings: Settings) -> Iterator[str]:
+    parts = urlsplit(settings.s3_endpoint_url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        yield "S3_ENDPOINT_URL is http://: whoever is on the way can read all pictures. Use https://."
 
 
 def is_loopback(host: str) -> bool:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, MediaUnavailable
 from app.monitoring.fault_log import database_faults
 from app.monitoring.resources import memory_percent
 from app.process.threads import BackgroundThread
@@ -48,7 +48,7 @@ def _retry_next_time() -> Iterator[None]:
         yield
     except DatabaseUnavailable as error:
         database_faults.add(log, logging.ERROR, "Maintenance could not finish (%s); it will try again.", error)
-    except OSError as error:
+    except (MediaUnavailable, OSError) as error:
         log.error("Maintenance could not finish (%s); it will try again.", error)
 
 

@@ -104,7 +104,8 @@ def _workers(workers: Sequence[Mapping[str, Any]], models: Mapping[str, int]) ->
 
 def _machine(machine: Machine, context: AppContext) -> Iterator[Metric]:
     settings, now = context.settings, machine.read()
-    yield _gauge("disk_free_bytes", "Free space on the disk of the pictures.", context.images.free_bytes())
+    if (free := context.images.free_bytes()) is not None:
+        yield _gauge("disk_free_bytes", "Free space on the disk of the pictures.", free)
     yield _gauge("disk_floor_bytes", "Below this, new jobs are refused.", settings.disk_floor_bytes)
     yield _gauge("cpu_usage_ratio", "CPU use of all cores together.", now.cpu_percent / 100)
     yield _gauge("memory_size_bytes", "RAM of this machine.", now.memory_bytes)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from app.errors import Gone, JobNotFound
+from app.errors import Gone, JobNotFound, MediaUnreadable
+from app.files.media_store import IMAGE_SUFFIX, POSTER_SUFFIX, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
 from app.files.metadata import read_manifest
-from app.files.storage import IMAGE_SUFFIX, POSTER_SUFFIX, TEMPORARY, THUMBNAIL_SUFFIX, VIDEO_SUFFIXES
+from app.files.probe import TEMPORARY
 from app.services.context import AppContext
 
 ORPHAN_AGE_SECONDS = 1800.0  # a publication takes seconds: an older file without a row is an orphan
@@ -56,7 +57,7 @@ def _is_orphan(context: AppContext, name: str) -> bool:
     if PurePosixPath(name).name.startswith(TEMPORARY):
         return True
     if name.endswith((THUMBNAIL_SUFFIX, POSTER_SUFFIX)):
-        return not any(context.images.path(of).exists() for of in _shown_by(name))
+        return all(context.images.size(of) is None for of in _shown_by(name))
     return _is_of_our_jobs(context, name)
 
 
@@ -76,20 +77,21 @@ def _shown_by(thumbnail: str) -> list[str]:
 
 def _is_of_our_jobs(context: AppContext, name: str) -> bool:
     try:
-        manifest = _manifest_in(context.images.path(name))
+        manifest = _manifest_in(context, name)
         if manifest is None:
             return False
         context.jobs.get(str(manifest.get("job_id")))
     except Gone:
         return True
-    except (JobNotFound, OSError, ValueError):  # the latter two: no picture of ours, or just removed
+    except (JobNotFound, MediaUnreadable, OSError, ValueError):  # the last two: no picture of ours, or just removed
         return False
     return True
 
 
-def _manifest_in(path: Path) -> dict[str, Any] | None:
-    if path.suffix == IMAGE_SUFFIX:
-        return read_manifest(path)
-    from app.files.media import read_video_manifest  # here, because the API process needs it for nothing else
+def _manifest_in(context: AppContext, name: str) -> dict[str, Any] | None:
+    with context.images.open(name).content as file:
+        if name.endswith(IMAGE_SUFFIX):
+            return read_manifest(file)
+        from app.files.media import read_video_manifest  # here, because the API process needs it for nothing else
 
-    return read_video_manifest(str(path))
+        return read_video_manifest(file)

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.config import ROOT, Settings
+from app.errors import ConfigurationError
+from app.files.open_store import open_media_store
+from app.services.context import AppContext
 
 
 def startup_problems(settings: Settings) -> Iterator[str]:
@@ -23,6 +26,22 @@ def startup_problems(settings: Settings) -> Iterator[str]:
     for name, folder in _folders(settings):
         if problem := _cannot_write(folder):
             yield f"{name}={folder}: {problem}."
+    if problem := _media_store_problem(settings):
+        yield problem
+
+
+def require_media_store(context: AppContext) -> None:
+    """Raises ConfigurationError if the media store can never be used as it is set up. While it does not answer, a start
+    goes on: jobs wait for it."""
+    if refusal := context.images.refusal():
+        raise ConfigurationError([refusal])
+
+
+def _media_store_problem(settings: Settings) -> str | None:
+    try:
+        return open_media_store(settings).refusal() if settings.uses_s3 else None
+    except ConfigurationError as error:
+        return error.problems[0]
 
 
 def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:

@@ -63,13 +63,14 @@ class ModelState:
 
 @dataclass(frozen=True)
 class Summary:
-    """`images`: the `{"count", "bytes"}` of all published outputs; `disk_percent`: use of their disk, 0 to 100."""
+    """`images`: the `{"count", "bytes"}` of all published outputs; `disk_percent`: use of their disk, 0 to 100.
+    `free_bytes` and `disk_percent` are None where the media store has no bound."""
 
     counts: Mapping[JobStatus, int]
     workers: Sequence[dict[str, Any]]
     lanes: Mapping[Lane, LaneState]
     images: Mapping[str, int]
-    free_bytes: int
+    free_bytes: int | None
     disk_percent: float | None
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Callable
 from functools import partial
+from pathlib import PurePosixPath
 
 import httpx
 
-from app.errors import Cancelled, ImageNotFound
+from app.errors import Cancelled
 from app.providers.files import FetchFailed, Upload
 from app.providers.ssrf_guard import AddressRefused, guarded_client, url_problem
 from app.services.context import AppContext
@@ -81,10 +82,6 @@ def _origin_of(url: httpx.URL) -> tuple[str, str, int]:
 def open_picture(context: AppContext, image_id: str) -> Upload:
     """A gallery picture as an upload for a provider. Raises ImageNotFound or Gone."""
     output = context.outputs.get(image_id)
-    file = gallery.open_file(context, output)
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:  # removed this moment
-        raise ImageNotFound("The image was removed.") from None
-    suffix = mimetypes.guess_extension(output.mime_type) or file.suffix
+    content = gallery.read_file(context, output)
+    suffix = mimetypes.guess_extension(output.mime_type) or PurePosixPath(output.path).suffix
     return Upload(f"{output.id}{suffix}", content, output.mime_type)

@@ -84,7 +84,7 @@ function facts(status) {
     uptime !== undefined && ["Up for", seconds(uptime)],
     images && ["Pictures", images.count.toLocaleString("en")],
     images && ["They take", bytes(images.bytes)],
-    disk && ["Disk free", bytes(disk.free_bytes)],
+    disk?.free_bytes != null && ["Disk free", bytes(disk.free_bytes)],
     disk?.percent != null && ["Disk used", `${Math.round(disk.percent)} %`],
     ["Workers", String(status.workers.length)],
     versions.cyberimage && ["Version", versions.cyberimage],

@@ -78,7 +78,7 @@ class OutputStore:
 
     def known_paths(self, paths: Sequence[str]) -> set[str]:
         """Those of `paths` that a row refers to, as picture or as thumbnail. Files are named after their output's id
-        (`app.files.storage.dated_name`), so no other rows are read."""
+        (`app.files.media_store.dated_name`), so no other rows are read."""
         ids = sorted({PurePosixPath(path).name.partition(".")[0] for path in paths})
         known: set[str] = set()
         with self._database.read() as connection:

@@ -210,7 +210,7 @@ def test_pictures_stay_within_what_programs_take(context, monkeypatch):
     noise = Image.effect_noise((256, 256), 90).convert("RGB")
     buffer = io.BytesIO()
     noise.save(buffer, "PNG")
-    monkeypatch.setattr("app.services.media.gallery.open_file", lambda *_, **__: _File(buffer.getvalue()))
+    monkeypatch.setattr("app.services.media.gallery.read_file", lambda *_, **__: buffer.getvalue())
     made = content.pictures(context, [_Output(), _Output()])
     assert sum(len(base64.b64decode(one["data"])) for one in made) <= 3000
     assert all(Image.open(io.BytesIO(base64.b64decode(one["data"]))).width > 10 for one in made)
@@ -221,14 +221,6 @@ class _Output:
 
     def __init__(self) -> None:
         self.sha256 = uuid.uuid4().hex
-
-
-class _File:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read_bytes(self) -> bytes:
-        return self._data
 
 
 def events(answer) -> list[dict]:

@@ -53,7 +53,7 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
 def test_it_is_there_with_its_manifest_and_can_be_removed(harness: Harness, kind: str) -> None:
     output = harness.video(kind)
     assert harness.files() == {output.path, output.thumbnail_path}
-    file = gallery.open_file(harness.context, output)
+    file = harness.context.images.path(output.path)
     inside = read_video_manifest(str(file))
     assert inside is not None
     assert (inside["prompt"], inside["image_id"], inside["video"]) == ("waves", output.id, {"fps": 8.0})
@@ -90,9 +90,9 @@ def test_what_a_broken_publication_left_is_swept_and_strangers_stay(harness: Har
 def test_there_and_back(harness: Harness, tmp_path: Path) -> None:
     output = harness.video()
     back_up(harness.context, tmp_path / "backup")
-    whole = gallery.open_file(harness.context, output).read_bytes()
+    whole = gallery.read_file(harness.context, output)
     for name in (output.path, output.thumbnail_path):
         harness.context.images.remove(name)
     _, missing = restore(harness.context, tmp_path / "backup")
     assert missing == 0
-    assert gallery.open_file(harness.context, output).read_bytes() == whole
+    assert gallery.read_file(harness.context, output) == whole

@@ -145,7 +145,7 @@ def test_a_backup_that_fails_leaves_nothing(harness: Harness, tmp_path: Path, mo
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("app.services.ops.backup._link", full)
+    monkeypatch.setattr("app.files.folder_store._linked", full)
     with pytest.raises(OSError, match="No space"):
         back_up(harness.context, tmp_path / "backups" / "today")
     assert os.listdir(tmp_path / "backups") == []

@@ -1,36 +1,25 @@
-"""Media storage: files appear complete and synced to disk, or not at all.
-
-A local folder is the only implementation; an object store would implement the same methods.
-"""
+"""A media store in a folder: files appear complete and synced to disk, or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from app.errors import MediaFull, MediaUnavailable
+from app.errors import MediaFull, MediaUnavailable, MediaUnreadable
+from app.files.media_store import POSTER_SUFFIX, VIDEO_SUFFIXES, AlreadyPublished, MediaFile, checked_name
 from app.files.probe import MAX_AGE_SECONDS, TEMPORARY, FolderProbe, describe, free_bytes, used_percent
 from app.monitoring.failpoints import failpoint
 
-IMAGE_SUFFIX = ".png"
-THUMBNAIL_SUFFIX = ".thumbnail.webp"
-VIDEO_SUFFIXES = {"video/mp4": ".mp4", "video/webm": ".webm"}
-POSTER_SUFFIX = ".poster.webp"
 
-
-class AlreadyPublished(FileExistsError):
-    """There is a file of this name."""
-
-
-class MediaStorage:
-    """Files under `root`, named by relative paths with forward slashes. Files with the suffix of a video or poster are
-    under `videos`, if given."""
+class FolderStore:
+    """Files under `root`. Those with the suffix of a video or poster are under `videos`, if given."""
 
     def __init__(self, root: Path, videos: Path | None = None) -> None:
         self.root = root
@@ -38,11 +27,7 @@ class MediaStorage:
         self._probe = FolderProbe([self.root, self._videos])
 
     def publish(self, files: Mapping[str, bytes]) -> None:
-        """Write all `files` (relative path → content), complete and synced.
-
-        Temporary file → fsync → rename → fsync of the folder. On any failure none of them is left, and existing files
-        are kept. Raises MediaFull or MediaUnavailable if the disk takes no files, AlreadyPublished.
-        """
+        """Temporary file → fsync → rename → fsync of the folder."""
         targets = {self.path(name): data for name, data in files.items()}
         with storage_errors(self._folder_of(next(iter(files), ""))):
             self._publish(targets)
@@ -79,27 +64,68 @@ class MediaStorage:
 
     def path(self, name: str) -> Path:
         """The path of the file `name`. Raises ValueError if it is outside the root."""
-        relative = PurePosixPath(name)
-        if not relative.parts or relative.is_absolute() or ".." in relative.parts or "\0" in name:
-            raise ValueError(f"{name!r} is not a path inside the media folder")
+        relative = checked_name(name)
         return self._folder_of(relative.name) / relative
 
     def _folder_of(self, name: str) -> Path:
         return self._videos if _video_suffix(name) else self.root
 
+    def put_file(self, name: str, source: Path) -> None:
+        """A hard link where the disk allows it."""
+        target = self.path(name)
+        if target.exists():  # a file never changes under its name
+            return
+        with storage_errors(self._folder_of(name)):
+            _make_folder(target.parent)
+            temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{_video_suffix(name)}")
+            try:
+                is_copy = not _linked(source, temporary)
+                if is_copy:
+                    _sync(temporary)
+                temporary.rename(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+            if is_copy:
+                _sync_folder(target.parent)
+
+    def open(self, name: str) -> MediaFile:
+        path = self.path(name)
+        with _reading_errors(path):
+            content = path.open("rb")
+        about = os.fstat(content.fileno())
+        return MediaFile(content, about.st_size, about.st_mtime)
+
+    def read(self, name: str) -> bytes:
+        path = self.path(name)
+        with _reading_errors(path):
+            return path.read_bytes()
+
+    def copy_to(self, name: str, target: Path) -> int:
+        """A hard link where the disk allows it."""
+        source = self.path(name)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _linked(source, target)
+        return source.stat().st_size
+
     def remove(self, name: str) -> None:
-        """Remove a file if it exists."""
-        self.path(name).unlink(missing_ok=True)
+        path = self.path(name)
+        with storage_errors(self._folder_of(name)):
+            path.unlink(missing_ok=True)
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None if it does not exist."""
         try:
             return self.path(name).stat().st_size
         except FileNotFoundError:
             return None
 
+    def url(self, name: str, seconds: int, *, mime_type: str, download_name: str | None = None) -> str | None:
+        return None
+
+    def refusal(self) -> str | None:
+        return None  # folders are checked before, by name of their setting (services.ops.preflight)
+
     def older_than(self, seconds: float) -> Iterator[str]:
-        """All files last changed more than `seconds` ago, including temporary ones, as relative names."""
         newest = datetime.now(UTC).timestamp() - seconds
         for root in dict.fromkeys((self.root, self._videos)):
             for path in root.rglob("*"):
@@ -144,9 +170,29 @@ def _video_suffix(name: str) -> str:
     return next((suffix for suffix in (POSTER_SUFFIX, *VIDEO_SUFFIXES.values()) if name.endswith(suffix)), "")
 
 
-def dated_name(output_id: str, suffix: str, when: datetime | None = None) -> str:
-    """`YYYY/MM/DD/<output_id><suffix>`, by the UTC date."""
-    return f"{(when or datetime.now(UTC)):%Y/%m/%d}/{output_id}{suffix}"
+@contextmanager
+def _reading_errors(path: Path) -> Iterator[None]:
+    """Translate what the operating system says of reading `path`, but for FileNotFoundError, into MediaUnreadable."""
+    try:
+        yield
+    except (NotADirectoryError, IsADirectoryError):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path.name) from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise MediaUnreadable(f"The file could not be read ({describe(path, error)}). Check its disk.") from error
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Link `source`, or copy it. Returns whether it was linked."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or no support for hard links
+        shutil.copy2(source, target)
+        return False
+    return True
 
 
 def _make_folder(folder: Path) -> None:
@@ -165,7 +211,11 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(descriptor)
     finally:

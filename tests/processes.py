@@ -1,4 +1,7 @@
-"""Starts processes of the project, and ends those that were started, by their ids."""
+"""Starts processes of the project, and ends those that were started, by their ids.
+
+They are forked from one that has imported the libraries, where that makes no difference: tests/fork_server.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +15,42 @@ from pathlib import Path
 import psutil
 
 from app.config import ROOT
+from tests.fork_server.client import ForkedProcess, can_fork, fork
 from tests.waiting import PATIENCE, wait_until
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 class Processes:
-    """Starts processes; `close` ends them all. Their output goes to files in `folder`."""
+    """Starts processes; `close` ends them all. Their output goes to files in `folder`. `afresh`: each with an
+    interpreter of its own, as users start them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, afresh: bool = False) -> None:
         self.folder = folder
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._afresh = afresh or "PROCESSES_AFRESH" in os.environ
+        self._started: list[Process] = []
 
-    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, **environment: str) -> Process:
         """Run `python <command>` in the project's folder, with `environment` and a few variables of this process."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         with (self.folder / f"process-{len(self._started)}.txt").open("wb") as said:
-            process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                env=kept | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            if not self._afresh and can_fork(command, environment):
+                process: Process = fork(command, environment, kept, said.fileno())
+            else:
+                process = subprocess.Popen(
+                    [sys.executable, *command],
+                    cwd=ROOT,
+                    env=kept | environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         self._started.append(process)
         return process
 
-    def start_worker(self, environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, environment: Mapping[str, str], *arguments: str) -> Process:
         return self.start("-m", "tests.worker.fake_worker", *arguments, **environment)
 
     def said(self) -> str:

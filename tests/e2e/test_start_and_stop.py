@@ -14,7 +14,7 @@ import pytest
 from tests.processes import Processes, wait_gone
 from tests.waiting import PATIENCE, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.afresh]
 
 
 def test_killing_run_py_leaves_no_process_behind(new_service) -> None:

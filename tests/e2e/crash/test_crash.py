@@ -12,7 +12,7 @@ from tests.e2e.crash.with_machine import run_with_faults
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SECONDS = 20.0
-ROUNDS = 3  # for the mutant to be caught; one is nearly always enough
+MUTANT_SECONDS, ROUNDS = 8.0, 8  # for the mutant to be caught; one or two rounds are nearly always enough
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -38,7 +38,7 @@ def test_without_the_fence_it_finds_faults(kind: str, tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         with empty_database(kind, folder) as url:
-            report = CrashTest(folder, url, mutant=True).run(SECONDS)
+            report = CrashTest(folder, url, mutant=True).run(MUTANT_SECONDS)
         if report.faults:
             return
     raise AssertionError(str(report))

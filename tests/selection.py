@@ -38,6 +38,7 @@ THOROUGH = {
     "test_signed_urls.py",
     "test_walk.py",
 }
+FOLDERS_WITH_MARKS = {"e2e", "browser"}  # all of their tests have the mark of that name
 # Folders whose files take longest: they begin first, so that no process is left alone with one at the end.
 LONGEST_FIRST = ("e2e", "browser", "hostile", "providers", "engines", "worker", "cli", "core")
 
@@ -48,12 +49,25 @@ def _folders(path: Path) -> set[str]:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Files of which `-m` selects nothing: importing them may take longer than the tests that are left."""
-    left_out = set(re.findall(r"not (\w+)", config.option.markexpr or ""))
-    if re.search(r"\bor\b", config.option.markexpr or ""):
-        return None
-    folders = _folders(collection_path)
-    unwanted = ("slow" in left_out and THOROUGH & folders) or left_out & folders & {"e2e", "browser"}
-    return True if unwanted else None
+    terms = re.split(r" (and|or) ", config.option.markexpr or "")
+    if "or" not in terms[1::2]:
+        left_out = {term.removeprefix("not ") for term in terms[::2] if term.startswith("not ")}
+        folders = _folders(collection_path)
+        unwanted = ("slow" in left_out and THOROUGH & folders) or left_out & folders & FOLDERS_WITH_MARKS
+        return True if unwanted else None
+    if "and" not in terms[1::2] and FOLDERS_WITH_MARKS.issuperset(terms[::2]):
+        return None if _has_marked(collection_path, set(terms[::2])) else True
+    return None
+
+
+def _has_marked(path: Path, marks: set[str]) -> bool:
+    """Whether a test in the file or folder can have one of these marks."""
+    if marks & _folders(path):
+        return True
+    files = path.rglob("test_*.py") if path.is_dir() else [path]
+    return any(f"mark.{mark}" in file.read_text() for file in files for mark in marks) or any(
+        path.is_dir() and (path / mark).is_dir() for mark in marks
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

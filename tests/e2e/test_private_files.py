@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.service import Service
 from tests.processes import Processes
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.afresh]
 
 
 @pytest.fixture(autouse=True)

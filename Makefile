@@ -52,8 +52,8 @@ build:
 	docker build -t cyberimage$(if $(filter cpu,$(DEVICE)),:cpu) --build-arg DEVICE=$(DEVICE) .
 
 test: lint .venv/browser
-	@$(BIN)/python -m pytest -q -n 2 -m "not e2e and not browser"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "e2e or browser"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m "not e2e and not browser"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m "e2e or browser"
 
 check: lint
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not e2e and not browser"

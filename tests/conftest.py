@@ -18,6 +18,11 @@ from werkzeug.routing import Rule
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from tests.s3_service import FaultyProxy, S3Server
+from tests.selection import (  # noqa: F401 - hooks
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+    pytest_xdist_make_scheduler,
+)
 
 # Deterministic and short by default, without shrinking. `HYPOTHESIS_PROFILE=thorough` searches with random examples and
 # shrinks failures.
@@ -112,44 +117,3 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
     database.close()
     return path
-
-
-# What `make check` leaves to `make test`: folders whose tests load torch, start processes or servers, or draw, those of
-# the façades, which repeat for theirs what the native API's tests show, and files that try every route in every way.
-_THOROUGH = {
-    "a1111",
-    "bench",
-    "cli",
-    "client",
-    "demo_model",
-    "deploy",
-    "e2e",
-    "engines",
-    "hostile",
-    "mcp",
-    "monitoring",
-    "openai",
-    "process",
-    "providers",
-    "server",
-    "tools",
-    "v1",
-    "webhooks",
-    "worker",
-    "test_facade_rules.py",
-    "test_plans.py",
-    "test_rate_limits.py",
-    "test_signed_urls.py",
-    "test_walk.py",
-}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark these tests slow, those on PostgreSQL too, which also run on SQLite; and those of the folder e2e as such."""
-    here = Path(__file__).parent
-    for item in items:
-        folders = set(item.path.relative_to(here).parts)
-        if _THOROUGH & folders or "postgres" in item.name:
-            item.add_marker(pytest.mark.slow)
-        if "e2e" in folders:
-            item.add_marker(pytest.mark.e2e)

@@ -9,6 +9,7 @@ rounding are compared with those of a script with the same arguments and seed.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import tempfile
@@ -49,6 +50,7 @@ SEED = 5
 WITHOUT_LORAS = ("prx",)  # diffusers' class inherits the loader of Stable Diffusion, which looks for a UNet
 FIXED_STEPS = ("sana-sprint",)
 STEPS = 3  # with a strength of 0.8 two are run, and the last has no preview
+SIDE, MEGAPIXEL = 64, 1024 * 1024  # of small edits; pixels
 CLOSE = 1e-5  # of 0 to 1, before rounding
 FLAT = 1e-3  # deviation of all values
 CLOSE_LORA = 3e-4  # the products of a LoRA are added in another order
@@ -193,13 +195,19 @@ def quick_previews() -> Iterator[None]:
 
 @contextmanager
 def small_edits(pipeline_class: str) -> Iterator[None]:
-    """Qwen-Image's editors scale the pictures sent to a megapixel, which takes seconds: scale them to less."""
-    module = sys.modules[getattr(diffusers, pipeline_class).__module__]
-    if "qwenimage" not in module.__name__ or not hasattr(module, "calculate_dimensions"):
-        yield
-        return
-    usual = module.calculate_dimensions(1024 * 1024, 1)
-    with mock.patch.object(module, "calculate_dimensions", return_value=(64, 64, *usual[2:])):
+    """Qwen-Image's editors scale the pictures sent to a megapixel, and FLUX Kontext's draw one too, whatever is asked
+    for, which takes seconds: less for both."""
+    kind = getattr(diffusers, pipeline_class)
+    module = sys.modules[kind.__module__]
+    with ExitStack() as stack:
+        if "qwenimage" in module.__name__ and hasattr(module, "calculate_dimensions"):
+            less = (SIDE, SIDE, *module.calculate_dimensions(MEGAPIXEL, 1)[2:])
+            stack.enter_context(mock.patch.object(module, "calculate_dimensions", return_value=less))
+        if hasattr(module, "PREFERRED_KONTEXT_RESOLUTIONS"):
+            stack.enter_context(mock.patch.object(module, "PREFERRED_KONTEXT_RESOLUTIONS", [(SIDE, SIDE)]))
+            call = inspect.unwrap(kind.__call__)  # max_area is an argument that no request has
+            defaults = tuple(SIDE * SIDE if value == MEGAPIXEL else value for value in call.__defaults__ or ())
+            stack.enter_context(mock.patch.object(call, "__defaults__", defaults))
         yield
 
 

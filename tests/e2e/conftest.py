@@ -40,10 +40,9 @@ def new_service(tiny: Path, tmp_path: Path) -> Iterator[MakeService]:
     processes.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One running service, shared by the tests of a module. Not by all: some kill its workers, and the supervisor waits
-    longer before each restart."""
+    """One running service, shared by all tests that leave it and its processes as they are."""
     folder = tmp_path_factory.mktemp("service")
     processes = Processes(folder)
     running = Service(processes, folder, **models(tiny))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
 from tests.processes import is_gone
 from tests.waiting import wait_until
@@ -67,17 +68,17 @@ def test_ten_jobs_alternating_between_two_models_equal_a_plain_script(service: S
         assert np.array_equal(pixels, plain_script(tiny, family, seed)), f"{family}, seed {seed}"
 
 
-def test_the_api_process_never_loads_torch(service: Service) -> None:
+def test_the_api_process_never_loads_torch_and_a_killed_worker_comes_back(new_service: MakeService) -> None:
     """The API process stays small; the worker, which has run jobs, has torch."""
+    service = new_service()
+    service.start()
+    service.completed(service.submit(PROMPT, "tiny-flux"))
     workers = {process.pid for process in service.workers()}
     apis = [process for process in service.family() if process.pid not in workers]
     assert any("libtorch" in entry.path for process in service.workers() for entry in process.memory_maps())
     for process in apis:
         assert not any("libtorch" in entry.path for entry in process.memory_maps())
         assert process.memory_info().rss < 200_000_000
-
-
-def test_a_killed_worker_comes_back_and_its_job_is_done(service: Service) -> None:
     (worker,) = service.workers()
     worker.kill()
     wait_until(lambda: is_gone(worker), "it did not die")

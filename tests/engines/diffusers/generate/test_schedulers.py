@@ -17,7 +17,7 @@ from app.engines.diffusers.engine import DiffusersEngine
 from app.engines.diffusers.generate import generate
 from app.errors import Cancelled, UnsupportedScheduler
 from tests.engines.diffusers.generate.control import Recorder
-from tools.families_report import inputs_of, pictures_of, request_of, requested, spec_of
+from tools.families_report import inputs_of, pictures_of, request_of, requested, small_edits, spec_of
 from tools.tiny_models.samples import SAMPLES
 
 SEED = 5
@@ -85,8 +85,10 @@ def drawn(engine, built, monkeypatch):
         monkeypatch.setattr(generate, "draw", lambda *given: seen.append(drawing(*given)) or seen[-1])
         arguments = requested(family, task) | {"num_inference_steps": STEPS}
         request = request_of(family, task, arguments).model_copy(update=settings)
+        pipeline_class = SAMPLES[family].classes.get(task, SAMPLES[family].pipeline)
         try:
-            made = engine.generate(spec_of(family, built(family)), request, Recorder(), inputs_of(arguments))
+            with small_edits(pipeline_class):
+                made = engine.generate(spec_of(family, built(family)), request, Recorder(), inputs_of(arguments))
         finally:
             monkeypatch.setattr(generate, "draw", drawing)
         return seen[-1].pictures[0], made
@@ -94,16 +96,27 @@ def drawn(engine, built, monkeypatch):
     return run
 
 
-def script(folder, family, change, task="txt2img"):
-    """The picture of a plain script whose scheduler is `change` of the pipeline's own."""
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, local_files_only=True)
-    pipeline.scheduler = change(pipeline.scheduler.config)
-    pipeline.set_progress_bar_config(disable=True)
-    arguments = requested(family, task) | {"num_inference_steps": STEPS}
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        output = pipeline(**arguments, generator=torch.Generator("cpu").manual_seed(SEED), output_type="np")
-    return pictures_of(output)[0]
+@pytest.fixture(scope="module")
+def script(built):
+    """The picture of a plain script whose scheduler is `change` of the pipeline's own. A family is loaded once."""
+    pipelines = {}
+
+    def draw(family, change, task="txt2img"):
+        if family not in pipelines:
+            pipelines[family] = diffusers.DiffusionPipeline.from_pretrained(built(family), local_files_only=True)
+            pipelines[family].set_progress_bar_config(disable=True)
+        pipeline = pipelines[family]
+        arguments = requested(family, task) | {"num_inference_steps": STEPS}
+        own, pipeline.scheduler = pipeline.scheduler, change(pipeline.scheduler.config)
+        try:
+            with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(SEED)
+                output = pipeline(**arguments, generator=torch.Generator("cpu").manual_seed(SEED), output_type="np")
+        finally:
+            pipeline.scheduler = own
+        return pictures_of(output)[0]
+
+    return draw
 
 
 def direct_class(family, name):
@@ -118,12 +131,12 @@ def direct_class(family, name):
 
 
 @pytest.mark.parametrize(("family", "name"), KINDS)
-def test_it_draws_what_a_script_with_that_class_draws(drawn, plain, built, family, name):
+def test_it_draws_what_a_script_with_that_class_draws(drawn, plain, script, family, name):
     if family not in plain:
         plain[family], _ = drawn(family)
     picture, made = drawn(family, scheduler=name)
     assert np.isfinite(picture).all()
-    assert np.abs(picture - script(built(family), family, direct_class(family, name))).max() <= CLOSE
+    assert np.abs(picture - script(family, direct_class(family, name))).max() <= CLOSE
     assert made.versions["scheduler"] == (FLOW if family in ("sd35", "flux") else DIFFUSION)[name][0]
     after, _ = drawn(family)
     assert np.array_equal(plain[family], after)  # to the bit
@@ -164,10 +177,10 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("family", "settings", "kind", "options"), CHANGES)
-def test_each_setting_draws_what_a_script_with_that_option_draws(drawn, built, family, settings, kind, options):
+def test_each_setting_draws_what_a_script_with_that_option_draws(drawn, script, family, settings, kind, options):
     plain, _ = drawn(family)
     picture, _ = drawn(family, **settings)
-    direct = script(built(family), family, lambda config: getattr(diffusers, kind).from_config(config, **options))
+    direct = script(family, lambda config: getattr(diffusers, kind).from_config(config, **options))
     assert np.abs(picture - direct).max() <= CLOSE
     assert np.abs(picture - plain).max() > CLOSE
 

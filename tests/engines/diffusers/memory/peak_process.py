@@ -1,39 +1,55 @@
-"""Loads one checkpoint when told to, so that another process can watch its memory: `python -m … FOLDER DTYPE PART,…`.
+"""Loads checkpoints when told to, each in a process of its own whose memory another one can watch.
 
-Prints the planned peak of loading as `ready <bytes>`, waits for a line, loads, and prints `loaded`.
+`python -m … FOLDER`: the small checkpoint in FOLDER is loaded first, for what the libraries allocate once. For each
+line `FOLDER DTYPE PART PART…` a process is forked, which prints its id and the planned peak of loading as
+`ready <pid> <bytes>`, waits for a line, loads, prints `loaded` and ends.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from app.core.catalog import ModelOptions, ModelSpec
 from app.core.memory_plan import Form, PlannedModel, loading_order, plans
 from app.engines.diffusers.load.build import build_pipeline
-from app.engines.diffusers.load.checkpoint import inspect_folder
+from app.engines.diffusers.load.checkpoint import Checkpoint, inspect_folder
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.quantization import Compression
 from app.engines.diffusers.memory.part_shapes import part_shapes
 
 
-def main(folder: Path, dtype: torch.dtype, cast: tuple[str, ...]) -> None:
+def main(small: Path) -> None:
     torch.set_num_threads(1)
+    build(inspect_folder(small, None), LoadPlan(torch.device("cpu"), torch.float32))
+    say("begun")
+    for line in iter(sys.stdin.readline, ""):
+        folder, dtype, *cast = line.split()
+        if (child := os.fork()) == 0:
+            load(Path(folder), getattr(torch, dtype), tuple(cast))
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def load(folder: Path, dtype: torch.dtype, cast: tuple[str, ...]) -> None:
     checkpoint, plain = inspect_folder(folder, None), LoadPlan(torch.device("cpu"), dtype)
     parts, form = part_shapes(checkpoint, plain), Form("tested", kinds=dict.fromkeys(cast, "float8"))
     planned = plans(PlannedModel(parts, on_gpu=False), [form])[0].device.loading
     order = tuple(part.name for part in loading_order(parts, form))
     load_plan = LoadPlan(torch.device("cpu"), dtype, compression=Compression(cast=cast), order=order)
-    options = ModelOptions(pipeline_class="FluxPipeline")
-    spec = ModelSpec(id="m", name="m", repo=str(folder), description="", source="local", options=options)
-    small = LoadPlan(torch.device("cpu"), torch.float32)
-    build_pipeline(spec, inspect_folder(Path(sys.argv[4]), None), small)  # what the libraries allocate once
-    say(f"ready {planned}")
+    say(f"ready {os.getpid()} {planned}")
     sys.stdin.readline()
-    pipeline = build_pipeline(spec, checkpoint, load_plan)
-    say(f"loaded {type(pipeline).__name__}")
+    say(f"loaded {type(build(checkpoint, load_plan)).__name__}")
+
+
+def build(checkpoint: Checkpoint, load_plan: LoadPlan) -> Any:
+    options = ModelOptions(pipeline_class="FluxPipeline")
+    spec = ModelSpec(id="m", name="m", repo=str(checkpoint.path), description="", source="local", options=options)
+    return build_pipeline(spec, checkpoint, load_plan)
 
 
 def say(line: str) -> None:
@@ -42,4 +58,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), getattr(torch, sys.argv[2]), tuple(filter(None, sys.argv[3].split(","))))
+    main(Path(sys.argv[1]))

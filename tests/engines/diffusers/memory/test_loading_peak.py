@@ -51,6 +51,24 @@ def wide(tiny, tmp_path_factory):
     return lambda dtype: made.setdefault(dtype, made.get(dtype) or make(dtype))
 
 
+@pytest.fixture(scope="module")
+def loads(tiny):
+    """Sends a line to the process that loads, and returns its answer, or what waits for it."""
+    command = [sys.executable, "-m", "tests.engines.diffusers.memory.peak_process", str(tiny / "flux")]
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+
+        def send(line, wait=True):
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            return process.stdout.readline() if wait else process.stdout.readline
+
+        yield send
+        process.stdin.close()
+
+
 @pytest.mark.parametrize(
     ("stored", "loaded", "cast", "least_megabytes"),
     [
@@ -61,28 +79,25 @@ def wide(tiny, tmp_path_factory):
         pytest.param(torch.bfloat16, "bfloat16", ("transformer",), 130, id="only the denoiser in float8"),
     ],
 )
-def test_loading_peaks_as_planned(wide, tiny, stored, loaded, cast, least_megabytes):
-    arguments = [str(wide(stored)), loaded, ",".join(cast), str(tiny / "flux")]
-    command = [sys.executable, "-m", "tests.engines.diffusers.memory.peak_process", *arguments]
-    with subprocess.Popen(
-        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as child:
-        word, planned = child.stdout.readline().split()
-        assert word == "ready"
-        before = highest = allocated(child.pid)
-        child.stdin.write("load\n")
-        child.stdin.flush()
-        while (now := allocated(child.pid)) is not None:
-            highest = max(highest, now)
-        assert child.stdout.read().split() == ["loaded", "FluxPipeline"]
+def test_loading_peaks_as_planned(wide, loads, stored, loaded, cast, least_megabytes):
+    word, pid, planned = loads(" ".join((str(wide(stored)), loaded, *cast))).split()
+    assert word == "ready"
+    before = highest = allocated(pid)
+    told = loads("load", wait=False)
+    while (now := allocated(pid)) is not None:
+        highest = max(highest, now)
+    assert told().split() == ["loaded", "FluxPipeline"]
     peak = highest - before
     assert int(planned) >= least_megabytes * MEGABYTE
     assert peak <= 1.1 * int(planned) + NOISE
     assert peak >= 0.8 * int(planned) - NOISE  # on a busy machine the top may pass between two looks
 
 
-def allocated(pid: int) -> int | None:
+def allocated(pid: str) -> int | None:
     """Bytes of memory that a process has allocated; pages of files are not counted. None when it has ended."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
     sizes = [line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")]
     return int(sizes[0]) * 1024 if sizes else None

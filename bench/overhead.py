@@ -1,8 +1,9 @@
 """Service overhead: submit → COMPLETED through HTTP, minus the same pipeline called directly in one Python process.
 
-Both run the tiny FLUX checkpoint in turn, A B A B …, on one thread, so that a slow moment of the machine hits both. Each
-round has a prompt of its own, so that both encode it; with the same prompt again and again the worker takes it from its
-cache. The processor's time of a job, by process, says where the overhead is also on a machine that has other work.
+Both run the tiny FLUX checkpoint in turn, A B A B …, on one thread, so that a slow moment of the machine hits both.
+Each round has a prompt of its own, so that both encode it; with the same prompt again and again the worker takes it
+from its cache. The processor's time of a job, by process, says where the overhead is also on a machine that has other
+work.
 """
 
 from __future__ import annotations

@@ -148,6 +148,7 @@ class JobBody(ResponseBody):
     priority: int
     remote: RemoteBody | None = Field(description="What was asked of a provider; null for a model here.")
     lane: Lane = Field(description="local: a model in memory here; remote: a provider's. Each has its own queue.")
+    batch_id: str | None = Field(description="The batch that it belongs to; null for a job of its own.")
     created_at: Time
     started_at: Time | None
     completed_at: Time | None

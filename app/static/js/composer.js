@@ -144,7 +144,7 @@ function keepSize() {
 async function generate() {
   if (sending) return;
   if (isSignedOut()) return $("#account").click();
-  const own = chosen()?.schema_url ? await import("./model-form.js") : null;
+  const own = chosen()?.schema_url ? await import("./model-form.js") : $("#batch").open ? await import("./batch-form.js") : null;
   const errors = own?.problems() ?? [];
   const wrong = own ? own.mark(errors) : validationError();
   complain(wrong, errors);
@@ -185,7 +185,7 @@ function complain(sentence, errors = []) {
 function busy(now) {
   sending = now;
   submit.setAttribute("aria-busy", String(now));
-  say($("#generate-text"), now ? "Sending…" : isSignedOut() ? "Sign in to generate" : "Generate");
+  say($("#generate-text"), now ? "Sending…" : isSignedOut() ? "Sign in to generate" : form.dataset.batch || "Generate");
 }
 
 form.addEventListener("submit", (event) => {
@@ -225,4 +225,5 @@ guidance.addEventListener("input", () => {
   summarize();
 });
 $(".fine").addEventListener("toggle", () => import("./second-pass.js"), { once: true });
+$("#batch").addEventListener("toggle", () => import("./batch-form.js"), { once: true });
 for (const name of ["seed-changed", "loras-changed"]) form.addEventListener(name, summarize);

@@ -145,7 +145,8 @@ def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], harnes
     total = sum(loaded.values())
     log.info("First load: %s bytes in %s files, interactive after %s ms", total, len(loaded), sorted(map(round, took)))
     assert 20_000 < total <= FIRST_LOAD_BYTES, loaded
-    later = {f"/static/js/{name}.js" for name in ("lightbox", "gallery", "virtual-grid", "queue", "status", "batch-form")}
+    lazy = ("lightbox", "gallery", "virtual-grid", "queue", "models", "status", "batch-form", "help", "autoplay")
+    later = {f"/static/js/{name}.js" for name in lazy}
     assert later.isdisjoint(loaded)
     preloads = page.locator("link[rel=modulepreload]")
     declared = set(preloads.evaluate_all("links => links.map(link => new URL(link.href).pathname)"))

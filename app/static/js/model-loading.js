@@ -1,7 +1,6 @@
 // Loading, downloading and removing models, as an administrator's orders to the workers.
 
 import { Offline, call } from "./api.js";
-import { confirm } from "./confirm.js";
 import { bytes } from "./format.js";
 import { announce, toast } from "./notices.js";
 import { Signal } from "./signal.js";
@@ -61,6 +60,7 @@ export async function cancelLoad(model) {
 export async function removeFiles(model) {
   const question = `Delete the files of ${model.name}?`;
   const explanation = `${bytes(model.bytes)} are freed. To draw with it they have to be downloaded again. Pictures stay.`;
+  const { confirm } = await import("./confirm.js");
   if (!(await confirm({ question, explanation, label: "Delete the files" }))) return;
   try {
     const { freed_bytes: freed } = await call(`api/models/${model.id}/files`, { method: "DELETE", seconds: 120 });

@@ -1,7 +1,6 @@
 // Selecting rows of the queue view, to cancel many jobs at once.
 
 import { ApiError, cancel, post } from "./api.js";
-import { confirm } from "./confirm.js";
 import { $$, button, el, say } from "./dom.js";
 import { plural } from "./format.js";
 import { announce, toast } from "./notices.js";
@@ -43,7 +42,7 @@ export function queueSelection(lists, after) {
   async function run() {
     const rows = chosen();
     const asked = { question: `Cancel ${plural(rows.length, "entry", "entries")}?`, explanation: "Waiting jobs end at once, running ones at their next step. A batch ends with all its jobs. Finished pictures stay.", label: "Cancel them" };
-    if (rows.length > 1 && !(await confirm(asked))) return;
+    if (rows.length > 1 && !(await (await import("./confirm.js")).confirm(asked))) return;
     const problem = await cancelRows(rows.map(({ dataset }) => dataset));
     if (problem) toast(problem, { kind: "error" });
     else announce(`${plural(rows.length, "entry", "entries")} cancelled.`);

@@ -151,6 +151,16 @@ def test_an_empty_section_says_what_is_missing(page: Page):
     expect(page.locator("#job-panel .job-panel-prompt")).to_have_text("a boat")  # a single picture, as ever
 
 
+def test_braces_in_a_single_prompt_lead_to_the_section(page: Page, harness: Harness):
+    page.fill("#prompt", "a {red|blue} kite")
+    page.locator("#steps").fill("4")
+    page.locator("#generate").click()
+    expect(page.locator("#job-panel .job-panel-prompt")).to_have_text("a {red|blue} kite")
+    page.locator(".toast").get_by_role("button", name="Batch").click()
+    expect(page.locator(".batch-form")).to_be_visible()
+    expect(verdict(page)).to_contain_text("2 pictures")
+
+
 def test_the_section_survives_a_reload(page: Page):
     form = opened(page, "a boat")
     axis(form, 0, "settings.guidance_scale", "2, 3, 5")

@@ -56,7 +56,7 @@ function showRows(batches) {
   const { activeElement: focused } = document;
   const within = focused.closest?.(".row")?.dataset.batch;
   const nodes = batches.map((batch) => {
-    const [old, state] = [before.get(batch.batch_id), JSON.stringify(batch)];
+    const [old, state] = [before.get(batch.batch_id), JSON.stringify([batch, isAdmin()])];
     return old?.state === state ? old : Object.assign(row(batch), { state });
   });
   parts.list.replaceChildren(...nodes);

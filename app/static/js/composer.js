@@ -11,6 +11,7 @@ import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
 import { keptPrompt, recordPrompt, startFormState } from "./form-state.js";
 import { keepSettings, settingsOf } from "./model-settings.js";
+import { toast } from "./notices.js";
 import { chosen, describe, fillPicker } from "./picker.js";
 import { style } from "./router.js";
 import { applySchedulers, chosenScheduler } from "./scheduler.js";
@@ -155,6 +156,7 @@ async function generate() {
     const options = { key, waiting: () => say($("#generate-text"), "Waiting for the server…") };
     await (own ? own.submit(options) : send(request(), options));
     recordPrompt();
+    if (!own && /\{[^{}]*\|[^{}]*\}/.test(prompt.value)) tellOfBatches();
     key = newKey();
   } catch (error) {
     complain(own?.mark(error.errors ?? []) ?? error.message, error.errors);
@@ -162,6 +164,18 @@ async function generate() {
   } finally {
     busy(false);
   }
+}
+
+/** Once: a single picture takes the braces as they are. */
+function tellOfBatches() {
+  if (sessionStore.read("batches")) return;
+  sessionStore.write("batches", "told");
+  toast("The {…} was sent as it is. A batch makes a picture of each choice.", { action: { label: "Batch", run: openBatch } });
+}
+
+function openBatch() {
+  $("#batch").open = true;
+  $("#batch > summary").focus();
 }
 
 const isSignedOut = () => document.documentElement.dataset.signed === "out";

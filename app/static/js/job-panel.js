@@ -161,9 +161,9 @@ function medium(picture) {
 }
 
 function film(picture) {
-  const still = el("video", { poster: picture.thumbnail_url, "aria-label": picture.prompt });
-  import("./autoplay.js").then(({ autoplayVideo }) => still.replaceWith(autoplayVideo(picture, { poster: picture.thumbnail_url })));
-  return still;
+  const video = el("video", { poster: picture.thumbnail_url, "aria-label": picture.prompt });
+  import("./autoplay.js").then(({ playIn }) => playIn(video, picture));
+  return video;
 }
 
 function failed(job) {

@@ -31,6 +31,7 @@ export function build(root) {
     el("section", { class: "model-part", "aria-label": "LoRAs" }, el("header", { class: "section-head" }, el("h2", {}, "LoRAs")), parts.loras, parts.noLoras),
   );
   loading.changed.on(() => shownNow() && refresh());
+  catalog.changed.on(() => shownNow() && render()); // also when it turns out who is signed in
 }
 
 const shownNow = () => !$('main > [data-view="models"]').hidden;
@@ -49,7 +50,6 @@ export function hide() {
 async function refresh() {
   clearTimeout(timer);
   await loadCatalog().catch(() => {}); // the banner reports that the server does not answer
-  render();
   if (!shownNow()) return;
   const busy = loading.ids().length || catalog.models.some(({ downloading }) => downloading);
   timer = setTimeout(refresh, busy ? BUSY_MILLISECONDS : POLL_MILLISECONDS);

@@ -41,3 +41,23 @@ def test_a_batch_is_paused_resumed_and_cancelled(page: Page, harness: Harness):
     row.get_by_role("button", name="Resume").click()
     row.get_by_role("button", name="Cancel").click()
     expect(row).to_contain_text("ended")
+
+
+def test_a_batch_is_moved_to_the_top_and_back_and_the_focus_stays(page: Page, harness: Harness):
+    first = harness.submit("slow holds the worker", num_inference_steps=40)
+    batches = [harness.call("/api/batches", {**BODY, "name": f"batch {n}", "seeds": 2})["batch_id"] for n in (1, 2)]
+    page.evaluate("location.hash = '#/queue'")
+    row = page.locator(f".row[data-batch='{batches[1]}']")
+    row.get_by_role("button", name="Move to the top").focus()
+    page.keyboard.press("Enter")
+    expect(row).to_contain_text("priority +10")
+    expect(page.locator("[aria-label=Waiting] .row").first).to_have_attribute("data-waits", batches[1])
+    row.get_by_role("button", name="Usual turn").focus()
+    with page.expect_request("**/api/batches?limit=20"):
+        pass
+    expect(row.get_by_role("button", name="Usual turn")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(row.get_by_role("button", name="Move to the top")).to_be_visible()
+    for batch_id in batches:
+        harness.call(f"/api/batches/{batch_id}/cancel", method="POST")
+    harness.call(f"/api/jobs/{first}/cancel", method="POST")

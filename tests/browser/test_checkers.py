@@ -35,6 +35,14 @@ def rendered(page: Page, studio: Harness) -> dict[str, str]:
         go(page, view)
         expect(page.locator("main")).to_be_visible()
         found[view] = page.content()
+    go(page, "create")
+    page.locator("#batch > summary").click()
+    expect(page.locator(".batch-axis select")).to_be_visible()
+    found["batch"] = page.content()
+    page.locator("#help").click()
+    expect(page.locator("#help-dialog")).to_be_visible()
+    found["help"] = page.content()
+    page.keyboard.press("Escape")
     word = a_word()
     made(studio, word, 2)
     open_gallery(page, studio, word, 2)
@@ -70,7 +78,7 @@ def documents(browser: Browser, studio: Harness, tmp_path_factory: pytest.TempPa
 
 def test_html_validate_has_nothing_to_say(documents: Path) -> None:
     files = sorted(path.name for path in documents.glob("*.html"))
-    assert len(files) == len(VIEWS) + 5
+    assert len(files) == len(VIEWS) + 7
     done = run_program("html-validate", "--config", str(HERE / "htmlvalidate.json"), *files, folder=documents)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -18,7 +18,7 @@ from tests.browser.harness import Harness
 
 log = logging.getLogger(__name__)
 
-VIEWS = ("create", "gallery", "queue", "status")
+VIEWS = ("create", "gallery", "queue", "models", "status")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 FIRST_LOAD_BYTES = 72 * 1024  # as they are sent: compressed
 MANY = 10_000
@@ -145,7 +145,8 @@ def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], harnes
     total = sum(loaded.values())
     log.info("First load: %s bytes in %s files, interactive after %s ms", total, len(loaded), sorted(map(round, took)))
     assert 20_000 < total <= FIRST_LOAD_BYTES, loaded
-    later = {f"/static/js/{name}.js" for name in ("lightbox", "gallery", "virtual-grid", "queue", "status")}
+    lazy = ("lightbox", "gallery", "virtual-grid", "queue", "models", "status", "batch-form", "help", "autoplay")
+    later = {f"/static/js/{name}.js" for name in lazy}
     assert later.isdisjoint(loaded)
     preloads = page.locator("link[rel=modulepreload]")
     declared = set(preloads.evaluate_all("links => links.map(link => new URL(link.href).pathname)"))

@@ -233,3 +233,13 @@ def test_accessibility_and_layout(new_guest: Callable[..., Page], axe: str, tmp_
         expect(page.locator("#sign-in-error")).to_be_visible()
         assert violations(page, axe) == []
         page.screenshot(path=tmp_path / f"sign-in-{theme}-{name}.png")
+
+
+def test_only_an_administrator_loads_models(new_guest: Callable[..., Page], guarded: Guarded):
+    for name, buttons in (("alice", 0), ("root", 1)):
+        page = new_guest()
+        sign_in(page, guarded.tokens[name])
+        page.get_by_role("link", name="Models").click()
+        card = page.locator(".model-card[data-id=fixed]")
+        expect(card.get_by_role("button", name="Use: ")).to_be_visible()
+        expect(card.get_by_role("button", name="Load: ")).to_have_count(buttons)

@@ -13,7 +13,7 @@ from app.core.job import JobStatus
 from app.core.response_body import Path, ResponseBody, Time
 from app.core.times import iso, iso_or_none
 from app.errors import FieldError
-from app.services.batches.submit import BatchSubmission, PreparedBatch
+from app.services.batches.submit import BatchSubmission, DryRun
 from app.services.batches.view import BatchView
 from app.services.job_body import ErrorBody, ImageRef
 from app.services.urls import url
@@ -70,6 +70,11 @@ class PlannedBody(ResponseBody):
 
 class DryRunBody(ResponseBody):
     jobs: int = Field(description="How many jobs there would be.")
+    images: int = Field(description="How many pictures or videos they would make.")
+    seconds: float | None = Field(
+        description="How long they would take once it is their turn; null while nothing alike has finished, or without"
+        " a worker."
+    )
     price: float = Field(description="Of those of remote models, by the configured prices.")
     axes: list[AxisBody]
     warnings: list[str]
@@ -77,9 +82,12 @@ class DryRunBody(ResponseBody):
     planned: list[PlannedBody] = Field(description="The first jobs, up to `limit`.")
 
     @classmethod
-    def of(cls, prepared: PreparedBatch, limit: int) -> Self:
+    def of(cls, found: DryRun, limit: int) -> Self:
+        prepared = found.prepared
         return cls.read(
+            found,
             prepared,
+            images=sum(job.request.num_images for job in prepared.jobs),
             jobs=len(prepared.jobs),
             axes=[AxisBody.of(axis) for axis in prepared.axes],
             warnings=list(prepared.warnings),

@@ -110,6 +110,11 @@ class ModelBody(ResponseBody):
         )
 
 
+class FilesRemoved(ResponseBody):
+    model_id: str
+    freed_bytes: int = Field(description="0 when nothing of it was here.")
+
+
 class AuxiliaryBody(ResponseBody):
     id: str
     name: str

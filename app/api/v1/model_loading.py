@@ -7,6 +7,7 @@ from pydantic import Field
 
 from app.api.http.openapi import blueprint, responses
 from app.api.http.problems import problem
+from app.api.native.models import NoSuchModel
 from app.api.routing import Access
 from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
 from app.api.server.context import ApiContext, api_context
@@ -18,7 +19,6 @@ from app.errors import (
     LoadCancelled,
     ModelRequiresAuth,
     ModelUnavailable,
-    NotFound,
     NoWorker,
     OutOfMemory,
     UnknownModel,
@@ -36,12 +36,6 @@ class UnloadBody(Body):
 
 class LoadBody(UnloadBody):
     model_id: str = Field(description="Of `GET /api/v1/models`.")
-
-
-class NoSuchModel(NotFound):
-    """Here the model is the thing that was asked for, not a detail of a request: 404."""
-
-    code = UnknownModel.code
 
 
 @api.post(

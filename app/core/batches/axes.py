@@ -20,7 +20,9 @@ MOST_AXES = 8
 MOST_VALUES = 10_000
 LONGEST_LABEL = 100
 REPLACE = "prompt_replace"
+SIZE = "size"
 _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\d{1,3}")
+_SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
 
 
 class AxisChoice(Body):
@@ -30,7 +32,8 @@ class AxisChoice(Body):
         min_length=1,
         max_length=200,
         description="The field that changes: `prompt`, `negative_prompt`, `model_id`, `image`, a setting such as"
-        " `settings.guidance_scale` or `settings.loras.0.scale`, or `prompt_replace`: words of the prompt.",
+        " `settings.guidance_scale` or `settings.loras.0.scale`, `size` (its values are like `512x768`), or"
+        " `prompt_replace`: words of the prompt.",
     )
     values: list[JsonValue] = Field(min_length=1, max_length=MOST_VALUES, description="Of `prompt`: templates.")
     search: str | None = Field(
@@ -51,6 +54,8 @@ class Axis:
 
 def own_field(field: str) -> str:
     """The path of `field` in a request: `cfg_scale` is `settings.guidance_scale`. Raises InvalidRequest."""
+    if field == SIZE:
+        return SIZE
     parts = field.split(".")
     first = REQUEST_ALIASES.get(parts[0], parts[0])
     if first not in GenerationInput.model_fields and first != REPLACE:
@@ -72,7 +77,10 @@ def _unknown(field: str) -> InvalidRequest:
 
 def with_value(body: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy of `body` that has `value` at `path`; what is not on the path is shared. Raises InvalidRequest where the
-    path leads into a list that has no such place."""
+    path leads into a list that has no such place, and for a size that is none."""
+    if path == SIZE:
+        width, height = _sides(value)
+        return with_value(with_value(body, "settings.width", width), "settings.height", height)
     changed: dict[str, Any] = _with(body, path.split("."), value, path)
     return changed
 
@@ -88,6 +96,14 @@ def _with(part: Any, names: Sequence[str], value: Any, path: str) -> Any:
         return [*part[: int(name)], _with(part[int(name)], names[1:], value, path), *part[int(name) + 1 :]]
     known = part if isinstance(part, Mapping) else {}
     return {**known, name: _with(known.get(name), names[1:], value, path)}
+
+
+def _sides(value: Any) -> tuple[int, int]:
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        message = f"must be sizes such as 512x768, width first; {label_of(value)} is none"
+        raise InvalidRequest(f"values {message}.", errors=[FieldError("values", message)])
+    return int(found[1]), int(found[2])
 
 
 def label_of(value: Any) -> str:

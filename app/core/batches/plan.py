@@ -12,7 +12,7 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-from app.core.batches.axes import REPLACE, Axis, AxisChoice, label_of, own_field, with_value
+from app.core.batches.axes import REPLACE, SIZE, Axis, AxisChoice, label_of, own_field, with_value
 from app.core.batches.draws import Draws
 from app.core.batches.request import MOST_SEEDS, BatchInput
 from app.core.batches.template import LONGEST_TEMPLATE, Wildcards, parse
@@ -163,11 +163,22 @@ class Plan:
                 self._check_replace(number, axis)
             elif axis.search is not None:
                 self._problems.append(FieldError(f"axes.{number}.search", f"is for an axis of {REPLACE}"))
+            elif field == SIZE:
+                self._check_sizes(number, axis)
             elif field and field != PROMPT:
                 try:
                     with_value(self._base, field, axis.values[0])
                 except InvalidRequest as error:
                     self._add(f"axes.{number}.field", error)
+
+    def _check_sizes(self, number: int, axis: AxisChoice) -> None:
+        if {"settings.width", "settings.height"} & set(self._fields):
+            self._problems.append(FieldError(f"axes.{number}.field", "is sent beside an axis of width or height"))
+        try:
+            for value in axis.values:
+                with_value({}, SIZE, value)
+        except InvalidRequest as error:
+            self._add(f"axes.{number}.values", error)
 
     def _check_replace(self, number: int, axis: AxisChoice) -> None:
         if not all(isinstance(value, str) for value in axis.values):

@@ -15,12 +15,15 @@ from app.core.batches.batch import Batch, NewBatch, NewJob
 from app.core.batches.lines import planned, read_lines
 from app.core.batches.plan import Plan
 from app.core.batches.request import BatchInput
+from app.core.catalog import Lane
 from app.core.field_aliases import SETTING_ALIASES
+from app.core.request import GenerationRequest
 from app.errors import FieldError, InvalidRequest
 from app.monitoring.tracing import current_header
 from app.services.batches.prepare import JobPreparer, Problems
 from app.services.batches.wildcards import wildcards_of
 from app.services.context import AppContext
+from app.services.jobs.eta import EtaEstimator
 from app.services.jobs.submit import draw_seed, keyed, refuse_when_no_room
 from app.services.media.disk import refuse_when_full
 from app.services.webhooks.signing import check_url
@@ -261,9 +264,29 @@ def _submission(batch_id: str, prepared: PreparedBatch, total: int, is_new: bool
     )
 
 
+@dataclass(frozen=True)
+class DryRun:
+    """The jobs that there would be. `seconds` is how long they would take once it is their turn; None while unknown."""
+
+    prepared: PreparedBatch
+    seconds: float | None
+
+
 def dry_run(
     context: AppContext, asked: BatchInput, options: BatchOptions, *, client_id: str, request_id: str | None
-) -> PreparedBatch:
-    """The jobs that there would be. Raises as `prepare_batch`, and Unavailable."""
+) -> DryRun:
+    """Raises as `prepare_batch`, and Unavailable."""
     with one_at_a_time(context, client_id):
-        return prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
+        prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
+    return DryRun(prepared, _seconds(context, prepared.jobs))
+
+
+def _seconds(context: AppContext, jobs: Sequence[NewJob]) -> float | None:
+    """The lanes work at the same time."""
+    estimator = EtaEstimator(context)
+    by_lane: dict[Lane, list[GenerationRequest]] = {}
+    for job in jobs:
+        by_lane.setdefault(job.lane, []).append(job.request)
+    found = [estimator.seconds_of(lane, requests) for lane, requests in by_lane.items()]
+    known = [seconds for seconds in found if seconds is not None]
+    return max(known, default=None) if len(known) == len(found) else None

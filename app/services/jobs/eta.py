@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from app.core.catalog import Lane
 from app.core.job import Job, Phase
+from app.core.request import GenerationRequest
 from app.services.context import AppContext
 from app.store.queue.durations import LOAD, duration_bucket
 from app.store.queue.workers import ready_models
@@ -68,6 +69,17 @@ class EtaEstimator:
         """Seconds until the first of the running jobs ends; None when unknown."""
         expected = [(job, expected_seconds(job, self.speeds)) for job in self.running]
         return min((seconds_left(job, seconds) for job, seconds in expected if seconds is not None), default=None)
+
+    def seconds_of(self, lane: Lane, requests: Sequence[GenerationRequest]) -> float | None:
+        """Seconds that the workers of `lane` take for `requests` by themselves, loading what is in no memory once; None
+        if nothing like one of them has finished yet, or no worker is live."""
+        line, each = self.line(lane), [seconds_for(request, self.speeds) for request in requests]
+        known = [seconds for seconds in each if seconds is not None]
+        if not line.slots or len(known) < len(each):
+            return None
+        cold = {request.model_id for request in requests} - line.warm
+        loading = sum(self.speeds.get((model_id, LOAD), 0.0) for model_id in cold)
+        return round((sum(known) + loading) / min(line.slots, max(len(each), 1)), 1)
 
 
 class LaneForecast:
@@ -138,7 +150,7 @@ class LaneForecast:
     def _load_seconds(self, job: Job, place: int) -> float:
         """Seconds for loading the job's model, if no worker will have it in memory when the job at `place` starts."""
         model_id = job.request.model_id
-        if model_id in self._warm or self._first_places.get(model_id, place) < place:
+        if model_id in self.warm or self._first_places.get(model_id, place) < place:
             return 0.0
         return self._estimator.speeds.get((model_id, LOAD), 0.0)
 
@@ -147,7 +159,7 @@ class LaneForecast:
         return {}
 
     @once
-    def _warm(self) -> frozenset[str]:
+    def warm(self) -> frozenset[str]:
         resident = {model_id for worker in self.workers for model_id in ready_models(worker)}
         return frozenset(resident | {job.request.model_id for job in self.running})
 
@@ -164,8 +176,14 @@ def seconds_left(job: Job, seconds: float) -> float:
 
 def expected_seconds(job: Job, speeds: Speeds) -> float | None:
     """How long the job takes once its model is loaded; None if no similar job has finished yet."""
-    per_picture = speeds.get((job.request.model_id, duration_bucket(job.request)))
-    if per_picture is None:
+    seconds = seconds_for(job.request, speeds)
+    if seconds is None:
         return None
     loading = job.progress.phase in (Phase.DOWNLOADING, Phase.LOADING)
-    return per_picture * job.request.num_images + (speeds.get((job.request.model_id, LOAD), 0.0) if loading else 0.0)
+    return seconds + (speeds.get((job.request.model_id, LOAD), 0.0) if loading else 0.0)
+
+
+def seconds_for(request: GenerationRequest, speeds: Speeds) -> float | None:
+    """How long its pictures take, once its model is loaded; None if no similar job has finished yet."""
+    per_picture = speeds.get((request.model_id, duration_bucket(request)))
+    return None if per_picture is None else per_picture * request.num_images

@@ -5,8 +5,11 @@ import { el } from "./dom.js";
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** A muted <video> of `item` that plays at once, unless reduced motion is preferred. */
-export function autoplayVideo(item, attributes = {}) {
-  const video = el("video", { src: item.url, loop: true, playsinline: true, "aria-label": item.prompt, tabindex: "-1", ...attributes });
+export const autoplayVideo = (item, attributes = {}) => playIn(el("video", attributes), item);
+
+/** The same in a <video> that is there already. */
+export function playIn(video, item) {
+  for (const [name, value] of Object.entries({ loop: "", playsinline: "", "aria-label": item.prompt, tabindex: "-1", src: item.url })) video.setAttribute(name, value);
   video.muted = true; // the attribute alone counts only for elements that a parser made
   if (!reducedMotion.matches) video.autoplay = true;
   return video;

@@ -1,17 +1,20 @@
 // Batches in the queue view: a list, and the grid of one with its axes as rows and columns, filled live.
 
+import { isAdmin } from "./access.js";
 import { get, post } from "./api.js";
 import { pathTo } from "./base.js";
-import { $, button, el, say } from "./dom.js";
-import { plural } from "./format.js";
+import { $, $$, button, el, say } from "./dom.js";
+import { plural, seconds } from "./format.js";
 import { toast } from "./notices.js";
 import { style } from "./router.js";
 
 const POLL_MILLISECONDS = 2000;
 const PAGE = 200; // places of one answer
 const MOST_CELLS = 2000;
+const [FIRST, LAST] = [10, -10]; // priorities
 const parts = {};
 let timer = null;
+export const summaries = new Map(); // id → as it was last listed
 let chosen = null; // { id, cells: place → cell, done: first places of pages that will not change }
 
 /** `root` is filled; `show` is called with the id in the address, or an empty string. */
@@ -33,7 +36,8 @@ export async function show(id) {
   try {
     const { batches } = await get("api/batches?limit=20");
     parts.root.hidden = !batches.length && !chosen;
-    parts.list.replaceChildren(...batches.map(row));
+    for (const batch of batches) summaries.set(batch.batch_id, batch);
+    showRows(batches);
     if (chosen) await showGrid(chosen);
   } catch (error) {
     if (chosen && error.status === 404) say(parts.grid, "There is no such batch.");
@@ -46,11 +50,27 @@ export function hide() {
   timer = null;
 }
 
+/** Rows that have not changed stay, and what was focused is focused in the new one. */
+function showRows(batches) {
+  const before = new Map([...parts.list.children].map((node) => [node.dataset.batch, node]));
+  const { activeElement: focused } = document;
+  const within = focused.closest?.(".row")?.dataset.batch;
+  const nodes = batches.map((batch) => {
+    const [old, state] = [before.get(batch.batch_id), JSON.stringify([batch, isAdmin()])];
+    return old?.state === state ? old : Object.assign(row(batch), { state });
+  });
+  parts.list.replaceChildren(...nodes);
+  if (!within || document.activeElement === focused) return;
+  const now = nodes.find(({ dataset }) => dataset.batch === within);
+  const same = focused.isConnected ? focused : $$("a, button", now ?? parts.list).find((node) => node.textContent === focused.textContent);
+  (same ?? $("a, button", now ?? parts.list))?.focus({ preventScroll: true });
+}
+
 function row(batch) {
   const failed = batch.counts.FAILED ? `, ${batch.counts.FAILED} failed` : "";
-  const act = (verb) => async () => {
+  const act = (verb, body = undefined) => async () => {
     try {
-      await post(`api/batches/${batch.batch_id}/${verb}`, verb === "retry-failed" ? {} : undefined);
+      await post(`api/batches/${batch.batch_id}/${verb}`, body);
     } catch (error) {
       toast(error.message, { kind: "error" });
     }
@@ -64,14 +84,22 @@ function row(batch) {
       "div",
       { class: "row-words" },
       el("a", { class: "row-prompt", href: `#/queue/${batch.batch_id}` }, batch.name ?? plural(batch.jobs, "job")),
-      el("p", { class: "facts" }, el("span", {}, `${batch.counts.COMPLETED} of ${batch.jobs}${failed}`), el("span", {}, batch.status.toLowerCase())),
+      el("p", { class: "facts" }, el("span", {}, `${batch.counts.COMPLETED} of ${batch.jobs}${failed}`), el("span", {}, batch.status.toLowerCase()), batch.priority !== 0 && el("span", {}, `priority ${batch.priority > 0 ? "+" : ""}${batch.priority}`)),
       el("progress", { max: 100, value: batch.percent, "aria-label": "Progress" }),
     ),
+    batch.counts.PENDING > 0 && priorityButton(batch, act),
     batch.status === "PAUSED" && button("Resume", null, act("resume")),
     running && button("Pause", null, act("pause")),
     batch.status !== "ENDED" && button("Cancel", "close", act("cancel")),
-    batch.status === "ENDED" && batch.counts.FAILED > 0 && button("Retry failed", "retry", act("retry-failed")),
+    batch.status === "ENDED" && batch.counts.FAILED > 0 && button("Retry failed", "retry", act("retry-failed", {})),
   );
+}
+
+/** An administrator moves a batch before all others; anyone else may let the others go first. */
+function priorityButton({ priority }, act) {
+  if (priority !== 0) return button("Usual turn", null, act("priority", { priority: 0 }), { title: "It takes turns with the other jobs again" });
+  if (isAdmin()) return button("Move to the top", null, act("priority", { priority: FIRST }), { title: "Before all that waits at a lower priority" });
+  return button("Let others first", null, act("priority", { priority: LAST }), { title: "After all that waits at a higher priority" });
 }
 
 async function showGrid(batch) {
@@ -85,6 +113,7 @@ async function showGrid(batch) {
     if (chosen !== batch) return; // another one was opened meanwhile
     batch.jobs = body.jobs;
     if (!batch.built) buildTable(batch, body);
+    say(batch.remaining, body.eta_seconds === null ? "" : `about ${seconds(Math.max(1, body.eta_seconds)).replace(".0", "")} left`);
     for (const place of body.places) fill(batch, place);
     if (body.places.every(({ status }) => !["PENDING", "PROCESSING"].includes(status))) batch.done.add(offset);
     offset = body.next_offset;
@@ -99,7 +128,8 @@ function buildTable(batch, body) {
   const total = Math.min(sizes.reduce((product, size) => product * size, 1), MOST_CELLS);
   const across = sizes.length > 1 ? sizes.at(-1) : null;
   const table = across ? asTable(batch, body, across, total) : asList(batch, body, Math.min(body.jobs, MOST_CELLS));
-  parts.grid.replaceChildren(el("header", { class: "section-head" }, el("h3", {}, body.name ?? "Batch"), el("p", {}, links)), el("div", { class: "batch-scroll" }, table));
+  batch.remaining = el("span", { class: "note" });
+  parts.grid.replaceChildren(el("header", { class: "section-head" }, el("h3", {}, body.name ?? "Batch", " ", batch.remaining), el("p", {}, links)), el("div", { class: "batch-scroll" }, table));
 }
 
 function asTable(batch, body, across, total) {

@@ -11,6 +11,7 @@ import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
 import { keptPrompt, recordPrompt, startFormState } from "./form-state.js";
 import { keepSettings, settingsOf } from "./model-settings.js";
+import { toast } from "./notices.js";
 import { chosen, describe, fillPicker } from "./picker.js";
 import { style } from "./router.js";
 import { applySchedulers, chosenScheduler } from "./scheduler.js";
@@ -144,7 +145,7 @@ function keepSize() {
 async function generate() {
   if (sending) return;
   if (isSignedOut()) return $("#account").click();
-  const own = chosen()?.schema_url ? await import("./model-form.js") : null;
+  const own = chosen()?.schema_url ? await import("./model-form.js") : $("#batch").open ? await import("./batch-form.js") : null;
   const errors = own?.problems() ?? [];
   const wrong = own ? own.mark(errors) : validationError();
   complain(wrong, errors);
@@ -155,6 +156,7 @@ async function generate() {
     const options = { key, waiting: () => say($("#generate-text"), "Waiting for the server…") };
     await (own ? own.submit(options) : send(request(), options));
     recordPrompt();
+    if (!own && /\{[^{}]*\|[^{}]*\}/.test(prompt.value)) tellOfBatches();
     key = newKey();
   } catch (error) {
     complain(own?.mark(error.errors ?? []) ?? error.message, error.errors);
@@ -162,6 +164,18 @@ async function generate() {
   } finally {
     busy(false);
   }
+}
+
+/** Once: a single picture takes the braces as they are. */
+function tellOfBatches() {
+  if (sessionStore.read("batches")) return;
+  sessionStore.write("batches", "told");
+  toast("The {…} was sent as it is. A batch makes a picture of each choice.", { action: { label: "Batch", run: openBatch } });
+}
+
+function openBatch() {
+  $("#batch").open = true;
+  $("#batch > summary").focus();
 }
 
 const isSignedOut = () => document.documentElement.dataset.signed === "out";
@@ -185,7 +199,7 @@ function complain(sentence, errors = []) {
 function busy(now) {
   sending = now;
   submit.setAttribute("aria-busy", String(now));
-  say($("#generate-text"), now ? "Sending…" : isSignedOut() ? "Sign in to generate" : "Generate");
+  say($("#generate-text"), now ? "Sending…" : isSignedOut() ? "Sign in to generate" : form.dataset.batch || "Generate");
 }
 
 form.addEventListener("submit", (event) => {
@@ -225,4 +239,5 @@ guidance.addEventListener("input", () => {
   summarize();
 });
 $(".fine").addEventListener("toggle", () => import("./second-pass.js"), { once: true });
+$("#batch").addEventListener("toggle", () => import("./batch-form.js"), { once: true });
 for (const name of ["seed-changed", "loras-changed"]) form.addEventListener(name, summarize);

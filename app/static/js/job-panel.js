@@ -1,7 +1,6 @@
 // The panel of the selected job: progress, result or error. Rebuilt when its status changes, patched otherwise.
 
 import * as actions from "./actions.js";
-import { autoplayVideo } from "./autoplay.js";
 import { modelOf } from "./catalog.js";
 import { $, button, el, icon, say, setVars } from "./dom.js";
 import { fillPrompt, someExamples } from "./examples.js";
@@ -155,10 +154,16 @@ function actionsOfAll(job, pictures) {
 }
 
 function medium(picture) {
-  if (picture.media === "video") return autoplayVideo(picture, { poster: picture.thumbnail_url });
+  if (picture.media === "video") return film(picture);
   const image = el("img", { src: picture.url, alt: picture.prompt, width: picture.width, height: picture.height });
   image.addEventListener("load", () => image.classList.add("there"), { once: true });
   return image;
+}
+
+function film(picture) {
+  const video = el("video", { poster: picture.thumbnail_url, "aria-label": picture.prompt });
+  import("./autoplay.js").then(({ playIn }) => playIn(video, picture));
+  return video;
 }
 
 function failed(job) {

@@ -38,7 +38,8 @@ export function statusText(job) {
 
 export function remainingText(job) {
   if (statusPoll.last === null) return "no connection to the server"; // what is known of it is old
-  if (!job.eta_at || job.cancel_requested) return "";
+  const workers = statusPoll.last?.checks?.workers ?? "ok";
+  if (!job.eta_at || job.cancel_requested || workers !== "ok") return ""; // without a worker nothing is estimated
   const left = (job.eta_at - Date.now()) / 1000;
   return left > 0.9 ? `about ${seconds(Math.max(1, Math.round(left))).replace(".0", "")}` : job.status === "PROCESSING" ? "any moment" : "";
 }

@@ -1,9 +1,12 @@
 // Updates this tab's jobs: event streams for the two that run first, polling for the others and when a stream fails.
-// Streams are limited because a browser opens at most six connections to a server, for all tabs together.
+// Streams are limited because a browser opens at most six connections to a server, for all tabs together. What is deleted,
+// restored, marked or retried in one window of this browser is so in the others, too.
 
 import { ApiError, Offline, get, statusOf } from "./api.js";
 import { pathTo } from "./base.js";
+import { favorites, marked } from "./favorites.js";
 import { isActive, jobs } from "./jobs.js";
+import { hide, removal, show } from "./removal.js";
 
 const STREAMS = 2;
 const POLL_MILLISECONDS = 1200;
@@ -12,12 +15,30 @@ const RETRY_MILLISECONDS = 5000; // before a stream that the server refused is o
 const streams = new Map(); // job id → EventSource
 const retryAt = new Map(); // job id → when its stream may be opened again
 let timer = null;
+let taking = false; // what comes from another window is not sent on
 
 export function startJobUpdates() {
   jobs.changed.on(assign);
   document.addEventListener("visibilitychange", assign);
   addEventListener("storage", ({ key }) => key === "jobs" && adopt()); // another window has sent one
   adopt();
+  const others = new BroadcastChannel("cyberimage");
+  const send = (news) => taking || others.postMessage(news);
+  removal.changed.on((what, ids) => send({ what, ids }));
+  favorites.changed.on((ids, favorite) => send({ ids: [...ids], favorite }));
+  jobs.changed.on((job, before) => job && before && isActive(job) && !isActive({ status: before }) && send({ retried: job.job_id }));
+  others.onmessage = ({ data }) => take(data);
+}
+
+async function take({ what, ids, favorite, retried }) {
+  const job = retried && jobs.get(retried) && (await statusOf(retried).catch(() => null));
+  taking = true;
+  if (job) jobs.update(retried, job);
+  else if (favorite !== undefined) marked(ids, favorite);
+  else if (what === "hidden") hide(ids);
+  else if (what === "restored") show(ids);
+  else if (what) removal.changed.emit(what, ids);
+  taking = false;
 }
 
 /** Follows the jobs of other windows, and those from before this one was reloaded, oldest first. */

@@ -6,6 +6,8 @@ import { chosen } from "./picker.js";
 import { paint } from "./steps.js";
 
 const [field, list, fine] = ["#lora-field", "#loras", ".fine"].map((id) => $(id));
+const MANY = 8; // more are searched
+const extras = () => import("./lora-extras.js");
 const scales = new Map(); // id → scale, of enabled LoRAs
 let known = null; // as listed by the server
 
@@ -28,6 +30,7 @@ export function applyLoras() {
   const ids = [...new Set([...listed, ...chosenLoras(model).map((lora) => lora.id)])];
   field.hidden = ids.length === 0;
   list.replaceChildren(...ids.map(row));
+  if (ids.length > MANY) extras().then(({ searchable }) => searchable(list));
   emitChange();
 }
 
@@ -37,7 +40,9 @@ function row(id) {
   const shown = el("span", { class: "value" });
   const range = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: scales.get(id) ?? 1, "aria-label": `Scale of ${id}` });
   const box = el("input", { type: "checkbox", checked: scales.has(id), "aria-label": id });
+  const words = known?.find((lora) => lora.id === id)?.trigger_words ?? [];
   const show = () => {
+    if (box.checked && words.length) extras().then(({ triggerWords }) => triggerWords(item, words));
     say(shown, box.checked ? Number(range.value).toFixed(2) : "");
     range.hidden = !box.checked;
     if (box.checked) scales.set(id, Number(range.value));

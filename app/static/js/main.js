@@ -8,7 +8,7 @@ import { $ } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { startJobUpdates } from "./job-updates.js";
 import { startResults } from "./results.js";
-import { startRouting } from "./router.js";
+import { startRouting, style } from "./router.js";
 import { startStatusPoll } from "./status-poll.js";
 import { localStore } from "./storage.js";
 
@@ -41,6 +41,13 @@ function startAuth() {
   session.then((module) => module.startSession());
 }
 
+function startHelp() {
+  const open = async () => (await Promise.all([import("./help.js"), style("model-form"), style("help")]))[0].open();
+  $("#help").addEventListener("click", open);
+  addEventListener("keydown", (event) => event.key === "?" && !event.target.closest("input, textarea, select") && open());
+  if (localStore.read("notify") === "on") import("./notify.js").then((module) => module.startNotifications());
+}
+
 startTheme();
 startAuth();
 if (document.documentElement.dataset.remote) import("./remote-models.js").then((module) => module.startRemoteModels());
@@ -52,3 +59,4 @@ startResults();
 startJobUpdates();
 startDrop();
 startRouting();
+startHelp();

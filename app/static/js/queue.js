@@ -1,20 +1,23 @@
 // The queue view: running jobs, waiting jobs with their order, recent failures, and workers.
 
-import { cancelJob, retryJob } from "./actions.js";
-import { get, images } from "./api.js";
-import { modelOf } from "./catalog.js";
+import { retryJob } from "./actions.js";
+import { get, images, post } from "./api.js";
 import { $, button, el, say } from "./dom.js";
 import { ago, bytes, plural } from "./format.js";
-import { isMeasured, remainingText, STATUS_LABELS, statusText } from "./job-text.js";
+import { STATUS_LABELS } from "./job-text.js";
+import { toast } from "./notices.js";
+import { batchRow, jobRow, patch, patchBatch } from "./queue-rows.js";
+import { queueSelection } from "./queue-selection.js";
 import { subRoute } from "./router.js";
 
 const POLL_MILLISECONDS = 1500;
 const FAILURES = 8;
 const parts = {};
-const rows = new Map(); // job id → its row
+const rows = new Map(); // id of a job, or of a batch whose jobs wait → its row
 let timer = null;
 let failuresSeen = null;
 let batches = null; // the module, imported after the rest is shown
+let selection = null;
 
 export function build(root) {
   const section = (name, title, note = null) => {
@@ -23,15 +26,18 @@ export function build(root) {
     return el("section", { class: "queue-part", "aria-label": title }, el("header", { class: "section-head" }, el("h2", {}, title)), note, parts[name], parts[`${name}-none`]);
   };
   const why = el("details", { class: "why" }, el("summary", {}, "Who is served first?"), el("p", {}, WHY));
+  const columns = el("div", {}, section("running", "Running"), section("waiting", "Waiting", why), section("failures", "Failed lately"));
+  selection = queueSelection([parts.running, parts.waiting], refresh);
   parts.counts = el("dl", { class: "counts" }, Object.entries(STATUS_LABELS).map(([status, words]) => el("div", { data: { status } }, el("dt", {}, words), el("dd", {}, "–"))));
   root.append(
-    el("header", { class: "view-head" }, el("h1", { id: "queue-title", tabindex: "-1" }, "Queue")),
+    el("header", { class: "view-head" }, el("h1", { id: "queue-title", tabindex: "-1" }, "Queue"), selection.start),
+    selection.bar,
     parts.counts,
     (parts.batches = el("section", { class: "batches", "aria-label": "Batches", hidden: true })),
     el(
       "div",
       { class: "queue-columns" },
-      el("div", {}, section("running", "Running"), section("waiting", "Waiting", why), section("failures", "Failed lately")),
+      columns,
       section("workers", "Workers"),
     ),
   );
@@ -84,14 +90,48 @@ async function refresh() {
 function render({ counts, running, waiting, workers }) {
   for (const node of parts.counts.children) say($("dd", node), (counts[node.dataset.status] ?? 0).toLocaleString("en"));
   const held = new Set(workers.flatMap((worker) => worker.models.map((model) => model.model_id)));
-  const current = new Set([...running, ...waiting].map((job) => job.job_id));
+  const [single, grouped] = byBatch(waiting);
+  const current = new Set([...running, ...waiting].flatMap((job) => [job.job_id, job.batch_id]));
   for (const [id, row] of rows) if (!current.has(id)) rows.delete(id) && row.remove();
-  fill("running", running, (job) => patch(job, held, waiting), "Nothing is running.");
-  fill("waiting", waiting, (job) => patch(job, held, waiting), "No jobs are waiting.");
-  const more = counts.PENDING - waiting.length;
+  fill("running", running, (job) => jobNode(job, held, waiting), "Nothing is running.");
+  fill("waiting", single, (job) => (grouped.has(job.batch_id) ? batchNode(job.batch_id, grouped.get(job.batch_id)) : jobNode(job, held, waiting)), "No jobs are waiting.");
+  const shown = [...grouped.keys()].reduce((sum, id) => sum + Math.max(0, (batches?.summaries.get(id)?.counts.PENDING ?? 0) - grouped.get(id).length), waiting.length);
+  const more = counts.PENDING - shown;
   if (more > 0 && waiting.length) say(parts["waiting-none"], `and ${plural(more, "more job")}`);
   parts["waiting-none"].hidden = waiting.length > 0 && more <= 0;
+  selection.show();
   fill("workers", workers, worker, "No worker is running. Start one with “python worker.py”; waiting jobs are safe.");
+}
+
+/** [those that get a row, batch id → its waiting jobs]: the first job of a batch stands for all of them. */
+function byBatch(waiting) {
+  const grouped = new Map();
+  const shown = waiting.filter((job) => {
+    if (!job.batch_id) return true;
+    const first = !grouped.has(job.batch_id);
+    grouped.set(job.batch_id, [...(grouped.get(job.batch_id) ?? []), job]);
+    return first;
+  });
+  return [shown, grouped];
+}
+
+function jobNode(job, held, waiting) {
+  const row = rows.get(job.job_id) ?? jobRow(job, refresh);
+  rows.set(job.job_id, row);
+  patch(row, job, held, waiting);
+  return row;
+}
+
+function batchNode(id, members) {
+  const row = rows.get(id) ?? batchRow(id, () => cancelBatch(id));
+  rows.set(id, row);
+  patchBatch(row, members, batches?.summaries.get(id) ?? null);
+  return row;
+}
+
+async function cancelBatch(id) {
+  await post(`api/batches/${id}/cancel`).catch((error) => toast(error.message, { kind: "error" }));
+  refresh();
 }
 
 function fill(name, items, make, none) {
@@ -101,52 +141,6 @@ function fill(name, items, make, none) {
   while (list.children.length > nodes.length) list.lastElementChild.remove();
   parts[`${name}-none`].hidden = nodes.length > 0;
   say(parts[`${name}-none`], none);
-}
-
-function patch(job, held, waiting) {
-  const row = rows.get(job.job_id) ?? jobRow(job);
-  rows.set(job.job_id, row);
-  const running = job.status === "PROCESSING";
-  row.dataset.status = job.status;
-  say($(".place", row), running ? "" : String(job.position ?? ""));
-  say($(".status-text", row), statusText(job));
-  say($(".remaining", row), remainingText(job));
-  say($(".reason", row), running ? "" : reason(job, held, waiting));
-  const bar = $("progress", row);
-  bar.hidden = !running;
-  if (isMeasured(job)) bar.value = job.progress.percent;
-  else bar.removeAttribute("value");
-  $("button", row).disabled = Boolean(job.cancel_requested);
-  return row;
-}
-
-function jobRow(job) {
-  const model = modelOf(job.model_id)?.name ?? job.model_id;
-  return el(
-    "li",
-    { class: "row", data: { id: job.job_id } },
-    el("span", { class: "place" }),
-    el(
-      "div",
-      { class: "row-words" },
-      el("p", { class: "row-prompt" }, job.prompt),
-      el("p", { class: "facts" }, el("span", {}, model), el("span", { class: "status-text" }), el("span", { class: "remaining" }), el("span", { class: "reason" })),
-      el("progress", { max: 100, "aria-label": "Progress" }),
-    ),
-    button("Cancel", "close", () => cancelJob(job.job_id).then(refresh)),
-  );
-}
-
-/** Why a waiting job is at its position, as far as the queue's data shows. */
-function reason(job, held, waiting) {
-  if (job.error) return `tried ${plural(job.attempt, "time")}: ${job.error.message}`;
-  const parts = [];
-  if (job.priority) parts.push(`priority ${job.priority > 0 ? "+" : ""}${job.priority}`);
-  const older = waiting.some((other) => other.created_at < job.created_at && other.position > job.position && other.priority === job.priority);
-  if (older) parts.push("its owner’s turn");
-  else if (job.position === 1 && !job.priority) parts.push("waits longest");
-  if (held.has(job.model_id)) parts.push("model in memory");
-  return parts.join(", ");
 }
 
 function renderFailures(items) {

@@ -30,7 +30,7 @@ export function removeAll(request, ids, count) {
   return remove([request], ids, count);
 }
 
-function hide(ids) {
+export function hide(ids) {
   for (const id of ids) hidden.add(id);
   removal.changed.emit("hidden", ids);
 }

@@ -53,7 +53,7 @@ function onJobChanged(job, before) {
     selectedId = null;
     if (!jobs.list().some((other) => other !== job && isActive(other))) stagedId = job.job_id;
     $("#strip").scrollTo({ left: 0 });
-    if (innerWidth < 960) requestAnimationFrame(() => $("#job-panel").scrollIntoView({ block: "center", behavior: "smooth" }));
+    if (innerWidth < 960) requestAnimationFrame(() => $("#job-panel").scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth" }));
   }
   if (job && before && before !== job.status) announceEnd(job);
   render();

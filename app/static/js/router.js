@@ -5,9 +5,9 @@ import { $, $$, button, el } from "./dom.js";
 import { openAddressed } from "./open-lightbox.js";
 import { statusPoll } from "./status-poll.js";
 
-const LAZY = { gallery: "./gallery.js", queue: "./queue.js", status: "./status.js", keys: "./keys.js" };
-const STYLESHEETS = { gallery: ["gallery"], queue: ["queue"], status: ["queue", "status"], keys: ["queue", "keys"] };
-const TITLES = { create: "CyberImage", gallery: "Gallery · CyberImage", queue: "Queue · CyberImage", status: "Status · CyberImage", keys: "Keys · CyberImage" };
+const LAZY = { gallery: "./gallery.js", queue: "./queue.js", status: "./status.js", models: "./models.js", keys: "./keys.js" };
+const STYLESHEETS = { gallery: ["gallery"], queue: ["queue"], status: ["queue", "status"], models: ["queue", "models"], keys: ["queue", "keys"] };
+const TITLES = { create: "CyberImage", gallery: "Gallery · CyberImage", queue: "Queue · CyberImage", status: "Status · CyberImage", models: "Models · CyberImage", keys: "Keys · CyberImage" };
 
 const opened = new Map(); // view → its module: show() and hide()
 const failed = new Set(); // views whose module could not be loaded

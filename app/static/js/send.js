@@ -50,7 +50,8 @@ function serverIsBack(longest) {
   });
 }
 
-async function retryWhileOffline(attempt, waiting) {
+/** Resolves to what `attempt` does; `waiting` is called before each retry. */
+export async function retryWhileOffline(attempt, waiting) {
   for (const wait of WAITS) {
     try {
       return await attempt();

@@ -103,7 +103,7 @@ function show({ signed_in: there, name, role }) {
   const keys = $('.tabs [data-view="keys"]');
   if (keys) keys.hidden = role !== "admin";
   badge.dataset.name = there ? name : "";
-  document.documentElement.dataset.signed = there ? "in" : "out";
+  Object.assign(document.documentElement.dataset, { signed: there ? "in" : "out", role: role ?? "" });
   say($("#generate-text"), there ? "Generate" : "Sign in to generate");
   catalog.changed.emit(); // what depends on it is drawn anew
   badge.hidden = false;
@@ -119,7 +119,7 @@ async function signOut() {
   } catch (error) {
     return announce(error.message);
   }
-  for (const name of ["jobs", "form", "prompts"]) localStore.write(name, "");
+  for (const name of ["jobs", "form", "prompts", "batch"]) localStore.write(name, "");
   sessionStore.write("prompt", "");
   closeStores();
   location.reload();

@@ -1,7 +1,6 @@
 // A gallery tile: an image, or a job without one, with its status badge.
 
 import { retryJob } from "./actions.js";
-import { playOnHover } from "./autoplay.js";
 import { button, el, icon } from "./dom.js";
 import { heart, toggleFavorite } from "./favorites.js";
 import { STATUS_LABELS } from "./job-text.js";
@@ -43,7 +42,7 @@ function picture(item, open) {
   link.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey && !event.altKey && !item.deleted_at) toggleFavorite(item);
   });
-  if (item.media === "video") playOnHover(link, image, item);
+  if (item.media === "video") import("./autoplay.js").then(({ playOnHover }) => playOnHover(link, image, item));
   return link;
 }
 

@@ -152,6 +152,8 @@ def answers(client, submit, worker, next_job, context):
         "/api/v1/models",
     ):
         call("GET", path)
+    for model_id in ("sd15", "demo", "unknown"):
+        call("DELETE", "/api/models/{model_id}/files", url=f"/api/models/{model_id}/files")
     call("POST", "/api/generate", json={"prompt": "x", "model_id": "sana-sprint", "settings": {"seed": 1}})
     call("POST", "/api/generate", json={})
     call("POST", "/api/generate", data="x")

@@ -92,6 +92,23 @@ def test_a_dry_run_makes_nothing_and_says_the_same(client, batch, context):
     assert planned == list(zip((each["prompt"] for each in made), settings, strict=True))
 
 
+def test_a_dry_run_counts_pictures_and_knows_no_time_before_something_alike_was_made(client):
+    axes = [{"field": "size", "values": ["128x128", "256x128"]}]
+    body = {"prompt": "{a|b}", "axes": axes, "settings": {"num_images": 2}}
+    found = client.post("/api/batches", json={**body, "dry_run": True}).json
+    assert (found["jobs"], found["images"], found["seconds"]) == (4, 8, None)
+    sizes = {(each["settings"]["width"], each["settings"]["height"]) for each in found["planned"]}
+    assert sizes == {(128, 128), (256, 128)}
+
+
+def test_a_job_says_its_batch(client, batch, submit):
+    batch_id = batch()
+    job_id = status(client, batch_id)["places"][0]["job_id"]
+    assert client.get(f"/api/status/{job_id}").json["batch_id"] == batch_id
+    assert {each["batch_id"] for each in client.get("/api/queue").json["waiting"]} == {batch_id}
+    assert client.get(f"/api/status/{submit('alone')}").json["batch_id"] is None
+
+
 def test_wildcards_come_from_files_of_their_folder_alone(client, batch, wildcards, tmp_path):
     (wildcards / "colour.txt").write_text("red\n# no colour\n\n{light|dark} blue\n")
     (tmp_path / "secret.txt").write_text("secret")
@@ -131,7 +148,7 @@ def test_all_that_is_wrong_is_told_with_its_place_and_nothing_is_stored(client, 
         {"field": "settings.width", "values": ["x"]},
     ]
     assert set(fields(client.post("/api/batches", json={"prompt": "a", "axes": axes}))) >= {"jobs.0.settings.width"}
-    assert fields(client.post("/api/batches", json={"prompt": "a", "axes": [{"field": "size", "values": [1]}]})) == [
+    assert fields(client.post("/api/batches", json={"prompt": "a", "axes": [{"field": "shape", "values": [1]}]})) == [
         "axes.0.field"
     ]
     assert context.jobs.count_pending() == 0

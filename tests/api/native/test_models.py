@@ -89,7 +89,7 @@ def test_a_file_is_there_with_its_base_and_its_vae(tuned, snapshot, tmp_path):
     assert tuned(vae="owner/vae")["available"] is True
 
 
-def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, context):
+def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, context, problem):
     job_id = submit(model_id="sd15")
     claim = worker.claim()
     assert model("sd15")["downloading"] is None
@@ -101,8 +101,7 @@ def test_a_download_under_way_is_told_everywhere(client, model, submit, worker, 
     progress = client.get(f"/api/status/{job_id}").json["progress"]
     assert progress | told == progress
     assert (progress["phase"], progress["percent"]) == ("downloading_model", 0)
-    with pytest.raises(Conflict, match="Cancel the job"):
-        model_files.remove(context, context.catalog.get("sd15"))
+    assert "Cancel the job" in problem(client.delete("/api/models/sd15/files"), 409, "conflict")["detail"]
     worker.progress(claim, 1)
     assert model("sd15")["downloading"] is None
     assert client.get(f"/api/status/{job_id}").json["progress"]["total_bytes"] is None
@@ -149,3 +148,13 @@ def test_the_built_in_model_has_a_control_model(tmp_path, settings_in):
     assert "control" in listed["demo"]["roles"]
     assert {name for name, model in listed.items() if "drawings-edges" in model["control_models"]} == {"demo"}
     app.extensions["cyberimage"].close()
+
+
+def test_the_files_of_a_model_are_deleted(client, model, snapshot, problem):
+    index = (snapshot / "model_index.json").stat().st_size
+    assert client.delete("/api/models/sd15/files").json == {"model_id": "sd15", "freed_bytes": 1000 + index}
+    assert model("sd15")["bytes"] == 0
+    assert client.delete("/api/models/sd15/files").json["freed_bytes"] == 0
+    problem(client.delete("/api/models/unknown/files"), 404, "unknown_model")
+    detail = problem(client.delete("/api/models/demo/files"), 400, "invalid_request")["detail"]
+    assert "was not downloaded by CyberImage" in detail

@@ -39,6 +39,7 @@ ADMIN = {
     "/cleanup",
     "/api/keys",
     "/api/keys/<path:key_id>",
+    "/api/models/<path:model_id>/files",
     "/api/v1/models/load",
     "/api/v1/models/unload",
     "/api/v1/loras/load",

@@ -174,3 +174,25 @@ def test_a_bad_line_is_told_by_its_number() -> None:
 def test_a_file_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         lines(text)
+
+
+def test_an_axis_of_sizes_sets_both_sides() -> None:
+    made = plan(axes=[{"field": "size", "values": ["64x128", "96 X 64"]}], settings={"width": 8, "strength": 0.5})
+    assert [job.body["settings"] for job in made.jobs()] == [
+        {"width": 64, "height": 128, "strength": 0.5},
+        {"width": 96, "height": 64, "strength": 0.5},
+    ]
+    assert list(made.axes[0].values) == ["64x128", "96 X 64"]
+
+
+@pytest.mark.parametrize("wrong", ["64", "64x", "-64x64", "x", 64, None, ["64x64"], "123456x1"])
+def test_a_value_that_is_no_size_is_told_at_its_axis(wrong: Any) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        plan(axes=[guidance(1), {"field": "size", "values": ["64x64", wrong]}])
+    assert [(each.field, "512x768" in each.message) for each in caught.value.errors] == [("axes.1.values", True)]
+
+
+def test_sizes_beside_an_axis_of_one_side_are_refused() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        plan(axes=[{"field": "size", "values": ["64x64"]}, {"field": "settings.width", "values": [64]}])
+    assert [each.field for each in caught.value.errors] == ["axes.0.field"]

@@ -188,3 +188,14 @@ def test_threads_that_read_the_queue_at_the_same_time_see_one_queue() -> None:
     slower = line.waiting
     assert slower is seen[0] is line.waiting
     assert subject.eta(waits(), position=4) == 40.0
+
+
+def test_jobs_that_are_not_there_yet_are_shared_by_the_workers_and_load_once() -> None:
+    demo, other = (waits(model_id).request for model_id in ("demo", "other"))
+    assert estimator().seconds_of("local", [demo, demo]) == 20.0
+    assert estimator(workers=2).seconds_of("local", [demo] * 4) == 20.0
+    assert estimator(workers=4).seconds_of("local", [demo]) == 10.0  # one job is made by one worker
+    assert estimator().seconds_of("local", [demo, other, other]) == 10.0 + 30.0 + 200.0
+    assert estimator(resident="other").seconds_of("local", [other]) == 100.0
+    assert estimator().seconds_of("local", [demo, waits("new").request]) is None
+    assert estimator(workers=0).seconds_of("local", [demo]) is None

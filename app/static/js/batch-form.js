@@ -1,0 +1,278 @@
+// The batch section of the form: axes, seeds and how they are combined, with what a dry run says of them. While it is
+// open, the form submits a batch. Imported when it is first opened.
+
+import { call, post } from "./api.js";
+import { axisRow } from "./batch-axis.js";
+import { batchBody, placed } from "./batch-values.js";
+import { request } from "./composer.js";
+import { $, button, el, say } from "./dom.js";
+import { plural, seconds } from "./format.js";
+import { inputProblem } from "./input-image.js";
+import { toast } from "./notices.js";
+import { chosen } from "./picker.js";
+import { style } from "./router.js";
+import { seedIsWrong } from "./seed.js";
+import { newKey, retryWhileOffline } from "./send.js";
+import { localStore } from "./storage.js";
+
+const KEY = "batch";
+const MOST_AXES = 8;
+const PAUSE_MILLISECONDS = 500; // of typing, before a dry run
+const SHOWN_PROMPTS = 6;
+const CHECK_SECONDS = 90; // the server takes 60 at most
+const SEEDS = [["same", "One for all"], ["each", "One each"], ["several", "Several"], ["list", "List"]];
+const MODES = [["combinatorial", "Every combination"], ["zipped", "Side by side"], ["sampled", "By chance"]];
+const ABOUT_SEEDS = {
+  same: "All pictures share the seed of the form, so that they can be compared.",
+  each: "Every picture has a seed of its own.",
+  several: "Everything is made with each of so many seeds.",
+  list: "Everything is made with each of these.",
+};
+const ABOUT_MODES = {
+  combinatorial: "Every value with every other.",
+  zipped: "The first values together, then the second ones; all fields need equally many.",
+  sampled: "So many pictures, each with values drawn by chance. The same draw gives the same ones.",
+};
+const TEMPLATES = [
+  ["{red|green}", "one of them"],
+  ["{2$$a|b|c}", "every two of them"],
+  ["{3::a|b}", "by chance, a three times as often"],
+  ["__colours__", "each line of the server’s file colours.txt"],
+  ["\\{ \\} \\|", "the character itself"],
+];
+
+const details = $("#batch");
+const form = $("#generate-form");
+const rows = []; // {node, read(), mark(errors), refresh()}
+const parts = {};
+let timer = null;
+let asked = 0; // dry runs so far: only the last one is shown
+let restoring = false;
+
+build();
+restore(localStore.readJson(KEY, {}));
+details.addEventListener("toggle", opened);
+for (const name of ["input", "change", "loras-changed", "inputs-changed"]) form.addEventListener(name, later);
+opened();
+
+function build() {
+  parts.axes = el("ul", { class: "batch-axes", "aria-label": "What changes" });
+  parts.add = button("Add a field", null, () => add({}), { id: "batch-add" });
+  parts.seeds = choice("batch-seeds", "Seeds", SEEDS, ABOUT_SEEDS);
+  parts.mode = choice("batch-mode", "Combine", MODES, ABOUT_MODES);
+  parts.seedCount = field("batch-seed-count", "How many seeds", { type: "number", min: 1, max: 10_000, value: 4 });
+  parts.seedList = field("batch-seed-list", "Seeds, such as 7, 20..29", { type: "text" });
+  parts.samples = field("batch-samples", "How many pictures", { type: "number", min: 1, value: 16 });
+  parts.draw = field("batch-draw", "Draw", { type: "number", min: 0, value: 0 });
+  parts.name = field("batch-name", "Name", { type: "text", maxlength: 200, placeholder: "optional" });
+  parts.verdict = el("p", { class: "batch-verdict", role: "status" });
+  parts.problem = el("p", { class: "note field-error", id: "batch-problem", role: "alert", hidden: true });
+  parts.prompts = el("ul", { class: "batch-prompts" });
+  parts.planned = el("details", { class: "why", hidden: true }, el("summary", {}, "The first prompts"), parts.prompts);
+  const templates = TEMPLATES.map(([written, meaning]) => el("div", {}, el("dt", {}, el("code", {}, written)), el("dd", {}, meaning)));
+  details.append(
+    el(
+      "div",
+      { class: "batch-form" },
+      parts.verdict,
+      parts.problem,
+      parts.planned,
+      parts.axes,
+      parts.add,
+      el("details", { class: "why" }, el("summary", {}, "Choices in the prompt"), el("dl", { class: "batch-templates" }, templates)),
+      parts.seeds.node,
+      parts.seedCount.node,
+      parts.seedList.node,
+      parts.mode.node,
+      el("div", { class: "batch-pair" }, parts.samples.node, parts.draw.node),
+      parts.name.node,
+    ),
+  );
+}
+
+/** A fieldset of radio buttons, with a note on what is chosen. */
+function choice(name, label, options, about) {
+  const note = el("p", { class: "note", id: `${name}-note` });
+  const radio = ([value, words]) => el("label", {}, el("input", { type: "radio", name, value, "aria-describedby": note.id }), words);
+  const node = el("fieldset", { class: "field" }, el("legend", {}, label), el("div", { class: "segments batch-segments" }, options.map(radio)), note);
+  const value = () => $("input:checked", node)?.value ?? options[0][0];
+  return {
+    node,
+    value,
+    set: (wanted) => (($(`input[value="${options.some(([one]) => one === wanted) ? wanted : options[0][0]}"]`, node)).checked = true),
+    show: () => say(note, about[value()]),
+  };
+}
+
+function field(id, label, attributes) {
+  const input = el("input", { id, "aria-describedby": `${id}-error`, autocomplete: "off", ...(attributes.type === "number" ? { inputmode: "numeric" } : {}), ...attributes });
+  const error = el("p", { class: "note field-error", id: `${id}-error`, hidden: true });
+  const node = el("div", { class: "field" }, el("label", { for: id }, label), input, error);
+  return { node, input, mark: (message) => markField(input, error, message) };
+}
+
+function markField(input, error, message) {
+  input.setAttribute("aria-invalid", String(Boolean(message)));
+  error.hidden = !message;
+  say(error, message ?? "");
+}
+
+function add(kept) {
+  const row = axisRow(kept, remove);
+  rows.push(row);
+  parts.axes.append(row.node);
+  parts.add.disabled = rows.length >= MOST_AXES;
+  if (!restoring) {
+    row.focus();
+    later();
+  }
+}
+
+function remove(row) {
+  rows.splice(rows.indexOf(row), 1);
+  row.node.remove();
+  parts.add.disabled = false;
+  parts.add.focus();
+  later();
+}
+
+function restore(kept) {
+  restoring = true;
+  for (const axis of Array.isArray(kept.axes) && kept.axes.length ? kept.axes.slice(0, MOST_AXES) : [{}]) add(axis);
+  parts.seeds.set(kept.seeds);
+  parts.mode.set(kept.mode);
+  for (const name of ["seedCount", "seedList", "samples", "draw", "name"]) if (kept[name] !== undefined) parts[name].input.value = kept[name];
+  restoring = false;
+}
+
+/** What is in the section; fields without values are none yet. */
+function read() {
+  const axes = rows.map((row) => row.read());
+  const values = Object.fromEntries(["seedCount", "seedList", "samples", "draw", "name"].map((name) => [name, parts[name].input.value.trim()]));
+  return { axes, seeds: parts.seeds.value(), mode: parts.mode.value(), ...values };
+}
+
+function opened() {
+  style("batch-form");
+  if (!details.open) {
+    clearTimeout(timer);
+    asked++;
+  }
+  show();
+  label(null);
+  if (details.open) later();
+}
+
+function show() {
+  parts.seedCount.node.hidden = parts.seeds.value() !== "several";
+  parts.seedList.node.hidden = parts.seeds.value() !== "list";
+  for (const one of [parts.samples, parts.draw]) one.node.hidden = parts.mode.value() !== "sampled";
+  for (const one of [parts.seeds, parts.mode]) one.show();
+}
+
+/** What the button says while the section is open; composer.js has it from the form. */
+function label(images) {
+  const words = details.open && !chosen()?.schema_url ? (images ? `Make ${plural(images, "picture")}` : "Make the batch") : "";
+  form.dataset.batch = words;
+  if ($("#generate").getAttribute("aria-busy") !== "true") say($("#generate-text"), words || "Generate");
+}
+
+function later() {
+  if (!details.open || restoring) return;
+  show();
+  localStore.write(KEY, JSON.stringify(read()));
+  clearTimeout(timer);
+  timer = setTimeout(dryRun, PAUSE_MILLISECONDS);
+}
+
+async function dryRun() {
+  const number = ++asked;
+  if (!chosen() || chosen().schema_url) return;
+  const { body, problems: wrong } = bodyNow();
+  const begun = isEmpty() ? [] : wrong;
+  showErrors(begun);
+  label(null);
+  if (wrong.length) return verdict(begun.length ? "" : "Say what changes: a field and its values, or {red|green} in the prompt.");
+  verdict("Counting…");
+  try {
+    const found = await call(`api/batches?limit=${SHOWN_PROMPTS * 4}`, { method: "POST", body: { ...body, dry_run: true }, seconds: CHECK_SECONDS });
+    if (number === asked) tell(found);
+  } catch (error) {
+    if (number !== asked) return;
+    verdict("");
+    showErrors(error.errors?.length ? error.errors : [{ field: "", message: error.message }]);
+  }
+}
+
+function tell(found) {
+  const jobs = found.jobs === found.images ? "" : `in ${plural(found.jobs, "job")}`;
+  const time = found.seconds === null ? "no estimate: nothing alike was made here yet" : `about ${seconds(found.seconds).replace(".0", "")}`;
+  verdict([`${plural(found.images, "picture")} ${jobs}`.trim(), time, found.price ? `costs ${found.price}` : ""].filter(Boolean).join(" · "));
+  const prompts = [...new Set(found.planned.map(({ prompt }) => prompt))].slice(0, SHOWN_PROMPTS);
+  parts.planned.hidden = prompts.length < 2;
+  parts.prompts.replaceChildren(...prompts.map((prompt) => el("li", { dir: "auto" }, prompt)));
+  label(found.images);
+}
+
+function verdict(words) {
+  say(parts.verdict, words);
+  parts.verdict.hidden = !words;
+}
+
+const isEmpty = () => rows.every((row) => row.isEmpty());
+
+/** {body, problems} of what is in the form; without axes where the prompt or the seeds alone say what changes. */
+function bodyNow() {
+  const batch = read();
+  const varied = /\{|__\w/.test($("#prompt").value) || batch.seeds !== "same";
+  return batchBody(request(), isEmpty() && varied ? { ...batch, axes: [] } : batch);
+}
+
+function showErrors(errors) {
+  const found = placed(errors, rows.map((row) => row.read().field));
+  rows.forEach((row, at) => row.mark(found.filter((one) => one.at === at)));
+  const of = (part) => found.find((one) => one.at === null && one.part === part)?.message ?? null;
+  parts.seedCount.mark(parts.seeds.value() === "several" ? of("seeds") : null);
+  parts.seedList.mark(parts.seeds.value() === "list" ? of("seeds") : null);
+  parts.samples.mark(of("samples"));
+  parts.draw.mark(of("sample_seed"));
+  parts.name.mark(of("name"));
+  const others = found.filter(({ at, part }) => at === null && ["other", "prompt"].includes(part)).map(({ message }) => message);
+  if (parts.seeds.value() === "same" && of("seeds")) others.push(of("seeds"));
+  parts.problem.hidden = !others.length;
+  say(parts.problem, others.slice(0, 4).join(" "));
+  if (found.length) {
+    parts.planned.hidden = true;
+    label(null);
+  }
+  return found;
+}
+
+// --- what composer.js asks of a form that submits in its own way
+
+/** What is wrong, as the server would say it. */
+export function problems() {
+  if (!chosen()) return [{ field: "", message: "The models are still loading. Try again in a moment." }];
+  const own = seedIsWrong() ? "The seed is not a whole number." : inputProblem(chosen());
+  return own ? [{ field: "", message: own }] : bodyNow().problems;
+}
+
+/** Shows errors at their fields. Returns a sentence for the form, null when there is nothing wrong. */
+export function mark(errors) {
+  const found = showErrors(errors);
+  if (!found.length) return null;
+  const [first] = found;
+  const own = { seeds: parts.seeds.value() === "list" ? parts.seedList : parts.seedCount, samples: parts.samples, sample_seed: parts.draw, name: parts.name }[first.part];
+  (first.at === null ? own?.input : rows[first.at].control(first.part))?.focus();
+  return own || first.at !== null ? "The batch cannot be made like this; see its fields." : first.message;
+}
+
+export async function submit({ key = newKey(), waiting }) {
+  const { body } = bodyNow();
+  const send = () => call("api/batches", { method: "POST", body, headers: { "Idempotency-Key": key }, seconds: CHECK_SECONDS });
+  const made = await retryWhileOffline(send, waiting);
+  for (const warning of made.warnings) toast(warning);
+  const undo = { label: "Cancel it", run: () => post(`api/batches/${made.batch_id}/cancel`).catch((error) => toast(error.message, { kind: "error" })) };
+  toast(`${plural(made.jobs, "job")} accepted`, { action: undo });
+  location.hash = `#/queue/${made.batch_id}`;
+}

@@ -1,0 +1,37 @@
+// What long lists of LoRAs and those with trigger words have in the form. Imported when there are any.
+
+import { $, el } from "./dom.js";
+import { fillPrompt } from "./examples.js";
+import { style } from "./router.js";
+
+const SHOWN_WORDS = 12;
+const search = el("input", { type: "search", class: "lora-search", placeholder: "Search LoRAs", "aria-label": "Search LoRAs" });
+
+/** Adds a search to `list`; what is searched for stays when the list is drawn anew. */
+export async function searchable(list) {
+  await style("models");
+  if (!search.isConnected) list.before(search);
+  search.oninput = () => filter(list);
+  filter(list);
+}
+
+/** Enabled LoRAs are shown whatever is searched for. */
+function filter(list) {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const item of list.children) {
+    const text = item.textContent.toLowerCase();
+    item.hidden = !$("input:checked", item) && !words.every((word) => text.includes(word));
+  }
+}
+
+/** Trigger words below the row of an enabled LoRA, which a click adds to the prompt. */
+export async function triggerWords(item, words) {
+  await style("models");
+  if ($(".words", item)) return;
+  const add = (word) => () => {
+    const before = $("#prompt").value.trim().replace(/,$/, "");
+    fillPrompt(before ? `${before}, ${word}` : word, { focus: false });
+  };
+  const chip = (word) => el("button", { type: "button", class: "batch-chip", "aria-label": `Add ${word} to the prompt`, onclick: add(word) }, word);
+  item.append(el("div", { class: "words" }, words.slice(0, SHOWN_WORDS).map(chip)));
+}

@@ -10,6 +10,7 @@ import click
 from app.cli.common import EXIT_DAMAGED, json_option, print_json
 from app.cli.installation import run_command
 from app.cli.progress import ProgressDisplay
+from app.config.media_store import store_name
 from app.errors import ConfigurationError
 from app.files.open_store import open_media_store
 from app.services.context import AppContext
@@ -44,7 +45,7 @@ def verify_command(as_json: bool) -> int:
 
 def _move(context: AppContext, source: str | None, target: str, remove: bool, progress: Progress) -> MediaReport:
     settings = context.settings
-    source = source or settings.media_store
+    source, target = _named("--from", source or settings.media_store), _named("--to", target)
     if source == target:
         raise ConfigurationError([f"--to {target} is where the files are. Name another store, or --from."])
     if remove and target != settings.media_store:
@@ -55,6 +56,14 @@ def _move(context: AppContext, source: str | None, target: str, remove: bool, pr
     if problem := next(filter(None, (store.refusal() for store in stores)), None):
         raise ConfigurationError([problem])
     return move(context, *stores, remove=remove, progress=progress)
+
+
+def _named(option: str, store: str) -> str:
+    """In the one spelling: a store must not be taken for two. Raises ConfigurationError."""
+    try:
+        return store_name(store)
+    except ValueError as error:
+        raise ConfigurationError([f"{option}: {error}"]) from None
 
 
 def _run(work: Callable[[AppContext, Progress], MediaReport], as_json: bool) -> int:

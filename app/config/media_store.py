@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import re
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from app.config.kinds import Seconds
 
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9._-]+)*)/?")
+
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]+")  # an IPv6 address without its brackets
+
+
+def store_name(text: str) -> str:
+    """MEDIA_STORE in its one spelling. Raises ValueError."""
+    if text == "folder":
+        return text
+    found = _BUCKET.fullmatch(text)
+    if found is None or {".", ".."} & set(found[2].split("/")):
+        raise ValueError("use folder, s3://bucket or s3://bucket/prefix")
+    return text.rstrip("/")
 
 
 class MediaStore(BaseModel):
@@ -57,21 +70,17 @@ class MediaStore(BaseModel):
     @field_validator("media_store")
     @classmethod
     def _store(cls, text: str) -> str:
-        if text == "folder":
-            return text
-        found = _BUCKET.fullmatch(text)
-        if found is None or {".", ".."} & set(found[2].split("/")):
-            raise ValueError("use folder, s3://bucket or s3://bucket/prefix")
-        return text.rstrip("/")
+        return store_name(text)
 
     @field_validator("s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod
     def _endpoint(cls, url: str) -> str:
         parts = urlsplit(url.rstrip("/"))
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query):
-            raise ValueError("use https://host or https://host:port, without a path")
         if parts.username is not None:
             raise ValueError("put the access key into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not into the URL")
+        more = parts.path or parts.query or parts.fragment
+        if url and (parts.scheme not in ("http", "https") or more or not _is_address(parts)):
+            raise ValueError("use https://host or https://host:port, without a path")
         return url.rstrip("/")
 
     @model_validator(mode="after")
@@ -85,3 +94,11 @@ class MediaStore(BaseModel):
     @property
     def uses_s3(self) -> bool:
         return self.media_store.startswith("s3://")
+
+
+def _is_address(parts: SplitResult) -> bool:
+    """Whether there is a host, with a port that there can be. The URL is part of a header of all pages."""
+    try:
+        return _HOST.fullmatch(parts.hostname or "") is not None and parts.port != 0
+    except ValueError:
+        return False

@@ -3,6 +3,7 @@ other with OpenAI's images API."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Literal
 
@@ -31,7 +32,7 @@ class EngineServer(BaseModel):
     @field_validator("url")
     @classmethod
     def _http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
+        if not re.match(r"https?://[^/]", url):
             raise ValueError("must begin with http:// or https://, as http://10.0.0.5:30000/v1")
         if "@" in url:
             raise ValueError("may have no password in it; set ENGINE_SERVER_KEY")
@@ -40,8 +41,8 @@ class EngineServer(BaseModel):
     @field_validator("command")
     @classmethod
     def _readable(cls, command: str | None) -> str | None:
-        if command is not None:
-            shlex.split(command)  # raises ValueError where a quotation mark is missing
+        if command is not None and not shlex.split(command):  # raises ValueError where a quotation mark is missing
+            raise ValueError("is empty; leave it out if the server runs by itself")
         return command
 
     @property

@@ -79,14 +79,12 @@ class FolderStore:
             _make_folder(target.parent)
             temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{_video_suffix(name)}")
             try:
-                is_copy = not _linked(source, temporary)
-                if is_copy:
-                    _sync(temporary)
+                _linked(source, temporary)
+                _sync(temporary)  # also a link: the other name's file need not be on the disk yet
                 temporary.rename(target)
             finally:
                 temporary.unlink(missing_ok=True)
-            if is_copy:
-                _sync_folder(target.parent)
+            _sync_folder(target.parent)
 
     def open(self, name: str) -> MediaFile:
         path = self.path(name)
@@ -103,10 +101,11 @@ class FolderStore:
     def copy_to(self, name: str, target: Path) -> int:
         """A hard link where the disk allows it."""
         source = self.path(name)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _linked(source, target)
-        return source.stat().st_size
+        with _reading_errors(source):
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _linked(source, target)
+            return source.stat().st_size
 
     def remove(self, name: str) -> None:
         path = self.path(name)
@@ -114,8 +113,10 @@ class FolderStore:
             path.unlink(missing_ok=True)
 
     def size(self, name: str) -> int | None:
+        path = self.path(name)
         try:
-            return self.path(name).stat().st_size
+            with _reading_errors(path):
+                return path.stat().st_size
         except FileNotFoundError:
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import httpx
 from app.monitoring.tracing import headers
 
 _TEXT_MAX_CHARS = 1000
+LONGEST_PAUSE_SECONDS = 600.0  # whatever an answer asks for
 
 log = logging.getLogger("cyberimage.remote")
 
@@ -91,8 +93,9 @@ def error_text(response: httpx.Response) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds; dates are ignored."""
+    """Seconds, at most LONGEST_PAUSE_SECONDS; dates are ignored."""
     try:
-        return max(0.0, float(response.headers.get("Retry-After", "")))
+        seconds = float(response.headers.get("Retry-After", ""))
     except ValueError:
         return None
+    return min(max(0.0, seconds), LONGEST_PAUSE_SECONDS) if math.isfinite(seconds) else None

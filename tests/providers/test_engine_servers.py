@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from app.core.catalog_lines import build_catalog
 from app.core.job import JobStatus
 from app.core.request import GenerationInput, GenerationSettings
 from app.errors import ConfigurationError
+from app.providers.calls import Busy, call
 from app.services.jobs import cancel
 from app.services.jobs.submit import submit
 from app.worker.loop import Worker
@@ -175,6 +177,18 @@ def test_a_server_that_is_busy_or_loads_its_model_is_asked_again(
     assert len(server.asked) == 6
 
 
+@pytest.mark.parametrize(("asked", "kept"), [("inf", None), ("nan", None), ("1e9", 600.0), ("-5", 0.0), ("7", 7.0)])
+def test_no_answer_makes_a_job_wait_for_ever(asked: str, kept: float | None) -> None:
+    with pytest.raises(Busy) as raised:
+        call(
+            httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": asked}))),
+            "GET",
+            "http://x/",
+            provider="It",
+        )
+    assert raised.value.retry_after == kept
+
+
 def test_a_cancel_does_not_wait_for_the_server(harness: Harness, server: EngineServerFake, worker: Worker) -> None:
     server.gate.clear()
     job_id = ask(harness)
@@ -197,6 +211,8 @@ def test_it_costs_nothing_unless_its_line_has_a_price(
         ({}, "and no other, has the option server"),
         ({"server": {"kind": "sglang", "url": "10.0.0.5:30000"}}, "must begin with http://"),
         ({"server": {"kind": "sglang", "url": "http://me:pw@x/v1"}}, "may have no password in it"),
+        ({"server": {"kind": "sglang", "url": "http:///v1"}}, "must begin with http://"),
+        ({"server": {"kind": "sglang", "url": "http://x/v1", "command": "  "}}, "is empty"),
         ({"server": {"kind": "comfy", "url": "http://x/v1"}}, "'sglang', 'vllm-omni' or 'openai'"),
         ({"server": {"kind": "sglang", "url": "http://x/v1"}, "tasks": ["inpaint"]}, "tasks may be edit, txt2img"),
         ({"server": {"kind": "sglang", "url": "http://x/v1"}, "media": "video"}, "makes images"),

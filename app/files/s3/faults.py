@@ -69,6 +69,9 @@ _EXCEPTIONS = {  # botocore's, by name; None: not an answer of the service, and 
     "PartialCredentialsError": Fault(Kind.WRONG, _NO_KEYS),
     "ProfileNotFound": Fault(Kind.WRONG, "cannot be used: AWS_PROFILE names no profile"),
     "SSLError": Fault(Kind.WRONG, "has a certificate that this machine does not trust; check S3_ENDPOINT_URL"),
+    **dict.fromkeys(
+        ("SSOError", "TokenRetrievalError"), Fault(Kind.PASSING, "cannot be asked: the access key could not be fetched")
+    ),
     "CredentialRetrievalError": Fault(Kind.PASSING, "cannot be asked: the access key could not be fetched"),
     "MetadataRetrievalError": Fault(Kind.PASSING, "cannot be asked: the access key could not be fetched"),
     "EndpointConnectionError": Fault(Kind.PASSING, "cannot be reached"),
@@ -88,7 +91,12 @@ def fault_of(error: Exception) -> Fault | None:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return _fault_of_answer(response)
-    return next((_EXCEPTIONS[each.__name__] for each in type(error).__mro__ if each.__name__ in _EXCEPTIONS), None)
+    names = [each.__name__ for each in type(error).__mro__]
+    if known := next((_EXCEPTIONS[name] for name in names if name in _EXCEPTIONS), None):
+        return known
+    if not type(error).__module__.startswith("botocore"):
+        return None
+    return Fault(Kind.WRONG, f"cannot be used as it is set up ({names[0]})")
 
 
 def _fault_of_answer(response: dict[str, Any]) -> Fault:

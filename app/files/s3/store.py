@@ -22,7 +22,6 @@ from app.files.probe import MAX_AGE_SECONDS, TEMPORARY, Probe
 from app.files.s3.client import S3Calls
 from app.files.s3.faults import Fault, Kind, S3Failure
 from app.files.s3.objects import (
-    CACHE_CONTROL,
     get_object,
     head_object,
     list_objects,
@@ -36,9 +35,7 @@ from app.files.s3.reader import open_reader
 from app.monitoring.failpoints import failpoint
 
 READ_PATIENCE_SECONDS = 3.0  # a client waits meanwhile, and a thread of the API with it
-AWAY_SECONDS = (
-    2.0  # at least as long, and as it took, others fail at once after one failed: they would hold all threads
-)
+AWAY_SECONDS = 2.0  # after a call that failed others fail at once for so long, or as long as it took: no thread waits
 HEALTHY_SECONDS = 15.0  # how long a good probe counts: each is a call that may cost money
 _NAME = re.compile(r"[A-Za-z0-9._/-]+")
 
@@ -125,8 +122,15 @@ class S3Store:
 
     def remove(self, name: str) -> None:
         key = self._key(name)
+        began = self._clock()
         with _writing_errors("removed"):
-            self._delete(key, READ_PATIENCE_SECONDS)
+            if began < self._away_until:
+                raise S3Failure(self._away)
+            try:
+                self._delete(key, READ_PATIENCE_SECONDS)
+            except S3Failure as failure:
+                self._note_fault(failure.fault, began)
+                raise
 
     def older_than(self, seconds: float) -> Iterator[str]:
         for page in self._pages():
@@ -140,7 +144,7 @@ class S3Store:
             "Bucket": self._bucket,
             "Key": self._key(name),
             "ResponseContentType": mime_type,
-            "ResponseCacheControl": CACHE_CONTROL,
+            "ResponseCacheControl": f"private, max-age={seconds}",  # no longer than the URL
         }
         if download_name is not None:
             parameters["ResponseContentDisposition"] = f"attachment; filename={download_name}"
@@ -240,10 +244,13 @@ class S3Store:
                 raise FileNotFoundError(errno.ENOENT, fault.sentence) from None
             if fault.kind is Kind.DAMAGED:
                 raise MediaDamaged(f"The media store {fault.sentence}.") from None
-            if fault.kind is Kind.PASSING:
-                ended = self._clock()
-                self._away_until, self._away = ended + max(AWAY_SECONDS, ended - began), fault
+            self._note_fault(fault, began)
             raise _unreadable(fault) from None
+
+    def _note_fault(self, fault: Fault, began: float) -> None:
+        if fault.kind is Kind.PASSING:
+            ended = self._clock()
+            self._away_until, self._away = ended + max(AWAY_SECONDS, ended - began), fault
 
 
 def _unreadable(fault: Fault) -> MediaUnreadable:

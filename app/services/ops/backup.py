@@ -8,6 +8,7 @@ its row.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import time
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.core.times import iso
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, MediaDamaged
 from app.files.modes import ProtectedPath, restrict
 from app.services.context import AppContext
 from app.services.media.every_output import every_output
@@ -27,6 +28,8 @@ from app.version import __version__
 
 MANIFEST = "backup.json"
 IMAGES = "images"
+
+log = logging.getLogger("cyberimage.maintenance")
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,13 @@ def _files(context: AppContext) -> Iterator[str]:
 
 
 def _take(context: AppContext, name: str, folder: Path) -> int | None:
-    """Link or copy a picture into the backup. Returns its size, or None if it was removed meanwhile."""
+    """Link or copy a picture into the backup. Returns its size, or None if it was removed meanwhile, or is damaged."""
     try:
         return context.images.copy_to(name, folder / IMAGES / name)
     except FileNotFoundError:
+        return None
+    except MediaDamaged as error:
+        log.error("The backup is without %s: %s", name, error.detail)
         return None
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from app.errors import MediaUnreadable
 from app.services.context import AppContext
 from app.services.media.removal import remove_files
 from app.services.ops.orphans import sweep_orphans
@@ -111,9 +112,16 @@ class _Sweep:
         self._gone.update(each.id for each in deleted.outputs)
         self._gone_bytes += sum(each.bytes for each in deleted.outputs)
         names = [name for each in deleted.outputs for name in (each.path, each.thumbnail_path)]
-        self.report.freed_bytes += sum(self._context.images.size(name) or 0 for name in names)
+        self.report.freed_bytes += self._bytes_of(names) or sum(each.bytes for each in deleted.outputs)
         if not self.report.dry_run:
             remove_files(self._context, names)
+
+    def _bytes_of(self, names: Sequence[str]) -> int:
+        """0 while the media store is away: the rows are gone already, and their files left to the sweep."""
+        try:
+            return sum(self._context.images.size(name) or 0 for name in names)
+        except MediaUnreadable:
+            return 0
 
 
 def _note(context: AppContext, report: Report) -> None:

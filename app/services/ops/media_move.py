@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.core.output import Output
-from app.errors import Gone, ImageNotFound
+from app.errors import Gone, ImageNotFound, MediaDamaged
 from app.files.media_store import MediaStore
 from app.services.context import AppContext
 from app.services.media.every_output import every_output
+from app.services.ops.orphans import sweep_orphans
 
 _CHUNK_BYTES = 1 << 20
 
@@ -40,19 +41,26 @@ class MediaReport:
 def move(
     context: AppContext, source: MediaStore, target: MediaStore, *, remove: bool, progress: Progress
 ) -> MediaReport:
-    """Copy what `target` lacks, and with `remove` remove from `source` what `target` has. It may be interrupted and
-    begun anew; pictures may be made and deleted meanwhile. Raises MediaUnavailable, DatabaseUnavailable, OSError."""
+    """Copy what `target` lacks, and with `remove` remove from `source` what is the same in `target`, and what has no
+    picture any more. It may be interrupted and begun anew; pictures may be made and deleted meanwhile.
+
+    Raises MediaUnavailable, DatabaseUnavailable, OSError.
+    """
     report = MediaReport()
     with tempfile.TemporaryDirectory(prefix="cyberimage-") as folder:
         for output in every_output(context):
             for name in (output.path, output.thumbnail_path):
-                is_whole = target.size(name) is not None
-                is_whole = is_whole or _copy(context, source, target, output, name, Path(folder) / "file", report)
+                if target.size(name) is None:
+                    is_whole = _copy(context, source, target, output, name, Path(folder) / "file", report)
+                else:
+                    is_whole = not remove or _is_same(source, target, output, name, report)
                 if remove and is_whole and source.size(name) is not None:
                     source.remove(name)
                     report.removed += 1
             report.pictures += 1
             progress(report.pictures)
+    if remove:  # what was deleted since the other store is in use
+        report.removed += sweep_orphans(replace(context, images=source))[0]
     return report
 
 
@@ -95,10 +103,28 @@ def _copy(
     except FileNotFoundError:
         _note_missing(context, output, name, report)
         return False
+    except MediaDamaged:
+        report.changed.append(name)
+        return False
     finally:
         between.unlink(missing_ok=True)
     report.copied, report.bytes = report.copied + 1, report.bytes + size
     return True
+
+
+def _is_same(source: MediaStore, target: MediaStore, output: Output, name: str, report: MediaReport) -> bool:
+    """Whether the file in `target` is the one that is about to be removed: by its checksum, or a thumbnail's size."""
+    try:
+        if name == output.path:
+            with target.open(name).content as file:
+                is_same = _sha256(file.read) == output.sha256
+        else:
+            is_same = source.size(name) in (None, target.size(name))
+    except (FileNotFoundError, MediaDamaged):
+        is_same = False
+    if not is_same:
+        report.changed.append(name)
+    return is_same
 
 
 def _sha256(read: Callable[[int], bytes]) -> str:

@@ -7,13 +7,14 @@ import hashlib
 import logging
 from pathlib import Path
 
+import botocore.exceptions
 import httpx
 import pytest
 
 from app.errors import MediaDamaged, MediaFull, MediaUnavailable, MediaUnreadable
 from app.files.s3 import store as store_module
 from app.files.s3.client import S3Calls
-from app.files.s3.faults import Kind, fault_of
+from app.files.s3.faults import Fault, Kind, fault_of
 from app.files.s3.store import S3Store
 from tests.s3_service import KEY, SECRET, FaultyProxy, S3Server, access, client
 from tests.s3_service import store as s3_store
@@ -248,3 +249,32 @@ def test_secrets_are_logged_nowhere(store: S3Store, s3_proxy: FaultyProxy, caplo
         assert SECRET not in text
         assert KEY not in text
         assert "Signature" not in text
+
+
+def test_deleting_does_not_wait_for_a_store_that_is_known_to_be_away(
+    s3_proxy: FaultyProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "READ_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(store_module, "AWAY_SECONDS", 600.0)
+    store = s3_store(s3_proxy.url, bucket, patience=0.2)
+    s3_proxy.away.set()
+    for _ in range(2):
+        with pytest.raises(MediaUnavailable):
+            store.remove(NAME)
+    s3_proxy.away.clear()
+    with pytest.raises(MediaUnavailable):  # it is not asked again for a while
+        store.remove(NAME)
+
+
+@pytest.mark.parametrize("name", ["InvalidRegionError", "ConfigParseError", "InvalidConfigError"])
+def test_what_botocore_refuses_by_itself_is_a_wrong_setting(name: str) -> None:
+    error = getattr(botocore.exceptions, name)(region_name="us east!", error_msg="x", path="x")
+    assert fault_of(error) == Fault(Kind.WRONG, f"cannot be used as it is set up ({name})")
+
+
+def test_tokens_that_could_not_be_fetched_may_come_later() -> None:
+    error = botocore.exceptions.TokenRetrievalError(provider="sso", error_msg="x")
+    fault = fault_of(error)
+    assert fault is not None
+    assert fault.kind is Kind.PASSING
+    assert fault_of(ValueError("x")) is None

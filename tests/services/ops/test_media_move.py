@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,12 @@ import pytest
 
 from app.cli.main import main
 from app.errors import MediaUnavailable
+from app.files.folder_store import FolderStore
 from app.files.media_store import MediaStore
+from app.services.ops.backup import back_up
 from app.services.ops.media_move import MediaReport, move, verify
-from tests.s3_service import FaultyProxy, S3Server
+from app.services.ops.orphans import ORPHAN_AGE_SECONDS
+from tests.s3_service import FaultyProxy, S3Server, client
 from tests.s3_service import store as s3_store
 from tests.services.ops.test_cleanup import Harness
 
@@ -109,6 +116,76 @@ def test_it_moves_back_to_a_folder(harness: Harness, s3_server: S3Server, bucket
     report = move(harness.context, target, harness.context.images, remove=False, progress=lambda _: None)
     assert (report.copied, report.is_whole) == (2, True)
     assert {name: harness.context.images.read(name) for name in before} == before
+
+
+def test_what_is_in_the_target_is_compared_before_the_original_is_removed(
+    harness: Harness, s3_server: S3Server, bucket: str
+) -> None:
+    outputs = [harness.context.outputs.get(harness.picture(days)[0]) for days in (2, 1)]
+    for name in (outputs[0].path, outputs[1].thumbnail_path):
+        client(s3_server.url).put_object(Bucket=bucket, Key=name, Body=b"cut")
+    report = copied(harness, s3_store(s3_server.url, bucket), remove=True)
+    assert set(report.changed) == names(harness.context.images) == {outputs[0].path, outputs[1].thumbnail_path}
+
+
+def test_a_damaged_object_is_told_and_stops_neither_a_move_nor_a_backup(
+    harness: Harness, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    outputs = [harness.context.outputs.get(harness.picture(days)[0]) for days in (3, 2, 1)]
+    source = s3_store(s3_server.url, bucket)
+    copied(harness, source)
+    service = client(s3_server.url)
+    about = service.head_object(Bucket=bucket, Key=outputs[1].path)["Metadata"]
+    service.put_object(Bucket=bucket, Key=outputs[1].path, Body=b"x", Metadata=about)
+    report = move(harness.context, source, FolderStore(tmp_path / "other"), remove=False, progress=lambda _: None)
+    assert (report.pictures, report.copied, report.changed) == (3, 5, [outputs[1].path])
+    assert back_up(replace(harness.context, images=source), tmp_path / "backup").files == 5
+
+
+def test_what_was_deleted_since_is_removed_from_the_store_before(
+    harness: Harness, s3_server: S3Server, bucket: str
+) -> None:
+    before, target = harness.context.images, s3_store(s3_server.url, bucket)
+    gone, _ = harness.picture(3)[0], harness.picture(2)[0]
+    copied(harness, target)
+    output = harness.context.outputs.get(gone)
+    harness.context.outputs.remove(gone)  # in the target alone, as the service does that uses it
+    for name in (output.path, output.thumbnail_path):
+        target.remove(name)
+        old = time.time() - 2 * ORPHAN_AGE_SECONDS
+        os.utime(before.path(name), (old, old))
+    copied(harness, target, remove=True)
+    assert names(before) == set()
+
+
+def test_files_that_come_from_a_bucket_are_on_the_disk_before_they_leave_it(
+    harness: Harness, s3_server: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.picture(1)
+    source, synced, sync = s3_store(s3_server.url, bucket), [], os.fsync
+    copied(harness, source)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # on the same disk, where files are linked
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    move(harness.context, source, FolderStore(tmp_path / "other"), remove=True, progress=lambda _: None)
+    assert sum(name.startswith(".partial-") for name in synced) == 2
+
+
+@pytest.mark.parametrize("name", ["s3://{}/", "s3://{}//"])
+def test_a_store_is_not_taken_for_another_by_its_spelling(
+    harness: Harness, s3_server: S3Server, bucket: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.picture(1)
+    copied(harness, s3_store(s3_server.url, bucket))
+    for variable, value in (harness.places | s3_server.environment(bucket)).items():
+        monkeypatch.setenv(variable.upper(), str(value))
+    arguments = ["media", "move", "--from", name.format(bucket), "--to", f"s3://{bucket}", "--remove"]
+    assert main(arguments) != 0
+    assert len(s3_server.keys(bucket)) == 2
 
 
 def test_the_command(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.browser.harness import Harness
 from tests.browser.test_quality import PHONE, violations
 
 ACCEPTED = re.compile(r"#/queue/[0-9a-f]{32}$")  # the address of a batch in the queue view
+DRY_RUN = re.compile(r"/api/batches\?limit=\d+$")
 TALL: dict[str, Any] = {"viewport": {"width": 1280, "height": 2200}}  # all of the form, with nothing under its button
 
 
@@ -137,6 +139,43 @@ def test_what_is_wrong_is_said_at_its_place_and_nothing_is_sent(new_page: Callab
     expect(page.locator("#batch-problem")).to_be_hidden()
     expect(verdict(page)).to_contain_text("3 pictures")
     assert harness.call("/api/batches?limit=1")["batches"] == before
+
+
+def test_one_dry_run_is_in_flight_and_the_newest_follows(page: Page):
+    page.clock.install()
+    held: list[Route] = []
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request) if DRY_RUN.search(request.url) else None)
+    page.route(DRY_RUN, lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request(DRY_RUN):
+        form = opened(page)
+    for values in ("2, 3", "2, 3, 4"):
+        axis(form, 0, "settings.guidance_scale", values)
+        page.clock.run_for(1000)  # longer than the pause after which a dry run is sent
+    held[0].continue_()
+    expect(verdict(page)).to_contain_text("6 pictures")
+    assert [[one["values"] for one in request.post_data_json["axes"]] for request in sent] == [[], [[2, 3, 4]]]
+
+
+def test_a_busy_server_is_asked_once_more_and_is_no_error(new_page: Callable[..., Page], harness: Harness):
+    page = new_page(harness.url, forgive=True)  # the browser itself complains about every 503
+    asked: list[Route] = []
+
+    def busy(route: Route) -> None:
+        asked.append(route)
+        problem = {"status": 503, "code": "unavailable", "detail": "Other batches are being accepted. Try again."}
+        route.fulfill(status=503, content_type="application/problem+json", body=json.dumps(problem))
+
+    page.route(DRY_RUN, busy)
+    with page.expect_response(DRY_RUN):
+        form = opened(page)
+    expect(verdict(page)).to_contain_text("Counting")
+    expect(verdict(page)).to_contain_text("Not counted. Other batches are being accepted.")
+    assert len(asked) == 2
+    expect(page.locator("#batch-problem")).to_be_hidden()
+    page.unroute(DRY_RUN)
+    axis(form, 0, "settings.guidance_scale", "2, 3")
+    expect(verdict(page)).to_contain_text("4 pictures")
 
 
 def test_an_empty_section_says_what_is_missing(page: Page):

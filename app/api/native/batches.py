@@ -271,4 +271,4 @@ def _at_own_priority(batch: Batch) -> Batch:
 
 
 def _body(batch_id: str, offset: int = 0, limit: int = 0) -> BatchBody:
-    return BatchBody.of_view(view(app_context(), batch_id, offset=offset, limit=limit), offset=offset, limit=limit)
+    return BatchBody.of_places(view(app_context(), batch_id, offset=offset, limit=limit), offset=offset, limit=limit)

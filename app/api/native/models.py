@@ -9,17 +9,11 @@ from app.api.http.request_model import RequestModel
 from app.api.routing import Access
 from app.api.schemas.models import FilesRemoved, ModelsBody
 from app.api.server.context import app_context
-from app.errors import Conflict, InvalidRequest, NotFound, UnknownModel
+from app.errors import Conflict, InvalidRequest, NoSuchModel, UnknownModel
 from app.services.models import model_files
 from app.services.ops import stats
 
 api = blueprint("models", "models")
-
-
-class NoSuchModel(NotFound):
-    """The model is what was asked for, not a detail of a request: 404."""
-
-    code = UnknownModel.code
 
 
 class ModelPath(RequestModel):
@@ -46,7 +40,8 @@ def models() -> ModelsBody:
     budget="read",
     responses=responses({200: FilesRemoved}, InvalidRequest, NoSuchModel, Conflict),
     description="Of a model of the hub: what was downloaded of it, in all versions. Other models that are made of the"
-    " same repository lose it, too. What a worker holds in memory stays there until it is unloaded.",
+    " same repository lose it, too, and with `HF_HOME` set other programs that share that cache. What a worker holds in"
+    " memory stays there until it is unloaded.",
 )
 def remove_model_files(path: ModelPath) -> FilesRemoved:
     """Delete the downloaded files of a model"""

@@ -163,12 +163,12 @@ class BatchProgress(BatchSummary):
     eta_seconds: float | None = Field(description="Until the last job ends; null while unknown, and when paused.")
 
     @classmethod
-    def of_view(cls, view: BatchView) -> Self:
-        return cls.of(view.batch, eta_seconds=view.eta_seconds)
+    def of_view(cls, view: BatchView, **more: Any) -> Self:
+        """`more` are the fields of a subclass."""
+        return cls.of(view.batch, eta_seconds=view.eta_seconds, **more)
 
 
-class BatchBody(BatchSummary):
-    eta_seconds: float | None = Field(description="Until the last job ends; null while unknown, and when paused.")
+class BatchBody(BatchProgress):
     axes: list[AxisBody]
     request: dict[str, Any] = Field(description="What was sent, without pictures and lines.")
     places: list[PlaceBody] = Field(description="From `offset` on, `limit` at most.")
@@ -178,11 +178,10 @@ class BatchBody(BatchSummary):
     table_url: Path
 
     @classmethod
-    def of_view(cls, view: BatchView, *, offset: int, limit: int) -> Self:
+    def of_places(cls, view: BatchView, *, offset: int, limit: int) -> Self:
         batch, address = view.batch, url(f"/api/batches/{view.batch.id}")
-        return cls.of(
-            batch,
-            eta_seconds=view.eta_seconds,
+        return cls.of_view(
+            view,
             axes=[AxisBody.of(axis) for axis in batch.axes],
             request=dict(batch.request),
             places=[PlaceBody.of(place, batch.axes) for place in view.places],

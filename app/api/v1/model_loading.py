@@ -7,7 +7,6 @@ from pydantic import Field
 
 from app.api.http.openapi import blueprint, responses
 from app.api.http.problems import problem
-from app.api.native.models import NoSuchModel
 from app.api.routing import Access
 from app.api.schemas.v1 import ModelLoaded, ModelsUnloaded
 from app.api.server.context import ApiContext, api_context
@@ -19,6 +18,7 @@ from app.errors import (
     LoadCancelled,
     ModelRequiresAuth,
     ModelUnavailable,
+    NoSuchModel,
     NoWorker,
     OutOfMemory,
     UnknownModel,

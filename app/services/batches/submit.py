@@ -33,14 +33,16 @@ from app.store.queue.idempotency import IdempotencyKey
 
 MOST_WARNINGS = 20
 PATIENCE_SECONDS = 20.0
+DRY_RUN_PATIENCE_SECONDS = 1.0  # sent while one types: those that wait would hold the threads of the server
 _OTHER_NAMES = [name for name, own in SETTING_ALIASES.items() if own == "num_images"]
 _NOT_STORED = frozenset({"image", "mask", "inputs", "lines"})
 
 
-def one_at_a_time(context: AppContext, client_id: str) -> AbstractContextManager[None]:
-    """Few batches are prepared at a time, for the memory that they take, and one of a client. Raises Unavailable."""
+def one_at_a_time(context: AppContext, client_id: str, patience: float) -> AbstractContextManager[None]:
+    """Few batches are prepared at a time, for the memory that they take, and one of a client. Raises Unavailable after
+    `patience` seconds."""
     refusal = "Other batches are being accepted. Try again in a few seconds."
-    return context.batch_slots.taking(client_id, timeout=PATIENCE_SECONDS, refusal=refusal)
+    return context.batch_slots.taking(client_id, timeout=patience, refusal=refusal)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def submit_batch(
         return earlier
     if options.webhook_url is not None:
         check_url(context, options.webhook_url)
-    with one_at_a_time(context, client_id):
+    with one_at_a_time(context, client_id, PATIENCE_SECONDS):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
         check_price(prepared.price, 0.0, options.max_spend)
         refuse_when_no_room_for(context, prepared.jobs)
@@ -186,7 +188,7 @@ def add_jobs(
     if idempotency is not None and (first := context.jobs.first_answer(batch.owner, idempotency)) is not None:
         # Accepted before: the limits for new jobs do not apply.
         return BatchSubmission(batch.id, first.position or 0, batch.jobs, (), first.warnings, (), is_new=False)
-    with one_at_a_time(context, client_id):
+    with one_at_a_time(context, client_id, PATIENCE_SECONDS):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
         refuse_when_full(context, prepared.jobs[0].request)
         by, settings = _submitter(context, batch.owner, idempotency), context.settings
@@ -276,7 +278,7 @@ def dry_run(
     context: AppContext, asked: BatchInput, options: BatchOptions, *, client_id: str, request_id: str | None
 ) -> DryRun:
     """Raises as `prepare_batch`, and Unavailable."""
-    with one_at_a_time(context, client_id):
+    with one_at_a_time(context, client_id, DRY_RUN_PATIENCE_SECONDS):
         prepared = prepare_batch(context, asked, options, client_id=client_id, request_id=request_id)
     return DryRun(prepared, _seconds(context, prepared.jobs))
 

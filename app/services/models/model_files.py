@@ -88,7 +88,8 @@ def downloads(context: AppContext) -> dict[str, Download]:
 def remove(context: AppContext, spec: ModelSpec) -> int:
     """Delete all versions of a hub model's files. Returns the bytes freed.
 
-    Raises InvalidRequest for a model that is not from the hub, Conflict while it is being downloaded, OSError.
+    Raises InvalidRequest for a model that is not from the hub, and Conflict while a model that needs the repository is
+    being downloaded, or if the files cannot be deleted.
     """
     if spec.source == "local":
         path = context.settings.local_path(spec.repo)
@@ -96,6 +97,12 @@ def remove(context: AppContext, spec: ModelSpec) -> int:
     if spec.source != "huggingface":
         raise InvalidRequest(f"{spec.id} runs at a provider; it has no files here.")
     under_way = downloads(context)
-    if any(other.repo == spec.repo and other.id in under_way for other in context.catalog):
+    if any(other.id in under_way and spec.repo in hub_repos(context, other) for other in context.catalog):
         raise Conflict(f"{spec.repo} is being downloaded. Cancel the job, or unload the model, first.")
-    return hub_cache.remove(context.settings.hub_cache, spec.repo)
+    try:
+        return hub_cache.remove(context.settings.hub_cache, spec.repo)
+    except OSError as error:
+        raise Conflict(
+            f"The files of {spec.repo} could not be deleted: {error.strerror or error}. Some of them may be gone."
+            " Delete its folder in the cache of the hub yourself, or give CyberImage the right to."
+        ) from error

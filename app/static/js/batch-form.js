@@ -18,6 +18,7 @@ import { localStore } from "./storage.js";
 const KEY = "batch";
 const MOST_AXES = 8;
 const PAUSE_MILLISECONDS = 500; // of typing, before a dry run
+const BUSY_MILLISECONDS = 3000; // before one that the server had no room for is sent once more
 const SHOWN_PROMPTS = 6;
 const CHECK_SECONDS = 90; // the server takes 60 at most
 const SEEDS = [["same", "One for all"], ["each", "One each"], ["several", "Several"], ["list", "List"]];
@@ -43,10 +44,12 @@ const TEMPLATES = [
 
 const details = $("#batch");
 const form = $("#generate-form");
-const rows = []; // {node, read(), mark(errors), refresh()}
+const rows = []; // see axisRow
 const parts = {};
 let timer = null;
-let asked = 0; // dry runs so far: only the last one is shown
+let asked = 0; // changes so far: only a dry run of the last one is shown
+let next = null; // the dry run that follows the one in flight: the newest
+let running = false;
 let restoring = false;
 
 build();
@@ -157,6 +160,7 @@ function opened() {
   if (!details.open) {
     clearTimeout(timer);
     asked++;
+    next = null;
   }
   show();
   label(null);
@@ -181,12 +185,18 @@ function later() {
   if (!details.open || restoring) return;
   show();
   localStore.write(KEY, JSON.stringify(read()));
-  clearTimeout(timer);
-  timer = setTimeout(dryRun, PAUSE_MILLISECONDS);
+  asked++;
+  dryRunIn(PAUSE_MILLISECONDS);
 }
 
-async function dryRun() {
-  const number = ++asked;
+function dryRunIn(milliseconds, isRepeated = false) {
+  clearTimeout(timer);
+  timer = setTimeout(dryRun, milliseconds, isRepeated);
+}
+
+/** One is in flight at a time: the server prepares one batch of a client at a time, and would let the others wait. */
+async function dryRun(isRepeated) {
+  next = null;
   if (!chosen() || chosen().schema_url) return;
   const { body, problems: wrong } = bodyNow();
   const begun = isEmpty() ? [] : wrong;
@@ -194,14 +204,32 @@ async function dryRun() {
   label(null);
   if (wrong.length) return verdict(begun.length ? "" : "Say what changes: a field and its values, or {red|green} in the prompt.");
   verdict("Counting…");
+  next = { number: asked, body, isRepeated };
+  if (running) return;
+  running = true;
+  try {
+    while (next) await count(next);
+  } finally {
+    running = false;
+  }
+}
+
+async function count({ number, body, isRepeated }) {
+  next = null;
   try {
     const found = await call(`api/batches?limit=${SHOWN_PROMPTS * 4}`, { method: "POST", body: { ...body, dry_run: true }, seconds: CHECK_SECONDS });
     if (number === asked) tell(found);
   } catch (error) {
-    if (number !== asked) return;
-    verdict("");
-    showErrors(error.errors?.length ? error.errors : [{ field: "", message: error.message }]);
+    if (number === asked) uncounted(error, isRepeated);
   }
+}
+
+/** A server that is busy is no fault of what is in the form. */
+function uncounted(error, isRepeated) {
+  const isBusy = error.status === 503;
+  if (isBusy && !isRepeated) return dryRunIn(BUSY_MILLISECONDS, true);
+  verdict(isBusy ? `Not counted. ${error.message}` : "");
+  if (!isBusy) showErrors(error.errors?.length ? error.errors : [{ field: "", message: error.message }]);
 }
 
 function tell(found) {

@@ -22,4 +22,10 @@ export function fillPrompt(text, { focus = true } = {}) {
   if (focus) prompt.focus();
 }
 
+/** Adds words to the end of the prompt. */
+export function addToPrompt(words) {
+  const before = prompt.value.trim().replace(/,$/, "");
+  fillPrompt(before ? `${before}, ${words}` : words, { focus: false });
+}
+
 trigger.addEventListener("click", () => fillPrompt(examples[next++ % examples.length]));

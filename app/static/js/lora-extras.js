@@ -1,7 +1,7 @@
 // What long lists of LoRAs and those with trigger words have in the form. Imported when there are any.
 
 import { $, el } from "./dom.js";
-import { fillPrompt } from "./examples.js";
+import { addToPrompt } from "./examples.js";
 import { style } from "./router.js";
 
 const SHOWN_WORDS = 12;
@@ -28,10 +28,6 @@ function filter(list) {
 export async function triggerWords(item, words) {
   await style("models");
   if ($(".words", item)) return;
-  const add = (word) => () => {
-    const before = $("#prompt").value.trim().replace(/,$/, "");
-    fillPrompt(before ? `${before}, ${word}` : word, { focus: false });
-  };
-  const chip = (word) => el("button", { type: "button", class: "batch-chip", "aria-label": `Add ${word} to the prompt`, onclick: add(word) }, word);
+  const chip = (word) => el("button", { type: "button", class: "batch-chip", "aria-label": `Add ${word} to the prompt`, onclick: () => addToPrompt(word) }, word);
   item.append(el("div", { class: "words" }, words.slice(0, SHOWN_WORDS).map(chip)));
 }

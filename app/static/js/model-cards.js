@@ -2,7 +2,7 @@
 
 import { modelOf } from "./catalog.js";
 import { $, button, el, say } from "./dom.js";
-import { fillPrompt } from "./examples.js";
+import { addToPrompt } from "./examples.js";
 import { bytes, plural, seconds } from "./format.js";
 import { chosenLoras, setLoras } from "./loras.js";
 import { announce, toast } from "./notices.js";
@@ -26,7 +26,7 @@ export function modelCard(model) {
   );
 }
 
-/** `ordered` is whether this page has it loaded now; `act` has load, unload, cancelLoad, removeFiles, isAdmin, changed. */
+/** `ordered` is whether this page has it loaded now; `act` has load, unload, cancelLoad, removeFiles, isAdmin. */
 export function patchCard(card, model, ordered, act) {
   const state = stateOf(model, ordered);
   card.dataset.state = state;
@@ -121,7 +121,6 @@ function useButton(lora) {
 }
 
 function addWord(text) {
-  const before = $("#prompt").value.trim().replace(/,$/, "");
-  fillPrompt(before ? `${before}, ${text}` : text, { focus: false });
+  addToPrompt(text);
   toast(`“${text}” is in the prompt`, { stay: 2.5 });
 }

@@ -73,7 +73,7 @@ function render() {
   parts.section.hidden = which === "loras";
   const found = catalog.models.filter((model) => wanted(model) && matches(model.id, model.name, model.repo, model.description));
   for (const [id, card] of cards) if (!found.some((model) => model.id === id)) cards.delete(id) && card.remove();
-  const actions = { load, unload, cancelLoad, removeFiles, isAdmin: isAdmin(), changed: refresh };
+  const actions = { load, unload, cancelLoad, removeFiles, isAdmin: isAdmin() };
   found.forEach((model, at) => {
     if (!cards.has(model.id)) cards.set(model.id, modelCard(model));
     const card = cards.get(model.id);

@@ -111,6 +111,27 @@ def test_a_client_has_one_sheet_drawn_at_a_time(client, batch_of, monkeypatch):
     assert client.get(f"/api/batches/{batch_id}/grid").status_code == 200
 
 
+def test_a_dry_run_waits_for_its_turn_shortly(client, context, monkeypatch, problem):
+    """They are sent while one types: each that waits holds a thread of the server."""
+    waited = []
+    taking = context.batch_slots.taking
+
+    def watched(client_id, *, timeout, refusal):
+        waited.append((client_id, timeout))
+        return taking(client_id, timeout=0 if len(waited) == 2 else timeout, refusal=refusal)
+
+    monkeypatch.setattr(context.batch_slots, "taking", watched)
+    body = {"prompt": "a house", "settings": SMALL, "seeds": 2}
+    assert post(client, body | {"dry_run": True}).status_code == 200
+    client_id, patience = waited[0]
+    with taking(client_id, timeout=0, refusal="-"):
+        answer = post(client, body | {"dry_run": True})
+    assert "Try again" in problem(answer, 503, "unavailable")["detail"]
+    assert "Retry-After" in answer.headers
+    assert post(client, body).status_code == 202
+    assert patience == waited[1][1] <= 1 < waited[2][1]
+
+
 @pytest.fixture
 def batch_of(client):
     """Submit a batch of so many jobs; gives its id."""

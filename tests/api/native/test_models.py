@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -158,3 +160,37 @@ def test_the_files_of_a_model_are_deleted(client, model, snapshot, problem):
     problem(client.delete("/api/models/unknown/files"), 404, "unknown_model")
     detail = problem(client.delete("/api/models/demo/files"), 400, "invalid_request")["detail"]
     assert "was not downloaded by CyberImage" in detail
+
+
+@pytest.mark.parametrize("options", [{"base": REPO}, {"base": "owner/base", "vae": REPO}], ids=["base", "vae"])
+def test_files_that_a_download_of_another_model_needs_are_kept(settings_in, tmp_path, snapshot, problem, options):
+    line = f"tuned;{tmp_path}/tuned.safetensors;;local;false;{json.dumps(options)}"
+    app = create_app(settings_in(tmp_path, model_cache_dir=tmp_path / "models", model_lines={"MODEL_TUNED": line}))
+    context = app.extensions["cyberimage"].context
+    orders = context.load_requests
+    orders.create(LoadAction.LOAD, "tuned", lifetime=60)
+    context.workers.heartbeat(WorkerReport("w1", "here", 1, "cpu"))
+    assert orders.progress(orders.take("w1"), downloaded=1000, total=9000, per_second=None)
+    problem(app.test_client().delete("/api/models/sd15/files"), 409, "conflict")
+    assert snapshot.exists()
+    app.extensions["cyberimage"].close()
+
+
+def test_files_behind_a_link_are_not_deleted(client, snapshot, problem, tmp_path):
+    folder, elsewhere = snapshot.parent.parent, tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    detail = problem(client.delete("/api/models/sd15/files"), 409, "conflict")["detail"]
+    assert f"The files of {REPO} could not be deleted: " in detail
+    assert "symbolic link" in detail
+    assert (elsewhere / "blobs" / "abc").exists()
+
+
+def test_files_that_cannot_be_deleted_are_no_fault_of_the_server(client, snapshot, problem, monkeypatch):
+    def refused(folder):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(hub_cache.shutil, "rmtree", refused)
+    detail = problem(client.delete("/api/models/sd15/files"), 409, "conflict")["detail"]
+    assert "could not be deleted: Permission denied." in detail
+    assert str(snapshot.parent) not in detail

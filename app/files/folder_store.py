@@ -101,10 +101,10 @@ class FolderStore:
     def copy_to(self, name: str, target: Path) -> int:
         """A hard link where the disk allows it."""
         source = self.path(name)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _linked(source, target)
         with _reading_errors(source):
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _linked(source, target)
             return source.stat().st_size
 
     def remove(self, name: str) -> None:

@@ -104,6 +104,7 @@ def test_files_that_cannot_be_removed_are_left_to_the_sweep(
     harness.completed(job_id)
     (output,) = harness.context.outputs.of_job(job_id)
     monkeypatch.setattr("app.files.s3.store.READ_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("app.files.s3.store.AWAY_SECONDS", 0.0)  # else the sweep would have to wait
     s3_proxy.faults.append(("DELETE", "dead"))
     gallery.remove(harness.context, output.id)
     assert len(s3_server.keys(bucket)) > 0

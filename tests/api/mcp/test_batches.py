@@ -44,7 +44,7 @@ def test_a_batch_is_submitted_followed_and_shown_as_a_sheet(client, worker):
     ("more", "field"),
     [
         ({"seeds": 51}, "axes"),
-        ({"axes": [{"field": "size", "values": [1]}]}, "axes.0.field"),
+        ({"axes": [{"field": "shape", "values": [1]}]}, "axes.0.field"),
         ({"prompt": "a {cat"}, "prompt"),
         ({"settings": {"widht": 1}}, "widht"),
     ],

@@ -11,8 +11,6 @@ from pydantic import BaseModel, Field, SecretStr, field_validator, model_validat
 from app.config.kinds import Seconds
 
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9._-]+)*)/?")
-
-
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]+")  # an IPv6 address without its brackets
 
 

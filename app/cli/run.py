@@ -15,7 +15,7 @@ from app.cli.devices import device_plan
 from app.cli.supervisor import Supervisor, children_of
 from app.config import LoadedSettings, Settings, read_settings
 from app.core.catalog_lines import engine_servers_in
-from app.core.engine_devices import with_engine_servers
+from app.core.engine_devices import ServerPlan, with_engine_servers
 from app.errors import ConfigurationError
 from app.monitoring.logs import configure_logging
 from app.process.os_limits import keep_files_private
@@ -63,7 +63,7 @@ def _start(read: LoadedSettings) -> int:
     settings = read.settings
     configure_logging(settings, "run")
     protect_files(settings)
-    servers = with_engine_servers(device_plan(settings), engine_servers_in(settings.model_lines))
+    servers = _server_plan(settings)
     plan = servers.workers
     if plan.error:
         print("The configuration is wrong:", plan.error, sep="\n  ", file=sys.stderr)
@@ -134,9 +134,13 @@ def explain(read: LoadedSettings) -> int:
     return 0
 
 
+def _server_plan(settings: Settings) -> ServerPlan:
+    return with_engine_servers(device_plan(settings), engine_servers_in(settings.model_lines))
+
+
 def findings(read: LoadedSettings) -> tuple[list[str], list[str], list[str]]:
     """What differs from the defaults, warnings, and errors: while the service runs, the port is taken by it."""
     errors = [] if running_pid(read.settings.log_dir) else list(startup_problems(read.settings))
-    plan = device_plan(read.settings)
+    plan = _server_plan(read.settings).workers
     errors += [plan.error] if plan.error else []
     return list(changes(read)), [*plan.notes, *warnings_for(read)], errors

@@ -41,14 +41,16 @@ log = logging.getLogger("cyberimage.supervisor")
 @dataclass
 class Child:
     """A process to keep running. `essential`: when its very first start fails, give up altogether.
-    `runs_jobs`: a worker, whose death is recorded, so that its jobs are run again at once. `serves`: the API, which
-    goes on while the others end: SIGUSR1 announces its end, SIGTERM comes last."""
+    `runs_jobs`: a worker, whose death is recorded, so that its jobs are run again at once. `draws`: an engine server,
+    which ends when the workers have. `serves`: the API, which goes on while all others end: SIGUSR1 announces its end,
+    SIGTERM comes last."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     essential: bool = False
     runs_jobs: bool = False
+    draws: bool = False
     serves: bool = False
     suffix: str = ""  # of the running process
     process: subprocess.Popen[bytes] | None = None
@@ -161,13 +163,15 @@ class Supervisor:
     def _stop_children(self) -> None:
         """Stop the workers first: meanwhile clients can follow their jobs, and proxies see that this server goes."""
         began = time.monotonic()
-        serving = [child.process for child in self._children if child.process is not None and child.serves]
-        others = [child.process for child in self._children if child.process is not None and not child.serves]
+        running = [(child, child.process) for child in self._children if child.process is not None]
+        serving = [process for child, process in running if child.serves]
         for process in serving:
             process.send_signal(signal.SIGUSR1)
-        for process in others:
-            process.send_signal(signal.SIGTERM)
-        _wait_or_kill(others, began + self._grace + KILL_AFTER_EXTRA_SECONDS)
+        for draws in (False, True):
+            ending = [process for child, process in running if not child.serves and child.draws is draws]
+            for process in ending:
+                process.send_signal(signal.SIGTERM)
+            _wait_or_kill(ending, time.monotonic() + self._grace + KILL_AFTER_EXTRA_SECONDS)
         while time.monotonic() < began + self._drain and any(process.poll() is None for process in serving):
             time.sleep(LOOK_EVERY_SECONDS)
         for process in serving:
@@ -216,5 +220,5 @@ def children_of(
         children.append(Child("remote worker", [*worker, "--lane", "remote"], runs_jobs=True))
     for model_id, environment in (engine_servers or {}).items():
         command = [sys.executable, "-m", "app.cli.engine_server", model_id]
-        children.append(Child(f"engine server of {model_id}", command, environment))
+        children.append(Child(f"engine server of {model_id}", command, environment, draws=True))
     return children

@@ -175,7 +175,7 @@ time.sleep(600)
 """
 
 
-def test_the_api_ends_last_and_is_told_before(watch, capfd) -> None:
+def test_the_api_ends_last_and_is_told_before_and_engine_servers_end_after_the_workers(watch, capfd) -> None:
     def named(name: str, **values: object) -> Child:
         return Child(name, [sys.executable, "-c", SAYS, name], **values)
 
@@ -185,11 +185,11 @@ def test_the_api_ends_last_and_is_told_before(watch, capfd) -> None:
         heard.extend(capfd.readouterr().out.splitlines())
         return heard
 
-    watched = watch(named("api", serves=True), named("worker"))
-    wait_until(lambda: len(said()) == 2, "they never ran")
+    watched = watch(named("api", serves=True), named("engine", draws=True), named("worker"))
+    wait_until(lambda: len(said()) == 3, "they never ran")
     watched.close()
-    assert sorted(said()[2:4]) == ["api SIGUSR1", "worker SIGTERM"]
-    assert heard[4:] == ["api SIGTERM"]
+    assert sorted(said()[3:5]) == ["api SIGUSR1", "worker SIGTERM"]
+    assert heard[5:] == ["engine SIGTERM", "api SIGTERM"]  # what the workers have under way is drawn by the engine
 
 
 def test_the_api_goes_on_for_the_drain(monkeypatch, tmp_path) -> None:

@@ -62,7 +62,7 @@ class EngineServers(NoResidentModels):
             control.report(Phase.GENERATING, number, request.num_images)
             seed = request.seed + number if server.knows_settings else None
             one = {**body, "n": 1} | ({} if seed is None else {"seed": seed})
-            self._draw(spec, one, inputs, control, asked, outputs, seed)
+            outputs.add_base64(self._draw(spec, one, inputs, control, asked), seed)
         ledger.observed(SOURCE, Report(asked.id, PredictionStatus.SUCCEEDED, ()))
         return Generation(
             images=outputs.images,
@@ -79,10 +79,8 @@ class EngineServers(NoResidentModels):
         inputs: Inputs,
         control: Control,
         asked: Prediction,
-        outputs: Outputs,
-        seed: int | None,
-    ) -> None:
-        """One picture, into `outputs`."""
+    ) -> str:
+        """One picture, in base64."""
 
         def check() -> None:
             if control.cancelled():
@@ -101,7 +99,7 @@ class EngineServers(NoResidentModels):
         found = [one["b64_json"] for one in images_in(answer) if one.get("b64_json")]
         if not found:
             raise ProviderError("The engine server answered without an image.")
-        outputs.add_base64(found[0], seed)
+        return str(found[0])
 
     def _ask(self, model_id: str, server: EngineServer, body: Mapping[str, Any], inputs: Inputs) -> Any:
         client, name = self._client(server), f"The engine server of {model_id}"  # not its address: clients read it

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from flask import Response, request
 
 from app.api.http.openapi import BatchPath, blueprint, responses
-from app.api.native.events import RECONNECT_MILLISECONDS, keepalive, problem_event
+from app.api.native.events import RECONNECT_MILLISECONDS, keepalive, problem_event, stream_response
 from app.api.routing import Access
 from app.api.schemas.batches import BatchProgress
 from app.api.security.authorization import revocation_check
@@ -28,10 +28,6 @@ from app.store.queue.previews import Preview
 
 api = blueprint("batch_events", "batches")
 
-_STREAM = {
-    "description": "`status` events; comments keep the connection alive.",
-    "content": {"text/event-stream": {"schema": {}}},
-}
 _NOTHING_MORE = {"description": "The batch has ended and the client has seen its last event."}
 
 
@@ -40,7 +36,7 @@ _NOTHING_MORE = {"description": "The batch has ended and the client has seen its
     access=Access.USER,
     budget="read",
     polled=True,
-    responses=responses({200: _STREAM, 204: _NOTHING_MORE}, BatchNotFound, Gone, Unavailable),
+    responses=responses({200: stream_response("`status`"), 204: _NOTHING_MORE}, BatchNotFound, Gone, Unavailable),
     description="An event when its counts, its status or its priority change, about one a second at most. Honours"
     " `Last-Event-ID`. Ends when every job has ended; a batch that goes on by a retry or more jobs is followed anew.",
 )

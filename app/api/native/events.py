@@ -31,10 +31,15 @@ api = blueprint("events", "jobs")
 
 RECONNECT_MILLISECONDS = 1000
 
-_STREAM = {
-    "description": "`status`, `progress` and `preview` events; comments keep the connection alive.",
-    "content": {"text/event-stream": {"schema": {}}},
-}
+
+def stream_response(events: str) -> dict[str, Any]:
+    """An event stream in the document of the API; `events` names what comes."""
+    return {
+        "description": f"{events} events; comments keep the connection alive.",
+        "content": {"text/event-stream": {"schema": {}}},
+    }
+
+
 _NOTHING_MORE = {"description": "The job has ended and the client has seen its last event."}
 
 
@@ -43,7 +48,9 @@ _NOTHING_MORE = {"description": "The job has ended and the client has seen its l
     access=Access.USER,
     budget="read",
     polled=True,
-    responses=responses({200: _STREAM, 204: _NOTHING_MORE}, JobNotFound, Gone, Unavailable),
+    responses=responses(
+        {200: stream_response("`status`, `progress` and `preview`"), 204: _NOTHING_MORE}, JobNotFound, Gone, Unavailable
+    ),
     description="Honours `Last-Event-ID`. Ends after the terminal event.",
 )
 def job_events(path: JobPath) -> Response:

@@ -1,4 +1,4 @@
-"""Starts nginx, HAProxy and Caddy as deploy/proxies configures them, but on a loopback port and without TLS."""
+"""Starts nginx, HAProxy, Caddy and Traefik as deploy/proxies configures them, but on loopback and without TLS."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,9 @@ class Proxy:
 
     @classmethod
     def found(cls) -> str | None:
-        return shutil.which(cls.program) or shutil.which(cls.program, path="/usr/sbin:/usr/local/sbin")
+        """Among the commands of the environment (some come as Python packages), and those of the system."""
+        folders = (str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")
+        return shutil.which(cls.program, path=os.pathsep.join(folders))
 
     def said(self) -> str:
         return (self.folder / "said.txt").read_text(errors="replace")[-3000:]
@@ -115,4 +118,24 @@ class Caddy(Proxy):
         return [str(self.found()), "run", "--adapter", "caddyfile", "--config", str(file)]
 
 
-ALL = (Nginx, HAProxy, Caddy)
+class Traefik(Proxy):
+    program = "traefik"
+
+    def _prepare(self, servers: tuple[int, int], idle: int) -> list[str]:
+        changes = {
+            r"Host\(`images.example.org`\)": "PathPrefix(`/`)",
+            "^ *tls: {}$": "",
+            "idleConnTimeout: 60s": f"idleConnTimeout: {idle}s",
+        }
+        file = self.folder / "dynamic.yml"  # not a name that it looks for itself
+        file.write_text(self._sample("traefik.yml", servers, **changes))
+        static = [
+            f"--entryPoints.websecure.address=127.0.0.1:{self.port}",
+            f"--providers.file.filename={file}",
+            "--global.checkNewVersion=false",
+            "--global.sendAnonymousUsage=false",
+        ]
+        return [str(self.found()), *static]
+
+
+ALL = (Nginx, HAProxy, Caddy, Traefik)

@@ -1,9 +1,9 @@
 """Loads checkpoints when told to, each in a process of its own whose memory another one can watch.
 
-`python -m … FOLDER`: the libraries are imported once. For each line `FOLDER DTYPE PART PART…` a process is forked, which
-loads the small checkpoint in the FOLDER of the command, for what the libraries allocate once, prints its id and the
-planned peak of loading as `ready <pid> <bytes>`, waits for a line, loads, prints `loaded <class>`, or `failed`, and ends.
-The first process computes nothing: the threads of OpenMP do not survive a fork.
+`python -m … FOLDER`: the libraries are imported once. For each line `FOLDER DTYPE PART PART…` a process is forked,
+which loads the small checkpoint in the FOLDER of the command, for what the libraries allocate once, prints its id and
+the planned peak of loading as `ready <pid> <bytes>`, waits for a line, loads, prints `loaded <class>`, or `failed`,
+and ends. The first process computes nothing: the threads of OpenMP do not survive a fork.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(small: Path, folder: Path, dtype: torch.dtype, cast: tuple[str, ...]) ->
         torch.set_num_threads(1)
         build(inspect_folder(small, None), LoadPlan(torch.device("cpu"), torch.float32))
         load(folder, dtype, cast)
-    except BaseException:
+    except Exception:  # noqa: BLE001 - the other side waits for a line
         traceback.print_exc()
         say("failed")
     os._exit(0)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import psutil
 
 from app.config import ROOT
@@ -68,9 +69,11 @@ class Proxy:
         return text
 
     def _answers(self) -> bool:
+        """Whether it passes requests on: Traefik listens before it has read its routes, and answers 404 meanwhile."""
         assert self._process.poll() is None, self.said()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/health").status_code == 200
+        return False
 
 
 class Nginx(Proxy):

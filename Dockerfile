@@ -44,7 +44,8 @@ RUN if [ "$DEVICE" = cpu ] \
     then pip install --no-cache-dir --require-hashes -r locks/run.txt -r locks/cuda12.txt; \
     else pip install --no-cache-dir --require-hashes -r locks/run.txt -r locks/torch.txt -r locks/cuda.txt; \
     fi \
-    && pip install --no-cache-dir --no-deps --require-hashes -r locks/no-deps.txt
+    && pip install --no-cache-dir --no-deps --require-hashes -r locks/no-deps.txt \
+    && pip install --no-cache-dir --require-hashes -r locks/run.txt -r locks/s3.txt
 COPY . .
 RUN python -m compileall -q -j 2 app builtin
 

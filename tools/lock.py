@@ -4,9 +4,9 @@
 
 `run.txt` has the runtime dependencies but for torch, which is in `torch.txt`; `cuda.txt` the libraries of its default
 build for GPUs (the CPU build does not need them); `cuda12.txt` the torch for older drivers with its libraries, instead
-of both; `no-deps.txt` what is installed without its dependencies; `dev.txt` the additional packages of tests and
-linters; `client-generator.txt` the generator of Python clients, for an environment of its own. uv resolves for all
-platforms at once.
+of both; `s3.txt` what buckets need besides; `no-deps.txt` what is installed without its dependencies; `dev.txt` the
+additional packages of tests and linters; `client-generator.txt` the generator of Python clients, for an environment of
+its own. uv resolves for all platforms at once.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def main() -> int:
     own = {name: block for name, block in older.items() if name == "torch" or CUDA.match(name)}
     write("cuda12.txt", "requirements-cuda12.txt", own)
     write("no-deps.txt", "requirements-no-deps.txt", resolved("requirements-no-deps.txt", "--no-deps"))
+    buckets = resolved("requirements-s3.txt", "--constraints", "requirements-dev.txt")
+    write("s3.txt", "requirements-s3.txt", {name: block for name, block in buckets.items() if name not in run})
     generator = resolved("requirements-client-generator.txt")
     write("client-generator.txt", "requirements-client-generator.txt", generator)
     more = {name for name in dev if name not in run or pins(dev[name]) != pins(run[name])}  # also on more platforms

@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": "app.cli.keys",
     "cleanup": "app.cli.cleanup",
     "media": "app.cli.media",
+    "migrate": "app.cli.migrate",
     "backup": "app.cli.backup",
     "restore": "app.cli.restore",
 }

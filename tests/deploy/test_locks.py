@@ -14,7 +14,7 @@ from tools.install import locks
 
 LOCKS = {
     name: (ROOT / "locks" / f"{name}.txt").read_text()
-    for name in ("run", "torch", "cuda", "cuda12", "dev", "no-deps", "client-generator")
+    for name in ("run", "torch", "cuda", "cuda12", "dev", "no-deps", "s3", "client-generator")
 }
 BLOCKS = {name: re.split(r"\n(?=\S)", text.strip())[1:] for name, text in LOCKS.items()}
 
@@ -43,6 +43,7 @@ def markers(name: str) -> dict[str, object]:
         ("requirements-cuda12.txt", ["cuda12"]),
         ("requirements-dev.txt", ["run", "dev"]),
         ("requirements-no-deps.txt", ["no-deps"]),
+        ("requirements-s3.txt", ["run", "s3"]),
         ("requirements-client-generator.txt", ["client-generator"]),
     ],
 )
@@ -56,6 +57,7 @@ def test_every_package_has_hashes_and_stands_in_one_lock_of_a_platform() -> None
     for name in LOCKS:
         assert BLOCKS[name]
         assert all("--hash=sha256:" in block for block in BLOCKS[name])
+    assert {name: locked("dev")[name] for name in locked("s3")} == locked("s3")
     twice = locked("run").keys() & locked("dev").keys()  # of the service on some platforms, of the tests on all
     assert {name: locked("run")[name] for name in twice} == {name: locked("dev")[name] for name in twice}
     assert twice <= {name for name, marker in markers("run").items() if marker is not None}

@@ -101,7 +101,7 @@ def test_no_connection_breaks_when_it_was_idle(proxies: dict[str, Proxy]) -> Non
         ]
         answers = sum((call.result() for call in calls), Counter())
     # Go's proxy now and then ends a connection on which the answer came at once (golang/go#40747): on a busy machine
-    # about one answer to a POST in two thousand is cut, also on connections that were not idle.
+    # about one answer to a POST in two thousand is cut.
     if cut := answers.pop(("traefik", "IncompleteRead"), 0):
         answers["traefik", 400] += cut
     assert answers == {(name, 400): ROUNDS * CONNECTIONS for name in proxies}

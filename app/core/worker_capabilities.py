@@ -120,7 +120,7 @@ class Capabilities:
 
 def _folded(lora_id: str) -> str:
     """A file's name in any case, with or without its suffix."""
-    name = posixpath.normpath(lora_id).casefold()
+    name = lora_id.casefold() if "\0" in lora_id else posixpath.normpath(lora_id).casefold()
     return name.removesuffix(_SUFFIX)
 
 

@@ -6,6 +6,7 @@ the worker must stop and touch nothing else. `attempt` only grows, so an old own
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,9 @@ from app.store.queue.rows import OWNED, REQUEST_COLUMNS, fence, job_from_row, re
 
 __all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "ClaimStore", "HeartbeatResult"]
 
+_MANY = 256  # classes: a look at more that found nothing is followed by a pause of so many times its duration
+_REST = 10
+_LONGEST_REST_SECONDS = 10.0
 _TRIES = 3  # to take the first job of a class before others do
 
 
@@ -84,6 +88,7 @@ class ClaimStore:
         self._load_seconds = load_seconds
         self._classes = WaitingClasses()
         self._busy: set[Lane] = set()  # lanes with pending jobs at the last claim
+        self._rest_until = 0.0
         self._selective: set[tuple[Lane, str]] = set()  # workers that had to choose by class at their last claim
 
     def claim(
@@ -117,7 +122,7 @@ class ClaimStore:
         was chosen is then the first of its class, whichever that is by now."""
         for _ in range(_TRIES):
             with self._database.read() as connection:
-                selection, in_order = self._select(connection, loaded, lane, judge)
+                selection, in_order, _ = self._select(connection, loaded, lane, judge)
             if in_order:
                 self._selective.discard((lane, worker_id))
             chosen, passed = selection.chosen, [each for each in selection.overtaken if not each.overtaken_for]
@@ -136,11 +141,13 @@ class ClaimStore:
 
     def _select(
         self, connection: Connection, loaded: Collection[str], lane: Lane, judge: Judge
-    ) -> tuple[Selection, bool]:
-        """What a worker takes and passes over, and whether it could as well have taken the queue as it is."""
+    ) -> tuple[Selection, bool, int]:
+        """What a worker takes and passes over; whether it could as well have taken the queue as it is; and of how many
+        classes."""
         found, patience = heads(connection, lane), self._classes.patience(connection, lane, judge)
+        self._classes.learn(connection, found)
         selection = select_job(found, patience, loaded, bound_for(connection))
-        return selection, all(patience(each) == 0.0 for each in found)
+        return selection, all(patience(each) == 0.0 for each in found), len(found)
 
     def _take(self, connection: Connection, job_id: str | None, worker_id: str, lane: Lane) -> Any:
         """The row of the job, now this worker's; None if there is none. On PostgreSQL it may have changed between the
@@ -194,8 +201,15 @@ class ClaimStore:
                 return first is not None
             if self._classes.patience(connection, lane, judge)(first) == 0.0:
                 return True
-            selection, _ = self._select(connection, loaded, lane, judge)
-        return selection.chosen is not None or any(not each.overtaken_for for each in selection.overtaken)
+            if time.monotonic() < self._rest_until:
+                return False
+            began = time.monotonic()
+            selection, _, number = self._select(connection, loaded, lane, judge)
+        if selection.chosen is not None or any(not each.overtaken_for for each in selection.overtaken):
+            return True
+        if number > _MANY:
+            self._rest_until = time.monotonic() + min(_REST * (time.monotonic() - began), _LONGEST_REST_SECONDS)
+        return False
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, HeartbeatResult]:
         """Extend the leases of `claims`, never past their deadlines. Returns the result by job id."""

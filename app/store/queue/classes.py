@@ -23,7 +23,7 @@ from app.store.queue.next_job import AVAILABLE, CANDIDATE, bound_for
 from app.store.queue.rows import REQUEST_COLUMNS, request_from_row
 
 _AT_A_TIME = 500  # databases bound the parameters of a statement
-_KNOWN = 4096  # classes whose needs are remembered
+_KNOWN = 16_384  # classes whose needs are remembered
 
 _in_lane = (PENDING, jobs.c.lane == bindparam("lane"))
 _in_order = select(job_class.label("class_")).where(*_in_lane).order_by(job_class).limit(1)
@@ -38,7 +38,7 @@ _head = (
     .correlate(_classes)
 )
 _HEADS = Prepared(select(_head.scalar_subquery()).where(_classes.c.class_.is_not(None)))
-_REQUEST = select(*REQUEST_COLUMNS).where(jobs.c.id == bindparam("job"))
+_REQUESTS = select(jobs.c.needs, *REQUEST_COLUMNS)
 
 
 class WaitingClasses:
@@ -51,14 +51,19 @@ class WaitingClasses:
         """What a job needs; of a job of an earlier version its model."""
         if candidate.needs is None:
             return Needs(candidate.model_id)
-        known = self._needs.get(candidate.needs)
-        if known is None:
-            row: Any = connection.execute(_REQUEST, {"job": candidate.job_id}).one_or_none()
-            if row is None:  # removed meanwhile: it cannot be claimed either
-                return Needs(candidate.model_id)
-            known = needs_of(request_from_row(row))
-            self._needs.put(candidate.needs, known)
-        return known
+        if self._needs.get(candidate.needs) is None:
+            self.learn(connection, [candidate])
+        return self._needs.get(candidate.needs) or Needs(candidate.model_id)  # removed meanwhile: none can claim it
+
+    def learn(self, connection: Connection, candidates: Sequence[Candidate]) -> None:
+        """Read what these need, as far as it is not known."""
+        unknown = [each.job_id for each in candidates if each.needs is not None and self._needs.get(each.needs) is None]
+        for start in range(0, len(unknown), _AT_A_TIME):
+            rows: Sequence[Any] = connection.execute(
+                _REQUESTS.where(jobs.c.id.in_(unknown[start : start + _AT_A_TIME]))
+            ).all()
+            for row in rows:
+                self._needs.put(row.needs, needs_of(request_from_row(row)))
 
     def patience(self, connection: Connection, lane: Lane, judge: Judge) -> Patience:
         """For `scheduling.select`: the judgement of a worker, for jobs as they wait in the queue."""

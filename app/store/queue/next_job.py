@@ -90,8 +90,15 @@ def mark_overtaken(connection: Connection, passed: Iterable[Candidate]) -> None:
 
 
 def bound_for(connection: Connection) -> Callable[[str], float]:
-    """For how long a job of a model may be overtaken."""
-    return lambda model_id: affinity_bound(load_seconds(connection, model_id))
+    """For how long a job of a model may be overtaken. Each is read once."""
+    known: dict[str, float] = {}
+
+    def bound(model_id: str) -> float:
+        if model_id not in known:
+            known[model_id] = affinity_bound(load_seconds(connection, model_id))
+        return known[model_id]
+
+    return bound
 
 
 def _first_of(connection: Connection, lane: Lane, models: Collection[str]) -> Candidate | None:

@@ -185,3 +185,33 @@ def _rest(store: Store) -> list[Claim]:
     """A claim may find nothing because another one has it in hand; a worker then looks again."""
     again: Callable[[], Claim | None] = lambda: claim(store, only("a", "b", "c"), worker="w3")  # noqa: E731
     return [found for found in iter(again, None) if found is not None]
+
+
+def test_a_look_at_all_classes_that_found_nothing_is_followed_by_a_pause(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With thousands of classes it takes a while; the head of the queue is looked at all the same."""
+    monkeypatch.setattr("app.store.queue.claims._REST", 1e9)
+    monkeypatch.setattr("app.store.queue.claims._LONGEST_REST_SECONDS", 3600.0)
+    monkeypatch.setattr("app.store.queue.claims._MANY", 0)
+    store.submit("flux")
+    assert claim(store, only("sd15")) is None
+    monkeypatch.setattr("app.store.queue.claims.heads", lambda *_: pytest.fail("it looked again"))
+    assert claim(store, only("sd15")) is None
+    urgent = store.submit("sd15", priority=1)
+    found = claim(store, only("sd15"))
+    assert found is not None
+    assert found.job_id == urgent.id
+
+
+def test_what_classes_need_is_read_together(store: Store) -> None:
+    for number in range(5):
+        store.submit("flux", **with_lora(f"lora {number}"))
+    asked: list[str] = []
+
+    def judge(needs: Needs) -> Deference | None:
+        asked.extend(needs.loras)
+        return None
+
+    assert claim(store, judge) is None
+    assert sorted(set(asked)) == [f"lora {number}" for number in range(5)]

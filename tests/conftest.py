@@ -18,6 +18,7 @@ from werkzeug.routing import Rule
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
 from tests.s3_service import FaultyProxy, S3Server
+from tests.seaweedfs import SeaweedFS, program
 from tests.selection import (  # noqa: F401 - hooks
     pytest_collection_modifyitems,
     pytest_ignore_collect,
@@ -95,6 +96,16 @@ def postgres_url(new_postgres_database: Callable[[], str]) -> str:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server on loopback, started on first use."""
     server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """Another S3 server, which checks signatures; started on first use."""
+    if program() is None:
+        pytest.skip("SeaweedFS is not installed")
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"))
     yield server
     server.close()
 

@@ -9,6 +9,8 @@ import pytest
 from werkzeug.serving import make_server
 
 from app import create_app
+from app.services.ops.stats import readiness
+from tests.waiting import wait_until
 from tests.worker.conftest import new_harness
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.harness import Harness
@@ -39,6 +41,7 @@ def idle_url(harness: Harness) -> Iterator[str]:
 
 @pytest.fixture
 def url(idle_url: str, harness: Harness, engine: FakeEngine) -> str:
-    """The address of an API with a worker behind it."""
+    """The address of an API with a worker behind it that claims jobs."""
     harness.start(engine)
+    wait_until(lambda: readiness(harness.context).ready, "the worker is not ready")
     return idle_url

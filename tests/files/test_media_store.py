@@ -1,4 +1,4 @@
-"""What every media store holds to: the same tests for a folder and for a bucket of a real S3 server."""
+"""What every media store holds to: the same tests for a folder and for buckets of two real S3 servers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from app.files.media_store import AlreadyPublished, MediaStore
 from app.files.metadata import read_manifest
 from app.files.s3.reader import PIECE_BYTES
 from tests.s3_service import store as s3_store
+from tests.seaweedfs import SeaweedFS
 
 PICTURE, SMALL = "2026/01/02/a.png", "2026/01/02/a.thumbnail.webp"
 FILES = {PICTURE: b"picture", SMALL: b"thumb", "2026/02/03/b.mp4": b"clip"}
@@ -38,7 +40,12 @@ def _prefix(_: Path, request: pytest.FixtureRequest) -> MediaStore:
     return s3_store(server.url, server.new_bucket(), prefix="some/where/")
 
 
-@pytest.fixture(params=[_folder, _bucket, _prefix], ids=["folder", "s3", "s3-prefix"])
+def _strict_bucket(_: Path, request: pytest.FixtureRequest) -> MediaStore:
+    server = request.getfixturevalue("seaweedfs")
+    return s3_store(server.url, server.new_bucket())
+
+
+@pytest.fixture(params=[_folder, _bucket, _prefix, _strict_bucket], ids=["folder", "s3", "s3-prefix", "seaweedfs"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
     make: Callable[[Path, pytest.FixtureRequest], MediaStore] = request.param
     return make(tmp_path, request)
@@ -151,3 +158,23 @@ def test_a_store_that_works_has_no_problem(store: MediaStore) -> None:
     assert names(store) == set()  # what it tried out is gone
     free, used = store.free_bytes(), store.used_percent()
     assert (free is None) == (used is None)
+
+
+def test_a_url_of_a_bucket_can_be_fetched_and_ends_with_its_signature(store: MediaStore) -> None:
+    store.publish(FILES)
+    url = store.url(PICTURE, 60, mime_type="image/png", download_name="boat.png")
+    if url is None:
+        assert isinstance(store, FolderStore)
+        return
+    answer = httpx.get(url)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", "image/png")
+    assert "boat.png" in answer.headers["content-disposition"]
+
+
+def test_a_url_that_was_changed_is_refused(seaweedfs: SeaweedFS) -> None:
+    bucket = s3_store(seaweedfs.url, seaweedfs.new_bucket())
+    bucket.publish(FILES)
+    url = bucket.url(PICTURE, 60, mime_type="image/png")
+    assert url is not None
+    assert httpx.get(url.replace("a.png", "a.thumbnail.webp")).status_code == 403
+    assert httpx.get(url.replace("image%2Fpng", "text%2Fhtml")).status_code == 403

@@ -1,4 +1,4 @@
-"""Starts nginx, HAProxy and Caddy as deploy/proxies configures them, but on a loopback port and without TLS."""
+"""Starts nginx, HAProxy, Caddy and Traefik as deploy/proxies configures them, but on loopback and without TLS."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import psutil
 
 from app.config import ROOT
@@ -40,7 +42,9 @@ class Proxy:
 
     @classmethod
     def found(cls) -> str | None:
-        return shutil.which(cls.program) or shutil.which(cls.program, path="/usr/sbin:/usr/local/sbin")
+        """Among the commands of the environment (some come as Python packages), and those of the system."""
+        folders = (str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")
+        return shutil.which(cls.program, path=os.pathsep.join(folders))
 
     def said(self) -> str:
         return (self.folder / "said.txt").read_text(errors="replace")[-3000:]
@@ -65,9 +69,11 @@ class Proxy:
         return text
 
     def _answers(self) -> bool:
+        """Whether it passes requests on: Traefik listens before it has read its routes, and answers 404 meanwhile."""
         assert self._process.poll() is None, self.said()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/health").status_code == 200
+        return False
 
 
 class Nginx(Proxy):
@@ -115,4 +121,24 @@ class Caddy(Proxy):
         return [str(self.found()), "run", "--adapter", "caddyfile", "--config", str(file)]
 
 
-ALL = (Nginx, HAProxy, Caddy)
+class Traefik(Proxy):
+    program = "traefik"
+
+    def _prepare(self, servers: tuple[int, int], idle: int) -> list[str]:
+        changes = {
+            r"Host\(`images.example.org`\)": "PathPrefix(`/`)",
+            "^ *tls: {}$": "",
+            "idleConnTimeout: 60s": f"idleConnTimeout: {idle}s",
+        }
+        file = self.folder / "dynamic.yml"  # not a name that it looks for itself
+        file.write_text(self._sample("traefik.yml", servers, **changes))
+        static = [
+            f"--entryPoints.websecure.address=127.0.0.1:{self.port}",
+            f"--providers.file.filename={file}",
+            "--global.checkNewVersion=false",
+            "--global.sendAnonymousUsage=false",
+        ]
+        return [str(self.found()), *static]
+
+
+ALL = (Nginx, HAProxy, Caddy, Traefik)

@@ -1,22 +1,24 @@
 """Loads checkpoints when told to, each in a process of its own whose memory another one can watch.
 
-`python -m … FOLDER`: the small checkpoint in FOLDER is loaded first, for what the libraries allocate once. For each
-line `FOLDER DTYPE PART PART…` a process is forked, which prints its id and the planned peak of loading as
-`ready <pid> <bytes>`, waits for a line, loads, prints `loaded` and ends.
+`python -m … FOLDER`: the libraries are imported once. For each line `FOLDER DTYPE PART PART…` a process is forked,
+which loads the small checkpoint in the FOLDER of the command, for what the libraries allocate once, prints its id and
+the planned peak of loading as `ready <pid> <bytes>`, waits for a line, loads, prints `loaded <class>`, or `failed`,
+and ends. The first process computes nothing: the threads of OpenMP do not survive a fork.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from app.core.catalog import ModelOptions, ModelSpec
 from app.core.memory_plan import Form, PlannedModel, loading_order, plans
-from app.engines.diffusers.load.build import build_pipeline
+from app.engines.diffusers.load.build import build_pipeline, find_class
 from app.engines.diffusers.load.checkpoint import Checkpoint, inspect_folder
 from app.engines.diffusers.load.load_plan import LoadPlan
 from app.engines.diffusers.load.quantization import Compression
@@ -24,15 +26,24 @@ from app.engines.diffusers.memory.part_shapes import part_shapes
 
 
 def main(small: Path) -> None:
-    torch.set_num_threads(1)
-    build(inspect_folder(small, None), LoadPlan(torch.device("cpu"), torch.float32))
+    find_class("FluxPipeline")
     say("begun")
     for line in iter(sys.stdin.readline, ""):
         folder, dtype, *cast = line.split()
         if (child := os.fork()) == 0:
-            load(Path(folder), getattr(torch, dtype), tuple(cast))
-            os._exit(0)
+            run(small, Path(folder), getattr(torch, dtype), tuple(cast))
         os.waitpid(child, 0)
+
+
+def run(small: Path, folder: Path, dtype: torch.dtype, cast: tuple[str, ...]) -> NoReturn:
+    try:
+        torch.set_num_threads(1)
+        build(inspect_folder(small, None), LoadPlan(torch.device("cpu"), torch.float32))
+        load(folder, dtype, cast)
+    except Exception:  # noqa: BLE001 - the other side waits for a line
+        traceback.print_exc()
+        say("failed")
+    os._exit(0)
 
 
 def load(folder: Path, dtype: torch.dtype, cast: tuple[str, ...]) -> None:

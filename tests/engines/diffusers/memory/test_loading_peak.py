@@ -55,9 +55,7 @@ def wide(tiny, tmp_path_factory):
 def loads(tiny):
     """Sends a line to the process that loads, and returns its answer, or what waits for it."""
     command = [sys.executable, "-m", "tests.engines.diffusers.memory.peak_process", str(tiny / "flux")]
-    with subprocess.Popen(
-        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "begun\n"
 
         def send(line, wait=True):

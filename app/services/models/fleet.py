@@ -1,8 +1,8 @@
 """What the workers of a lane can run, all together: what their reports in the database say.
 
 The disk of this process counts too where it is that of a worker: where one runs on this host, and where workers do not
-say what they can run, because they are of an earlier version or none has ever been here. An installation on one machine
-needs no worker to accept a job.
+say what they can run, because they are of an earlier version or none lives. An installation on one machine needs no
+worker to accept a job.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def fleet_of(context: AppContext, lane: Lane = "local") -> Fleet:
     kept = context.capabilities.gone(BETWEEN_WORKERS_SECONDS if workers else None)
     gone = [report for report in context.capabilities.reports(kept).values() if report.lane == lane]
     here = platform.node() in {worker.host for worker in workers}
-    return Fleet(lane, workers, gone, own_disk=here or silent or not (workers or gone))
+    return Fleet(lane, workers, gone, own_disk=here or silent or not workers)
 
 
 def live_workers(

@@ -14,7 +14,9 @@ from app.services.models.own_capabilities import own_capabilities
 
 
 def check_runnable(context: AppContext, fleet: Fleet, request: GenerationRequest) -> None:
-    """Raises NoCapableWorker if no worker can run it."""
+    """Raises NoCapableWorker if no worker can run it. While none lives, jobs wait for those to come."""
+    if not fleet.workers:
+        return
     needs = needs_of(request)
     found = fleet.shortfall(needs)
     if found is None or not found.lacks:

@@ -197,7 +197,12 @@ def test_while_no_worker_lives_those_of_the_last_day_count(context: AppContext) 
     context.workers.remove("w1")
     ask(context, loras=STYLE)
     error = refused_beside(context, LoraUnavailable, loras=(LoraChoice(id="other"),))
-    assert "No worker has the LoRA 'other'" in error.detail
+    assert "There is no LoRA 'other'" in error.detail
+    folder = context.settings.loras_folder
+    folder.mkdir(parents=True)
+    (folder / "new.safetensors").write_bytes(safetensors(FLUX))
+    ask(context, loras=(LoraChoice(id="new"),))
+    ask(context, "far")
 
 
 def refused_beside(context: AppContext, kind: type[CyberImageError], **values: object) -> CyberImageError:

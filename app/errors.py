@@ -72,6 +72,12 @@ class UnsupportedScheduler(InvalidRequest):
     code, title = "unsupported_scheduler", "The model does not support this scheduler"
 
 
+class NoCapableWorker(CyberImageError):
+    """No worker has all that the job needs."""
+
+    code, status, title = "no_capable_worker", 400, "No worker can run this"
+
+
 class UnknownModel(CyberImageError):
     code, status, title = "unknown_model", 400, "There is no such model"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.config import Settings
 from app.core.acceleration import Attention
@@ -15,6 +15,7 @@ from app.core.device_reports import DriverReport
 from app.errors import ConfigurationError
 from app.monitoring.gpu_driver import driver_report
 from app.monitoring.torch_report import torch_report
+from app.services.models.own_capabilities import DeviceFacts
 
 TRIED_AT_START = ("native", "xformers")
 
@@ -63,6 +64,17 @@ def worker_device(settings: Settings) -> WorkerDevice:
     if choice.note:
         log.warning(choice.note)
     return WorkerDevice(plan, choice.wish)
+
+
+def device_facts(device: WorkerDevice, kind: str) -> DeviceFacts:
+    """What a worker on `device`, of this kind in reports, says of it: of an NVIDIA card what its driver knows."""
+    plan = device.plan
+    card = next((card for card in driver_report().cards if plan.uuid and card.uuid == plan.uuid), None)
+    facts = DeviceFacts(kind, plan.name, large_models=plan.large_models)
+    if card is None:
+        return facts
+    capability = "" if card.capability is None else ".".join(map(str, card.capability))
+    return replace(facts, name=card.name, memory_bytes=card.memory_bytes, compute_capability=capability)
 
 
 def _tried_within(driver: DriverReport, environment: Mapping[str, str], kinds: tuple[str, ...]) -> Mapping[str, str]:

@@ -61,6 +61,8 @@ def line_of(status: dict[str, Any]) -> str:
     eta = f", {left:.0f} s left" if left else ""
     progress = status.get("progress") or status
     total = progress.get("total_steps") or 0
+    if status.get("status") == "PENDING" and status.get("waits_for"):
+        return f"waiting for {status['waits_for']}"
     if status.get("status") == "PENDING":
         return f"waiting, number {status.get('position') or '?'} in the queue{eta}"
     if not total:

@@ -17,7 +17,7 @@ from functools import partial
 import click
 
 from app.cli.common import EXIT_CONFIGURATION, EXIT_DAMAGED, EXIT_UNAVAILABLE
-from app.cli.devices import WorkerDevice, worker_device
+from app.cli.devices import WorkerDevice, device_facts, worker_device
 from app.cli.engine_settings import engine_settings
 from app.config import Settings
 from app.core.catalog import LANES
@@ -176,6 +176,7 @@ def _local_worker(
         kind,
         device_test=partial(run_device_test, command_of(_TORCH_KINDS.get(kind, kind))),
         suffix=suffix,
+        facts=device_facts(device, kind),
         suspect=(device.plan.reason or "its driver reports no GPU any more") if _is_lost(device) else "",
     )
 

@@ -134,13 +134,14 @@ class Job:
 @dataclass(frozen=True)
 class JobView:
     """A job with what is known about it elsewhere. `position` is 1 for the next job, None unless waiting. `eta_seconds`
-    is until it is done, None when unknown."""
+    is until it is done, None when unknown. `waits_for`: what no live worker has that a waiting job needs."""
 
     job: Job
     position: int | None = None
     eta_seconds: float | None = None
     outputs: Sequence[Output] = ()
     prediction: Prediction | None = None
+    waits_for: str | None = None
 
     @property
     def sent(self) -> Mapping[str, Any] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from app.core.families import lookup
 
 Shapes = Mapping[str, Sequence[int]]
+_REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/([\w./-]+\.(?i:safetensors)))?", re.ASCII)
 
 FAMILIES = {
     "flux": "FLUX.1",
@@ -76,6 +77,12 @@ class LoraFile:
     rank: int | None
     base_model: str | None = None  # from the file's metadata, like the words that it was trained to be called by
     trigger_words: tuple[str, ...] = ()
+
+
+def repo_of(lora_id: str) -> tuple[str, str | None] | None:
+    """`owner/repo` and the file in it, if `lora_id` names a hub repo; else None."""
+    found = _REPO.fullmatch(lora_id)
+    return None if found is None or ".." in lora_id else (found[1], found[2])
 
 
 def is_lora(shapes: Shapes) -> bool:

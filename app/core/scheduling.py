@@ -14,6 +14,10 @@ long as that job has been overtaken for less than `affinity_bound`. It therefore
 What counts is the time since it was first overtaken, not its age: in a queue longer than the bound every first job is
 old, and swapping models with every job under the highest load would keep the queue long.
 
+*Assignment* (`core.assignment`): a worker takes only jobs of the classes (`core.needs`) that it can run. Those that
+another worker is nearer to it leaves for a while: they count as overtaken too, and are taken once they have been for
+long enough. So `select` looks at the first job of each class.
+
 *Merging* (MERGE_JOBS, `store.queue.next_job`) moves jobs of the same model and priority forward to share the call of
 the job whose turn it is. The jobs behind that one wait for the call instead of the job; the order of turns is not
 changed.
@@ -21,7 +25,7 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +39,7 @@ AFFINITY_LOADS = 5.0  # the first job may be overtaken for this many times its m
 @dataclass(frozen=True)
 class Candidate:
     """A waiting job, with what `choose` needs. `overtaken_for` is seconds since it was first overtaken as the first job
-    in the queue; 0 if it never was."""
+    in the queue; 0 if it never was. `needs` is the class of one that needs more than its model."""
 
     job_id: str
     model_id: str
@@ -43,6 +47,7 @@ class Candidate:
     turn: int
     seq: int
     overtaken_for: float = 0.0
+    needs: str | None = None
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -74,6 +79,38 @@ def choose(head: Candidate, warm: Candidate | None, loaded: Collection[str], bou
     if warm is None or head.model_id in loaded or warm.priority != head.priority:
         return head
     return warm if 0 <= head.overtaken_for < bound else head  # negative: the clock was set back
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The job that a worker takes, None if it takes none; and those that it passes over, which are overtaken from now
+    on if they were not before."""
+
+    chosen: Candidate | None
+    overtaken: Sequence[Candidate] = ()
+
+
+Patience = Callable[[Candidate], float | None]
+
+
+def select(
+    heads: Iterable[Candidate], patience: Patience, loaded: Collection[str], bound: Callable[[str], float]
+) -> Selection:
+    """The job to run of the first ones of each class. `patience` says for how many seconds the worker leaves a job to
+    others, None for one that it cannot run; `bound` is that of `choose` for a model."""
+    able: list[Candidate] = []
+    left: list[Candidate] = []
+    for candidate in heads:
+        seconds = patience(candidate)
+        if seconds is not None:
+            (left if 0 <= candidate.overtaken_for < seconds else able).append(candidate)
+    if not able:
+        return Selection(None, left)
+    head = min(able, key=lambda candidate: candidate.place)
+    warm = min((one for one in able if one.model_id in loaded), key=lambda one: one.place, default=None)
+    chosen = choose(head, warm, loaded, bound(head.model_id))
+    passed = [candidate for candidate in left if candidate.place < chosen.place]
+    return Selection(chosen, passed if chosen is head else [*passed, head])
 
 
 def can_merge(request: GenerationRequest) -> bool:

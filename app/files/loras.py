@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from app.core.lora_metadata import base_model_of, stated_family, trigger_words_of
-from app.core.loras import LoraFile, family_of, is_lora, rank_of
+from app.core.loras import LoraFile, family_of, is_lora, rank_of, repo_of
 from app.errors import LoraUnavailable
 from app.files.hub_cache import repo_folder
 from app.files.weights import DamagedFile, read_header
 
+__all__ = [
+    "SUFFIX",
+    "USUAL_NAME",
+    "all_files",
+    "find",
+    "has_lora_suffix",
+    "in_hub_cache",
+    "inspect",
+    "is_broken_link",
+    "name_of",
+    "repo_of",
+]
+
 SUFFIX = ".safetensors"
 USUAL_NAME = "pytorch_lora_weights.safetensors"  # diffusers' name
-_REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/([\w./-]+\.(?i:safetensors)))?", re.ASCII)
 
 
 def find(folder: Path, lora_id: str) -> Path | None:
@@ -78,12 +89,6 @@ def has_lora_suffix(file: Path) -> bool:
 def name_of(folder: Path, file: Path) -> str:
     """The name of a file of `folder` in requests: its relative path without suffix."""
     return file.relative_to(folder).with_suffix("").as_posix()
-
-
-def repo_of(lora_id: str) -> tuple[str, str | None] | None:
-    """`owner/repo` and the file in it, if `lora_id` names a hub repo; else None."""
-    found = _REPO.fullmatch(lora_id)
-    return None if found is None or ".." in lora_id else (found[1], found[2])
 
 
 def in_hub_cache(cache: Path, repo: str, name: str | None) -> Path | None:

@@ -26,6 +26,7 @@ from app.store.media.selections import SelectionStore, TagStore
 from app.store.ops.api_keys import ApiKeyStore
 from app.store.ops.counters import CounterStore
 from app.store.ops.device_faults import DeviceFaultStore
+from app.store.ops.login_failures import LoginFailureStore
 from app.store.ops.loras import LoraStore
 from app.store.ops.memory_plans import MemoryPlanStore
 from app.store.ops.periodic_tasks import PeriodicTaskStore
@@ -44,6 +45,7 @@ from app.store.queue.previews import PreviewStore
 from app.store.queue.rows import InputStore
 from app.store.queue.stats import StatsStore
 from app.store.queue.status_probe import StatusProbeStore
+from app.store.queue.worker_capabilities import CapabilityStore
 from app.store.queue.workers import WorkerStore
 
 PIXELS_TIMEOUT_SECONDS = 10.0
@@ -67,6 +69,7 @@ class AppContext:
     selections: SelectionStore
     tags: TagStore
     workers: WorkerStore
+    capabilities: CapabilityStore
     speeds: DurationStore
     previews: PreviewStore
     predictions: PredictionStore
@@ -77,6 +80,7 @@ class AppContext:
     deaths: DeathStore
     load_requests: LoadRequestStore
     api_keys: ApiKeyStore
+    login_failures: LoginFailureStore
     lora_names: LoraStore
     webhooks: WebhookStore
     owners: OwnerStore
@@ -131,6 +135,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         selections=SelectionStore(database),
         tags=TagStore(database),
         workers=WorkerStore(database, lease_seconds=lease),
+        capabilities=CapabilityStore(database),
         speeds=DurationStore(database),
         previews=PreviewStore(database),
         predictions=PredictionStore(database),
@@ -141,6 +146,7 @@ def open_context(settings: Settings, *, lock_timeout: float | None = None) -> Ap
         deaths=DeathStore(database, render_webhook=signed_urls.webhook_message),
         load_requests=LoadRequestStore(database),
         api_keys=ApiKeyStore(database),
+        login_failures=LoginFailureStore(database),
         lora_names=LoraStore(database),
         webhooks=WebhookStore(database),
         owners=OwnerStore(database),

@@ -159,6 +159,10 @@ class JobBody(ResponseBody):
     eta_seconds: float | None = Field(
         description="Until it is done; null without finished jobs of this kind to estimate from."
     )
+    waits_for: str | None = Field(
+        description="While PENDING: what no live worker has that this job needs, `a worker that has the LoRA style`."
+        " Null while one can run it, and without any worker."
+    )
     progress: ProgressBody
     images: list[ImageRef]
     safety_filter_result: SafetyResult | None = Field(

@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from app.core.catalog import Lane, ModelSpec
@@ -20,9 +21,12 @@ from app.monitoring.fault_log import database_faults
 from app.monitoring.resources import rss_bytes
 from app.process.worker_id import new_suffix, worker_id
 from app.services.context import AppContext
+from app.services.models.own_capabilities import DeviceFacts, own_capabilities
 from app.services.ops.maintenance import Maintenance
 from app.services.ops.reload import reload_settings
 from app.store.queue.workers import WorkerReport
+from app.worker.assignment import Assignment
+from app.worker.capability_report import CapabilityReport
 from app.worker.device import Device, DeviceTest, describe
 from app.worker.executor import InlineExecutor, JobExecutor
 from app.worker.finalizer import JobFinalizer, to_public_error
@@ -49,7 +53,7 @@ class BackgroundThread(Protocol):
 class Worker:
     """Claims jobs of `lane` only. `factories` create the engines; `device` is its kind in reports. With a `device_test`
     it answers for its device (see `worker.device`), which is tested at once if it is `suspect` for a reason.
-    `suffix` is the part of its id that its supervisor chose."""
+    `suffix` is the part of its id that its supervisor chose, `facts` what is known of the device."""
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Worker:
         device_test: DeviceTest | None = None,
         suspect: str = "",
         suffix: str = "",
+        facts: DeviceFacts | None = None,
     ) -> None:
         self.id = worker_id(platform.node(), os.getpid(), suffix or new_suffix())
         self._context = context
@@ -89,11 +94,14 @@ class Worker:
             limit=time_limit if lane == "local" else unlimited,
             device=self._device,
         )
+        own = partial(own_capabilities, context, lane, facts or DeviceFacts(device))
+        self._capabilities = CapabilityReport(own, self._note_capabilities)
+        self._assignment = Assignment(context, self.id, lane, self._capabilities)
         self._commands = ModelCommands(context, self.id, self._draining, self._engine_of, self._engines)
         self._loading = False
         self._starting = lane == "local"
         self._maintenance = Maintenance(context)
-        self._threads: list[BackgroundThread] = []
+        self._threads: list[BackgroundThread] = [self._capabilities]
         self.jobs_run = 0  # those that were begun, each attempt counted
 
     def add_thread(self, thread: BackgroundThread) -> None:
@@ -111,6 +119,7 @@ class Worker:
         Returns True if it stopped early because a new process should replace this one.
         """
         listener = self._context.notifications.subscribe("work")
+        self._capabilities.update()
         self._heartbeat.start()
         self._watchdog.start()
         self._maintenance.start()
@@ -191,8 +200,10 @@ class Worker:
         ):  # `stop` freed the slot that was waited for
             return False
         try:
-            only = self._refusals.claimable() if self._refusals is not None else None
-            claim = self._context.claims.claim(self.id, _ready_ids(self._resident), lane=self._lane, only=only)
+            left = self._refusals.left() if self._refusals is not None else ()
+            ready = _ready_ids(self._resident)
+            judge = self._assignment.judge(ready, left)
+            claim = self._context.claims.claim(self.id, ready, lane=self._lane, judge=judge)
         except DatabaseUnavailable as error:
             database_faults.add(log, logging.WARNING, "Cannot claim a job: %s", error.detail)
             self._draining.wait(self._context.settings.worker_poll_seconds)
@@ -311,6 +322,7 @@ class Worker:
             self._counts.resident(_ready_ids(self._resident), _ready_ids(resident))
             self._resident = resident
             self._heartbeat.request_beat()
+            self._capabilities.ask()  # a model may have been downloaded
 
     def _unload_idle(self) -> None:
         overdue = self._idle.overdue([model["model_id"] for model in self._resident])
@@ -345,7 +357,13 @@ class Worker:
             running=len(jobs),
             device_id=self._device.id if self._device is not None else "",
             device_error=device_error,
+            capabilities=self._capabilities.current,
         )
+
+    def _note_capabilities(self) -> None:
+        """Tell the others, and look again at what waits."""
+        self._heartbeat.request_beat()
+        self._context.notifications.publish("work")
 
     def _state(self, *, busy: bool) -> str:
         if self._draining.is_set():

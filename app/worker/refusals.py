@@ -27,15 +27,12 @@ class Refusals:
         self._hold_until = time.monotonic() + REFUSED_SECONDS
         return model_id in self._left_to_others()
 
-    def claimable(self) -> Collection[str] | None:
-        """The models whose jobs this worker may claim; None while it may claim all. Raises DatabaseUnavailable."""
+    def left(self) -> Collection[str]:
+        """The models whose jobs this worker leaves to others. Raises DatabaseUnavailable."""
         if self._hold_until is None:
             refused = self._context.device_refusals.refused(*self._place)
             self._hold_until = time.monotonic() + REFUSED_SECONDS if refused else 0.0
-        left = self._left_to_others() if time.monotonic() < self._hold_until else ()
-        return (
-            {spec.id for spec in self._context.catalog.everything if spec.lane == "local"} - set(left) if left else None
-        )
+        return self._left_to_others() if time.monotonic() < self._hold_until else ()
 
     def _left_to_others(self) -> Collection[str]:
         now = time.monotonic()

@@ -95,18 +95,18 @@ def test_an_unexpected_error_is_logged_and_hidden_from_the_client(
     harness.completed(harness.submit("another"))  # the worker goes on
 
 
-def test_a_model_removed_from_the_catalogue_fails_its_jobs(harness: Harness, engine: FakeEngine) -> None:
+@pytest.mark.parametrize("elsewhere", [{}, {"MODEL_OTHER": "other;a/b;Remote;replicate;false"}])
+def test_jobs_of_a_model_that_is_no_longer_in_the_catalogue_wait(
+    harness: Harness, engine: FakeEngine, elsewhere: dict[str, str]
+) -> None:
+    """Another worker may still have it."""
     job_id = harness.submit(model_id="other")
-    harness.start(engine, harness.open(without=("MODEL_OTHER",)))
-    job = harness.ended(job_id).job
-    assert (job.status, job.error_code) == (JobStatus.FAILED, "unknown_model")
-
-
-def test_a_source_without_an_engine_fails_its_jobs(harness: Harness, engine: FakeEngine) -> None:
-    job_id = harness.submit(model_id="other")
-    harness.start(engine, harness.open(MODEL_OTHER="other;a/b;Remote;replicate;false"))
-    job = harness.ended(job_id).job
-    assert (job.status, job.error_code) == (JobStatus.FAILED, "model_unavailable")
+    harness.start(engine, harness.open(without=() if elsewhere else ("MODEL_OTHER",), **elsewhere))
+    harness.completed(harness.submit("after it"))
+    seen = harness.view(job_id)
+    assert (seen.job.status, seen.waits_for) == (JobStatus.PENDING, "a worker that has the model other")
+    harness.start(engine)
+    harness.completed(job_id)
 
 
 def test_a_full_disk_is_retried_and_leaves_no_partial_file(harness: Harness, engine: FakeEngine, monkeypatch) -> None:

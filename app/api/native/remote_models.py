@@ -26,6 +26,7 @@ from app.errors import (
     InvalidRequest,
     JobNotFound,
     ModelUnavailable,
+    NoCapableWorker,
     NoSuchModel,
     PayloadTooLarge,
     ProviderError,
@@ -67,6 +68,7 @@ class RunBody(Body):
 _RUN = responses(
     {202: Accepted},
     InvalidRequest,
+    NoCapableWorker,
     SuspiciousInput,
     UnknownModel,
     Forbidden,

@@ -27,6 +27,7 @@ from app.errors import (
     ImageNotFound,
     InvalidImage,
     InvalidRequest,
+    NoCapableWorker,
     QueueFull,
     UnknownModel,
 )
@@ -57,6 +58,7 @@ class UpscaleBody(Body):
     responses=responses(
         {202: Accepted},
         InvalidRequest,
+        NoCapableWorker,
         InvalidImage,
         UnknownModel,
         Forbidden,

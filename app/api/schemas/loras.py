@@ -15,7 +15,7 @@ from app.services.models.loras import KnownLora
 class LoraBody(ResponseBody):
     id: str = Field(description="What a request names it by.")
     stands_for: str | None = Field(description="The file or repo behind a name that was given by hand.")
-    available: bool = Field(description="It is on this machine and can be used.")
+    available: bool = Field(description="It is on this machine, or that of a worker, and can be used.")
     family: str | None = Field(description="The models it was made for, in words; null when its file does not say.")
     models: list[str] = Field(description="The ids of the models here that are of that family.")
     bytes: int | None
@@ -31,7 +31,7 @@ class LoraBody(ResponseBody):
         file = known.card
         unread = {"bytes": None, "rank": None, "base_model": None} if file is None else {}
         words = list(file.trigger_words) if file else []
-        family = FAMILIES[file.family] if file and file.family else None
+        family = FAMILIES.get(known.known_family, known.known_family) if known.known_family else None
         return cls.read(known, file, family=family, models=list(known.models), trigger_words=words, **unread)
 
 

@@ -12,9 +12,35 @@ from app.core.catalog import Lane
 from app.core.job import JobStatus
 from app.core.response_body import ResponseBody, Time
 from app.core.times import iso
+from app.core.worker_capabilities import Capabilities
 from app.services.jobs.eta import Speeds
 from app.services.ops.stats import QueueStats
 from app.store.queue.durations import LOAD
+
+
+class AbilitiesBody(ResponseBody):
+    """What a worker can run, and its device, as far as its driver tells."""
+
+    models_here: list[str] = Field(description="Models whose files are on its disk, with auxiliary ones and upscalers.")
+    models_loadable: list[str] = Field(description="Models that it would download first.")
+    families: list[str] = Field(description="Pipeline classes of the models that are here.")
+    loras: int = Field(description="How many usable files its LORAS_DIR has.")
+    embeddings: int
+    device_name: str
+    device_bytes: int = Field(description="Memory of the device; 0 where unknown.")
+    ram_bytes: int
+    compute_capability: str = Field(description="Of an NVIDIA GPU, such as 9.0; else empty.")
+
+    @classmethod
+    def of(cls, can: Capabilities) -> Self:
+        return cls.read(
+            can,
+            models_here=sorted(can.here),
+            models_loadable=sorted(can.loadable),
+            families=sorted(set(can.pipelines.values())),
+            loras=len(can.loras),
+            embeddings=len(can.embeddings),
+        )
 
 
 class WorkerBody(ResponseBody):
@@ -37,11 +63,13 @@ class WorkerBody(ResponseBody):
     running: int = Field(description="Jobs that it runs now; `job_id` is the oldest of them.")
     device_id: str = Field(description="The device on its host, such as `cuda:0`; empty in the remote lane.")
     device_error: str | None = Field(description="Why its device is out of service; null while it is not.")
+    can_run: AbilitiesBody | None = Field(description="Null of a worker of an earlier version, which does not say.")
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
         times = {"started_at": iso(row["started_at"]), "heartbeat_at": iso(row["heartbeat_at"])}
-        return cls.read(**{**row, **times})
+        can = row.get("can_run")
+        return cls.read(**{**row, **times, "can_run": can and AbilitiesBody.of(can)})
 
 
 class ModelSpeed(ResponseBody):

@@ -89,7 +89,7 @@ class AccessControl:
         self._hosts = TrustedHosts(self._settings)
         self._origins = OwnOrigin(self._settings)
         has_sign_in = self._settings.auth_mode != "none"
-        self._login_throttle = LoginThrottle(self._settings.auth_failures_per_minute if has_sign_in else 0)
+        self._login_throttle = LoginThrottle(context, self._settings.auth_failures_per_minute if has_sign_in else 0)
         self.sessions = Sessions(context)
         self.authority: Authority | None = None
         if self._settings.auth_mode == "keys":

@@ -77,9 +77,9 @@ def limit_key(*, by_address: bool) -> Callable[[], str]:
     return lambda: bucket(client_id())
 
 
-def bucketing() -> Callable[[str], str]:
-    """Sorts clients into BUCKETS by a salted hash."""
-    salt = secrets.token_bytes(16)
+def bucketing(salt: bytes | None = None) -> Callable[[str], str]:
+    """Sorts clients into BUCKETS by a hash with `salt`, at most 64 bytes; without one of its own."""
+    salt = secrets.token_bytes(16) if salt is None else salt
 
     def bucket(client: str) -> str:
         digest = hashlib.blake2b(network_of_client(client).encode(), key=salt, digest_size=4).digest()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from app.core.batches.batch import Batch
 from app.core.job import Job
+from app.core.needs import needs_of
 from app.core.request import spec_for
 from app.core.spending import Charge
 from app.errors import Conflict, CyberImageError
@@ -96,7 +97,7 @@ def _charges(context: AppContext, jobs: Sequence[Job]) -> dict[str, Charge | Non
     checked: set[tuple[object, ...]] = set()
     found: dict[str, Charge | None] = {}
     for job in jobs:
-        kind = (job.request.model_id, job.request.task, job.request.loras)
+        kind = (job.request.model_id, job.request.task, job.request.loras, needs_of(job.request).key)
         if kind not in checked:
             check_can_run(context, job)
             checked.add(kind)

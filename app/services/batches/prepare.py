@@ -12,16 +12,15 @@ from pydantic import ValidationError
 
 from app.core.batches.batch import NewJob
 from app.core.batches.plan import PlannedJob
-from app.core.catalog import ModelSpec
 from app.core.json_values import MOST_PROBLEMS
 from app.core.lru_cache import LRUCache
 from app.core.request import GenerationInput, GenerationRequest
 from app.core.resolve import DRAWN_SEED_MAX
 from app.errors import CyberImageError, FieldError, InvalidImage, InvalidRequest, Unavailable
 from app.services.context import AppContext
-from app.services.jobs.submit import Checked, check, with_pictures
+from app.services.jobs.submit import Checked, KnownModel, check, known_model, with_pictures
 from app.services.media.input_images import Fetched, Prepared
-from app.services.models.capabilities import known_spec
+from app.services.models.runnable import check_runnable
 from app.services.remote.spending import charge_for
 
 MOST_SECONDS = 60  # to check all jobs of a batch
@@ -73,7 +72,7 @@ class JobPreparer:
         self._drawn_seed = drawn_seed
         self._ends = time.monotonic() + MOST_SECONDS
         self._inputs = LRUCache[tuple[int, ...], GenerationInput](MOST_KEPT)
-        self._specs: dict[str | None, ModelSpec] = {}
+        self._models: dict[str | None, KnownModel] = {}
         self._pictures: dict[str, Prepared | InvalidImage] = {}
         self._fetched: Fetched = {}
         self._last: tuple[Any, Checked] | None = None
@@ -102,6 +101,7 @@ class JobPreparer:
     def _job(self, job: PlannedJob) -> NewJob:
         checked = self._checked(job)
         ready = self._ready(job, checked)
+        check_runnable(self._context, checked.fleet, ready.request)
         self._bound(ready)
         return NewJob(
             job.place,
@@ -126,7 +126,7 @@ class JobPreparer:
             client_id=self._client_id,
             request_id=self._request_id,
             drawn_seed=self._drawn_seed,
-            known=self._spec(asked.model_id),
+            known=self._model(asked.model_id),
         )
         self._last = (alike, checked)
         return checked
@@ -140,10 +140,10 @@ class JobPreparer:
         settings = known.settings if job.seed is None else known.settings.model_copy(update={"seed": job.seed})
         return known.model_copy(update={"prompt": job.prompt, "settings": settings})
 
-    def _spec(self, model_id: str | None) -> ModelSpec:
-        if model_id not in self._specs:
-            self._specs[model_id] = known_spec(self._context, self._context.catalog.get(model_id))
-        return self._specs[model_id]
+    def _model(self, model_id: str | None) -> KnownModel:
+        if model_id not in self._models:
+            self._models[model_id] = known_model(self._context, model_id)
+        return self._models[model_id]
 
     def _ready(self, job: PlannedJob, checked: Checked) -> Prepared:
         """With its pictures, which jobs share that prepare them alike: unless an extended one is filled with noise of

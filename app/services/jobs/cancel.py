@@ -8,8 +8,10 @@ from app.errors import Conflict, UnknownModel
 from app.services.context import AppContext
 from app.services.jobs.status import view_of
 from app.services.models.capabilities import check_task
+from app.services.models.fleet import fleet_of, informed
 from app.services.models.loras import check_loras
 from app.services.models.model_files import files_of
+from app.services.models.runnable import check_runnable
 from app.services.remote.spending import charge_for
 
 
@@ -20,8 +22,9 @@ def cancel(context: AppContext, job_id: str) -> JobView:
 
 def retry(context: AppContext, job_id: str) -> JobView:
     """Put a FAILED or CANCELLED job back in the queue, with fresh attempts. Raises JobNotFound, Gone, Conflict, and if
-    it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible; SpendLimit if it would
-    be paid for again and the client may not spend more today, InvalidRequest if its batch may not; QueueFull."""
+    it could only fail again: UnknownModel, UnsupportedTask, LoraUnavailable, LoraIncompatible, NoCapableWorker;
+    SpendLimit if it would be paid for again and the client may not spend more today, InvalidRequest if its batch may
+    not; QueueFull."""
     known = context.jobs.get(job_id)
     check_can_run(context, known)
     charge = None
@@ -46,11 +49,14 @@ def check_can_run(context: AppContext, job: Job) -> None:
             f"The job's model {request.model_id} is no longer in the catalogue. Add its MODEL_ line, or send the"
             " prompt to another model."
         ) from None
-    if spec.source == "local" and not files_of(context, spec).available:
+    fleet = fleet_of(context, spec.lane)
+    if spec.source == "local" and not files_of(context, spec).available and not fleet.has_model(spec.id):
         raise Conflict(f"The files of {spec.id} are missing. Restore them, or choose another model.")
     if request.remote is None:
+        spec = informed(context, fleet, spec)
         check_task(context, spec, request.task)
-        check_loras(context, spec, request.loras)
+        check_loras(context, spec, request.loras, fleet)
+    check_runnable(context, fleet, request)
 
 
 def _changed(context: AppContext, view: JobView) -> JobView:

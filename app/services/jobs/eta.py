@@ -6,10 +6,13 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from app.core.assignment import LiveWorker
 from app.core.catalog import Lane
-from app.core.job import Job, Phase
+from app.core.job import Job, JobStatus, Phase
 from app.core.request import GenerationRequest
 from app.services.context import AppContext
+from app.services.models.fleet import live_workers
+from app.services.models.runnable import waits_for
 from app.store.queue.durations import LOAD, duration_bucket
 from app.store.queue.workers import ready_models
 
@@ -56,13 +59,21 @@ class EtaEstimator:
     def running(self) -> Sequence[Job]:
         return self._context.jobs.running()
 
+    def waits_for(self, job: Job) -> str | None:
+        """What a waiting job waits for beside its turn: a worker that can run it, while none that lives can."""
+        if job.status is not JobStatus.PENDING:
+            return None
+        return waits_for(self.line(job.lane).able, job.request)
+
     def line(self, lane: Lane) -> LaneForecast:
         if lane not in self._lines:
             self._lines[lane] = LaneForecast(self, lane, self._context)
         return self._lines[lane]
 
     def eta(self, job: Job, position: int | None) -> float | None:
-        """Seconds until `job` ends; None if no similar job has finished yet, or no worker is live."""
+        """Seconds until `job` ends; None if no similar job has finished yet, or no worker is live that can run it."""
+        if self.waits_for(job) is not None:
+            return None
         return self.line(job.lane).eta(job, position)
 
     def next_end(self) -> float | None:
@@ -93,6 +104,11 @@ class LaneForecast:
     @once
     def workers(self) -> Sequence[dict[str, Any]]:
         return [worker for worker in self._estimator.workers if worker["lane"] == self._lane]
+
+    @once
+    def able(self) -> Sequence[LiveWorker]:
+        """The workers with what they can run."""
+        return live_workers(self._context, self.workers)
 
     @once
     def slots(self) -> int:

@@ -28,7 +28,8 @@ def view_of(context: AppContext, job: Job, estimator: EtaEstimator | None = None
         made = context.outputs.of_job(job.id) if job.status is JobStatus.COMPLETED else ()
         return JobView(job, None, None, made, prediction)
     position = context.jobs.position(job)
-    return JobView(job, position, (estimator or EtaEstimator(context)).eta(job, position), (), prediction)
+    estimator = estimator or EtaEstimator(context)
+    return JobView(job, position, estimator.eta(job, position), (), prediction, estimator.waits_for(job))
 
 
 def view_by_any_id(context: AppContext, an_id: str, media: Media) -> tuple[JobView, Output | None]:

@@ -45,10 +45,12 @@ class StatusCache:
             return self._put(job_id, read_view(self._context, job_id, self._now())).answer
         if known.view.job.status.terminal:
             return known.answer
-        eta = self._now().eta(known.view.job, probe.position)
-        if (known.view.position, known.view.eta_seconds) == (probe.position, eta):
+        now = self._now()
+        eta, waits_for = now.eta(known.view.job, probe.position), now.waits_for(known.view.job)
+        if (known.view.position, known.view.eta_seconds, known.view.waits_for) == (probe.position, eta, waits_for):
             return known.answer
-        return self._put(job_id, replace(known.view, position=probe.position, eta_seconds=eta)).answer
+        new = replace(known.view, position=probe.position, eta_seconds=eta, waits_for=waits_for)
+        return self._put(job_id, new).answer
 
     def _put(self, job_id: str, view: JobView) -> _Entry:
         entry = _Entry(view, self._render(view))

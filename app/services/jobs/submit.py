@@ -32,7 +32,9 @@ from app.services.media.input_images import Fetched, Prepared, prepare
 from app.services.models.auxiliaries import with_auxiliaries
 from app.services.models.capabilities import check_known_task, known_spec
 from app.services.models.embeddings import with_embeddings
+from app.services.models.fleet import Fleet, fleet_of, informed
 from app.services.models.loras import check_loras
+from app.services.models.runnable import check_runnable
 from app.services.models.upscalers import with_upscaler
 from app.services.remote.models import RemoteModels
 from app.services.remote.requests import prepare_remote
@@ -73,7 +75,8 @@ def submit(
 
     Raises UnknownModel, InvalidRequest, PromptTooLong, SuspiciousInput, UnsupportedTask, InvalidImage,
     LoraUnavailable, LoraIncompatible, InputModelUnavailable, InputModelIncompatible, EmbeddingUnavailable,
-    EmbeddingIncompatible, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored then.
+    EmbeddingIncompatible, NoCapableWorker, IdempotencyConflict, QueueFull, SpendLimit or DiskFull; nothing is stored
+    then.
     """
     idempotency = keyed(idempotency_key, lambda: request_digest(asked, priority, webhook_url))
     if (earlier := earlier_submission(context, client_id, idempotency)) is not None:
@@ -83,6 +86,7 @@ def submit(
         check_url(context, webhook_url)
     refuse_when_no_room(context, checked.request)
     ready = with_pictures(context, checked, client_id=client_id)
+    check_runnable(context, checked.fleet, ready.request)
     return store(
         context,
         ready.request.model_copy(update={"rerun_of": rerun_of}),
@@ -99,12 +103,14 @@ def submit(
 
 @dataclass(frozen=True)
 class Checked:
-    """A request that its model can run, but for its input pictures, which `asked` names."""
+    """A request that its model can run, but for its input pictures, which `asked` names. `fleet`: the workers that it
+    was checked for."""
 
     asked: GenerationInput
     request: GenerationRequest
     spec: ModelSpec
     warnings: Sequence[str]
+    fleet: Fleet
 
 
 def check(
@@ -114,20 +120,30 @@ def check(
     client_id: str,
     request_id: str | None,
     drawn_seed: int,
-    known: ModelSpec | None = None,
+    known: KnownModel | None = None,
 ) -> Checked:
-    """Check `asked` by all rules that need neither its pictures nor the queue. `known` is its model's `known_spec`,
-    which takes as long as all else, if there is one at hand. Raises as `submit` does."""
+    """Check `asked` by all rules that need neither its pictures nor the queue. `known` is the answer of `known_model`
+    for its model, which takes as long as all else, if it is at hand. Raises as `submit` does."""
     settings = context.settings
-    spec = known or known_spec(context, context.catalog.get(asked.model_id))
+    spec, fleet = known or known_model(context, asked.model_id)
     screen_prompts(settings, _prompts(asked, settings), client_id=client_id, request_id=request_id)
     resolved = resolve(asked, spec, prompt_max_chars=settings.prompt_max_chars, drawn_seed=drawn_seed)
     check_known_task(spec, resolved.request.task)
-    loras = check_loras(context, spec, resolved.request.loras) if resolved.request.loras else ()
-    request, read = with_embeddings(context, spec, resolved.request.model_copy(update={"loras": loras}))
-    asked = with_auxiliaries(context, spec, asked, request.task)
-    second = with_upscaler(context, request.upscale, "settings.upscale.model", drawn_by=spec.id)
-    return Checked(asked, request.model_copy(update={"upscale": second}), spec, (*resolved.warnings, *read))
+    loras = check_loras(context, spec, resolved.request.loras, fleet) if resolved.request.loras else ()
+    request, read = with_embeddings(context, spec, resolved.request.model_copy(update={"loras": loras}), fleet)
+    asked = with_auxiliaries(context, spec, asked, request.task, fleet)
+    second = with_upscaler(context, request.upscale, "settings.upscale.model", drawn_by=spec.id, fleet=fleet)
+    return Checked(asked, request.model_copy(update={"upscale": second}), spec, (*resolved.warnings, *read), fleet)
+
+
+KnownModel = tuple[ModelSpec, Fleet]
+
+
+def known_model(context: AppContext, model_id: str | None) -> KnownModel:
+    """The model called `model_id` with what is known of its files, and the workers of its lane. Raises UnknownModel."""
+    spec = context.catalog.get(model_id)
+    fleet = fleet_of(context, spec.lane)
+    return known_spec(context, informed(context, fleet, spec)), fleet
 
 
 def with_pictures(context: AppContext, checked: Checked, *, client_id: str, fetched: Fetched | None = None) -> Prepared:
@@ -175,6 +191,7 @@ def submit_remote(
     screen_prompts(context.settings, ready.prompts, client_id=client_id, request_id=request_id)
     if webhook_url is not None:
         check_url(context, webhook_url)
+    check_runnable(context, fleet_of(context, "remote"), ready.request)
     refuse_when_no_room(context, ready.request)
     return store(
         context,

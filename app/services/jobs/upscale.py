@@ -16,6 +16,8 @@ from app.errors import FieldError, InvalidImage, InvalidRequest
 from app.services.context import AppContext
 from app.services.jobs.submit import Submission, earlier_submission, keyed, refuse_when_no_room, store
 from app.services.media.input_images import WholePictures, read_whole, usable_image
+from app.services.models.fleet import fleet_of
+from app.services.models.runnable import check_runnable
 from app.services.models.upscalers import find_upscaler
 from app.services.webhooks.signing import check_url
 
@@ -73,8 +75,8 @@ def upscale(
 ) -> Submission:
     """Enqueue the enlargement of a picture. Once this returns, the job survives any crash.
 
-    Raises InvalidRequest, InvalidImage, UnknownModel, IdempotencyConflict, QueueFull or DiskFull; nothing is stored
-    then.
+    Raises InvalidRequest, InvalidImage, UnknownModel, NoCapableWorker, IdempotencyConflict, QueueFull or DiskFull;
+    nothing is stored then.
     """
     idempotency = keyed(idempotency_key, lambda: _digest(order, priority, webhook_url))
     if (earlier := earlier_submission(context, client_id, idempotency)) is not None:
@@ -85,6 +87,7 @@ def upscale(
     read = read_whole(context, order.sources, client_id=client_id)
     request = _request(context, replace(order, model=spec.id), read, rerun_of)
     refuse_when_no_room(context, request)
+    check_runnable(context, fleet_of(context), request)
     return store(
         context,
         request,

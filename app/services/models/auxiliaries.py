@@ -24,6 +24,7 @@ from app.files import hub_cache
 from app.files.auxiliary_files import AuxiliaryFiles, files_in
 from app.services.context import AppContext
 from app.services.models.capabilities import config_of, pipeline_class_of
+from app.services.models.fleet import Fleet, fleet_of
 
 _CONTROL_MODELS: tuple[Kind, ...] = ("controlnet",)
 
@@ -117,8 +118,11 @@ def roles_of(base: Base, tasks: Sequence[Task], known: Sequence[KnownAuxiliary])
     return found
 
 
-def with_auxiliaries(context: AppContext, spec: ModelSpec, asked: GenerationInput, task: Task) -> GenerationInput:
-    """`asked` with the auxiliary model of each control picture and reference named by its id.
+def with_auxiliaries(
+    context: AppContext, spec: ModelSpec, asked: GenerationInput, task: Task, fleet: Fleet | None = None
+) -> GenerationInput:
+    """`asked` with the auxiliary model of each control picture and reference named by its id. A worker of `fleet`
+    (None: as it is now) may have what is not here.
 
     Raises InvalidRequest, InputModelUnavailable or InputModelIncompatible, naming the field.
     """
@@ -144,7 +148,7 @@ def with_auxiliaries(context: AppContext, spec: ModelSpec, asked: GenerationInpu
         elif picture.role == "reference" and picture.weight is not None:
             raise _invalid(f"{field}.weight", f"is for references by an adapter; {spec.id} reads the picture itself")
         if picture.role == "control":
-            _check_processor(known, picture, field)
+            _check_processor(known, picture, field, fleet or fleet_of(context))
         chosen.append(picture)
     found = asked.model_copy(update={"inputs": tuple(chosen)})
     _check_together(base, known, found, task)
@@ -252,9 +256,9 @@ def _check_own_control(base: Base, picture: InputChoice, field: str) -> None:
         raise _invalid(f"{field}.{given}", f"is for ControlNets; {base.spec.id} reads the control picture itself")
 
 
-def _check_processor(known: Sequence[KnownAuxiliary], picture: InputChoice, field: str) -> None:
+def _check_processor(known: Sequence[KnownAuxiliary], picture: InputChoice, field: str, fleet: Fleet) -> None:
     name = picture.processor
-    if name is None or name in WEIGHTLESS:
+    if name is None or name in WEIGHTLESS or fleet.has_detector(name):
         return
     detectors = [each for each in known if each.spec.options.detects == name]
     lost = next((each.spec for each in detectors if each.spec.source == "local" and not each.available), None)

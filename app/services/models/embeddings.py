@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.core.catalog import ModelSpec
 from app.core.embeddings import EmbeddingFile, named_in, width_problem
@@ -12,6 +13,7 @@ from app.errors import EmbeddingIncompatible, EmbeddingUnavailable, FieldError
 from app.files import embeddings as files
 from app.services.context import AppContext
 from app.services.models.capabilities import config_of, known_spec
+from app.services.models.fleet import Fleet, fleet_of
 
 _FIELDS = ("prompt", "negative_prompt", "settings.prompt_2")
 
@@ -43,16 +45,19 @@ def listing(context: AppContext) -> list[KnownEmbedding]:
 
 
 def with_embeddings(
-    context: AppContext, spec: ModelSpec, request: GenerationRequest
+    context: AppContext, spec: ModelSpec, request: GenerationRequest, fleet: Fleet | None = None
 ) -> tuple[GenerationRequest, Sequence[str]]:
-    """`request` with the embeddings that its prompts name, and warnings. Raises EmbeddingUnavailable for a damaged
-    file, EmbeddingIncompatible for one of other text encoders."""
+    """`request` with the embeddings that its prompts name, of those that a worker of `fleet` has (None: as it is now),
+    and warnings. Raises EmbeddingUnavailable for a damaged file, EmbeddingIncompatible for one of other text
+    encoders."""
     if spec.lane != "local" or request.prompt_weighting == "off":
         return request, ()
     prompts = (request.prompt, request.negative_prompt, request.prompt_2)
     texts = {field: text or "" for field, text in zip(_FIELDS, prompts, strict=True)}
-    known = files.names(context.settings.embeddings_folder)
-    used = named_in(texts.values(), known)
+    fleet = fleet or fleet_of(context)
+    reported = fleet.embeddings()
+    known = files.names(context.settings.embeddings_folder) if fleet.own_disk else {}
+    used = named_in(texts.values(), {**reported, **known})
     if not used:
         return request, ()
     if spec.options.prompt_weights is False:
@@ -62,20 +67,27 @@ def with_embeddings(
     encoders = _encoders(context, spec)
     for name in used:
         field = next(field for field, text in texts.items() if named_in([text], [name]))
-        try:
-            file = files.inspect(known[name])
-        except EmbeddingUnavailable as error:
-            raise EmbeddingUnavailable(error.detail, errors=[FieldError(field, error.detail.rstrip("."))]) from None
-        if encoders and (problem := width_problem(file.widths, encoders)):
+        widths = _widths(known[name], field) if name in known and name not in reported else reported[name]
+        if encoders and (problem := width_problem(widths, encoders)):
             message = f"names the embedding {name}, which does not fit {spec.id}: {problem}"
             raise EmbeddingIncompatible(f"{field} {message}.", errors=[FieldError(field, message)])
     return request.model_copy(update={"embeddings": tuple(used), "prompt_weighting": "auto"}), ()
 
 
+def _widths(file: Path, field: str) -> Mapping[str, int]:
+    try:
+        return files.inspect(file).widths
+    except EmbeddingUnavailable as error:
+        raise EmbeddingUnavailable(error.detail, errors=[FieldError(field, error.detail.rstrip("."))]) from None
+
+
 def missing(context: AppContext, used: Sequence[str]) -> list[str]:
-    """Those of the embeddings `used` by an earlier request that are not here any more."""
-    known = files.names(context.settings.embeddings_folder) if used else {}
-    return [name for name in used if name not in known]
+    """Those of the embeddings `used` by an earlier request that no worker has any more."""
+    if not used:
+        return []
+    fleet = fleet_of(context)
+    known = files.names(context.settings.embeddings_folder) if fleet.own_disk else {}
+    return [name for name in used if name not in known and name not in fleet.embeddings()]
 
 
 def _reads(spec: ModelSpec) -> bool:

@@ -1,5 +1,5 @@
-"""Whether each model fits the devices that draw: those of the live workers on this host, as far as their memory is
-known, or without workers those of this machine. Neither torch nor a worker is asked.
+"""Whether each model fits the devices that draw: those of the live workers, as far as their memory is known here or
+reported, or without workers those of this machine. Neither torch nor a worker is asked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from app.core.memory_forms import FOUR_BIT_PACKAGE
 from app.core.memory_parts import PartShape
 from app.core.memory_shapes import known_model
 from app.core.visible_devices import HIDDEN
+from app.core.worker_capabilities import Capabilities
 from app.files import hub_cache
 from app.monitoring.resources import Gpu, gpus, ram_bytes
 from app.services.context import AppContext
@@ -27,7 +28,7 @@ _WEIGHTS = "*.safetensors"
 
 
 def fits(context: AppContext, specs: Iterable[ModelSpec], workers: Collection[Mapping[str, Any]]) -> dict[str, Fit]:
-    """For each of `specs`, by id. `workers` are the rows of the live ones."""
+    """For each of `specs`, by id. `workers` are the rows of the live ones, with their reports as `can_run`."""
     found = devices(context.settings, workers)
     wish = PlanSettings(context.settings.offload, context.settings.quantization)
     return {spec.id: fit_of(spec, parts_of(context, spec), found, wish) for spec in specs}
@@ -96,7 +97,7 @@ def _roughly(files: tuple[tuple[Path, int], ...]) -> tuple[PartShape, ...]:
 
 def _of_worker(worker: Mapping[str, Any], settings: Settings, cards: Sequence[Gpu]) -> DrawingDevice | None:
     if worker["host"] != platform.node():
-        return None
+        return _of_report(worker.get("can_run"))
     if worker["device"] == "cpu":
         return _cpu(settings)
     name = str(worker["device_id"]).partition(":")[2]
@@ -104,13 +105,21 @@ def _of_worker(worker: Mapping[str, Any], settings: Settings, cards: Sequence[Gp
     return None if card is None else _gpu(card)
 
 
+def _of_report(can: Capabilities | None) -> DrawingDevice | None:
+    """The device of a worker on another host, as it reports it."""
+    if can is None or not can.ram_bytes or (can.device != "cpu" and not can.device_bytes):
+        return None
+    return DrawingDevice(can.ram_bytes, can.device_bytes, can.large_models)
+
+
 def _cpu(settings: Settings) -> DrawingDevice:
     return DrawingDevice(ram_bytes(), large_models=settings.device == "cpu")
 
 
 def _gpu(card: Gpu) -> DrawingDevice:
-    return DrawingDevice(ram_bytes(), card.memory_bytes, packages=_packages())
+    return DrawingDevice(ram_bytes(), card.memory_bytes, packages=installed_packages())
 
 
-def _packages() -> tuple[str, ...]:
+def installed_packages() -> tuple[str, ...]:
+    """Those packages here that `memory_forms` asks for."""
     return (FOUR_BIT_PACKAGE,) if find_spec(FOUR_BIT_PACKAGE) is not None else ()

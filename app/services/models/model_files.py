@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def files_of(context: AppContext, spec: ModelSpec) -> ModelFiles:
         return ModelFiles(settings.has_key_for(spec.source), None)
     size = sum(hub_cache.bytes_of(path) for path in _local_paths(context, spec))
     size += sum(hub_cache.bytes_kept(settings.hub_cache, repo) for repo in hub_repos(context, spec))
-    return ModelFiles(_is_here(context, spec), size)
+    return ModelFiles(is_here(context, spec), size)
 
 
 def hub_repos(context: AppContext, spec: ModelSpec) -> list[str]:
@@ -55,7 +56,8 @@ def _local_paths(context: AppContext, spec: ModelSpec) -> list[Path]:
     return [context.settings.local_path(name) for name in names if name is not None and name not in hub]
 
 
-def _is_here(context: AppContext, spec: ModelSpec) -> bool:
+def is_here(context: AppContext, spec: ModelSpec) -> bool:
+    """Whether the files of a local model are complete on this machine."""
     options, cache = spec.options, context.settings.hub_cache
     replaced = (
         *(DENOISERS if options.base or options.gguf else ()),
@@ -67,6 +69,12 @@ def _is_here(context: AppContext, spec: ModelSpec) -> bool:
         hub_cache.has_part(cache, repo, "vae") if repo == options.vae else hub_cache.snapshots(cache, repo, replaced)
         for repo in hub_repos(context, spec)
     )
+
+
+def may_download(context: AppContext, spec: ModelSpec) -> bool:
+    """Whether what is missing of a local model can be fetched from the hub: as far as it is not to be here already."""
+    offline = os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}  # as the hub reads it
+    return not offline and bool(hub_repos(context, spec)) and all(p.exists() for p in _local_paths(context, spec))
 
 
 def downloads(context: AppContext) -> dict[str, Download]:
@@ -81,7 +89,7 @@ def downloads(context: AppContext) -> dict[str, Download]:
         if request.model_id is not None and request.total_bytes is not None and request.worker_id in live:
             progress = Download(request.downloaded_bytes or 0, request.total_bytes, request.eta_seconds)
             fetching[request.model_id] = progress
-    missing = {spec.id for spec in context.catalog if spec.id in fetching and not _is_here(context, spec)}
+    missing = {spec.id for spec in context.catalog if spec.id in fetching and not is_here(context, spec)}
     return {model_id: progress for model_id, progress in fetching.items() if model_id in missing}
 
 

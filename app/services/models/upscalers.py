@@ -10,6 +10,7 @@ from app.core.upscaling import Upscale, is_resampling, usual_upscaler
 from app.errors import FieldError, InvalidRequest, UnknownModel
 from app.files.loras import in_hub_cache
 from app.services.context import AppContext
+from app.services.models.fleet import Fleet, fleet_of
 from app.store.queue.workers import ready_models
 
 
@@ -40,10 +41,13 @@ def is_available(context: AppContext, spec: ModelSpec) -> bool:
     return _problem(context, spec) is None
 
 
-def find_upscaler(context: AppContext, name: str | None, field: str, *, drawn_by: str | None) -> ModelSpec:
+def find_upscaler(
+    context: AppContext, name: str | None, field: str, *, drawn_by: str | None, fleet: Fleet | None = None
+) -> ModelSpec:
     """The upscaler called `name`; without a name the usual one for pictures of the model `drawn_by`.
 
-    Raises UnknownModel, and InvalidRequest where its file cannot be used; both name `field`.
+    Raises UnknownModel, and InvalidRequest where its file cannot be used, and no worker of `fleet` (None: as it is now)
+    has it; both name `field`.
     """
     if name is None:
         spec = usual_upscaler(context.catalog, drawn_by)
@@ -52,12 +56,15 @@ def find_upscaler(context: AppContext, name: str | None, field: str, *, drawn_by
             spec = context.catalog.upscaler(name)
         except UnknownModel as unknown:
             raise UnknownModel(unknown.detail, errors=[FieldError(field, unknown.detail)]) from None
-    if problem := None if spec.source == "huggingface" else _problem(context, spec):
+    problem = None if spec.source == "huggingface" else _problem(context, spec)
+    if problem and not (fleet or fleet_of(context)).has_model(spec.id):
         raise InvalidRequest(f"{field}: {problem}.", errors=[FieldError(field, problem)])
     return spec
 
 
-def with_upscaler(context: AppContext, second: Upscale | None, field: str, *, drawn_by: str) -> Upscale | None:
+def with_upscaler(
+    context: AppContext, second: Upscale | None, field: str, *, drawn_by: str, fleet: Fleet | None = None
+) -> Upscale | None:
     """A second pass with the id of its upscaler, or the name of its latent mode; an upscaler that is called like one
     wins. Raises what `find_upscaler` does."""
     if second is None:
@@ -65,7 +72,7 @@ def with_upscaler(context: AppContext, second: Upscale | None, field: str, *, dr
     mode = latent_mode(second.model)
     if mode is not None and context.catalog.find_upscaler(second.model) is None:
         return second.model_copy(update={"model": mode})
-    spec = find_upscaler(context, second.model or None, field, drawn_by=drawn_by)
+    spec = find_upscaler(context, second.model or None, field, drawn_by=drawn_by, fleet=fleet)
     return second.model_copy(update={"model": spec.id})
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.core.catalog import GROUPS, LANES, Lane, ModelSpec
 from app.core.fit import Fit
 from app.core.job import Job, JobStatus, JobView
+from app.core.needs import Needs
 from app.core.tasks import Task
 from app.services.context import AppContext
 from app.services.jobs.eta import EtaEstimator, Speeds
@@ -17,7 +18,9 @@ from app.services.media.disk import disk_problem
 from app.services.models import auxiliaries
 from app.services.models.capabilities import known_spec, tasks_of_known
 from app.services.models.fits import fits, fits_beside
+from app.services.models.fleet import Fleet, fleet_of, informed, live_workers
 from app.services.models.model_files import Download, ModelFiles, downloads, files_of
+from app.services.models.runnable import waits_for_needs
 from app.services.ops.devices import device_counts
 from app.store.queue.workers import ready_models
 
@@ -110,9 +113,11 @@ def queue(context: AppContext, *, owner: str | None = None, limit: int = 50) -> 
     return QueueStats(
         counts=context.jobs.counts(),
         running=[JobView(job, None, estimator.eta(job, None), (), prediction_of(context, job)) for job in running],
-        waiting=[JobView(job, place, estimator.eta(job, place), ()) for place, job in line],
+        waiting=[
+            JobView(job, place, estimator.eta(job, place), (), None, estimator.waits_for(job)) for place, job in line
+        ],
         speeds=estimator.speeds,
-        workers=_workers_for(owner, estimator.workers, running),
+        workers=_workers_for(owner, _with_abilities(context, estimator.workers), running),
     )
 
 
@@ -131,6 +136,12 @@ def _waiting(
             yield place, job
 
 
+def _with_abilities(context: AppContext, workers: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The rows, each with what its worker can run as `can_run`."""
+    able = live_workers(context, workers)
+    return [{**row, "can_run": worker.capabilities} for row, worker in zip(workers, able, strict=True)]
+
+
 def _workers_for(
     owner: str | None, workers: Sequence[dict[str, Any]], running: Sequence[Job]
 ) -> Sequence[dict[str, Any]]:
@@ -146,7 +157,7 @@ def summary(context: AppContext, *, owner: str | None = None) -> Summary:
     workers = context.workers.live()
     return Summary(
         counts=context.jobs.counts(),
-        workers=_workers_for(owner, workers, context.jobs.running() if owner else ()),
+        workers=_workers_for(owner, _with_abilities(context, workers), context.jobs.running() if owner else ()),
         lanes=lanes(workers, context.jobs.counts_by_lane()),
         images=context.outputs.totals(),
         free_bytes=context.images.free_bytes(),
@@ -169,19 +180,20 @@ def lanes(workers: Sequence[Mapping[str, Any]], counts: Mapping[tuple[Lane, JobS
 
 def models(context: AppContext) -> list[ModelState]:
     """All models of the catalogue, those that are here first."""
-    workers = context.workers.live()
+    workers = _with_abilities(context, context.workers.live())
     loaded = {model_id for worker in workers for model_id in ready_models(worker)}
     plans = _memory_plans(workers)
     killed = context.memory_plans.all_killed()
     under_way = downloads(context)
-    specs = [known_spec(context, spec) for spec in context.catalog]
+    fleets = {lane: fleet_of(context, lane) for lane in LANES}
+    specs = [known_spec(context, informed(context, fleets[spec.lane], spec)) for spec in context.catalog]
     fitting = fits(context, specs, workers)
     known = auxiliaries.listing(context)
     states = [
         ModelState(
             spec=spec,
             tasks=tasks_of_known(spec),
-            files=files_of(context, spec),
+            files=_files_of(context, fleets[spec.lane], spec),
             loaded=spec.id in loaded,
             memory_plans=sorted(plans.get(spec.id, ())),
             killed_plans=sorted(killed.get(spec.id, ())),
@@ -192,6 +204,12 @@ def models(context: AppContext) -> list[ModelState]:
         for spec in specs
     ]
     return sorted(states, key=lambda state: state.rank)
+
+
+def _files_of(context: AppContext, fleet: Fleet, spec: ModelSpec) -> ModelFiles:
+    """Those here; `available` also if a worker has them on its disk."""
+    found = files_of(context, spec)
+    return replace(found, available=found.available or fleet.has_files(spec.id))
 
 
 def _inputs_of(
@@ -225,6 +243,13 @@ def auxiliary_models(context: AppContext) -> list[AuxiliaryState]:
     return [AuxiliaryState(each, each.spec.id in loaded) for each in auxiliaries.listing(context)]
 
 
+def _default_waits_for(context: AppContext, workers: Sequence[Mapping[str, Any]], lane: Lane) -> str | None:
+    """What no live worker has that the default model needs; None if one can run it."""
+    spec = context.catalog.get(None)
+    needs = Needs(spec.id) if lane == "local" else Needs(spec.id if spec.source == "engine" else "", source=spec.source)
+    return waits_for_needs(live_workers(context, [row for row in workers if row["lane"] == lane]), needs)
+
+
 def _memory_plans(workers: Sequence[dict[str, Any]]) -> Mapping[str, Collection[str]]:
     """The ways in which `workers` hold their models, by model id."""
     found: dict[str, set[str]] = {}
@@ -253,6 +278,8 @@ def readiness(context: AppContext) -> Readiness:
         checks["workers"] = (
             f"no live worker for the default model; start one with: python worker.py{_LANE_OPTION[lane]}"
         )
+    elif (waiting := _default_waits_for(context, workers, lane)) is not None:
+        checks["workers"] = f"the default model waits for {waiting}; put the files there, or set DEFAULT_MODEL_ID"
     elif states == {"starting"}:
         checks["workers"] = "starting: libraries are imported and models loaded, as PRELOAD says; jobs wait meanwhile"
     if problem := disk_problem(context):

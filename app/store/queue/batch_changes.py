@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from app.core.batches.batch import Batch, NewBatch, NewJob
 from app.core.catalog import Lane
 from app.core.job import JobStatus, Phase
+from app.core.needs import needs_of
 from app.core.spending import Charge
 from app.store.db.database import Database, now
 from app.store.db.engines import Serialized
@@ -208,6 +209,7 @@ def _rows(
             "total_steps": job.request.steps_run,
             "timings": Serialized("{}"),
             "request_id": request_id,
+            "needs": needs_of(job.request).key,
             "traceparent": by.traceparent,
             "batch_id": batch_id,
             "batch_place": job.place,

@@ -6,22 +6,27 @@ the worker must stop and touch nothing else. `attempt` only grows, so an old own
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Double, Integer, Row, bindparam, case, func, insert, select, update
 
+from app.core.assignment import Judge
 from app.core.catalog import Lane
 from app.core.job import Claim, JobStatus, Phase, Progress
 from app.core.output import Output
 from app.core.prompts import folded
 from app.core.safety import SafetyResult
+from app.core.scheduling import Selection
+from app.core.scheduling import select as select_job
 from app.errors import Cancelled, CyberImageError, LeaseLost
 from app.store.db.database import Database, now
 from app.store.db.prepared import Prepared
 from app.store.db.schema import NO_SEED, PENDING, jobs, outputs
 from app.store.media.lineage import store_sources
+from app.store.queue.classes import WaitingClasses, heads
 from app.store.queue.durations import update_durations
 from app.store.queue.lease_expiry import (
     BACKOFF_DOUBLINGS,
@@ -33,11 +38,25 @@ from app.store.queue.lease_expiry import (
     status_after_failure,
     status_after_interruption,
 )
-from app.store.queue.next_job import MERGEABLE, has_pending, pick_next, to_merge
+from app.store.queue.next_job import (
+    MERGEABLE,
+    NotInOrder,
+    bound_for,
+    first_of_class,
+    mark_overtaken,
+    peek,
+    pick_next,
+    to_merge,
+)
 from app.store.queue.outbox import WebhookRenderer, enqueue_webhooks
 from app.store.queue.rows import OWNED, REQUEST_COLUMNS, fence, job_from_row, request_from_row
 
 __all__ = ["BACKOFF_DOUBLINGS", "BACKOFF_MAX_SECONDS", "BACKOFF_SECONDS", "ClaimStore", "HeartbeatResult"]
+
+_MANY = 256  # classes: a look at more that found nothing is followed by a pause of so many times its duration
+_REST = 10
+_LONGEST_REST_SECONDS = 10.0
+_TRIES = 3  # to take the first job of a class before others do
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,10 @@ class ClaimStore:
         self._lease = lease_seconds
         self._timeout = timeout_seconds
         self._load_seconds = load_seconds
+        self._classes = WaitingClasses()
         self._busy: set[Lane] = set()  # lanes with pending jobs at the last claim
+        self._rest_until = 0.0
+        self._selective: set[tuple[Lane, str]] = set()  # workers that had to choose by class at their last claim
 
     def claim(
         self,
@@ -75,24 +97,66 @@ class ClaimStore:
         loaded: Collection[str] = (),
         *,
         lane: Lane = "local",
-        only: Collection[str] | None = None,
+        judge: Judge | None = None,
     ) -> Claim | None:
-        """Claim the next job of `lane` for a worker that has the models `loaded` in memory, and runs no models but
-        `only` (None: all); None if no job is available."""
-        if only is not None:
-            loaded = [model for model in loaded if model in only]
-        if lane not in self._busy and not self._has_pending(lane, only):  # an idle poll must not take the write lock
+        """Claim the next job of `lane` for a worker that has the models `loaded` in memory; None if no job is
+        available. `judge` says of what jobs need whether the worker can run them, and whether it leaves them to others
+        for a while; without one it takes all."""
+        if lane not in self._busy and not self._has_pending(loaded, lane, judge):
+            return None  # an idle poll must not take the write lock
+        row = None
+        if (lane, worker_id) not in self._selective:
+            try:
+                with self._database.write() as connection:
+                    patience = None if judge is None else self._classes.patience(connection, lane, judge)
+                    job_id = pick_next(connection, loaded, lane, patience)
+                    row = self._take(connection, job_id, worker_id, lane)
+            except NotInOrder:
+                self._selective.add((lane, worker_id))
+        if judge is not None and (lane, worker_id) in self._selective:
+            row = self._take_by_class(worker_id, loaded, lane, judge)
+        return None if row is None else self._claim(row, worker_id, lane)
+
+    def _take_by_class(self, worker_id: str, loaded: Collection[str], lane: Lane, judge: Judge) -> Any:
+        """For a worker to which not every job can be given in its turn. It is decided without the write lock, and what
+        was chosen is then the first of its class, whichever that is by now."""
+        for _ in range(_TRIES):
+            with self._database.read() as connection:
+                selection, in_order, _ = self._select(connection, loaded, lane, judge)
+            if in_order:
+                self._selective.discard((lane, worker_id))
+            chosen, passed = selection.chosen, [each for each in selection.overtaken if not each.overtaken_for]
+            if chosen is None and not passed:
+                break
+            with self._database.write() as connection:
+                mark_overtaken(connection, passed)
+                found = None
+                if chosen is not None:
+                    found = first_of_class(connection, lane, chosen.needs or chosen.model_id)
+                row = self._take(connection, None if found is None else found.job_id, worker_id, lane)
+            if row is not None or chosen is None:
+                return row
+        self._busy.discard(lane)
+        return None
+
+    def _select(
+        self, connection: Connection, loaded: Collection[str], lane: Lane, judge: Judge
+    ) -> tuple[Selection, bool, int]:
+        """What a worker takes and passes over; whether it could as well have taken the queue as it is; and of how many
+        classes."""
+        found, patience = heads(connection, lane), self._classes.patience(connection, lane, judge)
+        self._classes.learn(connection, found)
+        selection = select_job(found, patience, loaded, bound_for(connection))
+        return selection, all(patience(each) == 0.0 for each in found), len(found)
+
+    def _take(self, connection: Connection, job_id: str | None, worker_id: str, lane: Lane) -> Any:
+        """The row of the job, now this worker's; None if there is none. On PostgreSQL it may have changed between the
+        SELECT and the UPDATE."""
+        if job_id is None:
+            self._busy.discard(lane)
             return None
-        with self._database.write() as connection:
-            job_id = pick_next(connection, loaded, lane, only)
-            if job_id is None:
-                self._busy.discard(lane)
-                return None
-            self._busy.add(lane)
-            row = _TAKE.first(connection, {"chosen": job_id, **self._claim_values(worker_id, lane)})
-        if row is None:  # PostgreSQL: changed between the SELECT and the UPDATE
-            return None
-        return self._claim(row, worker_id, lane)
+        self._busy.add(lane)
+        return _TAKE.first(connection, {"chosen": job_id, **self._claim_values(worker_id, lane)})
 
     def claim_to_merge(self, first: Claim, most: int) -> Sequence[Claim]:
         """Claim up to `most` more jobs that can be merged into one call with `first`, in queue order. Jobs that other
@@ -129,9 +193,23 @@ class ClaimStore:
             traceparent=row.traceparent,
         )
 
-    def _has_pending(self, lane: Lane, only: Collection[str] | None) -> bool:
+    def _has_pending(self, loaded: Collection[str], lane: Lane, judge: Judge | None) -> bool:
+        """Whether there is something to write: a job to take, or one to pass over from now on."""
         with self._database.read() as connection:
-            return has_pending(connection, lane, only)
+            first = peek(connection, lane)
+            if judge is None or first is None:
+                return first is not None
+            if self._classes.patience(connection, lane, judge)(first) == 0.0:
+                return True
+            if time.monotonic() < self._rest_until:
+                return False
+            began = time.monotonic()
+            selection, _, number = self._select(connection, loaded, lane, judge)
+        if selection.chosen is not None or any(not each.overtaken_for for each in selection.overtaken):
+            return True
+        if number > _MANY:
+            self._rest_until = time.monotonic() + min(_REST * (time.monotonic() - began), _LONGEST_REST_SECONDS)
+        return False
 
     def heartbeat(self, claims: Sequence[Claim]) -> Mapping[str, HeartbeatResult]:
         """Extend the leases of `claims`, never past their deadlines. Returns the result by job id."""

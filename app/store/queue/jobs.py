@@ -29,6 +29,7 @@ from sqlalchemy import (
 from app.core.catalog import Lane
 from app.core.inputs import InputPicture
 from app.core.job import Job, JobStatus, Phase
+from app.core.needs import needs_of
 from app.core.request import GenerationRequest
 from app.core.spending import Charge
 from app.errors import Conflict, Gone, JobNotFound
@@ -112,6 +113,7 @@ class JobStore:
                     "webhook_url": webhook_url,
                     "request_id": request_id,
                     "traceparent": traceparent,
+                    "needs": needs_of(request).key,
                 },
             )
             store_inputs(connection, job_id, pictures)

@@ -2,64 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, update
 
 from app.core.catalog import Lane
 from app.core.job import Claim
-from app.core.scheduling import Candidate, affinity_bound, call_of, choose, next_turn
+from app.core.scheduling import Candidate, Patience, affinity_bound, call_of, choose, next_turn
 from app.store.db.database import now
 from app.store.db.prepared import Prepared
-from app.store.db.schema import PENDING, QUEUE_ORDER, jobs
+from app.store.db.schema import PENDING, QUEUE_ORDER, job_class, jobs
 from app.store.queue.durations import load_seconds
 
 AVAILABLE = or_(jobs.c.available_at.is_(None), jobs.c.available_at <= now())  # not waiting after a failure
 
+CANDIDATE = (
+    jobs.c.id,
+    jobs.c.model_id,
+    jobs.c.priority,
+    jobs.c.turn,
+    jobs.c.seq,
+    case((jobs.c.overtaken_at.is_(None), 0.0), else_=now() - jobs.c.overtaken_at),
+    jobs.c.needs,
+)
 _HEAD = (
-    select(
-        jobs.c.id,
-        jobs.c.model_id,
-        jobs.c.priority,
-        jobs.c.turn,
-        jobs.c.seq,
-        case((jobs.c.overtaken_at.is_(None), 0.0), else_=now() - jobs.c.overtaken_at),
-    )
+    select(*CANDIDATE)
     .where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE)
     .order_by(*QUEUE_ORDER)
     .limit(1)
     .with_for_update(skip_locked=True)  # PostgreSQL; in SQLite writers are exclusive already
 )
-_WARM = _HEAD.where(jobs.c.model_id == bindparam("model"))
-_FIRST, _FIRST_OF_MODEL = Prepared(_HEAD), Prepared(_WARM)
-_PENDING_JOB = select(jobs.c.seq).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).limit(1)
-_PENDING_OF = _PENDING_JOB.where(jobs.c.model_id == bindparam("model"))
+_FIRST, _FIRST_OF_MODEL = Prepared(_HEAD), Prepared(_HEAD.where(jobs.c.model_id == bindparam("model")))
+_FIRST_OF_CLASS = Prepared(_HEAD.where(job_class == bindparam("class_")))
+_PENDING_JOB = select(*CANDIDATE).where(PENDING, jobs.c.lane == bindparam("lane"), AVAILABLE).order_by(*QUEUE_ORDER)
+_PEEK = Prepared(_PENDING_JOB.limit(1))
+
+
+class NotInOrder(Exception):
+    """The first job of the queue, or of a loaded model, is not for this worker: look at each class."""
 
 
 def pick_next(
-    connection: Connection, loaded: Collection[str], lane: Lane, only: Collection[str] | None = None
+    connection: Connection, loaded: Collection[str], lane: Lane, patience: Patience | None = None
 ) -> str | None:
-    """The id of the job of `lane` to run on a worker that has the models `loaded`; None if none is available. With
-    `only` it is a job of one of these models."""
-    head = _first(connection, lane, None) if only is None else _first_of(connection, lane, only)
+    """The id of the job of `lane` to run on a worker that has the models `loaded`; None if none is available. It is the
+    first in the queue, or the first of a loaded model. Raises NotInOrder if `patience` (`scheduling.select`) refuses
+    one of them."""
+    head = _first(connection, lane, None)
     if head is None:
         return None
+    _refuse_others(head, patience)
     if not loaded or head.model_id in loaded:
         return head.job_id
     warm = _first_of(connection, lane, loaded)
-    chosen = choose(head, warm, loaded, affinity_bound(load_seconds(connection, head.model_id)))
+    if warm is not None:
+        _refuse_others(warm, patience)
+    chosen = choose(head, warm, loaded, bound_for(connection)(head.model_id))
     if chosen is not head:
-        connection.execute(
-            update(jobs).where(jobs.c.id == head.job_id, jobs.c.overtaken_at.is_(None)).values(overtaken_at=now())
-        )
+        mark_overtaken(connection, [head])
     return chosen.job_id
 
 
-def has_pending(connection: Connection, lane: Lane, only: Collection[str] | None) -> bool:
-    """Whether `lane` has a job that may be claimed now; with `only` one of these models."""
-    if only is None:
-        return connection.scalar(_PENDING_JOB, {"lane": lane}) is not None
-    return any(connection.scalar(_PENDING_OF, {"lane": lane, "model": model}) is not None for model in only)
+def _refuse_others(candidate: Candidate, patience: Patience | None) -> None:
+    seconds = 0.0 if patience is None else patience(candidate)
+    if seconds is None or 0 <= candidate.overtaken_for < seconds:
+        raise NotInOrder
+
+
+def peek(connection: Connection, lane: Lane) -> Candidate | None:
+    """The first job in the queue of `lane` that may be claimed now, without a lock."""
+    row = _PEEK.first(connection, {"lane": lane})
+    return None if row is None else Candidate(*row)
+
+
+def first_of_class(connection: Connection, lane: Lane, class_: str) -> Candidate | None:
+    """The first job of a class, locked on PostgreSQL; None if others have taken all."""
+    row = _FIRST_OF_CLASS.first(connection, {"lane": lane, "class_": class_})
+    return None if row is None else Candidate(*row)
+
+
+def mark_overtaken(connection: Connection, passed: Iterable[Candidate]) -> None:
+    """Note since when jobs have been passed over, if they were not before."""
+    for candidate in passed:
+        connection.execute(
+            update(jobs).where(jobs.c.id == candidate.job_id, jobs.c.overtaken_at.is_(None)).values(overtaken_at=now())
+        )
+
+
+def bound_for(connection: Connection) -> Callable[[str], float]:
+    """For how long a job of a model may be overtaken. Each is read once."""
+    known: dict[str, float] = {}
+
+    def bound(model_id: str) -> float:
+        if model_id not in known:
+            known[model_id] = affinity_bound(load_seconds(connection, model_id))
+        return known[model_id]
+
+    return bound
 
 
 def _first_of(connection: Connection, lane: Lane, models: Collection[str]) -> Candidate | None:

@@ -16,6 +16,7 @@ from app.core.prediction import Prediction, PredictionStatus
 from app.core.request import GenerationRequest, LoraChoice, RemoteCall
 from app.core.safety import SafetyResult
 from app.core.webhooks import Delivery, DeliveryState
+from app.core.worker_capabilities import Capabilities
 from app.monitoring.requests import Recent
 from app.monitoring.resources import Gpu, Reading
 from app.providers.replicate import RemoteModel
@@ -144,6 +145,18 @@ TRANSLATED = JobView(
     job(JobStatus.PENDING, request=request(remote=_CALL.model_copy(update={"input": None})), lane="remote"), 1, 0.5, ()
 )
 
+CAPABILITIES = Capabilities(
+    here=frozenset({"flux-dev", "demo"}),
+    loadable=frozenset({"sdxl-base"}),
+    pipelines={"flux-dev": "FluxPipeline"},
+    loras={"style": None},
+    embeddings={"a": {"": 768}, "b": {"": 768}},
+    device="cuda",
+    device_name="NVIDIA H200",
+    device_bytes=150_000_000_000,
+    ram_bytes=64_000_000_000,
+    compute_capability="9.0",
+)
 SUBMISSION = Submission(JOB_ID, 4, ("careful",), is_new=True)
 LISTING = Listing(
     (

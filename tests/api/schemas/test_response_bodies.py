@@ -62,6 +62,7 @@ BODIES: dict[str, Callable[[], ResponseBody]] = {
     "lora": lambda: LoraBody.of(objects.LORA),
     "unknown lora": lambda: LoraBody.of(objects.UNKNOWN_LORA),
     "worker": lambda: WorkerBody.of(objects.WORKER),
+    "able worker": lambda: WorkerBody.of({**objects.WORKER, "can_run": objects.CAPABILITIES}),
     "queue": lambda: QueueBody.of(objects.QUEUE),
     "requests": lambda: RequestsBody.of(objects.RECENT),
     "cleanup": lambda: CleanupBody.read(objects.CLEANUP),

@@ -50,6 +50,10 @@ class Servers:
         self._running[index].send_signal(signal.SIGTERM)
         return self._running[index]
 
+    def signal(self, index: int, number: int) -> None:
+        """Send a signal to its run.py."""
+        self._running[index].send_signal(number)
+
     def start(self, index: int) -> None:
         self._running[index] = self._processes.start("run.py", **self._environments[index])
         self._wait_for(index, "/readyz")

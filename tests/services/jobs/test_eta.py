@@ -9,6 +9,7 @@ import pytest
 
 from app.core.job import Job, JobStatus, Phase, Progress
 from app.core.request import GenerationRequest
+from app.core.worker_capabilities import Capabilities
 from app.services.jobs.eta import FORECAST_JOBS, EtaEstimator
 from app.store.queue.durations import LOAD
 
@@ -38,8 +39,10 @@ def runs(phase: Phase = Phase.GENERATING, step: int = 0, model_id: str = "demo",
     return Job(**(job | {"status": JobStatus.PROCESSING, "progress": Progress(phase, step, 16)}))
 
 
-def a_worker(resident: str = "", lane: str = "local", slots: int = 1) -> dict[str, object]:
-    return {"models": [{"model_id": resident}], "lane": lane, "slots": slots}
+def a_worker(resident: str = "", lane: str = "local", slots: int = 1, can: str | None = None) -> dict[str, object]:
+    """`can` is the only model that it can run; None: it does not say."""
+    about = {"id": "w", "host": "h", "state": "idle", "capabilities": can}
+    return {**about, "models": [{"model_id": resident}], "lane": lane, "slots": slots}
 
 
 def estimator(
@@ -55,6 +58,9 @@ def estimator(
     context = SimpleNamespace(
         settings=SimpleNamespace(merge_jobs=merge_jobs),
         speeds=SimpleNamespace(all=lambda: SPEEDS if speeds is None else speeds),
+        capabilities=SimpleNamespace(
+            reports=lambda digests: {model: Capabilities(here=frozenset([model])) for model in digests}
+        ),
         workers=SimpleNamespace(live=lambda: [a_worker(resident) for _ in range(workers)] + (remote or [])),
         jobs=SimpleNamespace(
             running=lambda: running or [],
@@ -67,6 +73,15 @@ def estimator(
 def etas(view: EtaEstimator) -> list[float | None]:
     """Of the whole queue."""
     return [view.eta(job, harness) for harness, job in enumerate(view.line("local").waiting, start=1)]
+
+
+def test_a_job_that_no_live_worker_can_run_has_no_estimate() -> None:
+    view = estimator([waits()], workers=0, remote=[a_worker(can="other")])
+    assert view.eta(waits(), 1) is None
+    assert view.waits_for(waits()) == "a worker that has the model demo"
+    assert view.waits_for(runs()) is None
+    assert estimator(remote=[a_worker(can="other")]).waits_for(waits()) is None, "another may"
+    assert estimator(workers=0).waits_for(waits()) is None
 
 
 def test_a_running_job_needs_what_is_left_of_it() -> None:

@@ -10,6 +10,7 @@ import pytest
 from app.config import Settings, load_settings
 from app.core.catalog_lines import parse_model_line
 from app.core.fit import DrawingDevice
+from app.core.worker_capabilities import Capabilities
 from app.monitoring.resources import Gpu
 from app.services.context import AppContext, open_context
 from app.services.models import fits
@@ -25,7 +26,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[Gpu]:
     cards: list[Gpu] = []
     monkeypatch.setattr(fits, "gpus", lambda: iter(cards))
     monkeypatch.setattr(fits, "ram_bytes", lambda: 32 * GB)
-    monkeypatch.setattr(fits, "_packages", lambda: ())
+    monkeypatch.setattr(fits, "installed_packages", lambda: ())
     monkeypatch.setattr(fits.platform, "node", lambda: "here")
     return cards
 
@@ -61,6 +62,18 @@ def test_what_is_elsewhere_or_of_another_maker_is_unknown(machine) -> None:
     machine += CARDS
     assert fits.devices(settings(), [worker("cuda", "cuda:0", host="there")]) == {None}
     assert fits.devices(settings(), [worker("rocm", "rocm")]) == {None}
+
+
+def test_what_is_elsewhere_is_as_its_worker_reports_it(machine) -> None:
+    def reported(**values: object) -> DrawingDevice | None:
+        can = Capabilities(**({"ram_bytes": 64 * GB} | values))  # type: ignore[arg-type]
+        (found,) = fits.devices(settings(), [worker("cuda", "cuda:0", host="there") | {"can_run": can}])
+        return found
+
+    assert reported(device="cuda", device_bytes=80 * GB) == DrawingDevice(64 * GB, 80 * GB)
+    assert reported(device="cpu", large_models=False) == DrawingDevice(64 * GB, large_models=False)
+    assert reported(device="rocm") is None
+    assert reported(device="cpu", ram_bytes=0) is None
 
 
 def test_without_workers_the_machine_counts(machine) -> None:

@@ -11,6 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from app.core.assignment import Deference
+from app.core.generation_settings import LoraChoice
+from app.core.needs import Needs
 from app.errors import DatabaseTooNew
 from app.store.db.database import Database
 from app.store.db.migrate import migrate
@@ -98,8 +101,18 @@ def test_every_partial_index_is_built_as_it_is_declared(fresh: Callable[[], Data
     assert "priority DESC" in built["ix_jobs_model_line"]
 
 
+def take_back_capabilities(connection: Connection) -> None:
+    """What migration 0034 added, and what came later."""
+    connection.execute(text("DROP TABLE login_failures"))
+    connection.execute(text("DROP INDEX ix_jobs_classes"))
+    connection.execute(text("ALTER TABLE jobs DROP COLUMN needs"))
+    connection.execute(text("ALTER TABLE workers DROP COLUMN capabilities"))
+    connection.execute(text("DROP TABLE worker_capabilities"))
+
+
 def take_back_batches(connection: Connection) -> None:
-    """What migration 0033 added."""
+    """What migration 0033 added, and what came later."""
+    take_back_capabilities(connection)
     on_sqlite = connection.dialect.name == "sqlite"
     for trigger in ("inserted", "moved", "deleted"):
         connection.execute(text(f"DROP TRIGGER tally_batch_{trigger}" + ("" if on_sqlite else " ON jobs")))
@@ -125,6 +138,27 @@ def take_back_the_bin(connection: Connection) -> None:
     for column in ("deleted_at", "deletion_id"):
         connection.execute(text(f"ALTER TABLE outputs DROP COLUMN {column}"))
     connection.execute(text("DROP TABLE output_tags"))
+
+
+def test_old_jobs_are_claimed_by_their_model(fresh: Callable[[], Database]) -> None:
+    database = fresh()
+    migrate(database)
+    store = Store(database)
+    with_lora, plain = store.submit("flux", loras=(LoraChoice(id="style"),)), store.submit("sdxl")
+    with database.write() as connection:
+        take_back_capabilities(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
+    migrate(database)
+
+    def judge(needs: Needs) -> Deference | None:
+        assert not needs.loras, "nothing was said of them"
+        return "none" if needs.model == "flux" else None
+
+    claim = store.claims.claim("w1", judge=judge)
+    assert claim is not None
+    assert claim.job_id == with_lora.id
+    assert store.claims.claim("w1", judge=judge) is None
+    assert store.claim("w2").job_id == plain.id
 
 
 def test_old_jobs_are_of_no_batch_and_new_ones_are_counted(fresh: Callable[[], Database]) -> None:

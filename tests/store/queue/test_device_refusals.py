@@ -62,15 +62,3 @@ def test_it_is_tried_again_after_a_while(small: Store) -> None:
         connection.execute(update(device_refusals).values(refused_at=small.now() - REFUSED_SECONDS - 1))
     assert small.refusals.refused(*SMALL) == set()
     assert small.refusals.left_to_others(*SMALL) == set()
-
-
-def test_a_claim_may_be_limited_to_some_models(store: Store) -> None:
-    large, other, urgent = store.submit("flux"), store.submit("sd15"), store.submit("sdxl", priority=1)
-    only = ["sd15", "sdxl", "unknown"]
-    first, second = (store.claims.claim("w1", ["flux", "sd15"], only=only) for _ in range(2))
-    assert first is not None
-    assert second is not None
-    assert (first.job_id, second.job_id) == (urgent.id, other.id)
-    assert store.claims.claim("w1", ["flux"], only=only) is None
-    assert store.claims.claim("w1", only=[]) is None
-    assert store.claim("w2").job_id == large.id

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert
 
+from app.core.assignment import Judge
 from app.core.batches.batch import Batch, NewJob
+from app.core.generation_settings import LoraChoice
 from app.core.job import JobStatus, Phase, Progress
 from app.core.prediction import PredictionStatus, Report
 from app.errors import ModelUnavailable
@@ -30,6 +32,7 @@ from app.store.queue.batch_changes import Submitter
 from app.store.queue.predictions import PredictionStore
 from app.store.queue.stats import StatsStore
 from app.store.queue.status_probe import StatusProbeStore
+from app.store.queue.worker_capabilities import CapabilityStore
 from tests.store.harness import Store, a_request, an_output
 
 SORTS = (
@@ -46,10 +49,12 @@ SORTS = (
     "retry a batch",
     "batch",
     "batches",
+    "what workers can run",  # running jobs, by worker
 )  # few rows, or keys only
 WALKS_OF_WAITING_JOBS = (
     "ix_jobs_line",
     "ix_jobs_model_line",
+    "ix_jobs_classes",
     "ix_jobs_held_back",
     "ix_jobs_leases",
 )  # partial: they hold no history
@@ -60,7 +65,7 @@ def overheard(database: Database) -> Iterator[list[tuple[str, Any]]]:
     heard: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
+        if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")):
             heard.append((statement, parameters))
 
     of_prepared = prepared._Compiled.values
@@ -100,11 +105,16 @@ def store(request: pytest.FixtureRequest, sqlite_database: Database) -> Store:
         made = [vars(an_output(f"old{number}")) | {"created_at": 1.0} for number in range(300)]
         connection.execute(insert(outputs), made)
     for number in range(20):
-        store.submit(("cold", "warm")[number % 2], client=f"c{number % 3}")
+        loras = (LoraChoice(id="style"),) if number % 4 == 3 else ()
+        store.submit(("cold", "warm")[number % 2], client=f"c{number % 3}", loras=loras)
     if request.param == "statistics":
         vacuum_and_analyze(sqlite_database)
     store.submit_batch(*["warm"] * 5)
     return store
+
+
+def only(*models: str) -> Judge:
+    return lambda needs: "none" if needs.model in models and not needs.loras else None
 
 
 def the_batch(store: Store) -> Batch:
@@ -170,8 +180,20 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     "claim in the other lane": (lambda store: store.claims.claim("w", lane="remote"), {"ix_jobs_line"}),
     "claim with models": (lambda store: store.claim("w", "warm", "other"), {"ix_jobs_line", "ix_jobs_model_line"}),
     "claim of some models": (
-        lambda store: store.claims.claim("w", ["warm"], only=["warm", "other"]),
-        {"ix_jobs_model_line"},
+        lambda store: store.claims.claim("w", ["warm"], judge=only("warm", "other")),
+        {"ix_jobs_line", "ix_jobs_classes"},
+    ),
+    "claim of what waits for others": (
+        lambda store: store.claims.claim("w", judge=lambda _: "to nearer"),
+        {"ix_jobs_line", "ix_jobs_classes"},
+    ),
+    "idle poll of one that can run nothing": (
+        lambda store: store.claims.claim("w", judge=only()),
+        {"ix_jobs_line", "ix_jobs_classes"},
+    ),
+    "what workers can run": (
+        lambda store: [CapabilityStore(store.database).gone(60), store.workers.running()],
+        {"ix_jobs_leases"},
     ),
     "claim what is alike": (lambda store: store.claims.claim_to_merge(store.claim(), 7), {"ix_jobs_model_line"}),
     "enqueue": (lambda store: store.submit(client="c1"), {"ix_jobs_line", "ix_jobs_client_line"}),
@@ -187,7 +209,7 @@ ACTIONS: dict[str, tuple[Callable[[Store], object], set[str]]] = {
     ),
     "abandoned predictions": (lambda store: ask_a_provider(store).abandoned("replicate"), {"ix_predictions_open"}),
     "counts by lane": (lambda store: store.jobs.counts_by_lane(), {"ix_jobs_line", "ix_jobs_leases"}),
-    "count pending": (lambda store: store.jobs.count_pending(), {"ix_jobs_line"}),
+    "count pending": (lambda store: store.jobs.count_pending(), {"ix_jobs_classes"}),  # as good as that of the line
     "running": (lambda store: store.jobs.running(), {"ix_jobs_leases"}),
     "newest": (lambda store: store.jobs.newest(list(JobStatus), limit=5), {"ix_jobs_ended", "ix_jobs_line"}),
     "newest, further": (

@@ -14,6 +14,7 @@ from app.store.db.schema.jobs import (
     UNSUCCESSFUL,
     idempotency_keys,
     inputs,
+    job_class,
     jobs,
     previews,
     speeds,
@@ -28,7 +29,7 @@ from app.store.db.schema.media import (
     outputs,
     removals,
 )
-from app.store.db.schema.ops import api_keys, counters, loras, periodic_tasks, secrets, tallies
+from app.store.db.schema.ops import api_keys, counters, login_failures, loras, periodic_tasks, secrets, tallies
 from app.store.db.schema.remote import OPEN, predictions, spending
 from app.store.db.schema.webhooks import UNDELIVERED, webhook_deliveries, webhook_pauses
 from app.store.db.schema.workers import (
@@ -37,6 +38,7 @@ from app.store.db.schema.workers import (
     device_refusals,
     load_requests,
     memory_plans,
+    worker_capabilities,
     worker_deaths,
     workers,
 )
@@ -64,8 +66,10 @@ __all__ = [
     "device_refusals",
     "idempotency_keys",
     "inputs",
+    "job_class",
     "jobs",
     "load_requests",
+    "login_failures",
     "loras",
     "memory_plans",
     "metadata",
@@ -82,6 +86,7 @@ __all__ = [
     "tallies",
     "webhook_deliveries",
     "webhook_pauses",
+    "worker_capabilities",
     "worker_deaths",
     "workers",
 ]

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    func,
     literal_column,
 )
 
@@ -71,6 +72,7 @@ jobs = Table(
     Column("interruptions", Integer, nullable=False, server_default="0"),  # attempts that were not its fault
     Column("batch_id", String(32)),
     Column("batch_place", Integer),
+    Column("needs", String(64)),  # its class, if it needs more of its worker than a model: core.needs
     CheckConstraint("status IN ('PENDING','PROCESSING','COMPLETED','FAILED','CANCELLED')", name="status"),
     CheckConstraint("status <> 'PROCESSING' OR worker_id IS NOT NULL", name="owner"),
     sqlite_autoincrement=True,
@@ -80,6 +82,9 @@ jobs = Table(
 PENDING = jobs.c.status == literal_column("'PENDING'")
 PROCESSING = jobs.c.status == literal_column("'PROCESSING'")
 ENDED = jobs.c.status.in_([literal_column(f"'{status}'") for status in ("COMPLETED", "FAILED", "CANCELLED")])
+
+# The class of a job. Of an earlier version's jobs the model alone is known.
+job_class = func.coalesce(jobs.c.needs, jobs.c.model_id)
 
 QUEUE_ORDER = (jobs.c.priority.desc(), jobs.c.turn, jobs.c.seq)  # in each lane
 
@@ -92,6 +97,7 @@ Index(
     sqlite_where=PENDING,
     postgresql_where=PENDING,
 )
+Index("ix_jobs_classes", jobs.c.lane, job_class, *QUEUE_ORDER, sqlite_where=PENDING, postgresql_where=PENDING)
 Index(
     "ix_jobs_client_line",
     jobs.c.client_id,

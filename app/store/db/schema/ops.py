@@ -53,6 +53,15 @@ secrets = Table(
     Column("value", Text, nullable=False),
 )
 
+# Wrong tokens by address, sorted into a fixed number of buckets: how many since `began_at`.
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("began_at", Double, nullable=False),
+    Column("count", Integer, nullable=False),
+)
+
 # API keys for AUTH_MODE=keys. The token is not stored; an `id` is never reused, so no key inherits pictures.
 api_keys = Table(
     "api_keys",

@@ -37,6 +37,16 @@ workers = Table(
     Column("running", Integer, nullable=False, server_default="0"),
     Column("device_id", String(128), nullable=False, server_default=""),
     Column("device_error", Text),  # while its device is out of service
+    Column("capabilities", String(64)),  # a digest; null of a worker that reports none
+)
+
+# What workers can run, as JSON: written when it changes, once for all workers that report the same.
+worker_capabilities = Table(
+    "worker_capabilities",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("seen_at", Double, nullable=False),  # when a worker began or ceased to report it
 )
 
 # Devices that failed and have not finished a job since; the next worker of such a device tests it first.

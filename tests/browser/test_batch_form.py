@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.browser.harness import Harness
-from tests.browser.test_quality import PHONE, violations
+from tests.browser.test_quality import PHONE, open_settings, violations
 
 ACCEPTED = re.compile(r"#/queue/[0-9a-f]{32}$")  # the address of a batch in the queue view
 DRY_RUN = re.compile(r"/api/batches\?limit=\d+$")
@@ -20,6 +20,7 @@ TALL: dict[str, Any] = {"viewport": {"width": 1280, "height": 2200}}  # all of t
 
 def opened(page: Page, prompt: str = "a {red|blue} boat") -> Locator:
     page.fill("#prompt", prompt)
+    open_settings(page)
     page.locator("#steps").fill("4")
     page.locator("#batch > summary").click()
     form = page.locator(".batch-form")

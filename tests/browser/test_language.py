@@ -97,3 +97,9 @@ def test_german_words_are_not_cut_off(
         assert page.evaluate("document.documentElement.scrollWidth") == width, view
         assert page.evaluate(CUT) == [], view
         assert violations(page, axe) == [], view
+    go(page, "gallery")
+    page.locator(".grid a.tile").first.click()
+    expect(page.locator(".lightbox dl dd").last).to_be_visible()
+    side = page.locator(".lightbox-side")
+    assert side.evaluate("side => side.scrollWidth - side.clientWidth") == 0
+    assert page.evaluate(CUT) == []

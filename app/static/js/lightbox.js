@@ -7,7 +7,7 @@ import { pathTo } from "./base.js";
 import { modelOf } from "./catalog.js";
 import { $, button, el, say } from "./dom.js";
 import { heart, toggleFavorite } from "./favorites.js";
-import { bytes, decimal, when } from "./format.js";
+import { bytes, decimal, number, when } from "./format.js";
 import { announce } from "./notices.js";
 import { openWorkMenu, repaintButton } from "./open-work-menu.js";
 import { isPendingDelete, removePictures } from "./removal.js";
@@ -146,6 +146,9 @@ function preload(item) {
   if (item?.media === "image") new Image().src = sourceOf(item);
 }
 
+/** As the language writes it; what is no number stays. */
+const numeral = (value) => (typeof value === "number" ? number(value) : value);
+
 function describe(item, metadata) {
   const { manifest } = metadata ?? {};
   const { settings = {}, effective = {} } = manifest ?? {};
@@ -155,10 +158,10 @@ function describe(item, metadata) {
     [t`Seed`, item.seed],
     [t`Length`, manifest?.video && t`${decimal(manifest.video.seconds)} s · ${Math.round(manifest.video.fps)} a second`],
     [t`Steps`, settings.num_inference_steps],
-    [t`Guidance`, settings.guidance_scale ?? effective.guidance_scale],
+    [t`Guidance`, numeral(settings.guidance_scale ?? effective.guidance_scale)],
     [t`Sampler`, settings.scheduler],
-    [t`LoRAs`, settings.loras?.map(({ id, scale }) => `${id} ${scale}`).join(", ")],
-    [t`Strength`, settings.strength],
+    [t`LoRAs`, settings.loras?.map(({ id, scale }) => `${id} ${numeral(scale)}`).join(", ")],
+    [t`Strength`, numeral(settings.strength)],
     [t`Left out`, manifest?.negative_prompt],
     [t`Made`, metadata && when(metadata.created_at)],
     [t`File`, metadata && bytes(metadata.bytes)],

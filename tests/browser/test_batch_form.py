@@ -245,3 +245,15 @@ def test_the_section_is_accessible_and_nothing_overflows(
     expect(form.locator(".batch-axis .field-error").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations(page, axe) == []
+
+
+def test_a_batch_of_the_prompt_alone_leaves_the_form_for_single_pictures(page: Page, harness: Harness):
+    opened(page, "a {red|blue} kite")
+    expect(verdict(page)).to_contain_text("2 pictures")
+    page.locator("#generate").click()
+    expect(page.locator("main > [data-view=queue]")).to_be_visible()
+    page.locator(".tabs a[data-view=create]").click()
+    expect(page.locator("#generate-text")).to_have_text("Generate")
+    page.fill("#prompt", "a single kite")
+    page.locator("#generate").click()
+    expect(page.locator("#job-panel .job-panel-prompt")).to_have_text("a single kite")

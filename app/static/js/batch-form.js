@@ -303,5 +303,6 @@ export async function submit({ key = newKey(), waiting }) {
   for (const warning of made.warnings) toast(warning);
   const undo = { label: t`Cancel it`, run: () => post(`api/batches/${made.batch_id}/cancel`).catch((error) => toast(error.message, { kind: "error" })) };
   toast(t`${plural(made.jobs, "job")} accepted`, { action: undo });
+  if (isEmpty() && parts.seeds.value() === "same") details.open = false; // the prompt alone varied: the next may be one picture
   location.hash = `#/queue/${made.batch_id}`;
 }

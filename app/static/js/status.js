@@ -77,7 +77,7 @@ function render(status) {
 }
 
 const check = ([name, state]) =>
-  el("li", { data: { state: state === "ok" ? "good" : "bad" } }, el("span", { class: "dot", "aria-hidden": "true" }), el("span", {}, CHECKS[name] ?? name), state === "ok" ? el("span", { class: "unseen" }, "fine") : el("em", {}, state));
+  el("li", { data: { state: state === "ok" ? "good" : "bad" } }, el("span", { class: "dot", "aria-hidden": "true" }), el("span", {}, CHECKS[name] ?? name), state === "ok" ? el("span", { class: "unseen" }, t`fine`) : el("em", {}, state));
 
 function facts(status) {
   const { images, disk, versions = {}, uptime_seconds: uptime } = status;

@@ -1,8 +1,9 @@
 // The words of the page in its language. English stands in the modules, as t`…`; the file that data-strings names has the
 // same sentences in another language, by the English ones: "Step {0} of {1}" for t`Step ${step} of ${total}`.
 
+const PATIENCE_MILLISECONDS = 10_000; // everything waits for it
 const { lang, dataset } = document.documentElement;
-const strings = dataset.strings ? await fetch(dataset.strings).then((answer) => (answer.ok ? answer.json() : {}), () => ({})) : {};
+const strings = dataset.strings ? await fetch(dataset.strings, { signal: AbortSignal.timeout(PATIENCE_MILLISECONDS) }).then((answer) => (answer.ok ? answer.json() : {}), () => ({})) : {};
 
 export const language = lang || "en";
 
